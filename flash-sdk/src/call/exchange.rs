@@ -1,0 +1,104 @@
+//! Calls over the exchange: numbered, many at a time on one connection.
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    Error, ErrorKind, Result,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        exchange::{CallFrame, ReplyFrame, ReplyResult, ToPlatform, Writer},
+        job::JobObject,
+    },
+};
+
+/// A cheap handle to make calls with.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    frames: Writer<ToPlatform>,
+    next: AtomicU64,
+    /// Who waits for which reply; `None` once the connection is gone.
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<ReplyResult>>>>,
+}
+
+impl Shared {
+    fn with_waiting<T>(
+        &self,
+        with: impl FnOnce(&mut Option<HashMap<u64, oneshot::Sender<ReplyResult>>>) -> T,
+    ) -> T {
+        with(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Tells the platform when the caller stops waiting: its future was dropped, by a deadline or a cancel.
+struct Abandon<'a> {
+    shared: &'a Shared,
+    call: u64,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let was_waiting = self.shared.with_waiting(|waiting| {
+            waiting.as_mut().and_then(|waiting| waiting.remove(&self.call)).is_some()
+        });
+        if was_waiting {
+            self.shared.frames.send(ToPlatform::Abandon(self.call));
+        }
+    }
+}
+
+impl Calls {
+    pub(crate) fn new(frames: Writer<ToPlatform>) -> Self {
+        let waiting = Mutex::new(Some(HashMap::new()));
+        Self { shared: Arc::new(Shared { frames, next: AtomicU64::new(1), waiting }) }
+    }
+
+    /// Calls a function and waits for its job's end. Dropping the future abandons the job.
+    pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<JobObject> {
+        let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let (reply, replied) = oneshot::channel();
+        self.shared
+            .with_waiting(|waiting| waiting.as_mut().map(|waiting| waiting.insert(call, reply)))
+            .ok_or_else(lost)?;
+        let _abandon = Abandon { shared: &self.shared, call };
+        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input };
+        if !self.shared.frames.send(ToPlatform::Call(frame)) {
+            return Err(lost());
+        }
+        match replied.await {
+            Ok(ReplyResult::Job(job)) => Ok(job),
+            Ok(ReplyResult::Refused(error)) => Err(error.into()),
+            Err(_) => Err(lost()),
+        }
+    }
+
+    /// A reply came.
+    pub(crate) fn complete(&self, reply: ReplyFrame) {
+        let waiting =
+            self.shared.with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
+        if let Some(waiting) = waiting {
+            // A caller that gave up in this moment has dropped its end: nobody is left to tell.
+            let _ = waiting.send(reply.result);
+        }
+    }
+
+    /// The connection is gone: every call fails, now and later.
+    pub(crate) fn close(&self) {
+        self.shared.with_waiting(Option::take);
+    }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Transport, "the connection to the platform is lost")
+}

@@ -1,0 +1,286 @@
+//! Calls over HTTP: the client side of Runpod's queue API, and plain requests to routes.
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{EncodedCall, located, output_of};
+use crate::{
+    Context, Error, ErrorKind, Result, WireError,
+    registry::Function,
+    wire::{
+        RawJson,
+        envelope::{self, Envelope},
+        job::{JobObject, JobStatus},
+    },
+};
+
+/// What `runsync` is asked to hold at most: the documented default. Longer jobs are polled.
+const WAIT: Duration = Duration::from_secs(90);
+/// Between polls of a job's status, growing from the first to the second.
+const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Consecutive transport failures that polling survives.
+const POLL_FAILURES: u32 = 5;
+
+/// An HTTP client, made at the first need: TLS roots cost milliseconds that a cold start has not.
+pub(crate) struct Client {
+    inner: OnceLock<reqwest::Client>,
+    key: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn new(key: Option<String>) -> Self {
+        Self { inner: OnceLock::new(), key }
+    }
+
+    fn http(&self) -> &reqwest::Client {
+        self.inner.get_or_init(http_client)
+    }
+
+    fn request(&self, method: reqwest::Method, url: String) -> reqwest::RequestBuilder {
+        let request = self.http().request(method, url);
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    /// `runsync`, then `status` until the job has ended.
+    pub(super) async fn run_sync(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<JobObject> {
+        let left = Context::current().and_then(|context| context.time_left()).unwrap_or(WAIT).min(WAIT);
+        let wait = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).clamp(1000, 300_000);
+        let job: JobObject = self.post_input(&format!("{url}/runsync?wait={wait}"), envelope, input).await?;
+        if job.status.is_final() { Ok(job) } else { self.wait(url, &job.id).await }
+    }
+
+    /// `run`: the job's id.
+    pub(super) async fn run(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<String> {
+        let job: JobObject = self.post_input(&format!("{url}/run"), envelope, input).await?;
+        Ok(job.id)
+    }
+
+    async fn post_input(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<JobObject> {
+        let body = format!("{{\"input\":{}}}", envelope::seal(envelope, input).get());
+        let mut request = self.request(reqwest::Method::POST, url.to_owned());
+        for (name, value) in trace_headers(envelope) {
+            request = request.header(name, value);
+        }
+        let request = request.header("content-type", "application/json").body(body);
+        json(request.timeout(WAIT + Duration::from_secs(30))).await
+    }
+
+    pub(super) async fn status(&self, url: &str, id: &str) -> Result<JobObject> {
+        json(self.request(reqwest::Method::GET, format!("{url}/status/{id}")).timeout(Duration::from_secs(10))).await
+    }
+
+    pub(super) async fn post_job(&self, url: &str, operation: &str, id: &str) -> Result<()> {
+        let request = self.request(reqwest::Method::POST, format!("{url}/{operation}/{id}"));
+        json::<serde::de::IgnoredAny>(request.timeout(Duration::from_secs(10))).await.map(|_| ())
+    }
+
+    /// Polls until the job has ended; survives a few failures of the way.
+    pub(super) async fn wait(&self, url: &str, id: &str) -> Result<JobObject> {
+        let (mut pause, mut failures) = (POLL.0, 0);
+        loop {
+            match self.status(url, id).await {
+                Ok(job) if job.status.is_final() => return Ok(job),
+                Ok(_) => failures = 0,
+                Err(error) if error.kind() == ErrorKind::Transport && failures < POLL_FAILURES => failures += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.mul_f32(1.5).min(POLL.1);
+        }
+    }
+
+    /// Chunks of a job that streams, as they come.
+    pub(super) fn stream(
+        &'static self,
+        url: &'static str,
+        id: String,
+        function: &'static Function,
+        request_id: Option<String>,
+    ) -> BoxStream<'static, Result<RawJson>> {
+        let polls = stream::unfold(Some(id), move |state| {
+            let request_id = request_id.clone();
+            async move {
+                let id = state?;
+                match self.poll_stream(url, &id).await {
+                    Ok((chunks, false)) => Some((chunks, Some(id))),
+                    Ok((chunks, true)) => Some((chunks, None)),
+                    Err(error) => Some((vec![Err(located(error, function, request_id))], None)),
+                }
+            }
+        });
+        polls.flat_map(stream::iter).boxed()
+    }
+
+    /// The chunks that are there, and whether they are the last.
+    async fn poll_stream(&self, url: &str, id: &str) -> Result<(Vec<Result<RawJson>>, bool)> {
+        #[derive(Deserialize)]
+        struct Polled {
+            status: JobStatus,
+            #[serde(default)]
+            stream: Vec<Chunk>,
+        }
+        #[derive(Deserialize)]
+        struct Chunk {
+            output: RawJson,
+        }
+        let started = Instant::now();
+        let request = self.request(reqwest::Method::GET, format!("{url}/stream/{id}?wait=5000"));
+        let polled: Polled = json(request.timeout(Duration::from_secs(30))).await?;
+        let ended = polled.status.is_final();
+        let mut chunks: Vec<_> = polled.stream.into_iter().map(|chunk| Ok(chunk.output)).collect();
+        if ended && polled.status != JobStatus::Completed {
+            chunks.extend(output_of(self.status(url, id).await?).err().map(Err));
+        }
+        // A platform that does not hold the call would otherwise be asked in a hot loop.
+        if !ended && chunks.is_empty() && started.elapsed() < POLL.0 {
+            tokio::time::sleep(POLL.0).await;
+        }
+        Ok((chunks, ended))
+    }
+
+    /// A plain request to a route of another worker type.
+    pub(super) async fn request_route(
+        &self,
+        url: &str,
+        function: &Function,
+        envelope: &Envelope,
+        call: EncodedCall,
+    ) -> Result<RawJson> {
+        let Some(route) = function.route else {
+            return Err(Error::new(ErrorKind::NotFound, format!("`{}` is no route", function.call_name())));
+        };
+        let method = reqwest::Method::from_bytes(route.method.as_bytes())?;
+        let (mut path, mut query) = (route.path.to_owned(), Vec::new());
+        for (name, value) in call.text {
+            let slot = format!("{{{name}}}");
+            if path.contains(&slot) { path = path.replace(&slot, &escaped(&value)) } else { query.push((name, value)) }
+        }
+        let mut request = self.request(method, format!("{}{path}", url.trim_end_matches('/'))).query(&query);
+        if !matches!(route.method, "GET" | "DELETE" | "HEAD") {
+            request = request.header("content-type", "application/json").body(call.body.get().to_owned());
+        }
+        for (name, value) in trace_headers(envelope) {
+            request = request.header(name, value);
+        }
+        json(request).await
+    }
+}
+
+/// One path segment, percent-encoded.
+fn escaped(segment: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    segment.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// The headers that carry an envelope to a route.
+fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
+    let depth = (envelope.depth > 0).then(|| envelope.depth.to_string());
+    [
+        ("x-request-id", envelope.request_id.clone()),
+        ("traceparent", envelope.traceparent.clone()),
+        ("x-flash-deadline-ms", envelope.deadline_ms.map(|deadline| deadline.to_string())),
+        ("x-flash-depth", depth),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// An HTTP client with TLS on ring and the machine's certificates.
+pub(crate) fn http_client() -> reqwest::Client {
+    // Another part of the program may have chosen a provider already; that one serves too.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .build()
+        .expect("a client with these fixed settings can be built")
+}
+
+async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
+    let response = request.send().await.map_err(transport)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(transport)?;
+    if !status.is_success() {
+        return Err(refusal(status.as_u16(), &body).into());
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| Error::new(ErrorKind::Decode, format!("the platform's answer is not understood: {error}")))
+}
+
+fn transport(error: reqwest::Error) -> Error {
+    let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Transport };
+    // The URL may hold a key in other people's set-ups; host and cause say enough.
+    let error = Error::from(error.without_url());
+    let mut wire = error.into_wire();
+    wire.kind = kind;
+    wire.into()
+}
+
+/// The error that a refusing answer stands for: ours whole, else by its status.
+pub(crate) fn refusal(status: u16, body: &[u8]) -> WireError {
+    /// The error body of our gateway and routes.
+    #[derive(Deserialize)]
+    struct Body {
+        error: String,
+        kind: Option<ErrorKind>,
+        stage: Option<String>,
+        worker_id: Option<String>,
+        request_id: Option<String>,
+        #[serde(default)]
+        fields: Vec<crate::FieldError>,
+    }
+    let by_status = match status {
+        400 | 413 | 422 => ErrorKind::InvalidInput,
+        404 => ErrorKind::NotFound,
+        408 | 504 => ErrorKind::Timeout,
+        503 => ErrorKind::NoWorker,
+        401 | 403 | 429 => ErrorKind::Refused,
+        _ => ErrorKind::Transport,
+    };
+    match serde_json::from_slice::<Body>(body) {
+        Ok(body) => {
+            let mut error = WireError::new(body.kind.unwrap_or(by_status), body.error);
+            error.stage = body.stage;
+            error.worker_id = body.worker_id;
+            error.request_id = body.request_id;
+            error.fields = body.fields;
+            error
+        }
+        Err(_) => {
+            let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
+            WireError::new(by_status, format!("HTTP {status}: {}", text.trim()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_what_our_gateway_says() {
+        let body = br#"{"error":"`text`: missing","kind":"invalid_input","fields":[{"path":"/text","message":"missing"}]}"#;
+        let error = refusal(422, body);
+        assert_eq!((error.kind, error.fields.len()), (ErrorKind::InvalidInput, 1));
+    }
+
+    #[test]
+    fn a_foreign_refusal_is_judged_by_its_status() {
+        assert_eq!(refusal(401, b"no token provided").kind, ErrorKind::Refused);
+        assert_eq!(refusal(502, b"<html>").message, "HTTP 502: <html>");
+        assert_eq!(refusal(404, br#"{"error":"gone"}"#).kind, ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_path_segment_is_escaped() {
+        assert_eq!(escaped("a/b c"), "a%2Fb%20c");
+    }
+}

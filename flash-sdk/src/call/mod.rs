@@ -1,0 +1,179 @@
+//! Calls between functions: where a function lives, and the way there.
+//!
+//! A call runs in process when this process is a worker of the function's type, or when no platform is
+//! configured (plain `cargo test`, plain `cargo run`). Otherwise it travels: over the exchange where the
+//! platform has one, else over HTTP by the endpoint map in the environment.
+mod exchange;
+mod handle;
+mod http;
+
+use std::{collections::HashMap, sync::OnceLock, time::Instant};
+
+use futures_util::stream::BoxStream;
+
+pub(crate) use exchange::Calls;
+pub(crate) use http::http_client;
+pub use handle::JobHandle;
+
+use crate::{
+    Context, Error, ErrorKind, Result,
+    arguments::Args,
+    env,
+    registry::Function,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        job::{ErrorText, JobObject, JobStatus},
+    },
+};
+
+/// A call's arguments on their way.
+pub(crate) struct EncodedCall {
+    body: RawJson,
+    text: Vec<(&'static str, String)>,
+}
+
+pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCall> {
+    let text = if function.route.is_some() { args.encode_text(function)? } else { Vec::new() };
+    Ok(EncodedCall { body: args.encode(function)?, text })
+}
+
+/// The other worker types of the app, as this process reaches them.
+pub(crate) struct Peers {
+    /// The worker type that this process is.
+    own: Option<String>,
+    /// Worker type to base URL; an error text when the variable is unusable.
+    endpoints: Result<HashMap<String, String>, String>,
+    /// Calls over the exchange, once connected.
+    exchange: OnceLock<Calls>,
+    client: http::Client,
+}
+
+/// `None`: no platform is configured.
+static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
+
+/// Settles for this process which worker type it is. Later calls change nothing.
+pub(crate) fn settle(own: Option<String>) -> Option<&'static Peers> {
+    PEERS.get_or_init(|| Peers::from_env(own)).as_ref()
+}
+
+/// The way to this function; `None` when it runs in process.
+pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
+    let peers = settle(None)?;
+    (peers.own.as_deref() != Some(function.worker())).then_some(peers)
+}
+
+impl Peers {
+    fn from_env(own: Option<String>) -> Option<Self> {
+        let endpoints = env::get(env::ENDPOINTS)?;
+        let endpoints = serde_json::from_str(&endpoints).map_err(|error| {
+            format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS)
+        });
+        let key = env::get(env::RUNPOD_API_KEY);
+        Some(Self { own, endpoints, exchange: OnceLock::new(), client: http::Client::new(key) })
+    }
+
+    /// Calls go over this connection from now on.
+    pub(crate) fn use_exchange(&self, calls: Calls) {
+        // A worker connects once in its life, so the first stays.
+        let _ = self.exchange.set(calls);
+    }
+
+    fn url_of(&self, function: &Function) -> Result<&str> {
+        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::new(ErrorKind::Transport, problem.clone()))?;
+        endpoints.get(function.worker()).map(String::as_str).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("no endpoint is known for worker type `{}`: {} names none", function.worker(), env::ENDPOINTS),
+            )
+        })
+    }
+
+    /// Calls a function and waits for its result, no longer than the caller has.
+    pub(crate) async fn call(&self, function: &Function, call: EncodedCall) -> Result<RawJson> {
+        let envelope = self.envelope(function)?;
+        let request_id = envelope.request_id.clone();
+        let deadline = Context::current().and_then(|context| context.deadline());
+        let outcome = within(deadline, self.send(function, envelope, call)).await;
+        outcome.map_err(|error| located(error, function, request_id))
+    }
+
+    async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<RawJson> {
+        if function.route.is_some() {
+            return self.client.request_route(self.url_of(function)?, function, &envelope, call).await;
+        }
+        let job = match self.exchange.get() {
+            Some(calls) => calls.call(function.worker(), envelope, call.body).await?,
+            None => self.client.run_sync(self.url_of(function)?, &envelope, &call.body).await?,
+        };
+        output_of(job)
+    }
+
+    /// Hands a job over without waiting for its end.
+    pub(crate) async fn spawn<T>(&'static self, function: &'static Function, call: EncodedCall) -> Result<JobHandle<T>> {
+        let envelope = self.envelope(function)?;
+        if function.route.is_some() {
+            let message = format!("`{}` is a route: routes answer at once and make no jobs", function.call_name());
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+        let url = self.url_of(function)?;
+        let id = self.client.run(url, &envelope, &call.body).await;
+        let id = id.map_err(|error| located(error, function, envelope.request_id))?;
+        Ok(JobHandle::remote(&self.client, url, id, function))
+    }
+
+    /// Opens a function's stream of chunks.
+    pub(crate) async fn stream(
+        &'static self,
+        function: &'static Function,
+        call: EncodedCall,
+    ) -> Result<BoxStream<'static, Result<RawJson>>> {
+        let envelope = self.envelope(function)?;
+        let url = self.url_of(function)?;
+        let id = self.client.run(url, &envelope, &call.body).await;
+        let id = id.map_err(|error| located(error, function, envelope.request_id.clone()))?;
+        Ok(self.client.stream(url, id, function, envelope.request_id))
+    }
+
+    fn envelope(&self, function: &Function) -> Result<Envelope> {
+        Context::envelope_for(Context::current().as_ref(), function.call_name())
+    }
+}
+
+async fn within<T>(deadline: Option<Instant>, call: impl Future<Output = Result<T>>) -> Result<T> {
+    match deadline {
+        None => call.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), call).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "the caller's deadline passed")),
+        },
+    }
+}
+
+/// The error with the stage and request that it belongs to, where nothing nearer said so.
+fn located(error: Error, function: &Function, request_id: Option<String>) -> Error {
+    let mut wire = error.into_wire();
+    wire.stage.get_or_insert_with(|| function.stage());
+    wire.request_id = wire.request_id.or(request_id);
+    wire.into()
+}
+
+/// The result of a job in its final state.
+fn output_of(job: JobObject) -> Result<RawJson> {
+    let mut wire = match job.status {
+        JobStatus::Completed => return Ok(job.output.unwrap_or_else(crate::wire::null)),
+        JobStatus::TimedOut => {
+            let message = job.error.unwrap_or_else(|| "the job ran out of time".to_owned());
+            let mut wire = ErrorText::parse(&message);
+            wire.kind = ErrorKind::Timeout;
+            wire
+        }
+        JobStatus::Cancelled => Error::new(ErrorKind::Cancelled, "the job was cancelled").into_wire(),
+        JobStatus::Failed => ErrorText::parse(&job.error.unwrap_or_default()),
+        JobStatus::InQueue | JobStatus::InProgress => {
+            Error::new(ErrorKind::Transport, format!("job `{}` has not ended", job.id)).into_wire()
+        }
+    };
+    wire.worker_id = wire.worker_id.or(job.worker_id);
+    Err(wire.into())
+}

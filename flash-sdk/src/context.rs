@@ -1,0 +1,255 @@
+//! What a running function knows of its call: request, deadline, depth, cancellation, progress.
+//!
+//! A task-local, set by the worker around each job or request and by calls in process. A task that user
+//! code spawns does not inherit it; [`Context::scope`] carries it over.
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error, ErrorKind, Result,
+    wire::{RawJson, envelope::Envelope},
+};
+
+/// A chain of calls deeper than this is refused: it is a loop.
+pub const MAX_DEPTH: u32 = 16;
+
+tokio::task_local! {
+    static CURRENT: Context;
+}
+
+/// The call that the current task serves.
+#[derive(Clone, Debug)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    job_id: Option<String>,
+    request_id: String,
+    traceparent: String,
+    deadline: Option<Instant>,
+    depth: u32,
+    cancelled: CancellationToken,
+    progress: Option<ProgressSink>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("job_id", &self.job_id)
+            .field("request_id", &self.request_id)
+            .field("deadline", &self.deadline)
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes progress updates to the platform.
+pub(crate) type ProgressSink = Box<dyn Fn(RawJson) + Send + Sync>;
+
+/// What a worker sets up for a job or request.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub job_id: Option<String>,
+    pub envelope: Envelope,
+    pub cancelled: CancellationToken,
+    pub progress: Option<ProgressSink>,
+}
+
+impl Context {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let Setup { job_id, envelope, cancelled, progress } = setup;
+        let request_id = envelope
+            .request_id
+            .or_else(|| job_id.clone())
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let inner = Inner {
+            job_id,
+            request_id,
+            traceparent: envelope.traceparent.unwrap_or_else(new_trace),
+            deadline: envelope.deadline_ms.map(instant_of),
+            depth: envelope.depth,
+            cancelled,
+            progress,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The call that the current task serves; `None` outside of one.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Runs a future as part of this call, for tasks that user code spawns.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, future)
+    }
+
+    /// Runs a closure as part of this call, for threads that user code starts.
+    pub fn sync_scope<T>(self, run: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, run)
+    }
+
+    /// The job; `None` for a route or a call in process outside of a worker.
+    pub fn job_id(&self) -> Option<&str> {
+        self.inner.job_id.as_deref()
+    }
+
+    /// The request that everything below the first call shares.
+    pub fn request_id(&self) -> &str {
+        &self.inner.request_id
+    }
+
+    /// W3C trace context to hand on to other services.
+    pub fn traceparent(&self) -> &str {
+        &self.inner.traceparent
+    }
+
+    /// When the caller stops waiting.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner.deadline
+    }
+
+    /// Time until the deadline; zero after it, `None` without one.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.inner.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the job was cancelled or its caller gave up. For loops in synchronous functions, which
+    /// nothing can interrupt; an asynchronous one is dropped at its next `.await`.
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancelled.is_cancelled() || self.time_left() == Some(Duration::ZERO)
+    }
+
+    pub(crate) fn progress_sink(&self) -> Option<&ProgressSink> {
+        self.inner.progress.as_ref()
+    }
+
+    /// A call in process below `current`: its cancellation and progress, the envelope's depth and deadline.
+    pub(crate) fn nested(current: Option<&Self>, envelope: Envelope) -> Self {
+        let cancelled = current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
+        let job_id = current.and_then(|outer| outer.inner.job_id.clone());
+        Self::new(Setup { job_id, envelope, cancelled, progress: None })
+    }
+
+    /// What a call from here to `function` inherits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] past [`MAX_DEPTH`], [`ErrorKind::Timeout`] when no time is left.
+    pub(crate) fn envelope_for(current: Option<&Self>, function: String) -> Result<Envelope> {
+        let Some(context) = current else {
+            return Ok(Envelope { function: Some(function), depth: 1, ..Envelope::default() });
+        };
+        if context.inner.depth >= MAX_DEPTH {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("call to `{function}` refused: the chain of calls is {MAX_DEPTH} deep, so it loops"),
+            ));
+        }
+        if context.time_left() == Some(Duration::ZERO) {
+            return Err(Error::new(ErrorKind::Timeout, format!("no time left to call `{function}`")));
+        }
+        Ok(Envelope {
+            function: Some(function),
+            request_id: Some(context.inner.request_id.clone()),
+            traceparent: Some(child_span(&context.inner.traceparent)),
+            deadline_ms: context.inner.deadline.map(epoch_ms),
+            depth: context.inner.depth + 1,
+        })
+    }
+}
+
+/// Reports progress of the current job: clients see it as `output` while the job runs.
+///
+/// Outside of a job it does nothing.
+///
+/// # Errors
+/// [`ErrorKind::Encode`], for a value that has no JSON form.
+pub fn progress(value: impl serde::Serialize) -> Result<()> {
+    if let Some(context) = Context::current()
+        && let Some(sink) = context.progress_sink()
+    {
+        let value = serde_json::value::to_raw_value(&value)
+            .map_err(|error| Error::new(ErrorKind::Encode, format!("progress has no JSON form: {error}")))?;
+        sink(value);
+    }
+    Ok(())
+}
+
+/// A deadline that came over the wire, on this process's clock.
+fn instant_of(epoch_ms: u64) -> Instant {
+    let left = Duration::from_millis(epoch_ms).saturating_sub(since_epoch());
+    // A deadline beyond what the clock can hold is none in practice; a year is as good.
+    Instant::now().checked_add(left).unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 24 * 3600))
+}
+
+/// A deadline for the wire.
+pub(crate) fn epoch_ms(deadline: Instant) -> u64 {
+    let at = since_epoch() + deadline.saturating_duration_since(Instant::now());
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn new_trace() -> String {
+    let trace = uuid::Uuid::new_v4().simple();
+    let span = uuid::Uuid::new_v4().as_u64_pair().1;
+    format!("00-{trace}-{span:016x}-01")
+}
+
+/// The same trace with a new parent span.
+fn child_span(traceparent: &str) -> String {
+    let mut parts = traceparent.split('-');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(version), Some(trace), Some(_), Some(flags)) => {
+            let span = uuid::Uuid::new_v4().as_u64_pair().1;
+            format!("{version}-{trace}-{span:016x}-{flags}")
+        }
+        _ => new_trace(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_depth(depth: u32) -> Context {
+        Context::new(Setup { envelope: Envelope { depth, ..Envelope::default() }, ..Setup::default() })
+    }
+
+    #[test]
+    fn a_call_inherits_request_trace_and_deadline() {
+        let deadline = epoch_ms(Instant::now() + Duration::from_secs(60));
+        let envelope =
+            Envelope { request_id: Some("r1".into()), deadline_ms: Some(deadline), depth: 2, ..Envelope::default() };
+        let context = Context::new(Setup { envelope, ..Setup::default() });
+        let call = Context::envelope_for(Some(&context), "f".into()).unwrap();
+        assert_eq!((call.request_id.as_deref(), call.depth), (Some("r1"), 3));
+        assert!(call.deadline_ms.unwrap().abs_diff(deadline) <= 1);
+        let trace = |text: &str| text.split('-').nth(1).map(str::to_owned);
+        assert_eq!(trace(call.traceparent.as_deref().unwrap()), trace(context.traceparent()));
+    }
+
+    #[test]
+    fn a_loop_of_calls_is_refused() {
+        assert!(Context::envelope_for(Some(&at_depth(15)), "f".into()).is_ok());
+        let error = Context::envelope_for(Some(&at_depth(16)), "f".into()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.message().contains("16 deep"), "{error}");
+    }
+
+    #[test]
+    fn without_time_left_no_call_is_made() {
+        let envelope = Envelope { deadline_ms: Some(1), ..Envelope::default() };
+        let context = Context::new(Setup { envelope, ..Setup::default() });
+        assert!(context.is_cancelled());
+        let error = Context::envelope_for(Some(&context), "f".into()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+}

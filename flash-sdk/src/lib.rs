@@ -1,0 +1,76 @@
+//! Serverless workers for Rust.
+//!
+//! Annotate functions, say CPU or GPU and how far to scale; `flash run` serves them on your machine as
+//! autoscaled worker processes, and the same binary runs on Runpod.
+//!
+//! ```no_run
+//! use flash_sdk::{Result, remote};
+//!
+//! /// Says hello.
+//! #[remote(cpu = Cpu3c_1_2, workers = 0..=3)]
+//! pub async fn hello(name: String) -> Result<String> {
+//!     Ok(format!("hello, {name}"))
+//! }
+//!
+//! #[flash_sdk::main]
+//! async fn main() -> Result<()> {
+//!     // Without a platform, calls run in this process.
+//!     println!("{}", hello("world".to_owned()).await?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! This crate owns what an app is made of: resources, functions, the manifest, the worker runtime, calls
+//! between functions, and the types on the wire. Where workers run and how many is the platform's.
+pub mod catalogue;
+#[cfg(feature = "runtime")]
+mod arguments;
+#[cfg(feature = "runtime")]
+mod call;
+#[cfg(feature = "runtime")]
+mod context;
+pub mod env;
+mod error;
+#[cfg(feature = "runtime")]
+mod function;
+pub mod manifest;
+#[cfg(feature = "runtime")]
+mod panic;
+#[cfg(feature = "runtime")]
+mod registry;
+mod resource;
+#[cfg(feature = "schema")]
+pub mod schema;
+pub mod wire;
+#[cfg(feature = "runtime")]
+mod worker;
+
+pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
+pub use error::{Error, ErrorKind, FieldError, Result, WireError};
+pub use resource::{Compute, ResourceConfig, Scaler};
+
+#[cfg(feature = "runtime")]
+pub use {
+    call::JobHandle,
+    context::{Context, MAX_DEPTH, progress},
+    flash_macros::{main, remote},
+};
+
+/// What the macro's code refers to. Not part of the public interface: it changes without notice.
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::{
+        arguments::Wire,
+        function::{
+            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, map, once, spawn, stream,
+            streaming,
+        },
+        registry::{Argument, Function, Registered, Resource, Route},
+        worker::{AppInfo, IntoExit, main},
+    };
+    pub use futures_util::{Stream, future::BoxFuture};
+    pub use inventory;
+    pub use schemars::{Schema, SchemaGenerator};
+    pub use std::sync::OnceLock;
+}

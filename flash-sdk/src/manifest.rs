@@ -1,0 +1,232 @@
+//! The manifest: what an app binary says of itself when asked. Versioned JSON.
+//!
+//! It is all that the CLI and the platform know of user code.
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType, PriceKey};
+
+/// The manifest format that this crate writes and reads.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// What an app binary consists of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format, [`MANIFEST_VERSION`].
+    pub version: u32,
+    /// The app.
+    pub app: App,
+    /// Version of the SDK that the binary was built with.
+    pub sdk_version: String,
+    /// Worker types, by name.
+    pub workers: Vec<WorkerType>,
+    /// Functions, by file and line.
+    pub functions: Vec<FunctionEntry>,
+    /// JSON schemas that functions refer to as `#/$defs/NAME`.
+    #[serde(default, rename = "$defs")]
+    pub definitions: serde_json::Map<String, Value>,
+}
+
+impl Manifest {
+    /// The worker type of this name.
+    pub fn worker(&self, name: &str) -> Option<&WorkerType> {
+        self.workers.iter().find(|worker| worker.name == name)
+    }
+
+    /// The functions on this worker type, in source order.
+    pub fn functions_of<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = &'a FunctionEntry> {
+        self.functions.iter().filter(move |function| function.worker == worker)
+    }
+}
+
+/// The user's package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Package name.
+    pub name: String,
+    /// Package version.
+    pub version: String,
+}
+
+/// How requests reach a worker type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointKind {
+    /// Jobs in a queue.
+    Queue,
+    /// HTTP requests, spread over workers.
+    LoadBalanced,
+}
+
+/// The hardware of a worker type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ComputeEntry {
+    /// CPU instances in order of preference.
+    Cpu {
+        /// One or more.
+        instances: Vec<CpuInstance>,
+    },
+    /// GPUs.
+    Gpu {
+        /// Pools in order of preference.
+        pools: Vec<GpuPool>,
+        /// Single types beside them.
+        #[serde(default)]
+        types: Vec<GpuType>,
+        /// GPUs per worker.
+        count: u32,
+    },
+}
+
+impl ComputeEntry {
+    /// What its price is kept under: the first choice, and how many of it.
+    pub fn price_key(&self) -> Option<(PriceKey, u32)> {
+        match self {
+            Self::Cpu { instances } => instances.first().map(|cpu| (PriceKey::Cpu(*cpu), 1)),
+            Self::Gpu { pools, types, count } => {
+                let pool = pools.first().copied().or_else(|| types.first().map(|gpu| gpu.pool()))?;
+                Some((PriceKey::Gpu(pool), *count))
+            }
+        }
+    }
+
+    /// For people: `CPU cpu3g-2-8` or `GPU ADA_24`.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Cpu { instances } => {
+                format!("CPU {}", instances.iter().map(|cpu| cpu.id()).collect::<Vec<_>>().join("|"))
+            }
+            Self::Gpu { pools, types, count } => {
+                let names = pools.iter().map(|pool| pool.id()).chain(types.iter().map(|gpu| gpu.id()));
+                let times = if *count == 1 { String::new() } else { format!("{count} × ") };
+                format!("GPU {times}{}", names.collect::<Vec<_>>().join("|"))
+            }
+        }
+    }
+}
+
+/// How the number of workers follows the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ScalerEntry {
+    /// One more worker whenever a job has waited this long.
+    QueueDelay {
+        /// Seconds.
+        seconds: u32,
+    },
+    /// `ceil((queued + in progress) / requests)` workers.
+    RequestCount {
+        /// Requests per worker.
+        requests: u32,
+    },
+}
+
+/// A worker type with every setting, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerType {
+    /// Its name.
+    pub name: String,
+    /// How requests reach it.
+    pub kind: EndpointKind,
+    /// Its hardware.
+    pub compute: ComputeEntry,
+    /// Workers kept running with no load.
+    pub workers_min: u32,
+    /// Workers at most.
+    pub workers_max: u32,
+    /// Seconds without work after which a worker above the minimum stops.
+    pub idle_timeout_seconds: u32,
+    /// Seconds that one job or request may run.
+    pub execution_timeout_seconds: u32,
+    /// Jobs or requests that one worker runs at the same time.
+    pub max_concurrency: u32,
+    /// How the number of workers follows the load.
+    pub scaler: ScalerEntry,
+    /// Where it may run; empty for anywhere.
+    #[serde(default)]
+    pub data_centers: Vec<DataCenter>,
+}
+
+/// Where an argument of a route comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentSource {
+    /// A `{name}` in the path.
+    Path,
+    /// `?name=` in the query.
+    Query,
+    /// A field of the JSON body.
+    Body,
+}
+
+/// One argument of a function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArgumentEntry {
+    /// Its name in the code.
+    pub name: String,
+    /// Where a route finds it; `Body` for a job.
+    pub source: ArgumentSource,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its JSON schema.
+    pub schema: Value,
+}
+
+/// The HTTP method and path of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RouteEntry {
+    /// Upper case.
+    pub method: String,
+    /// With `{name}` for path parameters.
+    pub path: String,
+}
+
+/// One function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionEntry {
+    /// Its name in the code.
+    pub name: String,
+    /// The type whose method it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Module path below the crate with `/`: `cpu_worker`; `main` for the crate root.
+    pub module: String,
+    /// The worker type that it runs on.
+    pub worker: String,
+    /// Source file, as the compiler names it.
+    pub file: String,
+    /// Line of the function's name.
+    pub line: u32,
+    /// Its doc comment.
+    #[serde(default)]
+    pub docs: String,
+    /// Method and path, for a route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteEntry>,
+    /// Its arguments in order.
+    pub arguments: Vec<ArgumentEntry>,
+    /// Schema of the JSON input: a job's `input`, or a route's body. `None` when nothing is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// Schema of the result, or of one chunk where it streams.
+    pub output: Value,
+    /// Whether it answers with a stream of chunks.
+    #[serde(default)]
+    pub streams: bool,
+}
+
+impl FunctionEntry {
+    /// `Type::method` or `function`, as code calls it.
+    pub fn call_name(&self) -> String {
+        match &self.owner {
+            Some(owner) => format!("{owner}::{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Source place for messages: `file:line`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}

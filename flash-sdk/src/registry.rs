@@ -1,0 +1,488 @@
+//! The functions of an app: what `#[remote]` registered, checked and put in source order.
+//!
+//! Owns the descriptors and the rules that one function alone cannot break: equal names, equal routes,
+//! configs that disagree. Order of registration is unspecified, so everything here sorts first.
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use schemars::{Schema, SchemaGenerator};
+
+use crate::{
+    Result,
+    arguments::{Binding, Input},
+    manifest::{
+        App, ArgumentEntry, ArgumentSource, ComputeEntry, EndpointKind, FunctionEntry, MANIFEST_VERSION,
+        Manifest, RouteEntry, ScalerEntry, WorkerType,
+    },
+    resource::{Compute, ResourceConfig, Scaler},
+    wire::RawJson,
+};
+
+/// One `#[remote]` function, as the macro describes it.
+#[derive(Debug)]
+pub struct Function {
+    /// Its name in the code.
+    pub name: &'static str,
+    /// The type whose method it is.
+    pub owner: Option<&'static str>,
+    /// `module_path!()` where it stands.
+    pub module_path: &'static str,
+    /// `file!()` where it stands.
+    pub file: &'static str,
+    /// Line of its name.
+    pub line: u32,
+    /// Its doc comment.
+    pub docs: &'static str,
+    /// The worker type that it runs on.
+    pub resource: Resource,
+    /// Method and path, for a route.
+    pub route: Option<Route>,
+    /// Its arguments in order.
+    pub arguments: &'static [Argument],
+    /// Schema of its result, or of one chunk.
+    pub output: SchemaOf,
+    /// Runs it.
+    pub handler: Handler,
+    /// Prepares the worker for it, once, before it takes work.
+    pub init: Option<fn() -> BoxFuture<'static, Result<()>>>,
+    /// Where its arguments come from; computed at the first use.
+    pub binding: OnceLock<Binding>,
+}
+
+/// Writes the schema of a type.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// The worker type of a function.
+#[derive(Debug, Clone, Copy)]
+pub enum Resource {
+    /// Said in full here.
+    Declared(ResourceConfig),
+    /// Named here, said in full at another function.
+    Named(&'static str),
+}
+
+/// A route's method and path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Upper case.
+    pub method: &'static str,
+    /// With `{name}` for path parameters.
+    pub path: &'static str,
+}
+
+/// An argument's name and schema.
+#[derive(Debug)]
+pub struct Argument {
+    /// Its name in the code.
+    pub name: &'static str,
+    /// Writes its schema.
+    pub schema: SchemaOf,
+    /// Whether it may be left out.
+    pub optional: fn() -> bool,
+}
+
+/// How a function runs.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// One result.
+    Once(fn(Input) -> BoxFuture<'static, Result<RawJson>>),
+    /// Chunks as they come.
+    Stream(fn(Input) -> BoxStream<'static, Result<RawJson>>),
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Once(_) => "Once",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+/// What the macro submits: a way to the descriptor.
+pub struct Registered(pub fn() -> &'static Function);
+
+inventory::collect!(Registered);
+
+impl Function {
+    /// Name of the worker type that it runs on.
+    pub fn worker(&self) -> &'static str {
+        match self.resource {
+            Resource::Declared(config) => config.name,
+            Resource::Named(name) => name,
+        }
+    }
+
+    /// `Type::method` or `function`.
+    pub fn call_name(&self) -> String {
+        match self.owner {
+            Some(owner) => format!("{owner}::{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// `worker_type/function`, as errors name it.
+    pub fn stage(&self) -> String {
+        format!("{}/{}", self.worker(), self.call_name())
+    }
+
+    /// Whether a call by this name means this function.
+    pub fn is_named(&self, name: &str) -> bool {
+        match name.split_once("::") {
+            Some((owner, method)) => self.owner == Some(owner) && self.name == method,
+            None => self.name == name,
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+
+    /// Module path below the crate, with `/`.
+    fn module(&self) -> String {
+        match self.module_path.split_once("::") {
+            Some((_, below)) => below.replace("::", "/"),
+            None => "main".to_owned(),
+        }
+    }
+}
+
+/// A rule that several functions break together. Each message names every place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryError(pub String);
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The app's functions and worker types.
+pub struct Registry {
+    functions: Vec<&'static Function>,
+    configs: BTreeMap<&'static str, ResourceConfig>,
+}
+
+impl Registry {
+    /// Everything that `#[remote]` registered in this binary.
+    ///
+    /// # Errors
+    /// Every broken rule at once.
+    pub fn collect() -> Result<Self, Vec<RegistryError>> {
+        Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.0)()).collect())
+    }
+
+    fn check(mut functions: Vec<&'static Function>) -> Result<Self, Vec<RegistryError>> {
+        functions.sort_by_key(|function| (function.file, function.line, function.name));
+        let mut errors = Vec::new();
+        let configs = merge_configs(&functions, &mut errors);
+        check_names(&functions, &mut errors);
+        check_routes(&functions, &mut errors);
+        check_kinds(&functions, &mut errors);
+        if errors.is_empty() { Ok(Self { functions, configs }) } else { Err(errors) }
+    }
+
+    /// The functions on this worker type, in source order.
+    pub fn functions_of<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = &'static Function> + 'a {
+        self.functions.iter().copied().filter(move |function| function.worker() == worker)
+    }
+
+    /// Names of all worker types.
+    pub fn workers(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.configs.keys().copied()
+    }
+
+    fn kind(&self, worker: &str) -> EndpointKind {
+        let routed = self.functions_of(worker).any(|function| function.route.is_some());
+        if routed { EndpointKind::LoadBalanced } else { EndpointKind::Queue }
+    }
+
+    /// This worker type with every default filled in.
+    pub fn worker_type(&self, worker: &str) -> Option<WorkerType> {
+        let config = self.configs.get(worker)?;
+        let kind = self.kind(worker);
+        let (concurrency, scaler) = match kind {
+            EndpointKind::Queue => (1, Scaler::QueueDelay { seconds: 4 }),
+            EndpointKind::LoadBalanced => (64, Scaler::RequestCount { requests: 4 }),
+        };
+        Some(WorkerType {
+            name: config.name.to_owned(),
+            kind,
+            compute: compute_entry(config.compute?),
+            workers_min: config.workers_min,
+            workers_max: config.workers_max,
+            idle_timeout_seconds: config.idle_timeout,
+            execution_timeout_seconds: config.execution_timeout,
+            max_concurrency: config.max_concurrency.unwrap_or(concurrency),
+            scaler: match config.scaler.unwrap_or(scaler) {
+                Scaler::QueueDelay { seconds } => ScalerEntry::QueueDelay { seconds },
+                Scaler::RequestCount { requests } => ScalerEntry::RequestCount { requests },
+            },
+            data_centers: config.data_centers.to_vec(),
+        })
+    }
+
+    /// What the binary says of itself.
+    pub fn describe(&self, app: App) -> Manifest {
+        let mut generator = SchemaGenerator::default();
+        let functions = self.functions.iter().map(|function| entry(function, &mut generator)).collect();
+        Manifest {
+            version: MANIFEST_VERSION,
+            app,
+            sdk_version: env!("CARGO_PKG_VERSION").to_owned(),
+            workers: self.configs.keys().filter_map(|name| self.worker_type(name)).collect(),
+            functions,
+            definitions: generator.take_definitions(true),
+        }
+    }
+}
+
+fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> FunctionEntry {
+    let binding = function.binding();
+    let arguments = function.arguments.iter().zip(&binding.sources).map(|(argument, source)| ArgumentEntry {
+        name: argument.name.to_owned(),
+        source: *source,
+        required: !(argument.optional)() || *source == ArgumentSource::Path,
+        schema: (argument.schema)(generator).to_value(),
+    });
+    let arguments: Vec<_> = arguments.collect();
+    FunctionEntry {
+        name: function.name.to_owned(),
+        owner: function.owner.map(str::to_owned),
+        module: function.module(),
+        worker: function.worker().to_owned(),
+        file: function.file.to_owned(),
+        line: function.line,
+        docs: function.docs.trim().to_owned(),
+        route: function
+            .route
+            .map(|route| RouteEntry { method: route.method.to_owned(), path: route.path.to_owned() }),
+        input: binding.input_schema(function, generator),
+        output: (function.output)(generator).to_value(),
+        streams: matches!(function.handler, Handler::Stream(_)),
+        arguments,
+    }
+}
+
+fn compute_entry(compute: Compute) -> ComputeEntry {
+    match compute {
+        Compute::Cpu(instances) => ComputeEntry::Cpu { instances: instances.to_vec() },
+        Compute::Gpu { pools, types, count } => {
+            ComputeEntry::Gpu { pools: pools.to_vec(), types: types.to_vec(), count }
+        }
+    }
+}
+
+fn merge_configs(
+    functions: &[&'static Function],
+    errors: &mut Vec<RegistryError>,
+) -> BTreeMap<&'static str, ResourceConfig> {
+    let mut declared: BTreeMap<&'static str, (&'static Function, ResourceConfig)> = BTreeMap::new();
+    for function in functions {
+        let Resource::Declared(config) = function.resource else { continue };
+        match declared.get(config.name) {
+            Some((first, known)) if *known != config => errors.push(RegistryError(format!(
+                "worker type `{}` is configured differently at {} and at {}: configure it once in a const \
+                 and say `resource = …` at both, or only `worker = \"{0}\"` at one",
+                config.name,
+                first.place(),
+                function.place(),
+            ))),
+            Some(_) => {}
+            None => {
+                declared.insert(config.name, (function, config));
+            }
+        }
+    }
+    for function in functions {
+        match declared.get(function.worker()) {
+            None => errors.push(RegistryError(format!(
+                "{}: `{}` runs on worker type `{}`, which no function configures: say `cpu = …` or `gpu = …`",
+                function.place(),
+                function.call_name(),
+                function.worker(),
+            ))),
+            Some((first, config)) if config.compute.is_none() => {
+                if std::ptr::eq(*first, *function) {
+                    errors.push(RegistryError(format!(
+                        "{}: worker type `{}` has neither CPU nor GPU: say `.cpu(…)` or `.gpu(…)`",
+                        function.place(),
+                        config.name,
+                    )));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    declared.into_iter().map(|(name, (_, config))| (name, config)).collect()
+}
+
+/// Reports each pair of functions that `key` makes equal.
+fn check_unique<K: Ord>(
+    functions: &[&'static Function],
+    key: impl Fn(&'static Function) -> Option<K>,
+    message: impl Fn(&'static Function, &'static Function) -> String,
+    errors: &mut Vec<RegistryError>,
+) {
+    let mut seen: BTreeMap<K, &'static Function> = BTreeMap::new();
+    for function in functions.iter().copied() {
+        let Some(key) = key(function) else { continue };
+        match seen.get(&key) {
+            Some(first) => errors.push(RegistryError(message(first, function))),
+            None => {
+                seen.insert(key, function);
+            }
+        }
+    }
+}
+
+fn check_names(functions: &[&'static Function], errors: &mut Vec<RegistryError>) {
+    check_unique(
+        functions,
+        |function| Some((function.worker(), function.call_name())),
+        |first, second| {
+            format!(
+                "worker type `{}` has two functions named `{}`: at {} and at {}",
+                first.worker(),
+                first.call_name(),
+                first.place(),
+                second.place(),
+            )
+        },
+        errors,
+    );
+}
+
+fn check_routes(functions: &[&'static Function], errors: &mut Vec<RegistryError>) {
+    check_unique(
+        functions,
+        |function| function.route.map(|route| (route.method, path_shape(route.path))),
+        |first, second| {
+            let route = first.route.expect("only routes are compared");
+            format!(
+                "{} {} is served twice: by `{}` at {} and by `{}` at {}",
+                route.method,
+                route.path,
+                first.call_name(),
+                first.place(),
+                second.call_name(),
+                second.place(),
+            )
+        },
+        errors,
+    );
+}
+
+/// A path with its parameters' names left out: `/a/{id}` and `/a/{name}` catch the same requests.
+fn path_shape(path: &str) -> String {
+    let shape = |segment: &'_ str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
+    path.split('/').map(shape).collect::<Vec<_>>().join("/")
+}
+
+fn check_kinds(functions: &[&'static Function], errors: &mut Vec<RegistryError>) {
+    let mut seen: BTreeMap<&str, &'static Function> = BTreeMap::new();
+    for function in functions.iter().copied() {
+        let first = *seen.entry(function.worker()).or_insert(function);
+        if first.route.is_some() != function.route.is_some() {
+            let (route, queue) = if first.route.is_some() { (first, function) } else { (function, first) };
+            errors.push(RegistryError(format!(
+                "worker type `{}` has both a route (`{}` at {}) and a queue function (`{}` at {}): \
+                 an endpoint is one or the other, so give one of them a worker type of its own",
+                function.worker(),
+                route.call_name(),
+                route.place(),
+                queue.call_name(),
+                queue.place(),
+            )));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CpuInstance;
+
+    const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
+
+    fn function(name: &'static str, line: u32, resource: Resource, route: Option<Route>) -> &'static Function {
+        Box::leak(Box::new(Function {
+            name,
+            owner: None,
+            module_path: "app::jobs",
+            file: "src/jobs.rs",
+            line,
+            docs: "",
+            resource,
+            route,
+            arguments: &[],
+            output: |generator| generator.subschema_for::<()>(),
+            handler: Handler::Once(|_| unreachable!("never run here")),
+            init: None,
+            binding: OnceLock::new(),
+        }))
+    }
+
+    fn errors_of(functions: Vec<&'static Function>) -> Vec<String> {
+        let errors = Registry::check(functions).err().unwrap_or_default();
+        errors.into_iter().map(|error| error.0).collect()
+    }
+
+    const PING: Option<Route> = Some(Route { method: "GET", path: "/a/{id}" });
+    const PING_BY_NAME: Option<Route> = Some(Route { method: "GET", path: "/a/{name}" });
+
+    #[test]
+    fn equal_names_and_routes_are_reported_with_both_places() {
+        let twice =
+            errors_of(vec![function("f", 3, Resource::Declared(CPU), None), function("f", 9, Resource::Named("cpu"), None)]);
+        assert_eq!(
+            twice,
+            ["worker type `cpu` has two functions named `f`: at src/jobs.rs:3 and at src/jobs.rs:9"]
+        );
+        let routes = errors_of(vec![
+            function("b", 9, Resource::Named("cpu"), PING_BY_NAME),
+            function("a", 3, Resource::Declared(CPU), PING),
+        ]);
+        assert_eq!(
+            routes,
+            ["GET /a/{id} is served twice: by `a` at src/jobs.rs:3 and by `b` at src/jobs.rs:9"]
+        );
+    }
+
+    #[test]
+    fn configs_that_disagree_or_are_missing_are_reported() {
+        let other = Resource::Declared(CPU.workers(0..=9));
+        let conflict = errors_of(vec![function("f", 1, Resource::Declared(CPU), None), function("g", 2, other, None)]);
+        assert!(conflict[0].contains("src/jobs.rs:1 and at src/jobs.rs:2"), "{conflict:?}");
+        let missing = errors_of(vec![function("f", 1, Resource::Named("nowhere"), None)]);
+        assert!(missing[0].contains("which no function configures"), "{missing:?}");
+        let hardware = errors_of(vec![function("f", 1, Resource::Declared(ResourceConfig::new("x")), None)]);
+        assert!(hardware[0].contains("neither CPU nor GPU"), "{hardware:?}");
+    }
+
+    #[test]
+    fn a_worker_type_is_queue_or_load_balanced() {
+        let mixed = errors_of(vec![
+            function("f", 1, Resource::Declared(CPU), None),
+            function("g", 2, Resource::Named("cpu"), PING),
+        ]);
+        assert!(mixed[0].contains("both a route (`g` at src/jobs.rs:2)"), "{mixed:?}");
+    }
+
+    #[test]
+    fn functions_come_in_source_order_and_defaults_are_filled_in() {
+        let registry = Registry::check(vec![
+            function("later", 7, Resource::Named("cpu"), None),
+            function("first", 2, Resource::Declared(CPU), None),
+        ])
+        .ok()
+        .unwrap();
+        let app = App { name: "app".into(), version: "0".into() };
+        let manifest = registry.describe(app);
+        let names: Vec<_> = manifest.functions.iter().map(|function| function.name.as_str()).collect();
+        assert_eq!(names, ["first", "later"]);
+        assert_eq!(manifest.functions[0].module, "jobs");
+        assert_eq!(manifest.workers[0].scaler, ScalerEntry::QueueDelay { seconds: 4 });
+        assert_eq!(manifest.workers[0].max_concurrency, 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! The call envelope: which function a job is for, and what it inherits from its caller.
+//!
+//! A job on Runpod has an `input` and nothing else that survives the way, so the envelope rides inside
+//! it under the reserved key `__flash`. Our own platform carries it beside the input instead.
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::RawJson;
+
+/// The reserved key.
+pub const KEY: &str = "__flash";
+
+/// What a call inherits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Envelope {
+    /// `function`, or `Type::method`; absent where the worker type has one function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// The request that the call belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// W3C trace context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// When the caller stops waiting: milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// How many calls stand above this one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// An input that is no JSON object, wrapped so that an envelope fits beside it.
+#[derive(Serialize, Deserialize)]
+struct Wrapped {
+    #[serde(rename = "__flash")]
+    envelope: Envelope,
+    #[serde(rename = "__input")]
+    input: RawJson,
+}
+
+/// Puts the envelope into an input.
+pub fn seal(envelope: &Envelope, input: &RawValue) -> RawJson {
+    let text = input.get().trim();
+    let sealed = match text.strip_prefix('{') {
+        Some(rest) => {
+            let head = serde_json::to_string(envelope).expect("an envelope always serialises");
+            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+            RawValue::from_string(format!("{{\"{KEY}\":{head}{comma}{rest}"))
+        }
+        None => serde_json::value::to_raw_value(&Wrapped { envelope: envelope.clone(), input: input.to_owned() }),
+    };
+    sealed.expect("an object with one more member stays JSON")
+}
+
+/// Takes the envelope out of an input. An input without one comes back as it is.
+///
+/// The fast path is a search for the key's text, so that ordinary inputs are not parsed twice.
+pub fn open(input: RawJson) -> (Envelope, RawJson) {
+    if !input.get().contains("\"__flash\"") {
+        return (Envelope::default(), input);
+    }
+    if let Ok(Wrapped { envelope, input }) = serde_json::from_str(input.get()) {
+        return (envelope, input);
+    }
+    let members: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(input.get());
+    let Ok(mut members) = members else { return (Envelope::default(), input) };
+    let Some(Ok(envelope)) = members.get(KEY).map(Envelope::deserialize) else {
+        return (Envelope::default(), input);
+    };
+    members.remove(KEY);
+    let rest = serde_json::value::to_raw_value(&members).expect("a JSON object always serialises");
+    (envelope, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> RawJson {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn an_envelope_rides_in_any_input() {
+        let envelope = Envelope {
+            function: Some("Sentiment::classify".into()),
+            request_id: Some("r".into()),
+            traceparent: None,
+            deadline_ms: Some(17),
+            depth: 3,
+        };
+        for text in ["{}", "{ }", "{\"a\":1}", " {\"a\":{\"__flash\":2}} ", "[1,2]", "null", "\"__flash\""] {
+            let (opened, input) = open(seal(&envelope, &raw(text)));
+            assert_eq!(opened, envelope, "{text}");
+            let (before, after): (serde_json::Value, serde_json::Value) =
+                (serde_json::from_str(text).unwrap(), serde_json::from_str(input.get()).unwrap());
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn an_input_without_one_is_untouched() {
+        for text in ["{\"text\":\"__flash\"}", "null", "{\"x\":{\"__flash\":{}}}", "{\"__flash\":7}"] {
+            let (envelope, input) = open(raw(text));
+            assert_eq!(envelope, Envelope::default(), "{text}");
+            assert_eq!(input.get(), text);
+        }
+    }
+}

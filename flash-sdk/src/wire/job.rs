@@ -1,0 +1,216 @@
+//! Job objects: what `run`, `runsync` and `status` answer, and what a worker posts.
+use serde::{Deserialize, Serialize};
+
+use super::RawJson;
+
+/// Where a job is in its life. Names as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobStatus {
+    /// Accepted, not yet handed to a worker.
+    InQueue,
+    /// Handed to a worker. The documentation also lists `RUNNING`, read as the same and never sent.
+    #[serde(alias = "RUNNING")]
+    InProgress,
+    /// The worker posted a result without an error.
+    Completed,
+    /// The worker posted an error, or died too often.
+    Failed,
+    /// A client cancelled it.
+    Cancelled,
+    /// It ran longer than it may, or expired in the queue.
+    TimedOut,
+}
+
+impl JobStatus {
+    /// Whether the job will not change any more.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::InQueue | Self::InProgress)
+    }
+
+    /// As on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InQueue => "IN_QUEUE",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::TimedOut => "TIMED_OUT",
+        }
+    }
+}
+
+/// A job as clients see it. Times are milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobObject {
+    /// Time between submission and the pickup of the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_time: Option<u64>,
+    /// The failure; JSON text (see [`ErrorText`]) when a worker reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Time that the latest attempt ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_time: Option<u64>,
+    /// The job's id.
+    pub id: String,
+    /// The result, or the latest progress while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RawJson>,
+    /// Attempts beyond the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Where it is in its life.
+    pub status: JobStatus,
+    /// The worker of the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<String>,
+}
+
+/// The body of `run` and `runsync`. Unknown top-level keys are discarded, as on Runpod.
+#[derive(Debug, Deserialize)]
+pub struct JobRequest {
+    /// The function's input.
+    pub input: Option<RawJson>,
+    /// Limits of this job.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// Limits of one job, in milliseconds.
+#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Policy {
+    /// How long it may run; the worker type's execution timeout otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_timeout: Option<u64>,
+}
+
+/// A job as a worker takes it. Keys beyond these are ignored.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TakenJob {
+    /// The job's id.
+    pub id: String,
+    /// The input; the platform may leave out an empty one.
+    #[serde(default)]
+    pub input: Option<RawJson>,
+}
+
+/// What a worker posts when a job ended, or has progress to show.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct PostedResult {
+    /// `IN_PROGRESS` marks a progress update; absent on a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+    /// The result or progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RawJson>,
+    /// The failure; a foreign worker may post any JSON here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<serde_json::Value>,
+    /// The worker asks to be replaced.
+    #[serde(default, rename = "stopPod", skip_serializing_if = "is_false")]
+    pub stop_pod: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// The text inside a failed job's `error`: the six keys of the official Python worker, with ours beside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorText {
+    /// Kind or class of the error.
+    pub error_type: String,
+    /// Its message chain in one line.
+    pub error_message: String,
+    /// Where, as far as known.
+    #[serde(default)]
+    pub error_traceback: String,
+    /// Host of the worker.
+    #[serde(default)]
+    pub hostname: String,
+    /// The worker.
+    #[serde(default)]
+    pub worker_id: String,
+    /// Version of the SDK that wrote this.
+    #[serde(default)]
+    pub runpod_version: String,
+    /// The whole error, from a worker of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash: Option<crate::error::WireError>,
+}
+
+impl ErrorText {
+    /// The text for an error of ours.
+    pub fn of(error: &crate::error::WireError, hostname: &str) -> Self {
+        Self {
+            error_type: error.kind.as_str().to_owned(),
+            error_message: error.chain(),
+            error_traceback: error.stage.clone().unwrap_or_default(),
+            hostname: hostname.to_owned(),
+            worker_id: error.worker_id.clone().unwrap_or_else(|| "unknown".to_owned()),
+            runpod_version: concat!("flash-", env!("CARGO_PKG_VERSION")).to_owned(),
+            flash: Some(error.clone()),
+        }
+    }
+
+    /// As the JSON text that a job's `error` holds.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("strings and enums always serialise")
+    }
+
+    /// Reads a job's `error` back: ours whole, a Python worker's message, or the text as it is.
+    pub fn parse(text: &str) -> crate::error::WireError {
+        use crate::error::{ErrorKind, WireError};
+        match serde_json::from_str::<Self>(text) {
+            Ok(Self { flash: Some(error), .. }) => error,
+            Ok(Self { error_message, worker_id, .. }) => {
+                let mut error = WireError::new(ErrorKind::Handler, error_message);
+                error.worker_id = Some(worker_id).filter(|id| !id.is_empty() && id != "unknown");
+                error
+            }
+            Err(_) => WireError::new(ErrorKind::Handler, text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{ErrorKind, WireError};
+
+    #[test]
+    fn status_names_are_those_of_the_api() {
+        for (status, name) in [(JobStatus::InQueue, "\"IN_QUEUE\""), (JobStatus::TimedOut, "\"TIMED_OUT\"")] {
+            assert_eq!(serde_json::to_string(&status).unwrap(), name);
+            assert_eq!(format!("\"{}\"", status.as_str()), name);
+        }
+        assert_eq!(serde_json::from_str::<JobStatus>("\"RUNNING\"").unwrap(), JobStatus::InProgress);
+    }
+
+    #[test]
+    fn an_error_text_has_the_six_keys_and_leads_back_to_the_error() {
+        let mut error = WireError::new(ErrorKind::Panic, "boom at src/main.rs:3:5");
+        error.worker_id = Some("w1".into());
+        let text = ErrorText::of(&error, "host").to_text();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in
+            ["error_type", "error_message", "error_traceback", "hostname", "worker_id", "runpod_version"]
+        {
+            assert!(value[key].is_string(), "{key}");
+        }
+        assert_eq!(ErrorText::parse(&text), error);
+    }
+
+    #[test]
+    fn a_python_workers_error_and_a_bare_one_are_read() {
+        let python = r#"{"error_type":"<class 'ValueError'>","error_message":"boom","worker_id":"p1"}"#;
+        let error = ErrorText::parse(python);
+        assert_eq!((error.message.as_str(), error.worker_id.as_deref()), ("boom", Some("p1")));
+        assert_eq!(ErrorText::parse("job timed out after 1 retries").message, "job timed out after 1 retries");
+    }
+}

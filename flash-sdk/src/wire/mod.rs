@@ -1,0 +1,15 @@
+//! What travels: job objects as Runpod's API has them, the call envelope, and the exchange.
+//!
+//! Owns shapes only. Who sends what when is the business of `worker` and `call` here and of the
+//! platform in the CLI.
+pub mod envelope;
+pub mod exchange;
+pub mod job;
+
+/// JSON text that is passed on as it came, checked for syntax once.
+pub type RawJson = Box<serde_json::value::RawValue>;
+
+/// The JSON text `null`.
+pub fn null() -> RawJson {
+    serde_json::value::RawValue::NULL.to_owned()
+}

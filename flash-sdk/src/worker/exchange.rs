@@ -1,0 +1,244 @@
+//! Work over the exchange of our own platform: jobs pushed, results, calls and replies on one connection.
+//!
+//! The end of the connection is the end of the worker: the platform re-queues what it held.
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio::{io::AsyncRead, net::TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    http::Server,
+    job::{self, Finished, Functions, Job},
+    settings::{ExchangeAddress, Settings},
+    shutdown::Shutdown,
+};
+use crate::{
+    call::{Calls, Peers},
+    wire::{
+        exchange::{
+            self, DoneFrame, JobFrame, OutputFrame, PROTOCOL, ReadyFrame, Reader, ToPlatform, ToWorker, Writer,
+        },
+        job::ErrorText,
+    },
+};
+
+/// For how long the platform may take to accept the connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Takes jobs until the platform or a signal says stop.
+pub(super) async fn run_queue(
+    address: &ExchangeAddress,
+    settings: &Settings,
+    functions: Arc<Functions>,
+    peers: Option<&'static Peers>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
+    let connection = Connection::open(address).await?;
+    if let Some(peers) = peers {
+        peers.use_exchange(connection.calls.clone());
+    }
+    let session = Session {
+        functions: functions.clone(),
+        frames: connection.frames.clone(),
+        worker_id: settings.worker_id.clone(),
+        hostname: settings.hostname.clone(),
+        jobs: TaskTracker::new(),
+        running: Arc::default(),
+    };
+    // Read from the start: `#[init]` may make calls, whose replies come this way.
+    let reading = tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
+    functions.init().await.map_err(|error| format!("{error:#}"))?;
+    let max_concurrency = functions.worker_type().max_concurrency;
+    connection.frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None }));
+    let lost = tokio::select! {
+        () = shutdown.requested() => None,
+        outcome = reading => Some(outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome)),
+    };
+    session.jobs.close();
+    if let Some(outcome) = lost {
+        // Nobody is left to take results.
+        return outcome;
+    }
+    if tokio::time::timeout(shutdown.drain(), session.jobs.wait()).await.is_err() {
+        return Err(format!("jobs still run {} s after the signal", shutdown.drain().as_secs()));
+    }
+    // Everything that was sent gets written; the end of the runtime would drop it.
+    connection.frames.end();
+    let _ = connection.writing.await;
+    Ok(())
+}
+
+/// Serves HTTP; the exchange tells the platform the port and carries calls.
+pub(super) async fn run_load_balanced(
+    address: &ExchangeAddress,
+    settings: &Settings,
+    functions: Arc<Functions>,
+    peers: Option<&'static Peers>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
+    let server = Server::bind(settings, functions.clone()).await?;
+    let http_port = Some(server.port());
+    let connection = Connection::open(address).await?;
+    if let Some(peers) = peers {
+        peers.use_exchange(connection.calls.clone());
+    }
+    let (frames, calls, mut reader) = (connection.frames.clone(), connection.calls.clone(), connection.reader);
+    let stop = shutdown.clone();
+    let reading = tokio::spawn(async move {
+        while let Ok(Some(frame)) = reader.next::<ToWorker>().await {
+            match frame {
+                ToWorker::Reply(reply) => calls.complete(reply),
+                ToWorker::Drain => stop.request(),
+                // Jobs go to queue workers; a platform that sends one here gets no answer.
+                ToWorker::Job(_) | ToWorker::Stop(_) => {}
+            }
+        }
+        calls.close();
+        stop.request();
+    });
+    let initialised = async move {
+        functions.init().await.map_err(|error| format!("{error:#}"))?;
+        let max_concurrency = functions.worker_type().max_concurrency;
+        frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port }));
+        Ok(())
+    };
+    let outcome = server.run(initialised, shutdown).await;
+    reading.abort();
+    outcome
+}
+
+/// An open exchange.
+struct Connection {
+    reader: Reader<Box<dyn AsyncRead + Send + Unpin>>,
+    frames: Writer<ToPlatform>,
+    calls: Calls,
+    writing: tokio::task::JoinHandle<()>,
+}
+
+impl Connection {
+    async fn open(address: &ExchangeAddress) -> Result<Self, String> {
+        let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
+        let upgraded = tokio::time::timeout(CONNECT, upgrade(address))
+            .await
+            .map_err(|_| problem("no answer".to_owned()))?
+            .map_err(problem)?;
+        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        let (frames, writing) = exchange::write(write);
+        // Ends with the connection or when it is told to end.
+        let writing = tokio::spawn(async move {
+            if let Err(error) = writing.await {
+                tracing::debug!(%error, "the exchange broke");
+            }
+        });
+        let calls = Calls::new(frames.clone());
+        Ok(Self { reader: exchange::read(Box::new(read)), frames, calls, writing })
+    }
+}
+
+/// `GET` with an upgrade, over plain HTTP: the exchange is between neighbours.
+async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, String> {
+    let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err("an http:// URL is expected".to_owned());
+    };
+    let port = authority.port_u16().unwrap_or(80);
+    let stream = TcpStream::connect((authority.host(), port)).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Ends when the upgrade hands the stream over.
+    tokio::spawn(async move { connection.with_upgrades().await });
+    let request = http::Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
+        .header("host", authority.as_str())
+        .header("connection", "upgrade")
+        .header("upgrade", PROTOCOL)
+        .header("authorization", &address.key)
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        return Err(format!("the platform answered {}", response.status()));
+    }
+    hyper::upgrade::on(response).await.map_err(|error| error.to_string())
+}
+
+/// What the jobs of a queue worker share.
+#[derive(Clone)]
+struct Session {
+    functions: Arc<Functions>,
+    frames: Writer<ToPlatform>,
+    worker_id: String,
+    hostname: String,
+    jobs: TaskTracker,
+    /// Running jobs, to be stopped by id.
+    running: Arc<Mutex<HashMap<String, CancellationToken>>>,
+}
+
+impl Session {
+    /// Serves frames until the platform hangs up.
+    async fn read(
+        self,
+        mut reader: Reader<Box<dyn AsyncRead + Send + Unpin>>,
+        calls: Calls,
+        shutdown: Shutdown,
+    ) -> Result<(), String> {
+        let outcome = loop {
+            match reader.next::<ToWorker>().await {
+                Ok(Some(ToWorker::Job(frame))) => self.start(frame),
+                Ok(Some(ToWorker::Stop(job))) => self.stop(&job),
+                Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
+                Ok(Some(ToWorker::Drain)) => shutdown.request(),
+                Ok(None) if shutdown.is_requested() => break Ok(()),
+                Ok(None) => break Err("the platform closed the exchange".to_owned()),
+                Err(error) => break Err(format!("the exchange broke: {error}")),
+            }
+        };
+        calls.close();
+        outcome
+    }
+
+    fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<String, CancellationToken>) -> T) -> T {
+        with(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stop(&self, job: &str) {
+        if let Some(cancelled) = self.with_running(|running| running.get(job).cloned()) {
+            cancelled.cancel();
+        }
+    }
+
+    fn start(&self, frame: JobFrame) {
+        let cancelled = CancellationToken::new();
+        self.with_running(|running| running.insert(frame.id.clone(), cancelled.clone()));
+        let session = self.clone();
+        self.jobs.spawn(async move { session.run(frame, cancelled).await });
+    }
+
+    async fn run(self, frame: JobFrame, cancelled: CancellationToken) {
+        let JobFrame { id, attempt, envelope, input, .. } = frame;
+        let (frames, progress_id) = (self.frames.clone(), id.clone());
+        let progress = move |output| {
+            frames.send(ToPlatform::Progress(OutputFrame { id: progress_id.clone(), attempt, output }));
+        };
+        let job =
+            Job { id: id.clone(), envelope, input: Some(input), cancelled, progress: Some(Box::new(progress)) };
+        let Finished { outcome, ran, .. } = job::run(&self.functions, &self.worker_id, job, |output| {
+            self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
+        })
+        .await;
+        self.with_running(|running| running.remove(&id));
+        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        let (output, error) = match outcome {
+            Ok(output) => (Some(output), None),
+            Err(error) => (None, Some(ErrorText::of(&error, &self.hostname).to_text())),
+        };
+        // A broken connection: the platform has re-queued the job already.
+        self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us }));
+    }
+}

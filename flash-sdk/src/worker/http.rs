@@ -1,0 +1,299 @@
+//! A load-balanced worker: the app's routes over HTTP, and `/ping` for whoever sends it traffic.
+//!
+//! The port is open at once; `/ping` answers 204 until the worker is initialised, then 200. Requests that
+//! come before are held.
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, FromRequest as _, RawPathParams, Request, State, rejection::BytesRejection},
+    response::{IntoResponse as _, Response},
+    routing::{self, MethodFilter},
+};
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    job::Functions,
+    settings::{HttpSettings, Settings},
+    shutdown::Shutdown,
+};
+use crate::{
+    Context, Error, ErrorKind, FieldError, Result, WireError,
+    arguments::Input,
+    context::Setup,
+    panic,
+    registry::{Function, Handler},
+    wire::envelope::Envelope,
+};
+
+/// Request bodies over this are refused with 413: the provider's limit for load-balanced endpoints.
+const MAX_BODY_BYTES: usize = 30 * 1024 * 1024;
+
+/// The listening worker.
+pub(super) struct Server {
+    listener: TcpListener,
+    health: Option<TcpListener>,
+    port: u16,
+    ready: watch::Sender<bool>,
+    router: Router,
+}
+
+/// What every request needs.
+struct Shared {
+    ready: watch::Receiver<bool>,
+    worker_id: HeaderValue,
+    execution_timeout: Duration,
+}
+
+impl Server {
+    /// Opens the port, which answers `/ping` from then on.
+    pub(super) async fn bind(settings: &Settings, functions: Arc<Functions>) -> Result<Self, String> {
+        let HttpSettings { host, port, health_port } = &settings.http;
+        let listener = listen(host, *port).await?;
+        let bound = listener.local_addr().map_err(|error| error.to_string())?.port();
+        let health = if health_port == port { None } else { Some(listen(host, *health_port).await?) };
+        let (ready, is_ready) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            ready: is_ready,
+            worker_id: HeaderValue::from_str(&settings.worker_id).unwrap_or(HeaderValue::from_static("unknown")),
+            execution_timeout: Duration::from_secs(functions.worker_type().execution_timeout_seconds.into()),
+        });
+        let router = router(&functions, shared)?;
+        Ok(Self { listener, health, port: bound, ready, router })
+    }
+
+    /// The port that was given.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves until the shutdown; what runs then gets the drain time.
+    pub(super) async fn run(
+        self,
+        initialised: impl Future<Output = Result<(), String>>,
+        shutdown: Shutdown,
+    ) -> Result<(), String> {
+        let Self { listener, health, ready, router, .. } = self;
+        let stop = |shutdown: Shutdown| async move { shutdown.requested().await };
+        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+            // Small answers must not wait for the client's acknowledgement.
+            let _ = stream.set_nodelay(true);
+        });
+        let serving = axum::serve(listener, router.clone()).with_graceful_shutdown(stop(shutdown.clone()));
+        let serving = tokio::spawn(serving.into_future());
+        // Ends with the process; it answers pings only.
+        if let Some(health) = health {
+            tokio::spawn(axum::serve(health, router).into_future());
+        }
+        initialised.await?;
+        ready.send_replace(true);
+        shutdown.requested().await;
+        match tokio::time::timeout(shutdown.drain(), serving).await {
+            Ok(Ok(served)) => served.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("requests still run {} s after the signal", shutdown.drain().as_secs())),
+        }
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
+    TcpListener::bind((host, port)).await.map_err(|error| format!("could not listen on {host}:{port}: {error}"))
+}
+
+fn router(functions: &Functions, shared: Arc<Shared>) -> Result<Router, String> {
+    let mut router = Router::new().route("/ping", routing::get(ping));
+    for function in functions.iter() {
+        let Some(route) = function.route else { continue };
+        let method = http::Method::from_bytes(route.method.as_bytes()).map_err(|error| error.to_string())?;
+        let filter = MethodFilter::try_from(method).map_err(|error| error.to_string())?;
+        let handler = move |State(shared): State<Arc<Shared>>, path: RawPathParams, request: Request| {
+            serve(function, shared, path, request)
+        };
+        router = router.route(route.path, routing::on(filter, handler));
+    }
+    Ok(router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(shared))
+}
+
+async fn ping(State(shared): State<Arc<Shared>>) -> StatusCode {
+    if *shared.ready.borrow() { StatusCode::OK } else { StatusCode::NO_CONTENT }
+}
+
+async fn serve(
+    function: &'static Function,
+    shared: Arc<Shared>,
+    path: RawPathParams,
+    request: Request,
+) -> Response {
+    // Held until initialised; the sender lives as long as the server.
+    let _ = shared.ready.clone().wait_for(|ready| *ready).await;
+    let context = context_of(request.headers(), shared.execution_timeout);
+    let request_id = context.request_id().to_owned();
+    let mut response = match answer(function, context, path, request).await {
+        Ok(response) => response,
+        Err(Refused { status, error }) => refuse(status, *error, &shared, &request_id),
+    };
+    let headers = response.headers_mut();
+    headers.insert("x-runpod-worker-id", shared.worker_id.clone());
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert("x-request-id", value);
+    }
+    response
+}
+
+/// What the caller hands down in headers, bounded by what this worker type allows.
+fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let own = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + execution_timeout;
+    let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
+    let callers = text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok());
+    let envelope = Envelope {
+        function: None,
+        request_id: text("x-request-id").filter(|id| is_plain(id)),
+        traceparent: text("traceparent").filter(|trace| trace.len() == 55),
+        deadline_ms: Some(callers.map_or(own, |callers: u64| callers.min(own))),
+        depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
+    };
+    Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
+}
+
+/// Request ids go into logs and headers: printable ASCII of a sensible length.
+fn is_plain(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A request that gets an error, boxed to keep the good road's type small.
+struct Refused {
+    status: StatusCode,
+    error: Box<WireError>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { status: status_of(&error), error: Box::new(error.into_wire()) }
+    }
+}
+
+/// The status for an error. What a stage below refuses is this route's own failure, not its caller's.
+fn status_of(error: &Error) -> StatusCode {
+    match (error.kind(), error.stage()) {
+        (ErrorKind::InvalidInput, None) => StatusCode::UNPROCESSABLE_ENTITY,
+        (ErrorKind::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
+        (ErrorKind::NoWorker, _) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+async fn answer(
+    function: &'static Function,
+    context: Context,
+    path: RawPathParams,
+    request: Request,
+) -> Result<Response, Refused> {
+    let mut text: Vec<(String, String)> =
+        path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    text.extend(query_of(request.uri().query().unwrap_or_default()));
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| body_refused(&rejection))?;
+    let body = match body.is_empty() {
+        true => None,
+        false => Some(serde_json::from_slice(&body).map_err(|error| Refused {
+            status: StatusCode::BAD_REQUEST,
+            error: Box::new(WireError::new(ErrorKind::InvalidInput, format!("the body is no JSON: {error}"))),
+        })?),
+    };
+    let input = Input { body, text };
+    let deadline = context.deadline();
+    match function.handler {
+        Handler::Once(handle) => {
+            let running = context.scope(panic::catch_async(handle(input)));
+            let output = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), running).await.map_err(|_| {
+                    Error::new(ErrorKind::Timeout, format!("`{}` ran longer than it may", function.call_name()))
+                })?,
+                None => running.await,
+            };
+            let output = output.and_then(|output| output)?;
+            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok((json, Box::<str>::from(output).into_string()).into_response())
+        }
+        Handler::Stream(handle) => Ok(server_sent_events(context.sync_scope(|| handle(input)))),
+    }
+}
+
+/// Chunks as server-sent events; a failure is a last event of its own kind.
+fn server_sent_events(
+    chunks: futures_util::stream::BoxStream<'static, Result<crate::wire::RawJson>>,
+) -> Response {
+    let events = chunks.map(|chunk| {
+        let event = match chunk {
+            Ok(chunk) => format!("data: {}\n\n", chunk.get()),
+            Err(error) => {
+                let error = serde_json::to_string(error.to_wire()).unwrap_or_default();
+                format!("event: error\ndata: {error}\n\n")
+            }
+        };
+        Ok::<_, Infallible>(event)
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+fn body_refused(rejection: &BytesRejection) -> Refused {
+    let status = rejection.status();
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body is over {} MiB", MAX_BODY_BYTES / 1024 / 1024),
+        _ => rejection.body_text(),
+    };
+    Refused { status, error: Box::new(WireError::new(ErrorKind::InvalidInput, message)) }
+}
+
+/// The parameters of a query, decoded.
+fn query_of(query: &str) -> Vec<(String, String)> {
+    let uri: http::Uri = match format!("/?{query}").parse() {
+        Ok(uri) => uri,
+        Err(_) => return Vec::new(),
+    };
+    axum::extract::Query::try_from_uri(&uri).map(|axum::extract::Query(pairs)| pairs).unwrap_or_default()
+}
+
+/// The error body of every route and of the gateway.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: String,
+    kind: ErrorKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_id: Option<&'a str>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [FieldError],
+}
+
+fn refuse(status: StatusCode, error: WireError, shared: &Shared, request_id: &str) -> Response {
+    if status.is_server_error() {
+        let stage = error.stage.as_deref().unwrap_or("this function");
+        tracing::error!("{} {stage} failed: {}", error.kind, error.chain());
+    }
+    let message = match &error.stage {
+        Some(stage) => format!("stage `{stage}` failed: {}", error.chain()),
+        None => error.chain(),
+    };
+    let body = ErrorBody {
+        error: message,
+        kind: error.kind,
+        stage: error.stage.as_deref(),
+        worker_id: error.worker_id.as_deref().or(shared.worker_id.to_str().ok()),
+        request_id,
+        fields: &error.fields,
+    };
+    (status, axum::Json(serde_json::to_value(&body).unwrap_or_default())).into_response()
+}

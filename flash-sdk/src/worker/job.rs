@@ -1,0 +1,156 @@
+//! One job on this worker: find the function, run it within its call, turn whatever happens into an end.
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Context, Error, ErrorKind, Result, WireError,
+    arguments::Input,
+    context::{ProgressSink, Setup},
+    manifest::WorkerType,
+    panic,
+    registry::{Function, Handler, Registry},
+    wire::{
+        RawJson,
+        envelope::Envelope,
+    },
+};
+
+/// The functions of this worker's type.
+pub(super) struct Functions {
+    worker_type: WorkerType,
+    functions: Vec<&'static Function>,
+}
+
+impl Functions {
+    /// Those of the named worker type; without a name, of the only one.
+    pub(super) fn of(registry: &Registry, name: Option<&str>) -> Result<Self, String> {
+        let known: Vec<&str> = registry.workers().collect();
+        let list = || known.join("`, `");
+        let name = match (name, known.as_slice()) {
+            (Some(name), _) => name,
+            (None, [only]) => only,
+            (None, []) => return Err("this app has no `#[remote]` functions".to_owned()),
+            (None, _) => return Err(format!("{} is not set; known worker types: `{}`", crate::env::WORKER, list())),
+        };
+        let worker_type = registry
+            .worker_type(name)
+            .ok_or_else(|| format!("this app has no worker type `{name}`; known: `{}`", list()))?;
+        Ok(Self { functions: registry.functions_of(name).collect(), worker_type })
+    }
+
+    pub(super) fn worker_type(&self) -> &WorkerType {
+        &self.worker_type
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'static Function> {
+        self.functions.iter().copied()
+    }
+
+    /// Runs every `#[init]` once, before work is taken.
+    pub(super) async fn init(&self) -> Result<()> {
+        for function in &self.functions {
+            if let Some(init) = function.init {
+                let context = Context::new(Setup::default());
+                let outcome = panic::catch_async(context.scope(init())).await.and_then(|outcome| outcome);
+                outcome.map_err(|error| error.context(format!("`{}` could not be initialised", function.stage())))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: Option<&str>) -> Result<&'static Function> {
+        let names = || self.functions.iter().map(|function| function.call_name()).collect::<Vec<_>>().join("`, `");
+        match (name, self.functions.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, _) => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "worker type `{}` has several functions: name one as {{\"__flash\": {{\"function\": …}}}} \
+                     in the input; known: `{}`",
+                    self.worker_type.name,
+                    names(),
+                ),
+            )),
+            (Some(name), functions) => {
+                functions.iter().copied().find(|function| function.is_named(name)).ok_or_else(|| {
+                    let worker = &self.worker_type.name;
+                    let message = format!("worker type `{worker}` has no function `{name}`; known: `{}`", names());
+                    Error::new(ErrorKind::NotFound, message)
+                })
+            }
+        }
+    }
+}
+
+/// A job as either intake delivers it.
+pub(super) struct Job {
+    pub id: String,
+    pub envelope: Envelope,
+    pub input: Option<RawJson>,
+    pub cancelled: CancellationToken,
+    pub progress: Option<ProgressSink>,
+}
+
+/// How a job ended.
+pub(super) struct Finished {
+    pub outcome: Result<RawJson, WireError>,
+    pub ran: Duration,
+    /// Whether chunks were sent on the way.
+    pub streamed: bool,
+}
+
+/// Runs a job to its end. `chunk` is called for each chunk of a function that streams.
+pub(super) async fn run(functions: &Functions, worker_id: &str, job: Job, chunk: impl FnMut(RawJson)) -> Finished {
+    let started = Instant::now();
+    let Job { id, envelope, input, cancelled, progress } = job;
+    let found = functions.find(envelope.function.as_deref());
+    let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
+    let context = Context::new(Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress });
+    let request_id = context.request_id().to_owned();
+    let deadline = context.deadline();
+    let running = context.scope(panic::catch_async(async {
+        match found?.handler {
+            Handler::Once(handle) => handle(Input::job(input)).await,
+            Handler::Stream(handle) => collect(handle(Input::job(input)), chunk).await,
+        }
+    }));
+    let outcome = tokio::select! {
+        outcome = running => outcome.and_then(|outcome| outcome),
+        () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the job was cancelled")),
+        () = until(deadline) => Err(Error::new(ErrorKind::Timeout, "the caller's deadline passed")),
+    };
+    let outcome = outcome.map_err(|error| {
+        let mut wire = error.into_wire();
+        wire.worker_id.get_or_insert_with(|| worker_id.to_owned());
+        wire.request_id.get_or_insert(request_id);
+        wire
+    });
+    Finished { outcome, ran: started.elapsed(), streamed }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends each chunk on its way; the whole list is the job's result, for callers that do not stream.
+async fn collect(
+    mut chunks: futures_util::stream::BoxStream<'static, Result<RawJson>>,
+    mut send: impl FnMut(RawJson),
+) -> Result<RawJson> {
+    let mut all = String::from("[");
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        if all.len() > 1 {
+            all.push(',');
+        }
+        all.push_str(chunk.get());
+        send(chunk);
+    }
+    all.push(']');
+    Ok(RawJson::from(serde_json::value::RawValue::from_string(all).expect("a list of JSON values is JSON")))
+}

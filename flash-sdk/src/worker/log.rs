@@ -1,0 +1,82 @@
+//! Log lines of a worker: one JSON object a line, as the official worker prints them, so that the
+//! provider's console and our platform find request, level and message in the same places.
+use std::{fmt, io::Write as _};
+
+use serde::Serialize;
+use tracing::{Event, Level, Subscriber, field::Visit};
+use tracing_subscriber::{
+    Layer,
+    filter::LevelFilter,
+    layer::{Context as LayerContext, SubscriberExt as _},
+    registry::LookupSpan,
+};
+
+use crate::Context;
+
+/// Sends `tracing` events of user code and ours to stdout. A subscriber that user code installed stays.
+pub(super) fn install(least: Level) {
+    let subscriber = tracing_subscriber::registry().with(JsonLines.with_filter(LevelFilter::from_level(least)));
+    // Fails when another subscriber is installed, which then is the user's choice.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+struct JsonLines;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    request_id: Option<&'a str>,
+    message: String,
+    level: &'a str,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
+    fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
+        let metadata = event.metadata();
+        // Libraries below speak at INFO and lower about themselves; their warnings are ours to show.
+        if is_library(metadata.target()) && *metadata.level() > Level::WARN {
+            return;
+        }
+        let mut text = Text::default();
+        event.record(&mut text);
+        let context = Context::current();
+        let request_id = context.as_ref().map(Context::request_id);
+        let line = Line { request_id, message: text.finish(), level: metadata.level().as_str() };
+        if let Ok(mut line) = serde_json::to_vec(&line) {
+            line.push(b'\n');
+            // One write a line, so that lines of several threads never mix. A closed pipe loses logs only.
+            let _ = std::io::stdout().write_all(&line);
+        }
+    }
+}
+
+fn is_library(target: &str) -> bool {
+    ["hyper", "reqwest", "rustls", "h2", "tower", "axum", "tokio"]
+        .iter()
+        .any(|library| target.split("::").next().is_some_and(|root| root.starts_with(library)))
+}
+
+/// The message, then the fields as `name=value`.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Text {
+    fn finish(mut self) -> String {
+        self.message.push_str(&self.fields);
+        self.message
+    }
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        use fmt::Write as _;
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}

@@ -1,0 +1,397 @@
+//! Work by Runpod's worker protocol: poll for jobs, run them, post results, ping, listen for stops.
+//!
+//! As the official Python worker does on the wire, and better where that one loses work: a finished
+//! result is offered again with back-off for a bounded time; a failed take backs off instead of spinning;
+//! an output that has no JSON form, and a panic, fail the job at once.
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    job::{self, Finished, Functions, Job},
+    settings::{Runpod, Settings},
+    shutdown::Shutdown,
+};
+use crate::{
+    call::http_client,
+    wire::{
+        RawJson, envelope,
+        job::{ErrorText, JobStatus, PostedResult, TakenJob},
+    },
+};
+
+/// For how long a poll may be held by the platform.
+const POLL_TIMEOUT: Duration = Duration::from_secs(90);
+/// The platform is asked less often: said by status 429.
+const TOO_MANY: Duration = Duration::from_secs(5);
+/// Between failed requests: from the first to the second, doubling.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+
+/// Takes jobs until a signal comes, then finishes what runs.
+pub(super) async fn run(
+    urls: &Runpod,
+    settings: &Settings,
+    functions: Arc<Functions>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
+    functions.init().await.map_err(|error| format!("{error:#}"))?;
+    let worker = Arc::new(Worker {
+        client: http_client(),
+        urls: urls.clone(),
+        worker_id: settings.worker_id.clone(),
+        hostname: settings.hostname.clone(),
+        result_retry: settings.result_retry,
+        functions,
+        running: Mutex::default(),
+    });
+    let jobs = TaskTracker::new();
+    let drained = CancellationToken::new();
+    // Both run until the last job has ended: a job must stay pinged, and can be stopped, during the drain.
+    let beside = drained.clone().run_until_cancelled_owned({
+        let worker = worker.clone();
+        async move { tokio::join!(worker.ping_forever(), worker.listen_for_stops()) }
+    });
+    let beside = tokio::spawn(beside);
+    worker.clone().take_jobs(&jobs, &shutdown).await;
+    jobs.close();
+    let finished = tokio::time::timeout(shutdown.drain(), jobs.wait()).await;
+    drained.cancel();
+    // Cancelled just above: it ends at once.
+    let _ = beside.await;
+    finished.map_err(|_| format!("jobs still run {} s after the signal", shutdown.drain().as_secs()))
+}
+
+struct Worker {
+    client: reqwest::Client,
+    urls: Runpod,
+    worker_id: String,
+    hostname: String,
+    result_retry: Duration,
+    functions: Arc<Functions>,
+    /// Running jobs, to be stopped by id and named in pings.
+    running: Mutex<HashMap<String, CancellationToken>>,
+}
+
+/// What a take brought.
+enum Taken {
+    Jobs(Vec<TakenJob>),
+    /// Ask again after this time.
+    Wait(Duration),
+    /// Something is wrong: ask again, ever more slowly.
+    Failed(String),
+}
+
+impl Worker {
+    fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<String, CancellationToken>) -> T) -> T {
+        with(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn take_jobs(self: Arc<Self>, jobs: &TaskTracker, shutdown: &Shutdown) {
+        let concurrency = self.functions.worker_type().max_concurrency;
+        let slots = Arc::new(Semaphore::new(concurrency as usize));
+        let mut pause = BACK_OFF.0;
+        loop {
+            // One free slot is enough to ask; then for as many as are free.
+            let slot = tokio::select! {
+                slot = slots.acquire() => slot,
+                () = shutdown.requested() => return,
+            };
+            drop(slot);
+            let wanted = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX).max(1);
+            // A signal drops the poll's connection, so that the platform can give the job to another.
+            let taken = tokio::select! {
+                taken = self.take(wanted) => taken,
+                () = shutdown.requested() => return,
+            };
+            match taken {
+                Taken::Jobs(taken) => {
+                    pause = BACK_OFF.0;
+                    for job in taken {
+                        self.clone().start(job, jobs, &slots);
+                    }
+                    continue;
+                }
+                Taken::Wait(time) => {
+                    pause = BACK_OFF.0;
+                    sleep_unless(time, shutdown).await;
+                }
+                Taken::Failed(problem) => {
+                    tracing::error!("could not take a job: {problem}; next try in {pause:?}");
+                    sleep_unless(pause, shutdown).await;
+                    pause = (pause * 2).min(BACK_OFF.1);
+                }
+            }
+        }
+    }
+
+    fn start(self: Arc<Self>, job: TakenJob, jobs: &TaskTracker, slots: &Arc<Semaphore>) {
+        let cancelled = CancellationToken::new();
+        let known = self.with_running(|running| running.insert(job.id.clone(), cancelled.clone()).is_some());
+        if known {
+            tracing::warn!("job `{}` was delivered twice; the second is ignored", job.id);
+            return;
+        }
+        let slots = slots.clone();
+        jobs.spawn(async move {
+            // More jobs than slots may come when a platform ignores the batch size: they wait here.
+            let _slot = slots.acquire_owned().await;
+            self.work(job, cancelled).await;
+        });
+    }
+
+    async fn take(&self, wanted: u32) -> Taken {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Body {
+            Batch(Vec<TakenJob>),
+            One(TakenJob),
+        }
+        let in_progress = self.with_running(|running| !running.is_empty());
+        let request = self.get(&self.urls.take_url(wanted, in_progress)).timeout(POLL_TIMEOUT);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_timeout() => return Taken::Wait(Duration::ZERO),
+            Err(error) => return Taken::Failed(chain(&error.without_url())),
+        };
+        match response.status() {
+            StatusCode::OK => {}
+            // 400 is how the platform says "nothing" under FlashBoot. A server that does not hold the call
+            // must not be asked in a hot loop.
+            StatusCode::NO_CONTENT | StatusCode::BAD_REQUEST => return Taken::Wait(Duration::from_millis(100)),
+            StatusCode::TOO_MANY_REQUESTS => return Taken::Wait(TOO_MANY),
+            status => return Taken::Failed(format!("HTTP {status}")),
+        }
+        let body = match response.bytes().await {
+            Ok(body) if body.is_empty() => return Taken::Wait(Duration::from_millis(100)),
+            Ok(body) => body,
+            Err(error) => return Taken::Failed(chain(&error.without_url())),
+        };
+        // Not untagged over raw JSON directly: serde's buffering cannot hold a raw value.
+        let parsed = match body.first() {
+            Some(b'[') => serde_json::from_slice(&body).map(Body::Batch),
+            _ => serde_json::from_slice(&body).map(Body::One),
+        };
+        match parsed {
+            Ok(Body::One(job)) => Taken::Jobs(vec![job]),
+            Ok(Body::Batch(jobs)) if jobs.is_empty() => Taken::Wait(Duration::from_millis(100)),
+            Ok(Body::Batch(jobs)) => Taken::Jobs(jobs),
+            Err(error) => Taken::Failed(format!("the job is not understood: {error}")),
+        }
+    }
+
+    async fn work(&self, job: TakenJob, cancelled: CancellationToken) {
+        let id = job.id;
+        let (mut envelope, input) = match job.input {
+            Some(input) => envelope::open(input),
+            None => (envelope::Envelope::default(), crate::wire::null()),
+        };
+        envelope.request_id.get_or_insert_with(|| id.clone());
+        // Chunks and progress go out in order, beside the running function.
+        let (updates, queued) = mpsc::unbounded_channel();
+        let posting = self.post_updates(&id, queued);
+        let progress = updates.clone();
+        let job = Job {
+            id: id.clone(),
+            envelope,
+            input: Some(input),
+            cancelled: cancelled.clone(),
+            progress: Some(Box::new(move |output| {
+                // The receiver lives as long as the job.
+                let _ = progress.send(Update::Progress(output));
+            })),
+        };
+        let running = async {
+            let finished = job::run(&self.functions, &self.worker_id, job, |output| {
+                let _ = updates.send(Update::Chunk(output));
+            })
+            .await;
+            // Said, not left to the senders' drop: user code may have leaked its context into a task.
+            let _ = updates.send(Update::End);
+            finished
+        };
+        let (finished, ()) = tokio::join!(running, posting);
+        self.report(&id, finished, &cancelled).await;
+        self.with_running(|running| running.remove(&id));
+    }
+
+    async fn report(&self, id: &str, finished: Finished, cancelled: &CancellationToken) {
+        if cancelled.is_cancelled() {
+            // The platform stopped it and owns its state: nothing is posted.
+            tracing::info!("job `{id}` stopped");
+            return;
+        }
+        let posted = match finished.outcome {
+            Ok(output) => PostedResult { output: Some(output), ..PostedResult::default() },
+            Err(error) => {
+                let text = ErrorText::of(&error, &self.hostname).to_text();
+                PostedResult { error: Some(text.into()), ..PostedResult::default() }
+            }
+        };
+        let url = self.urls.output.replace("$ID", id);
+        let url = Runpod::with(&url, &format!("isStream={}", finished.streamed));
+        self.post_result(id, &url, &posted).await;
+    }
+
+    /// Offers a result until the platform takes it, refuses it for good, or the time is over.
+    async fn post_result(&self, id: &str, url: &str, posted: &PostedResult) {
+        let until = Instant::now() + self.result_retry;
+        let mut pause = BACK_OFF.0;
+        loop {
+            let problem = match self.post(id, url, posted).await {
+                Ok(()) => return,
+                Err(Refusal::Final(problem)) => {
+                    tracing::error!("the platform refuses the result of job `{id}`: {problem}");
+                    return;
+                }
+                Err(Refusal::Retry(problem)) => problem,
+            };
+            if Instant::now() + pause > until {
+                tracing::error!("gave up on the result of job `{id}` after {:?}: {problem}", self.result_retry);
+                return;
+            }
+            tracing::warn!("could not post the result of job `{id}`: {problem}; next try in {pause:?}");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    /// Posts updates in order. Best effort: an update that the platform does not take is followed by others.
+    async fn post_updates(&self, id: &str, mut queued: mpsc::UnboundedReceiver<Update>) {
+        while let Some(update) = queued.recv().await {
+            let (url, posted) = match update {
+                Update::Progress(output) => {
+                    let status = Some(JobStatus::InProgress);
+                    (Some(&self.urls.output), PostedResult { status, output: Some(output), ..PostedResult::default() })
+                }
+                Update::End => return,
+                Update::Chunk(output) => {
+                    (self.urls.stream.as_ref(), PostedResult { output: Some(output), ..PostedResult::default() })
+                }
+            };
+            let Some(url) = url else { continue };
+            let url = Runpod::with(&url.replace("$ID", id), "isStream=false");
+            if let Err(Refusal::Retry(problem) | Refusal::Final(problem)) = self.post(id, &url, &posted).await {
+                tracing::warn!("could not post an update of job `{id}`: {problem}");
+            }
+        }
+    }
+
+    async fn post(&self, id: &str, url: &str, posted: &PostedResult) -> Result<(), Refusal> {
+        let request = self.client.post(url).header("authorization", &self.urls.key).header("x-request-id", id);
+        let response = request.json(posted).timeout(Duration::from_secs(60)).send().await;
+        let status = response.map_err(|error| Refusal::Retry(chain(&error.without_url())))?.status();
+        let problem = format!("HTTP {status}");
+        match status.as_u16() {
+            ..=399 => Ok(()),
+            // A worker's key may be rotated, a limit may pass; all other refusals stay.
+            401 | 403 | 408 | 425 | 429 | 500.. => Err(Refusal::Retry(problem)),
+            _ => Err(Refusal::Final(problem)),
+        }
+    }
+
+    async fn ping_forever(&self) {
+        let Some(ping) = &self.urls.ping else { return };
+        let mut tick = tokio::time::interval(self.urls.ping_interval);
+        // After a pause one ping is enough.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let ids = self.with_running(|running| running.keys().cloned().collect::<Vec<_>>().join(","));
+            let version = concat!("runpod_version=flash-", env!("CARGO_PKG_VERSION"));
+            let url = match ids.as_str() {
+                "" => ping.clone(),
+                ids => Runpod::with(ping, &format!("job_id={}", ids.replace(',', "%2C"))),
+            };
+            let request = self.get(&Runpod::with(&url, version)).timeout(self.urls.ping_interval * 2);
+            // Status and body carry nothing; a platform that misses pings acts by itself.
+            if let Err(error) = request.send().await {
+                tracing::debug!("ping failed: {}", chain(&error.without_url()));
+            }
+        }
+    }
+
+    async fn listen_for_stops(&self) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Stops {
+            #[serde(default)]
+            jobs_to_stop: Vec<String>,
+        }
+        let Some(url) = self.urls.stop_url() else { return };
+        loop {
+            let pause = match self.get(&url).timeout(POLL_TIMEOUT).send().await {
+                Ok(response) if response.status() == StatusCode::OK => match response.json::<Stops>().await {
+                    Ok(stops) if !stops.jobs_to_stop.is_empty() => {
+                        self.stop(&stops.jobs_to_stop);
+                        Duration::ZERO
+                    }
+                    _ => Duration::from_secs(1),
+                },
+                Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => TOO_MANY,
+                // Platforms without this channel answer 404 for ever.
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => BACK_OFF.1,
+                Err(error) if error.is_timeout() => Duration::ZERO,
+                _ => Duration::from_secs(1),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn stop(&self, ids: &[String]) {
+        self.with_running(|running| {
+            for cancelled in ids.iter().filter_map(|id| running.get(id)) {
+                cancelled.cancel();
+            }
+        });
+    }
+
+    fn get(&self, url: &str) -> reqwest::RequestBuilder {
+        self.client
+            .get(url)
+            .header("content-type", "application/json")
+            .header("authorization", &self.urls.key)
+    }
+}
+
+/// A chunk or progress on its way.
+enum Update {
+    Progress(RawJson),
+    Chunk(RawJson),
+    /// The function has returned; nothing more is posted.
+    End,
+}
+
+/// A post that was not taken.
+enum Refusal {
+    Retry(String),
+    Final(String),
+}
+
+async fn sleep_unless(time: Duration, shutdown: &Shutdown) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = shutdown.requested() => {}
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

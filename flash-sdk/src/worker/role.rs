@@ -1,0 +1,159 @@
+//! What this process is to be, and its exit code.
+use std::{process::ExitCode, sync::Arc};
+
+use super::{
+    exchange, http,
+    job::Functions,
+    log, queue,
+    settings::{Intake, Settings},
+    shutdown::Shutdown,
+};
+use crate::{
+    Error, call, env,
+    manifest::{App, EndpointKind},
+    registry::Registry,
+};
+
+/// The user's package, as `#[flash_sdk::main]` found it.
+#[derive(Debug, Clone, Copy)]
+pub struct AppInfo {
+    /// Package name.
+    pub name: &'static str,
+    /// Package version.
+    pub version: &'static str,
+}
+
+/// What the user's `main` may return.
+pub trait IntoExit {
+    /// The exit code; prints the error that it stands for.
+    fn into_exit(self) -> ExitCode;
+}
+
+impl IntoExit for () {
+    fn into_exit(self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+impl IntoExit for ExitCode {
+    fn into_exit(self) -> ExitCode {
+        self
+    }
+}
+
+impl<E: Into<Error>> IntoExit for Result<(), E> {
+    fn into_exit(self) -> ExitCode {
+        match self {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report(&format!("error: {:#}", error.into()));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// The one place of this crate that prints: a process that ends says why on stderr.
+#[expect(clippy::print_stderr, reason = "a worker's last words, before or after any logger lives")]
+fn report(message: &str) {
+    eprintln!("{message}");
+}
+
+/// Exit code for an app or environment that cannot work: nothing was tried.
+const UNUSABLE: u8 = 2;
+
+enum Role {
+    Describe,
+    Worker,
+    UserMain,
+}
+
+impl Role {
+    fn from_env() -> Result<Self, String> {
+        match env::get(env::ROLE).as_deref() {
+            Some("describe") => Ok(Self::Describe),
+            Some("worker") => Ok(Self::Worker),
+            Some(other) => Err(format!("{} is `{other}`; `describe` or `worker` is expected", env::ROLE)),
+            None if env::get(env::WORKER).is_some() || env::get(env::RUNPOD_GET_JOB).is_some() => Ok(Self::Worker),
+            None => Ok(Self::UserMain),
+        }
+    }
+}
+
+/// The whole life of an app binary.
+pub fn main<F, Fut, R>(app: AppInfo, user_main: F) -> ExitCode
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = R>,
+    R: IntoExit,
+{
+    let outcome = Role::from_env().and_then(|role| match role {
+        Role::Describe => describe(app),
+        Role::Worker => work(),
+        Role::UserMain => {
+            call::settle(None);
+            Ok(runtime(None)?.block_on(user_main()).into_exit())
+        }
+    });
+    outcome.unwrap_or_else(|problem| {
+        report(&format!("error: {problem}"));
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+fn registry() -> Result<Registry, String> {
+    Registry::collect().map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\nerror: ")
+    })
+}
+
+fn describe(app: AppInfo) -> Result<ExitCode, String> {
+    use std::io::Write as _;
+    let manifest = registry()?.describe(App { name: app.name.to_owned(), version: app.version.to_owned() });
+    let mut text = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
+    text.push('\n');
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("could not print the manifest: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime(threads: Option<u32>) -> Result<tokio::runtime::Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.max(1) as usize);
+    }
+    builder.enable_all().build().map_err(|error| format!("could not start the async runtime: {error}"))
+}
+
+fn work() -> Result<ExitCode, String> {
+    let settings = Settings::from_env()?;
+    let functions = Arc::new(Functions::of(&registry()?, settings.worker.as_deref())?);
+    let peers = call::settle(Some(functions.worker_type().name.clone()));
+    log::install(settings.log_level);
+    runtime(Some(settings.threads))?.block_on(async {
+        let shutdown = Shutdown::on_signals(settings.drain)?;
+        match (&settings.intake, functions.worker_type().kind) {
+            (Intake::Exchange(exchange), EndpointKind::Queue) => {
+                exchange::run_queue(exchange, &settings, functions, peers, shutdown).await
+            }
+            (Intake::Exchange(exchange), EndpointKind::LoadBalanced) => {
+                exchange::run_load_balanced(exchange, &settings, functions, peers, shutdown).await
+            }
+            (_, EndpointKind::LoadBalanced) => {
+                let server = http::Server::bind(&settings, functions.clone()).await?;
+                let initialised = async move { functions.init().await.map_err(|error| format!("{error:#}")) };
+                server.run(initialised, shutdown).await
+            }
+            (Intake::Runpod(runpod), EndpointKind::Queue) => {
+                queue::run(runpod, &settings, functions, shutdown).await
+            }
+            (Intake::Missing, EndpointKind::Queue) => Err(format!(
+                "worker type `{}` takes jobs, but neither {} nor {} is set: start it by `flash run` or on Runpod",
+                functions.worker_type().name,
+                env::EXCHANGE_URL,
+                env::RUNPOD_GET_JOB,
+            )),
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,190 @@
+//! A worker's settings, read from the environment once and checked.
+use std::time::Duration;
+
+use crate::env;
+
+/// Everything that the environment decides.
+pub(super) struct Settings {
+    /// The worker type to be, unless the app has but one.
+    pub worker: Option<String>,
+    /// How work arrives.
+    pub intake: Intake,
+    /// This worker's id.
+    pub worker_id: String,
+    /// Host name in error texts.
+    pub hostname: String,
+    /// For how long a result is offered again.
+    pub result_retry: Duration,
+    /// How long running jobs get after SIGTERM.
+    pub drain: Duration,
+    /// Async threads.
+    pub threads: u32,
+    /// Least level of log lines.
+    pub log_level: tracing::Level,
+    /// Where a load-balanced worker listens.
+    pub http: HttpSettings,
+}
+
+/// Where a load-balanced worker listens.
+#[derive(Clone)]
+pub(super) struct HttpSettings {
+    pub host: String,
+    pub port: u16,
+    pub health_port: u16,
+}
+
+/// How work arrives.
+pub(super) enum Intake {
+    /// Over the exchange of our own platform.
+    Exchange(ExchangeAddress),
+    /// By Runpod's protocol.
+    Runpod(Runpod),
+    /// Not at all: fine for a load-balanced worker, whose work comes to its port.
+    Missing,
+}
+
+/// Where the exchange is.
+pub(super) struct ExchangeAddress {
+    pub url: String,
+    pub key: String,
+}
+
+/// URLs of Runpod's worker protocol, placeholders expanded except for the job's id.
+#[derive(Clone)]
+pub(super) struct Runpod {
+    /// Complete: `$ID` in it is the worker's id.
+    pub take: String,
+    /// `$ID` is the job's id.
+    pub output: String,
+    /// `$ID` is the job's id.
+    pub stream: Option<String>,
+    pub ping: Option<String>,
+    pub ping_interval: Duration,
+    /// Sent as it is in `Authorization`.
+    pub key: String,
+}
+
+impl Settings {
+    pub(super) fn from_env() -> Result<Self, String> {
+        let worker_id = env::get(env::RUNPOD_POD_ID)
+            .or_else(|| env::get("HOSTNAME"))
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let key = env::get(env::RUNPOD_AI_API_KEY).unwrap_or_default();
+        let intake = if let Some(url) = env::get(env::EXCHANGE_URL) {
+            Intake::Exchange(ExchangeAddress { url, key })
+        } else if let Some(take) = env::get(env::RUNPOD_GET_JOB) {
+            Intake::Runpod(Runpod::from_env(&take, &worker_id, key)?)
+        } else {
+            Intake::Missing
+        };
+        let port = env::number(env::PORT, 80)?;
+        Ok(Self {
+            worker: env::get(env::WORKER),
+            intake,
+            worker_id,
+            hostname: env::get(env::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
+            result_retry: Duration::from_secs(env::number(env::RESULT_RETRY_SECONDS, 600)?),
+            drain: Duration::from_secs(env::number(env::DRAIN_SECONDS, 30)?),
+            threads: env::number("TOKIO_WORKER_THREADS", default_threads())?,
+            log_level: log_level()?,
+            http: HttpSettings {
+                host: env::get(env::HTTP_HOST).unwrap_or_else(|| "0.0.0.0".to_owned()),
+                port,
+                health_port: env::number(env::PORT_HEALTH, port)?,
+            },
+        })
+    }
+}
+
+fn default_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
+fn log_level() -> Result<tracing::Level, String> {
+    use tracing::Level;
+    let Some(name) = env::get(env::RUNPOD_LOG_LEVEL) else { return Ok(Level::INFO) };
+    match name.to_ascii_uppercase().as_str() {
+        "NOTSET" | "TRACE" => Ok(Level::TRACE),
+        "DEBUG" => Ok(Level::DEBUG),
+        "INFO" => Ok(Level::INFO),
+        "WARN" | "WARNING" => Ok(Level::WARN),
+        "ERROR" => Ok(Level::ERROR),
+        _ => Err(format!("{} is `{name}`; TRACE, DEBUG, INFO, WARN or ERROR is expected", env::RUNPOD_LOG_LEVEL)),
+    }
+}
+
+impl Runpod {
+    fn from_env(take: &str, worker_id: &str, key: String) -> Result<Self, String> {
+        let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
+        let expand = |template: &str| {
+            template.replace("$RUNPOD_POD_ID", worker_id).replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
+        };
+        let output = env::get(env::RUNPOD_POST_OUTPUT)
+            .ok_or_else(|| format!("{} is set but {} is not", env::RUNPOD_GET_JOB, env::RUNPOD_POST_OUTPUT))?;
+        let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
+        Ok(Self {
+            take: expand(take).replace("$ID", worker_id),
+            output: expand(&output),
+            stream: env::get(env::RUNPOD_POST_STREAM).map(|template| expand(&template)),
+            ping: env::get(env::RUNPOD_PING).map(|template| expand(&template).replace("$ID", worker_id)),
+            // The official worker floors to whole seconds, so that 999 ms become a busy loop.
+            ping_interval: Duration::from_millis(interval.max(100)),
+            key,
+        })
+    }
+
+    /// Adds a parameter with the separator that the URL needs.
+    pub(super) fn with(url: &str, parameter: &str) -> String {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{separator}{parameter}")
+    }
+
+    /// The URL to take up to `wanted` jobs from.
+    pub(super) fn take_url(&self, wanted: u32, in_progress: bool) -> String {
+        let in_progress = format!("job_in_progress={}", u8::from(in_progress));
+        if wanted > 1 {
+            let batch = self.take.replace("/job-take/", "/job-take-batch/");
+            Self::with(&Self::with(&batch, &format!("batch_size={wanted}")), &in_progress)
+        } else {
+            Self::with(&self.take, &in_progress)
+        }
+    }
+
+    /// The URL that tells which jobs to stop; `None` where it cannot be derived.
+    pub(super) fn stop_url(&self) -> Option<String> {
+        self.take.contains("/job-take/").then(|| self.take.replace("/job-take/", "/job-stop/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runpod(take: &str) -> Runpod {
+        Runpod {
+            take: take.to_owned(),
+            output: String::new(),
+            stream: None,
+            ping: None,
+            ping_interval: Duration::from_secs(10),
+            key: String::new(),
+        }
+    }
+
+    #[test]
+    fn take_and_stop_urls_are_derived_as_the_official_worker_does() {
+        let urls = runpod("http://h/v2/e/job-take/w1?gpu=L4");
+        assert_eq!(urls.take_url(1, false), "http://h/v2/e/job-take/w1?gpu=L4&job_in_progress=0");
+        assert_eq!(
+            urls.take_url(4, true),
+            "http://h/v2/e/job-take-batch/w1?gpu=L4&batch_size=4&job_in_progress=1"
+        );
+        assert_eq!(urls.stop_url().as_deref(), Some("http://h/v2/e/job-stop/w1?gpu=L4"));
+    }
+
+    #[test]
+    fn a_template_without_a_query_gets_a_question_mark() {
+        assert_eq!(runpod("http://h/job-take/w").take_url(1, true), "http://h/job-take/w?job_in_progress=1");
+        assert_eq!(runpod("http://h/elsewhere").stop_url(), None);
+    }
+}

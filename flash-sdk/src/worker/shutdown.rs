@@ -1,0 +1,56 @@
+//! The end of a worker: a signal stops the intake, running work gets a bounded time.
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Tells everyone to stop taking work, and for how long to wait for what runs.
+#[derive(Clone)]
+pub(super) struct Shutdown {
+    requested: CancellationToken,
+    drain: Duration,
+}
+
+impl Shutdown {
+    /// Requested by SIGTERM or SIGINT. A second signal changes nothing: the drain is bounded already.
+    pub(super) fn on_signals(drain: Duration) -> Result<Self, String> {
+        let problem = |error| format!("could not listen for signals: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(problem)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(problem)?;
+        let requested = CancellationToken::new();
+        let request = requested.clone();
+        // Ends with the process: it owns nothing and nobody waits for it.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            request.cancel();
+        });
+        Ok(Self { requested, drain })
+    }
+
+    #[cfg(test)]
+    pub(super) fn manual(drain: Duration) -> Self {
+        Self { requested: CancellationToken::new(), drain }
+    }
+
+    /// Stops the intake.
+    pub(super) fn request(&self) {
+        self.requested.cancel();
+    }
+
+    /// Waits until the intake is to stop.
+    pub(super) async fn requested(&self) {
+        self.requested.cancelled().await;
+    }
+
+    pub(super) fn is_requested(&self) -> bool {
+        self.requested.is_cancelled()
+    }
+
+    /// How long running work gets.
+    pub(super) fn drain(&self) -> Duration {
+        self.drain
+    }
+}
