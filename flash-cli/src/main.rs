@@ -1,1 +1,21 @@
-fn main() {}
+//! `flash`: run, build and deploy serverless workers written in Rust.
+//!
+//! `main` maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
+//! they reach the platform through `target`.
+mod commands;
+mod exit;
+mod output;
+mod platform;
+mod project;
+mod target;
+mod watch;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if target::local::is_lifeline() {
+        target::local::lifeline_main();
+        return ExitCode::SUCCESS;
+    }
+    commands::main()
+}

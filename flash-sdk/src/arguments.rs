@@ -19,8 +19,14 @@ use crate::{
 };
 
 /// What a type needs to be an argument or a result: `Serialize`, `Deserialize` and `JsonSchema`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument or a result of a `#[remote]` function",
+    label = "not all of `Serialize`, `DeserializeOwned`, `JsonSchema`, `Send` and `'static`",
+    note = "derive what is missing: `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]`"
+)]
 pub trait Wire: Serialize + DeserializeOwned + JsonSchema + Send + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + JsonSchema + Send + 'static> Wire for T {}
 
 impl Argument {

@@ -28,8 +28,8 @@ pub trait RemoteFunction: Send + Sync + 'static {
     /// Its description.
     fn descriptor() -> &'static Function;
 
-    /// The user's own code.
-    fn run(args: Self::Args) -> impl Future<Output = Result<Self::Output>> + Send;
+    /// The user's own code. Boxed, so that a function may call itself by its public name.
+    fn run(args: Self::Args) -> BoxFuture<'static, Result<Self::Output>>;
 }
 
 /// A function that streams.
@@ -43,7 +43,7 @@ pub trait RemoteStream: Send + Sync + 'static {
     fn descriptor() -> &'static Function;
 
     /// The user's own code.
-    fn run(args: Self::Args) -> impl Stream<Item = Result<Self::Item>> + Send;
+    fn run(args: Self::Args) -> BoxStream<'static, Result<Self::Item>>;
 }
 
 /// Runs a function on a request's input.
@@ -160,7 +160,7 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
         None => F::run(args).left_stream(),
         Some(peers) => {
             let encoded = call::encode(function, &args);
-            let chunks = stream::once(async move { Ok::<_, Error>(peers.stream(function, encoded?).await?) });
+            let chunks = stream::once(async move { peers.stream(function, encoded?).await });
             chunks
                 .map(|opened| match opened {
                     Ok(chunks) => chunks.left_stream(),

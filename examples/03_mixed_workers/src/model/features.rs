@@ -11,9 +11,9 @@ const SHORTEST_PIECE: usize = 3;
 const LONGEST_PIECE: usize = 5;
 
 const NEGATIONS: &[&str] = &[
-    "not", "no", "never", "nothing", "nobody", "none", "neither", "nor", "without", "hardly", "barely", "cannot",
-    "cant", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent", "werent", "wont", "wouldnt", "couldnt",
-    "shouldnt", "hasnt", "havent", "hadnt", "aint",
+    "not", "no", "never", "nothing", "nobody", "none", "neither", "nor", "without", "hardly", "barely",
+    "cannot", "cant", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent", "werent", "wont", "wouldnt",
+    "couldnt", "shouldnt", "hasnt", "havent", "hadnt", "aint",
 ];
 
 /// The hashes of everything the classifier sees in one text.

@@ -67,9 +67,9 @@ impl Scores {
     /// The likeliest label and its probability.
     pub fn top(self) -> (Label, f32) {
         let [first, rest @ ..] = Label::ALL;
-        rest.into_iter().map(|label| (label, self.get(label))).fold((first, self.get(first)), |best, next| {
-            if next.1 > best.1 { next } else { best }
-        })
+        rest.into_iter()
+            .map(|label| (label, self.get(label)))
+            .fold((first, self.get(first)), |best, next| if next.1 > best.1 { next } else { best })
     }
 
     /// Every label with its probability: positive, neutral, negative.

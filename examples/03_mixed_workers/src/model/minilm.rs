@@ -29,8 +29,8 @@ impl HeadNet {
     /// # Errors
     /// When a weight is missing or of another shape.
     pub fn new(width: usize, weights: VarBuilder<'_>) -> CandleResult<Self> {
-        let [hidden, output] = Self::layers(width)
-            .map(|(name, inputs, outputs)| linear(inputs, outputs, weights.pp(name)));
+        let [hidden, output] =
+            Self::layers(width).map(|(name, inputs, outputs)| linear(inputs, outputs, weights.pp(name)));
         // Entries of a vector of length 1 are tiny; at about 1 each, the layer learns at usual rates.
         let scale = (width as f64).sqrt();
         Ok(Self { hidden: hidden?, output: output?, scale })
@@ -81,7 +81,11 @@ impl MiniLm {
     ///
     /// # Errors
     /// When the file cannot be read or holds something else.
-    pub fn with_head_file(encoder: SentenceEncoder, path: &Path, device: &Device) -> Result<Self, ModelError> {
+    pub fn with_head_file(
+        encoder: SentenceEncoder,
+        path: &Path,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let bytes = fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         Self::with_head(encoder, &bytes, Origin::File(path.to_owned()), device)
     }

@@ -24,7 +24,9 @@ const CACHED: &str = "models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
 /// When no place has all three files; the message says how to get them.
 pub fn find_minilm() -> Result<PathBuf, ModelError> {
     if let Some(named) = variable(MINILM_DIR) {
-        return complete(&named).then(|| named.clone()).ok_or(ModelError::MiniLmNotFound { searched: vec![named] });
+        return complete(&named)
+            .then(|| named.clone())
+            .ok_or(ModelError::MiniLmNotFound { searched: vec![named] });
     }
     let Some(hub) = hub() else { return Err(ModelError::MiniLmNotFound { searched: Vec::new() }) };
     let snapshots = hub.join(CACHED);

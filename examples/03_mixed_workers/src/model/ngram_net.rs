@@ -28,8 +28,8 @@ impl NgramNet {
     /// # Errors
     /// When a weight is missing or of another shape.
     pub fn new(width: usize, weights: VarBuilder<'_>) -> Result<Self> {
-        let [hidden, output] = Self::layers(width)
-            .map(|(name, inputs, outputs)| linear(inputs, outputs, weights.pp(name)));
+        let [hidden, output] =
+            Self::layers(width).map(|(name, inputs, outputs)| linear(inputs, outputs, weights.pp(name)));
         Ok(Self { hidden: hidden?, output: output? })
     }
 

@@ -102,7 +102,8 @@ fn label_of(rating: f32) -> Label {
 
 /// A rating at a bound counts half for either side: the mean of twenty opinions is no sharp line.
 fn target_of(rating: f32) -> [f32; 3] {
-    let powers = [rating - NEUTRAL_BELOW, 0.0, -rating - NEUTRAL_BELOW].map(|score| (score * STEEPNESS).exp());
+    let powers =
+        [rating - NEUTRAL_BELOW, 0.0, -rating - NEUTRAL_BELOW].map(|score| (score * STEEPNESS).exp());
     let sum: f32 = powers.iter().sum();
     powers.map(|power| power / sum)
 }

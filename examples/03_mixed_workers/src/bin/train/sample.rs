@@ -1,10 +1,5 @@
 //! A small sample of the held-out sentences, so that the tests can measure without the data.
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use crate::{
     corpus::{Example, Source},
@@ -23,7 +18,8 @@ const HEADER: &str = "\
 /// Writes the rated sentences whose hashes are smallest: as good as random, and always the same.
 pub(crate) fn write(held_out: &[Example], path: &Path) -> Result<(), TrainError> {
     let rated = held_out.iter().filter(|example| Source::RATED.contains(&example.source));
-    let by_place: BTreeMap<u64, &Example> = rated.map(|example| (split::place(&example.text), example)).collect();
+    let by_place: BTreeMap<u64, &Example> =
+        rated.map(|example| (split::place(&example.text), example)).collect();
     let mut lines = HEADER.to_owned();
     for example in by_place.into_values().take(SENTENCES) {
         let (source, label) = (example.source.as_str(), example.label.as_str());

@@ -68,10 +68,11 @@ pub(crate) fn place(text: &str) -> u64 {
 
 /// Lower-case words without links, mentions and the `RT` of a repost.
 fn normalised(text: &str) -> String {
-    let said = text.split_whitespace().filter(|word| {
-        !word.contains("http") && !word.starts_with('@') && !word.eq_ignore_ascii_case("rt")
-    });
-    let words = said.map(|word| word.chars().filter(|character| character.is_alphanumeric()).collect::<String>());
+    let said = text
+        .split_whitespace()
+        .filter(|word| !word.contains("http") && !word.starts_with('@') && !word.eq_ignore_ascii_case("rt"));
+    let words =
+        said.map(|word| word.chars().filter(|character| character.is_alphanumeric()).collect::<String>());
     words.filter(|word| !word.is_empty()).map(|word| word.to_lowercase()).collect::<Vec<_>>().join(" ")
 }
 

@@ -8,8 +8,8 @@ use crate::{corpus::Example, error::TrainError};
 
 const TEXTS_AT_ONCE: usize = 32;
 
-/// The vectors of the examples, in their order; kept in `cache` where one is given, since reading 70,000
-/// sentences takes minutes and the training after it seconds.
+/// The vectors of the examples, in their order; kept in `cache` where one is given, since reading 38,000
+/// texts takes minutes and the training after it seconds.
 pub(crate) fn encode(
     encoder: &SentenceEncoder,
     examples: &[Example],

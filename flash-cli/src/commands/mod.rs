@@ -1,0 +1,45 @@
+//! The commands, a file each, and the command line that chooses one.
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Output;
+
+/// Serverless workers in Rust: run them on this machine, as they run in production.
+#[derive(Parser)]
+#[command(
+    name = "flash",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 success; 1 it was tried and failed (build, app, port); \
+                  2 wrong usage, no crate, or a broken flash.toml."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::RunArguments),
+}
+
+/// Parses the command line and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let (output, outcome) = match command {
+        Command::Run(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), run::run(arguments, &output))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.error(&failure);
+            failure.code.into()
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `flash run`: serves an app on this machine, with hot reload.
+//!
+//! Builds, starts the platform, brings the app live, and again whenever a source changes. `session` is
+//! the loop; here are the arguments and the way from them to a session.
+mod session;
+mod table;
+mod workspace;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    exit::{Code, Failure},
+    output::Output,
+    project::{Build, Config, Package, PackageError, load_dotenv},
+    target::local::{self, Port},
+};
+use session::Session;
+
+const DEFAULT_HOST: &str = "localhost";
+const DEFAULT_PORT: u16 = 8888;
+const DEFAULT_DRAIN_SECONDS: u64 = 10;
+
+/// Serve the app of a crate on this machine, as real autoscaled worker processes, with hot reload.
+///
+/// Routes are served at their own path, queue functions at /MODULE/FUNCTION/run_sync, Runpod's API at
+/// /v2/WORKER/…, API docs at /docs. Needs no login, no container and no network.
+#[derive(Args)]
+#[command(
+    visible_alias = "dev",
+    after_help = "Examples:\n  flash run\n  flash run examples/03_mixed_workers --port 9000\n  \
+                  flash run --json | jq 'select(.event == \"log\")'"
+)]
+pub(crate) struct RunArguments {
+    /// The crate's directory.
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+    /// Address to listen on [default: localhost; or FLASH_HOST, .env, flash.toml]. Anything but loopback is
+    /// open to others.
+    #[arg(long)]
+    host: Option<String>,
+    /// Port to listen on [default: 8888, or one of the next 20; or FLASH_PORT, .env, flash.toml]. 0 takes any
+    /// free one.
+    #[arg(long, short)]
+    port: Option<u16>,
+    /// Build with optimisations.
+    #[arg(long)]
+    release: bool,
+    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
+    /// Do not rebuild when a source changes.
+    #[arg(long)]
+    no_reload: bool,
+    /// Seconds that running work gets when the app is replaced or stopped [default: 10].
+    #[arg(long)]
+    drain_seconds: Option<u64>,
+    /// Print one JSON object a line: events `ready`, `log`, `reload`.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) fn run(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    runtime.block_on(serve(arguments, output))
+}
+
+async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
+    let package = Package::find(&arguments.directory).map_err(|error| no_package(&error))?;
+    let config = Config::load(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let dotenv = load_dotenv(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let (host, port) = address(&arguments, &config, &dotenv)?;
+    let listener = local::bind(&host, port, |taken| {
+        output.warning(&format!("port {taken} is in use; trying the next"));
+    })
+    .await
+    .map_err(|error| {
+        Failure::of(Code::Failed, &error).hint("choose another with --port, or --port 0 for any free one")
+    })?;
+    let mut features = config.features.clone();
+    features.extend(arguments.features.iter().cloned());
+    let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
+    let session = Session {
+        package,
+        config,
+        build: Build { release: arguments.release, features },
+        reload: !arguments.no_reload,
+        drain_time: Duration::from_secs(drain_seconds),
+        host,
+        output: output.clone(),
+    };
+    session.serve(listener).await
+}
+
+fn no_package(error: &PackageError) -> Failure {
+    let failure = Failure::of(Code::Unusable, error);
+    match error {
+        PackageError::NoDirectory(_) => failure,
+        PackageError::NoManifest(_) => failure.hint("run it inside a crate, or name one: flash run DIR"),
+        PackageError::Workspace(_) => failure.hint("name the crate of your app: flash run DIR"),
+        PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),
+        PackageError::SeveralBinaries { .. } => {
+            failure.hint("set `default-run = \"NAME\"` under [package] in Cargo.toml")
+        }
+        PackageError::Unreadable { .. } => failure.hint("`cargo check` shows the whole message"),
+        PackageError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
+    }
+}
+
+/// Flag, then environment, then `.env`, then `flash.toml`, then the default.
+fn address(
+    arguments: &RunArguments,
+    config: &Config,
+    dotenv: &[(String, String)],
+) -> Result<(String, Port), Failure> {
+    let variable = |name: &str| {
+        let from_file = || dotenv.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
+    };
+    let host = arguments.host.clone().or_else(|| variable("FLASH_HOST")).or_else(|| config.host.clone());
+    let from_variable = match variable("FLASH_PORT") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            Failure::unusable(format!("FLASH_PORT is `{text}`; a port from 0 to 65535 is expected"))
+        })?),
+    };
+    let port = arguments.port.or(from_variable).or(config.port);
+    let port = port.map_or(Port::From(DEFAULT_PORT), Port::Exactly);
+    Ok((host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), port))
+}

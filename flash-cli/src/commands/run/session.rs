@@ -1,0 +1,222 @@
+//! One `flash run`: build, serve, reload on changes, stop on signals.
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flash_sdk::manifest::Manifest;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::{table::endpoints, workspace::Versions};
+use crate::{
+    exit::{Code, Failure},
+    output::Output,
+    project::{self, Build, BuildError, Config, DescribeError, Package},
+    target::local::{NewRelease, Options, Platform},
+    watch::SourceWatcher,
+};
+
+/// See the module.
+pub(super) struct Session {
+    pub package: Package,
+    pub config: Config,
+    pub build: Build,
+    pub reload: bool,
+    pub drain_time: Duration,
+    pub host: String,
+    pub output: Output,
+}
+
+/// SIGINT or SIGTERM.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, Failure> {
+        let problem = |error| Failure::failed(format!("could not listen for signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
+            terminate: signal(SignalKind::terminate()).map_err(problem)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A version of the app that can be brought live.
+struct Version {
+    manifest: Manifest,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+impl Session {
+    /// Serves until a signal.
+    pub(super) async fn serve(self, listener: TcpListener) -> Result<(), Failure> {
+        let mut stop = StopSignals::listen()?;
+        let port = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?.port();
+        let url = format!("http://{}:{port}", self.host);
+        let versions = Versions::new(&self.package.directory)
+            .map_err(|error| Failure::failed(format!("cannot write below {}: {error}", self.package.directory.display())))?;
+        // Watched before the first build, so that a save during it is not missed.
+        let mut watcher = match self.reload {
+            true => Some(self.watch()?),
+            false => None,
+        };
+        let first = tokio::select! {
+            version = self.version(&versions) => version?,
+            () = stop.next() => return Ok(()),
+        };
+        let Some(first) = first else { return Ok(()) };
+        let platform = self.platform(listener)?;
+        let app = first.manifest.app.name.clone();
+        let table = endpoints(&first.manifest, &url);
+        let outcome = tokio::select! {
+            outcome = self.deploy(&platform, first) => outcome,
+            () = stop.next() => Ok(()),
+        };
+        if let Err(failure) = outcome {
+            platform.stop().await;
+            return Err(failure);
+        }
+        self.output.ready(&url, &app, &table);
+        loop {
+            let changed = async {
+                match &mut watcher {
+                    Some(watcher) => watcher.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = stop.next() => break,
+            }
+            // A signal during a build drops the build and stops.
+            tokio::select! {
+                () = self.try_reload(&platform, &versions) => {}
+                () = stop.next() => break,
+            }
+        }
+        self.stop(&platform, &mut stop).await;
+        Ok(())
+    }
+
+    fn watch(&self) -> Result<SourceWatcher, Failure> {
+        SourceWatcher::new(&self.package.sources).map_err(|error| {
+            Failure::failed(format!("cannot watch the sources: {error}")).hint("run without: flash run --no-reload")
+        })
+    }
+
+    fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
+        let output = self.output.clone();
+        let options = Options {
+            listener,
+            log: Arc::new(move |line| output.log(&line)),
+            prices: self.config.prices.clone(),
+            drain_time: self.drain_time,
+        };
+        Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
+    }
+
+    /// Builds and describes; `None` when nothing differs from the version before.
+    async fn version(&self, versions: &Versions) -> Result<Option<Version>, Failure> {
+        let built = project::build(&self.package, &self.build).await.map_err(|error| not_built(&error))?;
+        let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)
+            .map_err(|error| Failure::of(Code::Unusable, &error))?
+            .into_iter()
+            // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
+            .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
+            .collect();
+        let program = versions
+            .keep(&built, &environment)
+            .await
+            .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
+        let Some(program) = program else { return Ok(None) };
+        let manifest = project::describe(&program, &self.package.directory).await.map_err(|error| not_described(&error));
+        match manifest {
+            Ok(manifest) => Ok(Some(Version { manifest, program, environment })),
+            Err(failure) => {
+                // Not a version after all: the same binary must be looked at again.
+                versions.forget_latest();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
+        let Version { manifest, program, environment } = version;
+        let directory = self.package.directory.clone();
+        let release = NewRelease { manifest, program, directory, environment };
+        platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))
+    }
+
+    async fn try_reload(&self, platform: &Platform, versions: &Versions) {
+        let started = Instant::now();
+        let version = match self.version(versions).await {
+            Ok(Some(version)) => version,
+            Ok(None) => return,
+            Err(failure) => return self.output.reloaded(Err(&failure.to_string())),
+        };
+        match self.deploy(platform, version).await {
+            Ok(()) => self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64()))),
+            Err(failure) => {
+                versions.forget_latest();
+                self.output.reloaded(Err(&failure.to_string()));
+            }
+        }
+    }
+
+    async fn stop(&self, platform: &Platform, stop: &mut StopSignals) {
+        let drain = self.drain_time.as_secs();
+        self.output.status("Stopping", &format!("running work gets up to {drain} s; Ctrl-C again stops at once"));
+        tokio::select! {
+            clean = platform.stop() => {
+                if !clean {
+                    self.output.warning("work that outlived the drain time was stopped");
+                }
+            }
+            () = stop.next() => {
+                platform.kill();
+                self.output.warning("stopped at once: running work was cut off");
+            }
+        }
+    }
+}
+
+fn not_built(error: &BuildError) -> Failure {
+    let failure = Failure::of(Code::Failed, error);
+    match error {
+        BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
+        BuildError::Failed(_) => failure,
+        BuildError::NoBinary(_) => failure.hint("is its `required-features` set off? see --features"),
+    }
+}
+
+fn not_described(error: &DescribeError) -> Failure {
+    let code = match error {
+        DescribeError::Empty(_) => Code::Unusable,
+        _ => Code::Failed,
+    };
+    let failure = Failure::of(code, error);
+    match error {
+        DescribeError::NotDescribed { .. } | DescribeError::Late(_) => {
+            failure.hint("does `main` have `#[flash_sdk::main]`?")
+        }
+        DescribeError::Empty(_) => failure.hint(
+            "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must use it",
+        ),
+        DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
+        DescribeError::Start { .. } | DescribeError::Refused(_) => failure,
+    }
+}

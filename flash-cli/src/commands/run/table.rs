@@ -1,0 +1,103 @@
+//! The endpoint table: one row a function, with a `curl` that works as printed.
+use flash_sdk::manifest::{ArgumentSource, FunctionEntry, Manifest};
+use serde_json::{Map, Value, json};
+
+use crate::output::Endpoint;
+
+/// The rows for an app that is served at `url`.
+pub(super) fn endpoints(manifest: &Manifest, url: &str) -> Vec<Endpoint> {
+    let mut modules = Vec::new();
+    let row = |function: &FunctionEntry| {
+        let worker = manifest.worker(&function.worker);
+        let (method, path) = match &function.route {
+            Some(route) => (route.method.clone(), route.path.clone()),
+            None => {
+                let first = !modules.contains(&function.module);
+                modules.push(function.module.clone());
+                let name = if first { String::new() } else { format!("/{}", function.name) };
+                ("POST".to_owned(), format!("/{}{name}/run_sync", function.module))
+            }
+        };
+        Endpoint {
+            curl: curl(manifest, function, &method, &format!("{url}{path}")),
+            method,
+            path,
+            function: function.call_name(),
+            worker: function.worker.clone(),
+            compute: worker.map_or(String::new(), |worker| worker.compute.label()),
+            workers: worker.map_or(String::new(), |worker| format!("{}..{}", worker.workers_min, worker.workers_max)),
+        }
+    };
+    manifest.functions.iter().map(row).collect()
+}
+
+fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str) -> String {
+    let (mut url, mut query) = (url.to_owned(), Vec::new());
+    for argument in &function.arguments {
+        let value = match sample(manifest, &argument.schema, 0) {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        match argument.source {
+            ArgumentSource::Path => url = url.replace(&format!("{{{}}}", argument.name), &value),
+            ArgumentSource::Query if argument.required => query.push(format!("{}={value}", argument.name)),
+            ArgumentSource::Query | ArgumentSource::Body => {}
+        }
+    }
+    if !query.is_empty() {
+        url = format!("'{url}?{}'", query.join("&"));
+    }
+    let verb = if method == "GET" { String::new() } else { format!(" -X {method}") };
+    match &function.input {
+        Some(input) => {
+            let body = sample(manifest, input, 0).to_string().replace('\'', "'\\''");
+            format!("curl{verb} {url} -H 'content-type: application/json' -d '{body}'")
+        }
+        None => format!("curl{verb} {url}"),
+    }
+}
+
+/// A small value of this schema: its example or default, else one of its type.
+fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
+    let Value::Object(members) = schema else { return json!({}) };
+    if let Some(given) = members.get("examples").and_then(|all| all.get(0)).or_else(|| members.get("default")) {
+        return given.clone();
+    }
+    if let Some(given) = members.get("const").or_else(|| members.get("enum").and_then(|all| all.get(0))) {
+        return given.clone();
+    }
+    // A type that holds itself would have no end.
+    if depth > 8 {
+        return Value::Null;
+    }
+    if let Some(name) = members.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/")) {
+        return manifest.definitions.get(name).map_or(Value::Null, |target| sample(manifest, target, depth + 1));
+    }
+    if let Some(choice) = ["oneOf", "anyOf"].iter().find_map(|key| members.get(*key)?.get(0)) {
+        return sample(manifest, choice, depth + 1);
+    }
+    let kind = match members.get("type") {
+        Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
+        kind => kind.and_then(Value::as_str),
+    };
+    match kind {
+        Some("string") => json!("text"),
+        Some("integer") => members.get("minimum").cloned().unwrap_or(json!(1)),
+        Some("number") => json!(1.0),
+        Some("boolean") => json!(true),
+        Some("array") => match members.get("items") {
+            Some(items) => json!([sample(manifest, items, depth + 1)]),
+            None => json!([]),
+        },
+        Some("null") => Value::Null,
+        _ => {
+            let required = members.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+            let properties = members.get("properties").and_then(Value::as_object);
+            let of = |name: &Value| {
+                let name = name.as_str()?;
+                Some((name.to_owned(), sample(manifest, properties?.get(name)?, depth + 1)))
+            };
+            Value::Object(required.iter().filter_map(of).collect::<Map<_, _>>())
+        }
+    }
+}

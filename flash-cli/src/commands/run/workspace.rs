@@ -1,0 +1,97 @@
+//! Copies of app binaries, one a version: cargo overwrites its own while workers of the old still start.
+//!
+//! They live in `.flash/run/PID` and go with the process; what a killed one left is removed by the next.
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+
+/// Versions kept on disk: the live one, one that starts, and those that drain.
+const KEPT: u64 = 8;
+
+/// See the module.
+pub(super) struct Versions {
+    directory: PathBuf,
+    next: AtomicU64,
+    /// What the latest version was made of.
+    latest: Mutex<Option<Origin>>,
+}
+
+/// What a version was made of. A binary that cargo linked anew has another time; its content is not read.
+#[derive(Debug, Clone, PartialEq)]
+struct Origin {
+    modified: SystemTime,
+    length: u64,
+    environment: Vec<(String, String)>,
+}
+
+impl Versions {
+    pub(super) fn new(package: &Path) -> io::Result<Self> {
+        let all = package.join(".flash").join("run");
+        std::fs::create_dir_all(&all)?;
+        // What is made here is nobody's source.
+        std::fs::write(package.join(".flash").join(".gitignore"), "*\n")?;
+        for entry in std::fs::read_dir(&all)?.flatten() {
+            let owner = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+            let is_gone = |owner| kill(Pid::from_raw(owner), None) == Err(Errno::ESRCH);
+            if owner.is_none_or(is_gone) {
+                // Left by somebody else at worst; then it stays.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let directory = all.join(std::process::id().to_string());
+        std::fs::create_dir_all(&directory)?;
+        Ok(Self { directory, next: AtomicU64::new(1), latest: Mutex::default() })
+    }
+
+    /// Copies a binary; `None` when the latest version was made of the same binary and variables.
+    pub(super) async fn keep(
+        &self,
+        built: &Path,
+        environment: &[(String, String)],
+    ) -> io::Result<Option<PathBuf>> {
+        let metadata = tokio::fs::metadata(built).await?;
+        let origin = Origin {
+            modified: metadata.modified()?,
+            length: metadata.len(),
+            environment: environment.to_vec(),
+        };
+        if self.latest().as_ref() == Some(&origin) {
+            return Ok(None);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let directory = self.directory.join(number.to_string());
+        tokio::fs::create_dir_all(&directory).await?;
+        let program = directory.join(built.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        tokio::fs::copy(built, &program).await?;
+        *self.latest() = Some(origin);
+        if let Some(old) = number.checked_sub(KEPT) {
+            // Workers that still run it keep their open file.
+            let _ = tokio::fs::remove_dir_all(self.directory.join(old.to_string())).await;
+        }
+        Ok(Some(program))
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Origin>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest version turned out unusable: the same content is looked at again.
+    pub(super) fn forget_latest(&self) {
+        *self.latest() = None;
+    }
+}
+
+impl Drop for Versions {
+    fn drop(&mut self) {
+        // Whatever cannot be removed now is removed by the next `flash run`.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,65 @@
+//! Exit codes. Public: scripts rely on them; `flash --help` lists them.
+use std::{error::Error, fmt, process::ExitCode};
+
+/// How a command ended when it did not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It was tried and failed: the build, the app, a worker, a port.
+    Failed = 1,
+    /// Wrong usage, no crate, a broken `flash.toml`: nothing was tried.
+    Unusable = 2,
+}
+
+/// A command's error: the cause, then what to do next.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Nothing was tried.
+    pub(crate) fn unusable(message: impl Into<String>) -> Self {
+        Self { code: Code::Unusable, message: message.into(), hint: None }
+    }
+
+    /// It was tried and failed.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { code: Code::Failed, message: message.into(), hint: None }
+    }
+
+    /// An error with its causes, and whether something was tried.
+    pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self { code, message, hint: None }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    /// One line, and a second one with what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}

@@ -1,0 +1,4 @@
+//! How many workers a worker type should have. A pure decision; the pool observes and carries it out.
+mod decide;
+
+pub(crate) use decide::{Limits, Observation, WorkerView, decide};

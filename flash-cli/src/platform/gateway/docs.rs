@@ -1,0 +1,42 @@
+//! The API pages: `/docs` with a vendored Swagger UI that works offline, and `/openapi.json`.
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{Html, IntoResponse as _, Response},
+};
+use http::{HeaderValue, header};
+use serde_json::json;
+
+use super::{
+    error::Refusal,
+    server::{json_text, live},
+};
+use crate::platform::Platform;
+
+/// From the `swagger-ui-dist` package, unchanged; its licence lies beside it.
+const SCRIPT: &[u8] = include_bytes!("../../../assets/swagger-ui/swagger-ui-bundle.js");
+const STYLE: &[u8] = include_bytes!("../../../assets/swagger-ui/swagger-ui.css");
+const PAGE: &str = include_str!("../../../assets/swagger-ui/index.html");
+
+pub(super) async fn index(state: State<Platform>) -> Result<Response, Refusal> {
+    let release = live(&state)?;
+    let app = &release.manifest.app;
+    Ok(Json(json!({ "app": app.name, "version": app.version, "docs": "/docs" })).into_response())
+}
+
+pub(super) async fn page() -> Html<&'static str> {
+    Html(PAGE)
+}
+
+pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
+    let (kind, bytes) = match name.as_str() {
+        "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
+        _ => return Err(Refusal::not_found(format!("nothing is served at /docs/{name}; did you mean `/docs`?"))),
+    };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
+}
+
+pub(super) async fn openapi(state: State<Platform>) -> Result<Response, Refusal> {
+    Ok(json_text(live(&state)?.openapi.clone()))
+}

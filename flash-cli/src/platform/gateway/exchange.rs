@@ -1,0 +1,171 @@
+//! The platform's end of the exchange: one task per worker of ours.
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    extract::{Path, Request, State},
+    response::{IntoResponse as _, Response},
+};
+use flash_sdk::{
+    ErrorKind, WireError,
+    wire::exchange::{
+        self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
+    },
+};
+use http::{StatusCode, header};
+use hyper_util::rt::TokioIo;
+
+use super::{error::Refusal, worker_api::admit};
+use crate::platform::{
+    Platform,
+    pool::Pool,
+    queue::{JobId, Link, Outcome, Submission, Waiter, WorkerId},
+    release::Release,
+};
+
+/// Calls under way of one worker before finished ones are swept from its list.
+const SWEEP_AT: usize = 1024;
+
+pub(super) async fn open(
+    State(platform): State<Platform>,
+    Path((endpoint, worker)): Path<(String, String)>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    let worker = WorkerId::from(worker);
+    let pool = admit(&platform, &endpoint, &worker, request.headers())?;
+    if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
+        return Err(Refusal::bad_request(format!("`Upgrade: {PROTOCOL}` is expected")));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let session_platform = platform.clone();
+    platform.shared.context.tasks.spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        let (frames, writing) = exchange::write(write);
+        let session = Session { platform: session_platform, pool, worker, frames, calls: HashMap::new() };
+        // Both ends of one connection: when one is over, so is the other.
+        tokio::select! {
+            () = session.serve(exchange::read(read)) => {}
+            _ = writing => {}
+        }
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+struct Session {
+    platform: Platform,
+    pool: Arc<Pool>,
+    worker: WorkerId,
+    frames: Writer<ToWorker>,
+    /// Jobs made for calls, to be cancelled when the caller gives up.
+    calls: HashMap<u64, (Arc<Pool>, JobId)>,
+}
+
+impl Session {
+    async fn serve<R: tokio::io::AsyncRead + Unpin>(mut self, mut reader: exchange::Reader<R>) {
+        // An overlong or malformed frame ends the connection like its loss does.
+        while let Ok(Some(frame)) = reader.next::<ToPlatform>().await {
+            self.handle(frame);
+        }
+        for (pool, job) in std::mem::take(&mut self.calls).into_values() {
+            if let Some(queue) = pool.queue() {
+                // Most have ended long ago.
+                let _ = queue.cancel(&job);
+            }
+        }
+        self.pool.lost_connection(&self.worker);
+    }
+
+    fn handle(&mut self, frame: ToPlatform) {
+        match frame {
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None }) => {
+                let link = Link::Exchange(self.frames.clone());
+                self.pool.ready_for_jobs(&self.worker, link, max_concurrency);
+            }
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port) }) => {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                self.pool.ready_for_requests(&self.worker, address, max_concurrency);
+            }
+            ToPlatform::Done(done) => self.done(done),
+            ToPlatform::Chunk(frame) => {
+                if let Some(queue) = self.pool.queue() {
+                    queue.chunk(&self.worker, &JobId::from(frame.id.as_str()), frame.output);
+                }
+            }
+            ToPlatform::Progress(frame) => {
+                if let Some(queue) = self.pool.queue() {
+                    queue.progress(&self.worker, &JobId::from(frame.id.as_str()), frame.output);
+                }
+            }
+            ToPlatform::Call(call) => self.call(call),
+            ToPlatform::Abandon(call) => {
+                if let Some((pool, job)) = self.calls.remove(&call)
+                    && let Some(queue) = pool.queue()
+                {
+                    // It may have ended in this moment.
+                    let _ = queue.cancel(&job);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: DoneFrame) {
+        let DoneFrame { id, attempt, output, error, ran_us } = done;
+        let Some(queue) = self.pool.queue() else { return };
+        // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
+        self.pool.drain_output(&self.worker);
+        let outcome = match error {
+            Some(text) => Outcome::Failed(text),
+            None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
+        };
+        let ran = Some(Duration::from_micros(ran_us));
+        queue.finish(&self.worker, &JobId::from(id.as_str()), Some(attempt), outcome, ran);
+    }
+
+    /// A call to another worker type of the same release. Answered by the queue when its job ends.
+    fn call(&mut self, frame: CallFrame) {
+        let CallFrame { call, worker, envelope, input } = frame;
+        match self.submit(call, &worker, envelope, input) {
+            Ok(job) => {
+                self.calls.insert(call, job);
+                if self.calls.len() >= SWEEP_AT {
+                    self.calls.retain(|_, (pool, job)| {
+                        pool.queue().and_then(|queue| queue.status(job)).is_some_and(|job| !job.status.is_final())
+                    });
+                }
+            }
+            Err(error) => {
+                self.frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Refused(error) }));
+            }
+        }
+    }
+
+    fn submit(
+        &self,
+        call: u64,
+        worker: &str,
+        envelope: flash_sdk::wire::envelope::Envelope,
+        input: flash_sdk::wire::RawJson,
+    ) -> Result<(Arc<Pool>, JobId), WireError> {
+        let release = self.release().ok_or_else(|| WireError::new(ErrorKind::NoWorker, "the release has ended"))?;
+        let not_found = || WireError::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"));
+        let pool = release.pool(worker).ok_or_else(not_found)?;
+        let queue = pool.queue().ok_or_else(not_found)?;
+        let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
+        let job = queue
+            .submit(Submission { input, envelope, execution_timeout: None, waiter, sync: true })
+            .map_err(|full| WireError::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
+        Ok((pool.clone(), job))
+    }
+
+    /// The release that this worker belongs to: its calls stay in it while another goes live.
+    fn release(&self) -> Option<Arc<Release>> {
+        let own = |release: &Arc<Release>| release.pools().any(|pool| Arc::ptr_eq(pool, &self.pool));
+        self.platform.current().filter(own).or_else(|| self.platform.releases().into_iter().find(own))
+    }
+}

@@ -1,0 +1,117 @@
+//! Everything that is not a fixed path: the app's routes, and `run_sync` and `runsync` of each function.
+use std::time::{Duration, Instant};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use flash_sdk::{ErrorKind, FieldError, manifest::FunctionEntry, wire::envelope::Envelope};
+use http::{HeaderMap, StatusCode};
+use serde_json::value::RawValue;
+
+use super::{
+    client_api::{MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait},
+    error::Refusal,
+    proxy,
+    routes::Target,
+    server::{RequestId, live, read_body},
+};
+use crate::platform::{Platform, pool::Intake, release::Release};
+
+/// How much longer than one execution a caller waits: for a worker to start.
+const START_ALLOWANCE: Duration = Duration::from_secs(120);
+
+pub(super) async fn dispatch(
+    state: State<Platform>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    answer(&state, &id, request).await.map_err(|refusal| refusal.for_request(&id))
+}
+
+async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
+    let release = live(state)?;
+    match release.routes.find(request.method(), request.uri().path())? {
+        Target::Route { function, path } => {
+            let function = release.function(function);
+            let pool = release.pool(&function.worker);
+            match pool.map(|pool| &pool.intake) {
+                Some(Intake::Balanced(balancer)) => {
+                    proxy::forward(balancer, function, id, &path, request).await
+                }
+                _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
+            }
+        }
+        Target::RunSync { function } => {
+            let (headers, body) = split(request);
+            let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
+            // No body at all is an empty input: `curl -X POST` works for a function without arguments.
+            let text = if body.is_empty() { b"{}" } else { body.as_ref() };
+            let input = parse(text)?;
+            run(&release, function, id, &headers, input).await
+        }
+        Target::RunSyncWrapped { function } => {
+            #[derive(serde::Deserialize)]
+            struct Wrapped {
+                input: Option<Box<RawValue>>,
+            }
+            let (headers, body) = split(request);
+            let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
+            let wrapped: Wrapped = parse(&body)?;
+            let input = wrapped.input.ok_or_else(|| {
+                Refusal::unprocessable(vec![FieldError { path: "/input".into(), message: "missing".into() }])
+            })?;
+            run(&release, function, id, &headers, input).await
+        }
+    }
+}
+
+fn split(request: Request) -> (HeaderMap, Body) {
+    let (parts, body) = request.into_parts();
+    (parts.headers, body)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))
+}
+
+/// Runs a queue function and answers with its job; one that did not complete is an error.
+async fn run(
+    release: &Release,
+    index: usize,
+    id: &str,
+    headers: &HeaderMap,
+    input: Box<RawValue>,
+) -> Result<Response, Refusal> {
+    check_input(release, index, &input)?;
+    let function: &FunctionEntry = release.function(index);
+    let (Some(pool), Some(worker)) = (release.pool(&function.worker), release.manifest.worker(&function.worker)) else {
+        return Err(Refusal::not_found(format!("there is no worker type `{}`", function.worker)));
+    };
+    let Some(queue) = pool.queue() else {
+        return Err(Refusal::not_found(format!("`{}` takes no jobs", function.worker)));
+    };
+    let envelope = Envelope {
+        function: Some(function.call_name()),
+        request_id: Some(id.to_owned()),
+        traceparent: headers.get("traceparent").and_then(|trace| trace.to_str().ok()).map(str::to_owned),
+        deadline_ms: None,
+        depth: 0,
+    };
+    let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
+    let started = Instant::now();
+    let job = submit_and_wait(queue, input, envelope, None, wait).await?;
+    let stage = format!("{}/{}", function.worker, function.call_name());
+    match job.status {
+        flash_sdk::wire::job::JobStatus::Completed => job_response(&job),
+        status if status.is_final() => Err(Refusal::of_job(job).at_stage(stage)),
+        _ => {
+            // The caller is told now; a job that nobody waits for is not worth its worker.
+            let _ = queue.cancel(&job.id.as_str().into());
+            let message = format!("no result within {} s", started.elapsed().as_secs());
+            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Timeout, message).at_stage(stage))
+        }
+    }
+}

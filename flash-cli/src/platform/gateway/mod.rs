@@ -1,0 +1,19 @@
+//! The door: HTTP in, jobs and proxied requests out.
+//!
+//! Owns routing, input checks, error bodies and the API pages. Jobs are the queue's, workers the pool's.
+//! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic or answer 5xx.
+mod client_api;
+mod docs;
+mod error;
+mod exchange;
+mod functions;
+pub(crate) mod openapi;
+mod proxy;
+mod routes;
+mod schemas;
+mod server;
+mod worker_api;
+
+pub(crate) use routes::RouteTable;
+pub(crate) use schemas::InputSchemas;
+pub(crate) use server::serve;

@@ -1,0 +1,219 @@
+//! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
+use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest};
+use serde_json::{Map, Value, json};
+
+/// Renders the description of a release.
+pub(crate) fn render(manifest: &Manifest, release: u64) -> String {
+    document(manifest, release).to_string()
+}
+
+fn document(manifest: &Manifest, release: u64) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    let mut add = |path: String, method: &str, operation: Value| {
+        let entry = paths.entry(path).or_insert_with(|| json!({}));
+        if let Value::Object(methods) = entry {
+            methods.entry(method.to_lowercase()).or_insert(operation);
+        }
+    };
+    let mut modules = Vec::new();
+    for function in &manifest.functions {
+        match &function.route {
+            Some(route) => add(route.path.clone(), &route.method, route_operation(function)),
+            None => {
+                let first = !modules.contains(&&function.module);
+                modules.push(&function.module);
+                let path = match first {
+                    true => format!("/{}/run_sync", function.module),
+                    false => format!("/{}/{}/run_sync", function.module, function.name),
+                };
+                add(path, "POST", job_operation(function));
+            }
+        }
+    }
+    for worker in manifest.workers.iter().filter(|worker| worker.kind == EndpointKind::Queue) {
+        add(format!("/v2/{}/health", worker.name), "GET", health_operation(&worker.name));
+    }
+    let mut schemas = manifest.definitions.clone();
+    schemas.insert("FlashError".to_owned(), error_schema());
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": manifest.app.name,
+            "version": manifest.app.version,
+            "description": format!("Release {release}. Every queue endpoint also has the queue API below `/v2/`."),
+        },
+        "paths": paths,
+        "components": { "schemas": schemas },
+    });
+    point_to_components(&mut document);
+    document
+}
+
+/// Schemas refer to `#/$defs/NAME`; in this document they stand under `components`.
+fn point_to_components(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                if let ("$ref", Value::String(target)) = (key.as_str(), &mut *member) {
+                    *target = target.replace("#/$defs/", "#/components/schemas/");
+                }
+                point_to_components(member);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(point_to_components),
+        _ => {}
+    }
+}
+
+/// The first paragraph of the doc comment in one line, and the whole of it.
+fn texts(function: &FunctionEntry) -> (String, &str) {
+    let first = function.docs.split("\n\n").next().unwrap_or_default();
+    let summary = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    (if summary.is_empty() { function.call_name() } else { summary }, function.docs.as_str())
+}
+
+fn operation_id(function: &FunctionEntry) -> String {
+    format!("{}_{}", function.module.replace('/', "_"), function.call_name().replace("::", "_"))
+}
+
+fn json_content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
+}
+
+fn failures() -> Map<String, Value> {
+    let mut failures = Map::new();
+    let failure = |description: &str| {
+        let schema = json!({ "$ref": "#/components/schemas/FlashError" });
+        json!({ "description": description, "content": json_content(&schema) })
+    };
+    for (status, description) in [
+        ("400", "the body is no JSON"),
+        ("413", "the body is over the limit"),
+        ("422", "fields are missing or wrong; each is named"),
+        ("500", "the function failed; stage, message and request id are given"),
+        ("503", "no worker starts"),
+        ("504", "no result in time"),
+    ] {
+        failures.insert(status.to_owned(), failure(description));
+    }
+    failures
+}
+
+fn responses(description: &str, content: Value) -> Value {
+    let mut responses = failures();
+    responses.insert("200".to_owned(), json!({ "description": description, "content": content }));
+    Value::Object(responses)
+}
+
+fn request_body(function: &FunctionEntry) -> Option<Value> {
+    let schema = function.input.as_ref()?;
+    Some(json!({ "required": true, "content": json_content(schema) }))
+}
+
+fn route_operation(function: &FunctionEntry) -> Value {
+    let (summary, description) = texts(function);
+    let place = |source| match source {
+        ArgumentSource::Path => Some("path"),
+        ArgumentSource::Query => Some("query"),
+        ArgumentSource::Body => None,
+    };
+    let parameters: Vec<Value> = function
+        .arguments
+        .iter()
+        .filter_map(|argument| {
+            let place = place(argument.source)?;
+            Some(json!({ "name": argument.name, "in": place, "required": argument.required, "schema": argument.schema }))
+        })
+        .collect();
+    let content = match function.streams {
+        true => json!({ "text/event-stream": { "schema": function.output } }),
+        false => json_content(&function.output),
+    };
+    let mut operation = json!({
+        "operationId": operation_id(function),
+        "summary": summary,
+        "description": description,
+        "tags": [function.worker],
+        "parameters": parameters,
+        "responses": responses("the function's result", content),
+    });
+    if let (Some(body), Value::Object(members)) = (request_body(function), &mut operation) {
+        members.insert("requestBody".to_owned(), body);
+    }
+    operation
+}
+
+fn job_operation(function: &FunctionEntry) -> Value {
+    let (summary, description) = texts(function);
+    let output = match function.streams {
+        true => json!({ "type": "array", "items": function.output }),
+        false => function.output.clone(),
+    };
+    let job = json!({
+        "type": "object",
+        "properties": {
+            "id": { "type": "string" },
+            "status": { "const": "COMPLETED" },
+            "output": output,
+            "delayTime": { "type": "integer", "description": "milliseconds in the queue" },
+            "executionTime": { "type": "integer", "description": "milliseconds of run" },
+            "workerId": { "type": "string" },
+        },
+        "required": ["id", "status", "output", "delayTime", "executionTime", "workerId"],
+    });
+    let mut operation = json!({
+        "operationId": operation_id(function),
+        "summary": summary,
+        "description": description,
+        "tags": [function.worker],
+        "responses": responses("the job with the function's result", json_content(&job)),
+    });
+    if let (Some(body), Value::Object(members)) = (request_body(function), &mut operation) {
+        members.insert("requestBody".to_owned(), body);
+    }
+    operation
+}
+
+fn health_operation(worker: &str) -> Value {
+    let counts = |names: &[&str]| {
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), json!({ "type": "integer" }))).collect();
+        json!({ "type": "object", "properties": properties, "required": names })
+    };
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "jobs": counts(&["completed", "failed", "inProgress", "inQueue", "retried"]),
+            "workers": counts(&["idle", "initializing", "ready", "running", "throttled", "unhealthy"]),
+        },
+    });
+    json!({
+        "operationId": format!("health_{worker}"),
+        "summary": format!("Jobs and workers of {worker}"),
+        "tags": [worker],
+        "responses": { "200": { "description": "counts", "content": json_content(&schema) } },
+    })
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "error": { "type": "string", "description": "the message with its causes" },
+            "kind": { "type": "string", "description": "what went wrong, for programs" },
+            "stage": { "type": "string", "description": "worker type and function that failed" },
+            "worker_id": { "type": "string" },
+            "request_id": { "type": "string", "description": "find it in the logs" },
+            "fields": {
+                "type": "array",
+                "description": "each field that does not fit",
+                "items": {
+                    "type": "object",
+                    "properties": { "path": { "type": "string" }, "message": { "type": "string" } },
+                    "required": ["path", "message"],
+                },
+            },
+        },
+        "required": ["error", "kind"],
+    })
+}

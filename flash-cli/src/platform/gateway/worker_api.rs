@@ -1,0 +1,183 @@
+//! The provider's worker API, for workers that poll: foreign ones, and ours without the exchange.
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    response::{IntoResponse as _, Response},
+};
+use flash_sdk::wire::job::{JobStatus, PostedResult};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{client_api::MAX_RUNSYNC_BYTES, error::Refusal, server::read_body};
+use crate::platform::{
+    Platform,
+    pool::Pool,
+    queue::{JobId, Link, Outcome, Queue, Taken, WorkerId},
+};
+
+/// How long polls are held: under the 90 s after which workers give up.
+const HOLD: Duration = Duration::from_secs(30);
+
+/// The pool that a worker belongs to, if its key opens it.
+///
+/// # Errors
+/// 401 for a key that is not this worker's, an unknown worker included: which ones exist is no one's business.
+pub(super) fn admit(
+    platform: &Platform,
+    endpoint: &str,
+    worker: &WorkerId,
+    headers: &HeaderMap,
+) -> Result<Arc<Pool>, Refusal> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok()).unwrap_or_default();
+    let key = given.strip_prefix("Bearer ").unwrap_or(given);
+    let pools = platform.worker_pools(endpoint);
+    pools.into_iter().find(|pool| pool.admits(worker, key)).ok_or_else(|| {
+        Refusal::new(StatusCode::UNAUTHORIZED, flash_sdk::ErrorKind::Refused, "not the key of this worker")
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Batch {
+    batch_size: Option<u32>,
+}
+
+/// Some workers append `&job_in_progress=0` to a URL without a query: it ends up in the path.
+fn worker_in(path: &str) -> WorkerId {
+    path.split('&').next().unwrap_or(path).into()
+}
+
+pub(super) async fn take(
+    platform: State<Platform>,
+    Path((endpoint, worker)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let mut jobs = taken(&platform, &endpoint, &worker, &headers, 1).await?;
+    match jobs.pop() {
+        Some(job) => Ok(Json(job_for_polling(job)).into_response()),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+pub(super) async fn take_batch(
+    platform: State<Platform>,
+    Path((endpoint, worker)): Path<(String, String)>,
+    Query(Batch { batch_size }): Query<Batch>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let jobs = taken(&platform, &endpoint, &worker, &headers, batch_size.unwrap_or(1)).await?;
+    if jobs.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let jobs: Vec<_> = jobs.into_iter().map(job_for_polling).collect();
+    Ok(Json(jobs).into_response())
+}
+
+async fn taken(
+    platform: &Platform,
+    endpoint: &str,
+    worker: &str,
+    headers: &HeaderMap,
+    wanted: u32,
+) -> Result<Vec<Taken>, Refusal> {
+    let worker = worker_in(worker);
+    let pool = admit(platform, endpoint, &worker, headers)?;
+    // The first poll says that the worker is ready.
+    pool.ready_for_jobs(&worker, Link::Polling, wanted);
+    let queue = queue_of(&pool)?;
+    Ok(queue.take(&worker, wanted, HOLD).await)
+}
+
+fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
+    pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
+}
+
+/// A job with its envelope inside the input, as it travels on the provider's platform.
+fn job_for_polling(job: Taken) -> serde_json::Value {
+    let input = flash_sdk::wire::envelope::seal(&job.envelope, &job.input);
+    let input: serde_json::Value = serde_json::from_str(input.get()).unwrap_or_default();
+    json!({ "id": job.id.to_string(), "input": input })
+}
+
+pub(super) async fn stops(
+    State(platform): State<Platform>,
+    Path((endpoint, worker)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let worker = worker_in(&worker);
+    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let stopped = queue_of(&pool)?.stops(&worker, HOLD).await;
+    if stopped.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let ids: Vec<String> = stopped.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({ "jobsToStop": ids })).into_response())
+}
+
+/// Parsed as JSON whatever the content type says: the official worker says form data.
+async fn posted(body: Body) -> Result<PostedResult, Refusal> {
+    let body = read_body(body, MAX_RUNSYNC_BYTES + 1_000_000).await?;
+    serde_json::from_slice(&body).map_err(|error| Refusal::bad_request(format!("the result is no JSON: {error}")))
+}
+
+pub(super) async fn done(
+    State(platform): State<Platform>,
+    Path((endpoint, worker, job)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let worker = worker_in(&worker);
+    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let (queue, job) = (queue_of(&pool)?, JobId::from(job_in(&job)));
+    let posted = posted(body).await?;
+    let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
+    if posted.status == Some(JobStatus::InProgress) {
+        queue.progress(&worker, &job, output);
+        return Ok(StatusCode::OK.into_response());
+    }
+    pool.drain_output(&worker);
+    let outcome = match posted.error {
+        None | Some(serde_json::Value::Null) => Outcome::Completed(output),
+        Some(serde_json::Value::String(text)) if text.is_empty() => Outcome::Completed(output),
+        Some(serde_json::Value::String(text)) => Outcome::Failed(text),
+        Some(other) => Outcome::Failed(other.to_string()),
+    };
+    let accepted = queue.finish(&worker, &job, None, outcome, None);
+    if posted.stop_pod {
+        pool.lost_connection(&worker);
+    }
+    if accepted {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(Refusal::not_found(format!("job `{job}` does not run on worker `{worker}`")))
+    }
+}
+
+pub(super) async fn chunk(
+    State(platform): State<Platform>,
+    Path((endpoint, worker, job)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let worker = worker_in(&worker);
+    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let posted = posted(body).await?;
+    let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
+    queue_of(&pool)?.chunk(&worker, &JobId::from(job_in(&job)), output);
+    Ok(StatusCode::OK)
+}
+
+fn job_in(path: &str) -> &str {
+    path.split('&').next().unwrap_or(path)
+}
+
+pub(super) async fn ping(
+    State(platform): State<Platform>,
+    Path((endpoint, worker)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    admit(&platform, &endpoint, &worker_in(&worker), &headers).map(|_| StatusCode::OK)
+}

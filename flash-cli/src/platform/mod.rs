@@ -1,0 +1,276 @@
+//! The platform: our own local implementation of what the provider runs in its cloud.
+//!
+//! Owns releases and their life: start, readiness, switch, drain. A request enters through `gateway`, a
+//! job waits in `queue`, `pool` has `autoscaler` decide how many workers run and `supervisor` run them.
+//! Knows nothing of commands or of how an app is built.
+mod autoscaler;
+mod balancer;
+mod gateway;
+mod launch;
+mod log;
+mod pool;
+mod queue;
+mod release;
+mod supervisor;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use flash_sdk::{catalogue::PriceList, manifest::Manifest};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use supervisor::{die_with_parent, lifeline_main};
+
+use launch::Launch;
+use pool::PoolContext;
+use release::Release;
+use supervisor::Lifeline;
+
+/// For how long a new release may take until its workers are ready.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Old releases whose results can still be asked for.
+const KEPT_RELEASES: usize = 20;
+
+/// What a platform needs to start.
+pub(crate) struct Options {
+    /// Open already, so that the caller decides about ports.
+    pub listener: TcpListener,
+    pub log: Sink,
+    pub prices: PriceList,
+    /// How long running work gets when a release or the platform ends.
+    pub drain_time: Duration,
+}
+
+/// An app to bring to life.
+pub(crate) struct NewRelease {
+    pub manifest: Manifest,
+    /// The app binary; must stay as it is while the release lives.
+    pub program: PathBuf,
+    pub directory: PathBuf,
+    pub environment: Vec<(String, String)>,
+}
+
+/// Why the platform cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("could not start the process that watches over workers")]
+    Lifeline(#[source] std::io::Error),
+    #[error("the listening socket is unusable")]
+    Listener(#[source] std::io::Error),
+}
+
+/// Why a release does not go live. The one before it, if any, keeps serving.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeployError {
+    #[error("a worker of type `{worker_type}` does not become ready: {reason}")]
+    NotReady { worker_type: String, reason: String },
+}
+
+/// A running platform. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Platform {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    current: ArcSwapOption<Release>,
+    /// Releases that drain or have ended, the latest first.
+    past: Mutex<VecDeque<Arc<Release>>>,
+    /// The release whose workers start beside the live one.
+    starting: Mutex<Option<Arc<Release>>>,
+    /// One deployment at a time.
+    deploying: tokio::sync::Mutex<()>,
+    next_release: AtomicU64,
+    address: SocketAddr,
+    context: PoolContext,
+    prices: PriceList,
+    /// Stops the gateway.
+    closing: CancellationToken,
+    /// The gateway's tasks.
+    gateway: TaskTracker,
+}
+
+impl Platform {
+    /// Starts the gateway. No app is live yet: requests get 503.
+    pub(crate) fn start(options: Options) -> Result<Self, StartError> {
+        let Options { listener, log, prices, drain_time } = options;
+        let address = listener.local_addr().map_err(StartError::Listener)?;
+        let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
+        let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new() };
+        let platform = Self {
+            shared: Arc::new(Shared {
+                current: ArcSwapOption::empty(),
+                past: Mutex::default(),
+                starting: Mutex::default(),
+                deploying: tokio::sync::Mutex::default(),
+                next_release: AtomicU64::new(1),
+                address,
+                context,
+                prices,
+                closing: CancellationToken::new(),
+                gateway: TaskTracker::new(),
+            }),
+        };
+        platform.shared.gateway.spawn(gateway::serve(listener, platform.clone()));
+        Ok(platform)
+    }
+
+    /// Where it listens, as workers on this machine reach it.
+    fn worker_url(&self) -> String {
+        let address = self.shared.address;
+        if address.ip().is_unspecified() {
+            format!("http://127.0.0.1:{}", address.port())
+        } else {
+            format!("http://{address}")
+        }
+    }
+
+    /// The live release.
+    fn current(&self) -> Option<Arc<Release>> {
+        self.shared.current.load_full()
+    }
+
+    /// The live release, then those before it, the latest first.
+    fn releases(&self) -> Vec<Arc<Release>> {
+        let past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        self.current().into_iter().chain(past.iter().cloned()).collect()
+    }
+
+    /// The pools of a worker type whose workers may knock: of the live release, of those before, and of one
+    /// that is on its way to go live.
+    fn worker_pools(&self, worker_type: &str) -> Vec<Arc<pool::Pool>> {
+        let starting = self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let releases = self.releases().into_iter().chain(starting);
+        releases.filter_map(|release| release.pool(worker_type).cloned()).collect()
+    }
+
+    /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,
+    /// the old ones drain.
+    ///
+    /// # Errors
+    /// When its workers do not become ready. Nothing has changed then.
+    pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
+        let _alone = self.shared.deploying.lock().await;
+        let NewRelease { manifest, program, directory, environment } = new;
+        let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
+        let launch = Launch {
+            program,
+            directory,
+            environment,
+            endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
+            platform: self.worker_url(),
+            drain_seconds: self.shared.context.drain_time.as_secs(),
+        };
+        let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &self.shared.prices));
+        let old = self.current();
+        self.set_starting(Some(release.clone()));
+        if let Err(error) = self.ready(&release, old.as_deref()).await {
+            self.set_starting(None);
+            release.close();
+            release.kill();
+            return Err(error);
+        }
+        for pool in release.pools() {
+            self.shared.context.tasks.spawn(pool.clone().run());
+        }
+        self.shared.current.store(Some(release));
+        self.set_starting(None);
+        if let Some(old) = old {
+            self.retire(old);
+        }
+        Ok(())
+    }
+
+    fn set_starting(&self, release: Option<Arc<Release>>) {
+        *self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner) = release;
+    }
+
+    /// Starts one worker of each type that has any now or must always have one, and waits for them.
+    async fn ready(&self, release: &Release, old: Option<&Release>) -> Result<(), DeployError> {
+        let has_workers =
+            |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
+        let needed: Vec<_> = release
+            .pools()
+            .filter_map(|pool| {
+                let warm = usize::from(has_workers(&pool.worker_type.name));
+                let count = warm.max(pool.worker_type.workers_min as usize);
+                (count > 0).then_some((pool, count))
+            })
+            .collect();
+        for (pool, count) in &needed {
+            for _ in 0..*count {
+                pool.start();
+            }
+        }
+        for (pool, count) in needed {
+            let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
+            let ready = ready.unwrap_or_else(|_| Err(format!("nothing within {} s", READY_LIMIT.as_secs())));
+            ready.map_err(|reason| DeployError::NotReady { worker_type: pool.worker_type.name.clone(), reason })?;
+        }
+        Ok(())
+    }
+
+    /// Lets a replaced release finish what it accepted, then stops its workers.
+    fn retire(&self, old: Arc<Release>) {
+        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.push_front(old.clone());
+        past.truncate(KEPT_RELEASES);
+        drop(past);
+        let closing = self.shared.closing.clone();
+        self.shared.context.tasks.spawn(async move {
+            // Requests that were routed just before the switch may still be on their way to a queue.
+            tokio::select! {
+                () = old.idle() => {}
+                () = closing.cancelled() => {}
+            }
+            old.close();
+        });
+    }
+
+    /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
+    /// it ended by itself.
+    pub(crate) async fn stop(&self) -> bool {
+        let Shared { closing, gateway, context, .. } = &*self.shared;
+        closing.cancel();
+        gateway.close();
+        context.tasks.close();
+        let releases = self.releases();
+        let drained = tokio::time::timeout(context.drain_time, async {
+            for release in &releases {
+                release.idle().await;
+            }
+        });
+        let mut clean = drained.await.is_ok();
+        for release in &releases {
+            release.close();
+        }
+        // The pools kill what outlives the drain time by themselves; the rest is reaping.
+        clean &= tokio::time::timeout(context.drain_time + Duration::from_secs(2), context.tasks.wait()).await.is_ok();
+        for release in &releases {
+            release.kill();
+        }
+        // Open connections of clients end with the process.
+        let _ = tokio::time::timeout(Duration::from_millis(500), gateway.wait()).await;
+        context.lifeline.end();
+        clean
+    }
+
+    /// Ends everything at once.
+    pub(crate) fn kill(&self) {
+        for release in self.releases() {
+            release.close();
+            release.kill();
+        }
+    }
+}

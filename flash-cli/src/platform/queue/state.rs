@@ -1,0 +1,120 @@
+//! The life of a job as a pure function: no I/O, no clock, no locks.
+use flash_sdk::wire::RawJson;
+
+/// Which attempt of a job, from 1. A result that names another attempt than the current one is late.
+pub(crate) type Attempt = u32;
+
+/// A worker's right to finish a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// Who holds it.
+    pub worker: super::WorkerId,
+    /// For which attempt.
+    pub attempt: Attempt,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    Completed(RawJson),
+    /// With the error's text.
+    Failed(String),
+    Cancelled,
+    /// With the error's text.
+    TimedOut(String),
+}
+
+/// Where a job is in its life.
+#[derive(Debug)]
+pub(crate) enum JobState {
+    /// Waits for a worker; `attempts` were made before.
+    Queued { attempts: Attempt },
+    /// A worker has it.
+    Running(Lease),
+    /// It will not change, except by a client's retry.
+    Done(Outcome),
+}
+
+/// What happens to a job.
+#[derive(Debug)]
+pub(crate) enum JobEvent {
+    /// A worker takes it.
+    Leased(Lease),
+    /// The holder of this lease reports the end.
+    Finished { lease: Lease, outcome: Outcome },
+    /// The holder is gone, and another attempt is allowed.
+    Lost,
+    /// The holder is gone, and it was the last attempt. With the error's text.
+    GivenUp(String),
+    /// A client cancels it.
+    Cancelled,
+    /// It ran or waited longer than it may. With the error's text.
+    TimedOut(String),
+    /// A client wants another try of a failed job.
+    Retried,
+}
+
+/// The event does not fit the state: a late worker, a client too late.
+#[derive(Debug)]
+pub(crate) struct IllegalTransition;
+
+/// The only road between states.
+///
+/// # Errors
+/// The unchanged state, for an event that does not fit it.
+pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobState, IllegalTransition)> {
+    use JobEvent as E;
+    use JobState as S;
+    match (state, event) {
+        (S::Queued { attempts }, E::Leased(lease)) if lease.attempt == attempts + 1 => Ok(S::Running(lease)),
+        (S::Running(holder), E::Finished { lease, outcome }) if holder == lease => Ok(S::Done(outcome)),
+        (S::Running(lease), E::Lost) => Ok(S::Queued { attempts: lease.attempt }),
+        (S::Running(_), E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
+        (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
+        (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
+        (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
+        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried) => Ok(S::Queued { attempts: 0 }),
+        (state, _) => Err((state, IllegalTransition)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(worker: &str, attempt: Attempt) -> Lease {
+        Lease { worker: worker.into(), attempt }
+    }
+
+    fn completed() -> Outcome {
+        Outcome::Completed(flash_sdk::wire::null())
+    }
+
+    #[test]
+    fn a_job_runs_and_completes() {
+        let running = step(JobState::Queued { attempts: 0 }, JobEvent::Leased(lease("w", 1))).unwrap();
+        let done = step(running, JobEvent::Finished { lease: lease("w", 1), outcome: completed() }).unwrap();
+        assert!(matches!(done, JobState::Done(Outcome::Completed(_))));
+    }
+
+    #[test]
+    fn a_late_result_of_a_lost_attempt_is_refused() {
+        let queued = step(JobState::Running(lease("w", 1)), JobEvent::Lost).unwrap();
+        let running = step(queued, JobEvent::Leased(lease("v", 2))).unwrap();
+        for late in [lease("w", 1), lease("w", 2), lease("v", 1)] {
+            let late = JobEvent::Finished { lease: late, outcome: completed() };
+            let state = JobState::Running(lease("v", 2));
+            assert!(matches!(step(state, late), Err((JobState::Running(_), IllegalTransition))));
+        }
+        assert!(matches!(running, JobState::Running(Lease { attempt: 2, .. })));
+    }
+
+    #[test]
+    fn an_ended_job_stays_as_it_is() {
+        for event in [JobEvent::Cancelled, JobEvent::Lost, JobEvent::TimedOut(String::new()), JobEvent::Retried] {
+            assert!(step(JobState::Done(completed()), event).is_err());
+        }
+        let retried = step(JobState::Done(Outcome::Failed("x".into())), JobEvent::Retried);
+        assert!(matches!(retried, Ok(JobState::Queued { attempts: 0 })));
+    }
+}

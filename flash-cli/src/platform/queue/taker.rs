@@ -1,0 +1,216 @@
+//! A worker as the queue sees it: slots, and a way to hand jobs over.
+use std::time::{Duration, Instant};
+
+use flash_sdk::wire::{
+    RawJson,
+    envelope::Envelope,
+    exchange::{JobFrame, ToWorker, Writer},
+};
+use tokio::sync::oneshot;
+
+use super::{JobId, send};
+
+/// A job for a worker.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub id: JobId,
+    pub attempt: u32,
+    pub execution_timeout: Duration,
+    pub envelope: Envelope,
+    pub input: RawJson,
+}
+
+/// How jobs get to a worker.
+pub(crate) enum Link {
+    /// Pushed over the exchange.
+    Exchange(Writer<ToWorker>),
+    /// Fetched by long polls.
+    Polling,
+}
+
+enum Hand {
+    Exchange(Writer<ToWorker>),
+    Polling { poll: Option<Poll>, stop_poll: Option<oneshot::Sender<Vec<JobId>>>, to_stop: Vec<JobId> },
+}
+
+struct Poll {
+    wanted: usize,
+    answer: oneshot::Sender<Vec<Taken>>,
+}
+
+pub(super) struct Taker {
+    hand: Hand,
+    slots: usize,
+    leased: Vec<JobId>,
+    /// Leased jobs that were stopped, with the time of the first.
+    stopping: Vec<JobId>,
+    stopping_since: Option<Instant>,
+    idle_since: Option<Instant>,
+    draining: bool,
+}
+
+impl Taker {
+    pub(super) fn new(link: Link, slots: u32) -> Self {
+        let hand = match link {
+            Link::Exchange(frames) => Hand::Exchange(frames),
+            Link::Polling => Hand::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
+        };
+        Self {
+            hand,
+            slots: slots.max(1) as usize,
+            leased: Vec::new(),
+            stopping: Vec::new(),
+            stopping_since: None,
+            idle_since: Some(Instant::now()),
+            draining: false,
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        // A pending poll is answered with nothing, so that the worker can leave at once.
+        if let Hand::Polling { poll, stop_poll, .. } = &mut self.hand {
+            poll.take();
+            stop_poll.take();
+        }
+    }
+
+    pub(super) fn has_free_slot(&self) -> bool {
+        let open = match &self.hand {
+            Hand::Exchange(_) => true,
+            Hand::Polling { poll, .. } => poll.as_ref().is_some_and(|poll| !poll.answer.is_closed()),
+        };
+        open && !self.draining && self.leased.len() < self.slots
+    }
+
+    /// How many jobs it can have at this moment.
+    pub(super) fn wanted(&self) -> usize {
+        let free = self.slots.saturating_sub(self.leased.len());
+        match &self.hand {
+            Hand::Exchange(_) => free,
+            Hand::Polling { poll, .. } => poll.as_ref().map_or(0, |poll| poll.wanted.min(free)),
+        }
+    }
+
+    /// Registers a poll for jobs; `false` for a worker that gets none any more.
+    pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<Taken>>) -> bool {
+        match &mut self.hand {
+            Hand::Polling { poll, .. } if !self.draining => {
+                *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
+                // A foreign worker's concurrency is what it asks for.
+                self.slots = self.slots.max(self.leased.len() + wanted.max(1) as usize);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn poll_stops(&mut self, answer: oneshot::Sender<Vec<JobId>>) {
+        if let Hand::Polling { stop_poll, to_stop, .. } = &mut self.hand {
+            if to_stop.is_empty() {
+                *stop_poll = Some(answer);
+            } else {
+                // Fails when the poller has gone away; it asks again.
+                let _ = answer.send(std::mem::take(to_stop));
+            }
+        }
+    }
+
+    /// Hands jobs over; gives them back when the worker is gone.
+    pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+        match &mut self.hand {
+            Hand::Exchange(frames) => {
+                if frames.is_closed() {
+                    return Err(jobs);
+                }
+                for job in jobs {
+                    // A connection that closes in this moment detaches the worker, which re-queues the job.
+                    send(frames, ToWorker::Job(frame_of(job)));
+                }
+            }
+            Hand::Polling { poll, .. } => match poll.take() {
+                Some(poll) => poll.answer.send(jobs)?,
+                None => return Err(jobs),
+            },
+        }
+        self.leased.extend(ids);
+        self.idle_since = None;
+        Ok(())
+    }
+
+    /// Asks for the stop of a job that it runs.
+    pub(super) fn stop(&mut self, job: &JobId) {
+        self.stopping.push(job.clone());
+        self.stopping_since.get_or_insert_with(Instant::now);
+        match &mut self.hand {
+            Hand::Exchange(frames) => {
+                send(frames, ToWorker::Stop(job.to_string()));
+            }
+            Hand::Polling { stop_poll, to_stop, .. } => {
+                to_stop.push(job.clone());
+                if let Some(answer) = stop_poll.take()
+                    && let Err(unsent) = answer.send(std::mem::take(to_stop))
+                {
+                    *to_stop = unsent;
+                }
+            }
+        }
+    }
+
+    /// The worker is done with a job. `true` when it had it.
+    pub(super) fn release(&mut self, job: &JobId) -> bool {
+        let before = self.leased.len();
+        self.leased.retain(|leased| leased != job);
+        self.stopping.retain(|stopping| stopping != job);
+        if self.stopping.is_empty() {
+            self.stopping_since = None;
+        }
+        if self.leased.is_empty() && before > 0 {
+            self.idle_since = Some(Instant::now());
+        }
+        self.leased.len() < before
+    }
+
+    pub(super) fn is_stuck(&self, now: Instant, grace: Duration) -> bool {
+        self.stopping_since.is_some_and(|since| now.saturating_duration_since(since) > grace)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.leased.is_empty()
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.leased.len()
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.idle_since
+    }
+
+    pub(super) fn leased(&self) -> impl Iterator<Item = &JobId> {
+        self.leased.iter()
+    }
+
+    pub(super) fn only_leased(&self) -> Option<&JobId> {
+        match self.leased.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_leased(self) -> Vec<JobId> {
+        self.leased
+    }
+}
+
+fn frame_of(job: Taken) -> JobFrame {
+    let Taken { id, attempt, execution_timeout, envelope, input } = job;
+    JobFrame {
+        id: id.to_string(),
+        attempt,
+        timeout_ms: u64::try_from(execution_timeout.as_millis()).unwrap_or(u64::MAX),
+        envelope,
+        input,
+    }
+}

@@ -1,0 +1,105 @@
+//! One build of an app, live or draining: its manifest, its pools, its routes.
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use flash_sdk::{
+    catalogue::{NanoDollars, PriceList},
+    manifest::{FunctionEntry, Manifest, WorkerType},
+};
+
+use super::{
+    gateway::{InputSchemas, RouteTable, openapi},
+    launch::Launch,
+    log::{LogLine, Sink},
+    pool::{Pool, PoolContext},
+    queue::{Ended, OnEnd},
+};
+
+/// Between two looks whether a draining release is idle.
+const IDLE_POLL: Duration = Duration::from_millis(20);
+
+/// See the module.
+pub(crate) struct Release {
+    pub manifest: Manifest,
+    pub routes: RouteTable,
+    pub schemas: InputSchemas,
+    /// The API description, rendered once.
+    pub openapi: String,
+    pools: BTreeMap<String, Arc<Pool>>,
+}
+
+impl Release {
+    pub(crate) fn new(
+        number: u64,
+        manifest: Manifest,
+        launch: &Launch,
+        context: &PoolContext,
+        prices: &PriceList,
+    ) -> Self {
+        let pool = |worker: &WorkerType| {
+            let on_end = log_ends(worker, context.log.clone(), prices);
+            (worker.name.clone(), Pool::new(worker.clone(), launch.clone(), context, on_end))
+        };
+        Self {
+            routes: RouteTable::new(&manifest),
+            schemas: InputSchemas::new(&manifest),
+            openapi: openapi::render(&manifest, number),
+            pools: manifest.workers.iter().map(pool).collect(),
+            manifest,
+        }
+    }
+
+    /// The pool of this worker type.
+    pub(crate) fn pool(&self, worker_type: &str) -> Option<&Arc<Pool>> {
+        self.pools.get(worker_type)
+    }
+
+    /// All pools.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.values()
+    }
+
+    /// The function at this place in the manifest.
+    pub(crate) fn function(&self, index: usize) -> &FunctionEntry {
+        &self.manifest.functions[index]
+    }
+
+    /// Waits until nothing waits or runs in any pool.
+    ///
+    /// Two looks in a row must find it so: a job of one pool may be on its way to make one in another.
+    pub(crate) async fn idle(&self) {
+        let mut quiet = 0;
+        while quiet < 2 {
+            tokio::time::sleep(IDLE_POLL).await;
+            quiet = if self.pools().all(|pool| pool.is_idle()) { quiet + 1 } else { 0 };
+        }
+    }
+
+    /// Stops scaling and all workers; those with work get the drain time.
+    pub(crate) fn close(&self) {
+        self.pools().for_each(|pool| pool.close());
+    }
+
+    /// Kills all workers that are left.
+    pub(crate) fn kill(&self) {
+        self.pools().for_each(|pool| pool.kill());
+    }
+}
+
+/// Each end of a job is a line in its worker's log, with time and cost.
+fn log_ends(worker: &WorkerType, log: Sink, prices: &PriceList) -> OnEnd {
+    let price = worker.compute.price_key().and_then(|(key, count)| {
+        prices.per_second(key).map(|price| NanoDollars(price.0 * u64::from(count)))
+    });
+    let name = worker.name.clone();
+    Box::new(move |ended: Ended| {
+        let Ended { job, request_id, function, worker, status, ran, error } = ended;
+        let function = function.unwrap_or_else(|| "job".to_owned());
+        let cost = price.map_or(String::new(), |price| format!(", {}", price.for_duration(ran)));
+        let error = error.map_or(String::new(), |error| format!(": {error}"));
+        let time = ran.as_secs_f64() * 1000.0;
+        let text = format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str());
+        let mut line = LogLine::system(&name, worker.as_ref(), text);
+        line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
+        log(line);
+    })
+}

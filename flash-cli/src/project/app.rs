@@ -1,0 +1,130 @@
+//! The app binary: built by cargo, asked to describe itself.
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use cargo_metadata::Message;
+use flash_sdk::{
+    env,
+    manifest::{MANIFEST_VERSION, Manifest},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
+
+use super::Package;
+use crate::target::local::die_with_parent;
+
+/// How long a binary may take to describe itself.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How to build.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Build {
+    pub release: bool,
+    pub features: Vec<String>,
+}
+
+/// Why there is no binary.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error("`cargo` cannot be started")]
+    NoCargo(#[source] io::Error),
+    /// Cargo has said why on stderr.
+    #[error("the build of `{0}` failed")]
+    Failed(String),
+    #[error("cargo built no binary `{0}`")]
+    NoBinary(String),
+}
+
+/// Builds the package; cargo's own messages go to stderr as it prints them.
+///
+/// # Errors
+/// When cargo fails. Dropping the future stops cargo.
+pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, BuildError> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
+        .arg("--manifest-path")
+        .arg(package.directory.join("Cargo.toml"))
+        .args(how.release.then_some("--release"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    if !how.features.is_empty() {
+        command.args(["--features", &how.features.join(",")]);
+    }
+    die_with_parent(&mut command);
+    let mut cargo = command.spawn().map_err(BuildError::NoCargo)?;
+    let mut executable = None;
+    if let Some(stdout) = cargo.stdout.take() {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next_line().await.map_err(BuildError::NoCargo)? {
+            if let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line)
+                && artifact.target.name == package.binary
+                && let Some(path) = artifact.executable
+            {
+                executable = Some(path.into_std_path_buf());
+            }
+        }
+    }
+    let status = cargo.wait().await.map_err(BuildError::NoCargo)?;
+    if !status.success() {
+        return Err(BuildError::Failed(package.name.clone()));
+    }
+    executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))
+}
+
+/// Why a binary's manifest cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DescribeError {
+    #[error("cannot start {}", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error("{} did not describe itself within {} s", .0.display(), DESCRIBE_LIMIT.as_secs())]
+    Late(PathBuf),
+    /// What the binary itself says is wrong with the app.
+    #[error("the app is not usable:\n{0}")]
+    Refused(String),
+    #[error("{} did not describe itself: {reason}", program.display())]
+    NotDescribed { program: PathBuf, reason: String },
+    #[error("the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this flash does not read")]
+    Version { sdk: String, version: u32 },
+    #[error("crate `{0}` has no `#[remote]` items")]
+    Empty(String),
+}
+
+/// Asks a binary what it consists of.
+///
+/// # Errors
+/// When it does not answer, or what it answers cannot be run.
+pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
+    let mut command = Command::new(program);
+    command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
+    die_with_parent(&mut command);
+    let output = tokio::time::timeout(DESCRIBE_LIMIT, command.output())
+        .await
+        .map_err(|_| DescribeError::Late(program.to_owned()))?
+        .map_err(|source| DescribeError::Start { program: program.to_owned(), source })?;
+    if !output.status.success() {
+        return Err(DescribeError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    let not_described =
+        |reason: String| DescribeError::NotDescribed { program: program.to_owned(), reason };
+    let value: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|_| not_described("it printed no manifest".to_owned()))?;
+    // Read before the rest: another version may have another shape.
+    let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or_default();
+    if version != u64::from(MANIFEST_VERSION) {
+        let sdk = value.get("sdk_version").and_then(|sdk| sdk.as_str()).unwrap_or("of unknown version").to_owned();
+        return Err(DescribeError::Version { sdk, version: u32::try_from(version).unwrap_or(0) });
+    }
+    let manifest: Manifest = serde_json::from_value(value).map_err(|error| not_described(error.to_string()))?;
+    if manifest.functions.is_empty() {
+        return Err(DescribeError::Empty(manifest.app.name));
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,132 @@
+//! `flash.toml` and `.env`: what a project sets.
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use flash_sdk::catalogue::{PriceList, PriceListError};
+use serde::Deserialize;
+
+/// The file as written. Unknown keys are mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    run: WrittenRun,
+    /// Dollars per second, by CPU instance or GPU pool.
+    prices: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenRun {
+    host: Option<String>,
+    port: Option<u16>,
+    /// Seconds that running work gets at the end.
+    drain_seconds: Option<u64>,
+    /// Cargo features of the app to build with.
+    features: Vec<String>,
+}
+
+/// What a project sets, checked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Config {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub drain_seconds: Option<u64>,
+    pub features: Vec<String>,
+    pub prices: PriceList,
+}
+
+/// Why a project's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}:{line}: {message}", path.display())]
+    Invalid { path: PathBuf, line: usize, message: String },
+    #[error("{}: [prices]: {source}", path.display())]
+    Prices { path: PathBuf, source: PriceListError },
+}
+
+impl Config {
+    /// Reads `flash.toml` in this directory; without one everything has its default.
+    pub(crate) fn load(directory: &Path) -> Result<Self, ConfigError> {
+        let path = directory.join("flash.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Unreadable { path, source }),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let Written { run, prices } = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let before = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = error.message().lines().next().unwrap_or_default().to_owned();
+            ConfigError::Invalid { path: path.to_owned(), line, message }
+        })?;
+        let overrides = prices.iter().map(|(name, price)| (name.as_str(), *price));
+        let prices = PriceList::with_overrides(overrides)
+            .map_err(|source| ConfigError::Prices { path: path.to_owned(), source })?;
+        let WrittenRun { host, port, drain_seconds, features } = run;
+        Ok(Self { host, port, drain_seconds, features, prices })
+    }
+}
+
+/// The variables of `.env` in this directory; none without the file.
+pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let path = directory.join(".env");
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let problem = |error: dotenvy::Error| match error {
+        dotenvy::Error::Io(source) => ConfigError::Unreadable { path: path.clone(), source },
+        // The text of the line may be a secret: only its number is said.
+        dotenvy::Error::LineParse(line, _) => {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let number = text.lines().position(|own| own.contains(line.trim())).map_or(1, |index| index + 1);
+            ConfigError::Invalid { path: path.clone(), line: number, message: "NAME=value was expected".to_owned() }
+        }
+        _ => ConfigError::Invalid { path: path.clone(), line: 1, message: "cannot be understood".to_owned() },
+    };
+    dotenvy::from_path_iter(&path).map_err(problem)?.collect::<Result<_, _>>().map_err(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use flash_sdk::{
+        GpuPool,
+        catalogue::{NanoDollars, PriceKey},
+    };
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("flash.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_and_prices_are_read() {
+        let config = parse("[run]\nport = 9000\n[prices]\nADA_24 = 0.0015\n").unwrap();
+        assert_eq!(config.port, Some(9000));
+        assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        assert!(parse("[run]\n\nprot = 1\n").unwrap_err().starts_with("flash.toml:3: unknown field `prot`"));
+        assert!(parse("[run]\nport = 99999\n").unwrap_err().starts_with("flash.toml:2: "));
+        assert!(parse("[run\n").unwrap_err().starts_with("flash.toml:1: "));
+        assert!(parse("[prices]\nADA_25 = 1.0\n").unwrap_err().contains("`ADA_25`"));
+    }
+
+    #[test]
+    fn a_broken_dotenv_line_is_named_without_its_text() {
+        let directory = tempfile::TempDir::new().unwrap();
+        std::fs::write(directory.path().join(".env"), "A=1\nthe secret line\n").unwrap();
+        let error = load_dotenv(directory.path()).unwrap_err().to_string();
+        assert!(error.contains(".env:2:") && !error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The user's project: its crate, `flash.toml`, `.env`, and the app binary that cargo makes of it.
+mod app;
+mod config;
+mod package;
+
+pub(crate) use app::{Build, BuildError, DescribeError, build, describe};
+pub(crate) use config::{Config, load_dotenv};
+pub(crate) use package::{Package, PackageError};

@@ -1,0 +1,116 @@
+//! The crate in a directory, by `cargo metadata`.
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::{Path, PathBuf},
+};
+
+use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
+
+/// The crate that is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Package {
+    pub name: String,
+    /// Where its `Cargo.toml` is.
+    pub directory: PathBuf,
+    /// The binary with the app in it.
+    pub binary: String,
+    /// Directories of the crate and of the local crates that it is built from.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackageError {
+    #[error("{} does not exist", .0.display())]
+    NoDirectory(PathBuf),
+    #[error("{} is not inside a crate: no Cargo.toml there or above", .0.display())]
+    NoManifest(PathBuf),
+    #[error("cargo cannot read {}: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{} is a workspace without a package of its own", .0.display())]
+    Workspace(PathBuf),
+    #[error("package `{0}` has no binary")]
+    NoBinary(String),
+    #[error("package `{package}` has several binaries (`{}`) and names none as `default-run`", binaries.join("`, `"))]
+    SeveralBinaries { package: String, binaries: Vec<String> },
+    #[error("`cargo` cannot be started")]
+    NoCargo(#[source] std::io::Error),
+}
+
+impl Package {
+    /// The crate in or above `directory`.
+    ///
+    /// # Errors
+    /// Why there is none that can be run.
+    pub(crate) fn find(directory: &Path) -> Result<Self, PackageError> {
+        let directory =
+            directory.canonicalize().map_err(|_| PackageError::NoDirectory(directory.to_owned()))?;
+        let manifest = directory
+            .ancestors()
+            .map(|above| above.join("Cargo.toml"))
+            .find(|manifest| manifest.is_file())
+            .ok_or_else(|| PackageError::NoManifest(directory.clone()))?;
+        let metadata = MetadataCommand::new().manifest_path(&manifest).exec().map_err(|error| match error {
+            cargo_metadata::Error::Io(error) => PackageError::NoCargo(error),
+            cargo_metadata::Error::CargoMetadata { stderr } => {
+                let reason = stderr.trim().trim_start_matches("error: ").replace('\n', " ");
+                PackageError::Unreadable { path: manifest.clone(), reason }
+            }
+            other => PackageError::Unreadable { path: manifest.clone(), reason: other.to_string() },
+        })?;
+        let package = metadata
+            .packages
+            .iter()
+            .find(|package| package.manifest_path.as_std_path() == manifest)
+            .ok_or_else(|| PackageError::Workspace(manifest.clone()))?;
+        Ok(Self {
+            name: package.name.to_string(),
+            directory: manifest.parent().unwrap_or(&directory).to_owned(),
+            binary: binary_of(package)?,
+            sources: local_sources(&metadata, package),
+        })
+    }
+}
+
+fn binary_of(package: &CargoPackage) -> Result<String, PackageError> {
+    let name = package.name.to_string();
+    if let Some(binary) = &package.default_run {
+        return Ok(binary.clone());
+    }
+    let mut binaries: Vec<String> = package
+        .targets
+        .iter()
+        .filter(|target| target.kind.contains(&TargetKind::Bin))
+        .map(|target| target.name.clone())
+        .collect();
+    match binaries.len() {
+        0 => Err(PackageError::NoBinary(name)),
+        1 => Ok(binaries.remove(0)),
+        _ => Err(PackageError::SeveralBinaries { package: name, binaries }),
+    }
+}
+
+/// Directories of all crates by path that this one is built from, itself first.
+fn local_sources(metadata: &Metadata, package: &CargoPackage) -> Vec<PathBuf> {
+    let Some(resolve) = &metadata.resolve else { return vec![directory_of(package)] };
+    let (mut seen, mut queue) = (BTreeSet::from([&package.id]), VecDeque::from([&package.id]));
+    let mut directories = Vec::new();
+    while let Some(id) = queue.pop_front() {
+        // Crates of a registry do not change under us; neither does what they depend on.
+        let Some(local) = metadata.packages.iter().find(|known| known.id == *id && known.source.is_none()) else {
+            continue;
+        };
+        directories.push(directory_of(local));
+        let node = resolve.nodes.iter().find(|node| node.id == *id);
+        for dependency in node.into_iter().flat_map(|node| &node.dependencies) {
+            if seen.insert(dependency) {
+                queue.push_back(dependency);
+            }
+        }
+    }
+    directories
+}
+
+fn directory_of(package: &CargoPackage) -> PathBuf {
+    package.manifest_path.parent().map(|parent| parent.as_std_path().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,71 @@
+//! The local target: the embedded platform.
+//!
+//! `flash run` uses it with a throw-away state. Opens the port; the platform does the rest.
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs as _},
+};
+
+use tokio::net::TcpListener;
+
+pub(crate) use crate::platform::{
+    LogLine, NewRelease, Options, Origin, Platform, die_with_parent, lifeline_main,
+};
+
+/// How many ports after the wished one are tried when nobody insists on it.
+const MORE_PORTS: u16 = 20;
+
+/// Whether this process was started to watch over workers.
+pub(crate) fn is_lifeline() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == "__lifeline")
+}
+
+/// The port that `flash run` wishes for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// This one or none.
+    Exactly(u16),
+    /// This one, or one of the next 20.
+    From(u16),
+}
+
+/// Why no port could be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error("`{host}` is no address of this machine")]
+    Host { host: String, source: io::Error },
+    #[error("cannot bind {host}:{port}")]
+    Port { host: String, port: u16, source: io::Error },
+    #[error("cannot bind any of the ports {from} to {to} on {host}")]
+    Ports { host: String, from: u16, to: u16, source: io::Error },
+}
+
+/// Opens a port. With [`Port::From`], says by `skipped` which ones were taken.
+pub(crate) async fn bind(host: &str, port: Port, mut skipped: impl FnMut(u16)) -> Result<TcpListener, BindError> {
+    let host_error = |source| BindError::Host { host: host.to_owned(), source };
+    let (first, last) = match port {
+        Port::Exactly(port) => (port, port),
+        Port::From(port) => (port, port.saturating_add(MORE_PORTS)),
+    };
+    // `localhost` may have several addresses; the first that is ours serves, IPv4 before IPv6.
+    let mut addresses: Vec<SocketAddr> = (host, first).to_socket_addrs().map_err(host_error)?.collect();
+    addresses.sort_by_key(|address| address.is_ipv6());
+    let address = *addresses.first().ok_or_else(|| host_error(io::ErrorKind::NotFound.into()))?;
+    let mut refusal = None;
+    for port in first..=last {
+        match TcpListener::bind(SocketAddr::new(address.ip(), port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port < last => skipped(port),
+            Err(error) => {
+                refusal = Some(error);
+                break;
+            }
+        }
+    }
+    let source = refusal.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+    let host = host.to_owned();
+    Err(match port {
+        Port::Exactly(port) => BindError::Port { host, port, source },
+        Port::From(from) => BindError::Ports { host, from, to: last, source },
+    })
+}

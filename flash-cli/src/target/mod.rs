@@ -1,0 +1,2 @@
+//! Where an app runs. The only way from commands to the platform.
+pub(crate) mod local;

@@ -1,0 +1,547 @@
+//! The attribute's arguments: as written, then validated.
+//!
+//! Every rule that one attribute can break by itself is here. Names of hardware are not: they stay
+//! identifiers, and the compiler looks them up in `flash_sdk`.
+use std::{fmt, ops::RangeInclusive};
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::{
+    Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, RangeLimits, Token, UnOp,
+    ext::IdentExt as _,
+    parse::{ParseStream, Parser as _},
+    spanned::Spanned as _,
+};
+
+use crate::{
+    errors::{Errors, nearest},
+    route::Route,
+};
+
+/// What one attribute says, with every rule checked.
+pub(crate) struct RemoteArgs {
+    pub(crate) resource: Resource,
+    pub(crate) route: Option<Route>,
+}
+
+/// The worker type.
+pub(crate) enum Resource {
+    /// Said in full in the attribute.
+    Declared(Box<Config>),
+    /// A constant that says it.
+    Constant(Box<Expr>),
+    /// Said in full elsewhere under this name.
+    Named(String),
+}
+
+/// A worker type said in full. `None` stands for the default of `flash_sdk`.
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) compute: Compute,
+    pub(crate) workers: Option<(u32, u32)>,
+    pub(crate) idle_timeout: Option<u32>,
+    pub(crate) execution_timeout: Option<u32>,
+    pub(crate) max_concurrency: Option<u32>,
+    pub(crate) scaler: Option<Scaler>,
+    pub(crate) data_centers: Vec<Ident>,
+}
+
+/// The hardware, by the names of the variants in `flash_sdk`.
+pub(crate) enum Compute {
+    Cpu(Vec<Ident>),
+    Gpu { pools: Vec<Ident>, types: Vec<Ident>, count: Option<u32> },
+}
+
+/// How the number of workers follows the load.
+pub(crate) enum Scaler {
+    QueueDelay(u32),
+    RequestCount(u32),
+}
+
+/// What the attribute stands on, as far as its arguments depend on it.
+pub(crate) enum Place {
+    /// A function of this name, also the default name of its worker type.
+    Function(Ident),
+    /// An `impl` of a type; its name in snake case is the default name of its worker type.
+    Impl { worker: String, span: Span },
+    /// Nothing that the attribute can stand on; reported already.
+    Elsewhere,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Worker,
+    Cpu,
+    Gpu,
+    GpuTypes,
+    GpuCount,
+    Workers,
+    IdleTimeout,
+    ExecutionTimeout,
+    MaxConcurrency,
+    QueueDelay,
+    RequestCount,
+    DataCenters,
+    Resource,
+    Method,
+    Path,
+}
+
+impl Key {
+    const ALL: [Self; 15] = [
+        Self::Worker,
+        Self::Cpu,
+        Self::Gpu,
+        Self::GpuTypes,
+        Self::GpuCount,
+        Self::Workers,
+        Self::IdleTimeout,
+        Self::ExecutionTimeout,
+        Self::MaxConcurrency,
+        Self::QueueDelay,
+        Self::RequestCount,
+        Self::DataCenters,
+        Self::Resource,
+        Self::Method,
+        Self::Path,
+    ];
+    const OF_ROUTE: [Self; 2] = [Self::Method, Self::Path];
+
+    fn name(self) -> &'static str {
+        self.form().split_once(' ').map_or("", |(name, _)| name)
+    }
+
+    /// The key with an example of its value.
+    fn form(self) -> &'static str {
+        match self {
+            Self::Worker => "worker = \"name\"",
+            Self::Cpu => "cpu = Cpu3g_2_8",
+            Self::Gpu => "gpu = Ada24",
+            Self::GpuTypes => "gpu_types = [Rtx4090]",
+            Self::GpuCount => "gpu_count = 2",
+            Self::Workers => "workers = 0..=3",
+            Self::IdleTimeout => "idle_timeout = 5",
+            Self::ExecutionTimeout => "execution_timeout = 600",
+            Self::MaxConcurrency => "max_concurrency = 8",
+            Self::QueueDelay => "queue_delay = 4",
+            Self::RequestCount => "request_count = 4",
+            Self::DataCenters => "data_centers = [EuRo1]",
+            Self::Resource => "resource = PIPELINE",
+            Self::Method => "method = POST",
+            Self::Path => "path = \"/classify\"",
+        }
+    }
+
+    /// Whether it is part of a worker type's configuration, its name aside.
+    fn is_setting(self) -> bool {
+        !matches!(self, Self::Worker | Self::Resource | Self::Method | Self::Path)
+    }
+}
+
+/// One `key = value`.
+pub(crate) struct Entry {
+    key: Key,
+    name: Ident,
+    value: Expr,
+}
+
+/// The arguments as written: known keys, each at most once, their values unchecked.
+struct Written {
+    entries: Vec<Entry>,
+    /// Where a rule about something that is missing points.
+    whole: Span,
+}
+
+impl RemoteArgs {
+    /// The arguments of `#[remote]`; `None` when any of them is wrong.
+    pub(crate) fn parse(tokens: TokenStream, place: &Place, errors: &Errors) -> Option<Self> {
+        let known = errors.count();
+        let written = Written::parse(tokens, &Key::ALL, Span::call_site(), errors);
+        let broken = errors.count() > known;
+        let resource = written.resource(place, broken, errors);
+        let route = match place {
+            Place::Impl { .. } => {
+                written.refuse_route(errors);
+                None
+            }
+            _ => written.route(errors),
+        };
+        (errors.count() == known).then_some(Self { resource: resource?, route })
+    }
+
+    /// Stands in for arguments that were refused, so that the item still has its public face and calls
+    /// to it make no errors of their own.
+    pub(crate) fn stand_in() -> Self {
+        Self { resource: Resource::Named(String::new()), route: None }
+    }
+}
+
+/// The arguments of `#[route]` on a method; `None` when any of them is wrong.
+pub(crate) fn parse_route(attribute: &syn::Attribute, errors: &Errors) -> Option<Route> {
+    let tokens = match &attribute.meta {
+        syn::Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    };
+    let known = errors.count();
+    let written = Written::parse(tokens, &Key::OF_ROUTE, attribute.span(), errors);
+    if errors.count() == known && written.entries.is_empty() {
+        errors.on(attribute, "a route needs both: `#[route(method = POST, path = \"/classify\")]`");
+    }
+    written.route(errors)
+}
+
+impl Written {
+    fn parse(tokens: TokenStream, keys: &[Key], whole: Span, errors: &Errors) -> Self {
+        let parser = |input: ParseStream<'_>| {
+            let mut entries: Vec<Entry> = Vec::new();
+            while !input.is_empty() {
+                match parse_entry(input, keys, errors) {
+                    Ok(Some(entry)) if entries.iter().any(|earlier| earlier.key == entry.key) => {
+                        errors.on(&entry.name, format!("`{}` is said twice", entry.name));
+                    }
+                    Ok(Some(entry)) => entries.push(entry),
+                    Ok(None) => {}
+                    Err(error) => errors.push(error),
+                }
+                if !input.is_empty() && !input.peek(Token![,]) {
+                    errors.at(input.span(), "a comma is expected between two settings");
+                    skip_to_comma(input)?;
+                }
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(entries)
+        };
+        let entries = parser.parse2(tokens).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        Self { entries, whole }
+    }
+
+    fn get(&self, key: Key) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    fn settings(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.key.is_setting())
+    }
+
+    /// `broken`: an entry was dropped before, so that nothing can be said about what is missing.
+    fn resource(&self, place: &Place, broken: bool, errors: &Errors) -> Option<Resource> {
+        if let Some(constant) = self.get(Key::Resource) {
+            for other in
+                self.entries.iter().filter(|entry| entry.key.is_setting() || entry.key == Key::Worker)
+            {
+                errors.on(
+                    &other.name,
+                    format!("`resource` says the whole worker type: set `{}` in the constant", other.name),
+                );
+            }
+            return Some(Resource::Constant(Box::new(constant.value.clone())));
+        }
+        let worker = self.get(Key::Worker).map(|entry| entry.worker_name(errors));
+        if self.settings().next().is_none()
+            && let Some(name) = worker
+        {
+            return name.map(Resource::Named);
+        }
+        let name = match worker {
+            Some(name) => name,
+            None => default_worker(place, errors),
+        };
+        let compute = self.compute(broken, errors);
+        // Read in full before anything is given up: each reports its own mistakes.
+        let workers = self.get(Key::Workers).map(|entry| entry.workers(errors));
+        let number = |key, range| self.get(key).map(|entry: &Entry| entry.number(range, errors));
+        let idle_timeout = number(Key::IdleTimeout, 1..=3600);
+        let execution_timeout = number(Key::ExecutionTimeout, 1..=7 * 24 * 3600);
+        let max_concurrency = number(Key::MaxConcurrency, 1..=10_000);
+        let scaler = self.scaler(errors);
+        let data_centers = self.get(Key::DataCenters).map(|entry| entry.variants(errors));
+        Some(Resource::Declared(Box::new(Config {
+            name: name?,
+            compute: compute?,
+            workers: workers.flatten(),
+            idle_timeout: idle_timeout.flatten(),
+            execution_timeout: execution_timeout.flatten(),
+            max_concurrency: max_concurrency.flatten(),
+            scaler,
+            data_centers: data_centers.flatten().unwrap_or_default(),
+        })))
+    }
+
+    fn compute(&self, broken: bool, errors: &Errors) -> Option<Compute> {
+        let of_cpu = |entry: &&Entry| entry.key == Key::Cpu;
+        let of_gpu = |entry: &&Entry| matches!(entry.key, Key::Gpu | Key::GpuTypes);
+        let first = self.entries.iter().find(|entry| of_cpu(entry) || of_gpu(entry));
+        let Some(first) = first else {
+            match self.get(Key::GpuCount) {
+                Some(count) => {
+                    errors.on(&count.name, "`gpu_count` needs `gpu = …` or `gpu_types = …` beside it")
+                }
+                None if broken => {}
+                None => errors.at(
+                    self.settings().next().map_or(self.whole, |entry| entry.name.span()),
+                    "say `cpu = …` or `gpu = …`, or `resource = CONST`, or name a worker type configured \
+                     elsewhere with `worker = \"…\"` alone",
+                ),
+            }
+            return None;
+        };
+        let conflict = self.entries.iter().find(|entry| match first.key {
+            Key::Cpu => of_gpu(entry),
+            _ => of_cpu(entry),
+        });
+        if let Some(second) = conflict {
+            errors.on(
+                &second.name,
+                format!("a worker type is CPU or GPU, not both: `{}` is said already", first.name),
+            );
+        }
+        let variants = |key| self.get(key).map(|entry: &Entry| entry.variants(errors));
+        let (cpus, pools, types) = (variants(Key::Cpu), variants(Key::Gpu), variants(Key::GpuTypes));
+        let count = self.get(Key::GpuCount).map(|entry| {
+            if first.key == Key::Cpu && conflict.is_none() {
+                errors.on(&entry.name, "`gpu_count` needs a GPU, and this worker type is CPU");
+            }
+            entry.number(1..=8, errors)
+        });
+        match cpus {
+            Some(instances) => Some(Compute::Cpu(instances?)),
+            None => Some(Compute::Gpu {
+                pools: pools.flatten().unwrap_or_default(),
+                types: types.flatten().unwrap_or_default(),
+                count: count.flatten(),
+            }),
+        }
+    }
+
+    fn scaler(&self, errors: &Errors) -> Option<Scaler> {
+        let scalers = |entry: &&Entry| matches!(entry.key, Key::QueueDelay | Key::RequestCount);
+        let mut scalers = self.entries.iter().filter(scalers);
+        let first = scalers.next()?;
+        if let Some(second) = scalers.next() {
+            errors
+                .on(&second.name, format!("a worker type has one scaler: `{}` is said already", first.name));
+        }
+        let value = first.number(1..=u32::MAX, errors)?;
+        Some(match first.key {
+            Key::QueueDelay => Scaler::QueueDelay(value),
+            _ => Scaler::RequestCount(value),
+        })
+    }
+
+    fn route(&self, errors: &Errors) -> Option<Route> {
+        let (method, path) = match (self.get(Key::Method), self.get(Key::Path)) {
+            (None, None) => return None,
+            (Some(method), Some(path)) => (method, path),
+            (Some(alone), None) => {
+                errors.on(&alone.name, "a route needs its path as well: `path = \"/classify\"`");
+                return None;
+            }
+            (None, Some(alone)) => {
+                errors.on(&alone.name, "a route needs its method as well: `method = POST`");
+                return None;
+            }
+        };
+        Route::parse(&method.value, &path.value, errors)
+    }
+
+    fn refuse_route(&self, errors: &Errors) {
+        for entry in &self.entries {
+            if Key::OF_ROUTE.contains(&entry.key) {
+                errors.on(
+                    &entry.name,
+                    "on an `impl` each method says its own route: `#[route(method = POST, path = \"/classify\")]`",
+                );
+            }
+        }
+    }
+}
+
+/// One `key = value`; `None` for a key that is unknown, which is reported.
+fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Result<Option<Entry>> {
+    if !input.peek(Ident::peek_any) {
+        errors.at(input.span(), "a setting is expected here, such as `cpu = Cpu3g_2_8`");
+        skip_to_comma(input)?;
+        return Ok(None);
+    }
+    let name = Ident::parse_any(input)?;
+    let Some(key) = keys.iter().copied().find(|key| name == key.name()) else {
+        errors.on(&name, unknown_key(&name, keys));
+        skip_to_comma(input)?;
+        return Ok(None);
+    };
+    let value_follows =
+        input.parse::<Option<Token![=]>>()?.is_some() && !input.is_empty() && !input.peek(Token![,]);
+    if !value_follows {
+        errors.on(&name, format!("`{name}` needs a value: `{}`", key.form()));
+        skip_to_comma(input)?;
+        return Ok(None);
+    }
+    match input.parse() {
+        Ok(value) => Ok(Some(Entry { key, name, value })),
+        Err(error) => {
+            skip_to_comma(input)?;
+            Err(error)
+        }
+    }
+}
+
+fn unknown_key(name: &Ident, keys: &[Key]) -> String {
+    match nearest(&name.to_string(), keys.iter().map(|key| key.name())) {
+        Some(near) => format!("unknown setting `{name}`: did you mean `{near}`?"),
+        None => {
+            let known: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
+            format!("unknown setting `{name}`: there are {}", known.join(", "))
+        }
+    }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<proc_macro2::TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn default_worker(place: &Place, errors: &Errors) -> Option<String> {
+    let (name, span) = match place {
+        Place::Function(name) => (name.unraw().to_string(), name.span()),
+        Place::Impl { worker, span } => (worker.clone(), *span),
+        Place::Elsewhere => return None,
+    };
+    if !is_worker_name(&name) {
+        let message = "this cannot be the name of a worker type, which is a letter, then letters, digits, `_` \
+                       and `-`, at most 63: give it one with `worker = \"…\"`";
+        errors.at(span, message);
+        return None;
+    }
+    Some(name)
+}
+
+/// The same rule as `flash_sdk::ResourceConfig::new`.
+fn is_worker_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
+}
+
+impl Entry {
+    fn expected(&self, errors: &Errors, message: impl fmt::Display) {
+        errors.on(&self.value, format!("{message}: `{}`", self.key.form()));
+    }
+
+    fn worker_name(&self, errors: &Errors) -> Option<String> {
+        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &self.value else {
+            self.expected(errors, "the name of a worker type is a string");
+            return None;
+        };
+        let name = text.value();
+        if !is_worker_name(&name) {
+            errors.on(
+                text,
+                "the name of a worker type is a letter, then letters, digits, `_` and `-`, at most 63",
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    /// A name or a list of names.
+    fn variants(&self, errors: &Errors) -> Option<Vec<Ident>> {
+        let Expr::Array(list) = &self.value else {
+            return Some(vec![self.variant(&self.value, errors)?]);
+        };
+        if list.elems.is_empty() {
+            self.expected(errors, "name at least one");
+            return None;
+        }
+        let known = errors.count();
+        let names = list.elems.iter().filter_map(|name| self.variant(name, errors)).collect();
+        (errors.count() == known).then_some(names)
+    }
+
+    fn variant(&self, value: &Expr, errors: &Errors) -> Option<Ident> {
+        if let Expr::Path(path) = value
+            && let Some(name) = path.path.get_ident()
+        {
+            return Some(name.clone());
+        }
+        let hint = match value {
+            Expr::Path(path) => path.path.segments.last().map(|name| format!("write `{}` alone", name.ident)),
+            _ => None,
+        };
+        let hint = hint.unwrap_or_else(|| format!("such as `{}`", self.key.form()));
+        errors.on(value, format!("a bare name is expected: {hint}"));
+        None
+    }
+
+    fn number(&self, range: RangeInclusive<u32>, errors: &Errors) -> Option<u32> {
+        let limits = match range.end() {
+            &u32::MAX => format!("{} or more", range.start()),
+            end => format!("{} to {end}", range.start()),
+        };
+        let value = match &self.value {
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => int(number),
+            Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => None,
+            _ => {
+                errors.on(
+                    &self.value,
+                    format!(
+                        "`{}` is a number, {limits}; one that is computed goes into a constant: `resource = CONST`",
+                        self.name
+                    ),
+                );
+                return None;
+            }
+        };
+        let value = value.filter(|value| range.contains(value));
+        if value.is_none() {
+            errors.on(&self.value, format!("`{}` is {limits}", self.name));
+        }
+        value
+    }
+
+    fn workers(&self, errors: &Errors) -> Option<(u32, u32)> {
+        let refuse = |place: &dyn ToTokens, message: &str| {
+            errors.on(place.to_token_stream(), message);
+            None
+        };
+        let literal = |value: &Expr| match value {
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => int(number),
+            _ => None,
+        };
+        let (min, max) = match &self.value {
+            Expr::Range(range) => {
+                if let RangeLimits::HalfOpen(dots) = &range.limits {
+                    return refuse(dots, "`..` leaves the end out: write `min..=max`");
+                }
+                let bound = |bound: &Option<Box<Expr>>| bound.as_deref().and_then(literal);
+                match (&range.start, bound(&range.start), bound(&range.end)) {
+                    (None, _, Some(max)) => (0, max),
+                    (_, Some(min), Some(max)) => (min, max),
+                    _ => return refuse(&self.value, "`workers` is two numbers: `workers = 0..=3`"),
+                }
+            }
+            value => match literal(value) {
+                Some(max) => (0, max),
+                None => return refuse(value, "`workers` is `min..=max` or a maximum: `workers = 0..=3`"),
+            },
+        };
+        if max == 0 {
+            return refuse(&self.value, "at least one worker must be allowed: the maximum is 1 to 1000");
+        }
+        if min > max {
+            return refuse(&self.value, "the minimum of workers is above the maximum");
+        }
+        if max > 1000 {
+            return refuse(&self.value, "at most 1000 workers");
+        }
+        Some((min, max))
+    }
+}
+
+fn int(number: &LitInt) -> Option<u32> {
+    number.base10_parse().ok()
+}

@@ -1,0 +1,385 @@
+//! Tokens out of the validated model. Decides nothing and reports nothing.
+//!
+//! A function becomes a marker type that implements the trait of `flash_sdk`, the public function that
+//! calls through it, the companions (`spawn`, `map`, …), and the user's own code under another name.
+mod companions;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _};
+
+use crate::{
+    args::{Compute, Config, RemoteArgs, Resource, Scaler},
+    function::{Argument, Function, Kind},
+    item::{ImplBlock, Init},
+    route::Route,
+};
+
+/// Everything made of one function.
+struct Expansion<'a> {
+    function: &'a Function,
+    route: Option<&'a Route>,
+    marker: Ident,
+    /// The user's own code.
+    local: Ident,
+    owner: Option<&'a ImplBlock>,
+}
+
+/// Everything made of a free function.
+pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
+    let name = function.name.unraw();
+    let expansion = Expansion {
+        function,
+        route: args.route.as_ref(),
+        marker: format_ident!("__flash_{name}"),
+        local: format_ident!("__flash_local_{name}", span = function.name.span()),
+        owner: None,
+    };
+    let public = expansion.public();
+    let marker = expansion.marker(&resource(&args.resource));
+    let local = expansion.local();
+    let companions = expansion.companion_module();
+    quote! { #public #companions #marker #local }
+}
+
+/// Everything made of an `impl` block.
+pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
+    let expansions = block.methods.iter().map(|method| Expansion {
+        function: &method.function,
+        route: method.route.as_ref(),
+        marker: format_ident!("__flash_{}_{}", block.type_name.unraw(), method.function.name.unraw()),
+        local: format_ident!(
+            "__flash_local_{}",
+            method.function.name.unraw(),
+            span = method.function.name.span()
+        ),
+        owner: Some(block),
+    });
+    let (mut members, mut markers) = (instance(block), TokenStream::new());
+    // Said once for all methods, so that a name unknown to the compiler is reported once.
+    let resource = resource(&args.resource);
+    members.extend(quote! {
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        const __FLASH_RESOURCE: ::flash_sdk::__private::Resource = #resource;
+    });
+    let owner = &block.rest.self_ty;
+    for expansion in expansions {
+        members.extend(expansion.public());
+        members.extend(expansion.companion_functions());
+        members.extend(expansion.local());
+        markers.extend(expansion.marker(&quote!(<#owner>::__FLASH_RESOURCE)));
+    }
+    let mut whole = block.rest.clone();
+    whole.items.push(syn::ImplItem::Verbatim(members));
+    quote! { #whole #markers }
+}
+
+/// The one value of the type in this process.
+fn instance(block: &ImplBlock) -> TokenStream {
+    let owner = &block.rest.self_ty;
+    let make = match &block.init {
+        None => quote! { async { ::core::unreachable!("a compile error tells what is missing") } },
+        Some(Init { name, is_async: true, is_fallible: true }) => {
+            quote! { async { Self::#name().await.map_err(::core::convert::Into::into) } }
+        }
+        Some(Init { name, is_async: true, is_fallible: false }) => {
+            quote! { async { ::core::result::Result::Ok(Self::#name().await) } }
+        }
+        Some(Init { name, is_async: false, is_fallible: true }) => {
+            quote! { ::flash_sdk::__private::blocking(Self::#name) }
+        }
+        Some(Init { name, is_async: false, is_fallible: false }) => quote! {
+            ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<Self>::Ok(Self::#name()))
+        },
+    };
+    // The caret of an error about `Send` or `Sync` is on the type.
+    let instance_type = quote_spanned!(owner.span()=> ::flash_sdk::__private::Instance<#owner>);
+    quote! {
+        #[doc(hidden)]
+        #[allow(dead_code, clippy::useless_conversion)]
+        async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
+            static INSTANCE: #instance_type = ::flash_sdk::__private::Instance::new();
+            INSTANCE.get(|| #make).await
+        }
+    }
+}
+
+impl Expansion<'_> {
+    fn cfg(&self) -> impl Iterator<Item = &Attribute> {
+        let of_owner = self.owner.into_iter().flat_map(|owner| &owner.rest.attrs);
+        of_owner.filter(|attribute| attribute.path().is_ident("cfg")).chain(&self.function.attributes.cfg)
+    }
+
+    fn argument_names(&self) -> Vec<&Ident> {
+        self.function.arguments.iter().map(|argument| &argument.ident).collect()
+    }
+
+    /// The function under its own name: it goes where the function lives.
+    fn public(&self) -> TokenStream {
+        let Function { name, visibility, attributes, output, kind, .. } = self.function;
+        let (marker, names) = (&self.marker, self.argument_names());
+        let parameters = parameters(&self.function.arguments);
+        let (cfg, public) = (&attributes.cfg, &attributes.public);
+        let (asyncness, result, call) = match kind {
+            Kind::Stream => (
+                None,
+                quote! {
+                    impl ::flash_sdk::__private::Stream<Item = ::flash_sdk::Result<#output>>
+                        + ::core::marker::Send
+                },
+                quote! { ::flash_sdk::__private::stream::<#marker>((#(#names,)*)) },
+            ),
+            Kind::Async | Kind::Blocking => (
+                Some(quote!(async)),
+                quote! { ::flash_sdk::Result<#output> },
+                quote! { ::flash_sdk::__private::call::<#marker>((#(#names,)*)).await },
+            ),
+        };
+        quote! {
+            #(#cfg)*
+            #(#public)*
+            #[allow(dead_code, clippy::too_many_arguments)]
+            #visibility #asyncness fn #name(#parameters) -> #result {
+                #call
+            }
+        }
+    }
+
+    /// The user's own code, under a name that nothing else refers to.
+    fn local(&self) -> TokenStream {
+        let Function { attributes, body, .. } = self.function;
+        let (cfg, own) = (&attributes.cfg, &attributes.own);
+        let mut signature = self.function.signature.clone();
+        signature.ident = self.local.clone();
+        quote! {
+            #(#cfg)*
+            #(#own)*
+            #signature #body
+        }
+    }
+
+    /// The marker type, its description and its registration.
+    fn marker(&self, resource: &TokenStream) -> TokenStream {
+        let Function { output, arguments, kind, .. } = self.function;
+        let marker = &self.marker;
+        let cfg: Vec<_> = self.cfg().collect();
+        let types = arguments.iter().map(|argument| &argument.ty);
+        let args = quote_spanned!(self.arguments_span()=> (#(#types,)*));
+        let (contract, item) = match kind {
+            Kind::Stream => (quote!(RemoteStream), quote!(Item)),
+            Kind::Async | Kind::Blocking => (quote!(RemoteFunction), quote!(Output)),
+        };
+        let (descriptor, run) = (self.descriptor(resource), self.run());
+        // The marker is private whatever the function is: its types may then be as private as they like.
+        quote! {
+            #(#cfg)*
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            struct #marker;
+
+            #(#cfg)*
+            impl ::flash_sdk::__private::#contract for #marker {
+                type Args = #args;
+                type #item = #output;
+
+                fn descriptor() -> &'static ::flash_sdk::__private::Function {
+                    #descriptor
+                }
+
+                #run
+            }
+
+            #(#cfg)*
+            ::flash_sdk::__private::inventory::submit! {
+                ::flash_sdk::__private::Registered(
+                    <#marker as ::flash_sdk::__private::#contract>::descriptor
+                )
+            }
+        }
+    }
+
+    fn descriptor(&self, resource: &TokenStream) -> TokenStream {
+        let Function { name, output, docs, arguments, kind, .. } = self.function;
+        let marker = &self.marker;
+        let name_text = name.unraw().to_string();
+        let owner = match self.owner {
+            Some(owner) => {
+                let owner = owner.type_name.unraw().to_string();
+                quote! { ::core::option::Option::Some(#owner) }
+            }
+            None => quote! { ::core::option::Option::None },
+        };
+        // A macro that is said to stand at the name counts its line there.
+        let line = quote_spanned!(name.span()=> ::core::line!());
+        let route = match self.route {
+            Some(Route { method, path }) => quote! {
+                ::core::option::Option::Some(::flash_sdk::__private::Route { method: #method, path: #path })
+            },
+            None => quote! { ::core::option::Option::None },
+        };
+        let arguments = arguments.iter().map(|argument| {
+            let (name, ty) = (argument.name(), &argument.ty);
+            quote_spanned!(ty.span()=> ::flash_sdk::__private::Argument::of::<#ty>(#name))
+        });
+        let handler = match kind {
+            Kind::Stream => quote!(streaming),
+            Kind::Async | Kind::Blocking => quote!(once),
+        };
+        let init = match self.owner {
+            Some(owner) => {
+                let owner = &owner.rest.self_ty;
+                quote_spanned! {owner.span()=>
+                    ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
+                        <#owner>::__flash_instance().await.map(|_| ())
+                    }))
+                }
+            }
+            None => quote! { ::core::option::Option::None },
+        };
+        quote! {
+            static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+                name: #name_text,
+                owner: #owner,
+                module_path: ::core::module_path!(),
+                file: ::core::file!(),
+                line: #line,
+                docs: ::core::concat!(#(#docs, "\n"),*),
+                resource: #resource,
+                route: #route,
+                arguments: &[#(#arguments),*],
+                output: |generator| generator.subschema_for::<#output>(),
+                handler: ::flash_sdk::__private::#handler::<#marker>(),
+                init: #init,
+                binding: ::flash_sdk::__private::OnceLock::new(),
+            };
+            &FUNCTION
+        }
+    }
+
+    /// The user's code behind one signature for all functions.
+    fn run(&self) -> TokenStream {
+        let Function { kind, output, name, .. } = self.function;
+        let (local, names) = (&self.local, self.argument_names());
+        let (prepare, target) = match self.owner {
+            Some(owner) => {
+                let owner = &owner.rest.self_ty;
+                // No argument of the user's has this name.
+                let prepare = quote! { let __flash_instance = <#owner>::__flash_instance().await?; };
+                (prepare, quote! { __flash_instance.#local })
+            }
+            None => (TokenStream::new(), quote! { #local }),
+        };
+        let call = quote! { #target(#(#names),*) };
+        // Errors are reported where their cause is: a future or stream that cannot move between threads at
+        // the function's name, an error type that does not convert at the return type. So whole
+        // expressions stand there, and what they are made of is named before.
+        let (result, body) = match kind {
+            Kind::Stream => (
+                quote! {
+                    ::core::pin::Pin<::std::boxed::Box<
+                        dyn ::flash_sdk::__private::Stream<Item = ::flash_sdk::Result<#output>>
+                            + ::core::marker::Send
+                    >>
+                },
+                quote! { #call },
+            ),
+            Kind::Async | Kind::Blocking => {
+                let steps = match kind {
+                    Kind::Async => {
+                        let convert = quote_spanned! {self.returned_span()=>
+                            __flash_outcome.map_err(::core::convert::Into::into)
+                        };
+                        quote! { let __flash_outcome = #call.await; #convert }
+                    }
+                    _ => {
+                        let blocking = quote_spanned! {self.returned_span()=>
+                            ::flash_sdk::__private::blocking(__flash_run).await
+                        };
+                        quote! { let __flash_run = move || #call; #blocking }
+                    }
+                };
+                (
+                    quote! { ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<#output>> },
+                    quote_spanned! {name.span()=> async move { #prepare #steps } },
+                )
+            }
+        };
+        let boxed = quote_spanned!(name.span()=> ::std::boxed::Box::pin(#body));
+        // Boxed, so that functions that call each other in a circle have types of finite size, and the
+        // compiler need not look into one to know that the other is `Send`.
+        quote! {
+            #[allow(refining_impl_trait, clippy::useless_conversion)]
+            fn run((#(#names,)*): Self::Args) -> #result {
+                #boxed
+            }
+        }
+    }
+
+    /// Where the compiler points when the arguments as a whole will not do.
+    fn arguments_span(&self) -> Span {
+        match &self.function.arguments[..] {
+            [alone] => alone.ty.span(),
+            _ => self.function.name.span(),
+        }
+    }
+
+    fn returned_span(&self) -> Span {
+        match &self.function.signature.output {
+            ReturnType::Type(_, ty) => Type::span(ty),
+            ReturnType::Default => self.function.name.span(),
+        }
+    }
+}
+
+/// `a: A, b: B`, without `mut` and attributes.
+fn parameters(arguments: &[Argument]) -> TokenStream {
+    let parameters = arguments.iter().map(|Argument { ident, ty }| quote!(#ident: #ty));
+    quote! { #(#parameters),* }
+}
+
+fn resource(resource: &Resource) -> TokenStream {
+    match resource {
+        Resource::Named(name) => quote! { ::flash_sdk::__private::Resource::Named(#name) },
+        Resource::Constant(constant) => quote! { ::flash_sdk::__private::Resource::Declared(#constant) },
+        Resource::Declared(config) => {
+            let config = declared(config);
+            quote! { ::flash_sdk::__private::Resource::Declared(#config) }
+        }
+    }
+}
+
+/// The const builders of `flash_sdk`, of what was said.
+fn declared(config: &Config) -> TokenStream {
+    let Config { name, workers, idle_timeout, execution_timeout, max_concurrency, data_centers, .. } = config;
+    let compute = match &config.compute {
+        Compute::Cpu(instances) => quote! { .cpus(&[#(::flash_sdk::CpuInstance::#instances),*]) },
+        Compute::Gpu { pools, types, count } => {
+            let count = count.iter();
+            quote! {
+                .gpus(&[#(::flash_sdk::GpuPool::#pools),*], &[#(::flash_sdk::GpuType::#types),*])
+                #(.gpu_count(#count))*
+            }
+        }
+    };
+    let workers = workers.iter().map(|(min, max)| quote! { .workers(#min..=#max) });
+    let idle_timeout = idle_timeout.iter();
+    let execution_timeout = execution_timeout.iter();
+    let max_concurrency = max_concurrency.iter();
+    let scaler = config.scaler.iter().map(|scaler| match scaler {
+        Scaler::QueueDelay(seconds) => quote! { .queue_delay(#seconds) },
+        Scaler::RequestCount(requests) => quote! { .request_count(#requests) },
+    });
+    let data_centers = (!data_centers.is_empty())
+        .then(|| quote! { .data_centers(&[#(::flash_sdk::DataCenter::#data_centers),*]) });
+    quote! {
+        ::flash_sdk::ResourceConfig::new(#name)
+            #compute
+            #(#workers)*
+            #(.idle_timeout(#idle_timeout))*
+            #(.execution_timeout(#execution_timeout))*
+            #(.max_concurrency(#max_concurrency))*
+            #(#scaler)*
+            #data_centers
+    }
+}

@@ -1,0 +1,247 @@
+//! What stands beside a function: a module of its name with `spawn`, `map`, `map_with` and `local`.
+//!
+//! An `impl` cannot hold a module, so a method's companions are associated functions with the method's
+//! name in front.
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::{
+    Path, PathSegment, Type, VisRestricted, Visibility,
+    ext::IdentExt as _,
+    parse_quote,
+    visit_mut::{self, VisitMut},
+};
+
+use super::{Expansion, parameters};
+use crate::function::{Argument, Function, Kind};
+
+/// How companions are named, and how they see the function's types.
+struct Face {
+    visibility: Visibility,
+    prefix: Option<Ident>,
+    parameters: Vec<Argument>,
+    output: Type,
+}
+
+impl Face {
+    fn name(&self, companion: &str) -> Ident {
+        match &self.prefix {
+            Some(prefix) => format_ident!("{}_{companion}", prefix.unraw(), span = prefix.span()),
+            None => format_ident!("{companion}"),
+        }
+    }
+
+    /// What one item of `map` is.
+    fn item(&self) -> TokenStream {
+        let types = self.parameters.iter().map(|Argument { ty, .. }| ty);
+        match self.parameters.len() {
+            1 => quote! { #(#types)* },
+            _ => quote! { (#(#types),*) },
+        }
+    }
+
+    /// The same, seen from one module further down.
+    fn inside_module(mut self) -> Self {
+        self.visibility = inside(&self.visibility);
+        for Argument { ty, .. } in &mut self.parameters {
+            Relative.visit_type_mut(ty);
+        }
+        Relative.visit_type_mut(&mut self.output);
+        self
+    }
+}
+
+impl Expansion<'_> {
+    /// The module beside a free function.
+    pub(super) fn companion_module(&self) -> TokenStream {
+        let function = self.function;
+        let (name, visibility, cfg) = (&function.name, &function.visibility, &function.attributes.cfg);
+        let companions = self.companions(&self.face(None).inside_module());
+        let title = format!("Other ways to call `{}`.", name.unraw());
+        // The parent is imported whole, so that signatures in docs and editors show the types as the user
+        // wrote them; associated types of the marker would resolve as well, but read as nothing.
+        quote! {
+            #(#cfg)*
+            #[doc = #title]
+            #[allow(
+                dead_code,
+                unused_imports,
+                unused_qualifications,
+                clippy::module_inception,
+                clippy::wildcard_imports
+            )]
+            #visibility mod #name {
+                use super::*;
+
+                #companions
+            }
+        }
+    }
+
+    /// The associated functions beside a method.
+    pub(super) fn companion_functions(&self) -> TokenStream {
+        let function = self.function;
+        self.companions(&self.face(Some(function.name.clone())))
+    }
+
+    fn face(&self, prefix: Option<Ident>) -> Face {
+        let Function { visibility, arguments, output, .. } = self.function;
+        Face { visibility: visibility.clone(), prefix, parameters: arguments.clone(), output: output.clone() }
+    }
+
+    fn companions(&self, face: &Face) -> TokenStream {
+        let local = self.local_companion(face);
+        if self.function.kind == Kind::Stream {
+            return local;
+        }
+        // A route answers its request and makes no job.
+        let spawn = self.route.is_none().then(|| self.spawn(face));
+        let map = (!self.function.arguments.is_empty()).then(|| self.map(face));
+        quote! { #spawn #map #local }
+    }
+
+    fn spawn(&self, face: &Face) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let parameters = parameters(&face.parameters);
+        let (cfg, marker, names, name) =
+            (&self.function.attributes.cfg, &self.marker, self.argument_names(), face.name("spawn"));
+        let title =
+            format!("Hands a call of `{}` over as a job and does not wait for its end.", self.called());
+        quote! {
+            #(#cfg)*
+            #[doc = #title]
+            ///
+            /// # Errors
+            /// When the job could not be handed over.
+            #[allow(dead_code, clippy::too_many_arguments)]
+            #visibility async fn #name(
+                #parameters
+            ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<#output>> {
+                ::flash_sdk::__private::spawn::<#marker>((#(#names,)*)).await
+            }
+        }
+    }
+
+    fn map(&self, face: &Face) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let item = face.item();
+        let (cfg, marker) = (&self.function.attributes.cfg, &self.marker);
+        let (map, map_with) = (face.name("map"), face.name("map_with"));
+        let prefix = face.prefix.as_ref().map(|_| quote!(Self::));
+        let title = format!("Calls `{}` once per item, 16 calls at a time.", self.called());
+        let title_with = format!("Calls `{}` once per item, `concurrency` calls at a time.", self.called());
+        let items = quote! {
+            impl ::core::iter::IntoIterator<Item = #item, IntoIter: ::core::marker::Send>
+        };
+        let results = quote! {
+            impl ::flash_sdk::__private::Stream<Item = (usize, ::flash_sdk::Result<#output>)>
+                + ::core::marker::Send
+        };
+        let args = match self.function.arguments.len() {
+            1 => {
+                quote! { ::core::iter::Iterator::map(::core::iter::IntoIterator::into_iter(items), |item| (item,)) }
+            }
+            _ => quote! { items },
+        };
+        quote! {
+            #(#cfg)*
+            #[doc = #title]
+            ///
+            /// Each result comes when it is there, with the index of its item.
+            #[allow(dead_code, clippy::type_complexity)]
+            #visibility fn #map(items: #items) -> #results {
+                #prefix #map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
+            }
+
+            #(#cfg)*
+            #[doc = #title_with]
+            ///
+            /// Each result comes when it is there, with the index of its item.
+            #[allow(dead_code, clippy::type_complexity)]
+            #visibility fn #map_with(items: #items, concurrency: usize) -> #results {
+                ::flash_sdk::__private::map::<#marker, _>(#args, concurrency)
+            }
+        }
+    }
+
+    fn local_companion(&self, face: &Face) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let parameters = parameters(&face.parameters);
+        let (cfg, marker, names, name) =
+            (&self.function.attributes.cfg, &self.marker, self.argument_names(), face.name("local"));
+        let title = format!("Runs `{}` in this process, wherever else it lives.", self.called());
+        let allow = quote! { #[allow(dead_code, clippy::too_many_arguments)] };
+        match self.function.kind {
+            Kind::Stream => quote! {
+                #(#cfg)*
+                #[doc = #title]
+                #allow
+                #visibility fn #name(
+                    #parameters
+                ) -> impl ::flash_sdk::__private::Stream<Item = ::flash_sdk::Result<#output>>
+                    + ::core::marker::Send
+                {
+                    <#marker as ::flash_sdk::__private::RemoteStream>::run((#(#names,)*))
+                }
+            },
+            Kind::Async | Kind::Blocking => quote! {
+                #(#cfg)*
+                #[doc = #title]
+                ///
+                /// # Errors
+                /// What the function fails with.
+                #allow
+                #visibility async fn #name(#parameters) -> ::flash_sdk::Result<#output> {
+                    <#marker as ::flash_sdk::__private::RemoteFunction>::run((#(#names,)*)).await
+                }
+            },
+        }
+    }
+
+    /// The name that callers use.
+    fn called(&self) -> String {
+        match self.owner {
+            Some(owner) => format!("{}::{}", owner.type_name.unraw(), self.function.name.unraw()),
+            None => self.function.name.unraw().to_string(),
+        }
+    }
+}
+
+/// The same visibility, said one module further down.
+fn inside(visibility: &Visibility) -> Visibility {
+    match visibility {
+        Visibility::Inherited => parse_quote! { pub(super) },
+        Visibility::Restricted(VisRestricted { path, .. }) if path.is_ident("self") => {
+            parse_quote! { pub(super) }
+        }
+        Visibility::Restricted(VisRestricted { path, .. }) if starts_relative(path) => {
+            let mut path = path.clone();
+            Relative.visit_path_mut(&mut path);
+            parse_quote! { pub(in #path) }
+        }
+        other => other.clone(),
+    }
+}
+
+fn starts_relative(path: &Path) -> bool {
+    path.leading_colon.is_none()
+        && path.segments.first().is_some_and(|first| first.ident == "self" || first.ident == "super")
+}
+
+/// Makes paths that start at the module of the function start at its parent.
+struct Relative;
+
+impl VisitMut for Relative {
+    fn visit_path_mut(&mut self, path: &mut Path) {
+        if starts_relative(path)
+            && let Some(first) = path.segments.first_mut()
+        {
+            let span = first.ident.span();
+            if first.ident == "self" {
+                first.ident = Ident::new("super", span);
+            } else {
+                path.segments.insert(0, PathSegment::from(Ident::new("super", span)));
+            }
+        }
+        visit_mut::visit_path_mut(self, path);
+    }
+}

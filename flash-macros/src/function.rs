@@ -1,0 +1,390 @@
+//! One function, free or a method: its signature checked, and taken apart into what expansion needs.
+use syn::{
+    Attribute, Block, Expr, ExprLit, FnArg, GenericArgument, Generics, Ident, Lifetime, Lit, LitStr, Meta,
+    Pat, PatType, PathArguments, PathSegment, ReceiverKind, ReturnType, Safety, Signature, Type,
+    TypeImplTrait, TypeParamBound, TypeReference, Visibility,
+    ext::IdentExt as _,
+    visit_mut::{self, VisitMut},
+};
+
+use crate::errors::Errors;
+
+/// A function that can be called from other processes.
+pub(crate) struct Function {
+    pub(crate) name: Ident,
+    pub(crate) visibility: Visibility,
+    /// The lines of its doc comment. A line that is no literal, such as `include_str!(…)`, stays one.
+    pub(crate) docs: Vec<Expr>,
+    pub(crate) attributes: Attributes,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) kind: Kind,
+    /// The `T` of `Result<T>`, or of each chunk of a stream.
+    pub(crate) output: Type,
+    /// The user's own signature and body.
+    pub(crate) signature: Signature,
+    pub(crate) body: Block,
+}
+
+/// A function's attributes by where they go.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    /// On everything that is made of the function.
+    pub(crate) cfg: Vec<Attribute>,
+    /// On what callers see: docs, deprecation, lint levels.
+    pub(crate) public: Vec<Attribute>,
+    /// On the user's own body: lint levels, and all that transforms code, such as `#[instrument]`.
+    pub(crate) own: Vec<Attribute>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Argument {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+}
+
+/// How a function's body runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Async,
+    /// On the blocking pool.
+    Blocking,
+    Stream,
+}
+
+/// What a function is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Free,
+    Method,
+}
+
+/// A tuple of more arguments has no `Args` in `flash_sdk`.
+const MAX_ARGUMENTS: usize = 8;
+
+impl Function {
+    /// `None` when any rule is broken; each is reported.
+    pub(crate) fn parse(
+        attributes: Vec<Attribute>,
+        visibility: Visibility,
+        signature: Signature,
+        body: Block,
+        role: Role,
+        errors: &Errors,
+    ) -> Option<Self> {
+        let known = errors.count();
+        check_qualifiers(&signature, errors);
+        check_generics(&signature.generics, errors);
+        check_receiver(&signature, role, errors);
+        let arguments = parse_arguments(&signature, errors);
+        let output = parse_output(&signature, role, errors);
+        if errors.count() > known {
+            return None;
+        }
+        let (kind, output) = output?;
+        Some(Self {
+            name: signature.ident.clone(),
+            visibility,
+            docs: doc_lines(&attributes),
+            attributes: Attributes::sort(attributes),
+            arguments,
+            kind,
+            output,
+            signature,
+            body,
+        })
+    }
+
+    /// A method with its types named so that they mean the same outside the `impl` of `owner`.
+    pub(crate) fn named_outside(mut self, owner: &Type) -> Self {
+        for argument in &mut self.arguments {
+            argument.ty = without_self(argument.ty.clone(), owner);
+        }
+        self.output = without_self(self.output, owner);
+        self
+    }
+}
+
+impl Argument {
+    /// Its name in JSON, in a query and in a path.
+    pub(crate) fn name(&self) -> String {
+        self.ident.unraw().to_string()
+    }
+
+    pub(crate) fn is_option(&self) -> bool {
+        last_segment(&self.ty).is_some_and(|segment| segment.ident == "Option")
+    }
+}
+
+impl Attributes {
+    fn sort(attributes: Vec<Attribute>) -> Self {
+        let mut sorted = Self::default();
+        for attribute in attributes {
+            let name = attribute.path().get_ident().map(Ident::to_string);
+            match name.as_deref() {
+                Some("cfg") => sorted.cfg.push(attribute),
+                Some("doc" | "deprecated" | "must_use") => sorted.public.push(attribute),
+                Some("expect") => {
+                    // What is expected happens once, in the body; the rest of it only must not warn.
+                    sorted.public.push(allow_of(attribute.clone()));
+                    sorted.own.push(attribute);
+                }
+                Some("allow" | "warn" | "deny" | "forbid" | "cfg_attr") => {
+                    sorted.public.push(attribute.clone());
+                    sorted.own.push(attribute);
+                }
+                _ => sorted.own.push(attribute),
+            }
+        }
+        sorted
+    }
+}
+
+/// `#[expect(…)]` as `#[allow(…)]`.
+fn allow_of(mut expect: Attribute) -> Attribute {
+    if let Meta::List(list) = &mut expect.meta
+        && let Some(segment) = list.path.segments.last_mut()
+    {
+        segment.ident = Ident::new("allow", segment.ident.span());
+    }
+    expect
+}
+
+fn doc_lines(attributes: &[Attribute]) -> Vec<Expr> {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(line) if line.path.is_ident("doc") => Some(line.value.clone()),
+        _ => None,
+    });
+    lines.map(without_indent).collect()
+}
+
+/// `/// text` arrives as `" text"`.
+fn without_indent(line: Expr) -> Expr {
+    match line {
+        Expr::Lit(ExprLit { attrs, lit: Lit::Str(text) }) => {
+            let value = text.value();
+            let value = value.strip_prefix(' ').unwrap_or(&value);
+            Expr::Lit(ExprLit { attrs, lit: Lit::Str(LitStr::new(value, text.span())) })
+        }
+        computed => computed,
+    }
+}
+
+fn check_qualifiers(signature: &Signature, errors: &Errors) {
+    let cannot = |qualifier: &str| {
+        format!("a `#[remote]` function cannot be {qualifier}: it is called across processes")
+    };
+    if let Some(token) = &signature.constness {
+        errors.on(token, cannot("`const`"));
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        errors.on(token, cannot("`unsafe`"));
+    }
+    if let Some(abi) = &signature.abi {
+        errors.on(abi, cannot("`extern`"));
+    }
+    if let Some(variadic) = &signature.variadic {
+        errors.on(variadic, cannot("variadic"));
+    }
+}
+
+/// Also for the `impl` around methods.
+pub(crate) fn check_generics(generics: &Generics, errors: &Errors) {
+    if !generics.params.is_empty() {
+        errors.on(
+            &generics.params,
+            "a `#[remote]` item cannot be generic: a worker is built for types that are known, so write them out",
+        );
+    } else if let Some(clause) = &generics.where_clause {
+        errors.on(clause, "a `#[remote]` item has no type parameters, so it takes no `where` clause");
+    }
+}
+
+fn check_receiver(signature: &Signature, role: Role, errors: &Errors) {
+    let Some(receiver) = signature.receiver() else { return };
+    if role == Role::Free {
+        errors.on(
+            receiver,
+            "a function with `self` stands in an `impl`: put `#[remote]` on the `impl` block instead",
+        );
+        return;
+    }
+    match &receiver.kind {
+        ReceiverKind::Reference(_, None, None) => {}
+        ReceiverKind::Reference(_, _, Some(_)) => errors.on(
+            receiver,
+            "a worker runs several calls at a time on one value: take `&self`, and put what changes behind a \
+             `Mutex`, `RwLock` or atomic",
+        ),
+        ReceiverKind::Reference(_, Some(lifetime), None) => errors.on(lifetime, "take plain `&self`"),
+        _ => errors.on(receiver, "the value stays with its worker from call to call: take `&self`"),
+    }
+}
+
+fn parse_arguments(signature: &Signature, errors: &Errors) -> Vec<Argument> {
+    let typed = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(argument) => Some(argument),
+        FnArg::Receiver(_) => None,
+    });
+    for extra in typed.clone().skip(MAX_ARGUMENTS).take(1) {
+        errors.on(
+            extra,
+            format!("a `#[remote]` function takes at most {MAX_ARGUMENTS} arguments: put them into a struct"),
+        );
+    }
+    typed.filter_map(|argument| parse_argument(argument, errors)).collect()
+}
+
+fn parse_argument(argument: &PatType, errors: &Errors) -> Option<Argument> {
+    check_owned(&argument.ty, errors);
+    match &*argument.pat {
+        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
+            Some(Argument { ident: pattern.ident.clone(), ty: (*argument.ty).clone() })
+        }
+        pattern => {
+            errors.on(
+                pattern,
+                "an argument of a `#[remote]` function is a plain name: callers pass it by that name",
+            );
+            None
+        }
+    }
+}
+
+/// Reports what a value that comes from another process cannot be: borrowed, or of an unnamed type.
+fn check_owned(ty: &Type, errors: &Errors) {
+    struct Borrows<'a>(&'a Errors);
+    impl VisitMut for Borrows<'_> {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            let owned = match peeled(&reference.elem) {
+                Type::Path(path) if path.path.is_ident("str") => "`String`",
+                Type::Slice(_) => "a `Vec`",
+                _ => "the type without `&`",
+            };
+            self.0.on(
+                &*reference,
+                format!("values travel between processes and cannot be borrowed: take {owned}"),
+            );
+        }
+
+        fn visit_type_impl_trait_mut(&mut self, unnamed: &mut TypeImplTrait) {
+            self.0.on(
+                &*unnamed,
+                "a worker is built for types that are known: name the type instead of `impl …`",
+            );
+        }
+
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            if lifetime.ident != "static" {
+                self.0.on(&*lifetime, "values travel between processes and cannot be borrowed");
+            }
+        }
+    }
+    Borrows(errors).visit_type_mut(&mut ty.clone());
+}
+
+/// How the function runs and what it gives.
+fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<(Kind, Type)> {
+    let ReturnType::Type(_, returned) = &signature.output else {
+        let message = format!("`{}` has to return a `Result`: add `-> Result<()>`", signature.ident);
+        errors.on(&signature.ident, message);
+        return None;
+    };
+    let (kind, output) = match peeled(returned) {
+        Type::ImplTrait(unnamed) => (Kind::Stream, parse_stream(unnamed, signature, role, errors)?),
+        returned => {
+            let Some(output) = result_argument(returned) else {
+                errors.on(
+                    returned,
+                    "a `#[remote]` function returns `Result<T>`, or `impl Stream<Item = Result<T>>` to stream",
+                );
+                return None;
+            };
+            if let Type::ImplTrait(unnamed) = peeled(&output) {
+                errors.on(
+                    unnamed,
+                    "a function that streams returns `impl Stream<Item = Result<T>>`, not a `Result` of it",
+                );
+                return None;
+            }
+            (if signature.asyncness.is_some() { Kind::Async } else { Kind::Blocking }, output)
+        }
+    };
+    check_owned(&output, errors);
+    Some((kind, output))
+}
+
+fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, role: Role, errors: &Errors) -> Option<Type> {
+    if let Some(token) = &signature.asyncness {
+        errors.on(token, "a function that streams is a plain `fn`: what it awaits goes into the stream");
+    }
+    if role == Role::Method {
+        errors.on(
+            unnamed,
+            "a method cannot stream, since the stream would borrow `self`: make it a free function",
+        );
+        return None;
+    }
+    let output = unnamed.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let stream = bound.path.segments.last().filter(|segment| segment.ident == "Stream")?;
+        let item = angle_arguments(stream).find_map(|argument| match argument {
+            GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+            _ => None,
+        });
+        result_argument(item?)
+    });
+    if output.is_none() {
+        errors.on(unnamed, "a function that streams returns `impl Stream<Item = Result<T>>`");
+    }
+    output
+}
+
+/// The `T` of a path that ends in `Result<T>` or `Result<T, E>`.
+pub(crate) fn result_argument(ty: &Type) -> Option<Type> {
+    let result = last_segment(ty).filter(|segment| segment.ident == "Result")?;
+    angle_arguments(result).find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    })
+}
+
+fn angle_arguments(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
+    let arguments = match &segment.arguments {
+        PathArguments::AngleBracketed(list) => Some(&list.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten()
+}
+
+pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match peeled(ty) {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+/// Without the invisible group that a `macro_rules!` metavariable adds, and without parentheses.
+fn peeled(mut ty: &Type) -> &Type {
+    loop {
+        ty = match ty {
+            Type::Group(group) => &group.elem,
+            Type::Paren(paren) => &paren.elem,
+            other => return other,
+        };
+    }
+}
+
+/// `Self` becomes the type itself.
+fn without_self(mut ty: Type, owner: &Type) -> Type {
+    struct Named<'a>(&'a Type);
+    impl VisitMut for Named<'_> {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            match ty {
+                Type::Path(path) if path.path.is_ident("Self") => *ty = self.0.clone(),
+                other => visit_mut::visit_type_mut(self, other),
+            }
+        }
+    }
+    Named(owner).visit_type_mut(&mut ty);
+    ty
+}

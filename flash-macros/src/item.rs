@@ -1,0 +1,267 @@
+//! The annotated item: a function or an `impl` block, validated.
+use proc_macro2::TokenStream;
+use quote::ToTokens as _;
+use syn::{
+    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, ReturnType, Type, Visibility,
+    ext::IdentExt as _, parse_quote,
+};
+
+use crate::{
+    args::{self, Place},
+    errors::Errors,
+    function::{Function, Role, check_generics, last_segment, result_argument},
+    route::Route,
+};
+
+/// An item and what stands in for it where it is broken.
+pub(crate) struct Parsed {
+    pub(crate) place: Place,
+    /// `None` when it breaks a rule that leaves nothing to expand.
+    pub(crate) target: Option<Target>,
+    /// The item without the macro's own attributes.
+    pub(crate) as_written: TokenStream,
+}
+
+pub(crate) enum Target {
+    Function(Box<Function>),
+    Impl(Box<ImplBlock>),
+}
+
+/// An `impl` whose public methods are functions on one worker type.
+pub(crate) struct ImplBlock {
+    /// The `impl` with the methods taken out.
+    pub(crate) rest: ItemImpl,
+    pub(crate) type_name: Ident,
+    /// `None` after the mistake was reported.
+    pub(crate) init: Option<Init>,
+    pub(crate) methods: Vec<Method>,
+}
+
+/// The constructor marked `#[init]`.
+pub(crate) struct Init {
+    pub(crate) name: Ident,
+    pub(crate) is_async: bool,
+    /// Returns `Result<Self>`, not `Self`.
+    pub(crate) is_fallible: bool,
+}
+
+pub(crate) struct Method {
+    pub(crate) function: Function,
+    pub(crate) route: Option<Route>,
+}
+
+pub(crate) fn parse(tokens: TokenStream, errors: &Errors) -> Parsed {
+    match syn::parse2(tokens.clone()) {
+        Ok(Item::Fn(item)) => parse_function(item, errors),
+        Ok(Item::Impl(item)) => parse_impl(item, errors),
+        Ok(other) => {
+            errors.on(&other, "`#[remote]` goes on a function or on the `impl` block of a type");
+            elsewhere(tokens)
+        }
+        Err(error) => {
+            errors.push(error);
+            elsewhere(tokens)
+        }
+    }
+}
+
+fn elsewhere(as_written: TokenStream) -> Parsed {
+    Parsed { place: Place::Elsewhere, target: None, as_written }
+}
+
+fn parse_function(item: ItemFn, errors: &Errors) -> Parsed {
+    let place = Place::Function(item.sig.ident.clone());
+    let as_written = without_receiver(item.clone()).to_token_stream();
+    let function = Function::parse(item.attrs, item.vis, item.sig, *item.block, Role::Free, errors);
+    Parsed { place, target: function.map(|function| Target::Function(Box::new(function))), as_written }
+}
+
+/// The compiler has its own error for `self` here, which would only repeat ours.
+fn without_receiver(mut item: ItemFn) -> ItemFn {
+    if item.sig.receiver().is_some() {
+        item.sig.inputs = item.sig.inputs.into_iter().skip(1).collect();
+        *item.block = parse_quote!({ ::core::unreachable!("a compile error tells what is wrong") });
+    }
+    item
+}
+
+fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
+    let known = errors.count();
+    if let Some((path, _)) = &item.trait_ {
+        errors
+            .on(path, "`#[remote]` goes on the `impl` block of a type itself, not on that of a trait for it");
+    }
+    check_generics(&item.generics, errors);
+    let type_name = last_segment(&item.self_ty).map(|segment| segment.ident.clone());
+    if type_name.is_none() {
+        errors.on(&item.self_ty, "`#[remote]` goes on the `impl` block of a named type");
+    }
+    let (Some(type_name), true) = (type_name, errors.count() == known) else {
+        strip_markers(&mut item);
+        return elsewhere(item.to_token_stream());
+    };
+    let place = Place::Impl { worker: snake_case(&type_name.unraw().to_string()), span: type_name.span() };
+    let init = parse_inits(&mut item, errors);
+    let mut methods = Vec::new();
+    let mut refused = 0;
+    let mut rest = Vec::new();
+    for member in std::mem::take(&mut item.items) {
+        match member {
+            ImplItem::Fn(method) if is_remote(&method) => match parse_method(method, &item.self_ty, errors) {
+                Ok(method) => methods.push(method),
+                Err(as_written) => {
+                    refused += 1;
+                    rest.push(ImplItem::Fn(*as_written));
+                }
+            },
+            ImplItem::Fn(mut other) => {
+                if let Some(route) = take_marker(&mut other.attrs, "route") {
+                    errors.on(route, "only a public method with `&self` is a route");
+                }
+                rest.push(ImplItem::Fn(other));
+            }
+            other => rest.push(other),
+        }
+    }
+    item.items = rest;
+    if methods.is_empty() && refused == 0 {
+        errors.on(&item.self_ty, "there is nothing to call here: no method is `pub` and takes `&self`");
+    }
+    check_routes(&methods, errors);
+    let block = ImplBlock { rest: item, type_name, init, methods };
+    Parsed { place, target: Some(Target::Impl(Box::new(block))), as_written: TokenStream::new() }
+}
+
+/// Public with any `self`: which kinds of it will not do is said when it is parsed.
+fn is_remote(method: &ImplItemFn) -> bool {
+    !matches!(method.vis, Visibility::Inherited) && method.sig.receiver().is_some()
+}
+
+/// The method as written is given back when it is refused.
+fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result<Method, Box<ImplItemFn>> {
+    let route = take_marker(&mut method.attrs, "route");
+    let known = errors.count();
+    let ImplItemFn { attrs, vis, sig, block, .. } = method.clone();
+    let function = Function::parse(attrs, vis, sig, block, Role::Method, errors);
+    let route = route.and_then(|attribute| args::parse_route(&attribute, errors));
+    let Some(function) = function else { return Err(Box::new(method)) };
+    let function = function.named_outside(owner);
+    if let Some(route) = &route
+        && errors.count() == known
+    {
+        route.check(&function, errors);
+    }
+    Ok(Method { function, route })
+}
+
+fn check_routes(methods: &[Method], errors: &Errors) {
+    for (index, method) in methods.iter().enumerate() {
+        let Some(route) = &method.route else { continue };
+        let is_twin =
+            |earlier: &&Method| earlier.route.as_ref().is_some_and(|earlier| earlier.is_like(route));
+        if let Some(twin) = methods[..index].iter().find(is_twin) {
+            let message = format!("`{}` answers this method and path already", twin.function.name);
+            errors.on(&route.path, message);
+        }
+    }
+    let routed = methods.iter().find(|method| method.route.is_some());
+    let Some(routed) = routed else { return };
+    for queued in methods.iter().filter(|method| method.route.is_none()) {
+        let message = format!(
+            "`{}` is a route and `{}` is none, but a worker type answers either routes or jobs: add \
+             `#[route(method = …, path = …)]` here, or move it to a type of its own",
+            routed.function.name, queued.function.name,
+        );
+        errors.on(&queued.function.name, message);
+    }
+}
+
+/// Takes the `#[init]`s away and reads the first.
+fn parse_inits(item: &mut ItemImpl, errors: &Errors) -> Option<Init> {
+    let mut found = false;
+    let mut init = None;
+    let owner = item.self_ty.clone();
+    for member in &mut item.items {
+        let ImplItem::Fn(constructor) = member else { continue };
+        let Some(attribute) = take_marker(&mut constructor.attrs, "init") else { continue };
+        if found {
+            errors.on(&attribute, "a worker prepares itself once: another `#[init]` stands above");
+            continue;
+        }
+        found = true;
+        init = parse_init(constructor, &attribute, &owner, errors);
+    }
+    if !found {
+        errors.on(
+            &item.self_ty,
+            "mark the constructor that prepares the worker: `#[init] fn load() -> Result<Self>`",
+        );
+    }
+    init
+}
+
+fn parse_init(
+    constructor: &ImplItemFn,
+    attribute: &Attribute,
+    owner: &Type,
+    errors: &Errors,
+) -> Option<Init> {
+    let known = errors.count();
+    if let Err(error) = attribute.meta.require_path_only() {
+        errors.push(error);
+    }
+    let signature = &constructor.sig;
+    check_generics(&signature.generics, errors);
+    if !signature.inputs.is_empty() {
+        errors.on(&signature.inputs, "`#[init]` takes no arguments: a worker that starts has none to pass");
+    }
+    let owner = owner.to_token_stream().to_string();
+    let is_owner =
+        |ty: &Type| matches!(ty.to_token_stream().to_string(), text if text == owner || text == "Self");
+    let is_fallible = match &signature.output {
+        ReturnType::Type(_, ty) if is_owner(ty) => false,
+        ReturnType::Type(_, ty) if result_argument(ty).as_ref().is_some_and(is_owner) => true,
+        ReturnType::Type(_, ty) => {
+            errors.on(ty, "`#[init]` returns `Self` or `Result<Self>`");
+            return None;
+        }
+        ReturnType::Default => {
+            errors.on(&signature.ident, "`#[init]` returns `Self` or `Result<Self>`");
+            return None;
+        }
+    };
+    let init = Init { name: signature.ident.clone(), is_async: signature.asyncness.is_some(), is_fallible };
+    (errors.count() == known).then_some(init)
+}
+
+fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute> {
+    let at = attributes.iter().position(|attribute| attribute.path().is_ident(name))?;
+    Some(attributes.remove(at))
+}
+
+/// Without the attributes that mean something to this macro only.
+fn strip_markers(item: &mut ItemImpl) {
+    for member in &mut item.items {
+        if let ImplItem::Fn(method) = member {
+            method.attrs.retain(|attribute| {
+                !attribute.path().is_ident("init") && !attribute.path().is_ident("route")
+            });
+        }
+    }
+}
+
+/// `HttpServer` and `HTTPServer` both become `http_server`.
+fn snake_case(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut snake = String::new();
+    for (at, char) in chars.iter().enumerate() {
+        let after_lower = at > 0 && !chars[at - 1].is_uppercase() && chars[at - 1] != '_';
+        let before_lower =
+            at > 0 && chars[at - 1].is_uppercase() && chars.get(at + 1).is_some_and(|c| c.is_lowercase());
+        if char.is_uppercase() && (after_lower || before_lower) {
+            snake.push('_');
+        }
+        snake.extend(char.to_lowercase());
+    }
+    snake
+}

@@ -1,0 +1,86 @@
+//! `#[flash_sdk::main]`: the binary plays the role that its environment names, and runs the user's
+//! `main` when there is none.
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{ItemFn, ReturnType, parse_quote};
+
+use crate::errors::Errors;
+
+/// Tokens in, tokens out, so unit tests need no compiler.
+pub(crate) fn expand_main(args: TokenStream, item: TokenStream) -> TokenStream {
+    let errors = Errors::default();
+    if !args.is_empty() {
+        errors.on(&args, "`#[flash_sdk::main]` takes no arguments");
+    }
+    let expanded = match syn::parse2::<ItemFn>(item.clone()) {
+        Ok(function) => {
+            let known = errors.count();
+            check(&function, &errors);
+            match errors.count() == known {
+                true => expand(function),
+                false => as_plain_main(function),
+            }
+        }
+        Err(_) => {
+            errors.on(&item, "`#[flash_sdk::main]` goes on `async fn main()`");
+            item
+        }
+    };
+    let errors = errors.into_tokens();
+    quote! { #expanded #errors }
+}
+
+fn check(function: &ItemFn, errors: &Errors) {
+    let signature = &function.sig;
+    if signature.ident != "main" {
+        errors.on(&signature.ident, "`#[flash_sdk::main]` goes on the function `main`");
+    }
+    if !signature.inputs.is_empty() {
+        errors.on(&signature.inputs, "`main` takes no arguments: read them from `std::env::args()`");
+    }
+    if !signature.generics.params.is_empty() {
+        errors.on(&signature.generics, "`main` cannot be generic");
+    }
+    for attribute in &function.attrs {
+        if attribute.path().segments.last().is_some_and(|name| name.ident == "main") {
+            errors.on(attribute, "`#[flash_sdk::main]` brings its own runtime: take this attribute away");
+        }
+    }
+}
+
+fn expand(function: ItemFn) -> TokenStream {
+    let ItemFn { attrs, vis, sig, block, .. } = function;
+    let returned = match &sig.output {
+        ReturnType::Default => quote! { () },
+        ReturnType::Type(_, ty) => quote! { #ty },
+    };
+    // Said once more, so that the caret of an error about the return type is on it.
+    quote! {
+        #(#attrs)*
+        #vis fn main() -> ::std::process::ExitCode {
+            async fn __flash_user_main() -> #returned #block
+
+            ::flash_sdk::__private::main::<_, _, #returned>(
+                ::flash_sdk::__private::AppInfo {
+                    name: ::core::env!("CARGO_PKG_NAME"),
+                    version: ::core::env!("CARGO_PKG_VERSION"),
+                },
+                __flash_user_main,
+            )
+        }
+    }
+}
+
+/// The function in a form that the compiler has nothing to add to.
+fn as_plain_main(mut function: ItemFn) -> TokenStream {
+    function
+        .attrs
+        .retain(|attribute| attribute.path().segments.last().is_none_or(|name| name.ident != "main"));
+    if function.sig.ident != "main" {
+        return quote! { #function };
+    }
+    let attributes = std::mem::take(&mut function.attrs);
+    function.sig.ident = parse_quote!(__flash_user_main);
+    function.attrs.push(parse_quote!(#[allow(dead_code)]));
+    quote! { #(#attributes)* fn main() { #function } }
+}

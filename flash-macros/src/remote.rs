@@ -1,0 +1,31 @@
+//! `#[remote]` from end to end: both sides are read before anything is given up, so that one build
+//! reports every mistake.
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::{
+    args::RemoteArgs,
+    errors::Errors,
+    expand,
+    item::{self, Target},
+};
+
+/// Tokens in, tokens out, so unit tests need no compiler.
+pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream {
+    let errors = Errors::default();
+    let item = item::parse(item, &errors);
+    // A function whose attribute is wrong keeps its public face: calls to it are not wrong as well.
+    let args = RemoteArgs::parse(args, &item.place, &errors).unwrap_or_else(RemoteArgs::stand_in);
+    let expanded = match item.target {
+        None => item.as_written,
+        Some(Target::Function(function)) => {
+            if let Some(route) = &args.route {
+                route.check(&function, &errors);
+            }
+            expand::function(&function, &args)
+        }
+        Some(Target::Impl(block)) => expand::impl_block(&block, &args),
+    };
+    let errors = errors.into_tokens();
+    quote! { #expanded #errors }
+}

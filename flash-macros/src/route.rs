@@ -1,0 +1,149 @@
+//! Routes: method and path, and that the path's parameters are arguments of the function.
+use proc_macro2::Ident;
+use syn::{Expr, ExprLit, Lit, LitStr, ext::IdentExt as _, parse::Parser as _};
+
+use crate::{
+    errors::{Errors, nearest},
+    function::Function,
+};
+
+/// A method and a path, each of which is well formed.
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: LitStr,
+}
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// What the worker and the platform answer themselves.
+const RESERVED: [&str; 5] = ["/ping", "/execute", "/docs", "/openapi.json", "/v2"];
+
+impl Route {
+    pub(crate) fn parse(method: &Expr, path: &Expr, errors: &Errors) -> Option<Self> {
+        let method = parse_method(method, errors);
+        let path = parse_path(path, errors);
+        Some(Self { method: method?, path: path? })
+    }
+
+    /// Names of the path's parameters.
+    fn parameters(&self) -> Vec<String> {
+        let path = self.path.value();
+        path.split('/').filter_map(parameter).map(str::to_owned).collect()
+    }
+
+    /// Whether both would answer the same requests.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let shape = |route: &Self| {
+            let path = route.path.value();
+            path.split('/')
+                .map(|segment| parameter(segment).map_or(segment, |_| "{}"))
+                .collect::<Vec<_>>()
+                .join("/")
+        };
+        self.method == other.method && shape(self) == shape(other)
+    }
+
+    /// Checks that each parameter is an argument, and one that is always there.
+    pub(crate) fn check(&self, function: &Function, errors: &Errors) {
+        let names: Vec<_> = function.arguments.iter().map(|argument| argument.name()).collect();
+        for parameter in self.parameters() {
+            let Some(at) = names.iter().position(|name| *name == parameter) else {
+                let hint = match nearest(&parameter, names.iter().map(String::as_str)) {
+                    Some(near) => format!(": did you mean `{{{near}}}`?"),
+                    None => format!(": add `{parameter}: …` to `{}`", function.name),
+                };
+                let message = format!("path parameter `{{{parameter}}}` has no argument `{parameter}`{hint}");
+                errors.on(&self.path, message);
+                continue;
+            };
+            let argument = &function.arguments[at];
+            if argument.is_option() {
+                errors.on(
+                    &argument.ty,
+                    format!("a path parameter is always there: `{parameter}` needs no `Option`"),
+                );
+            }
+        }
+    }
+}
+
+/// The name in `{name}`.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn parse_method(value: &Expr, errors: &Errors) -> Option<&'static str> {
+    let written = match value {
+        Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            errors.on(text, format!("a method is a bare name: `{}`", text.value().to_uppercase()));
+            return None;
+        }
+        _ => None,
+    };
+    let written = written.unwrap_or_default();
+    if let Some(method) = METHODS.into_iter().find(|method| *method == written) {
+        return Some(method);
+    }
+    let message = match METHODS.into_iter().find(|method| method.eq_ignore_ascii_case(&written)) {
+        Some(method) => format!("methods are written in upper case: `{method}`"),
+        None => format!("a method is one of `{}`", METHODS.join("`, `")),
+    };
+    errors.on(value, message);
+    None
+}
+
+fn parse_path(value: &Expr, errors: &Errors) -> Option<LitStr> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+        errors.on(value, "a path is a string: `path = \"/classify\"`");
+        return None;
+    };
+    match path_mistake(&text.value()) {
+        None => Some(text.clone()),
+        Some(mistake) => {
+            errors.on(text, mistake);
+            None
+        }
+    }
+}
+
+fn path_mistake(path: &str) -> Option<String> {
+    let Some(below_root) = path.strip_prefix('/') else {
+        return Some(format!("a path starts with `/`: `\"/{path}\"`"));
+    };
+    if RESERVED.contains(&path) || path.starts_with("/v2/") {
+        return Some(format!("`{path}` is reserved: workers and the platform answer it themselves"));
+    }
+    if let Some(wrong) = path.chars().find(|char| matches!(char, '?' | '#') || char.is_whitespace()) {
+        return Some(format!(
+            "a path holds no {wrong:?}: arguments that it does not name come from the query or the body"
+        ));
+    }
+    let mut parameters = Vec::new();
+    for (index, segment) in below_root.split('/').enumerate() {
+        if segment.is_empty() && !(index == 0 && below_root.is_empty()) {
+            return Some("a path has no empty segment: neither `//` nor a `/` at the end".to_owned());
+        }
+        if segment.starts_with([':', '*']) {
+            return Some(format!("a path parameter is written `{{{}}}`", &segment[1..]));
+        }
+        match parameter(segment) {
+            Some(name) if Ident::parse_any.parse_str(name).is_err() => {
+                return Some(format!(
+                    "`{segment}` is no path parameter: an argument's name stands between the braces"
+                ));
+            }
+            Some(name) if parameters.contains(&name) => {
+                return Some(format!("path parameter `{segment}` stands twice"));
+            }
+            Some(name) => parameters.push(name),
+            None if segment.contains(['{', '}']) => {
+                return Some(format!(
+                    "`{segment}` is malformed: a path parameter is a whole segment, `/{{name}}/`"
+                ));
+            }
+            None => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,149 @@
+#[cfg(unix)]
+/// Says hello.
+///
+/// Twice.
+#[allow(unused_mut)]
+#[allow(dead_code, clippy::too_many_arguments)]
+pub async fn hello(
+    name: String,
+    at: self::Place,
+) -> ::flash_sdk::Result<super::Greeting> {
+    ::flash_sdk::__private::call::<__flash_hello>((name, at)).await
+}
+#[cfg(unix)]
+///Other ways to call `hello`.
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_qualifications,
+    clippy::module_inception,
+    clippy::wildcard_imports
+)]
+pub mod hello {
+    use super::*;
+    #[cfg(unix)]
+    ///Hands a call of `hello` over as a job and does not wait for its end.
+    ///
+    /// # Errors
+    /// When the job could not be handed over.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn spawn(
+        name: String,
+        at: super::Place,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<super::super::Greeting>> {
+        ::flash_sdk::__private::spawn::<__flash_hello>((name, at)).await
+    }
+    #[cfg(unix)]
+    ///Calls `hello` once per item, 16 calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn map(
+        items: impl ::core::iter::IntoIterator<
+            Item = (String, super::Place),
+            IntoIter: ::core::marker::Send,
+        >,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<super::super::Greeting>),
+    > + ::core::marker::Send {
+        map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
+    }
+    #[cfg(unix)]
+    ///Calls `hello` once per item, `concurrency` calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn map_with(
+        items: impl ::core::iter::IntoIterator<
+            Item = (String, super::Place),
+            IntoIter: ::core::marker::Send,
+        >,
+        concurrency: usize,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<super::super::Greeting>),
+    > + ::core::marker::Send {
+        ::flash_sdk::__private::map::<__flash_hello, _>(items, concurrency)
+    }
+    #[cfg(unix)]
+    ///Runs `hello` in this process, wherever else it lives.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn local(
+        name: String,
+        at: super::Place,
+    ) -> ::flash_sdk::Result<super::super::Greeting> {
+        <__flash_hello as ::flash_sdk::__private::RemoteFunction>::run((name, at)).await
+    }
+}
+#[cfg(unix)]
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_hello;
+#[cfg(unix)]
+impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
+    type Args = (String, self::Place);
+    type Output = super::Greeting;
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "hello",
+            owner: ::core::option::Option::None,
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!("Says hello.", "\n", "", "\n", "Twice.", "\n"),
+            resource: ::flash_sdk::__private::Resource::Declared(
+                ::flash_sdk::ResourceConfig::new("hello")
+                    .cpus(
+                        &[
+                            ::flash_sdk::CpuInstance::Cpu3g_2_8,
+                            ::flash_sdk::CpuInstance::Cpu3c_2_4,
+                        ],
+                    )
+                    .workers(0u32..=10u32)
+                    .idle_timeout(3u32)
+                    .execution_timeout(30u32)
+                    .max_concurrency(8u32)
+                    .queue_delay(2u32)
+                    .data_centers(&[::flash_sdk::DataCenter::EuRo1]),
+            ),
+            route: ::core::option::Option::None,
+            arguments: &[
+                ::flash_sdk::__private::Argument::of::<String>("name"),
+                ::flash_sdk::__private::Argument::of::<self::Place>("at"),
+            ],
+            output: |generator| generator.subschema_for::<super::Greeting>(),
+            handler: ::flash_sdk::__private::once::<__flash_hello>(),
+            init: ::core::option::Option::None,
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    fn run(
+        (name, at): Self::Args,
+    ) -> ::flash_sdk::__private::BoxFuture<
+        'static,
+        ::flash_sdk::Result<super::Greeting>,
+    > {
+        ::std::boxed::Box::pin(async move {
+            let __flash_outcome = __flash_local_hello(name, at).await;
+            __flash_outcome.map_err(::core::convert::Into::into)
+        })
+    }
+}
+#[cfg(unix)]
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_hello as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+}
+#[cfg(unix)]
+#[expect(unused_mut)]
+#[instrument]
+async fn __flash_local_hello(
+    mut name: String,
+    at: self::Place,
+) -> Result<super::Greeting> {
+    Ok(super::Greeting { name })
+}

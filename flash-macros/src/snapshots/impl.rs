@@ -1,0 +1,237 @@
+impl Sentiment {
+    const LABELS: usize = 3;
+    fn load() -> Result<Self> {
+        Ok(Self)
+    }
+    fn label(&self, text: String) -> Label {
+        todo!()
+    }
+    pub fn helper(text: String) -> Label {
+        todo!()
+    }
+    #[doc(hidden)]
+    #[allow(dead_code, clippy::useless_conversion)]
+    async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
+        static INSTANCE: ::flash_sdk::__private::Instance<Sentiment> = ::flash_sdk::__private::Instance::new();
+        INSTANCE.get(|| ::flash_sdk::__private::blocking(Self::load)).await
+    }
+    #[doc(hidden)]
+    #[allow(dead_code)]
+    const __FLASH_RESOURCE: ::flash_sdk::__private::Resource = ::flash_sdk::__private::Resource::Named(
+        "models",
+    );
+    /// Classifies.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn classify(text: String) -> ::flash_sdk::Result<Label> {
+        ::flash_sdk::__private::call::<__flash_Sentiment_classify>((text,)).await
+    }
+    ///Hands a call of `Sentiment::classify` over as a job and does not wait for its end.
+    ///
+    /// # Errors
+    /// When the job could not be handed over.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn classify_spawn(
+        text: String,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<Label>> {
+        ::flash_sdk::__private::spawn::<__flash_Sentiment_classify>((text,)).await
+    }
+    ///Calls `Sentiment::classify` once per item, 16 calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn classify_map(
+        items: impl ::core::iter::IntoIterator<
+            Item = String,
+            IntoIter: ::core::marker::Send,
+        >,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<Label>),
+    > + ::core::marker::Send {
+        Self::classify_map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
+    }
+    ///Calls `Sentiment::classify` once per item, `concurrency` calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn classify_map_with(
+        items: impl ::core::iter::IntoIterator<
+            Item = String,
+            IntoIter: ::core::marker::Send,
+        >,
+        concurrency: usize,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<Label>),
+    > + ::core::marker::Send {
+        ::flash_sdk::__private::map::<
+            __flash_Sentiment_classify,
+            _,
+        >(
+            ::core::iter::Iterator::map(
+                ::core::iter::IntoIterator::into_iter(items),
+                |item| (item,),
+            ),
+            concurrency,
+        )
+    }
+    ///Runs `Sentiment::classify` in this process, wherever else it lives.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn classify_local(text: String) -> ::flash_sdk::Result<Label> {
+        <__flash_Sentiment_classify as ::flash_sdk::__private::RemoteFunction>::run((
+                text,
+            ))
+            .await
+    }
+    async fn __flash_local_classify(&self, text: String) -> Result<Label> {
+        Ok(self.label(text))
+    }
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn again(one: Label, two: Sentiment) -> ::flash_sdk::Result<Sentiment> {
+        ::flash_sdk::__private::call::<__flash_Sentiment_again>((one, two)).await
+    }
+    ///Hands a call of `Sentiment::again` over as a job and does not wait for its end.
+    ///
+    /// # Errors
+    /// When the job could not be handed over.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn again_spawn(
+        one: Label,
+        two: Sentiment,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<Sentiment>> {
+        ::flash_sdk::__private::spawn::<__flash_Sentiment_again>((one, two)).await
+    }
+    ///Calls `Sentiment::again` once per item, 16 calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn again_map(
+        items: impl ::core::iter::IntoIterator<
+            Item = (Label, Sentiment),
+            IntoIter: ::core::marker::Send,
+        >,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<Sentiment>),
+    > + ::core::marker::Send {
+        Self::again_map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
+    }
+    ///Calls `Sentiment::again` once per item, `concurrency` calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn again_map_with(
+        items: impl ::core::iter::IntoIterator<
+            Item = (Label, Sentiment),
+            IntoIter: ::core::marker::Send,
+        >,
+        concurrency: usize,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<Sentiment>),
+    > + ::core::marker::Send {
+        ::flash_sdk::__private::map::<__flash_Sentiment_again, _>(items, concurrency)
+    }
+    ///Runs `Sentiment::again` in this process, wherever else it lives.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub async fn again_local(
+        one: Label,
+        two: Sentiment,
+    ) -> ::flash_sdk::Result<Sentiment> {
+        <__flash_Sentiment_again as ::flash_sdk::__private::RemoteFunction>::run((
+                one,
+                two,
+            ))
+            .await
+    }
+    fn __flash_local_again(&self, one: Label, two: Self) -> Result<Self> {
+        Ok(two)
+    }
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_Sentiment_classify;
+impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
+    type Args = (String,);
+    type Output = Label;
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "classify",
+            owner: ::core::option::Option::Some("Sentiment"),
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!("Classifies.", "\n"),
+            resource: <Sentiment>::__FLASH_RESOURCE,
+            route: ::core::option::Option::None,
+            arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
+            output: |generator| generator.subschema_for::<Label>(),
+            handler: ::flash_sdk::__private::once::<__flash_Sentiment_classify>(),
+            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
+                <Sentiment>::__flash_instance().await.map(|_| ())
+            })),
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    fn run(
+        (text,): Self::Args,
+    ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<Label>> {
+        ::std::boxed::Box::pin(async move {
+            let __flash_instance = <Sentiment>::__flash_instance().await?;
+            let __flash_outcome = __flash_instance.__flash_local_classify(text).await;
+            __flash_outcome.map_err(::core::convert::Into::into)
+        })
+    }
+}
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_Sentiment_classify as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_Sentiment_again;
+impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
+    type Args = (Label, Sentiment);
+    type Output = Sentiment;
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "again",
+            owner: ::core::option::Option::Some("Sentiment"),
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!(),
+            resource: <Sentiment>::__FLASH_RESOURCE,
+            route: ::core::option::Option::None,
+            arguments: &[
+                ::flash_sdk::__private::Argument::of::<Label>("one"),
+                ::flash_sdk::__private::Argument::of::<Sentiment>("two"),
+            ],
+            output: |generator| generator.subschema_for::<Sentiment>(),
+            handler: ::flash_sdk::__private::once::<__flash_Sentiment_again>(),
+            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
+                <Sentiment>::__flash_instance().await.map(|_| ())
+            })),
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    fn run(
+        (one, two): Self::Args,
+    ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<Sentiment>> {
+        ::std::boxed::Box::pin(async move {
+            let __flash_instance = <Sentiment>::__flash_instance().await?;
+            let __flash_run = move || __flash_instance.__flash_local_again(one, two);
+            ::flash_sdk::__private::blocking(__flash_run).await
+        })
+    }
+}
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_Sentiment_again as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+}

@@ -1,0 +1,105 @@
+#[allow(dead_code, clippy::too_many_arguments)]
+async fn remove(id: u64) -> ::flash_sdk::Result<()> {
+    ::flash_sdk::__private::call::<__flash_remove>((id,)).await
+}
+///Other ways to call `remove`.
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_qualifications,
+    clippy::module_inception,
+    clippy::wildcard_imports
+)]
+mod remove {
+    use super::*;
+    ///Calls `remove` once per item, 16 calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(super) fn map(
+        items: impl ::core::iter::IntoIterator<
+            Item = u64,
+            IntoIter: ::core::marker::Send,
+        >,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<()>),
+    > + ::core::marker::Send {
+        map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
+    }
+    ///Calls `remove` once per item, `concurrency` calls at a time.
+    ///
+    /// Each result comes when it is there, with the index of its item.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(super) fn map_with(
+        items: impl ::core::iter::IntoIterator<
+            Item = u64,
+            IntoIter: ::core::marker::Send,
+        >,
+        concurrency: usize,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = (usize, ::flash_sdk::Result<()>),
+    > + ::core::marker::Send {
+        ::flash_sdk::__private::map::<
+            __flash_remove,
+            _,
+        >(
+            ::core::iter::Iterator::map(
+                ::core::iter::IntoIterator::into_iter(items),
+                |item| (item,),
+            ),
+            concurrency,
+        )
+    }
+    ///Runs `remove` in this process, wherever else it lives.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub(super) async fn local(id: u64) -> ::flash_sdk::Result<()> {
+        <__flash_remove as ::flash_sdk::__private::RemoteFunction>::run((id,)).await
+    }
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_remove;
+impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
+    type Args = (u64,);
+    type Output = ();
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "remove",
+            owner: ::core::option::Option::None,
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!(),
+            resource: ::flash_sdk::__private::Resource::Declared(crate::PIPELINE),
+            route: ::core::option::Option::Some(::flash_sdk::__private::Route {
+                method: "DELETE",
+                path: "/items/{id}",
+            }),
+            arguments: &[::flash_sdk::__private::Argument::of::<u64>("id")],
+            output: |generator| generator.subschema_for::<()>(),
+            handler: ::flash_sdk::__private::once::<__flash_remove>(),
+            init: ::core::option::Option::None,
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    fn run(
+        (id,): Self::Args,
+    ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<()>> {
+        ::std::boxed::Box::pin(async move {
+            let __flash_run = move || __flash_local_remove(id);
+            ::flash_sdk::__private::blocking(__flash_run).await
+        })
+    }
+}
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_remove as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+}
+fn __flash_local_remove(id: u64) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,81 @@
+#[allow(dead_code, clippy::too_many_arguments)]
+pub(super) fn words(
+    text: String,
+) -> impl ::flash_sdk::__private::Stream<
+    Item = ::flash_sdk::Result<String>,
+> + ::core::marker::Send {
+    ::flash_sdk::__private::stream::<__flash_words>((text,))
+}
+///Other ways to call `words`.
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_qualifications,
+    clippy::module_inception,
+    clippy::wildcard_imports
+)]
+pub(super) mod words {
+    use super::*;
+    ///Runs `words` in this process, wherever else it lives.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub(in super::super) fn local(
+        text: String,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = ::flash_sdk::Result<String>,
+    > + ::core::marker::Send {
+        <__flash_words as ::flash_sdk::__private::RemoteStream>::run((text,))
+    }
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_words;
+impl ::flash_sdk::__private::RemoteStream for __flash_words {
+    type Args = (String,);
+    type Item = String;
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "words",
+            owner: ::core::option::Option::None,
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!(),
+            resource: ::flash_sdk::__private::Resource::Declared(
+                ::flash_sdk::ResourceConfig::new("words")
+                    .gpus(
+                        &[::flash_sdk::GpuPool::Ada24],
+                        &[::flash_sdk::GpuType::Rtx4090],
+                    )
+                    .gpu_count(2u32)
+                    .workers(0u32..=3u32)
+                    .request_count(4u32),
+            ),
+            route: ::core::option::Option::None,
+            arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
+            output: |generator| generator.subschema_for::<String>(),
+            handler: ::flash_sdk::__private::streaming::<__flash_words>(),
+            init: ::core::option::Option::None,
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    fn run(
+        (text,): Self::Args,
+    ) -> ::core::pin::Pin<
+        ::std::boxed::Box<
+            dyn ::flash_sdk::__private::Stream<
+                Item = ::flash_sdk::Result<String>,
+            > + ::core::marker::Send,
+        >,
+    > {
+        ::std::boxed::Box::pin(__flash_local_words(text))
+    }
+}
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_words as
+    ::flash_sdk::__private::RemoteStream > ::descriptor)
+}
+fn __flash_local_words(text: String) -> impl Stream<Item = Result<String>> + Send {
+    todo!()
+}

@@ -1,0 +1,379 @@
+//! What the attributes write, and what they say of each mistake. Where the carets are is tested with the
+//! compiler, in `flash-sdk/tests/compile_fail`.
+use std::{fs, path::Path};
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::visit_mut::{self, VisitMut};
+
+use crate::{main_attribute::expand_main, remote::expand_remote};
+
+/// Compares with the file of this name; `UPDATE_SNAPSHOTS=1` writes it.
+fn assert_snapshot(name: &str, expanded: TokenStream) {
+    let text = prettyplease::unparse(&syn::parse2(expanded).expect("the expansion is Rust"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap();
+    assert_eq!(text, expected, "{name} differs; UPDATE_SNAPSHOTS=1 accepts the new text");
+}
+
+/// The messages of all `compile_error!`s.
+fn messages(expanded: TokenStream) -> Vec<String> {
+    struct Found(Vec<String>);
+    impl VisitMut for Found {
+        fn visit_macro_mut(&mut self, called: &mut syn::Macro) {
+            if called.path.segments.last().is_some_and(|name| name.ident == "compile_error") {
+                self.0.push(called.parse_body::<syn::LitStr>().unwrap().value());
+            }
+            visit_mut::visit_macro_mut(self, called);
+        }
+    }
+    let mut found = Found(Vec::new());
+    found.visit_file_mut(&mut syn::parse2(expanded).expect("the expansion is Rust"));
+    found.0
+}
+
+fn settings(args: TokenStream) -> Vec<String> {
+    messages(expand_remote(args, quote! { async fn work(id: u32) -> Result<u32> { Ok(id) } }))
+}
+
+fn function(item: TokenStream) -> Vec<String> {
+    messages(expand_remote(quote!(cpu = Cpu3c_1_2), item))
+}
+
+fn path(path: &str) -> Vec<String> {
+    settings(quote!(cpu = Cpu3c_1_2, method = GET, path = #path))
+}
+
+#[track_caller]
+fn one(messages: Vec<String>, fragment: &str) {
+    assert!(
+        messages.len() == 1 && messages[0].contains(fragment),
+        "{fragment:?} alone expected in {messages:#?}"
+    );
+}
+
+#[test]
+fn a_free_function_expands_to_marker_companions_and_own_code() {
+    let expanded = expand_remote(
+        quote!(
+            cpu = [Cpu3g_2_8, Cpu3c_2_4],
+            workers = 0..=10,
+            idle_timeout = 3,
+            execution_timeout = 30,
+            max_concurrency = 8,
+            queue_delay = 2,
+            data_centers = [EuRo1]
+        ),
+        quote! {
+            /// Says hello.
+            ///
+            /// Twice.
+            #[expect(unused_mut)]
+            #[instrument]
+            #[cfg(unix)]
+            pub async fn hello(mut name: String, at: self::Place) -> Result<super::Greeting> {
+                Ok(super::Greeting { name })
+            }
+        },
+    );
+    assert_snapshot("function.rs", expanded);
+}
+
+#[test]
+fn a_route_has_no_spawn_and_a_synchronous_function_runs_on_the_blocking_pool() {
+    let expanded = expand_remote(
+        quote!(resource = crate::PIPELINE, method = DELETE, path = "/items/{id}"),
+        quote! { fn remove(id: u64) -> std::io::Result<()> { Ok(()) } },
+    );
+    assert_snapshot("route.rs", expanded);
+}
+
+#[test]
+fn a_stream_is_boxed_and_has_local_only() {
+    let expanded = expand_remote(
+        quote!(gpu = Ada24, gpu_types = [Rtx4090], gpu_count = 2, workers = 3, request_count = 4),
+        quote! { pub(super) fn words(text: String) -> impl Stream<Item = Result<String>> + Send { todo!() } },
+    );
+    assert_snapshot("stream.rs", expanded);
+}
+
+#[test]
+fn an_impl_keeps_what_is_not_remote() {
+    let expanded = expand_remote(
+        quote!(worker = "models"),
+        quote! {
+            impl Sentiment {
+                const LABELS: usize = 3;
+                #[init]
+                fn load() -> Result<Self> { Ok(Self) }
+                /// Classifies.
+                pub async fn classify(&self, text: String) -> Result<Label> { Ok(self.label(text)) }
+                pub fn again(&self, one: Label, two: Self) -> Result<Self> { Ok(two) }
+                fn label(&self, text: String) -> Label { todo!() }
+                pub fn helper(text: String) -> Label { todo!() }
+            }
+        },
+    );
+    assert_snapshot("impl.rs", expanded);
+}
+
+#[test]
+fn main_runs_within_its_role() {
+    let expanded = expand_main(
+        TokenStream::new(),
+        quote! {
+            /// Starts.
+            #[allow(unused)]
+            async fn main() -> Result<(), Oops> { run().await }
+        },
+    );
+    assert_snapshot("main.rs", expanded);
+}
+
+#[test]
+fn the_worker_is_named_after_its_type() {
+    let named = |name: &str| {
+        let name: TokenStream = name.parse().unwrap();
+        let expanded = expand_remote(
+            quote!(cpu = Cpu3c_1_2),
+            quote! { impl #name { #[init] fn load() -> Self { Self } pub fn work(&self) -> Result<()> { Ok(()) } } },
+        );
+        let text = expanded.to_string();
+        let after = text.split_once("ResourceConfig :: new (\"").unwrap().1;
+        after.split_once('"').unwrap().0.to_owned()
+    };
+    assert_eq!(named("Sentiment"), "sentiment");
+    assert_eq!(named("crate::model::TextModel2"), "text_model2");
+    assert_eq!(named("HTTPServer"), "http_server");
+}
+
+#[test]
+fn several_mistakes_are_reported_at_once() {
+    let found = messages(expand_remote(
+        quote!(cpus = Cpu3c_1_2, idle_timeout = 0, workers = 5..=2),
+        quote! { unsafe fn work<T>((a, b): (u32, u32), text: &str) -> u32 { 1 } },
+    ));
+    assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+#[test]
+fn a_wrong_attribute_leaves_the_functions_public_face() {
+    let expanded =
+        expand_remote(quote!(cpu = Cpu3c_1_2, idle = 3), quote! { fn work(a: u32) -> Result<u32> { Ok(a) } });
+    let text = expanded.to_string();
+    assert!(text.contains("async fn work") && text.contains("mod work"), "{text}");
+}
+
+#[test]
+fn settings_are_known_once_and_have_values() {
+    one(settings(quote!(cpu = A, idel_timeout = 3)), "did you mean `idle_timeout`?");
+    one(settings(quote!(cpu = A, concurrency = 3)), "did you mean `max_concurrency`?");
+    one(settings(quote!(cpu = A, zzz = 3)), "there are `worker`, `cpu`");
+    one(settings(quote!(cpu = A, cpu = B)), "`cpu` is said twice");
+    one(settings(quote!(cpu = A, workers)), "`workers` needs a value: `workers = 0..=3`");
+    one(settings(quote!(cpu = A, workers =)), "`workers` needs a value");
+    one(settings(quote!(cpu(A))), "`cpu` needs a value");
+    one(settings(quote!(cpu = A workers = 3)), "a comma is expected");
+    one(settings(quote!("cpu")), "a setting is expected");
+}
+
+#[test]
+fn the_worker_type_is_said_once_and_in_full() {
+    let missing = "say `cpu = …` or `gpu = …`, or `resource = CONST`";
+    one(settings(quote!()), missing);
+    one(settings(quote!(workers = 3)), missing);
+    one(settings(quote!(worker = "a", workers = 3)), missing);
+    one(settings(quote!(method = GET, path = "/{id}")), missing);
+    assert_eq!(settings(quote!(worker = "a")), [""; 0]);
+    assert_eq!(settings(quote!(worker = "a", method = GET, path = "/{id}")), [""; 0]);
+    one(settings(quote!(cpu = A, gpu = B)), "CPU or GPU, not both: `cpu` is said already");
+    one(settings(quote!(gpu_types = B, cpu = A)), "CPU or GPU, not both: `gpu_types` is said already");
+    one(settings(quote!(cpu = A, gpu_count = 1)), "this worker type is CPU");
+    one(settings(quote!(gpu_count = 1)), "needs `gpu = …`");
+    one(settings(quote!(resource = R, workers = 1)), "set `workers` in the constant");
+    one(settings(quote!(resource = R, worker = "a")), "set `worker` in the constant");
+    one(settings(quote!(cpu = A, queue_delay = 1, request_count = 1)), "one scaler");
+}
+
+#[test]
+fn names_of_workers_and_hardware_have_their_form() {
+    for wrong in ["", "1a", "a/b", "ä", &"a".repeat(64)] {
+        one(settings(quote!(worker = #wrong, cpu = A)), "is a letter, then letters");
+    }
+    one(settings(quote!(worker = hello, cpu = A)), "is a string");
+    one(function(quote! { fn _f() -> Result<()> { Ok(()) } }), "give it one with `worker = \"…\"`");
+    one(settings(quote!(cpu = [])), "name at least one");
+    one(settings(quote!(cpu = CpuInstance::A)), "write `A` alone");
+    one(settings(quote!(gpu = "ADA_24")), "a bare name is expected");
+}
+
+#[test]
+fn numbers_keep_within_their_limits() {
+    one(settings(quote!(cpu = A, idle_timeout = 0)), "`idle_timeout` is 1 to 3600");
+    one(settings(quote!(cpu = A, idle_timeout = 3601)), "`idle_timeout` is 1 to 3600");
+    one(settings(quote!(cpu = A, execution_timeout = -1)), "`execution_timeout` is 1 to 604800");
+    one(settings(quote!(cpu = A, execution_timeout = 99999999999)), "1 to 604800");
+    one(settings(quote!(cpu = A, max_concurrency = 10001)), "1 to 10000");
+    one(settings(quote!(cpu = A, queue_delay = 0)), "`queue_delay` is 1 or more");
+    one(settings(quote!(cpu = A, request_count = 0)), "`request_count` is 1 or more");
+    one(settings(quote!(gpu = A, gpu_count = 9)), "`gpu_count` is 1 to 8");
+    one(settings(quote!(cpu = A, idle_timeout = SECONDS)), "goes into a constant");
+    one(settings(quote!(cpu = A, workers = 3..=1)), "the minimum of workers is above the maximum");
+    one(settings(quote!(cpu = A, workers = 0)), "at least one worker");
+    one(settings(quote!(cpu = A, workers = 0..=0)), "at least one worker");
+    one(settings(quote!(cpu = A, workers = 0..3)), "write `min..=max`");
+    one(settings(quote!(cpu = A, workers = 1001)), "at most 1000");
+    one(settings(quote!(cpu = A, workers = A..=B)), "two numbers");
+    one(settings(quote!(cpu = A, workers = -1)), "a maximum");
+    assert_eq!(settings(quote!(cpu = A, workers = ..=3)), [""; 0]);
+}
+
+#[test]
+fn routes_are_well_formed_and_free() {
+    for free in ["/{id}", "/v2x/{id}", "/a/{id}/b"] {
+        assert_eq!(path(free), [""; 0], "{free}");
+    }
+    for reserved in ["/ping", "/execute", "/docs", "/openapi.json", "/v2", "/v2/{id}"] {
+        one(path(reserved), "is reserved");
+    }
+    one(path("a/{id}"), "a path starts with `/`");
+    one(path("/{id}/"), "no empty segment");
+    one(path("//{id}"), "no empty segment");
+    one(path("/{id}/{id}"), "stands twice");
+    one(path("/{}"), "an argument's name stands between the braces");
+    one(path("/{*id}"), "an argument's name stands between the braces");
+    one(path("/x{id}"), "is malformed");
+    one(path("/:id"), "is written `{id}`");
+    one(path("/{id}?x"), "holds no '?'");
+    one(settings(quote!(cpu = A, method = GET)), "needs its path as well");
+    one(settings(quote!(cpu = A, path = "/")), "needs its method as well");
+    one(settings(quote!(cpu = A, method = post, path = "/")), "upper case: `POST`");
+    one(settings(quote!(cpu = A, method = "post", path = "/")), "a bare name: `POST`");
+    one(settings(quote!(cpu = A, method = FETCH, path = "/")), "one of `GET`");
+    one(settings(quote!(cpu = A, method = GET, path = x)), "a path is a string");
+}
+
+#[test]
+fn path_parameters_are_arguments() {
+    let route = |item| messages(expand_remote(quote!(cpu = A, method = GET, path = "/items/{id}"), item));
+    one(
+        route(quote! { fn f(item_id: u32) -> Result<u32> { Ok(1) } }),
+        "path parameter `{id}` has no argument `id`: add `id: …` to `f`",
+    );
+    one(route(quote! { fn f(idd: u32) -> Result<u32> { Ok(1) } }), "did you mean `{idd}`?");
+    one(route(quote! { fn f(id: Option<u32>) -> Result<u32> { Ok(1) } }), "`id` needs no `Option`");
+}
+
+#[test]
+fn a_function_can_be_called_across_processes() {
+    one(function(quote! { const fn f() -> Result<()> { Ok(()) } }), "cannot be `const`");
+    one(function(quote! { unsafe fn f() -> Result<()> { Ok(()) } }), "cannot be `unsafe`");
+    one(function(quote! { extern "C" fn f() -> Result<()> { Ok(()) } }), "cannot be `extern`");
+    one(function(quote! { fn f<T>(a: T) -> Result<()> { Ok(()) } }), "cannot be generic");
+    one(function(quote! { fn f<'a>() -> Result<()> { Ok(()) } }), "cannot be generic");
+    one(function(quote! { fn f(a: impl Display) -> Result<()> { Ok(()) } }), "name the type");
+    one(function(quote! { fn f(a: &str) -> Result<()> { Ok(()) } }), "take `String`");
+    one(function(quote! { fn f(a: Option<&[u8]>) -> Result<()> { Ok(()) } }), "take a `Vec`");
+    one(function(quote! { fn f(a: Cow<'_, str>) -> Result<()> { Ok(()) } }), "cannot be borrowed");
+    one(function(quote! { fn f() -> Result<&'static str> { Ok("") } }), "take `String`");
+    one(function(quote! { fn f(_: u32) -> Result<()> { Ok(()) } }), "is a plain name");
+    one(function(quote! { fn f(ref a: u32) -> Result<()> { Ok(()) } }), "is a plain name");
+    one(function(quote! { fn f(&self) -> Result<()> { Ok(()) } }), "put `#[remote]` on the `impl`");
+    one(
+        function(
+            quote! { fn f(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8) -> Result<()> { Ok(()) } },
+        ),
+        "at most 8 arguments",
+    );
+}
+
+#[test]
+fn a_function_returns_a_result_or_a_stream_of_them() {
+    one(function(quote! { fn f() {} }), "add `-> Result<()>`");
+    one(function(quote! { fn f() -> u32 { 1 } }), "returns `Result<T>`");
+    one(function(quote! { fn f() -> Result { Ok(1) } }), "returns `Result<T>`");
+    one(function(quote! { fn f() -> impl Stream<Item = u32> { s() } }), "impl Stream<Item = Result<T>>");
+    one(function(quote! { fn f() -> Result<impl Stream<Item = u32>> { s() } }), "not a `Result` of it");
+    one(function(quote! { async fn f() -> impl Stream<Item = Result<u32>> { s() } }), "is a plain `fn`");
+}
+
+#[test]
+fn an_impl_has_one_init_and_methods_with_a_shared_self() {
+    let block = |members: TokenStream| function(quote! { impl Model { #members } });
+    let work = quote! { pub fn work(&self) -> Result<()> { Ok(()) } };
+    let init = quote! { #[init] fn load() -> Self { Self } };
+    assert_eq!(block(quote! { #init #work }), [""; 0]);
+    one(block(quote! { #work }), "mark the constructor");
+    one(block(quote! { #init #init #work }), "another `#[init]` stands above");
+    one(block(quote! { #[init] fn load(a: u32) -> Self { Self } #work }), "takes no arguments");
+    one(block(quote! { #[init] fn load(&self) -> Self { Self } #work }), "takes no arguments");
+    one(block(quote! { #[init] fn load() -> u32 { 1 } #work }), "returns `Self` or `Result<Self>`");
+    one(block(quote! { #[init] fn load() {} #work }), "returns `Self` or `Result<Self>`");
+    assert_eq!(block(quote! { #[init] async fn load() -> io::Result<Model> { Self } #work }), [""; 0]);
+    one(block(quote! { #init fn work(&self) {} }), "there is nothing to call here");
+    one(block(quote! { #init pub fn work(self) -> Result<()> { Ok(()) } }), "take `&self`");
+    one(block(quote! { #init pub fn work(self: Arc<Self>) -> Result<()> { Ok(()) } }), "take `&self`");
+    one(
+        block(quote! { #init pub fn work(&mut self) -> Result<()> { Ok(()) } }),
+        "`Mutex`, `RwLock` or atomic",
+    );
+    one(
+        block(quote! { #init pub fn work(&self) -> impl Stream<Item = Result<()>> { s() } }),
+        "a method cannot stream",
+    );
+    one(function(quote! { impl Work for Model { } }), "not on that of a trait");
+    one(function(quote! { impl<T> Model<T> { } }), "cannot be generic");
+    one(function(quote! { impl [u8] { } }), "a named type");
+    one(function(quote! { struct Model; }), "goes on a function or on the `impl` block");
+}
+
+#[test]
+fn methods_of_an_impl_are_all_routes_or_none() {
+    let block = |members: TokenStream| {
+        function(quote! { impl Model { #[init] fn load() -> Self { Self } #members } })
+    };
+    let index = quote! { #[route(method = GET, path = "/{id}")] pub fn index(&self, id: u32) -> Result<()> { Ok(()) } };
+    assert_eq!(block(index.clone()), [""; 0]);
+    one(
+        block(quote! { #index pub fn work(&self) -> Result<()> { Ok(()) } }),
+        "`index` is a route and `work` is none",
+    );
+    one(
+        block(quote! {
+            #index
+            #[route(method = GET, path = "/{name}")]
+            pub fn other(&self, name: String) -> Result<()> { Ok(()) }
+        }),
+        "`index` answers this method and path already",
+    );
+    one(
+        block(quote! { #index #[route(method = GET, path = "/a")] fn hidden(&self) {} }),
+        "only a public method",
+    );
+    one(block(quote! { #[route] pub fn work(&self) -> Result<()> { Ok(()) } }), "a route needs both");
+    one(
+        block(quote! { #[route(cpu = A)] pub fn work(&self) -> Result<()> { Ok(()) } }),
+        "unknown setting `cpu`: there are `method`, `path`",
+    );
+    one(
+        messages(expand_remote(
+            quote!(cpu = A, method = GET),
+            quote! { impl Model { #[init] fn load() -> Self { Self } pub fn work(&self) -> Result<()> { Ok(()) } } },
+        )),
+        "each method says its own route",
+    );
+}
+
+#[test]
+fn main_is_main_and_takes_nothing() {
+    let main = |item| messages(expand_main(TokenStream::new(), item));
+    one(main(quote! { async fn start() {} }), "goes on the function `main`");
+    one(main(quote! { async fn main(a: u32) {} }), "`main` takes no arguments");
+    one(main(quote! { async fn main<T>() {} }), "cannot be generic");
+    one(main(quote! { #[tokio::main] async fn main() {} }), "brings its own runtime");
+    one(main(quote! { struct Main; }), "goes on `async fn main()`");
+    one(messages(expand_main(quote!(workers = 1), quote! { fn main() {} })), "takes no arguments");
+}

@@ -1,0 +1,5 @@
+//! The entry of a binary is `main`.
+#[flash_sdk::main]
+async fn start() {}
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! The value stays with its worker.
+use flash_sdk::{Result, remote};
+
+struct Model;
+
+#[remote(cpu = Cpu3c_1_2)]
+impl Model {
+    #[init]
+    fn load() -> Self {
+        Self
+    }
+
+    pub fn work(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn main() {}

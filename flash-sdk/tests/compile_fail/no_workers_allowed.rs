@@ -1,0 +1,9 @@
+//! At least one worker is allowed.
+use flash_sdk::{Result, remote};
+
+#[remote(cpu = Cpu3c_1_2, workers = 0..=0)]
+async fn work(id: u32) -> Result<u32> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! A route is both.
+use flash_sdk::{Result, remote};
+
+#[remote(cpu = Cpu3c_1_2, path = "/{id}")]
+async fn work(id: u32) -> Result<u32> {
+    Ok(id)
+}
+
+fn main() {}

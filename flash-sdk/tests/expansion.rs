@@ -1,0 +1,379 @@
+//! The attribute as users write it, called in this process: no platform is configured here.
+#![deny(warnings, missing_docs, clippy::all, unused_qualifications, unreachable_pub, unsafe_code)]
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use flash_sdk::{
+    __private::{Function, RemoteFunction, RemoteStream, Resource},
+    Compute, CpuInstance, Error, ErrorKind, ResourceConfig, Result, remote,
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A private type: a function that uses it can still be called `pub`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+struct Greeting {
+    text: String,
+}
+
+const PIPELINE: ResourceConfig = ResourceConfig::new("pipeline").cpu(CpuInstance::Cpu3c_1_2).workers(1..=3);
+
+const LINE_OF_HELLO: u32 = line!() + 6;
+
+/// Says hello.
+///
+/// In one language.
+#[remote(cpu = Cpu3g_2_8, workers = 0..=10, idle_timeout = 3, execution_timeout = 30, max_concurrency = 8)]
+async fn hello(name: String, polite: Option<bool>) -> Result<Greeting> {
+    let greeting = if polite == Some(true) { "good day" } else { "hello" };
+    Ok(Greeting { text: format!("{greeting}, {name}") })
+}
+
+/// A route with a path parameter and a query.
+#[remote(resource = PIPELINE, method = GET, path = "/items/{id}")]
+async fn item(id: u64, detail: Option<bool>) -> Result<String> {
+    Ok(format!("{id} {detail:?}"))
+}
+
+/// Configured by `item`.
+#[remote(worker = "pipeline", method = POST, path = "/items")]
+fn create_item(mut item: Greeting) -> Result<Greeting> {
+    item.text.push('!');
+    Ok(item)
+}
+
+/// Takes nothing, and fails with an error type of its own.
+#[remote(gpu = [Ada24, Ampere24], gpu_types = [Rtx4090], gpu_count = 2, data_centers = EuRo1, queue_delay = 2)]
+async fn parse_nothing() -> std::result::Result<u32, std::num::ParseIntError> {
+    "".parse::<u32>()
+}
+
+/// Blocks its thread.
+#[remote(worker = "pool", cpu = [Cpu3c_1_2, Cpu5c_1_2], request_count = 2)]
+#[must_use]
+fn double(#[allow(unused_mut)] mut number: u32) -> Result<u32> {
+    Ok(number * 2)
+}
+
+/// Streams.
+#[remote(cpu = Cpu3c_1_2)]
+fn words(text: String) -> impl Stream<Item = Result<String>> {
+    stream::iter(text.split(' ').map(|word| Ok(word.to_owned())).collect::<Vec<_>>())
+}
+
+/// Calls itself by its public name.
+#[remote(cpu = Cpu3c_1_2)]
+async fn countdown(from: u32) -> Result<u32> {
+    if from == 0 { Ok(0) } else { countdown(from - 1).await }
+}
+
+/// Eight arguments, as many as there may be.
+#[expect(clippy::too_many_arguments, reason = "as many as there may be")]
+#[remote(cpu = Cpu3c_1_2)]
+async fn eight(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, r#type: u8) -> Result<u8> {
+    Ok(a + b + c + d + e + f + g + r#type)
+}
+
+#[remote(cpu = Cpu3c_1_2)]
+#[cfg(any())]
+async fn left_out(gone: Gone) -> Result<Gone> {
+    Ok(gone)
+}
+
+/// Functions of other visibility, with paths that start at their module.
+pub mod nested {
+    /// Like its module in name.
+    pub mod inner {
+        use flash_sdk::{Result, remote};
+
+        /// A type beside the function.
+        #[derive(Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        pub struct Label {
+            /// Its text.
+            pub text: String,
+        }
+
+        /// Named as its module, and public.
+        #[remote(cpu = Cpu3c_1_2)]
+        pub async fn inner(label: Label, second: super::Outer) -> Result<super::Outer> {
+            Ok(super::Outer(label.text.len() + second.0))
+        }
+
+        /// Visible to the crate.
+        #[remote(cpu = Cpu3c_1_2)]
+        pub(crate) async fn shout(greeting: super::super::Greeting) -> Result<super::super::Greeting> {
+            Ok(super::super::Greeting { text: greeting.text.to_uppercase() })
+        }
+
+        /// Visible to the parent.
+        #[remote(cpu = Cpu3c_1_2)]
+        pub(super) async fn whisper(text: String) -> Result<String> {
+            Ok(text.to_lowercase())
+        }
+    }
+
+    /// A type one module up.
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    pub struct Outer(pub usize);
+
+    /// Uses what only this module sees.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn whispered() -> flash_sdk::Result<String> {
+        let job = inner::whisper::spawn("Well".to_owned()).await?;
+        let whisper = job.wait().await?;
+        Ok(format!("{whisper} {}", inner::whisper("Done".to_owned()).await?))
+    }
+}
+
+macro_rules! functions {
+    ($($name:ident: $type:ty),*) => {$(
+        /// Written by a macro.
+        #[remote(worker = "written", cpu = Cpu3c_1_2)]
+        async fn $name(value: $type) -> Result<$type> {
+            Ok(value)
+        }
+    )*};
+}
+
+functions!(same_text: String, same_items: Vec<Option<u8>>);
+
+static LOADS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts words, in a value that is made once.
+pub struct Counter {
+    bonus: usize,
+}
+
+#[remote(cpu = Cpu3c_1_2, workers = 2)]
+impl Counter {
+    const STEP: usize = 1;
+
+    #[init]
+    async fn load() -> Result<Self> {
+        LOADS.fetch_add(1, Ordering::SeqCst);
+        Ok(Self { bonus: 100 })
+    }
+
+    /// Number of words.
+    pub async fn count(&self, text: String) -> Result<usize> {
+        Ok(self.words(&text) + self.bonus)
+    }
+
+    /// The same on the blocking pool, with an error type of its own.
+    pub fn count_lines(&self, text: String, skip: usize) -> std::result::Result<usize, std::fmt::Error> {
+        if skip == 13 { Err(std::fmt::Error) } else { Ok(text.lines().skip(skip).count() * Self::STEP) }
+    }
+
+    fn words(&self, text: &str) -> usize {
+        text.split_whitespace().count()
+    }
+}
+
+/// Answers on routes; its constructor neither waits nor fails.
+struct Site;
+
+#[remote(worker = "site", cpu = Cpu3c_1_2)]
+impl Site {
+    #[init]
+    fn new() -> Self {
+        Self
+    }
+
+    /// The front page.
+    #[route(method = GET, path = "/")]
+    pub async fn index(&self) -> Result<String> {
+        Ok("front".to_owned())
+    }
+
+    /// A page by name.
+    #[route(method = GET, path = "/pages/{name}")]
+    pub fn page(&self, name: String) -> Result<String> {
+        Ok(name)
+    }
+}
+
+fn greeting(text: &str) -> Greeting {
+    Greeting { text: text.to_owned() }
+}
+
+#[tokio::test]
+async fn functions_answer_in_this_process() -> Result<()> {
+    assert_eq!(hello("Ada".to_owned(), None).await?, greeting("hello, Ada"));
+    assert_eq!(hello::local("Ada".to_owned(), Some(true)).await?, greeting("good day, Ada"));
+    assert_eq!(item(7, Some(true)).await?, "7 Some(true)");
+    assert_eq!(create_item(greeting("a")).await?, greeting("a!"));
+    assert_eq!(double(21).await?, 42);
+    assert_eq!(countdown(5).await?, 0);
+    assert_eq!(eight(1, 1, 1, 1, 1, 1, 1, 1).await?, 8);
+    Ok(())
+}
+
+#[tokio::test]
+async fn any_error_type_converts() {
+    let error = parse_nothing().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Handler, "cannot parse integer from empty string")
+    );
+    let error = Counter::count_lines(String::new(), 13).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Handler);
+}
+
+#[tokio::test]
+async fn a_spawned_call_is_waited_for_later() -> Result<()> {
+    let job = hello::spawn("Ada".to_owned(), None).await?;
+    assert_eq!(job.wait().await?, greeting("hello, Ada"));
+    assert_eq!(Counter::count_spawn("a b".to_owned()).await?.wait().await?, 102);
+    Ok(())
+}
+
+#[tokio::test]
+async fn map_gives_each_result_with_the_index_of_its_item() {
+    let mut doubled: Vec<_> =
+        double::map([1, 2, 3]).map(|(at, result)| (at, result.unwrap())).collect().await;
+    doubled.sort_unstable();
+    assert_eq!(doubled, [(0, 2), (1, 4), (2, 6)]);
+    let pairs = vec![("a".to_owned(), None), ("b".to_owned(), Some(true))];
+    let texts: Vec<_> = hello::map_with(pairs, 1).map(|(_, result)| result.unwrap().text).collect().await;
+    assert_eq!(texts, ["hello, a", "good day, b"]);
+    let counts: Vec<_> =
+        Counter::count_map_with(["a".to_owned()], 1).map(|(_, result)| result.unwrap()).collect().await;
+    assert_eq!(counts, [101]);
+}
+
+#[tokio::test]
+async fn a_stream_is_called_without_waiting() -> Result<()> {
+    let words: Vec<_> = words("a b c".to_owned()).collect().await;
+    assert_eq!(words.into_iter().collect::<Result<Vec<_>>>()?, ["a", "b", "c"]);
+    let chunks = words::local("a b".to_owned());
+    assert_eq!(chunks.count().await, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_value_of_an_impl_is_made_once() -> Result<()> {
+    assert_eq!(Counter::count("a b c".to_owned()).await?, 103);
+    assert_eq!(Counter::count_local("a".to_owned()).await?, 101);
+    assert_eq!(Counter::count_lines("a\nb\nc".to_owned(), 1).await?, 2);
+    assert_eq!(LOADS.load(Ordering::SeqCst), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn methods_can_be_routes() -> Result<()> {
+    assert_eq!(Site::index().await?, "front");
+    assert_eq!(Site::page("about".to_owned()).await?, "about");
+    Ok(())
+}
+
+#[tokio::test]
+async fn paths_and_visibility_hold_in_nested_modules() -> Result<()> {
+    let label = nested::inner::Label { text: "four".to_owned() };
+    assert_eq!(nested::inner::inner::local(label, nested::Outer(1)).await?, nested::Outer(5));
+    assert_eq!(nested::inner::shout(greeting("a")).await?, greeting("A"));
+    assert_eq!(nested::whispered().await?, "well done");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_in_a_blocking_function_is_an_error() {
+    let error: Error = panics(1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panic);
+}
+
+/// Panics.
+#[remote(cpu = Cpu3c_1_2)]
+fn panics(number: u32) -> Result<u32> {
+    assert_ne!(number, 1, "one will not do");
+    Ok(number)
+}
+
+fn argument_names(function: &Function) -> Vec<&str> {
+    function.arguments.iter().map(|argument| argument.name).collect()
+}
+
+#[test]
+fn a_function_describes_itself() {
+    let hello = __flash_hello::descriptor();
+    assert_eq!((hello.name, hello.owner, hello.line), ("hello", None, LINE_OF_HELLO));
+    assert_eq!((hello.module_path, hello.file), (module_path!(), file!()));
+    assert_eq!(hello.docs.trim(), "Says hello.\n\nIn one language.");
+    assert_eq!(argument_names(hello), ["name", "polite"]);
+    let Resource::Declared(config) = hello.resource else { panic!("{hello:?}") };
+    let expected = ResourceConfig::new("hello").cpu(CpuInstance::Cpu3g_2_8).workers(0..=10);
+    assert_eq!(config, expected.idle_timeout(3).execution_timeout(30).max_concurrency(8));
+    assert_eq!(argument_names(__flash_eight::descriptor())[7], "type");
+}
+
+#[test]
+fn a_route_describes_itself() {
+    let item = __flash_item::descriptor();
+    let route = item.route.unwrap();
+    assert_eq!((route.method, route.path), ("GET", "/items/{id}"));
+    assert!(matches!(item.resource, Resource::Declared(PIPELINE)), "{item:?}");
+    assert!(matches!(__flash_create_item::descriptor().resource, Resource::Named("pipeline")));
+    assert!(__flash_words::descriptor().route.is_none());
+}
+
+#[test]
+fn a_method_describes_itself() {
+    let count = __flash_Counter_count::descriptor();
+    assert_eq!((count.name, count.owner), ("count", Some("Counter")));
+    let Resource::Declared(config) = count.resource else { panic!("{count:?}") };
+    assert_eq!((config.name, config.workers_min, config.workers_max), ("counter", 0, 2));
+    assert_eq!(config.compute, Some(Compute::Cpu(&[CpuInstance::Cpu3c_1_2])));
+    assert!(count.init.is_some());
+}
+
+#[tokio::test]
+async fn functions_can_be_written_by_macros() -> Result<()> {
+    assert_eq!(same_text("a".to_owned()).await?, "a");
+    assert_eq!(same_items::local(vec![None]).await?, [None]);
+    Ok(())
+}
+
+mod mains {
+    pub(super) mod waits {
+        #[flash_sdk::main]
+        pub(in super::super) async fn main() -> flash_sdk::Result<()> {
+            let answer = crate::double(21).await?;
+            if answer == 42 { Ok(()) } else { Err(flash_sdk::Error::handler("wrong")) }
+        }
+    }
+
+    pub(super) mod fails {
+        #[flash_sdk::main]
+        pub(in super::super) fn main() -> Result<(), std::fmt::Error> {
+            Err(std::fmt::Error)
+        }
+    }
+
+    pub(super) mod says {
+        use std::process::ExitCode;
+
+        #[flash_sdk::main]
+        pub(in super::super) async fn main() -> ExitCode {
+            ExitCode::from(7)
+        }
+    }
+
+    pub(super) mod says_nothing {
+        #[flash_sdk::main]
+        pub(in super::super) fn main() {}
+    }
+}
+
+#[test]
+fn the_result_of_main_is_the_exit_code() {
+    let text = |code: ExitCode| format!("{code:?}");
+    assert_eq!(text(mains::waits::main()), text(ExitCode::SUCCESS));
+    assert_eq!(text(mains::fails::main()), text(ExitCode::FAILURE));
+    assert_eq!(text(mains::says::main()), text(ExitCode::from(7)));
+    assert_eq!(text(mains::says_nothing::main()), text(ExitCode::SUCCESS));
+}
