@@ -321,14 +321,13 @@ pub(super) async fn health(state: State<Platform>, Path(endpoint): Path<String>)
 }
 
 /// A path below `/v2/` that the API does not have.
-pub(super) async fn unknown(uri: http::Uri) -> Refusal {
+pub(super) fn unknown(path: &str) -> Refusal {
     const OPERATIONS: [&str; 8] =
         ["run", "runsync", "status", "stream", "cancel", "retry", "purge-queue", "health"];
-    let operation = uri.path().split('/').nth(3).unwrap_or_default();
+    let operation = path.split('/').nth(3).unwrap_or_default();
     let near = nearest(operation, OPERATIONS);
     Refusal::not_found(format!(
-        "the queue API has no {}{near}; it has /v2/ENDPOINT/{{{}}}",
-        uri.path(),
+        "the queue API has no {path}{near}; it has /v2/ENDPOINT/{{{}}}",
         OPERATIONS.join(", ")
     ))
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 use super::{
-    client_api::{MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait},
+    client_api::{MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown},
     error::Refusal,
     proxy,
     routes::Target,
@@ -32,6 +32,9 @@ pub(super) async fn dispatch(
 }
 
 async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
+    if request.uri().path().starts_with("/v2/") {
+        return Err(unknown(request.uri().path()));
+    }
     let release = live(state)?;
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {

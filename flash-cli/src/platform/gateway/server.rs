@@ -5,7 +5,7 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{any, get, post},
+    routing::{get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::net::TcpListener;
@@ -55,7 +55,6 @@ fn router(platform: Platform) -> Router {
         .route("/v2/{endpoint}/job-done/{worker}/{job}", post(worker_api::done))
         .route("/v2/{endpoint}/job-stream/{worker}/{job}", post(worker_api::chunk))
         .route("/v2/{endpoint}/ping/{worker}", get(worker_api::ping))
-        .route("/v2/{*rest}", any(client_api::unknown))
         .fallback(functions::dispatch)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(with_request_id))
