@@ -1,1 +1,58 @@
-fn main() {}
+//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `bench`.
+//!
+//! One file per task. Each is a list of commands that anybody could type; a task shows every one it runs
+//! and stops at the first that fails.
+mod bench;
+mod command;
+mod failure;
+mod lint;
+mod output;
+mod prepare;
+mod steps;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Developer tasks of the Flash workspace.
+///
+/// Run from anywhere inside it. Commands are shown as they are run; their output passes through. Exit
+/// code: 0 when all went well, 1 at the first failure, 2 for wrong usage.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Examples:\n  cargo xtask test            everything that must pass, on a fresh machine too\n  \
+                  cargo xtask lint            the quick part: format, clippy, docs\n  \
+                  cargo xtask bench --json    flash against hand-written services, as numbers"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Test(test::Arguments),
+    Lint(lint::Arguments),
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Lint(arguments) => lint::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

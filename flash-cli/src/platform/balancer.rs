@@ -50,7 +50,8 @@ struct Inner {
 struct Backend {
     address: SocketAddr,
     slots: usize,
-    requests: usize,
+    /// Ids of the requests that it serves.
+    requests: Vec<Arc<str>>,
     idle_since: Instant,
     draining: bool,
 }
@@ -60,13 +61,16 @@ pub(crate) struct Slot {
     balancer: Arc<Balancer>,
     pub worker: WorkerId,
     pub address: SocketAddr,
+    request_id: Arc<str>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut inner = self.balancer.lock();
         if let Some(backend) = inner.backends.get_mut(&self.worker) {
-            backend.requests -= 1;
+            if let Some(index) = backend.requests.iter().position(|id| *id == self.request_id) {
+                backend.requests.swap_remove(index);
+            }
             backend.idle_since = Instant::now();
         }
         let wake = !inner.waiting.is_empty();
@@ -103,7 +107,7 @@ impl Balancer {
     /// A worker is ready for requests.
     pub(crate) fn attach(&self, worker: &WorkerId, address: SocketAddr, slots: u32) {
         let backend =
-            Backend { address, slots: slots.max(1) as usize, requests: 0, idle_since: Instant::now(), draining: false };
+            Backend { address, slots: slots.max(1) as usize, requests: Vec::new(), idle_since: Instant::now(), draining: false };
         let mut inner = self.lock();
         inner.broken = None;
         inner.backends.insert(worker.clone(), backend);
@@ -121,7 +125,7 @@ impl Balancer {
     /// As [`Balancer::drain`], only if it has none.
     pub(crate) fn drain_if_idle(&self, worker: &WorkerId) -> bool {
         let mut inner = self.lock();
-        let backend = inner.backends.get_mut(worker).filter(|backend| backend.requests == 0);
+        let backend = inner.backends.get_mut(worker).filter(|backend| backend.requests.is_empty());
         backend.map(|backend| backend.draining = true).is_some()
     }
 
@@ -141,8 +145,8 @@ impl Balancer {
     ///
     /// # Errors
     /// Why none was to be had.
-    pub(crate) async fn acquire(self: &Arc<Self>, hold: Duration) -> Result<Slot, NoBackend> {
-        if let Some(slot) = self.try_acquire() {
+    pub(crate) async fn acquire(self: &Arc<Self>, hold: Duration, request_id: &str) -> Result<Slot, NoBackend> {
+        if let Some(slot) = self.try_acquire(request_id) {
             return Ok(slot);
         }
         let waiting = self.enqueue()?;
@@ -151,7 +155,7 @@ impl Balancer {
         loop {
             // Registered before the look, so that a slot given back in between is not missed.
             let available = self.available.notified();
-            if let Some(slot) = self.try_acquire() {
+            if let Some(slot) = self.try_acquire(request_id) {
                 drop(waiting);
                 return Ok(slot);
             }
@@ -177,15 +181,16 @@ impl Balancer {
         Ok(Waiting { balancer: self, number })
     }
 
-    fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
+    fn try_acquire(self: &Arc<Self>, request_id: &str) -> Option<Slot> {
         let mut inner = self.lock();
         let (worker, backend) = inner
             .backends
             .iter_mut()
-            .filter(|(_, backend)| !backend.draining && backend.requests < backend.slots)
-            .min_by_key(|(_, backend)| backend.requests)?;
-        backend.requests += 1;
-        Some(Slot { balancer: self.clone(), worker: worker.clone(), address: backend.address })
+            .filter(|(_, backend)| !backend.draining && backend.requests.len() < backend.slots)
+            .min_by_key(|(_, backend)| backend.requests.len())?;
+        let request_id: Arc<str> = request_id.into();
+        backend.requests.push(request_id.clone());
+        Some(Slot { balancer: self.clone(), worker: worker.clone(), address: backend.address, request_id })
     }
 
     /// How busy it is.
@@ -195,22 +200,30 @@ impl Balancer {
         Load {
             waiting: inner.waiting.len(),
             oldest_wait: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(*since)),
-            running: inner.backends.values().map(|backend| backend.requests).sum(),
+            running: inner.backends.values().map(|backend| backend.requests.len()).sum(),
             takers: inner
                 .backends
                 .iter()
                 .map(|(worker, backend)| {
-                    let idle = (backend.requests == 0).then_some(backend.idle_since);
-                    (worker.clone(), backend.requests, idle)
+                    let idle = (backend.requests.is_empty()).then_some(backend.idle_since);
+                    (worker.clone(), backend.requests.len(), idle)
                 })
                 .collect(),
+        }
+    }
+
+    /// The request that a worker serves, if it serves exactly one: its output belongs to it.
+    pub(crate) fn only_request(&self, worker: &WorkerId) -> Option<String> {
+        match self.lock().backends.get(worker)?.requests.as_slice() {
+            [only] => Some(only.to_string()),
+            _ => None,
         }
     }
 
     /// Whether no request waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
-        inner.waiting.is_empty() && inner.backends.values().all(|backend| backend.requests == 0)
+        inner.waiting.is_empty() && inner.backends.values().all(|backend| backend.requests.is_empty())
     }
 }
 
@@ -227,25 +240,25 @@ mod tests {
         let balancer = Arc::new(Balancer::default());
         balancer.attach(&"a".into(), address(1), 1);
         balancer.attach(&"b".into(), address(2), 2);
-        let slots = [(); 3].map(|()| balancer.try_acquire().unwrap());
+        let slots = [(); 3].map(|()| balancer.try_acquire("r").unwrap());
         let on_b = slots.iter().filter(|slot| &*slot.worker == "b").count();
         assert_eq!(on_b, 2);
-        assert!(balancer.try_acquire().is_none());
+        assert!(balancer.try_acquire("r").is_none());
         let [first, ..] = slots;
         drop(first);
-        assert!(balancer.try_acquire().is_some());
+        assert!(balancer.try_acquire("r").is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_for_a_worker_and_gives_up_in_time() {
         let balancer = Arc::new(Balancer::default());
-        let refused = balancer.acquire(Duration::from_secs(120)).await.err();
+        let refused = balancer.acquire(Duration::from_secs(120), "r").await.err();
         assert_eq!(refused, Some(NoBackend::TimedOut(Duration::from_secs(120))));
         assert!(balancer.is_idle(), "nobody waits any more");
 
         let waiting = tokio::spawn({
             let balancer = balancer.clone();
-            async move { balancer.acquire(Duration::from_secs(120)).await.map(|slot| slot.address) }
+            async move { balancer.acquire(Duration::from_secs(120), "r").await.map(|slot| slot.address) }
         });
         balancer.changed().await;
         balancer.attach(&"a".into(), address(1), 1);
@@ -255,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_hears_that_no_worker_starts() {
         let balancer = Arc::new(Balancer::default());
-        let (waited, ()) = tokio::join!(balancer.acquire(Duration::from_secs(60)), async {
+        let (waited, ()) = tokio::join!(balancer.acquire(Duration::from_secs(60), "r"), async {
             balancer.changed().await;
             balancer.fail_waiting("exit code 1");
         });

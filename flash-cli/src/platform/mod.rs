@@ -147,12 +147,15 @@ impl Platform {
         self.current().into_iter().chain(past.iter().cloned()).collect()
     }
 
-    /// The pools of a worker type whose workers may knock: of the live release, of those before, and of one
-    /// that is on its way to go live.
-    fn worker_pools(&self, worker_type: &str) -> Vec<Arc<pool::Pool>> {
+    /// As [`Platform::releases`], and the one that is on its way to go live.
+    fn all_releases(&self) -> Vec<Arc<Release>> {
         let starting = self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let releases = self.releases().into_iter().chain(starting);
-        releases.filter_map(|release| release.pool(worker_type).cloned()).collect()
+        self.releases().into_iter().chain(starting).collect()
+    }
+
+    /// The pools of a worker type whose workers may knock.
+    fn worker_pools(&self, worker_type: &str) -> Vec<Arc<pool::Pool>> {
+        self.all_releases().iter().filter_map(|release| release.pool(worker_type).cloned()).collect()
     }
 
     /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,

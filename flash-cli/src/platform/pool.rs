@@ -305,7 +305,10 @@ impl Pool {
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
         // Weak: the worker's output must not keep its pool alive.
         let (pool, worker) = (Arc::downgrade(self), id.clone());
-        let current = Arc::new(move || pool.upgrade()?.queue()?.only_request(&worker));
+        let current = Arc::new(move || match &pool.upgrade()?.intake {
+            Intake::Queue(queue) => queue.only_request(&worker),
+            Intake::Balanced(balancer) => balancer.only_request(&worker),
+        });
         Process::spawn(&spec, &self.lifeline, current, on_line).map_err(|error| {
             use std::error::Error as _;
             error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))

@@ -1,4 +1,6 @@
 //! Refusals and failures as HTTP answers.
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::response::{IntoResponse, Response};
 use flash_sdk::{
     ErrorKind, FieldError, WireError,
@@ -101,15 +103,9 @@ impl Refusal {
         self
     }
 
-    /// Names the request, where nothing nearer did.
-    pub(crate) fn for_request(mut self, request_id: &str) -> Self {
+    /// The answer, naming the request where nothing nearer did.
+    fn render(mut self, request_id: &str) -> Response {
         self.error.request_id.get_or_insert_with(|| request_id.to_owned());
-        self
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
         let Self { status, error, job, allow, retry_after } = self;
         let body = Body {
             error: error.chain(),
@@ -131,6 +127,25 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// A refusal on its way out: handlers do not know the request's id, the layer around them does.
+#[derive(Clone)]
+struct Unrendered(Arc<Mutex<Option<Refusal>>>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(Unrendered(Arc::new(Mutex::new(Some(self)))));
+        response
+    }
+}
+
+/// Writes the body of a refusal; any other answer stays as it is.
+pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
+    let Some(Unrendered(refusal)) = response.extensions_mut().remove::<Unrendered>() else { return response };
+    let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    refusal.map_or(response, |refusal| refusal.render(request_id))
 }
 
 /// `known` names near to a mistyped one, for a message: `; did you mean …?`

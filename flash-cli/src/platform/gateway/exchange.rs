@@ -166,6 +166,6 @@ impl Session {
     /// The release that this worker belongs to: its calls stay in it while another goes live.
     fn release(&self) -> Option<Arc<Release>> {
         let own = |release: &Arc<Release>| release.pools().any(|pool| Arc::ptr_eq(pool, &self.pool));
-        self.platform.current().filter(own).or_else(|| self.platform.releases().into_iter().find(own))
+        self.platform.current().filter(own).or_else(|| self.platform.all_releases().into_iter().find(own))
     }
 }

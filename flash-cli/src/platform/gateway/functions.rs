@@ -28,21 +28,17 @@ pub(super) async fn dispatch(
     Extension(RequestId(id)): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    answer(&state, &id, request).await.map_err(|refusal| refusal.for_request(&id))
-}
-
-async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
     if request.uri().path().starts_with("/v2/") {
         return Err(unknown(request.uri().path()));
     }
-    let release = live(state)?;
+    let release = live(&state)?;
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {
             let function = release.function(function);
             let pool = release.pool(&function.worker);
             match pool.map(|pool| &pool.intake) {
                 Some(Intake::Balanced(balancer)) => {
-                    proxy::forward(balancer, function, id, &path, request).await
+                    proxy::forward(balancer, function, &id, &path, request).await
                 }
                 _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
             }
@@ -53,7 +49,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if body.is_empty() { b"{}" } else { body.as_ref() };
             let input = parse(text)?;
-            run(&release, function, id, &headers, input).await
+            run(&release, function, &id, &headers, input).await
         }
         Target::RunSyncWrapped { function } => {
             #[derive(serde::Deserialize)]
@@ -66,7 +62,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             let input = wrapped.input.ok_or_else(|| {
                 Refusal::unprocessable(vec![FieldError { path: "/input".into(), message: "missing".into() }])
             })?;
-            run(&release, function, id, &headers, input).await
+            run(&release, function, &id, &headers, input).await
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn forward(
         return Err(Refusal::too_large(MAX_BODY_BYTES));
     }
     let stage = || format!("{}/{}", function.worker, function.call_name());
-    let slot = balancer.acquire(HOLD).await.map_err(|none| no_worker(&none, &function.worker).at_stage(stage()))?;
+    let slot = balancer.acquire(HOLD, request_id).await.map_err(|none| no_worker(&none, &function.worker).at_stage(stage()))?;
     let worker = slot.worker.to_string();
     let request = rewritten(request, &slot, request_id, path)?;
     let answer = tokio::time::timeout(PROCESSING, CLIENT.request(request)).await;

@@ -10,7 +10,11 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 
-use super::{client_api, docs, error::Refusal, exchange, functions, worker_api};
+use super::{
+    client_api, docs,
+    error::{Refusal, rendered},
+    exchange, functions, worker_api,
+};
 use crate::platform::{Platform, release::Release};
 
 /// The id that a request and everything it causes share.
@@ -62,16 +66,22 @@ fn router(platform: Platform) -> Router {
 }
 
 async fn wrong_method(request: Request) -> Refusal {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    Refusal::method_not_allowed(&method, &path, if method == http::Method::GET { "POST" } else { "GET" }.to_owned())
+    let path = request.uri().path();
+    // The third segment of a queue API path is its operation; all other fixed paths are read.
+    let allowed = match path.split('/').nth(3).filter(|_| path.starts_with("/v2/")) {
+        Some("run" | "runsync" | "cancel" | "retry" | "purge-queue" | "job-done" | "job-stream") => "POST",
+        Some("status" | "stream") => "GET, HEAD, POST",
+        _ => "GET, HEAD",
+    };
+    Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }
 
 /// Gives every request its id, taken from the client where it is sensible, and says it in the answer.
 async fn with_request_id(mut request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let value = HeaderValue::from_str(&id).expect("checked to be visible ASCII, or a UUID");
-    request.extensions_mut().insert(RequestId(id));
-    let mut response = next.run(request).await;
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = rendered(next.run(request).await, &id);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(REQUEST_ID, value);
     }

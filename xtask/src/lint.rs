@@ -1,0 +1,38 @@
+//! `cargo xtask lint`: format, clippy, documentation; warnings are errors.
+use clap::Args;
+
+use crate::{
+    command::{cargo, run as run_command},
+    failure::Failure,
+    prepare,
+    steps::Steps,
+};
+
+/// Check format, lints and documentation of the whole workspace; warnings are errors.
+///
+/// Runs `cargo fmt --all --check`, `cargo clippy` over all targets and `cargo doc`. Changes no source:
+/// `cargo fmt --all` and `cargo clippy --fix` do.
+#[derive(Args)]
+pub(crate) struct Arguments {}
+
+/// Runs the lints.
+pub(crate) fn run(_: &Arguments) -> Result<(), Failure> {
+    let mut steps = Steps::start();
+    prepare::lint(&mut steps)?;
+    take(&mut steps)?;
+    steps.finish("lint");
+    Ok(())
+}
+
+/// The lints as steps of a task.
+pub(crate) fn take(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("format", || {
+        run_command(&mut cargo(&["fmt", "--all", "--check"])).map_err(|failure| failure.hint("cargo fmt --all"))
+    })?;
+    steps.take("clippy", || {
+        run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    steps.take("documentation", || {
+        run_command(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}

@@ -1,0 +1,53 @@
+//! Debian's packages, where this user may install them.
+use crate::{
+    command::{command, find, read, run, shown, succeeds},
+    failure::Failure,
+};
+
+/// Installs packages.
+///
+/// # Errors
+/// When that is not possible here: with the command to run.
+pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
+    let by_hand = format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", packages.join(" "));
+    let missing = |reason: &str| {
+        Failure::new(format!("{what} is missing, and {reason}"))
+            .hint(format!("install it, on Debian by: {by_hand}"))
+    };
+    if find("apt-get").is_none() {
+        return Err(missing("there is no apt-get to install it with"));
+    }
+    let rights = Rights::of_this_user().ok_or_else(|| missing("this user may not install packages"))?;
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    for arguments in [vec!["update"], install] {
+        let mut words: Vec<&str> = match rights {
+            Rights::Root => vec![],
+            Rights::Sudo => vec!["sudo", "-n"],
+        };
+        // As an argument, for sudo drops variables.
+        words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        words.extend(arguments);
+        let mut command = command(words[0], &words[1..]);
+        let line = shown(&command);
+        run(&mut command).map_err(|failure| failure.hint(format!("does `{line}` work when you run it?")))?;
+    }
+    Ok(())
+}
+
+/// How this user may install.
+#[derive(Clone, Copy)]
+enum Rights {
+    Root,
+    /// Without being asked for a password.
+    Sudo,
+}
+
+impl Rights {
+    fn of_this_user() -> Option<Self> {
+        if read(&mut command("id", &["-u"])).is_ok_and(|user| user.trim() == "0") {
+            return Some(Self::Root);
+        }
+        succeeds("sudo", &["-n", "true"]).then_some(Self::Sudo)
+    }
+}

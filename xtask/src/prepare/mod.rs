@@ -1,0 +1,27 @@
+//! What the tasks need beside cargo: each part is looked for, and got only if it is missing.
+//!
+//! A part that cannot be got here ends the task with the command that would.
+mod apt;
+mod browser;
+mod components;
+mod minilm;
+
+use std::path::PathBuf;
+
+use crate::{failure::Failure, steps::Steps};
+
+/// The toolchain's own formatter and linter.
+pub(crate) fn lint(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("lint tools", components::prepare)
+}
+
+/// A browser that a program can drive.
+pub(crate) fn browser(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("browser", browser::prepare)
+}
+
+/// The directory with MiniLM's files.
+pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("MiniLM", minilm::prepare)?;
+    Ok(minilm::directory())
+}

