@@ -75,14 +75,16 @@ fn not_started(command: &Command, error: &io::Error) -> Failure {
 
 /// The command as one would type it, with the variables that it sets.
 pub(crate) fn shown(command: &Command) -> String {
-    let variables = command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", name.display(), quoted(value?))));
+    let variables =
+        command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", name.display(), quoted(value?))));
     let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
     variables.chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
-    match word.is_empty() || word.contains(|char: char| char.is_whitespace() || "'\"$&|;<>()*".contains(char)) {
+    match word.is_empty() || word.contains(|char: char| char.is_whitespace() || "'\"$&|;<>()*".contains(char))
+    {
         true => format!("'{}'", word.replace('\'', "'\\''")),
         false => word.into_owned(),
     }

@@ -27,7 +27,8 @@ pub(crate) fn run(_: &Arguments) -> Result<(), Failure> {
 /// The lints as steps of a task.
 pub(crate) fn take(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("format", || {
-        run_command(&mut cargo(&["fmt", "--all", "--check"])).map_err(|failure| failure.hint("cargo fmt --all"))
+        run_command(&mut cargo(&["fmt", "--all", "--check"]))
+            .map_err(|failure| failure.hint("cargo fmt --all"))
     })?;
     steps.take("clippy", || {
         run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))

@@ -16,8 +16,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::Failure;
-
 /// Developer tasks of the Flash workspace.
 ///
 /// Run from anywhere inside it. Commands are shown as they are run; their output passes through. Exit

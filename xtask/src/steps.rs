@@ -34,7 +34,8 @@ impl Steps {
 
     /// The summary line of a task whose steps all went well.
     pub(crate) fn finish(self, task: &str) {
-        let steps: Vec<String> = self.taken.iter().map(|(name, took)| format!("{name} {}", text(*took))).collect();
+        let steps: Vec<String> =
+            self.taken.iter().map(|(name, took)| format!("{name} {}", text(*took))).collect();
         output::say("Passed", &format!("{task} in {}: {}", text(self.started.elapsed()), steps.join(", ")));
     }
 }

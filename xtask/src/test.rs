@@ -21,11 +21,9 @@ use crate::{
 /// start are built, and unit, integration and doc tests run: by cargo-nextest where it is installed, else
 /// by `cargo test`.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
                         cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
-                        The first run builds a machine-learning library: it takes minutes."
-)]
+                        The first run builds a machine-learning library: it takes minutes.")]
 pub(crate) struct Arguments {
     /// Leave out format, clippy and documentation.
     #[arg(long)]
@@ -51,7 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         lint::take(&mut steps)?;
     }
     // One by one, as `flash run` builds an app: the features of one are not those of all together.
-    steps.take("programs", || PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name]))))?;
+    steps.take("programs", || {
+        PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name])))
+    })?;
     steps.take("tests", || tests(&arguments.for_runner, &minilm))?;
     if arguments.for_runner.is_empty() {
         steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc", "--workspace"])))?;

@@ -3,4 +3,6 @@ use crate::failure::Failure;
 /// stub
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
-pub(crate) fn run(_: &Arguments) -> Result<(), Failure> { Ok(()) }
+pub(crate) fn run(_: &Arguments) -> Result<(), Failure> {
+    Ok(())
+}

@@ -9,7 +9,10 @@ use crate::{
 /// # Errors
 /// When that is not possible here: with the command to run.
 pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
-    let by_hand = format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", packages.join(" "));
+    let by_hand = format!(
+        "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
     let missing = |reason: &str| {
         Failure::new(format!("{what} is missing, and {reason}"))
             .hint(format!("install it, on Debian by: {by_hand}"))

