@@ -316,6 +316,38 @@ async fn a_killed_worker_is_replaced_and_its_job_runs_again() {
 }
 
 #[tokio::test]
+async fn a_computation_that_nothing_interrupts_is_ended_with_its_process() {
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    let client = Client::new();
+    let url = format!("{}/trouble/spin/run_sync", app.url);
+    let before = app.descendants();
+    let late = tokio::spawn({
+        let (client, url) = (client.clone(), url.clone());
+        async move { client.post(url, json!({ "seconds": 600 })).await }
+    });
+    let health = format!("{}/v2/spinner/health", app.url);
+    while client.get(&health).await.json()["jobs"]["inProgress"] != 1 {}
+    let spinner = app.descendants().into_iter().find(|id| !before.contains(id)).expect("the spinner's process");
+    assert_eq!(late.await.unwrap().status, 504);
+    // The only slot is not free before the process is gone: the next job runs in another one.
+    let next = client.post(url, json!({ "seconds": 0 })).await;
+    assert_eq!(next.status, 200, "{next:?}");
+    assert_ne!(next.json()["output"], spinner);
+    assert!(!is_alive(spinner));
+}
+
+#[tokio::test]
+async fn a_result_over_the_limit_fails_its_job_and_not_its_worker() {
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    let client = Client::new();
+    let url = format!("{}/trouble/long/run_sync", app.url);
+    let large = client.post(&url, json!({ "characters": 40_000_000 })).await;
+    assert_eq!((large.status, &large.json()["kind"]), (500, &json!("encode")), "{:.300}", large.text);
+    let small = client.post(&url, json!({ "characters": 3 })).await;
+    assert_eq!((&small.json()["output"], &small.json()["workerId"]), (&json!("xxx"), &large.json()["worker_id"]));
+}
+
+#[tokio::test]
 async fn the_api_description_is_valid_and_has_schemas_and_comments() {
     let app = Running::start(&fixture(), &["--no-reload"]);
     let answer = Client::new().get(format!("{}/openapi.json", app.url)).await;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Error, ErrorKind, Result,
@@ -35,6 +35,8 @@ struct Inner {
     depth: u32,
     cancelled: CancellationToken,
     progress: Option<ProgressSink>,
+    /// Synchronous functions that run for this call: nothing can interrupt them.
+    blocking: TaskTracker,
 }
 
 impl std::fmt::Debug for Inner {
@@ -75,6 +77,7 @@ impl Context {
             depth: envelope.depth,
             cancelled,
             progress,
+            blocking: TaskTracker::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -125,6 +128,11 @@ impl Context {
         self.inner.cancelled.is_cancelled() || self.time_left() == Some(Duration::ZERO)
     }
 
+    /// Counts synchronous functions of this call while they run.
+    pub(crate) fn blocking(&self) -> &TaskTracker {
+        &self.inner.blocking
+    }
+
     pub(crate) fn progress_sink(&self) -> Option<&ProgressSink> {
         self.inner.progress.as_ref()
     }
@@ -133,7 +141,11 @@ impl Context {
     pub(crate) fn nested(current: Option<&Self>, envelope: Envelope) -> Self {
         let cancelled = current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
-        Self::new(Setup { job_id, envelope, cancelled, progress: None })
+        let mut nested = Self::new(Setup { job_id, envelope, cancelled, progress: None });
+        if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
+            inner.blocking = outer.inner.blocking.clone();
+        }
+        nested
     }
 
     /// What a call from here to `function` inherits.

@@ -36,12 +36,16 @@ pub const RUNPOD_AI_API_KEY: &str = "RUNPOD_AI_API_KEY";
 pub const RUNPOD_API_KEY: &str = "RUNPOD_API_KEY";
 /// The worker's id. Without it: `HOSTNAME`, else a random one.
 pub const RUNPOD_POD_ID: &str = "RUNPOD_POD_ID";
+/// The endpoint that the worker belongs to; foreign workers log JSON lines where it is set.
+pub const RUNPOD_ENDPOINT_ID: &str = "RUNPOD_ENDPOINT_ID";
 /// Host name that error texts carry.
 pub const RUNPOD_POD_HOSTNAME: &str = "RUNPOD_POD_HOSTNAME";
 /// GPU type, expanded in URL templates.
 pub const RUNPOD_GPU_TYPE_ID: &str = "RUNPOD_GPU_TYPE_ID";
 /// Least level of log lines: TRACE, DEBUG, INFO (default), WARN or ERROR.
 pub const RUNPOD_LOG_LEVEL: &str = "RUNPOD_LOG_LEVEL";
+/// Async threads of a worker (default: one per core). Tokio's own variable.
+pub const THREADS: &str = "TOKIO_WORKER_THREADS";
 /// Port of a load-balanced worker (default 80); 0 takes a free one and tells the platform.
 pub const PORT: &str = "PORT";
 /// Port that answers `/ping` (default: that of [`PORT`]).

@@ -183,7 +183,10 @@ where
     E: Into<Error>,
 {
     let context = Context::current();
+    // Held by the thread, not by this future: the future may be dropped while the thread runs on.
+    let token = context.as_ref().map(|context| context.blocking().token());
     let task = tokio::task::spawn_blocking(move || {
+        let _token = token;
         let caught = AssertUnwindSafe(|| run().map_err(Into::into));
         let run = || crate::panic::catch(caught);
         match context {

@@ -53,7 +53,7 @@ impl Launch {
             (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
             (env::RUNPOD_AI_API_KEY, key.to_owned()),
             (env::RUNPOD_POD_ID, id.to_string()),
-            ("RUNPOD_ENDPOINT_ID", worker_type.name.clone()),
+            (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
             (env::HTTP_HOST, "127.0.0.1".to_owned()),
             (env::PORT, "0".to_owned()),
             (env::PORT_HEALTH, "0".to_owned()),

@@ -39,6 +39,8 @@ use supervisor::Lifeline;
 
 /// For how long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long the kernel may take to end what was killed.
+const REAPING: Duration = Duration::from_millis(500);
 /// Old releases whose results can still be asked for.
 const KEPT_RELEASES: usize = 20;
 
@@ -47,7 +49,6 @@ pub(crate) struct Options {
     /// Open already, so that the caller decides about ports.
     pub listener: TcpListener,
     pub log: Sink,
-    pub prices: PriceList,
     /// How long running work gets when a release or the platform ends.
     pub drain_time: Duration,
 }
@@ -59,6 +60,7 @@ pub(crate) struct NewRelease {
     pub program: PathBuf,
     pub directory: PathBuf,
     pub environment: Vec<(String, String)>,
+    pub prices: PriceList,
 }
 
 /// Why the platform cannot start.
@@ -94,7 +96,6 @@ struct Shared {
     next_release: AtomicU64,
     address: SocketAddr,
     context: PoolContext,
-    prices: PriceList,
     /// Stops the gateway.
     closing: CancellationToken,
     /// The gateway's tasks.
@@ -104,7 +105,7 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, prices, drain_time } = options;
+        let Options { listener, log, drain_time } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
         let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new() };
@@ -117,7 +118,6 @@ impl Platform {
                 next_release: AtomicU64::new(1),
                 address,
                 context,
-                prices,
                 closing: CancellationToken::new(),
                 gateway: TaskTracker::new(),
             }),
@@ -165,7 +165,7 @@ impl Platform {
     /// When its workers do not become ready. Nothing has changed then.
     pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
-        let NewRelease { manifest, program, directory, environment } = new;
+        let NewRelease { manifest, program, directory, environment, prices } = new;
         let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
         let launch = Launch {
             program,
@@ -175,7 +175,7 @@ impl Platform {
             platform: self.worker_url(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
         };
-        let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &self.shared.prices));
+        let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));
         let old = self.current();
         self.set_starting(Some(release.clone()));
         if let Err(error) = self.ready(&release, old.as_deref()).await {
@@ -231,10 +231,11 @@ impl Platform {
         past.truncate(KEPT_RELEASES);
         drop(past);
         let closing = self.shared.closing.clone();
+        let limit = old.longest_run() + self.shared.context.drain_time;
         self.shared.context.tasks.spawn(async move {
-            // Requests that were routed just before the switch may still be on their way to a queue.
             tokio::select! {
                 () = old.idle() => {}
+                () = tokio::time::sleep(limit) => {}
                 () = closing.cancelled() => {}
             }
             old.close();
@@ -245,33 +246,35 @@ impl Platform {
     /// it ended by itself.
     pub(crate) async fn stop(&self) -> bool {
         let Shared { closing, gateway, context, .. } = &*self.shared;
+        let until = tokio::time::Instant::now() + context.drain_time;
         closing.cancel();
         gateway.close();
         context.tasks.close();
-        let releases = self.releases();
-        let drained = tokio::time::timeout(context.drain_time, async {
+        let releases = self.all_releases();
+        let idle = async {
             for release in &releases {
                 release.idle().await;
             }
-        });
-        let mut clean = drained.await.is_ok();
+        };
+        let mut clean = tokio::time::timeout_at(until, idle).await.is_ok();
         for release in &releases {
             release.close();
         }
-        // The pools kill what outlives the drain time by themselves; the rest is reaping.
-        clean &= tokio::time::timeout(context.drain_time + Duration::from_secs(2), context.tasks.wait()).await.is_ok();
-        for release in &releases {
-            release.kill();
+        // Workers without work end at a signal; what is left when the time is over is killed and reaped.
+        if tokio::time::timeout_at(until, context.tasks.wait()).await.is_err() {
+            clean = false;
+            self.kill();
+            let _ = tokio::time::timeout(REAPING, context.tasks.wait()).await;
         }
         // Open connections of clients end with the process.
-        let _ = tokio::time::timeout(Duration::from_millis(500), gateway.wait()).await;
+        let _ = tokio::time::timeout(REAPING, gateway.wait()).await;
         context.lifeline.end();
         clean
     }
 
     /// Ends everything at once.
     pub(crate) fn kill(&self) {
-        for release in self.releases() {
+        for release in self.all_releases() {
             release.close();
             release.kill();
         }

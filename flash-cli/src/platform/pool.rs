@@ -33,6 +33,8 @@ const REST: Duration = Duration::from_millis(10);
 const SWEEP: Duration = Duration::from_secs(5);
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
 const START_LIMIT: Duration = Duration::from_secs(7 * 60);
+/// How long a worker that closed its connection may take to end.
+const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 /// After this many starts in a row that never became ready, those who wait are told.
 const CRASHES_UNTIL_UNHEALTHY: u32 = 3;
 /// Longest pause between starts of a worker type that crashes.
@@ -56,8 +58,10 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Stop {
     No,
-    /// Finish what runs, within the drain time.
+    /// Wanted: finish what runs, within the drain time.
     Drain,
+    /// Not wanted: it hung up, so it is ending by itself or broken.
+    HungUp,
     Now,
 }
 
@@ -284,10 +288,11 @@ impl Pool {
                         process.terminate();
                         kill_at = Some(tokio::time::Instant::now() + self.drain_time);
                     }
+                    Stop::HungUp => kill_at = Some(tokio::time::Instant::now() + HUNG_UP_GRACE),
                     Stop::Now => process.kill(),
                 },
                 () = drained => {
-                    self.say(Some(id), format!("still runs after {} s of drain: killed", self.drain_time.as_secs()));
+                    self.say(Some(id), "still runs after the time it was given to end: killed".to_owned());
                     process.kill();
                     kill_at = None;
                 }
@@ -408,11 +413,17 @@ impl Pool {
         }
     }
 
-    /// The connection of a worker is gone; so is the worker, or soon.
+    /// The connection of a worker is gone; so is the worker, or soon. Its exit says why.
     pub(crate) fn lost_connection(&self, id: &WorkerId) {
-        if self.phase(id).is_some_and(|phase| phase != Phase::Stopping) {
-            self.stop(id, Stop::Drain);
+        self.stop(id, Stop::HungUp);
+    }
+
+    /// A worker asks to be replaced.
+    pub(crate) fn replace(&self, id: &WorkerId) {
+        if let Some(queue) = self.queue() {
+            queue.drain(id);
         }
+        self.stop(id, Stop::Drain);
     }
 
     fn stop(&self, id: &WorkerId, how: Stop) {

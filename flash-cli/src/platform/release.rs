@@ -74,6 +74,12 @@ impl Release {
         }
     }
 
+    /// The longest that a job or request of it may run.
+    pub(crate) fn longest_run(&self) -> Duration {
+        let seconds = self.manifest.workers.iter().map(|worker| worker.execution_timeout_seconds).max();
+        Duration::from_secs(seconds.unwrap_or(0).into())
+    }
+
     /// Stops scaling and all workers; those with work get the drain time.
     pub(crate) fn close(&self) {
         self.pools().for_each(|pool| pool.close());

@@ -14,7 +14,7 @@ use serde::Deserialize;
 struct Written {
     run: WrittenRun,
     /// Dollars per second, by CPU instance or GPU pool.
-    prices: BTreeMap<String, f64>,
+    prices: BTreeMap<toml::Spanned<String>, f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -45,8 +45,6 @@ pub(crate) enum ConfigError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}:{line}: {message}", path.display())]
     Invalid { path: PathBuf, line: usize, message: String },
-    #[error("{}: [prices]: {source}", path.display())]
-    Prices { path: PathBuf, source: PriceListError },
 }
 
 impl Config {
@@ -62,17 +60,23 @@ impl Config {
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let Written { run, prices } = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let before = error.span().map_or(0, |span| span.start).min(text.len());
-            let line = text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = line_of(text, error.span().map_or(0, |span| span.start));
             let message = error.message().lines().next().unwrap_or_default().to_owned();
             ConfigError::Invalid { path: path.to_owned(), line, message }
         })?;
-        let overrides = prices.iter().map(|(name, price)| (name.as_str(), *price));
-        let prices = PriceList::with_overrides(overrides)
-            .map_err(|source| ConfigError::Prices { path: path.to_owned(), source })?;
+        let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
+        let prices = PriceList::with_overrides(overrides).map_err(|error| {
+            let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
+            let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
+            ConfigError::Invalid { path: path.to_owned(), line: line_of(text, at), message: error.to_string() }
+        })?;
         let WrittenRun { host, port, drain_seconds, features } = run;
         Ok(Self { host, port, drain_seconds, features, prices })
     }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 /// The variables of `.env` in this directory; none without the file.
@@ -119,7 +123,8 @@ mod tests {
         assert!(parse("[run]\n\nprot = 1\n").unwrap_err().starts_with("flash.toml:3: unknown field `prot`"));
         assert!(parse("[run]\nport = 99999\n").unwrap_err().starts_with("flash.toml:2: "));
         assert!(parse("[run\n").unwrap_err().starts_with("flash.toml:1: "));
-        assert!(parse("[prices]\nADA_25 = 1.0\n").unwrap_err().contains("`ADA_25`"));
+        assert!(parse("[prices]\nADA_25 = 1.0\n").unwrap_err().starts_with("flash.toml:2: `ADA_25`"));
+        assert!(parse("[prices]\n\nADA_24 = -1.0\n").unwrap_err().starts_with("flash.toml:3: "));
     }
 
     #[test]

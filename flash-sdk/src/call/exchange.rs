@@ -14,7 +14,7 @@ use crate::{
     wire::{
         RawJson,
         envelope::Envelope,
-        exchange::{CallFrame, ReplyFrame, ReplyResult, ToPlatform, Writer},
+        exchange::{CallFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult, ToPlatform, Writer},
         job::JobObject,
     },
 };
@@ -66,6 +66,10 @@ impl Calls {
 
     /// Calls a function and waits for its job's end. Dropping the future abandons the job.
     pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<JobObject> {
+        if input.get().len() > MAX_RESULT_BYTES {
+            let message = format!("the arguments have {} bytes of JSON, {MAX_RESULT_BYTES} at most", input.get().len());
+            return Err(Error::new(ErrorKind::Encode, message));
+        }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let (reply, replied) = oneshot::channel();
         self.shared

@@ -15,14 +15,17 @@ pub const PROTOCOL: &str = "flash-exchange";
 /// A frame longer than this is refused and ends the connection: a 20 MB result with room for its head.
 pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
 
+/// A result or an argument over this fails its job or call: the provider's payload limit.
+pub const MAX_RESULT_BYTES: usize = 20_000_000;
+
 /// Platform to worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
     /// Run this job.
     Job(JobFrame),
-    /// Stop this job: it was cancelled or ran too long. No result is expected.
-    Stop(String),
+    /// Stop this attempt: it was cancelled or ran too long. Its end must still be reported, to free the slot.
+    Stop(StopFrame),
     /// No more jobs will come; finish and exit.
     Drain,
     /// The end of a call that this worker made.
@@ -60,6 +63,15 @@ pub struct JobFrame {
     pub envelope: Envelope,
     /// The function's input.
     pub input: RawJson,
+}
+
+/// An attempt to stop.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StopFrame {
+    /// The job's id.
+    pub id: String,
+    /// The attempt.
+    pub attempt: u32,
 }
 
 /// A worker is ready.

@@ -19,10 +19,12 @@ use super::{
     shutdown::Shutdown,
 };
 use crate::{
+    ErrorKind, WireError,
     call::{Calls, Peers},
     wire::{
+        RawJson,
         exchange::{
-            self, DoneFrame, JobFrame, OutputFrame, PROTOCOL, ReadyFrame, Reader, ToPlatform, ToWorker, Writer,
+            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, ReadyFrame, Reader, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -168,6 +170,20 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
     hyper::upgrade::on(response).await.map_err(|error| error.to_string())
 }
 
+/// A job's id and attempt: the same job may come again while its stopped attempt still winds down.
+type Attempt = (String, u32);
+
+/// A result over the limit fails its job; as a frame it would end the connection.
+fn within_limit(output: RawJson) -> Result<RawJson, WireError> {
+    match output.get().len() {
+        length if length > MAX_RESULT_BYTES => {
+            let message = format!("the result has {length} bytes of JSON, {MAX_RESULT_BYTES} at most");
+            Err(WireError::new(ErrorKind::Encode, message))
+        }
+        _ => Ok(output),
+    }
+}
+
 /// What the jobs of a queue worker share.
 #[derive(Clone)]
 struct Session {
@@ -176,8 +192,8 @@ struct Session {
     worker_id: String,
     hostname: String,
     jobs: TaskTracker,
-    /// Running jobs, to be stopped by id.
-    running: Arc<Mutex<HashMap<String, CancellationToken>>>,
+    /// Running attempts, to be stopped.
+    running: Arc<Mutex<HashMap<Attempt, CancellationToken>>>,
 }
 
 impl Session {
@@ -191,7 +207,7 @@ impl Session {
         let outcome = loop {
             match reader.next::<ToWorker>().await {
                 Ok(Some(ToWorker::Job(frame))) => self.start(frame),
-                Ok(Some(ToWorker::Stop(job))) => self.stop(&job),
+                Ok(Some(ToWorker::Stop(frame))) => self.stop(&(frame.id, frame.attempt)),
                 Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
                 Ok(Some(ToWorker::Drain)) => shutdown.request(),
                 Ok(None) if shutdown.is_requested() => break Ok(()),
@@ -203,19 +219,19 @@ impl Session {
         outcome
     }
 
-    fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<String, CancellationToken>) -> T) -> T {
+    fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<Attempt, CancellationToken>) -> T) -> T {
         with(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn stop(&self, job: &str) {
-        if let Some(cancelled) = self.with_running(|running| running.get(job).cloned()) {
+    fn stop(&self, attempt: &Attempt) {
+        if let Some(cancelled) = self.with_running(|running| running.get(attempt).cloned()) {
             cancelled.cancel();
         }
     }
 
     fn start(&self, frame: JobFrame) {
         let cancelled = CancellationToken::new();
-        self.with_running(|running| running.insert(frame.id.clone(), cancelled.clone()));
+        self.with_running(|running| running.insert((frame.id.clone(), frame.attempt), cancelled.clone()));
         let session = self.clone();
         self.jobs.spawn(async move { session.run(frame, cancelled).await });
     }
@@ -232,9 +248,11 @@ impl Session {
             self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
         })
         .await;
-        self.with_running(|running| running.remove(&id));
+        let attempt_key = (id, attempt);
+        self.with_running(|running| running.remove(&attempt_key));
+        let (id, attempt) = attempt_key;
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
-        let (output, error) = match outcome {
+        let (output, error) = match outcome.and_then(within_limit) {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(ErrorText::of(&error, &self.hostname).to_text())),
         };

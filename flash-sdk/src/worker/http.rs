@@ -137,9 +137,10 @@ async fn serve(
     let _ = shared.ready.clone().wait_for(|ready| *ready).await;
     let context = context_of(request.headers(), shared.execution_timeout);
     let request_id = context.request_id().to_owned();
-    let mut response = match answer(function, context, path, request).await {
+    let mut response = match answer(function, context.clone(), path, request).await {
         Ok(response) => response,
-        Err(Refused { status, error }) => refuse(status, *error, &shared, &request_id),
+        // Within the call, so that the line in the log names the request.
+        Err(Refused { status, error }) => context.sync_scope(|| refuse(status, *error, &shared, &request_id)),
     };
     let headers = response.headers_mut();
     headers.insert("x-runpod-worker-id", shared.worker_id.clone());

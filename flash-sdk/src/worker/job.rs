@@ -110,6 +110,7 @@ pub(super) async fn run(functions: &Functions, worker_id: &str, job: Job, chunk:
     let context = Context::new(Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress });
     let request_id = context.request_id().to_owned();
     let deadline = context.deadline();
+    let blocking = context.blocking().clone();
     let running = context.scope(panic::catch_async(async {
         match found?.handler {
             Handler::Once(handle) => handle(Input::job(input)).await,
@@ -121,6 +122,10 @@ pub(super) async fn run(functions: &Functions, worker_id: &str, job: Job, chunk:
         () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the job was cancelled")),
         () = until(deadline) => Err(Error::new(ErrorKind::Timeout, "the caller's deadline passed")),
     };
+    // A synchronous function cannot be dropped: the job has not let go of its slot before its thread has
+    // ended. A platform that does not want to wait ends the process.
+    blocking.close();
+    blocking.wait().await;
     let outcome = outcome.map_err(|error| {
         let mut wire = error.into_wire();
         wire.worker_id.get_or_insert_with(|| worker_id.to_owned());

@@ -85,7 +85,7 @@ impl Settings {
             hostname: env::get(env::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
             result_retry: Duration::from_secs(env::number(env::RESULT_RETRY_SECONDS, 600)?),
             drain: Duration::from_secs(env::number(env::DRAIN_SECONDS, 30)?),
-            threads: env::number("TOKIO_WORKER_THREADS", default_threads())?,
+            threads: env::number(env::THREADS, default_threads())?,
             log_level: log_level()?,
             http: HttpSettings {
                 host: env::get(env::HTTP_HOST).unwrap_or_else(|| "0.0.0.0".to_owned()),

@@ -1,8 +1,93 @@
-//! stub
-use crate::failure::Failure;
-/// stub
-#[derive(clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_: &Arguments) -> Result<(), Failure> {
+//! `cargo xtask bench`: flash beside services written by hand, in one run on one machine.
+//!
+//! Three questions, a file each: what a pipeline of four hops costs (`pipeline`), what one job costs
+//! (`noop`), how long the first job waits for its worker (`first_job`). The sides are measured in turns, so that
+//! whatever else the machine does meets both. Every answer is checked; a wrong one ends the benchmark.
+mod compare;
+mod first_job;
+mod load;
+mod noop;
+mod pipeline;
+mod programs;
+mod report;
+mod server;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{failure::Failure, output};
+use compare::Plan;
+use report::Report;
+
+/// Measure flash beside services written by hand, and print a table with ratios.
+///
+/// Three things: a pipeline of three stages behind a route, against three axum services that call each
+/// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; and
+/// the time from no worker to the first finished job. All is built with --release. Load generator, servers
+/// and workers share this machine's cores: nothing else should run, and only the ratios travel to another
+/// machine.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --connections 16\n  \
+                        cargo xtask bench --json > bench.json\n\n\
+                        A run takes about 24 times the seconds, warm-ups beside."
+)]
+pub(crate) struct Arguments {
+    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in three rounds, and the
+    /// medians count.
+    #[arg(long, default_value = "10")]
+    seconds: NonZeroUsize,
+    /// Connections of the loaded measurements; one connection is always measured too.
+    #[arg(long, default_value = "64")]
+    connections: NonZeroUsize,
+    /// Print one JSON object in place of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds, measures, reports.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // A load generator without optimisation would be what is measured.
+    if cfg!(debug_assertions) {
+        return Err(programs::become_release_build());
+    }
+    programs::build()?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::at("could not start the async runtime"))?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = measure(arguments) => report,
+            interrupted = interrupted() => Err(interrupted),
+        }
+    })?;
+    output::result(&if arguments.json { report.json()? } else { report.table() });
     Ok(())
+}
+
+/// Everything that is started here is stopped when this future ends or is dropped.
+async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
+    let plan = Plan {
+        connections: vec![1, arguments.connections.get()],
+        time: Duration::from_secs(arguments.seconds.get() as u64),
+    };
+    let app = programs::start_app().await?;
+    let pipeline = pipeline::measure(&app, &plan).await?;
+    let noop = noop::measure(&app, &plan).await?;
+    let first_job = first_job::measure(&app).await?;
+    Ok(Report::new(plan.time, pipeline, noop, first_job))
+}
+
+async fn interrupted() -> Failure {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process, as ever.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Failure::new("interrupted")
 }

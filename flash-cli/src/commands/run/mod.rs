@@ -85,7 +85,6 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
         package,
-        config,
         build: Build { release: arguments.release, features },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -23,7 +23,6 @@ use crate::{
 /// See the module.
 pub(super) struct Session {
     pub package: Package,
-    pub config: Config,
     pub build: Build,
     pub reload: bool,
     pub drain_time: Duration,
@@ -59,6 +58,7 @@ struct Version {
     manifest: Manifest,
     program: PathBuf,
     environment: Vec<(String, String)>,
+    prices: PriceList,
 }
 
 impl Session {
@@ -123,7 +123,6 @@ impl Session {
         let options = Options {
             listener,
             log: Arc::new(move |line| output.log(&line)),
-            prices: self.config.prices.clone(),
             drain_time: self.drain_time,
         };
         Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
@@ -138,14 +137,17 @@ impl Session {
             // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
             .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
             .collect();
+        // Read anew each time, so that a saved price counts; address and features are settled at the start.
+        let Config { prices, .. } =
+            Config::load(&self.package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
         let program = versions
-            .keep(&built, &environment)
+            .keep(&built, &environment, &prices)
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
         let manifest = project::describe(&program, &self.package.directory).await.map_err(|error| not_described(&error));
         match manifest {
-            Ok(manifest) => Ok(Some(Version { manifest, program, environment })),
+            Ok(manifest) => Ok(Some(Version { manifest, program, environment, prices })),
             Err(failure) => {
                 // Not a version after all: the same binary must be looked at again.
                 versions.forget_latest();
@@ -155,9 +157,9 @@ impl Session {
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, program, environment } = version;
+        let Version { manifest, program, environment, prices } = version;
         let directory = self.package.directory.clone();
-        let release = NewRelease { manifest, program, directory, environment };
+        let release = NewRelease { manifest, program, directory, environment, prices };
         platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 

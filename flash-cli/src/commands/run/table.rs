@@ -82,7 +82,10 @@ fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
     };
     match kind {
         Some("string") => json!("text"),
-        Some("integer") => members.get("minimum").cloned().unwrap_or(json!(1)),
+        Some("integer") => match members.get("minimum").and_then(Value::as_i64) {
+            Some(least) if least > 1 => json!(least),
+            _ => json!(1),
+        },
         Some("number") => json!(1.0),
         Some("boolean") => json!(true),
         Some("array") => match members.get("items") {

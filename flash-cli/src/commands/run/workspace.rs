@@ -11,6 +11,7 @@ use std::{
     time::SystemTime,
 };
 
+use flash_sdk::catalogue::PriceList;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 /// Versions kept on disk: the live one, one that starts, and those that drain.
@@ -30,6 +31,7 @@ struct Origin {
     modified: SystemTime,
     length: u64,
     environment: Vec<(String, String)>,
+    prices: PriceList,
 }
 
 impl Versions {
@@ -51,17 +53,19 @@ impl Versions {
         Ok(Self { directory, next: AtomicU64::new(1), latest: Mutex::default() })
     }
 
-    /// Copies a binary; `None` when the latest version was made of the same binary and variables.
+    /// Copies a binary; `None` when the latest version was made of the same binary and settings.
     pub(super) async fn keep(
         &self,
         built: &Path,
         environment: &[(String, String)],
+        prices: &PriceList,
     ) -> io::Result<Option<PathBuf>> {
         let metadata = tokio::fs::metadata(built).await?;
         let origin = Origin {
             modified: metadata.modified()?,
             length: metadata.len(),
             environment: environment.to_vec(),
+            prices: prices.clone(),
         };
         if self.latest().as_ref() == Some(&origin) {
             return Ok(None);

@@ -102,6 +102,10 @@ struct Checked {
 
 /// Parses and checks the body of `run` and `runsync`.
 fn check(release: &Release, endpoint: &str, request_id: &str, body: &[u8]) -> Result<Checked, Refusal> {
+    // serde would read a list as the fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::bad_request("the body is no job: send {\"input\": {…}}"));
+    }
     let request: JobRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             Refusal::bad_request(format!("the body is no job: {error}; send {{\"input\": {{…}}}}"))

@@ -35,10 +35,9 @@ pub(super) async fn dispatch(
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {
             let function = release.function(function);
-            let pool = release.pool(&function.worker);
-            match pool.map(|pool| &pool.intake) {
-                Some(Intake::Balanced(balancer)) => {
-                    proxy::forward(balancer, function, &id, &path, request).await
+            match release.pool(&function.worker).map(|pool| (pool, &pool.intake)) {
+                Some((pool, Intake::Balanced(balancer))) => {
+                    proxy::forward(pool, balancer, function, &id, &path, request).await
                 }
                 _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
             }

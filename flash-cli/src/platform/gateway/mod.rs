@@ -1,7 +1,8 @@
 //! The door: HTTP in, jobs and proxied requests out.
 //!
 //! Owns routing, input checks, error bodies and the API pages. Jobs are the queue's, workers the pool's.
-//! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic or answer 5xx.
+//! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
+//! for functions and workers that fail.
 mod client_api;
 mod docs;
 mod error;

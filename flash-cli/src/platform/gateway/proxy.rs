@@ -17,8 +17,14 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-use super::{error::Refusal, server::REQUEST_ID};
-use crate::platform::balancer::{Balancer, NoBackend, Slot};
+use super::{
+    error::Refusal,
+    server::{REQUEST_ID, discard},
+};
+use crate::platform::{
+    balancer::{Balancer, NoBackend, Slot},
+    pool::Pool,
+};
 
 /// Limits of load-balanced endpoints, as the provider documents them.
 const MAX_BODY_BYTES: usize = 30_000_000;
@@ -51,6 +57,7 @@ static CLIENT: LazyLock<HttpClient> = LazyLock::new(|| {
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 502 for one that breaks off, 504 for a late one.
 pub(super) async fn forward(
+    pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
     function: &FunctionEntry,
     request_id: &str,
@@ -59,6 +66,7 @@ pub(super) async fn forward(
 ) -> Result<Response, Refusal> {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+        discard(request.into_body()).await;
         return Err(Refusal::too_large(MAX_BODY_BYTES));
     }
     let stage = || format!("{}/{}", function.worker, function.call_name());
@@ -72,7 +80,7 @@ pub(super) async fn forward(
         Refusal::of(status, error).at_stage(stage())
     };
     match answer {
-        Ok(Ok(response)) => Ok(streamed(response, slot)),
+        Ok(Ok(response)) => Ok(streamed(response, Serving { pool: pool.clone(), slot })),
         Ok(Err(error)) if is_too_long(&error) => Err(Refusal::too_large(MAX_BODY_BYTES)),
         Ok(Err(error)) => {
             let message = format!("worker `{worker}` broke off: {}", chain(&error));
@@ -115,18 +123,31 @@ fn rewritten(request: Request, slot: &Slot, request_id: &str, path: &str) -> Res
 }
 
 /// The answer, holding the slot until its last byte.
-fn streamed(response: http::Response<hyper::body::Incoming>, slot: Slot) -> Response {
+fn streamed(response: http::Response<hyper::body::Incoming>, serving: Serving) -> Response {
     let (mut parts, body) = response.into_parts();
     for name in &HOP_BY_HOP {
         parts.headers.remove(name);
     }
-    Response::from_parts(parts, Body::new(Held { body: body.map_err(axum::Error::new).boxed_unsync(), _slot: slot }))
+    Response::from_parts(parts, Body::new(Held { body: body.map_err(axum::Error::new).boxed_unsync(), _serving: serving }))
 }
 
 /// A body that keeps its worker's slot.
 struct Held {
     body: http_body_util::combinators::UnsyncBoxBody<Bytes, axum::Error>,
-    _slot: Slot,
+    _serving: Serving,
+}
+
+/// A request that a worker serves.
+struct Serving {
+    pool: Arc<Pool>,
+    slot: Slot,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // What was printed before the answer's end belongs to this request; the slot goes after it.
+        self.pool.drain_output(&self.slot.worker);
+    }
 }
 
 impl hyper::body::Body for Held {

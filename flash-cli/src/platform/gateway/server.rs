@@ -1,4 +1,6 @@
 //! The HTTP server: connections, the fixed paths, and what every request has.
+use std::time::Duration;
+
 use axum::{
     Router,
     body::Body,
@@ -7,7 +9,9 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 
 use super::{
@@ -20,6 +24,10 @@ use crate::platform::{Platform, release::Release};
 /// The id that a request and everything it causes share.
 #[derive(Clone)]
 pub(super) struct RequestId(pub String);
+
+/// Bounds of [`discard`].
+const MAX_DISCARDED_BYTES: usize = 64_000_000;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
 
 /// The header that carries it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -106,17 +114,34 @@ pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<R
 ///
 /// # Errors
 /// 413 beyond it, 400 for a body that breaks off.
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<bytes::Bytes, Refusal> {
-    match axum::body::to_bytes(body, limit).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if is_too_long(&error) => Err(Refusal::too_large(limit)),
-        Err(error) => Err(Refusal::bad_request(format!("the body broke off: {error}"))),
+pub(super) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            drop(whole);
+            discard(body).await;
+            return Err(Refusal::too_large(limit));
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok(whole.freeze())
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    use std::error::Error as _;
-    error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+/// Reads the rest of a body that was refused: many clients read no answer before they have sent everything.
+/// Bounded in bytes and time; beyond that the connection breaks.
+pub(super) async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = MAX_DISCARDED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    // Too slow is as good as too much.
+    let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 
 /// A JSON answer from text that is JSON already.

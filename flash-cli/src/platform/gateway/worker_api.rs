@@ -147,7 +147,7 @@ pub(super) async fn done(
     };
     let accepted = queue.finish(&worker, &job, None, outcome, None);
     if posted.stop_pod {
-        pool.lost_connection(&worker);
+        pool.replace(&worker);
     }
     if accepted {
         Ok(StatusCode::OK.into_response())

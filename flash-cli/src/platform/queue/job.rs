@@ -94,6 +94,8 @@ pub(super) struct Entry {
     leased_at: Option<Instant>,
     last_worker: Option<WorkerId>,
     attempts: u32,
+    /// Attempts before the last retry by a client: each retry gets the full number anew.
+    attempts_before: u32,
     delay: Option<Duration>,
     ran: Option<Duration>,
     forget_at: Option<Instant>,
@@ -117,6 +119,7 @@ impl Entry {
             leased_at: None,
             last_worker: None,
             attempts: 0,
+            attempts_before: 0,
             delay: None,
             ran: None,
             forget_at: None,
@@ -170,12 +173,18 @@ impl Entry {
     }
 
     pub(super) fn retry(&mut self) -> Result<(), IllegalTransition> {
-        self.step(JobEvent::Retried)?;
+        self.step(JobEvent::Retried { attempts: self.attempts })?;
+        self.attempts_before = self.attempts;
         self.forget_at = None;
         self.ran = None;
         self.chunks.clear();
         self.progress = None;
         Ok(())
+    }
+
+    /// Attempts since the submission or the last retry.
+    pub(super) fn attempts_now(&self) -> u32 {
+        self.attempts - self.attempts_before
     }
 
     pub(super) fn is_run_by(&self, worker: &WorkerId) -> bool {

@@ -229,14 +229,18 @@ impl Queue {
         let mut ended = Vec::new();
         for id in taker.into_leased() {
             let Some(entry) = inner.jobs.get(&id) else { continue };
-            let JobState::Running(lease) = &entry.state else { continue };
-            if lease.attempt < self.limits.max_attempts {
+            // A stopped attempt may be the last thing of a job that ended or waits anew.
+            if !matches!(&entry.state, JobState::Running(lease) if lease.worker == *worker) {
+                continue;
+            }
+            let attempts = entry.attempts_now();
+            if attempts < self.limits.max_attempts {
                 inner.apply(&id, JobEvent::Lost);
                 inner.totals.retried += 1;
                 // In front: it has waited longest.
                 inner.waiting.push_front(id);
             } else {
-                let error = worker_died(worker, lease.attempt, reason);
+                let error = worker_died(worker, attempts, reason);
                 ended.extend(inner.end(&id, JobEvent::GivenUp(error), &self.limits));
             }
         }
@@ -272,7 +276,7 @@ impl Queue {
         ran: Option<Duration>,
     ) -> bool {
         let mut inner = self.lock();
-        inner.release(worker, job);
+        inner.release(worker, job, attempt);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
             _ => None,
@@ -348,9 +352,9 @@ impl Queue {
             JobState::Done(_) => return Err(ChangeError::Ended),
             JobState::Queued { .. } => inner.waiting.retain(|waiting| waiting != job),
             JobState::Running(lease) => {
-                let worker = lease.worker.clone();
+                let Lease { worker, attempt } = lease.clone();
                 if let Some(taker) = inner.takers.get_mut(&worker) {
-                    taker.stop(job);
+                    taker.stop(job, attempt);
                 }
             }
         }
@@ -528,14 +532,13 @@ impl Inner {
         Some(ended)
     }
 
-    /// A worker no longer works on a job. `true` when it did.
-    fn release(&mut self, worker: &WorkerId, job: &JobId) -> bool {
-        let Some(taker) = self.takers.get_mut(worker) else { return false };
-        let held = taker.release(job);
+    /// A worker no longer works on an attempt; on any of the job where it does not say which.
+    fn release(&mut self, worker: &WorkerId, job: &JobId, attempt: Option<u32>) {
+        let Some(taker) = self.takers.get_mut(worker) else { return };
+        let held = taker.release(job, attempt);
         if held && taker.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
-        held
     }
 
     /// Hands waiting jobs to free slots.

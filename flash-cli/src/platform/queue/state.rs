@@ -27,7 +27,8 @@ pub(crate) enum Outcome {
 /// Where a job is in its life.
 #[derive(Debug)]
 pub(crate) enum JobState {
-    /// Waits for a worker; `attempts` were made before.
+    /// Waits for a worker; `attempts` were made before, those before a retry included: a number never comes
+    /// twice, so that a late result is always told apart.
     Queued { attempts: Attempt },
     /// A worker has it.
     Running(Lease),
@@ -50,8 +51,8 @@ pub(crate) enum JobEvent {
     Cancelled,
     /// It ran or waited longer than it may. With the error's text.
     TimedOut(String),
-    /// A client wants another try of a failed job.
-    Retried,
+    /// A client wants another try of a failed job, after this many attempts.
+    Retried { attempts: Attempt },
 }
 
 /// The event does not fit the state: a late worker, a client too late.
@@ -73,7 +74,7 @@ pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
         (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
         (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
         (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
-        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried) => Ok(S::Queued { attempts: 0 }),
+        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => Ok(S::Queued { attempts }),
         (state, _) => Err((state, IllegalTransition)),
     }
 }
@@ -111,10 +112,10 @@ mod tests {
 
     #[test]
     fn an_ended_job_stays_as_it_is() {
-        for event in [JobEvent::Cancelled, JobEvent::Lost, JobEvent::TimedOut(String::new()), JobEvent::Retried] {
+        for event in [JobEvent::Cancelled, JobEvent::Lost, JobEvent::TimedOut(String::new()), JobEvent::Retried { attempts: 1 }] {
             assert!(step(JobState::Done(completed()), event).is_err());
         }
-        let retried = step(JobState::Done(Outcome::Failed("x".into())), JobEvent::Retried);
-        assert!(matches!(retried, Ok(JobState::Queued { attempts: 0 })));
+        let retried = step(JobState::Done(Outcome::Failed("x".into())), JobEvent::Retried { attempts: 2 });
+        assert!(matches!(retried, Ok(JobState::Queued { attempts: 2 })));
     }
 }

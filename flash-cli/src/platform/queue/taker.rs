@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use flash_sdk::wire::{
     RawJson,
     envelope::Envelope,
-    exchange::{JobFrame, ToWorker, Writer},
+    exchange::{JobFrame, StopFrame, ToWorker, Writer},
 };
 use tokio::sync::oneshot;
 
@@ -38,13 +38,18 @@ struct Poll {
     answer: oneshot::Sender<Vec<Taken>>,
 }
 
+/// An attempt that occupies a slot.
+struct Leased {
+    job: JobId,
+    attempt: u32,
+    /// Since when it is asked to stop.
+    stopping: Option<Instant>,
+}
+
 pub(super) struct Taker {
     hand: Hand,
     slots: usize,
-    leased: Vec<JobId>,
-    /// Leased jobs that were stopped, with the time of the first.
-    stopping: Vec<JobId>,
-    stopping_since: Option<Instant>,
+    leased: Vec<Leased>,
     idle_since: Option<Instant>,
     draining: bool,
 }
@@ -59,8 +64,6 @@ impl Taker {
             hand,
             slots: slots.max(1) as usize,
             leased: Vec::new(),
-            stopping: Vec::new(),
-            stopping_since: None,
             idle_since: Some(Instant::now()),
             draining: false,
         }
@@ -118,7 +121,8 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+        let lease = |job: &Taken| Leased { job: job.id.clone(), attempt: job.attempt, stopping: None };
+        let leased: Vec<Leased> = jobs.iter().map(lease).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
                 if frames.is_closed() {
@@ -134,18 +138,20 @@ impl Taker {
                 None => return Err(jobs),
             },
         }
-        self.leased.extend(ids);
+        self.leased.extend(leased);
         self.idle_since = None;
         Ok(())
     }
 
-    /// Asks for the stop of a job that it runs.
-    pub(super) fn stop(&mut self, job: &JobId) {
-        self.stopping.push(job.clone());
-        self.stopping_since.get_or_insert_with(Instant::now);
+    /// Asks for the stop of an attempt that it runs.
+    pub(super) fn stop(&mut self, job: &JobId, attempt: u32) {
+        let running = self.leased.iter_mut().find(|leased| leased.job == *job && leased.attempt == attempt);
+        if let Some(running) = running {
+            running.stopping.get_or_insert_with(Instant::now);
+        }
         match &mut self.hand {
             Hand::Exchange(frames) => {
-                send(frames, ToWorker::Stop(job.to_string()));
+                send(frames, ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
             Hand::Polling { stop_poll, to_stop, .. } => {
                 to_stop.push(job.clone());
@@ -158,14 +164,11 @@ impl Taker {
         }
     }
 
-    /// The worker is done with a job. `true` when it had it.
-    pub(super) fn release(&mut self, job: &JobId) -> bool {
+    /// The worker is done with an attempt, or with every one of the job where it does not say which. `true`
+    /// when it had it.
+    pub(super) fn release(&mut self, job: &JobId, attempt: Option<u32>) -> bool {
         let before = self.leased.len();
-        self.leased.retain(|leased| leased != job);
-        self.stopping.retain(|stopping| stopping != job);
-        if self.stopping.is_empty() {
-            self.stopping_since = None;
-        }
+        self.leased.retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
         if self.leased.is_empty() && before > 0 {
             self.idle_since = Some(Instant::now());
         }
@@ -173,7 +176,8 @@ impl Taker {
     }
 
     pub(super) fn is_stuck(&self, now: Instant, grace: Duration) -> bool {
-        self.stopping_since.is_some_and(|since| now.saturating_duration_since(since) > grace)
+        let is_late = |since: Instant| now.saturating_duration_since(since) > grace;
+        self.leased.iter().any(|leased| leased.stopping.is_some_and(is_late))
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -189,18 +193,18 @@ impl Taker {
     }
 
     pub(super) fn leased(&self) -> impl Iterator<Item = &JobId> {
-        self.leased.iter()
+        self.leased.iter().map(|leased| &leased.job)
     }
 
     pub(super) fn only_leased(&self) -> Option<&JobId> {
         match self.leased.as_slice() {
-            [only] => Some(only),
+            [only] => Some(&only.job),
             _ => None,
         }
     }
 
-    pub(super) fn into_leased(self) -> Vec<JobId> {
-        self.leased
+    pub(super) fn into_leased(self) -> impl Iterator<Item = JobId> {
+        self.leased.into_iter().map(|leased| leased.job)
     }
 }
 

@@ -137,6 +137,24 @@ async fn a_job_that_kills_its_workers_fails_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_retried_job_is_safe_from_the_end_of_its_stopped_attempt() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 2);
+    let short = Submission { execution_timeout: Some(Duration::from_secs(1)), ..job("{}") };
+    let id = queue.submit(short).unwrap();
+    let stopped = worker.job().await;
+    queue.end_overdue(Instant::now() + Duration::from_secs(2));
+    assert!(matches!(worker.frame().await, ToWorker::Stop(frame) if frame.attempt == 1));
+    queue.retry(&id).unwrap();
+    let again = worker.job().await;
+    assert_eq!((again.id.as_str(), again.attempt), (stopped.id.as_str(), 2));
+    assert!(!worker.finish(&queue, &stopped), "the first attempt winds down now");
+    assert_eq!((status(&queue, &id), queue.load(Instant::now()).takers[0].1), (InProgress, 1));
+    assert!(worker.finish(&queue, &again));
+    assert_eq!(queue.retry(&id), Err(ChangeError::NotFailed));
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses() {
     let (queue, _) = queue_with(Limits { max_waiting: 2, ..Limits::default() });
     queue.submit(job("{}")).unwrap();
@@ -155,7 +173,7 @@ async fn a_cancelled_job_stops_on_its_worker_and_keeps_the_slot_until_it_lets_go
     let waiting = queue.submit(job("{}")).unwrap();
     queue.cancel(&id).unwrap();
     assert_eq!(status(&queue, &id), Cancelled);
-    assert!(matches!(worker.frame().await, ToWorker::Stop(stopped) if stopped == running.id));
+    assert!(matches!(worker.frame().await, ToWorker::Stop(stopped) if stopped.id == running.id));
     assert_eq!(status(&queue, &waiting), InQueue, "the slot is not free yet");
     assert!(!worker.finish(&queue, &running), "a cancelled job stays cancelled");
     assert_eq!(worker.job().await.id, waiting.to_string());

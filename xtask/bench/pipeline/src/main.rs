@@ -1,1 +1,11 @@
-fn main() {}
+//! The app that `cargo xtask bench` runs: a pipeline over three worker types, and functions that do
+//! nothing.
+mod nothing;
+mod pipeline;
+
+use flash_sdk::Result;
+
+#[flash_sdk::main]
+async fn main() -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The numbers, as a table and as JSON, beside what is aimed at.
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use super::{compare::Comparison, first_job::FirstJob, pipeline::HOPS};
+use crate::failure::Failure;
+
+/// All that was measured.
+#[derive(Serialize)]
+pub(super) struct Report {
+    /// Shared by load generator, servers and workers.
+    cores: usize,
+    seconds: u64,
+    /// One row for each number of connections.
+    pipeline: Vec<Comparison>,
+    /// What flash adds to one hop of the pipeline on one connection.
+    pipeline_added_p50_ms_per_hop: f64,
+    noop: Vec<Comparison>,
+    first_job: FirstJob,
+    aims: Vec<Aim>,
+}
+
+/// A number and its bound.
+#[derive(Serialize)]
+struct Aim {
+    what: String,
+    aim: &'static str,
+    measured: f64,
+    met: bool,
+}
+
+impl Report {
+    pub(super) fn new(
+        time: Duration,
+        pipeline: Vec<Comparison>,
+        noop: Vec<Comparison>,
+        first_job: FirstJob,
+    ) -> Self {
+        let added = pipeline.first().map_or(f64::NAN, |one| one.added_p50_ms / HOPS);
+        let (connections, ratio) =
+            pipeline.last().map_or((0, f64::NAN), |loaded| (loaded.connections, loaded.throughput_ratio));
+        let aim = |what: String, aim, measured, met| Aim { what, aim, measured, met };
+        let aims = vec![
+            aim(
+                format!("pipeline, throughput at {connections} connections"),
+                ">= 0.5 x",
+                ratio,
+                ratio >= 0.5,
+            ),
+            aim("pipeline, added median per hop".to_owned(), "< 0.3 ms", added, added < 0.3),
+            aim(
+                "first job from no worker".to_owned(),
+                "< 30 ms",
+                first_job.median_ms,
+                first_job.median_ms < 30.0,
+            ),
+        ];
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            seconds: time.as_secs(),
+            pipeline,
+            pipeline_added_p50_ms_per_hop: added,
+            noop,
+            first_job,
+            aims,
+        }
+    }
+
+    pub(super) fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self).map_err(Failure::at("the report has no JSON form"))
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut text = format!(
+            "{} cores, shared by load generator, servers and workers; {} s a measurement, medians of 3 rounds\n",
+            self.cores, self.seconds
+        );
+        comparisons(&mut text, "Pipeline: POST /classify, three stages", &self.pipeline);
+        let added = self.pipeline_added_p50_ms_per_hop;
+        line(&mut text, format!("  added median latency per hop, 1 connection: {added:.3} ms ({HOPS} hops)"));
+        comparisons(&mut text, "No-op: POST /v2/noop_worker/runsync", &self.noop);
+        let FirstJob { tries, median_ms, least_ms, most_ms } = self.first_job;
+        line(&mut text, "\nFrom no worker to the first finished job".to_owned());
+        line(
+            &mut text,
+            format!("  median {median_ms:.1} ms, {least_ms:.1} to {most_ms:.1} ms, {tries} tries"),
+        );
+        line(&mut text, "\nAims".to_owned());
+        for Aim { what, aim, measured, met } in &self.aims {
+            let verdict = if *met { "met" } else { "missed" };
+            line(&mut text, format!("  {what:<44} {aim:>9}  measured {measured:>7.3}  {verdict}"));
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+fn comparisons(text: &mut String, title: &str, comparisons: &[Comparison]) {
+    line(text, format!("\n{title}"));
+    line(text, format!("  {:<24} {:>12} {:>12} {:>8}", "", "flash", "by hand", "ratio"));
+    for Comparison { connections, flash, handwritten, .. } in comparisons {
+        let connections = format!("{connections} connection{}", if *connections == 1 { "" } else { "s" });
+        let rows = [
+            ("req/s", 0, flash.requests_per_second, handwritten.requests_per_second),
+            ("p50 ms", 3, flash.p50_ms, handwritten.p50_ms),
+            ("p99 ms", 3, flash.p99_ms, handwritten.p99_ms),
+        ];
+        for (unit, digits, flash, handwritten) in rows {
+            let what = format!("{connections}, {unit}");
+            let ratio = flash / handwritten;
+            line(text, format!("  {what:<24} {flash:>12.digits$} {handwritten:>12.digits$} {ratio:>7.2}x"));
+        }
+    }
+}
+
+fn line(text: &mut String, line: String) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{line}");
+}
