@@ -54,7 +54,10 @@ impl Output {
     fn print(&self, line: &str) {
         let mut stdout = std::io::stdout().lock();
         // A reader that went away is no failure of ours.
-        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+        let _ = stdout
+            .write_all(line.as_bytes())
+            .and_then(|()| stdout.write_all(b"\n"))
+            .and_then(|()| stdout.flush());
     }
 
     fn say(&self, line: &str) {
@@ -92,10 +95,18 @@ impl Output {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
         }
         let (bold, dim, reset) = if self.colour.0 { (BOLD, DIM, RESET) } else { ("", "", "") };
-        let width = |column: fn(&Endpoint) -> &str| endpoints.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
-        let (path, function, worker, compute) =
-            (width(|row| &row.path), width(|row| &row.function), width(|row| &row.worker), width(|row| &row.compute));
-        self.print(&format!("{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n"));
+        let width = |column: fn(&Endpoint) -> &str| {
+            endpoints.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
+        };
+        let (path, function, worker, compute) = (
+            width(|row| &row.path),
+            width(|row| &row.function),
+            width(|row| &row.worker),
+            width(|row| &row.compute),
+        );
+        self.print(&format!(
+            "{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n"
+        ));
         for row in endpoints {
             let Endpoint { method, workers, .. } = row;
             let head = format!(
@@ -144,7 +155,9 @@ impl Output {
 
 /// A worker's text without what would move the cursor or end the line.
 fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() && char != '\t' && char != '\u{1b}' { ' ' } else { char }).collect()
+    text.chars()
+        .map(|char| if char.is_control() && char != '\t' && char != '\u{1b}' { ' ' } else { char })
+        .collect()
 }
 
 fn log_json(line: &LogLine) -> Value {

@@ -71,7 +71,9 @@ fn is_source(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let temporary = name.ends_with('~') || name.ends_with(".swp") || name.ends_with(".swx") || name == "4913";
     let hidden = name.starts_with('.') && name != ".env";
-    !(temporary || hidden || path.components().any(|part| part.as_os_str() == "target" || part.as_os_str() == ".flash"))
+    !(temporary
+        || hidden
+        || path.components().any(|part| part.as_os_str() == "target" || part.as_os_str() == ".flash"))
 }
 
 #[cfg(test)]
@@ -80,7 +82,9 @@ mod tests {
 
     #[test]
     fn editors_leftovers_and_build_outputs_are_no_sources() {
-        for path in ["/a/src/.main.rs.swp", "/a/src/main.rs~", "/a/target/debug/x", "/a/.flash/run/1", "/a/src/4913"] {
+        for path in
+            ["/a/src/.main.rs.swp", "/a/src/main.rs~", "/a/target/debug/x", "/a/.flash/run/1", "/a/src/4913"]
+        {
             assert!(!is_source(Path::new(path)), "{path}");
         }
         for path in ["/a/src/main.rs", "/a/.env", "/a/flash.toml", "/a/model/weights.bin"] {

@@ -26,7 +26,10 @@ async fn the_pipeline_answers_as_its_reference_says() {
     assert_eq!(body["classification"]["label"], "positive");
     assert_eq!(body["classification"]["confidence_level"], "high");
     assert_eq!(body["all_predictions"].as_array().unwrap().len(), 3);
-    assert_eq!((&body["metadata"]["word_count"], &body["metadata"]["sentence_count"]), (&json!(7), &json!(2)));
+    assert_eq!(
+        (&body["metadata"]["word_count"], &body["metadata"]["sentence_count"]),
+        (&json!(7), &json!(2))
+    );
     assert_eq!(body["processing_pipeline"]["steps"], json!(["preprocess", "inference", "postprocess"]));
     assert_eq!(body["worker_type"], "CPU");
     // Each hop logs its cost under the same request.
@@ -51,7 +54,8 @@ async fn the_pipeline_answers_as_its_reference_says() {
     let input = json!({ "cleaned_text": "Test message", "word_count": 2 });
     let job = client.post(url("/gpu_worker/run_sync"), input).await.json();
     let output = &job["output"];
-    let labels: Vec<&Value> = output["predictions"].as_array().unwrap().iter().map(|one| &one["label"]).collect();
+    let labels: Vec<&Value> =
+        output["predictions"].as_array().unwrap().iter().map(|one| &one["label"]).collect();
     assert_eq!(labels, ["positive", "neutral", "negative"]);
     let parts = |one: &Value| one["confidence"].as_f64().unwrap() * 10_000.0;
     let sum: f64 = output["predictions"].as_array().unwrap().iter().map(parts).sum();
@@ -118,5 +122,9 @@ async fn a_model_that_cannot_be_loaded_is_said_to_the_caller() {
     assert!(answer.text.contains("SENTIMENT_MODEL is `no-such-model`"), "{answer:?}");
     let pipeline = client.post(format!("{}/classify", app.url), json!({ "text": "I love it" })).await;
     let stage = &pipeline.json()["stage"];
-    assert_eq!((pipeline.status, stage), (503, &json!("inference_worker/Sentiment::classify")), "{pipeline:?}");
+    assert_eq!(
+        (pipeline.status, stage),
+        (503, &json!("inference_worker/Sentiment::classify")),
+        "{pipeline:?}"
+    );
 }

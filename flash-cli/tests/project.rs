@@ -46,7 +46,11 @@ fn a_workspace_without_a_package() {
     let member = directory.path().join("app");
     std::fs::create_dir_all(member.join("src")).unwrap();
     std::fs::write(member.join("src/main.rs"), "fn main() {}").unwrap();
-    std::fs::write(member.join("Cargo.toml"), "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n").unwrap();
+    std::fs::write(
+        member.join("Cargo.toml"),
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+    )
+    .unwrap();
     refused(directory.path(), &["run"], 2, &["is a workspace without a package", "hint: "]);
 }
 
@@ -98,7 +102,12 @@ fn a_broken_flash_toml_is_named_with_its_line() {
 fn code_that_does_not_compile() {
     let directory = TempDir::new().unwrap();
     crate_in(directory.path(), "broken", "", "fn main() { let x: u32 = \"\"; }");
-    refused(directory.path(), &["run", "--port", "0"], 1, &["mismatched types", "the build of `broken` failed"]);
+    refused(
+        directory.path(),
+        &["run", "--port", "0"],
+        1,
+        &["mismatched types", "the build of `broken` failed"],
+    );
 }
 
 #[test]

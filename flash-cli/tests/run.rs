@@ -12,7 +12,8 @@ use support::{Client, PATIENCE, Running, SOON, fixture, is_alive, wait_for};
 async fn a_queue_function_answers_with_its_job() {
     let app = Running::start(&fixture(), &["--no-reload"]);
     let client = Client::new();
-    let answer = client.post(format!("{}/jobs/run_sync", app.url), json!({ "name": "bob", "times": 2 })).await;
+    let answer =
+        client.post(format!("{}/jobs/run_sync", app.url), json!({ "name": "bob", "times": 2 })).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let job = answer.json();
     assert_eq!((&job["status"], &job["output"]), (&json!("COMPLETED"), &json!("one: hello bob bob")));
@@ -27,7 +28,11 @@ async fn a_queue_function_answers_with_its_job() {
     let sum = client.post(format!("{}/jobs/add/run_sync", app.url), json!({ "left": 4 })).await;
     assert_eq!(sum.json()["output"], 4, "an optional argument may be left out");
     let counted = client.post(format!("{}/jobs/count/run_sync", app.url), json!({ "to": 3 })).await;
-    assert_eq!(counted.json()["output"], json!([1, 2, 3]), "chunks of a stream, for callers that do not stream");
+    assert_eq!(
+        counted.json()["output"],
+        json!([1, 2, 3]),
+        "chunks of a stream, for callers that do not stream"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +64,8 @@ async fn bad_input_is_refused_with_what_was_expected() {
     let url = |path: &str| format!("{}{path}", app.url);
     let paths = |answer: &support::Answer| {
         let fields = answer.json()["fields"].as_array().cloned().unwrap_or_default();
-        let mut paths: Vec<_> = fields.iter().map(|field| field["path"].as_str().unwrap().to_owned()).collect();
+        let mut paths: Vec<_> =
+            fields.iter().map(|field| field["path"].as_str().unwrap().to_owned()).collect();
         paths.sort();
         paths
     };
@@ -114,7 +120,10 @@ async fn a_failure_names_stage_message_and_request() {
 
     let failed = client.post(url("/fail"), json!({ "message": "cannot save" })).await;
     let body = failed.json();
-    assert_eq!((failed.status, &body["stage"], &body["kind"]), (500, &json!("trouble/fail"), &json!("handler")));
+    assert_eq!(
+        (failed.status, &body["stage"], &body["kind"]),
+        (500, &json!("trouble/fail"), &json!("handler"))
+    );
     assert!(body["error"].as_str().unwrap().contains("cannot save: the disk is full"), "{body}");
     assert_eq!(body["request_id"], failed.header("x-request-id"));
     // The log of that stage holds the cause, under the same request.
@@ -307,7 +316,8 @@ async fn a_killed_worker_is_replaced_and_its_job_runs_again() {
     });
     let health = format!("{}/v2/sleeper/health", app.url);
     while client.get(&health).await.json()["jobs"]["inProgress"] != 1 {}
-    let worker = app.descendants().into_iter().find(|id| !before.contains(id)).expect("the sleeper's process");
+    let worker =
+        app.descendants().into_iter().find(|id| !before.contains(id)).expect("the sleeper's process");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), Signal::SIGKILL).unwrap();
     let answer = job.await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -327,7 +337,8 @@ async fn a_computation_that_nothing_interrupts_is_ended_with_its_process() {
     });
     let health = format!("{}/v2/spinner/health", app.url);
     while client.get(&health).await.json()["jobs"]["inProgress"] != 1 {}
-    let spinner = app.descendants().into_iter().find(|id| !before.contains(id)).expect("the spinner's process");
+    let spinner =
+        app.descendants().into_iter().find(|id| !before.contains(id)).expect("the spinner's process");
     assert_eq!(late.await.unwrap().status, 504);
     // The only slot is not free before the process is gone: the next job runs in another one.
     let next = client.post(url, json!({ "seconds": 0 })).await;
@@ -344,7 +355,10 @@ async fn a_result_over_the_limit_fails_its_job_and_not_its_worker() {
     let large = client.post(&url, json!({ "characters": 40_000_000 })).await;
     assert_eq!((large.status, &large.json()["kind"]), (500, &json!("encode")), "{:.300}", large.text);
     let small = client.post(&url, json!({ "characters": 3 })).await;
-    assert_eq!((&small.json()["output"], &small.json()["workerId"]), (&json!("xxx"), &large.json()["worker_id"]));
+    assert_eq!(
+        (&small.json()["output"], &small.json()["workerId"]),
+        (&json!("xxx"), &large.json()["worker_id"])
+    );
 }
 
 #[tokio::test]
@@ -383,7 +397,10 @@ async fn a_port_in_use_is_said_and_only_a_default_one_is_replaced() {
 #[test]
 fn a_host_that_is_not_ours_is_refused() {
     let directory = fixture();
-    let run = support::finish(&["run", directory.to_str().unwrap(), "--host", "no.such.host.invalid"], &support::root());
+    let run = support::finish(
+        &["run", directory.to_str().unwrap(), "--host", "no.such.host.invalid"],
+        &support::root(),
+    );
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("`no.such.host.invalid`"), "{}", run.stderr);
 }
@@ -399,7 +416,8 @@ fn the_table_is_greppable_and_its_curls_work() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
-    let table: Vec<String> = lines.by_ref().map(Result::unwrap).skip(2).take_while(|line| !line.is_empty()).collect();
+    let table: Vec<String> =
+        lines.by_ref().map(Result::unwrap).skip(2).take_while(|line| !line.is_empty()).collect();
     assert!(!table.iter().any(|line| line.contains('\u{1b}')), "{table:#?}");
     // Reads on, so that the workers' log never fills the pipe.
     std::thread::spawn(move || lines.for_each(drop));
@@ -410,7 +428,8 @@ fn the_table_is_greppable_and_its_curls_work() {
         let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
         assert!(output.status.success(), "{curl}: {output:?}");
     }
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM)
+        .unwrap();
     wait_for("its end", PATIENCE.min(Duration::from_secs(60)), || {
         child.try_wait().unwrap().map(drop).ok_or_else(|| "still runs".to_owned())
     });

@@ -238,19 +238,26 @@ async fn several_slots_take_a_batch_and_pings_name_what_runs() {
     assert!(take.query.contains("batch_size=4"), "{take:?}");
     server
         .sent("a ping with both jobs", |sent| {
-            sent.path.ends_with("/ping/pod1") && (sent.query.contains("a%2Cb") || sent.query.contains("b%2Ca"))
+            sent.path.ends_with("/ping/pod1")
+                && (sent.query.contains("a%2Cb") || sent.query.contains("b%2Ca"))
         })
         .await;
     server.sent("the first result", is_done("a")).await;
     server.sent("the second result", is_done("b")).await;
-    server.sent("an idle ping", |sent| sent.path.ends_with("/ping/pod1") && !sent.query.contains("job_id")).await;
+    server
+        .sent("an idle ping", |sent| sent.path.ends_with("/ping/pod1") && !sent.query.contains("job_id"))
+        .await;
 }
 
 #[tokio::test]
 async fn an_empty_input_is_an_ordinary_input() {
     let server = Scripted::start().await;
     let _worker = server.worker("nothing", &[]);
-    for (id, job) in [("a", json!({ "id": "a" })), ("b", json!({ "id": "b", "input": {} })), ("c", json!({ "id": "c", "input": null }))] {
+    for (id, job) in [
+        ("a", json!({ "id": "a" })),
+        ("b", json!({ "id": "b", "input": {} })),
+        ("c", json!({ "id": "c", "input": null })),
+    ] {
         server.give(job);
         let done = server.sent("the result", is_done(id)).await;
         assert_eq!(done.body, json!({ "output": "something" }), "{id}");
@@ -289,7 +296,8 @@ async fn wrong_input_fails_the_job_and_names_the_fields() {
     let done = server.sent("the error", is_done("j")).await;
     let error: Value = serde_json::from_str(done.body["error"].as_str().unwrap()).unwrap();
     assert_eq!(error["error_type"], "invalid_input");
-    let paths: Vec<&Value> = error["flash"]["fields"].as_array().unwrap().iter().map(|field| &field["path"]).collect();
+    let paths: Vec<&Value> =
+        error["flash"]["fields"].as_array().unwrap().iter().map(|field| &field["path"]).collect();
     assert!(paths.contains(&&json!("/times")) && paths.contains(&&json!("/name")), "{error}");
 }
 
@@ -326,7 +334,9 @@ async fn a_stopped_job_posts_nothing_and_frees_its_slot() {
     server.give(json!([{ "id": "long", "input": { "seconds": 600.0 } }]));
     server.sent("a ping with the job", |sent| sent.query.contains("job_id=long")).await;
     server.stop("long");
-    server.sent("a ping without it", |sent| sent.path.contains("/ping/") && !sent.query.contains("job_id")).await;
+    server
+        .sent("a ping without it", |sent| sent.path.contains("/ping/") && !sent.query.contains("job_id"))
+        .await;
     server.sent_times("pings after the stop", 3, |sent| sent.path.contains("/ping/")).await;
     server.give(json!({ "id": "short", "input": { "seconds": 0.0 } }));
     server.sent("the next job's result", is_done("short")).await;
@@ -447,7 +457,10 @@ async fn calls_go_over_http_by_the_endpoint_map_and_carry_their_context() {
     server.script.lock().unwrap().answers.insert("g".to_owned(), error);
     let failed = client.post(format!("http://127.0.0.1:{port}/greet"), json!({ "name": "bob" })).await;
     let body = failed.json();
-    assert_eq!((failed.status, &body["stage"], &body["worker_id"]), (500, &json!("greeter/greet"), &json!("w9")));
+    assert_eq!(
+        (failed.status, &body["stage"], &body["worker_id"]),
+        (500, &json!("greeter/greet"), &json!("w9"))
+    );
     assert!(body["error"].as_str().unwrap().contains("out of memory"), "{body}");
 }
 
@@ -462,5 +475,7 @@ async fn a_platform_that_is_away_is_asked_again_ever_more_slowly() {
     let router = Router::new().fallback(answer).with_state(server.clone());
     tokio::spawn(axum::serve(listener, router).into_future());
     server.give(json!({ "id": "j", "input": {} }));
-    tokio::time::timeout(SOON + Duration::from_secs(15), server.sent("the result", is_done("j"))).await.unwrap();
+    tokio::time::timeout(SOON + Duration::from_secs(15), server.sent("the result", is_done("j")))
+        .await
+        .unwrap();
 }

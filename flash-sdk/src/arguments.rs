@@ -32,7 +32,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Send + 'static> Wire for T {
 impl Argument {
     /// An argument of this name and type.
     pub const fn of<T: Wire>(name: &'static str) -> Self {
-        Self { name, schema: |generator| generator.subschema_for::<T>(), optional: || missing::<T>().is_some() }
+        Self {
+            name,
+            schema: |generator| generator.subschema_for::<T>(),
+            optional: || missing::<T>().is_some(),
+        }
     }
 }
 
@@ -71,7 +75,9 @@ impl Function {
 impl Binding {
     fn of(function: &Function) -> Self {
         let source = |argument: &Argument| match &function.route {
-            Some(route) if path_parameters(route.path).any(|name| name == argument.name) => ArgumentSource::Path,
+            Some(route) if path_parameters(route.path).any(|name| name == argument.name) => {
+                ArgumentSource::Path
+            }
             Some(route) if matches!(route.method, "GET" | "DELETE" | "HEAD") => ArgumentSource::Query,
             _ => ArgumentSource::Body,
         };
@@ -137,7 +143,8 @@ fn is_object(root: &Value) -> bool {
             let target = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
             return depth < 16 && target.is_some_and(|target| check(target, root, depth + 1));
         }
-        let mut choices = ["oneOf", "anyOf"].iter().filter_map(|key| members.get(*key)?.as_array()).flatten().peekable();
+        let mut choices =
+            ["oneOf", "anyOf"].iter().filter_map(|key| members.get(*key)?.as_array()).flatten().peekable();
         if choices.peek().is_some() {
             return choices.all(|choice| check(choice, root, depth + 1));
         }
@@ -345,7 +352,6 @@ fn push_field<T: Serialize>(text: &mut String, name: &str, value: &T) -> Result<
     text.push_str(&serde_json::to_string(value).map_err(encode_error)?);
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests;

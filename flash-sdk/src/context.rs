@@ -139,7 +139,8 @@ impl Context {
 
     /// A call in process below `current`: its cancellation and progress, the envelope's depth and deadline.
     pub(crate) fn nested(current: Option<&Self>, envelope: Envelope) -> Self {
-        let cancelled = current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
+        let cancelled =
+            current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
         let mut nested = Self::new(Setup { job_id, envelope, cancelled, progress: None });
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
@@ -238,8 +239,12 @@ mod tests {
     #[test]
     fn a_call_inherits_request_trace_and_deadline() {
         let deadline = epoch_ms(Instant::now() + Duration::from_secs(60));
-        let envelope =
-            Envelope { request_id: Some("r1".into()), deadline_ms: Some(deadline), depth: 2, ..Envelope::default() };
+        let envelope = Envelope {
+            request_id: Some("r1".into()),
+            deadline_ms: Some(deadline),
+            depth: 2,
+            ..Envelope::default()
+        };
         let context = Context::new(Setup { envelope, ..Setup::default() });
         let call = Context::envelope_for(Some(&context), "f".into()).unwrap();
         assert_eq!((call.request_id.as_deref(), call.depth), (Some("r1"), 3));

@@ -91,7 +91,10 @@ pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
 
 fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
     serde_json::from_str(output.get()).map_err(|error| {
-        Error::new(ErrorKind::Decode, format!("the result of `{}` is of another type: {error}", function.stage()))
+        Error::new(
+            ErrorKind::Decode,
+            format!("the result of `{}` is of another type: {error}", function.stage()),
+        )
     })
 }
 
@@ -197,7 +200,9 @@ where
     match task.await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panicked)) => Err(panicked),
-        Err(error) => Err(Error::new(ErrorKind::Cancelled, format!("the blocking task ended early: {error}"))),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Cancelled, format!("the blocking task ended early: {error}")))
+        }
     }
 }
 

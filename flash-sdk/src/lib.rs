@@ -22,11 +22,11 @@
 //!
 //! This crate owns what an app is made of: resources, functions, the manifest, the worker runtime, calls
 //! between functions, and the types on the wire. Where workers run and how many is the platform's.
-pub mod catalogue;
 #[cfg(feature = "runtime")]
 mod arguments;
 #[cfg(feature = "runtime")]
 mod call;
+pub mod catalogue;
 #[cfg(feature = "runtime")]
 mod context;
 pub mod env;
@@ -63,8 +63,8 @@ pub mod __private {
     pub use crate::{
         arguments::Wire,
         function::{
-            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, map, once, spawn, stream,
-            streaming,
+            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, map, once, spawn,
+            stream, streaming,
         },
         registry::{Argument, Function, Registered, Resource, Route},
         worker::{AppInfo, IntoExit, main},

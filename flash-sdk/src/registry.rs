@@ -375,7 +375,8 @@ fn check_routes(functions: &[&'static Function], errors: &mut Vec<RegistryError>
 
 /// A path with its parameters' names left out: `/a/{id}` and `/a/{name}` catch the same requests.
 fn path_shape(path: &str) -> String {
-    let shape = |segment: &'_ str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
+    let shape =
+        |segment: &'_ str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
     path.split('/').map(shape).collect::<Vec<_>>().join("/")
 }
 
@@ -405,7 +406,12 @@ mod tests {
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 
-    fn function(name: &'static str, line: u32, resource: Resource, route: Option<Route>) -> &'static Function {
+    fn function(
+        name: &'static str,
+        line: u32,
+        resource: Resource,
+        route: Option<Route>,
+    ) -> &'static Function {
         Box::leak(Box::new(Function {
             name,
             owner: None,
@@ -433,8 +439,10 @@ mod tests {
 
     #[test]
     fn equal_names_and_routes_are_reported_with_both_places() {
-        let twice =
-            errors_of(vec![function("f", 3, Resource::Declared(CPU), None), function("f", 9, Resource::Named("cpu"), None)]);
+        let twice = errors_of(vec![
+            function("f", 3, Resource::Declared(CPU), None),
+            function("f", 9, Resource::Named("cpu"), None),
+        ]);
         assert_eq!(
             twice,
             ["worker type `cpu` has two functions named `f`: at src/jobs.rs:3 and at src/jobs.rs:9"]
@@ -452,7 +460,8 @@ mod tests {
     #[test]
     fn configs_that_disagree_or_are_missing_are_reported() {
         let other = Resource::Declared(CPU.workers(0..=9));
-        let conflict = errors_of(vec![function("f", 1, Resource::Declared(CPU), None), function("g", 2, other, None)]);
+        let conflict =
+            errors_of(vec![function("f", 1, Resource::Declared(CPU), None), function("g", 2, other, None)]);
         assert!(conflict[0].contains("src/jobs.rs:1 and at src/jobs.rs:2"), "{conflict:?}");
         let missing = errors_of(vec![function("f", 1, Resource::Named("nowhere"), None)]);
         assert!(missing[0].contains("which no function configures"), "{missing:?}");

@@ -219,9 +219,8 @@ mod tests {
 
     #[test]
     fn the_confidence_level_has_open_bounds() {
-        let level = |confidence| {
-            best(&[Prediction { label: "positive".into(), confidence }]).confidence_level
-        };
+        let level =
+            |confidence| best(&[Prediction { label: "positive".into(), confidence }]).confidence_level;
         assert_eq!([0.81, 0.8, 0.51, 0.5].map(level), {
             use ConfidenceLevel::{High, Low, Medium};
             [High, Medium, Medium, Low]

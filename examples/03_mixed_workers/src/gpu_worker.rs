@@ -121,7 +121,10 @@ fn predictions(scores: Scores) -> Vec<Prediction> {
     if let Some((_, parts)) = rounded.iter_mut().max_by_key(|(_, parts)| *parts) {
         *parts += missing;
     }
-    rounded.into_iter().map(|(label, parts)| Prediction { label, confidence: parts as f64 / 10_000.0 }).collect()
+    rounded
+        .into_iter()
+        .map(|(label, parts)| Prediction { label, confidence: parts as f64 / 10_000.0 })
+        .collect()
 }
 
 #[cfg(test)]

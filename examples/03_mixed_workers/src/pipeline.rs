@@ -17,7 +17,10 @@ const LENGTH: std::ops::RangeInclusive<usize> = 3..=10_000;
 pub async fn classify(text: String) -> Result<Postprocessed> {
     let length = text.chars().count();
     if !LENGTH.contains(&length) {
-        return Err(Error::invalid_input("/text", format!("3 to 10000 characters are expected, {length} were given")));
+        return Err(Error::invalid_input(
+            "/text",
+            format!("3 to 10000 characters are expected, {length} were given"),
+        ));
     }
     let clean = preprocess_text(RawText { text }).await?;
     let input = CleanText { cleaned_text: clean.cleaned_text, word_count: clean.word_count };

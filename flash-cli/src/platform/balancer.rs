@@ -106,8 +106,13 @@ impl Balancer {
 
     /// A worker is ready for requests.
     pub(crate) fn attach(&self, worker: &WorkerId, address: SocketAddr, slots: u32) {
-        let backend =
-            Backend { address, slots: slots.max(1) as usize, requests: Vec::new(), idle_since: Instant::now(), draining: false };
+        let backend = Backend {
+            address,
+            slots: slots.max(1) as usize,
+            requests: Vec::new(),
+            idle_since: Instant::now(),
+            draining: false,
+        };
         let mut inner = self.lock();
         inner.broken = None;
         inner.backends.insert(worker.clone(), backend);
@@ -145,7 +150,11 @@ impl Balancer {
     ///
     /// # Errors
     /// Why none was to be had.
-    pub(crate) async fn acquire(self: &Arc<Self>, hold: Duration, request_id: &str) -> Result<Slot, NoBackend> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        hold: Duration,
+        request_id: &str,
+    ) -> Result<Slot, NoBackend> {
         if let Some(slot) = self.try_acquire(request_id) {
             return Ok(slot);
         }

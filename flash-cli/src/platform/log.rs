@@ -50,7 +50,8 @@ impl LogLine {
             Source::Stdout => Origin::Stdout,
             Source::Stderr => Origin::Stderr,
         };
-        let structured = text.starts_with("{\"requestId\"").then(|| serde_json::from_str::<Structured>(&text).ok());
+        let structured =
+            text.starts_with("{\"requestId\"").then(|| serde_json::from_str::<Structured>(&text).ok());
         let (request_id, level, text) = match structured.flatten() {
             Some(line) => (line.request_id.or(request_id), Some(line.level), line.message),
             None => (request_id, None, text),

@@ -219,7 +219,10 @@ impl Platform {
         for (pool, count) in needed {
             let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
             let ready = ready.unwrap_or_else(|_| Err(format!("nothing within {} s", READY_LIMIT.as_secs())));
-            ready.map_err(|reason| DeployError::NotReady { worker_type: pool.worker_type.name.clone(), reason })?;
+            ready.map_err(|reason| DeployError::NotReady {
+                worker_type: pool.worker_type.name.clone(),
+                reason,
+            })?;
         }
         Ok(())
     }

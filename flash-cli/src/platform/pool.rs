@@ -109,7 +109,12 @@ pub(crate) struct PoolContext {
 
 impl Pool {
     /// A pool without workers; [`Pool::run`] brings it to life.
-    pub(crate) fn new(worker_type: WorkerType, launch: Launch, context: &PoolContext, on_end: OnEnd) -> Arc<Self> {
+    pub(crate) fn new(
+        worker_type: WorkerType,
+        launch: Launch,
+        context: &PoolContext,
+        on_end: OnEnd,
+    ) -> Arc<Self> {
         let limits = Limits {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             ..Limits::default()
@@ -255,7 +260,9 @@ impl Pool {
         let (stop, stopped) = watch::channel(Stop::No);
         let mut workers = self.lock();
         workers.last_start = Some(Instant::now());
-        workers.all.insert(id.clone(), Worker { phase: Phase::Starting, key: key.clone(), stop, output: None });
+        workers
+            .all
+            .insert(id.clone(), Worker { phase: Phase::Starting, key: key.clone(), stop, output: None });
         drop(workers);
         let pool = self.clone();
         self.tasks.spawn(async move {
@@ -265,7 +272,12 @@ impl Pool {
     }
 
     /// The life of one worker, from spawn to its end. An error text when it never ran.
-    async fn live(self: &Arc<Self>, id: &WorkerId, key: &str, mut stopped: watch::Receiver<Stop>) -> Result<Exit, String> {
+    async fn live(
+        self: &Arc<Self>,
+        id: &WorkerId,
+        key: &str,
+        mut stopped: watch::Receiver<Stop>,
+    ) -> Result<Exit, String> {
         let mut process = self.spawn(id, key)?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());

@@ -93,9 +93,10 @@ impl Release {
 
 /// Each end of a job is a line in its worker's log, with time and cost.
 fn log_ends(worker: &WorkerType, log: Sink, prices: &PriceList) -> OnEnd {
-    let price = worker.compute.price_key().and_then(|(key, count)| {
-        prices.per_second(key).map(|price| NanoDollars(price.0 * u64::from(count)))
-    });
+    let price = worker
+        .compute
+        .price_key()
+        .and_then(|(key, count)| prices.per_second(key).map(|price| NanoDollars(price.0 * u64::from(count))));
     let name = worker.name.clone();
     Box::new(move |ended: Ended| {
         let Ended { job, request_id, function, worker, status, ran, error } = ended;

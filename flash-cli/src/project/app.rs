@@ -91,7 +91,9 @@ pub(crate) enum DescribeError {
     Refused(String),
     #[error("{} did not describe itself: {reason}", program.display())]
     NotDescribed { program: PathBuf, reason: String },
-    #[error("the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this flash does not read")]
+    #[error(
+        "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this flash does not read"
+    )]
     Version { sdk: String, version: u32 },
     #[error("crate `{0}` has no `#[remote]` items")]
     Empty(String),
@@ -112,17 +114,18 @@ pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifes
     if !output.status.success() {
         return Err(DescribeError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    let not_described =
-        |reason: String| DescribeError::NotDescribed { program: program.to_owned(), reason };
-    let value: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|_| not_described("it printed no manifest".to_owned()))?;
+    let not_described = |reason: String| DescribeError::NotDescribed { program: program.to_owned(), reason };
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| not_described("it printed no manifest".to_owned()))?;
     // Read before the rest: another version may have another shape.
     let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or_default();
     if version != u64::from(MANIFEST_VERSION) {
-        let sdk = value.get("sdk_version").and_then(|sdk| sdk.as_str()).unwrap_or("of unknown version").to_owned();
+        let sdk =
+            value.get("sdk_version").and_then(|sdk| sdk.as_str()).unwrap_or("of unknown version").to_owned();
         return Err(DescribeError::Version { sdk, version: u32::try_from(version).unwrap_or(0) });
     }
-    let manifest: Manifest = serde_json::from_value(value).map_err(|error| not_described(error.to_string()))?;
+    let manifest: Manifest =
+        serde_json::from_value(value).map_err(|error| not_described(error.to_string()))?;
     if manifest.functions.is_empty() {
         return Err(DescribeError::Empty(manifest.app.name));
     }

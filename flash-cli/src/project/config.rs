@@ -68,7 +68,11 @@ impl Config {
         let prices = PriceList::with_overrides(overrides).map_err(|error| {
             let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
             let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
-            ConfigError::Invalid { path: path.to_owned(), line: line_of(text, at), message: error.to_string() }
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line: line_of(text, at),
+                message: error.to_string(),
+            }
         })?;
         let WrittenRun { host, port, drain_seconds, features } = run;
         Ok(Self { host, port, drain_seconds, features, prices })
@@ -91,7 +95,11 @@ pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, Con
         dotenvy::Error::LineParse(line, _) => {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let number = text.lines().position(|own| own.contains(line.trim())).map_or(1, |index| index + 1);
-            ConfigError::Invalid { path: path.clone(), line: number, message: "NAME=value was expected".to_owned() }
+            ConfigError::Invalid {
+                path: path.clone(),
+                line: number,
+                message: "NAME=value was expected".to_owned(),
+            }
         }
         _ => ConfigError::Invalid { path: path.clone(), line: 1, message: "cannot be understood".to_owned() },
     };

@@ -50,14 +50,15 @@ impl Package {
             .map(|above| above.join("Cargo.toml"))
             .find(|manifest| manifest.is_file())
             .ok_or_else(|| PackageError::NoManifest(directory.clone()))?;
-        let metadata = MetadataCommand::new().manifest_path(&manifest).exec().map_err(|error| match error {
-            cargo_metadata::Error::Io(error) => PackageError::NoCargo(error),
-            cargo_metadata::Error::CargoMetadata { stderr } => {
-                let reason = stderr.trim().trim_start_matches("error: ").replace('\n', " ");
-                PackageError::Unreadable { path: manifest.clone(), reason }
-            }
-            other => PackageError::Unreadable { path: manifest.clone(), reason: other.to_string() },
-        })?;
+        let metadata =
+            MetadataCommand::new().manifest_path(&manifest).exec().map_err(|error| match error {
+                cargo_metadata::Error::Io(error) => PackageError::NoCargo(error),
+                cargo_metadata::Error::CargoMetadata { stderr } => {
+                    let reason = stderr.trim().trim_start_matches("error: ").replace('\n', " ");
+                    PackageError::Unreadable { path: manifest.clone(), reason }
+                }
+                other => PackageError::Unreadable { path: manifest.clone(), reason: other.to_string() },
+            })?;
         let package = metadata
             .packages
             .iter()
@@ -97,7 +98,8 @@ fn local_sources(metadata: &Metadata, package: &CargoPackage) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     while let Some(id) = queue.pop_front() {
         // Crates of a registry do not change under us; neither does what they depend on.
-        let Some(local) = metadata.packages.iter().find(|known| known.id == *id && known.source.is_none()) else {
+        let Some(local) = metadata.packages.iter().find(|known| known.id == *id && known.source.is_none())
+        else {
             continue;
         };
         directories.push(directory_of(local));

@@ -41,7 +41,11 @@ pub(crate) enum BindError {
 }
 
 /// Opens a port. With [`Port::From`], says by `skipped` which ones were taken.
-pub(crate) async fn bind(host: &str, port: Port, mut skipped: impl FnMut(u16)) -> Result<TcpListener, BindError> {
+pub(crate) async fn bind(
+    host: &str,
+    port: Port,
+    mut skipped: impl FnMut(u16),
+) -> Result<TcpListener, BindError> {
     let host_error = |source| BindError::Host { host: host.to_owned(), source };
     let (first, last) = match port {
         Port::Exactly(port) => (port, port),

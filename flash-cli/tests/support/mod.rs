@@ -179,7 +179,9 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> ExitStatus {
-        wait_for("the end of flash", SOON, || self.child.try_wait().unwrap().ok_or_else(|| "still runs".to_owned()))
+        wait_for("the end of flash", SOON, || {
+            self.child.try_wait().unwrap().ok_or_else(|| "still runs".to_owned())
+        })
     }
 }
 
@@ -220,7 +222,10 @@ pub fn is_alive(id: i32) -> bool {
         return false;
     }
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    !matches!(stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()), None | Some("Z" | "X"))
+    !matches!(
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()),
+        None | Some("Z" | "X")
+    )
 }
 
 /// An answer.

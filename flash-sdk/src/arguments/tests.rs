@@ -87,7 +87,8 @@ fn an_empty_input_is_an_ordinary_input() {
 
 #[test]
 fn every_wrong_field_is_named_with_what_was_expected() {
-    let error = <(String, Option<u32>)>::decode(body(r#"{"times":"many"}"#), function(TWO, None)).unwrap_err();
+    let error =
+        <(String, Option<u32>)>::decode(body(r#"{"times":"many"}"#), function(TWO, None)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(paths(&error), ["/text", "/times"], "{error}");
     assert!(error.message().contains("missing") && error.message().contains("integer"), "{error}");

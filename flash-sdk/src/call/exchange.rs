@@ -67,7 +67,8 @@ impl Calls {
     /// Calls a function and waits for its job's end. Dropping the future abandons the job.
     pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<JobObject> {
         if input.get().len() > MAX_RESULT_BYTES {
-            let message = format!("the arguments have {} bytes of JSON, {MAX_RESULT_BYTES} at most", input.get().len());
+            let message =
+                format!("the arguments have {} bytes of JSON, {MAX_RESULT_BYTES} at most", input.get().len());
             return Err(Error::new(ErrorKind::Encode, message));
         }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -89,8 +90,9 @@ impl Calls {
 
     /// A reply came.
     pub(crate) fn complete(&self, reply: ReplyFrame) {
-        let waiting =
-            self.shared.with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
+        let waiting = self
+            .shared
+            .with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
         if let Some(waiting) = waiting {
             // A caller that gave up in this moment has dropped its end: nobody is left to tell.
             let _ = waiting.send(reply.result);

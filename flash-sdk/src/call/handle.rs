@@ -16,8 +16,16 @@ pub struct JobHandle<T> {
 }
 
 enum Place<T> {
-    InProcess { task: JoinHandle<Result<T>>, abort: AbortHandle },
-    Remote { client: &'static Client, url: &'static str, function: &'static Function, result: PhantomData<fn() -> T> },
+    InProcess {
+        task: JoinHandle<Result<T>>,
+        abort: AbortHandle,
+    },
+    Remote {
+        client: &'static Client,
+        url: &'static str,
+        function: &'static Function,
+        result: PhantomData<fn() -> T>,
+    },
 }
 
 impl<T> JobHandle<T> {
@@ -88,15 +96,13 @@ impl<T: DeserializeOwned> JobHandle<T> {
     /// What the function fails with, or why its result could not be had.
     pub async fn wait(self) -> Result<T> {
         match self.place {
-            Place::InProcess { task, .. } => {
-                match task.await {
-                    Ok(outcome) => outcome,
-                    Err(error) if error.is_cancelled() => {
-                        Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"))
-                    }
-                    Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
+            Place::InProcess { task, .. } => match task.await {
+                Ok(outcome) => outcome,
+                Err(error) if error.is_cancelled() => {
+                    Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"))
                 }
-            }
+                Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
+            },
             Place::Remote { client, url, function, .. } => {
                 let job = client.wait(url, &self.id).await?;
                 let output = output_of(job).map_err(|error| super::located(error, function, None))?;

@@ -50,7 +50,12 @@ impl Client {
     }
 
     /// `runsync`, then `status` until the job has ended.
-    pub(super) async fn run_sync(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<JobObject> {
+    pub(super) async fn run_sync(
+        &self,
+        url: &str,
+        envelope: &Envelope,
+        input: &RawValue,
+    ) -> Result<JobObject> {
         let left = Context::current().and_then(|context| context.time_left()).unwrap_or(WAIT).min(WAIT);
         let wait = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).clamp(1000, 300_000);
         let job: JobObject = self.post_input(&format!("{url}/runsync?wait={wait}"), envelope, input).await?;
@@ -74,7 +79,10 @@ impl Client {
     }
 
     pub(super) async fn status(&self, url: &str, id: &str) -> Result<JobObject> {
-        json(self.request(reqwest::Method::GET, format!("{url}/status/{id}")).timeout(Duration::from_secs(10))).await
+        json(
+            self.request(reqwest::Method::GET, format!("{url}/status/{id}")).timeout(Duration::from_secs(10)),
+        )
+        .await
     }
 
     pub(super) async fn post_job(&self, url: &str, operation: &str, id: &str) -> Result<()> {
@@ -89,7 +97,9 @@ impl Client {
             match self.status(url, id).await {
                 Ok(job) if job.status.is_final() => return Ok(job),
                 Ok(_) => failures = 0,
-                Err(error) if error.kind() == ErrorKind::Transport && failures < POLL_FAILURES => failures += 1,
+                Err(error) if error.kind() == ErrorKind::Transport && failures < POLL_FAILURES => {
+                    failures += 1
+                }
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(pause).await;
@@ -161,7 +171,11 @@ impl Client {
         let (mut path, mut query) = (route.path.to_owned(), Vec::new());
         for (name, value) in call.text {
             let slot = format!("{{{name}}}");
-            if path.contains(&slot) { path = path.replace(&slot, &escaped(&value)) } else { query.push((name, value)) }
+            if path.contains(&slot) {
+                path = path.replace(&slot, &escaped(&value))
+            } else {
+                query.push((name, value))
+            }
         }
         let mut request = self.request(method, format!("{}{path}", url.trim_end_matches('/'))).query(&query);
         if !matches!(route.method, "GET" | "DELETE" | "HEAD") {
@@ -177,7 +191,10 @@ impl Client {
 /// One path segment, percent-encoded.
 fn escaped(segment: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    segment.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    segment
+        .bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The headers that carry an envelope to a route.
@@ -211,8 +228,9 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
     if !status.is_success() {
         return Err(refusal(status.as_u16(), &body).into());
     }
-    serde_json::from_slice(&body)
-        .map_err(|error| Error::new(ErrorKind::Decode, format!("the platform's answer is not understood: {error}")))
+    serde_json::from_slice(&body).map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("the platform's answer is not understood: {error}"))
+    })
 }
 
 fn transport(error: reqwest::Error) -> Error {

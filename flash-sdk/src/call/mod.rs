@@ -12,8 +12,8 @@ use std::{collections::HashMap, sync::OnceLock, time::Instant};
 use futures_util::stream::BoxStream;
 
 pub(crate) use exchange::Calls;
-pub(crate) use http::http_client;
 pub use handle::JobHandle;
+pub(crate) use http::http_client;
 
 use crate::{
     Context, Error, ErrorKind, Result,
@@ -66,9 +66,8 @@ pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
 impl Peers {
     fn from_env(own: Option<String>) -> Option<Self> {
         let endpoints = env::get(env::ENDPOINTS)?;
-        let endpoints = serde_json::from_str(&endpoints).map_err(|error| {
-            format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS)
-        });
+        let endpoints = serde_json::from_str(&endpoints)
+            .map_err(|error| format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS));
         let key = env::get(env::RUNPOD_API_KEY);
         Some(Self { own, endpoints, exchange: OnceLock::new(), client: http::Client::new(key) })
     }
@@ -80,11 +79,16 @@ impl Peers {
     }
 
     fn url_of(&self, function: &Function) -> Result<&str> {
-        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::new(ErrorKind::Transport, problem.clone()))?;
+        let endpoints =
+            self.endpoints.as_ref().map_err(|problem| Error::new(ErrorKind::Transport, problem.clone()))?;
         endpoints.get(function.worker()).map(String::as_str).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
-                format!("no endpoint is known for worker type `{}`: {} names none", function.worker(), env::ENDPOINTS),
+                format!(
+                    "no endpoint is known for worker type `{}`: {} names none",
+                    function.worker(),
+                    env::ENDPOINTS
+                ),
             )
         })
     }
@@ -110,10 +114,15 @@ impl Peers {
     }
 
     /// Hands a job over without waiting for its end.
-    pub(crate) async fn spawn<T>(&'static self, function: &'static Function, call: EncodedCall) -> Result<JobHandle<T>> {
+    pub(crate) async fn spawn<T>(
+        &'static self,
+        function: &'static Function,
+        call: EncodedCall,
+    ) -> Result<JobHandle<T>> {
         let envelope = self.envelope(function)?;
         if function.route.is_some() {
-            let message = format!("`{}` is a route: routes answer at once and make no jobs", function.call_name());
+            let message =
+                format!("`{}` is a route: routes answer at once and make no jobs", function.call_name());
             return Err(Error::new(ErrorKind::Refused, message));
         }
         let url = self.url_of(function)?;

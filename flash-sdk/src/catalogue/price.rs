@@ -61,7 +61,9 @@ impl fmt::Display for PriceListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownName(name) => write!(f, "`{name}` is neither a CPU instance nor a GPU pool"),
-            Self::BadPrice(name, price) => write!(f, "price of `{name}` is {price}; dollars per second are expected"),
+            Self::BadPrice(name, price) => {
+                write!(f, "price of `{name}` is {price}; dollars per second are expected")
+            }
         }
     }
 }
@@ -74,8 +76,9 @@ struct PriceFile {
     cpu_per_vcpu_second: BTreeMap<String, f64>,
 }
 
-static CATALOGUE: LazyLock<PriceFile> =
-    LazyLock::new(|| serde_json::from_str(include_str!("prices.json")).expect("prices.json is checked by a test"));
+static CATALOGUE: LazyLock<PriceFile> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("prices.json")).expect("prices.json is checked by a test")
+});
 
 /// Prices per second: the catalogue's, under a project's own.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -104,7 +107,9 @@ impl PriceList {
     pub fn per_second(&self, key: PriceKey) -> Option<NanoDollars> {
         let own = self.overrides.iter().rev().find(|(known, _)| *known == key).map(|(_, price)| *price);
         own.or_else(|| match key {
-            PriceKey::Gpu(pool) => CATALOGUE.gpu_per_second.get(&pool).copied().and_then(NanoDollars::from_dollars),
+            PriceKey::Gpu(pool) => {
+                CATALOGUE.gpu_per_second.get(&pool).copied().and_then(NanoDollars::from_dollars)
+            }
             PriceKey::Cpu(cpu) => {
                 let per_vcpu = CATALOGUE.cpu_per_vcpu_second.get(cpu.flavor())?;
                 NanoDollars::from_dollars(per_vcpu * f64::from(cpu.vcpus()))

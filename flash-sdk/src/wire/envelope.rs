@@ -54,7 +54,9 @@ pub fn seal(envelope: &Envelope, input: &RawValue) -> RawJson {
             let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
             RawValue::from_string(format!("{{\"{KEY}\":{head}{comma}{rest}"))
         }
-        None => serde_json::value::to_raw_value(&Wrapped { envelope: envelope.clone(), input: input.to_owned() }),
+        None => {
+            serde_json::value::to_raw_value(&Wrapped { envelope: envelope.clone(), input: input.to_owned() })
+        }
     };
     sealed.expect("an object with one more member stays JSON")
 }

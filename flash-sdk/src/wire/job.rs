@@ -211,6 +211,9 @@ mod tests {
         let python = r#"{"error_type":"<class 'ValueError'>","error_message":"boom","worker_id":"p1"}"#;
         let error = ErrorText::parse(python);
         assert_eq!((error.message.as_str(), error.worker_id.as_deref()), ("boom", Some("p1")));
-        assert_eq!(ErrorText::parse("job timed out after 1 retries").message, "job timed out after 1 retries");
+        assert_eq!(
+            ErrorText::parse("job timed out after 1 retries").message,
+            "job timed out after 1 retries"
+        );
     }
 }

@@ -24,7 +24,8 @@ use crate::{
     wire::{
         RawJson,
         exchange::{
-            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, ReadyFrame, Reader, ToPlatform, ToWorker, Writer,
+            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Reader, ReadyFrame,
+            ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -54,7 +55,8 @@ pub(super) async fn run_queue(
         running: Arc::default(),
     };
     // Read from the start: `#[init]` may make calls, whose replies come this way.
-    let reading = tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
+    let reading =
+        tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
     functions.init().await.map_err(|error| format!("{error:#}"))?;
     let max_concurrency = functions.worker_type().max_concurrency;
     connection.frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None }));
@@ -90,7 +92,8 @@ pub(super) async fn run_load_balanced(
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
-    let (frames, calls, mut reader) = (connection.frames.clone(), connection.calls.clone(), connection.reader);
+    let (frames, calls, mut reader) =
+        (connection.frames.clone(), connection.calls.clone(), connection.reader);
     let stop = shutdown.clone();
     let reading = tokio::spawn(async move {
         while let Ok(Some(frame)) = reader.next::<ToWorker>().await {
@@ -152,8 +155,9 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
     let port = authority.port_u16().unwrap_or(80);
     let stream = TcpStream::connect((authority.host(), port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     // Ends when the upgrade hands the stream over.
     tokio::spawn(async move { connection.with_upgrades().await });
     let request = http::Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
@@ -242,8 +246,13 @@ impl Session {
         let progress = move |output| {
             frames.send(ToPlatform::Progress(OutputFrame { id: progress_id.clone(), attempt, output }));
         };
-        let job =
-            Job { id: id.clone(), envelope, input: Some(input), cancelled, progress: Some(Box::new(progress)) };
+        let job = Job {
+            id: id.clone(),
+            envelope,
+            input: Some(input),
+            cancelled,
+            progress: Some(Box::new(progress)),
+        };
         let Finished { outcome, ran, .. } = job::run(&self.functions, &self.worker_id, job, |output| {
             self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));
         })

@@ -64,7 +64,8 @@ impl Server {
         let (ready, is_ready) = watch::channel(false);
         let shared = Arc::new(Shared {
             ready: is_ready,
-            worker_id: HeaderValue::from_str(&settings.worker_id).unwrap_or(HeaderValue::from_static("unknown")),
+            worker_id: HeaderValue::from_str(&settings.worker_id)
+                .unwrap_or(HeaderValue::from_static("unknown")),
             execution_timeout: Duration::from_secs(functions.worker_type().execution_timeout_seconds.into()),
         });
         let router = router(&functions, shared)?;
@@ -106,7 +107,9 @@ impl Server {
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
-    TcpListener::bind((host, port)).await.map_err(|error| format!("could not listen on {host}:{port}: {error}"))
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|error| format!("could not listen on {host}:{port}: {error}"))
 }
 
 fn router(functions: &Functions, shared: Arc<Shared>) -> Result<Router, String> {
@@ -152,7 +155,8 @@ async fn serve(
 
 /// What the caller hands down in headers, bounded by what this worker type allows.
 fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let text =
+        |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let own = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + execution_timeout;
     let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
     let callers = text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok());
@@ -217,7 +221,10 @@ async fn answer(
             let running = context.scope(panic::catch_async(handle(input)));
             let output = match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), running).await.map_err(|_| {
-                    Error::new(ErrorKind::Timeout, format!("`{}` ran longer than it may", function.call_name()))
+                    Error::new(
+                        ErrorKind::Timeout,
+                        format!("`{}` ran longer than it may", function.call_name()),
+                    )
                 })?,
                 None => running.await,
             };

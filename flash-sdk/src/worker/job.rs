@@ -11,10 +11,7 @@ use crate::{
     manifest::WorkerType,
     panic,
     registry::{Function, Handler, Registry},
-    wire::{
-        RawJson,
-        envelope::Envelope,
-    },
+    wire::{RawJson, envelope::Envelope},
 };
 
 /// The functions of this worker's type.
@@ -32,7 +29,9 @@ impl Functions {
             (Some(name), _) => name,
             (None, [only]) => only,
             (None, []) => return Err("this app has no `#[remote]` functions".to_owned()),
-            (None, _) => return Err(format!("{} is not set; known worker types: `{}`", crate::env::WORKER, list())),
+            (None, _) => {
+                return Err(format!("{} is not set; known worker types: `{}`", crate::env::WORKER, list()));
+            }
         };
         let worker_type = registry
             .worker_type(name)
@@ -54,14 +53,17 @@ impl Functions {
             if let Some(init) = function.init {
                 let context = Context::new(Setup::default());
                 let outcome = panic::catch_async(context.scope(init())).await.and_then(|outcome| outcome);
-                outcome.map_err(|error| error.context(format!("`{}` could not be initialised", function.stage())))?;
+                outcome.map_err(|error| {
+                    error.context(format!("`{}` could not be initialised", function.stage()))
+                })?;
             }
         }
         Ok(())
     }
 
     fn find(&self, name: Option<&str>) -> Result<&'static Function> {
-        let names = || self.functions.iter().map(|function| function.call_name()).collect::<Vec<_>>().join("`, `");
+        let names =
+            || self.functions.iter().map(|function| function.call_name()).collect::<Vec<_>>().join("`, `");
         match (name, self.functions.as_slice()) {
             (None, [only]) => Ok(only),
             (None, _) => Err(Error::new(
@@ -76,7 +78,8 @@ impl Functions {
             (Some(name), functions) => {
                 functions.iter().copied().find(|function| function.is_named(name)).ok_or_else(|| {
                     let worker = &self.worker_type.name;
-                    let message = format!("worker type `{worker}` has no function `{name}`; known: `{}`", names());
+                    let message =
+                        format!("worker type `{worker}` has no function `{name}`; known: `{}`", names());
                     Error::new(ErrorKind::NotFound, message)
                 })
             }
@@ -102,7 +105,12 @@ pub(super) struct Finished {
 }
 
 /// Runs a job to its end. `chunk` is called for each chunk of a function that streams.
-pub(super) async fn run(functions: &Functions, worker_id: &str, job: Job, chunk: impl FnMut(RawJson)) -> Finished {
+pub(super) async fn run(
+    functions: &Functions,
+    worker_id: &str,
+    job: Job,
+    chunk: impl FnMut(RawJson),
+) -> Finished {
     let started = Instant::now();
     let Job { id, envelope, input, cancelled, progress } = job;
     let found = functions.find(envelope.function.as_deref());

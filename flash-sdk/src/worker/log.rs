@@ -15,7 +15,8 @@ use crate::Context;
 
 /// Sends `tracing` events of user code and ours to stdout. A subscriber that user code installed stays.
 pub(super) fn install(least: Level) {
-    let subscriber = tracing_subscriber::registry().with(JsonLines.with_filter(LevelFilter::from_level(least)));
+    let subscriber =
+        tracing_subscriber::registry().with(JsonLines.with_filter(LevelFilter::from_level(least)));
     // Fails when another subscriber is installed, which then is the user's choice.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

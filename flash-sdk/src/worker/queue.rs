@@ -167,7 +167,9 @@ impl Worker {
             StatusCode::OK => {}
             // 400 is how the platform says "nothing" under FlashBoot. A server that does not hold the call
             // must not be asked in a hot loop.
-            StatusCode::NO_CONTENT | StatusCode::BAD_REQUEST => return Taken::Wait(Duration::from_millis(100)),
+            StatusCode::NO_CONTENT | StatusCode::BAD_REQUEST => {
+                return Taken::Wait(Duration::from_millis(100));
+            }
             StatusCode::TOO_MANY_REQUESTS => return Taken::Wait(TOO_MANY),
             status => return Taken::Failed(format!("HTTP {status}")),
         }
@@ -256,7 +258,10 @@ impl Worker {
                 Err(Refusal::Retry(problem)) => problem,
             };
             if Instant::now() + pause > until {
-                tracing::error!("gave up on the result of job `{id}` after {:?}: {problem}", self.result_retry);
+                tracing::error!(
+                    "gave up on the result of job `{id}` after {:?}: {problem}",
+                    self.result_retry
+                );
                 return;
             }
             tracing::warn!("could not post the result of job `{id}`: {problem}; next try in {pause:?}");
@@ -271,23 +276,29 @@ impl Worker {
             let (url, posted) = match update {
                 Update::Progress(output) => {
                     let status = Some(JobStatus::InProgress);
-                    (Some(&self.urls.output), PostedResult { status, output: Some(output), ..PostedResult::default() })
+                    (
+                        Some(&self.urls.output),
+                        PostedResult { status, output: Some(output), ..PostedResult::default() },
+                    )
                 }
                 Update::End => return,
-                Update::Chunk(output) => {
-                    (self.urls.stream.as_ref(), PostedResult { output: Some(output), ..PostedResult::default() })
-                }
+                Update::Chunk(output) => (
+                    self.urls.stream.as_ref(),
+                    PostedResult { output: Some(output), ..PostedResult::default() },
+                ),
             };
             let Some(url) = url else { continue };
             let url = Runpod::with(&url.replace("$ID", id), "isStream=false");
-            if let Err(Refusal::Retry(problem) | Refusal::Final(problem)) = self.post(id, &url, &posted).await {
+            if let Err(Refusal::Retry(problem) | Refusal::Final(problem)) = self.post(id, &url, &posted).await
+            {
                 tracing::warn!("could not post an update of job `{id}`: {problem}");
             }
         }
     }
 
     async fn post(&self, id: &str, url: &str, posted: &PostedResult) -> Result<(), Refusal> {
-        let request = self.client.post(url).header("authorization", &self.urls.key).header("x-request-id", id);
+        let request =
+            self.client.post(url).header("authorization", &self.urls.key).header("x-request-id", id);
         let response = request.json(posted).timeout(Duration::from_secs(60)).send().await;
         let status = response.map_err(|error| Refusal::Retry(chain(&error.without_url())))?.status();
         let problem = format!("HTTP {status}");

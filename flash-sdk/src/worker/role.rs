@@ -74,7 +74,9 @@ impl Role {
             Some("describe") => Ok(Self::Describe),
             Some("worker") => Ok(Self::Worker),
             Some(other) => Err(format!("{} is `{other}`; `describe` or `worker` is expected", env::ROLE)),
-            None if env::get(env::WORKER).is_some() || env::get(env::RUNPOD_GET_JOB).is_some() => Ok(Self::Worker),
+            None if env::get(env::WORKER).is_some() || env::get(env::RUNPOD_GET_JOB).is_some() => {
+                Ok(Self::Worker)
+            }
             None => Ok(Self::UserMain),
         }
     }
@@ -113,7 +115,9 @@ fn describe(app: AppInfo) -> Result<ExitCode, String> {
     let manifest = registry()?.describe(App { name: app.name.to_owned(), version: app.version.to_owned() });
     let mut text = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
     text.push('\n');
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("could not print the manifest: {error}"))?;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| format!("could not print the manifest: {error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -109,7 +109,10 @@ fn log_level() -> Result<tracing::Level, String> {
         "INFO" => Ok(Level::INFO),
         "WARN" | "WARNING" => Ok(Level::WARN),
         "ERROR" => Ok(Level::ERROR),
-        _ => Err(format!("{} is `{name}`; TRACE, DEBUG, INFO, WARN or ERROR is expected", env::RUNPOD_LOG_LEVEL)),
+        _ => Err(format!(
+            "{} is `{name}`; TRACE, DEBUG, INFO, WARN or ERROR is expected",
+            env::RUNPOD_LOG_LEVEL
+        )),
     }
 }
 
@@ -117,10 +120,13 @@ impl Runpod {
     fn from_env(take: &str, worker_id: &str, key: String) -> Result<Self, String> {
         let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
         let expand = |template: &str| {
-            template.replace("$RUNPOD_POD_ID", worker_id).replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
+            template
+                .replace("$RUNPOD_POD_ID", worker_id)
+                .replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
         };
-        let output = env::get(env::RUNPOD_POST_OUTPUT)
-            .ok_or_else(|| format!("{} is set but {} is not", env::RUNPOD_GET_JOB, env::RUNPOD_POST_OUTPUT))?;
+        let output = env::get(env::RUNPOD_POST_OUTPUT).ok_or_else(|| {
+            format!("{} is set but {} is not", env::RUNPOD_GET_JOB, env::RUNPOD_POST_OUTPUT)
+        })?;
         let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
         Ok(Self {
             take: expand(take).replace("$ID", worker_id),

@@ -60,10 +60,16 @@ pub(super) async fn compare(
 fn progress(target: &Target, connections: usize, round: usize, measured: &Measured) -> String {
     let Measured { requests_per_second, p50_ms, p99_ms } = measured;
     format!(
-        "{}, {connections} connections, round {round} of {ROUNDS}: {requests_per_second:.0} req/s, \
+        "{}, {}, round {round} of {ROUNDS}: {requests_per_second:.0} req/s, \
          p50 {p50_ms:.3} ms, p99 {p99_ms:.3} ms",
-        target.name
+        target.name,
+        counted(connections),
     )
+}
+
+/// `1 connection`, `64 connections`.
+pub(super) fn counted(connections: usize) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
 /// The median of each number by itself.

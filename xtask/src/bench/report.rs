@@ -3,7 +3,11 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::Serialize;
 
-use super::{compare::Comparison, first_job::FirstJob, pipeline::HOPS};
+use super::{
+    compare::{Comparison, counted},
+    first_job::FirstJob,
+    pipeline::HOPS,
+};
 use crate::failure::Failure;
 
 /// All that was measured.
@@ -99,7 +103,7 @@ fn comparisons(text: &mut String, title: &str, comparisons: &[Comparison]) {
     line(text, format!("\n{title}"));
     line(text, format!("  {:<24} {:>12} {:>12} {:>8}", "", "flash", "by hand", "ratio"));
     for Comparison { connections, flash, handwritten, .. } in comparisons {
-        let connections = format!("{connections} connection{}", if *connections == 1 { "" } else { "s" });
+        let connections = counted(*connections);
         let rows = [
             ("req/s", 0, flash.requests_per_second, handwritten.requests_per_second),
             ("p50 ms", 3, flash.p50_ms, handwritten.p50_ms),

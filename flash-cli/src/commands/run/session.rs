@@ -67,8 +67,9 @@ impl Session {
         let mut stop = StopSignals::listen()?;
         let port = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?.port();
         let url = format!("http://{}:{port}", self.host);
-        let versions = Versions::new(&self.package.directory)
-            .map_err(|error| Failure::failed(format!("cannot write below {}: {error}", self.package.directory.display())))?;
+        let versions = Versions::new(&self.package.directory).map_err(|error| {
+            Failure::failed(format!("cannot write below {}: {error}", self.package.directory.display()))
+        })?;
         // Watched before the first build, so that a save during it is not missed.
         let mut watcher = match self.reload {
             true => Some(self.watch()?),
@@ -114,17 +115,15 @@ impl Session {
 
     fn watch(&self) -> Result<SourceWatcher, Failure> {
         SourceWatcher::new(&self.package.sources).map_err(|error| {
-            Failure::failed(format!("cannot watch the sources: {error}")).hint("run without: flash run --no-reload")
+            Failure::failed(format!("cannot watch the sources: {error}"))
+                .hint("run without: flash run --no-reload")
         })
     }
 
     fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
         let output = self.output.clone();
-        let options = Options {
-            listener,
-            log: Arc::new(move |line| output.log(&line)),
-            drain_time: self.drain_time,
-        };
+        let options =
+            Options { listener, log: Arc::new(move |line| output.log(&line)), drain_time: self.drain_time };
         Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
     }
 
@@ -145,7 +144,8 @@ impl Session {
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
-        let manifest = project::describe(&program, &self.package.directory).await.map_err(|error| not_described(&error));
+        let manifest =
+            project::describe(&program, &self.package.directory).await.map_err(|error| not_described(&error));
         match manifest {
             Ok(manifest) => Ok(Some(Version { manifest, program, environment, prices })),
             Err(failure) => {
@@ -181,7 +181,8 @@ impl Session {
 
     async fn stop(&self, platform: &Platform, stop: &mut StopSignals) {
         let drain = self.drain_time.as_secs();
-        self.output.status("Stopping", &format!("running work gets up to {drain} s; Ctrl-C again stops at once"));
+        self.output
+            .status("Stopping", &format!("running work gets up to {drain} s; Ctrl-C again stops at once"));
         tokio::select! {
             clean = platform.stop() => {
                 if !clean {

@@ -25,7 +25,8 @@ pub(super) fn endpoints(manifest: &Manifest, url: &str) -> Vec<Endpoint> {
             function: function.call_name(),
             worker: function.worker.clone(),
             compute: worker.map_or(String::new(), |worker| worker.compute.label()),
-            workers: worker.map_or(String::new(), |worker| format!("{}..{}", worker.workers_min, worker.workers_max)),
+            workers: worker
+                .map_or(String::new(), |worker| format!("{}..{}", worker.workers_min, worker.workers_max)),
         }
     };
     manifest.functions.iter().map(row).collect()
@@ -60,7 +61,8 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str) 
 /// A small value of this schema: its example or default, else one of its type.
 fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
     let Value::Object(members) = schema else { return json!({}) };
-    if let Some(given) = members.get("examples").and_then(|all| all.get(0)).or_else(|| members.get("default")) {
+    if let Some(given) = members.get("examples").and_then(|all| all.get(0)).or_else(|| members.get("default"))
+    {
         return given.clone();
     }
     if let Some(given) = members.get("const").or_else(|| members.get("enum").and_then(|all| all.get(0))) {
@@ -70,8 +72,13 @@ fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
     if depth > 8 {
         return Value::Null;
     }
-    if let Some(name) = members.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/")) {
-        return manifest.definitions.get(name).map_or(Value::Null, |target| sample(manifest, target, depth + 1));
+    if let Some(name) =
+        members.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"))
+    {
+        return manifest
+            .definitions
+            .get(name)
+            .map_or(Value::Null, |target| sample(manifest, target, depth + 1));
     }
     if let Some(choice) = ["oneOf", "anyOf"].iter().find_map(|key| members.get(*key)?.get(0)) {
         return sample(manifest, choice, depth + 1);

@@ -61,7 +61,9 @@ pub(crate) fn decide(limits: &Limits, seen: &Observation) -> Decision {
 fn wanted(limits: &Limits, seen: &Observation) -> usize {
     let active = seen.workers.len();
     let for_load = match limits.scaler {
-        ScalerEntry::RequestCount { requests } => (seen.waiting + seen.running).div_ceil(requests.max(1) as usize),
+        ScalerEntry::RequestCount { requests } => {
+            (seen.waiting + seen.running).div_ceil(requests.max(1) as usize)
+        }
         ScalerEntry::QueueDelay { seconds } => {
             let starting = seen.workers.contains(&WorkerView::Starting);
             let rested = seen.since_last_start.is_none_or(|since| since >= BETWEEN_STARTS);
@@ -118,7 +120,10 @@ mod tests {
     fn the_minimum_runs_without_load_and_stays() {
         assert_eq!(decide(&limits(2, 3, DELAY), &Observation::default()), starts(2));
         let workers = vec![idle("a", 60), idle("b", 60)];
-        assert_eq!(decide(&limits(2, 3, DELAY), &Observation { workers, ..Observation::default() }), starts(0));
+        assert_eq!(
+            decide(&limits(2, 3, DELAY), &Observation { workers, ..Observation::default() }),
+            starts(0)
+        );
     }
 
     #[test]
@@ -149,7 +154,12 @@ mod tests {
     #[test]
     fn the_request_count_is_rounded_up() {
         let by_four = limits(0, 10, ScalerEntry::RequestCount { requests: 4 });
-        let seen = Observation { waiting: 1, running: 8, workers: vec![WorkerView::Busy; 2], ..Observation::default() };
+        let seen = Observation {
+            waiting: 1,
+            running: 8,
+            workers: vec![WorkerView::Busy; 2],
+            ..Observation::default()
+        };
         assert_eq!(decide(&by_four, &seen), starts(1));
     }
 
@@ -172,7 +182,8 @@ mod tests {
         for second in 0..600 {
             let busy = second % 2 == 0;
             let worker = if busy { WorkerView::Busy } else { idle("a", 1) };
-            let seen = Observation { running: usize::from(busy), workers: vec![worker], ..Observation::default() };
+            let seen =
+                Observation { running: usize::from(busy), workers: vec![worker], ..Observation::default() };
             assert_eq!(decide(&limits, &seen), Decision::default());
         }
     }

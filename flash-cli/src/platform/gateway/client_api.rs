@@ -121,13 +121,19 @@ fn check(release: &Release, endpoint: &str, request_id: &str, body: &[u8]) -> Re
     let function = function_of(release, endpoint, envelope.function.as_deref())?;
     envelope.function = Some(release.function(function).call_name());
     check_input(release, function, &input)?;
-    Ok(Checked { input, envelope, execution_timeout: request.policy.execution_timeout.map(Duration::from_millis) })
+    Ok(Checked {
+        input,
+        envelope,
+        execution_timeout: request.policy.execution_timeout.map(Duration::from_millis),
+    })
 }
 
 /// The function that a job is for: the named one, or the only one.
 fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<usize, Refusal> {
-    let all = || release.manifest.functions.iter().enumerate().filter(|(_, function)| function.worker == endpoint);
-    let is_named = |function: &FunctionEntry, name: &str| function.call_name() == name || function.name == name;
+    let all =
+        || release.manifest.functions.iter().enumerate().filter(|(_, function)| function.worker == endpoint);
+    let is_named =
+        |function: &FunctionEntry, name: &str| function.call_name() == name || function.name == name;
     let found = match name {
         Some(name) => all().find(|(_, function)| is_named(function, name)).map(|(index, _)| index),
         None => match (all().next(), all().nth(1)) {
@@ -148,7 +154,10 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
                 known.join("`, `")
             ),
         };
-        Refusal::unprocessable(vec![flash_sdk::FieldError { path: "/input/__flash/function".into(), message }])
+        Refusal::unprocessable(vec![flash_sdk::FieldError {
+            path: "/input/__flash/function".into(),
+            message,
+        }])
     })
 }
 
@@ -297,7 +306,10 @@ pub(super) async fn purge(
     Ok(Json(json!({ "removed": removed, "status": "completed" })).into_response())
 }
 
-pub(super) async fn health(state: State<Platform>, Path(endpoint): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn health(
+    state: State<Platform>,
+    Path(endpoint): Path<String>,
+) -> Result<Response, Refusal> {
     let release = live(&state)?;
     let pool = pool_of(&release, &endpoint)?;
     let load = pool.load(std::time::Instant::now());

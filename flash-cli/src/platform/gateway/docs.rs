@@ -32,7 +32,11 @@ pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> 
     let (kind, bytes) = match name.as_str() {
         "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
-        _ => return Err(Refusal::not_found(format!("nothing is served at /docs/{name}; did you mean `/docs`?"))),
+        _ => {
+            return Err(Refusal::not_found(format!(
+                "nothing is served at /docs/{name}; did you mean `/docs`?"
+            )));
+        }
     };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
 }

@@ -13,7 +13,8 @@ use axum::{
 use flash_sdk::{
     ErrorKind, WireError,
     wire::exchange::{
-        self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
+        self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker,
+        Writer,
     },
 };
 use http::{StatusCode, header};
@@ -135,7 +136,9 @@ impl Session {
                 self.calls.insert(call, job);
                 if self.calls.len() >= SWEEP_AT {
                     self.calls.retain(|_, (pool, job)| {
-                        pool.queue().and_then(|queue| queue.status(job)).is_some_and(|job| !job.status.is_final())
+                        pool.queue()
+                            .and_then(|queue| queue.status(job))
+                            .is_some_and(|job| !job.status.is_final())
                     });
                 }
             }
@@ -152,14 +155,19 @@ impl Session {
         envelope: flash_sdk::wire::envelope::Envelope,
         input: flash_sdk::wire::RawJson,
     ) -> Result<(Arc<Pool>, JobId), WireError> {
-        let release = self.release().ok_or_else(|| WireError::new(ErrorKind::NoWorker, "the release has ended"))?;
-        let not_found = || WireError::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"));
+        let release =
+            self.release().ok_or_else(|| WireError::new(ErrorKind::NoWorker, "the release has ended"))?;
+        let not_found = || {
+            WireError::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"))
+        };
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
         let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
         let job = queue
             .submit(Submission { input, envelope, execution_timeout: None, waiter, sync: true })
-            .map_err(|full| WireError::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
+            .map_err(|full| {
+            WireError::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}"))
+        })?;
         Ok((pool.clone(), job))
     }
 

@@ -72,7 +72,8 @@ fn split(request: Request) -> (HeaderMap, Body) {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))
 }
 
 /// Runs a queue function and answers with its job; one that did not complete is an error.
@@ -85,7 +86,9 @@ async fn run(
 ) -> Result<Response, Refusal> {
     check_input(release, index, &input)?;
     let function: &FunctionEntry = release.function(index);
-    let (Some(pool), Some(worker)) = (release.pool(&function.worker), release.manifest.worker(&function.worker)) else {
+    let (Some(pool), Some(worker)) =
+        (release.pool(&function.worker), release.manifest.worker(&function.worker))
+    else {
         return Err(Refusal::not_found(format!("there is no worker type `{}`", function.worker)));
     };
     let Some(queue) = pool.queue() else {

@@ -64,13 +64,17 @@ pub(super) async fn forward(
     path: &str,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
         discard(request.into_body()).await;
         return Err(Refusal::too_large(MAX_BODY_BYTES));
     }
     let stage = || format!("{}/{}", function.worker, function.call_name());
-    let slot = balancer.acquire(HOLD, request_id).await.map_err(|none| no_worker(&none, &function.worker).at_stage(stage()))?;
+    let slot = balancer
+        .acquire(HOLD, request_id)
+        .await
+        .map_err(|none| no_worker(&none, &function.worker).at_stage(stage()))?;
     let worker = slot.worker.to_string();
     let request = rewritten(request, &slot, request_id, path)?;
     let answer = tokio::time::timeout(PROCESSING, CLIENT.request(request)).await;
@@ -128,7 +132,10 @@ fn streamed(response: http::Response<hyper::body::Incoming>, serving: Serving) -
     for name in &HOP_BY_HOP {
         parts.headers.remove(name);
     }
-    Response::from_parts(parts, Body::new(Held { body: body.map_err(axum::Error::new).boxed_unsync(), _serving: serving }))
+    Response::from_parts(
+        parts,
+        Body::new(Held { body: body.map_err(axum::Error::new).boxed_unsync(), _serving: serving }),
+    )
 }
 
 /// A body that keeps its worker's slot.
@@ -154,7 +161,10 @@ impl hyper::body::Body for Held {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

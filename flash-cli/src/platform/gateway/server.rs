@@ -40,7 +40,8 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
     });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });
     // Its errors are those of single connections, which it handles itself.
     let _ = serving.await;
 }

@@ -120,7 +120,8 @@ pub(super) async fn stops(
 /// Parsed as JSON whatever the content type says: the official worker says form data.
 async fn posted(body: Body) -> Result<PostedResult, Refusal> {
     let body = read_body(body, MAX_RUNSYNC_BYTES + 1_000_000).await?;
-    serde_json::from_slice(&body).map_err(|error| Refusal::bad_request(format!("the result is no JSON: {error}")))
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::bad_request(format!("the result is no JSON: {error}")))
 }
 
 pub(super) async fn done(

@@ -193,7 +193,9 @@ impl Entry {
 
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         matches!(self.state, JobState::Running(_))
-            && self.leased_at.is_some_and(|leased| now.saturating_duration_since(leased) > self.execution_timeout)
+            && self
+                .leased_at
+                .is_some_and(|leased| now.saturating_duration_since(leased) > self.execution_timeout)
     }
 
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
@@ -227,7 +229,9 @@ impl Entry {
             arrivals.notify_waiters();
         }
         let error = match &self.state {
-            JobState::Done(Outcome::Failed(text) | Outcome::TimedOut(text)) => Some(ErrorText::parse(text).chain()),
+            JobState::Done(Outcome::Failed(text) | Outcome::TimedOut(text)) => {
+                Some(ErrorText::parse(text).chain())
+            }
             _ => None,
         };
         let ended = Ended {
@@ -290,7 +294,11 @@ impl Entry {
         let status = self.status();
         let (ended, started) = (status.is_final(), status != JobStatus::InQueue);
         JobObject {
-            delay_time: if ended { Some(self.delay.map_or(0, millis)) } else { self.delay.filter(|_| started).map(millis) },
+            delay_time: if ended {
+                Some(self.delay.map_or(0, millis))
+            } else {
+                self.delay.filter(|_| started).map(millis)
+            },
             error: match &self.state {
                 JobState::Done(Outcome::Failed(text) | Outcome::TimedOut(text)) => Some(text.clone()),
                 _ => None,

@@ -19,15 +19,20 @@ use std::{
 
 use flash_sdk::{
     ErrorKind, WireError,
-    wire::{RawJson, envelope::Envelope, exchange::ToWorker, job::{ErrorText, JobObject}},
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        exchange::ToWorker,
+        job::{ErrorText, JobObject},
+    },
 };
 use tokio::sync::{Notify, oneshot};
 
 use job::Entry;
 pub(crate) use job::{JobId, Waiter};
 pub(crate) use lines::Stream;
-use state::{JobEvent, JobState, Lease};
 pub(crate) use state::Outcome;
+use state::{JobEvent, JobState, Lease};
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
 
@@ -453,7 +458,8 @@ impl Queue {
         let oldest = inner.waiting.front().and_then(|id| inner.jobs.get(id));
         Load {
             waiting: inner.waiting.len(),
-            oldest_wait: oldest.map_or(Duration::ZERO, |entry| now.saturating_duration_since(entry.queued_at)),
+            oldest_wait: oldest
+                .map_or(Duration::ZERO, |entry| now.saturating_duration_since(entry.queued_at)),
             running: inner.running,
             takers: inner
                 .takers

@@ -74,7 +74,9 @@ pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
         (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
         (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
         (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
-        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => Ok(S::Queued { attempts }),
+        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => {
+            Ok(S::Queued { attempts })
+        }
         (state, _) => Err((state, IllegalTransition)),
     }
 }
@@ -112,7 +114,12 @@ mod tests {
 
     #[test]
     fn an_ended_job_stays_as_it_is() {
-        for event in [JobEvent::Cancelled, JobEvent::Lost, JobEvent::TimedOut(String::new()), JobEvent::Retried { attempts: 1 }] {
+        for event in [
+            JobEvent::Cancelled,
+            JobEvent::Lost,
+            JobEvent::TimedOut(String::new()),
+            JobEvent::Retried { attempts: 1 },
+        ] {
             assert!(step(JobState::Done(completed()), event).is_err());
         }
         let retried = step(JobState::Done(Outcome::Failed("x".into())), JobEvent::Retried { attempts: 2 });

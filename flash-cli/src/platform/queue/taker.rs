@@ -168,7 +168,8 @@ impl Taker {
     /// when it had it.
     pub(super) fn release(&mut self, job: &JobId, attempt: Option<u32>) -> bool {
         let before = self.leased.len();
-        self.leased.retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
+        self.leased
+            .retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
         if self.leased.is_empty() && before > 0 {
             self.idle_since = Some(Instant::now());
         }

@@ -30,7 +30,12 @@ impl Lifeline {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(std::env::current_exe()?);
         // A group of its own: Ctrl-C on the terminal is not for it.
-        command.arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
         Ok(Self { child: Arc::new(Mutex::new(command.spawn()?)) })
     }
 
