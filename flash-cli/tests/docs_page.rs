@@ -1,4 +1,5 @@
 //! `/docs` in a real browser: the page loads without a network, and "try it out" works.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::{

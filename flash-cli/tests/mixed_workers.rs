@@ -1,4 +1,5 @@
 //! The flagship example through the real binary: the four requests of its README, and what can go wrong.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::path::PathBuf;

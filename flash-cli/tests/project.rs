@@ -1,4 +1,5 @@
 //! What `flash run` says of a project that it cannot run: one line, what to do, the documented exit code.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::path::Path;

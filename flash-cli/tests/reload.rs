@@ -1,4 +1,5 @@
 //! Hot reload on a copy of the fixture app that the test edits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::{

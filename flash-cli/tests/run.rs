@@ -1,4 +1,5 @@
 //! `flash run` on the fixture app: what it serves, what bad input gets, how workers come and go.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A worker of ours on a platform that speaks only Runpod's worker protocol: a scripted server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::{

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn any_standard_error_converts_with_its_chain() {
         fn fails() -> Result<()> {
-            let text = std::str::from_utf8(&[0xff]).map_err(std::io::Error::other)?;
+            let text = String::from_utf8(vec![0xff]).map_err(std::io::Error::other)?;
             panic!("{text} is not UTF-8")
         }
         let error = fails().unwrap_err();

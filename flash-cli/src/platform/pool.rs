@@ -42,7 +42,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// How work reaches the workers.
 pub(crate) enum Intake {
-    Queue(Queue),
+    Queue(Box<Queue>),
     Balanced(Arc<Balancer>),
 }
 
@@ -120,7 +120,7 @@ impl Pool {
             ..Limits::default()
         };
         let intake = match worker_type.kind {
-            EndpointKind::Queue => Intake::Queue(Queue::new(limits, on_end)),
+            EndpointKind::Queue => Intake::Queue(Box::new(Queue::new(limits, on_end))),
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
         let PoolContext { log, lifeline, drain_time, tasks } = context.clone();

@@ -19,7 +19,7 @@ use super::{
     shutdown::Shutdown,
 };
 use crate::{
-    ErrorKind, WireError,
+    Error, ErrorKind,
     call::{Calls, Peers},
     wire::{
         RawJson,
@@ -178,11 +178,11 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
 type Attempt = (String, u32);
 
 /// A result over the limit fails its job; as a frame it would end the connection.
-fn within_limit(output: RawJson) -> Result<RawJson, WireError> {
+fn within_limit(output: RawJson) -> crate::Result<RawJson> {
     match output.get().len() {
         length if length > MAX_RESULT_BYTES => {
             let message = format!("the result has {length} bytes of JSON, {MAX_RESULT_BYTES} at most");
-            Err(WireError::new(ErrorKind::Encode, message))
+            Err(Error::new(ErrorKind::Encode, message))
         }
         _ => Ok(output),
     }
@@ -263,7 +263,7 @@ impl Session {
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let (output, error) = match outcome.and_then(within_limit) {
             Ok(output) => (Some(output), None),
-            Err(error) => (None, Some(ErrorText::of(&error, &self.hostname).to_text())),
+            Err(error) => (None, Some(ErrorText::of(error.to_wire(), &self.hostname).to_text())),
         };
         // A broken connection: the platform has re-queued the job already.
         self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us }));

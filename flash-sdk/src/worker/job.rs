@@ -5,7 +5,7 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Error, ErrorKind, Result, WireError,
+    Context, Error, ErrorKind, Result,
     arguments::Input,
     context::{ProgressSink, Setup},
     manifest::WorkerType,
@@ -98,7 +98,7 @@ pub(super) struct Job {
 
 /// How a job ended.
 pub(super) struct Finished {
-    pub outcome: Result<RawJson, WireError>,
+    pub outcome: Result<RawJson>,
     pub ran: Duration,
     /// Whether chunks were sent on the way.
     pub streamed: bool,
@@ -134,11 +134,11 @@ pub(super) async fn run(
     // ended. A platform that does not want to wait ends the process.
     blocking.close();
     blocking.wait().await;
-    let outcome = outcome.map_err(|error| {
+    let outcome = outcome.map_err(|error: Error| -> Error {
         let mut wire = error.into_wire();
         wire.worker_id.get_or_insert_with(|| worker_id.to_owned());
         wire.request_id.get_or_insert(request_id);
-        wire
+        wire.into()
     });
     Finished { outcome, ran: started.elapsed(), streamed }
 }

@@ -235,7 +235,7 @@ impl Worker {
         let posted = match finished.outcome {
             Ok(output) => PostedResult { output: Some(output), ..PostedResult::default() },
             Err(error) => {
-                let text = ErrorText::of(&error, &self.hostname).to_text();
+                let text = ErrorText::of(error.to_wire(), &self.hostname).to_text();
                 PostedResult { error: Some(text.into()), ..PostedResult::default() }
             }
         };

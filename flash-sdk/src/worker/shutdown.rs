@@ -30,11 +30,6 @@ impl Shutdown {
         Ok(Self { requested, drain })
     }
 
-    #[cfg(test)]
-    pub(super) fn manual(drain: Duration) -> Self {
-        Self { requested: CancellationToken::new(), drain }
-    }
-
     /// Stops the intake.
     pub(super) fn request(&self) {
         self.requested.cancel();

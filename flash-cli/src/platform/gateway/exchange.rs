@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use flash_sdk::{
-    ErrorKind, WireError,
+    Error, ErrorKind,
     wire::exchange::{
         self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker,
         Writer,
@@ -143,7 +143,10 @@ impl Session {
                 }
             }
             Err(error) => {
-                self.frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Refused(error) }));
+                self.frames.send(ToWorker::Reply(ReplyFrame {
+                    call,
+                    result: ReplyResult::Refused(error.into_wire()),
+                }));
             }
         }
     }
@@ -154,20 +157,18 @@ impl Session {
         worker: &str,
         envelope: flash_sdk::wire::envelope::Envelope,
         input: flash_sdk::wire::RawJson,
-    ) -> Result<(Arc<Pool>, JobId), WireError> {
+    ) -> flash_sdk::Result<(Arc<Pool>, JobId)> {
         let release =
-            self.release().ok_or_else(|| WireError::new(ErrorKind::NoWorker, "the release has ended"))?;
-        let not_found = || {
-            WireError::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"))
-        };
+            self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
+        let not_found =
+            || Error::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"));
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
         let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
-        let job = queue
-            .submit(Submission { input, envelope, execution_timeout: None, waiter, sync: true })
-            .map_err(|full| {
-            WireError::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}"))
-        })?;
+        let job =
+            queue
+                .submit(Submission { input, envelope, execution_timeout: None, waiter, sync: true })
+                .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
         Ok((pool.clone(), job))
     }
 
