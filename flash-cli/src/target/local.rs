@@ -73,3 +73,22 @@ pub(crate) async fn bind(
         Port::From(from) => BindError::Ports { host, from, to: last, source },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_passed_over_only_when_nobody_insists_on_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut skipped = Vec::new();
+        let next = bind("127.0.0.1", Port::From(port), |port| skipped.push(port)).await.unwrap();
+        assert_eq!(skipped[0], port);
+        let found = next.local_addr().unwrap().port();
+        assert!((port + 1..=port + MORE_PORTS).contains(&found), "{found} after {port}");
+        let refused =
+            bind("127.0.0.1", Port::Exactly(port), |_| panic!("no other is tried")).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("cannot bind 127.0.0.1:{port}"));
+    }
+}

@@ -1,19 +1,21 @@
-//! The browser that tests drive through `/docs`.
+//! The programs that tests start beside ours: a browser for `/docs`, and `curl` for the commands that are
+//! printed to be copied.
 use super::apt;
 use crate::{command::find, failure::Failure, output};
 
-/// The browser, and the program that drives it.
-const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
+/// The browser, the program that drives it, and curl.
+const PROGRAMS: [&str; 3] = ["chromium", "chromedriver", "curl"];
 
 /// Installs both if one is missing.
 pub(super) fn prepare() -> Result<(), Failure> {
     if missing().next().is_some() {
-        apt::install("a browser (`chromium` and `chromedriver`)", &["chromium", "chromium-driver"])?;
+        let what = "a browser (`chromium` and `chromedriver`) or `curl`";
+        apt::install(what, &["chromium", "chromium-driver", "curl"])?;
     }
     if let Some(program) = missing().next() {
         return Err(Failure::new(format!("`{program}` is not on PATH after its package was installed")));
     }
-    output::say("Found", &PROGRAMS.join(" and "));
+    output::say("Found", &PROGRAMS.join(", "));
     Ok(())
 }
 
