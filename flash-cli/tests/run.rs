@@ -105,6 +105,14 @@ async fn bad_input_is_refused_with_what_was_expected() {
     let method = client.get(url("/v2/greeter/run")).await;
     assert_eq!((method.status, method.header("allow")), (405, "POST"));
 
+    let beyond =
+        client.post(url("/jobs/run_sync"), json!({ "name": "x", "times": 99_999_999_999_u64 })).await;
+    assert_eq!((beyond.status, paths(&beyond)), (422, vec!["/times".to_owned()]));
+    let wait = client.post(url("/v2/greeter/runsync?wait=soon"), json!({})).await;
+    assert!(wait.status == 400 && wait.json()["error"].as_str().unwrap().contains("wait"), "{wait:?}");
+    let head = client.send(client.raw().head(url("/items/7"))).await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+
     let large = format!("{{\"name\":\"{}\",\"times\":1}}", "x".repeat(20_000_000));
     assert_eq!(client.post_text(url("/jobs/run_sync"), large).await.status, 413);
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(30_000_001));

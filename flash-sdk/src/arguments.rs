@@ -191,8 +191,9 @@ impl Source<'_> {
     fn take<T: Wire>(&self, argument: &Argument, source: ArgumentSource) -> Result<T, FieldError> {
         let at = |message: String| FieldError { path: format!("/{}", argument.name), message };
         match (source, &self.fields) {
-            (ArgumentSource::Body, Fields::Whole(body)) => serde_json::from_str(body)
-                .map_err(|error| FieldError { path: String::new(), message: error.to_string() }),
+            (ArgumentSource::Body, Fields::Whole(body)) => {
+                serde_json::from_str(body).map_err(|error| refused_field::<T>(body, &error))
+            }
             (ArgumentSource::Body, Fields::Named(fields)) => match fields.get(argument.name) {
                 Some(raw) => serde_json::from_str(raw.get()).map_err(|error| at(without_place(&error))),
                 None => missing().ok_or_else(|| at("missing".to_owned())),
@@ -205,6 +206,17 @@ impl Source<'_> {
             }
         }
     }
+}
+
+/// Where inside a body serde gave up: read once more, with the way to the field remembered.
+#[cold]
+fn refused_field<T: DeserializeOwned>(body: &str, error: &serde_json::Error) -> FieldError {
+    let again: Result<T, _> = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(body));
+    let path = again.err().map(|refused| {
+        let segments = refused.path().iter().map(|segment| format!("/{segment}"));
+        segments.collect::<String>()
+    });
+    FieldError { path: path.unwrap_or_default(), message: without_place(error) }
 }
 
 /// serde_json's message without the line and column, which mean nothing for one field.

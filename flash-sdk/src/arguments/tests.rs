@@ -95,6 +95,10 @@ fn every_wrong_field_is_named_with_what_was_expected() {
 
     let whole = <(Text,)>::decode(body(r#"{"text":7,"times":-1}"#), function(STRUCT, None)).unwrap_err();
     assert!(paths(&whole).contains(&"/text") && paths(&whole).contains(&"/times"), "{whole}");
+    // Too large for the type, which the schema does not say: serde names the field.
+    let large =
+        <(Text,)>::decode(body(r#"{"text":"a","times":99999999999}"#), function(STRUCT, None)).unwrap_err();
+    assert_eq!(paths(&large), ["/times"], "{large}");
     let scalar = <(Text,)>::decode(body("7"), function(STRUCT, None)).unwrap_err();
     assert!(scalar.message().contains("object"), "{scalar}");
 }

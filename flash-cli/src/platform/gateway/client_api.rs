@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use flash_sdk::{
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::{
     error::{Refusal, nearest},
-    server::{RequestId, json_text, live, read_body},
+    server::{Parameters, RequestId, Segments, json_text, live, read_body},
 };
 use crate::platform::{
     Platform,
@@ -184,7 +184,7 @@ impl From<QueueFull> for Refusal {
 pub(super) async fn run(
     state: State<Platform>,
     Extension(RequestId(request_id)): Extension<RequestId>,
-    Path(endpoint): Path<String>,
+    Segments(endpoint): Segments<String>,
     body: Body,
 ) -> Result<Response, Refusal> {
     let release = live(&state)?;
@@ -198,8 +198,8 @@ pub(super) async fn run(
 pub(super) async fn runsync(
     state: State<Platform>,
     Extension(RequestId(request_id)): Extension<RequestId>,
-    Path(endpoint): Path<String>,
-    Query(Wait { wait }): Query<Wait>,
+    Segments(endpoint): Segments<String>,
+    Parameters(Wait { wait }): Parameters<Wait>,
     body: Body,
 ) -> Result<Response, Refusal> {
     let release = live(&state)?;
@@ -235,15 +235,15 @@ pub(super) fn job_response(job: &JobObject) -> Result<Response, Refusal> {
 
 pub(super) async fn status(
     State(platform): State<Platform>,
-    Path((endpoint, job)): Path<(String, String)>,
+    Segments((endpoint, job)): Segments<(String, String)>,
 ) -> Result<Response, Refusal> {
     job_response(&with_job(&platform, &endpoint, &job, |queue, id| queue.status(id))?)
 }
 
 pub(super) async fn stream(
     State(platform): State<Platform>,
-    Path((endpoint, job)): Path<(String, String)>,
-    Query(Wait { wait }): Query<Wait>,
+    Segments((endpoint, job)): Segments<(String, String)>,
+    Parameters(Wait { wait }): Parameters<Wait>,
 ) -> Result<Response, Refusal> {
     let hold = wait.map_or(STREAM_HOLD, |wait| Duration::from_millis(wait.min(WAIT.1)));
     let id = JobId::from(job.as_str());
@@ -275,12 +275,12 @@ fn if_known(outcome: Result<(), ChangeError>) -> Option<Result<(), ChangeError>>
 
 pub(super) async fn cancel(
     State(platform): State<Platform>,
-    Path((endpoint, job)): Path<(String, String)>,
+    Segments((endpoint, job)): Segments<(String, String)>,
 ) -> Result<Response, Refusal> {
     let outcome = with_job(&platform, &endpoint, &job, |queue, id| if_known(queue.cancel(id)))?;
     if outcome == Err(ChangeError::Ended) {
         // Too late is no error: the answer is what the job became.
-        return status(State(platform), Path((endpoint, job))).await;
+        return status(State(platform), Segments((endpoint, job))).await;
     }
     changed(&job, outcome)?;
     Ok(Json(Accepted { id: &job, status: "CANCELLED" }).into_response())
@@ -288,7 +288,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn retry(
     State(platform): State<Platform>,
-    Path((endpoint, job)): Path<(String, String)>,
+    Segments((endpoint, job)): Segments<(String, String)>,
 ) -> Result<Response, Refusal> {
     changed(&job, with_job(&platform, &endpoint, &job, |queue, id| if_known(queue.retry(id)))?)?;
     Ok(Json(Accepted { id: &job, status: "IN_QUEUE" }).into_response())
@@ -296,7 +296,7 @@ pub(super) async fn retry(
 
 pub(super) async fn purge(
     State(platform): State<Platform>,
-    Path(endpoint): Path<String>,
+    Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
     let removed: usize = platform
         .releases()
@@ -308,7 +308,7 @@ pub(super) async fn purge(
 
 pub(super) async fn health(
     state: State<Platform>,
-    Path(endpoint): Path<String>,
+    Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
     let release = live(&state)?;
     let pool = pool_of(&release, &endpoint)?;

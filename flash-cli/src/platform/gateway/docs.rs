@@ -1,7 +1,7 @@
 //! The API pages: `/docs` with a vendored Swagger UI that works offline, and `/openapi.json`.
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{Html, IntoResponse as _, Response},
 };
 use http::{HeaderValue, header};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     error::Refusal,
-    server::{json_text, live},
+    server::{Segments, json_text, live},
 };
 use crate::platform::Platform;
 
@@ -28,7 +28,7 @@ pub(super) async fn page() -> Html<&'static str> {
     Html(PAGE)
 }
 
-pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, Refusal> {
     let (kind, bytes) = match name.as_str() {
         "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),

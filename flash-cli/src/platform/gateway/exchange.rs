@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
 use flash_sdk::{
@@ -20,7 +20,7 @@ use flash_sdk::{
 use http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{error::Refusal, worker_api::admit};
+use super::{error::Refusal, server::Segments, worker_api::admit};
 use crate::platform::{
     Platform,
     pool::Pool,
@@ -33,7 +33,7 @@ const SWEEP_AT: usize = 1024;
 
 pub(super) async fn open(
     State(platform): State<Platform>,
-    Path((endpoint, worker)): Path<(String, String)>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
     let worker = WorkerId::from(worker);

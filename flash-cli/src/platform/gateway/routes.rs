@@ -75,6 +75,8 @@ impl RouteTable {
     /// # Errors
     /// 404 with the nearest known paths, or 405 with the methods that the path takes.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, Refusal> {
+        // Whoever answers GET answers HEAD; the body is left out on the way.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
         let matching = || self.patterns.iter().filter(|pattern| pattern.matches(path));
         if let Some(pattern) = matching().find(|pattern| pattern.method == *method) {
             return Ok(pattern.target(path));
@@ -179,6 +181,8 @@ mod tests {
     #[test]
     fn a_fixed_path_wins_over_a_parameter() {
         assert_eq!(get("/items/latest"), Ok(Target::Route { function: 3, path: "/items/latest".into() }));
+        let head = table().find(&Method::HEAD, "/items/7").unwrap();
+        assert_eq!(Ok(head), get("/items/7"));
         assert_eq!(get("/items/7"), Ok(Target::Route { function: 2, path: "/items/7".into() }));
     }
 

@@ -4,14 +4,15 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{FromRequestParts, Path, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use super::{
@@ -101,6 +102,34 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let sensible = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     sensible.then(|| id.to_owned())
+}
+
+/// Segments of the path, as axum's `Path`, with refusals of ours.
+pub(super) struct Segments<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let segments = Path::<T>::from_request_parts(parts, state).await;
+        segments
+            .map(|Path(segments)| Self(segments))
+            .map_err(|refused| Refusal::bad_request(refused.body_text()))
+    }
+}
+
+/// Parameters of the query, as axum's `Query`, with refusals of ours.
+pub(super) struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let parameters = Query::<T>::try_from_uri(&parts.uri);
+        parameters
+            .map(|Query(given)| Self(given))
+            .map_err(|refused| Refusal::bad_request(refused.body_text()))
+    }
 }
 
 /// The live release, or 503 while there is none.

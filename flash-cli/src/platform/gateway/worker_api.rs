@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use flash_sdk::wire::job::{JobStatus, PostedResult};
@@ -12,7 +12,11 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{client_api::MAX_RUNSYNC_BYTES, error::Refusal, server::read_body};
+use super::{
+    client_api::MAX_RUNSYNC_BYTES,
+    error::Refusal,
+    server::{Parameters, Segments, read_body},
+};
 use crate::platform::{
     Platform,
     pool::Pool,
@@ -52,7 +56,7 @@ fn worker_in(path: &str) -> WorkerId {
 
 pub(super) async fn take(
     platform: State<Platform>,
-    Path((endpoint, worker)): Path<(String, String)>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mut jobs = taken(&platform, &endpoint, &worker, &headers, 1).await?;
@@ -64,8 +68,8 @@ pub(super) async fn take(
 
 pub(super) async fn take_batch(
     platform: State<Platform>,
-    Path((endpoint, worker)): Path<(String, String)>,
-    Query(Batch { batch_size }): Query<Batch>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
+    Parameters(Batch { batch_size }): Parameters<Batch>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let jobs = taken(&platform, &endpoint, &worker, &headers, batch_size.unwrap_or(1)).await?;
@@ -104,7 +108,7 @@ fn job_for_polling(job: Taken) -> serde_json::Value {
 
 pub(super) async fn stops(
     State(platform): State<Platform>,
-    Path((endpoint, worker)): Path<(String, String)>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
@@ -126,7 +130,7 @@ async fn posted(body: Body) -> Result<PostedResult, Refusal> {
 
 pub(super) async fn done(
     State(platform): State<Platform>,
-    Path((endpoint, worker, job)): Path<(String, String, String)>,
+    Segments((endpoint, worker, job)): Segments<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -159,7 +163,7 @@ pub(super) async fn done(
 
 pub(super) async fn chunk(
     State(platform): State<Platform>,
-    Path((endpoint, worker, job)): Path<(String, String, String)>,
+    Segments((endpoint, worker, job)): Segments<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
@@ -177,7 +181,7 @@ fn job_in(path: &str) -> &str {
 
 pub(super) async fn ping(
     State(platform): State<Platform>,
-    Path((endpoint, worker)): Path<(String, String)>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     admit(&platform, &endpoint, &worker_in(&worker), &headers).map(|_| StatusCode::OK)
