@@ -403,6 +403,20 @@ async fn a_port_in_use_is_said_and_only_a_default_one_is_replaced() {
     assert!(run.stderr.contains("hint: "), "{}", run.stderr);
 }
 
+#[tokio::test]
+async fn an_ipv6_address_serves_or_is_refused_where_there_is_none() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        let directory = fixture();
+        let run = support::finish(&["run", directory.to_str().unwrap(), "--host", "::1"], &support::root());
+        assert!(run.code == Some(1) && run.stderr.contains("cannot bind"), "{}", run.stderr);
+        return;
+    }
+    let app = Running::start(&fixture(), &["--no-reload", "--host", "::1"]);
+    assert!(app.url.starts_with("http://[::1]:"), "{}", app.url);
+    let greeted = Client::new().post(format!("{}/greet", app.url), json!({ "name": "six" })).await;
+    assert_eq!(greeted.json()["greeting"], "one: hello six");
+}
+
 #[test]
 fn a_host_that_is_not_ours_is_refused() {
     let directory = fixture();

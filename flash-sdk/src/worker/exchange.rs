@@ -153,7 +153,9 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
         return Err("an http:// URL is expected".to_owned());
     };
     let port = authority.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((authority.host(), port)).await.map_err(|error| error.to_string())?;
+    // A URL has an IPv6 address in brackets, a socket has not.
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await

@@ -66,7 +66,10 @@ impl Session {
     pub(super) async fn serve(self, listener: TcpListener) -> Result<(), Failure> {
         let mut stop = StopSignals::listen()?;
         let port = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?.port();
-        let url = format!("http://{}:{port}", self.host);
+        let url = match self.host.contains(':') {
+            true => format!("http://[{}]:{port}", self.host),
+            false => format!("http://{}:{port}", self.host),
+        };
         let versions = Versions::new(&self.package.directory).map_err(|error| {
             Failure::failed(format!("cannot write below {}: {error}", self.package.directory.display()))
         })?;
