@@ -51,7 +51,11 @@ mod tests {
     async fn a_text_of_the_wrong_length_is_refused() {
         for text in ["", "ab", "é", &"x".repeat(10_001)] {
             let error = classify(text.to_owned()).await.unwrap_err();
-            assert_eq!((error.kind(), error.stage()), (ErrorKind::InvalidInput, None), "{text:.5}");
+            assert_eq!(
+                (error.kind(), &*error.fields()[0].path),
+                (ErrorKind::InvalidInput, "/text"),
+                "{text:.5}"
+            );
         }
         assert!(classify("ééé".to_owned()).await.is_ok());
     }
