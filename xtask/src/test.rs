@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn tests(arguments: &[String], minilm: &Path) -> Result<(), Failure> {
     let mut runner = match command::succeeds("cargo", &["nextest", "--version"]) {
-        true => cargo(&["nextest", "run"]),
+        true => cargo(&["nextest", "run", "--no-fail-fast"]),
         // All but doc tests, which are a step of their own.
         false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
     };

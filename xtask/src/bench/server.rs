@@ -1,5 +1,7 @@
 //! A server process: started, found, and stopped for certain.
 use std::{
+    fs::File,
+    io::Read as _,
     net::SocketAddr,
     process::Stdio,
     thread,
@@ -19,6 +21,9 @@ use crate::{command::shown, failure::Failure, output};
 
 /// What a server gets to end by itself.
 const STOP: Duration = Duration::from_secs(5);
+
+/// A pipe holds 64 KiB: in this time that is more than any server here prints.
+const BETWEEN_READS: Duration = Duration::from_millis(3);
 
 /// A running server, the leader of a process group of its own. Stopped on drop, with its group.
 pub(super) struct Server {
@@ -65,8 +70,8 @@ impl Server {
             .ok_or_else(|| Failure::new(format!("`{line}` ended before it listened")))?;
         let address = url.trim_start_matches("http://");
         server.address = address.parse().map_err(Failure::at(format!("`{url}` is no address")))?;
-        // A full pipe would stop it. Ends with the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let stdout = lines.into_inner().into_inner().into_owned_fd().map_err(Failure::at("a pipe"))?;
+        thread::spawn(move || drain(stdout.into()));
         Ok(server)
     }
 
@@ -79,6 +84,17 @@ impl Server {
             // A group that is gone is what is wanted.
             let _ = killpg(group, signal);
         }
+    }
+}
+
+/// Throws away what a server goes on printing: flash logs every job, and a full pipe would stop it.
+///
+/// A thread that looks now and then, for a reader that is woken by every line would take from the cores
+/// what is measured. Ends with the pipe.
+fn drain(mut stdout: File) {
+    let mut buffer = vec![0; 1 << 16];
+    while stdout.read(&mut buffer).is_ok_and(|count| count > 0) {
+        thread::sleep(BETWEEN_READS);
     }
 }
 
