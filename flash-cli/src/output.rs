@@ -1,13 +1,17 @@
 //! All that `flash` prints. Data goes to stdout, everything else to stderr; colour only on a terminal.
 //!
 //! With `--json` each line on stdout is one JSON object with an `event`. Printing elsewhere is forbidden
-//! by lints. A closed pipe is a normal end: it stops the printing and nothing else.
+//! by lints. A closed pipe is a normal end: it stops the printing and nothing else. A reader that pauses
+//! (`less`, Ctrl-S) must not stop the platform: lines go through a bounded queue to a thread that writes
+//! them, and log lines beyond it are dropped and counted.
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{BufWriter, IsTerminal as _, Write as _},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -23,7 +27,22 @@ pub(crate) struct Output {
     colour: (bool, bool),
     /// The widest worker id so far, for alignment.
     width: Arc<AtomicUsize>,
+    /// To the thread that writes stdout.
+    lines: SyncSender<Message>,
+    /// Log lines that found the queue full.
+    dropped: Arc<AtomicU64>,
 }
+
+enum Message {
+    Line(String),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// Lines that wait for a slow reader.
+const QUEUED_LINES: usize = 20_000;
+/// How long the end waits for a reader that does not read.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// A row of the endpoint table.
 #[derive(Debug, Clone, Serialize)]
@@ -48,16 +67,36 @@ impl Output {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour =
             (wanted && !json && std::io::stdout().is_terminal(), wanted && std::io::stderr().is_terminal());
-        Self { json, colour, width: Arc::new(AtomicUsize::new(24)) }
+        let (lines, queued) = sync_channel(QUEUED_LINES);
+        // Ends when the last handle is gone, or with the process.
+        std::thread::spawn(move || write_lines(&queued));
+        Self { json, colour, width: Arc::new(AtomicUsize::new(24)), lines, dropped: Arc::default() }
+    }
+
+    /// Waits until everything printed so far is written, for a bounded time.
+    pub(crate) fn flush(&self) {
+        let (written, done) = sync_channel(1);
+        if self.lines.try_send(Message::Flush(written)).is_ok() {
+            // A reader that does not read loses what is left.
+            let _ = done.recv_timeout(LAST_WRITES);
+        }
     }
 
     fn print(&self, line: &str) {
-        let mut stdout = std::io::stdout().lock();
-        // A reader that went away is no failure of ours.
-        let _ = stdout
-            .write_all(line.as_bytes())
-            .and_then(|()| stdout.write_all(b"\n"))
-            .and_then(|()| stdout.flush());
+        // Fails when the writing thread is gone, with a reader that went away: no failure of ours.
+        let _ = self.lines.send(Message::Line(line.to_owned()));
+    }
+
+    /// As `print`, for what may be lost rather than stop the platform.
+    fn print_or_drop(&self, line: String) {
+        if self.lines.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match self.dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            dropped => self.warning(&format!("{dropped} log lines were dropped: their reader is too slow")),
+        }
     }
 
     fn say(&self, line: &str) {
@@ -134,7 +173,7 @@ impl Output {
     /// A line of a worker's log.
     pub(crate) fn log(&self, line: &LogLine) {
         if self.json {
-            return self.event("log", log_json(line));
+            return self.print_or_drop(log_json(line).to_string());
         }
         let worker = line.worker.as_deref().unwrap_or(&line.worker_type);
         let width = self.width.fetch_max(worker.len(), Ordering::Relaxed).max(worker.len());
@@ -149,7 +188,9 @@ impl Output {
         let request = if self.colour.0 { request.get(..8).unwrap_or(request) } else { request };
         let level = line.level.as_deref().map_or(String::new(), |level| format!("{level} "));
         let text = printable(&line.text);
-        self.print(&format!("{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}"));
+        self.print_or_drop(format!(
+            "{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}"
+        ));
     }
 }
 
@@ -168,6 +209,7 @@ fn log_json(line: &LogLine) -> Value {
     };
     let time = line.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     json!({
+        "event": "log",
         "time_ms": u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         "worker_type": line.worker_type,
         "worker": line.worker.as_deref(),
@@ -176,4 +218,24 @@ fn log_json(line: &LogLine) -> Value {
         "level": line.level,
         "text": line.text,
     })
+}
+
+/// Writes lines as they come: all that wait in one write. A reader that went away gets nothing more.
+fn write_lines(queued: &Receiver<Message>) {
+    let mut stdout = BufWriter::new(std::io::stdout());
+    while let Ok(first) = queued.recv() {
+        for message in std::iter::once(first).chain(queued.try_iter()) {
+            // Errors are those of a reader that is gone; what waits is drained all the same.
+            match message {
+                Message::Line(line) => {
+                    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+                }
+                Message::Flush(written) => {
+                    let _ = stdout.flush();
+                    let _ = written.try_send(());
+                }
+            }
+        }
+        let _ = stdout.flush();
+    }
 }

@@ -428,6 +428,37 @@ fn a_host_that_is_not_ours_is_refused() {
     assert!(run.stderr.contains("`no.such.host.invalid`"), "{}", run.stderr);
 }
 
+#[tokio::test]
+async fn a_reader_of_the_log_that_pauses_stops_nothing() {
+    let directory = fixture();
+    let mut child =
+        support::flash(&["run", directory.to_str().unwrap(), "--json", "--port", "0", "--no-reload"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+    // Read up to the first event and never again: the pipe holds 64 KiB.
+    let mut stdout = std::io::BufReader::with_capacity(1, child.stdout.take().unwrap());
+    let url = loop {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == "ready" {
+            break event["url"].as_str().unwrap().to_owned();
+        }
+    };
+    let client = Client::new();
+    let name = "x".repeat(200);
+    for _ in 0..300 {
+        let answer = client.post(format!("{url}/jobs/run_sync"), json!({ "name": name, "times": 1 })).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM)
+        .unwrap();
+    wait_for("its end", SOON, || child.try_wait().unwrap().map(drop).ok_or_else(|| "still runs".to_owned()));
+    drop(stdout);
+}
+
 /// What a person sees without `--json`: the table on stdout, copyable commands, nothing in colour.
 #[test]
 fn the_table_is_greppable_and_its_curls_work() {

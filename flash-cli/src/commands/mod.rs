@@ -35,6 +35,7 @@ pub(crate) fn main() -> ExitCode {
             (output.clone(), run::run(arguments, &output))
         }
     };
+    output.flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
