@@ -17,8 +17,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     Ended, Limits, Submission, Taken, WorkerId,
-    lines::Stream,
     state::{IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
+    stream::Stream,
 };
 
 /// A job's id.

@@ -5,8 +5,9 @@
 //! a job is in `waiting` exactly when it is queued; a taker's `leased` names exactly the jobs that run on
 //! it, plus stopped ones that it has not let go of yet.
 mod job;
-mod lines;
+
 mod state;
+mod stream;
 mod taker;
 #[cfg(test)]
 mod tests;
@@ -30,9 +31,9 @@ use tokio::sync::{Notify, oneshot};
 
 use job::Entry;
 pub(crate) use job::{JobId, Waiter};
-pub(crate) use lines::Stream;
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
+pub(crate) use stream::Stream;
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
 
