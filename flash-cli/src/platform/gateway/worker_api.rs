@@ -95,7 +95,7 @@ async fn taken(
     Ok(queue.take(&worker, wanted, HOLD).await)
 }
 
-fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
+fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
 }
 
@@ -103,7 +103,12 @@ fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
 fn job_for_polling(job: Taken) -> serde_json::Value {
     let input = flash_sdk::wire::envelope::seal(&job.envelope, &job.input);
     let input: serde_json::Value = serde_json::from_str(input.get()).unwrap_or_default();
-    json!({ "id": job.id.to_string(), "input": input })
+    let mut taken = json!({ "id": job.id.to_string(), "input": input });
+    if let Some(config) = job.s3_config.and_then(|config| serde_json::from_str(&config).ok()) {
+        let config: serde_json::Value = config;
+        taken["s3Config"] = config;
+    }
+    taken
 }
 
 pub(super) async fn stops(
@@ -136,11 +141,11 @@ pub(super) async fn done(
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
-    let (queue, job) = (queue_of(&pool)?, JobId::from(job_in(&job)));
+    let (queue, job) = (queue_of(&pool)?, job_in(&job)?);
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, &job, output);
+        queue.progress(&worker, job, output);
         return Ok(StatusCode::OK.into_response());
     }
     pool.drain_output(&worker);
@@ -150,7 +155,7 @@ pub(super) async fn done(
         Some(serde_json::Value::String(text)) => Outcome::Failed(text),
         Some(other) => Outcome::Failed(other.to_string()),
     };
-    let accepted = queue.finish(&worker, &job, None, outcome, None);
+    let accepted = queue.finish(&worker, job, None, outcome, None);
     if posted.stop_pod {
         pool.replace(&worker);
     }
@@ -171,12 +176,13 @@ pub(super) async fn chunk(
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
-    queue_of(&pool)?.chunk(&worker, &JobId::from(job_in(&job)), output);
+    queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
     Ok(StatusCode::OK)
 }
 
-fn job_in(path: &str) -> &str {
-    path.split('&').next().unwrap_or(path)
+fn job_in(path: &str) -> Result<JobId, Refusal> {
+    let id = path.split('&').next().unwrap_or(path);
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{id}`")))
 }
 
 pub(super) async fn ping(
