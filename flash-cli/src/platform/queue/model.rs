@@ -377,7 +377,9 @@ impl Pair {
         (self.model.normal, self.model.low) = Default::default();
         // What the store holds may be any moment since clients last heard; from there the model goes on.
         let gone = std::mem::take(&mut self.model.gone);
-        self.model.jobs.extend(gone.into_iter().filter(|(id, _)| self.queue.knows(*id)));
+        let (back, gone) = gone.into_iter().partition(|(id, _)| self.queue.knows(*id));
+        self.model.gone = gone;
+        self.model.jobs.extend::<BTreeMap<_, _>>(back);
         let now = self.now();
         self.model.jobs.retain(|id, job| match self.queue.peek(*id) {
             Some(found) => {
@@ -389,6 +391,7 @@ impl Pair {
             None => {
                 let was_due = job.since_told.iter().any(|(_, deadline)| *deadline <= now);
                 assert!(was_due, "{id} was promised: {job:?}");
+                self.model.gone.insert(*id, job.clone());
                 false
             }
         });
@@ -419,6 +422,9 @@ impl Pair {
     }
 
     fn agree(&self) {
+        let listed = self.queue.page(&Filter::default(), None, 1000).jobs;
+        let known: Vec<String> = self.model.jobs.keys().rev().map(ToString::to_string).collect();
+        assert_eq!(listed.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), known);
         let load = self.queue.load();
         let running = self.model.jobs.values().filter(|job| job.status == JobStatus::InProgress).count();
         assert_eq!(
@@ -429,10 +435,7 @@ impl Pair {
             assert_eq!(self.queue.peek(*id).map(|own| own.status), Some(job.status), "{id}");
         }
         let dead = self.model.jobs.values().filter(|job| job.dead).count();
-        assert_eq!(
-            (self.queue.page(&Filter::default(), None, 1000).jobs.len(), self.queue.dead(1000).len()),
-            (self.model.jobs.len(), dead)
-        );
+        assert_eq!(self.queue.dead(1000).len(), dead);
     }
 }
 
