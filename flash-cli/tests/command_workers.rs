@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, PATIENCE, Running, crate_of, is_alive, root, wait_for};
+use support::{Client, Running, crate_of, is_alive, root, wait_for};
 use tempfile::TempDir;
 
 const WORKER: &str = include_str!("command_workers/worker.py");
@@ -55,4 +55,52 @@ async fn a_program_with_the_worker_protocol_serves_jobs_as_they_were_sent() {
         assert_eq!(job["status"], "COMPLETED", "{job}");
         assert_eq!(job["output"], json!({ "input": input, "arguments": ["first"] }));
     }
+}
+
+const GALLERY: &str = r#"
+[workers.gallery]
+kind = "load_balanced"
+command = ["python3", "-u", "server.py"]
+workers = "0..=1"
+idle_timeout = 60
+env = { HEALTH_CHECK_PATH = "/healthz" }
+"#;
+
+#[tokio::test]
+async fn a_program_that_serves_http_gets_every_request_below_its_name() {
+    let directory = app("command-http", GALLERY);
+    let app = start(&directory, &[]);
+    let client = Client::new();
+    let url = format!("{}/gallery", app.url);
+    let first = client.get(&url).await.json();
+    assert_eq!((&first["method"], &first["path"]), (&json!("GET"), &json!("/")));
+    for (method, path) in
+        [("POST", "/a/b%20c?d=e&f"), ("PUT", "/"), ("DELETE", "/x//y"), ("PATCH", "/v2/run")]
+    {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let answer =
+            client.send(client.raw().request(method.clone(), format!("{url}{path}")).body("hello")).await;
+        let seen = answer.json();
+        assert_eq!((&seen["method"], &seen["path"]), (&json!(method.as_str()), &json!(path)));
+        assert_eq!((&seen["body"], &seen["pid"]), (&json!("hello"), &first["pid"]));
+    }
+}
+
+#[tokio::test]
+async fn an_unhealthy_server_is_replaced() {
+    let directory = app("command-unhealthy", GALLERY);
+    let app = start(&directory, &[]);
+    let client = Client::new();
+    let broken = client.get(format!("{}/gallery/break", app.url)).await.json();
+    app.event("log", |line| {
+        line["text"]
+            == "unhealthy, so it is replaced: /healthz answers 500 Internal Server Error; 200 is expected \
+                         (3 times in a row)"
+    });
+    let next = client.get(format!("{}/gallery/", app.url)).await.json();
+    assert_ne!(next["pid"], broken["pid"]);
+    let old = i32::try_from(broken["pid"].as_i64().unwrap()).unwrap();
+    wait_for("the end of the unhealthy one", support::SOON, || {
+        if is_alive(old) { Err("still runs") } else { Ok(()) }.map_err(str::to_owned)
+    });
 }

@@ -101,6 +101,16 @@ pub fn flash(arguments: &[&str]) -> Command {
     for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_MODEL"] {
         command.env_remove(name);
     }
+    // What cargo tells a test of its package would make the cargo that `flash` starts build anew what was
+    // built without it, and the next one again.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
