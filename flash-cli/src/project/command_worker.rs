@@ -1,7 +1,12 @@
 //! `[workers.NAME]` in `flash.toml`: a worker type that runs any program.
 //!
 //! From the table as written to a checked [`CommandWorker`]. What the program then gets is the platform's.
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use flash_sdk::{
     CpuInstance, GpuPool, GpuType, ResourceConfig,
@@ -272,3 +277,23 @@ pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<Stri
     let place = function.place();
     Some(format!("the app serves paths below `/{name}` already ({place}): choose another name"))
 }
+
+/// Files of the project that the command lines name, with their times: saving one makes a new version. What
+/// those files use in their turn is not known.
+pub(crate) fn files_of(commands: &[CommandWorker], directory: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let words = commands.iter().flat_map(|command| {
+        let arguments = command.arguments.iter().map(PathBuf::from);
+        std::iter::once(command.program.clone()).chain(arguments)
+    });
+    words
+        .filter_map(|word| {
+            let path = directory.join(word);
+            let metadata =
+                path.metadata().ok().filter(|found| found.is_file() && path.starts_with(directory))?;
+            Some((path, metadata.modified().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,5 +5,6 @@ mod config;
 mod package;
 
 pub(crate) use app::{Build, BuildError, DescribeError, build, describe};
+pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
 pub(crate) use package::{Package, PackageError};

@@ -145,7 +145,9 @@ impl Session {
         // the start.
         let unusable = |error: ConfigError| Failure::of(Code::Unusable, &error);
         let config = Config::load(&self.package.directory).map_err(unusable)?;
-        let settings = Settings { environment, prices: config.prices.clone(), commands: config.commands() };
+        let commands = config.commands();
+        let files = project::files_of(&commands, &self.package.directory);
+        let settings = Settings { environment, prices: config.prices.clone(), commands, files };
         let program = versions
             .keep(&built, &settings)
             .await
@@ -173,7 +175,7 @@ impl Session {
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, program, settings: Settings { environment, prices, commands } } = version;
+        let Version { manifest, program, settings: Settings { environment, prices, commands, .. } } = version;
         let directory = self.package.directory.clone();
         let release = NewRelease { manifest, commands, program, directory, environment, prices };
         platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))

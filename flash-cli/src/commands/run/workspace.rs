@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub environment: Vec<(String, String)>,
     pub prices: PriceList,
     pub commands: Vec<CommandWorker>,
+    /// Files that the commands name, with their times.
+    pub files: Vec<(PathBuf, SystemTime)>,
 }
 
 impl Versions {
