@@ -9,8 +9,8 @@ use std::{
 use tokio::net::TcpListener;
 
 pub(crate) use crate::platform::{
-    Durability, LogLine, NewRelease, OpenError, Options, Origin, Platform, Secret, StartError,
-    die_with_parent, lifeline_main,
+    CommandWorker, Durability, LogLine, NewRelease, OpenError, Options, Origin, Platform, Secret, StartError,
+    die_with_parent, lifeline_main, nearest,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

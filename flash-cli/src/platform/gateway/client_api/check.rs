@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::error::{Refusal, nearest},
-    JobOptions,
+    JobOptions, pool_of,
 };
 use crate::platform::release::Release;
 
@@ -51,6 +51,11 @@ pub(super) fn check(
     })?;
     let options = options(&request)?;
     let input = request.input.ok_or_else(|| field("/input", "missing".to_owned()))?;
+    if pool_of(release, endpoint)?.command().is_some() {
+        // A program has no functions and no schema: its input goes through as it is.
+        let envelope = Envelope { request_id: Some(request_id.to_owned()), ..Envelope::default() };
+        return Ok(Checked { input, envelope, options });
+    }
     let (mut envelope, input) = envelope::open(input);
     envelope.request_id.get_or_insert_with(|| request_id.to_owned());
     let function = function_of(release, endpoint, envelope.function.as_deref())?;
