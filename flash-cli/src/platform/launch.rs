@@ -1,5 +1,5 @@
 //! How a worker process is started: program, directory, environment.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use flash_sdk::{
     env,
@@ -23,6 +23,8 @@ pub(crate) struct Launch {
     pub endpoints: String,
     /// Seconds that running work gets at the end.
     pub drain_seconds: u64,
+    /// How often workers say that they live.
+    pub ping_interval: Duration,
 }
 
 /// The endpoint map of an app's worker types on a platform of ours.
@@ -51,6 +53,7 @@ impl Launch {
             (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
             (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
             (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
+            (env::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
             (env::RUNPOD_AI_API_KEY, key.to_owned()),
             (env::RUNPOD_POD_ID, id.to_string()),
             (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),

@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
 use launch::Launch;
@@ -51,6 +52,7 @@ pub(crate) struct Options {
     pub log: Sink,
     /// How long running work gets when a release or the platform ends.
     pub drain_time: Duration,
+    pub supervision: Supervision,
 }
 
 /// An app to bring to life.
@@ -105,10 +107,10 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time } = options;
+        let Options { listener, log, drain_time, supervision } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
-        let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new() };
+        let context = PoolContext { log, lifeline, drain_time, supervision, tasks: TaskTracker::new() };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),
@@ -174,6 +176,7 @@ impl Platform {
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
             platform: self.worker_url(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
+            ping_interval: self.shared.context.supervision.ping_interval(),
         };
         let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));
         let old = self.current();

@@ -16,7 +16,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{self, Build, BuildError, Config, DescribeError, Package},
-    target::local::{NewRelease, Options, Platform},
+    target::local::{NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Session {
     pub build: Build,
     pub reload: bool,
     pub drain_time: Duration,
+    pub supervision: Supervision,
     pub host: String,
     pub output: Output,
 }
@@ -125,8 +126,12 @@ impl Session {
 
     fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
         let output = self.output.clone();
-        let options =
-            Options { listener, log: Arc::new(move |line| output.log(&line)), drain_time: self.drain_time };
+        let options = Options {
+            listener,
+            log: Arc::new(move |line| output.log(&line)),
+            drain_time: self.drain_time,
+            supervision: self.supervision,
+        };
         Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
     }
 

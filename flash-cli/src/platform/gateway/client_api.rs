@@ -329,8 +329,8 @@ pub(super) async fn health(
             "initializing": count(Phase::Starting),
             "ready": count(Phase::Ready),
             "running": load.takers.len() - idle,
-            "throttled": 0,
-            "unhealthy": usize::from(pool.is_unhealthy()),
+            "throttled": pool.throttled(),
+            "unhealthy": pool.unhealthy(),
         },
     });
     Ok(Json(body).into_response())

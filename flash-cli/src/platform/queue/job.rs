@@ -182,6 +182,11 @@ impl Entry {
         Ok(())
     }
 
+    /// The current attempt does not count: its worker was ended for another reason.
+    pub(super) fn forgive_attempt(&mut self) {
+        self.attempts_before += 1;
+    }
+
     /// Attempts since the submission or the last retry.
     pub(super) fn attempts_now(&self) -> u32 {
         self.attempts - self.attempts_before

@@ -103,9 +103,24 @@ pub(crate) enum ChangeError {
     NotFailed,
 }
 
-/// A worker must go: it holds a stopped job and does not let go.
+/// A worker holds a job that was asked to stop longer than the grace ago.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stuck(pub WorkerId);
+pub(crate) struct Stuck {
+    pub worker: WorkerId,
+    /// Since the job was asked to stop.
+    pub stopping_for: Duration,
+}
+
+/// What became of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// The job ended by it.
+    Accepted,
+    /// The job had ended before, as its worker was told: the worker only lets go of it.
+    LetGo,
+    /// The worker had lost the attempt.
+    Late,
+}
 
 /// How busy the queue is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -227,6 +242,21 @@ impl Queue {
         idle
     }
 
+    /// As [`Queue::detach`], for a worker that was ended on purpose: the attempts of its jobs do not count
+    /// against them.
+    pub(crate) fn detach_stopped(&self, worker: &WorkerId, reason: &str) {
+        let mut inner = self.lock();
+        let leased: Vec<JobId> =
+            inner.takers.get(worker).map(|taker| taker.leased().cloned().collect()).unwrap_or_default();
+        for id in leased {
+            if let Some(entry) = inner.jobs.get_mut(&id).filter(|entry| entry.is_run_by(worker)) {
+                entry.forgive_attempt();
+            }
+        }
+        drop(inner);
+        self.detach(worker, reason);
+    }
+
     /// A worker is gone: its jobs get another attempt, or fail with `reason` when it was their last.
     pub(crate) fn detach(&self, worker: &WorkerId, reason: &str) {
         let mut inner = self.lock();
@@ -270,7 +300,7 @@ impl Queue {
         self.tell(ended);
     }
 
-    /// The end of a job, from the worker that ran it. `false`: refused, because the attempt was lost.
+    /// The end of a job, from the worker that ran it.
     ///
     /// `attempt` is `None` from foreign workers, which do not know it: then their current lease counts.
     pub(crate) fn finish(
@@ -280,9 +310,9 @@ impl Queue {
         attempt: Option<u32>,
         outcome: Outcome,
         ran: Option<Duration>,
-    ) -> bool {
+    ) -> Reported {
         let mut inner = self.lock();
-        inner.release(worker, job, attempt);
+        let held = inner.release(worker, job, attempt);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
             _ => None,
@@ -297,9 +327,22 @@ impl Queue {
         }
         inner.dispatch();
         drop(inner);
-        let accepted = !ended.is_empty();
+        let reported = match (ended.is_empty(), held) {
+            (false, _) => Reported::Accepted,
+            (true, true) => Reported::LetGo,
+            (true, false) => Reported::Late,
+        };
         self.tell(ended);
-        accepted
+        reported
+    }
+
+    /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
+    /// posts nothing for them.
+    pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
+        let mut inner = self.lock();
+        if let Some(taker) = inner.takers.get_mut(worker) {
+            taker.let_go(usize::MAX);
+        }
     }
 
     /// Progress of a running job: shown as its output until it ends.
@@ -430,7 +473,7 @@ impl Queue {
 
     /// Ends jobs that ran too long, and names workers that must go.
     pub(crate) fn end_overdue(&self, now: Instant) -> Vec<Stuck> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let overdue: Vec<JobId> = inner
             .takers
             .values()
@@ -440,9 +483,11 @@ impl Queue {
             .collect();
         let stuck = inner
             .takers
-            .iter()
-            .filter(|(_, taker)| taker.is_stuck(now, self.limits.stop_grace))
-            .map(|(worker, _)| Stuck(worker.clone()))
+            .iter_mut()
+            .filter_map(|(worker, taker)| {
+                let stopping_for = taker.stuck_for(now, self.limits.stop_grace)?;
+                Some(Stuck { worker: worker.clone(), stopping_for })
+            })
             .collect();
         drop(inner);
         for id in overdue {
@@ -539,13 +584,15 @@ impl Inner {
         Some(ended)
     }
 
-    /// A worker no longer works on an attempt; on any of the job where it does not say which.
-    fn release(&mut self, worker: &WorkerId, job: &JobId, attempt: Option<u32>) {
-        let Some(taker) = self.takers.get_mut(worker) else { return };
+    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
+    /// had it.
+    fn release(&mut self, worker: &WorkerId, job: &JobId, attempt: Option<u32>) -> bool {
+        let Some(taker) = self.takers.get_mut(worker) else { return false };
         let held = taker.release(job, attempt);
         if held && taker.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
+        held
     }
 
     /// Hands waiting jobs to free slots.
