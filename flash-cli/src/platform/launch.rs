@@ -6,6 +6,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use flash_sdk::{
@@ -93,6 +94,8 @@ pub(crate) struct Launch {
     pub commands: Arc<[CommandWorker]>,
     /// Seconds that running work gets at the end.
     pub drain_seconds: u64,
+    /// How often workers say that they live.
+    pub ping_interval: Duration,
 }
 
 /// The endpoint map of an app's worker types on a platform of ours.

@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use gateway::nearest;
 pub(crate) use launch::CommandWorker;
 pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
 use launch::Launch;
@@ -64,6 +65,7 @@ pub(crate) struct Options {
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
+    pub supervision: Supervision,
 }
 
 /// An app to bring to life.
@@ -124,7 +126,7 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time, store, durability, webhook_secret } = options;
+        let Options { listener, log, drain_time, supervision, store, durability, webhook_secret } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
         let (store, backlog) = Backlog::open(&store, durability)?;
@@ -137,7 +139,8 @@ impl Platform {
             closing: closing.clone(),
         };
         let queues = QueueContext { clock: Clock::system(), store, teller };
-        let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new(), queues };
+        let context =
+            PoolContext { log, lifeline, drain_time, supervision, tasks: TaskTracker::new(), queues };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),
@@ -207,6 +210,7 @@ impl Platform {
             platform: self.worker_url(),
             commands: commands.into(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
+            ping_interval: self.shared.context.supervision.ping_interval(),
         };
         let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));
         let old = self.current();

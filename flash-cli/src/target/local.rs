@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 pub(crate) use crate::platform::{
     CommandWorker, Durability, LogLine, NewRelease, OpenError, Options, Origin, Platform, Secret, StartError,
-    die_with_parent, lifeline_main, nearest,
+    Supervision, die_with_parent, lifeline_main, nearest,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

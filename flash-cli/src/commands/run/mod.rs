@@ -15,7 +15,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Build, Config, Package, PackageError, load_dotenv},
-    target::local::{self, Port},
+    target::local::{self, Port, Supervision},
 };
 use session::Session;
 
@@ -94,10 +94,22 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
+        supervision: supervision(&config),
         host,
         output: output.clone(),
     };
     session.serve(listener).await
+}
+
+fn supervision(config: &Config) -> Supervision {
+    let default = Supervision::default();
+    let ping_timeout = match config.ping_timeout {
+        None => default.ping_timeout,
+        Some(0) => None,
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+    };
+    let stop_grace = config.stop_grace_ms.map_or(default.stop_grace, Duration::from_millis);
+    Supervision { ping_timeout, stop_grace }
 }
 
 fn no_package(error: &PackageError) -> Failure {

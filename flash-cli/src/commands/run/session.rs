@@ -20,7 +20,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{self, Build, BuildError, Config, ConfigError, DescribeError, Package},
-    target::local::{NewRelease, Options, Platform},
+    target::local::{NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Session {
     pub reload: bool,
     pub drain_time: Duration,
     pub keep: Option<Keep>,
+    pub supervision: Supervision,
     pub host: String,
     pub output: Output,
 }
@@ -136,6 +137,7 @@ impl Session {
             listener,
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,
+            supervision: self.supervision,
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,

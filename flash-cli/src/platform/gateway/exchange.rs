@@ -23,8 +23,8 @@ use hyper_util::rt::TokioIo;
 use super::{error::Refusal, server::Segments, worker_api::admit};
 use crate::platform::{
     Platform,
-    pool::Pool,
-    queue::{JobId, Link, Origin, Outcome, Submission, Waiter, WorkerId},
+    pool::{Pool, Pulse},
+    queue::{JobId, Link, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
     release::Release,
 };
 
@@ -47,7 +47,9 @@ pub(super) async fn open(
         let Ok(upgraded) = upgraded.await else { return };
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         let (frames, writing) = exchange::write(write);
-        let session = Session { platform: session_platform, pool, worker, frames, calls: HashMap::new() };
+        let Some(pulse) = pool.pulse(&worker) else { return };
+        let session =
+            Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
         // Both ends of one connection: when one is over, so is the other.
         tokio::select! {
             () = session.serve(exchange::read(read)) => {}
@@ -62,6 +64,7 @@ struct Session {
     platform: Platform,
     pool: Arc<Pool>,
     worker: WorkerId,
+    pulse: Arc<Pulse>,
     frames: Writer<ToWorker>,
     /// Jobs made for calls, to be cancelled when the caller gives up.
     calls: HashMap<u64, (Arc<Pool>, JobId)>,
@@ -71,6 +74,7 @@ impl Session {
     async fn serve<R: tokio::io::AsyncRead + Unpin>(mut self, mut reader: exchange::Reader<R>) {
         // An overlong or malformed frame ends the connection like its loss does.
         while let Ok(Some(frame)) = reader.next::<ToPlatform>().await {
+            self.pulse.heard();
             self.handle(frame);
         }
         for (pool, job) in std::mem::take(&mut self.calls).into_values() {
@@ -125,7 +129,11 @@ impl Session {
             None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
         };
         let ran = Some(Duration::from_micros(ran_us));
-        queue.finish(&self.worker, job, Some(attempt), outcome, ran);
+        match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
+            Reported::Accepted => self.pool.served(&self.pulse),
+            Reported::LetGo => {}
+            Reported::Late => self.pool.say_late(&self.worker, job, Some(attempt)),
+        }
     }
 
     /// A call to another worker type of the same release. Answered by the queue when its job ends.

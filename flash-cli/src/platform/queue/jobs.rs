@@ -39,6 +39,8 @@ pub(super) struct Jobs {
     lines: Lines,
     waiting_bytes: usize,
     running: usize,
+    /// Of these, how many have low priority.
+    running_low: usize,
     /// When to look at a job again: to expire it, or to forget it.
     timers: BTreeSet<(Timestamp, JobId)>,
     /// Ended jobs that a client waited for, oldest first; may hold some that are gone.
@@ -94,6 +96,20 @@ impl Jobs {
         self.running
     }
 
+    pub(super) fn running_low(&self) -> usize {
+        self.running_low
+    }
+
+    fn starts_running(&mut self, low_priority: bool) {
+        self.running += 1;
+        self.running_low += usize::from(low_priority);
+    }
+
+    fn stops_running(&mut self, low_priority: bool) {
+        self.running -= 1;
+        self.running_low -= usize::from(low_priority);
+    }
+
     /// Since when the next one of normal priority waits.
     pub(super) fn oldest_wait(&mut self) -> Option<Timestamp> {
         let all = &self.all;
@@ -120,7 +136,7 @@ impl Jobs {
                 self.lines.of(entry.low_priority).push_back(id);
                 self.waiting_bytes += entry.input.get().len();
             }
-            JobState::Running(_) => self.running += 1,
+            JobState::Running(_) => self.starts_running(entry.low_priority),
             JobState::Done(Outcome::Dead(_)) => {
                 self.dead.insert(id);
             }
@@ -162,7 +178,7 @@ impl Jobs {
         let entry = self.all.remove(&id)?;
         match &entry.state {
             JobState::Queued { .. } => self.left_line(&entry),
-            JobState::Running(_) => self.running -= 1,
+            JobState::Running(_) => self.stops_running(entry.low_priority),
             JobState::Done(_) => {
                 self.dead.remove(&id);
             }
@@ -189,9 +205,10 @@ impl Jobs {
         let id = next.or_else(|| self.lines.low.pop(|id| is_queued(all, id)))?;
         let entry = self.all.get_mut(&id)?;
         let taken = entry.lease(id, worker, now)?;
+        let low_priority = entry.low_priority;
         self.waiting_bytes -= entry.input.get().len();
-        self.lines.of(entry.low_priority).left();
-        self.running += 1;
+        self.lines.of(low_priority).left();
+        self.starts_running(low_priority);
         Some(taken)
     }
 
@@ -199,9 +216,10 @@ impl Jobs {
     pub(super) fn unlease(&mut self, id: JobId) {
         let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
         entry.unlease();
-        self.running -= 1;
+        let low_priority = entry.low_priority;
         self.waiting_bytes += entry.input.get().len();
-        self.lines.of(entry.low_priority).push_front(id);
+        self.lines.of(low_priority).push_front(id);
+        self.stops_running(low_priority);
     }
 
     /// The worker of a running job is gone: it waits again, in front, for it has waited longest. An attempt
@@ -214,9 +232,10 @@ impl Jobs {
         }
         entry.attempts_before += u32::from(!counts);
         store_requeued(entry, setting);
-        self.running -= 1;
+        let low_priority = entry.low_priority;
         self.waiting_bytes += entry.input.get().len();
-        self.lines.of(entry.low_priority).push_front(id);
+        self.lines.of(low_priority).push_front(id);
+        self.stops_running(low_priority);
         self.totals.retried += 1;
     }
 
@@ -271,7 +290,7 @@ impl Jobs {
             line.left();
             line.sweep(|id| is_queued(all, id));
         } else {
-            self.running -= 1;
+            self.stops_running(low_priority);
         }
         match ended.status {
             JobStatus::Completed => self.totals.completed += 1,

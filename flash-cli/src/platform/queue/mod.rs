@@ -78,6 +78,24 @@ pub(crate) struct Stuck {
     pub stopping_for: Duration,
 }
 
+/// What became of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// The job ended by it.
+    Accepted,
+    /// The job had ended before, as its worker was told: the worker only lets go of it.
+    LetGo,
+    /// The worker had lost the attempt.
+    Late,
+}
+
+/// Whether the death of a worker counts against the jobs that it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Jobs,
+    Nobody,
+}
+
 /// How busy the queue is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -87,6 +105,8 @@ pub(crate) struct Load {
     pub low_priority: usize,
     pub oldest_wait: Duration,
     pub running: usize,
+    /// Of these, how many have low priority.
+    pub low_priority_running: usize,
     /// Jobs on each taker, and since when one without jobs has had none.
     pub takers: Vec<(WorkerId, usize, Option<Instant>)>,
 }
@@ -198,10 +218,19 @@ impl Queue {
     ///
     /// Where one of its jobs was being stopped, the worker died for that: the others are not to blame.
     pub(crate) fn detach(&self, worker: &WorkerId, reason: &str) {
+        self.detach_with(worker, reason, Blame::Jobs);
+    }
+
+    /// As [`Queue::detach`], for a worker that was ended on purpose: its jobs are not to blame.
+    pub(crate) fn detach_stopped(&self, worker: &WorkerId, reason: &str) {
+        self.detach_with(worker, reason, Blame::Nobody);
+    }
+
+    fn detach_with(&self, worker: &WorkerId, reason: &str, blame: Blame) {
         let mut inner = self.lock();
         inner.free.retain(|free| free != worker);
         let Some(taker) = inner.takers.remove(worker) else { return };
-        let counts = !taker.is_stopping();
+        let counts = blame == Blame::Jobs && !taker.is_stopping();
         let mut ended = Vec::new();
         // The first of them ends up in front.
         for id in taker.into_leased().collect::<Vec<_>>().into_iter().rev() {
@@ -236,7 +265,7 @@ impl Queue {
         self.tell(ended);
     }
 
-    /// The end of a job, from the worker that ran it. `false`: refused, because the attempt was lost.
+    /// The end of a job, from the worker that ran it.
     ///
     /// `attempt` is `None` from foreign workers, which do not know it: then their current lease counts.
     pub(crate) fn finish(
@@ -246,9 +275,9 @@ impl Queue {
         attempt: Option<u32>,
         outcome: Outcome,
         ran: Option<Duration>,
-    ) -> bool {
+    ) -> Reported {
         let mut inner = self.lock();
-        inner.release(worker, job, attempt);
+        let held = inner.release(worker, job, attempt);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
             _ => None,
@@ -266,9 +295,22 @@ impl Queue {
         }
         inner.dispatch(&self.setting);
         drop(inner);
-        let accepted = ended.is_some();
+        let reported = match (&ended, held) {
+            (Some(_), _) => Reported::Accepted,
+            (None, true) => Reported::LetGo,
+            (None, false) => Reported::Late,
+        };
         self.tell(ended);
-        accepted
+        reported
+    }
+
+    /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
+    /// posts nothing for them.
+    pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
+        let mut inner = self.lock();
+        if let Some(taker) = inner.takers.get_mut(worker) {
+            taker.let_go(usize::MAX);
+        }
     }
 
     /// Progress of a running job: shown as its output until it ends.
@@ -379,9 +421,9 @@ impl Queue {
         let grace = self.setting.limits.stop_grace;
         let stuck = inner
             .takers
-            .iter()
+            .iter_mut()
             .filter_map(|(worker, taker)| {
-                let stopping_for = taker.stopping_for(moment).filter(|time| *time > grace)?;
+                let stopping_for = taker.stuck_for(moment, grace)?;
                 Some(Stuck { worker: worker.clone(), stopping_for })
             })
             .collect();
@@ -400,6 +442,7 @@ impl Queue {
             low_priority: inner.jobs.waiting_low(),
             oldest_wait: oldest.map_or(Duration::ZERO, |since| now.since(since)),
             running: inner.jobs.running(),
+            low_priority_running: inner.jobs.running_low(),
             takers: inner
                 .takers
                 .iter()
@@ -474,13 +517,15 @@ impl Inner {
         ended
     }
 
-    /// A worker no longer works on an attempt; on any of the job where it does not say which.
-    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>) {
-        let Some(taker) = self.takers.get_mut(worker) else { return };
+    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
+    /// had it.
+    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>) -> bool {
+        let Some(taker) = self.takers.get_mut(worker) else { return false };
         let held = taker.release(job, attempt);
         if held && taker.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
+        held
     }
 
     /// Hands waiting jobs to free slots.

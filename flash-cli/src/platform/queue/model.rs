@@ -87,7 +87,8 @@ impl Expected {
 struct Held {
     job: JobId,
     attempt: u32,
-    stopping: bool,
+    /// When it was asked to stop, as a count of such wishes.
+    stopping: Option<u32>,
 }
 
 #[derive(Default)]
@@ -98,6 +99,9 @@ struct Model {
     normal: VecDeque<JobId>,
     low: VecDeque<JobId>,
     workers: [Option<Vec<Held>>; WORKERS],
+    /// Jobs that each may have: what it has asked for at most.
+    slots: [usize; WORKERS],
+    stops: u32,
     /// Attempts that were lost: their results must be refused.
     stale: Vec<(usize, JobId, u32)>,
 }
@@ -128,8 +132,11 @@ impl Model {
     }
 
     fn stop_attempt(&mut self, id: JobId) {
+        self.stops += 1;
         for held in self.workers.iter_mut().flatten().flatten() {
-            held.stopping |= held.job == id && self.jobs[&id].attempts == held.attempt;
+            if held.job == id && self.jobs[&id].attempts == held.attempt {
+                held.stopping.get_or_insert(self.stops);
+            }
         }
     }
 
@@ -214,6 +221,7 @@ impl Pair {
                 if self.model.workers[worker].is_none() {
                     self.queue.attach(&worker_id(worker), Link::Polling, 1);
                     self.model.workers[worker] = Some(Vec::new());
+                    self.model.slots[worker] = 1;
                 }
             }
             Op::Take(worker) => self.take(worker).await,
@@ -295,6 +303,13 @@ impl Pair {
             assert!(taken.is_empty());
             return;
         };
+        // Who asks for more than it has slots for has let go of what it was asked to stop.
+        let slots = &mut self.model.slots[worker];
+        for _ in *slots..=held.len() {
+            let first = held.iter().filter_map(|held| held.stopping).min();
+            held.retain(|held| held.stopping.is_none() || held.stopping != first);
+        }
+        *slots = (*slots).max(held.len() + 1);
         let next = self.model.normal.front().or_else(|| self.model.low.front()).copied();
         assert_eq!(taken.first().map(|job| job.id), next);
         let Some(id) = next else { return };
@@ -302,7 +317,7 @@ impl Pair {
         job.attempts += 1;
         job.leased_at = self.now.load(Ordering::SeqCst);
         assert_eq!(taken[0].attempt, job.attempts);
-        held.push(Held { job: id, attempt: job.attempts, stopping: false });
+        held.push(Held { job: id, attempt: job.attempts, stopping: None });
         self.model.set(id, JobStatus::InProgress);
     }
 
@@ -323,7 +338,8 @@ impl Pair {
             job.status == JobStatus::InProgress && job.attempts == attempt && !lost
         });
         let expected = current.is_some();
-        assert_eq!(self.queue.finish(&worker_id(worker), id, Some(attempt), outcome, None), expected);
+        let reported = self.queue.finish(&worker_id(worker), id, Some(attempt), outcome, None);
+        assert_eq!(reported == Reported::Accepted, expected);
         if expected {
             self.model.end(id, status, false, self.now());
         }
@@ -332,7 +348,7 @@ impl Pair {
     fn die(&mut self, worker: usize) {
         self.queue.detach(&worker_id(worker), "killed");
         let Some(held) = self.model.workers[worker].take() else { return };
-        let counts = !held.iter().any(|held| held.stopping);
+        let counts = !held.iter().any(|held| held.stopping.is_some());
         for held in held.into_iter().rev() {
             self.model.stale.push((worker, held.job, held.attempt));
             let Some(job) = self.model.jobs.get_mut(&held.job) else { continue };

@@ -10,6 +10,10 @@ use tokio::sync::oneshot;
 
 use super::{JobId, send};
 
+/// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
+/// one looks once a second whether it needs work.
+const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
+
 /// A job for a worker.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -99,6 +103,11 @@ impl Taker {
 
     /// Registers a poll for jobs; `false` for a worker that gets none any more.
     pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<Taken>>) -> bool {
+        if matches!(self.hand, Hand::Polling { .. }) {
+            // Who asks for more than it has slots for has let go of what it was asked to stop.
+            let asked = self.leased.len() + wanted.max(1) as usize;
+            self.let_go(asked.saturating_sub(self.slots));
+        }
         match &mut self.hand {
             Hand::Polling { poll, .. } if !self.draining => {
                 *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
@@ -178,10 +187,37 @@ impl Taker {
         self.leased.len() < before
     }
 
-    /// For how long the first attempt that was asked to stop has not stopped.
-    pub(super) fn stopping_for(&self, now: Instant) -> Option<Duration> {
-        let first = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
-        Some(now.saturating_duration_since(first))
+    /// For how long it has held a job that was asked to stop, if that is longer than the grace.
+    pub(super) fn stuck_for(&mut self, now: Instant, grace: Duration) -> Option<Duration> {
+        let stopping = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
+        let stopping_for = Some(now.saturating_duration_since(stopping)).filter(|time| *time > grace)?;
+        match &mut self.hand {
+            Hand::Polling { poll, .. } if stopping_for <= grace + UNTIL_NEXT_POLL => {
+                // Answered with nothing, so that it polls anew: that shows what it still runs.
+                poll.take();
+                None
+            }
+            _ => Some(stopping_for),
+        }
+    }
+
+    /// It has let go of this many of the jobs that it was asked to stop, those asked first.
+    pub(super) fn let_go(&mut self, count: usize) {
+        let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();
+        if stopping.is_empty() {
+            return;
+        }
+        stopping.sort_unstable();
+        let until = stopping.get(count).copied();
+        let holds = |leased: &Leased| match (leased.stopping, until) {
+            (None, _) => true,
+            (Some(since), Some(until)) => since >= until,
+            (Some(_), None) => false,
+        };
+        self.leased.retain(holds);
+        if self.leased.is_empty() {
+            self.idle_since = Some(Instant::now());
+        }
     }
 
     /// Whether it was asked to stop an attempt that it still holds.

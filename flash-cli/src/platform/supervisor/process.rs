@@ -20,6 +20,10 @@ use super::{
     output::{CurrentRequest, OnLine, Output},
 };
 
+/// Lines of stderr in a report of a death, and characters of each.
+const REPORTED_LINES: usize = 5;
+const REPORTED_CHARS: usize = 200;
+
 /// What to start.
 pub(crate) struct Spec {
     pub program: PathBuf,
@@ -53,23 +57,44 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// Ended by itself, with code zero.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.status.success()
+    /// As it prints, with more of its last words.
+    pub(crate) fn report(&self) -> String {
+        let mut words: Vec<String> = self
+            .last_lines
+            .iter()
+            .rev()
+            .filter(|line| !line.trim().is_empty())
+            .take(REPORTED_LINES)
+            .map(|line| line.chars().take(REPORTED_CHARS).collect())
+            .collect();
+        words.reverse();
+        match words.is_empty() {
+            true => self.to_string(),
+            false => format!("{}; its last words: {}", Cause(self.status), words.join(" | ")),
+        }
+    }
+}
+
+/// Code or signal.
+struct Cause(ExitStatus);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.code(), self.0.signal()) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(signal)) => match Signal::try_from(signal) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {signal}"),
+            },
+            (None, None) => f.write_str("ended"),
+        }
     }
 }
 
 impl fmt::Display for Exit {
     /// `killed by SIGKILL` or `exit code 1`, then its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.status.code(), self.status.signal()) {
-            (Some(code), _) => write!(f, "exit code {code}")?,
-            (None, Some(signal)) => match Signal::try_from(signal) {
-                Ok(signal) => write!(f, "killed by {signal}")?,
-                Err(_) => write!(f, "killed by signal {signal}")?,
-            },
-            (None, None) => f.write_str("ended")?,
-        }
+        write!(f, "{}", Cause(self.status))?;
         match self.last_lines.last() {
             Some(line) => write!(f, "; its last words: {line}"),
             None => Ok(()),

@@ -34,8 +34,8 @@ fn workers(pool: &Pool) -> Value {
         "initializing": count(Phase::Starting),
         "ready": count(Phase::Ready),
         "running": load.takers.len() - idle,
-        "throttled": 0,
-        "unhealthy": usize::from(pool.is_unhealthy()),
+        "throttled": pool.throttled(),
+        "unhealthy": pool.unhealthy(),
     })
 }
 

@@ -1,44 +1,46 @@
 //! The workers of one worker type in one release: observes, has the autoscaler decide, carries out.
 //!
 //! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
-//! balancer's.
+//! balancer's. Here are the pool and its loop; `worker` is the life of one worker, `crash` when the next
+//! one may start, `liveness` whether one has gone silent.
+mod crash;
+mod liveness;
+mod worker;
+
 use std::{
-    collections::HashMap,
-    convert::Infallible,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use flash_sdk::{
-    ErrorKind, WireError,
-    manifest::{EndpointKind, WorkerType},
-};
-use tokio::sync::{Notify, watch};
+use flash_sdk::manifest::{EndpointKind, WorkerType};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     autoscaler::{self, Observation, WorkerView, decide},
     balancer::Balancer,
-    health::HealthCheck,
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
-    queue::{Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
-    supervisor::{Exit, Lifeline, Output, Process},
+    queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
+    supervisor::Lifeline,
 };
+pub(crate) use crash::Crashes;
+#[cfg(test)]
+pub(crate) use crash::Death;
+pub(crate) use liveness::Pulse;
+use liveness::Watch;
+use worker::{Stop, Worker};
 
 /// Between two looks when nothing calls for a sooner one.
 const PERIOD: Duration = Duration::from_millis(100);
+/// Between two looks while a worker holds on to a stopped job.
+const QUICK_PERIOD: Duration = Duration::from_millis(20);
 /// Between two looks at least, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
-/// For how long a worker may take to become ready: the provider's limit for a cold start.
-const START_LIMIT: Duration = Duration::from_secs(7 * 60);
-/// How long a worker that closed its connection may take to end.
-const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
-/// After this many starts in a row that never became ready, those who wait are told.
-const CRASHES_UNTIL_UNHEALTHY: u32 = 3;
-/// Longest pause between starts of a worker type that crashes.
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+/// Workers that are gone and whose late results are still told apart from strangers' requests.
+const KEPT_GONE: usize = 64;
 
 /// How work reaches the workers.
 pub(crate) enum Intake {
@@ -54,32 +56,40 @@ pub(crate) enum Phase {
     Stopping,
 }
 
-/// How a worker is asked to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Stop {
-    No,
-    /// Wanted: finish what runs, within the drain time.
-    Drain,
-    /// Not wanted: it hung up, so it is ending by itself or broken.
-    HungUp,
-    Now,
-}
-
-struct Worker {
-    phase: Phase,
-    key: String,
-    stop: watch::Sender<Stop>,
-    output: Option<Arc<Output>>,
-}
-
 #[derive(Default)]
 struct Workers {
     all: HashMap<WorkerId, Worker>,
+    /// Workers that ended, with their keys, the latest first.
+    gone: VecDeque<(WorkerId, String)>,
     last_start: Option<Instant>,
-    /// Starts in a row that never became ready.
-    crashes: u32,
-    start_again_at: Option<Instant>,
+    crashes: Crashes,
     last_crash: Option<String>,
+    /// Workers that the load asks for and that crashes hold back.
+    held_back: usize,
+}
+
+/// What a pool does about workers that do not do as they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Supervision {
+    /// How long a worker that pings may be silent before it is killed; `None`: for ever.
+    pub ping_timeout: Option<Duration>,
+    /// How long a stopped job may hold its worker: after half of it comes SIGTERM, at its end SIGKILL.
+    pub stop_grace: Duration,
+}
+
+impl Supervision {
+    /// How often workers are told to ping: three times within the limit. Whole seconds: the official worker
+    /// rounds down, and would ping without a pause below one.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        let third = self.ping_timeout.map_or(u64::MAX, |timeout| timeout.as_secs() / 3);
+        Duration::from_secs(third.clamp(1, 4))
+    }
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { ping_timeout: Some(Duration::from_secs(15)), stop_grace: Duration::from_millis(500) }
+    }
 }
 
 /// See the module.
@@ -93,6 +103,7 @@ pub(crate) struct Pool {
     log: Sink,
     lifeline: Lifeline,
     drain_time: Duration,
+    supervision: Supervision,
     /// Stops the loop; workers are stopped by `close`.
     closed: CancellationToken,
     tasks: TaskTracker,
@@ -104,6 +115,7 @@ pub(crate) struct PoolContext {
     pub log: Sink,
     pub lifeline: Lifeline,
     pub drain_time: Duration,
+    pub supervision: Supervision,
     pub tasks: TaskTracker,
     pub queues: QueueContext,
 }
@@ -118,6 +130,7 @@ impl Pool {
     ) -> Arc<Self> {
         let limits = Limits {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
+            stop_grace: context.supervision.stop_grace / 2,
             ..Limits::default()
         };
         let intake = match worker_type.kind {
@@ -127,7 +140,7 @@ impl Pool {
             }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, tasks, queues: _ } = context.clone();
+        let PoolContext { log, lifeline, drain_time, supervision, tasks, queues: _ } = context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -137,6 +150,7 @@ impl Pool {
             log,
             lifeline,
             drain_time,
+            supervision,
             closed: CancellationToken::new(),
             tasks,
         })
@@ -162,18 +176,22 @@ impl Pool {
 
     /// Scales until the pool is closed.
     pub(crate) async fn run(self: Arc<Self>) {
+        let mut watch = Watch::new(self.supervision.ping_timeout, Instant::now());
         while !self.closed.is_cancelled() {
             let now = Instant::now();
             self.scale(now);
+            self.kill_silent(&mut watch, now);
+            let mut period = PERIOD;
             if let Some(queue) = self.queue() {
-                for Stuck { worker, .. } in queue.end_overdue() {
-                    self.say(Some(&worker), "does not let go of a stopped job: killed".to_owned());
-                    self.stop(&worker, Stop::Now);
+                let stuck = queue.end_overdue();
+                if !stuck.is_empty() {
+                    period = QUICK_PERIOD;
+                    self.stop_stuck(queue, stuck, now);
                 }
             }
             tokio::select! {
                 () = self.closed.cancelled() => {}
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(period) => {}
                 () = self.changed() => {
                     if self.active() > 0 {
                         tokio::time::sleep(REST).await;
@@ -223,13 +241,17 @@ impl Pool {
                 Some(WorkerView::Idle { id: id.clone(), idle_for: now.saturating_duration_since(*since) })
             }
         };
+        let views: Vec<WorkerView> = workers.all.iter().filter_map(view).collect();
         Observation {
             waiting: load.waiting,
             oldest_wait: load.oldest_wait,
+            low_priority: load.low_priority,
             running: load.running,
+            low_priority_running: load.low_priority_running,
+            stopping: workers.all.len() - views.len(),
+            workers: views,
             since_last_start: workers.last_start.map(|last| now.saturating_duration_since(last)),
-            backing_off: workers.start_again_at.is_some_and(|again| now < again),
-            workers: workers.all.iter().filter_map(view).collect(),
+            backing_off: workers.crashes.backing_off(now),
         }
     }
 
@@ -237,10 +259,12 @@ impl Pool {
         let limits = autoscaler::Limits {
             min: self.worker_type.workers_min as usize,
             max: self.worker_type.workers_max as usize,
+            slots: self.worker_type.max_concurrency as usize,
             idle_timeout: Duration::from_secs(self.worker_type.idle_timeout_seconds.into()),
             scaler: self.worker_type.scaler,
         };
         let decision = decide(&limits, &self.observe(now));
+        self.lock().held_back = decision.held_back;
         for _ in 0..decision.start {
             self.start();
         }
@@ -256,17 +280,65 @@ impl Pool {
         }
     }
 
+    /// Kills workers whose pings have stopped: their process lives but does nothing. Their jobs go on
+    /// elsewhere.
+    fn kill_silent(&self, watch: &mut Watch, now: Instant) {
+        watch.look(now);
+        let mut workers = self.lock();
+        if workers.crashes.any() && workers.all.values().any(|worker| worker.has_long_life(now)) {
+            workers.crashes.proven();
+        }
+        let silent = |(id, worker): (&WorkerId, &Worker)| {
+            Some((id.clone(), watch.too_silent(&worker.pulse).filter(|_| !worker.is_being_killed())?))
+        };
+        let silent: Vec<(WorkerId, Duration)> = workers.all.iter().filter_map(silent).collect();
+        drop(workers);
+        for (id, silence) in silent {
+            self.say(Some(&id), format!("has not pinged for {} s: killed", silence.as_secs()));
+            self.drain(&id);
+            self.stop(&id, Stop::Now);
+        }
+    }
+
+    /// Workers that hold on to stopped jobs: SIGTERM first, SIGKILL when that has not helped either.
+    fn stop_stuck(&self, queue: &Queue, stuck: Vec<Stuck>, now: Instant) {
+        for Stuck { worker, stopping_for } in stuck {
+            let Some(terminated) = self.terminated_at(&worker) else {
+                let held = stopping_for.as_millis();
+                self.say(Some(&worker), format!("does not let go of a job stopped {held} ms ago: SIGTERM"));
+                queue.drain(&worker);
+                self.stop(&worker, Stop::Terminate);
+                continue;
+            };
+            if now.saturating_duration_since(terminated) >= self.supervision.stop_grace / 2
+                && self.stop(&worker, Stop::Now)
+            {
+                self.say(Some(&worker), "still does not let go of a stopped job: killed".to_owned());
+            }
+        }
+    }
+
+    fn terminated_at(&self, id: &WorkerId) -> Option<Instant> {
+        self.lock().all.get(id).and_then(|worker| worker.terminated_at)
+    }
+
+    /// A worker gets nothing more.
+    fn drain(&self, id: &WorkerId) {
+        match &self.intake {
+            Intake::Queue(queue) => queue.drain(id),
+            Intake::Balanced(balancer) => balancer.drain(id),
+        }
+    }
+
     /// Starts a worker, whatever the autoscaler would say.
     pub(crate) fn start(self: &Arc<Self>) {
         let short = uuid::Uuid::new_v4().simple().to_string();
         let id: WorkerId = format!("{}-{}", self.worker_type.name, &short[..6]).into();
         let key = uuid::Uuid::new_v4().simple().to_string();
-        let (stop, stopped) = watch::channel(Stop::No);
+        let (worker, stopped) = Worker::new(key.clone());
         let mut workers = self.lock();
         workers.last_start = Some(Instant::now());
-        workers
-            .all
-            .insert(id.clone(), Worker { phase: Phase::Starting, key: key.clone(), stop, output: None });
+        workers.all.insert(id.clone(), worker);
         drop(workers);
         let pool = self.clone();
         self.tasks.spawn(async move {
@@ -275,144 +347,23 @@ impl Pool {
         });
     }
 
-    /// The life of one worker, from spawn to its end. An error text when it never ran.
-    async fn live(
-        self: &Arc<Self>,
-        id: &WorkerId,
-        key: &str,
-        mut stopped: watch::Receiver<Stop>,
-    ) -> Result<Exit, String> {
-        let check = self.health_check()?;
-        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port))?;
-        if let Some(worker) = self.lock().all.get_mut(id) {
-            worker.output = Some(process.output());
-        }
-        let start_limit = tokio::time::sleep(START_LIMIT);
-        let watched = self.watch_health(id, check);
-        tokio::pin!(start_limit, watched);
-        let mut kill_at = None;
-        loop {
-            let drained = async {
-                match kill_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                exit = process.wait() => return exit.map_err(|error| error.to_string()),
-                never = &mut watched => match never {},
-                _ = stopped.changed() => match *stopped.borrow_and_update() {
-                    Stop::No => {}
-                    Stop::Drain => {
-                        process.terminate();
-                        kill_at = Some(tokio::time::Instant::now() + self.drain_time);
-                    }
-                    Stop::HungUp => kill_at = Some(tokio::time::Instant::now() + HUNG_UP_GRACE),
-                    Stop::Now => process.kill(),
-                },
-                () = drained => {
-                    self.say(Some(id), "still runs after the time it was given to end: killed".to_owned());
-                    process.kill();
-                    kill_at = None;
-                }
-                () = &mut start_limit, if self.phase(id) == Some(Phase::Starting) => {
-                    self.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
-                    process.kill();
-                }
-            }
-        }
-    }
-
-    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
-    /// ready, and a queue worker is by asking for its first job.
-    fn health_check(&self) -> Result<Option<HealthCheck>, String> {
-        match (self.command(), &self.intake) {
-            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
-                .map(Some)
-                .map_err(|error| format!("no port is free for it: {error}")),
-            _ => Ok(None),
-        }
-    }
-
-    /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
-    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
-        if let Some(check) = check {
-            check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
-            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
-            let problem = check.until_broken().await;
-            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
-            self.replace(id);
-        }
-        std::future::pending().await
-    }
-
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Process, String> {
-        let spec = self.launch.spec(&self.worker_type, id, key, port);
-        let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
-        let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
-        // Weak: the worker's output must not keep its pool alive.
-        let (pool, worker) = (Arc::downgrade(self), id.clone());
-        let current = Arc::new(move || match &pool.upgrade()?.intake {
-            Intake::Queue(queue) => queue.only_request(&worker),
-            Intake::Balanced(balancer) => balancer.only_request(&worker),
-        });
-        Process::spawn(&spec, &self.lifeline, current, on_line).map_err(|error| {
-            use std::error::Error as _;
-            error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-        })
-    }
-
     fn phase(&self, id: &WorkerId) -> Option<Phase> {
         self.lock().all.get(id).map(|worker| worker.phase)
     }
 
-    /// A worker has ended: its jobs go on elsewhere, and a crash slows down the next start.
-    fn bury(&self, id: &WorkerId, ended: Result<Exit, String>) {
-        let reason = match &ended {
-            Ok(exit) => exit.to_string(),
-            Err(problem) => problem.clone(),
-        };
-        match &self.intake {
-            Intake::Queue(queue) => queue.detach(id, &reason),
-            Intake::Balanced(balancer) => balancer.detach(id),
-        }
-        let mut workers = self.lock();
-        let Some(worker) = workers.all.remove(id) else { return };
-        if worker.phase == Phase::Stopping {
-            drop(workers);
-            self.phases.notify_waiters();
-            return;
-        }
-        if worker.phase == Phase::Starting {
-            workers.crashes += 1;
-        }
-        let unhealthy = workers.crashes >= CRASHES_UNTIL_UNHEALTHY;
-        let pause = Duration::from_millis(250 << workers.crashes.min(7)).min(MAX_BACK_OFF);
-        if !ended.as_ref().is_ok_and(Exit::is_clean) || worker.phase == Phase::Starting {
-            workers.start_again_at = Some(Instant::now() + pause);
-            workers.last_crash = Some(reason.clone());
-        }
-        drop(workers);
-        let before = if worker.phase == Phase::Starting { "ended before it was ready" } else { "ended" };
-        self.say(Some(id), format!("{before}: {reason}"));
-        if unhealthy {
-            self.fail_waiting(&reason);
-        }
-        self.phases.notify_waiters();
-    }
-
-    fn fail_waiting(&self, reason: &str) {
-        let message = format!("no worker of type `{}` starts: {reason}", self.worker_type.name);
-        match &self.intake {
-            Intake::Queue(queue) => queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, message)),
-            Intake::Balanced(balancer) => balancer.fail_waiting(reason),
-        }
-    }
-
-    /// Whether this key is that of this worker. In constant time.
+    /// Whether this key is that of this worker. Whatever comes with it is a sign of life.
     pub(crate) fn admits(&self, id: &WorkerId, key: &str) -> bool {
-        use subtle::ConstantTimeEq as _;
-        self.lock().all.get(id).is_some_and(|worker| worker.key.as_bytes().ct_eq(key.as_bytes()).into())
+        let workers = self.lock();
+        let Some(worker) = workers.all.get(id).filter(|worker| is_same(&worker.key, key)) else {
+            return false;
+        };
+        worker.pulse.heard();
+        true
+    }
+
+    /// Whether this is the key of a worker that ended lately: something that it started lives on.
+    pub(crate) fn remembers(&self, id: &WorkerId, key: &str) -> bool {
+        self.lock().gone.iter().any(|(gone, own)| gone == id && is_same(own, key))
     }
 
     /// A queue worker is ready for jobs.
@@ -436,15 +387,51 @@ impl Pool {
     /// `false` for a worker that is ready already, stops, or is unknown.
     fn became_ready(&self, id: &WorkerId) -> bool {
         let mut workers = self.lock();
-        workers.crashes = 0;
-        workers.start_again_at = None;
         let Some(worker) = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting) else {
             return false;
         };
         worker.phase = Phase::Ready;
+        worker.ready_at = Some(Instant::now());
         drop(workers);
         self.phases.notify_waiters();
         true
+    }
+
+    /// The signs of life of a worker, for whoever reads what it sends.
+    pub(crate) fn pulse(&self, id: &WorkerId) -> Option<Arc<Pulse>> {
+        self.lock().all.get(id).map(|worker| worker.pulse.clone())
+    }
+
+    /// A worker pinged.
+    pub(crate) fn pinged(&self, id: &WorkerId) {
+        if let Some(pulse) = self.pulse(id) {
+            pulse.pinged();
+        }
+    }
+
+    /// A worker finished a job or request: whatever crashed before, this type works.
+    pub(crate) fn served(&self, pulse: &Pulse) {
+        if pulse.served() {
+            self.lock().crashes.proven();
+        }
+    }
+
+    /// A worker reports that a check of its own failed. It ends by itself then.
+    pub(crate) fn say_unhealthy(&self, id: &WorkerId, check: &str, reason: &str) {
+        let reason: String = reason.chars().take(256).collect();
+        self.say(Some(id), format!("reports that it is unhealthy: {check}: {reason}"));
+    }
+
+    /// A result came too late: the attempt was lost, and with it the right to end the job.
+    pub(crate) fn say_late(&self, id: &WorkerId, job: JobId, attempt: Option<u32>) {
+        let attempt = attempt.map_or(String::new(), |attempt| format!(", attempt {attempt}"));
+        let mut line = LogLine::system(
+            &self.worker_type.name,
+            Some(id),
+            format!("refused a late result of job {job}{attempt}: the worker has lost it"),
+        );
+        line.request_id = Some(job.to_string());
+        (self.log)(line);
     }
 
     /// Reads what a worker has printed up to now, before its job ends.
@@ -462,26 +449,13 @@ impl Pool {
 
     /// A worker asks to be replaced, or must be.
     pub(crate) fn replace(&self, id: &WorkerId) {
-        match &self.intake {
-            Intake::Queue(queue) => queue.drain(id),
-            Intake::Balanced(balancer) => balancer.drain(id),
-        }
+        self.drain(id);
         self.stop(id, Stop::Drain);
     }
 
-    fn stop(&self, id: &WorkerId, how: Stop) {
-        let mut workers = self.lock();
-        if let Some(worker) = workers.all.get_mut(id) {
-            // A kill must look like a crash to the queue, so only a drain counts as wanted.
-            if how == Stop::Drain {
-                worker.phase = Phase::Stopping;
-            }
-            worker.stop.send_if_modified(|stop| {
-                let stronger = *stop < how;
-                *stop = if stronger { how } else { *stop };
-                stronger
-            });
-        }
+    /// `true` when this is more than the worker was asked before.
+    fn stop(&self, id: &WorkerId, how: Stop) -> bool {
+        self.lock().all.get_mut(id).is_some_and(|worker| worker.ask_to_stop(how))
     }
 
     /// Workers by phase.
@@ -489,9 +463,16 @@ impl Pool {
         self.lock().all.values().map(|worker| worker.phase).collect()
     }
 
-    /// Whether starts crash in a row.
-    pub(crate) fn is_unhealthy(&self) -> bool {
-        self.lock().crashes >= CRASHES_UNTIL_UNHEALTHY
+    /// Workers that are down because they crash in a row: those that the load asks for, and one at least.
+    pub(crate) fn unhealthy(&self) -> usize {
+        let workers = self.lock();
+        if workers.crashes.is_loop() { workers.held_back.max(1) } else { 0 }
+    }
+
+    /// Workers that the load asks for and that wait for the end of a pause, without a loop of crashes.
+    pub(crate) fn throttled(&self) -> usize {
+        let workers = self.lock();
+        if workers.crashes.is_loop() { 0 } else { workers.held_back }
     }
 
     /// Waits until `count` workers are ready.
@@ -506,7 +487,7 @@ impl Pool {
                 if workers.all.values().filter(|worker| worker.phase == Phase::Ready).count() >= count {
                     return Ok(());
                 }
-                if workers.crashes > 0 {
+                if workers.crashes.any() {
                     return Err(workers.last_crash.clone().unwrap_or_default());
                 }
             }
@@ -532,10 +513,7 @@ impl Pool {
         self.closed.cancel();
         let all: Vec<WorkerId> = self.lock().all.keys().cloned().collect();
         for worker in all {
-            match &self.intake {
-                Intake::Queue(queue) => queue.drain(&worker),
-                Intake::Balanced(balancer) => balancer.drain(&worker),
-            }
+            self.drain(&worker);
             self.stop(&worker, Stop::Drain);
         }
     }
@@ -551,4 +529,10 @@ impl Pool {
     fn say(&self, worker: Option<&WorkerId>, text: String) {
         (self.log)(LogLine::system(&self.worker_type.name, worker, text));
     }
+}
+
+/// In constant time.
+fn is_same(own: &str, given: &str) -> bool {
+    use subtle::ConstantTimeEq as _;
+    own.as_bytes().ct_eq(given.as_bytes()).into()
 }
