@@ -361,7 +361,7 @@ fn workers_that_crash_are_started_ever_more_slowly() {
     (script.crashes, script.start_time) = (true, 100);
     let outcome = script.run();
     // 0, 0.25, 0.5, 1, 2, 4, 8, 16 s, then one each half a minute.
-    assert_eq!((outcome.starts, outcome.left, outcome.most_held_back), (27, 1, 1), "{outcome:?}");
+    assert_eq!((outcome.starts, outcome.left, outcome.most_held_back), (26, 1, 1), "{outcome:?}");
     assert_eq!(outcome.most_workers, 1, "{outcome:?}");
 }
 

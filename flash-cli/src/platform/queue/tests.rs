@@ -440,3 +440,79 @@ async fn a_stream_is_drained_and_ends_with_the_rest() {
     let last = queue.stream(id, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((last.status, last.chunks.len()), (Completed, 1));
 }
+
+#[tokio::test]
+async fn attempts_on_workers_that_were_ended_on_purpose_do_not_count() {
+    let queue = queue();
+    let id = queue.submit(job("{}")).unwrap();
+    for attempt in 1..=5 {
+        let mut worker = FakeWorker::attach(&queue, "w", 1);
+        assert_eq!(worker.job().await.attempt, attempt, "each has a number of its own");
+        queue.detach_stopped(&worker.id, "killed for another job");
+        assert_eq!(status(&queue, &id), InQueue);
+    }
+    for _ in 0..3 {
+        let mut worker = FakeWorker::attach(&queue, "w", 1);
+        worker.job().await;
+        queue.detach(&worker.id, "exit code 1");
+    }
+    assert_eq!(status(&queue, &id), Failed);
+}
+
+#[tokio::test]
+async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
+    let queue = queue();
+    let worker: WorkerId = "foreign".into();
+    queue.attach(&worker, Link::Polling, 4);
+    let ids: Vec<JobId> = (0..2).map(|_| queue.submit(job("{}")).unwrap()).collect();
+    let taken = queue.take(&worker, 4, Duration::from_secs(600)).await;
+    assert_eq!(taken.len(), 2);
+    queue.cancel(&ids[0]).unwrap();
+    let later = Instant::now() + Duration::from_secs(60);
+    assert_eq!(queue.end_overdue(later).len(), 1, "nothing shows that it let go");
+    // It runs one of four, so it asks for three.
+    assert!(queue.take(&worker, 3, Duration::ZERO).await.is_empty());
+    assert_eq!(queue.end_overdue(later), []);
+    assert_eq!(status(&queue, &ids[1]), InProgress, "the other one goes on");
+
+    queue.cancel(&ids[1]).unwrap();
+    queue.runs_nothing(&worker);
+    assert_eq!(queue.end_overdue(later), []);
+    assert!(queue.load(Instant::now()).takers[0].2.is_some(), "it is idle");
+}
+
+#[tokio::test]
+async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
+    let queue = queue();
+    let worker: WorkerId = "foreign".into();
+    queue.attach(&worker, Link::Polling, 2);
+    let id = queue.submit(job("{}")).unwrap();
+    assert_eq!(queue.take(&worker, 2, Duration::from_secs(600)).await.len(), 1);
+    let open = tokio::spawn({
+        let (queue, worker) = (queue.clone(), worker.clone());
+        async move { queue.take(&worker, 1, Duration::from_secs(600)).await }
+    });
+    tokio::task::yield_now().await;
+    queue.cancel(&id).unwrap();
+    let grace = Limits::default().stop_grace;
+    let soon = Instant::now() + grace + Duration::from_millis(1);
+    assert_eq!(queue.end_overdue(soon), [], "it gets time for another poll");
+    assert!(open.await.unwrap().is_empty());
+    assert!(queue.take(&worker, 2, Duration::ZERO).await.is_empty());
+    assert_eq!(queue.end_overdue(soon + Duration::from_secs(60)), []);
+}
+
+#[tokio::test]
+async fn a_result_is_late_only_where_the_attempt_was_lost() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let id = queue.submit(job("{}")).unwrap();
+    let frame = worker.job().await;
+    let report = |worker: &WorkerId| {
+        queue.finish(worker, &id, Some(frame.attempt), Outcome::Completed(json("1")), None)
+    };
+    queue.cancel(&id).unwrap();
+    assert_eq!(report(&worker.id), Reported::LetGo, "as it was told");
+    assert_eq!(report(&worker.id), Reported::Late);
+    assert_eq!(report(&"gone".into()), Reported::Late);
+}
