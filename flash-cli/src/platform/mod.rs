@@ -35,7 +35,7 @@ pub(crate) use supervisor::{die_with_parent, lifeline_main};
 use launch::Launch;
 use pool::PoolContext;
 use release::Release;
-use supervisor::Lifeline;
+use supervisor::{Isolation, Lifeline};
 
 /// For how long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub log: Sink,
     /// How long running work gets when a release or the platform ends.
     pub drain_time: Duration,
+    /// Whether workers are held to what their instance has.
+    pub limits: bool,
 }
 
 /// An app to bring to life.
@@ -105,10 +107,13 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time } = options;
+        let Options { listener, log, drain_time, limits } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
-        let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new() };
+        let told = log.clone();
+        let say = Arc::new(move |text| told(LogLine::system("platform", None, text)));
+        let isolation = Isolation::start(limits, &lifeline, say);
+        let context = PoolContext { log, lifeline, isolation, drain_time, tasks: TaskTracker::new() };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),

@@ -22,7 +22,7 @@ use super::{
     launch::Launch,
     log::{LogLine, Sink},
     queue::{Limits, Link, Load, OnEnd, Queue, Stuck, WorkerId},
-    supervisor::{Exit, Lifeline, Output, Process},
+    supervisor::{Exit, Isolation, Lifeline, Output, Place, Process},
 };
 
 /// Between two looks when nothing calls for a sooner one.
@@ -92,6 +92,7 @@ pub(crate) struct Pool {
     phases: Notify,
     log: Sink,
     lifeline: Lifeline,
+    isolation: Isolation,
     drain_time: Duration,
     /// Stops the loop; workers are stopped by `close`.
     closed: CancellationToken,
@@ -103,6 +104,7 @@ pub(crate) struct Pool {
 pub(crate) struct PoolContext {
     pub log: Sink,
     pub lifeline: Lifeline,
+    pub isolation: Isolation,
     pub drain_time: Duration,
     pub tasks: TaskTracker,
 }
@@ -123,7 +125,7 @@ impl Pool {
             EndpointKind::Queue => Intake::Queue(Box::new(Queue::new(limits, on_end))),
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, tasks } = context.clone();
+        let PoolContext { log, lifeline, isolation, drain_time, tasks } = context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -132,6 +134,7 @@ impl Pool {
             phases: Notify::new(),
             log,
             lifeline,
+            isolation,
             drain_time,
             closed: CancellationToken::new(),
             tasks,
@@ -278,7 +281,8 @@ impl Pool {
         key: &str,
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
-        let mut process = self.spawn(id, key)?;
+        let place = self.isolation.place(&self.worker_type, id).await;
+        let mut process = self.spawn(id, key, place)?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());
         }
@@ -316,7 +320,7 @@ impl Pool {
         }
     }
 
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str) -> Result<Process, String> {
+    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, place: Place) -> Result<Process, String> {
         let spec = self.launch.spec(&self.worker_type, id, key);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
@@ -326,7 +330,7 @@ impl Pool {
             Intake::Queue(queue) => queue.only_request(&worker),
             Intake::Balanced(balancer) => balancer.only_request(&worker),
         });
-        Process::spawn(&spec, &self.lifeline, current, on_line).map_err(|error| {
+        Process::spawn(&spec, place, &self.lifeline, current, on_line).map_err(|error| {
             use std::error::Error as _;
             error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
         })

@@ -24,6 +24,8 @@ struct WrittenRun {
     port: Option<u16>,
     /// Seconds that running work gets at the end.
     drain_seconds: Option<u64>,
+    /// Whether workers are held to the CPU time and memory of their instance; they are by default.
+    limits: Option<bool>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
 }
@@ -34,6 +36,7 @@ pub(crate) struct Config {
     pub host: Option<String>,
     pub port: Option<u16>,
     pub drain_seconds: Option<u64>,
+    pub limits: Option<bool>,
     pub features: Vec<String>,
     pub prices: PriceList,
 }
@@ -74,8 +77,8 @@ impl Config {
                 message: error.to_string(),
             }
         })?;
-        let WrittenRun { host, port, drain_seconds, features } = run;
-        Ok(Self { host, port, drain_seconds, features, prices })
+        let WrittenRun { host, port, drain_seconds, limits, features } = run;
+        Ok(Self { host, port, drain_seconds, limits, features, prices })
     }
 }
 
@@ -121,8 +124,8 @@ mod tests {
 
     #[test]
     fn settings_and_prices_are_read() {
-        let config = parse("[run]\nport = 9000\n[prices]\nADA_24 = 0.0015\n").unwrap();
-        assert_eq!(config.port, Some(9000));
+        let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
+        assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
     }
 

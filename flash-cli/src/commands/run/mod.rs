@@ -88,6 +88,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         build: Build { release: arguments.release, features },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
+        limits: config.limits.unwrap_or(true),
         host,
         output: output.clone(),
     };

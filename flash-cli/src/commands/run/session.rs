@@ -26,6 +26,7 @@ pub(super) struct Session {
     pub build: Build,
     pub reload: bool,
     pub drain_time: Duration,
+    pub limits: bool,
     pub host: String,
     pub output: Output,
 }
@@ -125,8 +126,12 @@ impl Session {
 
     fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
         let output = self.output.clone();
-        let options =
-            Options { listener, log: Arc::new(move |line| output.log(&line)), drain_time: self.drain_time };
+        let options = Options {
+            listener,
+            log: Arc::new(move |line| output.log(&line)),
+            drain_time: self.drain_time,
+            limits: self.limits,
+        };
         Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
     }
 
