@@ -51,6 +51,13 @@ pub fn flash(arguments: &[&str]) -> Command {
     for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_MODEL"] {
         command.env_remove(name);
     }
+    // What cargo tells tests of their package would have build scripts (ring's) run again in the build that
+    // `flash` does, and once more in the next one of ours.
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -17,6 +17,8 @@ use super::{
 const PERIOD_MICROSECONDS: u64 = 100_000;
 /// The provider's GB are those of memory modules.
 const GB: u64 = 1 << 30;
+/// The kernel takes memory in gulps: a process may end this far below its limit.
+const CHARGED_AHEAD: u64 = 4 << 20;
 
 /// What a worker may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,11 +172,14 @@ impl Place {
             }
             Version::One => {
                 let count = |file| number(&read(&self.directory, file), "").unwrap_or(0);
-                // Both limits are the same; which one is hit first is the kernel's affair.
-                let hits = Some(count("memory.failcnt") + count("memory.memsw.failcnt"));
+                // Both limits are the same; which one is hit first is the kernel's affair. Recent kernels
+                // do not count hits; that the peak is at the limit says the same.
+                let counted = count("memory.failcnt") + count("memory.memsw.failcnt");
+                let limit = count("memory.limit_in_bytes").saturating_sub(CHARGED_AHEAD);
+                let hits = counted + u64::from(count("memory.max_usage_in_bytes") >= limit);
                 // Kernels before 4.13 do not count kills.
-                let kills = number(&read(&self.directory, "memory.oom_control"), "oom_kill").or(hits);
-                (kills, hits)
+                let kills = number(&read(&self.directory, "memory.oom_control"), "oom_kill");
+                (kills.or(Some(counted)), Some(hits))
             }
         };
         // A kill is counted where the process was; a hit, where the limit is.
