@@ -309,3 +309,6 @@ fn is_at(file: &File, path: &Path) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
