@@ -52,7 +52,8 @@ pub(crate) struct Place {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
     pub group: Option<Group>,
-    _gpus: Option<Lease>,
+    #[expect(dead_code, reason = "held until the worker has ended")]
+    gpus: Option<Lease>,
 }
 
 impl Isolation {
@@ -69,6 +70,10 @@ impl Isolation {
         if let Some(cgroups) = &cgroups {
             lifeline.inherit(cgroups.left());
         }
+        Self::new(cgroups, are_limits_on, say)
+    }
+
+    fn new(cgroups: Option<Cgroups>, are_limits_on: bool, say: Say) -> Self {
         let shared = Shared {
             cgroups,
             are_limits_on,
@@ -107,7 +112,7 @@ impl Isolation {
             environment.extend(lease.environment());
         }
         let group = self.group(worker, &limits(&worker_type.compute));
-        Place { environment, group, _gpus: gpus }
+        Place { environment, group, gpus }
     }
 
     fn group(&self, worker: &str, limits: &Limits) -> Option<Group> {
@@ -170,5 +175,79 @@ fn limits(compute: &ComputeEntry) -> Limits {
         vcpus: instance.map(|instance| instance.vcpus()),
         memory_gb: instance.map(|instance| instance.memory_gb()),
         processes: MAX_PROCESSES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use flash_sdk::{CpuInstance, GpuPool};
+    use serde_json::json;
+
+    use super::*;
+
+    fn worker_type(compute: &ComputeEntry) -> WorkerType {
+        let described = json!({
+            "name": "w", "kind": "queue", "compute": compute, "workers_min": 0, "workers_max": 3,
+            "idle_timeout_seconds": 60, "execution_timeout_seconds": 600, "max_concurrency": 1,
+            "scaler": { "type": "queue_delay", "seconds": 4 },
+        });
+        serde_json::from_value(described).unwrap()
+    }
+
+    /// Says into the list.
+    fn isolation(are_limits_on: bool) -> (Isolation, Arc<Mutex<Vec<String>>>) {
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let list = said.clone();
+        let say: Say = Arc::new(move |text| list.lock().unwrap().push(text));
+        (Isolation::new(None, are_limits_on, say), said)
+    }
+
+    #[test]
+    fn the_instance_of_first_choice_limits_and_a_gpu_does_not() {
+        let cpu = ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3g_2_8, CpuInstance::Cpu3c_1_2] };
+        assert_eq!(limits(&cpu), Limits { vcpus: Some(2), memory_gb: Some(8), processes: 4096 });
+        let gpu = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
+        assert_eq!(limits(&gpu), Limits { vcpus: None, memory_gb: None, processes: 4096 });
+    }
+
+    #[tokio::test]
+    async fn without_limits_a_worker_has_threads_for_the_whole_machine() {
+        let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
+        let threads = |place: Place| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
+        let (off, said) = isolation(false);
+        let place = off.place(&cpu, "w-1").await;
+        assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
+        if std::env::var_os(env::THREADS).is_none() {
+            let (on, _) = isolation(true);
+            let threads = threads(on.place(&cpu, "w-1").await);
+            assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
+        }
+    }
+
+    #[tokio::test]
+    async fn workers_that_share_gpus_and_get_fewer_are_told_of_once() {
+        let gpu =
+            |count| worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count });
+        let (isolation, said) = isolation(true);
+        isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
+        let mut places = Vec::new();
+        for worker in ["w-1", "w-2", "w-3", "w-4"] {
+            places.push(isolation.place(&gpu(1), worker).await);
+        }
+        let given: Vec<&str> = places.iter().map(|place| place.environment[0].1.as_str()).collect();
+        assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
+        assert_eq!(
+            *said.lock().unwrap(),
+            ["more GPUs are wanted than the 2 here: workers share them from now on"]
+        );
+        places.clear();
+        for worker in ["w-5", "w-6"] {
+            assert_eq!(isolation.place(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
+        }
+        let last = said.lock().unwrap().last().cloned();
+        assert_eq!(last.as_deref(), Some("a worker of `w` wants 4 GPUs and gets 2: here are no more"));
+        assert_eq!(said.lock().unwrap().len(), 2);
     }
 }
