@@ -108,7 +108,9 @@ impl Platform {
         let Options { listener, log, drain_time } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
-        let context = PoolContext { log, lifeline, drain_time, tasks: TaskTracker::new() };
+        let closing = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let context = PoolContext { log, lifeline, drain_time, tasks, closing: closing.clone() };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),
@@ -118,7 +120,7 @@ impl Platform {
                 next_release: AtomicU64::new(1),
                 address,
                 context,
-                closing: CancellationToken::new(),
+                closing,
                 gateway: TaskTracker::new(),
             }),
         };

@@ -3,7 +3,7 @@
 //! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
 //! balancer's.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -37,6 +37,8 @@ const START_LIMIT: Duration = Duration::from_secs(7 * 60);
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 /// After this many starts in a row that never became ready, those who wait are told.
 const CRASHES_UNTIL_UNHEALTHY: u32 = 3;
+/// Workers whose end is remembered, for requests that died with them or want them back.
+const REMEMBERED: usize = 64;
 /// Longest pause between starts of a worker type that crashes.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
@@ -80,6 +82,27 @@ struct Workers {
     crashes: u32,
     start_again_at: Option<Instant>,
     last_crash: Option<String>,
+    /// Workers that ended, the latest last; bounded.
+    ended: VecDeque<Ended>,
+}
+
+/// The end of a worker.
+struct Ended {
+    worker: WorkerId,
+    reason: String,
+    /// It was scaled down, so it may be resumed.
+    wanted: bool,
+}
+
+/// What came of the wish to have a worker back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It is there, or starts.
+    Yes,
+    /// Nobody knows it, or it died.
+    Unknown,
+    /// As many workers as there may be run without it.
+    NoRoom,
 }
 
 /// See the module.
@@ -95,6 +118,8 @@ pub(crate) struct Pool {
     drain_time: Duration,
     /// Stops the loop; workers are stopped by `close`.
     closed: CancellationToken,
+    /// The platform ends: what has no end of its own ends now.
+    closing: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -105,6 +130,7 @@ pub(crate) struct PoolContext {
     pub lifeline: Lifeline,
     pub drain_time: Duration,
     pub tasks: TaskTracker,
+    pub closing: CancellationToken,
 }
 
 impl Pool {
@@ -123,7 +149,7 @@ impl Pool {
             EndpointKind::Queue => Intake::Queue(Box::new(Queue::new(limits, on_end))),
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, tasks } = context.clone();
+        let PoolContext { log, lifeline, drain_time, tasks, closing } = context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -134,6 +160,7 @@ impl Pool {
             lifeline,
             drain_time,
             closed: CancellationToken::new(),
+            closing,
             tasks,
         })
     }
@@ -256,14 +283,20 @@ impl Pool {
     pub(crate) fn start(self: &Arc<Self>) {
         let short = uuid::Uuid::new_v4().simple().to_string();
         let id: WorkerId = format!("{}-{}", self.worker_type.name, &short[..6]).into();
+        self.start_as(id, self.lock());
+    }
+
+    fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
         let key = uuid::Uuid::new_v4().simple().to_string();
         let (stop, stopped) = watch::channel(Stop::No);
-        let mut workers = self.lock();
         workers.last_start = Some(Instant::now());
         workers
             .all
             .insert(id.clone(), Worker { phase: Phase::Starting, key: key.clone(), stop, output: None });
         drop(workers);
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.expect(&id);
+        }
         let pool = self.clone();
         self.tasks.spawn(async move {
             let ended = pool.live(&id, &key, stopped).await;
@@ -348,6 +381,11 @@ impl Pool {
         }
         let mut workers = self.lock();
         let Some(worker) = workers.all.remove(id) else { return };
+        if workers.ended.len() == REMEMBERED {
+            workers.ended.pop_front();
+        }
+        let wanted = worker.phase == Phase::Stopping;
+        workers.ended.push_back(Ended { worker: id.clone(), reason: reason.clone(), wanted });
         if worker.phase == Phase::Stopping {
             drop(workers);
             self.phases.notify_waiters();
@@ -415,6 +453,79 @@ impl Pool {
         drop(workers);
         self.phases.notify_waiters();
         true
+    }
+
+    /// Brings a worker back that was scaled down: a new process with its id. One that is going is waited for.
+    pub(crate) async fn resume(self: &Arc<Self>, id: &WorkerId) -> Resumed {
+        loop {
+            let changed = self.phases.notified();
+            {
+                let mut workers = self.lock();
+                match workers.all.get(id).map(|worker| worker.phase) {
+                    Some(Phase::Starting | Phase::Ready) => return Resumed::Yes,
+                    Some(Phase::Stopping) => {}
+                    None => {
+                        let known = workers.ended.iter().rposition(|ended| ended.worker == *id);
+                        let resumable = |known: &usize| workers.ended[*known].wanted;
+                        let Some(known) = known.filter(resumable).filter(|_| !self.closed.is_cancelled())
+                        else {
+                            return Resumed::Unknown;
+                        };
+                        let active = workers.all.values().filter(|worker| worker.phase != Phase::Stopping);
+                        if active.count() >= self.worker_type.workers_max as usize {
+                            return Resumed::NoRoom;
+                        }
+                        workers.ended.remove(known);
+                        self.start_as(id.clone(), workers);
+                        return Resumed::Yes;
+                    }
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// How a worker ended, if it has ended or does so within `limit`.
+    pub(crate) async fn end_of(&self, id: &WorkerId, limit: Duration) -> Option<String> {
+        let ended = async {
+            loop {
+                let changed = self.phases.notified();
+                let own = |ended: &&Ended| ended.worker == *id;
+                let reason = self.lock().ended.iter().rfind(own).map(|ended| ended.reason.clone());
+                if let Some(reason) = reason {
+                    return reason;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.ok()
+    }
+
+    /// A worker that was ready does not listen any more: it ends by itself, or is broken and replaced.
+    pub(crate) fn stopped_listening(&self, id: &WorkerId) {
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.drain(id);
+        }
+        self.stop(id, Stop::HungUp);
+    }
+
+    /// Runs what belongs to a connection of one of its workers, until it ends or the pool does.
+    pub(crate) fn carry(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let (closed, closing) = (self.closed.clone(), self.closing.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = closed.cancelled() => {}
+                () = closing.cancelled() => {}
+            }
+        });
+    }
+
+    /// What the platform has to say of a request on one of its workers.
+    pub(crate) fn say_of_request(&self, worker: &WorkerId, request_id: &str, text: String) {
+        let mut line = LogLine::system(&self.worker_type.name, Some(worker), text);
+        line.request_id = Some(request_id.to_owned());
+        (self.log)(line);
     }
 
     /// Reads what a worker has printed up to now, before its job ends.

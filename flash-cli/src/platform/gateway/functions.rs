@@ -37,7 +37,8 @@ pub(super) async fn dispatch(
             let function = release.function(function);
             match release.pool(&function.worker).map(|pool| (pool, &pool.intake)) {
                 Some((pool, Intake::Balanced(balancer))) => {
-                    proxy::forward(pool, balancer, function, &id, &path, request).await
+                    let stage = format!("{}/{}", function.worker, function.call_name());
+                    proxy::forward(pool, balancer, &stage, &id, &path, request).await
                 }
                 _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
             }
