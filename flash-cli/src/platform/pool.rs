@@ -2,8 +2,11 @@
 //!
 //! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
 //! balancer's.
+mod requests;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -19,11 +22,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     autoscaler::{self, Observation, WorkerView, decide},
     balancer::Balancer,
-    launch::Launch,
+    health::HealthCheck,
+    launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
     queue::{Limits, Link, Load, OnEnd, Queue, Stuck, WorkerId},
     supervisor::{Exit, Lifeline, Output, Process},
 };
+
+use requests::Endings;
+pub(crate) use requests::Resumed;
 
 /// Between two looks when nothing calls for a sooner one.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -37,8 +44,6 @@ const START_LIMIT: Duration = Duration::from_secs(7 * 60);
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 /// After this many starts in a row that never became ready, those who wait are told.
 const CRASHES_UNTIL_UNHEALTHY: u32 = 3;
-/// Workers whose end is remembered, for requests that died with them or want them back.
-const REMEMBERED: usize = 64;
 /// Longest pause between starts of a worker type that crashes.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
@@ -82,27 +87,7 @@ struct Workers {
     crashes: u32,
     start_again_at: Option<Instant>,
     last_crash: Option<String>,
-    /// Workers that ended, the latest last; bounded.
-    ended: VecDeque<Ended>,
-}
-
-/// The end of a worker.
-struct Ended {
-    worker: WorkerId,
-    reason: String,
-    /// It was scaled down, so it may be resumed.
-    wanted: bool,
-}
-
-/// What came of the wish to have a worker back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resumed {
-    /// It is there, or starts.
-    Yes,
-    /// Nobody knows it, or it died.
-    Unknown,
-    /// As many workers as there may be run without it.
-    NoRoom,
+    ended: Endings,
 }
 
 /// See the module.
@@ -171,6 +156,11 @@ impl Pool {
             Intake::Queue(queue) => Some(queue),
             Intake::Balanced(_) => None,
         }
+    }
+
+    /// The program that its workers are; `None` when they are the app's own.
+    pub(crate) fn command(&self) -> Option<&CommandWorker> {
+        self.launch.command(&self.worker_type.name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Workers> {
@@ -311,12 +301,14 @@ impl Pool {
         key: &str,
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
-        let mut process = self.spawn(id, key)?;
+        let check = self.health_check()?;
+        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());
         }
         let start_limit = tokio::time::sleep(START_LIMIT);
-        tokio::pin!(start_limit);
+        let watched = self.watch_health(id, check);
+        tokio::pin!(start_limit, watched);
         let mut kill_at = None;
         loop {
             let drained = async {
@@ -327,6 +319,7 @@ impl Pool {
             };
             tokio::select! {
                 exit = process.wait() => return exit.map_err(|error| error.to_string()),
+                never = &mut watched => match never {},
                 _ = stopped.changed() => match *stopped.borrow_and_update() {
                     Stop::No => {}
                     Stop::Drain => {
@@ -349,8 +342,31 @@ impl Pool {
         }
     }
 
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str) -> Result<Process, String> {
-        let spec = self.launch.spec(&self.worker_type, id, key);
+    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
+    /// ready, and a queue worker is by asking for its first job.
+    fn health_check(&self) -> Result<Option<HealthCheck>, String> {
+        match (self.command(), &self.intake) {
+            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
+                .map(Some)
+                .map_err(|error| format!("no port is free for it: {error}")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
+    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
+        if let Some(check) = check {
+            check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
+            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
+            let problem = check.until_broken().await;
+            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
+            self.replace(id);
+        }
+        std::future::pending().await
+    }
+
+    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Process, String> {
+        let spec = self.launch.spec(&self.worker_type, id, key, port);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
         // Weak: the worker's output must not keep its pool alive.
@@ -381,11 +397,7 @@ impl Pool {
         }
         let mut workers = self.lock();
         let Some(worker) = workers.all.remove(id) else { return };
-        if workers.ended.len() == REMEMBERED {
-            workers.ended.pop_front();
-        }
-        let wanted = worker.phase == Phase::Stopping;
-        workers.ended.push_back(Ended { worker: id.clone(), reason: reason.clone(), wanted });
+        workers.ended.add(id, &reason, worker.phase == Phase::Stopping);
         if worker.phase == Phase::Stopping {
             drop(workers);
             self.phases.notify_waiters();
@@ -455,79 +467,6 @@ impl Pool {
         true
     }
 
-    /// Brings a worker back that was scaled down: a new process with its id. One that is going is waited for.
-    pub(crate) async fn resume(self: &Arc<Self>, id: &WorkerId) -> Resumed {
-        loop {
-            let changed = self.phases.notified();
-            {
-                let mut workers = self.lock();
-                match workers.all.get(id).map(|worker| worker.phase) {
-                    Some(Phase::Starting | Phase::Ready) => return Resumed::Yes,
-                    Some(Phase::Stopping) => {}
-                    None => {
-                        let known = workers.ended.iter().rposition(|ended| ended.worker == *id);
-                        let resumable = |known: &usize| workers.ended[*known].wanted;
-                        let Some(known) = known.filter(resumable).filter(|_| !self.closed.is_cancelled())
-                        else {
-                            return Resumed::Unknown;
-                        };
-                        let active = workers.all.values().filter(|worker| worker.phase != Phase::Stopping);
-                        if active.count() >= self.worker_type.workers_max as usize {
-                            return Resumed::NoRoom;
-                        }
-                        workers.ended.remove(known);
-                        self.start_as(id.clone(), workers);
-                        return Resumed::Yes;
-                    }
-                }
-            }
-            changed.await;
-        }
-    }
-
-    /// How a worker ended, if it has ended or does so within `limit`.
-    pub(crate) async fn end_of(&self, id: &WorkerId, limit: Duration) -> Option<String> {
-        let ended = async {
-            loop {
-                let changed = self.phases.notified();
-                let own = |ended: &&Ended| ended.worker == *id;
-                let reason = self.lock().ended.iter().rfind(own).map(|ended| ended.reason.clone());
-                if let Some(reason) = reason {
-                    return reason;
-                }
-                changed.await;
-            }
-        };
-        tokio::time::timeout(limit, ended).await.ok()
-    }
-
-    /// A worker that was ready does not listen any more: it ends by itself, or is broken and replaced.
-    pub(crate) fn stopped_listening(&self, id: &WorkerId) {
-        if let Intake::Balanced(balancer) = &self.intake {
-            balancer.drain(id);
-        }
-        self.stop(id, Stop::HungUp);
-    }
-
-    /// Runs what belongs to a connection of one of its workers, until it ends or the pool does.
-    pub(crate) fn carry(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        let (closed, closing) = (self.closed.clone(), self.closing.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = connection => {}
-                () = closed.cancelled() => {}
-                () = closing.cancelled() => {}
-            }
-        });
-    }
-
-    /// What the platform has to say of a request on one of its workers.
-    pub(crate) fn say_of_request(&self, worker: &WorkerId, request_id: &str, text: String) {
-        let mut line = LogLine::system(&self.worker_type.name, Some(worker), text);
-        line.request_id = Some(request_id.to_owned());
-        (self.log)(line);
-    }
-
     /// Reads what a worker has printed up to now, before its job ends.
     pub(crate) fn drain_output(&self, id: &WorkerId) {
         let output = self.lock().all.get(id).and_then(|worker| worker.output.clone());
@@ -541,10 +480,11 @@ impl Pool {
         self.stop(id, Stop::HungUp);
     }
 
-    /// A worker asks to be replaced.
+    /// A worker asks to be replaced, or must be.
     pub(crate) fn replace(&self, id: &WorkerId) {
-        if let Some(queue) = self.queue() {
-            queue.drain(id);
+        match &self.intake {
+            Intake::Queue(queue) => queue.drain(id),
+            Intake::Balanced(balancer) => balancer.drain(id),
         }
         self.stop(id, Stop::Drain);
     }
