@@ -300,6 +300,7 @@ async fn a_request_gets_the_worker_that_it_asks_for() {
         let client = app.client.clone();
         tokio::spawn(async move { client.send(request).await })
     };
+    app.healthy("web", &[("/jobs/inProgress", 1), ("/jobs/inQueue", 1)]).await;
     // Its death lets both know.
     let pid = i32::try_from(first.json()["pid"].as_i64().unwrap()).unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();

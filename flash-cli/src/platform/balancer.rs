@@ -352,12 +352,13 @@ impl Balancer {
         }
     }
 
-    /// How busy it is. Who waits for one worker only is left out: another worker would not help him.
+    /// How busy it is. Who waits for one worker only is no reason to start another: it would not help.
     pub(crate) fn load(&self, now: Instant) -> Load {
         let inner = self.lock();
         let oldest = inner.anyone.values().next();
         Load {
             waiting: inner.anyone.len(),
+            low_priority: inner.waiting() - inner.anyone.len(),
             oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
             running: inner.backends.values().map(|backend| backend.requests.len()).sum(),
             takers: inner
@@ -578,7 +579,8 @@ mod tests {
         let (on_a, on_b) = (slot(&balancer, only("a")), slot(&balancer, only("b")));
         let mut strict = waits(&balancer, only("a"));
         let any = waits(&balancer, Wish::Any);
-        assert_eq!(balancer.load(Instant::now()).waiting, 1, "a new worker would help only one of them");
+        let load = balancer.load(Instant::now());
+        assert_eq!((load.waiting, load.low_priority), (1, 1), "a new worker would help only one of them");
         drop(on_b);
         assert_eq!(&*any.await.unwrap().worker, "b");
         assert!(poll(&mut strict).is_pending());
