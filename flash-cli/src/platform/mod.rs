@@ -152,6 +152,7 @@ impl Platform {
             drain_time,
             supervision,
             tasks: TaskTracker::new(),
+            closing: closing.clone(),
             queues,
         };
         let platform = Self {

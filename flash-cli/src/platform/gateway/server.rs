@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 
 use super::{
@@ -30,6 +31,11 @@ pub(super) struct RequestId(pub String);
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
+/// When a connection that nothing comes over is probed, how often, and how many probes may fail.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+
 /// The header that carries it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
@@ -40,6 +46,10 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
+        // A client that vanished without a word is found out: an upgraded connection has no other limit.
+        let probes =
+            TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+        let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
     });
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });

@@ -5,6 +5,7 @@
 //! one may start, `liveness` whether one has gone silent.
 mod crash;
 mod liveness;
+mod requests;
 mod worker;
 
 use std::{
@@ -32,6 +33,9 @@ pub(crate) use crash::Death;
 pub(crate) use liveness::Pulse;
 use liveness::Watch;
 use worker::{Stop, Worker};
+
+use requests::Endings;
+pub(crate) use requests::Resumed;
 
 /// Between two looks when nothing calls for a sooner one.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -66,6 +70,7 @@ struct Workers {
     last_crash: Option<String>,
     /// Workers that the load asks for and that crashes hold back.
     held_back: usize,
+    ended: Endings,
 }
 
 /// What a pool does about workers that do not do as they are told.
@@ -107,6 +112,8 @@ pub(crate) struct Pool {
     supervision: Supervision,
     /// Stops the loop; workers are stopped by `close`.
     closed: CancellationToken,
+    /// The platform ends: what has no end of its own ends now.
+    closing: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -119,6 +126,7 @@ pub(crate) struct PoolContext {
     pub drain_time: Duration,
     pub supervision: Supervision,
     pub tasks: TaskTracker,
+    pub closing: CancellationToken,
     pub queues: QueueContext,
 }
 
@@ -142,7 +150,7 @@ impl Pool {
             }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, queues: _ } =
+        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, queues: _ } =
             context.clone();
         Arc::new(Self {
             worker_type,
@@ -156,6 +164,7 @@ impl Pool {
             drain_time,
             supervision,
             closed: CancellationToken::new(),
+            closing,
             tasks,
         })
     }
@@ -339,12 +348,18 @@ impl Pool {
     pub(crate) fn start(self: &Arc<Self>) {
         let short = uuid::Uuid::new_v4().simple().to_string();
         let id: WorkerId = format!("{}-{}", self.worker_type.name, &short[..6]).into();
+        self.start_as(id, self.lock());
+    }
+
+    fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
         let key = uuid::Uuid::new_v4().simple().to_string();
         let (worker, stopped) = Worker::new(key.clone());
-        let mut workers = self.lock();
         workers.last_start = Some(Instant::now());
         workers.all.insert(id.clone(), worker);
         drop(workers);
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.expect(&id);
+        }
         let pool = self.clone();
         self.tasks.spawn(async move {
             let ended = pool.live(&id, &key, stopped).await;

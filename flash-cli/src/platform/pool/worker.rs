@@ -215,6 +215,7 @@ impl Pool {
         let Some(worker) = workers.all.remove(id) else { return };
         workers.gone.push_front((id.clone(), worker.key.clone()));
         workers.gone.truncate(KEPT_GONE);
+        workers.ended.add(id, &reason, wanted);
         if wanted {
             drop(workers);
             self.phases.notify_waiters();

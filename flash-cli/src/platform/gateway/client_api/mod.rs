@@ -122,7 +122,8 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
     let pool = pool_of(release, endpoint)?;
     pool.queue().ok_or_else(|| {
         Refusal::bad_request(format!(
-            "`{endpoint}` is load balanced and takes no jobs: send HTTP requests to its paths"
+            "queue operations are not allowed on `{endpoint}`, which is load balanced: send HTTP requests to its \
+             paths"
         ))
     })
 }
