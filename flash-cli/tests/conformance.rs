@@ -1,0 +1,125 @@
+//! The official Python `runpod` package, unmodified, against the platform: its clients with our worker, and
+//! its worker behind our gateway.
+//!
+//! The cases are Python, in `conformance/`: there the official package is at home. A script prints a line of
+//! JSON for each of its cases; here is the list of those that must be there. The interpreter that has the
+//! package is made by `cargo xtask test`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+use support::{Running, fixture, root};
+
+/// Names the interpreter that has the official package.
+const PYTHON: &str = "FLASH_TEST_PYTHON";
+
+/// Cases of `sync_client.py`.
+const SYNC_CLIENT: &[&str] = &[
+    "run_gives_a_job_whose_output_comes",
+    "run_sync_returns_the_output",
+    "a_bare_input_is_the_same_as_a_wrapped_one",
+    "an_empty_input_reaches_the_function",
+    "unicode_survives_both_ways",
+    "numbers_keep_their_value",
+    "nine_megabytes_come_back_from_run",
+    "fifteen_megabytes_come_back_from_run_sync",
+    "run_above_ten_megabytes_is_413",
+    "run_sync_above_twenty_megabytes_is_413",
+    "a_job_walks_through_its_states",
+    "output_gives_up_after_its_timeout",
+    "stream_yields_every_chunk_in_order_and_ends",
+    "stream_yields_chunks_while_the_job_runs",
+    "stream_of_a_job_without_chunks_ends",
+    "stream_of_a_failing_job_ends",
+    "a_running_job_is_cancelled",
+    "a_queued_job_is_cancelled_and_never_runs",
+    "cancelling_an_ended_job_tells_its_end",
+    "purge_removes_what_waits_and_nothing_else",
+    "health_counts_jobs_and_workers",
+    "a_failure_is_no_exception_and_has_the_six_keys",
+    "a_panic_is_a_failure_with_its_place",
+    "a_job_that_kills_its_workers_fails_with_the_signal_and_last_words",
+    "a_job_beyond_its_execution_timeout_is_timed_out",
+    "a_failed_job_is_retried_with_its_id_and_input",
+    "a_completed_job_is_not_retried",
+    "an_unknown_endpoint_is_404_with_near_names",
+    "an_unknown_job_is_404",
+    "an_input_that_does_not_fit_is_422_naming_each_field",
+    "a_body_that_is_no_job_is_400",
+    "a_body_without_input_is_422",
+    "a_load_balanced_worker_takes_no_jobs",
+    "one_of_several_functions_is_named_in_the_input",
+    "an_endpoint_may_have_a_key_of_its_own",
+    "many_callers_each_get_their_own_answer",
+];
+
+/// What a script says of one case.
+#[derive(Debug, Deserialize)]
+struct Case {
+    case: String,
+    ok: bool,
+    /// The traceback of a case that failed.
+    detail: String,
+    seconds: f64,
+}
+
+/// The interpreter. Without one the tests do nothing, unless `FLASH_REQUIRE_PYTHON=1` forbids such a gap.
+fn python() -> Option<PathBuf> {
+    let Some(python) = std::env::var_os(PYTHON) else {
+        assert!(
+            std::env::var("FLASH_REQUIRE_PYTHON").as_deref() != Ok("1"),
+            "FLASH_REQUIRE_PYTHON=1, but {PYTHON} does not name a Python with the official `runpod` package",
+        );
+        eprintln!("skipped: {PYTHON} is not set");
+        return None;
+    };
+    Some(python.into())
+}
+
+fn scripts() -> PathBuf {
+    root().join("flash-cli/tests/conformance")
+}
+
+/// Runs a script of cases against a platform, and demands that exactly the expected ones are there and held.
+fn demand(python: &Path, app: &Running, script: &str, expected: &[&str]) {
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(scripts().join(script))
+        .current_dir(scripts())
+        .env("RUNPOD_ENDPOINT_BASE_URL", format!("{}/v2", app.url))
+        .env("no_proxy", "127.0.0.1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let mut seen: BTreeMap<String, Case> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{script} printed: {line}")))
+        .map(|case: Case| (case.case.clone(), case))
+        .collect();
+    let mut wrong = String::new();
+    for name in expected {
+        match seen.remove(*name) {
+            Some(Case { ok: true, seconds, .. }) => println!("{script}: {name} held ({seconds} s)"),
+            Some(Case { detail, .. }) => wrong.push_str(&format!("{name} failed:\n{detail}\n")),
+            None => wrong.push_str(&format!("{name} did not run\n")),
+        }
+    }
+    for name in seen.keys() {
+        wrong.push_str(&format!("{name} is not in the list of expected cases\n"));
+    }
+    assert!(wrong.is_empty() && output.status.success(), "{script}:\n{wrong}\n{}\n{stderr}", output.status);
+}
+
+#[test]
+fn the_official_client_works_against_our_gateway() {
+    let Some(python) = python() else { return };
+    let app = Running::start(&fixture(), &["--no-reload"]);
+    demand(&python, &app, "sync_client.py", SYNC_CLIENT);
+}
