@@ -59,6 +59,53 @@ const SYNC_CLIENT: &[&str] = &[
     "many_callers_each_get_their_own_answer",
 ];
 
+/// Cases of `async_client.py`.
+const ASYNC_CLIENT: &[&str] = &[
+    "run_and_output",
+    "status_follows_the_job",
+    "output_without_a_timeout_asks_nothing_and_gives_up",
+    "output_gives_up_after_its_timeout",
+    "stream_yields_every_chunk_in_order_and_ends",
+    "stream_yields_chunks_while_the_job_runs",
+    "a_running_job_is_cancelled",
+    "health_has_all_numbers",
+    "purge_removes_what_waits",
+    "a_failed_job_has_no_output",
+    "a_job_beyond_its_execution_timeout_is_timed_out",
+    "the_same_client_that_wraps_always_sees_a_refusal_of_wrapped_input",
+    "refusals_are_json_too",
+    "its_request_id_header_comes_back",
+    "unicode_and_megabytes_survive_both_ways",
+    "a_hundred_jobs_of_one_session_each_get_their_own_answer",
+    "a_client_that_breaks_off_leaves_its_job_running",
+];
+
+/// Cases of `other_clients.py`.
+const OTHER_CLIENTS: &[&str] = &[
+    "flash_reads_a_completed_job",
+    "flash_reads_the_answer_of_runsync",
+    "flash_reads_a_failed_job",
+    "flash_reads_a_timed_out_job",
+    "flash_reads_a_job_that_was_cancelled_before_it_ran",
+    "flash_reads_health_of_every_kind_of_worker",
+    "a_running_job_tells_worker_and_delay",
+    "a_queued_job_tells_nothing_but_itself",
+    "status_may_be_posted_as_go_does",
+    "status_ignores_parameters_that_it_does_not_know",
+    "stream_is_held_until_there_is_something_as_go_waits",
+    "stream_of_a_job_without_news_answers_within_the_clients_timeout",
+    "chunks_are_delivered_once",
+    "runsync_whose_wait_runs_out_gives_the_id_to_go_on_with",
+    "bearer_and_bare_keys_are_taken",
+    "keys_beside_the_input_are_let_pass",
+    "an_execution_timeout_of_the_job_wins",
+    "a_body_needs_no_content_type",
+    "a_wrong_method_is_405_and_names_the_right_one",
+    "an_unknown_operation_is_404_and_names_near_ones",
+    "a_load_balanced_endpoint_has_nothing_to_purge",
+    "no_input_is_5xx",
+];
+
 /// What a script says of one case.
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -119,7 +166,21 @@ fn demand(python: &Path, app: &Running, script: &str, expected: &[&str]) {
 
 #[test]
 fn the_official_client_works_against_our_gateway() {
+    against_our_workers("sync_client.py", SYNC_CLIENT);
+}
+
+#[test]
+fn the_official_asynchronous_client_works_against_our_gateway() {
+    against_our_workers("async_client.py", ASYNC_CLIENT);
+}
+
+#[test]
+fn what_other_clients_do_and_demand_works() {
+    against_our_workers("other_clients.py", OTHER_CLIENTS);
+}
+
+fn against_our_workers(script: &str, expected: &[&str]) {
     let Some(python) = python() else { return };
     let app = Running::start(&fixture(), &["--no-reload"]);
-    demand(&python, &app, "sync_client.py", SYNC_CLIENT);
+    demand(&python, &app, script, expected);
 }

@@ -295,9 +295,12 @@ pub(super) async fn retry(
 }
 
 pub(super) async fn purge(
-    State(platform): State<Platform>,
+    state: State<Platform>,
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
+    let release = live(&state)?;
+    queue_of(&release, &endpoint)?;
+    let State(platform) = state;
     let removed: usize = platform
         .releases()
         .iter()
