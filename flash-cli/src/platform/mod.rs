@@ -6,6 +6,7 @@
 mod autoscaler;
 mod balancer;
 mod gateway;
+mod health;
 mod launch;
 mod log;
 mod pool;
@@ -29,6 +30,8 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use gateway::nearest;
+pub(crate) use launch::CommandWorker;
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
@@ -56,6 +59,8 @@ pub(crate) struct Options {
 /// An app to bring to life.
 pub(crate) struct NewRelease {
     pub manifest: Manifest,
+    /// Worker types beside those of the manifest; no name is in both.
+    pub commands: Vec<CommandWorker>,
     /// The app binary; must stay as it is while the release lives.
     pub program: PathBuf,
     pub directory: PathBuf,
@@ -165,7 +170,8 @@ impl Platform {
     /// When its workers do not become ready. Nothing has changed then.
     pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
-        let NewRelease { manifest, program, directory, environment, prices } = new;
+        let NewRelease { mut manifest, commands, program, directory, environment, prices } = new;
+        manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
         let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
         let launch = Launch {
             program,
@@ -173,6 +179,7 @@ impl Platform {
             environment,
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
             platform: self.worker_url(),
+            commands: commands.into(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
         };
         let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));

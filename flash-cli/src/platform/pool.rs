@@ -4,6 +4,7 @@
 //! balancer's.
 use std::{
     collections::HashMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -19,7 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     autoscaler::{self, Observation, WorkerView, decide},
     balancer::Balancer,
-    launch::Launch,
+    health::HealthCheck,
+    launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
     queue::{Limits, Link, Load, OnEnd, Queue, Stuck, WorkerId},
     supervisor::{Exit, Lifeline, Output, Process},
@@ -144,6 +146,11 @@ impl Pool {
             Intake::Queue(queue) => Some(queue),
             Intake::Balanced(_) => None,
         }
+    }
+
+    /// The program that its workers are; `None` when they are the app's own.
+    pub(crate) fn command(&self) -> Option<&CommandWorker> {
+        self.launch.command(&self.worker_type.name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Workers> {
@@ -278,12 +285,14 @@ impl Pool {
         key: &str,
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
-        let mut process = self.spawn(id, key)?;
+        let check = self.health_check()?;
+        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());
         }
         let start_limit = tokio::time::sleep(START_LIMIT);
-        tokio::pin!(start_limit);
+        let watched = self.watch_health(id, check);
+        tokio::pin!(start_limit, watched);
         let mut kill_at = None;
         loop {
             let drained = async {
@@ -294,6 +303,7 @@ impl Pool {
             };
             tokio::select! {
                 exit = process.wait() => return exit.map_err(|error| error.to_string()),
+                never = &mut watched => match never {},
                 _ = stopped.changed() => match *stopped.borrow_and_update() {
                     Stop::No => {}
                     Stop::Drain => {
@@ -316,8 +326,31 @@ impl Pool {
         }
     }
 
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str) -> Result<Process, String> {
-        let spec = self.launch.spec(&self.worker_type, id, key);
+    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
+    /// ready, and a queue worker is by asking for its first job.
+    fn health_check(&self) -> Result<Option<HealthCheck>, String> {
+        match (self.command(), &self.intake) {
+            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
+                .map(Some)
+                .map_err(|error| format!("no port is free for it: {error}")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
+    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
+        if let Some(check) = check {
+            check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
+            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
+            let problem = check.until_broken().await;
+            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
+            self.replace(id);
+        }
+        std::future::pending().await
+    }
+
+    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Process, String> {
+        let spec = self.launch.spec(&self.worker_type, id, key, port);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
         // Weak: the worker's output must not keep its pool alive.
@@ -430,10 +463,11 @@ impl Pool {
         self.stop(id, Stop::HungUp);
     }
 
-    /// A worker asks to be replaced.
+    /// A worker asks to be replaced, or must be.
     pub(crate) fn replace(&self, id: &WorkerId) {
-        if let Some(queue) = self.queue() {
-            queue.drain(id);
+        match &self.intake {
+            Intake::Queue(queue) => queue.drain(id),
+            Intake::Balanced(balancer) => balancer.drain(id),
         }
         self.stop(id, Stop::Drain);
     }

@@ -9,7 +9,7 @@ use std::{
 use tokio::net::TcpListener;
 
 pub(crate) use crate::platform::{
-    LogLine, NewRelease, Options, Origin, Platform, die_with_parent, lifeline_main,
+    CommandWorker, LogLine, NewRelease, Options, Origin, Platform, die_with_parent, lifeline_main, nearest,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

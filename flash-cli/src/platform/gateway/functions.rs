@@ -35,13 +35,10 @@ pub(super) async fn dispatch(
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {
             let function = release.function(function);
-            match release.pool(&function.worker).map(|pool| (pool, &pool.intake)) {
-                Some((pool, Intake::Balanced(balancer))) => {
-                    proxy::forward(pool, balancer, function, &id, &path, request).await
-                }
-                _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
-            }
+            let stage = format!("{}/{}", function.worker, function.call_name());
+            forward(&release, &function.worker, &stage, &id, &path, request).await
         }
+        Target::Command { worker, path } => forward(&release, &worker, &worker, &id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request);
             let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
@@ -63,6 +60,22 @@ pub(super) async fn dispatch(
             })?;
             run(&release, function, &id, &headers, input).await
         }
+    }
+}
+
+async fn forward(
+    release: &Release,
+    worker_type: &str,
+    stage: &str,
+    id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match release.pool(worker_type).map(|pool| (pool, &pool.intake)) {
+        Some((pool, Intake::Balanced(balancer))) => {
+            proxy::forward(pool, balancer, stage, id, path, request).await
+        }
+        _ => Err(Refusal::not_found(format!("`{worker_type}` serves no routes"))),
     }
 }
 

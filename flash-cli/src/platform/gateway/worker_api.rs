@@ -7,9 +7,12 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::wire::job::{JobStatus, PostedResult};
+use flash_sdk::wire::{
+    RawJson, envelope,
+    job::{JobStatus, PostedResult},
+};
 use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -59,9 +62,9 @@ pub(super) async fn take(
     Segments((endpoint, worker)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mut jobs = taken(&platform, &endpoint, &worker, &headers, 1).await?;
+    let (pool, mut jobs) = taken(&platform, &endpoint, &worker, &headers, 1).await?;
     match jobs.pop() {
-        Some(job) => Ok(Json(job_for_polling(job)).into_response()),
+        Some(job) => Ok(Json(job_for_polling(&pool, &job)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -72,11 +75,11 @@ pub(super) async fn take_batch(
     Parameters(Batch { batch_size }): Parameters<Batch>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let jobs = taken(&platform, &endpoint, &worker, &headers, batch_size.unwrap_or(1)).await?;
+    let (pool, jobs) = taken(&platform, &endpoint, &worker, &headers, batch_size.unwrap_or(1)).await?;
     if jobs.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let jobs: Vec<_> = jobs.into_iter().map(job_for_polling).collect();
+    let jobs: Vec<_> = jobs.iter().map(|job| job_for_polling(&pool, job)).collect();
     Ok(Json(jobs).into_response())
 }
 
@@ -86,24 +89,33 @@ async fn taken(
     worker: &str,
     headers: &HeaderMap,
     wanted: u32,
-) -> Result<Vec<Taken>, Refusal> {
+) -> Result<(Arc<Pool>, Vec<Taken>), Refusal> {
     let worker = worker_in(worker);
     let pool = admit(platform, endpoint, &worker, headers)?;
     // The first poll says that the worker is ready.
     pool.ready_for_jobs(&worker, Link::Polling, wanted);
-    let queue = queue_of(&pool)?;
-    Ok(queue.take(&worker, wanted, HOLD).await)
+    let jobs = queue_of(&pool)?.take(&worker, wanted, HOLD).await;
+    Ok((pool, jobs))
 }
 
 fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
 }
 
-/// A job with its envelope inside the input, as it travels on the provider's platform.
-fn job_for_polling(job: Taken) -> serde_json::Value {
-    let input = flash_sdk::wire::envelope::seal(&job.envelope, &job.input);
-    let input: serde_json::Value = serde_json::from_str(input.get()).unwrap_or_default();
-    json!({ "id": job.id.to_string(), "input": input })
+/// A job as it travels on the provider's platform.
+#[derive(Serialize)]
+struct PolledJob {
+    id: String,
+    input: RawJson,
+}
+
+/// A worker of ours finds the envelope inside the input; a command gets the input as the client sent it.
+fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
+    let input = match pool.command() {
+        Some(_) => job.input.clone(),
+        None => envelope::seal(&job.envelope, &job.input),
+    };
+    PolledJob { id: job.id.to_string(), input }
 }
 
 pub(super) async fn stops(

@@ -23,6 +23,7 @@ use super::{
 /// What to start.
 pub(crate) struct Spec {
     pub program: PathBuf,
+    pub arguments: Vec<String>,
     pub directory: PathBuf,
     /// Set on top of this process's environment.
     pub environment: Vec<(String, String)>,
@@ -112,6 +113,7 @@ impl Process {
             }
         }
         command
+            .args(&spec.arguments)
             .current_dir(&spec.directory)
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
