@@ -14,7 +14,8 @@ use std::{
 };
 
 use serde::Deserialize;
-use support::{Running, fixture, root};
+use support::{Running, copy_of_fixture, fixture, root};
+use tempfile::TempDir;
 
 /// Names the interpreter that has the official package.
 const PYTHON: &str = "FLASH_TEST_PYTHON";
@@ -106,6 +107,58 @@ const OTHER_CLIENTS: &[&str] = &[
     "no_input_is_5xx",
 ];
 
+/// Cases of `worker_results.py`.
+const WORKER_RESULTS: &[&str] = &[
+    "an_object_comes_back",
+    "unicode_comes_back",
+    "results_that_are_no_objects_come_back",
+    "none_is_an_output_of_null",
+    "an_empty_object_is_no_output",
+    "an_empty_input_reaches_the_handler",
+    "eighteen_megabytes_come_back",
+    "the_handler_sees_the_job_as_it_was_sent",
+    "an_exception_is_a_failure_with_the_six_keys",
+    "a_returned_error_is_a_failure",
+    "what_is_beside_a_returned_error_is_the_output",
+    "an_error_that_is_no_text_is_told_as_text",
+    "an_empty_error_is_no_failure",
+    "the_client_sees_a_failure_as_no_output",
+    "progress_is_the_output_of_a_running_job",
+    "a_result_that_is_no_json_ends_the_job",
+    "a_result_of_not_a_number_ends_the_job",
+    "a_worker_that_ends_by_itself_is_replaced_and_the_job_fails_after_three",
+    "a_rust_function_calls_the_python_worker",
+    "a_failure_of_the_python_worker_reaches_the_caller_of_the_rust_function",
+];
+
+/// Cases of `worker_streams.py`.
+const WORKER_STREAMS: &[&str] = &[
+    "a_generator_streams",
+    "an_asynchronous_generator_streams",
+    "an_aggregating_generator_streams_and_returns_its_chunks",
+    "an_asynchronous_aggregating_generator_streams_and_returns_its_chunks",
+    "chunks_arrive_while_the_generator_runs",
+    "without_aggregate_a_caller_that_does_not_stream_gets_an_empty_list",
+    "with_aggregate_a_caller_that_does_not_stream_gets_all_chunks",
+    "a_generator_that_raises_fails_after_its_chunks",
+    "a_generator_that_yields_an_error_fails_there",
+    "a_generator_that_yields_nothing_completes",
+    "the_last_answer_of_stream_has_all_that_is_left",
+];
+
+/// Cases of `worker_life.py`.
+const WORKER_LIFE: &[&str] = &[
+    "an_asynchronous_handler_sees_its_cancel_and_the_process_goes_on",
+    "a_handler_that_blocks_is_killed_with_its_process_when_cancelled",
+    "an_asynchronous_handler_beyond_its_execution_timeout_is_stopped",
+    "a_concurrency_modifier_takes_jobs_in_batches_and_runs_them_beside_each_other",
+    "one_of_several_jobs_of_a_process_is_cancelled_and_the_others_go_on",
+    "refresh_worker_in_a_result_replaces_the_process",
+    "refresh_worker_in_the_configuration_replaces_the_process_after_each_job",
+    "an_idle_worker_ends_and_the_next_job_starts_another",
+    "a_queued_job_is_cancelled_before_the_worker_sees_it",
+];
+
 /// What a script says of one case.
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -183,4 +236,70 @@ fn against_our_workers(script: &str, expected: &[&str]) {
     let Some(python) = python() else { return };
     let app = Running::start(&fixture(), &["--no-reload"]);
     demand(&python, &app, script, expected);
+}
+
+/// A worker type of this name that is the official worker with one of the handlers of `worker.py`.
+fn official(python: &Path, name: &str, handler: &str, settings: &str) -> String {
+    let script = scripts().join("worker.py");
+    format!(
+        "[workers.{name}]\ncommand = [{python:?}, \"-uB\", {script:?}]\nenv = {{ HANDLER = \"{handler}\" }}\n\
+         workers = \"0..=1\"\nexecution_timeout = 120\n{settings}\n",
+    )
+}
+
+/// The fixture with these worker types beside its own, running.
+fn with_official_workers(python: &Path, name: &str, workers: &[(&str, &str, &str)]) -> (TempDir, Running) {
+    let directory = copy_of_fixture(name);
+    let workers: Vec<String> =
+        workers.iter().map(|(name, handler, settings)| official(python, name, handler, settings)).collect();
+    std::fs::write(directory.path().join("flash.toml"), workers.join("\n")).unwrap();
+    let target = root().join("target");
+    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let app = Running::start_with(directory.path(), &["--no-reload"], &environment);
+    (directory, app)
+}
+
+const LONG: &str = "idle_timeout = 600";
+
+#[test]
+fn results_of_the_official_worker_arrive() {
+    let Some(python) = python() else { return };
+    let workers = [
+        ("captioner", "plain", LONG),
+        ("async", "async", LONG),
+        ("crashing", "plain", LONG),
+        ("undeliverable", "plain", LONG),
+    ];
+    let (_directory, app) = with_official_workers(&python, "conformance-results", &workers);
+    demand(&python, &app, "worker_results.py", WORKER_RESULTS);
+}
+
+#[test]
+fn generators_of_the_official_worker_stream() {
+    let Some(python) = python() else { return };
+    let workers = [
+        ("generator", "generator", LONG),
+        ("async-generator", "async generator", LONG),
+        ("aggregate", "aggregate", LONG),
+        ("async-aggregate", "async aggregate", LONG),
+    ];
+    let (_directory, app) = with_official_workers(&python, "conformance-streams", &workers);
+    demand(&python, &app, "worker_streams.py", WORKER_STREAMS);
+}
+
+#[test]
+fn the_official_worker_is_stopped_replaced_and_scaled() {
+    let Some(python) = python() else { return };
+    let workers = [
+        ("async", "async", LONG),
+        ("blocked", "plain", LONG),
+        ("timed", "async", LONG),
+        ("concurrent", "concurrent", LONG),
+        ("concurrent-too", "concurrent", LONG),
+        ("refreshed", "plain", LONG),
+        ("refresh", "refresh", LONG),
+        ("idle", "plain", "idle_timeout = 1"),
+    ];
+    let (_directory, app) = with_official_workers(&python, "conformance-life", &workers);
+    demand(&python, &app, "worker_life.py", WORKER_LIFE);
 }
