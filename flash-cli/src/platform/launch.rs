@@ -173,7 +173,11 @@ impl Launch {
 
     /// Said in full: whether a relative path means the new directory is up to the system.
     fn in_project(&self, program: &Path) -> PathBuf {
-        if program.components().count() > 1 { self.directory.join(program) } else { program.to_owned() }
+        if program.components().count() > 1 {
+            self.directory.join(program.strip_prefix(".").unwrap_or(program))
+        } else {
+            program.to_owned()
+        }
     }
 
     fn base(&self, worker_type: &WorkerType) -> String {

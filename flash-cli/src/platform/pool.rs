@@ -23,7 +23,7 @@ use super::{
     health::HealthCheck,
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
-    queue::{Limits, Link, Load, OnEnd, Queue, Stuck, WorkerId},
+    queue::{Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Exit, Lifeline, Output, Process},
 };
 
@@ -31,8 +31,6 @@ use super::{
 const PERIOD: Duration = Duration::from_millis(100);
 /// Between two looks at least, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
-/// Between two sweeps for results past their time.
-const SWEEP: Duration = Duration::from_secs(5);
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
 const START_LIMIT: Duration = Duration::from_secs(7 * 60);
 /// How long a worker that closed its connection may take to end.
@@ -44,7 +42,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// How work reaches the workers.
 pub(crate) enum Intake {
-    Queue(Box<Queue>),
+    Queue(Arc<Queue>),
     Balanced(Arc<Balancer>),
 }
 
@@ -107,6 +105,7 @@ pub(crate) struct PoolContext {
     pub lifeline: Lifeline,
     pub drain_time: Duration,
     pub tasks: TaskTracker,
+    pub queues: QueueContext,
 }
 
 impl Pool {
@@ -122,10 +121,13 @@ impl Pool {
             ..Limits::default()
         };
         let intake = match worker_type.kind {
-            EndpointKind::Queue => Intake::Queue(Box::new(Queue::new(limits, on_end))),
+            EndpointKind::Queue => {
+                let queue = Queue::new(&worker_type.name, limits, &context.queues, on_end);
+                Intake::Queue(Arc::new(queue))
+            }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, tasks } = context.clone();
+        let PoolContext { log, lifeline, drain_time, tasks, queues: _ } = context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -141,7 +143,7 @@ impl Pool {
     }
 
     /// The queue; `None` for a load-balanced worker type.
-    pub(crate) fn queue(&self) -> Option<&Queue> {
+    pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
         match &self.intake {
             Intake::Queue(queue) => Some(queue),
             Intake::Balanced(_) => None,
@@ -160,18 +162,13 @@ impl Pool {
 
     /// Scales until the pool is closed.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut swept = Instant::now();
         while !self.closed.is_cancelled() {
             let now = Instant::now();
             self.scale(now);
             if let Some(queue) = self.queue() {
-                for Stuck(worker) in queue.end_overdue(now) {
+                for Stuck { worker, .. } in queue.end_overdue() {
                     self.say(Some(&worker), "does not let go of a stopped job: killed".to_owned());
                     self.stop(&worker, Stop::Now);
-                }
-                if now.duration_since(swept) > SWEEP {
-                    queue.forget_expired(now);
-                    swept = now;
                 }
             }
             tokio::select! {
@@ -194,10 +191,10 @@ impl Pool {
     }
 
     /// How busy it is.
-    pub(crate) fn load(&self, now: Instant) -> Load {
+    pub(crate) fn load(&self) -> Load {
         match &self.intake {
-            Intake::Queue(queue) => queue.load(now),
-            Intake::Balanced(balancer) => balancer.load(now),
+            Intake::Queue(queue) => queue.load(),
+            Intake::Balanced(balancer) => balancer.load(Instant::now()),
         }
     }
 
@@ -214,7 +211,7 @@ impl Pool {
     }
 
     fn observe(&self, now: Instant) -> Observation {
-        let load = self.load(now);
+        let load = self.load();
         let idle: HashMap<&WorkerId, Instant> =
             load.takers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
         let workers = self.lock();
@@ -512,6 +509,19 @@ impl Pool {
                 if workers.crashes > 0 {
                     return Err(workers.last_crash.clone().unwrap_or_default());
                 }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until no worker is left.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let changed = self.phases.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().all.is_empty() {
+                return;
             }
             changed.await;
         }

@@ -98,7 +98,7 @@ async fn taken(
     Ok((pool, jobs))
 }
 
-fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
+fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
 }
 
@@ -107,6 +107,8 @@ fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
 struct PolledJob {
     id: String,
     input: RawJson,
+    #[serde(rename = "s3Config", skip_serializing_if = "Option::is_none")]
+    s3_config: Option<RawJson>,
 }
 
 /// A worker of ours finds the envelope inside the input; a command gets the input as the client sent it.
@@ -115,7 +117,9 @@ fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
         Some(_) => job.input.clone(),
         None => envelope::seal(&job.envelope, &job.input),
     };
-    PolledJob { id: job.id.to_string(), input }
+    let config = job.s3_config.clone();
+    let s3_config = config.and_then(|config| serde_json::value::RawValue::from_string(config).ok());
+    PolledJob { id: job.id.to_string(), input, s3_config }
 }
 
 pub(super) async fn stops(
@@ -148,11 +152,11 @@ pub(super) async fn done(
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
-    let (queue, job) = (queue_of(&pool)?, JobId::from(job_in(&job)));
+    let (queue, job) = (queue_of(&pool)?, job_in(&job)?);
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, &job, output);
+        queue.progress(&worker, job, output);
         return Ok(StatusCode::OK.into_response());
     }
     pool.drain_output(&worker);
@@ -162,7 +166,7 @@ pub(super) async fn done(
         Some(serde_json::Value::String(text)) => Outcome::Failed(text),
         Some(other) => Outcome::Failed(other.to_string()),
     };
-    let accepted = queue.finish(&worker, &job, None, outcome, None);
+    let accepted = queue.finish(&worker, job, None, outcome, None);
     if posted.stop_pod {
         pool.replace(&worker);
     }
@@ -183,12 +187,13 @@ pub(super) async fn chunk(
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
-    queue_of(&pool)?.chunk(&worker, &JobId::from(job_in(&job)), output);
+    queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
     Ok(StatusCode::OK)
 }
 
-fn job_in(path: &str) -> &str {
-    path.split('&').next().unwrap_or(path)
+fn job_in(path: &str) -> Result<JobId, Refusal> {
+    let id = path.split('&').next().unwrap_or(path);
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{id}`")))
 }
 
 pub(super) async fn ping(

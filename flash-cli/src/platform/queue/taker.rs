@@ -18,6 +18,8 @@ pub(crate) struct Taken {
     pub execution_timeout: Duration,
     pub envelope: Envelope,
     pub input: RawJson,
+    /// Where a polling worker is to leave large results, as the client said.
+    pub s3_config: Option<String>,
 }
 
 /// How jobs get to a worker.
@@ -121,7 +123,7 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let lease = |job: &Taken| Leased { job: job.id.clone(), attempt: job.attempt, stopping: None };
+        let lease = |job: &Taken| Leased { job: job.id, attempt: job.attempt, stopping: None };
         let leased: Vec<Leased> = jobs.iter().map(lease).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
@@ -144,8 +146,8 @@ impl Taker {
     }
 
     /// Asks for the stop of an attempt that it runs.
-    pub(super) fn stop(&mut self, job: &JobId, attempt: u32) {
-        let running = self.leased.iter_mut().find(|leased| leased.job == *job && leased.attempt == attempt);
+    pub(super) fn stop(&mut self, job: JobId, attempt: u32) {
+        let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
         if let Some(running) = running {
             running.stopping.get_or_insert_with(Instant::now);
         }
@@ -154,7 +156,7 @@ impl Taker {
                 send(frames, ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
             Hand::Polling { stop_poll, to_stop, .. } => {
-                to_stop.push(job.clone());
+                to_stop.push(job);
                 if let Some(answer) = stop_poll.take()
                     && let Err(unsent) = answer.send(std::mem::take(to_stop))
                 {
@@ -166,19 +168,25 @@ impl Taker {
 
     /// The worker is done with an attempt, or with every one of the job where it does not say which. `true`
     /// when it had it.
-    pub(super) fn release(&mut self, job: &JobId, attempt: Option<u32>) -> bool {
+    pub(super) fn release(&mut self, job: JobId, attempt: Option<u32>) -> bool {
         let before = self.leased.len();
         self.leased
-            .retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
+            .retain(|leased| leased.job != job || attempt.is_some_and(|attempt| leased.attempt != attempt));
         if self.leased.is_empty() && before > 0 {
             self.idle_since = Some(Instant::now());
         }
         self.leased.len() < before
     }
 
-    pub(super) fn is_stuck(&self, now: Instant, grace: Duration) -> bool {
-        let is_late = |since: Instant| now.saturating_duration_since(since) > grace;
-        self.leased.iter().any(|leased| leased.stopping.is_some_and(is_late))
+    /// For how long the first attempt that was asked to stop has not stopped.
+    pub(super) fn stopping_for(&self, now: Instant) -> Option<Duration> {
+        let first = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
+        Some(now.saturating_duration_since(first))
+    }
+
+    /// Whether it was asked to stop an attempt that it still holds.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.leased.iter().any(|leased| leased.stopping.is_some())
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -193,13 +201,13 @@ impl Taker {
         self.idle_since
     }
 
-    pub(super) fn leased(&self) -> impl Iterator<Item = &JobId> {
-        self.leased.iter().map(|leased| &leased.job)
+    pub(super) fn leased(&self) -> impl Iterator<Item = JobId> {
+        self.leased.iter().map(|leased| leased.job)
     }
 
-    pub(super) fn only_leased(&self) -> Option<&JobId> {
+    pub(super) fn only_leased(&self) -> Option<JobId> {
         match self.leased.as_slice() {
-            [only] => Some(&only.job),
+            [only] => Some(only.job),
             _ => None,
         }
     }
@@ -210,7 +218,7 @@ impl Taker {
 }
 
 fn frame_of(job: Taken) -> JobFrame {
-    let Taken { id, attempt, execution_timeout, envelope, input } = job;
+    let Taken { id, attempt, execution_timeout, envelope, input, s3_config: _ } = job;
     JobFrame {
         id: id.to_string(),
         attempt,
