@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// Names the interpreter that has the official package.
 const PYTHON: &str = "FLASH_TEST_PYTHON";
 
+/// Signs webhooks: the platform and the receiver have it.
+const WEBHOOK_SECRET: (&str, &str) = ("FLASH_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+
 /// Cases of `sync_client.py`.
 const SYNC_CLIENT: &[&str] = &[
     "run_gives_a_job_whose_output_comes",
@@ -103,7 +106,16 @@ const OTHER_CLIENTS: &[&str] = &[
     "a_body_needs_no_content_type",
     "a_wrong_method_is_405_and_names_the_right_one",
     "an_unknown_operation_is_404_and_names_near_ones",
-    "a_load_balanced_endpoint_has_nothing_to_purge",
+    "status_sync_waits_for_the_end_as_javascript_does",
+    "status_sync_may_be_posted_as_go_does",
+    "metrics_name_the_ready_workers",
+    "requests_lists_jobs_without_their_outputs",
+    "an_idempotency_key_gives_the_same_job_again",
+    "server_sent_events_carry_every_chunk_and_the_end",
+    "a_webhook_gets_the_status_object_with_input_and_itself",
+    "a_webhook_is_told_of_a_failure_and_tried_again_when_refused",
+    "a_webhook_that_is_no_url_is_422",
+    "a_policy_outside_of_its_bounds_is_422",
     "no_input_is_5xx",
 ];
 
@@ -194,6 +206,7 @@ fn demand(python: &Path, app: &Running, script: &str, expected: &[&str]) {
         .current_dir(scripts())
         .env("RUNPOD_ENDPOINT_BASE_URL", format!("{}/v2", app.url))
         .env("no_proxy", "127.0.0.1")
+        .envs([WEBHOOK_SECRET])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -234,7 +247,7 @@ fn what_other_clients_do_and_demand_works() {
 
 fn against_our_workers(script: &str, expected: &[&str]) {
     let Some(python) = python() else { return };
-    let app = Running::start(&fixture(), &["--no-reload"]);
+    let app = Running::start_with(&fixture(), &["--no-reload"], &[WEBHOOK_SECRET]);
     demand(&python, &app, script, expected);
 }
 

@@ -4,14 +4,20 @@ The models are as strict as those of the provider's own Flash client; the loops 
 Go clients, which poll and stream in ways of their own.
 """
 
+import base64
+import contextlib
+import hmac
+import http.server
 import json
+import os
+import threading
 import time
 from typing import Any, Optional
 
 import requests
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
-from suite import BASE, KEY, case, contains, equal, gate, get, main, post, wait_for_status
+from suite import BASE, KEY, case, contains, equal, gate, get, main, post, wait_for, wait_for_status
 
 
 class JobOutput(BaseModel):
@@ -258,10 +264,147 @@ def an_unknown_operation_is_404_and_names_near_ones():
 
 
 @case
-def a_load_balanced_endpoint_has_nothing_to_purge():
-    answer = post("web/purge-queue")
-    equal(answer.status_code, 400)
-    contains(answer.json()["error"], "load balanced")
+def status_sync_waits_for_the_end_as_javascript_does():
+    with gate() as file:
+        job = run("trickle", {"file": str(file), "chunks": 2})
+        answer = get(f"trickle/status-sync/{job}?wait=1000").json()
+        contains(["IN_QUEUE", "IN_PROGRESS"], answer["status"])
+        file.touch()
+        answer = get(f"trickle/status-sync/{job}?wait=90000").json()
+        equal((answer["id"], answer["status"], answer["output"]), (job, "COMPLETED", [1, 2]))
+
+
+@case
+def status_sync_may_be_posted_as_go_does():
+    job = run("adder", {"left": 11})
+    equal(post(f"adder/status-sync/{job}?wait=90000").json()["output"], 11)
+
+
+@case
+def metrics_name_the_ready_workers():
+    worker = ended("flaky", {"file": "/no/such/file"}).workerId
+    metrics = get("flaky/metrics").json()
+    equal(metrics["readyWorkers"], [worker])
+    equal(Workers(**metrics["workers"]).ready, 1)
+
+
+@case
+def requests_lists_jobs_without_their_outputs():
+    job = ended("nothing", {})
+    listed = get("nothing/requests?status=COMPLETED").json()["requests"]
+    equal([(one["id"], one["status"]) for one in listed], [(job.id, "COMPLETED")])
+    equal({"output", "input"} & listed[0].keys(), set())
+
+
+@case
+def an_idempotency_key_gives_the_same_job_again():
+    given, headers = {"input": {"left": 12}}, {"Idempotency-Key": "order-12"}
+    first = post("adder/run", given, headers=headers)
+    second = post("adder/run", given, headers=headers)
+    equal(first.json()["id"], second.json()["id"])
+    equal((first.headers.get("idempotent-replayed"), second.headers.get("idempotent-replayed")), (None, "true"))
+    equal(post("adder/run", given).json()["id"] == first.json()["id"], False)
+
+
+@case
+def server_sent_events_carry_every_chunk_and_the_end():
+    job = run("counter", {"to": 3})
+    answer = get(f"counter/stream/{job}", headers={"Accept": "text/event-stream"})
+    contains(answer.headers["content-type"], "text/event-stream")
+    *chunks, end = answer.text.strip().split("\n\n")
+    equal([json.loads(chunk.removeprefix("data: "))["output"] for chunk in chunks if chunk != ":"], [1, 2, 3])
+    kind, data = end.split("\n")
+    equal((kind, json.loads(data.removeprefix("data: "))["status"]), ("event: end", "COMPLETED"))
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """A receiver of webhooks: the first delivery of a path with `again` in it is refused."""
+
+    seen = []
+
+    # pylint: disable-next=invalid-name
+    def do_POST(self):
+        """Keeps what arrives."""
+        body = self.rfile.read(int(self.headers["content-length"]))
+        again = "again" in self.path and not any(path == self.path for path, _, _ in self.seen)
+        self.seen.append((self.path, dict(self.headers), body))
+        self.send_response(500 if again else 204)
+        self.end_headers()
+
+    # pylint: disable-next=redefined-builtin,arguments-differ
+    def log_message(self, format, *arguments):
+        """Nothing: what arrives is checked."""
+
+
+@contextlib.contextmanager
+def receiver():
+    """Its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def deliveries(path, count):
+    """The deliveries to a path, once there are so many."""
+
+    def look():
+        seen = [(headers, body) for own, headers, body in Receiver.seen if own == path]
+        return len(seen) >= count, seen
+
+    return wait_for(f"{count} deliveries to {path}", look)
+
+
+def is_signed(headers, body):
+    """By the rules of the Standard Webhooks specification, with the secret that the platform was given."""
+    secret = base64.b64decode(os.environ["FLASH_WEBHOOK_SECRET"].removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    signature = base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+    return headers["webhook-signature"] == f"v1,{signature}"
+
+
+@case
+def a_webhook_gets_the_status_object_with_input_and_itself():
+    with receiver() as address:
+        webhook = f"{address}/completed?token=x"
+        answer = post("adder/run", {"input": {"left": 13}, "webhook": webhook}).json()
+        [(headers, body)] = deliveries("/completed?token=x", 1)
+        told = json.loads(body)
+        equal((told["id"], told["input"], told["webhook"]), (answer["id"], {"left": 13}, webhook))
+        equal((JobOutput(**told).status, told["output"]), ("COMPLETED", 13))
+        equal(headers["content-type"], "application/json")
+        equal((headers["webhook-id"], is_signed(headers, body)), (answer["id"], True))
+
+
+@case
+def a_webhook_is_told_of_a_failure_and_tried_again_when_refused():
+    with receiver() as address:
+        webhook = f"{address}/again"
+        job = post("flaky/run", {"input": {"file": "/no/such/file"}, "webhook": webhook}).json()["id"]
+        first, second = deliveries("/again", 2)
+        equal(first[1], second[1])
+        told = json.loads(second[1])
+        equal((told["id"], told["status"]), (job, "FAILED"))
+        contains(told["error"], "/no/such/file is missing")
+        equal(is_signed(*second), True)
+
+
+@case
+def a_webhook_that_is_no_url_is_422():
+    answer = post("adder/run", {"input": {"left": 1}, "webhook": "ftp://x"})
+    equal((answer.status_code, [field["path"] for field in answer.json()["fields"]]), (422, ["/webhook"]))
+
+
+@case
+def a_policy_outside_of_its_bounds_is_422():
+    for policy in [{"executionTimeout": 4_999}, {"ttl": 9_999}, {"ttl": 7 * 24 * 3_600_000 + 1}]:
+        answer = post("adder/run", {"input": {"left": 1}, "policy": policy})
+        path = f"/policy/{next(iter(policy))}"
+        equal((policy, answer.status_code), (policy, 422))
+        equal([field["path"] for field in answer.json()["fields"]], [path])
 
 
 @case
