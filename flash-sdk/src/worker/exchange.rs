@@ -13,6 +13,7 @@ use tokio::{io::AsyncRead, net::TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    heartbeat::Heartbeat,
     http::Server,
     job::{self, Finished, Functions, Job},
     settings::{ExchangeAddress, Settings},
@@ -54,6 +55,9 @@ pub(super) async fn run_queue(
         jobs: TaskTracker::new(),
         running: Arc::default(),
     };
+    let pinged = session.clone();
+    let jobs = move || pinged.with_running(|running| running.keys().map(|(id, _)| id.clone()).collect());
+    let _heartbeat = address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, jobs)).transpose()?;
     // Read from the start: `#[init]` may make calls, whose replies come this way.
     let reading =
         tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
@@ -92,6 +96,9 @@ pub(super) async fn run_load_balanced(
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
+    // Which requests run is known to the platform: they come from it one by one.
+    let _heartbeat =
+        address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, Vec::new)).transpose()?;
     let (frames, calls, mut reader) =
         (connection.frames.clone(), connection.calls.clone(), connection.reader);
     let stop = shutdown.clone();

@@ -4,6 +4,7 @@
 //! runs is `job`'s business; how work arrives is that of `queue` (Runpod's protocol), `exchange` (our
 //! platform's faster one) and `http` (load-balanced workers).
 mod exchange;
+mod heartbeat;
 mod http;
 mod job;
 mod log;

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    heartbeat::Heartbeat,
     job::{self, Finished, Functions, Job},
     settings::{Runpod, Settings},
     shutdown::Shutdown,
@@ -56,18 +57,22 @@ pub(super) async fn run(
     });
     let jobs = TaskTracker::new();
     let drained = CancellationToken::new();
-    // Both run until the last job has ended: a job must stay pinged, and can be stopped, during the drain.
-    let beside = drained.clone().run_until_cancelled_owned({
+    // Both go on until the last job has ended: a job must stay pinged, and can be stopped, during the drain.
+    let pinged = worker.clone();
+    let jobs_now = move || pinged.with_running(|running| running.keys().cloned().collect());
+    let heartbeat = urls.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, jobs_now)).transpose()?;
+    let stops = drained.clone().run_until_cancelled_owned({
         let worker = worker.clone();
-        async move { tokio::join!(worker.ping_forever(), worker.listen_for_stops()) }
+        async move { worker.listen_for_stops().await }
     });
-    let beside = tokio::spawn(beside);
+    let stops = tokio::spawn(stops);
     worker.clone().take_jobs(&jobs, &shutdown).await;
     jobs.close();
     let finished = tokio::time::timeout(shutdown.drain(), jobs.wait()).await;
     drained.cancel();
     // Cancelled just above: it ends at once.
-    let _ = beside.await;
+    let _ = stops.await;
+    drop(heartbeat);
     finished.map_err(|_| format!("jobs still run {} s after the signal", shutdown.drain().as_secs()))
 }
 
@@ -307,27 +312,6 @@ impl Worker {
             // A worker's key may be rotated, a limit may pass; all other refusals stay.
             401 | 403 | 408 | 425 | 429 | 500.. => Err(Refusal::Retry(problem)),
             _ => Err(Refusal::Final(problem)),
-        }
-    }
-
-    async fn ping_forever(&self) {
-        let Some(ping) = &self.urls.ping else { return };
-        let mut tick = tokio::time::interval(self.urls.ping_interval);
-        // After a pause one ping is enough.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let ids = self.with_running(|running| running.keys().cloned().collect::<Vec<_>>().join(","));
-            let version = concat!("runpod_version=flash-", env!("CARGO_PKG_VERSION"));
-            let url = match ids.as_str() {
-                "" => ping.clone(),
-                ids => Runpod::with(ping, &format!("job_id={}", ids.replace(',', "%2C"))),
-            };
-            let request = self.get(&Runpod::with(&url, version)).timeout(self.urls.ping_interval * 2);
-            // Status and body carry nothing; a platform that misses pings acts by itself.
-            if let Err(error) = request.send().await {
-                tracing::debug!("ping failed: {}", chain(&error.without_url()));
-            }
         }
     }
 

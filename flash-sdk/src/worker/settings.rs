@@ -47,6 +47,16 @@ pub(super) enum Intake {
 pub(super) struct ExchangeAddress {
     pub url: String,
     pub key: String,
+    pub heartbeats: Option<Heartbeats>,
+}
+
+/// Where and how often to say that this worker lives.
+#[derive(Clone)]
+pub(super) struct Heartbeats {
+    pub url: String,
+    pub interval: Duration,
+    /// Sent as it is in `Authorization`.
+    pub key: String,
 }
 
 /// URLs of Runpod's worker protocol, placeholders expanded except for the job's id.
@@ -58,8 +68,7 @@ pub(super) struct Runpod {
     pub output: String,
     /// `$ID` is the job's id.
     pub stream: Option<String>,
-    pub ping: Option<String>,
-    pub ping_interval: Duration,
+    pub heartbeats: Option<Heartbeats>,
     /// Sent as it is in `Authorization`.
     pub key: String,
 }
@@ -71,7 +80,8 @@ impl Settings {
             .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let key = env::get(env::RUNPOD_AI_API_KEY).unwrap_or_default();
         let intake = if let Some(url) = env::get(env::EXCHANGE_URL) {
-            Intake::Exchange(ExchangeAddress { url, key })
+            let heartbeats = Heartbeats::from_env(&worker_id, &key)?;
+            Intake::Exchange(ExchangeAddress { url, key, heartbeats })
         } else if let Some(take) = env::get(env::RUNPOD_GET_JOB) {
             Intake::Runpod(Runpod::from_env(&take, &worker_id, key)?)
         } else {
@@ -116,25 +126,35 @@ fn log_level() -> Result<tracing::Level, String> {
     }
 }
 
+impl Heartbeats {
+    fn from_env(worker_id: &str, key: &str) -> Result<Option<Self>, String> {
+        let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
+        Ok(env::get(env::RUNPOD_PING).map(|template| Self {
+            url: expanded(&template, worker_id).replace("$ID", worker_id),
+            // The official worker floors to whole seconds, so that 999 ms become a busy loop.
+            interval: Duration::from_millis(interval.max(100)),
+            key: key.to_owned(),
+        }))
+    }
+}
+
+/// A URL template with this worker in it.
+fn expanded(template: &str, worker_id: &str) -> String {
+    let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
+    template.replace("$RUNPOD_POD_ID", worker_id).replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
+}
+
 impl Runpod {
     fn from_env(take: &str, worker_id: &str, key: String) -> Result<Self, String> {
-        let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
-        let expand = |template: &str| {
-            template
-                .replace("$RUNPOD_POD_ID", worker_id)
-                .replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
-        };
+        let expand = |template: &str| expanded(template, worker_id);
         let output = env::get(env::RUNPOD_POST_OUTPUT).ok_or_else(|| {
             format!("{} is set but {} is not", env::RUNPOD_GET_JOB, env::RUNPOD_POST_OUTPUT)
         })?;
-        let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
         Ok(Self {
             take: expand(take).replace("$ID", worker_id),
             output: expand(&output),
             stream: env::get(env::RUNPOD_POST_STREAM).map(|template| expand(&template)),
-            ping: env::get(env::RUNPOD_PING).map(|template| expand(&template).replace("$ID", worker_id)),
-            // The official worker floors to whole seconds, so that 999 ms become a busy loop.
-            ping_interval: Duration::from_millis(interval.max(100)),
+            heartbeats: Heartbeats::from_env(worker_id, &key)?,
             key,
         })
     }
@@ -171,8 +191,7 @@ mod tests {
             take: take.to_owned(),
             output: String::new(),
             stream: None,
-            ping: None,
-            ping_interval: Duration::from_secs(10),
+            heartbeats: None,
             key: String::new(),
         }
     }

@@ -5,6 +5,7 @@ mod apt;
 mod browser;
 mod components;
 mod minilm;
+mod python;
 
 use std::path::PathBuf;
 
@@ -24,4 +25,10 @@ pub(crate) fn browser(steps: &mut Steps) -> Result<(), Failure> {
 pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("MiniLM", minilm::prepare)?;
     Ok(minilm::directory())
+}
+
+/// The interpreter that has the official `runpod` package.
+pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("Python", python::prepare)?;
+    Ok(python::interpreter())
 }

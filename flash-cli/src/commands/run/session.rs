@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    state::{Keep, Place, not_started, webhook_secret},
     table::endpoints,
     workspace::{Settings, Versions},
 };
@@ -19,7 +20,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{self, Build, BuildError, Config, ConfigError, DescribeError, Package},
-    target::local::{NewRelease, Options, Platform},
+    target::local::{NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
 
@@ -29,6 +30,9 @@ pub(super) struct Session {
     pub build: Build,
     pub reload: bool,
     pub drain_time: Duration,
+    pub keep: Option<Keep>,
+    pub supervision: Supervision,
+    pub limits: bool,
     pub host: String,
     pub output: Output,
 }
@@ -85,7 +89,7 @@ impl Session {
             () = stop.next() => return Ok(()),
         };
         let Some(first) = first else { return Ok(()) };
-        let platform = self.platform(listener)?;
+        let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
         let table = endpoints(&first.manifest, &first.settings.commands, &url);
         let outcome = tokio::select! {
@@ -125,11 +129,22 @@ impl Session {
         })
     }
 
-    fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
+    fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
+        let package = &self.package.directory;
+        let dotenv = project::load_dotenv(package).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
         let output = self.output.clone();
-        let options =
-            Options { listener, log: Arc::new(move |line| output.log(&line)), drain_time: self.drain_time };
-        Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
+        let options = Options {
+            listener,
+            log: Arc::new(move |line| output.log(&line)),
+            drain_time: self.drain_time,
+            limits: self.limits,
+            supervision: self.supervision,
+            store: directory,
+            durability,
+            webhook_secret: webhook_secret(package, &dotenv)?,
+        };
+        Platform::start(options).map_err(|error| not_started(&error))
     }
 
     /// Builds and describes; `None` when nothing differs from the version before.

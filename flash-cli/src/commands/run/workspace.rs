@@ -64,6 +64,11 @@ impl Versions {
         Ok(Self { directory, next: AtomicU64::new(1), latest: Mutex::default() })
     }
 
+    /// Where they are; goes with this process.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Copies a binary; `None` when the latest version was made of the same binary and settings.
     pub(super) async fn keep(&self, built: &Path, settings: &Settings) -> io::Result<Option<PathBuf>> {
         let metadata = tokio::fs::metadata(built).await?;

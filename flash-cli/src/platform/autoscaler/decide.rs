@@ -10,6 +10,8 @@ use crate::platform::queue::WorkerId;
 pub(crate) struct Limits {
     pub min: usize,
     pub max: usize,
+    /// Jobs or requests that one worker runs at the same time.
+    pub slots: usize,
     pub idle_timeout: Duration,
     pub scaler: ScalerEntry,
 }
@@ -17,17 +19,26 @@ pub(crate) struct Limits {
 /// What it has at this moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observation {
+    /// Jobs or requests that wait; those with low priority are counted apart.
     pub waiting: usize,
+    /// How long the oldest of `waiting` has waited.
     pub oldest_wait: Duration,
+    /// Low-priority jobs that wait: they start no worker, but keep those that run.
+    pub low_priority: usize,
     pub running: usize,
+    /// How many of `running` have low priority.
+    pub low_priority_running: usize,
     pub workers: Vec<WorkerView>,
+    /// Workers on their way out. They count towards the maximum until their process is gone: what they hold
+    /// (memory, a GPU) is not free before.
+    pub stopping: usize,
     /// Since the last worker was started for load; `None` if none was.
     pub since_last_start: Option<Duration>,
     /// Workers crashed lately: start none for now.
     pub backing_off: bool,
 }
 
-/// One worker, as far as the decision needs it. Stopping workers are left out.
+/// One worker, as far as the decision needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WorkerView {
     Starting,
@@ -39,6 +50,8 @@ pub(crate) enum WorkerView {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub start: usize,
+    /// Workers that the load asks for and that are not started because of crashes.
+    pub held_back: usize,
     /// Idle workers to stop.
     pub stop: Vec<WorkerId>,
 }
@@ -49,37 +62,60 @@ const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 /// The number of workers to start, or the idle ones to stop. Never both.
 pub(crate) fn decide(limits: &Limits, seen: &Observation) -> Decision {
     let active = seen.workers.len();
-    let wanted = wanted(limits, seen).clamp(limits.min, limits.max);
-    if active < wanted {
-        let start = if seen.backing_off { 0 } else { wanted - active };
-        return Decision { start, stop: Vec::new() };
+    let wanted = wanted(limits, seen).clamp(limits.min, limits.max.max(limits.min));
+    if active >= wanted {
+        return Decision { stop: idle_out(limits, seen, active - wanted), ..Decision::default() };
     }
-    let spare = active - wanted.max(limits.min);
-    Decision { start: 0, stop: idle_out(limits, seen, spare) }
+    if seen.backing_off {
+        return Decision { held_back: wanted - active, ..Decision::default() };
+    }
+    let room = limits.max.max(limits.min).saturating_sub(active + seen.stopping);
+    Decision { start: (wanted - active).min(room), ..Decision::default() }
 }
 
 fn wanted(limits: &Limits, seen: &Observation) -> usize {
-    let active = seen.workers.len();
     let for_load = match limits.scaler {
-        ScalerEntry::RequestCount { requests } => {
-            (seen.waiting + seen.running).div_ceil(requests.max(1) as usize)
-        }
+        ScalerEntry::RequestCount { requests } => for_request_count(limits, seen, requests),
         ScalerEntry::QueueDelay { seconds } => {
-            let starting = seen.workers.contains(&WorkerView::Starting);
-            let rested = seen.since_last_start.is_none_or(|since| since >= BETWEEN_STARTS);
-            let late = seen.oldest_wait >= Duration::from_secs(seconds.into());
-            // Work that waits keeps every worker; only work that waits too long asks for another.
-            match seen.waiting {
-                0 => 0,
-                _ if active == 0 => 1,
-                _ if late && !starting && rested => active + 1,
-                _ => active,
-            }
+            for_queue_delay(limits, seen, Duration::from_secs(seconds.into()))
         }
     };
-    // What works stays, whatever the scaler says.
-    let busy = seen.workers.iter().filter(|worker| !matches!(worker, WorkerView::Idle { .. })).count();
-    for_load.max(busy)
+    // What works stays, whatever the scaler says; and while low-priority work waits, so do the others.
+    let kept = match seen.low_priority {
+        0 => seen.workers.iter().filter(|worker| !matches!(worker, WorkerView::Idle { .. })).count(),
+        _ => seen.workers.len(),
+    };
+    for_load.max(kept)
+}
+
+/// Runpod's formula: queued and in progress, by the number of requests for one worker, rounded up.
+fn for_request_count(limits: &Limits, seen: &Observation, requests: u32) -> usize {
+    let normal = seen.waiting + seen.running.saturating_sub(seen.low_priority_running);
+    let for_normal = normal.div_ceil(requests.max(1) as usize);
+    match seen.waiting {
+        // All normal work has a worker: low-priority work beside it asks for none.
+        0 => for_normal,
+        // Workers that low-priority work occupies cannot take what waits.
+        _ => for_normal + seen.low_priority_running.div_ceil(limits.slots.max(1)),
+    }
+}
+
+/// Work that waits keeps every worker; only work that waits too long asks for another, one at a time.
+fn for_queue_delay(limits: &Limits, seen: &Observation, delay: Duration) -> usize {
+    let active = seen.workers.len();
+    match seen.waiting {
+        0 => return 0,
+        _ if active == 0 => return 1,
+        _ if seen.oldest_wait < delay => return active,
+        _ => {}
+    }
+    let starting = seen.workers.iter().filter(|worker| **worker == WorkerView::Starting).count();
+    // A worker that takes long to start gets company after another delay, but never more than have work
+    // to do: what waits for a slow start must not start the maximum.
+    let rest = if starting == 0 { BETWEEN_STARTS } else { delay.max(BETWEEN_STARTS) };
+    let rested = seen.since_last_start.is_none_or(|since| since >= rest);
+    let unserved = seen.waiting > starting * limits.slots.max(1);
+    active + usize::from(rested && unserved)
 }
 
 /// The longest idle first, up to `spare` of those past the idle timeout.
@@ -103,7 +139,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn limits(min: usize, max: usize, scaler: ScalerEntry) -> Limits {
-        Limits { min, max, idle_timeout: 5 * SECOND, scaler }
+        Limits { min, max, slots: 1, idle_timeout: 5 * SECOND, scaler }
     }
 
     const DELAY: ScalerEntry = ScalerEntry::QueueDelay { seconds: 4 };
@@ -113,7 +149,7 @@ mod tests {
     }
 
     fn starts(count: usize) -> Decision {
-        Decision { start: count, stop: Vec::new() }
+        Decision { start: count, ..Decision::default() }
     }
 
     #[test]
@@ -146,7 +182,12 @@ mod tests {
         let late = Observation { oldest_wait: 4 * SECOND, ..seen.clone() };
         assert_eq!(decide(&limits(0, 3, DELAY), &late), starts(1));
         let starting = Observation { workers: vec![WorkerView::Busy, WorkerView::Starting], ..late.clone() };
+        let starting = Observation { since_last_start: Some(2 * SECOND), ..starting };
         assert_eq!(decide(&limits(0, 3, DELAY), &starting), starts(0), "one at a time");
+        let slow = Observation { since_last_start: Some(4 * SECOND), ..starting };
+        assert_eq!(decide(&limits(0, 3, DELAY), &slow), starts(1), "another delay has passed");
+        let served = Observation { waiting: 1, ..slow };
+        assert_eq!(decide(&limits(0, 3, DELAY), &served), starts(0), "the one that starts will take it");
         let full = Observation { workers: vec![WorkerView::Busy; 3], ..late };
         assert_eq!(decide(&limits(0, 3, DELAY), &full), starts(0), "the maximum holds");
     }
@@ -173,18 +214,37 @@ mod tests {
     #[test]
     fn nothing_starts_while_workers_crash() {
         let seen = Observation { waiting: 1, backing_off: true, ..Observation::default() };
-        assert_eq!(decide(&limits(0, 3, DELAY), &seen), starts(0));
+        let held_back = Decision { held_back: 1, ..Decision::default() };
+        assert_eq!(decide(&limits(0, 3, DELAY), &seen), held_back);
     }
 
     #[test]
-    fn a_load_that_comes_and_goes_faster_than_the_idle_timeout_moves_nothing() {
-        let limits = limits(0, 3, DELAY);
-        for second in 0..600 {
-            let busy = second % 2 == 0;
-            let worker = if busy { WorkerView::Busy } else { idle("a", 1) };
-            let seen =
-                Observation { running: usize::from(busy), workers: vec![worker], ..Observation::default() };
-            assert_eq!(decide(&limits, &seen), Decision::default());
+    fn a_worker_on_its_way_out_takes_its_place_until_it_is_gone() {
+        let seen = Observation { waiting: 1, stopping: 1, ..Observation::default() };
+        assert_eq!(decide(&limits(0, 1, DELAY), &seen), starts(0));
+        assert_eq!(decide(&limits(0, 2, DELAY), &seen), starts(1));
+    }
+
+    #[test]
+    fn low_priority_work_starts_no_worker_and_keeps_those_that_run() {
+        for scaler in [DELAY, ScalerEntry::RequestCount { requests: 1 }] {
+            let seen = Observation { low_priority: 9, ..Observation::default() };
+            assert_eq!(decide(&limits(0, 3, scaler), &seen), starts(0));
+            let seen = Observation { workers: vec![idle("a", 60)], ..seen };
+            assert_eq!(decide(&limits(0, 3, scaler), &seen), starts(0));
         }
+    }
+
+    #[test]
+    fn a_worker_busy_with_low_priority_work_is_not_counted_on() {
+        let by_one = Limits { slots: 2, ..limits(0, 3, ScalerEntry::RequestCount { requests: 1 }) };
+        let busy = Observation {
+            running: 2,
+            low_priority_running: 2,
+            workers: vec![WorkerView::Busy],
+            ..Observation::default()
+        };
+        assert_eq!(decide(&by_one, &busy), starts(0), "it is no load");
+        assert_eq!(decide(&by_one, &Observation { waiting: 1, ..busy }), starts(1));
     }
 }

@@ -9,6 +9,9 @@ use flash_sdk::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+/// The header that names the worker of an answer, and the one that a request wants.
+pub(super) const WORKER_ID: &str = "x-runpod-worker-id";
+
 /// A request that gets no ordinary answer.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -19,12 +22,18 @@ pub(crate) struct Refusal {
     allow: Option<String>,
     /// For 429: when to come again.
     retry_after: Option<u32>,
+    /// The provider's name of this refusal, where it has one.
+    code: Option<&'static str>,
+    /// The worker that the request was given to.
+    served_by: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Body<'a> {
     error: String,
     kind: ErrorKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +54,8 @@ impl Refusal {
     }
 
     pub(crate) fn of(status: StatusCode, error: WireError) -> Self {
-        Self { status, error: Box::new(error), job: None, allow: None, retry_after: None }
+        let error = Box::new(error);
+        Self { status, error, job: None, allow: None, retry_after: None, code: None, served_by: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -79,6 +89,13 @@ impl Refusal {
         refusal
     }
 
+    /// For what is not the client's fault and passes.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Refused, message);
+        refusal.retry_after = Some(1);
+        refusal
+    }
+
     /// A job that did not complete, for callers who asked for the function's result.
     pub(crate) fn of_job(job: JobObject) -> Self {
         let mut error = match job.status {
@@ -103,13 +120,27 @@ impl Refusal {
         self
     }
 
+    /// As the provider names it.
+    pub(crate) fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Names the worker that the request was given to, in the body and as every answer of a worker does.
+    pub(crate) fn served_by(mut self, worker: &str) -> Self {
+        self.error.worker_id.get_or_insert_with(|| worker.to_owned());
+        self.served_by = Some(worker.to_owned());
+        self
+    }
+
     /// The answer, naming the request where nothing nearer did.
     fn render(mut self, request_id: &str) -> Response {
         self.error.request_id.get_or_insert_with(|| request_id.to_owned());
-        let Self { status, error, job, allow, retry_after } = self;
+        let Self { status, error, job, allow, retry_after, code, served_by } = self;
         let body = Body {
             error: error.chain(),
             kind: error.kind,
+            code,
             id: job.as_ref().map(|(id, _)| id.as_str()),
             status: job.as_ref().map(|(_, status)| *status),
             stage: error.stage.as_deref(),
@@ -121,6 +152,9 @@ impl Refusal {
         let headers = response.headers_mut();
         if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(header::ALLOW, allow);
+        }
+        if let Some(worker) = served_by.and_then(|worker| HeaderValue::from_str(&worker).ok()) {
+            headers.insert(WORKER_ID, worker);
         }
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

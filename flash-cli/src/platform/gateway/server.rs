@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 
 use super::{
@@ -30,6 +31,11 @@ pub(super) struct RequestId(pub String);
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
+/// When a connection that nothing comes over is probed, how often, and how many probes may fail.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+
 /// The header that carries it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
@@ -40,6 +46,10 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
+        // A client that vanished without a word is found out: an upgraded connection has no other limit.
+        let probes =
+            TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+        let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
     });
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });
@@ -54,14 +64,7 @@ fn router(platform: Platform) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(docs::openapi))
-        .route("/v2/{endpoint}/run", post(client_api::run))
-        .route("/v2/{endpoint}/runsync", post(client_api::runsync))
-        .route("/v2/{endpoint}/status/{job}", get(client_api::status).post(client_api::status))
-        .route("/v2/{endpoint}/stream/{job}", get(client_api::stream).post(client_api::stream))
-        .route("/v2/{endpoint}/cancel/{job}", post(client_api::cancel))
-        .route("/v2/{endpoint}/retry/{job}", post(client_api::retry))
-        .route("/v2/{endpoint}/purge-queue", post(client_api::purge))
-        .route("/v2/{endpoint}/health", get(client_api::health))
+        .merge(client_api::router())
         .route("/v2/{endpoint}/exchange/{worker}", get(exchange::open))
         .route("/v2/{endpoint}/job-take/{worker}", get(worker_api::take))
         .route("/v2/{endpoint}/job-take-batch/{worker}", get(worker_api::take_batch))
@@ -79,9 +82,10 @@ async fn wrong_method(request: Request) -> Refusal {
     let path = request.uri().path();
     // The third segment of a queue API path is its operation; all other fixed paths are read.
     let allowed = match path.split('/').nth(3).filter(|_| path.starts_with("/v2/")) {
-        Some("run" | "runsync" | "cancel" | "retry" | "purge-queue" | "job-done" | "job-stream") => "POST",
-        Some("status" | "stream") => "GET, HEAD, POST",
-        _ => "GET, HEAD",
+        Some("job-done" | "job-stream") => "POST",
+        Some("dead") if path.ends_with("/requeue") => "POST",
+        Some(operation) => client_api::allowed_methods(operation).unwrap_or("GET, HEAD"),
+        None => "GET, HEAD",
     };
     Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }

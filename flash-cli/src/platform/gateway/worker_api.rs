@@ -11,7 +11,7 @@ use flash_sdk::wire::{
     RawJson, envelope,
     job::{JobStatus, PostedResult},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,11 +23,14 @@ use super::{
 use crate::platform::{
     Platform,
     pool::Pool,
-    queue::{JobId, Link, Outcome, Queue, Taken, WorkerId},
+    queue::{JobId, Link, Outcome, Queue, Reported, Taken, WorkerId},
 };
 
 /// How long polls are held: under the 90 s after which workers give up.
 const HOLD: Duration = Duration::from_secs(30);
+
+/// How a worker that runs nothing says so when it asks for jobs.
+const RUNS_NOTHING: &str = "job_in_progress=0";
 
 /// The pool that a worker belongs to, if its key opens it.
 ///
@@ -39,17 +42,60 @@ pub(super) fn admit(
     worker: &WorkerId,
     headers: &HeaderMap,
 ) -> Result<Arc<Pool>, Refusal> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok()).unwrap_or_default();
-    let key = given.strip_prefix("Bearer ").unwrap_or(given);
+    let key = key_in(headers);
     let pools = platform.worker_pools(endpoint);
     pools.into_iter().find(|pool| pool.admits(worker, key)).ok_or_else(|| {
         Refusal::new(StatusCode::UNAUTHORIZED, flash_sdk::ErrorKind::Refused, "not the key of this worker")
     })
 }
 
+fn key_in(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok()).unwrap_or_default();
+    given.strip_prefix("Bearer ").unwrap_or(given)
+}
+
+/// As [`admit`], for the result of a job: that of a worker which is gone is refused in a way that ends its
+/// tries, and logged.
+fn admit_result(
+    platform: &Platform,
+    endpoint: &str,
+    worker: &WorkerId,
+    job: JobId,
+    headers: &HeaderMap,
+) -> Result<Arc<Pool>, Refusal> {
+    admit(platform, endpoint, worker, headers).map_err(|refusal| {
+        let pools = platform.worker_pools(endpoint);
+        match pools.iter().find(|pool| pool.remembers(worker, key_in(headers))) {
+            Some(pool) => {
+                pool.say_late(worker, job, None);
+                runs_elsewhere(worker, job)
+            }
+            None => refusal,
+        }
+    })
+}
+
+fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
+    Refusal::not_found(format!("job `{job}` does not run on worker `{worker}`"))
+}
+
+/// Whether a poll says that its worker runs nothing; where the URL had no query it says so in its path.
+fn runs_nothing(uri: &Uri) -> bool {
+    uri.path().contains(RUNS_NOTHING) || uri.query().is_some_and(|query| query.contains(RUNS_NOTHING))
+}
+
 #[derive(Deserialize)]
 pub(super) struct Batch {
     batch_size: Option<u32>,
+}
+
+/// What a heartbeat says beside being one.
+#[derive(Deserialize)]
+pub(super) struct Ping {
+    /// `unhealthy` when a check at its start failed.
+    status: Option<String>,
+    check: Option<String>,
+    reason: Option<String>,
 }
 
 /// Some workers append `&job_in_progress=0` to a URL without a query: it ends up in the path.
@@ -60,9 +106,10 @@ fn worker_in(path: &str) -> WorkerId {
 pub(super) async fn take(
     platform: State<Platform>,
     Segments((endpoint, worker)): Segments<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (pool, mut jobs) = taken(&platform, &endpoint, &worker, &headers, 1).await?;
+    let (pool, mut jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, 1).await?;
     match jobs.pop() {
         Some(job) => Ok(Json(job_for_polling(&pool, &job)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -73,9 +120,10 @@ pub(super) async fn take_batch(
     platform: State<Platform>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     Parameters(Batch { batch_size }): Parameters<Batch>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (pool, jobs) = taken(&platform, &endpoint, &worker, &headers, batch_size.unwrap_or(1)).await?;
+    let (pool, jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, batch_size.unwrap_or(1)).await?;
     if jobs.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -87,6 +135,7 @@ async fn taken(
     platform: &Platform,
     endpoint: &str,
     worker: &str,
+    uri: &Uri,
     headers: &HeaderMap,
     wanted: u32,
 ) -> Result<(Arc<Pool>, Vec<Taken>), Refusal> {
@@ -94,11 +143,15 @@ async fn taken(
     let pool = admit(platform, endpoint, &worker, headers)?;
     // The first poll says that the worker is ready.
     pool.ready_for_jobs(&worker, Link::Polling, wanted);
-    let jobs = queue_of(&pool)?.take(&worker, wanted, HOLD).await;
+    let queue = queue_of(&pool)?;
+    if runs_nothing(uri) {
+        queue.runs_nothing(&worker);
+    }
+    let jobs = queue.take(&worker, wanted, HOLD).await;
     Ok((pool, jobs))
 }
 
-fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
+fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
 }
 
@@ -107,6 +160,8 @@ fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
 struct PolledJob {
     id: String,
     input: RawJson,
+    #[serde(rename = "s3Config", skip_serializing_if = "Option::is_none")]
+    s3_config: Option<RawJson>,
 }
 
 /// A worker of ours finds the envelope inside the input; a command gets the input as the client sent it.
@@ -115,7 +170,9 @@ fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
         Some(_) => job.input.clone(),
         None => envelope::seal(&job.envelope, &job.input),
     };
-    PolledJob { id: job.id.to_string(), input }
+    let config = job.s3_config.clone();
+    let s3_config = config.and_then(|config| serde_json::value::RawValue::from_string(config).ok());
+    PolledJob { id: job.id.to_string(), input, s3_config }
 }
 
 pub(super) async fn stops(
@@ -147,12 +204,13 @@ pub(super) async fn done(
     body: Body,
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
-    let pool = admit(&platform, &endpoint, &worker, &headers)?;
-    let (queue, job) = (queue_of(&pool)?, JobId::from(job_in(&job)));
+    let job = job_in(&job)?;
+    let pool = admit_result(&platform, &endpoint, &worker, job, &headers)?;
+    let queue = queue_of(&pool)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, &job, output);
+        queue.progress(&worker, job, output);
         return Ok(StatusCode::OK.into_response());
     }
     pool.drain_output(&worker);
@@ -162,15 +220,21 @@ pub(super) async fn done(
         Some(serde_json::Value::String(text)) => Outcome::Failed(text),
         Some(other) => Outcome::Failed(other.to_string()),
     };
-    let accepted = queue.finish(&worker, &job, None, outcome, None);
+    let reported = queue.finish(&worker, job, None, outcome, None);
     if posted.stop_pod {
         pool.replace(&worker);
     }
-    if accepted {
-        Ok(StatusCode::OK.into_response())
-    } else {
-        Err(Refusal::not_found(format!("job `{job}` does not run on worker `{worker}`")))
+    match reported {
+        Reported::Accepted => {
+            if let Some(pulse) = pool.pulse(&worker) {
+                pool.served(&pulse);
+            }
+            return Ok(StatusCode::OK.into_response());
+        }
+        Reported::LetGo => {}
+        Reported::Late => pool.say_late(&worker, job, None),
     }
+    Err(runs_elsewhere(&worker, job))
 }
 
 pub(super) async fn chunk(
@@ -183,18 +247,26 @@ pub(super) async fn chunk(
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
-    queue_of(&pool)?.chunk(&worker, &JobId::from(job_in(&job)), output);
+    queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
     Ok(StatusCode::OK)
 }
 
-fn job_in(path: &str) -> &str {
-    path.split('&').next().unwrap_or(path)
+fn job_in(path: &str) -> Result<JobId, Refusal> {
+    let id = path.split('&').next().unwrap_or(path);
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{id}`")))
 }
 
 pub(super) async fn ping(
     State(platform): State<Platform>,
     Segments((endpoint, worker)): Segments<(String, String)>,
+    Parameters(Ping { status, check, reason }): Parameters<Ping>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    admit(&platform, &endpoint, &worker_in(&worker), &headers).map(|_| StatusCode::OK)
+    let worker = worker_in(&worker);
+    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    pool.pinged(&worker);
+    if status.as_deref() == Some("unhealthy") {
+        pool.say_unhealthy(&worker, &check.unwrap_or_default(), &reason.unwrap_or_default());
+    }
+    Ok(StatusCode::OK)
 }

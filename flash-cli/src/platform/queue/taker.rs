@@ -10,6 +10,10 @@ use tokio::sync::oneshot;
 
 use super::{JobId, send};
 
+/// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
+/// one looks once a second whether it needs work.
+const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
+
 /// A job for a worker.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -18,6 +22,8 @@ pub(crate) struct Taken {
     pub execution_timeout: Duration,
     pub envelope: Envelope,
     pub input: RawJson,
+    /// Where a polling worker is to leave large results, as the client said.
+    pub s3_config: Option<String>,
 }
 
 /// How jobs get to a worker.
@@ -97,6 +103,11 @@ impl Taker {
 
     /// Registers a poll for jobs; `false` for a worker that gets none any more.
     pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<Taken>>) -> bool {
+        if matches!(self.hand, Hand::Polling { .. }) {
+            // Who asks for more than it has slots for has let go of what it was asked to stop.
+            let asked = self.leased.len() + wanted.max(1) as usize;
+            self.let_go(asked.saturating_sub(self.slots));
+        }
         match &mut self.hand {
             Hand::Polling { poll, .. } if !self.draining => {
                 *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
@@ -121,7 +132,7 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let lease = |job: &Taken| Leased { job: job.id.clone(), attempt: job.attempt, stopping: None };
+        let lease = |job: &Taken| Leased { job: job.id, attempt: job.attempt, stopping: None };
         let leased: Vec<Leased> = jobs.iter().map(lease).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
@@ -144,8 +155,8 @@ impl Taker {
     }
 
     /// Asks for the stop of an attempt that it runs.
-    pub(super) fn stop(&mut self, job: &JobId, attempt: u32) {
-        let running = self.leased.iter_mut().find(|leased| leased.job == *job && leased.attempt == attempt);
+    pub(super) fn stop(&mut self, job: JobId, attempt: u32) {
+        let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
         if let Some(running) = running {
             running.stopping.get_or_insert_with(Instant::now);
         }
@@ -154,7 +165,7 @@ impl Taker {
                 send(frames, ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
             Hand::Polling { stop_poll, to_stop, .. } => {
-                to_stop.push(job.clone());
+                to_stop.push(job);
                 if let Some(answer) = stop_poll.take()
                     && let Err(unsent) = answer.send(std::mem::take(to_stop))
                 {
@@ -166,19 +177,52 @@ impl Taker {
 
     /// The worker is done with an attempt, or with every one of the job where it does not say which. `true`
     /// when it had it.
-    pub(super) fn release(&mut self, job: &JobId, attempt: Option<u32>) -> bool {
+    pub(super) fn release(&mut self, job: JobId, attempt: Option<u32>) -> bool {
         let before = self.leased.len();
         self.leased
-            .retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
+            .retain(|leased| leased.job != job || attempt.is_some_and(|attempt| leased.attempt != attempt));
         if self.leased.is_empty() && before > 0 {
             self.idle_since = Some(Instant::now());
         }
         self.leased.len() < before
     }
 
-    pub(super) fn is_stuck(&self, now: Instant, grace: Duration) -> bool {
-        let is_late = |since: Instant| now.saturating_duration_since(since) > grace;
-        self.leased.iter().any(|leased| leased.stopping.is_some_and(is_late))
+    /// For how long it has held a job that was asked to stop, if that is longer than the grace.
+    pub(super) fn stuck_for(&mut self, now: Instant, grace: Duration) -> Option<Duration> {
+        let stopping = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
+        let stopping_for = Some(now.saturating_duration_since(stopping)).filter(|time| *time > grace)?;
+        match &mut self.hand {
+            Hand::Polling { poll, .. } if stopping_for <= grace + UNTIL_NEXT_POLL => {
+                // Answered with nothing, so that it polls anew: that shows what it still runs.
+                poll.take();
+                None
+            }
+            _ => Some(stopping_for),
+        }
+    }
+
+    /// It has let go of this many of the jobs that it was asked to stop, those asked first.
+    pub(super) fn let_go(&mut self, count: usize) {
+        let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();
+        if stopping.is_empty() {
+            return;
+        }
+        stopping.sort_unstable();
+        let until = stopping.get(count).copied();
+        let holds = |leased: &Leased| match (leased.stopping, until) {
+            (None, _) => true,
+            (Some(since), Some(until)) => since >= until,
+            (Some(_), None) => false,
+        };
+        self.leased.retain(holds);
+        if self.leased.is_empty() {
+            self.idle_since = Some(Instant::now());
+        }
+    }
+
+    /// Whether it was asked to stop an attempt that it still holds.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.leased.iter().any(|leased| leased.stopping.is_some())
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -193,13 +237,13 @@ impl Taker {
         self.idle_since
     }
 
-    pub(super) fn leased(&self) -> impl Iterator<Item = &JobId> {
-        self.leased.iter().map(|leased| &leased.job)
+    pub(super) fn leased(&self) -> impl Iterator<Item = JobId> {
+        self.leased.iter().map(|leased| leased.job)
     }
 
-    pub(super) fn only_leased(&self) -> Option<&JobId> {
+    pub(super) fn only_leased(&self) -> Option<JobId> {
         match self.leased.as_slice() {
-            [only] => Some(&only.job),
+            [only] => Some(only.job),
             _ => None,
         }
     }
@@ -210,7 +254,7 @@ impl Taker {
 }
 
 fn frame_of(job: Taken) -> JobFrame {
-    let Taken { id, attempt, execution_timeout, envelope, input } = job;
+    let Taken { id, attempt, execution_timeout, envelope, input, s3_config: _ } = job;
     JobFrame {
         id: id.to_string(),
         attempt,

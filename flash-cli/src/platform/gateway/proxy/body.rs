@@ -1,0 +1,359 @@
+//! The bodies of a request and its answer on their way through: counted, bounded, never collected.
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio_util::task::AbortOnDropHandle;
+
+/// An answer whose sender pauses, or that is longer than this, gets a watch over its time. Shorter ones are
+/// through before a client could hold them up.
+const UNWATCHED_BYTES: usize = 64 * 1024;
+
+/// The body of a request. It is lent to a connection, so that it can be had back when none came about.
+pub(super) struct Upload(Arc<Mutex<Source>>);
+
+struct Source {
+    body: Body,
+    limit: usize,
+    passed: usize,
+    state: UploadState,
+}
+
+/// How far an upload has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum UploadState {
+    /// Nobody has asked for a byte: it can be lent again.
+    Untouched,
+    Passing,
+    /// The client broke it off.
+    Broken(String),
+    /// It is over the limit.
+    TooLarge,
+}
+
+/// The body of a request in the hands of a connection.
+pub(super) struct Lent(Arc<Mutex<Source>>);
+
+/// The upload ends without its last byte.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body broke off")]
+pub(super) struct BrokenUpload;
+
+impl Upload {
+    pub(super) fn new(body: Body, limit: usize) -> Self {
+        Self(Arc::new(Mutex::new(Source { body, limit, passed: 0, state: UploadState::Untouched })))
+    }
+
+    pub(super) fn lend(&self) -> Lent {
+        Lent(self.0.clone())
+    }
+
+    pub(super) fn state(&self) -> UploadState {
+        locked(&self.0).state.clone()
+    }
+
+    /// What has not passed.
+    pub(super) fn rest(self) -> Body {
+        std::mem::take(&mut locked(&self.0).body)
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = BrokenUpload;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenUpload>>> {
+        let mut source = locked(&self.0);
+        let polled = Pin::new(&mut source.body).poll_frame(cx);
+        let state = match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                source.passed += frame.data_ref().map_or(0, Bytes::len);
+                if source.passed > source.limit { UploadState::TooLarge } else { UploadState::Passing }
+            }
+            Poll::Ready(Some(Err(error))) => UploadState::Broken(error.to_string()),
+            Poll::Ready(None) | Poll::Pending => UploadState::Passing,
+        };
+        source.state = state;
+        match (&source.state, polled) {
+            (UploadState::TooLarge | UploadState::Broken(_), _) => Poll::Ready(Some(Err(BrokenUpload))),
+            (_, polled) => polled.map(|frame| frame.map(|frame| frame.map_err(|_| BrokenUpload))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        locked(&self.0).body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        locked(&self.0).body.size_hint()
+    }
+}
+
+/// What an answer may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub bytes: usize,
+    pub time: Duration,
+    /// When the time began.
+    pub since: tokio::time::Instant,
+}
+
+/// Why an answer ends without its last byte.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    Late {
+        limit: Duration,
+        passed: usize,
+    },
+    TooLarge {
+        limit: usize,
+    },
+    /// Its sender broke off.
+    Broken {
+        cause: String,
+        passed: usize,
+    },
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late { limit, passed } => {
+                write!(f, "not finished within {} s, after {passed} bytes", limit.as_secs())
+            }
+            Self::TooLarge { limit } => write!(f, "over {} MB", limit / 1_000_000),
+            Self::Broken { cause, passed } => {
+                write!(f, "the worker broke off after {passed} bytes: {cause}")
+            }
+        }
+    }
+}
+
+/// The body of an answer. When it has to be cut off, the connection to the client breaks: that is the only
+/// way to tell that there was more.
+///
+/// `keep` lives as long as the worker is busy with the answer; it is called when the answer is cut off.
+pub(super) struct Answer<B, K> {
+    carried: Arc<Mutex<Option<Carried<B, K>>>>,
+    bounds: Bounds,
+    watch: Option<AbortOnDropHandle<()>>,
+}
+
+struct Carried<B, K> {
+    body: B,
+    passed: usize,
+    keep: K,
+    /// Who writes to the client; stalled ones ask for no more.
+    writer: Option<Waker>,
+}
+
+/// An answer was cut off; why is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut off")]
+pub(super) struct CutOff;
+
+impl<B, K> Answer<B, K>
+where
+    B: Send + 'static,
+    K: FnOnce(Cut) + Send + 'static,
+{
+    pub(super) fn new(body: B, bounds: Bounds, keep: K) -> Self {
+        let carried = Carried { body, passed: 0, keep, writer: None };
+        Self { carried: Arc::new(Mutex::new(Some(carried))), bounds, watch: None }
+    }
+
+    /// Ends the answer when its time is over, also while the client reads nothing and so nobody polls it.
+    fn watch(&self) -> AbortOnDropHandle<()> {
+        let (carried, Bounds { time, since, .. }) = (self.carried.clone(), self.bounds);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::time::sleep_until(since + time).await;
+            let late = locked(&carried).take();
+            if let Some(Carried { body, passed, keep, writer }) = late {
+                // The worker's connection closes before its slot is free.
+                drop(body);
+                keep(Cut::Late { limit: time, passed });
+                writer.iter().for_each(Waker::wake_by_ref);
+            }
+        }))
+    }
+}
+
+impl<B, K> hyper::body::Body for Answer<B, K>
+where
+    B: hyper::body::Body<Data = Bytes, Error: fmt::Display> + Unpin + Send + 'static,
+    K: FnOnce(Cut) + Send + Unpin + 'static,
+{
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let mut guard = locked(&self.carried);
+        let Some(carried) = guard.as_mut() else { return Poll::Ready(Some(Err(CutOff))) };
+        let polled = Pin::new(&mut carried.body).poll_frame(cx);
+        let cut = match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                carried.passed += frame.data_ref().map_or(0, Bytes::len);
+                (carried.passed > self.bounds.bytes).then_some(Cut::TooLarge { limit: self.bounds.bytes })
+            }
+            Poll::Ready(Some(Err(error))) => {
+                Some(Cut::Broken { cause: error.to_string(), passed: carried.passed })
+            }
+            Poll::Ready(None) => None,
+            Poll::Pending => {
+                carried.writer = Some(cx.waker().clone());
+                None
+            }
+        };
+        let to_watch = polled.is_pending() || carried.passed > UNWATCHED_BYTES;
+        if let Some(cut) = cut {
+            if let Some(Carried { body, keep, .. }) = guard.take() {
+                drop(guard);
+                drop(body);
+                keep(cut);
+            }
+            return Poll::Ready(Some(Err(CutOff)));
+        }
+        drop(guard);
+        if to_watch && self.watch.is_none() {
+            self.watch = Some(self.watch());
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(|_| CutOff)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        locked(&self.carried).as_ref().is_some_and(|carried| carried.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        locked(&self.carried).as_ref().map_or_else(SizeHint::default, |carried| carried.body.size_hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+
+    /// A body that is fed by hand.
+    struct Fed(mpsc::Receiver<Result<&'static [u8], &'static str>>);
+
+    impl hyper::body::Body for Fed {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            self.0
+                .poll_recv(cx)
+                .map(|fed| fed.map(|fed| fed.map(|data| Frame::data(Bytes::from_static(data)))))
+        }
+    }
+
+    type Feed = mpsc::Sender<Result<&'static [u8], &'static str>>;
+
+    /// An answer of at most ten bytes in 330 s, and where its cut is told: an error when `keep` is dropped.
+    fn answer() -> (Feed, Answer<Fed, impl FnOnce(Cut) + Send + Unpin>, oneshot::Receiver<Cut>) {
+        let (feed, fed) = mpsc::channel(8);
+        let (told, cut) = oneshot::channel();
+        let since = tokio::time::Instant::now();
+        let bounds = Bounds { bytes: 10, time: Duration::from_secs(330), since };
+        (feed, Answer::new(Fed(fed), bounds, move |cut| drop(told.send(cut))), cut)
+    }
+
+    #[tokio::test]
+    async fn chunks_pass_one_by_one_and_the_end_lets_the_worker_go() {
+        let (feed, mut answer, cut) = answer();
+        for chunk in [b"a", b"b"] {
+            feed.send(Ok(chunk)).await.unwrap();
+            let passed = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(&passed[..], chunk);
+        }
+        drop(feed);
+        assert!(answer.frame().await.is_none());
+        drop(answer);
+        assert!(cut.await.is_err(), "nothing was cut off");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_cut_off_when_its_time_is_over_in_the_middle() {
+        let (feed, mut answer, cut) = answer();
+        feed.send(Ok(b"a")).await.unwrap();
+        answer.frame().await.unwrap().unwrap();
+        assert!(answer.frame().await.unwrap().is_err());
+        assert_eq!(cut.await, Ok(Cut::Late { limit: Duration::from_secs(330), passed: 1 }));
+        assert!(feed.is_closed(), "the worker's connection ends too");
+        assert!(!hyper::body::Body::is_end_stream(&answer), "the client must not take it for the end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_holds_the_worker_no_longer_than_the_limit() {
+        let (feed, mut answer, cut) = answer();
+        let next = std::future::poll_fn(|cx| {
+            let polled = hyper::body::Body::poll_frame(Pin::new(&mut answer), cx);
+            Poll::Ready(polled.is_pending())
+        });
+        assert!(next.await);
+        // From here on nobody polls.
+        assert!(matches!(cut.await, Ok(Cut::Late { .. })));
+        feed.closed().await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_the_limit_is_cut_off() {
+        let (feed, mut answer, cut) = answer();
+        feed.send(Ok(b"0123456789")).await.unwrap();
+        feed.send(Ok(b"0")).await.unwrap();
+        assert!(answer.frame().await.unwrap().is_ok());
+        assert!(answer.frame().await.unwrap().is_err());
+        assert_eq!(cut.await, Ok(Cut::TooLarge { limit: 10 }));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_breaks_off_breaks_the_answer_off() {
+        let (feed, mut answer, cut) = answer();
+        feed.send(Ok(b"abc")).await.unwrap();
+        feed.send(Err("reset")).await.unwrap();
+        assert!(answer.frame().await.unwrap().is_ok());
+        assert!(answer.frame().await.unwrap().is_err());
+        assert_eq!(cut.await, Ok(Cut::Broken { cause: "reset".into(), passed: 3 }));
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_no_connection_took_is_lent_again_whole() {
+        let upload = Upload::new(Body::from("body"), 10);
+        drop(upload.lend());
+        assert_eq!(upload.state(), UploadState::Untouched);
+        assert_eq!(upload.lend().collect().await.unwrap().to_bytes(), "body");
+        assert_eq!(upload.state(), UploadState::Passing);
+    }
+
+    #[tokio::test]
+    async fn an_upload_over_the_limit_stops_there_and_its_rest_can_be_read() {
+        let chunks = ["01234", "56789", "0", "rest"].map(|chunk| Ok::<_, std::convert::Infallible>(chunk));
+        let upload = Upload::new(Body::from_stream(futures_util::stream::iter(chunks)), 10);
+        assert!(upload.lend().collect().await.is_err());
+        assert_eq!(upload.state(), UploadState::TooLarge);
+        assert_eq!(upload.rest().collect().await.unwrap().to_bytes(), "rest");
+    }
+}

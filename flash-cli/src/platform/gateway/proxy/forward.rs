@@ -1,0 +1,247 @@
+//! The way of one request to a worker and of the answer back.
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    super::{
+        error::{Refusal, WORKER_ID},
+        server::{REQUEST_ID, discard},
+    },
+    MAX_BODY_BYTES, PROCESSING, affinity,
+    body::{Answer, Bounds, Cut, Lent, Upload, UploadState},
+    failure::Failure,
+    upgrade::Wanted,
+};
+use crate::platform::{
+    balancer::{Balancer, Slot},
+    pool::Pool,
+};
+
+/// How many workers a request is taken to before one of them has seen any of it.
+const CONNECT_ATTEMPTS: usize = 4;
+/// A worker's port is on this machine: it answers at once or not at all.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Under the 5 s after which common servers close idle connections: one that is used in that very moment
+/// would fail its request.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// Headers that belong to one connection and not to the message.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_LIMIT));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_max_idle_per_host(256)
+        .build(connector)
+});
+
+/// Sends a request to the worker that it asks for, else to the least loaded, and streams the answer back.
+/// Errors name `stage`. Dropping the future frees the slot and closes the worker's connection.
+///
+/// # Errors
+/// 413 for a body over the limit, 503 without a worker, 400 and 404 for one that was asked for and cannot
+/// be had, 502 for one that breaks off, 504 for a late one.
+pub(in super::super) async fn forward(
+    pool: &Arc<Pool>,
+    balancer: &Arc<Balancer>,
+    stage: &str,
+    request_id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let route = Route { pool, balancer, request_id, path };
+    route.take(request).await.map_err(|refusal| refusal.at_stage(stage.to_owned()))
+}
+
+/// Where a request goes.
+struct Route<'a> {
+    pool: &'a Arc<Pool>,
+    balancer: &'a Arc<Balancer>,
+    request_id: &'a str,
+    path: &'a str,
+}
+
+impl Route<'_> {
+    async fn take(&self, mut request: Request) -> Result<Response, Refusal> {
+        let declared = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+            discard(request.into_body()).await;
+            return Err(Refusal::too_large(MAX_BODY_BYTES));
+        }
+        let (wish, hold) = affinity::wish(self.pool, request.headers()).await?;
+        let wanted = Wanted::of(&mut request);
+        let is_head = request.method() == http::Method::HEAD;
+        let (mut head, body) = request.into_parts();
+        // Extensions hold the client connection's own things, such as its upgrade.
+        head.extensions.clear();
+        let upload = Upload::new(body, MAX_BODY_BYTES);
+        let mut attempt = 1;
+        loop {
+            let slot = self.balancer.acquire(&wish, hold, self.request_id).await;
+            let slot = slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
+            let since = Instant::now();
+            let request = self.rewritten(&head, &upload, &slot, wanted.as_ref())?;
+            let failure = match timeout_at(since + PROCESSING, CLIENT.request(request)).await {
+                Ok(Ok(response)) => {
+                    let serving =
+                        Serving { pool: self.pool.clone(), slot, request_id: self.request_id.into() };
+                    return answered(response, serving, wanted, since, is_head).await;
+                }
+                Ok(Err(error)) => Failure::from(error),
+                Err(_) => Failure::Late,
+            };
+            match (upload.state(), &failure) {
+                (UploadState::TooLarge, _) => {
+                    drop(slot);
+                    discard(upload.rest()).await;
+                    return Err(Refusal::too_large(MAX_BODY_BYTES));
+                }
+                (UploadState::Broken(cause), _) => {
+                    return Err(Refusal::bad_request(format!("the request's body broke off: {cause}")));
+                }
+                // The worker has seen nothing of it, so another one may have it.
+                (UploadState::Untouched, Failure::Connect { refused, .. }) if attempt < CONNECT_ATTEMPTS => {
+                    if *refused {
+                        self.pool.stopped_listening(&slot.worker);
+                    }
+                    attempt += 1;
+                }
+                _ => return Err(failure.refusal(self.pool, &slot.worker).await),
+            }
+        }
+    }
+
+    /// The request as the worker gets it.
+    fn rewritten(
+        &self,
+        head: &Parts,
+        upload: &Upload,
+        slot: &Slot,
+        wanted: Option<&Wanted>,
+    ) -> Result<http::Request<Lent>, Refusal> {
+        let mut head = head.clone();
+        let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
+        head.uri = format!("http://{}{}{query}", slot.address, self.path)
+            .parse::<Uri>()
+            .map_err(|error| Refusal::bad_request(format!("the path is unusable: {error}")))?;
+        head.version = http::Version::HTTP_11;
+        strip(&mut head.headers);
+        // The platform itself tells the client to go on.
+        head.headers.remove(header::EXPECT);
+        if let Some(wanted) = wanted {
+            wanted.announce(&mut head.headers);
+        }
+        if let Ok(value) = HeaderValue::from_str(self.request_id) {
+            head.headers.insert(REQUEST_ID, value);
+        }
+        Ok(http::Request::from_parts(head, upload.lend()))
+    }
+}
+
+/// Takes out what belongs to one connection: the known headers, and those that `Connection` names.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The answer for the client, holding the slot until its last byte.
+async fn answered(
+    mut response: http::Response<Incoming>,
+    serving: Serving,
+    wanted: Option<Wanted>,
+    since: Instant,
+    is_head: bool,
+) -> Result<Response, Refusal> {
+    let worker = serving.slot.worker.clone();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(wanted) = wanted else {
+            return Err(Failure::Unasked.refusal(&serving.pool, &worker).await);
+        };
+        let protocol = response.headers().get(header::UPGRADE).cloned();
+        strip(response.headers_mut());
+        let connection = wanted.accepted(&mut response, protocol);
+        name_worker(response.headers_mut(), &worker);
+        serving.pool.clone().carry(async move {
+            connection.await;
+            drop(serving);
+        });
+        return Ok(response.map(|_| Body::empty()));
+    }
+    let declared = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let declared = declared.and_then(|length| length.parse().ok()).filter(|_| !is_head);
+    if let Some(declared) = declared.filter(|declared: &u64| *declared > MAX_BODY_BYTES as u64) {
+        // Its connection closes before the slot is free.
+        drop(response);
+        return Err(Failure::TooLarge { declared }.refusal(&serving.pool, &worker).await);
+    }
+    strip(response.headers_mut());
+    name_worker(response.headers_mut(), &worker);
+    let bounds = Bounds { bytes: MAX_BODY_BYTES, time: PROCESSING, since };
+    Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |cut| serving.cut_off(&cut)))))
+}
+
+fn name_worker(headers: &mut HeaderMap, worker: &str) {
+    if let Ok(worker) = HeaderValue::from_str(worker) {
+        headers.insert(WORKER_ID, worker);
+    }
+}
+
+/// A request that a worker serves.
+struct Serving {
+    pool: Arc<Pool>,
+    slot: Slot,
+    request_id: String,
+}
+
+impl Serving {
+    fn cut_off(&self, cut: &Cut) {
+        let text = format!("the answer was cut off: {cut}");
+        self.pool.say_of_request(&self.slot.worker, &self.request_id, text);
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // What was printed before the answer's end belongs to this request; the slot goes after it.
+        self.pool.drain_output(&self.slot.worker);
+        if let Some(pulse) = self.pool.pulse(&self.slot.worker) {
+            self.pool.served(&pulse);
+        }
+    }
+}

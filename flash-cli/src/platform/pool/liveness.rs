@@ -1,0 +1,141 @@
+//! Whether a worker that still exists has gone silent: stopped, swapped out, or caught in a lock.
+//!
+//! Only workers that have pinged once are judged: foreign ones need not ping.
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// A gap between two looks longer than this means that the platform itself stood still.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Signs of life of one worker. Written for each frame and request, therefore without a lock.
+pub(crate) struct Pulse {
+    since: Instant,
+    /// Milliseconds after `since`.
+    heard: AtomicU64,
+    pinged: AtomicBool,
+    served: AtomicBool,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            heard: AtomicU64::new(0),
+            pinged: AtomicBool::new(false),
+            served: AtomicBool::new(false),
+        }
+    }
+
+    /// It sent something.
+    pub(crate) fn heard(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    /// It pinged: from now on its silence counts.
+    pub(super) fn pinged(&self) {
+        self.heard();
+        self.pinged.store(true, Ordering::Relaxed);
+    }
+
+    /// It finished work; `true` for the first time.
+    pub(super) fn served(&self) -> bool {
+        // Asked first: after the first time nothing is written.
+        !self.has_served() && !self.served.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it ever finished work.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// When it was last heard, if it ever pinged.
+    fn last(&self) -> Option<Instant> {
+        let heard = || self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.pinged.load(Ordering::Relaxed).then(heard)
+    }
+}
+
+/// Judges silence, looked at again and again by the pool's loop.
+pub(super) struct Watch {
+    /// How long a worker may be silent; `None`: for ever.
+    limit: Option<Duration>,
+    looked: Instant,
+    /// Silence before this does not count.
+    awake_since: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(limit: Option<Duration>, now: Instant) -> Self {
+        Self { limit, looked: now, awake_since: now }
+    }
+
+    /// Another look. After a gap (the machine slept, the platform was stopped) all silence is forgiven:
+    /// pings could not arrive either.
+    pub(super) fn look(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.looked) > PAUSE {
+            self.awake_since = now;
+        }
+        self.looked = now;
+    }
+
+    /// How long a worker has been silent, if that is too long.
+    pub(super) fn too_silent(&self, pulse: &Pulse) -> Option<Duration> {
+        let last = pulse.last()?.max(self.awake_since);
+        let silent = self.looked.saturating_duration_since(last);
+        (silent >= self.limit?).then_some(silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn looks(watch: &mut Watch, from: Instant, seconds: u32) -> Instant {
+        let tenths = (1..=seconds * 10).map(|tenth| from + tenth * SECOND / 10);
+        tenths.inspect(|now| watch.look(*now)).last().unwrap_or(from)
+    }
+
+    #[test]
+    fn a_worker_that_pinged_and_fell_silent_is_found_and_one_that_never_pinged_is_not() {
+        let (pinged, never) = (Pulse::new(), Pulse::new());
+        pinged.pinged();
+        never.heard();
+        let start = Instant::now();
+        let mut watch = Watch::new(Some(15 * SECOND), start);
+        let now = looks(&mut watch, start, 14);
+        assert_eq!(watch.too_silent(&pinged), None);
+        looks(&mut watch, now, 2);
+        assert!(watch.too_silent(&pinged) >= Some(15 * SECOND));
+        assert_eq!(watch.too_silent(&never), None);
+    }
+
+    #[test]
+    fn silence_while_the_platform_itself_stood_still_is_forgiven() {
+        let pulse = Pulse::new();
+        pulse.pinged();
+        let start = Instant::now();
+        let mut watch = Watch::new(Some(15 * SECOND), start);
+        let asleep = looks(&mut watch, start, 10) + 3600 * SECOND;
+        watch.look(asleep);
+        assert_eq!(watch.too_silent(&pulse), None);
+        let now = looks(&mut watch, asleep, 14);
+        assert_eq!(watch.too_silent(&pulse), None, "it gets the whole limit anew");
+        looks(&mut watch, now, 2);
+        assert!(watch.too_silent(&pulse).is_some());
+    }
+
+    #[test]
+    fn without_a_limit_nobody_is_judged() {
+        let pulse = Pulse::new();
+        pulse.pinged();
+        let start = Instant::now();
+        let mut watch = Watch::new(None, start);
+        looks(&mut watch, start, 600);
+        assert_eq!(watch.too_silent(&pulse), None);
+    }
+}

@@ -1,0 +1,558 @@
+//! The workers of one worker type in one release: observes, has the autoscaler decide, carries out.
+//!
+//! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
+//! balancer's. Here are the pool and its loop; `worker` is the life of one worker, `crash` when the next
+//! one may start, `liveness` whether one has gone silent.
+mod crash;
+mod liveness;
+mod requests;
+mod worker;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use flash_sdk::manifest::{EndpointKind, WorkerType};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    autoscaler::{self, Observation, WorkerView, decide},
+    balancer::Balancer,
+    launch::{CommandWorker, Launch},
+    log::{LogLine, Sink},
+    queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
+    supervisor::{Isolation, Lifeline},
+};
+pub(crate) use crash::Crashes;
+#[cfg(test)]
+pub(crate) use crash::Death;
+pub(crate) use liveness::Pulse;
+use liveness::Watch;
+use worker::{Stop, Worker};
+
+use requests::Endings;
+pub(crate) use requests::Resumed;
+
+/// Between two looks when nothing calls for a sooner one.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Between two looks while a worker holds on to a stopped job.
+const QUICK_PERIOD: Duration = Duration::from_millis(20);
+/// Between two looks at least, so that a busy queue does not keep the loop busy.
+const REST: Duration = Duration::from_millis(10);
+/// Workers that are gone and whose late results are still told apart from strangers' requests.
+const KEPT_GONE: usize = 64;
+
+/// How work reaches the workers.
+pub(crate) enum Intake {
+    Queue(Arc<Queue>),
+    Balanced(Arc<Balancer>),
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+#[derive(Default)]
+struct Workers {
+    all: HashMap<WorkerId, Worker>,
+    /// Workers that ended, with their keys, the latest first.
+    gone: VecDeque<(WorkerId, String)>,
+    last_start: Option<Instant>,
+    crashes: Crashes,
+    last_crash: Option<String>,
+    /// Workers that the load asks for and that crashes hold back.
+    held_back: usize,
+    ended: Endings,
+}
+
+/// What a pool does about workers that do not do as they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Supervision {
+    /// How long a worker that pings may be silent before it is killed; `None`: for ever.
+    pub ping_timeout: Option<Duration>,
+    /// How long a stopped job may hold its worker: after half of it comes SIGTERM, at its end SIGKILL.
+    pub stop_grace: Duration,
+}
+
+impl Supervision {
+    /// How often workers are told to ping: three times within the limit. Whole seconds: the official worker
+    /// rounds down, and would ping without a pause below one.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        let third = self.ping_timeout.map_or(u64::MAX, |timeout| timeout.as_secs() / 3);
+        Duration::from_secs(third.clamp(1, 4))
+    }
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { ping_timeout: Some(Duration::from_secs(15)), stop_grace: Duration::from_millis(500) }
+    }
+}
+
+/// See the module.
+pub(crate) struct Pool {
+    pub worker_type: WorkerType,
+    pub intake: Intake,
+    launch: Launch,
+    workers: Mutex<Workers>,
+    /// A worker's phase changed.
+    phases: Notify,
+    log: Sink,
+    lifeline: Lifeline,
+    isolation: Isolation,
+    drain_time: Duration,
+    supervision: Supervision,
+    /// Stops the loop; workers are stopped by `close`.
+    closed: CancellationToken,
+    /// The platform ends: what has no end of its own ends now.
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What all pools of a platform share.
+#[derive(Clone)]
+pub(crate) struct PoolContext {
+    pub log: Sink,
+    pub lifeline: Lifeline,
+    pub isolation: Isolation,
+    pub drain_time: Duration,
+    pub supervision: Supervision,
+    pub tasks: TaskTracker,
+    pub closing: CancellationToken,
+    pub queues: QueueContext,
+}
+
+impl Pool {
+    /// A pool without workers; [`Pool::run`] brings it to life.
+    pub(crate) fn new(
+        worker_type: WorkerType,
+        launch: Launch,
+        context: &PoolContext,
+        on_end: OnEnd,
+    ) -> Arc<Self> {
+        let limits = Limits {
+            execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
+            stop_grace: context.supervision.stop_grace / 2,
+            ..Limits::default()
+        };
+        let intake = match worker_type.kind {
+            EndpointKind::Queue => {
+                let queue = Queue::new(&worker_type.name, limits, &context.queues, on_end);
+                Intake::Queue(Arc::new(queue))
+            }
+            EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
+        };
+        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, queues: _ } =
+            context.clone();
+        Arc::new(Self {
+            worker_type,
+            intake,
+            launch,
+            workers: Mutex::default(),
+            phases: Notify::new(),
+            log,
+            lifeline,
+            isolation,
+            drain_time,
+            supervision,
+            closed: CancellationToken::new(),
+            closing,
+            tasks,
+        })
+    }
+
+    /// The queue; `None` for a load-balanced worker type.
+    pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
+        match &self.intake {
+            Intake::Queue(queue) => Some(queue),
+            Intake::Balanced(_) => None,
+        }
+    }
+
+    /// The program that its workers are; `None` when they are the app's own.
+    pub(crate) fn command(&self) -> Option<&CommandWorker> {
+        self.launch.command(&self.worker_type.name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Workers> {
+        // As in the queue: the data is what the last full step left.
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Scales until the pool is closed.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut watch = Watch::new(self.supervision.ping_timeout, Instant::now());
+        while !self.closed.is_cancelled() {
+            let now = Instant::now();
+            self.scale(now);
+            self.kill_silent(&mut watch, now);
+            let mut period = PERIOD;
+            if let Some(queue) = self.queue() {
+                queue.end_overdue();
+                let stuck = queue.stuck(now);
+                if !stuck.is_empty() {
+                    period = QUICK_PERIOD;
+                    self.stop_stuck(queue, stuck, now);
+                }
+            }
+            tokio::select! {
+                () = self.closed.cancelled() => {}
+                () = tokio::time::sleep(period) => {}
+                () = self.changed() => {
+                    if self.active() > 0 {
+                        tokio::time::sleep(REST).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn changed(&self) {
+        match &self.intake {
+            Intake::Queue(queue) => queue.changed().await,
+            Intake::Balanced(balancer) => balancer.changed().await,
+        }
+    }
+
+    /// How busy it is.
+    pub(crate) fn load(&self) -> Load {
+        match &self.intake {
+            Intake::Queue(queue) => queue.load(),
+            Intake::Balanced(balancer) => balancer.load(Instant::now()),
+        }
+    }
+
+    /// Whether nothing waits or runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        match &self.intake {
+            Intake::Queue(queue) => queue.is_idle(),
+            Intake::Balanced(balancer) => balancer.is_idle(),
+        }
+    }
+
+    fn active(&self) -> usize {
+        self.lock().all.values().filter(|worker| worker.phase != Phase::Stopping).count()
+    }
+
+    fn observe(&self, now: Instant) -> Observation {
+        let load = self.load();
+        let idle: HashMap<&WorkerId, Instant> =
+            load.takers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
+        let workers = self.lock();
+        let view = |(id, worker): (&WorkerId, &Worker)| match (worker.phase, idle.get(id)) {
+            (Phase::Stopping, _) => None,
+            (Phase::Starting, _) => Some(WorkerView::Starting),
+            (Phase::Ready, None) => Some(WorkerView::Busy),
+            (Phase::Ready, Some(since)) => {
+                Some(WorkerView::Idle { id: id.clone(), idle_for: now.saturating_duration_since(*since) })
+            }
+        };
+        let views: Vec<WorkerView> = workers.all.iter().filter_map(view).collect();
+        Observation {
+            waiting: load.waiting,
+            oldest_wait: load.oldest_wait,
+            low_priority: load.low_priority,
+            running: load.running,
+            low_priority_running: load.low_priority_running,
+            stopping: workers.all.len() - views.len(),
+            workers: views,
+            since_last_start: workers.last_start.map(|last| now.saturating_duration_since(last)),
+            backing_off: workers.crashes.backing_off(now),
+        }
+    }
+
+    fn scale(self: &Arc<Self>, now: Instant) {
+        let limits = autoscaler::Limits {
+            min: self.worker_type.workers_min as usize,
+            max: self.worker_type.workers_max as usize,
+            slots: self.worker_type.max_concurrency as usize,
+            idle_timeout: Duration::from_secs(self.worker_type.idle_timeout_seconds.into()),
+            scaler: self.worker_type.scaler,
+        };
+        let decision = decide(&limits, &self.observe(now));
+        self.lock().held_back = decision.held_back;
+        for _ in 0..decision.start {
+            self.start();
+        }
+        for worker in decision.stop {
+            let idle = match &self.intake {
+                Intake::Queue(queue) => queue.drain_if_idle(&worker),
+                Intake::Balanced(balancer) => balancer.drain_if_idle(&worker),
+            };
+            // One that got work in this moment stays.
+            if idle {
+                self.stop(&worker, Stop::Drain);
+            }
+        }
+    }
+
+    /// Kills workers whose pings have stopped: their process lives but does nothing. Their jobs go on
+    /// elsewhere.
+    fn kill_silent(&self, watch: &mut Watch, now: Instant) {
+        watch.look(now);
+        let mut workers = self.lock();
+        if workers.crashes.any() && workers.all.values().any(|worker| worker.has_long_life(now)) {
+            workers.crashes.proven();
+        }
+        let silent = |(id, worker): (&WorkerId, &Worker)| {
+            Some((id.clone(), watch.too_silent(&worker.pulse).filter(|_| !worker.is_being_killed())?))
+        };
+        let silent: Vec<(WorkerId, Duration)> = workers.all.iter().filter_map(silent).collect();
+        drop(workers);
+        for (id, silence) in silent {
+            self.say(Some(&id), format!("has not pinged for {} s: killed", silence.as_secs()));
+            self.drain(&id);
+            self.stop(&id, Stop::Now);
+        }
+    }
+
+    /// Workers that hold on to stopped jobs: SIGTERM first, SIGKILL when that has not helped either.
+    fn stop_stuck(&self, queue: &Queue, stuck: Vec<Stuck>, now: Instant) {
+        for Stuck { worker, stopping_for } in stuck {
+            let Some(terminated) = self.terminated_at(&worker) else {
+                let held = stopping_for.as_millis();
+                self.say(Some(&worker), format!("does not let go of a job stopped {held} ms ago: SIGTERM"));
+                queue.drain(&worker);
+                self.stop(&worker, Stop::Terminate);
+                continue;
+            };
+            if now.saturating_duration_since(terminated) >= self.supervision.stop_grace / 2
+                && self.stop(&worker, Stop::Now)
+            {
+                self.say(Some(&worker), "still does not let go of a stopped job: killed".to_owned());
+            }
+        }
+    }
+
+    fn terminated_at(&self, id: &WorkerId) -> Option<Instant> {
+        self.lock().all.get(id).and_then(|worker| worker.terminated_at)
+    }
+
+    /// A worker gets nothing more.
+    fn drain(&self, id: &WorkerId) {
+        match &self.intake {
+            Intake::Queue(queue) => queue.drain(id),
+            Intake::Balanced(balancer) => balancer.drain(id),
+        }
+    }
+
+    /// Starts a worker, whatever the autoscaler would say.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let short = uuid::Uuid::new_v4().simple().to_string();
+        let id: WorkerId = format!("{}-{}", self.worker_type.name, &short[..6]).into();
+        self.start_as(id, self.lock());
+    }
+
+    fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        let (worker, stopped) = Worker::new(key.clone());
+        workers.last_start = Some(Instant::now());
+        workers.all.insert(id.clone(), worker);
+        drop(workers);
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.expect(&id);
+        }
+        let pool = self.clone();
+        self.tasks.spawn(async move {
+            let ended = pool.live(&id, &key, stopped).await;
+            pool.bury(&id, ended);
+        });
+    }
+
+    fn phase(&self, id: &WorkerId) -> Option<Phase> {
+        self.lock().all.get(id).map(|worker| worker.phase)
+    }
+
+    /// Whether this key is that of this worker. Whatever comes with it is a sign of life.
+    pub(crate) fn admits(&self, id: &WorkerId, key: &str) -> bool {
+        let workers = self.lock();
+        let Some(worker) = workers.all.get(id).filter(|worker| is_same(&worker.key, key)) else {
+            return false;
+        };
+        worker.pulse.heard();
+        true
+    }
+
+    /// Whether this is the key of a worker that ended lately: something that it started lives on.
+    pub(crate) fn remembers(&self, id: &WorkerId, key: &str) -> bool {
+        self.lock().gone.iter().any(|(gone, own)| gone == id && is_same(own, key))
+    }
+
+    /// A queue worker is ready for jobs.
+    pub(crate) fn ready_for_jobs(&self, id: &WorkerId, link: Link, slots: u32) {
+        if let Some(queue) = self.queue()
+            && self.became_ready(id)
+        {
+            queue.attach(id, link, slots);
+        }
+    }
+
+    /// A load-balanced worker is ready for requests.
+    pub(crate) fn ready_for_requests(&self, id: &WorkerId, address: SocketAddr, slots: u32) {
+        if let Intake::Balanced(balancer) = &self.intake
+            && self.became_ready(id)
+        {
+            balancer.attach(id, address, slots);
+        }
+    }
+
+    /// `false` for a worker that is ready already, stops, or is unknown.
+    fn became_ready(&self, id: &WorkerId) -> bool {
+        let mut workers = self.lock();
+        let Some(worker) = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting) else {
+            return false;
+        };
+        worker.phase = Phase::Ready;
+        worker.ready_at = Some(Instant::now());
+        drop(workers);
+        self.phases.notify_waiters();
+        true
+    }
+
+    /// The signs of life of a worker, for whoever reads what it sends.
+    pub(crate) fn pulse(&self, id: &WorkerId) -> Option<Arc<Pulse>> {
+        self.lock().all.get(id).map(|worker| worker.pulse.clone())
+    }
+
+    /// A worker pinged.
+    pub(crate) fn pinged(&self, id: &WorkerId) {
+        if let Some(pulse) = self.pulse(id) {
+            pulse.pinged();
+        }
+    }
+
+    /// A worker finished a job or request: whatever crashed before, this type works.
+    pub(crate) fn served(&self, pulse: &Pulse) {
+        if pulse.served() {
+            self.lock().crashes.proven();
+        }
+    }
+
+    /// A worker reports that a check of its own failed. It ends by itself then.
+    pub(crate) fn say_unhealthy(&self, id: &WorkerId, check: &str, reason: &str) {
+        let reason: String = reason.chars().take(256).collect();
+        self.say(Some(id), format!("reports that it is unhealthy: {check}: {reason}"));
+    }
+
+    /// A result came too late: the attempt was lost, and with it the right to end the job.
+    pub(crate) fn say_late(&self, id: &WorkerId, job: JobId, attempt: Option<u32>) {
+        let attempt = attempt.map_or(String::new(), |attempt| format!(", attempt {attempt}"));
+        let mut line = LogLine::system(
+            &self.worker_type.name,
+            Some(id),
+            format!("refused a late result of job {job}{attempt}: the worker has lost it"),
+        );
+        line.request_id = Some(job.to_string());
+        (self.log)(line);
+    }
+
+    /// Reads what a worker has printed up to now, before its job ends.
+    pub(crate) fn drain_output(&self, id: &WorkerId) {
+        let output = self.lock().all.get(id).and_then(|worker| worker.output.clone());
+        if let Some(output) = output {
+            output.drain();
+        }
+    }
+
+    /// The connection of a worker is gone; so is the worker, or soon. Its exit says why.
+    pub(crate) fn lost_connection(&self, id: &WorkerId) {
+        self.stop(id, Stop::HungUp);
+    }
+
+    /// A worker asks to be replaced, or must be.
+    pub(crate) fn replace(&self, id: &WorkerId) {
+        self.drain(id);
+        self.stop(id, Stop::Drain);
+    }
+
+    /// `true` when this is more than the worker was asked before.
+    fn stop(&self, id: &WorkerId, how: Stop) -> bool {
+        self.lock().all.get_mut(id).is_some_and(|worker| worker.ask_to_stop(how))
+    }
+
+    /// Workers by phase.
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        self.lock().all.values().map(|worker| worker.phase).collect()
+    }
+
+    /// Workers that are down because they crash in a row: those that the load asks for, and one at least.
+    pub(crate) fn unhealthy(&self) -> usize {
+        let workers = self.lock();
+        if workers.crashes.is_loop() { workers.held_back.max(1) } else { 0 }
+    }
+
+    /// Workers that the load asks for and that wait for the end of a pause, without a loop of crashes.
+    pub(crate) fn throttled(&self) -> usize {
+        let workers = self.lock();
+        if workers.crashes.is_loop() { 0 } else { workers.held_back }
+    }
+
+    /// Waits until `count` workers are ready.
+    ///
+    /// # Errors
+    /// Why a worker that was starting is not.
+    pub(crate) async fn wait_ready(&self, count: usize) -> Result<(), String> {
+        loop {
+            let changed = self.phases.notified();
+            {
+                let workers = self.lock();
+                if workers.all.values().filter(|worker| worker.phase == Phase::Ready).count() >= count {
+                    return Ok(());
+                }
+                if workers.crashes.any() {
+                    return Err(workers.last_crash.clone().unwrap_or_default());
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until no worker is left.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let changed = self.phases.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().all.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Stops scaling and every worker: those with work get the drain time.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        let all: Vec<WorkerId> = self.lock().all.keys().cloned().collect();
+        for worker in all {
+            self.drain(&worker);
+            self.stop(&worker, Stop::Drain);
+        }
+    }
+
+    /// Kills every worker that is left.
+    pub(crate) fn kill(&self) {
+        let all: Vec<WorkerId> = self.lock().all.keys().cloned().collect();
+        for worker in all {
+            self.stop(&worker, Stop::Now);
+        }
+    }
+
+    fn say(&self, worker: Option<&WorkerId>, text: String) {
+        (self.log)(LogLine::system(&self.worker_type.name, worker, text));
+    }
+}
+
+/// In constant time.
+fn is_same(own: &str, given: &str) -> bool {
+    use subtle::ConstantTimeEq as _;
+    own.as_bytes().ct_eq(given.as_bytes()).into()
+}

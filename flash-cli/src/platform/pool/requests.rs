@@ -1,0 +1,129 @@
+//! What requests to load-balanced workers need of the pool: how a worker ended, one that ended back, and a
+//! home for connections that outlive their request.
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{Intake, Phase, Pool, Stop};
+use crate::platform::{log::LogLine, queue::WorkerId};
+
+/// Workers whose end is remembered, for requests that died with them or want them back.
+const REMEMBERED: usize = 64;
+
+/// Workers that ended, the latest last.
+#[derive(Debug, Default)]
+pub(super) struct Endings(VecDeque<Ended>);
+
+/// The end of a worker.
+#[derive(Debug)]
+struct Ended {
+    worker: WorkerId,
+    reason: String,
+    /// It was scaled down, so it may be resumed.
+    wanted: bool,
+}
+
+/// What came of the wish to have a worker back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It is there, or starts.
+    Yes,
+    /// Nobody knows it, or it died.
+    Unknown,
+    /// As many workers as there may be run without it.
+    NoRoom,
+}
+
+impl Endings {
+    /// `wanted`: it was told to go and did not die.
+    pub(super) fn add(&mut self, worker: &WorkerId, reason: &str, wanted: bool) {
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(Ended { worker: worker.clone(), reason: reason.to_owned(), wanted });
+    }
+
+    fn of(&self, worker: &WorkerId) -> Option<&Ended> {
+        self.0.iter().rfind(|ended| ended.worker == *worker)
+    }
+
+    fn reason(&self, worker: &WorkerId) -> Option<String> {
+        self.of(worker).map(|ended| ended.reason.clone())
+    }
+
+    fn was_wanted(&self, worker: &WorkerId) -> bool {
+        self.of(worker).is_some_and(|ended| ended.wanted)
+    }
+
+    fn forget(&mut self, worker: &WorkerId) {
+        self.0.retain(|ended| ended.worker != *worker);
+    }
+}
+
+impl Pool {
+    /// Brings a worker back that was scaled down: a new process with its id. One that is going is waited for.
+    pub(crate) async fn resume(self: &Arc<Self>, id: &WorkerId) -> Resumed {
+        loop {
+            let changed = self.phases.notified();
+            {
+                let mut workers = self.lock();
+                match workers.all.get(id).map(|worker| worker.phase) {
+                    Some(Phase::Starting | Phase::Ready) => return Resumed::Yes,
+                    Some(Phase::Stopping) => {}
+                    None => {
+                        if self.closed.is_cancelled() || !workers.ended.was_wanted(id) {
+                            return Resumed::Unknown;
+                        }
+                        let active = workers.all.values().filter(|worker| worker.phase != Phase::Stopping);
+                        if active.count() >= self.worker_type.workers_max as usize {
+                            return Resumed::NoRoom;
+                        }
+                        workers.ended.forget(id);
+                        self.start_as(id.clone(), workers);
+                        return Resumed::Yes;
+                    }
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// How a worker ended, if it has ended or does so within `limit`.
+    pub(crate) async fn end_of(&self, id: &WorkerId, limit: Duration) -> Option<String> {
+        let ended = async {
+            loop {
+                let changed = self.phases.notified();
+                if let Some(reason) = self.lock().ended.reason(id) {
+                    return reason;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.ok()
+    }
+
+    /// A worker that was ready does not listen any more: it ends by itself, or is broken and replaced.
+    pub(crate) fn stopped_listening(&self, id: &WorkerId) {
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.drain(id);
+        }
+        self.stop(id, Stop::HungUp);
+    }
+
+    /// Runs what belongs to a connection of one of its workers, until it ends or the pool does.
+    pub(crate) fn carry(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let (closed, closing) = (self.closed.clone(), self.closing.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = closed.cancelled() => {}
+                () = closing.cancelled() => {}
+            }
+        });
+    }
+
+    /// What the platform has to say of a request on one of its workers.
+    pub(crate) fn say_of_request(&self, worker: &WorkerId, request_id: &str, text: String) {
+        let mut line = LogLine::system(&self.worker_type.name, Some(worker), text);
+        line.request_id = Some(request_id.to_owned());
+        (self.log)(line);
+    }
+}

@@ -1,0 +1,266 @@
+//! The life of one worker: its process from spawn to burial.
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flash_sdk::{ErrorKind, WireError};
+use tokio::sync::watch;
+
+use super::{
+    Intake, KEPT_GONE, Phase, Pool,
+    crash::{Death, LONG_LIFE, Verdict},
+    liveness::Pulse,
+};
+use crate::platform::{
+    health::HealthCheck,
+    log::LogLine,
+    queue::WorkerId,
+    supervisor::{Exit, Output, Place, Process},
+};
+
+/// For how long a worker may take to become ready: the provider's limit for a cold start.
+const START_LIMIT: Duration = Duration::from_secs(7 * 60);
+/// How long a worker that closed its connection may take to end.
+const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
+
+/// How a worker is asked to go. Later ones are stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) enum Stop {
+    No,
+    /// Wanted: finish what runs, within the drain time.
+    Drain,
+    /// It holds a stopped job: as `Drain`, and if that does not help, `Now` follows soon.
+    Terminate,
+    /// Not wanted: it hung up, so it is ending by itself or broken.
+    HungUp,
+    Now,
+}
+
+/// One worker, as the pool keeps it.
+pub(super) struct Worker {
+    pub phase: Phase,
+    pub key: String,
+    pub pulse: Arc<Pulse>,
+    pub output: Option<Arc<Output>>,
+    pub ready_at: Option<Instant>,
+    /// When it got SIGTERM for holding a stopped job.
+    pub terminated_at: Option<Instant>,
+    stop: watch::Sender<Stop>,
+}
+
+impl Worker {
+    /// One that starts, and how its process hears that it must stop.
+    pub(super) fn new(key: String) -> (Self, watch::Receiver<Stop>) {
+        let (stop, stopped) = watch::channel(Stop::No);
+        let worker = Self {
+            phase: Phase::Starting,
+            key,
+            pulse: Arc::new(Pulse::new()),
+            output: None,
+            ready_at: None,
+            terminated_at: None,
+            stop,
+        };
+        (worker, stopped)
+    }
+
+    /// `true` when this is more than it was asked before.
+    pub(super) fn ask_to_stop(&mut self, how: Stop) -> bool {
+        // Other ends are a crash to the queue and to the back-off; these are our own wish.
+        if matches!(how, Stop::Drain | Stop::Terminate) {
+            self.phase = Phase::Stopping;
+        }
+        if how == Stop::Terminate {
+            self.terminated_at.get_or_insert_with(Instant::now);
+        }
+        self.stop.send_if_modified(|stop| {
+            let stronger = *stop < how;
+            *stop = if stronger { how } else { *stop };
+            stronger
+        })
+    }
+
+    pub(super) fn is_being_killed(&self) -> bool {
+        *self.stop.borrow() == Stop::Now
+    }
+
+    /// Whether it has been ready for so long that its end would be no crash of its start.
+    pub(super) fn has_long_life(&self, now: Instant) -> bool {
+        self.ready_at.is_some_and(|ready| now.saturating_duration_since(ready) >= LONG_LIFE)
+    }
+
+    fn death(&self, at_work: bool) -> Death {
+        match self.ready_at {
+            None => Death::Starting,
+            Some(_) if self.pulse.has_served() || self.has_long_life(Instant::now()) => Death::Proven,
+            Some(_) if at_work => Death::AtFirstWork,
+            Some(_) => Death::Idle,
+        }
+    }
+}
+
+impl Pool {
+    /// The life of one worker, from spawn to its end. An error text when it never ran.
+    pub(super) async fn live(
+        self: &Arc<Self>,
+        id: &WorkerId,
+        key: &str,
+        mut stopped: watch::Receiver<Stop>,
+    ) -> Result<Exit, String> {
+        let check = self.health_check()?;
+        let place = self.isolation.place(&self.worker_type, id).await;
+        let mut process = self.spawn(id, key, place, check.as_ref().map(HealthCheck::port))?;
+        if let Some(worker) = self.lock().all.get_mut(id) {
+            worker.output = Some(process.output());
+        }
+        let start_limit = tokio::time::sleep(START_LIMIT);
+        let watched = self.watch_health(id, check);
+        tokio::pin!(start_limit, watched);
+        let mut kill_at = None;
+        loop {
+            let drained = async {
+                match kill_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                exit = process.wait() => return exit.map_err(|error| error.to_string()),
+                never = &mut watched => match never {},
+                _ = stopped.changed() => match *stopped.borrow_and_update() {
+                    Stop::No => {}
+                    Stop::Drain | Stop::Terminate => {
+                        process.terminate();
+                        kill_at = Some(tokio::time::Instant::now() + self.drain_time);
+                    }
+                    Stop::HungUp => kill_at = Some(tokio::time::Instant::now() + HUNG_UP_GRACE),
+                    Stop::Now => process.kill(),
+                },
+                () = drained => {
+                    self.say(Some(id), "still runs after the time it was given to end: killed".to_owned());
+                    process.kill();
+                    kill_at = None;
+                }
+                () = &mut start_limit, if self.phase(id) == Some(Phase::Starting) && kill_at.is_none() => {
+                    self.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
+                    process.kill();
+                    // Not said again while the kernel takes its time.
+                    kill_at = Some(tokio::time::Instant::now() + HUNG_UP_GRACE);
+                }
+            }
+        }
+    }
+
+    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
+    /// ready, and a queue worker is by asking for its first job.
+    fn health_check(&self) -> Result<Option<HealthCheck>, String> {
+        match (self.command(), &self.intake) {
+            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
+                .map(Some)
+                .map_err(|error| format!("no port is free for it: {error}")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
+    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
+        if let Some(check) = check {
+            check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
+            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
+            let problem = check.until_broken().await;
+            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
+            self.replace(id);
+        }
+        std::future::pending().await
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        id: &WorkerId,
+        key: &str,
+        place: Place,
+        port: Option<u16>,
+    ) -> Result<Process, String> {
+        let spec = self.launch.spec(&self.worker_type, id, key, port);
+        let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
+        let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
+        // Weak: the worker's output must not keep its pool alive.
+        let (pool, worker) = (Arc::downgrade(self), id.clone());
+        let current = Arc::new(move || match &pool.upgrade()?.intake {
+            Intake::Queue(queue) => queue.only_request(&worker),
+            Intake::Balanced(balancer) => balancer.only_request(&worker),
+        });
+        Process::spawn(&spec, place, &self.lifeline, current, on_line).map_err(|error| {
+            use std::error::Error as _;
+            error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+        })
+    }
+
+    /// A worker has ended: its jobs go on elsewhere, and a crash slows down the next start.
+    pub(super) fn bury(&self, id: &WorkerId, ended: Result<Exit, String>) {
+        let (reason, report) = match &ended {
+            Ok(exit) => (exit.to_string(), exit.report()),
+            Err(problem) => (problem.clone(), problem.clone()),
+        };
+        let at_work = self.is_at_work(id);
+        let wanted = self.phase(id).is_none_or(|phase| phase == Phase::Stopping);
+        match &self.intake {
+            Intake::Queue(queue) if wanted => queue.detach_stopped(id, &report),
+            Intake::Queue(queue) => queue.detach(id, &report),
+            Intake::Balanced(balancer) => balancer.detach(id),
+        }
+        let mut workers = self.lock();
+        let Some(worker) = workers.all.remove(id) else { return };
+        workers.gone.push_front((id.clone(), worker.key.clone()));
+        workers.gone.truncate(KEPT_GONE);
+        workers.ended.add(id, &reason, wanted);
+        if wanted {
+            drop(workers);
+            self.phases.notify_waiters();
+            return;
+        }
+        let verdict = workers.crashes.died(worker.death(at_work), Instant::now());
+        workers.last_crash = Some(report.clone());
+        drop(workers);
+        self.report(id, worker.phase, verdict, &reason, &report);
+        self.phases.notify_waiters();
+    }
+
+    fn is_at_work(&self, id: &WorkerId) -> bool {
+        let takers = self.load().takers;
+        takers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
+    }
+
+    /// Tells the log of a death, and those who wait when there is no use in waiting.
+    fn report(&self, id: &WorkerId, phase: Phase, verdict: Verdict, reason: &str, report: &str) {
+        let before = if phase == Phase::Starting { "ended before it was ready" } else { "ended" };
+        let next = match verdict {
+            Verdict::AtOnce => String::new(),
+            Verdict::Pause(pause) | Verdict::Loop { pause, .. } => format!("; next start in {pause:?}"),
+        };
+        self.say(Some(id), format!("{before}: {reason}{next}"));
+        let Verdict::Loop { pause, began, tell } = verdict else { return };
+        if began {
+            let name = &self.worker_type.name;
+            let text = format!(
+                "crash loop: workers of type `{name}` end one after the other without having worked; they \
+                 are started again with pauses, now {pause:?}, growing to 30 s; the last one: {report}"
+            );
+            self.say(None, text);
+        }
+        if tell {
+            let next = format!("{report}; it is tried again in {pause:?}");
+            self.fail_waiting(&next);
+        }
+    }
+
+    fn fail_waiting(&self, reason: &str) {
+        let message = format!("no worker of type `{}` starts: {reason}", self.worker_type.name);
+        match &self.intake {
+            Intake::Queue(queue) => queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, message)),
+            Intake::Balanced(balancer) => balancer.fail_waiting(reason),
+        }
+    }
+}
