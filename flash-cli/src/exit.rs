@@ -1,6 +1,8 @@
 //! Exit codes. Public: scripts rely on them; `flash --help` lists them.
 use std::{error::Error, fmt, process::ExitCode};
 
+use crate::error_chain::error_chain;
+
 /// How a command ended when it did not end well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -31,13 +33,7 @@ impl Failure {
 
     /// An error with its causes, and whether something was tried.
     pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Self { code, message, hint: None }
+        Self { code, message: error_chain(error), hint: None }
     }
 
     /// What to do next.

@@ -63,7 +63,7 @@ impl SourceWatcher {
 
 fn is_build_output(directory: &Path) -> bool {
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name == "target" || name == "node_modules" || name.starts_with('.')
+    ["target", "node_modules", "__pycache__"].contains(&name) || name.starts_with('.')
 }
 
 /// Editors' temporary files are not sources.
@@ -73,7 +73,9 @@ fn is_source(path: &Path) -> bool {
     let hidden = name.starts_with('.') && name != ".env";
     !(temporary
         || hidden
-        || path.components().any(|part| part.as_os_str() == "target" || part.as_os_str() == ".flash"))
+        || path
+            .components()
+            .any(|part| ["target", ".flash", "__pycache__"].iter().any(|output| part.as_os_str() == *output)))
 }
 
 #[cfg(test)]
@@ -82,9 +84,14 @@ mod tests {
 
     #[test]
     fn editors_leftovers_and_build_outputs_are_no_sources() {
-        for path in
-            ["/a/src/.main.rs.swp", "/a/src/main.rs~", "/a/target/debug/x", "/a/.flash/run/1", "/a/src/4913"]
-        {
+        for path in [
+            "/a/src/.main.rs.swp",
+            "/a/src/main.rs~",
+            "/a/target/debug/x",
+            "/a/.flash/run/1",
+            "/a/src/4913",
+            "/a/__pycache__/worker.pyc.17",
+        ] {
             assert!(!is_source(Path::new(path)), "{path}");
         }
         for path in ["/a/src/main.rs", "/a/.env", "/a/flash.toml", "/a/model/weights.bin"] {

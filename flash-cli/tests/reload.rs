@@ -11,46 +11,8 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Client, PATIENCE, Running, fixture, root};
+use support::{Client, PATIENCE, Running, copy_of_fixture, root};
 use tempfile::TempDir;
-
-/// A copy of the fixture outside of the workspace, built with the workspace's target directory so that
-/// its dependencies are there already.
-fn copy(name: &str) -> TempDir {
-    let directory = TempDir::new().unwrap();
-    let sdk = root().join("flash-sdk");
-    let manifest = format!(
-        r#"
-[package]
-name = "{name}"
-version = "0.1.0"
-edition = "2024"
-
-[dependencies]
-flash-sdk = {{ path = {sdk:?} }}
-futures-util = {{ version = "0.3", default-features = false, features = ["std", "sink"] }}
-schemars = "1.2"
-serde = {{ version = "1", features = ["derive", "rc"] }}
-serde_json = {{ version = "1", features = ["raw_value"] }}
-tokio = {{ version = "1.54", features = ["time"] }}
-tracing = {{ version = "0.1", default-features = false, features = ["std", "attributes"] }}
-
-[workspace]
-
-[profile.dev]
-debug = "line-tables-only"
-[profile.dev.package."*"]
-debug = false
-"#
-    );
-    std::fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
-    std::fs::copy(root().join("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
-    std::fs::create_dir(directory.path().join("src")).unwrap();
-    for entry in std::fs::read_dir(fixture().join("src")).unwrap().flatten() {
-        std::fs::copy(entry.path(), directory.path().join("src").join(entry.file_name())).unwrap();
-    }
-    directory
-}
 
 struct Source {
     path: PathBuf,
@@ -72,7 +34,7 @@ impl Source {
 // Two threads: the callers go on while the test waits for an event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
-    let directory = copy("reloaded-app");
+    let directory = copy_of_fixture("reloaded-app");
     let target = root().join("target");
     let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
     let app = Running::start_with(directory.path(), &[], &environment);
@@ -129,7 +91,7 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
 
 #[tokio::test]
 async fn an_app_that_cannot_work_keeps_the_old_version_too() {
-    let directory = copy("refused-app");
+    let directory = copy_of_fixture("refused-app");
     let target = root().join("target");
     let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
     let app = Running::start_with(directory.path(), &[], &environment);

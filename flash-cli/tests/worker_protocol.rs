@@ -427,10 +427,16 @@ async fn a_load_balanced_worker_answers_pings_while_it_initialises() {
 async fn calls_go_over_http_by_the_endpoint_map_and_carry_their_context() {
     let server = Scripted::start().await;
     let completed = |output: Value| json!({ "id": "x", "status": "COMPLETED", "output": output });
-    server.script.lock().unwrap().answers =
-        HashMap::from([("g".to_owned(), completed(json!("hi"))), ("a".to_owned(), completed(json!(5)))]);
+    server.script.lock().unwrap().answers = HashMap::from([
+        ("g".to_owned(), completed(json!("hi"))),
+        ("a".to_owned(), completed(json!(5))),
+        ("c".to_owned(), completed(json!("a cat"))),
+    ]);
     let port = free_port();
-    let endpoints = format!(r#"{{"greeter":"http://{0}/v2/g","adder":"http://{0}/v2/a"}}"#, server.address);
+    let endpoints = format!(
+        r#"{{"greeter":"http://{0}/v2/g","adder":"http://{0}/v2/a","captioner":"http://{0}/v2/c"}}"#,
+        server.address
+    );
     let more = [
         ("PORT", &*port.to_string()),
         ("FLASH_HTTP_HOST", "127.0.0.1"),
@@ -452,6 +458,13 @@ async fn calls_go_over_http_by_the_endpoint_map_and_carry_their_context() {
     assert_eq!((&envelope["function"], &envelope["request_id"]), (&json!("greet"), &json!("r-1")));
     assert_eq!(envelope["depth"], 1);
     assert!(envelope["deadline_ms"].is_u64() && envelope["traceparent"].is_string(), "{envelope}");
+
+    // A worker that is no function gets its input as it is; the context is in the headers.
+    let request = client.raw().post(format!("http://127.0.0.1:{port}/caption")).header("x-request-id", "r-2");
+    let answer = client.send(request.body(r#"{"picture":"cat.jpg"}"#)).await;
+    assert_eq!(answer.json(), "a cat");
+    let call = server.sent("the plain call", |sent| sent.path == "/v2/c/runsync").await;
+    assert_eq!((call.body, call.request_id.as_str()), (json!({ "input": { "picture": "cat.jpg" } }), "r-2"));
 
     // A callee's failure arrives whole.
     let error = json!({ "id": "x", "status": "FAILED", "error": "out of memory", "workerId": "w9" });

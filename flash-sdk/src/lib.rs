@@ -51,7 +51,7 @@ pub use resource::{Compute, ResourceConfig, Scaler};
 
 #[cfg(feature = "runtime")]
 pub use {
-    call::JobHandle,
+    call::{JobHandle, call_worker},
     context::{Context, MAX_DEPTH, progress},
     flash_macros::{main, remote},
 };

@@ -37,6 +37,11 @@ impl Manifest {
     pub fn functions_of<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = &'a FunctionEntry> {
         self.functions.iter().filter(move |function| function.worker == worker)
     }
+
+    /// Worker types without a function: programs beside the app binary, which a project adds.
+    pub fn commands(&self) -> impl Iterator<Item = &WorkerType> {
+        self.workers.iter().filter(|worker| self.functions_of(&worker.name).next().is_none())
+    }
 }
 
 /// The user's package.
@@ -56,6 +61,24 @@ pub enum EndpointKind {
     Queue,
     /// HTTP requests, spread over workers.
     LoadBalanced,
+}
+
+impl EndpointKind {
+    /// How many jobs or requests one worker runs at the same time where nothing else is said.
+    pub const fn default_concurrency(self) -> u32 {
+        match self {
+            Self::Queue => 1,
+            Self::LoadBalanced => 64,
+        }
+    }
+
+    /// How the number of workers follows the load where nothing else is said.
+    pub const fn default_scaler(self) -> ScalerEntry {
+        match self {
+            Self::Queue => ScalerEntry::QueueDelay { seconds: 4 },
+            Self::LoadBalanced => ScalerEntry::RequestCount { requests: 4 },
+        }
+    }
 }
 
 /// The hardware of a worker type.

@@ -201,10 +201,6 @@ impl Registry {
     pub fn worker_type(&self, worker: &str) -> Option<WorkerType> {
         let config = self.configs.get(worker)?;
         let kind = self.kind(worker);
-        let (concurrency, scaler) = match kind {
-            EndpointKind::Queue => (1, Scaler::QueueDelay { seconds: 4 }),
-            EndpointKind::LoadBalanced => (64, Scaler::RequestCount { requests: 4 }),
-        };
         Some(WorkerType {
             name: config.name.to_owned(),
             kind,
@@ -213,10 +209,11 @@ impl Registry {
             workers_max: config.workers_max,
             idle_timeout_seconds: config.idle_timeout,
             execution_timeout_seconds: config.execution_timeout,
-            max_concurrency: config.max_concurrency.unwrap_or(concurrency),
-            scaler: match config.scaler.unwrap_or(scaler) {
-                Scaler::QueueDelay { seconds } => ScalerEntry::QueueDelay { seconds },
-                Scaler::RequestCount { requests } => ScalerEntry::RequestCount { requests },
+            max_concurrency: config.max_concurrency.unwrap_or(kind.default_concurrency()),
+            scaler: match config.scaler {
+                None => kind.default_scaler(),
+                Some(Scaler::QueueDelay { seconds }) => ScalerEntry::QueueDelay { seconds },
+                Some(Scaler::RequestCount { requests }) => ScalerEntry::RequestCount { requests },
             },
             data_centers: config.data_centers.to_vec(),
         })

@@ -78,11 +78,23 @@ pub struct ResourceConfig {
     pub data_centers: &'static [DataCenter],
 }
 
-const MAX_WORKERS: u32 = 1000;
-const MAX_IDLE_SECONDS: u32 = 3600;
-const MAX_EXECUTION_SECONDS: u32 = 7 * 24 * 3600;
-
 impl ResourceConfig {
+    /// Workers that a worker type may have at most.
+    pub const MAX_WORKERS: u32 = 1000;
+    /// The longest idle timeout in seconds.
+    pub const MAX_IDLE_TIMEOUT: u32 = 3600;
+    /// The longest execution timeout in seconds: 7 days.
+    pub const MAX_EXECUTION_TIMEOUT: u32 = 7 * 24 * 3600;
+    /// Jobs or requests that one worker may run at the same time at most.
+    pub const MAX_CONCURRENCY: u32 = 10_000;
+    /// GPUs that one worker may have at most.
+    pub const MAX_GPUS: u32 = 8;
+
+    /// Whether a worker type may have this name: a letter, then letters, digits, `_` or `-`, 63 in all.
+    pub const fn is_name(name: &str) -> bool {
+        is_name(name)
+    }
+
     /// A worker type of this name with every default and no hardware yet.
     ///
     /// # Panics
@@ -166,7 +178,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range or before a GPU was chosen.
     pub const fn gpu_count(mut self, gpus: u32) -> Self {
-        assert!(1 <= gpus && gpus <= 8, "1 to 8 GPUs per worker");
+        assert!(1 <= gpus && gpus <= Self::MAX_GPUS, "1 to 8 GPUs per worker");
         match self.compute {
             Some(Compute::Gpu { pools, types, .. }) => {
                 self.compute = Some(Compute::Gpu { pools, types, count: gpus });
@@ -184,7 +196,7 @@ impl ResourceConfig {
         let (min, max) = (*range.start(), *range.end());
         assert!(min <= max, "the minimum of workers is above the maximum");
         assert!(max >= 1, "at least one worker must be allowed");
-        assert!(max <= MAX_WORKERS, "at most 1000 workers");
+        assert!(max <= Self::MAX_WORKERS, "at most 1000 workers");
         self.workers_min = min;
         self.workers_max = max;
         self
@@ -195,7 +207,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range.
     pub const fn idle_timeout(mut self, seconds: u32) -> Self {
-        assert!(1 <= seconds && seconds <= MAX_IDLE_SECONDS, "the idle timeout is 1 to 3600 seconds");
+        assert!(1 <= seconds && seconds <= Self::MAX_IDLE_TIMEOUT, "the idle timeout is 1 to 3600 seconds");
         self.idle_timeout = seconds;
         self
     }
@@ -206,7 +218,7 @@ impl ResourceConfig {
     /// In const evaluation, outside that range.
     pub const fn execution_timeout(mut self, seconds: u32) -> Self {
         assert!(
-            1 <= seconds && seconds <= MAX_EXECUTION_SECONDS,
+            1 <= seconds && seconds <= Self::MAX_EXECUTION_TIMEOUT,
             "the execution timeout is 1 second to 7 days"
         );
         self.execution_timeout = seconds;
@@ -218,7 +230,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range.
     pub const fn max_concurrency(mut self, jobs: u32) -> Self {
-        assert!(1 <= jobs && jobs <= 10_000, "the concurrency of a worker is 1 to 10000");
+        assert!(1 <= jobs && jobs <= Self::MAX_CONCURRENCY, "the concurrency of a worker is 1 to 10000");
         self.max_concurrency = Some(jobs);
         self
     }

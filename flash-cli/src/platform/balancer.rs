@@ -208,6 +208,8 @@ impl Balancer {
         let oldest = inner.waiting.values().min();
         Load {
             waiting: inner.waiting.len(),
+            low_priority: 0,
+            low_priority_running: 0,
             oldest_wait: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(*since)),
             running: inner.backends.values().map(|backend| backend.requests.len()).sum(),
             takers: inner

@@ -1,5 +1,13 @@
 //! How a worker process is started: program, directory, environment.
-use std::{path::PathBuf, time::Duration};
+//!
+//! A worker of the app is the app binary in a role. A command is any other program that speaks the
+//! provider's worker protocol, or serves HTTP; it gets the provider's variables and none of ours.
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use flash_sdk::{
     env,
@@ -8,8 +16,69 @@ use flash_sdk::{
 
 use super::{queue::WorkerId, supervisor::Spec};
 
+/// Milliseconds between heartbeats of a worker that polls: the provider's value for its own.
+const PING_INTERVAL_MS: &str = "4000";
+/// Names of the official worker's start-up checks. One of them reaches out to the internet and, where that
+/// fails, ends the worker; a project that wants them sets them to `false`.
+const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
+/// Where the official client finds the queue API: here, unless the project says otherwise.
+const ENDPOINT_BASE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
+/// The path that tells whether a load-balanced program is healthy.
+const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
+
+/// A worker type that is a program of its own, beside those of the app.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct CommandWorker {
+    pub worker_type: WorkerType,
+    /// A path in the project's directory when it has a slash, else looked up in `PATH`.
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// Its own variables, on top of the project's.
+    pub environment: Vec<(String, String)>,
+    /// Asked whether it is healthy, for a load-balanced one.
+    pub health_path: String,
+}
+
+impl CommandWorker {
+    /// Variables that the platform sets for a command and a project must not.
+    pub(crate) const RESERVED: [&'static str; 11] = [
+        env::RUNPOD_GET_JOB,
+        env::RUNPOD_POST_OUTPUT,
+        env::RUNPOD_POST_STREAM,
+        env::RUNPOD_PING,
+        env::RUNPOD_PING_INTERVAL,
+        env::RUNPOD_AI_API_KEY,
+        env::RUNPOD_POD_ID,
+        env::RUNPOD_POD_HOSTNAME,
+        env::RUNPOD_ENDPOINT_ID,
+        env::PORT,
+        env::PORT_HEALTH,
+    ];
+    /// Set it in a command's environment to have another path than `/ping` asked.
+    pub(crate) const HEALTH_CHECK_PATH: &'static str = HEALTH_CHECK_PATH;
+
+    /// As somebody would type it.
+    pub(crate) fn line(&self) -> String {
+        let words = std::iter::once(self.program.to_string_lossy().into_owned());
+        words.chain(self.arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl fmt::Debug for CommandWorker {
+    /// Without the values of its variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("CommandWorker")
+            .field("worker_type", &self.worker_type)
+            .field("command", &self.line())
+            .field("environment", &names)
+            .field("health_path", &self.health_path)
+            .finish()
+    }
+}
+
 /// What all workers of a release have in common.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Launch {
     /// The app binary.
     pub program: PathBuf,
@@ -21,6 +90,8 @@ pub(crate) struct Launch {
     pub platform: String,
     /// The endpoint map.
     pub endpoints: String,
+    /// Worker types that are programs of their own.
+    pub commands: Arc<[CommandWorker]>,
     /// Seconds that running work gets at the end.
     pub drain_seconds: u64,
     /// How often workers say that they live.
@@ -40,30 +111,100 @@ pub(crate) fn endpoint_map(manifest: &Manifest, platform: &str) -> String {
 }
 
 impl Launch {
-    /// The process of one worker. Its key opens the worker API and nothing else.
-    pub(crate) fn spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Spec {
-        let base = format!("{}/v2/{}", self.platform, worker_type.name);
+    /// The program of this worker type; `None` for a worker type of the app.
+    pub(crate) fn command(&self, worker_type: &str) -> Option<&CommandWorker> {
+        self.commands.iter().find(|command| command.worker_type.name == worker_type)
+    }
+
+    /// The process of one worker. Its key opens the worker API and nothing else. `port` is where a command
+    /// is to serve HTTP; a worker of the app finds one itself.
+    pub(crate) fn spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
+        match self.command(&worker_type.name) {
+            Some(command) => self.command_spec(command, id, key, port),
+            None => self.app_spec(worker_type, id, key),
+        }
+    }
+
+    fn app_spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Spec {
         let own = [
             (env::ROLE, "worker".to_owned()),
             (env::WORKER, worker_type.name.clone()),
             (env::ENDPOINTS, self.endpoints.clone()),
-            (env::EXCHANGE_URL, format!("{base}/exchange/{id}")),
+            (env::EXCHANGE_URL, format!("{}/exchange/{id}", self.base(worker_type))),
             (env::DRAIN_SECONDS, self.drain_seconds.to_string()),
-            (env::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
-            (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
-            (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
-            (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
-            (env::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
-            (env::RUNPOD_AI_API_KEY, key.to_owned()),
-            (env::RUNPOD_POD_ID, id.to_string()),
-            (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
             (env::HTTP_HOST, "127.0.0.1".to_owned()),
             (env::PORT, "0".to_owned()),
             (env::PORT_HEALTH, "0".to_owned()),
         ];
-        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let own = own.into_iter().chain(self.protocol(worker_type, id, key)).map(owned);
         // The platform's variables win over the project's.
         let environment = self.environment.iter().cloned().chain(own).collect();
-        Spec { program: self.program.clone(), directory: self.directory.clone(), environment }
+        Spec {
+            program: self.program.clone(),
+            arguments: Vec::new(),
+            directory: self.directory.clone(),
+            environment,
+        }
     }
+
+    fn command_spec(&self, command: &CommandWorker, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
+        let CommandWorker { worker_type, program, arguments, environment, health_path } = command;
+        let defaults = CHECKS_OFF
+            .map(|name| (name, "true".to_owned()))
+            .into_iter()
+            .chain([(ENDPOINT_BASE_URL, format!("{}/v2", self.platform))]);
+        let serving = port.into_iter().flat_map(|port| {
+            let port = port.to_string();
+            [(env::PORT, port.clone()), (env::PORT_HEALTH, port), (HEALTH_CHECK_PATH, health_path.clone())]
+        });
+        let own = self.protocol(worker_type, id, key).into_iter().chain(serving).map(owned);
+        let environment = self
+            .environment
+            .iter()
+            .cloned()
+            .chain(defaults.map(owned))
+            .chain(environment.iter().cloned())
+            .chain(own)
+            .collect();
+        Spec {
+            program: self.in_project(program),
+            arguments: arguments.clone(),
+            directory: self.directory.clone(),
+            environment,
+        }
+    }
+
+    /// Said in full: whether a relative path means the new directory is up to the system.
+    fn in_project(&self, program: &Path) -> PathBuf {
+        if program.components().count() > 1 {
+            self.directory.join(program.strip_prefix(".").unwrap_or(program))
+        } else {
+            program.to_owned()
+        }
+    }
+
+    fn base(&self, worker_type: &WorkerType) -> String {
+        format!("{}/v2/{}", self.platform, worker_type.name)
+    }
+
+    /// The provider's worker protocol.
+    fn protocol(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> [(&'static str, String); 9] {
+        let base = self.base(worker_type);
+        [
+            // With a query: the official worker appends `&…` to it without a look.
+            (env::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
+            (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
+            (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
+            (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
+            (env::RUNPOD_PING_INTERVAL, PING_INTERVAL_MS.to_owned()),
+            (env::RUNPOD_AI_API_KEY, key.to_owned()),
+            (env::RUNPOD_POD_ID, id.to_string()),
+            (env::RUNPOD_POD_HOSTNAME, id.to_string()),
+            (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
+        ]
+    }
+}
+
+fn owned((name, value): (&'static str, String)) -> (String, String) {
+    (name.to_owned(), value)
 }

@@ -6,12 +6,14 @@
 mod autoscaler;
 mod balancer;
 mod gateway;
+mod health;
 mod launch;
 mod log;
 mod pool;
 mod queue;
 mod release;
 mod supervisor;
+mod webhook;
 
 use std::{
     collections::VecDeque,
@@ -29,14 +31,20 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use gateway::nearest;
+pub(crate) use launch::CommandWorker;
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
 use launch::Launch;
 use pool::PoolContext;
+use queue::{Backlog, Clock, QueueContext, Teller};
+pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::Lifeline;
+use webhook::Courier;
+pub(crate) use webhook::Secret;
 
 /// For how long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -52,12 +60,19 @@ pub(crate) struct Options {
     pub log: Sink,
     /// How long running work gets when a release or the platform ends.
     pub drain_time: Duration,
+    /// Where jobs are stored. Those of an earlier platform go on.
+    pub store: PathBuf,
+    pub durability: Durability,
+    /// Signs webhooks.
+    pub webhook_secret: Secret,
     pub supervision: Supervision,
 }
 
 /// An app to bring to life.
 pub(crate) struct NewRelease {
     pub manifest: Manifest,
+    /// Worker types beside those of the manifest; no name is in both.
+    pub commands: Vec<CommandWorker>,
     /// The app binary; must stay as it is while the release lives.
     pub program: PathBuf,
     pub directory: PathBuf,
@@ -72,6 +87,8 @@ pub(crate) enum StartError {
     Lifeline(#[source] std::io::Error),
     #[error("the listening socket is unusable")]
     Listener(#[source] std::io::Error),
+    #[error("could not open the store of jobs")]
+    Store(#[from] OpenError),
 }
 
 /// Why a release does not go live. The one before it, if any, keeps serving.
@@ -98,6 +115,8 @@ struct Shared {
     next_release: AtomicU64,
     address: SocketAddr,
     context: PoolContext,
+    /// Jobs of an earlier platform that no endpoint has claimed yet.
+    backlog: Mutex<Backlog>,
     /// Stops the gateway.
     closing: CancellationToken,
     /// The gateway's tasks.
@@ -107,10 +126,21 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time, supervision } = options;
+        let Options { listener, log, drain_time, supervision, store, durability, webhook_secret } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
-        let context = PoolContext { log, lifeline, drain_time, supervision, tasks: TaskTracker::new() };
+        let (store, backlog) = Backlog::open(&store, durability)?;
+        let (teller, tidings) = Teller::new();
+        let closing = CancellationToken::new();
+        let courier = Courier {
+            secret: webhook_secret,
+            store: store.clone(),
+            log: log.clone(),
+            closing: closing.clone(),
+        };
+        let queues = QueueContext { clock: Clock::system(), store, teller };
+        let context =
+            PoolContext { log, lifeline, drain_time, supervision, tasks: TaskTracker::new(), queues };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),
@@ -120,11 +150,13 @@ impl Platform {
                 next_release: AtomicU64::new(1),
                 address,
                 context,
-                closing: CancellationToken::new(),
+                backlog: Mutex::new(backlog),
+                closing,
                 gateway: TaskTracker::new(),
             }),
         };
         platform.shared.gateway.spawn(gateway::serve(listener, platform.clone()));
+        platform.shared.gateway.spawn(courier.run(tidings));
         Ok(platform)
     }
 
@@ -167,7 +199,8 @@ impl Platform {
     /// When its workers do not become ready. Nothing has changed then.
     pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
-        let NewRelease { manifest, program, directory, environment, prices } = new;
+        let NewRelease { mut manifest, commands, program, directory, environment, prices } = new;
+        manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
         let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
         let launch = Launch {
             program,
@@ -175,6 +208,7 @@ impl Platform {
             environment,
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
             platform: self.worker_url(),
+            commands: commands.into(),
             drain_seconds: self.shared.context.drain_time.as_secs(),
             ping_interval: self.shared.context.supervision.ping_interval(),
         };
@@ -190,12 +224,25 @@ impl Platform {
         for pool in release.pools() {
             self.shared.context.tasks.spawn(pool.clone().run());
         }
+        self.adopt_backlog(&release);
         self.shared.current.store(Some(release));
         self.set_starting(None);
         if let Some(old) = old {
             self.retire(old);
         }
         Ok(())
+    }
+
+    /// Gives a release the jobs that an earlier platform left to its endpoints.
+    fn adopt_backlog(&self, release: &Release) {
+        let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in release.pools().filter_map(|pool| pool.queue()) {
+            queue.adopt(&mut backlog);
+        }
+        for (endpoint, open) in backlog.unclaimed().filter(|(_, open)| *open > 0) {
+            let text = format!("{open} stored jobs wait for a worker type of this name, which the app lacks");
+            (self.shared.context.log)(LogLine::system(endpoint, None, text));
+        }
     }
 
     fn set_starting(&self, release: Option<Arc<Release>>) {
@@ -236,7 +283,7 @@ impl Platform {
         past.push_front(old.clone());
         past.truncate(KEPT_RELEASES);
         drop(past);
-        let closing = self.shared.closing.clone();
+        let (platform, closing) = (self.clone(), self.shared.closing.clone());
         let limit = old.longest_run() + self.shared.context.drain_time;
         self.shared.context.tasks.spawn(async move {
             tokio::select! {
@@ -245,7 +292,23 @@ impl Platform {
                 () = closing.cancelled() => {}
             }
             old.close();
+            if !closing.is_cancelled() {
+                old.ended().await;
+                platform.hand_over(&old);
+            }
         });
+    }
+
+    /// What still waits in a release that has ended goes on in the live one.
+    fn hand_over(&self, old: &Release) {
+        let Some(live) = self.current() else { return };
+        for pool in old.pools() {
+            let Some(queue) = pool.queue() else { continue };
+            match live.pool(&pool.worker_type.name).and_then(|pool| pool.queue()) {
+                Some(successor) => queue.hand_over(successor),
+                None => queue.give_up_waiting(),
+            }
+        }
     }
 
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
@@ -275,6 +338,7 @@ impl Platform {
         // Open connections of clients end with the process.
         let _ = tokio::time::timeout(REAPING, gateway.wait()).await;
         context.lifeline.end();
+        context.queues.store.close();
         clean
     }
 

@@ -74,6 +74,13 @@ impl Release {
         }
     }
 
+    /// Waits until it has no workers any more.
+    pub(crate) async fn ended(&self) {
+        for pool in self.pools() {
+            pool.ended().await;
+        }
+    }
+
     /// The longest that a job or request of it may run.
     pub(crate) fn longest_run(&self) -> Duration {
         let seconds = self.manifest.workers.iter().map(|worker| worker.execution_timeout_seconds).max();

@@ -95,7 +95,7 @@ pub(crate) enum DescribeError {
         "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this flash does not read"
     )]
     Version { sdk: String, version: u32 },
-    #[error("crate `{0}` has no `#[remote]` items")]
+    #[error("crate `{0}` has no `#[remote]` items, and flash.toml no [workers.NAME]")]
     Empty(String),
 }
 
@@ -126,8 +126,5 @@ pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifes
     }
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| not_described(error.to_string()))?;
-    if manifest.functions.is_empty() {
-        return Err(DescribeError::Empty(manifest.app.name));
-    }
     Ok(manifest)
 }

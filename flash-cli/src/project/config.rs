@@ -5,8 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::catalogue::{PriceList, PriceListError};
+use flash_sdk::{
+    catalogue::{PriceList, PriceListError},
+    manifest::Manifest,
+};
 use serde::Deserialize;
+
+use super::command_worker::{self, Mistake};
+use crate::target::local::CommandWorker;
 
 /// The file as written. Unknown keys are mistakes.
 #[derive(Debug, Default, Deserialize)]
@@ -15,6 +21,8 @@ struct Written {
     run: WrittenRun,
     /// Dollars per second, by CPU instance or GPU pool.
     prices: BTreeMap<toml::Spanned<String>, f64>,
+    /// Worker types that are programs of their own, by name.
+    workers: BTreeMap<toml::Spanned<String>, command_worker::Written>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +51,15 @@ pub(crate) struct Config {
     pub stop_grace_ms: Option<u64>,
     pub features: Vec<String>,
     pub prices: PriceList,
+    commands: Vec<Declared>,
+}
+
+/// A command and the place where it is declared.
+#[derive(Debug, Clone, PartialEq)]
+struct Declared {
+    path: PathBuf,
+    line: usize,
+    command: CommandWorker,
 }
 
 /// Why a project's settings cannot be used.
@@ -65,22 +82,27 @@ impl Config {
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let Written { run, prices } = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = line_of(text, error.span().map_or(0, |span| span.start));
-            let message = error.message().lines().next().unwrap_or_default().to_owned();
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let invalid = |at: usize, message: String| {
+            let line = line_of(text, at);
             ConfigError::Invalid { path: path.to_owned(), line, message }
+        };
+        let Written { run, prices, workers } = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let message = error.message().lines().next().unwrap_or_default().to_owned();
+            invalid(error.span().map_or(0, |span| span.start), message)
         })?;
         let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
         let prices = PriceList::with_overrides(overrides).map_err(|error| {
             let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
             let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line: line_of(text, at),
-                message: error.to_string(),
-            }
+            invalid(at, error.to_string())
         })?;
+        let declared = |(name, written): (toml::Spanned<String>, command_worker::Written)| {
+            let command = written.check(&name);
+            let command = command.map_err(|Mistake { at, message }| invalid(at.start, message))?;
+            Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
+        };
+        let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
         let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, features } = run;
         let within =
             |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
@@ -105,7 +127,25 @@ impl Config {
             &|ms| (10..=600_000).contains(&ms),
             "10 to 600000 milliseconds",
         )?;
-        Ok(Self { host, port, drain_seconds, ping_timeout, stop_grace_ms, features, prices })
+        Ok(Self { host, port, drain_seconds, ping_timeout, stop_grace_ms, features, prices, commands })
+    }
+
+    /// Worker types that are programs of their own.
+    pub(crate) fn commands(&self) -> Vec<CommandWorker> {
+        self.commands.iter().map(|declared| declared.command.clone()).collect()
+    }
+
+    /// Whether the commands can stand beside the app.
+    ///
+    /// # Errors
+    /// A name or path that both have.
+    pub(crate) fn check_against(&self, manifest: &Manifest) -> Result<(), ConfigError> {
+        self.commands.iter().try_for_each(|Declared { path, line, command }| {
+            match command_worker::clash(command, manifest) {
+                Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
+                None => Ok(()),
+            }
+        })
     }
 }
 

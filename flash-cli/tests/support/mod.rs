@@ -14,6 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// How long anything may take, builds included: generous, because machines differ.
 pub const PATIENCE: Duration = Duration::from_secs(600);
@@ -28,6 +29,55 @@ pub fn root() -> PathBuf {
 /// The app of the tests.
 pub fn fixture() -> PathBuf {
     root().join("flash-cli/tests/fixture")
+}
+
+/// A crate outside of the workspace with these files in it. Built with the workspace's target directory, its
+/// dependencies are there already; so the name must be that of one test.
+pub fn crate_of(name: &str, files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let sdk = root().join("flash-sdk");
+    let manifest = format!(
+        r#"
+[package]
+name = "{name}"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies]
+flash-sdk = {{ path = {sdk:?} }}
+futures-util = {{ version = "0.3", default-features = false, features = ["std", "sink"] }}
+schemars = "1.2"
+serde = {{ version = "1", features = ["derive", "rc"] }}
+serde_json = {{ version = "1", features = ["raw_value"] }}
+tokio = {{ version = "1.54", features = ["time"] }}
+tracing = {{ version = "0.1", default-features = false, features = ["std", "attributes"] }}
+
+[workspace]
+
+[profile.dev]
+debug = "line-tables-only"
+[profile.dev.package."*"]
+debug = false
+"#
+    );
+    std::fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
+    std::fs::copy(root().join("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+/// A copy of the fixture outside of the workspace, for a test that edits it.
+pub fn copy_of_fixture(name: &str) -> TempDir {
+    let directory = crate_of(name, &[]);
+    std::fs::create_dir(directory.path().join("src")).unwrap();
+    for entry in std::fs::read_dir(fixture().join("src")).unwrap().flatten() {
+        std::fs::copy(entry.path(), directory.path().join("src").join(entry.file_name())).unwrap();
+    }
+    directory
 }
 
 /// Waits for a condition; the failure shows the last thing seen.
@@ -50,6 +100,16 @@ pub fn flash(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
     for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_MODEL"] {
         command.env_remove(name);
+    }
+    // What cargo tells a test of its package would make the cargo that `flash` starts build anew what was
+    // built without it, and the next one again.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
     }
     command
 }

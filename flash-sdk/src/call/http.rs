@@ -69,7 +69,11 @@ impl Client {
     }
 
     async fn post_input(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<JobObject> {
-        let body = format!("{{\"input\":{}}}", envelope::seal(envelope, input).get());
+        // Without a function it is for a worker that is none of ours, and takes its input as it is.
+        let body = match envelope.function {
+            Some(_) => format!("{{\"input\":{}}}", envelope::seal(envelope, input).get()),
+            None => format!("{{\"input\":{}}}", input.get()),
+        };
         let mut request = self.request(reqwest::Method::POST, url.to_owned());
         for (name, value) in trace_headers(envelope) {
             request = request.header(name, value);

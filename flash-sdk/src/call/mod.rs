@@ -6,6 +6,7 @@
 mod exchange;
 mod handle;
 mod http;
+mod worker;
 
 use std::{collections::HashMap, sync::OnceLock, time::Instant};
 
@@ -14,6 +15,7 @@ use futures_util::stream::BoxStream;
 pub(crate) use exchange::Calls;
 pub use handle::JobHandle;
 pub(crate) use http::http_client;
+pub use worker::call_worker;
 
 use crate::{
     Context, Error, ErrorKind, Result,
@@ -78,17 +80,13 @@ impl Peers {
         let _ = self.exchange.set(calls);
     }
 
-    fn url_of(&self, function: &Function) -> Result<&str> {
+    fn url_of(&self, worker: &str) -> Result<&str> {
         let endpoints =
             self.endpoints.as_ref().map_err(|problem| Error::new(ErrorKind::Transport, problem.clone()))?;
-        endpoints.get(function.worker()).map(String::as_str).ok_or_else(|| {
+        endpoints.get(worker).map(String::as_str).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
-                format!(
-                    "no endpoint is known for worker type `{}`: {} names none",
-                    function.worker(),
-                    env::ENDPOINTS
-                ),
+                format!("no endpoint is known for worker type `{worker}`: {} names none", env::ENDPOINTS),
             )
         })
     }
@@ -104,11 +102,19 @@ impl Peers {
 
     async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<RawJson> {
         if function.route.is_some() {
-            return self.client.request_route(self.url_of(function)?, function, &envelope, call).await;
+            return self
+                .client
+                .request_route(self.url_of(function.worker())?, function, &envelope, call)
+                .await;
         }
+        self.run(function.worker(), envelope, call.body).await
+    }
+
+    /// Runs a job on a worker type to its end.
+    async fn run(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<RawJson> {
         let job = match self.exchange.get() {
-            Some(calls) => calls.call(function.worker(), envelope, call.body).await?,
-            None => self.client.run_sync(self.url_of(function)?, &envelope, &call.body).await?,
+            Some(calls) => calls.call(worker, envelope, input).await?,
+            None => self.client.run_sync(self.url_of(worker)?, &envelope, &input).await?,
         };
         output_of(job)
     }
@@ -125,7 +131,7 @@ impl Peers {
                 format!("`{}` is a route: routes answer at once and make no jobs", function.call_name());
             return Err(Error::new(ErrorKind::Refused, message));
         }
-        let url = self.url_of(function)?;
+        let url = self.url_of(function.worker())?;
         let id = self.client.run(url, &envelope, &call.body).await;
         let id = id.map_err(|error| located(error, function, envelope.request_id))?;
         Ok(JobHandle::remote(&self.client, url, id, function))
@@ -138,7 +144,7 @@ impl Peers {
         call: EncodedCall,
     ) -> Result<BoxStream<'static, Result<RawJson>>> {
         let envelope = self.envelope(function)?;
-        let url = self.url_of(function)?;
+        let url = self.url_of(function.worker())?;
         let id = self.client.run(url, &envelope, &call.body).await;
         let id = id.map_err(|error| located(error, function, envelope.request_id.clone()))?;
         Ok(self.client.stream(url, id, function, envelope.request_id))
@@ -161,8 +167,12 @@ async fn within<T>(deadline: Option<Instant>, call: impl Future<Output = Result<
 
 /// The error with the stage and request that it belongs to, where nothing nearer said so.
 fn located(error: Error, function: &Function, request_id: Option<String>) -> Error {
+    located_at(error, function.stage(), request_id)
+}
+
+fn located_at(error: Error, stage: String, request_id: Option<String>) -> Error {
     let mut wire = error.into_wire();
-    wire.stage.get_or_insert_with(|| function.stage());
+    wire.stage.get_or_insert(stage);
     wire.request_id = wire.request_id.or(request_id);
     wire.into()
 }

@@ -77,6 +77,12 @@ pub struct JobRequest {
     /// Limits of this job.
     #[serde(default)]
     pub policy: Policy,
+    /// URL that is told of the end.
+    #[serde(default)]
+    pub webhook: Option<String>,
+    /// Where the worker is to leave large results. Passed on to it, never returned.
+    #[serde(default, rename = "s3Config")]
+    pub s3_config: Option<RawJson>,
 }
 
 /// Limits of one job, in milliseconds.
@@ -86,6 +92,12 @@ pub struct Policy {
     /// How long it may run; the worker type's execution timeout otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution_timeout: Option<u64>,
+    /// How long it may take from submission to its end; then it is deleted, run or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
+    /// No reason to start a worker.
+    #[serde(skip_serializing_if = "is_false")]
+    pub low_priority: bool,
 }
 
 /// A job as a worker takes it. Keys beyond these are ignored.

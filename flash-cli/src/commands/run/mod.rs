@@ -3,6 +3,7 @@
 //! Builds, starts the platform, brings the app live, and again whenever a source changes. `session` is
 //! the loop; here are the arguments and the way from them to a session.
 mod session;
+mod state;
 mod table;
 mod workspace;
 
@@ -56,6 +57,10 @@ pub(crate) struct RunArguments {
     /// Seconds that running work gets when the app is replaced or stopped [default: 10].
     #[arg(long)]
     drain_seconds: Option<u64>,
+    /// Keep jobs in .flash/state, so that the next run with --keep goes on with them; =power-loss: on the
+    /// disk before a job's id is answered. Without it they go with this run.
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "process")]
+    keep: Option<state::Keep>,
     /// Print one JSON object a line: events `ready`, `log`, `reload`.
     #[arg(long)]
     pub json: bool,
@@ -88,6 +93,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         build: Build { release: arguments.release, features },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
+        keep: arguments.keep,
         supervision: supervision(&config),
         host,
         output: output.clone(),

@@ -1,21 +1,25 @@
 //! One `flash run`: build, serve, reload on changes, stop on signals.
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use flash_sdk::{catalogue::PriceList, manifest::Manifest};
+use flash_sdk::manifest::Manifest;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{table::endpoints, workspace::Versions};
+use super::{
+    state::{Keep, Place, not_started, webhook_secret},
+    table::endpoints,
+    workspace::{Settings, Versions},
+};
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    project::{self, Build, BuildError, Config, DescribeError, Package},
+    project::{self, Build, BuildError, Config, ConfigError, DescribeError, Package},
     target::local::{NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
@@ -26,6 +30,7 @@ pub(super) struct Session {
     pub build: Build,
     pub reload: bool,
     pub drain_time: Duration,
+    pub keep: Option<Keep>,
     pub supervision: Supervision,
     pub host: String,
     pub output: Output,
@@ -58,8 +63,7 @@ impl StopSignals {
 struct Version {
     manifest: Manifest,
     program: PathBuf,
-    environment: Vec<(String, String)>,
-    prices: PriceList,
+    settings: Settings,
 }
 
 impl Session {
@@ -84,9 +88,9 @@ impl Session {
             () = stop.next() => return Ok(()),
         };
         let Some(first) = first else { return Ok(()) };
-        let platform = self.platform(listener)?;
+        let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
-        let table = endpoints(&first.manifest, &url);
+        let table = endpoints(&first.manifest, &first.settings.commands, &url);
         let outcome = tokio::select! {
             outcome = self.deploy(&platform, first) => outcome,
             () = stop.next() => Ok(()),
@@ -124,15 +128,21 @@ impl Session {
         })
     }
 
-    fn platform(&self, listener: TcpListener) -> Result<Platform, Failure> {
+    fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
+        let package = &self.package.directory;
+        let dotenv = project::load_dotenv(package).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
         let output = self.output.clone();
         let options = Options {
             listener,
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,
             supervision: self.supervision,
+            store: directory,
+            durability,
+            webhook_secret: webhook_secret(package, &dotenv)?,
         };
-        Platform::start(options).map_err(|error| Failure::of(Code::Failed, &error))
+        Platform::start(options).map_err(|error| not_started(&error))
     }
 
     /// Builds and describes; `None` when nothing differs from the version before.
@@ -144,18 +154,20 @@ impl Session {
             // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
             .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
             .collect();
-        // Read anew each time, so that a saved price counts; address and features are settled at the start.
-        let Config { prices, .. } =
-            Config::load(&self.package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        // Read anew each time, so that a saved price or command counts; address and features are settled at
+        // the start.
+        let unusable = |error: ConfigError| Failure::of(Code::Unusable, &error);
+        let config = Config::load(&self.package.directory).map_err(unusable)?;
+        let commands = config.commands();
+        let files = project::files_of(&commands, &self.package.directory);
+        let settings = Settings { environment, prices: config.prices.clone(), commands, files };
         let program = versions
-            .keep(&built, &environment, &prices)
+            .keep(&built, &settings)
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
-        let manifest =
-            project::describe(&program, &self.package.directory).await.map_err(|error| not_described(&error));
-        match manifest {
-            Ok(manifest) => Ok(Some(Version { manifest, program, environment, prices })),
+        match self.described(&program, &config).await {
+            Ok(manifest) => Ok(Some(Version { manifest, program, settings })),
             Err(failure) => {
                 // Not a version after all: the same binary must be looked at again.
                 versions.forget_latest();
@@ -164,10 +176,21 @@ impl Session {
         }
     }
 
+    /// The manifest of a binary, checked to go with the project's settings.
+    async fn described(&self, program: &Path, config: &Config) -> Result<Manifest, Failure> {
+        let manifest = project::describe(program, &self.package.directory).await;
+        let manifest = manifest.map_err(|error| not_described(&error))?;
+        if manifest.functions.is_empty() && config.commands().is_empty() {
+            return Err(not_described(&DescribeError::Empty(manifest.app.name)));
+        }
+        config.check_against(&manifest).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        Ok(manifest)
+    }
+
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, program, environment, prices } = version;
+        let Version { manifest, program, settings: Settings { environment, prices, commands, .. } } = version;
         let directory = self.package.directory.clone();
-        let release = NewRelease { manifest, program, directory, environment, prices };
+        let release = NewRelease { manifest, commands, program, directory, environment, prices };
         platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 

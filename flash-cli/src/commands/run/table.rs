@@ -1,11 +1,11 @@
-//! The endpoint table: one row a function, with a `curl` that works as printed.
-use flash_sdk::manifest::{ArgumentSource, FunctionEntry, Manifest};
+//! The endpoint table: one row a function or command, with a `curl` that works as printed.
+use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType};
 use serde_json::{Map, Value, json};
 
-use crate::output::Endpoint;
+use crate::{output::Endpoint, target::local::CommandWorker};
 
 /// The rows for an app that is served at `url`.
-pub(super) fn endpoints(manifest: &Manifest, url: &str) -> Vec<Endpoint> {
+pub(super) fn endpoints(manifest: &Manifest, commands: &[CommandWorker], url: &str) -> Vec<Endpoint> {
     let mut modules = Vec::new();
     let row = |function: &FunctionEntry| {
         let worker = manifest.worker(&function.worker);
@@ -25,11 +25,39 @@ pub(super) fn endpoints(manifest: &Manifest, url: &str) -> Vec<Endpoint> {
             function: function.call_name(),
             worker: function.worker.clone(),
             compute: worker.map_or(String::new(), |worker| worker.compute.label()),
-            workers: worker
-                .map_or(String::new(), |worker| format!("{}..{}", worker.workers_min, worker.workers_max)),
+            workers: worker.map_or(String::new(), workers),
         }
     };
-    manifest.functions.iter().map(row).collect()
+    let functions = manifest.functions.iter().map(row);
+    functions.chain(commands.iter().map(|command| row_of_command(command, url))).collect()
+}
+
+fn row_of_command(command: &CommandWorker, url: &str) -> Endpoint {
+    let worker = &command.worker_type;
+    let name = &worker.name;
+    let (method, path, curl) = match worker.kind {
+        EndpointKind::Queue => {
+            let path = format!("/v2/{name}/runsync");
+            let curl = format!(
+                "curl -X POST {url}{path} -H 'content-type: application/json' -d '{{\"input\":{{}}}}'"
+            );
+            ("POST", path, curl)
+        }
+        EndpointKind::LoadBalanced => ("ANY", format!("/{name}/"), format!("curl {url}/{name}/")),
+    };
+    Endpoint {
+        method: method.to_owned(),
+        path,
+        function: command.line(),
+        worker: name.clone(),
+        compute: worker.compute.label(),
+        workers: workers(worker),
+        curl,
+    }
+}
+
+fn workers(worker: &WorkerType) -> String {
+    format!("{}..{}", worker.workers_min, worker.workers_max)
 }
 
 fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str) -> String {

@@ -12,6 +12,8 @@ use std::{
 };
 
 use flash_sdk::catalogue::PriceList;
+
+use crate::target::local::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 /// Versions kept on disk: the live one, one that starts, and those that drain.
@@ -26,12 +28,21 @@ pub(super) struct Versions {
 }
 
 /// What a version was made of. A binary that cargo linked anew has another time; its content is not read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(PartialEq)]
 struct Origin {
     modified: SystemTime,
     length: u64,
-    environment: Vec<(String, String)>,
-    prices: PriceList,
+    settings: Settings,
+}
+
+/// What a version is beside its binary.
+#[derive(Clone, PartialEq)]
+pub(super) struct Settings {
+    pub environment: Vec<(String, String)>,
+    pub prices: PriceList,
+    pub commands: Vec<CommandWorker>,
+    /// Files that the commands name, with their times.
+    pub files: Vec<(PathBuf, SystemTime)>,
 }
 
 impl Versions {
@@ -53,20 +64,16 @@ impl Versions {
         Ok(Self { directory, next: AtomicU64::new(1), latest: Mutex::default() })
     }
 
+    /// Where they are; goes with this process.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Copies a binary; `None` when the latest version was made of the same binary and settings.
-    pub(super) async fn keep(
-        &self,
-        built: &Path,
-        environment: &[(String, String)],
-        prices: &PriceList,
-    ) -> io::Result<Option<PathBuf>> {
+    pub(super) async fn keep(&self, built: &Path, settings: &Settings) -> io::Result<Option<PathBuf>> {
         let metadata = tokio::fs::metadata(built).await?;
-        let origin = Origin {
-            modified: metadata.modified()?,
-            length: metadata.len(),
-            environment: environment.to_vec(),
-            prices: prices.clone(),
-        };
+        let origin =
+            Origin { modified: metadata.modified()?, length: metadata.len(), settings: settings.clone() };
         if self.latest().as_ref() == Some(&origin) {
             return Ok(None);
         }

@@ -79,6 +79,13 @@ impl Refusal {
         refusal
     }
 
+    /// For what is not the client's fault and passes.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Refused, message);
+        refusal.retry_after = Some(1);
+        refusal
+    }
+
     /// A job that did not complete, for callers who asked for the function's result.
     pub(crate) fn of_job(job: JobObject) -> Self {
         let mut error = match job.status {

@@ -24,7 +24,7 @@ use super::{error::Refusal, server::Segments, worker_api::admit};
 use crate::platform::{
     Platform,
     pool::{Pool, Pulse},
-    queue::{JobId, Link, Outcome, Reported, Submission, Waiter, WorkerId},
+    queue::{JobId, Link, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
     release::Release,
 };
 
@@ -80,7 +80,7 @@ impl Session {
         for (pool, job) in std::mem::take(&mut self.calls).into_values() {
             if let Some(queue) = pool.queue() {
                 // Most have ended long ago.
-                let _ = queue.cancel(&job);
+                let _ = queue.cancel(job);
             }
         }
         self.pool.lost_connection(&self.worker);
@@ -98,13 +98,13 @@ impl Session {
             }
             ToPlatform::Done(done) => self.done(done),
             ToPlatform::Chunk(frame) => {
-                if let Some(queue) = self.pool.queue() {
-                    queue.chunk(&self.worker, &JobId::from(frame.id.as_str()), frame.output);
+                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
+                    queue.chunk(&self.worker, job, frame.output);
                 }
             }
             ToPlatform::Progress(frame) => {
-                if let Some(queue) = self.pool.queue() {
-                    queue.progress(&self.worker, &JobId::from(frame.id.as_str()), frame.output);
+                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
+                    queue.progress(&self.worker, job, frame.output);
                 }
             }
             ToPlatform::Call(call) => self.call(call),
@@ -113,7 +113,7 @@ impl Session {
                     && let Some(queue) = pool.queue()
                 {
                     // It may have ended in this moment.
-                    let _ = queue.cancel(&job);
+                    let _ = queue.cancel(job);
                 }
             }
         }
@@ -121,18 +121,18 @@ impl Session {
 
     fn done(&mut self, done: DoneFrame) {
         let DoneFrame { id, attempt, output, error, ran_us } = done;
-        let Some(queue) = self.pool.queue() else { return };
+        let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&id)) else { return };
         // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
         self.pool.drain_output(&self.worker);
         let outcome = match error {
             Some(text) => Outcome::Failed(text),
             None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
         };
-        let (job, ran) = (JobId::from(id.as_str()), Some(Duration::from_micros(ran_us)));
-        match queue.finish(&self.worker, &job, Some(attempt), outcome, ran) {
+        let ran = Some(Duration::from_micros(ran_us));
+        match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
             Reported::Accepted => self.pool.served(&self.pulse),
             Reported::LetGo => {}
-            Reported::Late => self.pool.say_late(&self.worker, &job, Some(attempt)),
+            Reported::Late => self.pool.say_late(&self.worker, job, Some(attempt)),
         }
     }
 
@@ -145,7 +145,7 @@ impl Session {
                 if self.calls.len() >= SWEEP_AT {
                     self.calls.retain(|_, (pool, job)| {
                         pool.queue()
-                            .and_then(|queue| queue.status(job))
+                            .and_then(|queue| queue.peek(*job))
                             .is_some_and(|job| !job.status.is_final())
                     });
                 }
@@ -173,11 +173,11 @@ impl Session {
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
         let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
-        let job =
-            queue
-                .submit(Submission { input, envelope, execution_timeout: None, waiter, sync: true })
-                .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
-        Ok((pool.clone(), job))
+        let submission = Submission { waiter, ..Submission::new(Origin::Call, input, envelope) };
+        let submitted = queue
+            .submit(submission)
+            .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
+        Ok((pool.clone(), submitted.id))
     }
 
     /// The release that this worker belongs to: its calls stay in it while another goes live.

@@ -12,13 +12,13 @@ use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 use super::{
-    client_api::{MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown},
+    client_api::{JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown},
     error::Refusal,
     proxy,
     routes::Target,
     server::{RequestId, live, read_body},
 };
-use crate::platform::{Platform, pool::Intake, release::Release};
+use crate::platform::{Platform, pool::Intake, queue::JobId, release::Release};
 
 /// How much longer than one execution a caller waits: for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
@@ -35,13 +35,10 @@ pub(super) async fn dispatch(
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {
             let function = release.function(function);
-            match release.pool(&function.worker).map(|pool| (pool, &pool.intake)) {
-                Some((pool, Intake::Balanced(balancer))) => {
-                    proxy::forward(pool, balancer, function, &id, &path, request).await
-                }
-                _ => Err(Refusal::not_found(format!("`{}` serves no routes", function.worker))),
-            }
+            let stage = format!("{}/{}", function.worker, function.call_name());
+            forward(&release, &function.worker, &stage, &id, &path, request).await
         }
+        Target::Command { worker, path } => forward(&release, &worker, &worker, &id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request);
             let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
@@ -63,6 +60,22 @@ pub(super) async fn dispatch(
             })?;
             run(&release, function, &id, &headers, input).await
         }
+    }
+}
+
+async fn forward(
+    release: &Release,
+    worker_type: &str,
+    stage: &str,
+    id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match release.pool(worker_type).map(|pool| (pool, &pool.intake)) {
+        Some((pool, Intake::Balanced(balancer))) => {
+            proxy::forward(pool, balancer, stage, id, path, request).await
+        }
+        _ => Err(Refusal::not_found(format!("`{worker_type}` serves no routes"))),
     }
 }
 
@@ -103,14 +116,16 @@ async fn run(
     };
     let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
     let started = Instant::now();
-    let job = submit_and_wait(queue, input, envelope, None, wait).await?;
+    let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait).await?;
     let stage = format!("{}/{}", function.worker, function.call_name());
     match job.status {
         flash_sdk::wire::job::JobStatus::Completed => job_response(&job),
         status if status.is_final() => Err(Refusal::of_job(job).at_stage(stage)),
         _ => {
             // The caller is told now; a job that nobody waits for is not worth its worker.
-            let _ = queue.cancel(&job.id.as_str().into());
+            if let Some(id) = JobId::parse(&job.id) {
+                let _ = queue.cancel(id);
+            }
             let message = format!("no result within {} s", started.elapsed().as_secs());
             Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Timeout, message).at_stage(stage))
         }

@@ -15,6 +15,7 @@ mod schemas;
 mod server;
 mod worker_api;
 
+pub(crate) use error::nearest;
 pub(crate) use routes::RouteTable;
 pub(crate) use schemas::InputSchemas;
 pub(crate) use server::serve;

@@ -33,6 +33,15 @@ fn document(manifest: &Manifest, release: u64) -> Value {
     for worker in manifest.workers.iter().filter(|worker| worker.kind == EndpointKind::Queue) {
         add(format!("/v2/{}/health", worker.name), "GET", health_operation(&worker.name));
     }
+    for worker in manifest.commands() {
+        match worker.kind {
+            EndpointKind::Queue => {
+                add(format!("/v2/{}/runsync", worker.name), "POST", command_operation(&worker.name))
+            }
+            // Which paths it serves, and how, only the program knows.
+            EndpointKind::LoadBalanced => {}
+        }
+    }
     let mut schemas = manifest.definitions.clone();
     schemas.insert("FlashError".to_owned(), error_schema());
     let mut document = json!({
@@ -143,13 +152,8 @@ fn route_operation(function: &FunctionEntry) -> Value {
     operation
 }
 
-fn job_operation(function: &FunctionEntry) -> Value {
-    let (summary, description) = texts(function);
-    let output = match function.streams {
-        true => json!({ "type": "array", "items": function.output }),
-        false => function.output.clone(),
-    };
-    let job = json!({
+fn job_schema(output: Value) -> Value {
+    json!({
         "type": "object",
         "properties": {
             "id": { "type": "string" },
@@ -160,7 +164,16 @@ fn job_operation(function: &FunctionEntry) -> Value {
             "workerId": { "type": "string" },
         },
         "required": ["id", "status", "output", "delayTime", "executionTime", "workerId"],
-    });
+    })
+}
+
+fn job_operation(function: &FunctionEntry) -> Value {
+    let (summary, description) = texts(function);
+    let output = match function.streams {
+        true => json!({ "type": "array", "items": function.output }),
+        false => function.output.clone(),
+    };
+    let job = job_schema(output);
     let mut operation = json!({
         "operationId": operation_id(function),
         "summary": summary,
@@ -172,6 +185,22 @@ fn job_operation(function: &FunctionEntry) -> Value {
         members.insert("requestBody".to_owned(), body);
     }
     operation
+}
+
+/// `runsync` of a command: what it takes and gives is its own affair.
+fn command_operation(worker: &str) -> Value {
+    let body = json!({
+        "type": "object",
+        "properties": { "input": { "description": "any JSON but null; goes to the program as it is" } },
+        "required": ["input"],
+    });
+    json!({
+        "operationId": format!("runsync_{worker}"),
+        "summary": format!("Runs a job on {worker}"),
+        "tags": [worker],
+        "requestBody": { "required": true, "content": json_content(&body) },
+        "responses": responses("the job with the program's output", json_content(&job_schema(json!({})))),
+    })
 }
 
 fn health_operation(worker: &str) -> Value {

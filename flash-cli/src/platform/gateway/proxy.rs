@@ -8,7 +8,7 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use flash_sdk::{ErrorKind, WireError, manifest::FunctionEntry};
+use flash_sdk::{ErrorKind, WireError};
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Frame, SizeHint};
@@ -52,14 +52,14 @@ static CLIENT: LazyLock<HttpClient> = LazyLock::new(|| {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(256).build(connector)
 });
 
-/// Sends a request to the least loaded worker and streams its answer back.
+/// Sends a request to the least loaded worker and streams its answer back. Errors name `stage`.
 ///
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 502 for one that breaks off, 504 for a late one.
 pub(super) async fn forward(
     pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
-    function: &FunctionEntry,
+    stage: &str,
     request_id: &str,
     path: &str,
     request: Request,
@@ -70,11 +70,11 @@ pub(super) async fn forward(
         discard(request.into_body()).await;
         return Err(Refusal::too_large(MAX_BODY_BYTES));
     }
-    let stage = || format!("{}/{}", function.worker, function.call_name());
+    let stage = || stage.to_owned();
     let slot = balancer
         .acquire(HOLD, request_id)
         .await
-        .map_err(|none| no_worker(&none, &function.worker).at_stage(stage()))?;
+        .map_err(|none| no_worker(&none, &pool.worker_type.name).at_stage(stage()))?;
     let worker = slot.worker.to_string();
     let request = rewritten(request, &slot, request_id, path)?;
     let answer = tokio::time::timeout(PROCESSING, CLIENT.request(request)).await;

@@ -1,5 +1,5 @@
 //! Which function a path means: the app's own routes, and the addresses that every function has.
-use flash_sdk::manifest::Manifest;
+use flash_sdk::manifest::{EndpointKind, Manifest};
 use http::Method;
 
 use super::error::{Refusal, nearest};
@@ -13,6 +13,8 @@ pub(crate) enum Target {
     RunSync { function: usize },
     /// `runsync`: the body is `{"input": …}`.
     RunSyncWrapped { function: usize },
+    /// Any path below the name of a load-balanced command; the request goes there with the rest of it.
+    Command { worker: String, path: String },
 }
 
 struct Pattern {
@@ -35,6 +37,8 @@ enum Kind {
 /// All paths of a release. Fixed segments win over parameters, earlier functions over later.
 pub(crate) struct RouteTable {
     patterns: Vec<Pattern>,
+    /// Load-balanced commands: everything below their name is theirs, whatever the method.
+    commands: Vec<String>,
 }
 
 impl RouteTable {
@@ -67,7 +71,8 @@ impl RouteTable {
         }
         // Stable: among equals the earlier function stays first.
         patterns.sort_by_key(|pattern| pattern.segments.iter().filter(|segment| segment.is_none()).count());
-        Self { patterns }
+        let commands = manifest.commands().filter(|worker| worker.kind == EndpointKind::LoadBalanced);
+        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect() }
     }
 
     /// Where a request goes.
@@ -75,6 +80,10 @@ impl RouteTable {
     /// # Errors
     /// 404 with the nearest known paths, or 405 with the methods that the path takes.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, Refusal> {
+        // Before everything else: which paths a program serves is not known here.
+        if let Some(target) = self.command(path) {
+            return Ok(target);
+        }
         // Whoever answers GET answers HEAD; the body is left out on the way.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let matching = || self.patterns.iter().filter(|pattern| pattern.matches(path));
@@ -89,6 +98,13 @@ impl RouteTable {
         allowed.sort_unstable();
         allowed.dedup();
         Err(Refusal::method_not_allowed(method, path, allowed.join(", ")))
+    }
+
+    fn command(&self, path: &str) -> Option<Target> {
+        let path = path.strip_prefix('/')?;
+        let (name, below) = path.split_once('/').unwrap_or((path, ""));
+        let worker = self.commands.iter().find(|command| *command == name)?;
+        Some(Target::Command { worker: worker.clone(), path: format!("/{below}") })
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {

@@ -54,14 +54,7 @@ fn router(platform: Platform) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(docs::openapi))
-        .route("/v2/{endpoint}/run", post(client_api::run))
-        .route("/v2/{endpoint}/runsync", post(client_api::runsync))
-        .route("/v2/{endpoint}/status/{job}", get(client_api::status).post(client_api::status))
-        .route("/v2/{endpoint}/stream/{job}", get(client_api::stream).post(client_api::stream))
-        .route("/v2/{endpoint}/cancel/{job}", post(client_api::cancel))
-        .route("/v2/{endpoint}/retry/{job}", post(client_api::retry))
-        .route("/v2/{endpoint}/purge-queue", post(client_api::purge))
-        .route("/v2/{endpoint}/health", get(client_api::health))
+        .merge(client_api::router())
         .route("/v2/{endpoint}/exchange/{worker}", get(exchange::open))
         .route("/v2/{endpoint}/job-take/{worker}", get(worker_api::take))
         .route("/v2/{endpoint}/job-take-batch/{worker}", get(worker_api::take_batch))
@@ -79,9 +72,10 @@ async fn wrong_method(request: Request) -> Refusal {
     let path = request.uri().path();
     // The third segment of a queue API path is its operation; all other fixed paths are read.
     let allowed = match path.split('/').nth(3).filter(|_| path.starts_with("/v2/")) {
-        Some("run" | "runsync" | "cancel" | "retry" | "purge-queue" | "job-done" | "job-stream") => "POST",
-        Some("status" | "stream") => "GET, HEAD, POST",
-        _ => "GET, HEAD",
+        Some("job-done" | "job-stream") => "POST",
+        Some("dead") if path.ends_with("/requeue") => "POST",
+        Some(operation) => client_api::allowed_methods(operation).unwrap_or("GET, HEAD"),
+        None => "GET, HEAD",
     };
     Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }

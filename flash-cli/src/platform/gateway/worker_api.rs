@@ -7,9 +7,12 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::wire::job::{JobStatus, PostedResult};
+use flash_sdk::wire::{
+    RawJson, envelope,
+    job::{JobStatus, PostedResult},
+};
 use http::{HeaderMap, StatusCode, Uri, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -57,7 +60,7 @@ fn admit_result(
     platform: &Platform,
     endpoint: &str,
     worker: &WorkerId,
-    job: &JobId,
+    job: JobId,
     headers: &HeaderMap,
 ) -> Result<Arc<Pool>, Refusal> {
     admit(platform, endpoint, worker, headers).map_err(|refusal| {
@@ -72,7 +75,7 @@ fn admit_result(
     })
 }
 
-fn runs_elsewhere(worker: &WorkerId, job: &JobId) -> Refusal {
+fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
     Refusal::not_found(format!("job `{job}` does not run on worker `{worker}`"))
 }
 
@@ -106,9 +109,9 @@ pub(super) async fn take(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mut jobs = taken(&platform, &endpoint, &worker, &uri, &headers, 1).await?;
+    let (pool, mut jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, 1).await?;
     match jobs.pop() {
-        Some(job) => Ok(Json(job_for_polling(job)).into_response()),
+        Some(job) => Ok(Json(job_for_polling(&pool, &job)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -120,11 +123,11 @@ pub(super) async fn take_batch(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let jobs = taken(&platform, &endpoint, &worker, &uri, &headers, batch_size.unwrap_or(1)).await?;
+    let (pool, jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, batch_size.unwrap_or(1)).await?;
     if jobs.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let jobs: Vec<_> = jobs.into_iter().map(job_for_polling).collect();
+    let jobs: Vec<_> = jobs.iter().map(|job| job_for_polling(&pool, job)).collect();
     Ok(Json(jobs).into_response())
 }
 
@@ -135,7 +138,7 @@ async fn taken(
     uri: &Uri,
     headers: &HeaderMap,
     wanted: u32,
-) -> Result<Vec<Taken>, Refusal> {
+) -> Result<(Arc<Pool>, Vec<Taken>), Refusal> {
     let worker = worker_in(worker);
     let pool = admit(platform, endpoint, &worker, headers)?;
     // The first poll says that the worker is ready.
@@ -144,18 +147,32 @@ async fn taken(
     if runs_nothing(uri) {
         queue.runs_nothing(&worker);
     }
-    Ok(queue.take(&worker, wanted, HOLD).await)
+    let jobs = queue.take(&worker, wanted, HOLD).await;
+    Ok((pool, jobs))
 }
 
-fn queue_of(pool: &Pool) -> Result<&Queue, Refusal> {
+fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
 }
 
-/// A job with its envelope inside the input, as it travels on the provider's platform.
-fn job_for_polling(job: Taken) -> serde_json::Value {
-    let input = flash_sdk::wire::envelope::seal(&job.envelope, &job.input);
-    let input: serde_json::Value = serde_json::from_str(input.get()).unwrap_or_default();
-    json!({ "id": job.id.to_string(), "input": input })
+/// A job as it travels on the provider's platform.
+#[derive(Serialize)]
+struct PolledJob {
+    id: String,
+    input: RawJson,
+    #[serde(rename = "s3Config", skip_serializing_if = "Option::is_none")]
+    s3_config: Option<RawJson>,
+}
+
+/// A worker of ours finds the envelope inside the input; a command gets the input as the client sent it.
+fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
+    let input = match pool.command() {
+        Some(_) => job.input.clone(),
+        None => envelope::seal(&job.envelope, &job.input),
+    };
+    let config = job.s3_config.clone();
+    let s3_config = config.and_then(|config| serde_json::value::RawValue::from_string(config).ok());
+    PolledJob { id: job.id.to_string(), input, s3_config }
 }
 
 pub(super) async fn stops(
@@ -187,13 +204,13 @@ pub(super) async fn done(
     body: Body,
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
-    let job = JobId::from(job_in(&job));
-    let pool = admit_result(&platform, &endpoint, &worker, &job, &headers)?;
+    let job = job_in(&job)?;
+    let pool = admit_result(&platform, &endpoint, &worker, job, &headers)?;
     let queue = queue_of(&pool)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, &job, output);
+        queue.progress(&worker, job, output);
         return Ok(StatusCode::OK.into_response());
     }
     pool.drain_output(&worker);
@@ -203,7 +220,7 @@ pub(super) async fn done(
         Some(serde_json::Value::String(text)) => Outcome::Failed(text),
         Some(other) => Outcome::Failed(other.to_string()),
     };
-    let reported = queue.finish(&worker, &job, None, outcome, None);
+    let reported = queue.finish(&worker, job, None, outcome, None);
     if posted.stop_pod {
         pool.replace(&worker);
     }
@@ -215,9 +232,9 @@ pub(super) async fn done(
             return Ok(StatusCode::OK.into_response());
         }
         Reported::LetGo => {}
-        Reported::Late => pool.say_late(&worker, &job, None),
+        Reported::Late => pool.say_late(&worker, job, None),
     }
-    Err(runs_elsewhere(&worker, &job))
+    Err(runs_elsewhere(&worker, job))
 }
 
 pub(super) async fn chunk(
@@ -230,12 +247,13 @@ pub(super) async fn chunk(
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
-    queue_of(&pool)?.chunk(&worker, &JobId::from(job_in(&job)), output);
+    queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
     Ok(StatusCode::OK)
 }
 
-fn job_in(path: &str) -> &str {
-    path.split('&').next().unwrap_or(path)
+fn job_in(path: &str) -> Result<JobId, Refusal> {
+    let id = path.split('&').next().unwrap_or(path);
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{id}`")))
 }
 
 pub(super) async fn ping(

@@ -21,9 +21,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     autoscaler::{self, Observation, WorkerView, decide},
     balancer::Balancer,
-    launch::Launch,
+    launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
-    queue::{JobId, Limits, Link, Load, OnEnd, Queue, Stuck, WorkerId},
+    queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::Lifeline,
 };
 pub(crate) use crash::Crashes;
@@ -39,14 +39,12 @@ const PERIOD: Duration = Duration::from_millis(100);
 const QUICK_PERIOD: Duration = Duration::from_millis(20);
 /// Between two looks at least, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
-/// Between two sweeps for results past their time.
-const SWEEP: Duration = Duration::from_secs(5);
 /// Workers that are gone and whose late results are still told apart from strangers' requests.
 const KEPT_GONE: usize = 64;
 
 /// How work reaches the workers.
 pub(crate) enum Intake {
-    Queue(Box<Queue>),
+    Queue(Arc<Queue>),
     Balanced(Arc<Balancer>),
 }
 
@@ -119,6 +117,7 @@ pub(crate) struct PoolContext {
     pub drain_time: Duration,
     pub supervision: Supervision,
     pub tasks: TaskTracker,
+    pub queues: QueueContext,
 }
 
 impl Pool {
@@ -135,10 +134,13 @@ impl Pool {
             ..Limits::default()
         };
         let intake = match worker_type.kind {
-            EndpointKind::Queue => Intake::Queue(Box::new(Queue::new(limits, on_end))),
+            EndpointKind::Queue => {
+                let queue = Queue::new(&worker_type.name, limits, &context.queues, on_end);
+                Intake::Queue(Arc::new(queue))
+            }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, supervision, tasks } = context.clone();
+        let PoolContext { log, lifeline, drain_time, supervision, tasks, queues: _ } = context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -155,11 +157,16 @@ impl Pool {
     }
 
     /// The queue; `None` for a load-balanced worker type.
-    pub(crate) fn queue(&self) -> Option<&Queue> {
+    pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
         match &self.intake {
             Intake::Queue(queue) => Some(queue),
             Intake::Balanced(_) => None,
         }
+    }
+
+    /// The program that its workers are; `None` when they are the app's own.
+    pub(crate) fn command(&self) -> Option<&CommandWorker> {
+        self.launch.command(&self.worker_type.name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Workers> {
@@ -169,22 +176,17 @@ impl Pool {
 
     /// Scales until the pool is closed.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut swept = Instant::now();
-        let mut watch = Watch::new(self.supervision.ping_timeout, swept);
+        let mut watch = Watch::new(self.supervision.ping_timeout, Instant::now());
         while !self.closed.is_cancelled() {
             let now = Instant::now();
             self.scale(now);
             self.kill_silent(&mut watch, now);
             let mut period = PERIOD;
             if let Some(queue) = self.queue() {
-                let stuck = queue.end_overdue(now);
+                let stuck = queue.end_overdue();
                 if !stuck.is_empty() {
                     period = QUICK_PERIOD;
                     self.stop_stuck(queue, stuck, now);
-                }
-                if now.duration_since(swept) > SWEEP {
-                    queue.forget_expired(now);
-                    swept = now;
                 }
             }
             tokio::select! {
@@ -207,10 +209,10 @@ impl Pool {
     }
 
     /// How busy it is.
-    pub(crate) fn load(&self, now: Instant) -> Load {
+    pub(crate) fn load(&self) -> Load {
         match &self.intake {
-            Intake::Queue(queue) => queue.load(now),
-            Intake::Balanced(balancer) => balancer.load(now),
+            Intake::Queue(queue) => queue.load(),
+            Intake::Balanced(balancer) => balancer.load(Instant::now()),
         }
     }
 
@@ -227,7 +229,7 @@ impl Pool {
     }
 
     fn observe(&self, now: Instant) -> Observation {
-        let load = self.load(now);
+        let load = self.load();
         let idle: HashMap<&WorkerId, Instant> =
             load.takers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
         let workers = self.lock();
@@ -243,9 +245,9 @@ impl Pool {
         Observation {
             waiting: load.waiting,
             oldest_wait: load.oldest_wait,
-            low_priority: 0,
+            low_priority: load.low_priority,
             running: load.running,
-            low_priority_running: 0,
+            low_priority_running: load.low_priority_running,
             stopping: workers.all.len() - views.len(),
             workers: views,
             since_last_start: workers.last_start.map(|last| now.saturating_duration_since(last)),
@@ -421,7 +423,7 @@ impl Pool {
     }
 
     /// A result came too late: the attempt was lost, and with it the right to end the job.
-    pub(crate) fn say_late(&self, id: &WorkerId, job: &JobId, attempt: Option<u32>) {
+    pub(crate) fn say_late(&self, id: &WorkerId, job: JobId, attempt: Option<u32>) {
         let attempt = attempt.map_or(String::new(), |attempt| format!(", attempt {attempt}"));
         let mut line = LogLine::system(
             &self.worker_type.name,
@@ -445,7 +447,7 @@ impl Pool {
         self.stop(id, Stop::HungUp);
     }
 
-    /// A worker asks to be replaced.
+    /// A worker asks to be replaced, or must be.
     pub(crate) fn replace(&self, id: &WorkerId) {
         self.drain(id);
         self.stop(id, Stop::Drain);
@@ -488,6 +490,19 @@ impl Pool {
                 if workers.crashes.any() {
                     return Err(workers.last_crash.clone().unwrap_or_default());
                 }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until no worker is left.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let changed = self.phases.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().all.is_empty() {
+                return;
             }
             changed.await;
         }

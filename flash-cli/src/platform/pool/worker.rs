@@ -1,5 +1,6 @@
 //! The life of one worker: its process from spawn to burial.
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use super::{
     liveness::Pulse,
 };
 use crate::platform::{
+    health::HealthCheck,
     log::LogLine,
     queue::WorkerId,
     supervisor::{Exit, Output, Process},
@@ -107,12 +109,14 @@ impl Pool {
         key: &str,
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
-        let mut process = self.spawn(id, key)?;
+        let check = self.health_check()?;
+        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());
         }
         let start_limit = tokio::time::sleep(START_LIMIT);
-        tokio::pin!(start_limit);
+        let watched = self.watch_health(id, check);
+        tokio::pin!(start_limit, watched);
         let mut kill_at = None;
         loop {
             let drained = async {
@@ -123,6 +127,7 @@ impl Pool {
             };
             tokio::select! {
                 exit = process.wait() => return exit.map_err(|error| error.to_string()),
+                never = &mut watched => match never {},
                 _ = stopped.changed() => match *stopped.borrow_and_update() {
                     Stop::No => {}
                     Stop::Drain | Stop::Terminate => {
@@ -147,8 +152,31 @@ impl Pool {
         }
     }
 
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str) -> Result<Process, String> {
-        let spec = self.launch.spec(&self.worker_type, id, key);
+    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
+    /// ready, and a queue worker is by asking for its first job.
+    fn health_check(&self) -> Result<Option<HealthCheck>, String> {
+        match (self.command(), &self.intake) {
+            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
+                .map(Some)
+                .map_err(|error| format!("no port is free for it: {error}")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
+    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
+        if let Some(check) = check {
+            check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
+            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
+            let problem = check.until_broken().await;
+            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
+            self.replace(id);
+        }
+        std::future::pending().await
+    }
+
+    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Process, String> {
+        let spec = self.launch.spec(&self.worker_type, id, key, port);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
         // Weak: the worker's output must not keep its pool alive.
@@ -193,7 +221,7 @@ impl Pool {
     }
 
     fn is_at_work(&self, id: &WorkerId) -> bool {
-        let takers = self.load(Instant::now()).takers;
+        let takers = self.load().takers;
         takers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
     }
 

@@ -1,63 +1,22 @@
 //! One job and everything kept with it.
-use std::{
-    borrow::Borrow,
-    collections::VecDeque,
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use flash_sdk::wire::{
     RawJson,
     envelope::Envelope,
     exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
-    job::{ErrorText, JobObject, JobStatus},
+    job::{JobObject, JobStatus},
 };
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Ended, Limits, Submission, Taken, WorkerId,
-    state::{IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
+    Taken, Timestamp, WorkerId,
+    id::JobId,
+    limits::Limits,
+    state::{Attempt, IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
+    store::{Seq, Ticket},
     stream::Stream,
 };
-
-/// A job's id.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct JobId(Arc<str>);
-
-impl JobId {
-    /// A new one; that of a job that a client waits for says so, as the provider's do.
-    pub(super) fn new(sync: bool) -> Self {
-        let mut buffer = [0; 36];
-        let uuid = uuid::Uuid::new_v4();
-        let text: &str = uuid.as_hyphenated().encode_lower(&mut buffer);
-        Self(if sync { format!("sync-{text}").into() } else { text.into() })
-    }
-}
-
-impl From<&str> for JobId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl Borrow<str> for JobId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Who is told of a job's end.
 pub(crate) enum Waiter {
@@ -65,6 +24,35 @@ pub(crate) enum Waiter {
     Client(oneshot::Sender<JobObject>),
     /// A call of another worker, answered on its exchange.
     Call { call: u64, frames: Writer<ToWorker> },
+}
+
+/// Who made a job: that decides what is promised about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client that asks for the result later. Stored before it has the id.
+    Run,
+    /// A client that waits. Stored when its wait runs out.
+    RunSync,
+    /// A worker that waits on its exchange. Ends with its caller; nobody else knows its id.
+    Call,
+}
+
+/// A client's name for a job, so that asking twice makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdempotencyKey {
+    pub key: Box<str>,
+    /// Of the input: the same key for something else is a mistake.
+    pub fingerprint: u64,
+}
+
+/// What few jobs have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Told of the end by a POST.
+    pub webhook: Option<String>,
+    pub idempotency: Option<IdempotencyKey>,
+    /// Passed on to the worker as it is.
+    pub s3_config: Option<String>,
 }
 
 /// For how long an ended job stays.
@@ -80,61 +68,57 @@ pub(super) enum Keep {
 /// Chunks kept for `stream`, at most: a client that never asks must not fill the memory.
 const MAX_CHUNKS: usize = 10_000;
 
-pub(super) struct Entry {
-    pub state: JobState,
-    pub envelope: Envelope,
-    pub waiters: Vec<Waiter>,
-    pub progress: Option<RawJson>,
-    pub queued_at: Instant,
+/// A job. Small while it waits: a million may.
+pub(crate) struct Entry {
+    pub(super) state: JobState,
+    pub(super) input: RawJson,
+    pub(super) envelope: Envelope,
+    pub(super) origin: Origin,
+    pub(super) low_priority: bool,
+    pub(super) execution_timeout: Duration,
+    pub(super) submitted_at: Timestamp,
+    pub(super) queued_at: Timestamp,
+    /// When it is deleted, run or not.
+    pub(super) expires_at: Timestamp,
+    pub(super) attempts: Attempt,
+    /// Attempts that do not count: those before the last retry by a client, and those that ended through
+    /// no fault of the job.
+    pub(super) attempts_before: Attempt,
+    /// Its place in the store, once it is there.
+    pub(super) record: Option<Seq>,
+    /// Its last write.
+    pub(super) ticket: Ticket,
+    /// Its key in the queue's timers.
+    pub(super) timer: Timestamp,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) extras: Option<Box<Extras>>,
+    /// Since a worker had it, or somebody streams it.
+    pub(super) run: Option<Box<Run>>,
+}
+
+/// What a job has once it runs.
+#[derive(Default)]
+pub(super) struct Run {
+    pub leased_at: Option<Timestamp>,
+    pub worker: Option<WorkerId>,
+    pub delay: Duration,
+    /// How long the last attempt ran, once the job has ended.
+    pub ran: Option<Duration>,
     /// What the worker says that it ran; foreign ones do not say.
     pub reported_run: Option<Duration>,
-    input: RawJson,
-    sync: bool,
-    execution_timeout: Duration,
-    leased_at: Option<Instant>,
-    last_worker: Option<WorkerId>,
-    attempts: u32,
-    /// Attempts before the last retry by a client: each retry gets the full number anew.
-    attempts_before: u32,
-    delay: Option<Duration>,
-    ran: Option<Duration>,
-    forget_at: Option<Instant>,
-    chunks: VecDeque<RawJson>,
-    arrivals: Option<Arc<Notify>>,
+    pub progress: Option<RawJson>,
+    pub chunks: VecDeque<RawJson>,
+    pub arrivals: Option<Arc<Notify>>,
 }
 
 impl Entry {
-    pub(super) fn new(submission: Submission, limits: &Limits) -> Self {
-        let Submission { input, envelope, execution_timeout, waiter, sync } = submission;
-        Self {
-            state: JobState::Queued { attempts: 0 },
-            envelope,
-            waiters: Vec::from_iter(waiter),
-            progress: None,
-            queued_at: Instant::now(),
-            reported_run: None,
-            input,
-            sync,
-            execution_timeout: execution_timeout.unwrap_or(limits.execution_timeout),
-            leased_at: None,
-            last_worker: None,
-            attempts: 0,
-            attempts_before: 0,
-            delay: None,
-            ran: None,
-            forget_at: None,
-            chunks: VecDeque::new(),
-            arrivals: None,
-        }
-    }
-
     /// The only place where the state changes.
-    pub(super) fn step(&mut self, event: JobEvent) -> Result<(), IllegalTransition> {
+    pub(super) fn step(&mut self, event: JobEvent, now: Timestamp) -> Result<(), IllegalTransition> {
         let state = std::mem::replace(&mut self.state, JobState::Done(Outcome::Cancelled));
         match step(state, event) {
             Ok(next) => {
                 if matches!(next, JobState::Queued { .. }) {
-                    self.queued_at = Instant::now();
+                    self.queued_at = now;
                 }
                 self.state = next;
                 Ok(())
@@ -146,129 +130,124 @@ impl Entry {
         }
     }
 
+    pub(super) fn run_mut(&mut self) -> &mut Run {
+        self.run.get_or_insert_default()
+    }
+
     /// Gives the job to a worker.
-    pub(super) fn lease(&mut self, id: &JobId, worker: &WorkerId) -> Option<Taken> {
+    pub(super) fn lease(&mut self, id: JobId, worker: &WorkerId, now: Timestamp) -> Option<Taken> {
         let JobState::Queued { attempts } = self.state else { return None };
         let attempt = attempts + 1;
-        self.step(JobEvent::Leased(Lease { worker: worker.clone(), attempt })).ok()?;
-        let now = Instant::now();
-        self.leased_at = Some(now);
-        self.last_worker = Some(worker.clone());
+        self.step(JobEvent::Leased(Lease { worker: worker.clone(), attempt }), now).ok()?;
         self.attempts = attempt;
-        self.delay = Some(now.saturating_duration_since(self.queued_at));
+        let delay = now.since(self.queued_at);
+        let run = self.run_mut();
+        run.leased_at = Some(now);
+        run.worker = Some(worker.clone());
+        run.delay = delay;
         Some(Taken {
-            id: id.clone(),
+            id,
             attempt,
             execution_timeout: self.execution_timeout,
             envelope: self.envelope.clone(),
             input: self.input.clone(),
+            s3_config: self.extras.as_ref().and_then(|extras| extras.s3_config.clone()),
         })
     }
 
     /// Takes a lease back that its worker never saw.
     pub(super) fn unlease(&mut self) {
         if let JobState::Running(lease) = &self.state {
-            self.state = JobState::Queued { attempts: lease.attempt - 1 };
+            self.attempts = lease.attempt - 1;
+            self.state = JobState::Queued { attempts: self.attempts };
         }
     }
 
-    pub(super) fn retry(&mut self) -> Result<(), IllegalTransition> {
-        self.step(JobEvent::Retried { attempts: self.attempts })?;
+    pub(super) fn retry(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
+        self.step(JobEvent::Retried { attempts: self.attempts }, now)?;
         self.attempts_before = self.attempts;
-        self.forget_at = None;
-        self.ran = None;
-        self.chunks.clear();
-        self.progress = None;
+        if let Some(run) = &mut self.run {
+            run.ran = None;
+            run.reported_run = None;
+            run.progress = None;
+            run.chunks.clear();
+        }
         Ok(())
     }
 
-    /// The current attempt does not count: its worker was ended for another reason.
-    pub(super) fn forgive_attempt(&mut self) {
-        self.attempts_before += 1;
+    /// Attempts since the submission or the last retry, without those that do not count.
+    pub(super) fn attempts_now(&self) -> Attempt {
+        self.attempts - self.attempts_before
     }
 
-    /// Attempts since the submission or the last retry.
-    pub(super) fn attempts_now(&self) -> u32 {
-        self.attempts - self.attempts_before
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.state, JobState::Queued { .. })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, JobState::Running(_))
     }
 
     pub(super) fn is_run_by(&self, worker: &WorkerId) -> bool {
         matches!(&self.state, JobState::Running(lease) if lease.worker == *worker)
     }
 
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        matches!(self.state, JobState::Running(_))
-            && self
-                .leased_at
-                .is_some_and(|leased| now.saturating_duration_since(leased) > self.execution_timeout)
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        let leased_at = self.run.as_ref().and_then(|run| run.leased_at);
+        self.is_running() && leased_at.is_some_and(|leased| now.since(leased) > self.execution_timeout)
     }
 
-    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
-        self.forget_at.is_some_and(|forget| now >= forget)
+    /// When it is forgotten, having ended now.
+    pub(super) fn forget_at(&self, now: Timestamp, limits: &Limits) -> Timestamp {
+        now.after(match (&self.state, self.origin) {
+            (JobState::Done(Outcome::Dead(_)), _) => limits.keep_dead,
+            (_, Origin::Run) => limits.keep_async,
+            (_, Origin::RunSync | Origin::Call) => limits.keep_sync,
+        })
     }
 
-    /// Tells who waits, and what the log wants to know.
-    pub(super) fn ended(&mut self, id: &JobId, limits: &Limits) -> (Ended, Keep) {
-        let now = Instant::now();
-        let ran = self.leased_at.map_or(Duration::ZERO, |leased| now.saturating_duration_since(leased));
-        self.ran = Some(self.reported_run.unwrap_or(ran));
-        let waiters = std::mem::take(&mut self.waiters);
-        let told = !waiters.is_empty();
-        let only_calls = told && waiters.iter().all(|waiter| matches!(waiter, Waiter::Call { .. }));
-        for waiter in waiters {
-            self.tell(id, waiter, only_calls);
-        }
-        let keep = if only_calls {
-            Keep::Not
-        } else if self.sync {
-            Keep::Bounded
-        } else {
-            Keep::Timed
-        };
-        self.forget_at = Some(now + if self.sync { limits.keep_sync } else { limits.keep_async });
-        // The input is only needed for another try, which a completed job does not get.
-        if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
-            self.input = flash_sdk::wire::null();
-        }
-        if let Some(arrivals) = &self.arrivals {
+    /// Tells who waits that it has ended; says how long to keep it.
+    pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Keep {
+        let run = self.run_mut();
+        let ran = run.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
+        run.ran = Some(run.reported_run.unwrap_or(ran));
+        if let Some(arrivals) = &run.arrivals {
             arrivals.notify_waiters();
         }
-        let error = match &self.state {
-            JobState::Done(Outcome::Failed(text) | Outcome::TimedOut(text)) => {
-                Some(ErrorText::parse(text).chain())
-            }
-            _ => None,
+        let waiters = std::mem::take(&mut self.waiters);
+        let keep = match self.origin {
+            Origin::Call if !waiters.is_empty() => Keep::Not,
+            Origin::Call | Origin::RunSync => Keep::Bounded,
+            Origin::Run => Keep::Timed,
         };
-        let ended = Ended {
-            job: id.clone(),
-            request_id: self.envelope.request_id.clone(),
-            function: self.envelope.function.clone(),
-            worker: self.last_worker.clone(),
-            status: self.status(),
-            ran: self.ran.unwrap_or_default(),
-            error,
-        };
-        (ended, keep)
+        for waiter in waiters {
+            self.tell(id, waiter);
+        }
+        keep
     }
 
-    fn tell(&mut self, id: &JobId, waiter: Waiter, last_reader: bool) {
+    fn tell(&mut self, id: JobId, waiter: Waiter) {
         match waiter {
-            // A client that went away reads nothing, now or later.
             Waiter::Client(end) => {
+                // A client that went away has no use for it.
                 let _ = end.send(self.object(id));
             }
             Waiter::Call { call, frames } => {
                 let mut object = self.object_without_output(id);
-                object.output = match &mut self.state {
-                    // The job is dropped after this: its output moves instead of being copied.
-                    JobState::Done(Outcome::Completed(output)) if last_reader => {
-                        Some(std::mem::replace(output, flash_sdk::wire::null()))
-                    }
-                    JobState::Done(Outcome::Completed(output)) => Some(output.clone()),
-                    _ => None,
-                };
-                super::send(&frames, ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Job(object) }));
+                // Its only reader has it then: no copy.
+                if let JobState::Done(Outcome::Completed(output)) = &mut self.state {
+                    object.output = Some(std::mem::replace(output, flash_sdk::wire::null()));
+                }
+                // A caller that is gone has no use for it.
+                let _ = frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Job(object) }));
             }
+        }
+    }
+
+    /// Drops what only another attempt would need.
+    pub(super) fn drop_input(&mut self) {
+        if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
+            self.input = flash_sdk::wire::null();
         }
     }
 
@@ -276,44 +255,45 @@ impl Entry {
         match &self.state {
             JobState::Queued { .. } => JobStatus::InQueue,
             JobState::Running(_) => JobStatus::InProgress,
-            JobState::Done(Outcome::Completed(_)) => JobStatus::Completed,
-            JobState::Done(Outcome::Failed(_)) => JobStatus::Failed,
-            JobState::Done(Outcome::Cancelled) => JobStatus::Cancelled,
-            JobState::Done(Outcome::TimedOut(_)) => JobStatus::TimedOut,
+            JobState::Done(outcome) => outcome.status(),
         }
     }
 
+    pub(super) fn worker(&self) -> Option<&WorkerId> {
+        self.run.as_ref().and_then(|run| run.worker.as_ref())
+    }
+
     /// The job as clients see it. A final one always has worker and times: the strictest client wants them.
-    pub(super) fn object(&self, id: &JobId) -> JobObject {
+    pub(super) fn object(&self, id: JobId) -> JobObject {
         let mut object = self.object_without_output(id);
         object.output = match &self.state {
-            JobState::Running(_) => self.progress.clone(),
+            JobState::Running(_) => self.run.as_ref().and_then(|run| run.progress.clone()),
             JobState::Done(Outcome::Completed(output)) => Some(output.clone()),
             _ => None,
         };
         object
     }
 
-    fn object_without_output(&self, id: &JobId) -> JobObject {
+    pub(super) fn object_without_output(&self, id: JobId) -> JobObject {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let status = self.status();
         let (ended, started) = (status.is_final(), status != JobStatus::InQueue);
+        let run = self.run.as_ref().filter(|run| run.worker.is_some());
+        let delay = run.map(|run| millis(run.delay));
         JobObject {
-            delay_time: if ended {
-                Some(self.delay.map_or(0, millis))
-            } else {
-                self.delay.filter(|_| started).map(millis)
-            },
+            delay_time: if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) },
             error: match &self.state {
-                JobState::Done(Outcome::Failed(text) | Outcome::TimedOut(text)) => Some(text.clone()),
+                JobState::Done(Outcome::Failed(text) | Outcome::Dead(text) | Outcome::TimedOut(text)) => {
+                    Some(text.clone())
+                }
                 _ => None,
             },
-            execution_time: ended.then(|| self.ran.map_or(0, millis)),
+            execution_time: ended.then(|| run.and_then(|run| run.ran).map_or(0, millis)),
             id: id.to_string(),
             output: None,
             retries: (self.attempts > 1).then(|| self.attempts - 1),
             status,
-            worker_id: match (&self.last_worker, ended) {
+            worker_id: match (run.and_then(|run| run.worker.as_ref()), ended) {
                 (Some(worker), _) if started => Some(worker.to_string()),
                 (None, true) => Some(String::new()),
                 _ => None,
@@ -322,19 +302,26 @@ impl Entry {
     }
 
     pub(super) fn push_chunk(&mut self, chunk: RawJson) {
-        if self.chunks.len() < MAX_CHUNKS {
-            self.chunks.push_back(chunk);
+        let run = self.run_mut();
+        if run.chunks.len() < MAX_CHUNKS {
+            run.chunks.push_back(chunk);
         }
-        if let Some(arrivals) = &self.arrivals {
+        if let Some(arrivals) = &run.arrivals {
             arrivals.notify_waiters();
         }
     }
 
     pub(super) fn take_chunks(&mut self) -> Stream {
-        Stream { status: self.status(), chunks: self.chunks.drain(..).collect() }
+        let chunks = self.run.as_mut().map(|run| run.chunks.drain(..).collect());
+        Stream { status: self.status(), chunks: chunks.unwrap_or_default() }
     }
 
+    pub(super) fn has_chunks(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| !run.chunks.is_empty())
+    }
+
+    /// Told when a chunk arrives or the job ends.
     pub(super) fn arrivals(&mut self) -> Arc<Notify> {
-        self.arrivals.get_or_insert_with(Arc::default).clone()
+        self.run_mut().arrivals.get_or_insert_default().clone()
     }
 }

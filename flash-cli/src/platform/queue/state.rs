@@ -1,5 +1,5 @@
 //! The life of a job as a pure function: no I/O, no clock, no locks.
-use flash_sdk::wire::RawJson;
+use flash_sdk::wire::{RawJson, job::JobStatus};
 
 /// Which attempt of a job, from 1. A result that names another attempt than the current one is late.
 pub(crate) type Attempt = u32;
@@ -19,9 +19,23 @@ pub(crate) enum Outcome {
     Completed(RawJson),
     /// With the error's text.
     Failed(String),
+    /// It killed its worker on every attempt. Clients see a failed job. With the error's text.
+    Dead(String),
     Cancelled,
     /// With the error's text.
     TimedOut(String),
+}
+
+impl Outcome {
+    /// As clients see it.
+    pub(super) fn status(&self) -> JobStatus {
+        match self {
+            Self::Completed(_) => JobStatus::Completed,
+            Self::Failed(_) | Self::Dead(_) => JobStatus::Failed,
+            Self::Cancelled => JobStatus::Cancelled,
+            Self::TimedOut(_) => JobStatus::TimedOut,
+        }
+    }
 }
 
 /// Where a job is in its life.
@@ -46,6 +60,8 @@ pub(crate) enum JobEvent {
     /// The holder is gone, and another attempt is allowed.
     Lost,
     /// The holder is gone, and it was the last attempt. With the error's text.
+    Died(String),
+    /// Nobody can run it. With the error's text.
     GivenUp(String),
     /// A client cancels it.
     Cancelled,
@@ -70,11 +86,11 @@ pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
         (S::Queued { attempts }, E::Leased(lease)) if lease.attempt == attempts + 1 => Ok(S::Running(lease)),
         (S::Running(holder), E::Finished { lease, outcome }) if holder == lease => Ok(S::Done(outcome)),
         (S::Running(lease), E::Lost) => Ok(S::Queued { attempts: lease.attempt }),
-        (S::Running(_), E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
+        (S::Running(_), E::Died(error)) => Ok(S::Done(Outcome::Dead(error))),
         (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
         (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
         (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
-        (S::Done(Outcome::Failed(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => {
+        (S::Done(Outcome::Failed(_) | Outcome::Dead(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => {
             Ok(S::Queued { attempts })
         }
         (state, _) => Err((state, IllegalTransition)),

@@ -22,6 +22,8 @@ pub(crate) struct Taken {
     pub execution_timeout: Duration,
     pub envelope: Envelope,
     pub input: RawJson,
+    /// Where a polling worker is to leave large results, as the client said.
+    pub s3_config: Option<String>,
 }
 
 /// How jobs get to a worker.
@@ -130,7 +132,7 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let lease = |job: &Taken| Leased { job: job.id.clone(), attempt: job.attempt, stopping: None };
+        let lease = |job: &Taken| Leased { job: job.id, attempt: job.attempt, stopping: None };
         let leased: Vec<Leased> = jobs.iter().map(lease).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
@@ -153,8 +155,8 @@ impl Taker {
     }
 
     /// Asks for the stop of an attempt that it runs.
-    pub(super) fn stop(&mut self, job: &JobId, attempt: u32) {
-        let running = self.leased.iter_mut().find(|leased| leased.job == *job && leased.attempt == attempt);
+    pub(super) fn stop(&mut self, job: JobId, attempt: u32) {
+        let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
         if let Some(running) = running {
             running.stopping.get_or_insert_with(Instant::now);
         }
@@ -163,7 +165,7 @@ impl Taker {
                 send(frames, ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
             Hand::Polling { stop_poll, to_stop, .. } => {
-                to_stop.push(job.clone());
+                to_stop.push(job);
                 if let Some(answer) = stop_poll.take()
                     && let Err(unsent) = answer.send(std::mem::take(to_stop))
                 {
@@ -175,10 +177,10 @@ impl Taker {
 
     /// The worker is done with an attempt, or with every one of the job where it does not say which. `true`
     /// when it had it.
-    pub(super) fn release(&mut self, job: &JobId, attempt: Option<u32>) -> bool {
+    pub(super) fn release(&mut self, job: JobId, attempt: Option<u32>) -> bool {
         let before = self.leased.len();
         self.leased
-            .retain(|leased| leased.job != *job || attempt.is_some_and(|attempt| leased.attempt != attempt));
+            .retain(|leased| leased.job != job || attempt.is_some_and(|attempt| leased.attempt != attempt));
         if self.leased.is_empty() && before > 0 {
             self.idle_since = Some(Instant::now());
         }
@@ -218,6 +220,11 @@ impl Taker {
         }
     }
 
+    /// Whether it was asked to stop an attempt that it still holds.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.leased.iter().any(|leased| leased.stopping.is_some())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.leased.is_empty()
     }
@@ -230,13 +237,13 @@ impl Taker {
         self.idle_since
     }
 
-    pub(super) fn leased(&self) -> impl Iterator<Item = &JobId> {
-        self.leased.iter().map(|leased| &leased.job)
+    pub(super) fn leased(&self) -> impl Iterator<Item = JobId> {
+        self.leased.iter().map(|leased| leased.job)
     }
 
-    pub(super) fn only_leased(&self) -> Option<&JobId> {
+    pub(super) fn only_leased(&self) -> Option<JobId> {
         match self.leased.as_slice() {
-            [only] => Some(&only.job),
+            [only] => Some(only.job),
             _ => None,
         }
     }
@@ -247,7 +254,7 @@ impl Taker {
 }
 
 fn frame_of(job: Taken) -> JobFrame {
-    let Taken { id, attempt, execution_timeout, envelope, input } = job;
+    let Taken { id, attempt, execution_timeout, envelope, input, s3_config: _ } = job;
     JobFrame {
         id: id.to_string(),
         attempt,

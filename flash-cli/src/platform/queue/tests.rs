@@ -1,7 +1,14 @@
 //! The queue against what it promises, without processes: workers are the ends of channels.
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
-use flash_sdk::wire::exchange::{self, JobFrame, Reader};
+use flash_sdk::wire::{
+    envelope::Envelope,
+    exchange::{self, JobFrame, Reader},
+};
+use tempfile::TempDir;
 use tokio::io::DuplexStream;
 
 use super::*;
@@ -35,8 +42,7 @@ impl FakeWorker {
 
     fn finish(&self, queue: &Queue, job: &JobFrame) -> bool {
         let outcome = Outcome::Completed(json("\"done\""));
-        queue.finish(&self.id, &job.id.as_str().into(), Some(job.attempt), outcome, None)
-            == Reported::Accepted
+        queue.finish(&self.id, id_of(job), Some(job.attempt), outcome, None) == Reported::Accepted
     }
 }
 
@@ -50,28 +56,60 @@ fn json(text: &str) -> RawJson {
     serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
 }
 
-fn queue_with(limits: Limits) -> (Arc<Queue>, Arc<Mutex<Vec<Ended>>>) {
-    let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
-    let seen = ends.clone();
-    (Arc::new(Queue::new(limits, Box::new(move |ended| seen.lock().unwrap().push(ended)))), ends)
+fn id_of(job: &JobFrame) -> JobId {
+    JobId::parse(&job.id).unwrap()
 }
 
-fn queue() -> Arc<Queue> {
-    queue_with(Limits::default()).0
+/// A queue with a store, a clock that the test sets, and what was told at the ends of jobs.
+struct Bench {
+    queue: Arc<Queue>,
+    now: Arc<AtomicU64>,
+    ends: Arc<Mutex<Vec<Ended>>>,
+    told: tokio::sync::mpsc::Receiver<Tidings>,
+    _directory: TempDir,
 }
 
-fn job(text: &str) -> Submission {
-    Submission {
-        input: json(text),
-        envelope: Envelope::default(),
-        execution_timeout: None,
-        waiter: None,
-        sync: false,
+impl std::ops::Deref for Bench {
+    type Target = Arc<Queue>;
+
+    fn deref(&self) -> &Arc<Queue> {
+        &self.queue
     }
 }
 
-fn status(queue: &Queue, id: &JobId) -> flash_sdk::wire::job::JobStatus {
-    queue.status(id).unwrap().status
+impl Bench {
+    fn with(limits: Limits) -> Self {
+        let directory = TempDir::new().unwrap();
+        let (store, _) = Backlog::open(directory.path(), Durability::Process).unwrap();
+        let now = Arc::new(AtomicU64::new(1_000_000_000_000));
+        let (teller, told) = Teller::new();
+        let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
+        let seen = ends.clone();
+        let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
+        let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
+        let queue = Arc::new(Queue::new("bench", limits, &context, on_end));
+        Self { queue, now, ends, told, _directory: directory }
+    }
+
+    fn advance(&self, time: Duration) {
+        self.now.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn run(&self, input: &str) -> JobId {
+        self.submit(job(input)).unwrap().id
+    }
+}
+
+fn queue() -> Bench {
+    Bench::with(Limits::default())
+}
+
+fn job(text: &str) -> Submission {
+    Submission::new(Origin::Run, json(text), Envelope::default())
+}
+
+fn status(queue: &Queue, id: JobId) -> JobStatus {
+    queue.peek(id).unwrap().status
 }
 
 use flash_sdk::wire::job::JobStatus::{Cancelled, Completed, Failed, InProgress, InQueue, TimedOut};
@@ -79,14 +117,14 @@ use flash_sdk::wire::job::JobStatus::{Cancelled, Completed, Failed, InProgress, 
 #[tokio::test]
 async fn a_job_waits_for_a_worker_and_ends_with_its_result() {
     let queue = queue();
-    let id = queue.submit(job("1")).unwrap();
-    assert_eq!(status(&queue, &id), InQueue);
+    let id = queue.run("1");
+    assert_eq!(status(&queue, id), InQueue);
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let frame = worker.job().await;
     assert_eq!((frame.id.as_str(), frame.attempt, frame.input.get()), (id.to_string().as_str(), 1, "1"));
-    assert_eq!(status(&queue, &id), InProgress);
+    assert_eq!(status(&queue, id), InProgress);
     assert!(worker.finish(&queue, &frame));
-    let object = queue.status(&id).unwrap();
+    let object = queue.peek(id).unwrap();
     assert_eq!((object.status, object.output.unwrap().get()), (Completed, "\"done\""));
     assert!(object.worker_id.is_some() && object.delay_time.is_some() && object.execution_time.is_some());
 }
@@ -96,19 +134,19 @@ async fn a_worker_gets_no_more_jobs_than_it_has_slots() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 2);
     for _ in 0..3 {
-        queue.submit(job("{}")).unwrap();
+        queue.run("{}");
     }
     let (first, _second) = (worker.job().await, worker.job().await);
-    assert_eq!((queue.load(Instant::now()).waiting, queue.load(Instant::now()).running), (1, 2));
+    assert_eq!((queue.load().waiting, queue.load().running), (1, 2));
     worker.finish(&queue, &first);
     worker.job().await;
-    assert_eq!(queue.load(Instant::now()).waiting, 0);
+    assert_eq!(queue.load().waiting, 0);
 }
 
 #[tokio::test]
 async fn a_lost_job_goes_to_another_worker_and_the_late_result_is_refused() {
     let queue = queue();
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     let mut first = FakeWorker::attach(&queue, "first", 1);
     let lost = first.job().await;
     queue.detach(&"first".into(), "gone");
@@ -116,24 +154,24 @@ async fn a_lost_job_goes_to_another_worker_and_the_late_result_is_refused() {
     let again = second.job().await;
     assert_eq!((again.id.as_str(), again.attempt), (lost.id.as_str(), 2));
     assert!(!first.finish(&queue, &lost), "the first attempt's lease is over");
-    assert_eq!(status(&queue, &id), InProgress);
+    assert_eq!(status(&queue, id), InProgress);
     assert!(second.finish(&queue, &again));
     assert!(!second.finish(&queue, &again), "a result counts once");
-    assert_eq!(queue.status(&id).unwrap().retries, Some(1));
+    assert_eq!(queue.peek(id).unwrap().retries, Some(1));
 }
 
 #[tokio::test]
 async fn a_job_that_kills_its_workers_fails_with_the_reason() {
-    let (queue, ends) = queue_with(Limits { max_attempts: 2, ..Limits::default() });
-    let id = queue.submit(job("{}")).unwrap();
+    let queue = Bench::with(Limits { max_attempts: 2, ..Limits::default() });
+    let id = queue.run("{}");
     for name in ["a", "b"] {
         FakeWorker::attach(&queue, name, 1).job().await;
         queue.detach(&name.into(), "killed by SIGSEGV");
     }
-    let error = queue.status(&id).unwrap().error.unwrap();
-    assert_eq!(status(&queue, &id), Failed);
+    let error = queue.peek(id).unwrap().error.unwrap();
+    assert_eq!(status(&queue, id), Failed);
     assert!(error.contains("2 attempts") && error.contains("SIGSEGV"), "{error}");
-    assert_eq!(ends.lock().unwrap().len(), 1, "told once");
+    assert_eq!(queue.ends.lock().unwrap().len(), 1, "told once");
     assert!(queue.is_idle());
 }
 
@@ -142,84 +180,209 @@ async fn a_retried_job_is_safe_from_the_end_of_its_stopped_attempt() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 2);
     let short = Submission { execution_timeout: Some(Duration::from_secs(1)), ..job("{}") };
-    let id = queue.submit(short).unwrap();
+    let id = queue.submit(short).unwrap().id;
     let stopped = worker.job().await;
-    queue.end_overdue(Instant::now() + Duration::from_secs(2));
+    queue.advance(Duration::from_secs(2));
+    queue.end_overdue();
     assert!(matches!(worker.frame().await, ToWorker::Stop(frame) if frame.attempt == 1));
-    queue.retry(&id).unwrap();
+    queue.retry(id).unwrap();
     let again = worker.job().await;
     assert_eq!((again.id.as_str(), again.attempt), (stopped.id.as_str(), 2));
     assert!(!worker.finish(&queue, &stopped), "the first attempt winds down now");
-    assert_eq!((status(&queue, &id), queue.load(Instant::now()).takers[0].1), (InProgress, 1));
+    assert_eq!((status(&queue, id), queue.load().takers[0].1), (InProgress, 1));
     assert!(worker.finish(&queue, &again));
-    assert_eq!(queue.retry(&id), Err(ChangeError::NotFailed));
+    assert_eq!(queue.retry(id), Err(ChangeError::NotFailed));
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses() {
-    let (queue, _) = queue_with(Limits { max_waiting: 2, ..Limits::default() });
-    queue.submit(job("{}")).unwrap();
-    queue.submit(job("{}")).unwrap();
-    assert_eq!(queue.submit(job("{}")).unwrap_err().waiting, 2);
+    let queue = Bench::with(Limits { max_waiting: 2, ..Limits::default() });
+    queue.run("{}");
+    queue.run("{}");
+    assert_eq!(queue.submit(job("{}")).unwrap_err().to_string(), "2 jobs wait already");
     assert_eq!(queue.purge(), 2);
-    queue.submit(job("{}")).unwrap();
+    queue.run("{}");
 }
 
 #[tokio::test]
 async fn a_cancelled_job_stops_on_its_worker_and_keeps_the_slot_until_it_lets_go() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     let running = worker.job().await;
-    let waiting = queue.submit(job("{}")).unwrap();
-    queue.cancel(&id).unwrap();
-    assert_eq!(status(&queue, &id), Cancelled);
+    let waiting = queue.run("{}");
+    queue.cancel(id).unwrap();
+    assert_eq!(status(&queue, id), Cancelled);
     assert!(matches!(worker.frame().await, ToWorker::Stop(stopped) if stopped.id == running.id));
-    assert_eq!(status(&queue, &waiting), InQueue, "the slot is not free yet");
+    assert_eq!(status(&queue, waiting), InQueue, "the slot is not free yet");
     assert!(!worker.finish(&queue, &running), "a cancelled job stays cancelled");
     assert_eq!(worker.job().await.id, waiting.to_string());
-    assert_eq!(queue.cancel(&id), Err(ChangeError::Ended));
-    assert_eq!(queue.cancel(&"nope".into()), Err(ChangeError::Unknown));
+    assert_eq!(queue.cancel(id), Err(ChangeError::Ended));
+    assert_eq!(queue.cancel(JobId::of_run()), Err(ChangeError::Unknown));
 }
 
 #[tokio::test]
-async fn a_job_over_its_time_is_stopped_and_a_worker_that_holds_on_must_go() {
-    let (queue, _) = queue_with(Limits { stop_grace: Duration::from_secs(5), ..Limits::default() });
+async fn a_job_over_its_time_is_stopped_and_a_worker_that_holds_on_is_named() {
+    let queue = Bench::with(Limits { stop_grace: Duration::ZERO, ..Limits::default() });
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let short = Submission { execution_timeout: Some(Duration::from_secs(10)), ..job("{}") };
-    let id = queue.submit(short).unwrap();
-    worker.job().await;
-    let now = Instant::now();
-    assert!(queue.end_overdue(now + Duration::from_secs(9)).is_empty());
-    assert_eq!(status(&queue, &id), InProgress);
-    queue.end_overdue(now + Duration::from_secs(11));
-    assert_eq!(status(&queue, &id), TimedOut);
+    let id = queue.submit(short).unwrap().id;
+    let running = worker.job().await;
+    queue.advance(Duration::from_secs(9));
+    assert!(queue.end_overdue().is_empty());
+    assert_eq!(status(&queue, id), InProgress);
+    queue.advance(Duration::from_secs(2));
+    queue.end_overdue();
+    assert_eq!(status(&queue, id), TimedOut);
     assert!(matches!(worker.frame().await, ToWorker::Stop(_)));
-    assert!(queue.end_overdue(Instant::now()).is_empty());
-    let stuck = queue.end_overdue(Instant::now() + Duration::from_secs(6));
-    assert!(
-        matches!(&stuck[..], [Stuck { worker, stopping_for }]
-        if &**worker == "w" && *stopping_for > Duration::from_secs(5)),
-        "{stuck:?}"
-    );
+    assert!(matches!(queue.end_overdue().as_slice(), [Stuck { worker, .. }] if &**worker == "w"));
+    assert!(!worker.finish(&queue, &running), "it lets go, which frees the slot and changes nothing else");
+    assert!(queue.end_overdue().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_whose_neighbour_had_to_be_killed_does_not_pay_for_it() {
+    let queue = Bench::with(Limits { max_attempts: 1, ..Limits::default() });
+    let mut worker = FakeWorker::attach(&queue, "w", 2);
+    let (stuck, innocent) = (queue.run("1"), queue.run("2"));
+    worker.job().await;
+    worker.job().await;
+    queue.cancel(stuck).unwrap();
+    queue.detach(&"w".into(), "killed by SIGKILL");
+    assert_eq!((status(&queue, stuck), status(&queue, innocent)), (Cancelled, InQueue));
+    let mut next = FakeWorker::attach(&queue, "v", 1);
+    let again = next.job().await;
+    assert_eq!((id_of(&again), again.attempt), (innocent, 2));
+    queue.detach(&"v".into(), "killed by SIGSEGV");
+    assert_eq!(status(&queue, innocent), Failed, "this death is its own");
 }
 
 #[tokio::test]
 async fn results_are_forgotten_when_their_time_is_over() {
-    let (queue, _) = queue_with(Limits { max_kept_sync: 1, ..Limits::default() });
+    let queue = Bench::with(Limits { max_kept_sync: 1, ..Limits::default() });
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let mut ids = Vec::new();
-    for sync in [false, true, true] {
-        ids.push(queue.submit(Submission { sync, ..job("{}") }).unwrap());
+    for origin in [Origin::Run, Origin::RunSync, Origin::RunSync] {
+        ids.push(queue.submit(Submission { origin, ..job("{}") }).unwrap().id);
         let frame = worker.job().await;
         worker.finish(&queue, &frame);
     }
-    assert!(queue.status(&ids[1]).is_none(), "only the latest answer that was waited for is kept");
-    let later = |minutes: u64| Instant::now() + Duration::from_secs(60 * minutes);
-    queue.forget_expired(later(2));
-    assert!(queue.status(&ids[2]).is_none() && queue.status(&ids[0]).is_some());
-    queue.forget_expired(later(31));
-    assert!(queue.status(&ids[0]).is_none());
+    assert!(queue.peek(ids[1]).is_none(), "only the latest answer that was waited for is kept");
+    queue.advance(Duration::from_secs(2 * 60));
+    queue.end_overdue();
+    assert!(queue.peek(ids[2]).is_none() && queue.peek(ids[0]).is_some());
+    queue.advance(Duration::from_secs(31 * 60));
+    queue.end_overdue();
+    assert!(queue.peek(ids[0]).is_none());
+}
+
+#[tokio::test]
+async fn a_job_whose_time_to_live_is_over_is_gone_wherever_it_is() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let ttl = Some(Duration::from_secs(60));
+    let running = queue.submit(Submission { ttl, ..job("1") }).unwrap().id;
+    worker.job().await;
+    let (end, ended) = oneshot::channel();
+    let waited = Submission { ttl, waiter: Some(Waiter::Client(end)), origin: Origin::RunSync, ..job("2") };
+    let waiting = queue.submit(waited).unwrap().id;
+    queue.advance(Duration::from_secs(61));
+    queue.end_overdue();
+    assert!(queue.peek(running).is_none() && queue.peek(waiting).is_none());
+    assert!(matches!(worker.frame().await, ToWorker::Stop(frame) if frame.id == running.to_string()));
+    assert_eq!(ended.await.unwrap().status, TimedOut, "who waits hears of it");
+    assert!(queue.is_idle());
+}
+
+#[tokio::test]
+async fn low_priority_comes_last_and_is_counted_apart() {
+    let queue = queue();
+    let low = queue.submit(Submission { low_priority: true, ..job("1") }).unwrap().id;
+    let normal = queue.run("2");
+    let load = queue.load();
+    assert_eq!((load.waiting, load.low_priority), (1, 1));
+    let mut worker = FakeWorker::attach(&queue, "w", 2);
+    assert_eq!((id_of(&worker.job().await), id_of(&worker.job().await)), (normal, low));
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_job_and_another_input_is_refused() {
+    let queue = queue();
+    let keyed = |input| Submission { idempotency_key: Some("order-7".into()), ..job(input) };
+    let first = queue.submit(keyed("1")).unwrap();
+    let again = queue.submit(keyed("1")).unwrap();
+    assert_eq!((again.id, again.idempotency), (first.id, Idempotency::Repeated));
+    assert!(matches!(queue.submit(keyed("2")), Err(SubmitError::KeyInUse(id)) if id == first.id));
+    queue.cancel(first.id).unwrap();
+    assert_eq!(queue.submit(keyed("1")).unwrap().id, first.id, "as long as the job is known");
+    queue.advance(Duration::from_secs(31 * 60));
+    queue.end_overdue();
+    assert_ne!(queue.submit(keyed("2")).unwrap().id, first.id);
+}
+
+#[tokio::test]
+async fn inputs_that_wait_are_bounded_in_bytes() {
+    let queue = Bench::with(Limits { max_waiting_bytes: 10, ..Limits::default() });
+    let first = queue.run("\"123456\"");
+    assert!(matches!(queue.submit(job("\"123456\"")), Err(SubmitError::TooManyBytes { .. })));
+    queue.cancel(first).unwrap();
+    queue.run("\"123456\"");
+}
+
+#[tokio::test]
+async fn dead_jobs_are_listed_and_start_anew() {
+    let queue = Bench::with(Limits { max_attempts: 1, ..Limits::default() });
+    let id = queue.run("{}");
+    FakeWorker::attach(&queue, "w", 1).job().await;
+    queue.detach(&"w".into(), "exit code 3");
+    assert!(queue.is_dead(id));
+    assert_eq!(queue.dead(10)[0].id, id.to_string());
+    queue.retry(id).unwrap();
+    assert!(queue.dead(10).is_empty());
+    let mut worker = FakeWorker::attach(&queue, "v", 1);
+    let frame = worker.job().await;
+    assert!(worker.finish(&queue, &frame));
+    assert_eq!(status(&queue, id), Completed);
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_what_is_asked_for() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let ids: Vec<JobId> = (0..5).map(|_| queue.run("{}")).collect();
+    let frame = worker.job().await;
+    worker.finish(&queue, &frame);
+    let waiting = Filter { status: Some(InQueue), ..Filter::default() };
+    let page = queue.page(&waiting, None, 2);
+    let listed = |page: &listing::Page| page.jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+    assert_eq!(listed(&page), [ids[4].to_string(), ids[3].to_string()]);
+    let rest = queue.page(&waiting, page.next, 10);
+    assert_eq!((listed(&rest), rest.next), (vec![ids[2].to_string()], None));
+    let of_worker = Filter { worker: Some("w".into()), ..Filter::default() };
+    assert_eq!(queue.page(&of_worker, None, 10).jobs.len(), 2, "the ended and the running one");
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_once_of_the_end() {
+    let mut queue = queue();
+    let id = queue.submit(Submission { webhook: Some("http://x/".into()), ..job("7") }).unwrap().id;
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let frame = worker.job().await;
+    worker.finish(&queue, &frame);
+    let tidings = queue.told.recv().await.unwrap();
+    assert_eq!((tidings.job.id.as_str(), tidings.job.status), (id.to_string().as_str(), Completed));
+    assert_eq!((tidings.url.as_str(), tidings.input.get()), ("http://x/", "7"));
+    assert!(queue.told.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_waits_goes_on_in_the_next_release() {
+    let (old, new) = (queue(), queue());
+    let ids = [old.run("1"), old.run("2")];
+    old.hand_over(&new);
+    assert!(old.is_idle() && old.peek(ids[0]).is_none());
+    let mut worker = FakeWorker::attach(&new, "w", 2);
+    assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], ids);
 }
 
 #[tokio::test]
@@ -230,13 +393,13 @@ async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     let abandoned = queue.take(&worker, 1, Duration::from_secs(600));
     tokio::time::timeout(Duration::from_millis(1), abandoned).await.unwrap_err();
     for _ in 0..3 {
-        queue.submit(job("{}")).unwrap();
+        queue.run("{}");
     }
-    assert_eq!(queue.load(Instant::now()).waiting, 3, "nobody polls");
+    assert_eq!(queue.load().waiting, 3, "nobody polls");
     let taken = queue.take(&worker, 2, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
     let done = |taken: &Taken| {
-        queue.finish(&worker, &taken.id, None, Outcome::Completed(json("1")), None) == Reported::Accepted
+        queue.finish(&worker, taken.id, None, Outcome::Completed(json("1")), None) == Reported::Accepted
     };
     assert!(taken.iter().all(done), "a foreign worker does not know the attempt");
     let rest = queue.take(&worker, 8, Duration::from_secs(600)).await;
@@ -248,32 +411,33 @@ async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
 async fn who_waits_is_told_when_no_worker_starts_and_who_does_not_stays() {
     let queue = queue();
     let (end, ended) = oneshot::channel();
-    let waited = queue.submit(Submission { waiter: Some(Waiter::Client(end)), ..job("{}") }).unwrap();
-    let stays = queue.submit(job("{}")).unwrap();
+    let waited = Submission { waiter: Some(Waiter::Client(end)), origin: Origin::RunSync, ..job("{}") };
+    let waited = queue.submit(waited).unwrap().id;
+    let stays = queue.run("{}");
     queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, "exit code 1"));
     assert_eq!(ended.await.unwrap().status, Failed);
-    assert_eq!((status(&queue, &waited), status(&queue, &stays)), (Failed, InQueue));
+    assert_eq!((status(&queue, waited), status(&queue, stays)), (Failed, InQueue));
 }
 
 #[tokio::test]
 async fn a_stream_is_drained_and_ends_with_the_rest() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     let frame = worker.job().await;
-    queue.chunk(&worker.id, &id, json("1"));
-    let first = queue.stream(&id, Duration::from_secs(600)).await.unwrap();
+    queue.chunk(&worker.id, id, json("1"));
+    let first = queue.stream(id, Duration::from_secs(600)).await.unwrap().unwrap();
     assert_eq!((first.status, first.chunks.len()), (InProgress, 1));
     let held = tokio::spawn({
-        let (queue, id) = (queue.clone(), id.clone());
-        async move { queue.stream(&id, Duration::from_secs(600)).await.unwrap() }
+        let queue = queue.queue.clone();
+        async move { queue.stream(id, Duration::from_secs(600)).await.unwrap().unwrap() }
     });
-    queue.chunk(&worker.id, &id, json("2"));
+    queue.chunk(&worker.id, id, json("2"));
     let second = held.await.unwrap();
     assert_eq!(second.chunks[0].get(), "2");
-    queue.chunk(&worker.id, &id, json("3"));
+    queue.chunk(&worker.id, id, json("3"));
     worker.finish(&queue, &frame);
-    let last = queue.stream(&id, Duration::ZERO).await.unwrap();
+    let last = queue.stream(id, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!((last.status, last.chunks.len()), (Completed, 1));
 }
 

@@ -27,6 +27,7 @@ const REPORTED_CHARS: usize = 200;
 /// What to start.
 pub(crate) struct Spec {
     pub program: PathBuf,
+    pub arguments: Vec<String>,
     pub directory: PathBuf,
     /// Set on top of this process's environment.
     pub environment: Vec<(String, String)>,
@@ -137,6 +138,7 @@ impl Process {
             }
         }
         command
+            .args(&spec.arguments)
             .current_dir(&spec.directory)
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

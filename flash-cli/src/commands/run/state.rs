@@ -1,0 +1,85 @@
+//! What of a `flash run` outlives it: the store of jobs with `--keep`, and the secret that signs webhooks.
+use std::{
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+
+use crate::{
+    exit::{Code, Failure},
+    target::local::{Durability, OpenError, Secret, StartError},
+};
+
+/// What kept jobs survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// The end of flash, in whatever way. After a power cut the last moments may be missing.
+    Process,
+    /// A power cut as well: each job is on the disk before its id is answered. Slower.
+    PowerLoss,
+}
+
+/// Where jobs are stored, and how firmly.
+pub(super) struct Place {
+    pub directory: PathBuf,
+    pub durability: Durability,
+}
+
+impl Place {
+    /// Beside the binaries of this process without `--keep`, so that it goes with them; else in the project.
+    pub(super) fn new(package: &Path, throw_away: &Path, keep: Option<Keep>) -> Self {
+        let kept = || package.join(".flash").join("state");
+        match keep {
+            None => Self { directory: throw_away.join("state"), durability: Durability::Process },
+            Some(Keep::Process) => Self { directory: kept(), durability: Durability::Machine },
+            Some(Keep::PowerLoss) => Self { directory: kept(), durability: Durability::PowerLoss },
+        }
+    }
+}
+
+/// Why the platform did not start, and what to do.
+pub(super) fn not_started(error: &StartError) -> Failure {
+    let failure = Failure::of(Code::Failed, error);
+    match error {
+        StartError::Store(OpenError::InUse { .. }) => {
+            failure.hint("another `flash run --keep` serves this project: stop it, or run without --keep")
+        }
+        StartError::Store(OpenError::Newer { .. }) => {
+            failure.hint("use the newer flash, or move the file away")
+        }
+        StartError::Store(OpenError::Unreadable { .. } | OpenError::Damaged { .. }) => {
+            failure.hint("move the file away to start without its jobs, or run without --keep")
+        }
+        StartError::Store(OpenError::Directory { .. } | OpenError::Thread(_))
+        | StartError::Lifeline(_)
+        | StartError::Listener(_) => failure,
+    }
+}
+
+/// The secret of `FLASH_WEBHOOK_SECRET` (environment or `.env`), or one that is made once and kept in
+/// `.flash/webhook_secret`.
+pub(super) fn webhook_secret(package: &Path, dotenv: &[(String, String)]) -> Result<Secret, Failure> {
+    const VARIABLE: &str = "FLASH_WEBHOOK_SECRET";
+    let from_file = || dotenv.iter().find(|(name, _)| name == VARIABLE).map(|(_, value)| value.clone());
+    let given = std::env::var(VARIABLE).ok().or_else(from_file).filter(|value| !value.is_empty());
+    if let Some(given) = given {
+        return Secret::parse(&given).map_err(|error| Failure::unusable(format!("{VARIABLE}: {error}")));
+    }
+    let path = package.join(".flash").join("webhook_secret");
+    let problem = |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Secret::parse(&text).map_err(|error| {
+            Failure::failed(format!("{}: {error}", path.display())).hint("remove the file: a new one is made")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = Secret::random();
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(problem)?;
+            file.write_all(secret.reveal().as_bytes()).map_err(problem)?;
+            Ok(secret)
+        }
+        Err(error) => Err(problem(error)),
+    }
+}

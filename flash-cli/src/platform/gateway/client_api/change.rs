@@ -1,0 +1,109 @@
+//! What clients change: `cancel`, `retry`, `purge-queue`, re-queueing of dead jobs.
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use serde_json::json;
+
+use super::{
+    super::{error::Refusal, server::Segments},
+    Brief, no_such_job, queue_with, queues_of, read,
+};
+use crate::platform::{
+    Platform,
+    queue::{ChangeError, JobId, Queue},
+};
+
+/// Dead jobs that one request brings back, at most.
+const MAX_REQUEUED: usize = 10_000;
+
+fn refused(endpoint: &str, job: &str, error: ChangeError) -> Refusal {
+    match error {
+        ChangeError::Unknown => no_such_job(endpoint, job),
+        ChangeError::Ended | ChangeError::NotFailed => Refusal::bad_request(format!("job `{job}`: {error}")),
+    }
+}
+
+/// Answers once the change is durable.
+async fn changed(queue: &Queue, id: JobId, job: &str, status: &'static str) -> Result<Response, Refusal> {
+    // Its status may be a later one by now; that it is durable is what counts.
+    queue.status(id).await?;
+    Ok(Json(Brief { id: job, status }).into_response())
+}
+
+pub(super) async fn cancel(
+    State(platform): State<Platform>,
+    Segments((endpoint, job)): Segments<(String, String)>,
+) -> Result<Response, Refusal> {
+    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    match queue.cancel(id) {
+        Ok(()) => changed(&queue, id, &job, "CANCELLED").await,
+        // Too late is no error: the answer is what the job became.
+        Err(ChangeError::Ended) => read::status(State(platform), Segments((endpoint, job))).await,
+        Err(error) => Err(refused(&endpoint, &job, error)),
+    }
+}
+
+pub(super) async fn retry(
+    State(platform): State<Platform>,
+    Segments((endpoint, job)): Segments<(String, String)>,
+) -> Result<Response, Refusal> {
+    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    queue.retry(id).map_err(|error| refused(&endpoint, &job, error))?;
+    let queue = in_live_release(&platform, &endpoint, queue)?;
+    changed(&queue, id, &job, "IN_QUEUE").await
+}
+
+/// A release that was replaced has no workers: what waits there again goes on in the live one.
+fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Result<Arc<Queue>, Refusal> {
+    match queues_of(platform, endpoint)?.into_iter().next() {
+        Some(live) if !Arc::ptr_eq(&live, &queue) => {
+            queue.hand_over(&live);
+            Ok(live)
+        }
+        _ => Ok(queue),
+    }
+}
+
+pub(super) async fn purge(
+    State(platform): State<Platform>,
+    Segments(endpoint): Segments<String>,
+) -> Result<Response, Refusal> {
+    let queues = queues_of(&platform, &endpoint)?;
+    let removed: usize = queues.iter().map(|queue| queue.purge()).sum();
+    for queue in &queues {
+        queue.all_stored().await?;
+    }
+    Ok(Json(json!({ "removed": removed, "status": "completed" })).into_response())
+}
+
+/// Gives a job that killed its workers all its attempts again.
+pub(super) async fn requeue_dead(
+    State(platform): State<Platform>,
+    Segments((endpoint, job)): Segments<(String, String)>,
+) -> Result<Response, Refusal> {
+    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    if !queue.is_dead(id) {
+        return Err(Refusal::bad_request(format!(
+            "job `{job}` did not kill its workers; a failed job is retried by /v2/{endpoint}/retry/{job}"
+        )));
+    }
+    retry(State(platform), Segments((endpoint, job))).await
+}
+
+/// As [`requeue_dead`], for all of them.
+pub(super) async fn requeue_all_dead(
+    State(platform): State<Platform>,
+    Segments(endpoint): Segments<String>,
+) -> Result<Response, Refusal> {
+    let mut requeued = 0_usize;
+    for queue in queues_of(&platform, &endpoint)? {
+        let ids = queue.dead(MAX_REQUEUED).into_iter().filter_map(|job| JobId::parse(&job.id));
+        requeued += ids.filter(|id| queue.retry(*id).is_ok()).count();
+        in_live_release(&platform, &endpoint, queue)?.all_stored().await?;
+    }
+    Ok(Json(json!({ "requeued": requeued })).into_response())
+}

@@ -1,0 +1,183 @@
+//! The provider's client API, and what it lacks: idempotency keys, listings, dead jobs, server-sent events.
+//!
+//! Owns what clients send and get; jobs are the queue's.
+mod change;
+mod check;
+mod overview;
+mod read;
+mod submit;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, response::Response, routing::get, routing::post};
+use flash_sdk::wire::job::JobObject;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+pub(super) use check::check_input;
+pub(super) use submit::{JobOptions, submit_and_wait};
+
+use super::{
+    error::{Refusal, nearest},
+    server::json_text,
+};
+use crate::platform::{
+    Platform,
+    pool::Pool,
+    queue::{Failing, JobId, Queue, SubmitError},
+    release::Release,
+};
+
+/// Payload limits, as the provider documents them.
+const MAX_RUN_BYTES: usize = 10_000_000;
+pub(super) const MAX_RUNSYNC_BYTES: usize = 20_000_000;
+/// How long `runsync` holds, in milliseconds: least, default, most.
+const WAIT: (u64, u64, u64) = (1_000, 90_000, 300_000);
+
+/// The paths below `/v2/{endpoint}/`.
+pub(super) fn router() -> Router<Platform> {
+    Router::new()
+        .route("/v2/{endpoint}/run", post(submit::run))
+        .route("/v2/{endpoint}/runsync", post(submit::runsync))
+        .route("/v2/{endpoint}/status/{job}", get(read::status).post(read::status))
+        .route("/v2/{endpoint}/status-sync/{job}", get(read::status_sync).post(read::status_sync))
+        .route("/v2/{endpoint}/stream/{job}", get(read::stream).post(read::stream))
+        .route("/v2/{endpoint}/cancel/{job}", post(change::cancel))
+        .route("/v2/{endpoint}/retry/{job}", post(change::retry))
+        .route("/v2/{endpoint}/purge-queue", post(change::purge))
+        .route("/v2/{endpoint}/dead", get(overview::dead))
+        .route("/v2/{endpoint}/dead/requeue", post(change::requeue_all_dead))
+        .route("/v2/{endpoint}/dead/{job}/requeue", post(change::requeue_dead))
+        .route("/v2/{endpoint}/health", get(overview::health))
+        .route("/v2/{endpoint}/metrics", get(overview::metrics))
+        .route("/v2/{endpoint}/requests", get(overview::requests))
+}
+
+/// What a path of the API allows, by its third segment; `None` for one that it does not have.
+pub(super) fn allowed_methods(operation: &str) -> Option<&'static str> {
+    match operation {
+        "run" | "runsync" | "cancel" | "retry" | "purge-queue" => Some("POST"),
+        "status" | "status-sync" | "stream" => Some("GET, HEAD, POST"),
+        "health" | "metrics" | "requests" | "dead" => Some("GET, HEAD"),
+        _ => None,
+    }
+}
+
+/// A path below `/v2/` that the API does not have.
+pub(super) fn unknown(path: &str) -> Refusal {
+    const OPERATIONS: [&str; 12] = [
+        "run",
+        "runsync",
+        "status",
+        "status-sync",
+        "stream",
+        "cancel",
+        "retry",
+        "purge-queue",
+        "health",
+        "metrics",
+        "requests",
+        "dead",
+    ];
+    let operation = path.split('/').nth(3).unwrap_or_default();
+    let near = nearest(operation, OPERATIONS);
+    Refusal::not_found(format!(
+        "the queue API has no {path}{near}; it has /v2/ENDPOINT/{{{}}}",
+        OPERATIONS.join(", ")
+    ))
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    /// Milliseconds.
+    wait: Option<u64>,
+}
+
+impl Wait {
+    /// What the client asks for, within the bounds of `runsync`.
+    fn bounded(&self) -> Duration {
+        Duration::from_millis(self.wait.unwrap_or(WAIT.1).clamp(WAIT.0, WAIT.2))
+    }
+}
+
+/// A job and what it is now, in short.
+#[derive(Serialize)]
+struct Brief<'a> {
+    id: &'a str,
+    status: &'static str,
+}
+
+/// The pool of an endpoint in the live release.
+///
+/// # Errors
+/// 404 with the nearest known names.
+pub(super) fn pool_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Pool>, Refusal> {
+    release.pool(endpoint).ok_or_else(|| {
+        let known = release.pools().map(|pool| pool.worker_type.name.as_str());
+        Refusal::not_found(format!("there is no endpoint `{endpoint}`{}", nearest(endpoint, known)))
+    })
+}
+
+fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, Refusal> {
+    let pool = pool_of(release, endpoint)?;
+    pool.queue().ok_or_else(|| {
+        Refusal::bad_request(format!(
+            "`{endpoint}` is load balanced and takes no jobs: send HTTP requests to its paths"
+        ))
+    })
+}
+
+/// The queues of an endpoint, that of the live release first.
+///
+/// # Errors
+/// 404 when the live release has no such endpoint.
+fn queues_of(platform: &Platform, endpoint: &str) -> Result<Vec<Arc<Queue>>, Refusal> {
+    let releases = platform.releases();
+    if let Some(live) = releases.first() {
+        pool_of(live, endpoint)?;
+    }
+    let queue = |release: &Arc<Release>| release.pool(endpoint)?.queue().cloned();
+    Ok(releases.iter().filter_map(queue).collect())
+}
+
+/// The queue that knows a job: of the live release or of one before.
+fn queue_with(platform: &Platform, endpoint: &str, job: &str) -> Result<(Arc<Queue>, JobId), Refusal> {
+    let queues = queues_of(platform, endpoint)?;
+    let id = JobId::parse(job).ok_or_else(|| no_such_job(endpoint, job))?;
+    let knows = |queue: &&Arc<Queue>| queue.knows(id);
+    // Twice: it may just be moving from one release to the next.
+    let found = queues.iter().find(knows).or_else(|| queues.iter().find(knows));
+    found.map(|queue| (queue.clone(), id)).ok_or_else(|| no_such_job(endpoint, job))
+}
+
+fn no_such_job(endpoint: &str, job: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "endpoint `{endpoint}` has no job `{job}`: results are kept for 30 minutes, those of runsync for one, \
+         and a job whose ttl is over is deleted"
+    ))
+}
+
+pub(super) fn job_response(job: &JobObject) -> Result<Response, Refusal> {
+    let text = serde_json::to_string(job).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    Ok(json_text(text))
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full { .. } | SubmitError::TooManyBytes { .. } => {
+                Self::too_many(format!("the queue is full: {error}"))
+            }
+            SubmitError::KeyInUse(_) => {
+                Self::new(StatusCode::CONFLICT, flash_sdk::ErrorKind::Refused, error.to_string())
+            }
+            SubmitError::Store(failing) => failing.into(),
+        }
+    }
+}
+
+impl From<Failing> for Refusal {
+    fn from(failing: Failing) -> Self {
+        Self::unavailable(format!("{failing}; try again"))
+    }
+}

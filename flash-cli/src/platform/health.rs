@@ -1,0 +1,170 @@
+//! The health of load-balanced commands: their health path, asked from here.
+//!
+//! A worker of the app says by itself when it is ready; any other HTTP server is asked, as the provider
+//! does: 200 is ready, 204 and a refused connection are a start under way, all else is unhealthy. What
+//! follows from the answer is the pool's.
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+/// Between two looks at a worker that starts.
+const WHILE_STARTING: Duration = Duration::from_millis(100);
+/// Between two looks at one that serves.
+const WHILE_SERVING: Duration = Duration::from_secs(3);
+/// How long an answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Bad looks in a row until it counts as broken: one is an accident.
+const BAD_LOOKS: u32 = 3;
+
+/// What one look found.
+#[derive(Debug, PartialEq, Eq)]
+enum Health {
+    Ready,
+    Starting,
+    Unhealthy(String),
+}
+
+/// Where a worker serves, and how to ask after its health.
+pub(crate) struct HealthCheck {
+    pub address: SocketAddr,
+    path: String,
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl HealthCheck {
+    /// For a worker that is about to start.
+    ///
+    /// The port was free a moment ago. A worker that loses the race for it ends, and the next start gets
+    /// another one.
+    ///
+    /// # Errors
+    /// When the machine has no port left.
+    pub(crate) fn on_a_free_port(path: &str) -> io::Result<Self> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        Ok(Self::new(address, path))
+    }
+
+    fn new(address: SocketAddr, path: &str) -> Self {
+        // A connection for each look: whether one can be made is part of what is asked.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        Self { address, path: path.to_owned(), client }
+    }
+
+    /// The port that the worker is to serve on.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Waits until it is ready. Each new reason why it is unhealthy is told once.
+    pub(crate) async fn until_ready(&self, mut unhealthy: impl FnMut(&str)) {
+        let mut told = String::new();
+        loop {
+            match self.look().await {
+                Health::Ready => return,
+                Health::Starting => {}
+                Health::Unhealthy(problem) if problem == told => {}
+                Health::Unhealthy(problem) => {
+                    unhealthy(&problem);
+                    told = problem;
+                }
+            }
+            tokio::time::sleep(WHILE_STARTING).await;
+        }
+    }
+
+    /// Waits until it is broken: not healthy several times in a row. Says why.
+    pub(crate) async fn until_broken(&self) -> String {
+        let mut bad = 0;
+        loop {
+            tokio::time::sleep(WHILE_SERVING).await;
+            let problem = match self.look().await {
+                Health::Ready => {
+                    bad = 0;
+                    continue;
+                }
+                Health::Starting => "it does not serve any more".to_owned(),
+                Health::Unhealthy(problem) => problem,
+            };
+            bad += 1;
+            if bad == BAD_LOOKS {
+                return format!("{problem} ({BAD_LOOKS} times in a row)");
+            }
+        }
+    }
+
+    async fn look(&self) -> Health {
+        let Self { address, path, client } = self;
+        let request = match Request::get(format!("http://{address}{path}")).body(Empty::new()) {
+            Ok(request) => request,
+            Err(error) => return Health::Unhealthy(format!("{path} cannot be asked: {error}")),
+        };
+        match tokio::time::timeout(ANSWER_LIMIT, client.request(request)).await {
+            Ok(Ok(answer)) => match answer.status() {
+                StatusCode::OK => Health::Ready,
+                StatusCode::NO_CONTENT => Health::Starting,
+                status => Health::Unhealthy(format!("{path} answers {status}; 200 is expected")),
+            },
+            Ok(Err(error)) if error.is_connect() => Health::Starting,
+            Ok(Err(_)) => Health::Unhealthy(format!("{path} breaks off without an answer")),
+            Err(_) => {
+                Health::Unhealthy(format!("{path} gives no answer within {} s", ANSWER_LIMIT.as_secs()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, routing::get};
+
+    use super::*;
+
+    async fn serving(status: StatusCode) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let router = Router::new().route("/health", get(async move || status));
+            axum::serve(listener, router).await
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_the_health_path_is_read_as_the_provider_reads_it() {
+        for (status, expected) in [
+            (StatusCode::OK, Health::Ready),
+            (StatusCode::NO_CONTENT, Health::Starting),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Health::Unhealthy("/health answers 503 Service Unavailable; 200 is expected".into()),
+            ),
+        ] {
+            let check = HealthCheck::new(serving(status).await, "/health");
+            assert_eq!(check.look().await, expected);
+        }
+        let nobody = HealthCheck::on_a_free_port("/health").unwrap();
+        assert_eq!(nobody.look().await, Health::Starting);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_path_is_told_once_while_the_worker_starts() {
+        let check = HealthCheck::new(serving(StatusCode::OK).await, "/ping");
+        let mut told = Vec::new();
+        let waited = tokio::time::timeout(
+            WHILE_STARTING * 5,
+            check.until_ready(|problem| told.push(problem.to_owned())),
+        );
+        assert!(waited.await.is_err(), "never ready");
+        assert_eq!(told, ["/ping answers 404 Not Found; 200 is expected"]);
+    }
+}

@@ -1,0 +1,192 @@
+//! How a job gets into a queue, and when its submitter may believe that it is there.
+use std::time::Duration;
+
+use flash_sdk::wire::{RawJson, envelope::Envelope};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Failing, JobId, Origin, Queue, Waiter,
+    job::{Entry, Extras, IdempotencyKey},
+    state::JobState,
+    store::Ticket,
+};
+
+/// A job to be.
+pub(crate) struct Submission {
+    pub input: RawJson,
+    pub envelope: Envelope,
+    pub origin: Origin,
+    /// How long one attempt may run; the worker type's limit otherwise.
+    pub execution_timeout: Option<Duration>,
+    /// How long it may take from now to its end.
+    pub ttl: Option<Duration>,
+    /// No reason to start a worker, and behind all others.
+    pub low_priority: bool,
+    /// Told of the end.
+    pub webhook: Option<String>,
+    /// The client's own name for the job.
+    pub idempotency_key: Option<String>,
+    /// Passed on to the worker.
+    pub s3_config: Option<String>,
+    /// Who is told of the end at once; nobody for `run`.
+    pub waiter: Option<Waiter>,
+}
+
+impl Submission {
+    /// With nothing but the necessary.
+    pub(crate) fn new(origin: Origin, input: RawJson, envelope: Envelope) -> Self {
+        Self {
+            input,
+            envelope,
+            origin,
+            execution_timeout: None,
+            ttl: None,
+            low_priority: false,
+            webhook: None,
+            idempotency_key: None,
+            s3_config: None,
+            waiter: None,
+        }
+    }
+}
+
+/// Whether an idempotency key made a job or found one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idempotency {
+    New,
+    Repeated,
+}
+
+/// A job that was taken in.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub id: JobId,
+    pub idempotency: Idempotency,
+    pub(super) ticket: Ticket,
+}
+
+/// Why a job is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    #[error("{waiting} jobs wait already")]
+    Full { waiting: usize },
+    #[error("the inputs of {waiting} waiting jobs have {megabytes} MB already")]
+    TooManyBytes { waiting: usize, megabytes: usize },
+    #[error("the idempotency key belongs to job `{0}`, whose input is another")]
+    KeyInUse(JobId),
+    #[error(transparent)]
+    Store(#[from] Failing),
+}
+
+impl Queue {
+    /// Accepts a job; a taker with a free slot has it before this returns. Its submitter may be told its id
+    /// after [`Queue::stored`].
+    pub(crate) fn submit(&self, submission: Submission) -> Result<Submitted, SubmitError> {
+        let durable = submission.origin == Origin::Run;
+        if durable && let Some(failing) = self.setting.store.failing() {
+            return Err(failing.into());
+        }
+        let key = submission.idempotency_key.as_deref();
+        let fingerprint = key.map(|_| fingerprint(submission.input.get()));
+        let mut inner = self.lock();
+        if let Some((id, found)) = key.and_then(|key| inner.jobs.by_key(key)) {
+            let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());
+            if known.map(|key| key.fingerprint) != fingerprint {
+                return Err(SubmitError::KeyInUse(id));
+            }
+            return Ok(Submitted { id, idempotency: Idempotency::Repeated, ticket: found.ticket });
+        }
+        let (limits, waiting) = (&self.setting.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
+        if waiting >= limits.max_waiting {
+            return Err(SubmitError::Full { waiting });
+        }
+        if waiting > 0 && inner.jobs.waiting_bytes() + submission.input.get().len() > limits.max_waiting_bytes
+        {
+            return Err(SubmitError::TooManyBytes {
+                waiting,
+                megabytes: inner.jobs.waiting_bytes() / 1_000_000,
+            });
+        }
+        // Under the lock, so that ids are in the order of the line.
+        let id = match submission.origin {
+            Origin::Run => JobId::of_run(),
+            Origin::RunSync | Origin::Call => JobId::of_waited(),
+        };
+        inner.jobs.insert(id, Box::new(self.entry(submission, fingerprint)));
+        let ticket = if durable { inner.jobs.store(id, &self.setting) } else { None };
+        inner.dispatch(&self.setting);
+        let left_waiting = inner.jobs.has_waiting();
+        drop(inner);
+        if left_waiting {
+            self.changed.notify_one();
+        }
+        Ok(Submitted { id, idempotency: Idempotency::New, ticket: ticket.unwrap_or_default() })
+    }
+
+    fn entry(&self, submission: Submission, fingerprint: Option<u64>) -> Entry {
+        let Submission { input, envelope, origin, execution_timeout, ttl, low_priority, .. } = submission;
+        let idempotency = submission
+            .idempotency_key
+            .zip(fingerprint)
+            .map(|(key, fingerprint)| IdempotencyKey { key: key.into(), fingerprint });
+        let extras = Extras { webhook: submission.webhook, idempotency, s3_config: submission.s3_config };
+        let now = self.setting.clock.now();
+        let expires_at = now.after(ttl.unwrap_or(self.setting.limits.ttl));
+        Entry {
+            state: JobState::Queued { attempts: 0 },
+            input,
+            envelope,
+            origin,
+            low_priority,
+            execution_timeout: execution_timeout.unwrap_or(self.setting.limits.execution_timeout),
+            submitted_at: now,
+            queued_at: now,
+            expires_at,
+            attempts: 0,
+            attempts_before: 0,
+            record: None,
+            ticket: Ticket::default(),
+            timer: expires_at,
+            waiters: Vec::from_iter(submission.waiter),
+            extras: (extras != Extras::default()).then(|| Box::new(extras)),
+            run: None,
+        }
+    }
+
+    /// Waits until a job that was taken in is durable, as far as its origin asks for that.
+    ///
+    /// # Errors
+    /// When it cannot be stored now. A job that is new and no worker has had is taken back; any other goes
+    /// on, and the client's idempotency key finds it.
+    pub(crate) async fn stored(&self, submitted: &Submitted) -> Result<(), Failing> {
+        let stored = self.setting.store.committed(submitted.ticket).await;
+        if stored.is_err() && submitted.idempotency == Idempotency::New {
+            let mut inner = self.lock();
+            if inner.jobs.get(submitted.id).is_some_and(Entry::is_queued) {
+                inner.jobs.remove(submitted.id, &self.setting);
+            }
+        }
+        stored
+    }
+
+    /// Makes a job durable that its submitter no longer waits for, and waits until it is.
+    ///
+    /// # Errors
+    /// When it cannot be stored now. It goes on.
+    pub(crate) async fn keep(&self, job: JobId) -> Result<(), Failing> {
+        let ticket = self.lock().jobs.store(job, &self.setting);
+        match ticket {
+            Some(ticket) => self.setting.store.committed(ticket).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Of an input, the same in every version: stored keys are compared with it.
+fn fingerprint(input: &str) -> u64 {
+    let digest = Sha256::digest(input.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    // SQLite's integers have a sign; a bit less tells inputs apart as well.
+    u64::from_be_bytes(first) >> 1
+}

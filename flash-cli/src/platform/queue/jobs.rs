@@ -1,0 +1,366 @@
+//! All jobs of a queue and what is kept in step with each of their states.
+//!
+//! Every change of a job's state goes through here, so that lines, counts, timers, keys and the store
+//! always agree with it. Invariants: `lines` counts exactly the queued jobs, `running` the running ones;
+//! each job has one timer; a job with a `record` has its last change on the way to the store.
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use flash_sdk::wire::job::JobStatus;
+
+use super::{
+    Ended, Timestamp, Totals, WorkerId,
+    clock::Clock,
+    id::JobId,
+    job::{Entry, Keep, Origin},
+    limits::Limits,
+    line::Lines,
+    state::{JobEvent, JobState, Outcome},
+    store::{Change, End, Record, Store, Ticket},
+    taker::Taken,
+    tell::{Teller, Tidings},
+};
+
+/// What a queue is and lives by.
+pub(super) struct Setting {
+    pub endpoint: Arc<str>,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub store: Store,
+    pub teller: Teller,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Jobs {
+    all: BTreeMap<JobId, Box<Entry>>,
+    lines: Lines,
+    waiting_bytes: usize,
+    running: usize,
+    /// Of these, how many have low priority.
+    running_low: usize,
+    /// When to look at a job again: to expire it, or to forget it.
+    timers: BTreeSet<(Timestamp, JobId)>,
+    /// Ended jobs that a client waited for, oldest first; may hold some that are gone.
+    kept_sync: VecDeque<JobId>,
+    dead: BTreeSet<JobId>,
+    keys: HashMap<Box<str>, JobId>,
+    pub totals: Totals,
+}
+
+impl Jobs {
+    pub(super) fn get(&self, id: JobId) -> Option<&Entry> {
+        self.all.get(&id).map(Box::as_ref)
+    }
+
+    /// For everything but the state, the times and the extras.
+    pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Entry> {
+        self.all.get_mut(&id).map(Box::as_mut)
+    }
+
+    /// From the latest before `before` back in time.
+    pub(super) fn newest_first(&self, before: Option<JobId>) -> impl Iterator<Item = (JobId, &Entry)> {
+        let end = before.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let range = self.all.range((std::ops::Bound::Unbounded, end));
+        range.rev().map(|(id, entry)| (*id, entry.as_ref()))
+    }
+
+    pub(super) fn dead(&self) -> impl Iterator<Item = JobId> {
+        self.dead.iter().rev().copied()
+    }
+
+    pub(super) fn by_key(&self, key: &str) -> Option<(JobId, &Entry)> {
+        let id = *self.keys.get(key)?;
+        self.get(id).map(|entry| (id, entry))
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.lines.normal.len()
+    }
+
+    pub(super) fn waiting_low(&self) -> usize {
+        self.lines.low.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.lines.len() > 0
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(super) fn running_low(&self) -> usize {
+        self.running_low
+    }
+
+    fn starts_running(&mut self, low_priority: bool) {
+        self.running += 1;
+        self.running_low += usize::from(low_priority);
+    }
+
+    fn stops_running(&mut self, low_priority: bool) {
+        self.running -= 1;
+        self.running_low -= usize::from(low_priority);
+    }
+
+    /// Since when the next one of normal priority waits.
+    pub(super) fn oldest_wait(&mut self) -> Option<Timestamp> {
+        let all = &self.all;
+        let id = self.lines.normal.front(|id| is_queued(all, id))?;
+        self.get(id).map(|entry| entry.queued_at)
+    }
+
+    /// Waiting jobs, in order.
+    pub(super) fn waiting_ids(&self) -> Vec<JobId> {
+        let mut seen = BTreeSet::new();
+        self.lines.ids().filter(|id| is_queued(&self.all, *id) && seen.insert(*id)).collect()
+    }
+
+    /// Those of them that somebody waits for. Only ids that say so are looked up: a million may wait.
+    pub(super) fn waited_ids(&self) -> Vec<JobId> {
+        let has_waiter = |id: &JobId| self.get(*id).is_some_and(|entry| !entry.waiters.is_empty());
+        self.lines.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
+    }
+
+    /// Takes a job in that waits or has ended.
+    pub(super) fn insert(&mut self, id: JobId, entry: Box<Entry>) {
+        match &entry.state {
+            JobState::Queued { .. } => {
+                self.lines.of(entry.low_priority).push_back(id);
+                self.waiting_bytes += entry.input.get().len();
+            }
+            JobState::Running(_) => self.starts_running(entry.low_priority),
+            JobState::Done(Outcome::Dead(_)) => {
+                self.dead.insert(id);
+            }
+            JobState::Done(_) => {}
+        }
+        if let Some(key) = entry.extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
+            self.keys.insert(key.key.clone(), id);
+        }
+        self.timers.insert((entry.timer, id));
+        self.all.insert(id, entry);
+    }
+
+    /// Stores a job that is not yet stored. Its last write, whether it was or not.
+    pub(super) fn store(&mut self, id: JobId, setting: &Setting) -> Option<Ticket> {
+        let entry = self.all.get_mut(&id)?;
+        if entry.record.is_none() {
+            let seq = setting.store.next_seq();
+            let record = Record::of(seq, &setting.endpoint, id, entry);
+            entry.ticket = setting.store.write(Change::Accepted(Box::new(record)));
+            entry.record = Some(seq);
+            if let Some(end) = End::of(entry, entry.timer) {
+                entry.ticket = setting.store.write(Change::Ended { seq, end: Box::new(end) });
+            }
+        }
+        Some(entry.ticket)
+    }
+
+    /// Takes a job out, as if it had never been.
+    pub(super) fn remove(&mut self, id: JobId, setting: &Setting) -> Option<Box<Entry>> {
+        let entry = self.take(id)?;
+        if let Some(seq) = entry.record {
+            setting.store.write(Change::Forgotten { seq });
+        }
+        Some(entry)
+    }
+
+    /// Takes a job out that goes on in another queue.
+    pub(super) fn take(&mut self, id: JobId) -> Option<Box<Entry>> {
+        let entry = self.all.remove(&id)?;
+        match &entry.state {
+            JobState::Queued { .. } => self.left_line(&entry),
+            JobState::Running(_) => self.stops_running(entry.low_priority),
+            JobState::Done(_) => {
+                self.dead.remove(&id);
+            }
+        }
+        self.timers.remove(&(entry.timer, id));
+        if let Some(key) = entry.extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
+            self.keys.remove(&key.key);
+        }
+        Some(entry)
+    }
+
+    fn left_line(&mut self, entry: &Entry) {
+        self.waiting_bytes -= entry.input.get().len();
+        let all = &self.all;
+        let line = self.lines.of(entry.low_priority);
+        line.left();
+        line.sweep(|id| is_queued(all, id));
+    }
+
+    /// Gives the next waiting job to a worker.
+    pub(super) fn lease_next(&mut self, worker: &WorkerId, now: Timestamp) -> Option<Taken> {
+        let all = &self.all;
+        let next = self.lines.normal.pop(|id| is_queued(all, id));
+        let id = next.or_else(|| self.lines.low.pop(|id| is_queued(all, id)))?;
+        let entry = self.all.get_mut(&id)?;
+        let taken = entry.lease(id, worker, now)?;
+        let low_priority = entry.low_priority;
+        self.waiting_bytes -= entry.input.get().len();
+        self.lines.of(low_priority).left();
+        self.starts_running(low_priority);
+        Some(taken)
+    }
+
+    /// Takes a lease back that its worker never saw.
+    pub(super) fn unlease(&mut self, id: JobId) {
+        let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
+        entry.unlease();
+        let low_priority = entry.low_priority;
+        self.waiting_bytes += entry.input.get().len();
+        self.lines.of(low_priority).push_front(id);
+        self.stops_running(low_priority);
+    }
+
+    /// The worker of a running job is gone: it waits again, in front, for it has waited longest. An attempt
+    /// that ended through no fault of the job does not count.
+    pub(super) fn requeue_lost(&mut self, id: JobId, counts: bool, setting: &Setting) {
+        let now = setting.clock.now();
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        if entry.step(JobEvent::Lost, now).is_err() {
+            return;
+        }
+        entry.attempts_before += u32::from(!counts);
+        store_requeued(entry, setting);
+        let low_priority = entry.low_priority;
+        self.waiting_bytes += entry.input.get().len();
+        self.lines.of(low_priority).push_front(id);
+        self.stops_running(low_priority);
+        self.totals.retried += 1;
+    }
+
+    /// Puts a failed job back. `false` when it has not failed.
+    pub(super) fn retry(&mut self, id: JobId, setting: &Setting) -> bool {
+        let now = setting.clock.now();
+        let Some(entry) = self.all.get_mut(&id) else { return false };
+        // It gets its whole time again.
+        let ttl = entry.expires_at.since(entry.submitted_at);
+        if entry.retry(now).is_err() {
+            return false;
+        }
+        self.timers.remove(&(entry.timer, id));
+        entry.expires_at = now.after(ttl);
+        entry.timer = entry.expires_at;
+        self.timers.insert((entry.timer, id));
+        store_requeued(entry, setting);
+        self.waiting_bytes += entry.input.get().len();
+        self.lines.of(entry.low_priority).push_back(id);
+        self.dead.remove(&id);
+        self.totals.retried += 1;
+        true
+    }
+
+    /// Moves a job to its end, tells who waits for it, and keeps the result for as long as is due. `None`
+    /// when the event does not fit: it has ended before, or another attempt runs.
+    pub(super) fn end(&mut self, id: JobId, event: JobEvent, setting: &Setting) -> Option<Ended> {
+        let now = setting.clock.now();
+        let entry = self.all.get_mut(&id)?;
+        let was_queued = entry.is_queued();
+        let bytes = entry.input.get().len();
+        entry.step(event, now).ok()?;
+        let keep = entry.ended(id, now);
+        let forget_at = entry.forget_at(now, &setting.limits);
+        if let Some(seq) = entry.record
+            && let Some(end) = End::of(entry, forget_at)
+        {
+            entry.ticket = setting.store.write(Change::Ended { seq, end: Box::new(end) });
+        }
+        tell_webhook(id, entry, setting);
+        entry.drop_input();
+        self.timers.remove(&(entry.timer, id));
+        entry.timer = forget_at;
+        self.timers.insert((forget_at, id));
+        let ended = Ended::of(id, entry);
+        let (is_dead, low_priority) =
+            (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority);
+        if was_queued {
+            self.waiting_bytes -= bytes;
+            let all = &self.all;
+            let line = self.lines.of(low_priority);
+            line.left();
+            line.sweep(|id| is_queued(all, id));
+        } else {
+            self.stops_running(low_priority);
+        }
+        match ended.status {
+            JobStatus::Completed => self.totals.completed += 1,
+            _ => self.totals.failed += 1,
+        }
+        self.keep(id, keep, is_dead, setting);
+        Some(ended)
+    }
+
+    fn keep(&mut self, id: JobId, keep: Keep, is_dead: bool, setting: &Setting) {
+        if is_dead {
+            self.dead.insert(id);
+            if self.dead.len() > setting.limits.max_dead
+                && let Some(oldest) = self.dead.first().copied()
+            {
+                self.remove(oldest, setting);
+            }
+            return;
+        }
+        match keep {
+            Keep::Not => {
+                self.remove(id, setting);
+            }
+            Keep::Bounded => {
+                self.kept_sync.push_back(id);
+                if self.kept_sync.len() > setting.limits.max_kept_sync
+                    && let Some(oldest) = self.kept_sync.pop_front()
+                    && self.get(oldest).is_some_and(|entry| !entry.is_queued() && !entry.is_running())
+                {
+                    self.remove(oldest, setting);
+                }
+            }
+            Keep::Timed => {}
+        }
+    }
+
+    /// The next job whose time has come, taken out: it has expired, or its result was kept long enough.
+    pub(super) fn pop_due(&mut self, now: Timestamp, setting: &Setting) -> Option<(JobId, Box<Entry>)> {
+        let (due, id) = *self.timers.first()?;
+        if due > now {
+            return None;
+        }
+        self.remove(id, setting).map(|entry| (id, entry))
+    }
+}
+
+fn is_queued(all: &BTreeMap<JobId, Box<Entry>>, id: JobId) -> bool {
+    all.get(&id).is_some_and(|entry| entry.is_queued())
+}
+
+fn store_requeued(entry: &mut Entry, setting: &Setting) {
+    if let Some(seq) = entry.record {
+        let Entry { attempts, attempts_before, expires_at, .. } = *entry;
+        entry.ticket = setting.store.write(Change::Requeued { seq, attempts, attempts_before, expires_at });
+    }
+}
+
+/// Hands a job that has ended to whoever tells its webhook, if it has one.
+pub(super) fn tell_webhook(id: JobId, entry: &mut Entry, setting: &Setting) {
+    let Some(url) = entry.extras.as_mut().and_then(|extras| extras.webhook.clone()) else { return };
+    setting.teller.tell(Tidings {
+        url,
+        job: entry.object(id),
+        input: entry.input.clone(),
+        record: entry.record,
+        ticket: entry.ticket,
+    });
+}
+
+/// Jobs that a calling worker made are never in a listing.
+pub(super) fn is_listed(entry: &Entry) -> bool {
+    entry.origin != Origin::Call
+}

@@ -1,0 +1,48 @@
+//! What a queue is bounded by.
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Jobs that may wait; more are refused.
+    pub max_waiting: usize,
+    /// Bytes that the inputs of waiting jobs may have together; more are refused.
+    pub max_waiting_bytes: usize,
+    /// How long one attempt may run, unless the job says otherwise.
+    pub execution_timeout: Duration,
+    /// How long a job may take from submission to its end, unless it says otherwise.
+    pub ttl: Duration,
+    /// Attempts that a job gets when its workers die.
+    pub max_attempts: u32,
+    /// For how long the result of `run` is kept.
+    pub keep_async: Duration,
+    /// For how long a result that a client waited for is kept.
+    pub keep_sync: Duration,
+    /// How many results that a client waited for are kept at most; the oldest go first.
+    pub max_kept_sync: usize,
+    /// For how long a job that killed its workers is kept.
+    pub keep_dead: Duration,
+    /// How many of them are kept at most; the oldest go first.
+    pub max_dead: usize,
+    /// For how long a stopped job may hold its worker before the worker is ended.
+    pub stop_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        Self {
+            max_waiting: 2_000_000,
+            max_waiting_bytes: 1 << 30,
+            execution_timeout: Duration::from_secs(600),
+            ttl: 24 * HOUR,
+            max_attempts: 3,
+            keep_async: HOUR / 2,
+            keep_sync: HOUR / 60,
+            max_kept_sync: 10_000,
+            keep_dead: 7 * 24 * HOUR,
+            max_dead: 10_000,
+            stop_grace: Duration::from_millis(250),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading jobs: one, a stream of one, or many by filter.
+use std::time::Duration;
+
+use flash_sdk::wire::job::{JobObject, JobStatus};
+
+use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::JobState};
+
+/// Jobs that one page looks at, at most: the lock is not held for longer.
+const MAX_LOOKED_AT: usize = 20_000;
+
+/// Which jobs are wanted. What is `None` admits all.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Filter {
+    pub status: Option<JobStatus>,
+    pub worker: Option<String>,
+    pub request_id: Option<String>,
+    pub function: Option<String>,
+}
+
+impl Filter {
+    fn admits(&self, entry: &Entry) -> bool {
+        let Self { status, worker, request_id, function } = self;
+        let same = |wanted: &Option<String>, own: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| own == Some(wanted))
+        };
+        status.is_none_or(|status| entry.status() == status)
+            && same(worker, entry.worker().map(AsRef::as_ref))
+            && same(request_id, entry.envelope.request_id.as_deref())
+            && same(function, entry.envelope.function.as_deref())
+    }
+}
+
+/// Some jobs, the latest first.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub jobs: Vec<JobObject>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<JobId>,
+}
+
+impl Queue {
+    /// Whether the job is here.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        self.lock().jobs.get(job).is_some()
+    }
+
+    /// The job as it is now in memory.
+    pub(crate) fn peek(&self, job: JobId) -> Option<JobObject> {
+        let inner = self.lock();
+        inner.jobs.get(job).map(|entry| entry.object(job))
+    }
+
+    /// The job as clients see it: a state that they hear of is one that a crash does not undo.
+    ///
+    /// # Errors
+    /// When its last change cannot be stored now.
+    pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
+        let (object, ticket) = {
+            let inner = self.lock();
+            match inner.jobs.get(job) {
+                Some(entry) => (entry.object(job), entry.ticket),
+                None => return Ok(None),
+            }
+        };
+        self.setting.store.committed(ticket).await.map(|()| Some(object))
+    }
+
+    /// As [`Queue::status`], once the job has ended or `hold` is over.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn final_status(
+        &self,
+        job: JobId,
+        hold: Duration,
+    ) -> Result<Option<JobObject>, Failing> {
+        let until = tokio::time::Instant::now() + hold;
+        loop {
+            let arrived = {
+                let mut inner = self.lock();
+                match inner.jobs.get_mut(job) {
+                    Some(entry) if !entry.status().is_final() => entry.arrivals(),
+                    _ => break,
+                }
+            };
+            let arrived = arrived.notified();
+            tokio::pin!(arrived);
+            // Registered before the second look, so that an end in between is not missed.
+            arrived.as_mut().enable();
+            let ended = self.lock().jobs.get(job).is_none_or(|entry| entry.status().is_final());
+            if ended || tokio::time::timeout_at(until, arrived).await.is_err() {
+                break;
+            }
+        }
+        self.status(job).await
+    }
+
+    /// Chunks that were not fetched yet, with the status at this moment. Held until there is something to
+    /// tell, or `hold` is over.
+    ///
+    /// # Errors
+    /// As [`Queue::status`].
+    pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
+        let until = tokio::time::Instant::now() + hold;
+        loop {
+            let arrived = {
+                let mut inner = self.lock();
+                let Some(entry) = inner.jobs.get_mut(job) else { return Ok(None) };
+                entry.arrivals()
+            };
+            let arrived = arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            let (has_news, ticket) = {
+                let inner = self.lock();
+                let Some(entry) = inner.jobs.get(job) else { return Ok(None) };
+                (entry.has_chunks() || entry.status().is_final(), entry.ticket)
+            };
+            if !has_news && tokio::time::timeout_at(until, arrived).await.is_ok() {
+                continue;
+            }
+            // Before the chunks are taken out: a client that hears of an error gets them later.
+            self.setting.store.committed(ticket).await?;
+            let mut inner = self.lock();
+            match inner.jobs.get_mut(job) {
+                None => return Ok(None),
+                Some(entry) if entry.ticket == ticket => return Ok(Some(entry.take_chunks())),
+                // It changed in between: that must be durable too.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Waits until everything that has happened in this queue is durable.
+    ///
+    /// # Errors
+    /// When it cannot be stored now.
+    pub(crate) async fn all_stored(&self) -> Result<(), Failing> {
+        self.setting.store.all_committed().await
+    }
+
+    /// Up to `limit` jobs, the latest first, from before `before`. Jobs that workers made by calls are left
+    /// out.
+    pub(crate) fn page(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Page {
+        let inner = self.lock();
+        let mut page = Page { jobs: Vec::new(), next: None };
+        for (looked_at, (id, entry)) in inner.jobs.newest_first(before).enumerate() {
+            if page.jobs.len() >= limit || looked_at >= MAX_LOOKED_AT {
+                return page;
+            }
+            page.next = Some(id);
+            if is_listed(entry) && filter.admits(entry) {
+                page.jobs.push(entry.object_without_output(id));
+            }
+        }
+        page.next = None;
+        page
+    }
+
+    /// Jobs that killed their workers, the latest first, up to `limit`.
+    pub(crate) fn dead(&self, limit: usize) -> Vec<JobObject> {
+        let inner = self.lock();
+        let object = |id| inner.jobs.get(id).map(|entry| entry.object_without_output(id));
+        inner.jobs.dead().filter_map(object).take(limit).collect()
+    }
+
+    /// Whether a job is one that killed its workers.
+    pub(crate) fn is_dead(&self, job: JobId) -> bool {
+        let inner = self.lock();
+        let state = inner.jobs.get(job).map(|entry| &entry.state);
+        matches!(state, Some(JobState::Done(super::Outcome::Dead(_))))
+    }
+}

@@ -1,0 +1,487 @@
+//! The queue and its store against a tiny model: random operations, crashes, clocks that jump.
+//!
+//! The model knows what clients were promised. Between two crashes it predicts every answer. A crash may
+//! take back what no client was told; so after one, each job must be in a state that it had since a client
+//! last heard of it, and those that clients were promised must be there.
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use flash_sdk::wire::envelope::Envelope;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const MINUTE: u64 = 60_000_000;
+const WORKERS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Submit { key: Option<u8>, input: u8, low: bool, ttl_minutes: u64 },
+    Attach(usize),
+    Take(usize),
+    Finish { worker: usize, which: usize, well: bool },
+    Die(usize),
+    Cancel(usize),
+    Retry(usize),
+    Observe(usize),
+    Advance { minutes: u64 },
+    Crash { jump_minutes: i64 },
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (prop::option::weighted(0.3, 0..3_u8), 0..2_u8, any::<bool>(), 20..60_u64)
+            .prop_map(|(key, input, low, ttl_minutes)| Op::Submit { key, input, low, ttl_minutes }),
+        2 => (0..WORKERS).prop_map(Op::Attach),
+        8 => (0..WORKERS).prop_map(Op::Take),
+        6 => (0..WORKERS, 0..8_usize, any::<bool>())
+            .prop_map(|(worker, which, well)| Op::Finish { worker, which, well }),
+        2 => (0..WORKERS).prop_map(Op::Die),
+        2 => (0..16_usize).prop_map(Op::Cancel),
+        2 => (0..16_usize).prop_map(Op::Retry),
+        3 => (0..16_usize).prop_map(Op::Observe),
+        1 => (0..15_u64).prop_map(|minutes| Op::Advance { minutes }),
+        2 => (-30..30_i64).prop_map(|jump_minutes| Op::Crash { jump_minutes }),
+    ]
+}
+
+/// A job as the model has it.
+#[derive(Debug, Clone)]
+struct Expected {
+    status: JobStatus,
+    dead: bool,
+    low: bool,
+    key: Option<u8>,
+    input: u8,
+    ttl: u64,
+    expires: u64,
+    forget: u64,
+    attempts: u32,
+    attempts_before: u32,
+    leased_at: u64,
+    /// Statuses since a client last heard of it, and when it was to be deleted in each: a crash may lead
+    /// back to any of them.
+    since_told: Vec<(JobStatus, u64)>,
+}
+
+impl Expected {
+    fn deadline(&self) -> u64 {
+        if self.status.is_final() { self.forget } else { self.expires }
+    }
+
+    /// A crash leads back to what is stored, and that a job runs is not.
+    fn remember(&mut self) {
+        let stored = if self.status == JobStatus::InProgress { JobStatus::InQueue } else { self.status };
+        self.since_told.push((stored, self.deadline()));
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    job: JobId,
+    attempt: u32,
+    /// When it was asked to stop, as a count of such wishes.
+    stopping: Option<u32>,
+}
+
+#[derive(Default)]
+struct Model {
+    jobs: BTreeMap<JobId, Expected>,
+    /// Deleted ones: until that is stored, a crash brings them back.
+    gone: BTreeMap<JobId, Expected>,
+    normal: VecDeque<JobId>,
+    low: VecDeque<JobId>,
+    workers: [Option<Vec<Held>>; WORKERS],
+    /// Jobs that each may have: what it has asked for at most.
+    slots: [usize; WORKERS],
+    stops: u32,
+    /// Attempts that were lost: their results must be refused.
+    stale: Vec<(usize, JobId, u32)>,
+}
+
+impl Model {
+    fn line(&mut self, low: bool) -> &mut VecDeque<JobId> {
+        if low { &mut self.low } else { &mut self.normal }
+    }
+
+    fn set(&mut self, id: JobId, status: JobStatus) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.status = status;
+        job.remember();
+        let low = job.low;
+        if status != JobStatus::InQueue {
+            self.line(low).retain(|own| *own != id);
+        }
+    }
+
+    fn end(&mut self, id: JobId, status: JobStatus, dead: bool, now: u64) {
+        self.set(id, status);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.dead = dead;
+            job.since_told.pop();
+            job.forget = now + if dead { 7 * 24 * 60 * MINUTE } else { 30 * MINUTE };
+            job.remember();
+        }
+    }
+
+    fn stop_attempt(&mut self, id: JobId) {
+        self.stops += 1;
+        for held in self.workers.iter_mut().flatten().flatten() {
+            if held.job == id && self.jobs[&id].attempts == held.attempt {
+                held.stopping.get_or_insert(self.stops);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.line(job.low).retain(|own| *own != id);
+            self.gone.insert(id, job);
+        }
+    }
+
+    /// What the passing of time does: timeouts first, then ends of lives.
+    fn pass(&mut self, now: u64) {
+        let all: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in &all {
+            let job = &self.jobs[id];
+            let overdue = job.status == JobStatus::InProgress && now - job.leased_at > 10 * MINUTE;
+            let holds = |held: &Held| held.job == *id && held.attempt == job.attempts;
+            if overdue && self.workers.iter().flatten().flatten().any(holds) {
+                self.stop_attempt(*id);
+                self.end(*id, JobStatus::TimedOut, false, now);
+            }
+        }
+        for id in all {
+            let job = &self.jobs[&id];
+            if job.deadline() <= now {
+                if job.status == JobStatus::InProgress {
+                    self.stop_attempt(id);
+                }
+                self.remove(id);
+            }
+        }
+    }
+
+    fn pick(&self, index: usize) -> Option<JobId> {
+        let count = self.jobs.len();
+        (count > 0).then(|| *self.jobs.keys().nth(index % count).expect("within the count"))
+    }
+}
+
+/// The queue under test, the model, and a clock.
+struct Pair {
+    directory: TempDir,
+    now: Arc<AtomicU64>,
+    queue: Queue,
+    model: Model,
+}
+
+fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
+    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let (teller, _) = Teller::new();
+    let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
+    let limits = Limits { execution_timeout: Duration::from_secs(600), ..Limits::default() };
+    let queue = Queue::new("model", limits, &context, Box::new(|_| {}));
+    queue.adopt(&mut backlog);
+    queue
+}
+
+fn worker_id(index: usize) -> WorkerId {
+    format!("w{index}").into()
+}
+
+fn json(text: &str) -> RawJson {
+    serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
+}
+
+impl Pair {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let now = Arc::new(AtomicU64::new(1_000_000 * MINUTE));
+        let queue = open(&directory, &now);
+        Self { directory, now, queue, model: Model::default() }
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    async fn perform(&mut self, op: Op) {
+        match op {
+            Op::Submit { key, input, low, ttl_minutes } => self.submit(key, input, low, ttl_minutes).await,
+            Op::Attach(worker) => {
+                if self.model.workers[worker].is_none() {
+                    self.queue.attach(&worker_id(worker), Link::Polling, 1);
+                    self.model.workers[worker] = Some(Vec::new());
+                    self.model.slots[worker] = 1;
+                }
+            }
+            Op::Take(worker) => self.take(worker).await,
+            Op::Finish { worker, which, well } => self.finish(worker, which, well),
+            Op::Die(worker) => self.die(worker),
+            Op::Cancel(index) => {
+                let Some(id) = self.model.pick(index) else { return };
+                let expected = match self.model.jobs[&id].status.is_final() {
+                    true => Err(ChangeError::Ended),
+                    false => Ok(()),
+                };
+                assert_eq!(self.queue.cancel(id), expected);
+                if expected.is_ok() {
+                    self.model.stop_attempt(id);
+                    self.model.end(id, JobStatus::Cancelled, false, self.now());
+                }
+            }
+            Op::Retry(index) => self.retry(index),
+            Op::Observe(index) => {
+                let Some(id) = self.model.pick(index) else { return };
+                let told = self.queue.status(id).await.unwrap().unwrap();
+                let job = self.model.jobs.get_mut(&id).unwrap();
+                assert_eq!(told.status, job.status);
+                let last = job.since_told.pop();
+                job.since_told = last.into_iter().collect();
+            }
+            Op::Advance { minutes } => {
+                self.now.fetch_add(minutes * MINUTE, Ordering::SeqCst);
+                self.queue.end_overdue();
+                self.model.pass(self.now());
+            }
+            Op::Crash { jump_minutes } => self.crash(jump_minutes),
+        }
+    }
+
+    async fn submit(&mut self, key: Option<u8>, input: u8, low: bool, ttl_minutes: u64) {
+        let known = key.and_then(|key| self.model.jobs.iter().find(|(_, job)| job.key == Some(key)));
+        let known = known.map(|(id, job)| (*id, job.input));
+        let submission = Submission {
+            idempotency_key: key.map(|key| format!("key-{key}")),
+            low_priority: low,
+            ttl: Some(Duration::from_secs(ttl_minutes * 60)),
+            ..Submission::new(Origin::Run, json(&input.to_string()), Envelope::default())
+        };
+        match (self.queue.submit(submission), known) {
+            (Err(SubmitError::KeyInUse(id)), Some((known, of))) => {
+                assert!(id == known && of != input);
+            }
+            (Ok(submitted), Some((known, of))) => {
+                assert_eq!((submitted.id, of, submitted.idempotency), (known, input, Idempotency::Repeated));
+            }
+            (Ok(submitted), None) => {
+                self.queue.stored(&submitted).await.unwrap();
+                let now = self.now();
+                let job = Expected {
+                    status: JobStatus::InQueue,
+                    dead: false,
+                    low,
+                    key,
+                    input,
+                    ttl: ttl_minutes * MINUTE,
+                    expires: now + ttl_minutes * MINUTE,
+                    forget: 0,
+                    attempts: 0,
+                    attempts_before: 0,
+                    leased_at: 0,
+                    since_told: vec![(JobStatus::InQueue, now + ttl_minutes * MINUTE)],
+                };
+                self.model.jobs.insert(submitted.id, job);
+                self.model.line(low).push_back(submitted.id);
+            }
+            (other, known) => panic!("{other:?} for {known:?}"),
+        }
+    }
+
+    async fn take(&mut self, worker: usize) {
+        let taken = self.queue.take(&worker_id(worker), 1, Duration::ZERO).await;
+        let Some(held) = &mut self.model.workers[worker] else {
+            assert!(taken.is_empty());
+            return;
+        };
+        // Who asks for more than it has slots for has let go of what it was asked to stop.
+        let slots = &mut self.model.slots[worker];
+        for _ in *slots..=held.len() {
+            let first = held.iter().filter_map(|held| held.stopping).min();
+            held.retain(|held| held.stopping.is_none() || held.stopping != first);
+        }
+        *slots = (*slots).max(held.len() + 1);
+        let next = self.model.normal.front().or_else(|| self.model.low.front()).copied();
+        assert_eq!(taken.first().map(|job| job.id), next);
+        let Some(id) = next else { return };
+        let job = self.model.jobs.get_mut(&id).unwrap();
+        job.attempts += 1;
+        job.leased_at = self.now.load(Ordering::SeqCst);
+        assert_eq!(taken[0].attempt, job.attempts);
+        held.push(Held { job: id, attempt: job.attempts, stopping: None });
+        self.model.set(id, JobStatus::InProgress);
+    }
+
+    fn finish(&mut self, worker: usize, which: usize, well: bool) {
+        let outcome = if well { Outcome::Completed(json("1")) } else { Outcome::Failed("no".into()) };
+        let status = outcome.status();
+        let held = self.model.workers[worker].as_mut().filter(|held| !held.is_empty());
+        let (worker, id, attempt) = match held {
+            Some(held) => {
+                let held = held.remove(which % held.len());
+                (worker, held.job, held.attempt)
+            }
+            None if self.model.stale.is_empty() => return,
+            None => self.model.stale[which % self.model.stale.len()],
+        };
+        let current = self.model.jobs.get(&id).filter(|job| {
+            let lost = self.model.stale.contains(&(worker, id, attempt));
+            job.status == JobStatus::InProgress && job.attempts == attempt && !lost
+        });
+        let expected = current.is_some();
+        let reported = self.queue.finish(&worker_id(worker), id, Some(attempt), outcome, None);
+        assert_eq!(reported == Reported::Accepted, expected);
+        if expected {
+            self.model.end(id, status, false, self.now());
+        }
+    }
+
+    fn die(&mut self, worker: usize) {
+        self.queue.detach(&worker_id(worker), "killed");
+        let Some(held) = self.model.workers[worker].take() else { return };
+        let counts = !held.iter().any(|held| held.stopping.is_some());
+        for held in held.into_iter().rev() {
+            self.model.stale.push((worker, held.job, held.attempt));
+            let Some(job) = self.model.jobs.get_mut(&held.job) else { continue };
+            if job.status != JobStatus::InProgress || job.attempts != held.attempt {
+                continue;
+            }
+            if counts && job.attempts - job.attempts_before >= 3 {
+                self.model.end(held.job, JobStatus::Failed, true, self.now());
+                continue;
+            }
+            job.attempts_before += u32::from(!counts);
+            let low = job.low;
+            self.model.set(held.job, JobStatus::InQueue);
+            self.model.line(low).push_front(held.job);
+        }
+    }
+
+    fn retry(&mut self, index: usize) {
+        let Some(id) = self.model.pick(index) else { return };
+        let now = self.now();
+        let job = self.model.jobs.get_mut(&id).unwrap();
+        if !matches!(job.status, JobStatus::Failed | JobStatus::TimedOut) {
+            assert_eq!(self.queue.retry(id), Err(ChangeError::NotFailed));
+            return;
+        }
+        assert_eq!(self.queue.retry(id), Ok(()));
+        job.attempts_before = job.attempts;
+        job.expires = now + job.ttl;
+        job.dead = false;
+        let low = job.low;
+        self.model.set(id, JobStatus::InQueue);
+        self.model.line(low).push_back(id);
+    }
+
+    fn crash(&mut self, jump_minutes: i64) {
+        self.queue.setting.store.crash();
+        let jump = jump_minutes * i64::try_from(MINUTE).unwrap();
+        self.now.store(self.now().saturating_add_signed(jump), Ordering::SeqCst);
+        self.queue = open(&self.directory, &self.now);
+        self.model.workers = Default::default();
+        self.model.stale.clear();
+        (self.model.normal, self.model.low) = Default::default();
+        // What the store holds may be any moment since clients last heard; from there the model goes on.
+        let gone = std::mem::take(&mut self.model.gone);
+        let (back, gone) = gone.into_iter().partition(|(id, _)| self.queue.knows(*id));
+        self.model.gone = gone;
+        self.model.jobs.extend::<BTreeMap<_, _>>(back);
+        let now = self.now();
+        self.model.jobs.retain(|id, job| match self.queue.peek(*id) {
+            Some(found) => {
+                let was = job.since_told.iter().any(|(status, _)| *status == found.status);
+                assert!(was, "{id} is {}: {job:?}", found.status.as_str());
+                job.status = found.status;
+                true
+            }
+            None => {
+                let was_due = job.since_told.iter().any(|(_, deadline)| *deadline <= now);
+                assert!(was_due, "{id} was promised: {job:?}");
+                self.model.gone.insert(*id, job.clone());
+                false
+            }
+        });
+        let inner = self.queue.lock();
+        for (id, job) in &mut self.model.jobs {
+            let entry = inner.jobs.get(*id).unwrap();
+            assert!(entry.attempts <= job.attempts && entry.low_priority == job.low);
+            assert_eq!(entry.input.get(), job.input.to_string().as_str().if_open(entry));
+            job.dead = matches!(entry.state, JobState::Done(Outcome::Dead(_)));
+            job.attempts = entry.attempts;
+            job.attempts_before = entry.attempts_before;
+            if job.status.is_final() {
+                job.forget = entry.timer.0;
+            } else {
+                job.expires = entry.timer.0;
+            }
+            job.ttl = entry.expires_at.0 - entry.submitted_at.0;
+            job.since_told.clear();
+            job.remember();
+        }
+        drop(inner);
+        for (id, job) in &self.model.jobs {
+            if job.status == JobStatus::InQueue {
+                let line = if job.low { &mut self.model.low } else { &mut self.model.normal };
+                line.push_back(*id);
+            }
+        }
+    }
+
+    fn agree(&self) {
+        let listed = self.queue.page(&Filter::default(), None, 1000).jobs;
+        let known: Vec<String> = self.model.jobs.keys().rev().map(ToString::to_string).collect();
+        assert_eq!(listed.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), known);
+        let load = self.queue.load();
+        let running = self.model.jobs.values().filter(|job| job.status == JobStatus::InProgress).count();
+        assert_eq!(
+            (load.waiting, load.low_priority, load.running),
+            (self.model.normal.len(), self.model.low.len(), running)
+        );
+        for (id, job) in &self.model.jobs {
+            assert_eq!(self.queue.peek(*id).map(|own| own.status), Some(job.status), "{id}");
+        }
+        let dead = self.model.jobs.values().filter(|job| job.dead).count();
+        assert_eq!(self.queue.dead(1000).len(), dead);
+    }
+}
+
+/// What is kept of the input: nothing where no further attempt can need it.
+trait IfOpen {
+    fn if_open(&self, entry: &Entry) -> &str;
+}
+
+impl IfOpen for str {
+    fn if_open(&self, entry: &Entry) -> &str {
+        match &entry.state {
+            JobState::Done(Outcome::Completed(_) | Outcome::Cancelled) => "null",
+            _ => self,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_queue_agrees_with_its_model_across_crashes(ops in prop::collection::vec(any_op(), 0..160)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut pair = Pair::new();
+            for op in ops {
+                pair.perform(op).await;
+                pair.agree();
+            }
+            pair.queue.setting.store.close();
+        });
+    }
+}

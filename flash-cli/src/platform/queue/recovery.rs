@@ -1,0 +1,117 @@
+//! What goes from one queue to the next: from a platform that died, or from a release that was replaced.
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
+use tokio::sync::Notify;
+
+use super::{
+    Clock, Durability, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
+    job::Entry,
+    jobs::{Setting, tell_webhook},
+    state::JobEvent,
+};
+
+/// What all queues of a platform share.
+#[derive(Clone)]
+pub(crate) struct QueueContext {
+    pub clock: Clock,
+    pub store: Store,
+    pub teller: Teller,
+}
+
+/// Jobs from the store that no queue has claimed yet, by endpoint.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    jobs: HashMap<String, Vec<(JobId, Box<Entry>)>>,
+}
+
+impl Backlog {
+    /// Opens a store, and takes out what an earlier platform left in it.
+    ///
+    /// # Errors
+    /// As [`OpenError`] says.
+    pub(crate) fn open(directory: &Path, durability: Durability) -> Result<(Store, Self), OpenError> {
+        let mut backlog = Self::default();
+        let store =
+            Store::open(directory, durability, |endpoint, id, entry| match backlog.jobs.get_mut(endpoint) {
+                Some(jobs) => jobs.push((id, entry)),
+                None => {
+                    backlog.jobs.insert(endpoint.to_owned(), vec![(id, entry)]);
+                }
+            })?;
+        Ok((store, backlog))
+    }
+
+    /// The jobs of one endpoint, oldest first.
+    fn claim(&mut self, endpoint: &str) -> Vec<(JobId, Box<Entry>)> {
+        self.jobs.remove(endpoint).unwrap_or_default()
+    }
+
+    /// Endpoints with jobs that no queue has claimed, and how many of them have not ended.
+    pub(crate) fn unclaimed(&self) -> impl Iterator<Item = (&str, usize)> {
+        let open = |jobs: &[(JobId, Box<Entry>)]| {
+            jobs.iter().filter(|(_, entry)| !entry.status().is_final()).count()
+        };
+        self.jobs.iter().map(move |(endpoint, jobs)| (endpoint.as_str(), open(jobs)))
+    }
+}
+
+impl Queue {
+    /// A queue without jobs.
+    pub(crate) fn new(endpoint: &str, limits: Limits, context: &QueueContext, on_end: OnEnd) -> Self {
+        let QueueContext { clock, store, teller } = context.clone();
+        Self {
+            setting: Setting { endpoint: endpoint.into(), limits, clock, store, teller },
+            inner: std::sync::Mutex::default(),
+            changed: Notify::new(),
+            on_end,
+        }
+    }
+
+    /// Takes in the jobs that an earlier platform left to this endpoint.
+    pub(crate) fn adopt(&self, backlog: &mut Backlog) {
+        let mut inner = self.lock();
+        for (id, mut entry) in backlog.claim(&self.setting.endpoint) {
+            if entry.status().is_final() {
+                // Whoever waits for this one may not have heard; twice is allowed, never is not.
+                tell_webhook(id, &mut entry, &self.setting);
+                entry.drop_input();
+            }
+            inner.jobs.insert(id, entry);
+        }
+        // Their time may have come while there was no platform.
+        let ended = inner.delete_due(self.setting.clock.now(), &self.setting);
+        inner.dispatch(&self.setting);
+        drop(inner);
+        self.tell(ended);
+        self.changed.notify_one();
+    }
+
+    /// Moves what still waits to the queue of the release that replaced this one.
+    pub(crate) fn hand_over(&self, successor: &Arc<Self>) {
+        // Both locks, always from the older to the newer: nobody finds a job in neither.
+        let mut own = self.lock();
+        let mut others = successor.lock();
+        for id in own.jobs.waiting_ids() {
+            if let Some(entry) = own.jobs.take(id) {
+                others.jobs.insert(id, entry);
+            }
+        }
+        others.dispatch(&successor.setting);
+        drop((own, others));
+        successor.changed.notify_one();
+    }
+
+    /// Ends what still waits: nothing will ever run it.
+    pub(crate) fn give_up_waiting(&self) {
+        let message = format!("the app no longer has a worker type `{}`", self.setting.endpoint);
+        let text = ErrorText::of(&WireError::new(ErrorKind::NoWorker, message), "platform").to_text();
+        let mut inner = self.lock();
+        let waiting = inner.jobs.waiting_ids();
+        let given_up = || JobEvent::GivenUp(text.clone());
+        let ended: Vec<_> =
+            waiting.into_iter().filter_map(|id| inner.jobs.end(id, given_up(), &self.setting)).collect();
+        drop(inner);
+        self.tell(ended);
+    }
+}

@@ -1,0 +1,202 @@
+//! The durable side of the queues: SQLite, one writer, commits in groups.
+//!
+//! Owns the file and its schema. The queues in memory are what is true while a platform lives; here is
+//! what the next one starts from. A change gets a ticket at once and is durable when
+//! [`Store::committed`] says so; whoever promises something to a client waits for that first. Changes
+//! are committed in the order of their tickets, so what is durable is always a moment that was.
+mod record;
+mod schema;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+pub(super) use record::{Change, End, Record};
+
+use super::job::Entry;
+
+/// A job's place in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seq(pub(super) u64);
+
+/// A change's place in the order of changes. The default one is older than all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// What a committed job survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of the platform, in whatever way, but not that of the machine.
+    Process,
+    /// As `Process`; after a power cut the last moments may be missing, the rest is whole.
+    Machine,
+    /// A power cut: each group of changes is on the disk before any of its clients hears.
+    PowerLoss,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("cannot create the directory {}", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} was written by a newer flash (its schema is {found}, this one knows {})", path.display(), schema::VERSION)]
+    Newer { path: PathBuf, found: i64 },
+    #[error("{} is unreadable", path.display())]
+    Unreadable { path: PathBuf, source: rusqlite::Error },
+    #[error("{}: job {seq} is damaged: {problem}", path.display())]
+    Damaged { path: PathBuf, seq: u64, problem: String },
+    #[error("could not start the thread that writes")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Changes cannot be written now; they are kept in memory and tried again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the store cannot be written: {0}")]
+pub(crate) struct Failing(Arc<str>);
+
+/// A handle to the store. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pending: Mutex<Pending>,
+    /// Changes came, or the store closes.
+    wake: Condvar,
+    progress: watch::Sender<Progress>,
+    next_seq: AtomicU64,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    changes: Vec<Change>,
+    last: Ticket,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    committed: Ticket,
+    failing: Option<Failing>,
+}
+
+impl Store {
+    /// Opens the store in this directory, making it where there is none, and hands every job in it to
+    /// `found`, oldest first, with its endpoint.
+    ///
+    /// # Errors
+    /// When it is in use, unreadable or from a newer version. Nothing is changed then.
+    pub(super) fn open(
+        directory: &Path,
+        durability: Durability,
+        found: impl FnMut(&str, super::JobId, Box<Entry>),
+    ) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
+        let (connection, last) = schema::open(&directory.join("jobs.sqlite"), durability, found)?;
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            progress: watch::Sender::default(),
+            next_seq: AtomicU64::new(last + 1),
+            writer: Mutex::default(),
+        });
+        let writing = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("flash-store".to_owned())
+            .spawn(move || writer::run(&connection, &writing))
+            .map_err(OpenError::Thread)?;
+        *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Self { shared })
+    }
+
+    /// A place for a new job.
+    pub(super) fn next_seq(&self) -> Seq {
+        Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Hands a change to the writer.
+    pub(super) fn write(&self, change: Change) -> Ticket {
+        let mut pending = self.shared.lock();
+        pending.changes.push(change);
+        pending.last.0 += 1;
+        let ticket = pending.last;
+        let first = pending.changes.len() == 1;
+        drop(pending);
+        // The writer takes all there is: only the first of a group needs to wake it.
+        if first {
+            self.shared.wake.notify_one();
+        }
+        ticket
+    }
+
+    /// Why nothing can be written now, if so.
+    pub(super) fn failing(&self) -> Option<Failing> {
+        self.shared.progress.borrow().failing.clone()
+    }
+
+    /// Waits until a change is durable.
+    ///
+    /// # Errors
+    /// When it cannot be written now. It will be, as soon as that is possible.
+    pub(crate) async fn committed(&self, ticket: Ticket) -> Result<(), Failing> {
+        if ticket <= self.shared.progress.borrow().committed {
+            return Ok(());
+        }
+        let mut progress = self.shared.progress.subscribe();
+        let settled = |progress: &Progress| progress.committed >= ticket || progress.failing.is_some();
+        match progress.wait_for(settled).await {
+            Ok(progress) if progress.committed >= ticket => Ok(()),
+            Ok(progress) => Err(progress.failing.clone().unwrap_or_else(|| Failing("closed".into()))),
+            // The sender lives in what this handle holds.
+            Err(_) => Err(Failing("closed".into())),
+        }
+    }
+
+    /// As [`Store::committed`], for all changes so far.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn all_committed(&self) -> Result<(), Failing> {
+        let last = self.shared.lock().last;
+        self.committed(last).await
+    }
+
+    /// Commits what is left and ends the writer. For the end of the platform: blocks.
+    pub(crate) fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_one();
+        let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Its panic would be a bug that it has printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Ends as a killed process does: what is not committed is lost.
+    pub(super) fn crash(&self) {
+        self.shared.lock().changes.clear();
+        self.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // The data is what the last full step left.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,127 @@
+//! What is written: a job as it was made, and what became of it.
+use flash_sdk::wire::{RawJson, envelope::Envelope};
+
+use super::{
+    super::{
+        Timestamp, WorkerId,
+        id::JobId,
+        job::{Entry, Extras, Origin, Run},
+        state::{JobState, Outcome},
+    },
+    Seq, Ticket,
+};
+
+/// A job as it is stored while it waits or runs.
+///
+/// That it runs is not stored: its worker dies with the platform, so the next one finds it waiting.
+pub(in super::super) struct Record {
+    pub seq: Seq,
+    pub endpoint: std::sync::Arc<str>,
+    pub id: JobId,
+    pub sync_origin: bool,
+    pub submitted_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub execution_timeout: std::time::Duration,
+    pub low_priority: bool,
+    pub attempts: u32,
+    pub attempts_before: u32,
+    pub envelope: Envelope,
+    pub extras: Option<Extras>,
+    pub input: RawJson,
+}
+
+/// How a job ended.
+pub(in super::super) struct End {
+    pub outcome: Outcome,
+    pub worker: Option<WorkerId>,
+    pub attempts: u32,
+    pub delay: std::time::Duration,
+    pub ran: std::time::Duration,
+    pub forget_at: Timestamp,
+}
+
+/// One write.
+pub(in super::super) enum Change {
+    /// A job was accepted.
+    Accepted(Box<Record>),
+    /// It waits again, after this many attempts, of which so many do not count.
+    Requeued { seq: Seq, attempts: u32, attempts_before: u32, expires_at: Timestamp },
+    /// It ended.
+    Ended { seq: Seq, end: Box<End> },
+    /// Its webhook has heard, or will not.
+    Told { seq: Seq },
+    /// It is deleted.
+    Forgotten { seq: Seq },
+}
+
+impl Record {
+    /// What to store of a job.
+    pub(in super::super) fn of(seq: Seq, endpoint: &std::sync::Arc<str>, id: JobId, entry: &Entry) -> Self {
+        Self {
+            seq,
+            endpoint: endpoint.clone(),
+            id,
+            sync_origin: entry.origin != Origin::Run,
+            submitted_at: entry.submitted_at,
+            expires_at: entry.expires_at,
+            execution_timeout: entry.execution_timeout,
+            low_priority: entry.low_priority,
+            attempts: entry.attempts,
+            attempts_before: entry.attempts_before,
+            envelope: entry.envelope.clone(),
+            extras: entry.extras.as_deref().cloned(),
+            input: entry.input.clone(),
+        }
+    }
+
+    /// The job as the next platform has it.
+    pub(in super::super) fn into_entry(self, end: Option<End>) -> (JobId, Box<Entry>) {
+        let mut entry = Entry {
+            state: JobState::Queued { attempts: self.attempts },
+            input: self.input,
+            envelope: self.envelope,
+            origin: if self.sync_origin { Origin::RunSync } else { Origin::Run },
+            low_priority: self.low_priority,
+            execution_timeout: self.execution_timeout,
+            submitted_at: self.submitted_at,
+            queued_at: self.submitted_at,
+            expires_at: self.expires_at,
+            attempts: self.attempts,
+            attempts_before: self.attempts_before,
+            record: Some(self.seq),
+            ticket: Ticket::default(),
+            timer: self.expires_at,
+            waiters: Vec::new(),
+            extras: self.extras.map(Box::new),
+            run: None,
+        };
+        if let Some(end) = end {
+            entry.state = JobState::Done(end.outcome);
+            entry.attempts = end.attempts;
+            entry.timer = end.forget_at;
+            entry.run = Some(Box::new(Run {
+                worker: end.worker,
+                delay: end.delay,
+                ran: Some(end.ran),
+                ..Run::default()
+            }));
+        }
+        (self.id, Box::new(entry))
+    }
+}
+
+impl End {
+    /// What to store of a job that has ended; `None` for one that has not.
+    pub(in super::super) fn of(entry: &Entry, forget_at: Timestamp) -> Option<Self> {
+        let JobState::Done(outcome) = &entry.state else { return None };
+        let run = entry.run.as_deref();
+        Some(Self {
+            outcome: outcome.clone(),
+            worker: run.and_then(|run| run.worker.clone()),
+            attempts: entry.attempts,
+            delay: run.map(|run| run.delay).unwrap_or_default(),
+            ran: run.and_then(|run| run.ran).unwrap_or_default(),
+            forget_at,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! The tables, how a row becomes a job, and how a file is opened.
+use std::{path::Path, time::Duration};
+
+use flash_sdk::wire::{RawJson, envelope::Envelope};
+use rusqlite::{Connection, ErrorCode, Row};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        Timestamp,
+        id::JobId,
+        job::{Entry, Extras, IdempotencyKey},
+        state::Outcome,
+    },
+    Durability, End, OpenError, Record, Seq,
+};
+
+/// Of the tables below. A file with a lower one would be brought up here; there is none yet.
+pub(super) const VERSION: i64 = 1;
+
+/// A job's row never changes but for its attempts; its end is a row of its own, so that the input is not
+/// written twice.
+const TABLES: &str = "
+    CREATE TABLE job (
+        seq INTEGER PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        id BLOB NOT NULL,
+        id_sync INTEGER NOT NULL,
+        sync_origin INTEGER NOT NULL,
+        submitted_us INTEGER NOT NULL,
+        expires_us INTEGER NOT NULL,
+        execution_timeout_ms INTEGER NOT NULL,
+        low_priority INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        attempts_before INTEGER NOT NULL,
+        envelope TEXT NOT NULL,
+        extras TEXT,
+        input TEXT NOT NULL
+    );
+    CREATE TABLE job_end (
+        seq INTEGER PRIMARY KEY,
+        outcome INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        worker TEXT,
+        attempts INTEGER NOT NULL,
+        delay_us INTEGER NOT NULL,
+        ran_us INTEGER NOT NULL,
+        forget_us INTEGER NOT NULL,
+        told INTEGER NOT NULL DEFAULT 0
+    );
+";
+
+/// Opens and reads the file; the greatest place in it comes with the connection.
+pub(super) fn open(
+    path: &Path,
+    durability: Durability,
+    found: impl FnMut(&str, JobId, Box<Entry>),
+) -> Result<(Connection, u64), OpenError> {
+    let problem = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            OpenError::InUse { path: path.to_owned() }
+        }
+        _ => OpenError::Unreadable { path: path.to_owned(), source },
+    };
+    let connection = Connection::open(path).map_err(problem)?;
+    let synchronous = match durability {
+        Durability::Process => "OFF",
+        Durability::Machine => "NORMAL",
+        Durability::PowerLoss => "FULL",
+    };
+    // Exclusive: a second platform on the same store is refused, and no shared memory file is needed.
+    let settings = format!(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+         PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -8000;"
+    );
+    connection.execute_batch(&settings).map_err(problem)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(problem)?;
+    match version {
+        0 => {
+            let create = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&create).map_err(problem)?;
+        }
+        VERSION => {}
+        found => return Err(OpenError::Newer { path: path.to_owned(), found }),
+    }
+    let last = read(&connection, path, problem, found)?;
+    Ok((connection, last))
+}
+
+fn read(
+    connection: &Connection,
+    path: &Path,
+    problem: impl Fn(rusqlite::Error) -> OpenError,
+    mut found: impl FnMut(&str, JobId, Box<Entry>),
+) -> Result<u64, OpenError> {
+    let mut last = 0;
+    let mut statement = connection
+        .prepare(
+            "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
+                    execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
+                    input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told
+             FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
+        )
+        .map_err(&problem)?;
+    let mut rows = statement.query([]).map_err(&problem)?;
+    while let Some(row) = rows.next().map_err(&problem)? {
+        last = row.get(0).map_err(&problem)?;
+        let damaged = |problem: String| OpenError::Damaged { path: path.to_owned(), seq: last, problem };
+        let record = record_of(row).map_err(|error| damaged(error.to_string()))?;
+        let end = end_of(row).map_err(|error| damaged(error.to_string()))?;
+        let endpoint = record.endpoint.clone();
+        let (id, mut entry) = record.into_entry(end);
+        // The columns after the end's tell whether somebody still waits to be told.
+        if row.get::<_, Option<bool>>(21).map_err(&problem)? == Some(true)
+            && let Some(extras) = &mut entry.extras
+        {
+            extras.webhook = None;
+        }
+        found(&endpoint, id, entry);
+    }
+    Ok(last)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Damage {
+    #[error(transparent)]
+    Row(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("{0} is no outcome")]
+    Outcome(i64),
+}
+
+fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
+    let extras: Option<String> = row.get(12)?;
+    Ok(Record {
+        seq: Seq(row.get(0)?),
+        endpoint: row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?.into(),
+        id: JobId::from_parts(row.get(2)?, row.get(3)?),
+        sync_origin: row.get(4)?,
+        submitted_at: Timestamp(row.get(5)?),
+        expires_at: Timestamp(row.get(6)?),
+        execution_timeout: Duration::from_millis(row.get(7)?),
+        low_priority: row.get(8)?,
+        attempts: row.get(9)?,
+        attempts_before: row.get(10)?,
+        envelope: serde_json::from_str::<Envelope>(
+            row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
+        )?,
+        extras: extras.map(|text| serde_json::from_str::<StoredExtras>(&text)).transpose()?.map(Extras::from),
+        input: raw(row.get(13)?)?,
+    })
+}
+
+fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
+    let Some(kind) = row.get::<_, Option<i64>>(14)? else { return Ok(None) };
+    let text: String = row.get(15)?;
+    let outcome = match kind {
+        0 => Outcome::Completed(raw(text)?),
+        1 => Outcome::Failed(text),
+        2 => Outcome::Cancelled,
+        3 => Outcome::TimedOut(text),
+        4 => Outcome::Dead(text),
+        unknown => return Err(Damage::Outcome(unknown)),
+    };
+    Ok(Some(End {
+        outcome,
+        worker: row.get::<_, Option<String>>(16)?.map(Into::into),
+        attempts: row.get(17)?,
+        delay: Duration::from_micros(row.get(18)?),
+        ran: Duration::from_micros(row.get(19)?),
+        forget_at: Timestamp(row.get(20)?),
+    }))
+}
+
+/// The reverse of what [`end_of`] reads.
+pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, &str) {
+    match outcome {
+        Outcome::Completed(output) => (0, output.get()),
+        Outcome::Failed(text) => (1, text),
+        Outcome::Cancelled => (2, ""),
+        Outcome::TimedOut(text) => (3, text),
+        Outcome::Dead(text) => (4, text),
+    }
+}
+
+/// Was JSON when it was written, which the store's own checks of pages guard.
+fn raw(text: String) -> Result<RawJson, serde_json::Error> {
+    serde_json::value::RawValue::from_string(text)
+}
+
+/// [`Extras`] as a column.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredExtras {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<(Box<str>, u64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    s3: Option<String>,
+}
+
+impl From<StoredExtras> for Extras {
+    fn from(StoredExtras { webhook, key, s3 }: StoredExtras) -> Self {
+        let idempotency = key.map(|(key, fingerprint)| IdempotencyKey { key, fingerprint });
+        Self { webhook, idempotency, s3_config: s3 }
+    }
+}
+
+impl From<&Extras> for StoredExtras {
+    fn from(extras: &Extras) -> Self {
+        let key = extras.idempotency.as_ref().map(|key| (key.key.clone(), key.fingerprint));
+        Self { webhook: extras.webhook.clone(), key, s3: extras.s3_config.clone() }
+    }
+}

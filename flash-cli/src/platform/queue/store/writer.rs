@@ -1,0 +1,126 @@
+//! The one thread that writes.
+use std::{sync::PoisonError, time::Duration};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    Change, End, Failing, Progress, Record, Seq, Shared, Ticket,
+    schema::{StoredExtras, outcome_columns},
+};
+
+/// Between two tries to write after a failure, such as a full disk.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Commits groups of changes until the store is closed and nothing is left.
+pub(super) fn run(connection: &Connection, shared: &Shared) {
+    let mut group = Vec::new();
+    let mut upto = Ticket::default();
+    loop {
+        let closed = {
+            let mut pending = shared.lock();
+            while group.is_empty() && pending.changes.is_empty() && !pending.closed {
+                pending = shared.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
+            }
+            // After a failure: the changes that came since follow those that are tried again.
+            group.append(&mut pending.changes);
+            upto = upto.max(pending.last);
+            pending.closed
+        };
+        if group.is_empty() {
+            return;
+        }
+        match commit(connection, &group) {
+            Ok(()) => {
+                group.clear();
+                shared.progress.send_replace(Progress { committed: upto, failing: None });
+            }
+            Err(error) => {
+                let failing = Some(Failing(error.to_string().into()));
+                shared.progress.send_modify(|progress| progress.failing = failing);
+                if closed {
+                    // Nobody was promised these; waiting for a disk would keep the platform from ending.
+                    return;
+                }
+                std::thread::sleep(RETRY);
+            }
+        }
+    }
+}
+
+fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    for change in group {
+        write(&transaction, change)?;
+    }
+    transaction.commit()
+}
+
+fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Accepted(record) => insert(connection, record),
+        Change::Requeued { seq, attempts, attempts_before, expires_at } => {
+            let update = "UPDATE job SET attempts = ?2, attempts_before = ?3, expires_us = ?4 WHERE seq = ?1";
+            let row = params![seq.0, attempts, attempts_before, expires_at.0];
+            connection.prepare_cached(update)?.execute(row)?;
+            connection.prepare_cached("DELETE FROM job_end WHERE seq = ?1")?.execute([seq.0]).map(drop)
+        }
+        Change::Ended { seq, end } => insert_end(connection, *seq, end),
+        Change::Told { seq } => {
+            let update = "UPDATE job_end SET told = 1 WHERE seq = ?1";
+            connection.prepare_cached(update)?.execute([seq.0]).map(drop)
+        }
+        Change::Forgotten { seq } => {
+            connection.prepare_cached("DELETE FROM job_end WHERE seq = ?1")?.execute([seq.0])?;
+            connection.prepare_cached("DELETE FROM job WHERE seq = ?1")?.execute([seq.0]).map(drop)
+        }
+    }
+}
+
+fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
+    let Record { seq, endpoint, id, sync_origin, submitted_at, expires_at, .. } = record;
+    let (id, id_sync) = id.to_parts();
+    let json = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+    let envelope = serde_json::to_string(&record.envelope).map_err(json)?;
+    let extras = record.extras.as_ref().map(|extras| serde_json::to_string(&StoredExtras::from(extras)));
+    let extras = extras.transpose().map_err(json)?;
+    let timeout_ms = u64::try_from(record.execution_timeout.as_millis()).unwrap_or(u64::MAX >> 1);
+    connection
+        .prepare_cached(
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            seq.0,
+            endpoint,
+            id,
+            id_sync,
+            sync_origin,
+            submitted_at.0,
+            expires_at.0,
+            timeout_ms,
+            record.low_priority,
+            record.attempts,
+            record.attempts_before,
+            envelope,
+            extras,
+            record.input.get(),
+        ])
+        .map(drop)
+}
+
+fn insert_end(connection: &Connection, seq: Seq, end: &End) -> rusqlite::Result<()> {
+    let (outcome, text) = outcome_columns(&end.outcome);
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX >> 1);
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO job_end VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)")?
+        .execute(params![
+            seq.0,
+            outcome,
+            text,
+            end.worker,
+            end.attempts,
+            micros(end.delay),
+            micros(end.ran),
+            end.forget_at.0,
+        ])
+        .map(drop)
+}

@@ -1,0 +1,53 @@
+//! Ends of jobs on their way to webhooks. Sending is the business of `platform::webhook`.
+use flash_sdk::wire::{RawJson, job::JobObject};
+use tokio::sync::mpsc;
+
+use super::store::{Change, Failing, Seq, Store, Ticket};
+
+/// Ends that may wait to be told; more are left out until the next start of the platform.
+const MAX_WAITING: usize = 100_000;
+
+/// The end of a job that wants a webhook told.
+#[derive(Debug)]
+pub(crate) struct Tidings {
+    pub url: String,
+    pub job: JobObject,
+    /// The job's input, which the body repeats.
+    pub input: RawJson,
+    pub(super) record: Option<Seq>,
+    pub(super) ticket: Ticket,
+}
+
+impl Tidings {
+    /// Waits until the end is durable: a receiver must not hear what a crash could undo.
+    ///
+    /// # Errors
+    /// When it cannot be stored now.
+    pub(crate) async fn committed(&self, store: &Store) -> Result<(), Failing> {
+        store.committed(self.ticket).await
+    }
+
+    /// It needs no telling any more, also after a restart.
+    pub(crate) fn told(&self, store: &Store) {
+        if let Some(seq) = self.record {
+            store.write(Change::Told { seq });
+        }
+    }
+}
+
+/// Where queues put tidings. Cheap to share.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller(mpsc::Sender<Tidings>);
+
+impl Teller {
+    /// A teller, and what it is told.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        (Self(sender), receiver)
+    }
+
+    pub(super) fn tell(&self, tidings: Tidings) {
+        // Full or closed: a stored job is told after the next start.
+        let _ = self.0.try_send(tidings);
+    }
+}

@@ -1,0 +1,299 @@
+//! `[workers.NAME]` in `flash.toml`: a worker type that runs any program.
+//!
+//! From the table as written to a checked [`CommandWorker`]. What the program then gets is the platform's.
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use flash_sdk::{
+    CpuInstance, GpuPool, GpuType, ResourceConfig,
+    manifest::{ComputeEntry, EndpointKind, Manifest, ScalerEntry, WorkerType},
+};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::target::local::{CommandWorker, nearest};
+
+/// What a command runs on when nothing is said: the smallest instance.
+const DEFAULT_CPU: CpuInstance = CpuInstance::Cpu3c_1_2;
+/// First segments of the platform's own paths, which a worker type cannot be reached below.
+const TAKEN_NAMES: [&str; 3] = ["docs", "ping", "v2"];
+
+/// The table as written. Unknown keys are mistakes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    command: Spanned<Vec<String>>,
+    #[serde(default)]
+    kind: WrittenKind,
+    cpu: Option<Spanned<String>>,
+    gpu: Option<Spanned<String>>,
+    gpu_count: Option<Spanned<u32>>,
+    /// `MIN..=MAX`, as in `#[remote]`.
+    workers: Option<Spanned<String>>,
+    /// Seconds, as all times here.
+    idle_timeout: Option<Spanned<u32>>,
+    execution_timeout: Option<Spanned<u32>>,
+    max_concurrency: Option<Spanned<u32>>,
+    scaler: Option<Spanned<WrittenScaler>>,
+    #[serde(default)]
+    env: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenKind {
+    #[default]
+    Queue,
+    LoadBalanced,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenScaler {
+    QueueDelay(u32),
+    RequestCount(u32),
+}
+
+/// What is wrong, and where in the text.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub at: Range<usize>,
+    pub message: String,
+}
+
+fn mistake<T>(at: Range<usize>, message: impl Into<String>) -> Result<T, Mistake> {
+    Err(Mistake { at, message: message.into() })
+}
+
+impl Written {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check(self, name: &Spanned<String>) -> Result<CommandWorker, Mistake> {
+        let (at, name) = (name.span(), name.get_ref().clone());
+        if !ResourceConfig::is_name(&name) {
+            let message =
+                format!("`{name}` is no name: a letter, then letters, digits, `_` or `-`, at most 63 in all");
+            return mistake(at, message);
+        }
+        if TAKEN_NAMES.contains(&name.as_str()) {
+            return mistake(at, format!("`{name}` is a path of the platform: choose another name"));
+        }
+        let compute = self.compute()?;
+        let (program, arguments) = program_of(&self.command)?;
+        let kind = match self.kind {
+            WrittenKind::Queue => EndpointKind::Queue,
+            WrittenKind::LoadBalanced => EndpointKind::LoadBalanced,
+        };
+        if let (EndpointKind::Queue, Some(said)) = (kind, &self.max_concurrency) {
+            let message = "`max_concurrency` is for kind = \"load_balanced\": a queue worker asks for as \
+                           many jobs as it wants";
+            return mistake(said.span(), message);
+        }
+        let defaults = ResourceConfig::new("defaults");
+        let (workers_min, workers_max) = match &self.workers {
+            Some(said) => workers_of(said)?,
+            None => (defaults.workers_min, defaults.workers_max),
+        };
+        let seconds = |said: &Option<Spanned<u32>>, name, most, default| match said {
+            Some(said) => within(said, name, most),
+            None => Ok(default),
+        };
+        let worker_type = WorkerType {
+            kind,
+            compute,
+            workers_min,
+            workers_max,
+            idle_timeout_seconds: seconds(
+                &self.idle_timeout,
+                "idle_timeout",
+                ResourceConfig::MAX_IDLE_TIMEOUT,
+                defaults.idle_timeout,
+            )?,
+            execution_timeout_seconds: seconds(
+                &self.execution_timeout,
+                "execution_timeout",
+                ResourceConfig::MAX_EXECUTION_TIMEOUT,
+                defaults.execution_timeout,
+            )?,
+            max_concurrency: seconds(
+                &self.max_concurrency,
+                "max_concurrency",
+                ResourceConfig::MAX_CONCURRENCY,
+                kind.default_concurrency(),
+            )?,
+            scaler: match &self.scaler {
+                Some(said) => scaler_of(said)?,
+                None => kind.default_scaler(),
+            },
+            data_centers: Vec::new(),
+            name,
+        };
+        let (environment, health_path) = environment_of(self.env, kind)?;
+        Ok(CommandWorker { worker_type, program: program.into(), arguments, environment, health_path })
+    }
+
+    fn compute(&self) -> Result<ComputeEntry, Mistake> {
+        match (&self.cpu, &self.gpu, &self.gpu_count) {
+            (_, None, Some(count)) => mistake(count.span(), "`gpu_count` says how many of which `gpu`"),
+            (Some(_), Some(gpu), _) => mistake(gpu.span(), "a worker type is `cpu` or `gpu`, not both"),
+            (None, Some(gpu), count) => {
+                let count = match count {
+                    Some(count) => within(count, "gpu_count", ResourceConfig::MAX_GPUS)?,
+                    None => 1,
+                };
+                let id = gpu.get_ref();
+                match (GpuPool::from_id(id), GpuType::from_id(id)) {
+                    (Some(pool), _) => Ok(ComputeEntry::Gpu { pools: vec![pool], types: Vec::new(), count }),
+                    (None, Some(gpu)) => Ok(ComputeEntry::Gpu { pools: Vec::new(), types: vec![gpu], count }),
+                    (None, None) => {
+                        let pools = GpuPool::ALL.iter().map(|pool| pool.id());
+                        let near = nearest(id, pools.chain(GpuType::ALL.iter().map(|gpu| gpu.id())));
+                        mistake(gpu.span(), format!("`{id}` is no GPU pool or type{near}"))
+                    }
+                }
+            }
+            (Some(cpu), None, None) => match CpuInstance::from_id(cpu.get_ref()) {
+                Some(instance) => Ok(ComputeEntry::Cpu { instances: vec![instance] }),
+                None => {
+                    let id = cpu.get_ref();
+                    let near = nearest(id, CpuInstance::ALL.iter().map(|instance| instance.id()));
+                    mistake(cpu.span(), format!("`{id}` is no CPU instance{near}"))
+                }
+            },
+            (None, None, None) => Ok(ComputeEntry::Cpu { instances: vec![DEFAULT_CPU] }),
+        }
+    }
+}
+
+fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mistake> {
+    match said.get_ref().split_first() {
+        Some((program, arguments)) if !program.is_empty() => {
+            if said.get_ref().iter().any(|word| word.contains('\0')) {
+                return mistake(said.span(), "a word of `command` holds a NUL character");
+            }
+            Ok((program.clone(), arguments.to_vec()))
+        }
+        _ => mistake(
+            said.span(),
+            "`command` is empty: name a program, as in [\"python3\", \"-u\", \"worker.py\"]",
+        ),
+    }
+}
+
+fn within(said: &Spanned<u32>, name: &str, most: u32) -> Result<u32, Mistake> {
+    match *said.get_ref() {
+        number if (1..=most).contains(&number) => Ok(number),
+        number => mistake(said.span(), format!("`{name}` is {number}; 1 to {most} is expected")),
+    }
+}
+
+fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> {
+    let text = said.get_ref();
+    let range = text
+        .split_once("..=")
+        .and_then(|(min, max)| Some((min.trim().parse::<u32>().ok()?, max.trim().parse::<u32>().ok()?)));
+    match range {
+        None => {
+            mistake(said.span(), format!("`workers` is `{text}`; \"MIN..=MAX\" is expected, as \"0..=3\""))
+        }
+        Some((min, max)) if min > max => {
+            mistake(said.span(), format!("`workers` is `{text}`: the minimum is above the maximum"))
+        }
+        Some((_, max)) if !(1..=ResourceConfig::MAX_WORKERS).contains(&max) => {
+            let most = ResourceConfig::MAX_WORKERS;
+            mistake(said.span(), format!("`workers` is `{text}`: the maximum is 1 to {most}"))
+        }
+        Some(range) => Ok(range),
+    }
+}
+
+fn scaler_of(said: &Spanned<WrittenScaler>) -> Result<ScalerEntry, Mistake> {
+    match *said.get_ref() {
+        WrittenScaler::QueueDelay(0) => {
+            mistake(said.span(), "`queue_delay` is 0; 1 second or more is expected")
+        }
+        WrittenScaler::RequestCount(0) => mistake(said.span(), "`request_count` is 0; 1 or more is expected"),
+        WrittenScaler::QueueDelay(seconds) => Ok(ScalerEntry::QueueDelay { seconds }),
+        WrittenScaler::RequestCount(requests) => Ok(ScalerEntry::RequestCount { requests }),
+    }
+}
+
+type Variables = BTreeMap<Spanned<String>, Spanned<String>>;
+
+/// The variables, and the health path among them. No value is repeated in a message: it may be a secret.
+fn environment_of(
+    written: Variables,
+    kind: EndpointKind,
+) -> Result<(Vec<(String, String)>, String), Mistake> {
+    let mut health_path = "/ping".to_owned();
+    let mut environment = Vec::new();
+    for (name, value) in written {
+        let (at, name) = (name.span(), name.into_inner());
+        if name.is_empty() || name.contains(['=', '\0']) || value.get_ref().contains('\0') {
+            return mistake(
+                at,
+                format!(
+                    "`{name}` cannot be set: a variable's name has no `=`, and no NUL is in it or its value"
+                ),
+            );
+        }
+        if CommandWorker::RESERVED.contains(&name.as_str()) || name.starts_with("FLASH_") {
+            return mistake(at, format!("`{name}` is for the platform to set: remove it"));
+        }
+        if name == CommandWorker::HEALTH_CHECK_PATH && kind == EndpointKind::LoadBalanced {
+            if http::uri::PathAndQuery::try_from(value.get_ref().as_str()).is_err()
+                || !value.get_ref().starts_with('/')
+            {
+                return mistake(value.span(), format!("`{name}` is no path: it begins with `/`, as `/ping`"));
+            }
+            health_path.clone_from(value.get_ref());
+        }
+        environment.push((name, value.into_inner()));
+    }
+    Ok((environment, health_path))
+}
+
+/// Why this command cannot stand beside the app; `None` when it can.
+pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<String> {
+    let name = &command.worker_type.name;
+    if let Some(function) = manifest.functions.iter().find(|function| function.worker == *name) {
+        let place = function.place();
+        return Some(format!("`{name}` is a worker type of the app already ({place}): choose another name"));
+    }
+    if command.worker_type.kind == EndpointKind::Queue {
+        return None;
+    }
+    // All paths below its name are the command's, so the app must have none there.
+    let function = manifest.functions.iter().find(|function| match &function.route {
+        Some(route) => route.path.trim_start_matches('/').split('/').next() == Some(name),
+        None => function.module.split('/').next() == Some(name),
+    })?;
+    let place = function.place();
+    Some(format!("the app serves paths below `/{name}` already ({place}): choose another name"))
+}
+
+/// Files of the project that the command lines name, with their times: saving one makes a new version. What
+/// those files use in their turn is not known.
+pub(crate) fn files_of(commands: &[CommandWorker], directory: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let words = commands.iter().flat_map(|command| {
+        let arguments = command.arguments.iter().map(PathBuf::from);
+        std::iter::once(command.program.clone()).chain(arguments)
+    });
+    words
+        .filter_map(|word| {
+            let path = directory.join(word);
+            let metadata =
+                path.metadata().ok().filter(|found| found.is_file() && path.starts_with(directory))?;
+            Some((path, metadata.modified().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
