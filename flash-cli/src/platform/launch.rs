@@ -17,7 +17,6 @@ use flash_sdk::{
 use super::{queue::WorkerId, supervisor::Spec};
 
 /// Milliseconds between heartbeats of a worker that polls: the provider's value for its own.
-const PING_INTERVAL_MS: &str = "4000";
 /// Names of the official worker's start-up checks. One of them reaches out to the internet and, where that
 /// fails, ends the worker; a project that wants them sets them to `false`.
 const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
@@ -196,7 +195,7 @@ impl Launch {
             (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
             (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
             (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
-            (env::RUNPOD_PING_INTERVAL, PING_INTERVAL_MS.to_owned()),
+            (env::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
             (env::RUNPOD_AI_API_KEY, key.to_owned()),
             (env::RUNPOD_POD_ID, id.to_string()),
             (env::RUNPOD_POD_HOSTNAME, id.to_string()),

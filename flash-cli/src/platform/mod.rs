@@ -42,7 +42,7 @@ use pool::PoolContext;
 use queue::{Backlog, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
-use supervisor::Lifeline;
+use supervisor::{Isolation, Lifeline};
 use webhook::Courier;
 pub(crate) use webhook::Secret;
 
@@ -66,6 +66,8 @@ pub(crate) struct Options {
     /// Signs webhooks.
     pub webhook_secret: Secret,
     pub supervision: Supervision,
+    /// Whether workers are held to what their instance has.
+    pub limits: bool,
 }
 
 /// An app to bring to life.
@@ -126,9 +128,13 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time, supervision, store, durability, webhook_secret } = options;
+        let Options { listener, log, drain_time, limits, supervision, store, durability, webhook_secret } =
+            options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
+        let told = log.clone();
+        let say = Arc::new(move |text| told(LogLine::system("platform", None, text)));
+        let isolation = Isolation::start(limits, &lifeline, say);
         let (store, backlog) = Backlog::open(&store, durability)?;
         let (teller, tidings) = Teller::new();
         let closing = CancellationToken::new();
@@ -139,8 +145,15 @@ impl Platform {
             closing: closing.clone(),
         };
         let queues = QueueContext { clock: Clock::system(), store, teller };
-        let context =
-            PoolContext { log, lifeline, drain_time, supervision, tasks: TaskTracker::new(), queues };
+        let context = PoolContext {
+            log,
+            lifeline,
+            isolation,
+            drain_time,
+            supervision,
+            tasks: TaskTracker::new(),
+            queues,
+        };
         let platform = Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),

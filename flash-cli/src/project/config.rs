@@ -36,6 +36,8 @@ struct WrittenRun {
     ping_timeout: Option<toml::Spanned<u64>>,
     /// Milliseconds for which a stopped job may hold its worker.
     stop_grace_ms: Option<toml::Spanned<u64>>,
+    /// Whether workers are held to the CPU time and memory of their instance; they are by default.
+    limits: Option<bool>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     /// Seconds; 0 or from 3 on.
     pub ping_timeout: Option<u64>,
     pub stop_grace_ms: Option<u64>,
+    pub limits: Option<bool>,
     pub features: Vec<String>,
     pub prices: PriceList,
     commands: Vec<Declared>,
@@ -103,7 +106,7 @@ impl Config {
             Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
         };
         let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
-        let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, features } = run;
+        let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, limits, features } = run;
         let within =
             |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
                 let Some(value) = value else { return Ok(None) };
@@ -127,7 +130,17 @@ impl Config {
             &|ms| (10..=600_000).contains(&ms),
             "10 to 600000 milliseconds",
         )?;
-        Ok(Self { host, port, drain_seconds, ping_timeout, stop_grace_ms, features, prices, commands })
+        Ok(Self {
+            host,
+            port,
+            drain_seconds,
+            ping_timeout,
+            stop_grace_ms,
+            limits,
+            features,
+            prices,
+            commands,
+        })
     }
 
     /// Worker types that are programs of their own.
@@ -191,8 +204,8 @@ mod tests {
 
     #[test]
     fn settings_and_prices_are_read() {
-        let config = parse("[run]\nport = 9000\n[prices]\nADA_24 = 0.0015\n").unwrap();
-        assert_eq!(config.port, Some(9000));
+        let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
+        assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
     }
 

@@ -95,6 +95,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
         supervision: supervision(&config),
+        limits: config.limits.unwrap_or(true),
         host,
         output: output.clone(),
     };

@@ -32,6 +32,7 @@ pub(super) struct Session {
     pub drain_time: Duration,
     pub keep: Option<Keep>,
     pub supervision: Supervision,
+    pub limits: bool,
     pub host: String,
     pub output: Output,
 }
@@ -137,6 +138,7 @@ impl Session {
             listener,
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,
+            limits: self.limits,
             supervision: self.supervision,
             store: directory,
             durability,

@@ -24,7 +24,7 @@ use super::{
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
     queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
-    supervisor::Lifeline,
+    supervisor::{Isolation, Lifeline},
 };
 pub(crate) use crash::Crashes;
 #[cfg(test)]
@@ -102,6 +102,7 @@ pub(crate) struct Pool {
     phases: Notify,
     log: Sink,
     lifeline: Lifeline,
+    isolation: Isolation,
     drain_time: Duration,
     supervision: Supervision,
     /// Stops the loop; workers are stopped by `close`.
@@ -114,6 +115,7 @@ pub(crate) struct Pool {
 pub(crate) struct PoolContext {
     pub log: Sink,
     pub lifeline: Lifeline,
+    pub isolation: Isolation,
     pub drain_time: Duration,
     pub supervision: Supervision,
     pub tasks: TaskTracker,
@@ -140,7 +142,8 @@ impl Pool {
             }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, drain_time, supervision, tasks, queues: _ } = context.clone();
+        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, queues: _ } =
+            context.clone();
         Arc::new(Self {
             worker_type,
             intake,
@@ -149,6 +152,7 @@ impl Pool {
             phases: Notify::new(),
             log,
             lifeline,
+            isolation,
             drain_time,
             supervision,
             closed: CancellationToken::new(),
@@ -183,7 +187,8 @@ impl Pool {
             self.kill_silent(&mut watch, now);
             let mut period = PERIOD;
             if let Some(queue) = self.queue() {
-                let stuck = queue.end_overdue();
+                queue.end_overdue();
+                let stuck = queue.stuck(now);
                 if !stuck.is_empty() {
                     period = QUICK_PERIOD;
                     self.stop_stuck(queue, stuck, now);

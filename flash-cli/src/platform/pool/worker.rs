@@ -17,7 +17,7 @@ use crate::platform::{
     health::HealthCheck,
     log::LogLine,
     queue::WorkerId,
-    supervisor::{Exit, Output, Process},
+    supervisor::{Exit, Output, Place, Process},
 };
 
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
@@ -110,7 +110,8 @@ impl Pool {
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
         let check = self.health_check()?;
-        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port))?;
+        let place = self.isolation.place(&self.worker_type, id).await;
+        let mut process = self.spawn(id, key, place, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.output = Some(process.output());
         }
@@ -175,7 +176,13 @@ impl Pool {
         std::future::pending().await
     }
 
-    fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Process, String> {
+    fn spawn(
+        self: &Arc<Self>,
+        id: &WorkerId,
+        key: &str,
+        place: Place,
+        port: Option<u16>,
+    ) -> Result<Process, String> {
         let spec = self.launch.spec(&self.worker_type, id, key, port);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
@@ -185,7 +192,7 @@ impl Pool {
             Intake::Queue(queue) => queue.only_request(&worker),
             Intake::Balanced(balancer) => balancer.only_request(&worker),
         });
-        Process::spawn(&spec, &self.lifeline, current, on_line).map_err(|error| {
+        Process::spawn(&spec, place, &self.lifeline, current, on_line).map_err(|error| {
             use std::error::Error as _;
             error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
         })

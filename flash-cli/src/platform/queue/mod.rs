@@ -397,9 +397,8 @@ impl Queue {
         tokio::time::timeout(hold, stopped).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Ends jobs that ran too long, deletes those whose time is over, and names workers that hold on to a
-    /// stopped job for longer than the grace.
-    pub(crate) fn end_overdue(&self) -> Vec<Stuck> {
+    /// Ends jobs that ran too long, and deletes those whose time is over.
+    pub(crate) fn end_overdue(&self) {
         let now = self.setting.clock.now();
         let mut inner = self.lock();
         let overdue: Vec<JobId> = inner
@@ -417,19 +416,19 @@ impl Queue {
             }
         }
         ended.extend(inner.delete_due(now, &self.setting));
-        let moment = Instant::now();
-        let grace = self.setting.limits.stop_grace;
-        let stuck = inner
-            .takers
-            .iter_mut()
-            .filter_map(|(worker, taker)| {
-                let stopping_for = taker.stuck_for(moment, grace)?;
-                Some(Stuck { worker: worker.clone(), stopping_for })
-            })
-            .collect();
         drop(inner);
         self.tell(ended);
-        stuck
+    }
+
+    /// Workers that hold on to a stopped job for longer than the grace.
+    pub(crate) fn stuck(&self, now: Instant) -> Vec<Stuck> {
+        let grace = self.setting.limits.stop_grace;
+        let mut inner = self.lock();
+        let stuck = |(worker, taker): (&WorkerId, &mut Taker)| {
+            let stopping_for = taker.stuck_for(now, grace)?;
+            Some(Stuck { worker: worker.clone(), stopping_for })
+        };
+        inner.takers.iter_mut().filter_map(stuck).collect()
     }
 
     /// How busy it is.

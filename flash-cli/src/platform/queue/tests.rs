@@ -223,21 +223,22 @@ async fn a_cancelled_job_stops_on_its_worker_and_keeps_the_slot_until_it_lets_go
 
 #[tokio::test]
 async fn a_job_over_its_time_is_stopped_and_a_worker_that_holds_on_is_named() {
-    let queue = Bench::with(Limits { stop_grace: Duration::ZERO, ..Limits::default() });
+    let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let short = Submission { execution_timeout: Some(Duration::from_secs(10)), ..job("{}") };
     let id = queue.submit(short).unwrap().id;
     let running = worker.job().await;
     queue.advance(Duration::from_secs(9));
-    assert!(queue.end_overdue().is_empty());
+    queue.end_overdue();
     assert_eq!(status(&queue, id), InProgress);
     queue.advance(Duration::from_secs(2));
     queue.end_overdue();
     assert_eq!(status(&queue, id), TimedOut);
     assert!(matches!(worker.frame().await, ToWorker::Stop(_)));
-    assert!(matches!(queue.end_overdue().as_slice(), [Stuck { worker, .. }] if &**worker == "w"));
+    let later = Instant::now() + Duration::from_secs(1);
+    assert!(matches!(queue.stuck(later).as_slice(), [Stuck { worker, .. }] if &**worker == "w"));
     assert!(!worker.finish(&queue, &running), "it lets go, which frees the slot and changes nothing else");
-    assert!(queue.end_overdue().is_empty());
+    assert!(queue.stuck(later).is_empty());
 }
 
 #[tokio::test]
@@ -444,19 +445,19 @@ async fn a_stream_is_drained_and_ends_with_the_rest() {
 #[tokio::test]
 async fn attempts_on_workers_that_were_ended_on_purpose_do_not_count() {
     let queue = queue();
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     for attempt in 1..=5 {
         let mut worker = FakeWorker::attach(&queue, "w", 1);
         assert_eq!(worker.job().await.attempt, attempt, "each has a number of its own");
         queue.detach_stopped(&worker.id, "killed for another job");
-        assert_eq!(status(&queue, &id), InQueue);
+        assert_eq!(status(&queue, id), InQueue);
     }
     for _ in 0..3 {
         let mut worker = FakeWorker::attach(&queue, "w", 1);
         worker.job().await;
         queue.detach(&worker.id, "exit code 1");
     }
-    assert_eq!(status(&queue, &id), Failed);
+    assert_eq!(status(&queue, id), Failed);
 }
 
 #[tokio::test]
@@ -464,21 +465,21 @@ async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
     queue.attach(&worker, Link::Polling, 4);
-    let ids: Vec<JobId> = (0..2).map(|_| queue.submit(job("{}")).unwrap()).collect();
+    let ids: Vec<JobId> = (0..2).map(|_| queue.run("{}")).collect();
     let taken = queue.take(&worker, 4, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
-    queue.cancel(&ids[0]).unwrap();
+    queue.cancel(ids[0]).unwrap();
     let later = Instant::now() + Duration::from_secs(60);
-    assert_eq!(queue.end_overdue(later).len(), 1, "nothing shows that it let go");
+    assert_eq!(queue.stuck(later).len(), 1, "nothing shows that it let go");
     // It runs one of four, so it asks for three.
     assert!(queue.take(&worker, 3, Duration::ZERO).await.is_empty());
-    assert_eq!(queue.end_overdue(later), []);
-    assert_eq!(status(&queue, &ids[1]), InProgress, "the other one goes on");
+    assert_eq!(queue.stuck(later), []);
+    assert_eq!(status(&queue, ids[1]), InProgress, "the other one goes on");
 
-    queue.cancel(&ids[1]).unwrap();
+    queue.cancel(ids[1]).unwrap();
     queue.runs_nothing(&worker);
-    assert_eq!(queue.end_overdue(later), []);
-    assert!(queue.load(Instant::now()).takers[0].2.is_some(), "it is idle");
+    assert_eq!(queue.stuck(later), []);
+    assert!(queue.load().takers[0].2.is_some(), "it is idle");
 }
 
 #[tokio::test]
@@ -486,32 +487,32 @@ async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
     queue.attach(&worker, Link::Polling, 2);
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     assert_eq!(queue.take(&worker, 2, Duration::from_secs(600)).await.len(), 1);
     let open = tokio::spawn({
-        let (queue, worker) = (queue.clone(), worker.clone());
+        let (queue, worker) = (queue.queue.clone(), worker.clone());
         async move { queue.take(&worker, 1, Duration::from_secs(600)).await }
     });
     tokio::task::yield_now().await;
-    queue.cancel(&id).unwrap();
+    queue.cancel(id).unwrap();
     let grace = Limits::default().stop_grace;
     let soon = Instant::now() + grace + Duration::from_millis(1);
-    assert_eq!(queue.end_overdue(soon), [], "it gets time for another poll");
+    assert_eq!(queue.stuck(soon), [], "it gets time for another poll");
     assert!(open.await.unwrap().is_empty());
     assert!(queue.take(&worker, 2, Duration::ZERO).await.is_empty());
-    assert_eq!(queue.end_overdue(soon + Duration::from_secs(60)), []);
+    assert_eq!(queue.stuck(soon + Duration::from_secs(60)), []);
 }
 
 #[tokio::test]
 async fn a_result_is_late_only_where_the_attempt_was_lost() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
-    let id = queue.submit(job("{}")).unwrap();
+    let id = queue.run("{}");
     let frame = worker.job().await;
     let report = |worker: &WorkerId| {
-        queue.finish(worker, &id, Some(frame.attempt), Outcome::Completed(json("1")), None)
+        queue.finish(worker, id, Some(frame.attempt), Outcome::Completed(json("1")), None)
     };
-    queue.cancel(&id).unwrap();
+    queue.cancel(id).unwrap();
     assert_eq!(report(&worker.id), Reported::LetGo, "as it was told");
     assert_eq!(report(&worker.id), Reported::Late);
     assert_eq!(report(&"gone".into()), Reported::Late);

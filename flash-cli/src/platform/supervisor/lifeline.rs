@@ -1,8 +1,9 @@
 //! The lifeline: a small process that outlives a killed `flash` just long enough to end its workers.
 //!
-//! It reads process groups from a pipe (`+ID`, `-ID`, a line each). The pipe's end means that `flash` is
-//! gone, in whatever way; then it kills every group still listed and exits. The kernel's parent-death
-//! signal, set beside it, covers the moment between a spawn and its line.
+//! It reads process groups from a pipe (`+ID`, `-ID`, a line each), and once the platform's control groups
+//! (`=JSON`). The pipe's end means that `flash` is gone, in whatever way; then it kills every group still
+//! listed, what is left in the control groups, removes those, and exits. The kernel's parent-death signal,
+//! set beside it, covers the moment between a spawn and its line.
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, Write as _},
@@ -14,6 +15,8 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+
+use super::cgroup;
 
 /// The hidden argument that makes `flash` a lifeline.
 const ARGUMENT: &str = "__lifeline";
@@ -41,19 +44,27 @@ impl Lifeline {
 
     /// From now on this process group dies with us.
     pub(crate) fn add(&self, group: i32) {
-        self.tell('+', group);
+        self.tell('+', &group.to_string());
     }
 
     /// This process group has ended.
     pub(crate) fn remove(&self, group: i32) {
-        self.tell('-', group);
+        self.tell('-', &group.to_string());
     }
 
-    fn tell(&self, sign: char, group: i32) {
+    /// These control groups are removed after us.
+    pub(super) fn inherit(&self, left: &cgroup::Left) {
+        // Paths that are not UTF-8 have no JSON; then the next start removes the empty groups.
+        if let Ok(json) = serde_json::to_string(left) {
+            self.tell('=', &json);
+        }
+    }
+
+    fn tell(&self, sign: char, what: &str) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipe) = &mut child.stdin {
             // A lifeline that somebody killed cannot help; the kernel's signal still does.
-            let _ = writeln!(pipe, "{sign}{group}");
+            let _ = writeln!(pipe, "{sign}{what}");
         }
     }
 
@@ -74,15 +85,23 @@ pub(crate) fn watch_over() {
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) };
     }
     let mut groups = BTreeSet::new();
+    let mut left = cgroup::Left::default();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        match line.split_at_checked(1).map(|(sign, group)| (sign, group.parse::<i32>())) {
-            Some(("+", Ok(group))) => groups.insert(group),
-            Some(("-", Ok(group))) => groups.remove(&group),
-            _ => false,
-        };
+        let Some((sign, what)) = line.split_at_checked(1) else { continue };
+        match (sign, what.parse::<i32>()) {
+            ("+", Ok(group)) => {
+                groups.insert(group);
+            }
+            ("-", Ok(group)) => {
+                groups.remove(&group);
+            }
+            ("=", _) => left = serde_json::from_str(what).unwrap_or_default(),
+            _ => {}
+        }
     }
     for group in groups {
         // Gone already: as good.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
+    cgroup::clean(&left);
 }

@@ -15,9 +15,12 @@ use nix::{
 use tokio::process::{Child, Command};
 
 use super::{
+    cgroup::MemoryKill,
     die_with_parent,
+    isolation::Place,
     lifeline::Lifeline,
     output::{CurrentRequest, OnLine, Output},
+    unix::enter_groups,
 };
 
 /// Lines of stderr in a report of a death, and characters of each.
@@ -32,6 +35,10 @@ pub(crate) struct Spec {
     /// Set on top of this process's environment.
     pub environment: Vec<(String, String)>,
 }
+
+/// How long what is killed may take until its group can be removed; later, the lifeline does it.
+const REMOVAL: Duration = Duration::from_millis(200);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Variables of ours and the provider's that a worker must not inherit from whoever started `flash`.
 const OWN_PREFIXES: [&str; 2] = ["FLASH_", "RUNPOD_"];
@@ -53,6 +60,7 @@ pub(crate) struct SpawnError {
 #[derive(Debug, Clone)]
 pub(crate) struct Exit {
     status: ExitStatus,
+    memory: Option<MemoryKill>,
     last_lines: Vec<String>,
 }
 
@@ -92,9 +100,15 @@ impl fmt::Display for Cause {
 }
 
 impl fmt::Display for Exit {
-    /// `killed by SIGKILL` or `exit code 1`, then its last words.
+    /// `killed by SIGKILL: over its memory of 2 GB` or `exit code 1`, then its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Cause(self.status))?;
+        match self.memory {
+            Some(reason) if self.status.signal() == Some(Signal::SIGKILL as i32) => write!(f, ": {reason}")?,
+            // One that it started; what came of that is for the worker to know.
+            Some(reason) => write!(f, " after one of its processes was killed: {reason}")?,
+            None => {}
+        }
         match self.last_lines.last() {
             Some(line) => write!(f, "; its last words: {line}"),
             None => Ok(()),
@@ -106,25 +120,29 @@ impl fmt::Display for Exit {
 pub(crate) struct Process {
     child: Child,
     group: i32,
+    place: Place,
+    memory: Option<MemoryKill>,
     output: Arc<Output>,
     pump: tokio::task::JoinHandle<()>,
     lifeline: Lifeline,
 }
 
 impl Process {
-    /// Starts it, with its output going to `on_line`.
+    /// Starts it in its place, with its output going to `on_line`.
     pub(crate) fn spawn(
         spec: &Spec,
+        place: Place,
         lifeline: &Lifeline,
         current_request: CurrentRequest,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
-        Self::try_spawn(spec, lifeline, current_request, on_line)
+        Self::try_spawn(spec, place, lifeline, current_request, on_line)
             .map_err(|source| SpawnError { program: spec.program.clone(), source })
     }
 
     fn try_spawn(
         spec: &Spec,
+        place: Place,
         lifeline: &Lifeline,
         current_request: CurrentRequest,
         on_line: OnLine,
@@ -140,12 +158,17 @@ impl Process {
         command
             .args(&spec.arguments)
             .current_dir(&spec.directory)
+            // The project's own settings win.
+            .envs(place.environment.iter().map(|(name, value)| (name, value)))
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::from(OwnedFd::from(stdout_end)))
             .stderr(Stdio::from(OwnedFd::from(stderr_end)))
             .process_group(0);
         die_with_parent(&mut command);
+        if let Some(group) = &place.group {
+            enter_groups(&mut command, group.doors());
+        }
         let child = command.spawn()?;
         // The command holds the writing ends; as long as it does, the pipes do not end.
         drop(command);
@@ -154,7 +177,7 @@ impl Process {
         let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_request, on_line)?);
         let pumped = output.clone();
         let pump = tokio::spawn(async move { pumped.pump().await });
-        Ok(Self { child, group, output, pump, lifeline: lifeline.clone() })
+        Ok(Self { child, group, place, memory: None, output, pump, lifeline: lifeline.clone() })
     }
 
     /// What it prints.
@@ -170,6 +193,9 @@ impl Process {
     /// Ends it, and whatever it started.
     pub(crate) fn kill(&self) {
         self.signal(Signal::SIGKILL);
+        if let Some(group) = &self.place.group {
+            group.kill();
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -177,7 +203,8 @@ impl Process {
         let _ = killpg(Pid::from_raw(self.group), signal);
     }
 
-    /// Waits for its end, reads what it said last, and kills what it left behind in its group.
+    /// Waits for its end, reads what it said last, and kills what it left behind. May be asked again when the
+    /// future was dropped.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
         let status = self.child.wait().await?;
         self.kill();
@@ -185,6 +212,18 @@ impl Process {
         // A process that escaped the group may hold the pipes open: the wait is bounded.
         let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.pump).await;
         self.pump.abort();
-        Ok(Exit { status, last_lines: self.output.last_lines() })
+        // Kept: once the group is removed, nobody knows.
+        self.memory = self.memory.or_else(|| self.place.group.as_ref()?.memory_kill());
+        self.leave().await;
+        Ok(Exit { status, memory: self.memory, last_lines: self.output.last_lines() })
+    }
+
+    /// Removes the control group, as soon as nothing runs in it any more.
+    async fn leave(&self) {
+        let Some(group) = &self.place.group else { return };
+        let until = tokio::time::Instant::now() + REMOVAL;
+        while !group.remove() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! What differs by operating system.
+use std::{fs::File, sync::Arc};
+
 use tokio::process::Command;
 
 /// Has the kernel kill the child when the thread that spawned it ends, where the kernel can do that.
@@ -25,4 +27,21 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = command;
+}
+
+/// Has the child enter control groups before it runs anything: writes `0` to each of these open files.
+///
+/// What it starts later is in them from its first moment.
+pub(crate) fn enter_groups(command: &mut Command, doors: Arc<Vec<File>>) {
+    let enter = move || {
+        for door in doors.iter() {
+            nix::unistd::write(door, b"0")?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only `write` is called, on descriptors that are open; nothing is
+    // allocated.
+    unsafe {
+        command.pre_exec(enter);
+    }
 }

@@ -1,0 +1,62 @@
+//! Control groups: the kernel's limits on CPU time, memory and processes, per worker.
+//!
+//! Every worker gets a group of its own, `flash-PID/WORKER`, below the group that `flash` itself is in or,
+//! on cgroup v2, the nearest one that may have groups. `layout` reads where this process stands, without
+//! I/O. `tree` finds out what the machine allows and makes the platform's groups. `group` is one worker's:
+//! limits, entering, killing, removal. `leftovers` removes what a killed `flash` left.
+//!
+//! Knows numbers and directories, not worker types. Nobody else's group is written to, with one exception:
+//! handing controllers down (`cgroup.subtree_control`) where only processes of ours are concerned, or at
+//! the root.
+mod files;
+mod group;
+mod layout;
+mod leftovers;
+mod tree;
+
+pub(crate) use group::{Group, Limits, MemoryKill};
+pub(super) use leftovers::{Left, clean};
+pub(crate) use tree::Cgroups;
+
+/// What limits a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Controller {
+    Cpu,
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
+
+    /// The kernel's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+
+    /// For people.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Memory => "memory",
+            Self::Pids => "process",
+        }
+    }
+
+    /// Those named in a list of the kernel's.
+    fn named_in(list: &str, separator: impl Fn(char) -> bool) -> Vec<Self> {
+        let named = |controller: &Self| list.split(&separator).any(|name| name == controller.name());
+        Self::ALL.into_iter().filter(named).collect()
+    }
+}
+
+/// Whose files a directory has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}

@@ -1,0 +1,314 @@
+//! The groups of one platform: finds out what this machine allows, and makes them.
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+
+use super::{
+    Controller, Group, Left, Limits, Version,
+    files::{processes, read, write},
+    layout::{Layout, Standing},
+    leftovers::{self, PREFIX},
+};
+
+/// The group that processes of ours move to when they are in the way: on v2 a group that hands
+/// controllers down has no processes of its own.
+pub(super) const OWN_GROUP: &str = "platform";
+
+/// The platform's groups. Cheap to share.
+#[derive(Debug, Clone)]
+pub(crate) struct Cgroups {
+    homes: Arc<Vec<Home>>,
+    left: Left,
+}
+
+/// The platform's group in one hierarchy.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub directory: PathBuf,
+    pub version: Version,
+    /// What limits here; none in a hybrid layout's v2, which is good for killing.
+    pub controllers: Vec<Controller>,
+    /// Held while this process lives, so that another platform knows whose groups are left over.
+    _lock: Flock<File>,
+}
+
+/// What a machine allows.
+pub(crate) struct Detected {
+    pub cgroups: Option<Cgroups>,
+    /// Which limits do not hold and why, for people.
+    pub missing: Option<String>,
+}
+
+impl Cgroups {
+    /// Makes the platform's groups, as far as this machine allows it.
+    pub(crate) fn detect() -> Detected {
+        let proc = Path::new("/proc/self");
+        let layout = Layout::read(&read(proc, "cgroup"), &read(proc, "mountinfo"));
+        Self::within(&layout, &Myself::of_this_process())
+    }
+
+    fn within(layout: &Layout, myself: &Myself) -> Detected {
+        let mut homes = Vec::new();
+        let mut left = Left::default();
+        let mut problems = Vec::new();
+        for (controllers, standing) in &layout.v1 {
+            match home_of_v1(standing, controllers, myself) {
+                Ok(home) => homes.push(home),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let held_by_v1 = |controller: &Controller| {
+            layout.v1.iter().any(|(controllers, _)| controllers.contains(controller))
+        };
+        let wanted: Vec<Controller> =
+            Controller::ALL.into_iter().filter(|controller| !held_by_v1(controller)).collect();
+        match &layout.unified {
+            Some(standing) => match home_of_v2(standing, &wanted, layout.v1.is_empty(), myself) {
+                Ok((home, moved)) => {
+                    homes.push(home);
+                    left.back = moved;
+                }
+                Err(problem) => problems.push(problem),
+            },
+            None if layout.v1.is_empty() => problems.push("this machine has no control groups".to_owned()),
+            None => {}
+        }
+        let missing: Vec<Controller> = Controller::ALL
+            .into_iter()
+            .filter(|controller| !homes.iter().any(|home| home.controllers.contains(controller)))
+            .collect();
+        left.directories = homes.iter().map(|home| home.directory.clone()).collect();
+        let reason = problems.into_iter().next().or_else(|| {
+            let own = &layout.unified.as_ref()?.own;
+            Some(format!("the group {} is not given their controllers", own.display()))
+        });
+        let cgroups = (!homes.is_empty()).then(|| Self { homes: Arc::new(homes), left });
+        Detected { cgroups, missing: not_applied(&missing, reason.as_deref()) }
+    }
+
+    /// A group for one worker.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is left behind then.
+    pub(crate) fn group(&self, name: &str, limits: &Limits) -> io::Result<Group> {
+        Group::create(&self.homes, name, limits)
+    }
+
+    /// What must be removed when this process has ended.
+    pub(crate) fn left(&self) -> &Left {
+        &self.left
+    }
+}
+
+/// This process, as far as groups are concerned.
+pub(super) struct Myself {
+    pub id: u32,
+    /// Whether a process is this one or descends from it.
+    pub owns: fn(i32) -> bool,
+}
+
+impl Myself {
+    fn of_this_process() -> Self {
+        Self { id: std::process::id(), owns: is_descendant }
+    }
+}
+
+/// Walks up from a process, by `/proc`.
+fn is_descendant(process: i32) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut at = process;
+    // Bounded: ids may be reused while this walks.
+    for _ in 0..64 {
+        if at == own {
+            return true;
+        }
+        let stat = read(Path::new("/proc"), &format!("{at}/stat"));
+        // The name in parentheses may hold anything; state and parent come after it.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        match parent {
+            Some(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn not_applied(missing: &[Controller], problem: Option<&str>) -> Option<String> {
+    let labels: Vec<&str> = missing.iter().map(|controller| controller.label()).collect();
+    let what = match labels.as_slice() {
+        [] => return None,
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    };
+    let problem = problem.unwrap_or("the kernel does not offer them");
+    Some(format!("{what} limits of instances are not applied: {problem}"))
+}
+
+/// v1: each hierarchy is used where this process stands.
+fn home_of_v1(standing: &Standing, controllers: &[Controller], myself: &Myself) -> Result<Home, String> {
+    if standing.read_only {
+        return Err(format!("{} is read-only", standing.mount.display()));
+    }
+    leftovers::sweep(&standing.own);
+    let (directory, lock) = make_home(&standing.own, myself.id)
+        .map_err(|error| format!("no group can be made in {}: {error}", standing.own.display()))?;
+    Ok(Home { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
+}
+
+/// How processes that were moved out of the way get back.
+type Moved = Option<leftovers::Back>;
+
+/// v2: in the own group where all its processes are ours, else in the nearest group above that hands
+/// controllers down already, else at the root.
+fn home_of_v2(
+    standing: &Standing,
+    wanted: &[Controller],
+    is_alone: bool,
+    myself: &Myself,
+) -> Result<(Home, Moved), String> {
+    if standing.read_only {
+        return Err(format!("{} is read-only", standing.mount.display()));
+    }
+    let mut best: Option<(usize, PathBuf)> = None;
+    let mut refused = None;
+    // Up from the own group to what is mounted.
+    let groups: Vec<&Path> =
+        standing.own.ancestors().take_while(|group| group.starts_with(&standing.mount)).collect();
+    for group in &groups {
+        let offered = offered(group, group == &standing.own, myself, wanted);
+        if let Err(error) = may_make_groups(group) {
+            refused.get_or_insert(format!(
+                "no group can be made in {}: {error} (`systemd-run --user --scope -p Delegate=yes flash run` \
+                 starts in one that allows it)",
+                group.display()
+            ));
+            continue;
+        }
+        if best.as_ref().is_none_or(|(count, _)| *count < offered.len()) {
+            best = Some((offered.len(), group.to_path_buf()));
+        }
+    }
+    let hint = || {
+        let missing = wanted.iter().map(|controller| controller.name()).collect::<Vec<_>>().join(", ");
+        refused.clone().unwrap_or_else(|| {
+            let own = standing.own.display();
+            if processes(&standing.own).iter().all(|id| (myself.owns)(*id)) {
+                format!("the group {own} is not given the controllers {missing}")
+            } else {
+                format!("the group {own} holds other processes too, so it cannot hand down {missing}")
+            }
+        })
+    };
+    let (count, base) = best.ok_or_else(hint)?;
+    if count == 0 && is_alone {
+        return Err(hint());
+    }
+    settle(&base, base == standing.own, wanted, myself)
+        .map_err(|error| format!("no group can be made in {}: {error}", base.display()))
+}
+
+/// Whether groups can be made in a group, and processes put into them: the kernel asks for the right to
+/// write to the `cgroup.procs` of the group that both sides of a move have in common.
+fn may_make_groups(group: &Path) -> io::Result<()> {
+    use nix::unistd::{AccessFlags, access};
+    access(group, AccessFlags::W_OK)?;
+    access(&group.join("cgroup.procs"), AccessFlags::W_OK)?;
+    Ok(())
+}
+
+/// Which controllers groups below this one would have.
+fn offered(group: &Path, is_own: bool, myself: &Myself, wanted: &[Controller]) -> Vec<Controller> {
+    let list = |file| Controller::named_in(&read(group, file), char::is_whitespace);
+    // Only the root has no type. There the rule of no processes does not hold.
+    let is_root = !group.join("cgroup.type").exists();
+    let all_ours = is_own && processes(group).iter().all(|id| (myself.owns)(*id));
+    let available = if is_root || all_ours {
+        list("cgroup.controllers")
+    } else {
+        // Somebody else's: used as it is.
+        list("cgroup.subtree_control")
+    };
+    available.into_iter().filter(|controller| wanted.contains(controller)).collect()
+}
+
+/// Makes the platform's group in `base` with as many of the controllers as it gets.
+fn settle(base: &Path, is_own: bool, wanted: &[Controller], myself: &Myself) -> io::Result<(Home, Moved)> {
+    leftovers::sweep(base);
+    let (directory, lock) = make_home(base, myself.id)?;
+    let mut home = Home { directory, version: Version::Two, controllers: Vec::new(), _lock: lock };
+    let handed_down = Controller::named_in(&read(base, "cgroup.subtree_control"), char::is_whitespace);
+    let offered = offered(base, is_own, myself, wanted);
+    let to_enable: Vec<Controller> =
+        offered.iter().copied().filter(|controller| !handed_down.contains(controller)).collect();
+    let mut moved = None;
+    if !to_enable.is_empty() {
+        let is_root = !base.join("cgroup.type").exists();
+        if !is_root {
+            let own = home.directory.join(OWN_GROUP);
+            make_directory(&own)?;
+            moved = Some(leftovers::Back { to: base.to_owned(), controllers: names(&to_enable) });
+            leftovers::move_all(base, &own);
+        }
+        for controller in &to_enable {
+            // What is refused is not among the controllers of our group, and so is told.
+            let _ = write(base, "cgroup.subtree_control", &format!("+{}", controller.name()));
+        }
+    }
+    for controller in &offered {
+        let enable = format!("+{}", controller.name());
+        if write(&home.directory, "cgroup.subtree_control", &enable).is_ok() {
+            home.controllers.push(*controller);
+        }
+    }
+    Ok((home, moved))
+}
+
+fn names(controllers: &[Controller]) -> Vec<String> {
+    controllers.iter().map(|controller| controller.name().to_owned()).collect()
+}
+
+/// As `create_dir`, but one that is there is taken.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `flash-PID` and locks it. The same id may be in use in another container: then with a number.
+fn make_home(base: &Path, id: u32) -> io::Result<(PathBuf, Flock<File>)> {
+    for attempt in 0..8 {
+        let name = match attempt {
+            0 => format!("{PREFIX}{id}"),
+            _ => format!("{PREFIX}{id}-{attempt}"),
+        };
+        let directory = base.join(name);
+        make_directory(&directory)?;
+        match Flock::lock(File::open(&directory)?, FlockArg::LockExclusiveNonblock) {
+            // Another platform's sweep may have removed it before it was locked.
+            Ok(lock) if is_at(&lock, &directory) => return Ok((directory, lock)),
+            Ok(_) | Err((_, Errno::EAGAIN)) => {}
+            Err((_, error)) => return Err(error.into()),
+        }
+    }
+    Err(io::Error::other(format!("{PREFIX}{id} is in use")))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! What a worker may use of this machine: its share of CPU time and memory, its GPUs.
+//!
+//! Translates a worker type's hardware into a [`Place`] for each worker. Says once per platform what of it
+//! does not hold here. `cgroup` and `gpu` do the work.
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use flash_sdk::{
+    env,
+    manifest::{ComputeEntry, WorkerType},
+};
+use tokio::sync::OnceCell;
+
+use super::{
+    Lifeline,
+    cgroup::{Cgroups, Group, Limits},
+    gpu::{self, Gpus, Lease},
+};
+
+/// Processes and threads of a worker: no program of use needs more, and a fork bomb ends there.
+const MAX_PROCESSES: u32 = 4096;
+
+/// Takes what is to be said of the whole platform.
+pub(crate) type Say = Arc<dyn Fn(String) + Send + Sync>;
+
+/// The platform's share-out. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Isolation {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` where the machine or the project does not want limits.
+    cgroups: Option<Cgroups>,
+    are_limits_on: bool,
+    /// Looked for when the first worker needs one.
+    gpus: OnceCell<Gpus>,
+    /// What `flash` itself may see.
+    visible_gpus: Option<String>,
+    /// Whether somebody set the async threads for everything.
+    are_threads_set: bool,
+    say: Say,
+    said_no_group: AtomicBool,
+    said_shared: AtomicBool,
+    said_fewer: AtomicBool,
+}
+
+/// What one worker gets. Given back when dropped.
+pub(crate) struct Place {
+    /// Set below the project's own environment.
+    pub environment: Vec<(String, String)>,
+    pub group: Option<Group>,
+    #[expect(dead_code, reason = "held until the worker has ended")]
+    gpus: Option<Lease>,
+}
+
+impl Isolation {
+    /// Finds out what this machine allows and says what it does not.
+    pub(crate) fn start(are_limits_on: bool, lifeline: &Lifeline, say: Say) -> Self {
+        let mut cgroups = None;
+        if are_limits_on {
+            let detected = Cgroups::detect();
+            if let Some(missing) = detected.missing {
+                say(missing);
+            }
+            cgroups = detected.cgroups;
+        }
+        if let Some(cgroups) = &cgroups {
+            lifeline.inherit(cgroups.left());
+        }
+        Self::new(cgroups, are_limits_on, say)
+    }
+
+    fn new(cgroups: Option<Cgroups>, are_limits_on: bool, say: Say) -> Self {
+        let shared = Shared {
+            cgroups,
+            are_limits_on,
+            gpus: OnceCell::new(),
+            visible_gpus: std::env::var(gpu::VISIBLE).ok(),
+            are_threads_set: std::env::var_os(env::THREADS).is_some(),
+            say,
+            said_no_group: AtomicBool::new(false),
+            said_shared: AtomicBool::new(false),
+            said_fewer: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A place for a worker of this type.
+    pub(crate) async fn place(&self, worker_type: &WorkerType, worker: &str) -> Place {
+        let mut environment = Vec::new();
+        if let Some(vcpus) = vcpus(&worker_type.compute)
+            && self.shared.are_limits_on
+            && !self.shared.are_threads_set
+        {
+            // More threads than CPU time only take turns.
+            environment.push((env::THREADS.to_owned(), vcpus.to_string()));
+        }
+        let gpus = match &worker_type.compute {
+            ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
+            ComputeEntry::Cpu { .. } => {
+                // In production it has none either; here it must not take memory of one.
+                if gpu::has_driver() {
+                    environment.push((gpu::VISIBLE.to_owned(), String::new()));
+                }
+                None
+            }
+        };
+        if let Some(lease) = &gpus {
+            environment.extend(lease.environment());
+        }
+        let group = self.group(worker, &limits(&worker_type.compute));
+        Place { environment, group, gpus }
+    }
+
+    fn group(&self, worker: &str, limits: &Limits) -> Option<Group> {
+        match self.shared.cgroups.as_ref()?.group(worker, limits) {
+            Ok(group) => Some(group),
+            Err(error) => {
+                // A worker without limits is of more use than none.
+                self.say_once(&self.shared.said_no_group, || {
+                    format!("limits of instances are not applied to {worker} and perhaps others: {error}")
+                });
+                None
+            }
+        }
+    }
+
+    async fn lease(&self, worker_type: &str, count: u32) -> Option<Lease> {
+        let Shared { say, visible_gpus, .. } = &*self.shared;
+        let found = self.shared.gpus.get_or_init(async || {
+            let found = gpu::find(visible_gpus.as_deref()).await;
+            if found.is_empty() {
+                say("no GPU is to be seen here: workers of GPU types run on the CPU".to_owned());
+            }
+            Gpus::new(found)
+        });
+        let gpus = found.await;
+        let lease = gpus.lease(count)?;
+        let here = gpus.len();
+        if lease.len() < count as usize {
+            self.say_once(&self.shared.said_fewer, || {
+                format!("a worker of `{worker_type}` wants {count} GPUs and gets {here}: here are no more")
+            });
+        } else if lease.is_shared {
+            self.say_once(&self.shared.said_shared, || {
+                format!("more GPUs are wanted than the {here} here: workers share them from now on")
+            });
+        }
+        Some(lease)
+    }
+
+    fn say_once(&self, said: &AtomicBool, text: impl FnOnce() -> String) {
+        if !said.swap(true, Ordering::Relaxed) {
+            (self.shared.say)(text());
+        }
+    }
+}
+
+/// Virtual CPUs of a CPU worker: those of the instance of first choice, which it is also priced by.
+fn vcpus(compute: &ComputeEntry) -> Option<u32> {
+    limits(compute).vcpus
+}
+
+/// The provider does not say which CPUs and how much memory come with a GPU: those workers have no limit
+/// but the one on processes.
+fn limits(compute: &ComputeEntry) -> Limits {
+    let instance = match compute {
+        ComputeEntry::Cpu { instances } => instances.first(),
+        ComputeEntry::Gpu { .. } => None,
+    };
+    Limits {
+        vcpus: instance.map(|instance| instance.vcpus()),
+        memory_gb: instance.map(|instance| instance.memory_gb()),
+        processes: MAX_PROCESSES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use flash_sdk::{CpuInstance, GpuPool};
+    use serde_json::json;
+
+    use super::*;
+
+    fn worker_type(compute: &ComputeEntry) -> WorkerType {
+        let described = json!({
+            "name": "w", "kind": "queue", "compute": compute, "workers_min": 0, "workers_max": 3,
+            "idle_timeout_seconds": 60, "execution_timeout_seconds": 600, "max_concurrency": 1,
+            "scaler": { "type": "queue_delay", "seconds": 4 },
+        });
+        serde_json::from_value(described).unwrap()
+    }
+
+    /// Says into the list.
+    fn isolation(are_limits_on: bool) -> (Isolation, Arc<Mutex<Vec<String>>>) {
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let list = said.clone();
+        let say: Say = Arc::new(move |text| list.lock().unwrap().push(text));
+        (Isolation::new(None, are_limits_on, say), said)
+    }
+
+    #[test]
+    fn the_instance_of_first_choice_limits_and_a_gpu_does_not() {
+        let cpu = ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3g_2_8, CpuInstance::Cpu3c_1_2] };
+        assert_eq!(limits(&cpu), Limits { vcpus: Some(2), memory_gb: Some(8), processes: 4096 });
+        let gpu = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
+        assert_eq!(limits(&gpu), Limits { vcpus: None, memory_gb: None, processes: 4096 });
+    }
+
+    #[tokio::test]
+    async fn without_limits_a_worker_has_threads_for_the_whole_machine() {
+        let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
+        let threads = |place: Place| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
+        let (off, said) = isolation(false);
+        let place = off.place(&cpu, "w-1").await;
+        assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
+        if std::env::var_os(env::THREADS).is_none() {
+            let (on, _) = isolation(true);
+            let threads = threads(on.place(&cpu, "w-1").await);
+            assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
+        }
+    }
+
+    #[tokio::test]
+    async fn workers_that_share_gpus_and_get_fewer_are_told_of_once() {
+        let gpu =
+            |count| worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count });
+        let (isolation, said) = isolation(true);
+        isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
+        let mut places = Vec::new();
+        for worker in ["w-1", "w-2", "w-3", "w-4"] {
+            places.push(isolation.place(&gpu(1), worker).await);
+        }
+        let given: Vec<&str> = places.iter().map(|place| place.environment[0].1.as_str()).collect();
+        assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
+        assert_eq!(
+            *said.lock().unwrap(),
+            ["more GPUs are wanted than the 2 here: workers share them from now on"]
+        );
+        places.clear();
+        for worker in ["w-5", "w-6"] {
+            assert_eq!(isolation.place(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
+        }
+        let last = said.lock().unwrap().last().cloned();
+        assert_eq!(last.as_deref(), Some("a worker of `w` wants 4 GPUs and gets 2: here are no more"));
+        assert_eq!(said.lock().unwrap().len(), 2);
+    }
+}
