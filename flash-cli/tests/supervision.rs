@@ -67,7 +67,7 @@ impl Api {
     }
 
     async fn completed(&self, limit: Duration, worker: &str, job: &str) -> Value {
-        let status = self.until(limit, worker, job, |status| is_final(status)).await;
+        let status = self.until(limit, worker, job, is_final).await;
         assert_eq!(status["status"], "COMPLETED", "{status}");
         status
     }
