@@ -131,7 +131,8 @@ impl Queue {
             .map(|(key, fingerprint)| IdempotencyKey { key: key.into(), fingerprint });
         let extras = Extras { webhook: submission.webhook, idempotency, s3_config: submission.s3_config };
         let now = self.setting.clock.now();
-        let expires_at = now.after(ttl.unwrap_or(self.setting.limits.ttl));
+        let ttl = ttl.unwrap_or(self.setting.limits.ttl);
+        let expires_at = now.after(ttl);
         Entry {
             state: JobState::Queued { attempts: 0 },
             input,
@@ -139,6 +140,7 @@ impl Queue {
             origin,
             low_priority,
             execution_timeout: execution_timeout.unwrap_or(self.setting.limits.execution_timeout),
+            ttl,
             submitted_at: now,
             queued_at: now,
             expires_at,

@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     pub(super) origin: Origin,
     pub(super) low_priority: bool,
     pub(super) execution_timeout: Duration,
+    /// How long it may take from submission, or from a client's retry, to its end.
+    pub(super) ttl: Duration,
     pub(super) submitted_at: Timestamp,
     pub(super) queued_at: Timestamp,
     /// When it is deleted, run or not.

@@ -35,7 +35,8 @@ const TABLES: &str = "
         attempts_before INTEGER NOT NULL,
         envelope TEXT NOT NULL,
         extras TEXT,
-        input TEXT NOT NULL
+        input TEXT NOT NULL,
+        ttl_ms INTEGER NOT NULL
     );
     CREATE TABLE job_end (
         seq INTEGER PRIMARY KEY,
@@ -98,7 +99,8 @@ fn read(
         .prepare(
             "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                     execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
-                    input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told
+                    input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
+                    ttl_ms
              FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
         )
         .map_err(&problem)?;
@@ -141,6 +143,7 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         submitted_at: Timestamp(row.get(5)?),
         expires_at: Timestamp(row.get(6)?),
         execution_timeout: Duration::from_millis(row.get(7)?),
+        ttl: Duration::from_millis(row.get(22)?),
         low_priority: row.get(8)?,
         attempts: row.get(9)?,
         attempts_before: row.get(10)?,

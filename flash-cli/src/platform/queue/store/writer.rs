@@ -83,10 +83,10 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let envelope = serde_json::to_string(&record.envelope).map_err(json)?;
     let extras = record.extras.as_ref().map(|extras| serde_json::to_string(&StoredExtras::from(extras)));
     let extras = extras.transpose().map_err(json)?;
-    let timeout_ms = u64::try_from(record.execution_timeout.as_millis()).unwrap_or(u64::MAX >> 1);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1);
     connection
         .prepare_cached(
-            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             seq.0,
@@ -96,13 +96,14 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             sync_origin,
             submitted_at.0,
             expires_at.0,
-            timeout_ms,
+            millis(record.execution_timeout),
             record.low_priority,
             record.attempts,
             record.attempts_before,
             envelope,
             extras,
             record.input.get(),
+            millis(record.ttl),
         ])
         .map(drop)
 }
