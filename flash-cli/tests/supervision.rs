@@ -67,7 +67,7 @@ impl Api {
     }
 
     async fn completed(&self, limit: Duration, worker: &str, job: &str) -> Value {
-        let status = self.until(limit, worker, job, |status| is_final(status)).await;
+        let status = self.until(limit, worker, job, is_final).await;
         assert_eq!(status["status"], "COMPLETED", "{status}");
         status
     }
@@ -124,17 +124,17 @@ async fn a_worker_whose_async_threads_all_block_is_busy_and_not_dead() {
 #[tokio::test]
 async fn a_cancelled_busy_loop_is_gone_within_a_second_and_its_slot_is_free_only_then() {
     let api = Api::start(&[]);
-    let job = api.run("holder", "grind", json!({ "seconds": 600 })).await;
-    let busy = api.process_of("holder", &job).await;
-    api.cancel("holder", &job).await;
-    let next = api.run("holder", "hold", json!({ "seconds": 0.0 })).await;
-    assert_eq!(api.status("holder", &job).await["status"], "CANCELLED", "the client waits for nothing");
+    let job = api.run("solo", "grind_alone", json!({ "seconds": 600 })).await;
+    let busy = api.process_of("solo", &job).await;
+    api.cancel("solo", &job).await;
+    let next = api.run("solo", "who", json!({})).await;
+    assert_eq!(api.status("solo", &job).await["status"], "CANCELLED", "the client waits for nothing");
     let took = time_until_gone(busy).await;
     assert!(took < A_SECOND, "{took:?}");
     // The next one has the slot of the process that is gone, at once: nobody crashed.
-    let done = api.completed(Duration::from_secs(5), "holder", &next).await;
+    let done = api.completed(Duration::from_secs(5), "solo", &next).await;
     assert_ne!(pid(&done["output"]), busy);
-    assert_eq!(api.health("holder").await["workers"]["unhealthy"], 0);
+    assert_eq!(api.health("solo").await["workers"]["unhealthy"], 0);
     for text in ["ms ago: SIGTERM", "still does not let go of a stopped job: killed"] {
         assert!(api.said(text), "{text}");
     }
@@ -198,7 +198,7 @@ async fn the_job_of_a_worker_that_exits_is_queued_again_at_once() {
 async fn a_crash_loop_is_told_in_health_log_and_answer_and_jobs_stay_queued() {
     let api = Api::start(&[("FIXTURE_BROKEN", "1")]);
     let left = api.run("fragile", "touch", json!({})).await;
-    let refused = api.client.post(format!("{}/fragile/touch/run_sync", api.app.url), json!({})).await;
+    let refused = api.client.post(format!("{}/supervised/touch/run_sync", api.app.url), json!({})).await;
     assert_eq!(refused.status, 503, "{refused:?}");
     for part in ["exit code 3", "looking for the model | there is no model", "tried again in"] {
         assert!(refused.text.contains(part), "{part}: {refused:?}");

@@ -187,7 +187,7 @@ impl Launch {
     }
 
     /// The provider's worker protocol.
-    fn protocol(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> [(&'static str, String); 9] {
+    fn protocol(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> [(&'static str, String); 10] {
         let base = self.base(worker_type);
         [
             // With a query: the official worker appends `&…` to it without a look.
@@ -197,6 +197,8 @@ impl Launch {
             (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
             (env::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
             (env::RUNPOD_AI_API_KEY, key.to_owned()),
+            // For calls to other endpoints, where the platform asks for a key.
+            (env::RUNPOD_API_KEY, key.to_owned()),
             (env::RUNPOD_POD_ID, id.to_string()),
             (env::RUNPOD_POD_HOSTNAME, id.to_string()),
             (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),

@@ -31,7 +31,7 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use gateway::nearest;
+pub(crate) use gateway::{ApiKey, nearest};
 pub(crate) use launch::CommandWorker;
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use pool::Supervision;
@@ -65,6 +65,8 @@ pub(crate) struct Options {
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
+    /// Opens the client API; without one, whoever reaches the port may ask.
+    pub api_key: Option<ApiKey>,
     pub supervision: Supervision,
     /// Whether workers are held to what their instance has.
     pub limits: bool,
@@ -119,6 +121,8 @@ struct Shared {
     context: PoolContext,
     /// Jobs of an earlier platform that no endpoint has claimed yet.
     backlog: Mutex<Backlog>,
+    /// Opens the client API.
+    api_key: Option<ApiKey>,
     /// Stops the gateway.
     closing: CancellationToken,
     /// The gateway's tasks.
@@ -128,8 +132,17 @@ struct Shared {
 impl Platform {
     /// Starts the gateway. No app is live yet: requests get 503.
     pub(crate) fn start(options: Options) -> Result<Self, StartError> {
-        let Options { listener, log, drain_time, limits, supervision, store, durability, webhook_secret } =
-            options;
+        let Options {
+            listener,
+            log,
+            drain_time,
+            limits,
+            supervision,
+            store,
+            durability,
+            webhook_secret,
+            api_key,
+        } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
         let told = log.clone();
@@ -165,6 +178,7 @@ impl Platform {
                 address,
                 context,
                 backlog: Mutex::new(backlog),
+                api_key,
                 closing,
                 gateway: TaskTracker::new(),
             }),
@@ -204,6 +218,11 @@ impl Platform {
     /// The pools of a worker type whose workers may knock.
     fn worker_pools(&self, worker_type: &str) -> Vec<Arc<pool::Pool>> {
         self.all_releases().iter().filter_map(|release| release.pool(worker_type).cloned()).collect()
+    }
+
+    /// Whether this is the key of any worker.
+    fn is_key_of_a_worker(&self, key: &str) -> bool {
+        self.all_releases().iter().any(|release| release.pools().any(|pool| pool.has_key(key)))
     }
 
     /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,

@@ -27,8 +27,7 @@ const TAKEN_NAMES: [&str; 3] = ["docs", "ping", "v2"];
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
     command: Spanned<Vec<String>>,
-    #[serde(default)]
-    kind: WrittenKind,
+    kind: Option<EndpointKind>,
     cpu: Option<Spanned<String>>,
     gpu: Option<Spanned<String>>,
     gpu_count: Option<Spanned<u32>>,
@@ -41,14 +40,6 @@ pub(super) struct Written {
     scaler: Option<Spanned<WrittenScaler>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, Spanned<String>>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenKind {
-    #[default]
-    Queue,
-    LoadBalanced,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -75,21 +66,15 @@ impl Written {
     /// # Errors
     /// The first that is wrong.
     pub(super) fn check(self, name: &Spanned<String>) -> Result<CommandWorker, Mistake> {
-        let (at, name) = (name.span(), name.get_ref().clone());
-        if !ResourceConfig::is_name(&name) {
-            let message =
-                format!("`{name}` is no name: a letter, then letters, digits, `_` or `-`, at most 63 in all");
-            return mistake(at, message);
-        }
-        if TAKEN_NAMES.contains(&name.as_str()) {
-            return mistake(at, format!("`{name}` is a path of the platform: choose another name"));
-        }
-        let compute = self.compute()?;
+        check_name(name)?;
         let (program, arguments) = program_of(&self.command)?;
-        let kind = match self.kind {
-            WrittenKind::Queue => EndpointKind::Queue,
-            WrittenKind::LoadBalanced => EndpointKind::LoadBalanced,
-        };
+        let worker_type = self.worker_type(name.get_ref().clone())?;
+        let (environment, health_path) = environment_of(self.env, worker_type.kind)?;
+        Ok(CommandWorker { worker_type, program: program.into(), arguments, environment, health_path })
+    }
+
+    fn worker_type(&self, name: String) -> Result<WorkerType, Mistake> {
+        let kind = self.kind.unwrap_or(EndpointKind::Queue);
         if let (EndpointKind::Queue, Some(said)) = (kind, &self.max_concurrency) {
             let message = "`max_concurrency` is for kind = \"load_balanced\": a queue worker asks for as \
                            many jobs as it wants";
@@ -100,42 +85,39 @@ impl Written {
             Some(said) => workers_of(said)?,
             None => (defaults.workers_min, defaults.workers_max),
         };
-        let seconds = |said: &Option<Spanned<u32>>, name, most, default| match said {
+        let number = |said: &Option<Spanned<u32>>, name, most, default| match said {
             Some(said) => within(said, name, most),
             None => Ok(default),
         };
-        let worker_type = WorkerType {
+        let (idle, execution) = (defaults.idle_timeout, defaults.execution_timeout);
+        let (most_idle, most_execution) =
+            (ResourceConfig::MAX_IDLE_TIMEOUT, ResourceConfig::MAX_EXECUTION_TIMEOUT);
+        let concurrency = kind.default_concurrency();
+        Ok(WorkerType {
+            name,
             kind,
-            compute,
+            compute: self.compute()?,
             workers_min,
             workers_max,
-            idle_timeout_seconds: seconds(
-                &self.idle_timeout,
-                "idle_timeout",
-                ResourceConfig::MAX_IDLE_TIMEOUT,
-                defaults.idle_timeout,
-            )?,
-            execution_timeout_seconds: seconds(
+            idle_timeout_seconds: number(&self.idle_timeout, "idle_timeout", most_idle, idle)?,
+            execution_timeout_seconds: number(
                 &self.execution_timeout,
                 "execution_timeout",
-                ResourceConfig::MAX_EXECUTION_TIMEOUT,
-                defaults.execution_timeout,
+                most_execution,
+                execution,
             )?,
-            max_concurrency: seconds(
+            max_concurrency: number(
                 &self.max_concurrency,
                 "max_concurrency",
                 ResourceConfig::MAX_CONCURRENCY,
-                kind.default_concurrency(),
+                concurrency,
             )?,
             scaler: match &self.scaler {
                 Some(said) => scaler_of(said)?,
                 None => kind.default_scaler(),
             },
             data_centers: Vec::new(),
-            name,
-        };
-        let (environment, health_path) = environment_of(self.env, kind)?;
-        Ok(CommandWorker { worker_type, program: program.into(), arguments, environment, health_path })
+        })
     }
 
     fn compute(&self) -> Result<ComputeEntry, Mistake> {
@@ -169,6 +151,19 @@ impl Written {
             (None, None, None) => Ok(ComputeEntry::Cpu { instances: vec![DEFAULT_CPU] }),
         }
     }
+}
+
+fn check_name(name: &Spanned<String>) -> Result<(), Mistake> {
+    let said = name.get_ref();
+    if !ResourceConfig::is_name(said) {
+        let message =
+            format!("`{said}` is no name: a letter, then letters, digits, `_` or `-`, at most 63 in all");
+        return mistake(name.span(), message);
+    }
+    if TAKEN_NAMES.contains(&said.as_str()) {
+        return mistake(name.span(), format!("`{said}` is a path of the platform: choose another name"));
+    }
+    Ok(())
 }
 
 fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mistake> {

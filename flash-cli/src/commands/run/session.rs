@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    state::{Keep, Place, not_started, webhook_secret},
+    state::{Keep, Place, api_key, not_started, webhook_secret},
     table::endpoints,
     workspace::{Settings, Versions},
 };
@@ -143,6 +143,7 @@ impl Session {
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
+            api_key: api_key(&dotenv)?,
         };
         Platform::start(options).map_err(|error| not_started(&error))
     }

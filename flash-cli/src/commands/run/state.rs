@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::{
     exit::{Code, Failure},
-    target::local::{Durability, OpenError, Secret, StartError},
+    target::local::{ApiKey, Durability, OpenError, Secret, StartError},
 };
 
 /// What kept jobs survive.
@@ -58,13 +58,27 @@ pub(super) fn not_started(error: &StartError) -> Failure {
     }
 }
 
+/// A variable of the environment, else of `.env`; empty is as good as unset.
+fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
+    let from_file = || dotenv.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+    std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
+}
+
+/// The key of `FLASH_API_KEY` that clients must send, if it is set.
+pub(super) fn api_key(dotenv: &[(String, String)]) -> Result<Option<ApiKey>, Failure> {
+    const VARIABLE: &str = "FLASH_API_KEY";
+    let key = |text: String| {
+        ApiKey::new(&text)
+            .ok_or_else(|| Failure::unusable(format!("{VARIABLE} is not made of visible ASCII characters")))
+    };
+    variable(VARIABLE, dotenv).map(key).transpose()
+}
+
 /// The secret of `FLASH_WEBHOOK_SECRET` (environment or `.env`), or one that is made once and kept in
 /// `.flash/webhook_secret`.
 pub(super) fn webhook_secret(package: &Path, dotenv: &[(String, String)]) -> Result<Secret, Failure> {
     const VARIABLE: &str = "FLASH_WEBHOOK_SECRET";
-    let from_file = || dotenv.iter().find(|(name, _)| name == VARIABLE).map(|(_, value)| value.clone());
-    let given = std::env::var(VARIABLE).ok().or_else(from_file).filter(|value| !value.is_empty());
-    if let Some(given) = given {
+    if let Some(given) = variable(VARIABLE, dotenv) {
         return Secret::parse(&given).map_err(|error| Failure::unusable(format!("{VARIABLE}: {error}")));
     }
     let path = package.join(".flash").join("webhook_secret");

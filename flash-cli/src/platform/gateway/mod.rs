@@ -3,6 +3,7 @@
 //! Owns routing, input checks, error bodies and the API pages. Jobs are the queue's, workers the pool's.
 //! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
 //! for functions and workers that fail.
+mod access;
 mod client_api;
 mod docs;
 mod error;
@@ -15,6 +16,7 @@ mod schemas;
 mod server;
 mod worker_api;
 
+pub(crate) use access::ApiKey;
 pub(crate) use error::nearest;
 pub(crate) use routes::RouteTable;
 pub(crate) use schemas::InputSchemas;

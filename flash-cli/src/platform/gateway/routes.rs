@@ -144,7 +144,7 @@ impl Pattern {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
-    use flash_sdk::manifest::{App, FunctionEntry, RouteEntry};
+    use flash_sdk::manifest::{App, ComputeEntry, FunctionEntry, RouteEntry, WorkerType};
     use http::StatusCode;
 
     use super::*;
@@ -166,12 +166,30 @@ mod tests {
         }
     }
 
+    fn command(name: &str, kind: EndpointKind) -> WorkerType {
+        WorkerType {
+            name: name.into(),
+            kind,
+            compute: ComputeEntry::Cpu { instances: Vec::new() },
+            workers_min: 0,
+            workers_max: 1,
+            idle_timeout_seconds: 5,
+            execution_timeout_seconds: 600,
+            max_concurrency: 1,
+            scaler: kind.default_scaler(),
+            data_centers: Vec::new(),
+        }
+    }
+
     fn table() -> RouteTable {
         RouteTable::new(&Manifest {
             version: 1,
             app: App { name: "app".into(), version: "0".into() },
             sdk_version: String::new(),
-            workers: Vec::new(),
+            workers: vec![
+                command("gallery", EndpointKind::LoadBalanced),
+                command("batch", EndpointKind::Queue),
+            ],
             functions: vec![
                 function("clean", "cpu_worker", "pre", None),
                 function("format", "cpu_worker", "post", None),
@@ -212,5 +230,18 @@ mod tests {
         assert_eq!(get("/item/7/x"), Err(StatusCode::NOT_FOUND));
         assert_eq!(get("/items/"), Err(StatusCode::NOT_FOUND));
         assert_eq!(get("/cpu_worker/run_sync"), Err(StatusCode::METHOD_NOT_ALLOWED));
+    }
+
+    #[test]
+    fn everything_below_a_load_balanced_command_is_its_own() {
+        let to = |path: &str| Target::Command { worker: "gallery".into(), path: path.into() };
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let find = |path: &str| table().find(&method, path).unwrap();
+            assert_eq!(find("/gallery"), to("/"));
+            assert_eq!(find("/gallery/"), to("/"));
+            assert_eq!(find("/gallery//a%20b/v2/"), to("//a%20b/v2/"));
+        }
+        assert_eq!(get("/galleryx"), Err(StatusCode::NOT_FOUND));
+        assert_eq!(get("/batch/x"), Err(StatusCode::NOT_FOUND), "a queue has no paths");
     }
 }

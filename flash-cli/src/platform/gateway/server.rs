@@ -17,7 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 
 use super::{
-    client_api, docs,
+    access, client_api, docs,
     error::{Refusal, rendered},
     exchange, functions, worker_api,
 };
@@ -74,6 +74,7 @@ fn router(platform: Platform) -> Router {
         .route("/v2/{endpoint}/ping/{worker}", get(worker_api::ping))
         .fallback(functions::dispatch)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(platform.clone(), access::check))
         .layer(middleware::from_fn(with_request_id))
         .with_state(platform)
 }

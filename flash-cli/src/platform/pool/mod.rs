@@ -381,6 +381,11 @@ impl Pool {
         true
     }
 
+    /// Whether this is the key of one of its workers.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.lock().all.values().any(|worker| is_same(&worker.key, key))
+    }
+
     /// Whether this is the key of a worker that ended lately: something that it started lives on.
     pub(crate) fn remembers(&self, id: &WorkerId, key: &str) -> bool {
         self.lock().gone.iter().any(|(gone, own)| gone == id && is_same(own, key))

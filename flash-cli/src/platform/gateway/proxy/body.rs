@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_over_the_limit_stops_there_and_its_rest_can_be_read() {
-        let chunks = ["01234", "56789", "0", "rest"].map(|chunk| Ok::<_, std::convert::Infallible>(chunk));
+        let chunks = ["01234", "56789", "0", "rest"].map(Ok::<_, std::convert::Infallible>);
         let upload = Upload::new(Body::from_stream(futures_util::stream::iter(chunks)), 10);
         assert!(upload.lend().collect().await.is_err());
         assert_eq!(upload.state(), UploadState::TooLarge);

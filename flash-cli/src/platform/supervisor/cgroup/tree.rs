@@ -2,6 +2,7 @@
 use std::{
     fs::{self, File},
     io,
+    num::NonZeroUsize,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,6 +40,23 @@ pub(super) struct Home {
     pub controllers: Vec<Controller>,
     /// Held while this process lives, so that another platform knows whose groups are left over.
     _lock: Flock<File>,
+}
+
+impl Home {
+    /// A group counts as one process when CPU time is short, however many workers are in it: beside a build
+    /// on all cores they would hardly run. So it counts as one process per core.
+    fn weigh(&self) {
+        if !self.controllers.contains(&Controller::Cpu) {
+            return;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(100);
+        let (file, one_process) = match self.version {
+            Version::One => ("cpu.shares", 1024),
+            Version::Two => ("cpu.weight", 100),
+        };
+        // A wish, not a limit: where it is refused, all the rest holds.
+        let _ = write(&self.directory, file, &(one_process * cores).to_string());
+    }
 }
 
 /// What a machine allows.
@@ -86,6 +104,7 @@ impl Cgroups {
             .into_iter()
             .filter(|controller| !homes.iter().any(|home| home.controllers.contains(controller)))
             .collect();
+        homes.iter().for_each(Home::weigh);
         left.directories = homes.iter().map(|home| home.directory.clone()).collect();
         let reason = problems.into_iter().next().or_else(|| {
             let own = &layout.unified.as_ref()?.own;

@@ -1,0 +1,259 @@
+//! Who gets a slot, in which order, and what becomes of those who leave.
+use std::{pin::Pin, task::Poll};
+
+use super::*;
+
+const HOLD: Duration = Duration::from_secs(120);
+
+type Asking = Pin<Box<dyn Future<Output = Result<Slot, NoBackend>> + Send>>;
+
+fn address(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+fn only(worker: &str) -> Wish {
+    Wish::Only(worker.into())
+}
+
+/// A balancer with these workers and their slots.
+fn balancer(workers: &[(&str, u32)]) -> Arc<Balancer> {
+    let balancer = Arc::new(Balancer::default());
+    for (worker, slots) in workers {
+        balancer.attach(&(*worker).into(), address(1), *slots);
+    }
+    balancer
+}
+
+/// Asks for a slot, up to the first moment when it has to wait.
+fn ask(balancer: &Arc<Balancer>, wish: Wish) -> (Asking, Poll<Result<Slot, NoBackend>>) {
+    let balancer = balancer.clone();
+    let mut asking: Asking = Box::pin(async move { balancer.acquire(&wish, Hold::of(HOLD), "r").await });
+    let first = poll(&mut asking);
+    (asking, first)
+}
+
+fn poll(asking: &mut Asking) -> Poll<Result<Slot, NoBackend>> {
+    asking.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+fn slot(balancer: &Arc<Balancer>, wish: Wish) -> Slot {
+    match ask(balancer, wish).1 {
+        Poll::Ready(Ok(slot)) => slot,
+        Poll::Ready(Err(none)) => panic!("{none}"),
+        Poll::Pending => panic!("no slot is free"),
+    }
+}
+
+fn waits(balancer: &Arc<Balancer>, wish: Wish) -> Asking {
+    let (asking, first) = ask(balancer, wish);
+    assert!(first.is_pending());
+    asking
+}
+
+#[tokio::test]
+async fn the_least_loaded_worker_is_chosen_and_a_full_one_never() {
+    let balancer = balancer(&[("a", 1), ("b", 2)]);
+    let slots = [(); 3].map(|()| slot(&balancer, Wish::Any));
+    let on_b = slots.iter().filter(|slot| &*slot.worker == "b").count();
+    assert_eq!(on_b, 2);
+    drop(waits(&balancer, Wish::Any));
+    let [first, ..] = slots;
+    drop(first);
+    slot(&balancer, Wish::Any);
+}
+
+#[tokio::test]
+async fn among_idle_workers_the_last_used_one_is_next() {
+    let balancer = balancer(&[("a", 4), ("b", 4), ("c", 4)]);
+    drop(slot(&balancer, only("b")));
+    for _ in 0..10 {
+        assert_eq!(&*slot(&balancer, Wish::Any).worker, "b");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_a_worker_and_gives_up_in_time() {
+    let balancer = balancer(&[]);
+    let refused = balancer.acquire(&Wish::Any, Hold::of(HOLD), "r").await.err();
+    assert_eq!(refused, Some(NoBackend::TimedOut(HOLD)));
+    assert!(balancer.is_idle(), "nobody waits any more");
+
+    let waiting = tokio::spawn({
+        let balancer = balancer.clone();
+        async move { balancer.acquire(&Wish::Any, Hold::of(HOLD), "r").await.map(|slot| slot.address) }
+    });
+    balancer.changed().await;
+    balancer.attach(&"a".into(), address(1), 1);
+    assert_eq!(waiting.await.unwrap(), Ok(address(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_again_does_not_begin_the_wait_anew() {
+    let balancer = balancer(&[]);
+    let hold = Hold::of(HOLD);
+    tokio::time::advance(HOLD - Duration::from_secs(1)).await;
+    let asked = tokio::time::Instant::now();
+    let refused = balancer.acquire(&Wish::Any, hold, "r").await.err();
+    assert_eq!(refused, Some(NoBackend::TimedOut(HOLD)));
+    assert!(asked.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn who_waits_hears_that_no_worker_starts() {
+    let balancer = balancer(&[]);
+    let mut waiting = waits(&balancer, Wish::Any);
+    balancer.fail_waiting("exit code 1");
+    assert_eq!(waiting.as_mut().await.err(), Some(NoBackend::Broken("exit code 1".into())));
+}
+
+#[tokio::test]
+async fn a_worker_that_runs_keeps_its_waiters_when_others_do_not_start() {
+    let balancer = balancer(&[("a", 1)]);
+    let busy = slot(&balancer, Wish::Any);
+    let waiting = waits(&balancer, Wish::Any);
+    balancer.fail_waiting("exit code 1");
+    drop(busy);
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test]
+async fn slots_go_to_waiters_in_order_of_arrival_and_nobody_overtakes() {
+    let balancer = balancer(&[("a", 1)]);
+    let mut held = slot(&balancer, Wish::Any);
+    let mut line: Vec<Asking> = (0..50).map(|_| waits(&balancer, Wish::Any)).collect();
+    while !line.is_empty() {
+        drop(held);
+        // Whoever comes after the slot was given back and before its new owner woke up.
+        let late = waits(&balancer, Wish::Any);
+        let rest = line.split_off(1);
+        let Poll::Ready(Ok(next)) = poll(&mut line[0]) else { panic!("the first is next") };
+        held = next;
+        line = rest;
+        assert!(line.iter_mut().all(|waiting| poll(waiting).is_pending()));
+        drop(late);
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_that_goes_between_hand_over_and_wake_up_gives_the_slot_on() {
+    let balancer = balancer(&[("a", 1)]);
+    let held = slot(&balancer, Wish::Any);
+    let (gone, next) = (waits(&balancer, Wish::Any), waits(&balancer, only("a")));
+    drop(held);
+    drop(gone);
+    drop(next.await.unwrap());
+    assert!(balancer.is_idle());
+    slot(&balancer, Wish::Any);
+}
+
+#[tokio::test]
+async fn a_waiter_that_goes_leaves_the_line() {
+    let balancer = balancer(&[("a", 1)]);
+    let held = slot(&balancer, Wish::Any);
+    drop((waits(&balancer, Wish::Any), waits(&balancer, only("a"))));
+    assert_eq!(balancer.load(Instant::now()).waiting, 0);
+    drop(held);
+    assert!(balancer.is_idle());
+}
+
+#[tokio::test]
+async fn a_new_worker_serves_as_many_waiters_as_it_has_slots() {
+    let balancer = balancer(&[]);
+    let mut line: Vec<Asking> = (0..5).map(|_| waits(&balancer, Wish::Any)).collect();
+    balancer.attach(&"a".into(), address(1), 3);
+    // Kept while they are counted: a slot that is dropped serves the next one.
+    let polled: Vec<_> = line.iter_mut().map(poll).collect();
+    let served: Vec<bool> = polled.iter().map(Poll::is_ready).collect();
+    assert_eq!(served, [true, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn a_preferred_worker_is_taken_if_it_has_room_and_any_other_if_not() {
+    let balancer = balancer(&[("a", 1), ("b", 8)]);
+    let prefer_a = || Wish::Prefer("a".into());
+    let on_a = slot(&balancer, prefer_a());
+    assert_eq!(&*on_a.worker, "a");
+    assert_eq!(&*slot(&balancer, prefer_a()).worker, "b", "a is full");
+    assert_eq!(&*slot(&balancer, Wish::Prefer("gone".into())).worker, "b");
+}
+
+#[tokio::test]
+async fn who_wants_one_worker_only_waits_for_its_slot_and_holds_up_nobody_else() {
+    let balancer = balancer(&[("a", 1), ("b", 1)]);
+    let (on_a, on_b) = (slot(&balancer, only("a")), slot(&balancer, only("b")));
+    let mut strict = waits(&balancer, only("a"));
+    let any = waits(&balancer, Wish::Any);
+    let load = balancer.load(Instant::now());
+    assert_eq!((load.waiting, load.low_priority), (1, 1), "a new worker would help only one of them");
+    drop(on_b);
+    assert_eq!(&*any.await.unwrap().worker, "b");
+    assert!(poll(&mut strict).is_pending());
+    drop(on_a);
+    assert_eq!(&*strict.await.unwrap().worker, "a");
+}
+
+#[tokio::test]
+async fn strict_and_other_waiters_share_one_line() {
+    let balancer = balancer(&[("a", 1)]);
+    let mut held = slot(&balancer, Wish::Any);
+    let wishes = [Wish::Any, only("a"), only("a"), Wish::Any, only("a")];
+    let line: Vec<Asking> = wishes.into_iter().map(|wish| waits(&balancer, wish)).collect();
+    for next in line {
+        drop(held);
+        held = next.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_wants_a_worker_that_is_gone_or_goes_hears_it() {
+    let balancer = balancer(&[("a", 1), ("b", 1)]);
+    let refused = |wish| match ask(&balancer, wish).1 {
+        Poll::Ready(Err(none)) => none,
+        _ => panic!("not refused"),
+    };
+    assert_eq!(refused(only("never-was")), NoBackend::Gone);
+    let _busy = [slot(&balancer, only("a")), slot(&balancer, only("b"))];
+    let (on_a, on_b) = (waits(&balancer, only("a")), waits(&balancer, only("b")));
+    balancer.drain(&"a".into());
+    balancer.detach(&"b".into());
+    assert_eq!(on_a.await.err(), Some(NoBackend::Gone));
+    assert_eq!(on_b.await.err(), Some(NoBackend::Gone));
+    assert_eq!(refused(only("a")), NoBackend::Gone);
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_can_be_waited_for() {
+    let balancer = balancer(&[]);
+    balancer.expect(&"a".into());
+    let waiting = waits(&balancer, only("a"));
+    balancer.attach(&"a".into(), address(7), 1);
+    assert_eq!(waiting.await.unwrap().address, address(7));
+
+    balancer.expect(&"b".into());
+    let waiting = waits(&balancer, only("b"));
+    balancer.detach(&"b".into());
+    assert_eq!(waiting.await.err(), Some(NoBackend::Gone));
+}
+
+#[tokio::test]
+async fn a_request_of_the_worker_before_it_takes_nothing_from_a_resumed_one() {
+    let balancer = balancer(&[("a", 1)]);
+    let old = slot(&balancer, Wish::Any);
+    balancer.detach(&"a".into());
+    balancer.attach(&"a".into(), address(2), 1);
+    let new = slot(&balancer, Wish::Any);
+    drop(old);
+    let waiting = waits(&balancer, Wish::Any);
+    drop(new);
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test]
+async fn more_than_ten_thousand_waiters_are_refused() {
+    let balancer = balancer(&[]);
+    let line: Vec<Asking> = (0..MAX_WAITING).map(|_| waits(&balancer, Wish::Any)).collect();
+    let refused = balancer.acquire(&Wish::Any, Hold::of(HOLD), "r").await.err();
+    assert_eq!(refused, Some(NoBackend::Full(MAX_WAITING)));
+    drop(line);
+    drop(waits(&balancer, Wish::Any));
+}

@@ -1,0 +1,140 @@
+//! Who may ask: a key where one is set, and no web pages of strangers.
+//!
+//! The worker API has keys of its own and is left to `worker_api`.
+use std::{fmt, net::IpAddr};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, StatusCode, Uri, header};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::error::Refusal;
+use crate::platform::Platform;
+
+/// A key that opens the client API. Kept as a digest.
+#[derive(Clone)]
+pub(crate) struct ApiKey([u8; 32]);
+
+impl ApiKey {
+    /// `None` for what cannot be sent in a header.
+    pub(crate) fn new(key: &str) -> Option<Self> {
+        let sendable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        sendable.then(|| Self(Sha256::digest(key.as_bytes()).into()))
+    }
+
+    /// Digests are compared, in constant time: neither the key's length nor its beginning shows.
+    fn opens(&self, given: &str) -> bool {
+        Sha256::digest(given.as_bytes())[..].ct_eq(&self.0).into()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+/// Operations of the worker API, by the third segment of their path.
+const WORKER_API: [&str; 7] =
+    ["exchange", "job-take", "job-take-batch", "job-stop", "job-done", "job-stream", "ping"];
+
+/// Lets a request through that may come in.
+pub(super) async fn check(State(platform): State<Platform>, request: Request, next: Next) -> Response {
+    match admitted(&platform, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn admitted(platform: &Platform, request: &Request) -> Result<(), Refusal> {
+    let path = request.uri().path();
+    let operation = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').nth(1));
+    if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
+        return Ok(());
+    }
+    let Some(key) = &platform.shared.api_key else { return from_here(request) };
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(given) = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim()) else {
+        return Err(unauthorized("no key: send `Authorization: Bearer KEY`"));
+    };
+    // A worker calls other functions with its own key.
+    if key.opens(given) || platform.is_key_of_a_worker(given) {
+        return Ok(());
+    }
+    Err(unauthorized("the key is not the one that this platform was started with"))
+}
+
+fn unauthorized(message: &str) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, flash_sdk::ErrorKind::Refused, message)
+}
+
+/// Without a key, whoever reaches the port may ask. A browser reaches it for any page that it shows, so a
+/// page from elsewhere is refused.
+fn from_here(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let host = origin.as_ref().and_then(Uri::host);
+    if host.is_some_and(|host| is_this_machine(host) || asked_host(headers) == Some(host)) {
+        return Ok(());
+    }
+    let message = "a web page from elsewhere may not ask: set FLASH_API_KEY and send it as a bearer token";
+    Err(Refusal::new(StatusCode::FORBIDDEN, flash_sdk::ErrorKind::Refused, message))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The host that the client asked for, without its port.
+fn asked_host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    // An IPv6 address has colons of its own, inside of brackets.
+    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
+    end.map_or(Some(host), |end| host.get(..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let mut request = http::Request::builder().uri("/v2/x/run");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn only_the_key_opens() {
+        let key = ApiKey::new("secret-7").unwrap();
+        assert!(key.opens("secret-7"));
+        assert!(!["", "secret", "secret-77", "Secret-7"].iter().any(|wrong| key.opens(wrong)));
+        assert!(ApiKey::new("").is_none() && ApiKey::new("two words").is_none());
+        assert_eq!(format!("{key:?}"), "ApiKey(…)");
+    }
+
+    #[test]
+    fn pages_from_elsewhere_are_refused_and_everything_else_may_ask() {
+        let allowed = [
+            &[][..],
+            &[("origin", "http://localhost:5173"), ("host", "localhost:8888")],
+            &[("origin", "http://127.0.0.1:8888")],
+            &[("origin", "http://[::1]:8888")],
+            &[("origin", "https://box.lan"), ("host", "box.lan:8888")],
+        ];
+        for headers in allowed {
+            assert!(from_here(&request(headers)).is_ok(), "{headers:?}");
+        }
+        for origin in ["https://evil.example", "null", "https://localhost.evil.example", "http://10.0.0.1"] {
+            let headers = [("origin", origin), ("host", "localhost:8888")];
+            assert!(from_here(&request(&headers)).is_err(), "{origin}");
+        }
+    }
+}
