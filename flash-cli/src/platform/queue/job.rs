@@ -270,8 +270,8 @@ impl Entry {
         let mut object = self.object_without_output(id);
         object.output = match &self.state {
             JobState::Running(_) => self.run.as_ref().and_then(|run| run.progress.clone()),
-            JobState::Done(Outcome::Completed(output)) => Some(output.clone()),
-            _ => None,
+            JobState::Done(outcome) => outcome.output().cloned(),
+            JobState::Queued { .. } => None,
         };
         object
     }
@@ -285,9 +285,7 @@ impl Entry {
         JobObject {
             delay_time: if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) },
             error: match &self.state {
-                JobState::Done(Outcome::Failed(text) | Outcome::Dead(text) | Outcome::TimedOut(text)) => {
-                    Some(text.clone())
-                }
+                JobState::Done(outcome) => outcome.error().map(str::to_owned),
                 _ => None,
             },
             execution_time: ended.then(|| run.and_then(|run| run.ran).map_or(0, millis)),

@@ -134,9 +134,7 @@ pub(crate) struct Ended {
 impl Ended {
     fn of(job: JobId, entry: &Entry) -> Self {
         let error = match &entry.state {
-            JobState::Done(Outcome::Failed(text) | Outcome::Dead(text) | Outcome::TimedOut(text)) => {
-                Some(ErrorText::parse(text).chain())
-            }
+            JobState::Done(outcome) => outcome.error().map(|text| ErrorText::parse(text).chain()),
             _ => None,
         };
         Self {
@@ -305,12 +303,28 @@ impl Queue {
     }
 
     /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
-    /// posts nothing for them.
+    /// posts nothing for them. Any other job that it holds is lost, for it could not deliver its result or
+    /// never got the job: that one gets another attempt, or fails when it was its last.
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
-        if let Some(taker) = inner.takers.get_mut(worker) {
-            taker.let_go(usize::MAX);
+        let Some(taker) = inner.takers.get_mut(worker) else { return };
+        taker.let_go(usize::MAX);
+        let unreported: Vec<JobId> = taker.leased().collect();
+        let mut ended = Vec::new();
+        for id in unreported {
+            inner.release(worker, id, None);
+            let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
+            let (attempt, attempts) = (entry.attempts, entry.attempts_now());
+            if attempts < self.setting.limits.max_attempts {
+                inner.jobs.requeue_lost(id, true, &self.setting);
+            } else {
+                let lease = Lease { worker: worker.clone(), attempt };
+                let outcome = Outcome::Failed(went_on(worker, attempts));
+                ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.setting));
+            }
         }
+        drop(inner);
+        self.tell(ended);
     }
 
     /// Progress of a running job: shown as its output until it ends.
@@ -559,6 +573,16 @@ impl Inner {
 fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
     let message = format!("the worker died on each of {attempts} attempts; the last one: {reason}");
     let mut error = WireError::new(ErrorKind::NoWorker, message);
+    error.worker_id = Some(worker.to_string());
+    ErrorText::of(&error, "platform").to_text()
+}
+
+fn went_on(worker: &WorkerId, attempts: u32) -> String {
+    let message = format!(
+        "on each of {attempts} attempts the worker went on without a result of this job: its log says why; a \
+         result that cannot be written as JSON is never sent"
+    );
+    let mut error = WireError::new(ErrorKind::Handler, message);
     error.worker_id = Some(worker.to_string());
     ErrorText::of(&error, "platform").to_text()
 }

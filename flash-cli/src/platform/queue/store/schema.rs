@@ -1,5 +1,5 @@
 //! The tables, how a row becomes a job, and how a file is opened.
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use flash_sdk::wire::{RawJson, envelope::Envelope};
 use rusqlite::{Connection, ErrorCode, Row};
@@ -164,6 +164,10 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
         2 => Outcome::Cancelled,
         3 => Outcome::TimedOut(text),
         4 => Outcome::Dead(text),
+        5 => {
+            let (error, output) = serde_json::from_str(&text)?;
+            Outcome::FailedWith(error, output)
+        }
         unknown => return Err(Damage::Outcome(unknown)),
     };
     Ok(Some(End {
@@ -177,13 +181,17 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
 }
 
 /// The reverse of what [`end_of`] reads.
-pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, &str) {
+pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, Cow<'_, str>) {
     match outcome {
-        Outcome::Completed(output) => (0, output.get()),
-        Outcome::Failed(text) => (1, text),
-        Outcome::Cancelled => (2, ""),
-        Outcome::TimedOut(text) => (3, text),
-        Outcome::Dead(text) => (4, text),
+        Outcome::Completed(output) => (0, output.get().into()),
+        Outcome::Failed(text) => (1, text.into()),
+        Outcome::Cancelled => (2, "".into()),
+        Outcome::TimedOut(text) => (3, text.into()),
+        Outcome::Dead(text) => (4, text.into()),
+        Outcome::FailedWith(error, output) => {
+            let both = serde_json::to_string(&(error, output)).expect("text and JSON always serialise");
+            (5, both.into())
+        }
     }
 }
 
