@@ -55,13 +55,11 @@ impl Queue {
     /// # Errors
     /// When its last change cannot be stored now.
     pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
-        let (object, ticket) = {
-            let inner = self.lock();
-            match inner.jobs.get(job) {
-                Some(entry) => (entry.object(job), entry.ticket),
-                None => return Ok(None),
-            }
+        let found = |queue: &Self| {
+            let inner = queue.lock();
+            inner.jobs.get(job).map(|entry| (entry.object(job), entry.ticket))
         };
+        let Some((object, ticket)) = self.home_of(found) else { return Ok(None) };
         self.setting.store.committed(ticket).await.map(|()| Some(object))
     }
 

@@ -167,6 +167,8 @@ struct Inner {
     takers: HashMap<WorkerId, Taker>,
     /// Takers with a free slot, the last used one last: load stays together and the rest can go idle.
     free: Vec<WorkerId>,
+    /// The queue of the release that replaced this one, once it has taken over.
+    successor: Option<Arc<Queue>>,
 }
 
 impl Queue {
