@@ -1,7 +1,10 @@
 //! How a job gets into a queue, and when its submitter may believe that it is there.
 use std::time::Duration;
 
-use flash_sdk::wire::{RawJson, envelope::Envelope};
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{RawJson, envelope::Envelope},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -151,6 +154,7 @@ impl Queue {
             expires_at,
             attempts: 0,
             attempts_before: 0,
+            cost: NanoDollars(0),
             record: None,
             ticket: Ticket::default(),
             timer: expires_at,
