@@ -13,8 +13,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
 use serde::Deserialize;
-use support::{Running, copy_of_fixture, fixture, root};
+use serde_json::{Value, json};
+use support::{Client, Running, copy_of_fixture, fixture, is_alive, root};
 use tempfile::TempDir;
 
 /// Names the interpreter that has the official package.
@@ -138,6 +140,7 @@ const WORKER_RESULTS: &[&str] = &[
     "progress_is_the_output_of_a_running_job",
     "a_result_that_is_no_json_ends_the_job",
     "a_result_of_not_a_number_ends_the_job",
+    "a_result_of_twenty_two_megabytes_fails_the_job",
     "a_worker_that_ends_by_itself_is_replaced_and_the_job_fails_after_three",
     "a_rust_function_calls_the_python_worker",
     "a_failure_of_the_python_worker_reaches_the_caller_of_the_rust_function",
@@ -315,4 +318,59 @@ fn the_official_worker_is_stopped_replaced_and_scaled() {
     ];
     let (_directory, app) = with_official_workers(&python, "conformance-life", &workers);
     demand(&python, &app, "worker_life.py", WORKER_LIFE);
+}
+
+#[tokio::test]
+async fn lines_of_the_official_worker_carry_their_request() {
+    let Some(python) = python() else { return };
+    let workers = [("plain", "plain", LONG)];
+    let (_directory, app) = with_official_workers(&python, "conformance-lines", &workers);
+    let client = Client::new();
+    let run = |text: &str| {
+        let body = json!({ "input": { "do": "print", "text": text } }).to_string();
+        client.raw().post(format!("{}/v2/plain/runsync", app.url)).header("x-request-id", text).body(body)
+    };
+    let jobs = [client.send(run("first")).await.json(), client.send(run("second")).await.json()];
+    for (text, job) in ["first", "second"].into_iter().zip(jobs) {
+        assert_eq!((&job["status"], &job["output"]), (&json!("COMPLETED"), &json!("printed")));
+        let of = |stream: &str| app.event("log", |line| line["text"] == text && line["stream"] == stream);
+        // What the handler prints is plain: it belongs to the one job that runs.
+        for stream in ["stdout", "stderr"] {
+            assert_eq!(of(stream)["request_id"], text, "{}", of(stream));
+        }
+        // The worker's own lines name the job.
+        let own = |line: &Value| line["request_id"] == job["id"] || line["request_id"] == text;
+        for said in ["Started.", "Finished.", text] {
+            let line = app.event("log", |line| line["text"] == said && line["level"] == "INFO" && own(line));
+            assert_eq!((&line["worker"], &line["worker_type"]), (&job["workerId"], &json!("plain")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_the_official_worker_that_runs_when_flash_ends_is_finished_and_answered() {
+    let Some(python) = python() else { return };
+    let workers = [("plain", "plain", LONG), ("async", "async", LONG)];
+    let (directory, app) = with_official_workers(&python, "conformance-end", &workers);
+    let gate = directory.path().join("gate");
+    let jobs = ["plain", "async"].map(|worker| {
+        let started = directory.path().join(format!("{worker}-started"));
+        let input = json!({ "do": "hold", "file": gate, "started": started, "cancelled": gate });
+        let (client, url) = (Client::new(), format!("{}/v2/{worker}/runsync", app.url));
+        tokio::spawn(async move { client.post(url, json!({ "input": input })).await })
+    });
+    // The log says when both have begun.
+    for worker in ["plain", "async"] {
+        app.event("log", |line| line["text"] == "Started." && line["worker_type"] == worker);
+    }
+    let left = app.descendants();
+    app.signal(Signal::SIGTERM);
+    app.event("stopping", |_| true);
+    std::fs::write(&gate, "").unwrap();
+    for job in jobs {
+        let answer = job.await.unwrap();
+        assert_eq!(answer.json()["output"]["held"], json!(gate), "{answer:?}");
+    }
+    assert!(app.wait().success());
+    assert!(!left.iter().any(|process| is_alive(*process)), "no worker and no heartbeat is left");
 }

@@ -47,9 +47,9 @@ async def run_and_output():
 async def status_follows_the_job():
     async with session() as http:
         with gate() as first_gate, gate() as second_gate:
-            first = await AsyncioEndpoint("holder", http).run({"file": str(first_gate)})
+            first = await AsyncioEndpoint("gated", http).run({"file": str(first_gate)})
             equal(await until(first, "IN_PROGRESS"), "IN_PROGRESS")
-            second = await AsyncioEndpoint("holder", http).run({"file": str(second_gate)})
+            second = await AsyncioEndpoint("gated", http).run({"file": str(second_gate)})
             equal(await second.status(), "IN_QUEUE")
             first_gate.touch()
             equal(await first.output(timeout=60), f"{first_gate} is there")

@@ -128,9 +128,9 @@ def flash_reads_health_of_every_kind_of_worker():
 @case
 def a_running_job_tells_worker_and_delay():
     with gate() as file:
-        job = run("holder", {"file": str(file)})
-        answer = wait_for_status("holder", job, "IN_PROGRESS")
-        contains(answer["workerId"], "holder-")
+        job = run("gated", {"file": str(file)})
+        answer = wait_for_status("gated", job, "IN_PROGRESS")
+        contains(answer["workerId"], "gated-")
         equal((type(answer["delayTime"]), answer["id"]), (int, job))
         equal({"executionTime", "error"} & answer.keys(), set())
 
@@ -177,9 +177,9 @@ def stream_is_held_until_there_is_something_as_go_waits():
 @case
 def stream_of_a_job_without_news_answers_within_the_clients_timeout():
     with gate() as file:
-        job = run("holder", {"file": str(file)})
+        job = run("gated", {"file": str(file)})
         started = time.monotonic()
-        answer = get(f"holder/stream/{job}").json()
+        answer = get(f"gated/stream/{job}").json()
         took = time.monotonic() - started
         contains([{"status": status, "stream": []} for status in ["IN_QUEUE", "IN_PROGRESS"]], answer)
         assert took < 10, took

@@ -109,14 +109,14 @@ def run_sync_above_twenty_megabytes_is_413():
 @case
 def a_job_walks_through_its_states():
     with gate() as first_gate, gate() as second_gate:
-        first = endpoint("holder").run({"file": str(first_gate)})
-        wait_for_status("holder", first.job_id, "IN_PROGRESS")
-        second = endpoint("holder").run({"file": str(second_gate)})
+        first = endpoint("gated").run({"file": str(first_gate)})
+        wait_for_status("gated", first.job_id, "IN_PROGRESS")
+        second = endpoint("gated").run({"file": str(second_gate)})
         equal(second.status(), "IN_QUEUE")
         equal((first.output(), second.output()), (f"waiting for {first_gate}", None))
         first_gate.touch()
         equal(first.output(timeout=60), f"{first_gate} is there")
-        wait_for_status("holder", second.job_id, "IN_PROGRESS")
+        wait_for_status("gated", second.job_id, "IN_PROGRESS")
         second_gate.touch()
         equal(second.output(timeout=60), f"{second_gate} is there")
         equal((first.status(), second.status()), ("COMPLETED", "COMPLETED"))

@@ -50,6 +50,8 @@ def plain(job):
         return {"value": float("nan")}
     if what == "no JSON":
         return {"value": object()}
+    if what == "grow":
+        return {"value": "x" * given["characters"]}
     if what == "end":
         print(given["words"], file=sys.stderr, flush=True)
         # pylint: disable-next=protected-access

@@ -138,15 +138,22 @@ def progress_is_the_output_of_a_running_job():
 @case
 def a_result_that_is_no_json_ends_the_job():
     job = ended("undeliverable", {"do": "no JSON"})
-    equal(job["status"], "FAILED")
-    contains(json.loads(job["error"])["error_message"], "without a result")
+    equal((job["status"], job["retries"]), ("FAILED", 2))
+    contains(json.loads(job["error"])["error_message"], "went on without a result")
 
 
 @case
 def a_result_of_not_a_number_ends_the_job():
     job = ended("undeliverable", {"do": "not a number"})
-    equal(job["status"], "FAILED")
-    contains(json.loads(job["error"])["error_message"], "without a result")
+    equal((job["status"], "retries" in job), ("FAILED", False))
+    contains(json.loads(job["error"])["error_message"], "the result is no JSON")
+
+
+@case
+def a_result_of_twenty_two_megabytes_fails_the_job():
+    job = ended("undeliverable", {"do": "grow", "characters": 22_000_000})
+    equal((job["status"], "retries" in job), ("FAILED", False))
+    contains(json.loads(job["error"])["error_message"], "the result is over 21 MB")
 
 
 @case

@@ -96,6 +96,11 @@ impl Refusal {
         refusal
     }
 
+    /// The status that it will have.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// A job that did not complete, for callers who asked for the function's result.
     pub(crate) fn of_job(job: JobObject) -> Self {
         let mut error = match job.status {

@@ -7,9 +7,12 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::wire::{
-    RawJson, envelope,
-    job::{JobStatus, PostedResult},
+use flash_sdk::{
+    ErrorKind, WireError,
+    wire::{
+        RawJson, envelope,
+        job::{ErrorText, JobStatus, PostedResult},
+    },
 };
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,12 @@ use crate::platform::{
 /// How long polls are held: under the 90 s after which workers give up.
 const HOLD: Duration = Duration::from_secs(30);
 
+/// Largest result.
+const MAX_RESULT_BYTES: usize = MAX_RUNSYNC_BYTES + 1_000_000;
+
+/// How the official worker's progress begins.
+const PROGRESS: &[u8] = b"{\"status\": \"IN_PROGRESS\"";
+
 /// How a worker that runs nothing says so when it asks for jobs.
 const RUNS_NOTHING: &str = "job_in_progress=0";
 
@@ -45,7 +54,7 @@ pub(super) fn admit(
     let key = key_in(headers);
     let pools = platform.worker_pools(endpoint);
     pools.into_iter().find(|pool| pool.admits(worker, key)).ok_or_else(|| {
-        Refusal::new(StatusCode::UNAUTHORIZED, flash_sdk::ErrorKind::Refused, "not the key of this worker")
+        Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Refused, "not the key of this worker")
     })
 }
 
@@ -191,10 +200,37 @@ pub(super) async fn stops(
 }
 
 /// Parsed as JSON whatever the content type says: the official worker says form data.
-async fn posted(body: Body) -> Result<PostedResult, Refusal> {
-    let body = read_body(body, MAX_RUNSYNC_BYTES + 1_000_000).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Refusal::bad_request(format!("the result is no JSON: {error}")))
+async fn posted(body: Body) -> Result<PostedResult, Unusable> {
+    let body = read_body(body, MAX_RESULT_BYTES).await.map_err(|refusal| {
+        let message = format!("the result is over {} MB", MAX_RESULT_BYTES / 1_000_000);
+        let error = (refusal.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(NoResult(message));
+        Unusable { refusal, error }
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        // Python writes NaN and Infinity, which JSON does not have.
+        let message = format!("the result is no JSON: {error}");
+        let is_progress = body.starts_with(PROGRESS);
+        let error = (!is_progress).then(|| NoResult(message.clone()));
+        Unusable { refusal: Refusal::bad_request(message), error }
+    })
+}
+
+/// What was posted cannot be used.
+struct Unusable {
+    refusal: Refusal,
+    /// What the job ends with; nothing where the worker tries again, or goes on with the job.
+    error: Option<NoResult>,
+}
+
+/// Why there is no result, for the client.
+struct NoResult(String);
+
+impl NoResult {
+    fn of_worker(self, worker: &WorkerId) -> String {
+        let mut error = WireError::new(ErrorKind::Handler, self.0);
+        error.worker_id = Some(worker.to_string());
+        ErrorText::of(&error, "platform").to_text()
+    }
 }
 
 pub(super) async fn done(
@@ -207,18 +243,30 @@ pub(super) async fn done(
     let job = job_in(&job)?;
     let pool = admit_result(&platform, &endpoint, &worker, job, &headers)?;
     let queue = queue_of(&pool)?;
-    let posted = posted(body).await?;
-    let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
+    let posted = match posted(body).await {
+        Ok(posted) => posted,
+        Err(Unusable { refusal, error }) => {
+            // Workers send a result that is refused no second time: the job ends here, or never.
+            if let Some(error) = error {
+                queue.finish(&worker, job, None, Outcome::Failed(error.of_worker(&worker)), None);
+            }
+            return Err(refusal);
+        }
+    };
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, job, output);
+        queue.progress(&worker, job, posted.output.unwrap_or_else(flash_sdk::wire::null));
         return Ok(StatusCode::OK.into_response());
     }
     pool.drain_output(&worker);
-    let outcome = match posted.error {
-        None | Some(serde_json::Value::Null) => Outcome::Completed(output),
-        Some(serde_json::Value::String(text)) if text.is_empty() => Outcome::Completed(output),
-        Some(serde_json::Value::String(text)) => Outcome::Failed(text),
-        Some(other) => Outcome::Failed(other.to_string()),
+    let error = match posted.error {
+        None | Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+        Some(other) => Some(other.to_string()),
+    };
+    let outcome = match (error, posted.output) {
+        (None, output) => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
+        (Some(error), None) => Outcome::Failed(error),
+        (Some(error), Some(output)) => Outcome::FailedWith(error, output),
     };
     let reported = queue.finish(&worker, job, None, outcome, None);
     if posted.stop_pod {
@@ -245,7 +293,7 @@ pub(super) async fn chunk(
 ) -> Result<StatusCode, Refusal> {
     let worker = worker_in(&worker);
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
-    let posted = posted(body).await?;
+    let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
     Ok(StatusCode::OK)

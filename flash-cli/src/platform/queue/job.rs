@@ -79,6 +79,8 @@ pub(crate) struct Entry {
     pub(super) origin: Origin,
     pub(super) low_priority: bool,
     pub(super) execution_timeout: Duration,
+    /// How long it may take from submission, or from a client's retry, to its end.
+    pub(super) ttl: Duration,
     pub(super) submitted_at: Timestamp,
     pub(super) queued_at: Timestamp,
     /// When it is deleted, run or not.
@@ -273,8 +275,8 @@ impl Entry {
         let mut object = self.object_without_output(id);
         object.output = match &self.state {
             JobState::Running(_) => self.run.as_ref().and_then(|run| run.progress.clone()),
-            JobState::Done(Outcome::Completed(output)) => Some(output.clone()),
-            _ => None,
+            JobState::Done(outcome) => outcome.output().cloned(),
+            JobState::Queued { .. } => None,
         };
         object
     }
@@ -289,9 +291,7 @@ impl Entry {
             cost_nano_dollars: (started || self.cost.0 > 0).then_some(self.cost.0),
             delay_time: if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) },
             error: match &self.state {
-                JobState::Done(Outcome::Failed(text) | Outcome::Dead(text) | Outcome::TimedOut(text)) => {
-                    Some(text.clone())
-                }
+                JobState::Done(outcome) => outcome.error().map(str::to_owned),
                 _ => None,
             },
             execution_time: ended.then(|| run.and_then(|run| run.ran).map_or(0, millis)),

@@ -54,13 +54,11 @@ impl Queue {
     /// # Errors
     /// When its last change cannot be stored now.
     pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
-        let (object, ticket) = {
-            let inner = self.lock();
-            match inner.object(job).zip(inner.jobs.get(job)) {
-                Some((object, entry)) => (object, entry.ticket),
-                None => return Ok(None),
-            }
+        let found = |queue: &Self| {
+            let inner = queue.lock();
+            inner.jobs.get(job).and_then(|entry| Some((inner.object(job)?, entry.ticket)))
         };
+        let Some((object, ticket)) = self.home_of(found) else { return Ok(None) };
         self.setting.store.committed(ticket).await.map(|()| Some(object))
     }
 

@@ -140,9 +140,7 @@ pub(crate) struct Ended {
 impl Ended {
     fn of(job: JobId, entry: &Entry) -> Self {
         let error = match &entry.state {
-            JobState::Done(Outcome::Failed(text) | Outcome::Dead(text) | Outcome::TimedOut(text)) => {
-                Some(ErrorText::parse(text).chain())
-            }
+            JobState::Done(outcome) => outcome.error().map(|text| ErrorText::parse(text).chain()),
             _ => None,
         };
         Self {
@@ -176,6 +174,8 @@ struct Inner {
     takers: HashMap<WorkerId, Taker>,
     /// Takers with a free slot, the last used one last: load stays together and the rest can go idle.
     free: Vec<WorkerId>,
+    /// The queue of the release that replaced this one, once it has taken over.
+    successor: Option<Arc<Queue>>,
 }
 
 impl Queue {
@@ -313,11 +313,29 @@ impl Queue {
     }
 
     /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
-    /// posts nothing for them.
+    /// posts nothing for them. Any other job that it holds is lost, for it could not deliver its result or
+    /// never got the job: that one gets another attempt, or fails when it was its last.
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
-        let freed = inner.takers.get_mut(worker).map(|taker| taker.let_go(usize::MAX));
-        inner.settle_all(freed.unwrap_or_default(), &self.setting);
+        let Some(taker) = inner.takers.get_mut(worker) else { return };
+        let freed = taker.let_go(usize::MAX);
+        let unreported: Vec<JobId> = taker.leased().collect();
+        inner.settle_all(freed, &self.setting);
+        let mut ended = Vec::new();
+        for id in unreported {
+            inner.release(worker, id, None, &self.setting);
+            let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
+            let (attempt, attempts) = (entry.attempts, entry.attempts_now());
+            if attempts < self.setting.limits.max_attempts {
+                inner.jobs.requeue_lost(id, true, &self.setting);
+            } else {
+                let lease = Lease { worker: worker.clone(), attempt };
+                let outcome = Outcome::Failed(went_on(worker, attempts));
+                ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.setting));
+            }
+        }
+        drop(inner);
+        self.tell(ended);
     }
 
     /// Progress of a running job: shown as its output until it ends.
@@ -487,23 +505,6 @@ impl Queue {
 }
 
 impl Inner {
-    /// Asks the worker of a running job to stop it.
-    fn stop_attempt(&mut self, job: JobId, setting: &Setting) -> Result<(), ChangeError> {
-        let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
-        match &entry.state {
-            JobState::Done(_) => return Err(ChangeError::Ended),
-            JobState::Queued { .. } => {}
-            JobState::Running(lease) => {
-                let Lease { worker, attempt } = lease;
-                if let Some(taker) = self.takers.get_mut(worker) {
-                    let share = taker.stop(job, *attempt, &entry.payer(job));
-                    self.jobs.charge(job, share, setting);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Deletes jobs that have expired and results that were kept long enough. Who waits for an expired one
     /// is told.
     fn delete_due(&mut self, now: Timestamp, setting: &Setting) -> Vec<Ended> {
@@ -526,19 +527,6 @@ impl Inner {
             }
         }
         ended
-    }
-
-    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
-    /// had it.
-    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>, setting: &Setting) -> bool {
-        let Some(taker) = self.takers.get_mut(worker) else { return false };
-        let payer = self.jobs.get(job).map(|entry| entry.payer(job));
-        let Some(share) = taker.release(job, attempt, payer.as_ref()) else { return false };
-        if taker.has_free_slot() && !self.free.contains(worker) {
-            self.free.push(worker.clone());
-        }
-        self.jobs.charge(job, share, setting);
-        true
     }
 
     /// Hands waiting jobs to free slots.
@@ -573,6 +561,16 @@ impl Inner {
 fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
     let message = format!("the worker died on each of {attempts} attempts; the last one: {reason}");
     let mut error = WireError::new(ErrorKind::NoWorker, message);
+    error.worker_id = Some(worker.to_string());
+    ErrorText::of(&error, "platform").to_text()
+}
+
+fn went_on(worker: &WorkerId, attempts: u32) -> String {
+    let message = format!(
+        "on each of {attempts} attempts the worker went on without a result of this job: its log says why; a \
+         result that cannot be written as JSON is never sent"
+    );
+    let mut error = WireError::new(ErrorKind::Handler, message);
     error.worker_id = Some(worker.to_string());
     ErrorText::of(&error, "platform").to_text()
 }

@@ -424,7 +424,7 @@ impl Pair {
             } else {
                 job.expires = entry.timer.0;
             }
-            job.ttl = entry.expires_at.0 - entry.submitted_at.0;
+            assert_eq!(entry.ttl, Duration::from_micros(job.ttl));
             job.since_told.clear();
             job.remember();
         }

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Completed(RawJson),
     /// With the error's text.
     Failed(String),
+    /// With the error's text, and what the worker returned beside it.
+    FailedWith(String, RawJson),
     /// It killed its worker on every attempt. Clients see a failed job. With the error's text.
     Dead(String),
     Cancelled,
@@ -27,11 +29,29 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// The error's text.
+    pub(super) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed(text) | Self::FailedWith(text, _) | Self::Dead(text) | Self::TimedOut(text) => {
+                Some(text)
+            }
+            Self::Completed(_) | Self::Cancelled => None,
+        }
+    }
+
+    /// The result, or what came beside an error.
+    pub(super) fn output(&self) -> Option<&RawJson> {
+        match self {
+            Self::Completed(output) | Self::FailedWith(_, output) => Some(output),
+            Self::Failed(_) | Self::Dead(_) | Self::Cancelled | Self::TimedOut(_) => None,
+        }
+    }
+
     /// As clients see it.
     pub(super) fn status(&self) -> JobStatus {
         match self {
             Self::Completed(_) => JobStatus::Completed,
-            Self::Failed(_) | Self::Dead(_) => JobStatus::Failed,
+            Self::Failed(_) | Self::FailedWith(..) | Self::Dead(_) => JobStatus::Failed,
             Self::Cancelled => JobStatus::Cancelled,
             Self::TimedOut(_) => JobStatus::TimedOut,
         }
@@ -90,7 +110,7 @@ pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
         (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
         (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
         (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
-        (S::Done(Outcome::Failed(_) | Outcome::Dead(_) | Outcome::TimedOut(_)), E::Retried { attempts }) => {
+        (S::Done(outcome), E::Retried { attempts }) if outcome.error().is_some() => {
             Ok(S::Queued { attempts })
         }
         (state, _) => Err((state, IllegalTransition)),

@@ -382,6 +382,9 @@ async fn what_waits_goes_on_in_the_next_release() {
     let ids = [old.run("1"), old.run("2")];
     old.hand_over(&new);
     assert!(old.is_idle() && old.peek(ids[0]).is_none());
+    let late = old.run("3");
+    assert_eq!(status(&new, late), InQueue, "a client that was slow to send it");
+    assert_eq!(old.status(late).await.unwrap().unwrap().status, InQueue);
     let mut worker = FakeWorker::attach(&new, "w", 2);
     assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], ids);
 }

@@ -1,5 +1,5 @@
 //! The tables, how a row becomes a job, and how a file is opened.
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use flash_sdk::{
     catalogue::NanoDollars,
@@ -39,7 +39,8 @@ const TABLES: &str = "
         cost INTEGER NOT NULL,
         envelope TEXT NOT NULL,
         extras TEXT,
-        input TEXT NOT NULL
+        input TEXT NOT NULL,
+        ttl_ms INTEGER NOT NULL
     );
     CREATE TABLE job_end (
         seq INTEGER PRIMARY KEY,
@@ -104,7 +105,7 @@ fn read(
             "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                     execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
                     input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                    job.cost, job_end.cost
+                    ttl_ms, job.cost, job_end.cost
              FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
         )
         .map_err(&problem)?;
@@ -147,10 +148,11 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         submitted_at: Timestamp(row.get(5)?),
         expires_at: Timestamp(row.get(6)?),
         execution_timeout: Duration::from_millis(row.get(7)?),
+        ttl: Duration::from_millis(row.get(22)?),
         low_priority: row.get(8)?,
         attempts: row.get(9)?,
         attempts_before: row.get(10)?,
-        cost: NanoDollars(row.get(22)?),
+        cost: NanoDollars(row.get(23)?),
         envelope: serde_json::from_str::<Envelope>(
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,
@@ -168,6 +170,10 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
         2 => Outcome::Cancelled,
         3 => Outcome::TimedOut(text),
         4 => Outcome::Dead(text),
+        5 => {
+            let (error, output) = serde_json::from_str(&text)?;
+            Outcome::FailedWith(error, output)
+        }
         unknown => return Err(Damage::Outcome(unknown)),
     };
     Ok(Some(End {
@@ -177,18 +183,22 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
         delay: Duration::from_micros(row.get(18)?),
         ran: Duration::from_micros(row.get(19)?),
         forget_at: Timestamp(row.get(20)?),
-        cost: NanoDollars(row.get(23)?),
+        cost: NanoDollars(row.get(24)?),
     }))
 }
 
 /// The reverse of what [`end_of`] reads.
-pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, &str) {
+pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, Cow<'_, str>) {
     match outcome {
-        Outcome::Completed(output) => (0, output.get()),
-        Outcome::Failed(text) => (1, text),
-        Outcome::Cancelled => (2, ""),
-        Outcome::TimedOut(text) => (3, text),
-        Outcome::Dead(text) => (4, text),
+        Outcome::Completed(output) => (0, output.get().into()),
+        Outcome::Failed(text) => (1, text.into()),
+        Outcome::Cancelled => (2, "".into()),
+        Outcome::TimedOut(text) => (3, text.into()),
+        Outcome::Dead(text) => (4, text.into()),
+        Outcome::FailedWith(error, output) => {
+            let both = serde_json::to_string(&(error, output)).expect("text and JSON always serialise");
+            (5, both.into())
+        }
     }
 }
 

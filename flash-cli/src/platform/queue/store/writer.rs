@@ -94,10 +94,10 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let envelope = serde_json::to_string(&record.envelope).map_err(json)?;
     let extras = record.extras.as_ref().map(|extras| serde_json::to_string(&StoredExtras::from(extras)));
     let extras = extras.transpose().map_err(json)?;
-    let timeout_ms = u64::try_from(record.execution_timeout.as_millis()).unwrap_or(u64::MAX >> 1);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1);
     connection
         .prepare_cached(
-            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             seq.0,
@@ -107,7 +107,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             sync_origin,
             submitted_at.0,
             expires_at.0,
-            timeout_ms,
+            millis(record.execution_timeout),
             record.low_priority,
             record.attempts,
             record.attempts_before,
@@ -115,6 +115,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             envelope,
             extras,
             record.input.get(),
+            millis(record.ttl),
         ])
         .map(drop)
 }
