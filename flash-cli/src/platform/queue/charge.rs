@@ -1,4 +1,4 @@
-//! What attempts owe, put down to their jobs.
+//! How attempts are stopped and let go of, and what they owe, put down to their jobs.
 //!
 //! An attempt owes until its worker lets go of it. So a job that was stopped may grow dearer after its end.
 use std::borrow::Cow;
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use flash_sdk::{catalogue::NanoDollars, wire::job::JobObject};
 
 use super::{
-    Inner, JobId,
+    ChangeError, Inner, JobId, WorkerId,
     job::Entry,
     jobs::{Jobs, Setting},
     state::{JobState, Lease},
@@ -45,11 +45,58 @@ impl Jobs {
 }
 
 impl Inner {
+    /// Asks the worker of a running job to stop it.
+    pub(super) fn stop_attempt(&mut self, job: JobId, setting: &Setting) -> Result<(), ChangeError> {
+        let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
+        match &entry.state {
+            JobState::Done(_) => return Err(ChangeError::Ended),
+            JobState::Queued { .. } => {}
+            JobState::Running(lease) => {
+                let Lease { worker, attempt } = lease;
+                if let Some(taker) = self.takers.get_mut(worker) {
+                    let share = taker.stop(job, *attempt, &entry.payer(job));
+                    self.charge(job, share, setting);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
+    /// had it.
+    pub(super) fn release(
+        &mut self,
+        worker: &WorkerId,
+        job: JobId,
+        attempt: Option<u32>,
+        setting: &Setting,
+    ) -> bool {
+        let Some(taker) = self.takers.get_mut(worker) else { return false };
+        let payer = self.jobs.get(job).map(|entry| entry.payer(job));
+        let Some(share) = taker.release(job, attempt, payer.as_ref()) else { return false };
+        if taker.has_free_slot() && !self.free.contains(worker) {
+            self.free.push(worker.clone());
+        }
+        self.charge(job, share, setting);
+        true
+    }
+
+    /// A job owes more, also one that the queue of the next release has by now.
+    fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
+        match &self.successor {
+            // Locks are taken from the older queue to the newer, as at the hand-over.
+            Some(successor) if self.jobs.get(id).is_none() => {
+                successor.lock().charge(id, share, &successor.setting);
+            }
+            _ => self.jobs.charge(id, share, setting),
+        }
+    }
+
     /// An attempt is over.
     pub(super) fn settle(&mut self, id: JobId, mut stake: Stake, setting: &Setting) {
         let payer = self.jobs.get(id).map(|entry| entry.payer(id));
         let share = stake.end(payer.as_ref());
-        self.jobs.charge(id, share, setting);
+        self.charge(id, share, setting);
     }
 
     /// As [`Inner::settle`], for some.

@@ -56,7 +56,7 @@ impl Queue {
     pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
         let found = |queue: &Self| {
             let inner = queue.lock();
-            inner.object(job).zip(inner.jobs.get(job).map(|entry| entry.ticket))
+            inner.jobs.get(job).and_then(|entry| Some((inner.object(job)?, entry.ticket)))
         };
         let Some((object, ticket)) = self.home_of(found) else { return Ok(None) };
         self.setting.store.committed(ticket).await.map(|()| Some(object))

@@ -506,23 +506,6 @@ impl Queue {
 }
 
 impl Inner {
-    /// Asks the worker of a running job to stop it.
-    fn stop_attempt(&mut self, job: JobId, setting: &Setting) -> Result<(), ChangeError> {
-        let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
-        match &entry.state {
-            JobState::Done(_) => return Err(ChangeError::Ended),
-            JobState::Queued { .. } => {}
-            JobState::Running(lease) => {
-                let Lease { worker, attempt } = lease;
-                if let Some(taker) = self.takers.get_mut(worker) {
-                    let share = taker.stop(job, *attempt, &entry.payer(job));
-                    self.jobs.charge(job, share, setting);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Deletes jobs that have expired and results that were kept long enough. Who waits for an expired one
     /// is told.
     fn delete_due(&mut self, now: Timestamp, setting: &Setting) -> Vec<Ended> {
@@ -545,19 +528,6 @@ impl Inner {
             }
         }
         ended
-    }
-
-    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
-    /// had it.
-    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>, setting: &Setting) -> bool {
-        let Some(taker) = self.takers.get_mut(worker) else { return false };
-        let payer = self.jobs.get(job).map(|entry| entry.payer(job));
-        let Some(share) = taker.release(job, attempt, payer.as_ref()) else { return false };
-        if taker.has_free_slot() && !self.free.contains(worker) {
-            self.free.push(worker.clone());
-        }
-        self.jobs.charge(job, share, setting);
-        true
     }
 
     /// Hands waiting jobs to free slots.

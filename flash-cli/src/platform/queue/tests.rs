@@ -520,3 +520,59 @@ async fn a_result_is_late_only_where_the_attempt_was_lost() {
     assert_eq!(report(&worker.id), Reported::Late);
     assert_eq!(report(&"gone".into()), Reported::Late);
 }
+
+/// So dear that a nanosecond shows.
+fn dear() -> Account {
+    Account::priced(1_000_000_000_000)
+}
+
+fn cost(queue: &Queue, id: JobId) -> Option<u64> {
+    queue.peek(id).unwrap().cost_nano_dollars
+}
+
+#[tokio::test]
+async fn a_job_owes_for_all_of_its_attempts_and_for_no_wait() {
+    let queue = queue();
+    let id = queue.run("1");
+    assert_eq!(cost(&queue, id), None);
+    let (first, second): (WorkerId, WorkerId) = ("first".into(), "second".into());
+    queue.attach(&first, Link::Polling, 1, dear());
+    queue.take(&first, 1, Duration::ZERO).await;
+    queue.detach(&first, "exit code 1");
+    let lost = cost(&queue, id).unwrap();
+    assert!(lost > 0);
+    assert_eq!(cost(&queue, id), Some(lost), "it waits");
+    queue.attach(&second, Link::Polling, 1, dear());
+    let taken = queue.take(&second, 1, Duration::ZERO).await;
+    queue.finish(&second, id, Some(taken[0].attempt), Outcome::Completed(json("1")), None);
+    let whole = cost(&queue, id).unwrap();
+    assert!(whole > lost);
+    assert_eq!(queue.ends.lock().unwrap()[0].cost.0, whole, "the log says the same");
+}
+
+#[tokio::test]
+async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
+    let queue = queue();
+    let worker: WorkerId = "w".into();
+    queue.attach(&worker, Link::Polling, 1, dear());
+    let id = queue.run("1");
+    let taken = queue.take(&worker, 1, Duration::ZERO).await;
+    queue.cancel(id).unwrap();
+    let at_its_end = cost(&queue, id).unwrap();
+    assert!(at_its_end > 0);
+    queue.finish(&worker, id, Some(taken[0].attempt), Outcome::Failed("stopped".into()), None);
+    let whole = cost(&queue, id).unwrap();
+    assert!(whole > at_its_end);
+    // Also for the next platform.
+    queue.status(id).await.unwrap();
+    queue.setting.store.close();
+    let (_, mut backlog) = Backlog::open(queue._directory.path(), Durability::Process).unwrap();
+    let context = QueueContext {
+        clock: Clock::Manual(queue.now.clone()),
+        store: queue.setting.store.clone(),
+        teller: queue.setting.teller.clone(),
+    };
+    let next = Queue::new("bench", Limits::default(), &context, Box::new(|_| {}));
+    next.adopt(&mut backlog);
+    assert_eq!(cost(&next, id), Some(whole));
+}

@@ -105,7 +105,7 @@ fn read(
             "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                     execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
                     input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                    job.cost, job_end.cost, ttl_ms
+                    ttl_ms, job.cost, job_end.cost
              FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
         )
         .map_err(&problem)?;
@@ -148,11 +148,11 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         submitted_at: Timestamp(row.get(5)?),
         expires_at: Timestamp(row.get(6)?),
         execution_timeout: Duration::from_millis(row.get(7)?),
-        ttl: Duration::from_millis(row.get(24)?),
+        ttl: Duration::from_millis(row.get(22)?),
         low_priority: row.get(8)?,
         attempts: row.get(9)?,
         attempts_before: row.get(10)?,
-        cost: NanoDollars(row.get(22)?),
+        cost: NanoDollars(row.get(23)?),
         envelope: serde_json::from_str::<Envelope>(
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,
@@ -183,7 +183,7 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
         delay: Duration::from_micros(row.get(18)?),
         ran: Duration::from_micros(row.get(19)?),
         forget_at: Timestamp(row.get(20)?),
-        cost: NanoDollars(row.get(23)?),
+        cost: NanoDollars(row.get(24)?),
     }))
 }
 
