@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod launch;
 mod log;
+mod meter;
 mod pool;
 mod queue;
 mod release;
@@ -38,6 +39,7 @@ pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
 use launch::Launch;
+use meter::Billing;
 use pool::PoolContext;
 use queue::{Backlog, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
@@ -50,6 +52,8 @@ pub(crate) use webhook::Secret;
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long the kernel may take to end what was killed.
 const REAPING: Duration = Duration::from_millis(500);
+/// Between two looks for results in replaced releases that were kept long enough.
+const FORGET_PAST: Duration = Duration::from_secs(5);
 /// Old releases whose results can still be asked for.
 const KEPT_RELEASES: usize = 20;
 
@@ -167,6 +171,7 @@ impl Platform {
             tasks: TaskTracker::new(),
             closing: closing.clone(),
             queues,
+            billing: Billing::default(),
         };
         let platform = Self {
             shared: Arc::new(Shared {
@@ -185,7 +190,20 @@ impl Platform {
         };
         platform.shared.gateway.spawn(gateway::serve(listener, platform.clone()));
         platform.shared.gateway.spawn(courier.run(tidings));
+        platform.shared.gateway.spawn(platform.clone().forget_past());
         Ok(platform)
+    }
+
+    /// Deletes what was kept long enough in releases that were replaced: their own loops have ended.
+    async fn forget_past(self) {
+        let closing = self.shared.closing.clone();
+        while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
+            let past: Vec<_> =
+                self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            for queue in past.iter().flat_map(|release| release.pools()).filter_map(|pool| pool.queue()) {
+                queue.end_overdue();
+            }
+        }
     }
 
     /// Where it listens, as workers on this machine reach it.

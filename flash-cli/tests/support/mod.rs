@@ -1,5 +1,8 @@
 //! Drives the real `flash` binary: starts it, reads its events, asks it over HTTP, ends it.
 #![allow(dead_code, reason = "each test file uses its own part")]
+pub mod kept;
+pub mod receiver;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
@@ -91,6 +94,21 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut seen: impl FnMut() -> Result
         }
         // Between two looks; what is waited for is the condition.
         std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// As [`wait_for`], for conditions that are asked for over the network.
+pub async fn until<T>(what: &str, limit: Duration, mut seen: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let until = Instant::now() + limit;
+    // Between two looks; what is waited for is the condition.
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
+    loop {
+        looks.tick().await;
+        match seen().await {
+            Ok(value) => return value,
+            Err(last) if Instant::now() > until => panic!("{what} did not happen within {limit:?}: {last}"),
+            Err(_) => {}
+        }
     }
 }
 

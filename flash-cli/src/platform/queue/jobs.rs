@@ -243,13 +243,12 @@ impl Jobs {
     pub(super) fn retry(&mut self, id: JobId, setting: &Setting) -> bool {
         let now = setting.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return false };
-        // It gets its whole time again.
-        let ttl = entry.expires_at.since(entry.submitted_at);
         if entry.retry(now).is_err() {
             return false;
         }
         self.timers.remove(&(entry.timer, id));
-        entry.expires_at = now.after(ttl);
+        // It gets its whole time again.
+        entry.expires_at = now.after(entry.ttl);
         entry.timer = entry.expires_at;
         self.timers.insert((entry.timer, id));
         store_requeued(entry, setting);
@@ -343,8 +342,9 @@ fn is_queued(all: &BTreeMap<JobId, Box<Entry>>, id: JobId) -> bool {
 
 fn store_requeued(entry: &mut Entry, setting: &Setting) {
     if let Some(seq) = entry.record {
-        let Entry { attempts, attempts_before, expires_at, .. } = *entry;
-        entry.ticket = setting.store.write(Change::Requeued { seq, attempts, attempts_before, expires_at });
+        let Entry { attempts, attempts_before, expires_at, cost, .. } = *entry;
+        let requeued = Change::Requeued { seq, attempts, attempts_before, expires_at, cost };
+        entry.ticket = setting.store.write(requeued);
     }
 }
 

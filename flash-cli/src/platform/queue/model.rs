@@ -219,7 +219,7 @@ impl Pair {
             Op::Submit { key, input, low, ttl_minutes } => self.submit(key, input, low, ttl_minutes).await,
             Op::Attach(worker) => {
                 if self.model.workers[worker].is_none() {
-                    self.queue.attach(&worker_id(worker), Link::Polling, 1);
+                    self.queue.attach(&worker_id(worker), Link::Polling, 1, Account::free());
                     self.model.workers[worker] = Some(Vec::new());
                     self.model.slots[worker] = 1;
                 }
@@ -424,7 +424,7 @@ impl Pair {
             } else {
                 job.expires = entry.timer.0;
             }
-            job.ttl = entry.expires_at.0 - entry.submitted_at.0;
+            assert_eq!(entry.ttl, Duration::from_micros(job.ttl));
             job.since_told.clear();
             job.remember();
         }
