@@ -16,7 +16,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{Client, Running, copy_of_fixture, fixture, is_alive, root};
+use support::{Client, PATIENCE, Running, SOON, copy_of_fixture, fixture, is_alive, root, wait_for};
 use tempfile::TempDir;
 
 /// Names the interpreter that has the official package.
@@ -347,7 +347,8 @@ async fn lines_of_the_official_worker_carry_their_request() {
     }
 }
 
-#[tokio::test]
+// Two threads: the callers go on while the test waits for an event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_the_official_worker_that_runs_when_flash_ends_is_finished_and_answered() {
     let Some(python) = python() else { return };
     let workers = [("plain", "plain", LONG), ("async", "async", LONG)];
@@ -359,18 +360,21 @@ async fn a_job_of_the_official_worker_that_runs_when_flash_ends_is_finished_and_
         let (client, url) = (Client::new(), format!("{}/v2/{worker}/runsync", app.url));
         tokio::spawn(async move { client.post(url, json!({ "input": input })).await })
     });
-    // The log says when both have begun.
+    // The log says when both have begun. They are slow to start where many do.
     for worker in ["plain", "async"] {
-        app.event("log", |line| line["text"] == "Started." && line["worker_type"] == worker);
+        app.event_within("log", PATIENCE, |line| line["text"] == "Started." && line["worker_type"] == worker);
     }
     let left = app.descendants();
     app.signal(Signal::SIGTERM);
-    app.event("stopping", |_| true);
+    wait_for("the signal to be seen", SOON, || {
+        if app.stderr().contains("Stopping") { Ok(()) } else { Err(app.stderr()) }
+    });
     std::fs::write(&gate, "").unwrap();
     for job in jobs {
         let answer = job.await.unwrap();
         assert_eq!(answer.json()["output"]["held"], json!(gate), "{answer:?}");
     }
-    assert!(app.wait().success());
+    let status = tokio::task::spawn_blocking(move || app.wait()).await.unwrap();
+    assert!(status.success(), "{status}");
     assert!(!left.iter().any(|process| is_alive(*process)), "no worker and no heartbeat is left");
 }

@@ -127,8 +127,10 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Opens the client API.
     api_key: Option<ApiKey>,
-    /// Stops the gateway.
+    /// The platform stops: no new work.
     closing: CancellationToken,
+    /// All work has ended: no new connections.
+    served: CancellationToken,
     /// The gateway's tasks.
     gateway: TaskTracker,
 }
@@ -185,6 +187,7 @@ impl Platform {
                 backlog: Mutex::new(backlog),
                 api_key,
                 closing,
+                served: CancellationToken::new(),
                 gateway: TaskTracker::new(),
             }),
         };
@@ -214,6 +217,11 @@ impl Platform {
         } else {
             format!("http://{address}")
         }
+    }
+
+    /// Whether it takes no new work any more.
+    fn is_stopping(&self) -> bool {
+        self.shared.closing.is_cancelled()
     }
 
     /// The live release.
@@ -365,7 +373,7 @@ impl Platform {
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
     /// it ended by itself.
     pub(crate) async fn stop(&self) -> bool {
-        let Shared { closing, gateway, context, .. } = &*self.shared;
+        let Shared { closing, served, gateway, context, .. } = &*self.shared;
         let until = tokio::time::Instant::now() + context.drain_time;
         closing.cancel();
         gateway.close();
@@ -386,6 +394,8 @@ impl Platform {
             self.kill();
             let _ = tokio::time::timeout(REAPING, context.tasks.wait()).await;
         }
+        // Only now: a worker that polls opens connections to report its result.
+        served.cancel();
         // Open connections of clients end with the process.
         let _ = tokio::time::timeout(REAPING, gateway.wait()).await;
         context.lifeline.end();

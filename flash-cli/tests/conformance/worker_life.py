@@ -44,6 +44,11 @@ def an_asynchronous_handler_sees_its_cancel_and_the_process_goes_on():
         equal(job.cancel(), {"id": job.job_id, "status": "CANCELLED"})
         equal(read(cancelled), job.job_id)
         equal((job.status(), job.output(timeout=60)), ("CANCELLED", None))
+    # It posts nothing for such a job: that it lets go shows in its next poll.
+    wait_for(
+        "an idle worker",
+        lambda: ((workers := get("async/health").json()["workers"])["idle"] == 1, workers),
+    )
     equal(process("async"), before)
 
 

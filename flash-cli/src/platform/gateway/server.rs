@@ -41,7 +41,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// Serves until the platform closes.
 pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
-    let closing = platform.shared.closing.clone();
+    let served = platform.shared.served.clone();
     let router = router(platform);
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for the client's acknowledgement.
@@ -52,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
         let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
     });
     let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });
+        axum::serve(listener, router).with_graceful_shutdown(async move { served.cancelled().await });
     // Its errors are those of single connections, which it handles itself.
     let _ = serving.await;
 }
@@ -139,8 +139,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// The live release, or 503 while there is none.
+/// The live release, or 503 while there is none or the platform stops.
 pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<Release>, Refusal> {
+    if platform.is_stopping() {
+        let message = "flash is stopping: it takes no new work";
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message));
+    }
     platform.current().ok_or_else(|| {
         let message = "the app is not up yet";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
