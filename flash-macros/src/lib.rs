@@ -99,7 +99,7 @@ use proc_macro::TokenStream;
 /// With `method` and `path` a function answers HTTP requests itself instead of taking jobs. A worker type
 /// has either routes or jobs. `{name}` in the path is the argument of that name, which cannot be an
 /// `Option`; the other arguments come from the query for `GET` and `DELETE`, else from the JSON body.
-/// `/ping`, `/execute`, `/docs`, `/openapi.json`, `/v2` and all below `/v2/` are reserved.
+/// `/ping`, `/execute`, `/docs`, `/openapi.json`, `/v2`, `/_flash` and all below these two are reserved.
 ///
 /// # Methods
 ///

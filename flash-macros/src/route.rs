@@ -16,7 +16,7 @@ pub(crate) struct Route {
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// What the worker and the platform answer themselves.
-const RESERVED: [&str; 5] = ["/ping", "/execute", "/docs", "/openapi.json", "/v2"];
+const RESERVED: [&str; 6] = ["/ping", "/execute", "/docs", "/openapi.json", "/v2", "/_flash"];
 
 impl Route {
     pub(crate) fn parse(method: &Expr, path: &Expr, errors: &Errors) -> Option<Self> {
@@ -111,7 +111,7 @@ fn path_mistake(path: &str) -> Option<String> {
     let Some(below_root) = path.strip_prefix('/') else {
         return Some(format!("a path starts with `/`: `\"/{path}\"`"));
     };
-    if RESERVED.contains(&path) || path.starts_with("/v2/") {
+    if RESERVED.contains(&path) || path.starts_with("/v2/") || path.starts_with("/_flash/") {
         return Some(format!("`{path}` is reserved: workers and the platform answer it themselves"));
     }
     if let Some(wrong) = path.chars().find(|char| matches!(char, '?' | '#') || char.is_whitespace()) {

@@ -236,7 +236,9 @@ fn routes_are_well_formed_and_free() {
     for free in ["/{id}", "/v2x/{id}", "/a/{id}/b"] {
         assert_eq!(path(free), [""; 0], "{free}");
     }
-    for reserved in ["/ping", "/execute", "/docs", "/openapi.json", "/v2", "/v2/{id}"] {
+    for reserved in
+        ["/ping", "/execute", "/docs", "/openapi.json", "/v2", "/v2/{id}", "/_flash", "/_flash/{id}"]
+    {
         one(path(reserved), "is reserved");
     }
     one(path("a/{id}"), "a path starts with `/`");

@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::queue::{Load, WorkerId};
+use super::{
+    meter::{Account, Stake},
+    queue::{Load, WorkerId},
+};
 
 /// Requests that may wait for a worker; more are refused.
 const MAX_WAITING: usize = 10_000;
@@ -90,6 +93,7 @@ struct Waiter {
 
 struct Backend {
     address: SocketAddr,
+    account: Account,
     slots: usize,
     /// The requests that it serves: number of the slot and the request's id.
     requests: Vec<(u64, Arc<str>)>,
@@ -109,10 +113,14 @@ pub(crate) struct Slot {
     number: u64,
     pub worker: WorkerId,
     pub address: SocketAddr,
+    /// What the request owes.
+    pub stake: Stake,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // Before the next one begins.
+        self.stake.end(None);
         let mut inner = self.balancer.lock();
         if let Some(backend) = inner.backends.get_mut(&self.worker) {
             // By number: a resumed worker has the id of one whose requests may still be ending.
@@ -198,8 +206,11 @@ impl Inner {
     fn occupy(&mut self, balancer: &Arc<Balancer>, worker: &WorkerId, request_id: Arc<str>) -> Option<Slot> {
         let number = self.number();
         let backend = self.backends.get_mut(worker).filter(|backend| backend.has_room())?;
-        backend.requests.push((number, request_id));
-        Some(Slot { balancer: balancer.clone(), number, worker: worker.clone(), address: backend.address })
+        backend.requests.push((number, request_id.clone()));
+        let mut stake = backend.account.begin();
+        stake.is_for(request_id);
+        let (worker, address) = (worker.clone(), backend.address);
+        Some(Slot { balancer: balancer.clone(), number, worker, address, stake })
     }
 
     /// Who waits for this worker only waits in vain.
@@ -227,10 +238,17 @@ impl Balancer {
         self.lock().coming.insert(worker.clone());
     }
 
-    /// A worker is ready for requests.
-    pub(crate) fn attach(self: &Arc<Self>, worker: &WorkerId, address: SocketAddr, slots: u32) {
+    /// A worker is ready for requests. What they owe goes to its account.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        worker: &WorkerId,
+        address: SocketAddr,
+        slots: u32,
+        account: Account,
+    ) {
         let backend = Backend {
             address,
+            account,
             slots: slots.max(1) as usize,
             requests: Vec::new(),
             idle_since: Instant::now(),

@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod launch;
 mod log;
+mod meter;
 mod pool;
 mod queue;
 mod release;
@@ -38,6 +39,7 @@ pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{die_with_parent, lifeline_main};
 
 use launch::Launch;
+use meter::Billing;
 use pool::PoolContext;
 use queue::{Backlog, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
@@ -169,6 +171,7 @@ impl Platform {
             tasks: TaskTracker::new(),
             closing: closing.clone(),
             queues,
+            billing: Billing::default(),
         };
         let platform = Self {
             shared: Arc::new(Shared {

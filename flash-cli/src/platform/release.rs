@@ -36,8 +36,9 @@ impl Release {
         prices: &PriceList,
     ) -> Self {
         let pool = |worker: &WorkerType| {
-            let on_end = log_ends(worker, context.log.clone(), prices);
-            (worker.name.clone(), Pool::new(worker.clone(), launch.clone(), context, on_end))
+            let meter = context.billing.meter(&worker.name, price_of(worker, prices));
+            let on_end = log_ends(worker, context.log.clone(), meter.price().is_some());
+            (worker.name.clone(), Pool::new(worker.clone(), launch.clone(), context, meter, on_end))
         };
         Self {
             routes: RouteTable::new(&manifest),
@@ -98,17 +99,19 @@ impl Release {
     }
 }
 
-/// Each end of a job is a line in its worker's log, with time and cost.
-fn log_ends(worker: &WorkerType, log: Sink, prices: &PriceList) -> OnEnd {
-    let price = worker
-        .compute
-        .price_key()
-        .and_then(|(key, count)| prices.per_second(key).map(|price| NanoDollars(price.0 * u64::from(count))));
+/// One second of a worker of this type; `None` where nobody has published its price.
+fn price_of(worker: &WorkerType, prices: &PriceList) -> Option<NanoDollars> {
+    let (key, count) = worker.compute.price_key()?;
+    prices.per_second(key).map(|price| NanoDollars(price.0.saturating_mul(u64::from(count))))
+}
+
+/// Each end of a job is a line in its worker's log, with time and, where there is a price, cost.
+fn log_ends(worker: &WorkerType, log: Sink, is_priced: bool) -> OnEnd {
     let name = worker.name.clone();
     Box::new(move |ended: Ended| {
-        let Ended { job, request_id, function, worker, status, ran, error } = ended;
+        let Ended { job, request_id, function, worker, status, ran, cost, error } = ended;
         let function = function.unwrap_or_else(|| "job".to_owned());
-        let cost = price.map_or(String::new(), |price| format!(", {}", price.for_duration(ran)));
+        let cost = if is_priced { format!(", {cost}") } else { String::new() };
         let error = error.map_or(String::new(), |error| format!(": {error}"));
         let time = ran.as_secs_f64() * 1000.0;
         let text = format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str());

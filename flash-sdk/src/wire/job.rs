@@ -45,6 +45,9 @@ impl JobStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobObject {
+    /// What all its attempts owe up to now, in billionths of a dollar; only from our own platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_nano_dollars: Option<u64>,
     /// Time between submission and the pickup of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_time: Option<u64>,

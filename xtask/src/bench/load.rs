@@ -4,7 +4,11 @@
 //! connection and sends the next request when the answer has come and is right.
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +21,8 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::failure::Failure;
 
-const WARM_UP: Duration = Duration::from_secs(2);
+/// Before each measurement.
+pub(super) const WARM_UP: Duration = Duration::from_secs(2);
 
 /// A request, and what its answer has to contain.
 #[derive(Debug, Clone)]
@@ -28,6 +33,15 @@ pub(super) struct Target {
     pub path: String,
     pub body: Bytes,
     pub expected: &'static str,
+}
+
+/// What is one turn of the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The request.
+    Request,
+    /// The request is `…/run`; then `…/status-sync/ID` of the job that it made, which has to be completed.
+    RunAndAwait,
 }
 
 /// The numbers of one measurement.
@@ -41,30 +55,137 @@ pub(super) struct Measured {
 /// Measures for `time`, after a warm-up.
 ///
 /// # Errors
-/// At the first answer that is not 200 and as expected.
+/// At the first answer that is not 200 and as expected, and when no turn ended in time.
 pub(super) async fn measure(
     target: &Target,
     connections: usize,
     time: Duration,
 ) -> Result<Measured, Failure> {
+    Measured::of(&turns(target, Turn::Request, connections, time).await?, time)
+}
+
+/// As [`measure`]: how long each turn took that began and ended within the time, in sorted nanoseconds.
+pub(super) async fn turns(
+    target: &Target,
+    turn: Turn,
+    connections: usize,
+    time: Duration,
+) -> Result<Vec<u64>, Failure> {
     let target = Arc::new(target.clone());
     let from = Instant::now() + WARM_UP;
     let until = from + time;
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         let target = target.clone();
-        tasks.spawn(async move { converse(&target, async |client| client.repeat(from, until).await).await });
+        tasks.spawn(async move {
+            let mut latencies = Vec::with_capacity(1 << 14);
+            let turning =
+                converse(&target, async |client| client.repeat(turn, from, until, &mut latencies).await);
+            // A turn that is still under way does not count: nobody waits for the slow.
+            match tokio::time::timeout_at(until.into(), turning).await {
+                Ok(Err(failure)) => Err(failure),
+                Ok(Ok(())) | Err(_) => Ok(latencies),
+            }
+        });
     }
     let mut latencies = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         latencies.extend(ended.map_err(Failure::at("a task of the load generator"))??);
     }
     latencies.sort_unstable();
-    Ok(Measured {
-        requests_per_second: latencies.len() as f64 / time.as_secs_f64(),
-        p50_ms: percentile(&latencies, 0.50)?,
-        p99_ms: percentile(&latencies, 0.99)?,
-    })
+    Ok(latencies)
+}
+
+impl Measured {
+    /// Of sorted nanoseconds.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(super) fn of(latencies: &[u64], time: Duration) -> Result<Self, Failure> {
+        Ok(Self {
+            requests_per_second: latencies.len() as f64 / time.as_secs_f64(),
+            p50_ms: percentile(latencies, 0.50)?,
+            p99_ms: percentile(latencies, 0.99)?,
+        })
+    }
+}
+
+/// A number of requests, sent as fast as the connections allow.
+pub(super) struct Sent {
+    pub took: Duration,
+    /// Times of the first and of the last so many.
+    pub first: Duration,
+    pub last: Duration,
+    /// Every [`SAMPLE`]th answer.
+    pub answers: Vec<Bytes>,
+}
+
+/// Of every so many answers one is kept.
+const SAMPLE: u64 = 1000;
+
+/// Sends a request `count` times, and tells the times of the first and of the last `part` apart.
+///
+/// # Errors
+/// At the first answer that is not 200 and as expected.
+pub(super) async fn send(
+    target: &Target,
+    connections: usize,
+    count: u64,
+    part: u64,
+) -> Result<Sent, Failure> {
+    let shared = Arc::new(Sending::default());
+    let target = Arc::new(target.clone());
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (target, shared) = (target.clone(), shared.clone());
+        tasks.spawn(async move {
+            converse(&target, async |client| client.send(&shared, count, part, began).await).await
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(Failure::at("a task of the load generator"))??;
+    }
+    let took = began.elapsed();
+    let Marks { first, before_last, answers } =
+        std::mem::take(&mut *shared.marks.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Sent { took, first, last: took.saturating_sub(before_last), answers })
+}
+
+#[derive(Default)]
+struct Sending {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    marks: Mutex<Marks>,
+}
+
+#[derive(Default)]
+struct Marks {
+    first: Duration,
+    before_last: Duration,
+    answers: Vec<Bytes>,
+}
+
+/// Connections that hold a request each, unanswered.
+pub(super) struct Held {
+    _tasks: JoinSet<()>,
+}
+
+/// Sends the request once on each of a number of connections and waits for no answer.
+///
+/// # Errors
+/// When a connection cannot be made or the request not be sent.
+pub(super) async fn hold(target: &Target, connections: usize) -> Result<Held, Failure> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (mut sender, connection) = connect(target).await?;
+        let request = target.request(&target.method, &target.path, target.body.clone())?;
+        tasks.spawn(async move {
+            // Both end when the set of tasks is dropped.
+            let _ = tokio::join!(sender.send_request(request), connection);
+        });
+    }
+    Ok(Held { _tasks: tasks })
 }
 
 /// One request on a connection of its own: the answer's body, and the time from request to answer.
@@ -72,22 +193,44 @@ pub(super) async fn once(target: &Target) -> Result<(Bytes, Duration), Failure> 
     converse(target, async |client| client.ask().await).await
 }
 
+type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+async fn connect(target: &Target) -> Result<(http1::SendRequest<Full<Bytes>>, Connection), Failure> {
+    let stream = TcpStream::connect(target.address).await.map_err(Failure::at(target.name))?;
+    stream.set_nodelay(true).map_err(Failure::at(target.name))?;
+    http1::handshake(TokioIo::new(stream)).await.map_err(Failure::at(target.name))
+}
+
 /// Opens a connection for `with` and drives it in the same task: a second one would cost a switch a request.
 async fn converse<T>(
     target: &Target,
     with: impl AsyncFnOnce(&mut Client<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let stream = TcpStream::connect(target.address).await.map_err(Failure::at(target.name))?;
-    stream.set_nodelay(true).map_err(Failure::at(target.name))?;
-    let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(Failure::at(target.name))?;
-    let talk = async move {
-        let mut client = Client { target, sender };
-        // The sender is dropped with the client, which ends the connection.
-        with(&mut client).await
-    };
-    let (outcome, _) = tokio::join!(talk, connection);
-    outcome
+    let (sender, connection) = connect(target).await?;
+    let mut client = Client { target, sender };
+    let mut talk = pin!(with(&mut client));
+    tokio::select! {
+        outcome = &mut talk => outcome,
+        // The request under way hears of it.
+        _ = connection => talk.await,
+    }
+}
+
+impl Target {
+    fn request(
+        &self,
+        method: &hyper::Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(Failure::at(self.name))
+    }
 }
 
 struct Client<'a> {
@@ -96,30 +239,74 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Latencies in nanoseconds of the requests that began after `from` and ended before `until`.
-    async fn repeat(&mut self, from: Instant, until: Instant) -> Result<Vec<u64>, Failure> {
-        let mut latencies = Vec::with_capacity(1 << 14);
+    /// Adds latencies in nanoseconds of the turns that began after `from` and ended before `until`.
+    async fn repeat(
+        &mut self,
+        turn: Turn,
+        from: Instant,
+        until: Instant,
+        latencies: &mut Vec<u64>,
+    ) -> Result<(), Failure> {
         loop {
             let began = Instant::now();
             if began >= until {
-                return Ok(latencies);
+                return Ok(());
             }
-            let (_, took) = self.ask().await?;
+            let (answer, mut took) = self.ask().await?;
+            if turn == Turn::RunAndAwait {
+                took += self.await_job(&answer).await?;
+            }
             if began >= from && began + took < until {
                 latencies.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
             }
         }
     }
 
+    /// Its part of the requests of [`send`].
+    async fn send(&mut self, all: &Sending, count: u64, part: u64, began: Instant) -> Result<(), Failure> {
+        while all.begun.fetch_add(1, Ordering::Relaxed) < count {
+            let (answer, _) = self.ask().await?;
+            let ended = all.ended.fetch_add(1, Ordering::Relaxed) + 1;
+            if ended == part || ended + part == count || ended % SAMPLE == 0 {
+                let mut marks = all.marks.lock().unwrap_or_else(PoisonError::into_inner);
+                if ended == part {
+                    marks.first = began.elapsed();
+                }
+                if ended + part == count {
+                    marks.before_last = began.elapsed();
+                }
+                if ended % SAMPLE == 0 {
+                    marks.answers.push(answer);
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self) -> Result<(Bytes, Duration), Failure> {
-        let Target { name, address, method, path, body, expected } = self.target;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", address.to_string())
-            .header("content-type", "application/json")
-            .body(Full::new(body.clone()))
-            .map_err(Failure::at(name))?;
+        let Target { method, path, body, expected, .. } = self.target;
+        self.exchange(method, path, body.clone(), expected).await
+    }
+
+    /// Waits for the end of the job that an answer of `run` names.
+    async fn await_job(&mut self, answer: &[u8]) -> Result<Duration, Failure> {
+        let Target { name, path, .. } = self.target;
+        let id = job_id(answer)
+            .ok_or_else(|| Failure::new(format!("{name}: the answer to {path} names no job")))?;
+        let path = format!("{}/status-sync/{id}", path.trim_end_matches("/run"));
+        let asked = self.exchange(&hyper::Method::GET, &path, Bytes::new(), r#""status":"COMPLETED""#).await;
+        asked.map(|(_, took)| took)
+    }
+
+    async fn exchange(
+        &mut self,
+        method: &hyper::Method,
+        path: &str,
+        body: Bytes,
+        expected: &str,
+    ) -> Result<(Bytes, Duration), Failure> {
+        let name = self.target.name;
+        let request = self.target.request(method, path, body)?;
         let began = Instant::now();
         self.sender.ready().await.map_err(Failure::at(name))?;
         let response = self.sender.send_request(request).await.map_err(Failure::at(name))?;
@@ -136,12 +323,19 @@ impl Client<'_> {
     }
 }
 
+/// The value of `id` in an answer. No parser: this runs on the cores that are measured.
+pub(super) fn job_id(answer: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let (_, rest) = text.split_once(r#""id":""#)?;
+    rest.split_once('"').map(|(id, _)| id)
+}
+
 fn contains(body: &[u8], expected: &str) -> bool {
     body.windows(expected.len()).any(|window| window == expected.as_bytes())
 }
 
 /// In milliseconds, of sorted nanoseconds: the smallest value that this share does not exceed.
-fn percentile(sorted: &[u64], share: f64) -> Result<f64, Failure> {
+pub(super) fn percentile(sorted: &[u64], share: f64) -> Result<f64, Failure> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     let value = sorted.get(rank.saturating_sub(1));
     let value = value
@@ -160,6 +354,12 @@ mod tests {
         assert_eq!(percentile(&sorted, 0.99).unwrap(), 99.0);
         assert_eq!(percentile(&sorted[..1], 0.99).unwrap(), 1.0);
         assert!(percentile(&[], 0.5).is_err());
+    }
+
+    #[test]
+    fn a_job_is_found_in_the_answer_that_names_it() {
+        assert_eq!(job_id(br#"{"id":"0190-u1","status":"IN_QUEUE"}"#), Some("0190-u1"));
+        assert_eq!(job_id(br#"{"error":"full"}"#), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: flash beside services written by hand, in one run on one machine.
+//! `cargo xtask bench`: flash beside services written by hand, in one run on one machine; and
+//! `cargo xtask bench platform`, in a folder of its own.
 //!
 //! Three questions, a file each: what a pipeline of four hops costs (`pipeline`), what one job costs
 //! (`noop`), how long the first job waits for its worker (`first_job`). The sides are measured in turns, so that
@@ -8,13 +9,14 @@ mod first_job;
 mod load;
 mod noop;
 mod pipeline;
+mod platform;
 mod programs;
 mod report;
 mod server;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{failure::Failure, output};
@@ -30,11 +32,14 @@ use report::Report;
 /// machine.
 #[derive(Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --connections 16\n  \
                         cargo xtask bench --json > bench.json\n\n\
                         A run takes about 24 times the seconds, warm-ups beside."
 )]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in three rounds, and the
     /// medians count.
     #[arg(long, default_value = "10")]
@@ -47,22 +52,36 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// What is measured in place of that.
+#[derive(Subcommand)]
+enum Other {
+    Platform(platform::Arguments),
+}
+
 /// Builds, measures, reports.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // A load generator without optimisation would be what is measured.
     if cfg!(debug_assertions) {
         return Err(programs::become_release_build());
     }
-    programs::build()?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::at("could not start the async runtime"))?;
-    let report = runtime.block_on(async {
-        tokio::select! {
-            report = measure(arguments) => report,
-            interrupted = interrupted() => Err(interrupted),
-        }
-    })?;
+    if let Some(Other::Platform(arguments)) = &arguments.other {
+        return platform::run(arguments);
+    }
+    programs::build(&["flash-cli", "bench-handwritten", "bench-pipeline"])?;
+    let report = block_on(measure(arguments))?;
     output::result(&if arguments.json { report.json()? } else { report.table() });
     Ok(())
+}
+
+/// Runs to the end or to a signal.
+fn block_on<T>(measuring: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::at("could not start the async runtime"))?;
+    runtime.block_on(async {
+        tokio::select! {
+            report = measuring => report,
+            interrupted = interrupted() => Err(interrupted),
+        }
+    })
 }
 
 /// Everything that is started here is stopped when this future ends or is dropped.
@@ -71,7 +90,7 @@ async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
         connections: vec![1, arguments.connections.get()],
         time: Duration::from_secs(arguments.seconds.get() as u64),
     };
-    let app = programs::start_app().await?;
+    let app = programs::start_app("xtask/bench/pipeline", &[], None).await?;
     let pipeline = pipeline::measure(&app, &plan).await?;
     let noop = noop::measure(&app, &plan).await?;
     let first_job = first_job::measure(&app).await?;

@@ -1,5 +1,9 @@
 //! The programs of the benchmark: built with optimisations, started on free ports.
-use std::{os::unix::process::CommandExt as _, path::PathBuf, time::Duration};
+use std::{
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -27,18 +31,25 @@ pub(super) fn become_release_build() -> Failure {
     Failure::new(format!("{} cannot be started: {error}", program.display()))
 }
 
-/// Builds all but this program.
-pub(super) fn build() -> Result<(), Failure> {
+/// Builds packages.
+pub(super) fn build(packages: &[&str]) -> Result<(), Failure> {
     // One by one, as `flash run` builds an app: what is built here is then not built again there.
-    ["flash-cli", "bench-handwritten", "bench-pipeline"]
-        .iter()
-        .try_for_each(|package| run(&mut cargo(&["build", "--release", "-p", package])))
+    packages.iter().try_for_each(|package| run(&mut cargo(&["build", "--release", "-p", package])))
 }
 
-/// The app on flash.
-pub(super) async fn start_app() -> Result<Server, Failure> {
+/// An app on flash; `path` goes before the rest of `PATH`.
+pub(super) async fn start_app(
+    directory: &str,
+    options: &[&str],
+    path: Option<&Path>,
+) -> Result<Server, Failure> {
     let flash = release("flash");
-    let mut flash = command(&flash.to_string_lossy(), &["run", "xtask/bench/pipeline"]);
+    let mut flash = command(&flash.to_string_lossy(), &["run", directory]);
+    if let Some(first) = path {
+        let rest = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(first.to_owned()).chain(std::env::split_paths(&rest));
+        flash.env("PATH", std::env::join_paths(all).map_err(Failure::at("PATH"))?);
+    }
     flash.args([
         "--release",
         "--no-reload",
@@ -50,6 +61,7 @@ pub(super) async fn start_app() -> Result<Server, Failure> {
         "--drain-seconds",
         "1",
     ]);
+    flash.args(options);
     Server::start(flash, START, |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["event"] == "ready").then(|| event["url"].as_str().map(str::to_owned))?

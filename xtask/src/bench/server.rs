@@ -79,6 +79,16 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// Its process.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Kills it as the kernel would, and waits until it is gone. What it started is its own to bring down.
+    pub(super) async fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill().await.map_err(Failure::at("cannot kill a server"))
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
             // A group that is gone is what is wanted.

@@ -38,7 +38,7 @@ pub(crate) struct RunArguments {
     #[arg(default_value = ".")]
     directory: PathBuf,
     /// Address to listen on [default: localhost; or FLASH_HOST, .env, flash.toml]. Anything but loopback is
-    /// open to others.
+    /// open to others: FLASH_API_KEY (environment or .env) asks them for a key.
     #[arg(long)]
     host: Option<String>,
     /// Port to listen on [default: 8888, or one of the next 20; or FLASH_PORT, .env, flash.toml]. 0 takes any

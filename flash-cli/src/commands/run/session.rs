@@ -133,6 +133,14 @@ impl Session {
         let package = &self.package.directory;
         let dotenv = project::load_dotenv(package).map_err(|error| Failure::of(Code::Unusable, &error))?;
         let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
+        let api_key = api_key(&dotenv)?;
+        let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        if api_key.is_none() && !is_loopback {
+            self.output.warning(&format!(
+                "whoever reaches {} may run functions: set FLASH_API_KEY to ask for a key",
+                self.host
+            ));
+        }
         let output = self.output.clone();
         let options = Options {
             listener,
@@ -143,7 +151,7 @@ impl Session {
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
-            api_key: api_key(&dotenv)?,
+            api_key,
         };
         Platform::start(options).map_err(|error| not_started(&error))
     }

@@ -19,7 +19,7 @@ fn only(worker: &str) -> Wish {
 fn balancer(workers: &[(&str, u32)]) -> Arc<Balancer> {
     let balancer = Arc::new(Balancer::default());
     for (worker, slots) in workers {
-        balancer.attach(&(*worker).into(), address(1), *slots);
+        balancer.attach(&(*worker).into(), address(1), *slots, Account::free());
     }
     balancer
 }
@@ -83,7 +83,7 @@ async fn a_request_waits_for_a_worker_and_gives_up_in_time() {
         async move { balancer.acquire(&Wish::Any, Hold::of(HOLD), "r").await.map(|slot| slot.address) }
     });
     balancer.changed().await;
-    balancer.attach(&"a".into(), address(1), 1);
+    balancer.attach(&"a".into(), address(1), 1, Account::free());
     assert_eq!(waiting.await.unwrap(), Ok(address(1)));
 }
 
@@ -160,7 +160,7 @@ async fn a_waiter_that_goes_leaves_the_line() {
 async fn a_new_worker_serves_as_many_waiters_as_it_has_slots() {
     let balancer = balancer(&[]);
     let mut line: Vec<Asking> = (0..5).map(|_| waits(&balancer, Wish::Any)).collect();
-    balancer.attach(&"a".into(), address(1), 3);
+    balancer.attach(&"a".into(), address(1), 3, Account::free());
     // Kept while they are counted: a slot that is dropped serves the next one.
     let polled: Vec<_> = line.iter_mut().map(poll).collect();
     let served: Vec<bool> = polled.iter().map(Poll::is_ready).collect();
@@ -226,7 +226,7 @@ async fn a_worker_that_starts_can_be_waited_for() {
     let balancer = balancer(&[]);
     balancer.expect(&"a".into());
     let waiting = waits(&balancer, only("a"));
-    balancer.attach(&"a".into(), address(7), 1);
+    balancer.attach(&"a".into(), address(7), 1, Account::free());
     assert_eq!(waiting.await.unwrap().address, address(7));
 
     balancer.expect(&"b".into());
@@ -240,7 +240,7 @@ async fn a_request_of_the_worker_before_it_takes_nothing_from_a_resumed_one() {
     let balancer = balancer(&[("a", 1)]);
     let old = slot(&balancer, Wish::Any);
     balancer.detach(&"a".into());
-    balancer.attach(&"a".into(), address(2), 1);
+    balancer.attach(&"a".into(), address(2), 1, Account::free());
     let new = slot(&balancer, Wish::Any);
     drop(old);
     let waiting = waits(&balancer, Wish::Any);

@@ -180,11 +180,15 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Writes the body of a refusal; any other answer stays as it is.
+/// Writes the body of a refusal, which keeps the headers that it got on its way; any other answer stays as
+/// it is.
 pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
     let Some(Unrendered(refusal)) = response.extensions_mut().remove::<Unrendered>() else { return response };
     let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
-    refusal.map_or(response, |refusal| refusal.render(request_id))
+    let Some(refusal) = refusal else { return response };
+    let mut whole = refusal.render(request_id);
+    whole.headers_mut().extend(response.into_parts().0.headers);
+    whole
 }
 
 /// `known` names near to a mistyped one, for a message: `; did you mean …?`

@@ -5,7 +5,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use flash_sdk::{ErrorKind, FieldError, manifest::FunctionEntry, wire::envelope::Envelope};
 use http::{HeaderMap, StatusCode};
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     client_api::{JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown},
+    costs,
     error::Refusal,
     proxy,
     routes::Target,
@@ -23,29 +24,36 @@ use crate::platform::{Platform, pool::Intake, queue::JobId, release::Release};
 /// How much longer than one execution a caller waits: for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
 
+/// The answer, with what the request has cost up to now in its headers.
 pub(super) async fn dispatch(
     state: State<Platform>,
     Extension(RequestId(id)): Extension<RequestId>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Response {
+    let mut response = answer(&state, &id, request).await.into_response();
+    costs::say(&state.shared.context.billing, &id, &mut response);
+    response
+}
+
+async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
     if request.uri().path().starts_with("/v2/") {
         return Err(unknown(request.uri().path()));
     }
-    let release = live(&state)?;
+    let release = live(state)?;
     match release.routes.find(request.method(), request.uri().path())? {
         Target::Route { function, path } => {
             let function = release.function(function);
             let stage = format!("{}/{}", function.worker, function.call_name());
-            forward(&release, &function.worker, &stage, &id, &path, request).await
+            forward(&release, &function.worker, &stage, id, &path, request).await
         }
-        Target::Command { worker, path } => forward(&release, &worker, &worker, &id, &path, request).await,
+        Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request);
             let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if body.is_empty() { b"{}" } else { body.as_ref() };
             let input = parse(text)?;
-            run(&release, function, &id, &headers, input).await
+            run(&release, function, id, &headers, input).await
         }
         Target::RunSyncWrapped { function } => {
             #[derive(serde::Deserialize)]
@@ -58,7 +66,7 @@ pub(super) async fn dispatch(
             let input = wrapped.input.ok_or_else(|| {
                 Refusal::unprocessable(vec![FieldError { path: "/input".into(), message: "missing".into() }])
             })?;
-            run(&release, function, &id, &headers, input).await
+            run(&release, function, id, &headers, input).await
         }
     }
 }

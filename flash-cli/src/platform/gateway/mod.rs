@@ -5,6 +5,7 @@
 //! for functions and workers that fail.
 mod access;
 mod client_api;
+mod costs;
 mod docs;
 mod error;
 mod exchange;

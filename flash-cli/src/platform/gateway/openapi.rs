@@ -162,6 +162,7 @@ fn job_schema(output: Value) -> Value {
             "delayTime": { "type": "integer", "description": "milliseconds in the queue" },
             "executionTime": { "type": "integer", "description": "milliseconds of run" },
             "workerId": { "type": "string" },
+            "costNanoDollars": { "type": "integer", "description": "billionths of a dollar, all attempts" },
         },
         "required": ["id", "status", "output", "delayTime", "executionTime", "workerId"],
     })

@@ -17,7 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 
 use super::{
-    access, client_api, docs,
+    access, client_api, costs, docs,
     error::{Refusal, rendered},
     exchange, functions, worker_api,
 };
@@ -64,6 +64,8 @@ fn router(platform: Platform) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(docs::openapi))
+        .route("/_flash/bill", get(costs::bill))
+        .route("/_flash/requests/{request_id}", get(costs::request))
         .merge(client_api::router())
         .route("/v2/{endpoint}/exchange/{worker}", get(exchange::open))
         .route("/v2/{endpoint}/job-take/{worker}", get(worker_api::take))

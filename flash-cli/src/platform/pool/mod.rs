@@ -24,6 +24,7 @@ use super::{
     balancer::Balancer,
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
+    meter::{Account, Billing, Meter},
     queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},
 };
@@ -102,6 +103,7 @@ pub(crate) struct Pool {
     pub worker_type: WorkerType,
     pub intake: Intake,
     launch: Launch,
+    meter: Meter,
     workers: Mutex<Workers>,
     /// A worker's phase changed.
     phases: Notify,
@@ -128,6 +130,7 @@ pub(crate) struct PoolContext {
     pub tasks: TaskTracker,
     pub closing: CancellationToken,
     pub queues: QueueContext,
+    pub billing: Billing,
 }
 
 impl Pool {
@@ -136,6 +139,7 @@ impl Pool {
         worker_type: WorkerType,
         launch: Launch,
         context: &PoolContext,
+        meter: Meter,
         on_end: OnEnd,
     ) -> Arc<Self> {
         let limits = Limits {
@@ -150,12 +154,13 @@ impl Pool {
             }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
         };
-        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, queues: _ } =
+        let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();
         Arc::new(Self {
             worker_type,
             intake,
             launch,
+            meter,
             workers: Mutex::default(),
             phases: Notify::new(),
             log,
@@ -353,7 +358,7 @@ impl Pool {
 
     fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
         let key = uuid::Uuid::new_v4().simple().to_string();
-        let (worker, stopped) = Worker::new(key.clone());
+        let (worker, stopped) = Worker::new(key.clone(), self.meter.open(&id));
         workers.last_start = Some(Instant::now());
         workers.all.insert(id.clone(), worker);
         drop(workers);
@@ -394,32 +399,32 @@ impl Pool {
     /// A queue worker is ready for jobs.
     pub(crate) fn ready_for_jobs(&self, id: &WorkerId, link: Link, slots: u32) {
         if let Some(queue) = self.queue()
-            && self.became_ready(id)
+            && let Some(account) = self.became_ready(id)
         {
-            queue.attach(id, link, slots);
+            queue.attach(id, link, slots, account);
         }
     }
 
     /// A load-balanced worker is ready for requests.
     pub(crate) fn ready_for_requests(&self, id: &WorkerId, address: SocketAddr, slots: u32) {
         if let Intake::Balanced(balancer) = &self.intake
-            && self.became_ready(id)
+            && let Some(account) = self.became_ready(id)
         {
-            balancer.attach(id, address, slots);
+            balancer.attach(id, address, slots, account);
         }
     }
 
-    /// `false` for a worker that is ready already, stops, or is unknown.
-    fn became_ready(&self, id: &WorkerId) -> bool {
+    /// What its work is charged to; `None` for a worker that is ready already, stops, or is unknown.
+    fn became_ready(&self, id: &WorkerId) -> Option<Account> {
         let mut workers = self.lock();
-        let Some(worker) = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting) else {
-            return false;
-        };
+        let worker = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting)?;
         worker.phase = Phase::Ready;
         worker.ready_at = Some(Instant::now());
+        let account = worker.account.clone();
+        account.ready();
         drop(workers);
         self.phases.notify_waiters();
-        true
+        Some(account)
     }
 
     /// The signs of life of a worker, for whoever reads what it sends.

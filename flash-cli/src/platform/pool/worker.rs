@@ -16,6 +16,7 @@ use super::{
 use crate::platform::{
     health::HealthCheck,
     log::LogLine,
+    meter::Account,
     queue::WorkerId,
     supervisor::{Exit, Output, Place, Process},
 };
@@ -41,6 +42,7 @@ pub(super) enum Stop {
 /// One worker, as the pool keeps it.
 pub(super) struct Worker {
     pub phase: Phase,
+    pub account: Account,
     pub key: String,
     pub pulse: Arc<Pulse>,
     pub output: Option<Arc<Output>>,
@@ -52,10 +54,11 @@ pub(super) struct Worker {
 
 impl Worker {
     /// One that starts, and how its process hears that it must stop.
-    pub(super) fn new(key: String) -> (Self, watch::Receiver<Stop>) {
+    pub(super) fn new(key: String, account: Account) -> (Self, watch::Receiver<Stop>) {
         let (stop, stopped) = watch::channel(Stop::No);
         let worker = Self {
             phase: Phase::Starting,
+            account,
             key,
             pulse: Arc::new(Pulse::new()),
             output: None,
@@ -111,8 +114,10 @@ impl Pool {
     ) -> Result<Exit, String> {
         let check = self.health_check()?;
         let place = self.isolation.place(&self.worker_type, id).await;
+        let spawned = Instant::now();
         let mut process = self.spawn(id, key, place, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
+            worker.account.spawned(spawned);
             worker.output = Some(process.output());
         }
         let start_limit = tokio::time::sleep(START_LIMIT);
@@ -204,6 +209,9 @@ impl Pool {
             Ok(exit) => (exit.to_string(), exit.report()),
             Err(problem) => (problem.clone(), problem.clone()),
         };
+        if let Some(worker) = self.lock().all.get(id) {
+            worker.account.gone();
+        }
         let at_work = self.is_at_work(id);
         let wanted = self.phase(id).is_none_or(|phase| phase == Phase::Stopping);
         match &self.intake {

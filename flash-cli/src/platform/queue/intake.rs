@@ -1,7 +1,10 @@
 //! How a job gets into a queue, and when its submitter may believe that it is there.
 use std::time::Duration;
 
-use flash_sdk::wire::{RawJson, envelope::Envelope};
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{RawJson, envelope::Envelope},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -86,9 +89,14 @@ impl Queue {
         if durable && let Some(failing) = self.setting.store.failing() {
             return Err(failing.into());
         }
+        let mut inner = self.lock();
+        if let Some(successor) = inner.successor.clone() {
+            // A client was slow to send its job, and its release has been replaced meanwhile.
+            drop(inner);
+            return successor.submit(submission);
+        }
         let key = submission.idempotency_key.as_deref();
         let fingerprint = key.map(|_| fingerprint(submission.input.get()));
-        let mut inner = self.lock();
         if let Some((id, found)) = key.and_then(|key| inner.jobs.by_key(key)) {
             let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());
             if known.map(|key| key.fingerprint) != fingerprint {
@@ -146,6 +154,7 @@ impl Queue {
             expires_at,
             attempts: 0,
             attempts_before: 0,
+            cost: NanoDollars(0),
             record: None,
             ticket: Ticket::default(),
             timer: expires_at,
@@ -171,12 +180,20 @@ impl Queue {
         stored
     }
 
+    /// Asks this queue for a job, then the one that took over from it.
+    pub(super) fn home_of<T>(&self, ask: impl Fn(&Self) -> Option<T>) -> Option<T> {
+        ask(self).or_else(|| {
+            let successor = self.lock().successor.clone()?;
+            successor.home_of(ask)
+        })
+    }
+
     /// Makes a job durable that its submitter no longer waits for, and waits until it is.
     ///
     /// # Errors
     /// When it cannot be stored now. It goes on.
     pub(crate) async fn keep(&self, job: JobId) -> Result<(), Failing> {
-        let ticket = self.lock().jobs.store(job, &self.setting);
+        let ticket = self.home_of(|queue| queue.lock().jobs.store(job, &queue.setting));
         match ticket {
             Some(ticket) => self.setting.store.committed(ticket).await,
             None => Ok(()),

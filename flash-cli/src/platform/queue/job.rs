@@ -1,11 +1,14 @@
 //! One job and everything kept with it.
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use flash_sdk::wire::{
-    RawJson,
-    envelope::Envelope,
-    exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
-    job::{JobObject, JobStatus},
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
+        job::{JobObject, JobStatus},
+    },
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -86,6 +89,8 @@ pub(crate) struct Entry {
     /// Attempts that do not count: those before the last retry by a client, and those that ended through
     /// no fault of the job.
     pub(super) attempts_before: Attempt,
+    /// What its attempts were charged.
+    pub(super) cost: NanoDollars,
     /// Its place in the store, once it is there.
     pub(super) record: Option<Seq>,
     /// Its last write.
@@ -283,6 +288,7 @@ impl Entry {
         let run = self.run.as_ref().filter(|run| run.worker.is_some());
         let delay = run.map(|run| millis(run.delay));
         JobObject {
+            cost_nano_dollars: (started || self.cost.0 > 0).then_some(self.cost.0),
             delay_time: if ended { Some(delay.unwrap_or(0)) } else { delay.filter(|_| started) },
             error: match &self.state {
                 JobState::Done(outcome) => outcome.error().map(str::to_owned),

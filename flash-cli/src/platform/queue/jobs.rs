@@ -342,8 +342,9 @@ fn is_queued(all: &BTreeMap<JobId, Box<Entry>>, id: JobId) -> bool {
 
 fn store_requeued(entry: &mut Entry, setting: &Setting) {
     if let Some(seq) = entry.record {
-        let Entry { attempts, attempts_before, expires_at, .. } = *entry;
-        entry.ticket = setting.store.write(Change::Requeued { seq, attempts, attempts_before, expires_at });
+        let Entry { attempts, attempts_before, expires_at, cost, .. } = *entry;
+        let requeued = Change::Requeued { seq, attempts, attempts_before, expires_at, cost };
+        entry.ticket = setting.store.write(requeued);
     }
 }
 

@@ -46,8 +46,7 @@ impl Queue {
 
     /// The job as it is now in memory.
     pub(crate) fn peek(&self, job: JobId) -> Option<JobObject> {
-        let inner = self.lock();
-        inner.jobs.get(job).map(|entry| entry.object(job))
+        self.lock().object(job)
     }
 
     /// The job as clients see it: a state that they hear of is one that a crash does not undo.
@@ -55,13 +54,11 @@ impl Queue {
     /// # Errors
     /// When its last change cannot be stored now.
     pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
-        let (object, ticket) = {
-            let inner = self.lock();
-            match inner.jobs.get(job) {
-                Some(entry) => (entry.object(job), entry.ticket),
-                None => return Ok(None),
-            }
+        let found = |queue: &Self| {
+            let inner = queue.lock();
+            inner.object(job).zip(inner.jobs.get(job).map(|entry| entry.ticket))
         };
+        let Some((object, ticket)) = self.home_of(found) else { return Ok(None) };
         self.setting.store.committed(ticket).await.map(|()| Some(object))
     }
 
@@ -150,7 +147,7 @@ impl Queue {
             }
             page.next = Some(id);
             if is_listed(entry) && filter.admits(entry) {
-                page.jobs.push(entry.object_without_output(id));
+                page.jobs.push(inner.with_so_far(id, entry, entry.object_without_output(id)));
             }
         }
         page.next = None;

@@ -4,6 +4,7 @@
 //! many of them run is the autoscaler's decision, keeping them alive the supervisor's work. What is true
 //! is in memory ([`jobs`]); what a client was promised is also in the [`store`]. Invariant: a taker's
 //! leases name exactly the jobs that run on it, plus stopped ones that it has not let go of yet.
+mod charge;
 mod clock;
 mod id;
 mod intake;
@@ -31,6 +32,7 @@ use std::{
 
 use flash_sdk::{
     ErrorKind, WireError,
+    catalogue::NanoDollars,
     wire::{
         RawJson,
         exchange::ToWorker,
@@ -55,6 +57,8 @@ pub(crate) use stream::Stream;
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
 pub(crate) use tell::{Teller, Tidings};
+
+use super::meter::Account;
 
 /// A worker's id, as everything outside of its process knows it.
 pub(crate) type WorkerId = Arc<str>;
@@ -128,6 +132,8 @@ pub(crate) struct Ended {
     pub worker: Option<WorkerId>,
     pub status: JobStatus,
     pub ran: Duration,
+    /// Of all its attempts.
+    pub cost: NanoDollars,
     pub error: Option<String>,
 }
 
@@ -144,6 +150,7 @@ impl Ended {
             worker: entry.worker().cloned(),
             status: entry.status(),
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
+            cost: entry.cost,
             error,
         }
     }
@@ -167,6 +174,8 @@ struct Inner {
     takers: HashMap<WorkerId, Taker>,
     /// Takers with a free slot, the last used one last: load stays together and the rest can go idle.
     free: Vec<WorkerId>,
+    /// The queue of the release that replaced this one, once it has taken over.
+    successor: Option<Arc<Queue>>,
 }
 
 impl Queue {
@@ -180,10 +189,10 @@ impl Queue {
         self.changed.notified().await;
     }
 
-    /// A worker is ready for jobs.
-    pub(crate) fn attach(&self, worker: &WorkerId, link: Link, slots: u32) {
+    /// A worker is ready for jobs. What they owe goes to its account.
+    pub(crate) fn attach(&self, worker: &WorkerId, link: Link, slots: u32, account: Account) {
         let mut inner = self.lock();
-        inner.takers.insert(worker.clone(), Taker::new(link, slots));
+        inner.takers.insert(worker.clone(), Taker::new(link, slots, account));
         inner.free.push(worker.clone());
         inner.dispatch(&self.setting);
         drop(inner);
@@ -231,7 +240,8 @@ impl Queue {
         let counts = blame == Blame::Jobs && !taker.is_stopping();
         let mut ended = Vec::new();
         // The first of them ends up in front.
-        for id in taker.into_leased().collect::<Vec<_>>().into_iter().rev() {
+        for (id, stake) in taker.into_leased().into_iter().rev() {
+            inner.settle(id, stake, &self.setting);
             let Some(entry) = inner.jobs.get(id) else { continue };
             // A stopped attempt may be the last thing of a job that ended or waits anew.
             if !entry.is_run_by(worker) {
@@ -275,7 +285,7 @@ impl Queue {
         ran: Option<Duration>,
     ) -> Reported {
         let mut inner = self.lock();
-        let held = inner.release(worker, job, attempt);
+        let held = inner.release(worker, job, attempt, &self.setting);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
             _ => None,
@@ -308,11 +318,12 @@ impl Queue {
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
         let Some(taker) = inner.takers.get_mut(worker) else { return };
-        taker.let_go(usize::MAX);
+        let freed = taker.let_go(usize::MAX);
         let unreported: Vec<JobId> = taker.leased().collect();
+        inner.settle_all(freed, &self.setting);
         let mut ended = Vec::new();
         for id in unreported {
-            inner.release(worker, id, None);
+            inner.release(worker, id, None, &self.setting);
             let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
             let (attempt, attempts) = (entry.attempts, entry.attempts_now());
             if attempts < self.setting.limits.max_attempts {
@@ -323,6 +334,7 @@ impl Queue {
                 ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.setting));
             }
         }
+        inner.dispatch(&self.setting);
         drop(inner);
         self.tell(ended);
     }
@@ -352,7 +364,7 @@ impl Queue {
 
     fn stop(&self, job: JobId, event: JobEvent) -> Result<(), ChangeError> {
         let mut inner = self.lock();
-        inner.stop_attempt(job)?;
+        inner.stop_attempt(job, &self.setting)?;
         let ended = inner.jobs.end(job, event, &self.setting);
         drop(inner);
         self.tell(ended);
@@ -389,7 +401,10 @@ impl Queue {
         {
             let mut inner = self.lock();
             let Some(taker) = inner.takers.get_mut(worker) else { return Vec::new() };
-            if !taker.poll(wanted, poll) {
+            let freed = taker.freed_by_poll(wanted);
+            let polls = taker.poll(wanted, poll);
+            inner.settle_all(freed, &self.setting);
+            if !polls {
                 return Vec::new();
             }
             if !inner.free.contains(worker) {
@@ -425,7 +440,7 @@ impl Queue {
         for id in overdue {
             let error = WireError::new(ErrorKind::Timeout, "the job ran longer than its execution timeout");
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
-            if inner.stop_attempt(id).is_ok() {
+            if inner.stop_attempt(id, &self.setting).is_ok() {
                 ended.extend(inner.jobs.end(id, event, &self.setting));
             }
         }
@@ -492,7 +507,7 @@ impl Queue {
 
 impl Inner {
     /// Asks the worker of a running job to stop it.
-    fn stop_attempt(&mut self, job: JobId) -> Result<(), ChangeError> {
+    fn stop_attempt(&mut self, job: JobId, setting: &Setting) -> Result<(), ChangeError> {
         let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
         match &entry.state {
             JobState::Done(_) => return Err(ChangeError::Ended),
@@ -500,7 +515,8 @@ impl Inner {
             JobState::Running(lease) => {
                 let Lease { worker, attempt } = lease;
                 if let Some(taker) = self.takers.get_mut(worker) {
-                    taker.stop(job, *attempt);
+                    let share = taker.stop(job, *attempt, &entry.payer(job));
+                    self.jobs.charge(job, share, setting);
                 }
             }
         }
@@ -518,7 +534,8 @@ impl Inner {
             if let JobState::Running(Lease { worker, attempt }) = &entry.state
                 && let Some(taker) = self.takers.get_mut(worker)
             {
-                taker.stop(id, *attempt);
+                let share = taker.stop(id, *attempt, &entry.payer(id));
+                entry.owe(share);
             }
             let error = WireError::new(ErrorKind::Timeout, "the job's time to live is over: it was deleted");
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
@@ -532,13 +549,15 @@ impl Inner {
 
     /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
     /// had it.
-    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>) -> bool {
+    fn release(&mut self, worker: &WorkerId, job: JobId, attempt: Option<u32>, setting: &Setting) -> bool {
         let Some(taker) = self.takers.get_mut(worker) else { return false };
-        let held = taker.release(job, attempt);
-        if held && taker.has_free_slot() && !self.free.contains(worker) {
+        let payer = self.jobs.get(job).map(|entry| entry.payer(job));
+        let Some(share) = taker.release(job, attempt, payer.as_ref()) else { return false };
+        if taker.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
-        held
+        self.jobs.charge(job, share, setting);
+        true
     }
 
     /// Hands waiting jobs to free slots.

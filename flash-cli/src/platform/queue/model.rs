@@ -219,7 +219,7 @@ impl Pair {
             Op::Submit { key, input, low, ttl_minutes } => self.submit(key, input, low, ttl_minutes).await,
             Op::Attach(worker) => {
                 if self.model.workers[worker].is_none() {
-                    self.queue.attach(&worker_id(worker), Link::Polling, 1);
+                    self.queue.attach(&worker_id(worker), Link::Polling, 1, Account::free());
                     self.model.workers[worker] = Some(Vec::new());
                     self.model.slots[worker] = 1;
                 }

@@ -97,6 +97,7 @@ impl Queue {
                 others.jobs.insert(id, entry);
             }
         }
+        own.successor = Some(successor.clone());
         others.dispatch(&successor.setting);
         drop((own, others));
         successor.changed.notify_one();

@@ -1,14 +1,18 @@
 //! A worker as the queue sees it: slots, and a way to hand jobs over.
 use std::time::{Duration, Instant};
 
-use flash_sdk::wire::{
-    RawJson,
-    envelope::Envelope,
-    exchange::{JobFrame, StopFrame, ToWorker, Writer},
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        exchange::{JobFrame, StopFrame, ToWorker, Writer},
+    },
 };
 use tokio::sync::oneshot;
 
 use super::{JobId, send};
+use crate::platform::meter::{Account, Payer, Stake};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
 /// one looks once a second whether it needs work.
@@ -50,10 +54,12 @@ struct Leased {
     attempt: u32,
     /// Since when it is asked to stop.
     stopping: Option<Instant>,
+    stake: Stake,
 }
 
 pub(super) struct Taker {
     hand: Hand,
+    account: Account,
     slots: usize,
     leased: Vec<Leased>,
     idle_since: Option<Instant>,
@@ -61,13 +67,14 @@ pub(super) struct Taker {
 }
 
 impl Taker {
-    pub(super) fn new(link: Link, slots: u32) -> Self {
+    pub(super) fn new(link: Link, slots: u32, account: Account) -> Self {
         let hand = match link {
             Link::Exchange(frames) => Hand::Exchange(frames),
             Link::Polling => Hand::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
         };
         Self {
             hand,
+            account,
             slots: slots.max(1) as usize,
             leased: Vec::new(),
             idle_since: Some(Instant::now()),
@@ -101,13 +108,19 @@ impl Taker {
         }
     }
 
+    /// What a poll for so many jobs shows that it has let go of.
+    #[must_use]
+    pub(super) fn freed_by_poll(&mut self, wanted: u32) -> Vec<(JobId, Stake)> {
+        if !matches!(self.hand, Hand::Polling { .. }) {
+            return Vec::new();
+        }
+        // Who asks for more than it has slots for has let go of what it was asked to stop.
+        let asked = self.leased.len() + wanted.max(1) as usize;
+        self.let_go(asked.saturating_sub(self.slots))
+    }
+
     /// Registers a poll for jobs; `false` for a worker that gets none any more.
     pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<Taken>>) -> bool {
-        if matches!(self.hand, Hand::Polling { .. }) {
-            // Who asks for more than it has slots for has let go of what it was asked to stop.
-            let asked = self.leased.len() + wanted.max(1) as usize;
-            self.let_go(asked.saturating_sub(self.slots));
-        }
         match &mut self.hand {
             Hand::Polling { poll, .. } if !self.draining => {
                 *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
@@ -132,8 +145,7 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let lease = |job: &Taken| Leased { job: job.id, attempt: job.attempt, stopping: None };
-        let leased: Vec<Leased> = jobs.iter().map(lease).collect();
+        let given: Vec<(JobId, u32)> = jobs.iter().map(|job| (job.id, job.attempt)).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
                 if frames.is_closed() {
@@ -149,16 +161,20 @@ impl Taker {
                 None => return Err(jobs),
             },
         }
-        self.leased.extend(leased);
+        let account = &self.account;
+        let lease = |(job, attempt)| Leased { job, attempt, stopping: None, stake: account.begin() };
+        self.leased.extend(given.into_iter().map(lease));
         self.idle_since = None;
         Ok(())
     }
 
-    /// Asks for the stop of an attempt that it runs.
-    pub(super) fn stop(&mut self, job: JobId, attempt: u32) {
+    /// Asks for the stop of an attempt that it runs. What it owes up to now; the rest comes when it lets go.
+    pub(super) fn stop(&mut self, job: JobId, attempt: u32, payer: &Payer<'_>) -> NanoDollars {
+        let mut share = NanoDollars(0);
         let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
         if let Some(running) = running {
             running.stopping.get_or_insert_with(Instant::now);
+            share = running.stake.charge(payer);
         }
         match &mut self.hand {
             Hand::Exchange(frames) => {
@@ -173,18 +189,36 @@ impl Taker {
                 }
             }
         }
+        share
     }
 
-    /// The worker is done with an attempt, or with every one of the job where it does not say which. `true`
-    /// when it had it.
-    pub(super) fn release(&mut self, job: JobId, attempt: Option<u32>) -> bool {
-        let before = self.leased.len();
-        self.leased
-            .retain(|leased| leased.job != job || attempt.is_some_and(|attempt| leased.attempt != attempt));
-        if self.leased.is_empty() && before > 0 {
+    /// The worker is done with an attempt, or with every one of the job where it does not say which. What it
+    /// owes for that; `None` when it did not have it.
+    pub(super) fn release(
+        &mut self,
+        job: JobId,
+        attempt: Option<u32>,
+        payer: Option<&Payer<'_>>,
+    ) -> Option<NanoDollars> {
+        let mut share = None;
+        self.leased.retain_mut(|leased| {
+            if leased.job != job || attempt.is_some_and(|attempt| leased.attempt != attempt) {
+                return true;
+            }
+            let sum: &mut NanoDollars = share.get_or_insert_default();
+            sum.0 = sum.0.saturating_add(leased.stake.end(payer).0);
+            false
+        });
+        if self.leased.is_empty() && share.is_some() {
             self.idle_since = Some(Instant::now());
         }
-        self.leased.len() < before
+        share
+    }
+
+    /// What an attempt that it runs owes by now and was not charged.
+    pub(super) fn so_far(&self, job: JobId, attempt: u32) -> Option<NanoDollars> {
+        let leased = self.leased.iter().find(|leased| leased.job == job && leased.attempt == attempt)?;
+        Some(leased.stake.so_far().amount)
     }
 
     /// For how long it has held a job that was asked to stop, if that is longer than the grace.
@@ -202,22 +236,24 @@ impl Taker {
     }
 
     /// It has let go of this many of the jobs that it was asked to stop, those asked first.
-    pub(super) fn let_go(&mut self, count: usize) {
+    #[must_use]
+    pub(super) fn let_go(&mut self, count: usize) -> Vec<(JobId, Stake)> {
         let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();
         if stopping.is_empty() {
-            return;
+            return Vec::new();
         }
         stopping.sort_unstable();
         let until = stopping.get(count).copied();
-        let holds = |leased: &Leased| match (leased.stopping, until) {
-            (None, _) => true,
-            (Some(since), Some(until)) => since >= until,
-            (Some(_), None) => false,
+        let is_let_go = |leased: &mut Leased| match (leased.stopping, until) {
+            (None, _) => false,
+            (Some(since), Some(until)) => since < until,
+            (Some(_), None) => true,
         };
-        self.leased.retain(holds);
+        let freed = self.leased.extract_if(.., is_let_go).map(|leased| (leased.job, leased.stake)).collect();
         if self.leased.is_empty() {
             self.idle_since = Some(Instant::now());
         }
+        freed
     }
 
     /// Whether it was asked to stop an attempt that it still holds.
@@ -248,8 +284,8 @@ impl Taker {
         }
     }
 
-    pub(super) fn into_leased(self) -> impl Iterator<Item = JobId> {
-        self.leased.into_iter().map(|leased| leased.job)
+    pub(super) fn into_leased(self) -> Vec<(JobId, Stake)> {
+        self.leased.into_iter().map(|leased| (leased.job, leased.stake)).collect()
     }
 }
 

@@ -25,7 +25,7 @@ impl FakeWorker {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (frames, writing) = exchange::write(near);
         let id: WorkerId = id.into();
-        queue.attach(&id, Link::Exchange(frames), slots);
+        queue.attach(&id, Link::Exchange(frames), slots, Account::free());
         Self { id, reader: exchange::read(far), writing: tokio::spawn(writing) }
     }
 
@@ -382,6 +382,9 @@ async fn what_waits_goes_on_in_the_next_release() {
     let ids = [old.run("1"), old.run("2")];
     old.hand_over(&new);
     assert!(old.is_idle() && old.peek(ids[0]).is_none());
+    let late = old.run("3");
+    assert_eq!(status(&new, late), InQueue, "a client that was slow to send it");
+    assert_eq!(old.status(late).await.unwrap().unwrap().status, InQueue);
     let mut worker = FakeWorker::attach(&new, "w", 2);
     assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], ids);
 }
@@ -390,7 +393,7 @@ async fn what_waits_goes_on_in_the_next_release() {
 async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 1);
+    queue.attach(&worker, Link::Polling, 1, Account::free());
     let abandoned = queue.take(&worker, 1, Duration::from_secs(600));
     tokio::time::timeout(Duration::from_millis(1), abandoned).await.unwrap_err();
     for _ in 0..3 {
@@ -464,7 +467,7 @@ async fn attempts_on_workers_that_were_ended_on_purpose_do_not_count() {
 async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 4);
+    queue.attach(&worker, Link::Polling, 4, Account::free());
     let ids: Vec<JobId> = (0..2).map(|_| queue.run("{}")).collect();
     let taken = queue.take(&worker, 4, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
@@ -486,7 +489,7 @@ async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
 async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 2);
+    queue.attach(&worker, Link::Polling, 2, Account::free());
     let id = queue.run("{}");
     assert_eq!(queue.take(&worker, 2, Duration::from_secs(600)).await.len(), 1);
     let open = tokio::spawn({

@@ -74,7 +74,8 @@ pub(in super::super) async fn forward(
     path: &str,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let route = Route { pool, balancer, request_id, path };
+    let function = stage.split_once('/').map(|(_, function)| function);
+    let route = Route { pool, balancer, request_id, path, function };
     route.take(request).await.map_err(|refusal| refusal.at_stage(stage.to_owned()))
 }
 
@@ -84,6 +85,8 @@ struct Route<'a> {
     balancer: &'a Arc<Balancer>,
     request_id: &'a str,
     path: &'a str,
+    /// `None` for a program's own paths.
+    function: Option<&'a str>,
 }
 
 impl Route<'_> {
@@ -106,7 +109,9 @@ impl Route<'_> {
         let mut attempt = 1;
         loop {
             let slot = self.balancer.acquire(&wish, hold, self.request_id).await;
-            let slot = slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
+            let mut slot =
+                slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
+            slot.stake.runs(self.function);
             let since = Instant::now();
             let request = self.rewritten(&head, &upload, &slot, wanted.as_ref())?;
             let failure = match timeout_at(since + PROCESSING, CLIENT.request(request)).await {
@@ -189,6 +194,8 @@ async fn answered(
     is_head: bool,
 ) -> Result<Response, Refusal> {
     let worker = serving.slot.worker.clone();
+    // For the header: the rest of it is known when the answer is over.
+    response.extensions_mut().insert(serving.slot.stake.so_far());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(wanted) = wanted else {
             return Err(Failure::Unasked.refusal(&serving.pool, &worker).await);

@@ -1,5 +1,8 @@
 //! What is written: a job as it was made, and what became of it.
-use flash_sdk::wire::{RawJson, envelope::Envelope};
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{RawJson, envelope::Envelope},
+};
 
 use super::{
     super::{
@@ -26,6 +29,8 @@ pub(in super::super) struct Record {
     pub low_priority: bool,
     pub attempts: u32,
     pub attempts_before: u32,
+    /// Of attempts before it last waited, or of a stopped one after its end.
+    pub cost: NanoDollars,
     pub envelope: Envelope,
     pub extras: Option<Extras>,
     pub input: RawJson,
@@ -38,6 +43,8 @@ pub(in super::super) struct End {
     pub attempts: u32,
     pub delay: std::time::Duration,
     pub ran: std::time::Duration,
+    /// Of all attempts.
+    pub cost: NanoDollars,
     pub forget_at: Timestamp,
 }
 
@@ -46,9 +53,11 @@ pub(in super::super) enum Change {
     /// A job was accepted.
     Accepted(Box<Record>),
     /// It waits again, after this many attempts, of which so many do not count.
-    Requeued { seq: Seq, attempts: u32, attempts_before: u32, expires_at: Timestamp },
+    Requeued { seq: Seq, attempts: u32, attempts_before: u32, expires_at: Timestamp, cost: NanoDollars },
     /// It ended.
     Ended { seq: Seq, end: Box<End> },
+    /// It has cost this much, and ended before.
+    Charged { seq: Seq, cost: NanoDollars },
     /// Its webhook has heard, or will not.
     Told { seq: Seq },
     /// It is deleted.
@@ -70,6 +79,7 @@ impl Record {
             low_priority: entry.low_priority,
             attempts: entry.attempts,
             attempts_before: entry.attempts_before,
+            cost: entry.cost,
             envelope: entry.envelope.clone(),
             extras: entry.extras.as_deref().cloned(),
             input: entry.input.clone(),
@@ -91,6 +101,7 @@ impl Record {
             expires_at: self.expires_at,
             attempts: self.attempts,
             attempts_before: self.attempts_before,
+            cost: self.cost,
             record: Some(self.seq),
             ticket: Ticket::default(),
             timer: self.expires_at,
@@ -101,6 +112,8 @@ impl Record {
         if let Some(end) = end {
             entry.state = JobState::Done(end.outcome);
             entry.attempts = end.attempts;
+            // It only grows: the greater one is the later one.
+            entry.cost = entry.cost.max(end.cost);
             entry.timer = end.forget_at;
             entry.run = Some(Box::new(Run {
                 worker: end.worker,
@@ -124,6 +137,7 @@ impl End {
             attempts: entry.attempts,
             delay: run.map(|run| run.delay).unwrap_or_default(),
             ran: run.and_then(|run| run.ran).unwrap_or_default(),
+            cost: entry.cost,
             forget_at,
         })
     }

@@ -1,7 +1,10 @@
 //! The tables, how a row becomes a job, and how a file is opened.
 use std::{borrow::Cow, path::Path, time::Duration};
 
-use flash_sdk::wire::{RawJson, envelope::Envelope};
+use flash_sdk::{
+    catalogue::NanoDollars,
+    wire::{RawJson, envelope::Envelope},
+};
 use rusqlite::{Connection, ErrorCode, Row};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,7 @@ const TABLES: &str = "
         low_priority INTEGER NOT NULL,
         attempts INTEGER NOT NULL,
         attempts_before INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
         envelope TEXT NOT NULL,
         extras TEXT,
         input TEXT NOT NULL,
@@ -46,6 +50,7 @@ const TABLES: &str = "
         attempts INTEGER NOT NULL,
         delay_us INTEGER NOT NULL,
         ran_us INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
         forget_us INTEGER NOT NULL,
         told INTEGER NOT NULL DEFAULT 0
     );
@@ -100,7 +105,7 @@ fn read(
             "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                     execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
                     input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                    ttl_ms
+                    job.cost, job_end.cost, ttl_ms
              FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
         )
         .map_err(&problem)?;
@@ -143,10 +148,11 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         submitted_at: Timestamp(row.get(5)?),
         expires_at: Timestamp(row.get(6)?),
         execution_timeout: Duration::from_millis(row.get(7)?),
-        ttl: Duration::from_millis(row.get(22)?),
+        ttl: Duration::from_millis(row.get(24)?),
         low_priority: row.get(8)?,
         attempts: row.get(9)?,
         attempts_before: row.get(10)?,
+        cost: NanoDollars(row.get(22)?),
         envelope: serde_json::from_str::<Envelope>(
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,
@@ -177,6 +183,7 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
         delay: Duration::from_micros(row.get(18)?),
         ran: Duration::from_micros(row.get(19)?),
         forget_at: Timestamp(row.get(20)?),
+        cost: NanoDollars(row.get(23)?),
     }))
 }
 

@@ -1,6 +1,7 @@
 //! The one thread that writes.
 use std::{sync::PoisonError, time::Duration};
 
+use flash_sdk::catalogue::NanoDollars;
 use rusqlite::{Connection, params};
 
 use super::{
@@ -58,13 +59,18 @@ fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Result<()> {
 fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Accepted(record) => insert(connection, record),
-        Change::Requeued { seq, attempts, attempts_before, expires_at } => {
-            let update = "UPDATE job SET attempts = ?2, attempts_before = ?3, expires_us = ?4 WHERE seq = ?1";
-            let row = params![seq.0, attempts, attempts_before, expires_at.0];
+        Change::Requeued { seq, attempts, attempts_before, expires_at, cost } => {
+            let update = "UPDATE job SET attempts = ?2, attempts_before = ?3, expires_us = ?4, cost = ?5
+                          WHERE seq = ?1";
+            let row = params![seq.0, attempts, attempts_before, expires_at.0, amount(*cost)];
             connection.prepare_cached(update)?.execute(row)?;
             connection.prepare_cached("DELETE FROM job_end WHERE seq = ?1")?.execute([seq.0]).map(drop)
         }
         Change::Ended { seq, end } => insert_end(connection, *seq, end),
+        Change::Charged { seq, cost } => {
+            let update = "UPDATE job SET cost = ?2 WHERE seq = ?1";
+            connection.prepare_cached(update)?.execute(params![seq.0, amount(*cost)]).map(drop)
+        }
         Change::Told { seq } => {
             let update = "UPDATE job_end SET told = 1 WHERE seq = ?1";
             connection.prepare_cached(update)?.execute([seq.0]).map(drop)
@@ -74,6 +80,11 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             connection.prepare_cached("DELETE FROM job WHERE seq = ?1")?.execute([seq.0]).map(drop)
         }
     }
+}
+
+/// SQLite's integers have a sign; nine billion dollars fit.
+fn amount(cost: NanoDollars) -> u64 {
+    cost.0.min(u64::MAX >> 1)
 }
 
 fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
@@ -86,7 +97,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1);
     connection
         .prepare_cached(
-            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             seq.0,
@@ -100,6 +111,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             record.low_priority,
             record.attempts,
             record.attempts_before,
+            amount(record.cost),
             envelope,
             extras,
             record.input.get(),
@@ -112,7 +124,7 @@ fn insert_end(connection: &Connection, seq: Seq, end: &End) -> rusqlite::Result<
     let (outcome, text) = outcome_columns(&end.outcome);
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX >> 1);
     connection
-        .prepare_cached("INSERT OR REPLACE INTO job_end VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)")?
+        .prepare_cached("INSERT OR REPLACE INTO job_end VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)")?
         .execute(params![
             seq.0,
             outcome,
@@ -121,6 +133,7 @@ fn insert_end(connection: &Connection, seq: Seq, end: &End) -> rusqlite::Result<
             end.attempts,
             micros(end.delay),
             micros(end.ran),
+            amount(end.cost),
             end.forget_at.0,
         ])
         .map(drop)

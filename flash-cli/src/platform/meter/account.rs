@@ -1,0 +1,178 @@
+//! The account of a worker, and the stakes that jobs and requests have in it.
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use flash_sdk::catalogue::NanoDollars;
+
+use super::{
+    ledger::{Ledger, Moment, Reading, Sums},
+    requests::RequestCosts,
+};
+use crate::platform::queue::WorkerId;
+
+/// Whom a share is put down to.
+#[derive(Debug, Clone)]
+pub(crate) struct Payer<'a> {
+    pub request_id: Cow<'a, str>,
+    pub function: Option<&'a str>,
+}
+
+/// What one worker type owes for one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    pub worker_type: Arc<str>,
+    pub amount: NanoDollars,
+}
+
+/// The account of one worker, from before its process to its end. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Account {
+    books: Arc<Books>,
+}
+
+struct Books {
+    worker_type: Arc<str>,
+    worker: WorkerId,
+    opened: Instant,
+    /// Held for some arithmetic only, and never with another lock taken inside.
+    ledger: Mutex<Ledger>,
+    requests: Arc<RequestCosts>,
+}
+
+impl Books {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // As everywhere: the data is what the last full step left.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::try_from(at.saturating_duration_since(self.opened).as_nanos()).unwrap_or(Moment::MAX)
+    }
+
+    /// Taken under the ledger's lock, so that moments come in order.
+    fn with<T>(&self, step: impl FnOnce(&mut Ledger, Moment) -> T) -> T {
+        let mut ledger = self.ledger();
+        let now = self.moment(Instant::now());
+        step(&mut ledger, now)
+    }
+}
+
+impl Account {
+    pub(super) fn new(
+        worker_type: &Arc<str>,
+        worker: &WorkerId,
+        price: NanoDollars,
+        requests: &Arc<RequestCosts>,
+    ) -> Self {
+        let books = Books {
+            worker_type: worker_type.clone(),
+            worker: worker.clone(),
+            opened: Instant::now(),
+            ledger: Mutex::new(Ledger::new(price)),
+            requests: requests.clone(),
+        };
+        Self { books: Arc::new(books) }
+    }
+
+    /// Its process was made at this moment.
+    pub(crate) fn spawned(&self, at: Instant) {
+        let at = self.books.moment(at);
+        self.books.ledger().spawned(at);
+    }
+
+    /// It takes work from now on.
+    pub(crate) fn ready(&self) {
+        self.books.with(Ledger::ready);
+    }
+
+    /// A job or request begins on it.
+    pub(crate) fn begin(&self) -> Stake {
+        let reading = self.books.with(Ledger::began);
+        Stake { books: self.books.clone(), reading: Some(reading), payer: None }
+    }
+
+    /// Its process is gone.
+    pub(crate) fn gone(&self) {
+        self.books.with(Ledger::gone);
+    }
+
+    /// Its sums, and whether they are final.
+    pub(super) fn sums(&self) -> (Sums, bool) {
+        self.books.with(|ledger, now| (ledger.sums(now), ledger.is_closed()))
+    }
+}
+
+/// A job or request that runs on a worker, which owes its share of it until this ends.
+pub(crate) struct Stake {
+    books: Arc<Books>,
+    /// `None` once it has ended.
+    reading: Option<Reading>,
+    payer: Option<OwnedPayer>,
+}
+
+struct OwnedPayer {
+    request_id: Arc<str>,
+    function: Option<Arc<str>>,
+}
+
+impl Stake {
+    /// Says whom it is for, where the end will not.
+    pub(crate) fn is_for(&mut self, request_id: Arc<str>) {
+        self.payer = Some(OwnedPayer { request_id, function: None });
+    }
+
+    /// Names the function that it is for, after the request.
+    pub(crate) fn runs(&mut self, function: Option<&str>) {
+        if let Some(payer) = &mut self.payer {
+            payer.function = function.map(Arc::from);
+        }
+    }
+
+    /// What it owes by now and was not charged.
+    pub(crate) fn so_far(&self) -> Share {
+        let amount = self
+            .reading
+            .map_or(NanoDollars(0), |reading| self.books.with(|ledger, now| ledger.so_far(reading, now)));
+        Share { worker_type: self.books.worker_type.clone(), amount }
+    }
+
+    /// Charges what it owes by now. It goes on, for the same payer: who ends it may not know him any more.
+    pub(crate) fn charge(&mut self, payer: &Payer<'_>) -> NanoDollars {
+        let Some(reading) = &mut self.reading else { return NanoDollars(0) };
+        let amount = self.books.with(|ledger, now| ledger.charge(reading, now));
+        self.is_for(payer.request_id.as_ref().into());
+        self.runs(payer.function);
+        self.put_down(amount, None);
+        amount
+    }
+
+    /// Ends it: what it owes and was not charged before. `payer` counts where it does not know its own.
+    pub(crate) fn end(&mut self, payer: Option<&Payer<'_>>) -> NanoDollars {
+        let Some(reading) = self.reading.take() else { return NanoDollars(0) };
+        let amount = self.books.with(|ledger, now| ledger.ended(reading, now));
+        self.put_down(amount, payer);
+        amount
+    }
+
+    fn put_down(&self, amount: NanoDollars, payer: Option<&Payer<'_>>) {
+        let Books { worker_type, worker, requests, .. } = &*self.books;
+        match (&self.payer, payer) {
+            (Some(own), _) => {
+                requests.add(&own.request_id, worker_type, own.function.as_deref(), worker, amount);
+            }
+            (None, Some(payer)) => {
+                requests.add(&payer.request_id, worker_type, payer.function, worker, amount);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+impl Drop for Stake {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}

@@ -1,0 +1,190 @@
+//! What workers cost, and who owes which part of it.
+//!
+//! Owns the books of all workers since the platform started: start, run and idle time at the price of their
+//! type, and the share of each job and request. Knows when work begins and ends from the queue and the
+//! balancer, which hold a [`Stake`] for each; what a second costs is the catalogue's matter.
+mod account;
+mod ledger;
+mod requests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use flash_sdk::catalogue::NanoDollars;
+
+pub(crate) use account::{Account, Payer, Share, Stake};
+pub(crate) use ledger::Sums;
+pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
+
+use super::queue::WorkerId;
+
+/// All books of a platform. Cheap to share.
+#[derive(Clone, Default)]
+pub(crate) struct Billing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    types: Mutex<BTreeMap<Arc<str>, TypeBooks>>,
+    requests: Arc<RequestCosts>,
+}
+
+/// The workers of one type, of all releases.
+#[derive(Default)]
+struct TypeBooks {
+    price: Option<NanoDollars>,
+    /// Accounts that may still change.
+    open: Vec<Account>,
+    /// Of all others.
+    closed: Sums,
+}
+
+impl TypeBooks {
+    /// Adds up what will not change any more; the sums of everything.
+    fn sums(&mut self) -> Sums {
+        let Self { open, closed, .. } = self;
+        let mut living = Sums::default();
+        open.retain(|account| {
+            let (sums, is_final) = account.sums();
+            *(if is_final { &mut *closed } else { &mut living }) += sums;
+            !is_final
+        });
+        let mut all = *closed;
+        all += living;
+        all
+    }
+}
+
+/// What the workers of one type have cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TypeBill {
+    /// Of one second, in the latest release; `None` where nobody has published one: then all is free.
+    pub price: Option<NanoDollars>,
+    pub sums: Sums,
+}
+
+impl Billing {
+    fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeBooks>> {
+        // As everywhere: the data is what the last full step left.
+        self.shared.types.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the workers of one type in one release. Without a price they cost nothing.
+    pub(crate) fn meter(&self, worker_type: &str, price: Option<NanoDollars>) -> Meter {
+        let worker_type: Arc<str> = worker_type.into();
+        self.types().entry(worker_type.clone()).or_default().price = price;
+        Meter { worker_type, price, billing: self.clone() }
+    }
+
+    /// What each worker type has cost up to now.
+    pub(crate) fn bill(&self) -> BTreeMap<Arc<str>, TypeBill> {
+        let bill_of = |books: &mut TypeBooks| TypeBill { price: books.price, sums: books.sums() };
+        self.types().iter_mut().map(|(name, books)| (name.clone(), bill_of(books))).collect()
+    }
+
+    /// What requests have cost.
+    pub(crate) fn requests(&self) -> &RequestCosts {
+        &self.shared.requests
+    }
+}
+
+/// Opens the accounts of the workers of one pool.
+pub(crate) struct Meter {
+    worker_type: Arc<str>,
+    price: Option<NanoDollars>,
+    billing: Billing,
+}
+
+impl Meter {
+    /// Of one second.
+    pub(crate) fn price(&self) -> Option<NanoDollars> {
+        self.price
+    }
+
+    /// An account for a worker whose process is not there yet.
+    pub(crate) fn open(&self, worker: &WorkerId) -> Account {
+        let price = self.price.unwrap_or_default();
+        let account = Account::new(&self.worker_type, worker, price, &self.billing.shared.requests);
+        let mut types = self.billing.types();
+        let books = types.entry(self.worker_type.clone()).or_default();
+        // Here, so that the list is as long as there are workers, whether or not anybody asks for the bill.
+        books.sums();
+        books.open.push(account.clone());
+        account
+    }
+}
+
+#[cfg(test)]
+impl Account {
+    /// Of a worker that costs nothing.
+    pub(crate) fn free() -> Self {
+        Self::priced(0)
+    }
+
+    /// Of a worker with this price per second, whose process is there.
+    pub(crate) fn priced(price: u64) -> Self {
+        let account = Billing::default().meter("test", Some(NanoDollars(price))).open(&"w".into());
+        account.spawned(std::time::Instant::now());
+        account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn payer(request_id: &str) -> Payer<'_> {
+        Payer { request_id: request_id.into(), function: Some("f") }
+    }
+
+    #[test]
+    fn workers_that_are_gone_stay_in_the_bill_and_not_in_memory() {
+        let billing = Billing::default();
+        let meter = billing.meter("gpu", Some(NanoDollars(1_000_000)));
+        for worker in 0..100 {
+            let account = meter.open(&worker.to_string().into());
+            account.spawned(Instant::now());
+            account.ready();
+            account.gone();
+        }
+        let bill = billing.bill();
+        assert_eq!(bill["gpu"].sums.workers, 100);
+        assert_eq!(bill["gpu"].sums.bill, 100 * 1_000_000, "each a second that has begun");
+        assert!(billing.types()["gpu"].open.is_empty());
+    }
+
+    #[test]
+    fn shares_are_put_down_to_their_requests_and_add_up() {
+        let billing = Billing::default();
+        let meter = billing.meter("gpu", Some(NanoDollars(u64::from(u32::MAX) * 1000)));
+        let account = meter.open(&"w".into());
+        account.spawned(Instant::now());
+        let (mut one, mut two) = (account.begin(), account.begin());
+        let before = two.charge(&payer("two"));
+        let first = one.end(Some(&payer("one")));
+        account.gone();
+        drop(two);
+        let cost = |request: &str| billing.requests().of(request).unwrap().total;
+        assert_eq!(cost("one"), first);
+        assert!(cost("two") >= before);
+        let bill = billing.bill()["gpu"].sums;
+        assert_eq!(bill.run, u128::from(cost("one").0 + cost("two").0));
+        assert_eq!(bill.bill, bill.start + bill.run + bill.idle());
+    }
+
+    #[test]
+    fn a_worker_of_an_unknown_price_is_free_and_counted() {
+        let billing = Billing::default();
+        let account = billing.meter("gpu", None).open(&"w".into());
+        account.spawned(Instant::now());
+        account.begin().end(Some(&payer("r")));
+        let bill = billing.bill()["gpu"];
+        assert_eq!((bill.price, bill.sums.bill, bill.sums.workers), (None, 0, 1));
+        assert_eq!(billing.requests().of("r").map(|cost| cost.hops.len()), Some(1));
+    }
+}

@@ -1,0 +1,78 @@
+//! What attempts owe, put down to their jobs.
+//!
+//! An attempt owes until its worker lets go of it. So a job that was stopped may grow dearer after its end.
+use std::borrow::Cow;
+
+use flash_sdk::{catalogue::NanoDollars, wire::job::JobObject};
+
+use super::{
+    Inner, JobId,
+    job::Entry,
+    jobs::{Jobs, Setting},
+    state::{JobState, Lease},
+    store::Change,
+};
+use crate::platform::meter::{Payer, Stake};
+
+impl Entry {
+    /// Whom its shares are put down to: its request, else itself.
+    pub(super) fn payer(&self, id: JobId) -> Payer<'_> {
+        Payer {
+            request_id: match &self.envelope.request_id {
+                Some(request) => Cow::Borrowed(request),
+                None => Cow::Owned(id.to_string()),
+            },
+            function: self.envelope.function.as_deref(),
+        }
+    }
+
+    pub(super) fn owe(&mut self, share: NanoDollars) {
+        self.cost.0 = self.cost.0.saturating_add(share.0);
+    }
+}
+
+impl Jobs {
+    /// A job owes more. One that goes on is stored with its next change.
+    pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
+        let Some(entry) = self.get_mut(id).filter(|_| share.0 > 0) else { return };
+        entry.owe(share);
+        if entry.status().is_final()
+            && let Some(seq) = entry.record
+        {
+            entry.ticket = setting.store.write(Change::Charged { seq, cost: entry.cost });
+        }
+    }
+}
+
+impl Inner {
+    /// An attempt is over.
+    pub(super) fn settle(&mut self, id: JobId, mut stake: Stake, setting: &Setting) {
+        let payer = self.jobs.get(id).map(|entry| entry.payer(id));
+        let share = stake.end(payer.as_ref());
+        self.jobs.charge(id, share, setting);
+    }
+
+    /// As [`Inner::settle`], for some.
+    pub(super) fn settle_all(&mut self, stakes: Vec<(JobId, Stake)>, setting: &Setting) {
+        for (id, stake) in stakes {
+            self.settle(id, stake, setting);
+        }
+    }
+
+    /// The job as clients see it, with what its attempt owes by now.
+    pub(super) fn object(&self, id: JobId) -> Option<JobObject> {
+        let entry = self.jobs.get(id)?;
+        Some(self.with_so_far(id, entry, entry.object(id)))
+    }
+
+    /// Adds what a running attempt owes by now.
+    pub(super) fn with_so_far(&self, id: JobId, entry: &Entry, mut object: JobObject) -> JobObject {
+        if let JobState::Running(Lease { worker, attempt }) = &entry.state
+            && let Some(cost) = &mut object.cost_nano_dollars
+            && let Some(so_far) = self.takers.get(worker).and_then(|taker| taker.so_far(id, *attempt))
+        {
+            *cost = cost.saturating_add(so_far.0);
+        }
+        object
+    }
+}
