@@ -1,0 +1,439 @@
+//! The client API of the queue, by plain HTTP.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod support;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use support::{
+    PATIENCE, Running, SOON, fixture,
+    kept::{Endpoint, WEBHOOK_SECRET, id_of, input_for, is_final},
+    receiver::Receiver,
+    until,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A fixture that serves, and a directory whose files let jobs end.
+struct Setup {
+    app: Running,
+    gates: TempDir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let environment = [("FLASH_WEBHOOK_SECRET", WEBHOOK_SECRET)];
+        let app = Running::start_with(&fixture(), &["--no-reload"], &environment);
+        Self { app, gates: TempDir::new().unwrap() }
+    }
+
+    fn endpoint(&self, worker: &str) -> Endpoint {
+        Endpoint::of(&self.app, worker)
+    }
+
+    fn gate(&self, name: &str) -> PathBuf {
+        self.gates.path().join(name)
+    }
+
+    fn open(&self, name: &str) {
+        std::fs::write(self.gate(name), "").unwrap();
+    }
+}
+
+fn is_running(job: &Value) -> bool {
+    job["status"] == "IN_PROGRESS"
+}
+
+#[tokio::test]
+async fn status_sync_holds_until_the_end_or_until_its_wait_is_over() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let job = gated.run(json!({ "input": { "file": setup.gate("it") } })).await;
+    gated.until(&job, is_running).await;
+    let began = Instant::now();
+    let waited = gated.get(&format!("status-sync/{job}?wait=1000")).await;
+    assert_eq!((waited.status, &waited.json()["status"]), (200, &json!("IN_PROGRESS")), "{waited:?}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    let held = tokio::spawn({
+        let (gated, path) = (gated.clone(), format!("status-sync/{job}?wait=50000"));
+        async move { gated.get(&path).await.json() }
+    });
+    setup.open("it");
+    let end = held.await.unwrap();
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(end, gated.status(&job).await, "as status says it");
+    let unknown = gated.get("status-sync/no-such-job").await;
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_runsync_whose_wait_runs_out_answers_with_the_job_that_goes_on() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let began = Instant::now();
+    let left = gated.post("runsync?wait=1000", json!({ "input": { "file": setup.gate("it") } })).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    let job = id_of(&left);
+    assert!(!is_final(&left.json()), "{left:?}");
+    setup.open("it");
+    assert_eq!(gated.ended(&job).await["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_job_whose_time_is_over_is_gone_whether_it_waits_or_runs() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let short = |gate: &str| json!({ "input": { "file": setup.gate(gate) }, "policy": { "ttl": 10_000, "executionTimeout": 60_000 } });
+    let began = Instant::now();
+    let running = gated.run(short("never")).await;
+    gated.until(&running, is_running).await;
+    // One worker with one slot: this one waits.
+    let waiting = gated.run(short("never")).await;
+    let next = gated.run(json!({ "input": { "file": setup.gate("open") } })).await;
+    for job in [&running, &waiting] {
+        until("the end of its time", PATIENCE, async || {
+            let answer = gated.get(&format!("status/{job}")).await;
+            if answer.status == 404 { Ok(()) } else { Err(answer.text) }
+        })
+        .await;
+        assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+        for (operation, is_get) in [("stream", true), ("cancel", false), ("retry", false)] {
+            let path = format!("{operation}/{job}");
+            let gone = if is_get { gated.get(&path).await } else { gated.post(&path, json!({})).await };
+            assert_eq!(gone.status, 404, "{operation}: {gone:?}");
+        }
+    }
+    // The worker was told to stop and is free again.
+    setup.open("open");
+    assert_eq!(gated.ended(&next).await["status"], "COMPLETED");
+    let listed = gated.listed("").await;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+#[tokio::test]
+async fn what_a_job_may_ask_for_is_bounded_and_the_refusal_names_it() {
+    let setup = Setup::new();
+    let echo = setup.endpoint("echo");
+    let cases = [
+        (json!({ "policy": { "executionTimeout": 4_999 } }), "/policy/executionTimeout"),
+        (json!({ "policy": { "executionTimeout": 604_800_001 } }), "/policy/executionTimeout"),
+        (json!({ "policy": { "ttl": 9_999 } }), "/policy/ttl"),
+        (json!({ "policy": { "ttl": 604_800_001 } }), "/policy/ttl"),
+        (json!({ "webhook": "ftp://example.org/" }), "/webhook"),
+        (json!({ "webhook": "no url" }), "/webhook"),
+    ];
+    for (mut body, field) in cases {
+        body["input"] = json!({ "value": 1 });
+        for operation in ["run", "runsync"] {
+            let refused = echo.post(operation, body.clone()).await;
+            assert_eq!(refused.status, 422, "{body}: {refused:?}");
+            assert_eq!(refused.json()["fields"][0]["path"], field, "{refused:?}");
+        }
+    }
+    let negative = echo.post("run", json!({ "input": { "value": 1 }, "policy": { "ttl": -1 } })).await;
+    assert_eq!(negative.status, 400, "{negative:?}");
+    for policy in [json!({ "ttl": 10_000 }), json!({ "ttl": 604_800_000, "executionTimeout": 5_000 })] {
+        let job = echo.run(json!({ "input": { "value": 1 }, "policy": policy })).await;
+        assert_eq!(echo.ended(&job).await["output"]["value"], 1);
+    }
+    assert_eq!(echo.listed("").await.len(), 2, "what was refused is not there");
+}
+
+#[tokio::test]
+async fn low_priority_starts_no_worker_and_runs_when_there_is_one() {
+    let setup = Setup::new();
+    let echo = setup.endpoint("echo");
+    let low = json!({ "input": { "value": "low" }, "policy": { "lowPriority": true } });
+    let job = echo.run(low).await;
+    // The autoscaler has looked several times by then.
+    let waited = echo.get(&format!("status-sync/{job}?wait=2000")).await.json();
+    assert_eq!(waited["status"], "IN_QUEUE", "{waited}");
+    let health = echo.get("health").await.json();
+    assert_eq!(
+        (&health["jobs"]["inQueue"], &health["workers"]["initializing"], &health["workers"]["ready"]),
+        (&json!(1), &json!(0), &json!(0)),
+        "{health}"
+    );
+    let normal = echo.run(json!({ "input": { "value": "normal" } })).await;
+    assert_eq!(echo.ended(&normal).await["output"]["value"], "normal");
+    assert_eq!(echo.ended(&job).await["output"]["value"], "low");
+}
+
+#[tokio::test]
+async fn requests_are_listed_by_filter_in_pages() {
+    let setup = Setup::new();
+    let trouble = setup.endpoint("trouble");
+    let mut jobs = Vec::new();
+    for number in 0..5 {
+        jobs.push(trouble.run(input_for("long", json!({ "characters": number }))).await);
+    }
+    let request = trouble.client.raw().post(format!("{}/run", trouble.url)).header("x-request-id", "mine");
+    let failing = trouble.client.send(request.json(&input_for("fail", json!({ "message": "no" })))).await;
+    jobs.push(id_of(&failing));
+    for job in &jobs {
+        trouble.ended(job).await;
+    }
+    jobs.reverse();
+    let ids = |listed: &[Value]| listed.iter().map(|job| job["id"].clone()).collect::<Vec<_>>();
+    let all = trouble.listed("").await;
+    assert_eq!(ids(&all), jobs, "the latest first");
+    assert!(all.iter().all(|job| job["output"].is_null()), "without outputs: {all:?}");
+    assert_eq!(ids(&trouble.listed("limit=2").await), jobs, "no page repeats or skips one");
+    let page = trouble.get("requests?limit=2").await.json();
+    assert_eq!((page["requests"].as_array().unwrap().len(), &page["next"]), (2, &json!(jobs[1])));
+    assert_eq!(ids(&trouble.listed("status=FAILED").await), jobs[..1]);
+    assert_eq!(ids(&trouble.listed("requestId=mine").await), jobs[..1]);
+    assert_eq!(ids(&trouble.listed("function=long&limit=1").await), jobs[1..]);
+    assert_eq!(trouble.listed("status=CANCELLED").await.len(), 0);
+    let worker = all[0]["workerId"].as_str().unwrap();
+    assert!(!trouble.listed(&format!("workerId={worker}")).await.is_empty());
+    for wrong in ["status=LOST", "limit=many", "before=yesterday", "colour=red"] {
+        let refused = trouble.get(&format!("requests?{wrong}")).await;
+        assert_eq!(refused.status, 400, "{wrong}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_dead_jobs_are_brought_back_from_the_dead() {
+    let setup = Setup::new();
+    let (crasher, trouble) = (setup.endpoint("crasher"), setup.endpoint("trouble"));
+    let dead = crasher.run(json!({ "input": { "words": "enough" } })).await;
+    let end = crasher.ended(&dead).await;
+    assert_eq!((&end["status"], &end["retries"]), (&json!("FAILED"), &json!(2)), "{end}");
+    let listed = crasher.dead().await;
+    assert_eq!((listed.len(), &listed[0]["id"], &listed[0]["error"]), (1, &json!(dead), &end["error"]));
+    let failed = trouble.run(input_for("fail", json!({ "message": "no" }))).await;
+    trouble.ended(&failed).await;
+    assert_eq!(trouble.dead().await, Vec::<Value>::new(), "its worker lives");
+    let refused = trouble.post(&format!("dead/{failed}/requeue"), json!({})).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.json()["error"].as_str().unwrap().contains("/retry/"), "{refused:?}");
+    assert_eq!(crasher.post("dead/no-such-job/requeue", json!({})).await.status, 404);
+    let back = crasher.post(&format!("dead/{dead}/requeue"), json!({})).await;
+    assert_eq!(back.json(), json!({ "id": dead, "status": "IN_QUEUE" }));
+    assert_eq!(crasher.ended(&dead).await["retries"], 5);
+    assert_eq!(crasher.post("dead/requeue", json!({})).await.json(), json!({ "requeued": 1 }));
+    assert_eq!(crasher.dead().await, Vec::<Value>::new());
+    assert!(!is_final(&crasher.status(&dead).await));
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen_and_end_with_the_job() {
+    let setup = Setup::new();
+    let trickle = setup.endpoint("trickle");
+    let job = trickle.run(json!({ "input": { "file": setup.gate("rest"), "chunks": 3 } })).await;
+    let url = format!("{}/stream/{job}", trickle.url);
+    let request = trickle.client.raw().get(url).header("accept", "text/html, text/event-stream;q=0.9");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let (mut events, mut text) = (response.bytes_stream(), String::new());
+    while !text.contains("data: {\"output\":1}\n\n") {
+        text.push_str(std::str::from_utf8(&events.next().await.unwrap().unwrap()).unwrap());
+    }
+    // The first came before the others were made.
+    setup.open("rest");
+    while let Some(piece) = events.next().await {
+        text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+    }
+    let said: Vec<&str> = text.split("\n\n").filter(|event| !event.is_empty() && *event != ":").collect();
+    assert_eq!(said[..3], [1, 2, 3].map(|number| format!("data: {{\"output\":{number}}}")));
+    let end = said[3].strip_prefix("event: end\ndata: ").unwrap_or_else(|| panic!("{text}"));
+    let end: Value = serde_json::from_str(end).unwrap();
+    assert_eq!((&end["id"], &end["status"], said.len()), (&json!(job), &json!("COMPLETED"), 4));
+    assert_eq!(end["output"], json!([1, 2, 3]));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_one_job() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let body = |gate: &str| json!({ "input": { "file": setup.gate(gate) } });
+    let key = "order-7";
+    let first = gated.run_with_key(key, &body("it")).await;
+    assert_eq!(first.header("idempotent-replayed"), "");
+    let job = id_of(&first);
+    gated.until(&job, is_running).await;
+    for (status, open) in [("IN_PROGRESS", true), ("COMPLETED", false)] {
+        let again = gated.run_with_key(key, &body("it")).await;
+        assert_eq!(again.header("idempotent-replayed"), "true");
+        assert_eq!(again.json(), json!({ "id": job, "status": status }));
+        if open {
+            setup.open("it");
+            gated.ended(&job).await;
+        }
+    }
+    let other = gated.run_with_key(key, &body("something else")).await;
+    assert_eq!(other.status, 409, "{other:?}");
+    assert!(other.json()["error"].as_str().unwrap().contains(&job), "{other:?}");
+    // Another endpoint has keys of its own.
+    let elsewhere = setup.endpoint("echo").run_with_key(key, &json!({ "input": { "value": 1 } })).await;
+    assert_eq!((elsewhere.status, elsewhere.header("idempotent-replayed")), (200, ""));
+    assert_ne!(id_of(&elsewhere), job);
+    let mut wrong = vec![String::new(), "k".repeat(256), "with space".to_owned()];
+    for key in wrong.drain(..) {
+        let refused = gated.run_with_key(&key, &body("it")).await;
+        assert_eq!(refused.status, 400, "{key}: {refused:?}");
+    }
+    // Many at once.
+    let echo = setup.endpoint("echo");
+    let many = (0..32).map(|_| {
+        let echo = echo.clone();
+        tokio::spawn(async move { echo.run_with_key("one", &json!({ "input": { "value": 2 } })).await })
+    });
+    let mut ids = Vec::new();
+    for answer in futures_util::future::join_all(many).await {
+        ids.push(id_of(&answer.unwrap()));
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_purge_ends_what_waits_and_nothing_else() {
+    let setup = Setup::new();
+    let purged = setup.endpoint("purged");
+    let body = || json!({ "input": { "file": setup.gate("it") } });
+    let running = purged.run(body()).await;
+    purged.until(&running, is_running).await;
+    let waiting = [purged.run(body()).await, purged.run(body()).await];
+    let answer = purged.post("purge-queue", json!({})).await;
+    assert_eq!(answer.json(), json!({ "removed": 2, "status": "completed" }), "{answer:?}");
+    for job in &waiting {
+        assert_eq!(purged.status(job).await["status"], "CANCELLED");
+    }
+    setup.open("it");
+    assert_eq!(purged.ended(&running).await["status"], "COMPLETED");
+    let again = purged.post("purge-queue", json!({})).await;
+    assert_eq!(again.json()["removed"], 0);
+}
+
+#[tokio::test]
+async fn metrics_have_jobs_workers_and_the_ids_of_the_ready() {
+    let setup = Setup::new();
+    let counted = setup.endpoint("counted");
+    let before = counted.get("metrics").await.json();
+    let jobs = |in_progress: u64, in_queue: u64, completed: u64| {
+        let (failed, retried) = (0, 0);
+        json!({
+            "completed": completed, "failed": failed, "inProgress": in_progress, "inQueue": in_queue,
+            "retried": retried,
+        })
+    };
+    assert_eq!((&before["jobs"], &before["readyWorkers"]), (&jobs(0, 0, 0), &json!([])));
+    let body = || json!({ "input": { "file": setup.gate("it") } });
+    let running = counted.run(body()).await;
+    let worker = counted.until(&running, is_running).await["workerId"].clone();
+    let waiting = counted.run(body()).await;
+    let busy = counted.get("metrics").await.json();
+    assert_eq!((&busy["jobs"], &busy["readyWorkers"]), (&jobs(1, 1, 0), &json!([worker])));
+    for (state, count) in
+        [("idle", 0), ("initializing", 0), ("ready", 1), ("running", 1), ("throttled", 0), ("unhealthy", 0)]
+    {
+        assert_eq!(busy["workers"][state], count, "{state}: {busy}");
+    }
+    setup.open("it");
+    counted.ended(&running).await;
+    counted.ended(&waiting).await;
+    let after = counted.get("metrics").await.json();
+    assert_eq!((&after["jobs"], &after["workers"]["idle"]), (&jobs(0, 0, 2), &json!(1)), "{after}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_tried_three_times() {
+    let setup = Setup::new();
+    let (echo, receiver) = (setup.endpoint("echo"), Receiver::refusing().await);
+    let input = json!({ "value": "näh" });
+    let job = echo.run(json!({ "input": input, "webhook": receiver.url })).await;
+    let tries = receiver.received(3).await;
+    let pauses = [tries[1].at - tries[0].at, tries[2].at - tries[0].at];
+    for (pause, least) in pauses.iter().zip([5, 20]) {
+        let least = Duration::from_secs(least);
+        assert!(*pause >= least && *pause < least + SOON, "{pauses:?}");
+    }
+    for delivery in &tries {
+        assert!(delivery.is_signed_with(WEBHOOK_SECRET), "{delivery:?}");
+        assert!(!delivery.is_signed_with("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+        assert_eq!(delivery.header("webhook-id"), job, "each try has the same id");
+        let mut told = delivery.json();
+        let extra = (told["input"].take(), told["webhook"].take());
+        assert_eq!(extra, (input.clone(), json!(receiver.url)));
+        let told = told.as_object_mut().unwrap();
+        told.retain(|name, _| name != "input" && name != "webhook");
+        assert_eq!(json!(told), echo.status(&job).await, "the rest is the status");
+    }
+    let given_up = setup.app.event("log", |line| line["text"].as_str().unwrap().contains("given up after 3"));
+    assert!(!given_up.to_string().contains("hidden"), "no token in the log: {given_up}");
+    // What comes after is not held up.
+    receiver.accept();
+    let next = echo.run(json!({ "input": { "value": 2 }, "webhook": receiver.url })).await;
+    let deliveries = receiver.received(4).await;
+    assert_eq!((deliveries.len(), deliveries[3].header("webhook-id")), (4, &*next));
+}
+
+/// Memory of a process, in bytes.
+fn memory(process: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_idle_polls_cost_little_and_hold_nobody_up() {
+    /// As many as the limit of open files allows, up to this.
+    const POLLS: u64 = 5_000;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // `flash` inherits it.
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(20_000)), hard).unwrap();
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).unwrap().0;
+    let polls = POLLS.min(allowed.saturating_sub(200));
+    assert!(polls >= 500, "{allowed} open files are too few to see anything");
+
+    let setup = Setup::new();
+    let (gated, echo) = (setup.endpoint("gated"), setup.endpoint("echo"));
+    let job = gated.run(json!({ "input": { "file": setup.gate("it") } })).await;
+    gated.until(&job, is_running).await;
+    let warm = echo.run(json!({ "input": { "value": 0 } })).await;
+    echo.ended(&warm).await;
+    let before = memory(setup.app.id());
+    let address = setup.app.url.strip_prefix("http://").unwrap().replace("localhost", "127.0.0.1");
+    let mut held = Vec::new();
+    for _ in 0..polls {
+        let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /v2/gated/stream/{job}?wait=90000 HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        held.push(connection);
+    }
+    let opened = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for number in 0..50 {
+        let began = Instant::now();
+        let job = echo.run(json!({ "input": { "value": number } })).await;
+        assert_eq!(echo.get(&format!("status-sync/{job}")).await.json()["output"]["value"], number);
+        slowest = slowest.max(began.elapsed());
+    }
+    let grown = memory(setup.app.id()).saturating_sub(before);
+    println!("{polls} polls: {} MB, the slowest job beside them {slowest:?}", grown / 1_000_000);
+    assert!(grown < 100_000_000, "{grown} bytes for {polls} polls");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    // All of them hear of the end, and none before.
+    assert!(opened.elapsed() < Duration::from_secs(60), "the machine is too slow: the polls may be over");
+    let mut piece = [0; 16];
+    for connection in &held {
+        assert!(connection.try_read(&mut piece).is_err(), "answered too early");
+    }
+    setup.open("it");
+    for mut connection in held {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let count = connection.read_buf(&mut answer).await.unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"COMPLETED\""), "{answer}");
+    }
+}
