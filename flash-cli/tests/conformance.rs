@@ -5,7 +5,11 @@
 //! JSON for each of its cases; here is the list of those that must be there. The interpreter that has the
 //! package is made by `cargo xtask test`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner shows it when a test fails")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the runner shows what a test prints where it matters"
+)]
 mod support;
 
 use std::{

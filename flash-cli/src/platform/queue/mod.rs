@@ -13,6 +13,7 @@ mod jobs;
 mod limits;
 mod line;
 mod listing;
+mod lost;
 #[cfg(test)]
 mod model;
 mod recovery;
@@ -49,6 +50,7 @@ pub(crate) use job::{Origin, Waiter};
 use jobs::{Jobs, Setting};
 pub(crate) use limits::Limits;
 pub(crate) use listing::Filter;
+use lost::worker_died;
 pub(crate) use recovery::{Backlog, QueueContext};
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
@@ -312,33 +314,6 @@ impl Queue {
         reported
     }
 
-    /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
-    /// posts nothing for them. Any other job that it holds is lost, for it could not deliver its result or
-    /// never got the job: that one gets another attempt, or fails when it was its last.
-    pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
-        let mut inner = self.lock();
-        let Some(taker) = inner.takers.get_mut(worker) else { return };
-        let freed = taker.let_go(usize::MAX);
-        let unreported: Vec<JobId> = taker.leased().collect();
-        inner.settle_all(freed, &self.setting);
-        let mut ended = Vec::new();
-        for id in unreported {
-            inner.release(worker, id, None, &self.setting);
-            let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
-            let (attempt, attempts) = (entry.attempts, entry.attempts_now());
-            if attempts < self.setting.limits.max_attempts {
-                inner.jobs.requeue_lost(id, true, &self.setting);
-            } else {
-                let lease = Lease { worker: worker.clone(), attempt };
-                let outcome = Outcome::Failed(went_on(worker, attempts));
-                ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.setting));
-            }
-        }
-        inner.dispatch(&self.setting);
-        drop(inner);
-        self.tell(ended);
-    }
-
     /// Progress of a running job: shown as its output until it ends.
     pub(crate) fn progress(&self, worker: &WorkerId, job: JobId, output: RawJson) {
         if let Some(entry) = self.lock().jobs.get_mut(job)
@@ -557,23 +532,6 @@ impl Inner {
             }
         }
     }
-}
-
-fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
-    let message = format!("the worker died on each of {attempts} attempts; the last one: {reason}");
-    let mut error = WireError::new(ErrorKind::NoWorker, message);
-    error.worker_id = Some(worker.to_string());
-    ErrorText::of(&error, "platform").to_text()
-}
-
-fn went_on(worker: &WorkerId, attempts: u32) -> String {
-    let message = format!(
-        "on each of {attempts} attempts the worker went on without a result of this job: its log says why; a \
-         result that cannot be written as JSON is never sent"
-    );
-    let mut error = WireError::new(ErrorKind::Handler, message);
-    error.worker_id = Some(worker.to_string());
-    ErrorText::of(&error, "platform").to_text()
 }
 
 /// Sends a frame to a worker of ours; `false` when its connection is gone.

@@ -66,7 +66,7 @@ struct Bench {
     now: Arc<AtomicU64>,
     ends: Arc<Mutex<Vec<Ended>>>,
     told: tokio::sync::mpsc::Receiver<Tidings>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl std::ops::Deref for Bench {
@@ -88,7 +88,7 @@ impl Bench {
         let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
         let queue = Arc::new(Queue::new("bench", limits, &context, on_end));
-        Self { queue, now, ends, told, _directory: directory }
+        Self { queue, now, ends, told, directory }
     }
 
     fn advance(&self, time: Duration) {
@@ -507,6 +507,42 @@ async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
 }
 
 #[tokio::test]
+async fn a_polling_worker_that_runs_nothing_has_lost_the_job_that_it_said_nothing_of() {
+    let queue = queue();
+    let worker: WorkerId = "foreign".into();
+    queue.attach(&worker, Link::Polling, 1, Account::free());
+    let id = queue.run("{}");
+    for _ in 0..Limits::default().max_attempts {
+        assert_eq!(queue.take(&worker, 1, Duration::from_secs(600)).await.len(), 1);
+        assert_eq!(status(&queue, id), InProgress);
+        queue.runs_nothing(&worker);
+    }
+    assert_eq!(status(&queue, id), Failed);
+    let error = queue.peek(id).unwrap().error.unwrap();
+    assert!(error.contains("went on without a result"), "{error}");
+    assert!(!queue.is_dead(id), "its worker lives");
+}
+
+#[tokio::test]
+async fn what_came_beside_an_error_survives_a_restart() {
+    let queue = queue();
+    let worker = FakeWorker::attach(&queue, "w", 1);
+    let id = queue.run("{}");
+    let outcome = Outcome::FailedWith("no such picture".into(), json(r#"{"k":[1,"\""]}"#));
+    queue.finish(&worker.id, id, None, outcome, None);
+    queue.all_stored().await.unwrap();
+    let Bench { queue, now, directory, .. } = queue;
+    queue.setting.store.close();
+    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let context = QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0 };
+    let again = Queue::new("bench", Limits::default(), &context, Box::new(|_| ()));
+    again.adopt(&mut backlog);
+    let job = again.status(id).await.unwrap().unwrap();
+    assert_eq!((job.status, job.error.as_deref()), (Failed, Some("no such picture")));
+    assert_eq!(job.output.unwrap().get(), r#"{"k":[1,"\""]}"#);
+}
+
+#[tokio::test]
 async fn a_result_is_late_only_where_the_attempt_was_lost() {
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
@@ -566,7 +602,7 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
     // Also for the next platform.
     queue.status(id).await.unwrap();
     queue.setting.store.close();
-    let (_, mut backlog) = Backlog::open(queue._directory.path(), Durability::Process).unwrap();
+    let (_, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
         store: queue.setting.store.clone(),
