@@ -26,7 +26,8 @@ use clap::{Parser, Subcommand};
     bin_name = "cargo xtask",
     after_help = "Examples:\n  cargo xtask test            everything that must pass, on a fresh machine too\n  \
                   cargo xtask lint            the quick part: format, clippy, docs\n  \
-                  cargo xtask bench --json    flash against hand-written services, as numbers"
+                  cargo xtask bench --json    flash against hand-written services, as numbers\n  \
+                  cargo xtask bench platform  the platform itself, beside its aims"
 )]
 struct Arguments {
     #[command(subcommand)]
