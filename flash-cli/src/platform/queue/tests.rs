@@ -66,7 +66,7 @@ struct Bench {
     now: Arc<AtomicU64>,
     ends: Arc<Mutex<Vec<Ended>>>,
     told: tokio::sync::mpsc::Receiver<Tidings>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl std::ops::Deref for Bench {
@@ -88,7 +88,7 @@ impl Bench {
         let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
         let queue = Arc::new(Queue::new("bench", limits, &context, on_end));
-        Self { queue, now, ends, told, _directory: directory }
+        Self { queue, now, ends, told, directory }
     }
 
     fn advance(&self, time: Duration) {
@@ -519,4 +519,26 @@ async fn a_result_is_late_only_where_the_attempt_was_lost() {
     assert_eq!(report(&worker.id), Reported::LetGo, "as it was told");
     assert_eq!(report(&worker.id), Reported::Late);
     assert_eq!(report(&"gone".into()), Reported::Late);
+}
+
+#[tokio::test]
+async fn a_listing_tells_nothing_that_a_crash_undoes() {
+    let limits = Limits { max_attempts: 1, ..Limits::default() };
+    let queue = Bench::with(limits.clone());
+    let (finished, dead) = (queue.run("1"), queue.run("2"));
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let frame = worker.job().await;
+    worker.finish(&queue, &frame);
+    worker.job().await;
+    queue.detach(&worker.id, "killed");
+    let page = queue.stored_page(&Filter::default(), None, 10).await.unwrap();
+    assert_eq!(page.jobs.iter().map(|job| job.status).collect::<Vec<_>>(), [Failed, Completed]);
+    assert_eq!(queue.stored_dead(10).await.unwrap().len(), 1);
+    queue.setting.store.crash();
+    let (store, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
+    let context = QueueContext { clock: Clock::Manual(queue.now.clone()), store, teller: Teller::new().0 };
+    let next = Queue::new("bench", limits, &context, Box::new(|_| {}));
+    next.adopt(&mut backlog);
+    assert_eq!((status(&next, finished), status(&next, dead)), (Completed, Failed));
+    assert!(next.is_dead(dead));
 }
