@@ -1,5 +1,6 @@
 //! What is promised of jobs while processes die: none is lost, none ends twice, none stays.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "numbers for whoever runs it by hand")]
 mod support;
 
 use std::{
@@ -144,7 +145,7 @@ impl Ends {
     }
 }
 
-/// Kills a worker every 200 ms. Looks at some jobs each time.
+/// Kills a worker every 200 ms.
 struct Killer {
     dice: Dice,
     deaths: usize,
@@ -155,36 +156,46 @@ struct Killer {
 }
 
 impl Killer {
-    /// One look, and a death if it is time. How much there is to do.
-    async fn look(&mut self, app: &Running, promised: &Promised, ends: &mut Ends) -> (u64, u64) {
-        let endpoint = Endpoint::of(app, "relay");
-        let jobs = endpoint.get("health").await.json()["jobs"].clone();
-        let number = |name: &str| jobs[name].as_u64().unwrap();
-        let (completed, open) = (number("completed"), number("inQueue") + number("inProgress"));
-        if self.last.elapsed() >= WORKER_DEATHS && completed != self.completed {
-            let workers = workers_of(app.id(), "relay");
-            if !workers.is_empty() {
-                // It may just have ended by itself.
-                let victim = workers[self.dice.roll(workers.len())];
-                self.deaths += usize::from(send(Pid::from_raw(victim), Signal::SIGKILL).is_ok());
-                (self.last, self.completed) = (Instant::now(), completed);
-            }
-            let some: Vec<(usize, String)> = {
-                let promised = promised.lock().unwrap();
-                let known = promised.len().max(1);
-                let places: Vec<usize> = (0..10).map(|_| self.dice.roll(known)).collect();
-                places.into_iter().filter_map(|place| promised.iter().nth(place)).map(owned).collect()
-            };
-            for (number, id) in some {
-                ends.see(number, &endpoint.status(&id).await);
-            }
+    /// A death, if it is time for one.
+    fn kill(&mut self, app: &Running, completed: u64) {
+        if self.last.elapsed() < WORKER_DEATHS || completed == self.completed {
+            return;
         }
-        (completed, open)
+        let workers = workers_of(app.id(), "relay");
+        if !workers.is_empty() {
+            let victim = workers[self.dice.roll(workers.len())];
+            // It may just have ended by itself.
+            self.deaths += usize::from(send(Pid::from_raw(victim), Signal::SIGKILL).is_ok());
+            (self.last, self.completed) = (Instant::now(), completed);
+        }
     }
 }
 
-fn owned((number, id): (&usize, &String)) -> (usize, String) {
-    (*number, id.clone())
+/// Asks for one job after the other while everything dies, so that an end that is taken back shows.
+async fn watch_ends(address: Address, promised: Promised, ends: Arc<Mutex<Ends>>) {
+    let (client, mut dice, mut address) = (Client::new(), Dice(0xd1ce), address.subscribe());
+    // It lives as long as the test.
+    loop {
+        let url = address.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let some = {
+            let promised = promised.lock().unwrap();
+            let place = dice.roll(promised.len().max(1));
+            promised.iter().nth(place).map(|(number, id)| (*number, id.clone()))
+        };
+        let Some((number, id)) = some else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let Ok(answer) = client.raw().get(format!("{url}/v2/relay/status/{id}")).send().await else {
+            continue;
+        };
+        let status = answer.status().as_u16();
+        let Ok(text) = answer.text().await else { continue };
+        assert!(status == 200 || status == 503, "job {number}: {status}: {text}");
+        if status == 200 {
+            ends.lock().unwrap().see(number, &serde_json::from_str(&text).unwrap());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,11 +208,15 @@ async fn ten_thousand_jobs_each_end_once_while_workers_and_the_platform_die() {
         .map(|first| tokio::spawn(submit_share(address.clone(), promised.clone(), first)))
         .collect();
 
-    let mut ends = Ends::default();
+    let ends: Arc<Mutex<Ends>> = Arc::default();
+    let watching = tokio::spawn(watch_ends(address.clone(), promised.clone(), ends.clone()));
     let mut killer = Killer { dice: Dice(0x5eed), deaths: 0, last: Instant::now(), completed: 0 };
     let (mut platform_deaths, began) = (0, Instant::now());
     loop {
-        let (completed, open) = killer.look(&app, &promised, &mut ends).await;
+        let jobs = Endpoint::of(&app, "relay").get("health").await.json()["jobs"].clone();
+        let number = |name: &str| jobs[name].as_u64().unwrap();
+        let (completed, open) = (number("completed"), number("inQueue") + number("inProgress"));
+        killer.kill(&app, completed);
         let submitted = promised.lock().unwrap().len();
         // In the midst of submitting and of running.
         if platform_deaths < PLATFORM_DEATHS
@@ -222,15 +237,21 @@ async fn ten_thousand_jobs_each_end_once_while_workers_and_the_platform_die() {
         assert!(began.elapsed() < PATIENCE, "stuck: {open} open, {submitted} submitted");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let took = began.elapsed();
     for client in clients {
         client.await.unwrap();
     }
+    assert!(!watching.is_finished(), "it saw something wrong: {:?}", watching.await);
+    watching.abort();
+    let mut ends = std::mem::take(&mut *ends.lock().unwrap());
+    let seen = ends.0.len();
 
     ends.see_all(&app, &promised).await;
     assert_eq!(ends.0.len(), JOBS, "each has ended");
     let failed = ends.with("FAILED");
-    println!("{} deaths of workers in {:?}, {} jobs dead", killer.deaths, began.elapsed(), failed.len());
-    assert!(killer.deaths >= PLATFORM_DEATHS && failed.len() < JOBS / 10);
+    let (deaths, dead) = (killer.deaths, failed.len());
+    println!("{deaths} deaths of workers in {took:?}, {seen} jobs watched, {dead} dead");
+    assert!(deaths >= PLATFORM_DEATHS && dead < JOBS / 10);
     check_listings(&app, &promised, &failed).await;
     // All of it is still so for those who come later.
     kill(app);

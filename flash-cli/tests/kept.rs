@@ -1,5 +1,6 @@
 //! `flash run --keep`: what of a job outlives its platform, and what happens when jobs cannot be kept.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "who runs it must see what was left out")]
 mod support;
 
 use std::{path::Path, process::Command};

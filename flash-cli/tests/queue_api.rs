@@ -1,5 +1,6 @@
 //! The client API of the queue, by plain HTTP.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "numbers for whoever runs it by hand")]
 mod support;
 
 use std::{
@@ -418,7 +419,8 @@ async fn thousands_of_idle_polls_cost_little_and_hold_nobody_up() {
     }
     let grown = memory(setup.app.id()).saturating_sub(before);
     println!("{polls} polls: {} MB, the slowest job beside them {slowest:?}", grown / 1_000_000);
-    assert!(grown < 100_000_000, "{grown} bytes for {polls} polls");
+    // Each has a connection with buffers for both ways.
+    assert!(grown < polls * 60_000, "{grown} bytes for {polls} polls");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     // All of them hear of the end, and none before.
     assert!(opened.elapsed() < Duration::from_secs(60), "the machine is too slow: the polls may be over");

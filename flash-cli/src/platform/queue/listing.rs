@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flash_sdk::wire::job::{JobObject, JobStatus};
 
-use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::JobState};
+use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::JobState, store::Ticket};
 
 /// Jobs that one page looks at, at most: the lock is not held for longer.
 const MAX_LOOKED_AT: usize = 20_000;
@@ -36,6 +36,8 @@ pub(crate) struct Page {
     pub jobs: Vec<JobObject>,
     /// Where to go on; `None` at the end.
     pub next: Option<JobId>,
+    /// The latest change of any of them.
+    ticket: Ticket,
 }
 
 impl Queue {
@@ -136,11 +138,25 @@ impl Queue {
         self.setting.store.all_committed().await
     }
 
+    /// As [`Queue::page`], with states that a crash does not undo.
+    ///
+    /// # Errors
+    /// When one of them cannot be stored now.
+    pub(crate) async fn stored_page(
+        &self,
+        filter: &Filter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Failing> {
+        let page = self.page(filter, before, limit);
+        self.setting.store.committed(page.ticket).await.map(|()| page)
+    }
+
     /// Up to `limit` jobs, the latest first, from before `before`. Jobs that workers made by calls are left
     /// out.
-    pub(crate) fn page(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Page {
+    pub(super) fn page(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Page {
         let inner = self.lock();
-        let mut page = Page { jobs: Vec::new(), next: None };
+        let mut page = Page { jobs: Vec::new(), next: None, ticket: Ticket::default() };
         for (looked_at, (id, entry)) in inner.jobs.newest_first(before).enumerate() {
             if page.jobs.len() >= limit || looked_at >= MAX_LOOKED_AT {
                 return page;
@@ -159,6 +175,21 @@ impl Queue {
         let inner = self.lock();
         let object = |id| inner.jobs.get(id).map(|entry| entry.object_without_output(id));
         inner.jobs.dead().filter_map(object).take(limit).collect()
+    }
+
+    /// As [`Queue::dead`], once it is sure that a crash brings none of them back.
+    ///
+    /// # Errors
+    /// When that cannot be stored now.
+    pub(crate) async fn stored_dead(&self, limit: usize) -> Result<Vec<JobObject>, Failing> {
+        let (dead, ticket) = {
+            let inner = self.lock();
+            let entries = inner.jobs.dead().take(limit).filter_map(|id| Some((id, inner.jobs.get(id)?)));
+            let object = |(id, entry): (JobId, &Entry)| (entry.object_without_output(id), entry.ticket);
+            let (dead, tickets): (Vec<_>, Vec<_>) = entries.map(object).unzip();
+            (dead, tickets.into_iter().max().unwrap_or_default())
+        };
+        self.setting.store.committed(ticket).await.map(|()| dead)
     }
 
     /// Whether a job is one that killed its workers.

@@ -18,7 +18,7 @@ use super::{
 use crate::platform::{
     Platform,
     pool::{Phase, Pool},
-    queue::{Filter, JobId, Queue},
+    queue::{Filter, JobId},
 };
 
 /// Jobs of one page: default and most.
@@ -100,8 +100,10 @@ pub(super) async fn requests(
         })?),
     };
     let filter = Filter { status, worker: worker_id, request_id, function };
-    let pages: Vec<_> =
-        queues_of(&platform, &endpoint)?.iter().map(|queue| queue.page(&filter, before, limit)).collect();
+    let mut pages = Vec::new();
+    for queue in queues_of(&platform, &endpoint)? {
+        pages.push(queue.stored_page(&filter, before, limit).await?);
+    }
     // Each page goes back to its own `next`; only what is later than all of these is complete.
     let horizon = pages.iter().filter_map(|page| page.next).max();
     let id = |job: &JobObject| JobId::parse(&job.id);
@@ -119,7 +121,9 @@ pub(super) async fn dead(
     State(platform): State<Platform>,
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
-    let queues = queues_of(&platform, &endpoint)?;
-    let jobs: Vec<JobObject> = queues.iter().flat_map(|queue| Queue::dead(queue, PAGE.1)).collect();
+    let mut jobs: Vec<JobObject> = Vec::new();
+    for queue in queues_of(&platform, &endpoint)? {
+        jobs.extend(queue.stored_dead(PAGE.1).await?);
+    }
     Ok(Json(json!({ "dead": jobs })).into_response())
 }

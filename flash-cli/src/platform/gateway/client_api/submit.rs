@@ -88,7 +88,7 @@ pub(super) async fn run(
         return Ok(Json(Brief { id: &id, status: "IN_QUEUE" }).into_response());
     }
     // Nothing is there only if its time was over in this moment.
-    let status = queue.peek(submitted.id).map_or("IN_QUEUE", |job| job.status.as_str());
+    let status = queue.status(submitted.id).await?.map_or("IN_QUEUE", |job| job.status.as_str());
     Ok(([(REPLAYED, "true")], Json(Brief { id: &id, status })).into_response())
 }
 

@@ -1,0 +1,119 @@
+//! The queue against what it promises, without processes: workers are the ends of channels.
+mod kept;
+mod life;
+mod polling;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use flash_sdk::wire::{
+    envelope::Envelope,
+    exchange::{self, JobFrame, Reader},
+};
+use tempfile::TempDir;
+use tokio::io::DuplexStream;
+
+use super::*;
+
+/// A worker of ours as the queue sees it.
+struct FakeWorker {
+    id: WorkerId,
+    reader: Reader<DuplexStream>,
+    writing: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl FakeWorker {
+    fn attach(queue: &Queue, id: &str, slots: u32) -> Self {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (frames, writing) = exchange::write(near);
+        let id: WorkerId = id.into();
+        queue.attach(&id, Link::Exchange(frames), slots, Account::free());
+        Self { id, reader: exchange::read(far), writing: tokio::spawn(writing) }
+    }
+
+    async fn frame(&mut self) -> ToWorker {
+        self.reader.next().await.unwrap().expect("the queue still talks to the worker")
+    }
+
+    async fn job(&mut self) -> JobFrame {
+        match self.frame().await {
+            ToWorker::Job(job) => job,
+            other => panic!("a job was expected: {other:?}"),
+        }
+    }
+
+    fn finish(&self, queue: &Queue, job: &JobFrame) -> bool {
+        let outcome = Outcome::Completed(json("\"done\""));
+        queue.finish(&self.id, id_of(job), Some(job.attempt), outcome, None) == Reported::Accepted
+    }
+}
+
+impl Drop for FakeWorker {
+    fn drop(&mut self) {
+        self.writing.abort();
+    }
+}
+
+fn json(text: &str) -> RawJson {
+    serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
+}
+
+fn id_of(job: &JobFrame) -> JobId {
+    JobId::parse(&job.id).unwrap()
+}
+
+/// A queue with a store, a clock that the test sets, and what was told at the ends of jobs.
+struct Bench {
+    queue: Arc<Queue>,
+    now: Arc<AtomicU64>,
+    ends: Arc<Mutex<Vec<Ended>>>,
+    told: tokio::sync::mpsc::Receiver<Tidings>,
+    directory: TempDir,
+}
+
+impl std::ops::Deref for Bench {
+    type Target = Arc<Queue>;
+
+    fn deref(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+}
+
+impl Bench {
+    fn with(limits: Limits) -> Self {
+        let directory = TempDir::new().unwrap();
+        let (store, _) = Backlog::open(directory.path(), Durability::Process).unwrap();
+        let now = Arc::new(AtomicU64::new(1_000_000_000_000));
+        let (teller, told) = Teller::new();
+        let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
+        let seen = ends.clone();
+        let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
+        let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
+        let queue = Arc::new(Queue::new("bench", limits, &context, on_end));
+        Self { queue, now, ends, told, directory }
+    }
+
+    fn advance(&self, time: Duration) {
+        self.now.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn run(&self, input: &str) -> JobId {
+        self.submit(job(input)).unwrap().id
+    }
+}
+
+fn queue() -> Bench {
+    Bench::with(Limits::default())
+}
+
+fn job(text: &str) -> Submission {
+    Submission::new(Origin::Run, json(text), Envelope::default())
+}
+
+fn status(queue: &Queue, id: JobId) -> JobStatus {
+    queue.peek(id).unwrap().status
+}
+
+use flash_sdk::wire::job::JobStatus::{Cancelled, Completed, Failed, InProgress, InQueue, TimedOut};
