@@ -190,9 +190,18 @@ impl Pool {
     ) -> Result<Process, String> {
         let spec = self.launch.spec(&self.worker_type, id, key, port);
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
-        let on_line = Arc::new(move |line| log(LogLine::of_worker(&worker_type, &worker, line)));
         // Weak: the worker's output must not keep its pool alive.
-        let (pool, worker) = (Arc::downgrade(self), id.clone());
+        let pool = Arc::downgrade(self);
+        let own = pool.clone();
+        let on_line = Arc::new(move |line| {
+            let mut line = LogLine::of_worker(&worker_type, &worker, line);
+            // The official worker's own lines name the job, where everybody else names the request.
+            let job = line.request_id.as_deref().and_then(JobId::parse);
+            let request = job.and_then(|job| own.upgrade()?.queue()?.request_of(job));
+            line.request_id = request.or(line.request_id);
+            log(line);
+        });
+        let worker = id.clone();
         let current = Arc::new(move || match &pool.upgrade()?.intake {
             Intake::Queue(queue) => queue.only_request(&worker),
             Intake::Balanced(balancer) => balancer.only_request(&worker),

@@ -473,6 +473,11 @@ impl Queue {
         Some(entry.envelope.request_id.clone().unwrap_or_else(|| id.to_string()))
     }
 
+    /// The request that a job belongs to.
+    pub(crate) fn request_of(&self, job: JobId) -> Option<String> {
+        self.lock().jobs.get(job)?.envelope.request_id.clone()
+    }
+
     fn tell(&self, ended: impl IntoIterator<Item = Ended>) {
         for ended in ended {
             (self.on_end)(ended);
