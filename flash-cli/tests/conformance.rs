@@ -344,7 +344,7 @@ async fn lines_of_the_official_worker_carry_their_request() {
             assert_eq!(of(stream)["request_id"], text, "{}", of(stream));
         }
         // The worker's own lines name the job.
-        let own = |line: &Value| line["request_id"] == job["id"] || line["request_id"] == text;
+        let own = |line: &Value| line["request_id"] == text;
         for said in ["Started.", "Finished.", text] {
             let line = app.event("log", |line| line["text"] == said && line["level"] == "INFO" && own(line));
             assert_eq!((&line["worker"], &line["worker_type"]), (&job["workerId"], &json!("plain")));

@@ -17,7 +17,7 @@ use crate::platform::{
     health::HealthCheck,
     log::LogLine,
     meter::Account,
-    queue::WorkerId,
+    queue::{JobId, WorkerId},
     supervisor::{Exit, Output, Place, Process},
 };
 
