@@ -267,7 +267,7 @@ impl Client<'_> {
         while all.begun.fetch_add(1, Ordering::Relaxed) < count {
             let (answer, _) = self.ask().await?;
             let ended = all.ended.fetch_add(1, Ordering::Relaxed) + 1;
-            if ended == part || ended + part == count || ended % SAMPLE == 0 {
+            if ended == part || ended + part == count || ended.is_multiple_of(SAMPLE) {
                 let mut marks = all.marks.lock().unwrap_or_else(PoisonError::into_inner);
                 if ended == part {
                     marks.first = began.elapsed();
@@ -275,7 +275,7 @@ impl Client<'_> {
                 if ended + part == count {
                     marks.before_last = began.elapsed();
                 }
-                if ended % SAMPLE == 0 {
+                if ended.is_multiple_of(SAMPLE) {
                     marks.answers.push(answer);
                 }
             }
