@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     super::load::{self, percentile},
     app::{Platform, forget_jobs},
+    machine::Used,
 };
 use crate::{failure::Failure, output};
 
@@ -32,6 +33,8 @@ pub(super) struct Million {
     pub empty_restart_seconds: f64,
     /// The same with the jobs in the store, after a SIGKILL.
     pub restart_seconds: f64,
+    /// CPU time that the platform took for it: what it would last on a core of its own.
+    pub restart_cpu_seconds: f64,
     pub restarted_mb: f64,
 }
 
@@ -70,6 +73,7 @@ pub(super) async fn measure(jobs: u64) -> Result<Million, Failure> {
     output::say("Killed", "the platform, with all jobs waiting");
     let platform = Platform::start(&["--keep"]).await?;
     let restart = platform.ready_after + answered(&platform, &first).await?;
+    let restart_cpu_seconds = Used::look(platform.process).platform;
     let back = platform.health(WORKER).await?.waiting;
     if back != waiting {
         return Err(Failure::new(format!("{back} of {waiting} jobs are back")));
@@ -89,6 +93,7 @@ pub(super) async fn measure(jobs: u64) -> Result<Million, Failure> {
         status_p99_ms: percentile(&statuses, 0.99)?,
         empty_restart_seconds: empty_restart.as_secs_f64(),
         restart_seconds: restart.as_secs_f64(),
+        restart_cpu_seconds,
         restarted_mb,
     })
 }

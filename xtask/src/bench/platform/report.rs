@@ -121,6 +121,7 @@ impl Report {
             status_p99_ms,
             empty_restart_seconds,
             restart_seconds,
+            restart_cpu_seconds,
             restarted_mb,
         } = self.queue;
         let Held { connections, before_mb, held_mb, kb_per_connection } = self.held;
@@ -146,8 +147,8 @@ impl Report {
         line(
             text,
             format!(
-                "  killed and started: first status after {restart_seconds:.2} s; without jobs \
-                 {empty_restart_seconds:.2} s (cargo's look at the app is in both)"
+                "  killed and started: first status after {restart_seconds:.2} s, {restart_cpu_seconds:.2} s of \
+                 CPU; without jobs {empty_restart_seconds:.2} s (cargo's look at the app is in both)"
             ),
         );
     }
@@ -215,6 +216,7 @@ mod tests {
             status_p99_ms: 0.2,
             empty_restart_seconds: 0.5,
             restart_seconds: 4.5,
+            restart_cpu_seconds: 3.5,
             restarted_mb: 800.0,
         };
         let held = Held { connections: 5000, before_mb: 20.0, held_mb: 120.0, kb_per_connection: 20.0 };
