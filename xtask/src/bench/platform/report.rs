@@ -238,7 +238,7 @@ mod tests {
         let verdict = |what: &str| {
             let line = table.lines().find(|line| line.trim_start().starts_with(what) && line.contains("met"));
             let line = line.or_else(|| table.lines().find(|line| line.trim_start().starts_with(what)));
-            line.map(|line| line.ends_with(" met")).unwrap_or_else(|| panic!("{what} in {table}"))
+            line.map(|line| line.ends_with("  met")).unwrap_or_else(|| panic!("{what} in {table}"))
         };
         assert!(verdict("runsync, most jobs/s"));
         assert!(!verdict("run+status, most jobs/s"), "what was not measured is not met");
