@@ -16,7 +16,6 @@ use flash_sdk::{
 
 use super::{queue::WorkerId, supervisor::Spec};
 
-/// Milliseconds between heartbeats of a worker that polls: the provider's value for its own.
 /// Names of the official worker's start-up checks. One of them reaches out to the internet and, where that
 /// fails, ends the worker; a project that wants them sets them to `false`.
 const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
@@ -115,8 +114,8 @@ impl Launch {
         self.commands.iter().find(|command| command.worker_type.name == worker_type)
     }
 
-    /// The process of one worker. Its key opens the worker API and nothing else. `port` is where a command
-    /// is to serve HTTP; a worker of the app finds one itself.
+    /// The process of one worker. Its key opens the worker API for this worker, and the client API for its
+    /// calls. `port` is where a command is to serve HTTP; a worker of the app finds one itself.
     pub(crate) fn spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
         match self.command(&worker_type.name) {
             Some(command) => self.command_spec(command, id, key, port),

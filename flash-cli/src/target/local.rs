@@ -1,6 +1,6 @@
 //! The local target: the embedded platform.
 //!
-//! `flash run` uses it with a throw-away state. Opens the port; the platform does the rest.
+//! Opens the port; the platform does the rest.
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs as _},

@@ -26,7 +26,7 @@ pub enum ToWorker {
     Job(JobFrame),
     /// Stop this attempt: it was cancelled or ran too long. Its end must still be reported, to free the slot.
     Stop(StopFrame),
-    /// No more jobs will come; finish and exit.
+    /// No more jobs will come; finish and exit: what SIGTERM means, which our platform sends instead.
     Drain,
     /// The end of a call that this worker made.
     Reply(ReplyFrame),

@@ -2,7 +2,7 @@
 //!
 //! Owns routing, input checks, error bodies and the API pages. Jobs are the queue's, workers the pool's.
 //! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
-//! for functions and workers that fail.
+//! for functions, workers and stores that fail, and for a platform that is not up or stops.
 mod access;
 mod client_api;
 mod costs;
