@@ -39,13 +39,14 @@ pub(crate) struct CommandWorker {
 
 impl CommandWorker {
     /// Variables that the platform sets for a command and a project must not.
-    pub(crate) const RESERVED: [&'static str; 11] = [
+    pub(crate) const RESERVED: [&'static str; 12] = [
         env::RUNPOD_GET_JOB,
         env::RUNPOD_POST_OUTPUT,
         env::RUNPOD_POST_STREAM,
         env::RUNPOD_PING,
         env::RUNPOD_PING_INTERVAL,
         env::RUNPOD_AI_API_KEY,
+        env::RUNPOD_API_KEY,
         env::RUNPOD_POD_ID,
         env::RUNPOD_POD_HOSTNAME,
         env::RUNPOD_ENDPOINT_ID,

@@ -206,6 +206,8 @@ impl Platform {
             for queue in past.iter().flat_map(|release| release.pools()).filter_map(|pool| pool.queue()) {
                 queue.end_overdue();
             }
+            let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+            backlog.delete_due(&self.shared.context.queues);
         }
     }
 
@@ -284,7 +286,7 @@ impl Platform {
             self.shared.context.tasks.spawn(pool.clone().run());
         }
         self.adopt_backlog(&release);
-        self.shared.current.store(Some(release));
+        self.go_live(release, old.as_ref());
         self.set_starting(None);
         if let Some(old) = old {
             self.retire(old);
@@ -292,9 +294,30 @@ impl Platform {
         Ok(())
     }
 
+    /// Moves the traffic. Whoever looks for a worker or a job finds the old release in one place or the other.
+    fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
+        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.current.store(Some(release));
+        if let Some(old) = old {
+            past.push_front(old.clone());
+        }
+    }
+
+    /// Lets go of releases that have ended: at once where nothing is left in them, else the oldest.
+    fn forget_ended(&self) {
+        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|release| !release.is_over() || release.has_jobs());
+        while past.len() > KEPT_RELEASES
+            && let Some(oldest) = past.iter().rposition(|release| release.is_over())
+        {
+            past.remove(oldest);
+        }
+    }
+
     /// Gives a release the jobs that an earlier platform left to its endpoints.
     fn adopt_backlog(&self, release: &Release) {
         let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.delete_due(&self.shared.context.queues);
         for queue in release.pools().filter_map(|pool| pool.queue()) {
             queue.adopt(&mut backlog);
         }
@@ -338,10 +361,6 @@ impl Platform {
 
     /// Lets a replaced release finish what it accepted, then stops its workers.
     fn retire(&self, old: Arc<Release>) {
-        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.push_front(old.clone());
-        past.truncate(KEPT_RELEASES);
-        drop(past);
         let (platform, closing) = (self.clone(), self.shared.closing.clone());
         let limit = old.longest_run() + self.shared.context.drain_time;
         self.shared.context.tasks.spawn(async move {
@@ -354,6 +373,7 @@ impl Platform {
             if !closing.is_cancelled() {
                 old.ended().await;
                 platform.hand_over(&old);
+                platform.forget_ended();
             }
         });
     }

@@ -75,6 +75,16 @@ impl Release {
         }
     }
 
+    /// Whether it was closed and has no workers any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pools().all(|pool| pool.is_over())
+    }
+
+    /// Whether any job is kept in it.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.pools().any(|pool| pool.queue().is_some_and(|queue| queue.has_jobs()))
+    }
+
     /// Waits until it has no workers any more.
     pub(crate) async fn ended(&self) {
         for pool in self.pools() {

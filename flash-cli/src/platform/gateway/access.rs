@@ -42,6 +42,9 @@ impl fmt::Debug for ApiKey {
 const WORKER_API: [&str; 7] =
     ["exchange", "job-take", "job-take-batch", "job-stop", "job-done", "job-stream", "ping"];
 
+/// Operations of the client API that look at or change a whole endpoint.
+const OVERVIEW: [&str; 4] = ["purge-queue", "requests", "metrics", "dead"];
+
 /// Lets a request through that may come in.
 pub(super) async fn check(State(platform): State<Platform>, request: Request, next: Next) -> Response {
     match admitted(&platform, &request) {
@@ -56,13 +59,16 @@ fn admitted(platform: &Platform, request: &Request) -> Result<(), Refusal> {
     if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
         return Ok(());
     }
-    let Some(key) = &platform.shared.api_key else { return from_here(request) };
+    let Some(key) = &platform.shared.api_key else {
+        return from_here(request, platform.shared.address.ip().is_loopback());
+    };
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(given) = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim()) else {
         return Err(unauthorized("no key: send `Authorization: Bearer KEY`"));
     };
-    // A worker calls other functions with its own key.
-    if key.opens(given) || platform.is_key_of_a_worker(given) {
+    // A worker calls other functions with its own key, and sees to nothing else.
+    let is_call = !path.starts_with("/_flash/") && !operation.is_some_and(|own| OVERVIEW.contains(&own));
+    if key.opens(given) || (is_call && platform.is_key_of_a_worker(given)) {
         return Ok(());
     }
     Err(unauthorized("the key is not the one that this platform was started with"))
@@ -73,13 +79,19 @@ fn unauthorized(message: &str) -> Refusal {
 }
 
 /// Without a key, whoever reaches the port may ask. A browser reaches it for any page that it shows, so a
-/// page from elsewhere is refused.
-fn from_here(request: &Request) -> Result<(), Refusal> {
+/// page from elsewhere is refused: one that says so (`Origin`), and on loopback also one whose own name was
+/// pointed at this machine (`Host`).
+fn from_here(request: &Request, on_loopback: bool) -> Result<(), Refusal> {
     let headers = request.headers();
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-    let host = origin.as_ref().and_then(Uri::host);
-    if host.is_some_and(|host| is_this_machine(host) || asked_host(headers) == Some(host)) {
+    let asked = asked_host(headers);
+    let is_known_here = !on_loopback || asked.is_none_or(is_this_machine);
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let is_own_page = origin.is_none_or(|origin| {
+        let origin = origin.parse::<Uri>().ok();
+        let host = origin.as_ref().and_then(Uri::host);
+        host.is_some_and(|host| is_this_machine(host) || asked == Some(host))
+    });
+    if is_known_here && is_own_page {
         return Ok(());
     }
     let message = "a web page from elsewhere may not ask: set FLASH_API_KEY and send it as a bearer token";
@@ -126,15 +138,18 @@ mod tests {
             &[][..],
             &[("origin", "http://localhost:5173"), ("host", "localhost:8888")],
             &[("origin", "http://127.0.0.1:8888")],
-            &[("origin", "http://[::1]:8888")],
-            &[("origin", "https://box.lan"), ("host", "box.lan:8888")],
+            &[("origin", "http://[::1]:8888"), ("host", "[::1]:8888")],
         ];
         for headers in allowed {
-            assert!(from_here(&request(headers)).is_ok(), "{headers:?}");
+            assert!(from_here(&request(headers), true).is_ok(), "{headers:?}");
         }
+        let elsewhere = [("origin", "https://box.lan"), ("host", "box.lan:8888")];
+        assert!(from_here(&request(&elsewhere), false).is_ok(), "opened to the network, asked by its name");
+        assert!(from_here(&request(&elsewhere), true).is_err(), "a name that was pointed at loopback");
+        assert!(from_here(&request(&elsewhere[1..]), true).is_err());
         for origin in ["https://evil.example", "null", "https://localhost.evil.example", "http://10.0.0.1"] {
             let headers = [("origin", origin), ("host", "localhost:8888")];
-            assert!(from_here(&request(&headers)).is_err(), "{origin}");
+            assert!(from_here(&request(&headers), true).is_err(), "{origin}");
         }
     }
 }

@@ -357,6 +357,10 @@ impl Pool {
     }
 
     fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
+        // Under the lock: `close` stops those that it finds, and nobody would stop one that comes after it.
+        if self.closed.is_cancelled() {
+            return;
+        }
         let key = uuid::Uuid::new_v4().simple().to_string();
         let (worker, stopped) = Worker::new(key.clone(), self.meter.open(&id));
         workers.last_start = Some(Instant::now());
@@ -402,6 +406,10 @@ impl Pool {
             && let Some(account) = self.became_ready(id)
         {
             queue.attach(id, link, slots, account);
+            if self.phase(id).is_none() {
+                // It was buried in this moment: nobody else would take it off again.
+                queue.detach_stopped(id, "ended as it became ready");
+            }
         }
     }
 
@@ -523,6 +531,11 @@ impl Pool {
             }
             changed.await;
         }
+    }
+
+    /// Whether it was closed and no worker is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closed.is_cancelled() && self.lock().all.is_empty()
     }
 
     /// Waits until no worker is left.

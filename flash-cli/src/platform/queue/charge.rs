@@ -83,7 +83,7 @@ impl Inner {
 
     /// A job owes more, also one that the queue of the next release has by now.
     fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
-        match &self.successor {
+        match self.successor() {
             // Locks are taken from the older queue to the newer, as at the hand-over.
             Some(successor) if self.jobs.get(id).is_none() => {
                 successor.lock().charge(id, share, &successor.setting);

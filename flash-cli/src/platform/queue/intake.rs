@@ -8,7 +8,7 @@ use flash_sdk::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Failing, JobId, Origin, Queue, Waiter,
+    Failing, Fate, Inner, JobId, Origin, Queue, Waiter,
     job::{Entry, Extras, IdempotencyKey},
     state::JobState,
     store::Ticket,
@@ -75,8 +75,10 @@ pub(crate) enum SubmitError {
     Full { waiting: usize },
     #[error("the inputs of {waiting} waiting jobs have {megabytes} MB already")]
     TooManyBytes { waiting: usize, megabytes: usize },
-    #[error("the idempotency key belongs to job `{0}`, whose input is another")]
+    #[error("the idempotency key belongs to job `{0}`, whose function or input is another")]
     KeyInUse(JobId),
+    #[error("the app no longer has this worker type")]
+    Ended,
     #[error(transparent)]
     Store(#[from] Failing),
 }
@@ -90,19 +92,23 @@ impl Queue {
             return Err(failing.into());
         }
         let mut inner = self.lock();
-        if let Some(successor) = inner.successor.clone() {
-            // A client was slow to send its job, and its release has been replaced meanwhile.
-            drop(inner);
-            return successor.submit(submission);
+        match &inner.fate {
+            Fate::Live => {}
+            Fate::ReplacedBy(successor) => {
+                // A client was slow to send its job, and its release has been replaced meanwhile.
+                let successor = successor.clone();
+                drop(inner);
+                return successor.submit(submission);
+            }
+            Fate::Ended => return Err(SubmitError::Ended),
         }
         let key = submission.idempotency_key.as_deref();
-        let fingerprint = key.map(|_| fingerprint(submission.input.get()));
-        if let Some((id, found)) = key.and_then(|key| inner.jobs.by_key(key)) {
-            let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());
-            if known.map(|key| key.fingerprint) != fingerprint {
-                return Err(SubmitError::KeyInUse(id));
-            }
-            return Ok(Submitted { id, idempotency: Idempotency::Repeated, ticket: found.ticket });
+        let fingerprint =
+            key.map(|_| fingerprint(submission.envelope.function.as_deref(), submission.input.get()));
+        if let Some((key, fingerprint)) = key.zip(fingerprint)
+            && let Some(known) = inner.known(key, fingerprint)?
+        {
+            return Ok(known);
         }
         let (limits, waiting) = (&self.setting.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
         if waiting >= limits.max_waiting {
@@ -129,6 +135,19 @@ impl Queue {
             self.changed.notify_one();
         }
         Ok(Submitted { id, idempotency: Idempotency::New, ticket: ticket.unwrap_or_default() })
+    }
+
+    /// The job that a client's key names already.
+    ///
+    /// # Errors
+    /// When that job is for another function or has another input.
+    pub(crate) fn known_by_key(
+        &self,
+        key: &str,
+        function: Option<&str>,
+        input: &str,
+    ) -> Result<Option<Submitted>, SubmitError> {
+        self.lock().known(key, fingerprint(function, input))
     }
 
     fn entry(&self, submission: Submission, fingerprint: Option<u64>) -> Entry {
@@ -158,6 +177,7 @@ impl Queue {
             record: None,
             ticket: Ticket::default(),
             timer: expires_at,
+            told: false,
             waiters: Vec::from_iter(submission.waiter),
             extras: (extras != Extras::default()).then(|| Box::new(extras)),
             run: None,
@@ -172,10 +192,12 @@ impl Queue {
     pub(crate) async fn stored(&self, submitted: &Submitted) -> Result<(), Failing> {
         let stored = self.setting.store.committed(submitted.ticket).await;
         if stored.is_err() && submitted.idempotency == Idempotency::New {
-            let mut inner = self.lock();
-            if inner.jobs.get(submitted.id).is_some_and(Entry::is_queued) {
-                inner.jobs.remove(submitted.id, &self.setting);
-            }
+            // Where it is now: its release may have been replaced while it was sent.
+            self.home_of(|queue| {
+                let mut inner = queue.lock();
+                let is_queued = inner.jobs.get(submitted.id)?.is_queued();
+                is_queued.then(|| inner.jobs.remove(submitted.id, &queue.setting)).map(drop)
+            });
         }
         stored
     }
@@ -183,7 +205,7 @@ impl Queue {
     /// Asks this queue for a job, then the one that took over from it.
     pub(super) fn home_of<T>(&self, ask: impl Fn(&Self) -> Option<T>) -> Option<T> {
         ask(self).or_else(|| {
-            let successor = self.lock().successor.clone()?;
+            let successor = self.lock().successor()?;
             successor.home_of(ask)
         })
     }
@@ -201,9 +223,25 @@ impl Queue {
     }
 }
 
-/// Of an input, the same in every version: stored keys are compared with it.
-fn fingerprint(input: &str) -> u64 {
-    let digest = Sha256::digest(input.as_bytes());
+impl Inner {
+    fn known(&self, key: &str, fingerprint: u64) -> Result<Option<Submitted>, SubmitError> {
+        let Some((id, found)) = self.jobs.by_key(key) else { return Ok(None) };
+        let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());
+        if known.is_none_or(|key| key.fingerprint != fingerprint) {
+            return Err(SubmitError::KeyInUse(id));
+        }
+        Ok(Some(Submitted { id, idempotency: Idempotency::Repeated, ticket: found.ticket }))
+    }
+}
+
+/// Of a function and its input, the same in every version: stored keys are compared with it.
+fn fingerprint(function: Option<&str>, input: &str) -> u64 {
+    let digest = Sha256::new()
+        .chain_update(function.unwrap_or_default())
+        // Where the one ends and the other begins.
+        .chain_update([0])
+        .chain_update(input)
+        .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     // SQLite's integers have a sign; a bit less tells inputs apart as well.

@@ -49,7 +49,7 @@ pub(crate) struct IdempotencyKey {
 }
 
 /// What few jobs have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
     /// Told of the end by a POST.
     pub webhook: Option<String>,
@@ -70,6 +70,8 @@ pub(super) enum Keep {
 
 /// Chunks kept for `stream`, at most: a client that never asks must not fill the memory.
 const MAX_CHUNKS: usize = 10_000;
+/// As [`MAX_CHUNKS`], in bytes.
+const MAX_CHUNK_BYTES: usize = 64_000_000;
 
 /// A job. Small while it waits: a million may.
 pub(crate) struct Entry {
@@ -97,6 +99,8 @@ pub(crate) struct Entry {
     pub(super) ticket: Ticket,
     /// Its key in the queue's timers.
     pub(super) timer: Timestamp,
+    /// Its webhook has heard of its end.
+    pub(super) told: bool,
     pub(super) waiters: Vec<Waiter>,
     pub(super) extras: Option<Box<Extras>>,
     /// Since a worker had it, or somebody streams it.
@@ -115,6 +119,7 @@ pub(super) struct Run {
     pub reported_run: Option<Duration>,
     pub progress: Option<RawJson>,
     pub chunks: VecDeque<RawJson>,
+    pub chunk_bytes: usize,
     pub arrivals: Option<Arc<Notify>>,
 }
 
@@ -173,13 +178,20 @@ impl Entry {
     pub(super) fn retry(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
         self.step(JobEvent::Retried { attempts: self.attempts }, now)?;
         self.attempts_before = self.attempts;
+        self.told = false;
+        self.forget_attempt();
+        Ok(())
+    }
+
+    /// Drops what the last attempt left: the next one begins anew.
+    pub(super) fn forget_attempt(&mut self) {
         if let Some(run) = &mut self.run {
             run.ran = None;
             run.reported_run = None;
             run.progress = None;
             run.chunks.clear();
+            run.chunk_bytes = 0;
         }
-        Ok(())
     }
 
     /// Attempts since the submission or the last retry, without those that do not count.
@@ -209,6 +221,8 @@ impl Entry {
         now.after(match (&self.state, self.origin) {
             (JobState::Done(Outcome::Dead(_)), _) => limits.keep_dead,
             (_, Origin::Run) => limits.keep_async,
+            // Its client did not wait until the end: it asks like that of `run`.
+            (_, Origin::RunSync) if self.record.is_some() => limits.keep_async,
             (_, Origin::RunSync | Origin::Call) => limits.keep_sync,
         })
     }
@@ -217,7 +231,8 @@ impl Entry {
     pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Keep {
         let run = self.run_mut();
         let ran = run.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
-        run.ran = Some(run.reported_run.unwrap_or(ran));
+        // A worker cannot have run for longer than it had the job.
+        run.ran = Some(run.reported_run.map_or(ran, |reported| reported.min(ran)));
         if let Some(arrivals) = &run.arrivals {
             arrivals.notify_waiters();
         }
@@ -309,7 +324,8 @@ impl Entry {
 
     pub(super) fn push_chunk(&mut self, chunk: RawJson) {
         let run = self.run_mut();
-        if run.chunks.len() < MAX_CHUNKS {
+        if run.chunks.len() < MAX_CHUNKS && run.chunk_bytes < MAX_CHUNK_BYTES {
+            run.chunk_bytes += chunk.get().len();
             run.chunks.push_back(chunk);
         }
         if let Some(arrivals) = &run.arrivals {
@@ -318,7 +334,10 @@ impl Entry {
     }
 
     pub(super) fn take_chunks(&mut self) -> Stream {
-        let chunks = self.run.as_mut().map(|run| run.chunks.drain(..).collect());
+        let chunks = self.run.as_mut().map(|run| {
+            run.chunk_bytes = 0;
+            run.chunks.drain(..).collect()
+        });
         Stream { status: self.status(), chunks: chunks.unwrap_or_default() }
     }
 

@@ -185,7 +185,10 @@ impl Jobs {
         }
         self.timers.remove(&(entry.timer, id));
         if let Some(key) = entry.extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
-            self.keys.remove(&key.key);
+            // A later job may have the key by now.
+            if self.keys.get(&key.key) == Some(&id) {
+                self.keys.remove(&key.key);
+            }
         }
         Some(entry)
     }
@@ -231,6 +234,7 @@ impl Jobs {
             return;
         }
         entry.attempts_before += u32::from(!counts);
+        entry.forget_attempt();
         store_requeued(entry, setting);
         let low_priority = entry.low_priority;
         self.waiting_bytes += entry.input.get().len();
@@ -252,10 +256,15 @@ impl Jobs {
         entry.timer = entry.expires_at;
         self.timers.insert((entry.timer, id));
         store_requeued(entry, setting);
+        let is_call = entry.origin == Origin::Call;
         self.waiting_bytes += entry.input.get().len();
         self.lines.of(entry.low_priority).push_back(id);
         self.dead.remove(&id);
         self.totals.retried += 1;
+        if !is_call {
+            // Nobody waits for it any more: from now on it is a job like that of `run`.
+            self.store(id, setting);
+        }
         true
     }
 
@@ -349,8 +358,8 @@ fn store_requeued(entry: &mut Entry, setting: &Setting) {
 }
 
 /// Hands a job that has ended to whoever tells its webhook, if it has one.
-pub(super) fn tell_webhook(id: JobId, entry: &mut Entry, setting: &Setting) {
-    let Some(url) = entry.extras.as_mut().and_then(|extras| extras.webhook.clone()) else { return };
+pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
+    let Some(url) = entry.extras.as_ref().and_then(|extras| extras.webhook.clone()) else { return };
     setting.teller.tell(Tidings {
         url,
         job: entry.object(id),

@@ -41,6 +41,11 @@ pub(crate) struct Page {
 }
 
 impl Queue {
+    /// Whether any job is here, ended ones included.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.lock().jobs.newest_first(None).next().is_some()
+    }
+
     /// Whether the job is here.
     pub(crate) fn knows(&self, job: JobId) -> bool {
         self.lock().jobs.get(job).is_some()
@@ -75,19 +80,20 @@ impl Queue {
     ) -> Result<Option<JobObject>, Failing> {
         let until = tokio::time::Instant::now() + hold;
         loop {
-            let arrived = {
-                let mut inner = self.lock();
-                match inner.jobs.get_mut(job) {
-                    Some(entry) if !entry.status().is_final() => entry.arrivals(),
-                    _ => break,
-                }
+            let open = |queue: &Self| {
+                let mut inner = queue.lock();
+                let entry = inner.jobs.get_mut(job)?;
+                Some((!entry.status().is_final()).then(|| entry.arrivals()))
             };
+            let Some(Some(arrived)) = self.home_of(open) else { break };
             let arrived = arrived.notified();
             tokio::pin!(arrived);
             // Registered before the second look, so that an end in between is not missed.
             arrived.as_mut().enable();
-            let ended = self.lock().jobs.get(job).is_none_or(|entry| entry.status().is_final());
-            if ended || tokio::time::timeout_at(until, arrived).await.is_err() {
+            let is_final = |queue: &Self| queue.lock().jobs.get(job).map(|entry| entry.status().is_final());
+            if self.home_of(is_final).unwrap_or(true)
+                || tokio::time::timeout_at(until, arrived).await.is_err()
+            {
                 break;
             }
         }
@@ -102,30 +108,32 @@ impl Queue {
     pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
         let until = tokio::time::Instant::now() + hold;
         loop {
-            let arrived = {
-                let mut inner = self.lock();
-                let Some(entry) = inner.jobs.get_mut(job) else { return Ok(None) };
-                entry.arrivals()
-            };
+            let arrivals = |queue: &Self| Some(queue.lock().jobs.get_mut(job)?.arrivals());
+            let Some(arrived) = self.home_of(arrivals) else { return Ok(None) };
             let arrived = arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            let (has_news, ticket) = {
-                let inner = self.lock();
-                let Some(entry) = inner.jobs.get(job) else { return Ok(None) };
-                (entry.has_chunks() || entry.status().is_final(), entry.ticket)
+            let news = |queue: &Self| {
+                let inner = queue.lock();
+                let entry = inner.jobs.get(job)?;
+                Some((entry.has_chunks() || entry.status().is_final(), entry.ticket))
             };
+            let Some((has_news, ticket)) = self.home_of(news) else { return Ok(None) };
             if !has_news && tokio::time::timeout_at(until, arrived).await.is_ok() {
                 continue;
             }
             // Before the chunks are taken out: a client that hears of an error gets them later.
             self.setting.store.committed(ticket).await?;
-            let mut inner = self.lock();
-            match inner.jobs.get_mut(job) {
+            let chunks = |queue: &Self| {
+                let mut inner = queue.lock();
+                let entry = inner.jobs.get_mut(job)?;
+                Some((entry.ticket == ticket).then(|| entry.take_chunks()))
+            };
+            match self.home_of(chunks) {
                 None => return Ok(None),
-                Some(entry) if entry.ticket == ticket => return Ok(Some(entry.take_chunks())),
+                Some(Some(stream)) => return Ok(Some(stream)),
                 // It changed in between: that must be durable too.
-                Some(_) => {}
+                Some(None) => {}
             }
         }
     }

@@ -44,7 +44,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub(crate) use clock::{Clock, Timestamp};
 pub(crate) use id::JobId;
-pub(crate) use intake::{Idempotency, Submission, SubmitError};
+pub(crate) use intake::{Idempotency, Submission, SubmitError, Submitted};
 use job::Entry;
 pub(crate) use job::{Origin, Waiter};
 use jobs::{Jobs, Setting};
@@ -176,8 +176,28 @@ struct Inner {
     takers: HashMap<WorkerId, Taker>,
     /// Takers with a free slot, the last used one last: load stays together and the rest can go idle.
     free: Vec<WorkerId>,
-    /// The queue of the release that replaced this one, once it has taken over.
-    successor: Option<Arc<Queue>>,
+    fate: Fate,
+}
+
+/// What becomes of jobs that come late, when their release has been replaced.
+#[derive(Default)]
+enum Fate {
+    /// They run here.
+    #[default]
+    Live,
+    /// The queue of the next release has taken over.
+    ReplacedBy(Arc<Queue>),
+    /// The next release has no such queue.
+    Ended,
+}
+
+impl Inner {
+    fn successor(&self) -> Option<Arc<Queue>> {
+        match &self.fate {
+            Fate::ReplacedBy(successor) => Some(successor.clone()),
+            Fate::Live | Fate::Ended => None,
+        }
+    }
 }
 
 impl Queue {
@@ -267,6 +287,10 @@ impl Queue {
     pub(crate) fn fail_waiting(&self, error: &WireError) {
         let text = ErrorText::of(error, "platform").to_text();
         let mut inner = self.lock();
+        if inner.takers.values().any(Taker::takes_jobs) {
+            // One that serves is enough: who waits will have an answer.
+            return;
+        }
         let waited = inner.jobs.waited_ids();
         let given_up = || JobEvent::GivenUp(text.clone());
         let ended: Vec<Ended> =
@@ -339,6 +363,12 @@ impl Queue {
 
     fn stop(&self, job: JobId, event: JobEvent) -> Result<(), ChangeError> {
         let mut inner = self.lock();
+        if inner.jobs.get(job).is_none()
+            && let Some(successor) = inner.successor()
+        {
+            drop(inner);
+            return successor.stop(job, event);
+        }
         inner.stop_attempt(job, &self.setting)?;
         let ended = inner.jobs.end(job, event, &self.setting);
         drop(inner);
@@ -349,7 +379,11 @@ impl Queue {
     /// Puts a failed or timed-out job back, with its id and input.
     pub(crate) fn retry(&self, job: JobId) -> Result<(), ChangeError> {
         let mut inner = self.lock();
-        inner.jobs.get(job).ok_or(ChangeError::Unknown)?;
+        if inner.jobs.get(job).is_none() {
+            let successor = inner.successor().ok_or(ChangeError::Unknown)?;
+            drop(inner);
+            return successor.retry(job);
+        }
         if !inner.jobs.retry(job, &self.setting) {
             return Err(ChangeError::NotFailed);
         }
@@ -373,6 +407,8 @@ impl Queue {
     /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, none when the hold ran out.
     pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
         let (poll, taken) = oneshot::channel();
+        // From here on: a poll that ends, in whatever way, gives back what was leased to it in that moment.
+        let mut poll_end = PollEnd { queue: self, worker, taken };
         {
             let mut inner = self.lock();
             let Some(taker) = inner.takers.get_mut(worker) else { return Vec::new() };
@@ -387,18 +423,38 @@ impl Queue {
             }
             inner.dispatch(&self.setting);
         }
-        // A poll that is dropped here or by its client leaves a closed sender, which dispatch skips.
-        tokio::time::timeout(hold, taken).await.ok().and_then(Result::ok).unwrap_or_default()
+        match tokio::time::timeout(hold, &mut poll_end.taken).await {
+            Ok(taken) => taken.unwrap_or_default(),
+            Err(_) => poll_end.last_moment(),
+        }
+    }
+
+    /// Takes back jobs whose worker never saw them.
+    fn give_back(&self, worker: &WorkerId, jobs: Vec<Taken>) {
+        let mut inner = self.lock();
+        for job in jobs.into_iter().rev() {
+            inner.release(worker, job.id, Some(job.attempt), &self.setting);
+            inner.jobs.unlease(job.id);
+        }
+        inner.dispatch(&self.setting);
+        drop(inner);
+        self.changed.notify_one();
     }
 
     /// Long poll for jobs to stop.
     pub(crate) async fn stops(&self, worker: &WorkerId, hold: Duration) -> Vec<JobId> {
-        let (poll, stopped) = oneshot::channel();
+        let (poll, mut stopped) = oneshot::channel();
         match self.lock().takers.get_mut(worker) {
             Some(taker) => taker.poll_stops(poll),
             None => return Vec::new(),
         }
-        tokio::time::timeout(hold, stopped).await.ok().and_then(Result::ok).unwrap_or_default()
+        match tokio::time::timeout(hold, &mut stopped).await {
+            Ok(stopped) => stopped.unwrap_or_default(),
+            Err(_) => {
+                stopped.close();
+                stopped.try_recv().unwrap_or_default()
+            }
+        }
     }
 
     /// Ends jobs that ran too long, and deletes those whose time is over.
@@ -535,6 +591,30 @@ impl Inner {
                 }
                 self.free.pop();
             }
+        }
+    }
+}
+
+/// The waiting end of a poll for jobs.
+struct PollEnd<'a> {
+    queue: &'a Queue,
+    worker: &'a WorkerId,
+    taken: oneshot::Receiver<Vec<Taken>>,
+}
+
+impl PollEnd<'_> {
+    /// What came while nobody looked; nothing comes after it.
+    fn last_moment(&mut self) -> Vec<Taken> {
+        self.taken.close();
+        self.taken.try_recv().unwrap_or_default()
+    }
+}
+
+impl Drop for PollEnd<'_> {
+    fn drop(&mut self) {
+        let jobs = self.last_moment();
+        if !jobs.is_empty() {
+            self.queue.give_back(self.worker, jobs);
         }
     }
 }

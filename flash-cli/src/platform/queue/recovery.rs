@@ -5,10 +5,11 @@ use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
-    Clock, Durability, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
+    Clock, Durability, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
     job::Entry,
     jobs::{Setting, tell_webhook},
     state::JobEvent,
+    store::Change,
 };
 
 /// What all queues of a platform share.
@@ -42,6 +43,21 @@ impl Backlog {
         Ok((store, backlog))
     }
 
+    /// Deletes jobs whose time is over though no queue looks after them.
+    pub(crate) fn delete_due(&mut self, context: &QueueContext) {
+        let now = context.clock.now();
+        for jobs in self.jobs.values_mut() {
+            jobs.retain(|(_, entry)| {
+                let is_due = entry.timer <= now;
+                if is_due && let Some(seq) = entry.record {
+                    context.store.write(Change::Forgotten { seq });
+                }
+                !is_due
+            });
+        }
+        self.jobs.retain(|_, jobs| !jobs.is_empty());
+    }
+
     /// The jobs of one endpoint, oldest first.
     fn claim(&mut self, endpoint: &str) -> Vec<(JobId, Box<Entry>)> {
         self.jobs.remove(endpoint).unwrap_or_default()
@@ -72,11 +88,11 @@ impl Queue {
     pub(crate) fn adopt(&self, backlog: &mut Backlog) {
         let mut inner = self.lock();
         for (id, mut entry) in backlog.claim(&self.setting.endpoint) {
-            if entry.status().is_final() {
+            if entry.status().is_final() && !entry.told {
                 // Whoever waits for this one may not have heard; twice is allowed, never is not.
-                tell_webhook(id, &mut entry, &self.setting);
-                entry.drop_input();
+                tell_webhook(id, &entry, &self.setting);
             }
+            entry.drop_input();
             inner.jobs.insert(id, entry);
         }
         // Their time may have come while there was no platform.
@@ -87,27 +103,36 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Moves what still waits to the queue of the release that replaced this one.
+    /// Moves everything that does not run to the queue of the release that replaced this one; what comes late
+    /// follows.
     pub(crate) fn hand_over(&self, successor: &Arc<Self>) {
         // Both locks, always from the older to the newer: nobody finds a job in neither.
         let mut own = self.lock();
         let mut others = successor.lock();
-        for id in own.jobs.waiting_ids() {
+        let waiting = own.jobs.waiting_ids();
+        let ended: Vec<JobId> = own
+            .jobs
+            .newest_first(None)
+            .filter(|(_, entry)| entry.status().is_final())
+            .map(|(id, _)| id)
+            .collect();
+        for id in waiting.into_iter().chain(ended) {
             if let Some(entry) = own.jobs.take(id) {
                 others.jobs.insert(id, entry);
             }
         }
-        own.successor = Some(successor.clone());
+        own.fate = Fate::ReplacedBy(successor.clone());
         others.dispatch(&successor.setting);
         drop((own, others));
         successor.changed.notify_one();
     }
 
-    /// Ends what still waits: nothing will ever run it.
+    /// Ends what still waits, and refuses what comes late: nothing will ever run it.
     pub(crate) fn give_up_waiting(&self) {
         let message = format!("the app no longer has a worker type `{}`", self.setting.endpoint);
         let text = ErrorText::of(&WireError::new(ErrorKind::NoWorker, message), "platform").to_text();
         let mut inner = self.lock();
+        inner.fate = Fate::Ended;
         let waiting = inner.jobs.waiting_ids();
         let given_up = || JobEvent::GivenUp(text.clone());
         let ended: Vec<_> =

@@ -91,6 +91,11 @@ impl Taker {
         }
     }
 
+    /// Whether it will have further jobs.
+    pub(super) fn takes_jobs(&self) -> bool {
+        !self.draining
+    }
+
     pub(super) fn has_free_slot(&self) -> bool {
         let open = match &self.hand {
             Hand::Exchange(_) => true,

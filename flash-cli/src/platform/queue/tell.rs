@@ -8,7 +8,6 @@ use super::store::{Change, Failing, Seq, Store, Ticket};
 const MAX_WAITING: usize = 100_000;
 
 /// The end of a job that wants a webhook told.
-#[derive(Debug)]
 pub(crate) struct Tidings {
     pub url: String,
     pub job: JobObject,

@@ -53,18 +53,26 @@ pub(super) async fn retry(
 ) -> Result<Response, Refusal> {
     let (queue, id) = queue_with(&platform, &endpoint, &job)?;
     queue.retry(id).map_err(|error| refused(&endpoint, &job, error))?;
-    let queue = in_live_release(&platform, &endpoint, queue)?;
+    let queue = in_live_release(&platform, &endpoint, queue);
     changed(&queue, id, &job, "IN_QUEUE").await
 }
 
-/// A release that was replaced has no workers: what waits there again goes on in the live one.
-fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Result<Arc<Queue>, Refusal> {
-    match queues_of(platform, endpoint)?.into_iter().next() {
-        Some(live) if !Arc::ptr_eq(&live, &queue) => {
-            queue.hand_over(&live);
-            Ok(live)
+/// A release that has ended has no workers: what waits there again goes on in the live one.
+fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Arc<Queue> {
+    let is_own = |own: &Arc<Queue>| Arc::ptr_eq(own, &queue);
+    let has_ended = platform
+        .releases()
+        .iter()
+        .filter_map(|release| release.pool(endpoint))
+        .any(|pool| pool.queue().is_some_and(is_own) && pool.is_over());
+    let live = platform.current();
+    let live = live.as_ref().and_then(|live| live.pool(endpoint)?.queue());
+    match live {
+        Some(live) if has_ended && !is_own(live) => {
+            queue.hand_over(live);
+            live.clone()
         }
-        _ => Ok(queue),
+        _ => queue,
     }
 }
 
@@ -102,8 +110,11 @@ pub(super) async fn requeue_all_dead(
     let mut requeued = 0_usize;
     for queue in queues_of(&platform, &endpoint)? {
         let ids = queue.dead(MAX_REQUEUED).into_iter().filter_map(|job| JobId::parse(&job.id));
-        requeued += ids.filter(|id| queue.retry(*id).is_ok()).count();
-        in_live_release(&platform, &endpoint, queue)?.all_stored().await?;
+        let back = ids.filter(|id| queue.retry(*id).is_ok()).count();
+        if back > 0 {
+            requeued += back;
+            in_live_release(&platform, &endpoint, queue).all_stored().await?;
+        }
     }
     Ok(Json(json!({ "requeued": requeued })).into_response())
 }

@@ -133,21 +133,18 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
 /// # Errors
 /// 404 when the live release has no such endpoint.
 fn queues_of(platform: &Platform, endpoint: &str) -> Result<Vec<Arc<Queue>>, Refusal> {
-    let releases = platform.releases();
-    if let Some(live) = releases.first() {
-        pool_of(live, endpoint)?;
-    }
+    let live = platform.current().ok_or_else(|| Refusal::unavailable("the app is not up yet"))?;
+    queue_of(&live, endpoint)?;
     let queue = |release: &Arc<Release>| release.pool(endpoint)?.queue().cloned();
-    Ok(releases.iter().filter_map(queue).collect())
+    Ok(platform.releases().iter().filter_map(queue).collect())
 }
 
 /// The queue that knows a job: of the live release or of one before.
 fn queue_with(platform: &Platform, endpoint: &str, job: &str) -> Result<(Arc<Queue>, JobId), Refusal> {
     let queues = queues_of(platform, endpoint)?;
     let id = JobId::parse(job).ok_or_else(|| no_such_job(endpoint, job))?;
-    let knows = |queue: &&Arc<Queue>| queue.knows(id);
-    // Twice: it may just be moving from one release to the next.
-    let found = queues.iter().find(knows).or_else(|| queues.iter().find(knows));
+    // The live one last: a job that moves meanwhile goes from an older release to a newer one.
+    let found = queues.iter().rev().find(|queue| queue.knows(id));
     found.map(|queue| (queue.clone(), id)).ok_or_else(|| no_such_job(endpoint, job))
 }
 
@@ -172,6 +169,7 @@ impl From<SubmitError> for Refusal {
             SubmitError::KeyInUse(_) => {
                 Self::new(StatusCode::CONFLICT, flash_sdk::ErrorKind::Refused, error.to_string())
             }
+            SubmitError::Ended => Self::unavailable(error.to_string()),
             SubmitError::Store(failing) => failing.into(),
         }
     }

@@ -1,5 +1,5 @@
 //! `run` and `runsync`.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -9,6 +9,7 @@ use axum::{
 };
 use flash_sdk::wire::{RawJson, envelope::Envelope, job::JobObject};
 use http::HeaderMap;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::{
@@ -18,11 +19,11 @@ use super::{
     },
     Brief, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
     check::{Checked, check},
-    job_response, queue_of,
+    job_response, queue_of, queues_of,
 };
 use crate::platform::{
     Platform,
-    queue::{Idempotency, Origin, Queue, Submission, Waiter},
+    queue::{Idempotency, Origin, Queue, Submission, Submitted, Waiter},
 };
 
 /// The header with a client's own name for a job.
@@ -75,13 +76,27 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let release = live(&state)?;
-    let queue = queue_of(&release, &endpoint)?;
+    queue_of(live(&state)?.as_ref(), &endpoint)?;
     let key = idempotency_key(&headers)?;
     let body = read_body(body, MAX_RUN_BYTES).await?;
+    // Anew: a slow body may outlive its release.
+    let release = live(&state)?;
+    let mut queue = queue_of(&release, &endpoint)?.clone();
     let Checked { input, envelope, options } = check(&release, &endpoint, &request_id, &body)?;
-    let options = JobOptions { idempotency_key: key, ..options };
-    let submitted = queue.submit(submission(Origin::Run, input, envelope, options))?;
+    let known = match &key {
+        Some(key) => known_before(&state, &endpoint, key, &envelope, &input)?,
+        None => None,
+    };
+    let submitted = match known {
+        Some((old, submitted)) => {
+            queue = old;
+            submitted
+        }
+        None => {
+            let options = JobOptions { idempotency_key: key, ..options };
+            queue.submit(submission(Origin::Run, input, envelope, options))?
+        }
+    };
     queue.stored(&submitted).await?;
     let id = submitted.id.to_string();
     if submitted.idempotency == Idempotency::New {
@@ -92,6 +107,22 @@ pub(super) async fn run(
     Ok(([(REPLAYED, "true")], Json(Brief { id: &id, status })).into_response())
 }
 
+/// The job that a key names in a release that was replaced and has not ended.
+fn known_before(
+    platform: &Platform,
+    endpoint: &str,
+    key: &str,
+    envelope: &Envelope,
+    input: &RawValue,
+) -> Result<Option<(Arc<Queue>, Submitted)>, Refusal> {
+    for queue in queues_of(platform, endpoint)?.into_iter().skip(1) {
+        if let Some(known) = queue.known_by_key(key, envelope.function.as_deref(), input.get())? {
+            return Ok(Some((queue, known)));
+        }
+    }
+    Ok(None)
+}
+
 pub(super) async fn runsync(
     state: State<Platform>,
     Extension(RequestId(request_id)): Extension<RequestId>,
@@ -100,12 +131,13 @@ pub(super) async fn runsync(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let release = live(&state)?;
-    let queue = queue_of(&release, &endpoint)?;
+    queue_of(live(&state)?.as_ref(), &endpoint)?;
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(Refusal::bad_request("the header Idempotency-Key is for run: use run, then status-sync"));
     }
     let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
+    let release = live(&state)?;
+    let queue = queue_of(&release, &endpoint)?;
     let Checked { input, envelope, options } = check(&release, &endpoint, &request_id, &body)?;
     let job = submit_and_wait(queue, input, envelope, options, wait.bounded()).await?;
     job_response(&job)

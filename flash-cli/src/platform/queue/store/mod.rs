@@ -9,6 +9,7 @@ mod schema;
 mod writer;
 
 use std::{
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -102,7 +103,11 @@ impl Store {
         durability: Durability,
         found: impl FnMut(&str, super::JobId, Box<Entry>),
     ) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(directory)
+        // Inputs and results are nobody else's to read.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
             .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
         let (connection, last) = schema::open(&directory.join("jobs.sqlite"), durability, found)?;
         let shared = Arc::new(Shared {

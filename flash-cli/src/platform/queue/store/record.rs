@@ -105,6 +105,7 @@ impl Record {
             record: Some(self.seq),
             ticket: Ticket::default(),
             timer: self.expires_at,
+            told: false,
             waiters: Vec::new(),
             extras: self.extras.map(Box::new),
             run: None,

@@ -117,12 +117,7 @@ fn read(
         let end = end_of(row).map_err(|error| damaged(error.to_string()))?;
         let endpoint = record.endpoint.clone();
         let (id, mut entry) = record.into_entry(end);
-        // The columns after the end's tell whether somebody still waits to be told.
-        if row.get::<_, Option<bool>>(21).map_err(&problem)? == Some(true)
-            && let Some(extras) = &mut entry.extras
-        {
-            extras.webhook = None;
-        }
+        entry.told = row.get::<_, Option<bool>>(21).map_err(&problem)?.unwrap_or(false);
         found(&endpoint, id, entry);
     }
     Ok(last)

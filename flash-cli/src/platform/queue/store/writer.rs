@@ -82,6 +82,11 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     }
 }
 
+/// SQLite's integers have a sign. A number that does not fit would keep the whole group from being written.
+fn whole(number: u128) -> u64 {
+    u64::try_from(number.min(u128::from(u64::MAX >> 1))).unwrap_or(u64::MAX >> 1)
+}
+
 /// SQLite's integers have a sign; nine billion dollars fit.
 fn amount(cost: NanoDollars) -> u64 {
     cost.0.min(u64::MAX >> 1)
@@ -94,7 +99,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let envelope = serde_json::to_string(&record.envelope).map_err(json)?;
     let extras = record.extras.as_ref().map(|extras| serde_json::to_string(&StoredExtras::from(extras)));
     let extras = extras.transpose().map_err(json)?;
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1);
+    let millis = |time: Duration| whole(time.as_millis());
     connection
         .prepare_cached(
             "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
@@ -122,7 +127,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
 
 fn insert_end(connection: &Connection, seq: Seq, end: &End) -> rusqlite::Result<()> {
     let (outcome, text) = outcome_columns(&end.outcome);
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX >> 1);
+    let micros = |time: Duration| whole(time.as_micros());
     connection
         .prepare_cached("INSERT OR REPLACE INTO job_end VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)")?
         .execute(params![

@@ -65,7 +65,7 @@ pub(super) fn kill_all(directory: &Path) -> bool {
     empty && processes.is_empty()
 }
 
-/// As [`write`], where there is such a file.
+/// As [`write()`], where there is such a file.
 pub(super) fn write_existing(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     if directory.join(file).is_file() { write(directory, file, value) } else { Ok(()) }
 }
