@@ -176,6 +176,30 @@ async fn what_waits_goes_on_in_the_next_release() {
     assert_eq!(old.status(late).await.unwrap().unwrap().status, InQueue);
     let mut worker = FakeWorker::attach(&new, "w", 2);
     assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], ids);
+    old.cancel(late).unwrap();
+    assert_eq!(status(&new, late), Cancelled, "who cancels finds it too");
+}
+
+#[tokio::test]
+async fn results_and_keys_go_on_in_the_next_release() {
+    let (old, new) = (queue(), queue());
+    let keyed = |input| Submission { idempotency_key: Some("k".into()), ..job(input) };
+    let id = old.submit(keyed("1")).unwrap().id;
+    old.cancel(id).unwrap();
+    old.hand_over(&new);
+    assert_eq!((status(&new, id), old.has_jobs()), (Cancelled, false));
+    let again = new.submit(keyed("1")).unwrap();
+    assert_eq!((again.id, again.idempotency), (id, Idempotency::Repeated));
+    assert!(matches!(new.submit(keyed("2")), Err(SubmitError::KeyInUse(_))));
+}
+
+#[tokio::test]
+async fn a_queue_without_a_successor_refuses_what_comes_late() {
+    let queue = queue();
+    let id = queue.run("1");
+    queue.give_up_waiting();
+    assert_eq!(status(&queue, id), Failed);
+    assert!(matches!(queue.submit(job("2")), Err(SubmitError::Ended)));
 }
 
 #[tokio::test]

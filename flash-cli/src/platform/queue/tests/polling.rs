@@ -2,6 +2,21 @@
 use super::*;
 
 #[tokio::test]
+async fn a_job_that_came_to_a_poll_as_it_ended_waits_again() {
+    let queue = queue();
+    let worker: WorkerId = "foreign".into();
+    queue.attach(&worker, Link::Polling, 1, Account::free());
+    let mut poll = Box::pin(queue.take(&worker, 1, Duration::from_secs(600)));
+    assert!(futures_util::poll!(&mut poll).is_pending());
+    let id = queue.run("{}");
+    assert_eq!(status(&queue, id), InProgress, "it is on its way");
+    drop(poll);
+    assert_eq!(status(&queue, id), InQueue, "the client hung up before it had it");
+    let taken = queue.take(&worker, 1, Duration::from_secs(600)).await;
+    assert_eq!((taken[0].id, taken[0].attempt), (id, 1), "nobody saw that attempt");
+}
+
+#[tokio::test]
 async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
