@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
-use std::{path::PathBuf, sync::OnceLock, time::Duration};
+use std::{path::PathBuf, sync::OnceLock};
 
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use nix::{
@@ -10,7 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use support::{Answer, Client, Running, SOON, crate_of, root};
+use support::{Answer, Client, Running, SOON, crate_of, root, until};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -88,7 +88,7 @@ impl App {
 
     /// Waits until a gate of the only worker was opened this often.
     async fn opened(&self, gate: &str, times: u64) {
-        until(gate, async || {
+        until(gate, SOON, async || {
             let gates = self.get("/web/gates").await.json();
             (gates[gate] == times).then_some(()).ok_or_else(|| gates.to_string())
         })
@@ -97,7 +97,7 @@ impl App {
 
     /// Waits until the health of a worker type has these numbers.
     async fn healthy(&self, worker: &str, expected: &[(&str, u64)]) {
-        until("its health", async || {
+        until("its health", SOON, async || {
             let health = self.get(&format!("/v2/{worker}/health")).await.json();
             let fits = |(path, number): &(&str, u64)| health.pointer(path) == Some(&json!(number));
             expected.iter().all(fits).then_some(()).ok_or_else(|| health.to_string())
@@ -118,16 +118,6 @@ impl App {
     fn spawn_get(&self, path: &str) -> tokio::task::JoinHandle<Answer> {
         let (client, url) = (self.client.clone(), self.url(path));
         tokio::spawn(async move { client.get(url).await })
-    }
-}
-
-/// As `support::wait_for`, for what has to be asked over HTTP.
-async fn until(what: &str, mut seen: impl AsyncFnMut() -> Result<(), String>) {
-    let limit = tokio::time::Instant::now() + SOON;
-    while let Err(last) = seen().await {
-        assert!(tokio::time::Instant::now() < limit, "{what} did not happen: {last}");
-        // Between two looks; what is waited for is the condition.
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -368,7 +358,7 @@ async fn a_request_that_no_worker_has_seen_goes_to_another_one() {
     assert_eq!((served.status, served.json()["length"].as_u64()), (200, Some(5)), "{served:?}");
     assert_ne!(served.header(WORKER_ID), worker);
     let pid = i32::try_from(deaf.json()["pid"].as_i64().unwrap()).unwrap();
-    until("the deaf worker's end", async || {
+    until("the deaf worker's end", SOON, async || {
         (!support::is_alive(pid)).then_some(()).ok_or_else(|| "still lives".to_owned())
     })
     .await;

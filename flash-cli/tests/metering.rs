@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::{Answer, Client, Running, SOON, copy_of_fixture, fixture, root};
+use support::{Answer, Client, Running, SOON, copy_of_fixture, fixture, root, until};
 
 const COST: &str = "x-flash-cost-nanodollars";
 const HOPS: &str = "x-flash-cost-hops";
@@ -63,7 +63,7 @@ impl App {
     /// Costs of the hops of a request, by worker type; once it has one on each of these.
     async fn hops(&self, request: &str, on: &[&str]) -> BTreeMap<String, u64> {
         let path = format!("/_flash/requests/{request}");
-        let seen = until("its hops", async || {
+        let seen = until("its hops", SOON, async || {
             let answer = self.client.get(self.url(&path)).await;
             let hops = answer.json()["hops"].as_array().cloned().unwrap_or_default();
             let has = |name: &&str| hops.iter().any(|hop| hop["workerType"] == **name);
@@ -84,19 +84,6 @@ impl App {
     async fn charged(&self, worker: &str) -> u64 {
         let jobs = self.get(&format!("/v2/{worker}/requests?limit=1000")).await;
         jobs["requests"].as_array().unwrap().iter().filter_map(|job| job["costNanoDollars"].as_u64()).sum()
-    }
-}
-
-/// As `support::wait_for`, for what has to be asked over HTTP.
-async fn until<T>(what: &str, mut seen: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let limit = tokio::time::Instant::now() + SOON;
-    loop {
-        match seen().await {
-            Ok(value) => return value,
-            Err(last) => assert!(tokio::time::Instant::now() < limit, "{what} did not happen: {last}"),
-        }
-        // Between two looks; what is waited for is the condition.
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -138,7 +125,7 @@ async fn a_job_costs_what_its_worker_costs_while_it_runs() {
     // While it runs, it shows what it owes by now; a job that only waits has cost nothing.
     let running = app.run("holder", "hold", json!({ "seconds": 20.0 })).await;
     let path = format!("/v2/holder/status/{running}");
-    until("a growing cost", async || {
+    until("a growing cost", SOON, async || {
         let job = app.get(&path).await;
         (job["status"] == "IN_PROGRESS" && cost(&job) > 0).then_some(()).ok_or(job.to_string())
     })
@@ -226,7 +213,7 @@ async fn shares_start_and_idle_are_the_bill_at_the_projects_own_price() {
     }
     let dead = app.ended("crasher", &crashed).await;
     assert!(cost(&dead) > 0 && dead["retries"] == 2, "{dead}");
-    until("the start of a job", async || {
+    until("the start of a job", SOON, async || {
         let job = app.get(&format!("/v2/holder/status/{stopped}")).await;
         (job["status"] == "IN_PROGRESS").then_some(()).ok_or(job.to_string())
     })
@@ -243,7 +230,7 @@ async fn shares_start_and_idle_are_the_bill_at_the_projects_own_price() {
     let expected = |name: &str, listed: u64| listed + called.get(name).copied().unwrap_or(0);
     for name in ["greeter", "adder", "trouble", "crasher", "holder", "web"] {
         // The stopped job owes until its worker has let go of it.
-        until("the sum of all shares", async || {
+        until("the sum of all shares", SOON, async || {
             let before = if name == "web" { 0 } else { app.charged(name).await };
             let bill = app.get("/_flash/bill").await["workerTypes"][name].clone();
             assert_adds_up(&bill);

@@ -9,7 +9,7 @@ mod requests;
 mod worker;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -44,8 +44,6 @@ const PERIOD: Duration = Duration::from_millis(100);
 const QUICK_PERIOD: Duration = Duration::from_millis(20);
 /// Between two looks at least, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
-/// Workers that are gone and whose late results are still told apart from strangers' requests.
-const KEPT_GONE: usize = 64;
 
 /// How work reaches the workers.
 pub(crate) enum Intake {
@@ -64,8 +62,6 @@ pub(crate) enum Phase {
 #[derive(Default)]
 struct Workers {
     all: HashMap<WorkerId, Worker>,
-    /// Workers that ended, with their keys, the latest first.
-    gone: VecDeque<(WorkerId, String)>,
     last_start: Option<Instant>,
     crashes: Crashes,
     last_crash: Option<String>,
@@ -397,7 +393,7 @@ impl Pool {
 
     /// Whether this is the key of a worker that ended lately: something that it started lives on.
     pub(crate) fn remembers(&self, id: &WorkerId, key: &str) -> bool {
-        self.lock().gone.iter().any(|(gone, own)| gone == id && is_same(own, key))
+        self.lock().ended.key(id).is_some_and(|own| is_same(own, key))
     }
 
     /// A queue worker is ready for jobs.
@@ -542,8 +538,6 @@ impl Pool {
     pub(crate) async fn ended(&self) {
         loop {
             let changed = self.phases.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
             if self.lock().all.is_empty() {
                 return;
             }

@@ -1,21 +1,22 @@
-//! What requests to load-balanced workers need of the pool: how a worker ended, one that ended back, and a
+//! Workers that ended, and what requests to load-balanced ones need of the pool: one that ended back, and a
 //! home for connections that outlive their request.
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Intake, Phase, Pool, Stop};
 use crate::platform::{log::LogLine, queue::WorkerId};
 
-/// Workers whose end is remembered, for requests that died with them or want them back.
+/// Workers whose end is remembered, for late results and for requests that died with them or want them back.
 const REMEMBERED: usize = 64;
 
 /// Workers that ended, the latest last.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Endings(VecDeque<Ended>);
 
 /// The end of a worker.
-#[derive(Debug)]
 struct Ended {
     worker: WorkerId,
+    /// Tells its late results from the requests of strangers.
+    key: String,
     reason: String,
     /// It was scaled down, so it may be resumed.
     wanted: bool,
@@ -34,15 +35,21 @@ pub(crate) enum Resumed {
 
 impl Endings {
     /// `wanted`: it was told to go and did not die.
-    pub(super) fn add(&mut self, worker: &WorkerId, reason: &str, wanted: bool) {
+    pub(super) fn add(&mut self, worker: &WorkerId, key: &str, reason: &str, wanted: bool) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(Ended { worker: worker.clone(), reason: reason.to_owned(), wanted });
+        let (key, reason) = (key.to_owned(), reason.to_owned());
+        self.0.push_back(Ended { worker: worker.clone(), key, reason, wanted });
     }
 
     fn of(&self, worker: &WorkerId) -> Option<&Ended> {
         self.0.iter().rfind(|ended| ended.worker == *worker)
+    }
+
+    /// The key that it had.
+    pub(super) fn key(&self, worker: &WorkerId) -> Option<&str> {
+        self.of(worker).map(|ended| ended.key.as_str())
     }
 
     fn reason(&self, worker: &WorkerId) -> Option<String> {

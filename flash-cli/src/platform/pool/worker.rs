@@ -9,7 +9,7 @@ use flash_sdk::{ErrorKind, WireError};
 use tokio::sync::watch;
 
 use super::{
-    Intake, KEPT_GONE, Phase, Pool,
+    Intake, Phase, Pool,
     crash::{Death, LONG_LIFE, Verdict},
     liveness::Pulse,
 };
@@ -230,9 +230,7 @@ impl Pool {
         }
         let mut workers = self.lock();
         let Some(worker) = workers.all.remove(id) else { return };
-        workers.gone.push_front((id.clone(), worker.key.clone()));
-        workers.gone.truncate(KEPT_GONE);
-        workers.ended.add(id, &reason, wanted);
+        workers.ended.add(id, &worker.key, &reason, wanted);
         if wanted {
             drop(workers);
             self.phases.notify_waiters();

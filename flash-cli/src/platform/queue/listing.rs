@@ -87,9 +87,7 @@ impl Queue {
             };
             let Some(Some(arrived)) = self.home_of(open) else { break };
             let arrived = arrived.notified();
-            tokio::pin!(arrived);
-            // Registered before the second look, so that an end in between is not missed.
-            arrived.as_mut().enable();
+            // Made before the second look, so that an end in between is not missed.
             let is_final = |queue: &Self| queue.lock().jobs.get(job).map(|entry| entry.status().is_final());
             if self.home_of(is_final).unwrap_or(true)
                 || tokio::time::timeout_at(until, arrived).await.is_err()
@@ -111,8 +109,6 @@ impl Queue {
             let arrivals = |queue: &Self| Some(queue.lock().jobs.get_mut(job)?.arrivals());
             let Some(arrived) = self.home_of(arrivals) else { return Ok(None) };
             let arrived = arrived.notified();
-            tokio::pin!(arrived);
-            arrived.as_mut().enable();
             let news = |queue: &Self| {
                 let inner = queue.lock();
                 let entry = inner.jobs.get(job)?;
@@ -179,13 +175,11 @@ impl Queue {
     }
 
     /// Jobs that killed their workers, the latest first, up to `limit`.
-    pub(crate) fn dead(&self, limit: usize) -> Vec<JobObject> {
-        let inner = self.lock();
-        let object = |id| inner.jobs.get(id).map(|entry| entry.object_without_output(id));
-        inner.jobs.dead().filter_map(object).take(limit).collect()
+    pub(crate) fn dead(&self, limit: usize) -> Vec<JobId> {
+        self.lock().jobs.dead().take(limit).collect()
     }
 
-    /// As [`Queue::dead`], once it is sure that a crash brings none of them back.
+    /// As [`Queue::dead`], what clients see of them, once it is sure that a crash brings none of them back.
     ///
     /// # Errors
     /// When that cannot be stored now.

@@ -16,6 +16,7 @@ mod listing;
 mod lost;
 #[cfg(test)]
 mod model;
+mod polling;
 mod recovery;
 mod state;
 mod store;
@@ -36,11 +37,10 @@ use flash_sdk::{
     catalogue::NanoDollars,
     wire::{
         RawJson,
-        exchange::ToWorker,
         job::{ErrorText, JobStatus},
     },
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 pub(crate) use clock::{Clock, Timestamp};
 pub(crate) use id::JobId;
@@ -404,59 +404,6 @@ impl Queue {
         waiting.len()
     }
 
-    /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, none when the hold ran out.
-    pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
-        let (poll, taken) = oneshot::channel();
-        // From here on: a poll that ends, in whatever way, gives back what was leased to it in that moment.
-        let mut poll_end = PollEnd { queue: self, worker, taken };
-        {
-            let mut inner = self.lock();
-            let Some(taker) = inner.takers.get_mut(worker) else { return Vec::new() };
-            let freed = taker.freed_by_poll(wanted);
-            let polls = taker.poll(wanted, poll);
-            inner.settle_all(freed, &self.setting);
-            if !polls {
-                return Vec::new();
-            }
-            if !inner.free.contains(worker) {
-                inner.free.push(worker.clone());
-            }
-            inner.dispatch(&self.setting);
-        }
-        match tokio::time::timeout(hold, &mut poll_end.taken).await {
-            Ok(taken) => taken.unwrap_or_default(),
-            Err(_) => poll_end.last_moment(),
-        }
-    }
-
-    /// Takes back jobs whose worker never saw them.
-    fn give_back(&self, worker: &WorkerId, jobs: Vec<Taken>) {
-        let mut inner = self.lock();
-        for job in jobs.into_iter().rev() {
-            inner.release(worker, job.id, Some(job.attempt), &self.setting);
-            inner.jobs.unlease(job.id);
-        }
-        inner.dispatch(&self.setting);
-        drop(inner);
-        self.changed.notify_one();
-    }
-
-    /// Long poll for jobs to stop.
-    pub(crate) async fn stops(&self, worker: &WorkerId, hold: Duration) -> Vec<JobId> {
-        let (poll, mut stopped) = oneshot::channel();
-        match self.lock().takers.get_mut(worker) {
-            Some(taker) => taker.poll_stops(poll),
-            None => return Vec::new(),
-        }
-        match tokio::time::timeout(hold, &mut stopped).await {
-            Ok(stopped) => stopped.unwrap_or_default(),
-            Err(_) => {
-                stopped.close();
-                stopped.try_recv().unwrap_or_default()
-            }
-        }
-    }
-
     /// Ends jobs that ran too long, and deletes those whose time is over.
     pub(crate) fn end_overdue(&self) {
         let now = self.setting.clock.now();
@@ -593,33 +540,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// The waiting end of a poll for jobs.
-struct PollEnd<'a> {
-    queue: &'a Queue,
-    worker: &'a WorkerId,
-    taken: oneshot::Receiver<Vec<Taken>>,
-}
-
-impl PollEnd<'_> {
-    /// What came while nobody looked; nothing comes after it.
-    fn last_moment(&mut self) -> Vec<Taken> {
-        self.taken.close();
-        self.taken.try_recv().unwrap_or_default()
-    }
-}
-
-impl Drop for PollEnd<'_> {
-    fn drop(&mut self) {
-        let jobs = self.last_moment();
-        if !jobs.is_empty() {
-            self.queue.give_back(self.worker, jobs);
-        }
-    }
-}
-
-/// Sends a frame to a worker of ours; `false` when its connection is gone.
-fn send(frames: &flash_sdk::wire::exchange::Writer<ToWorker>, frame: ToWorker) -> bool {
-    frames.send(frame)
 }

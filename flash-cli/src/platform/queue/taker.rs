@@ -11,7 +11,7 @@ use flash_sdk::{
 };
 use tokio::sync::oneshot;
 
-use super::{JobId, send};
+use super::JobId;
 use crate::platform::meter::{Account, Payer, Stake};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
@@ -158,7 +158,7 @@ impl Taker {
                 }
                 for job in jobs {
                     // A connection that closes in this moment detaches the worker, which re-queues the job.
-                    send(frames, ToWorker::Job(frame_of(job)));
+                    frames.send(ToWorker::Job(frame_of(job)));
                 }
             }
             Hand::Polling { poll, .. } => match poll.take() {
@@ -183,7 +183,7 @@ impl Taker {
         }
         match &mut self.hand {
             Hand::Exchange(frames) => {
-                send(frames, ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
+                frames.send(ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
             Hand::Polling { stop_poll, to_stop, .. } => {
                 to_stop.push(job);

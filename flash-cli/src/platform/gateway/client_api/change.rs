@@ -109,7 +109,7 @@ pub(super) async fn requeue_all_dead(
 ) -> Result<Response, Refusal> {
     let mut requeued = 0_usize;
     for queue in queues_of(&platform, &endpoint)? {
-        let ids = queue.dead(MAX_REQUEUED).into_iter().filter_map(|job| JobId::parse(&job.id));
+        let ids = queue.dead(MAX_REQUEUED).into_iter();
         let back = ids.filter(|id| queue.retry(*id).is_ok()).count();
         if back > 0 {
             requeued += back;

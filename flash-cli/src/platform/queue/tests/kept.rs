@@ -60,7 +60,7 @@ async fn dead_jobs_are_listed_and_start_anew() {
     FakeWorker::attach(&queue, "w", 1).job().await;
     queue.detach(&"w".into(), "exit code 3");
     assert!(queue.is_dead(id));
-    assert_eq!(queue.dead(10)[0].id, id.to_string());
+    assert_eq!(queue.dead(10), [id]);
     queue.retry(id).unwrap();
     assert!(queue.dead(10).is_empty());
     let mut worker = FakeWorker::attach(&queue, "v", 1);

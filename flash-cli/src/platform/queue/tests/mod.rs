@@ -10,10 +10,10 @@ use std::sync::{
 
 use flash_sdk::wire::{
     envelope::Envelope,
-    exchange::{self, JobFrame, Reader},
+    exchange::{self, JobFrame, Reader, ToWorker},
 };
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
+use tokio::{io::DuplexStream, sync::oneshot};
 
 use super::*;
 

@@ -1,0 +1,88 @@
+//! Long polls of workers: for jobs, and for jobs to stop.
+//!
+//! A poll may end in the very moment in which something comes for it. What came then is answered after all,
+//! or given back: a job must not run on a worker that never heard of it.
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{JobId, Queue, Taken, WorkerId};
+
+impl Queue {
+    /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, none when the hold ran out.
+    pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
+        let (poll, taken) = oneshot::channel();
+        // From here on: a poll that ends, in whatever way, gives back what was leased to it in that moment.
+        let mut poll_end = PollEnd { queue: self, worker, taken };
+        {
+            let mut inner = self.lock();
+            let Some(taker) = inner.takers.get_mut(worker) else { return Vec::new() };
+            let freed = taker.freed_by_poll(wanted);
+            let polls = taker.poll(wanted, poll);
+            inner.settle_all(freed, &self.setting);
+            if !polls {
+                return Vec::new();
+            }
+            if !inner.free.contains(worker) {
+                inner.free.push(worker.clone());
+            }
+            inner.dispatch(&self.setting);
+        }
+        match tokio::time::timeout(hold, &mut poll_end.taken).await {
+            Ok(taken) => taken.unwrap_or_default(),
+            Err(_) => poll_end.last_moment(),
+        }
+    }
+
+    /// Takes back jobs whose worker never saw them.
+    fn give_back(&self, worker: &WorkerId, jobs: Vec<Taken>) {
+        let mut inner = self.lock();
+        for job in jobs.into_iter().rev() {
+            inner.release(worker, job.id, Some(job.attempt), &self.setting);
+            inner.jobs.unlease(job.id);
+        }
+        inner.dispatch(&self.setting);
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Long poll for jobs to stop.
+    pub(crate) async fn stops(&self, worker: &WorkerId, hold: Duration) -> Vec<JobId> {
+        let (poll, mut stopped) = oneshot::channel();
+        match self.lock().takers.get_mut(worker) {
+            Some(taker) => taker.poll_stops(poll),
+            None => return Vec::new(),
+        }
+        match tokio::time::timeout(hold, &mut stopped).await {
+            Ok(stopped) => stopped.unwrap_or_default(),
+            Err(_) => {
+                stopped.close();
+                stopped.try_recv().unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// The waiting end of a poll for jobs.
+struct PollEnd<'a> {
+    queue: &'a Queue,
+    worker: &'a WorkerId,
+    taken: oneshot::Receiver<Vec<Taken>>,
+}
+
+impl PollEnd<'_> {
+    /// What came while nobody looked; nothing comes after it.
+    fn last_moment(&mut self) -> Vec<Taken> {
+        self.taken.close();
+        self.taken.try_recv().unwrap_or_default()
+    }
+}
+
+impl Drop for PollEnd<'_> {
+    fn drop(&mut self) {
+        let jobs = self.last_moment();
+        if !jobs.is_empty() {
+            self.queue.give_back(self.worker, jobs);
+        }
+    }
+}
