@@ -50,6 +50,8 @@ pub(super) async fn open(
         let Some(pulse) = pool.pulse(&worker) else { return };
         let session =
             Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
+        // It is a worker of ours, and they ping. It may fall silent before it does so for the first time.
+        session.pulse.pings();
         // Both ends of one connection: when one is over, so is the other.
         tokio::select! {
             () = session.serve(exchange::read(read)) => {}

@@ -1,6 +1,7 @@
 //! Whether a worker that still exists has gone silent: stopped, swapped out, or caught in a lock.
 //!
-//! Only workers that have pinged once are judged: foreign ones need not ping.
+//! Only workers that have pinged once, or of which it is known that they will, are judged: foreign ones
+//! need not ping.
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -14,7 +15,8 @@ pub(crate) struct Pulse {
     since: Instant,
     /// Milliseconds after `since`.
     heard: AtomicU64,
-    pinged: AtomicBool,
+    /// Whether its silence counts.
+    pings: AtomicBool,
     served: AtomicBool,
 }
 
@@ -23,7 +25,7 @@ impl Pulse {
         Self {
             since: Instant::now(),
             heard: AtomicU64::new(0),
-            pinged: AtomicBool::new(false),
+            pings: AtomicBool::new(false),
             served: AtomicBool::new(false),
         }
     }
@@ -34,10 +36,10 @@ impl Pulse {
         self.heard.store(now, Ordering::Relaxed);
     }
 
-    /// It pinged: from now on its silence counts.
-    pub(super) fn pinged(&self) {
+    /// It pinged, or is of those that do: from now on its silence counts.
+    pub(crate) fn pings(&self) {
         self.heard();
-        self.pinged.store(true, Ordering::Relaxed);
+        self.pings.store(true, Ordering::Relaxed);
     }
 
     /// It finished work; `true` for the first time.
@@ -51,10 +53,10 @@ impl Pulse {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// When it was last heard, if it ever pinged.
+    /// When it was last heard, if its silence counts.
     fn last(&self) -> Option<Instant> {
         let heard = || self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        self.pinged.load(Ordering::Relaxed).then(heard)
+        self.pings.load(Ordering::Relaxed).then(heard)
     }
 }
 
@@ -102,22 +104,22 @@ mod tests {
 
     #[test]
     fn a_worker_that_pinged_and_fell_silent_is_found_and_one_that_never_pinged_is_not() {
-        let (pinged, never) = (Pulse::new(), Pulse::new());
-        pinged.pinged();
+        let (pings, never) = (Pulse::new(), Pulse::new());
+        pings.pings();
         never.heard();
         let start = Instant::now();
         let mut watch = Watch::new(Some(15 * SECOND), start);
         let now = looks(&mut watch, start, 14);
-        assert_eq!(watch.too_silent(&pinged), None);
+        assert_eq!(watch.too_silent(&pings), None);
         looks(&mut watch, now, 2);
-        assert!(watch.too_silent(&pinged) >= Some(15 * SECOND));
+        assert!(watch.too_silent(&pings) >= Some(15 * SECOND));
         assert_eq!(watch.too_silent(&never), None);
     }
 
     #[test]
     fn silence_while_the_platform_itself_stood_still_is_forgiven() {
         let pulse = Pulse::new();
-        pulse.pinged();
+        pulse.pings();
         let start = Instant::now();
         let mut watch = Watch::new(Some(15 * SECOND), start);
         let asleep = looks(&mut watch, start, 10) + 3600 * SECOND;
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn without_a_limit_nobody_is_judged() {
         let pulse = Pulse::new();
-        pulse.pinged();
+        pulse.pings();
         let start = Instant::now();
         let mut watch = Watch::new(None, start);
         looks(&mut watch, start, 600);

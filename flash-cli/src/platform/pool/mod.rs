@@ -439,7 +439,7 @@ impl Pool {
     /// A worker pinged.
     pub(crate) fn pinged(&self, id: &WorkerId) {
         if let Some(pulse) = self.pulse(id) {
-            pulse.pinged();
+            pulse.pings();
         }
     }
 
