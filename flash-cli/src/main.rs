@@ -5,6 +5,7 @@
 mod commands;
 mod error_chain;
 mod exit;
+mod image;
 mod output;
 mod platform;
 mod project;

@@ -1,0 +1,289 @@
+//! An OCI image layout: blobs by digest in a directory, and an index of what is in it.
+//!
+//! A blob is there whole or not at all: it is written beside its place and renamed when its digest is known.
+//! The index is replaced in one step too, after the blobs that it names.
+use std::{
+    collections::HashSet,
+    fmt::Write as _,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use oci_spec::image::{
+    Descriptor, Digest, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, Sha256Digest,
+};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+/// The version of the layout's format.
+const LAYOUT_VERSION: &str = "1.0.0";
+const INDEX: &str = "index.json";
+
+/// A directory that holds images.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    directory: PathBuf,
+}
+
+/// Why a layout cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LayoutError {
+    #[error("cannot write below {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+}
+
+impl Layout {
+    /// The layout in this directory, made when there is none.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub(crate) fn create(directory: &Path) -> Result<Self, LayoutError> {
+        let layout = Self { directory: directory.to_owned() };
+        std::fs::create_dir_all(layout.blobs()).map_err(|source| layout.unwritable(source))?;
+        let version = OciLayoutBuilder::default().image_layout_version(LAYOUT_VERSION).build();
+        let version = version.and_then(|version| version.to_string()).map_err(|error| {
+            // Nothing in it can be wrong; a library's error all the same.
+            layout.unwritable(io::Error::other(error))
+        })?;
+        layout.replace("oci-layout", version.as_bytes())?;
+        if !layout.directory.join(INDEX).exists() {
+            layout.set_index(&[])?;
+        }
+        Ok(layout)
+    }
+
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.directory.join("blobs").join("sha256")
+    }
+
+    /// Where the blob of this digest is, if it is there.
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.directory.join("blobs").join(digest.algorithm().as_ref()).join(digest.digest())
+    }
+
+    /// Whether the blob is there in its full length.
+    pub(crate) fn has(&self, descriptor: &Descriptor) -> bool {
+        let blob = std::fs::metadata(self.blob(descriptor.digest()));
+        blob.is_ok_and(|blob| blob.is_file() && blob.len() == descriptor.size())
+    }
+
+    /// Begins a blob.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub(crate) fn writer(&self) -> Result<BlobWriter, LayoutError> {
+        let file = NamedTempFile::new_in(self.blobs()).map_err(|source| self.unwritable(source))?;
+        Ok(BlobWriter { layout: self.clone(), file, hash: Sha256::new(), size: 0 })
+    }
+
+    /// Adds a blob.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
+        let mut writer = self.writer()?;
+        writer.write_all(bytes).map_err(|source| self.unwritable(source))?;
+        writer.finish(media_type)
+    }
+
+    /// The content of a blob.
+    ///
+    /// # Errors
+    /// When it is missing, or is not what its digest says.
+    pub(crate) fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+        let path = self.blob(descriptor.digest());
+        let bytes =
+            std::fs::read(&path).map_err(|source| LayoutError::Read { path: path.clone(), source })?;
+        let (found, wanted) = (hex(&Sha256::digest(&bytes)), descriptor.digest().digest());
+        match found == wanted {
+            true => Ok(bytes),
+            false => Err(LayoutError::Damaged { path, reason: format!("its digest is sha256:{found}") }),
+        }
+    }
+
+    /// The content of a JSON blob.
+    ///
+    /// # Errors
+    /// As [`Layout::read`], and when it is not of this shape.
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T, LayoutError> {
+        let bytes = self.read(descriptor)?;
+        serde_json::from_slice(&bytes).map_err(|error| LayoutError::Damaged {
+            path: self.blob(descriptor.digest()),
+            reason: error.to_string(),
+        })
+    }
+
+    /// What is in it.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(crate) fn index(&self) -> Result<ImageIndex, LayoutError> {
+        let path = self.directory.join(INDEX);
+        let bytes =
+            std::fs::read(&path).map_err(|source| LayoutError::Read { path: path.clone(), source })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| LayoutError::Damaged { path, reason: error.to_string() })
+    }
+
+    /// Says what is in it from now on.
+    ///
+    /// # Errors
+    /// When the index cannot be written; then the old one stays.
+    pub(crate) fn set_index(&self, manifests: &[Descriptor]) -> Result<(), LayoutError> {
+        let index = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(manifests)
+            .build()
+            .and_then(|index| index.to_string())
+            .map_err(|error| self.unwritable(io::Error::other(error)))?;
+        self.replace(INDEX, index.as_bytes())
+    }
+
+    /// Removes every blob but these, and what an interrupted writer left.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn keep_only<'a>(
+        &self,
+        kept: impl IntoIterator<Item = &'a Descriptor>,
+    ) -> Result<(), LayoutError> {
+        let kept: HashSet<&str> = kept.into_iter().map(|descriptor| descriptor.digest().digest()).collect();
+        let unreadable = |source| LayoutError::Read { path: self.blobs(), source };
+        for entry in std::fs::read_dir(self.blobs()).map_err(unreadable)?.flatten() {
+            if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+                // It takes disk and does nothing else; the next build tries again.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
+        let replace = || {
+            let mut file = NamedTempFile::new_in(&self.directory)?;
+            file.write_all(content)?;
+            readable_by_all(&file)?;
+            file.persist(self.directory.join(name))?;
+            Ok(())
+        };
+        replace().map_err(|source| self.unwritable(source))
+    }
+
+    fn unwritable(&self, source: io::Error) -> LayoutError {
+        LayoutError::Write { path: self.directory.clone(), source }
+    }
+}
+
+/// A blob that is being written. Dropped unfinished, it leaves nothing.
+pub(crate) struct BlobWriter {
+    layout: Layout,
+    file: NamedTempFile,
+    hash: Sha256,
+    size: u64,
+}
+
+impl BlobWriter {
+    /// Puts it in its place.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn finish(self, media_type: MediaType) -> Result<Descriptor, LayoutError> {
+        let Self { layout, file, hash, size } = self;
+        let digest: Digest = sha256(&hash.finalize());
+        let descriptor = Descriptor::new(media_type, size, digest);
+        if !layout.has(&descriptor) {
+            readable_by_all(&file).map_err(|source| layout.unwritable(source))?;
+            let place = layout.blob(descriptor.digest());
+            file.persist(place).map_err(|error| layout.unwritable(error.error))?;
+        }
+        Ok(descriptor)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += u64::try_from(written).unwrap_or(u64::MAX);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Temporary files are their owner's only; what is in a layout is for any tool.
+fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// A SHA-256 as a digest.
+pub(super) fn sha256(hash: &[u8]) -> Digest {
+    hex(hash).parse::<Sha256Digest>().expect("a SHA-256 in hex is a digest").into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let directory = tempfile::TempDir::new().unwrap();
+        let layout = Layout::create(&directory.path().join("image")).unwrap();
+        (directory, layout)
+    }
+
+    #[test]
+    fn a_blob_is_found_by_its_digest_and_a_damaged_one_is_told() {
+        let (_directory, layout) = layout();
+        let blob = layout.put(MediaType::ImageLayerGzip, b"abc").unwrap();
+        assert_eq!(
+            blob.digest().to_string(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert!(layout.has(&blob));
+        assert_eq!(layout.read(&blob).unwrap(), b"abc");
+        std::fs::write(layout.blob(blob.digest()), b"abd").unwrap();
+        assert!(matches!(layout.read(&blob), Err(LayoutError::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_unfinished_blob_leaves_nothing() {
+        let (_directory, layout) = layout();
+        let mut writer = layout.writer().unwrap();
+        writer.write_all(b"half").unwrap();
+        drop(writer);
+        assert_eq!(std::fs::read_dir(layout.blobs()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_what_is_kept_stays() {
+        let (_directory, layout) = layout();
+        let kept = layout.put(MediaType::ImageConfig, b"{}").unwrap();
+        let gone = layout.put(MediaType::ImageConfig, b"[]").unwrap();
+        layout.set_index(std::slice::from_ref(&kept)).unwrap();
+        layout.keep_only([&kept]).unwrap();
+        assert!(layout.has(&kept) && !layout.has(&gone));
+        assert_eq!(layout.index().unwrap().manifests(), std::slice::from_ref(&kept));
+    }
+}
