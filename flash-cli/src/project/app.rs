@@ -1,5 +1,6 @@
 //! The app binary: built by cargo, asked to describe itself.
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::Stdio,
@@ -25,8 +26,11 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Build {
-    pub release: bool,
+    /// More of cargo's own arguments, such as a profile.
+    pub arguments: Vec<OsString>,
     pub features: Vec<String>,
+    /// Set for cargo, on top of this process's environment.
+    pub environment: Vec<(String, OsString)>,
 }
 
 /// Why there is no binary.
@@ -51,7 +55,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
         .arg("--manifest-path")
         .arg(package.directory.join("Cargo.toml"))
-        .args(how.release.then_some("--release"))
+        .args(&how.arguments)
+        .envs(how.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true);

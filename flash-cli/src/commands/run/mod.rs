@@ -90,7 +90,11 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
         package,
-        build: Build { release: arguments.release, features },
+        build: Build {
+            arguments: arguments.release.then(|| "--release".into()).into_iter().collect(),
+            features,
+            environment: Vec::new(),
+        },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
