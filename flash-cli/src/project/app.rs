@@ -17,7 +17,7 @@ use tokio::{
     process::Command,
 };
 
-use super::Package;
+use super::{Config, ConfigError, Package};
 use crate::target::local::die_with_parent;
 
 /// How long a binary may take to describe itself.
@@ -102,13 +102,29 @@ pub(crate) enum DescribeError {
     Version { sdk: String, version: u32 },
     #[error("crate `{0}` has no `#[remote]` items, and flash.toml no [workers.NAME]")]
     Empty(String),
+    /// The project's settings do not go with the app.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
-/// Asks a binary what it consists of.
+/// Asks a binary what it consists of, and checks that it goes with the project's settings.
 ///
 /// # Errors
 /// When it does not answer, or what it answers cannot be run.
-pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
+pub(crate) async fn describe(
+    program: &Path,
+    directory: &Path,
+    config: &Config,
+) -> Result<Manifest, DescribeError> {
+    let manifest = ask(program, directory).await?;
+    if manifest.functions.is_empty() && config.commands().is_empty() {
+        return Err(DescribeError::Empty(manifest.app.name));
+    }
+    config.check_against(&manifest)?;
+    Ok(manifest)
+}
+
+async fn ask(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
     let mut command = Command::new(program);
     command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
     die_with_parent(&mut command);

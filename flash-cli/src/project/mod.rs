@@ -3,6 +3,7 @@ mod app;
 mod build_settings;
 mod command_worker;
 mod config;
+mod failure;
 mod package;
 
 pub(crate) use app::{Build, BuildError, DescribeError, build, describe};
