@@ -5,11 +5,13 @@
 mod compile;
 mod failure;
 mod git;
+mod images;
 mod plan;
 mod record;
 mod steps;
 mod toolchain;
 
 pub(crate) use plan::{Hardware, Selection};
+pub(crate) use record::{BuiltImage, Record};
 pub(crate) use steps::{Build, Materials, Request, Sources};
 pub(crate) use toolchain::Platform;
