@@ -1,5 +1,8 @@
 //! What a command says of a build that cannot be made, and what to do about it.
-use super::{images::ImagesError, plan::PlanError, record::RecordError, toolchain::ToolchainError};
+use super::{
+    images::ImagesError, materials::MaterialsError, plan::PlanError, record::RecordError,
+    toolchain::ToolchainError,
+};
 use crate::{
     exit::{Code, Failure},
     image::VerifyError,
@@ -70,5 +73,11 @@ impl From<VerifyError> for Failure {
                 failure
             }
         }
+    }
+}
+
+impl From<MaterialsError> for Failure {
+    fn from(error: MaterialsError) -> Self {
+        Self::of(Code::Failed, &error).hint("build without it: flash build --no-sbom")
     }
 }

@@ -6,6 +6,8 @@ mod compile;
 mod failure;
 mod git;
 mod images;
+mod materials;
+mod names;
 mod plan;
 mod record;
 mod steps;

@@ -7,6 +7,7 @@
 //! ```
 use std::{
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -113,6 +114,11 @@ impl BuildDirectory {
         self.0.join("sbom")
     }
 
+    /// That of one worker type, in CycloneDX's JSON.
+    pub(crate) fn sbom(&self, worker: &str) -> PathBuf {
+        self.sboms().join(format!("{worker}.cdx.json"))
+    }
+
     /// The file that one build at a time holds locked.
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join(".lock")
@@ -162,6 +168,8 @@ impl Record {
             let mut file = tempfile::NamedTempFile::new_in(&directory.0)?;
             serde_json::to_writer_pretty(&mut file, self)?;
             file.write_all(b"\n")?;
+            // Temporary files are their owner's only; this one is for any tool.
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
             file.persist(&path)?;
             Ok(())
         };

@@ -13,6 +13,7 @@ use super::{
     compile::{Compiler, cargo_home},
     git::Commit,
     images::{Assembled, ImageSources},
+    materials,
     plan::{Cuda, Inputs, Plan, Selection, Variant},
     record::{BuildDirectory, Record},
     toolchain::{Platform, Target, Toolchain},
@@ -238,7 +239,8 @@ impl Build<'_> {
             profile: self.request.profile.clone(),
         };
         let into = layout.clone();
-        let used = plan.variants().into_iter().cloned().collect::<Vec<_>>();
+        let variants = plan.images.iter().map(|image| (image.worker.clone(), image.variant.clone()));
+        let variants: Vec<(String, Variant)> = variants.collect();
         let Assembled { images, built, hidden } = on_thread(move || sources.assemble(&plan, &into)).await??;
         for path in hidden {
             self.output
@@ -256,6 +258,10 @@ impl Build<'_> {
         .await??;
         self.output
             .status("Verified", &format!("{} ({})", counted(count, "image"), seconds(verified.elapsed())));
+        if self.request.materials == Materials::Listed {
+            let (package, directory) = (self.package.clone(), self.directory.clone());
+            on_thread(move || materials::write(&package, &directory, &variants, &binaries)).await??;
+        }
         let mut record = Record::new(manifest, self.git.clone(), self.toolchain.version.clone());
         record.images = built;
         let built = Built { record, directory: self.directory.clone(), layout, images };
