@@ -2,6 +2,7 @@
 //!
 //! `main` maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
 //! they reach the platform through `target`.
+mod build;
 mod commands;
 mod error_chain;
 mod exit;

@@ -1,0 +1,2 @@
+//! What turns an app into what is deployed.
+pub(crate) mod cuda;
