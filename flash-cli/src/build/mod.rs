@@ -1,2 +1,16 @@
-//! What turns an app into what is deployed.
+//! From a crate to images: one per worker type, and a record of what was made.
+//!
+//! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
+//! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
+mod compile;
 pub(crate) mod cuda;
+mod failure;
+mod git;
+mod plan;
+mod record;
+mod steps;
+mod toolchain;
+
+pub(crate) use plan::{Hardware, Selection};
+pub(crate) use steps::{Build, Materials, Request, Sources};
+pub(crate) use toolchain::Platform;

@@ -1,5 +1,6 @@
 //! The app binary: built by cargo, asked to describe itself.
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::Stdio,
@@ -16,7 +17,7 @@ use tokio::{
     process::Command,
 };
 
-use super::Package;
+use super::{Config, ConfigError, Package};
 use crate::target::local::die_with_parent;
 
 /// How long a binary may take to describe itself.
@@ -25,8 +26,11 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Build {
-    pub release: bool,
+    /// More of cargo's own arguments, such as a profile.
+    pub arguments: Vec<OsString>,
     pub features: Vec<String>,
+    /// Set for cargo, on top of this process's environment.
+    pub environment: Vec<(String, OsString)>,
 }
 
 /// Why there is no binary.
@@ -51,7 +55,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
         .arg("--manifest-path")
         .arg(package.directory.join("Cargo.toml"))
-        .args(how.release.then_some("--release"))
+        .args(&how.arguments)
+        .envs(how.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
@@ -97,13 +102,29 @@ pub(crate) enum DescribeError {
     Version { sdk: String, version: u32 },
     #[error("crate `{0}` has no `#[remote]` items, and flash.toml no [workers.NAME]")]
     Empty(String),
+    /// The project's settings do not go with the app.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
-/// Asks a binary what it consists of.
+/// Asks a binary what it consists of, and checks that it goes with the project's settings.
 ///
 /// # Errors
 /// When it does not answer, or what it answers cannot be run.
-pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
+pub(crate) async fn describe(
+    program: &Path,
+    directory: &Path,
+    config: &Config,
+) -> Result<Manifest, DescribeError> {
+    let manifest = ask(program, directory).await?;
+    if manifest.functions.is_empty() && config.commands().is_empty() {
+        return Err(DescribeError::Empty(manifest.app.name));
+    }
+    config.check_against(&manifest)?;
+    Ok(manifest)
+}
+
+async fn ask(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
     let mut command = Command::new(program);
     command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
     die_with_parent(&mut command);

@@ -11,7 +11,10 @@ use flash_sdk::{
 };
 use serde::Deserialize;
 
-use super::command_worker::{self, Mistake};
+use super::{
+    BuildSettings, build_settings,
+    command_worker::{self, Mistake},
+};
 use crate::target::local::CommandWorker;
 
 /// The file as written. Unknown keys are mistakes.
@@ -19,6 +22,7 @@ use crate::target::local::CommandWorker;
 #[serde(deny_unknown_fields, default)]
 struct Written {
     run: WrittenRun,
+    build: build_settings::Written,
     /// Dollars per second, by CPU instance or GPU pool.
     prices: BTreeMap<toml::Spanned<String>, f64>,
     /// Worker types that are programs of their own, by name.
@@ -54,6 +58,9 @@ pub(crate) struct Config {
     pub limits: Option<bool>,
     pub features: Vec<String>,
     pub prices: PriceList,
+    pub build: BuildSettings,
+    /// The file; empty without one.
+    path: PathBuf,
     commands: Vec<Declared>,
 }
 
@@ -90,16 +97,20 @@ impl Config {
             let line = line_of(text, at);
             ConfigError::Invalid { path: path.to_owned(), line, message }
         };
-        let Written { run, prices, workers } = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let message = error.message().lines().next().unwrap_or_default().to_owned();
-            invalid(error.span().map_or(0, |span| span.start), message)
-        })?;
+        let Written { run, build, prices, workers } =
+            toml::from_str(text).map_err(|error: toml::de::Error| {
+                let message = error.message().lines().next().unwrap_or_default().to_owned();
+                invalid(error.span().map_or(0, |span| span.start), message)
+            })?;
         let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
         let prices = PriceList::with_overrides(overrides).map_err(|error| {
             let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
             let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
             invalid(at, error.to_string())
         })?;
+        let build = build
+            .check(|at| line_of(text, at))
+            .map_err(|Mistake { at, message }| invalid(at.start, message))?;
         let declared = |(name, written): (toml::Spanned<String>, command_worker::Written)| {
             let command = written.check(&name);
             let command = command.map_err(|Mistake { at, message }| invalid(at.start, message))?;
@@ -139,6 +150,8 @@ impl Config {
             limits,
             features,
             prices,
+            build,
+            path: path.to_owned(),
             commands,
         })
     }
@@ -148,11 +161,15 @@ impl Config {
         self.commands.iter().map(|declared| declared.command.clone()).collect()
     }
 
-    /// Whether the commands can stand beside the app.
+    /// Whether the commands can stand beside the app, and what is set for its worker types is for some that
+    /// it has.
     ///
     /// # Errors
-    /// A name or path that both have.
+    /// A name or path that both have; a name that the app does not have.
     pub(crate) fn check_against(&self, manifest: &Manifest) -> Result<(), ConfigError> {
+        if let Some((line, message)) = self.build.unknown_worker(manifest) {
+            return Err(ConfigError::Invalid { path: self.path.clone(), line, message });
+        }
         self.commands.iter().try_for_each(|Declared { path, line, command }| {
             match command_worker::clash(command, manifest) {
                 Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),

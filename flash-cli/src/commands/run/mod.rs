@@ -14,7 +14,7 @@ use clap::Args;
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    project::{Build, Config, Package, PackageError, load_dotenv},
+    project::{Build, Config, Package, load_dotenv},
     target::local::{self, Port, Supervision},
 };
 use session::Session;
@@ -74,9 +74,9 @@ pub(crate) fn run(arguments: RunArguments, output: &Output) -> Result<(), Failur
 }
 
 async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
-    let package = Package::find(&arguments.directory).map_err(|error| no_package(&error))?;
-    let config = Config::load(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
-    let dotenv = load_dotenv(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let package = Package::find(&arguments.directory)?;
+    let config = Config::load(&package.directory)?;
+    let dotenv = load_dotenv(&package.directory)?;
     let (host, port) = address(&arguments, &config, &dotenv)?;
     let listener = local::bind(&host, port, |taken| {
         output.warning(&format!("port {taken} is in use; trying the next"));
@@ -90,7 +90,11 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
         package,
-        build: Build { release: arguments.release, features },
+        build: Build {
+            arguments: arguments.release.then(|| "--release".into()).into_iter().collect(),
+            features,
+            environment: Vec::new(),
+        },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
@@ -111,21 +115,6 @@ fn supervision(config: &Config) -> Supervision {
     };
     let stop_grace = config.stop_grace_ms.map_or(default.stop_grace, Duration::from_millis);
     Supervision { ping_timeout, stop_grace }
-}
-
-fn no_package(error: &PackageError) -> Failure {
-    let failure = Failure::of(Code::Unusable, error);
-    match error {
-        PackageError::NoDirectory(_) => failure,
-        PackageError::NoManifest(_) => failure.hint("run it inside a crate, or name one: flash run DIR"),
-        PackageError::Workspace(_) => failure.hint("name the crate of your app: flash run DIR"),
-        PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),
-        PackageError::SeveralBinaries { .. } => {
-            failure.hint("set `default-run = \"NAME\"` under [package] in Cargo.toml")
-        }
-        PackageError::Unreadable { .. } => failure.hint("`cargo check` shows the whole message"),
-        PackageError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
-    }
 }
 
 /// Flag, then environment, then `.env`, then `flash.toml`, then the default.

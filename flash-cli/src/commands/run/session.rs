@@ -19,7 +19,7 @@ use super::{
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    project::{self, Build, BuildError, Config, ConfigError, DescribeError, Package},
+    project::{self, Build, Config, Package},
     target::local::{NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
@@ -131,7 +131,7 @@ impl Session {
 
     fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
         let package = &self.package.directory;
-        let dotenv = project::load_dotenv(package).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let dotenv = project::load_dotenv(package)?;
         let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
         let api_key = api_key(&dotenv)?;
         let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
@@ -158,17 +158,15 @@ impl Session {
 
     /// Builds and describes; `None` when nothing differs from the version before.
     async fn version(&self, versions: &Versions) -> Result<Option<Version>, Failure> {
-        let built = project::build(&self.package, &self.build).await.map_err(|error| not_built(&error))?;
-        let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)
-            .map_err(|error| Failure::of(Code::Unusable, &error))?
+        let built = project::build(&self.package, &self.build).await?;
+        let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)?
             .into_iter()
             // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
             .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
             .collect();
         // Read anew each time, so that a saved price or command counts; address and features are settled at
         // the start.
-        let unusable = |error: ConfigError| Failure::of(Code::Unusable, &error);
-        let config = Config::load(&self.package.directory).map_err(unusable)?;
+        let config = Config::load(&self.package.directory)?;
         let commands = config.commands();
         let files = project::files_of(&commands, &self.package.directory);
         let settings = Settings { environment, prices: config.prices.clone(), commands, files };
@@ -177,25 +175,14 @@ impl Session {
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
-        match self.described(&program, &config).await {
+        match project::describe(&program, &self.package.directory, &config).await {
             Ok(manifest) => Ok(Some(Version { manifest, program, settings })),
-            Err(failure) => {
+            Err(error) => {
                 // Not a version after all: the same binary must be looked at again.
                 versions.forget_latest();
-                Err(failure)
+                Err(error.into())
             }
         }
-    }
-
-    /// The manifest of a binary, checked to go with the project's settings.
-    async fn described(&self, program: &Path, config: &Config) -> Result<Manifest, Failure> {
-        let manifest = project::describe(program, &self.package.directory).await;
-        let manifest = manifest.map_err(|error| not_described(&error))?;
-        if manifest.functions.is_empty() && config.commands().is_empty() {
-            return Err(not_described(&DescribeError::Empty(manifest.app.name)));
-        }
-        config.check_against(&manifest).map_err(|error| Failure::of(Code::Unusable, &error))?;
-        Ok(manifest)
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
@@ -236,32 +223,5 @@ impl Session {
                 self.output.warning("stopped at once: running work was cut off");
             }
         }
-    }
-}
-
-fn not_built(error: &BuildError) -> Failure {
-    let failure = Failure::of(Code::Failed, error);
-    match error {
-        BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
-        BuildError::Failed(_) => failure,
-        BuildError::NoBinary(_) => failure.hint("is its `required-features` set off? see --features"),
-    }
-}
-
-fn not_described(error: &DescribeError) -> Failure {
-    let code = match error {
-        DescribeError::Empty(_) => Code::Unusable,
-        _ => Code::Failed,
-    };
-    let failure = Failure::of(code, error);
-    match error {
-        DescribeError::NotDescribed { .. } | DescribeError::Late(_) => {
-            failure.hint("does `main` have `#[flash_sdk::main]`?")
-        }
-        DescribeError::Empty(_) => failure.hint(
-            "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must use it",
-        ),
-        DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
-        DescribeError::Start { .. } | DescribeError::Refused(_) => failure,
     }
 }
