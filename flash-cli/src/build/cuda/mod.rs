@@ -9,6 +9,8 @@
 //! CudaHome::find(…)?            which toolkit, and is all of it there
 //!     .toolchain(kernels, dir)? the directory that stands in for it, and the variables for cargo
 //! ```
+use std::path::{Path, PathBuf};
+
 mod driver;
 mod error;
 mod home;
@@ -29,3 +31,8 @@ pub(crate) use toolchain::Toolchain;
 /// so that what Debian 12 or 13 or an Ubuntu up to 24.04 has linked starts. Some 1.4 GB compressed, which a
 /// registry holds once for all images.
 pub(crate) const DEFAULT_BASE: &str = "docker.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04";
+
+/// Where toolchains are made: below cargo's own target directory, so that `cargo clean` takes them along.
+pub(crate) fn toolchains_in(target_directory: &Path) -> PathBuf {
+    target_directory.join("flash-cuda")
+}

@@ -8,8 +8,13 @@
 //! bin/nvcc       a script that calls the toolkit's
 //! include        a link to the toolkit's
 //! lib64, lib     links to its libraries, with the names that linkers look for; libcuda.a, libcudart.a
+//! target         cargo's target directory for builds with it
 //! complete       what it was made from; written last
 //! ```
+//!
+//! Builds have a target directory of their own since build scripts do not see that a list or a toolkit has
+//! changed: they would keep kernels for the old one. With one directory for several lists they would compile
+//! all kernels, minutes of work, whenever the list changes. Here a new toolkit takes what was built along.
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -31,12 +36,11 @@ const HOME_VARIABLES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_
 #[derive(Debug, Clone)]
 pub(crate) struct Toolchain {
     root: PathBuf,
-    name: String,
     number: u32,
 }
 
 impl CudaHome {
-    /// Makes the directory below `parent`, or finds it there complete, and tries the compiler.
+    /// Makes its directory below `parent`, or finds it there complete, and tries the compiler.
     ///
     /// # Errors
     /// When the toolkit cannot compile for these GPUs, or the C compiler fails.
@@ -45,7 +49,7 @@ impl CudaHome {
         let name = format!("cuda{}-{}", self.version(), kernels.name());
         let parent = std::path::absolute(parent)
             .map_err(|source| CudaError::Write { path: parent.to_owned(), source })?;
-        let toolchain = Toolchain { root: parent.join(&name), name, number: kernels.lowest().number() };
+        let toolchain = Toolchain { root: parent.join(name), number: kernels.lowest().number() };
         let script = kernels.compiler_script(&self.nvcc());
         let made_from = format!("layout {LAYOUT}\nhome {}\n{script}", self.root().display());
         let stamp = toolchain.root.join("complete");
@@ -105,13 +109,6 @@ impl CudaHome {
 }
 
 impl Toolchain {
-    /// A name for builds with it, fit for a directory: cargo's target directory should be one per name. Build
-    /// scripts do not see that a list has changed, and with one directory for several the kernels, minutes of
-    /// work, would be compiled anew on each change.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The variables for cargo, on top of this process's own.
     pub(crate) fn environment(&self) -> Vec<(String, OsString)> {
         let mut environment: Vec<(String, OsString)> =
@@ -119,6 +116,7 @@ impl Toolchain {
         environment.extend([
             // Where one is set, build scripts take it and ask no GPU for its own.
             ("CUDA_COMPUTE_CAP".to_owned(), self.number.to_string().into()),
+            ("CARGO_TARGET_DIR".to_owned(), self.root.join("target").into()),
             ("NVCC".to_owned(), self.root.join("bin/nvcc").into()),
             ("PATH".to_owned(), before(&self.root.join("bin"), std::env::var_os("PATH").as_deref())),
         ]);

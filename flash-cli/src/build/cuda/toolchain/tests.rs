@@ -33,14 +33,14 @@ fn cargo_is_given_one_toolkit_and_one_number() {
     let directory = TempDir::new().unwrap();
     let home = home(&directory);
     let toolchain = home.toolchain(&kernels(&["9.0", "8.0"]), directory.path()).unwrap();
-    assert_eq!(toolchain.name(), "cuda13.0-sm80-90");
-    let root = directory.path().join(toolchain.name());
+    let root = directory.path().join("cuda13.0-sm80-90");
     let environment: HashMap<String, OsString> = toolchain.environment().into_iter().collect();
     for variable in HOME_VARIABLES {
         assert_eq!(environment[variable], root);
     }
     assert_eq!(environment["CUDA_COMPUTE_CAP"], "80");
     assert_eq!(environment["NVCC"], root.join("bin/nvcc"));
+    assert_eq!(environment["CARGO_TARGET_DIR"], root.join("target"));
     let path = std::env::split_paths(&environment["PATH"]).next();
     assert_eq!(path, Some(root.join("bin")), "its compiler before any other");
 }
@@ -71,7 +71,7 @@ fn linkers_find_the_archives_of_driver_and_runtime_and_the_other_libraries() {
         "libnvrtc.so.13",
     ];
     assert_eq!(names, expected);
-    let root = directory.path().join(toolchain.name());
+    let root = &toolchain.root;
     for (link, target) in
         [("include/cuda.h", "toolkit/include/cuda.h"), ("lib/libcublas.so", "toolkit/lib/libcublas.so.13")]
     {
@@ -92,15 +92,20 @@ fn it_is_made_once_and_anew_for_another_toolkit() {
     home.toolchain(&both, directory.path()).unwrap();
     assert_eq!(calls(), once, "nothing is done a second time");
     // Half of one, as after a broken run, is no toolchain.
-    std::fs::remove_file(directory.path().join(toolchain.name()).join("complete")).unwrap();
+    std::fs::remove_file(toolchain.root.join("complete")).unwrap();
     std::fs::remove_file(toolchain.libraries().join("libcuda.a")).unwrap();
     home.toolchain(&both, directory.path()).unwrap();
     assert!(calls().len() > once.len() && toolchain.libraries().join("libcuda.a").is_file());
+    // What was compiled by another toolkit is of no use.
+    std::fs::create_dir(toolchain.root.join("target")).unwrap();
+    home.toolchain(&both, directory.path()).unwrap();
+    assert!(toolchain.root.join("target").is_dir());
     let moved = directory.path().join("moved");
     std::fs::rename(directory.path().join("toolkit"), &moved).unwrap();
     open(&moved).toolchain(&both, directory.path()).unwrap();
-    let compiler = std::fs::read_to_string(directory.path().join(toolchain.name()).join("bin/nvcc")).unwrap();
+    let compiler = std::fs::read_to_string(toolchain.root.join("bin/nvcc")).unwrap();
     assert!(compiler.contains("/moved/bin/nvcc'"), "{compiler}");
+    assert!(!toolchain.root.join("target").exists());
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn a_real_toolkit_compiles_for_a_list() {
     std::fs::write(&kernel, "extern \"C\" __global__ void one(int *p) { *p = 1; }\n").unwrap();
     let nvcc = |arguments: &[&str], out: &str| {
         let out = directory.path().join(out);
-        let mut nvcc = Command::new(directory.path().join(toolchain.name()).join("bin/nvcc"));
+        let mut nvcc = Command::new(toolchain.root.join("bin/nvcc"));
         compile("a kernel", nvcc.args(arguments).arg("-o").arg(&out).arg(&kernel)).unwrap();
         std::fs::read(out).unwrap()
     };
