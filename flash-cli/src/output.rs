@@ -158,6 +158,24 @@ impl Output {
         self.print("");
     }
 
+    /// One JSON object: all that a command prints with `--json`.
+    pub(crate) fn object(&self, object: &impl Serialize) {
+        // What is printed is made of maps with string keys: it has a JSON form.
+        if let Ok(text) = serde_json::to_string(object) {
+            self.print(&text);
+        }
+    }
+
+    /// Rows below a head, in aligned columns. A column of numbers is aligned at its right.
+    pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+        let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
+        let mut lines = table_lines(head, rows).into_iter();
+        if let Some(head) = lines.next() {
+            self.print(&format!("{bold}{head}{reset}"));
+        }
+        lines.for_each(|line| self.print(&line));
+    }
+
     /// A new version serves, or why the old one stays.
     pub(crate) fn reloaded(&self, outcome: Result<&str, &str>) {
         match outcome {
@@ -192,6 +210,27 @@ impl Output {
             "{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}"
         ));
     }
+}
+
+fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let is_number = |text: &str| text.starts_with(|char: char| char.is_ascii_digit());
+    let columns = (0..head.len()).map(|column| {
+        let cells = || rows.iter().map(|row| cell(row, column));
+        let widest = cells().map(|text| text.chars().count()).max().unwrap_or(0);
+        let numbers = !rows.is_empty() && cells().all(|text| is_number(&text));
+        (widest.max(head[column].chars().count()), numbers)
+    });
+    let columns: Vec<(usize, bool)> = columns.collect();
+    let line = |row: &[String]| {
+        let cells = columns.iter().enumerate().map(|(column, (width, numbers))| {
+            let text = cell(row, column);
+            if *numbers { format!("{text:>width$}") } else { format!("{text:<width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(|text| (*text).to_owned()).collect();
+    std::iter::once(&head).chain(rows).map(|row| line(row)).collect()
 }
 
 /// A worker's text without what would move the cursor or end the line.
@@ -237,5 +276,23 @@ fn write_lines(queued: &Receiver<Message>) {
             }
         }
         let _ = stdout.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_numbers_at_their_right() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = table_lines(
+            &["worker", "size", "functions"],
+            &[row(["a", "9.5 MB", "one"]), row(["longer-name", "12.5 MB", ""])],
+        );
+        assert_eq!(
+            lines,
+            ["worker          size  functions", "a             9.5 MB  one", "longer-name  12.5 MB",]
+        );
     }
 }

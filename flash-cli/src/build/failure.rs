@@ -1,6 +1,9 @@
 //! What a command says of a build that cannot be made, and what to do about it.
-use super::{plan::PlanError, record::RecordError, toolchain::ToolchainError};
-use crate::exit::{Code, Failure};
+use super::{images::ImagesError, plan::PlanError, record::RecordError, toolchain::ToolchainError};
+use crate::{
+    exit::{Code, Failure},
+    image::VerifyError,
+};
 
 impl From<ToolchainError> for Failure {
     fn from(error: ToolchainError) -> Self {
@@ -38,6 +41,34 @@ impl From<RecordError> for Failure {
                 Self::of(Code::Unusable, &error).hint("build the images again: flash build")
             }
             RecordError::Read { .. } | RecordError::Write { .. } => Self::of(Code::Failed, &error),
+        }
+    }
+}
+
+impl From<ImagesError> for Failure {
+    fn from(error: ImagesError) -> Self {
+        match error {
+            ImagesError::Include(_) => Self::of(Code::Unusable, &error).hint("see `include` in flash.toml"),
+            ImagesError::TooLarge { .. } => Self::of(Code::Failed, &error)
+                .hint("leave files out of `include`, or raise `max_size_mb` under [build] in flash.toml"),
+            ImagesError::Assemble { .. } | ImagesError::Layout(_) => Self::of(Code::Failed, &error),
+        }
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        let failure = Self::of(Code::Failed, &error);
+        match error {
+            VerifyError::NotStatic { .. } => failure.hint(
+                "a crate links a library of this machine: look for its feature `vendored`, `bundled` or `static`",
+            ),
+            VerifyError::NotWhole { .. } | VerifyError::Layout(_) => {
+                failure.hint("is the disk full or failing? build again: flash build")
+            }
+            VerifyError::NoBinary { .. } | VerifyError::NotElf { .. } | VerifyError::OtherMachine { .. } => {
+                failure
+            }
         }
     }
 }

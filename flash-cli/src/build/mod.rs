@@ -6,11 +6,13 @@ mod compile;
 pub(crate) mod cuda;
 mod failure;
 mod git;
+mod images;
 mod plan;
 mod record;
 mod steps;
 mod toolchain;
 
 pub(crate) use plan::{Hardware, Selection};
+pub(crate) use record::{BuiltImage, Record};
 pub(crate) use steps::{Build, Materials, Request, Sources};
 pub(crate) use toolchain::Platform;

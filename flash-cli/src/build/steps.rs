@@ -7,18 +7,21 @@ use std::{
 };
 
 use flash_sdk::manifest::Manifest;
+use oci_spec::image::Descriptor;
 
 use super::{
     compile::{Compiler, cargo_home},
     git::Commit,
+    images::{Assembled, ImageSources},
     plan::{Cuda, Inputs, Plan, Selection, Variant},
-    record::BuildDirectory,
+    record::{BuildDirectory, Record},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
-    exit::Failure,
+    exit::{Code, Failure},
+    image::{Image, Layout, LayoutError, Verifier},
     output::Output,
-    project::{self, Config, CudaPolicy, Package},
+    project::{self, BuiltApp, Config, CudaPolicy, Package},
 };
 
 /// Between two looks at a lock that another build holds.
@@ -60,8 +63,8 @@ pub(crate) enum Materials {
 pub(crate) struct Compiled {
     manifest: Manifest,
     plan: Plan,
-    /// Copies of the binaries.
-    binaries: BTreeMap<Variant, PathBuf>,
+    /// Copies of the binaries, and what they were made of.
+    binaries: BTreeMap<Variant, BuiltApp>,
 }
 
 /// One build under way.
@@ -129,9 +132,9 @@ impl<'a> Build<'a> {
         self.check_cpus(&self.target(self.platform)?).await?;
         // Left by a build that was interrupted.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
-        let program = self.compile(&first, 0).await?;
+        let built = self.compile(&first, 0).await?;
         let started = Instant::now();
-        let manifest = project::describe(&program, &self.package.directory, self.config).await?;
+        let manifest = project::describe(&built.program, &self.package.directory, self.config).await?;
         let app = &manifest.app.name;
         let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
         self.output.status(
@@ -139,11 +142,11 @@ impl<'a> Build<'a> {
             &format!("{app}: {workers} worker types, {functions} functions ({})", seconds(started.elapsed())),
         );
         let plan = self.plan(&manifest)?;
-        let mut binaries = BTreeMap::from([(first, program)]);
+        let mut binaries = BTreeMap::from([(first, built)]);
         for variant in plan.variants() {
             if !binaries.contains_key(variant) {
-                let program = self.compile(variant, binaries.len()).await?;
-                binaries.insert(variant.clone(), program);
+                let built = self.compile(variant, binaries.len()).await?;
+                binaries.insert(variant.clone(), built);
             }
         }
         Ok(Compiled { manifest, plan, binaries })
@@ -178,7 +181,7 @@ impl<'a> Build<'a> {
     }
 
     /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
-    async fn compile(&self, variant: &Variant, number: usize) -> Result<PathBuf, Failure> {
+    async fn compile(&self, variant: &Variant, number: usize) -> Result<BuiltApp, Failure> {
         let started = Instant::now();
         let compiler = Compiler {
             package: self.package,
@@ -186,7 +189,8 @@ impl<'a> Build<'a> {
             profile: &self.request.profile,
             cargo_home: cargo_home(),
         };
-        let built = project::build(self.package, &compiler.build(variant, &[])).await?;
+        let BuiltApp { program: built, packages } =
+            project::build(self.package, &compiler.build(variant, &[])).await?;
         let directory = self.directory.binaries().join(number.to_string());
         let program = directory.join(&self.package.binary);
         let copy = async {
@@ -198,8 +202,95 @@ impl<'a> Build<'a> {
         })?;
         let (binary, time) = (&self.package.binary, seconds(started.elapsed()));
         self.output.status("Compiled", &format!("{binary} for {variant} ({time})"));
-        Ok(program)
+        Ok(BuiltApp { program, packages })
     }
+}
+
+/// What a build made.
+pub(crate) struct Built {
+    pub record: Record,
+    pub directory: BuildDirectory,
+    pub layout: Layout,
+    pub images: Vec<Image>,
+}
+
+impl Build<'_> {
+    /// Makes the images and the record of them.
+    ///
+    /// # Errors
+    /// When a step fails; then the images and the record of the build before stay.
+    pub(crate) async fn make(&self) -> Result<Built, Failure> {
+        let Compiled { manifest, plan, binaries } = self.compile_all().await?;
+        let started = Instant::now();
+        let layout =
+            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let sources = ImageSources {
+            directory: self.package.directory.clone(),
+            binary: self.package.binary.clone(),
+            manifest: manifest.clone(),
+            binaries: binaries
+                .iter()
+                .map(|(variant, built)| (variant.clone(), built.program.clone()))
+                .collect(),
+            platform: self.platform,
+            user: self.config.build.user.clone(),
+            max_size_mb: self.config.build.max_size_mb,
+            profile: self.request.profile.clone(),
+        };
+        let into = layout.clone();
+        let used = plan.variants().into_iter().cloned().collect::<Vec<_>>();
+        let Assembled { images, built, hidden } = on_thread(move || sources.assemble(&plan, &into)).await??;
+        for path in hidden {
+            self.output
+                .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
+        }
+        let count = images.len();
+        self.output
+            .status("Assembled", &format!("{} ({})", counted(count, "image"), seconds(started.elapsed())));
+        let verified = Instant::now();
+        let (whole, layout_read) = (images.clone(), layout.clone());
+        on_thread(move || {
+            let mut verifier = Verifier::new(&layout_read);
+            whole.iter().try_for_each(|image| verifier.verify(image))
+        })
+        .await??;
+        self.output
+            .status("Verified", &format!("{} ({})", counted(count, "image"), seconds(verified.elapsed())));
+        let mut record = Record::new(manifest, self.git.clone(), self.toolchain.version.clone());
+        record.images = built;
+        let built = Built { record, directory: self.directory.clone(), layout, images };
+        built.publish()?;
+        Ok(built)
+    }
+}
+
+impl Built {
+    /// Makes this build the one that others see.
+    fn publish(&self) -> Result<(), Failure> {
+        let manifests: Vec<_> = self.images.iter().map(|image| image.manifest.clone()).collect();
+        let publish = || {
+            self.layout.set_index(&manifests)?;
+            self.layout.keep_only(self.images.iter().flat_map(blobs))
+        };
+        publish().map_err(|error: LayoutError| Failure::of(Code::Failed, &error))?;
+        Ok(self.record.save(&self.directory)?)
+    }
+}
+
+/// All that an image consists of.
+fn blobs(image: &Image) -> impl Iterator<Item = &Descriptor> {
+    let layers = image.layers.iter().map(|layer| &layer.descriptor);
+    [&image.manifest, &image.config].into_iter().chain(&image.base_layers).chain(layers)
+}
+
+/// Runs what reads and writes files where it holds up no other task.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::failed(format!("a step ended: {error}")))
+}
+
+/// `1 image`, `2 images`.
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// One build of a crate at a time: another one would take its binaries away.

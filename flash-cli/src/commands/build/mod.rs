@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    build::{Build, Hardware, Materials, Platform, Request, Selection, Sources},
+    build::{Build, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources},
     exit::Failure,
     output::Output,
     project::{Config, CudaPolicy, Package},
@@ -68,8 +68,32 @@ async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure
     let config = Config::load(&package.directory)?;
     let request = request(&arguments);
     let build = Build::prepare(&request, &package, &config, output).await?;
-    build.compile_all().await?;
+    let built = build.make().await?;
+    if arguments.json {
+        output.object(&built.record);
+    } else {
+        print(&built.record, output);
+    }
     Ok(())
+}
+
+/// The closing table.
+fn print(record: &Record, output: &Output) {
+    let row = |image: &BuiltImage| {
+        vec![
+            image.worker.clone(),
+            image.reference.clone().unwrap_or_else(|| image.digest.clone()),
+            megabytes(image.compressed),
+            megabytes(image.unpacked),
+            image.functions.join(" "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = record.images.iter().map(row).collect();
+    output.table(&["worker", "image", "compressed", "unpacked", "functions"], &rows);
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1_000_000.0)
 }
 
 fn request(arguments: &BuildArguments) -> Request {

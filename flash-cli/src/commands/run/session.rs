@@ -158,7 +158,7 @@ impl Session {
 
     /// Builds and describes; `None` when nothing differs from the version before.
     async fn version(&self, versions: &Versions) -> Result<Option<Version>, Failure> {
-        let built = project::build(&self.package, &self.build).await?;
+        let built = project::build(&self.package, &self.build).await?.program;
         let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)?
             .into_iter()
             // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
