@@ -3,6 +3,7 @@
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
 mod compile;
+pub(crate) mod cuda;
 mod failure;
 mod git;
 mod images;
