@@ -1,6 +1,6 @@
 //! What a command says of a build that cannot be made, and what to do about it.
 use super::{
-    images::ImagesError, materials::MaterialsError, plan::PlanError, record::RecordError,
+    cuda::CudaError, images::ImagesError, materials::MaterialsError, plan::PlanError, record::RecordError,
     toolchain::ToolchainError,
 };
 use crate::{
@@ -79,5 +79,11 @@ impl From<VerifyError> for Failure {
 impl From<MaterialsError> for Failure {
     fn from(error: MaterialsError) -> Self {
         Self::of(Code::Failed, &error).hint("build without it: flash build --no-sbom")
+    }
+}
+
+impl From<CudaError> for Failure {
+    fn from(error: CudaError) -> Self {
+        Self::of(Code::Failed, &error).hint(error.hint())
     }
 }

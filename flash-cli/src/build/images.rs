@@ -140,7 +140,7 @@ impl ImageSources {
                 profile: self.profile.clone(),
                 features: variant.features.iter().cloned().collect(),
                 target_cpu: variant.target_cpu.clone(),
-                cuda: variant.capabilities.as_ref().map(|known| known.iter().cloned().collect()),
+                cuda: variant.capabilities.as_ref().map(|known| known.iter().copied().collect()),
             },
             reference: None,
         }

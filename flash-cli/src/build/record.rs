@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_sdk::{catalogue::ComputeCapability, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 use super::git::Commit;
@@ -64,7 +64,7 @@ pub(crate) struct BuiltBinary {
     pub target_cpu: Option<String>,
     /// Compute capabilities; none for a binary that knows nothing of GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cuda: Option<Vec<String>>,
+    pub cuda: Option<Vec<ComputeCapability>>,
 }
 
 /// Why there is no record.

@@ -1,6 +1,7 @@
 //! The steps of a build, in order: look, compile, describe, assemble, verify, record.
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -11,14 +12,16 @@ use oci_spec::image::Descriptor;
 
 use super::{
     compile::{Compiler, cargo_home},
+    cuda::{CudaHome, Kernels, Search, toolchains_in},
     git::Commit,
     images::{Assembled, ImageSources},
     materials,
-    plan::{Cuda, Inputs, Plan, Selection, Variant},
+    plan::{Cuda, Hardware, Inputs, Plan, Selection, Variant, hardware_of},
     record::{BuildDirectory, Record},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
+    error_chain::error_chain,
     exit::{Code, Failure},
     image::{Image, Layout, LayoutError, Verifier},
     output::Output,
@@ -133,7 +136,7 @@ impl<'a> Build<'a> {
         self.check_cpus(&self.target(self.platform)?).await?;
         // Left by a build that was interrupted.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
-        let built = self.compile(&first, 0).await?;
+        let built = self.compile(&first, &[], 0).await?;
         let started = Instant::now();
         let manifest = project::describe(&built.program, &self.package.directory, self.config).await?;
         let app = &manifest.app.name;
@@ -142,11 +145,16 @@ impl<'a> Build<'a> {
             "Described",
             &format!("{app}: {workers} worker types, {functions} functions ({})", seconds(started.elapsed())),
         );
-        let plan = self.plan(&manifest)?;
+        let toolkit = self.toolkit(&manifest).await?;
+        let plan = self.plan(&manifest, &self.cuda(&toolkit)?)?;
+        if let Err(reason) = &toolkit {
+            self.warn_without_cuda(&plan, reason);
+        }
         let mut binaries = BTreeMap::from([(first, built)]);
         for variant in plan.variants() {
             if !binaries.contains_key(variant) {
-                let built = self.compile(variant, binaries.len()).await?;
+                let cuda = self.cuda_environment(variant, &toolkit).await?;
+                let built = self.compile(variant, &cuda, binaries.len()).await?;
                 binaries.insert(variant.clone(), built);
             }
         }
@@ -161,28 +169,83 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn plan(&self, manifest: &Manifest) -> Result<Plan, Failure> {
-        let commands: Vec<String> =
-            self.config.commands().into_iter().map(|command| command.worker_type.name).collect();
-        let features = self.features();
-        let (target, cuda) = (self.target(self.platform)?, self.cuda(manifest)?);
-        let inputs = Inputs {
-            manifest,
-            commands: &commands,
-            settings: &self.config.build,
-            features: &features,
-            target: &target,
-            cuda: &cuda,
-        };
+    fn plan(&self, manifest: &Manifest, cuda: &Cuda) -> Result<Plan, Failure> {
+        let (commands, features) = (self.commands(), self.features());
+        let target = self.target(self.platform)?;
+        let settings = &self.config.build;
+        let inputs =
+            Inputs { manifest, commands: &commands, settings, features: &features, target: &target, cuda };
         Ok(inputs.plan(&self.request.selection)?)
     }
 
-    fn cuda(&self, _manifest: &Manifest) -> Result<Cuda, Failure> {
-        Ok(Cuda::Without("not yet".to_owned()))
+    /// Worker types that are programs of their own.
+    fn commands(&self) -> Vec<String> {
+        self.config.commands().into_iter().map(|command| command.worker_type.name).collect()
+    }
+
+    /// What GPU worker types are built with: CUDA's toolkit, or why there is none.
+    async fn toolkit(&self, manifest: &Manifest) -> Result<Result<CudaHome, String>, Failure> {
+        let chosen = self.request.selection.of(manifest, &self.commands())?;
+        if chosen.iter().all(|worker| hardware_of(worker) == Hardware::Cpu) {
+            return Ok(Err("no GPU worker type is built".to_owned()));
+        }
+        let settings = &self.config.build;
+        let policy = self.request.cuda.unwrap_or(settings.cuda);
+        if policy == CudaPolicy::Never {
+            return Ok(Err("flash.toml says `cuda = \"never\"`".to_owned()));
+        }
+        if !self.package.features.contains(&settings.cuda_feature) {
+            let reason = format!("crate `{}` has no feature `{}`", self.package.name, settings.cuda_feature);
+            return match policy {
+                CudaPolicy::Require => Err(Failure::unusable(reason)
+                    .hint("add it, or name another with `cuda_feature` under [build] in flash.toml")),
+                _ => Ok(Err(reason)),
+            };
+        }
+        let home = settings.cuda_home.clone();
+        match on_thread(move || CudaHome::find(&Search::here(home))).await? {
+            Ok(home) => Ok(Ok(home)),
+            Err(error) if policy == CudaPolicy::Require => Err(error.into()),
+            Err(error) => Ok(Err(error_chain(&error))),
+        }
+    }
+
+    fn cuda(&self, toolkit: &Result<CudaHome, String>) -> Result<Cuda, Failure> {
+        match toolkit {
+            Ok(_) => Ok(Cuda::With(self.toolchain.dynamic_target(self.platform)?)),
+            Err(reason) => Ok(Cuda::Without(reason.clone())),
+        }
+    }
+
+    fn warn_without_cuda(&self, plan: &Plan, reason: &str) {
+        for worker in &plan.without_cuda {
+            self.output.warning(&format!(
+                "{worker} is built without CUDA and runs its models on the CPU: {reason}; `flash build --gpu` \
+                 says how to change that"
+            ));
+        }
+    }
+
+    /// The variables that bring CUDA's compiler before cargo.
+    async fn cuda_environment(
+        &self,
+        variant: &Variant,
+        toolkit: &Result<CudaHome, String>,
+    ) -> Result<Vec<(String, OsString)>, Failure> {
+        let (Some(capabilities), Ok(home)) = (&variant.capabilities, toolkit) else { return Ok(Vec::new()) };
+        let kernels = Kernels::new(capabilities.iter().copied())?;
+        let (home, parent) = (home.clone(), toolchains_in(&self.package.target_directory));
+        let toolchain = on_thread(move || home.toolchain(&kernels, &parent)).await??;
+        Ok(toolchain.environment())
     }
 
     /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
-    async fn compile(&self, variant: &Variant, number: usize) -> Result<BuiltApp, Failure> {
+    async fn compile(
+        &self,
+        variant: &Variant,
+        cuda: &[(String, OsString)],
+        number: usize,
+    ) -> Result<BuiltApp, Failure> {
         let started = Instant::now();
         let compiler = Compiler {
             package: self.package,
@@ -191,7 +254,7 @@ impl<'a> Build<'a> {
             cargo_home: cargo_home(),
         };
         let BuiltApp { program: built, packages } =
-            project::build(self.package, &compiler.build(variant, &[])).await?;
+            project::build(self.package, &compiler.build(variant, cuda)).await?;
         let directory = self.directory.binaries().join(number.to_string());
         let program = directory.join(&self.package.binary);
         let copy = async {
