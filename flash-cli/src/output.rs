@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -54,6 +55,27 @@ pub(crate) struct Endpoint {
     pub compute: String,
     pub workers: String,
     pub curl: String,
+}
+
+/// A bar on stderr for something that takes long; nothing where stderr is no terminal. Gone when dropped.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// So many bytes are done.
+    pub(crate) fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    /// There is this much to do.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.0.set_length(total);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -114,6 +136,19 @@ impl Output {
     pub(crate) fn status(&self, verb: &str, text: &str) {
         let (bold, reset) = if self.colour.1 { (GREEN, RESET) } else { ("", "") };
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
+    }
+
+    /// Shows how far something is, in bytes.
+    pub(crate) fn progress(&self, verb: &str, what: &str) -> Progress {
+        let bar = ProgressBar::new(0);
+        // The template is ours: it has no mistakes.
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {bytes}/{total_bytes} {wide_bar}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(verb.to_owned());
+        bar.set_message(what.to_owned());
+        Progress(bar)
     }
 
     /// Something is wrong, and the command goes on.

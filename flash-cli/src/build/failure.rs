@@ -1,11 +1,11 @@
 //! What a command says of a build that cannot be made, and what to do about it.
 use super::{
-    cuda::CudaError, images::ImagesError, materials::MaterialsError, plan::PlanError, record::RecordError,
-    toolchain::ToolchainError,
+    cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
+    record::RecordError, toolchain::ToolchainError,
 };
 use crate::{
     exit::{Code, Failure},
-    image::VerifyError,
+    image::{ArchiveError, VerifyError, registry::RegistryError},
 };
 
 impl From<ToolchainError> for Failure {
@@ -85,5 +85,34 @@ impl From<MaterialsError> for Failure {
 impl From<CudaError> for Failure {
     fn from(error: CudaError) -> Self {
         Self::of(Code::Failed, &error).hint(error.hint())
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let failure = Self::of(Code::Failed, &error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<NamesError> for Failure {
+    fn from(error: NamesError) -> Self {
+        let failure = Self::of(Code::Unusable, &error);
+        match error {
+            NamesError::Invalid { .. } => failure.hint(
+                "a name is REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app; a tag has no spaces",
+            ),
+            NamesError::Tagged(_) => failure.hint("give the tag by itself: --tag TAG"),
+            NamesError::Same { .. } => failure.hint("give one of the worker types another name"),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::of(Code::Failed, &error)
     }
 }

@@ -10,11 +10,14 @@ mod images;
 mod materials;
 mod names;
 mod plan;
+mod push;
 mod record;
 mod steps;
 mod toolchain;
 
+pub(crate) use names::references;
 pub(crate) use plan::{Hardware, Selection};
+pub(crate) use push::push;
 pub(crate) use record::{BuiltImage, Record};
-pub(crate) use steps::{Build, Materials, Request, Sources};
+pub(crate) use steps::{Build, Built, Materials, Request, Sources};
 pub(crate) use toolchain::Platform;
