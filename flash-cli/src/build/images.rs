@@ -31,6 +31,8 @@ pub(super) struct ImageSources {
     pub binary: String,
     pub manifest: Manifest,
     pub binaries: BTreeMap<Variant, PathBuf>,
+    /// What images with CUDA stand on, where there are any.
+    pub cuda_base: Option<Base>,
     pub platform: Platform,
     pub user: String,
     pub max_size_mb: u64,
@@ -98,7 +100,10 @@ impl ImageSources {
             name: planned.worker.clone(),
             binary: Binary { path: self.binary_of(&planned.variant).to_owned(), name: self.binary.clone() },
             included: files.files.clone(),
-            base: Base::Scratch,
+            base: match (&planned.variant.capabilities, &self.cuda_base) {
+                (Some(_), Some(base)) => base.clone(),
+                _ => Base::Scratch,
+            },
             platform: self.platform.of_image(),
             user: self.user.clone(),
             env: BTreeMap::new(),
@@ -149,7 +154,7 @@ impl ImageSources {
 
 impl Platform {
     /// As image formats have it.
-    fn of_image(self) -> oci_spec::image::Platform {
+    pub(super) fn of_image(self) -> oci_spec::image::Platform {
         let architecture = match self {
             Self::Amd64 => Arch::Amd64,
             Self::Arm64 => Arch::ARM64,

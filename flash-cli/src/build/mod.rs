@@ -10,6 +10,7 @@ mod images;
 mod materials;
 mod names;
 mod plan;
+mod progress;
 mod push;
 mod record;
 mod steps;

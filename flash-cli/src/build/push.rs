@@ -1,13 +1,9 @@
 //! The images of a build, to a registry: one repository per worker type, bills of materials attached.
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::time::Instant;
 
 use oci_spec::distribution::Reference;
 
-use super::{record::BuildDirectory, steps::Built};
+use super::{progress::Sums, record::BuildDirectory, steps::Built};
 use crate::{
     exit::{Code, Failure},
     image::{
@@ -41,13 +37,8 @@ async fn push_one(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = output.progress("Pushing", &name.whole());
-    let blobs: Mutex<HashMap<_, (u64, u64)>> = Mutex::default();
-    let progress = |progress: registry::Progress| {
-        let mut blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        blobs.insert(progress.digest, (progress.done, progress.total));
-        bar.set_total(blobs.values().map(|(_, total)| total).sum());
-        bar.set(blobs.values().map(|(done, _)| done).sum());
-    };
+    let sums = Sums::default();
+    let progress = |progress: registry::Progress| sums.show(progress, &bar);
     let pushed = registry::push(registry, &built.layout, &image.manifest, name, &progress).await?;
     if let Some(bill) = bill(&built.directory, &image.name)? {
         registry::attach(registry, name, &image.manifest, &bill).await?;

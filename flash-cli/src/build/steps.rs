@@ -12,18 +12,22 @@ use oci_spec::image::Descriptor;
 
 use super::{
     compile::{Compiler, cargo_home},
-    cuda::{CudaHome, Kernels, Search, toolchains_in},
+    cuda::{CudaHome, DEFAULT_BASE, Kernels, Search, toolchains_in},
     git::Commit,
     images::{Assembled, ImageSources},
     materials,
     plan::{Cuda, Hardware, Inputs, Plan, Selection, Variant, hardware_of},
+    progress::Sums,
     record::{BuildDirectory, Record},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
     error_chain::error_chain,
     exit::{Code, Failure},
-    image::{Image, Layout, LayoutError, Verifier},
+    image::{
+        Base, Image, Layout, LayoutError, Verifier,
+        registry::{self, Logins, Patience, Registry},
+    },
     output::Output,
     project::{self, BuiltApp, Config, CudaPolicy, Package},
 };
@@ -296,6 +300,7 @@ impl Build<'_> {
                 .iter()
                 .map(|(variant, built)| (variant.clone(), built.program.clone()))
                 .collect(),
+            cuda_base: self.cuda_base(&plan, &layout).await?,
             platform: self.platform,
             user: self.config.build.user.clone(),
             max_size_mb: self.config.build.max_size_mb,
@@ -330,6 +335,29 @@ impl Build<'_> {
         let built = Built { record, directory: self.directory.clone(), layout, images };
         built.publish()?;
         Ok(built)
+    }
+}
+
+impl Build<'_> {
+    /// Pulls what images with CUDA stand on, if the plan has any.
+    async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<Base>, Failure> {
+        if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let name = match &self.config.build.cuda_base {
+            Some(name) => name.clone(),
+            None => registry::reference(DEFAULT_BASE)?,
+        };
+        let from = Registry::of(&name, Logins::of_user(None), Patience::default())?;
+        let bar = self.output.progress("Pulling", &name.whole());
+        let sums = Sums::default();
+        let progress = |progress: registry::Progress| sums.show(progress, &bar);
+        let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
+        drop(bar);
+        let (digest, time) = (&pulled.digest, seconds(started.elapsed()));
+        self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
+        Ok(Some(Base::Image { manifest: pulled.manifest, reference: name.whole() }))
     }
 }
 

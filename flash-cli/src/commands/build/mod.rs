@@ -86,7 +86,11 @@ async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure
     let build = Build::prepare(&request, &package, &config, output).await?;
     // A name that no registry takes is told before anything is compiled.
     if let Some(repository) = &arguments.push {
-        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), &arguments.workers)?;
+        let workers = match arguments.workers.as_slice() {
+            [] => &["worker".to_owned()],
+            named => named,
+        };
+        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), workers)?;
     }
     let mut built = build.make().await?;
     let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
