@@ -36,7 +36,7 @@ pub(crate) use gateway::{ApiKey, nearest};
 pub(crate) use launch::CommandWorker;
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use pool::Supervision;
-pub(crate) use supervisor::{die_with_parent, lifeline_main};
+pub(crate) use supervisor::lifeline_main;
 
 use launch::Launch;
 use meter::Billing;
