@@ -20,7 +20,7 @@ pub(crate) struct Compiler<'a> {
     /// Cargo's profile.
     pub profile: &'a str,
     /// Where cargo keeps the sources of crates.
-    pub cargo_home: PathBuf,
+    pub cargo_home: Option<PathBuf>,
 }
 
 /// Separates flags in the variable that carries them.
@@ -76,7 +76,8 @@ impl Compiler<'_> {
     /// Directories of this machine, and what binaries call them. Of several that fit, the last counts.
     fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
         let Package { workspace, target_directory, sources, .. } = self.package;
-        let mut mapped = vec![(self.cargo_home.clone(), "/cargo".to_owned())];
+        let home = self.cargo_home.iter();
+        let mut mapped: Vec<_> = home.map(|home| (home.clone(), "/cargo".to_owned())).collect();
         if let Some(commit) = &self.toolchain.commit {
             // The name that the standard library has in itself already, where its sources are not installed.
             let sources = self.toolchain.sysroot.join("lib/rustlib/src/rust");

@@ -3,7 +3,13 @@
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
 mod compile;
+mod failure;
 mod git;
 mod plan;
 mod record;
+mod steps;
 mod toolchain;
+
+pub(crate) use plan::{Hardware, Selection};
+pub(crate) use steps::{Build, Materials, Request, Sources};
+pub(crate) use toolchain::Platform;

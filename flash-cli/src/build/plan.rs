@@ -1,9 +1,9 @@
 //! Which binaries a build needs, and which image each goes into. Decides only: compiles and reads nothing.
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use flash_sdk::manifest::{ComputeEntry, Manifest, WorkerType};
 
-use super::toolchain::Target;
+use super::toolchain::{Linking, Target};
 use crate::{project::BuildSettings, target::local::nearest};
 
 /// What the user asked for.
@@ -39,6 +39,25 @@ pub(crate) struct Variant {
     pub target_cpu: Option<String>,
     /// Compute capabilities such as `8.9`, for a binary with CUDA.
     pub capabilities: Option<BTreeSet<String>>,
+}
+
+impl fmt::Display for Variant {
+    /// `x86_64-unknown-linux-gnu (static, x86-64-v3)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let linking = match self.target.linking {
+            Linking::StaticMusl | Linking::StaticGlibc => "static",
+            Linking::Dynamic => "dynamic",
+        };
+        write!(f, "{} ({linking}", self.target.triple)?;
+        if let Some(cpu) = &self.target_cpu {
+            write!(f, ", {cpu}")?;
+        }
+        if let Some(capabilities) = &self.capabilities {
+            let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
+            write!(f, ", CUDA for {}", capabilities.join(" "))?;
+        }
+        f.write_str(")")
+    }
 }
 
 /// One image.
@@ -82,6 +101,8 @@ pub(crate) struct Inputs<'a> {
     /// Worker types of `flash.toml` that are programs of their own.
     pub commands: &'a [String],
     pub settings: &'a BuildSettings,
+    /// Cargo features of every binary.
+    pub features: &'a [String],
     /// What binaries without CUDA are compiled for.
     pub target: &'a Target,
     pub cuda: &'a Cuda,
@@ -114,7 +135,7 @@ impl Inputs<'_> {
     fn variant(&self, worker: &WorkerType) -> Variant {
         let own = self.settings.worker(&worker.name);
         let target_cpu = own.target_cpu.or_else(|| self.settings.target_cpu.clone());
-        let mut features: BTreeSet<String> = self.settings.features.iter().cloned().collect();
+        let mut features: BTreeSet<String> = self.features.iter().cloned().collect();
         match (hardware_of(worker), self.cuda) {
             (Hardware::Gpu, Cuda::With(target)) => {
                 features.insert(self.settings.cuda_feature.clone());

@@ -1,7 +1,7 @@
 //! The steps of a build, in order: look, compile, describe, assemble, verify, record.
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -11,15 +11,18 @@ use flash_sdk::manifest::Manifest;
 use super::{
     compile::{Compiler, cargo_home},
     git::Commit,
-    plan::{Cuda, Inputs, Plan, PlanError, Selection, Variant},
-    record::{BuildDirectory, Record},
-    toolchain::{Platform, Target, Toolchain, ToolchainError},
+    plan::{Cuda, Inputs, Plan, Selection, Variant},
+    record::BuildDirectory,
+    toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
-    exit::{Code, Failure},
+    exit::Failure,
     output::Output,
     project::{self, Config, CudaPolicy, Package},
 };
+
+/// Between two looks at a lock that another build holds.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What is asked of a build.
 #[derive(Debug, Clone)]
@@ -54,7 +57,7 @@ pub(crate) enum Materials {
 }
 
 /// The app, compiled.
-struct Compiled {
+pub(crate) struct Compiled {
     manifest: Manifest,
     plan: Plan,
     /// Copies of the binaries.
@@ -90,20 +93,19 @@ impl<'a> Build<'a> {
         if request.sources == Sources::Committed {
             check_clean(git.as_ref(), &package.workspace)?;
         }
-        let toolchain =
-            Toolchain::find(&package.directory).await.map_err(|error| no_toolchain(&error))?;
+        let toolchain = Toolchain::find(&package.directory).await?;
         let platform = request.platform.or_else(Platform::of_this_machine).ok_or_else(|| {
             Failure::unusable(format!("no image can be made for this machine ({})", std::env::consts::ARCH))
                 .hint("name a platform: flash build --platform linux/amd64")
         })?;
         let directory = BuildDirectory::of(&package.directory);
-        directory.create().map_err(|error| Failure::of(Code::Failed, &error))?;
+        directory.create()?;
         let lock = lock(&directory, output).await?;
         Ok(Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock })
     }
 
     fn target(&self, platform: Platform) -> Result<Target, Failure> {
-        self.toolchain.static_target(platform).map_err(|error| no_toolchain(&error))
+        Ok(self.toolchain.static_target(platform)?)
     }
 
     /// The binary that an app is described by: one without CUDA, for this machine.
@@ -122,14 +124,14 @@ impl<'a> Build<'a> {
         self.config.build.features.iter().chain(&self.request.features).cloned().collect()
     }
 
-    async fn compile_all(&self) -> Result<Compiled, Failure> {
+    pub(crate) async fn compile_all(&self) -> Result<Compiled, Failure> {
         let first = self.first_variant()?;
         self.check_cpus(&self.target(self.platform)?).await?;
         // Left by a build that was interrupted.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
         let program = self.compile(&first, 0).await?;
         let started = Instant::now();
-        let manifest = project::described(&program, &self.package.directory, self.config).await?;
+        let manifest = project::describe(&program, &self.package.directory, self.config).await?;
         let app = &manifest.app.name;
         let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
         self.output.status(
@@ -146,29 +148,92 @@ impl<'a> Build<'a> {
         }
         Ok(Compiled { manifest, plan, binaries })
     }
+
+    /// Processors that are named wrongly are told before anything is compiled.
+    async fn check_cpus(&self, target: &Target) -> Result<(), Failure> {
+        for name in self.config.build.target_cpus() {
+            self.toolchain.check_cpu(&self.package.directory, &target.triple, name).await?;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, manifest: &Manifest) -> Result<Plan, Failure> {
+        let commands: Vec<String> =
+            self.config.commands().into_iter().map(|command| command.worker_type.name).collect();
+        let features = self.features();
+        let (target, cuda) = (self.target(self.platform)?, self.cuda(manifest)?);
+        let inputs = Inputs {
+            manifest,
+            commands: &commands,
+            settings: &self.config.build,
+            features: &features,
+            target: &target,
+            cuda: &cuda,
+        };
+        Ok(inputs.plan(&self.request.selection)?)
+    }
+
+    fn cuda(&self, _manifest: &Manifest) -> Result<Cuda, Failure> {
+        Ok(Cuda::Without("not yet".to_owned()))
+    }
+
+    /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
+    async fn compile(&self, variant: &Variant, number: usize) -> Result<PathBuf, Failure> {
+        let started = Instant::now();
+        let compiler = Compiler {
+            package: self.package,
+            toolchain: &self.toolchain,
+            profile: &self.request.profile,
+            cargo_home: cargo_home(),
+        };
+        let built = project::build(self.package, &compiler.build(variant, &[])).await?;
+        let directory = self.directory.binaries().join(number.to_string());
+        let program = directory.join(&self.package.binary);
+        let copy = async {
+            tokio::fs::create_dir_all(&directory).await?;
+            tokio::fs::copy(&built, &program).await
+        };
+        copy.await.map_err(|error| {
+            Failure::failed(format!("cannot copy {} to {}: {error}", built.display(), program.display()))
+        })?;
+        let (binary, time) = (&self.package.binary, seconds(started.elapsed()));
+        self.output.status("Compiled", &format!("{binary} for {variant} ({time})"));
+        Ok(program)
+    }
+}
+
+/// One build of a crate at a time: another one would take its binaries away.
+async fn lock(directory: &BuildDirectory, output: &Output) -> Result<File, Failure> {
+    let path = directory.lock();
+    let problem = |error: std::io::Error| Failure::failed(format!("cannot lock {}: {error}", path.display()));
+    let file = File::create(&path).map_err(problem)?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(problem(error)),
+    }
+    output.status("Waiting", "for another build of this crate");
+    // The other one's end is seen by its lock alone.
+    while let Err(error) = file.try_lock() {
+        match error {
+            TryLockError::WouldBlock => tokio::time::sleep(BETWEEN_LOOKS).await,
+            TryLockError::Error(error) => return Err(problem(error)),
+        }
+    }
+    Ok(file)
 }
 
 fn check_clean(git: Option<&Commit>, workspace: &Path) -> Result<(), Failure> {
     let place = workspace.display();
     match git {
-        None => Err(Failure::unusable(format!("--require-clean: {place} is in no git repository with a commit"))),
+        None => {
+            Err(Failure::unusable(format!("--require-clean: {place} is in no git repository with a commit")))
+        }
         Some(commit) if commit.dirty => {
             Err(Failure::unusable(format!("--require-clean: {place} has changes that are in no commit"))
                 .hint(format!("see them: git -C {place} status")))
         }
         Some(_) => Ok(()),
-    }
-}
-
-fn no_toolchain(error: &ToolchainError) -> Failure {
-    let failure = Failure::of(Code::Unusable, error);
-    match error {
-        ToolchainError::NoRustc(_) => failure.hint("install Rust: https://rustup.rs"),
-        ToolchainError::Refused { .. } => failure,
-        ToolchainError::NoTarget { triples, .. } => failure.hint(format!("rustup target add {}", triples[1])),
-        ToolchainError::UnknownCpu { triple, .. } => {
-            failure.hint(format!("those it knows: rustc --print target-cpus --target {triple}"))
-        }
     }
 }
 

@@ -204,6 +204,12 @@ impl BuildSettings {
         declared.map(|declared| declared.settings.clone()).unwrap_or_default()
     }
 
+    /// Every processor that is named.
+    pub(crate) fn target_cpus(&self) -> impl Iterator<Item = &str> {
+        let own = self.workers.iter().filter_map(|declared| declared.settings.target_cpu.as_deref());
+        self.target_cpu.as_deref().into_iter().chain(own)
+    }
+
     /// The first setting for a worker type that the app does not have: its line, and what to say.
     pub(super) fn unknown_worker(&self, manifest: &Manifest) -> Option<(usize, String)> {
         let unknown = self.workers.iter().find(|declared| manifest.worker(&declared.name).is_none())?;
