@@ -20,6 +20,7 @@ use super::{
     include::IncludedFile,
     layer::{Access, Content, Effort, Layer, LayerError, Node, Tree},
     made::MadeLayers,
+    tape::SourceError,
 };
 
 /// The directory of the app in an image, without the leading slash.
@@ -322,7 +323,7 @@ fn with_ours(spec: &ImageSpec, base: &[History]) -> Result<Vec<History>, OciSpec
 fn parts(spec: &ImageSpec, base: Option<Part>) -> Result<Vec<Part>, LayerError> {
     let size = |path: &Path| match std::fs::metadata(path) {
         Ok(file) => Ok(file.len()),
-        Err(source) => Err(LayerError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(SourceError::Read { path: path.to_owned(), source }),
     };
     let mut parts = vec![Part { name: format!("/{}", binary_path(spec)), bytes: size(&spec.binary.path)? }];
     for file in &spec.included {

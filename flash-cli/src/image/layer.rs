@@ -5,18 +5,20 @@
 //! model of many gigabytes costs no memory.
 use std::{
     collections::{BTreeMap, btree_map},
-    fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use flate2::{Compression, GzBuilder};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header};
+use tar::EntryType;
 
-use super::{Layout, LayoutError, layout::sha256};
+use super::{
+    Layout, LayoutError,
+    hashed::Hashed,
+    tape::{self, AppendError, SourceError},
+};
 
 /// A name that starts so deletes files of the layers below when an image is unpacked.
 const WHITEOUT: &str = ".wh.";
@@ -95,12 +97,8 @@ pub(crate) enum LayerError {
     Twice(String),
     #[error("`{path}` is in `{parent}`, which is not a directory")]
     NotInDirectory { path: String, parent: String },
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{} is not a regular file", .0.display())]
-    NotRegular(PathBuf),
-    #[error("{} changed while it was read: it had {expected} bytes", path.display())]
-    Changed { path: PathBuf, expected: u64 },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }
@@ -150,10 +148,9 @@ impl Tree {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn diff_id(&self) -> Result<(Digest, u64), LayerError> {
-        let nowhere = |source| LayoutError::Write { path: PathBuf::new(), source };
-        let tar = self.write_tar(Hashed::new(io::sink()), nowhere)?;
-        Ok((sha256(&tar.hash.finalize()), tar.size))
+    pub(super) fn diff_id(&self, layout: &Layout) -> Result<(Digest, u64), LayerError> {
+        let (_, diff_id, size) = self.write_tar(layout, Hashed::new(io::sink()))?.finish();
+        Ok((diff_id, size))
     }
 
     /// Writes it into the layout.
@@ -161,24 +158,23 @@ impl Tree {
     /// # Errors
     /// When a file cannot be read or changes meanwhile, and when the layout cannot be written.
     pub(crate) fn write(&self, layout: &Layout, effort: Effort) -> Result<Layer, LayerError> {
-        let unwritable = |source| layout.unwritable(source);
         // No name and no time: both would differ from machine to machine.
         let gzip = GzBuilder::new().write(layout.writer()?, effort.level());
-        let Hashed { inner: gzip, hash, size } = self.write_tar(Hashed::new(gzip), unwritable)?;
-        let descriptor = gzip.finish().map_err(unwritable)?.finish(MediaType::ImageLayerGzip)?;
-        Ok(Layer { descriptor, diff_id: sha256(&hash.finalize()), unpacked: size })
+        let (gzip, diff_id, unpacked) = self.write_tar(layout, Hashed::new(gzip))?.finish();
+        let blob = gzip.finish().map_err(|source| layout.unwritable(source))?;
+        let descriptor = blob.finish(MediaType::ImageLayerGzip)?;
+        Ok(Layer { descriptor, diff_id, unpacked })
     }
 
-    fn write_tar<W: Write>(
-        &self,
-        output: W,
-        unwritable: impl Fn(io::Error) -> LayoutError,
-    ) -> Result<W, LayerError> {
+    fn write_tar<W: Write>(&self, layout: &Layout, output: W) -> Result<W, LayerError> {
         let mut tar = tar::Builder::new(output);
         for (path, node) in &self.nodes {
-            append(&mut tar, path, node, &unwritable)?;
+            append(&mut tar, path, node).map_err(|error| match error {
+                AppendError::Source(error) => LayerError::from(error),
+                AppendError::Write(source) => layout.unwritable(source).into(),
+            })?;
         }
-        tar.into_inner().map_err(|source| unwritable(source).into())
+        tar.into_inner().map_err(|source| layout.unwritable(source).into())
     }
 }
 
@@ -196,50 +192,19 @@ fn check_path(path: &str) -> Result<(), LayerError> {
     Ok(())
 }
 
-fn append<W: Write>(
-    tar: &mut tar::Builder<W>,
-    path: &str,
-    node: &Node,
-    unwritable: &impl Fn(io::Error) -> LayoutError,
-) -> Result<(), LayerError> {
-    let refused = |source| LayerError::from(unwritable(source));
+fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, node: &Node) -> Result<(), AppendError> {
     match node {
-        Node::Directory | Node::SharedDirectory => {
-            let mode = if *node == Node::Directory { 0o755 } else { 0o1777 };
-            let mut header = header(EntryType::Directory, mode, 0);
-            tar.append_data(&mut header, format!("{path}/"), io::empty()).map_err(refused)
-        }
-        Node::Symlink { target } => {
-            let mut header = header(EntryType::Symlink, 0o777, 0);
-            tar.append_link(&mut header, path, target).map_err(refused)
-        }
+        Node::Directory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o755, &[]),
+        Node::SharedDirectory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o1777, &[]),
+        Node::Symlink { target } => tape::append_link(tar, path, target),
         Node::File { content: Content::Bytes(bytes), access } => {
-            let mut header = header(EntryType::Regular, access.mode(), length(bytes));
-            tar.append_data(&mut header, path, bytes.as_slice()).map_err(refused)
+            tape::append(tar, path, EntryType::Regular, access.mode(), bytes)
         }
         Node::File { content: Content::OnDisk(source), access } => {
-            let mut file = SourceFile::open(source)?;
-            let mut header = header(EntryType::Regular, access.mode(), file.length);
-            let appended = tar.append_data(&mut header, path, &mut file);
-            // A failed read comes out of the same call as a failed write.
-            file.failure.map_or_else(|| appended.map_err(refused), Err)
+            return tape::append_file(tar, path, access.mode(), source);
         }
     }
-}
-
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(size);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header
-}
-
-fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+    .map_err(AppendError::Write)
 }
 
 impl Access {
@@ -248,88 +213,5 @@ impl Access {
             Self::Readable => 0o644,
             Self::Executable => 0o755,
         }
-    }
-}
-
-/// A file that is read to the length that it had when it was opened, and not a byte more or less: the length
-/// stands in the tar before the bytes.
-struct SourceFile<'a> {
-    path: &'a Path,
-    file: File,
-    length: u64,
-    left: u64,
-    failure: Option<LayerError>,
-}
-
-impl<'a> SourceFile<'a> {
-    fn open(path: &'a Path) -> Result<Self, LayerError> {
-        let unreadable = |source| LayerError::Read { path: path.to_owned(), source };
-        // Asked before it is opened: opening a pipe waits for its other end.
-        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(LayerError::NotRegular(path.to_owned()));
-        }
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        Ok(Self { path, file, length, left: length, failure: None })
-    }
-
-    fn changed(&mut self) -> io::Error {
-        self.failure = Some(LayerError::Changed { path: self.path.to_owned(), expected: self.length });
-        io::ErrorKind::UnexpectedEof.into()
-    }
-}
-
-impl Read for SourceFile<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let read = loop {
-            match self.file.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        match read {
-            Ok(0) if self.left > 0 => Err(self.changed()),
-            Ok(read) => match self.left.checked_sub(u64::try_from(read).unwrap_or(u64::MAX)) {
-                Some(left) => {
-                    self.left = left;
-                    Ok(read)
-                }
-                None => Err(self.changed()),
-            },
-            Err(error) => {
-                let kind = error.kind();
-                self.failure = Some(LayerError::Read { path: self.path.to_owned(), source: error });
-                Err(kind.into())
-            }
-        }
-    }
-}
-
-/// Passes bytes on, and knows their digest and number.
-struct Hashed<W> {
-    inner: W,
-    hash: Sha256,
-    size: u64,
-}
-
-impl<W> Hashed<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.size += length(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 /// The version of the layout's format.
-const LAYOUT_VERSION: &str = "1.0.0";
+pub(super) const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX: &str = "index.json";
 
 /// A directory that holds images.

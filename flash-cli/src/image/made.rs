@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Layout, LayoutError,
     layer::{Effort, Layer, LayerError, Tree},
+    tape::SourceError,
 };
 
 /// What is remembered, beside the blobs.
@@ -99,7 +100,7 @@ impl MadeLayers {
         if self.remembered.layers.is_empty() {
             return Ok(None);
         }
-        let (diff_id, unpacked) = tree.diff_id()?;
+        let (diff_id, unpacked) = tree.diff_id(&self.layout)?;
         let found = self.remembered.layers.iter().find(|remembered| {
             let RememberedLayer { layer, effort: of } = remembered;
             *of == effort
@@ -122,8 +123,8 @@ impl MadeLayers {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Result<Self, LayerError> {
-        let unreadable = |source| LayerError::Read { path: path.to_owned(), source };
+    fn of(path: &Path) -> Result<Self, SourceError> {
+        let unreadable = |source| SourceError::Read { path: path.to_owned(), source };
         let file = std::fs::metadata(path).map_err(unreadable)?;
         Ok(Self {
             path: path.to_owned(),
