@@ -11,5 +11,6 @@ mod steps;
 mod toolchain;
 
 pub(crate) use plan::{Hardware, Selection};
+pub(crate) use record::{BuildDirectory, BuiltImage, Record};
 pub(crate) use steps::{Build, Materials, Request, Sources};
 pub(crate) use toolchain::Platform;

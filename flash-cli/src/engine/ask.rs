@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::process::Command;
 
-use super::{Engine, Kind, call::describing};
-use crate::{
-    engine::ContainerSpec,
-    image::LayoutError,
-    orphan::end_with_parent,
-};
+use super::{ContainerSpec, Engine, Kind, call::describing};
+use crate::{image::LayoutError, orphan::end_with_parent};
 
 /// How long an answer may take that needs no work.
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
@@ -43,10 +43,20 @@ pub(crate) enum EngineError {
     Elsewhere(&'static str),
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    #[error("the image cannot be packed for the engine")]
+    Archive(#[source] io::Error),
     #[error("the image of `{worker}` in {} is not the one that was built: {digest} is missing", layout.display())]
     Changed { worker: String, digest: String, layout: PathBuf },
     #[error("{engine} made another image of `{worker}` than was built: {wanted} is expected")]
     Different { engine: &'static str, worker: String, wanted: String },
+}
+
+/// What became of a container that is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Now,
+    /// It was not there, or not any more.
+    Before,
 }
 
 impl Engine {
@@ -77,22 +87,24 @@ impl Engine {
     ///
     /// # Errors
     /// When it is still there after several tries.
-    pub(crate) async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+    pub(crate) async fn remove_container(&self, name: &str) -> Result<Removed, EngineError> {
         let mut remove = self.remove();
         remove.push(name.to_owned());
         let mut tries = 0;
         loop {
             tries += 1;
-            let removed = self.ask(&remove).await;
-            if removed.is_ok() {
-                return Ok(());
-            }
+            let failure = match self.ask(&remove).await {
+                // The names of those that it has removed.
+                Ok(names) if names.trim().is_empty() => return Ok(Removed::Before),
+                Ok(_) => return Ok(Removed::Now),
+                Err(failure) => failure,
+            };
             // One that is not there is an error to docker; one that somebody removes in this moment, to both.
             if self.ask(&self.find_container(name)).await.is_ok_and(|found| found.is_empty()) {
-                return Ok(());
+                return Ok(Removed::Before);
             }
             if tries == REMOVALS {
-                return removed.map(drop);
+                return Err(failure);
             }
         }
     }
@@ -107,25 +119,36 @@ impl Engine {
     /// # Errors
     /// Why they do not.
     pub(crate) async fn try_out(&self, spec: ContainerSpec) -> Result<(), EngineError> {
-        let name = spec.name.clone();
-        let call = self.run(&ContainerSpec { environment: vec![describing()], ..spec });
+        let mut call = self.run(&ContainerSpec { environment: vec![describing()], ..spec });
+        // Should it have to be given up on the way, the engine removes it by itself.
+        call.arguments.insert(self.global_arguments.len() + 1, "--rm".to_owned());
         let mut command = Command::new(self.program());
         command.args(&call.arguments).envs(call.environment).stdin(Stdio::null());
-        let outcome = answer(self.kind, command, &format!("{} run", self.program()), QUESTION).await;
-        let removed = self.remove_container(&name).await;
-        outcome?;
-        removed
+        answer(self.kind, command, &format!("{} run", self.program()), QUESTION).await.map(drop)
+    }
+}
+
+/// Asks a client to end when nobody waits for it any more: one that is killed while it makes a container
+/// leaves half of it behind.
+struct Asked(Option<u32>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            // Gone already: as good.
+            let _ = killpg(Pid::from_raw(id), Signal::SIGTERM);
+        }
     }
 }
 
 /// Runs a command of an engine to its end, for a bounded time.
-pub(super) async fn answer(
+async fn answer(
     kind: Kind,
     mut command: Command,
     what: &str,
     limit: Duration,
 ) -> Result<String, EngineError> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Ctrl-C is for us to pass on.
     command.process_group(0);
     end_with_parent(&mut command);
@@ -133,10 +156,12 @@ pub(super) async fn answer(
         io::ErrorKind::NotFound => EngineError::Missing(kind),
         _ => EngineError::Start { kind, source },
     })?;
+    let mut asked = Asked(started.id());
     let output = tokio::time::timeout(limit, started.wait_with_output())
         .await
         .map_err(|_| EngineError::Late { what: what.to_owned(), limit })?
         .map_err(|source| EngineError::Start { kind, source })?;
+    asked.0 = None;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -144,8 +169,11 @@ pub(super) async fn answer(
 }
 
 /// The last thing it said, else how it ended.
-pub(super) fn reason_of(output: &Output) -> String {
+fn reason_of(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| output.status.to_string(), |line| line.trim().trim_start_matches("Error: ").to_owned())
+    last.map_or_else(
+        || output.status.to_string(),
+        |line| line.trim().trim_start_matches("Error: ").to_owned(),
+    )
 }

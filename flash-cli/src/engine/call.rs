@@ -1,10 +1,13 @@
 //! With which words an engine is called. Pure: nothing is started here.
 use std::{collections::BTreeMap, fmt};
 
+use clap::ValueEnum;
 use flash_sdk::env;
+use serde::Deserialize;
 
 /// The products we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Podman,
     Docker,
@@ -148,7 +151,10 @@ impl Engine {
         arguments.push(image.clone());
         Call {
             arguments,
-            environment: passed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            environment: passed
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             input: filed.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
         }
     }
@@ -222,12 +228,35 @@ impl Engine {
 /// not move its store or its registry.
 fn is_the_clients_own(name: &str) -> bool {
     const NAMES: [&str; 13] = [
-        "ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LOGNAME", "NO_PROXY", "PATH", "SHELL", "TERM",
-        "TMPDIR", "TZ", "USER",
+        "ALL_PROXY",
+        "HOME",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "LANG",
+        "LOGNAME",
+        "NO_PROXY",
+        "PATH",
+        "SHELL",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
     ];
     const PREFIXES: [&str; 14] = [
-        "BUILDAH_", "BUILDKIT_", "CONTAINER", "DBUS_", "DOCKER_", "GO", "LC_", "LD_", "LISTEN_", "NOTIFY_",
-        "PODMAN_", "SSL_CERT_", "STORAGE_", "XDG_",
+        "BUILDAH_",
+        "BUILDKIT_",
+        "CONTAINER",
+        "DBUS_",
+        "DOCKER_",
+        "GO",
+        "LC_",
+        "LD_",
+        "LISTEN_",
+        "NOTIFY_",
+        "PODMAN_",
+        "SSL_CERT_",
+        "STORAGE_",
+        "XDG_",
     ];
     let upper = name.to_ascii_uppercase();
     NAMES.contains(&upper.as_str()) || PREFIXES.iter().any(|prefix| upper.starts_with(prefix))

@@ -267,7 +267,9 @@ mod tests {
     #[test]
     fn engines_that_cannot_serve_are_refused() {
         let refusal = |version, is_remote| {
-            podman(bare(Kind::Podman), &info(version, json!([]), is_remote), &machine()).unwrap_err().to_string()
+            podman(bare(Kind::Podman), &info(version, json!([]), is_remote), &machine())
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(refusal("3.4.4", false), "podman 3.4.4 is too old: 4.0 or newer is needed");
         assert!(refusal("5.0.0", true).contains("loopback"));

@@ -1,23 +1,12 @@
 //! Gives an engine the images of a build, once each, and sees to it that they are the same.
-use std::{
-    collections::HashSet,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{collections::HashSet, io, path::Path};
 
 use oci_spec::image::{Descriptor, ImageManifest};
-use serde_json::json;
-use tokio::process::Command;
 
-use super::{
-    Engine, EngineError, Kind,
-    ask::{IMPORT, reason_of},
-};
-use crate::{
-    image::{Layout, LayoutError},
-    orphan::end_with_parent,
-};
+use super::{Engine, EngineError, Kind, ask::IMPORT};
+use crate::image::{ArchivedImage, Layout, write_archive};
+
+const ARCHIVE: &str = "image.tar";
 
 /// An image of a build.
 #[derive(Debug, Clone)]
@@ -56,7 +45,7 @@ pub(crate) async fn import(
     let (reader, wanted) = (layout.clone(), image.clone());
     let found = tokio::task::spawn_blocking(move || find(&reader, &wanted))
         .await
-        .map_err(|error| failed(engine, io::Error::other(error)))??;
+        .unwrap_or_else(|error| Err(EngineError::Archive(io::Error::other(error))))?;
     let id = match stored(engine, &found).await? {
         Some(id) => id,
         None => {
@@ -113,33 +102,18 @@ async fn pull(engine: &Engine, layout: &Path, worker: &str) -> Result<(), Engine
     engine.ask(&engine.words(&["untag", id.trim()])).await.map(drop)
 }
 
-/// Docker reads no layouts: it gets an archive, made as it reads.
+/// Docker reads no layouts: it gets an archive.
 async fn load(engine: &Engine, layout: &Layout, image: &Found, name: &str) -> Result<(), EngineError> {
-    let mut command = Command::new(engine.program());
-    command.args(engine.words(&["load", "--quiet"])).stdin(Stdio::piped());
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    end_with_parent(&mut command);
-    let mut docker = command.spawn().map_err(|error| failed(engine, error))?;
-    let input = docker.stdin.take().ok_or_else(|| failed(engine, io::ErrorKind::BrokenPipe.into()))?;
-    let input = input.into_owned_fd().map_err(|error| failed(engine, error))?;
-    let archive = Archive {
-        layout: layout.clone(),
-        manifest: image.manifest.clone(),
-        parts: image.parts.clone(),
-        name: name.to_owned(),
-    };
-    let written = tokio::task::spawn_blocking(move || archive.write(input.into()));
-    let what = format!("{} load", engine.program());
-    let output = tokio::time::timeout(IMPORT, docker.wait_with_output())
-        .await
-        .map_err(|_| EngineError::Late { what: what.clone(), limit: IMPORT })?
-        .map_err(|error| failed(engine, error))?;
-    if !output.status.success() {
-        return Err(EngineError::Failed { what, reason: reason_of(&output) });
-    }
-    written.await.map_err(|error| failed(engine, io::Error::other(error)))?.map_err(|error| failed(engine, error))
-}
-
-fn failed(engine: &Engine, source: io::Error) -> EngineError {
-    EngineError::Start { kind: engine.kind, source }
+    let archived =
+        ArchivedImage { manifest: image.manifest.clone(), name: name.to_owned(), reference: name.to_owned() };
+    let layout = layout.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        let directory = tempfile::tempdir()?;
+        write_archive(&directory.path().join(ARCHIVE), &layout, &[archived]).map_err(io::Error::other)?;
+        Ok(directory)
+    });
+    let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let directory = written.map_err(EngineError::Archive)?;
+    let load = engine.words(&["load", "--quiet", "--input", ARCHIVE]);
+    engine.ask_in(&load, Some(directory.path()), IMPORT).await.map(drop)
 }

@@ -1,18 +1,18 @@
 //! One worker process, from spawn to reaping.
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use nix::sys::signal::Signal;
 
 use super::{
     cgroup::MemoryKill,
     child::{Child, SpawnError, Spec},
-    die_with_parent,
     exit::Exit,
     isolation::Place,
     lifeline::Lifeline,
     output::{CurrentRequest, OnLine, Output},
     unix::enter_groups,
 };
+use crate::orphan::die_with_parent;
 
 /// How long what is killed may take until its group can be removed; later, the lifeline does it.
 const REMOVAL: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ impl Process {
         current_request: CurrentRequest,
         on_line: OnLine,
     ) -> io::Result<Self> {
-        let mut command = Child::command(Path::new(&spec.program), &spec.arguments);
+        let mut command = Child::command(&spec.program, &spec.arguments);
         command
             .current_dir(&spec.directory)
             // The project's own settings win.
