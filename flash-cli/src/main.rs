@@ -4,9 +4,11 @@
 //! they reach the platform through `target`.
 mod build;
 mod commands;
+mod engine;
 mod error_chain;
 mod exit;
 mod image;
+mod orphan;
 mod output;
 mod platform;
 mod project;

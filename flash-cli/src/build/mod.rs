@@ -19,6 +19,6 @@ mod toolchain;
 pub(crate) use names::references;
 pub(crate) use plan::{Hardware, Selection};
 pub(crate) use push::push;
-pub(crate) use record::{BuiltImage, Record};
+pub(crate) use record::{BuildDirectory, BuiltImage, Record};
 pub(crate) use steps::{Build, Built, Materials, Request, Sources};
 pub(crate) use toolchain::Platform;

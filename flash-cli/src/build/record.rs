@@ -104,6 +104,11 @@ impl BuildDirectory {
         std::fs::write(ignore, "*\n").map_err(write)
     }
 
+    /// The record of what was built.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.0.join(FILE)
+    }
+
     /// The OCI layout.
     pub(crate) fn images(&self) -> PathBuf {
         self.0.join("images")
@@ -142,7 +147,7 @@ impl Record {
     /// # Errors
     /// When there was none, or its record cannot be understood.
     pub(crate) fn load(directory: &BuildDirectory) -> Result<Self, RecordError> {
-        let path = directory.0.join(FILE);
+        let path = directory.record();
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => RecordError::NotBuilt(directory.0.clone()),
             _ => RecordError::Read { path: path.clone(), source },
@@ -163,7 +168,7 @@ impl Record {
     /// # Errors
     /// When the directory cannot be written; then the old one stays.
     pub(crate) fn save(&self, directory: &BuildDirectory) -> Result<(), RecordError> {
-        let path = directory.0.join(FILE);
+        let path = directory.record();
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&directory.0)?;
             serde_json::to_writer_pretty(&mut file, self)?;

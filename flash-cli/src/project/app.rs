@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Config, ConfigError, Package};
-use crate::target::local::die_with_parent;
+use crate::orphan::die_with_parent;
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);

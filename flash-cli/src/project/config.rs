@@ -15,7 +15,10 @@ use super::{
     BuildSettings, build_settings,
     command_worker::{self, Mistake},
 };
-use crate::target::local::CommandWorker;
+use crate::{
+    engine::{Kind, Wanted},
+    target::local::CommandWorker,
+};
 
 /// The file as written. Unknown keys are mistakes.
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +47,11 @@ struct WrittenRun {
     limits: Option<bool>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
+    /// The engine that runs built images.
+    container: Option<Kind>,
+    /// Arguments for it, before the subcommand and for each container.
+    container_global_args: Vec<String>,
+    container_args: Vec<String>,
 }
 
 /// What a project sets, checked.
@@ -57,6 +65,8 @@ pub(crate) struct Config {
     pub stop_grace_ms: Option<u64>,
     pub limits: Option<bool>,
     pub features: Vec<String>,
+    /// The engine that runs built images, and how it is called.
+    pub container: Wanted,
     pub prices: PriceList,
     pub build: BuildSettings,
     /// The file; empty without one.
@@ -117,7 +127,18 @@ impl Config {
             Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
         };
         let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
-        let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, limits, features } = run;
+        let WrittenRun {
+            host,
+            port,
+            drain_seconds,
+            ping_timeout,
+            stop_grace_ms,
+            limits,
+            features,
+            container,
+            container_global_args,
+            container_args,
+        } = run;
         let within =
             |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
                 let Some(value) = value else { return Ok(None) };
@@ -149,6 +170,11 @@ impl Config {
             stop_grace_ms,
             limits,
             features,
+            container: Wanted {
+                kind: container,
+                global_arguments: container_global_args,
+                run_arguments: container_args,
+            },
             prices,
             build,
             path: path.to_owned(),
@@ -224,6 +250,20 @@ mod tests {
         let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
         assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
+    }
+
+    #[test]
+    fn the_container_engine_is_chosen_and_told_what_this_machine_needs() {
+        let text = "[run]\ncontainer = \"docker\"\ncontainer_global_args = [\"--debug\"]\n\
+                    container_args = [\"--memory=1g\"]\n";
+        let container = parse(text).unwrap().container;
+        assert_eq!(container.kind, Some(Kind::Docker));
+        assert_eq!(
+            (container.global_arguments, container.run_arguments),
+            (vec!["--debug".to_owned()], vec!["--memory=1g".to_owned()])
+        );
+        let wrong = parse("[run]\n\ncontainer = \"lxc\"\n").unwrap_err();
+        assert!(wrong.starts_with("flash.toml:3: ") && wrong.contains("`podman`"), "{wrong}");
     }
 
     #[test]
