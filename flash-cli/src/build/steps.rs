@@ -334,6 +334,8 @@ impl Build<'_> {
         record.images = built;
         let built = Built { record, directory: self.directory.clone(), layout, images };
         built.publish()?;
+        // They are in the images now.
+        let _ = std::fs::remove_dir_all(self.directory.binaries());
         Ok(built)
     }
 }
