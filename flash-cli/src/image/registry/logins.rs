@@ -211,8 +211,9 @@ impl File {
 }
 
 async fn by_helper(name: &str, registry: &str) -> Result<Option<Found>, LoginError> {
-    let login = helper::ask(name, helper_key(registry), helper::LIMIT).await?;
-    Ok(login.map(|login| Found { login, origin: format!("docker-credential-{name}") }))
+    let program = helper::program(name);
+    let login = helper::ask(&program, helper_key(registry), helper::LIMIT).await?;
+    Ok(login.map(|login| Found { login, origin: program }))
 }
 
 struct Undecodable;
