@@ -110,8 +110,14 @@ async fn a_pinned_image_that_was_pulled_before_needs_no_registry() {
     let index = push_index(&server, "app:1", &[(&image, Arch::Amd64)]).await;
     let pinned = name(&server.address, &format!("app@{index}"));
     let target = Target::new();
-    target.pull(&pinned, Arch::Amd64).await.unwrap();
+    // On any thread, as a task of its own.
+    let target = tokio::spawn(async move {
+        target.pull(&pinned, Arch::Amd64).await.unwrap();
+        target
+    });
+    let target = target.await.unwrap();
     server.stop();
+    let pinned = name(&server.address, &format!("app@{index}"));
     let again = target.pull(&pinned, Arch::Amd64).await.unwrap();
     assert_eq!((again.downloaded, again.skipped), (0, 2));
     let tagged = target.pull(&name(&server.address, "app:1"), Arch::Amd64).await;

@@ -21,7 +21,7 @@ use ring::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
 use serde_json::json;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::docker_registry::{PASSWORD, USER};
 
@@ -35,7 +35,7 @@ pub(super) struct TokenServer {
     /// The registry's settings for it.
     pub settings: String,
     state: Arc<Mutex<Rules>>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
     _directory: tempfile::TempDir,
 }
 
@@ -78,11 +78,17 @@ impl TokenServer {
             "{{ realm: {realm:?}, service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {:?} }}",
             bundle.display()
         );
-        Self { settings, state, task: task.abort_handle(), _directory: directory }
+        Self { settings, state, task, _directory: directory }
     }
 
     pub(super) fn rules(&self) -> MutexGuard<'_, Rules> {
         self.state.lock().unwrap()
+    }
+
+    /// Nobody answers from now on.
+    pub(super) async fn stop(mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.unwrap_err().is_cancelled());
     }
 }
 

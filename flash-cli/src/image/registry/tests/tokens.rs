@@ -49,7 +49,7 @@ async fn a_token_that_the_registry_no_longer_takes_is_renewed() {
     let to = name(&server.address, "app:1");
     let (image, registry) = (Image::of(33, &[100_000]), registry(&to, logins(&server)));
     tokens.rules().stale = 1;
-    // The first one is refused when it is used for the first time.
+    // Refused when it is new, a token is taken for one without the right.
     let first = super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await;
     assert!(matches!(first, Err(RegistryError::Denied { .. })), "{first:?}");
     super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await.unwrap();
@@ -106,4 +106,18 @@ async fn what_is_open_to_all_is_pulled_without_a_login() {
     assert_eq!(tokens.rules().asked.last().unwrap(), "nobody: repository:app:pull");
     let error = push(&Image::of(38, &[100]), &to).await.unwrap_err();
     assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_server_that_is_not_there_is_named() {
+    let Some((tokens, server)) = start().await else { return };
+    let host = tokens.settings.split('/').nth(2).unwrap().to_owned();
+    tokens.stop().await;
+    let to = name(&server.address, "app:1");
+    let error = push_as(&Image::of(39, &[100]), &to, logins(&server)).await.unwrap_err();
+    let text = shown(&error);
+    assert!(
+        text.contains(&format!("wants a token of {host}")) && text.contains("cannot be reached"),
+        "{text}"
+    );
 }
