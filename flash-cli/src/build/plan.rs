@@ -1,7 +1,10 @@
 //! Which binaries a build needs, and which image each goes into. Decides only: compiles and reads nothing.
 use std::{collections::BTreeSet, fmt};
 
-use flash_sdk::manifest::{ComputeEntry, Manifest, WorkerType};
+use flash_sdk::{
+    catalogue::ComputeCapability,
+    manifest::{ComputeEntry, Manifest, WorkerType},
+};
 
 use super::toolchain::{Linking, Target};
 use crate::{project::BuildSettings, target::local::nearest};
@@ -37,8 +40,8 @@ pub(crate) struct Variant {
     pub features: BTreeSet<String>,
     /// rustc's default when not said.
     pub target_cpu: Option<String>,
-    /// Compute capabilities such as `8.9`, for a binary with CUDA.
-    pub capabilities: Option<BTreeSet<String>>,
+    /// What its kernels are compiled for; none for a binary that knows nothing of GPUs.
+    pub capabilities: Option<BTreeSet<ComputeCapability>>,
 }
 
 impl fmt::Display for Variant {
@@ -53,7 +56,7 @@ impl fmt::Display for Variant {
             write!(f, ", {cpu}")?;
         }
         if let Some(capabilities) = &self.capabilities {
-            let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
+            let capabilities: Vec<String> = capabilities.iter().map(|known| known.to_string()).collect();
             write!(f, ", CUDA for {}", capabilities.join(" "))?;
         }
         f.write_str(")")
@@ -114,7 +117,7 @@ impl Inputs<'_> {
     /// # Errors
     /// When what was asked for does not exist.
     pub(crate) fn plan(&self, selection: &Selection) -> Result<Plan, PlanError> {
-        let chosen = chosen(self.manifest, self.commands, selection)?;
+        let chosen = selection.of(self.manifest, self.commands)?;
         let image = |worker: &&WorkerType| {
             let own = self.settings.worker(&worker.name);
             PlannedImage {
@@ -140,16 +143,13 @@ impl Inputs<'_> {
             (Hardware::Gpu, Cuda::With(target)) => {
                 features.insert(self.settings.cuda_feature.clone());
                 let said = own.compute_capabilities.map(|said| said.into_iter().collect());
-                let capabilities = said.unwrap_or_else(|| capabilities_of(worker));
+                let capabilities =
+                    said.unwrap_or_else(|| worker.compute.compute_capabilities().into_iter().collect());
                 Variant { target: target.clone(), features, target_cpu, capabilities: Some(capabilities) }
             }
             _ => Variant { target: self.target.clone(), features, target_cpu, capabilities: None },
         }
     }
-}
-
-fn capabilities_of(_worker: &WorkerType) -> BTreeSet<String> {
-    BTreeSet::new()
 }
 
 /// The hardware of a worker type.
@@ -160,25 +160,30 @@ pub(crate) fn hardware_of(worker: &WorkerType) -> Hardware {
     }
 }
 
-fn chosen<'a>(
-    manifest: &'a Manifest,
-    commands: &[String],
-    selection: &Selection,
-) -> Result<Vec<&'a WorkerType>, PlanError> {
-    for name in &selection.workers {
-        if commands.contains(name) {
-            return Err(PlanError::Command { name: name.clone() });
+impl Selection {
+    /// The worker types that are meant. `commands` are those of `flash.toml` that are programs of their own.
+    ///
+    /// # Errors
+    /// When what was asked for does not exist.
+    pub(crate) fn of<'a>(
+        &self,
+        manifest: &'a Manifest,
+        commands: &[String],
+    ) -> Result<Vec<&'a WorkerType>, PlanError> {
+        for name in &self.workers {
+            if commands.contains(name) {
+                return Err(PlanError::Command { name: name.clone() });
+            }
+            if manifest.worker(name).is_none() {
+                let near = nearest(name, manifest.workers.iter().map(|worker| &*worker.name));
+                return Err(PlanError::UnknownWorker { name: name.clone(), near });
+            }
         }
-        if manifest.worker(name).is_none() {
-            let near = nearest(name, manifest.workers.iter().map(|worker| &*worker.name));
-            return Err(PlanError::UnknownWorker { name: name.clone(), near });
-        }
+        let is_named = |worker: &&WorkerType| self.workers.is_empty() || self.workers.contains(&worker.name);
+        let named: Vec<&WorkerType> = manifest.workers.iter().filter(is_named).collect();
+        let Some(hardware) = self.hardware else { return Ok(named) };
+        let fitting: Vec<&WorkerType> =
+            named.into_iter().filter(|worker| hardware_of(worker) == hardware).collect();
+        if fitting.is_empty() { Err(PlanError::NoneOf(hardware)) } else { Ok(fitting) }
     }
-    let is_named =
-        |worker: &&WorkerType| selection.workers.is_empty() || selection.workers.contains(&worker.name);
-    let named: Vec<&WorkerType> = manifest.workers.iter().filter(is_named).collect();
-    let Some(hardware) = selection.hardware else { return Ok(named) };
-    let fitting: Vec<&WorkerType> =
-        named.into_iter().filter(|worker| hardware_of(worker) == hardware).collect();
-    if fitting.is_empty() { Err(PlanError::NoneOf(hardware)) } else { Ok(fitting) }
 }

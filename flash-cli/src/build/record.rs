@@ -7,10 +7,11 @@
 //! ```
 use std::{
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_sdk::{catalogue::ComputeCapability, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 use super::git::Commit;
@@ -63,7 +64,7 @@ pub(crate) struct BuiltBinary {
     pub target_cpu: Option<String>,
     /// Compute capabilities; none for a binary that knows nothing of GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cuda: Option<Vec<String>>,
+    pub cuda: Option<Vec<ComputeCapability>>,
 }
 
 /// Why there is no record.
@@ -118,6 +119,11 @@ impl BuildDirectory {
         self.0.join("sbom")
     }
 
+    /// That of one worker type, in CycloneDX's JSON.
+    pub(crate) fn sbom(&self, worker: &str) -> PathBuf {
+        self.sboms().join(format!("{worker}.cdx.json"))
+    }
+
     /// The file that one build at a time holds locked.
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join(".lock")
@@ -167,6 +173,8 @@ impl Record {
             let mut file = tempfile::NamedTempFile::new_in(&directory.0)?;
             serde_json::to_writer_pretty(&mut file, self)?;
             file.write_all(b"\n")?;
+            // Temporary files are their owner's only; this one is for any tool.
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
             file.persist(&path)?;
             Ok(())
         };

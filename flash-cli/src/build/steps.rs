@@ -1,24 +1,35 @@
 //! The steps of a build, in order: look, compile, describe, assemble, verify, record.
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use flash_sdk::manifest::Manifest;
+use oci_spec::image::Descriptor;
 
 use super::{
     compile::{Compiler, cargo_home},
+    cuda::{CudaHome, DEFAULT_BASE, Kernels, Search, toolchains_in},
     git::Commit,
-    plan::{Cuda, Inputs, Plan, Selection, Variant},
-    record::BuildDirectory,
+    images::{Assembled, ImageSources},
+    materials,
+    plan::{Cuda, Hardware, Inputs, Plan, Selection, Variant, hardware_of},
+    progress::Sums,
+    record::{BuildDirectory, Record},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
-    exit::Failure,
+    error_chain::error_chain,
+    exit::{Code, Failure},
+    image::{
+        Base, Image, Layout, LayoutError, Verifier,
+        registry::{self, Logins, Patience, Registry},
+    },
     output::Output,
-    project::{self, Config, CudaPolicy, Package},
+    project::{self, BuiltApp, Config, CudaPolicy, Package},
 };
 
 /// Between two looks at a lock that another build holds.
@@ -60,8 +71,8 @@ pub(crate) enum Materials {
 pub(crate) struct Compiled {
     manifest: Manifest,
     plan: Plan,
-    /// Copies of the binaries.
-    binaries: BTreeMap<Variant, PathBuf>,
+    /// Copies of the binaries, and what they were made of.
+    binaries: BTreeMap<Variant, BuiltApp>,
 }
 
 /// One build under way.
@@ -129,21 +140,26 @@ impl<'a> Build<'a> {
         self.check_cpus(&self.target(self.platform)?).await?;
         // Left by a build that was interrupted.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
-        let program = self.compile(&first, 0).await?;
+        let built = self.compile(&first, &[], 0).await?;
         let started = Instant::now();
-        let manifest = project::describe(&program, &self.package.directory, self.config).await?;
+        let manifest = project::describe(&built.program, &self.package.directory, self.config).await?;
         let app = &manifest.app.name;
         let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
         self.output.status(
             "Described",
             &format!("{app}: {workers} worker types, {functions} functions ({})", seconds(started.elapsed())),
         );
-        let plan = self.plan(&manifest)?;
-        let mut binaries = BTreeMap::from([(first, program)]);
+        let toolkit = self.toolkit(&manifest).await?;
+        let plan = self.plan(&manifest, &self.cuda(&toolkit)?)?;
+        if let Err(reason) = &toolkit {
+            self.warn_without_cuda(&plan, reason);
+        }
+        let mut binaries = BTreeMap::from([(first, built)]);
         for variant in plan.variants() {
             if !binaries.contains_key(variant) {
-                let program = self.compile(variant, binaries.len()).await?;
-                binaries.insert(variant.clone(), program);
+                let cuda = self.cuda_environment(variant, &toolkit).await?;
+                let built = self.compile(variant, &cuda, binaries.len()).await?;
+                binaries.insert(variant.clone(), built);
             }
         }
         Ok(Compiled { manifest, plan, binaries })
@@ -157,28 +173,83 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn plan(&self, manifest: &Manifest) -> Result<Plan, Failure> {
-        let commands: Vec<String> =
-            self.config.commands().into_iter().map(|command| command.worker_type.name).collect();
-        let features = self.features();
-        let (target, cuda) = (self.target(self.platform)?, self.cuda(manifest)?);
-        let inputs = Inputs {
-            manifest,
-            commands: &commands,
-            settings: &self.config.build,
-            features: &features,
-            target: &target,
-            cuda: &cuda,
-        };
+    fn plan(&self, manifest: &Manifest, cuda: &Cuda) -> Result<Plan, Failure> {
+        let (commands, features) = (self.commands(), self.features());
+        let target = self.target(self.platform)?;
+        let settings = &self.config.build;
+        let inputs =
+            Inputs { manifest, commands: &commands, settings, features: &features, target: &target, cuda };
         Ok(inputs.plan(&self.request.selection)?)
     }
 
-    fn cuda(&self, _manifest: &Manifest) -> Result<Cuda, Failure> {
-        Ok(Cuda::Without("not yet".to_owned()))
+    /// Worker types that are programs of their own.
+    fn commands(&self) -> Vec<String> {
+        self.config.commands().into_iter().map(|command| command.worker_type.name).collect()
+    }
+
+    /// What GPU worker types are built with: CUDA's toolkit, or why there is none.
+    async fn toolkit(&self, manifest: &Manifest) -> Result<Result<CudaHome, String>, Failure> {
+        let chosen = self.request.selection.of(manifest, &self.commands())?;
+        if chosen.iter().all(|worker| hardware_of(worker) == Hardware::Cpu) {
+            return Ok(Err("no GPU worker type is built".to_owned()));
+        }
+        let settings = &self.config.build;
+        let policy = self.request.cuda.unwrap_or(settings.cuda);
+        if policy == CudaPolicy::Never {
+            return Ok(Err("flash.toml says `cuda = \"never\"`".to_owned()));
+        }
+        if !self.package.features.contains(&settings.cuda_feature) {
+            let reason = format!("crate `{}` has no feature `{}`", self.package.name, settings.cuda_feature);
+            return match policy {
+                CudaPolicy::Require => Err(Failure::unusable(reason)
+                    .hint("add it, or name another with `cuda_feature` under [build] in flash.toml")),
+                _ => Ok(Err(reason)),
+            };
+        }
+        let home = settings.cuda_home.clone();
+        match on_thread(move || CudaHome::find(&Search::here(home))).await? {
+            Ok(home) => Ok(Ok(home)),
+            Err(error) if policy == CudaPolicy::Require => Err(error.into()),
+            Err(error) => Ok(Err(error_chain(&error))),
+        }
+    }
+
+    fn cuda(&self, toolkit: &Result<CudaHome, String>) -> Result<Cuda, Failure> {
+        match toolkit {
+            Ok(_) => Ok(Cuda::With(self.toolchain.dynamic_target(self.platform)?)),
+            Err(reason) => Ok(Cuda::Without(reason.clone())),
+        }
+    }
+
+    fn warn_without_cuda(&self, plan: &Plan, reason: &str) {
+        for worker in &plan.without_cuda {
+            self.output.warning(&format!(
+                "{worker} is built without CUDA and runs its models on the CPU: {reason}; `flash build --gpu` \
+                 says how to change that"
+            ));
+        }
+    }
+
+    /// The variables that bring CUDA's compiler before cargo.
+    async fn cuda_environment(
+        &self,
+        variant: &Variant,
+        toolkit: &Result<CudaHome, String>,
+    ) -> Result<Vec<(String, OsString)>, Failure> {
+        let (Some(capabilities), Ok(home)) = (&variant.capabilities, toolkit) else { return Ok(Vec::new()) };
+        let kernels = Kernels::new(capabilities.iter().copied())?;
+        let (home, parent) = (home.clone(), toolchains_in(&self.package.target_directory));
+        let toolchain = on_thread(move || home.toolchain(&kernels, &parent)).await??;
+        Ok(toolchain.environment())
     }
 
     /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
-    async fn compile(&self, variant: &Variant, number: usize) -> Result<PathBuf, Failure> {
+    async fn compile(
+        &self,
+        variant: &Variant,
+        cuda: &[(String, OsString)],
+        number: usize,
+    ) -> Result<BuiltApp, Failure> {
         let started = Instant::now();
         let compiler = Compiler {
             package: self.package,
@@ -186,7 +257,8 @@ impl<'a> Build<'a> {
             profile: &self.request.profile,
             cargo_home: cargo_home(),
         };
-        let built = project::build(self.package, &compiler.build(variant, &[])).await?;
+        let BuiltApp { program: built, packages } =
+            project::build(self.package, &compiler.build(variant, cuda)).await?;
         let directory = self.directory.binaries().join(number.to_string());
         let program = directory.join(&self.package.binary);
         let copy = async {
@@ -198,8 +270,124 @@ impl<'a> Build<'a> {
         })?;
         let (binary, time) = (&self.package.binary, seconds(started.elapsed()));
         self.output.status("Compiled", &format!("{binary} for {variant} ({time})"));
-        Ok(program)
+        Ok(BuiltApp { program, packages })
     }
+}
+
+/// What a build made.
+pub(crate) struct Built {
+    pub record: Record,
+    pub directory: BuildDirectory,
+    pub layout: Layout,
+    pub images: Vec<Image>,
+}
+
+impl Build<'_> {
+    /// Makes the images and the record of them.
+    ///
+    /// # Errors
+    /// When a step fails; then the images and the record of the build before stay.
+    pub(crate) async fn make(&self) -> Result<Built, Failure> {
+        let Compiled { manifest, plan, binaries } = self.compile_all().await?;
+        let started = Instant::now();
+        let layout =
+            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let sources = ImageSources {
+            directory: self.package.directory.clone(),
+            binary: self.package.binary.clone(),
+            manifest: manifest.clone(),
+            binaries: binaries
+                .iter()
+                .map(|(variant, built)| (variant.clone(), built.program.clone()))
+                .collect(),
+            cuda_base: self.cuda_base(&plan, &layout).await?,
+            platform: self.platform,
+            user: self.config.build.user.clone(),
+            max_size_mb: self.config.build.max_size_mb,
+            profile: self.request.profile.clone(),
+        };
+        let into = layout.clone();
+        let variants = plan.images.iter().map(|image| (image.worker.clone(), image.variant.clone()));
+        let variants: Vec<(String, Variant)> = variants.collect();
+        let Assembled { images, built, hidden } = on_thread(move || sources.assemble(&plan, &into)).await??;
+        for path in hidden {
+            self.output
+                .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
+        }
+        let count = images.len();
+        self.output
+            .status("Assembled", &format!("{} ({})", counted(count, "image"), seconds(started.elapsed())));
+        let verified = Instant::now();
+        let (whole, layout_read) = (images.clone(), layout.clone());
+        on_thread(move || {
+            let mut verifier = Verifier::new(&layout_read);
+            whole.iter().try_for_each(|image| verifier.verify(image))
+        })
+        .await??;
+        self.output
+            .status("Verified", &format!("{} ({})", counted(count, "image"), seconds(verified.elapsed())));
+        if self.request.materials == Materials::Listed {
+            let (package, directory) = (self.package.clone(), self.directory.clone());
+            on_thread(move || materials::write(&package, &directory, &variants, &binaries)).await??;
+        }
+        let mut record = Record::new(manifest, self.git.clone(), self.toolchain.version.clone());
+        record.images = built;
+        let built = Built { record, directory: self.directory.clone(), layout, images };
+        built.publish()?;
+        Ok(built)
+    }
+}
+
+impl Build<'_> {
+    /// Pulls what images with CUDA stand on, if the plan has any.
+    async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<Base>, Failure> {
+        if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let name = match &self.config.build.cuda_base {
+            Some(name) => name.clone(),
+            None => registry::reference(DEFAULT_BASE)?,
+        };
+        let from = Registry::of(&name, Logins::of_user(None), Patience::default())?;
+        let bar = self.output.progress("Pulling", &name.whole());
+        let sums = Sums::default();
+        let progress = |progress: registry::Progress| sums.show(progress, &bar);
+        let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
+        drop(bar);
+        let (digest, time) = (&pulled.digest, seconds(started.elapsed()));
+        self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
+        Ok(Some(Base::Image { manifest: pulled.manifest, reference: name.whole() }))
+    }
+}
+
+impl Built {
+    /// Makes this build the one that others see.
+    fn publish(&self) -> Result<(), Failure> {
+        let manifests: Vec<_> = self.images.iter().map(|image| image.manifest.clone()).collect();
+        let publish = || {
+            self.layout.set_index(&manifests)?;
+            self.layout.keep_only(self.images.iter().flat_map(blobs))
+        };
+        publish().map_err(|error: LayoutError| Failure::of(Code::Failed, &error))?;
+        Ok(self.record.save(&self.directory)?)
+    }
+}
+
+/// All that an image consists of.
+fn blobs(image: &Image) -> impl Iterator<Item = &Descriptor> {
+    let layers = image.layers.iter().map(|layer| &layer.descriptor);
+    [&image.manifest, &image.config].into_iter().chain(&image.base_layers).chain(layers)
+}
+
+/// Runs what reads and writes files where it holds up no other task.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::failed(format!("a step ended: {error}")))
+}
+
+/// `1 image`, `2 images`.
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// One build of a crate at a time: another one would take its binaries away.

@@ -359,3 +359,187 @@ fn nearest(root: &Path, pattern: &Pattern) -> Option<String> {
     let above = pattern.start[..missing].iter().cloned();
     Some(above.chain([alike.1]).collect::<Vec<_>>().join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A crate with these files.
+    fn directory(files: &[&str]) -> TempDir {
+        let directory = TempDir::new().unwrap();
+        for file in files {
+            let path = directory.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+        directory
+    }
+
+    fn include(directory: &TempDir, patterns: &[&str]) -> Result<Included, IncludeError> {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        included(directory.path(), &patterns, "app")
+    }
+
+    fn paths(directory: &TempDir, patterns: &[&str]) -> Vec<String> {
+        let included = include(directory, patterns).unwrap();
+        for file in &included.files {
+            assert!(file.source.is_absolute() && file.source.is_file(), "{file:?}");
+        }
+        included.files.into_iter().map(|file| file.path).collect()
+    }
+
+    #[test]
+    fn patterns_take_files_and_whole_directories_once_and_sorted() {
+        let files =
+            ["data/b.json", "data/a.json", "data/a.csv", "data/more/c.json", "models/x/w.bin", "notes"];
+        let directory = directory(&files);
+        assert_eq!(paths(&directory, &["data/*.json"]), ["data/a.json", "data/b.json"]);
+        assert_eq!(paths(&directory, &["data/**/*.json"]).len(), 3);
+        assert_eq!(paths(&directory, &["./models/"]), ["models/x/w.bin"]);
+        assert_eq!(paths(&directory, &["models/*"]), ["models/x/w.bin"]);
+        assert_eq!(
+            paths(&directory, &["data/{a,b}.json", "data/a.*"]),
+            ["data/a.csv", "data/a.json", "data/b.json"]
+        );
+        assert_eq!(paths(&directory, &["**"]).len(), files.len());
+        assert_eq!(paths(&directory, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_script_stays_executable() {
+        let directory = directory(&["data/run.sh", "data/list"]);
+        let script = directory.path().join("data/run.sh");
+        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o744)).unwrap();
+        let access: Vec<Access> =
+            include(&directory, &["data"]).unwrap().files.into_iter().map(|file| file.access).collect();
+        assert_eq!(access, [Access::Readable, Access::Executable]);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_named_with_what_may_be_meant() {
+        let directory = directory(&["models/sentiment/model.bin", "data/.keep"]);
+        let error = |pattern| include(&directory, &["models", pattern]).unwrap_err().to_string();
+        let message = error("model/**");
+        assert!(
+            message.starts_with("`model/**` matches no file in ") && message.ends_with("(there is `models`)")
+        );
+        assert!(error("models/sentimnt/*").ends_with("(there is `models/sentiment`)"));
+        assert!(error("models/sentiment/model.onnx").ends_with("(there is `models/sentiment/model.bin`)"));
+        assert!(!error("zebra").contains("there is"));
+        assert!(!error("models/*.gguf").contains("there is"));
+        // All that it matches is hidden.
+        assert!(error("data/*").starts_with("`data/*` matches no file"));
+    }
+
+    #[test]
+    fn patterns_that_lead_out_of_the_crate_or_are_none_are_refused() {
+        let directory = directory(&["a"]);
+        for pattern in ["/etc/passwd", "../other/model", "models/../../x", "", " ", ".", "a{", "[a"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(
+                matches!(&error, IncludeError::Pattern { pattern: told, .. } if told == pattern),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_nobody_means_is_left_out_and_hidden_names_are_told() {
+        let directory = directory(&[
+            "a",
+            ".env",
+            ".env.local",
+            ".git/config",
+            ".flash/x",
+            "target/debug/x",
+            "data/.cache/y",
+            "data/target/z",
+        ]);
+        let everything = include(&directory, &["**"]).unwrap();
+        let paths: Vec<&str> = everything.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["a", "data/target/z"]);
+        assert_eq!(everything.hidden, [".env", ".env.local", "data/.cache"]);
+        assert_eq!(super::tests::paths(&directory, &["data/.cache/*"]), ["data/.cache/y"]);
+        assert_eq!(super::tests::paths(&directory, &["data/.cache"]), ["data/.cache/y"]);
+    }
+
+    #[test]
+    fn secrets_and_what_is_no_part_of_the_sources_are_refused_by_name() {
+        let directory = directory(&[
+            "a",
+            ".env",
+            "data/.env.production",
+            ".env.example",
+            ".git/config",
+            ".flash/x",
+            "target/debug/x",
+        ]);
+        for pattern in [".env", "data/.env*", ".e*", "**/.env.production", ".[e]nv"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(matches!(error, IncludeError::Secret(_)), "{pattern}: {error}");
+            assert!(error.to_string().contains("secrets"));
+        }
+        for pattern in [".git", ".git/config", ".g*/*", "target/debug/x", ".flash/**"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(matches!(error, IncludeError::Reserved { .. }), "{pattern}: {error}");
+        }
+        assert_eq!(paths(&directory, &[".env.example"]), [".env.example"]);
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_crate_and_refused_out_of_it() {
+        let outside = directory(&["secret", "models/w.bin"]);
+        let inside = directory(&["store/v1/w.bin", "data/a", ".env"]);
+        let link = |target: &Path, name: &str| symlink(target, inside.path().join(name)).unwrap();
+        link(Path::new("../store/v1/w.bin"), "data/w.bin");
+        link(Path::new("store/v1"), "latest");
+        assert_eq!(paths(&inside, &["data/*", "latest"]), ["data/a", "data/w.bin", "latest/w.bin"]);
+
+        link(&outside.path().join("secret"), "data/b");
+        link(&outside.path().join("models"), "far");
+        link(Path::new("../.env"), "store/settings");
+        link(Path::new("nowhere"), "store/broken");
+        for (pattern, path) in [("data", "data/b"), ("far/*.bin", "far"), ("far", "far")] {
+            let error = include(&inside, &[pattern]).unwrap_err();
+            assert!(matches!(&error, IncludeError::Outside { path: told, .. } if told == path), "{error}");
+        }
+        let error = include(&inside, &["store/settings"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::Secret(told) if told == "store/settings"), "{error}");
+        let error = include(&inside, &["store/broken"]).unwrap_err();
+        assert!(
+            matches!(&error, IncludeError::Read { path, .. } if path.ends_with("store/broken")),
+            "{error}"
+        );
+        // What is not matched may be broken.
+        assert_eq!(paths(&inside, &["store/*/*.bin"]), ["store/v1/w.bin"]);
+
+        link(Path::new("."), "store/v1/again");
+        let error = include(&inside, &["store/v1"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::Read { path, .. } if path.ends_with("again")), "{error}");
+    }
+
+    #[test]
+    fn nothing_takes_the_place_of_the_binary() {
+        let directory = directory(&["app", "data/app", "other/app/x"]);
+        assert!(
+            matches!(include(&directory, &["*"]), Err(IncludeError::Binary { path, .. }) if path == "app")
+        );
+        assert_eq!(paths(&directory, &["data", "other"]), ["data/app", "other/app/x"]);
+        let below = super::tests::directory(&["app/x"]);
+        assert!(
+            matches!(include(&below, &["**"]), Err(IncludeError::Binary { path, .. }) if path == "app/x")
+        );
+    }
+
+    #[test]
+    fn what_is_neither_file_nor_directory_is_refused() {
+        let directory = directory(&["data/a"]);
+        nix::unistd::mkfifo(&directory.path().join("data/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = include(&directory, &["data"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::NotRegular(path) if path == "data/pipe"), "{error}");
+    }
+}

@@ -215,3 +215,131 @@ impl Access {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{File, Permissions},
+        os::unix::fs::PermissionsExt as _,
+        process::Command,
+        time::SystemTime,
+    };
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn file(path: &Path) -> Node {
+        Node::File { content: Content::OnDisk(path.to_owned()), access: Access::Readable }
+    }
+
+    fn bytes(bytes: &[u8]) -> Node {
+        Node::File { content: Content::Bytes(bytes.to_vec()), access: Access::Readable }
+    }
+
+    /// A tree of every kind of node.
+    fn tree(source: &Path) -> Tree {
+        let script = Node::File { content: Content::Bytes(b"#!".to_vec()), access: Access::Executable };
+        let mut tree = Tree::default();
+        tree.add(&format!("app/{}/{}", "long".repeat(30), "name".repeat(40)), file(source)).unwrap();
+        tree.add("app/réseau", bytes(b"weights")).unwrap();
+        tree.add("app/run", script).unwrap();
+        tree.add("app/latest", Node::Symlink { target: "réseau".to_owned() }).unwrap();
+        tree.add("tmp", Node::SharedDirectory).unwrap();
+        tree
+    }
+
+    /// Its layer, in a directory of its own and from a file of this mode and date.
+    fn written(mode: u32, modified: SystemTime) -> (TempDir, Layout, Layer) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("source");
+        std::fs::write(&path, "content").unwrap();
+        let source = File::open(&path).unwrap();
+        source.set_permissions(Permissions::from_mode(mode)).unwrap();
+        source.set_modified(modified).unwrap();
+        let layout = Layout::create(&directory.path().join("images")).unwrap();
+        let tree = tree(&path);
+        let layer = tree.write(&layout, Effort::Code).unwrap();
+        assert_eq!(tree.diff_id(&layout).unwrap(), (layer.diff_id.clone(), layer.unpacked));
+        (directory, layout, layer)
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_layer_in_another_directory_and_at_another_time() {
+        let (_first, _, one) = written(0o600, SystemTime::UNIX_EPOCH);
+        let (_second, layout, other) = written(0o644, SystemTime::now());
+        assert_eq!(one, other);
+        let head = &layout.read(&other.descriptor).unwrap()[..10];
+        assert_eq!(head, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], "no name, no time, no system");
+    }
+
+    #[test]
+    fn the_system_tar_reads_a_layer_of_sorted_entries_that_belong_to_root_and_have_no_date() {
+        let (_directory, layout, layer) = written(0o644, SystemTime::now());
+        let blob = layout.blob(layer.descriptor.digest());
+        let list = Command::new("tar")
+            .args(["--list", "--verbose", "--numeric-owner", "--utc", "--quoting-style=literal", "-zf"])
+            .arg(&blob)
+            .output()
+            .unwrap();
+        assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+        let list = String::from_utf8(list.stdout).unwrap();
+        let rows: Vec<(&str, &str)> = list
+            .lines()
+            .map(|line| {
+                assert!(line.contains(" 0/0 ") && line.contains(" 1970-01-01 00:00 "), "{line}");
+                (&line[..10], line.split("00:00 ").nth(1).unwrap())
+            })
+            .collect();
+        let long = "long".repeat(30);
+        let (directory, name) = (format!("app/{long}/"), format!("app/{long}/{}", "name".repeat(40)));
+        assert_eq!(
+            rows,
+            [
+                ("drwxr-xr-x", "app/"),
+                ("lrwxrwxrwx", "app/latest -> réseau"),
+                ("drwxr-xr-x", directory.as_str()),
+                ("-rw-r--r--", name.as_str()),
+                ("-rwxr-xr-x", "app/run"),
+                ("-rw-r--r--", "app/réseau"),
+                ("drwxrwxrwt", "tmp/"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_leaves_no_layer() {
+        let directory = TempDir::new().unwrap();
+        let layout = Layout::create(directory.path()).unwrap();
+        let mut tree = Tree::default();
+        tree.add("app/model", file(&directory.path().join("gone"))).unwrap();
+        let error = tree.write(&layout, Effort::Data).unwrap_err();
+        assert!(
+            matches!(&error, LayerError::Source(SourceError::Read { path, .. }) if path.ends_with("gone"))
+        );
+        assert_eq!(std::fs::read_dir(directory.path().join("blobs/sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn paths_that_would_leave_or_change_the_image_are_refused() {
+        let mut tree = Tree::default();
+        for path in [
+            "",
+            "/etc/passwd",
+            "a//b",
+            "../up",
+            "a/../../b",
+            "./a",
+            "app/.wh.run",
+            "app/.wh..wh..opq",
+            "a\0b",
+        ] {
+            assert!(matches!(tree.add(path, bytes(b"")), Err(LayerError::Path { .. })), "{path}");
+        }
+        tree.add("app/run", bytes(b"")).unwrap();
+        assert!(matches!(tree.add("app/run", bytes(b"")), Err(LayerError::Twice(_))));
+        assert!(matches!(tree.add("app", bytes(b"")), Err(LayerError::Twice(_))));
+        assert!(matches!(tree.add("app/run/model", bytes(b"")), Err(LayerError::NotInDirectory { .. })));
+        tree.add("app", Node::SharedDirectory).unwrap();
+    }
+}

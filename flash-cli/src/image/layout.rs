@@ -234,6 +234,11 @@ pub(crate) struct BlobWriter {
 }
 
 impl BlobWriter {
+    /// The digest of what is written so far.
+    pub(crate) fn digest(&self) -> Digest {
+        sha256(&self.hash.clone().finalize())
+    }
+
     /// Puts it in its place.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod include;
 mod layer;
 mod layout;
 mod made;
+pub(crate) mod registry;
 mod sbom;
 mod tape;
 mod verify;

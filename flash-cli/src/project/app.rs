@@ -1,5 +1,6 @@
 //! The app binary: built by cargo, asked to describe itself.
 use std::{
+    collections::HashSet,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -7,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cargo_metadata::Message;
+use cargo_metadata::{Message, PackageId};
 use flash_sdk::{
     env,
     manifest::{MANIFEST_VERSION, Manifest},
@@ -33,6 +34,14 @@ pub(crate) struct Build {
     pub environment: Vec<(String, OsString)>,
 }
 
+/// What cargo built.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltApp {
+    pub program: PathBuf,
+    /// All packages that were compiled for it, among them those of build scripts and macros.
+    pub packages: HashSet<PackageId>,
+}
+
 /// Why there is no binary.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
@@ -49,7 +58,7 @@ pub(crate) enum BuildError {
 ///
 /// # Errors
 /// When cargo fails. Dropping the future stops cargo.
-pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, BuildError> {
+pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, BuildError> {
     let mut command = Command::new("cargo");
     command
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
@@ -65,12 +74,13 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
     }
     die_with_parent(&mut command);
     let mut cargo = command.spawn().map_err(BuildError::NoCargo)?;
-    let mut executable = None;
+    let (mut executable, mut packages) = (None, HashSet::new());
     if let Some(stdout) = cargo.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(BuildError::NoCargo)? {
-            if let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line)
-                && artifact.target.name == package.binary
+            let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line) else { continue };
+            packages.insert(artifact.package_id);
+            if artifact.target.name == package.binary
                 && let Some(path) = artifact.executable
             {
                 executable = Some(path.into_std_path_buf());
@@ -81,7 +91,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
     if !status.success() {
         return Err(BuildError::Failed(package.name.clone()));
     }
-    executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))
+    let program = executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))?;
+    Ok(BuiltApp { program, packages })
 }
 
 /// Why a binary's manifest cannot be had.

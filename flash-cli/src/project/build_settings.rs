@@ -4,7 +4,10 @@
 //! described itself.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use flash_sdk::manifest::Manifest;
+use flash_sdk::{
+    catalogue::{ComputeCapability, ComputeCapabilityError},
+    manifest::Manifest,
+};
 use oci_spec::distribution::Reference;
 use serde::Deserialize;
 use toml::Spanned;
@@ -87,8 +90,8 @@ pub(crate) struct WorkerSettings {
     pub include: Option<Vec<String>>,
     /// Instead of the app's.
     pub target_cpu: Option<String>,
-    /// Instead of those of its GPU pools, such as `8.9`.
-    pub compute_capabilities: Option<Vec<String>>,
+    /// Instead of those of its GPU pools.
+    pub compute_capabilities: Option<Vec<ComputeCapability>>,
 }
 
 impl Default for BuildSettings {
@@ -166,13 +169,8 @@ fn declared(
     (name, written): (Spanned<String>, WrittenWorker),
     line_of: &impl Fn(usize) -> usize,
 ) -> Result<Declared, Mistake> {
-    let capability = |said: Spanned<String>| match is_capability(said.get_ref()) {
-        true => Ok(said.into_inner()),
-        false => {
-            let message =
-                format!("`{}` is no compute capability; one such as \"8.9\" is expected", said.get_ref());
-            Err(mistake(&said, message))
-        }
+    let capability = |said: Spanned<String>| {
+        said.get_ref().parse().map_err(|error| mistake(&said, ComputeCapabilityError::to_string(&error)))
     };
     let compute_capabilities = written
         .compute_capabilities
@@ -189,12 +187,6 @@ fn is_user(text: &str) -> bool {
         Some((user, group)) => is_number(user) && is_number(group),
         None => is_number(text),
     }
-}
-
-fn is_capability(text: &str) -> bool {
-    text.split_once('.').is_some_and(|(major, minor)| {
-        major.parse::<u8>().is_ok() && minor.len() == 1 && minor.parse::<u8>().is_ok()
-    })
 }
 
 impl BuildSettings {
@@ -237,7 +229,8 @@ mod tests {
         assert_eq!((&*settings.include[0], settings.cuda), ("models/**", CudaPolicy::Require));
         let gpu = settings.worker("gpu");
         assert_eq!(gpu.target_cpu.as_deref(), Some("x86-64-v3"));
-        assert_eq!(gpu.compute_capabilities.unwrap(), ["8.9", "12.0"]);
+        let capabilities = gpu.compute_capabilities.unwrap();
+        assert_eq!(capabilities.iter().map(|known| known.number()).collect::<Vec<_>>(), [89, 120]);
         assert_eq!(settings.worker("other"), WorkerSettings::default());
     }
 

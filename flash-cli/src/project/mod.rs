@@ -6,7 +6,7 @@ mod config;
 mod failure;
 mod package;
 
-pub(crate) use app::{Build, BuildError, DescribeError, build, describe};
+pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe};
 pub(crate) use build_settings::{BuildSettings, CudaPolicy, WorkerSettings};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};

@@ -116,7 +116,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut seen: impl AsyncFnMut() -
 pub fn flash(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flash"));
     command.args(arguments).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
-    for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_MODEL"] {
+    for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_DEVICE", "SENTIMENT_MODEL"] {
         command.env_remove(name);
     }
     // What cargo tells a test of its package would make the cargo that `flash` starts build anew what was

@@ -1,16 +1,23 @@
 //! `flash build`: an image per worker type, made without a container daemon.
 //!
 //! Here are the arguments and what is printed at the end; `crate::build` does the work.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::{
-    build::{Build, Hardware, Materials, Platform, Request, Selection, Sources},
+    build::{
+        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources, push,
+        references,
+    },
     exit::Failure,
+    image::{ArchivedImage, write_archive},
     output::Output,
     project::{Config, CudaPolicy, Package},
 };
+
+/// The tag of images that are made of no commit.
+const DEFAULT_TAG: &str = "latest";
 
 /// Make an OCI image of each worker type of an app, small and reproducible.
 ///
@@ -36,6 +43,15 @@ pub(crate) struct BuildArguments {
     /// Only CPU worker types.
     #[arg(long)]
     cpu: bool,
+    /// Push the images to a registry: to REPOSITORY-WORKER, or to where {worker} stands in it.
+    #[arg(long, value_name = "REPOSITORY")]
+    push: Option<String>,
+    /// The tag of pushed images [default: the git commit; `latest` outside of git].
+    #[arg(long)]
+    tag: Option<String>,
+    /// Write all images into one file too, for `podman load`, `docker load` and `skopeo`.
+    #[arg(long, value_name = "FILE")]
+    tarball: Option<PathBuf>,
     /// What the images run on: linux/amd64 or linux/arm64 [default: as this machine].
     #[arg(long)]
     platform: Option<Platform>,
@@ -68,8 +84,66 @@ async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure
     let config = Config::load(&package.directory)?;
     let request = request(&arguments);
     let build = Build::prepare(&request, &package, &config, output).await?;
-    build.compile_all().await?;
+    // A name that no registry takes is told before anything is compiled.
+    if let Some(repository) = &arguments.push {
+        let workers = match arguments.workers.as_slice() {
+            [] => &["worker".to_owned()],
+            named => named,
+        };
+        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), workers)?;
+    }
+    let mut built = build.make().await?;
+    let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
+    if let Some(file) = &arguments.tarball {
+        write_tarball(&built, file, &tag, output)?;
+    }
+    if let Some(repository) = &arguments.push {
+        let workers: Vec<String> = built.images.iter().map(|image| image.name.clone()).collect();
+        push(&mut built, &references(repository, &tag, &workers)?, output).await?;
+    }
+    if arguments.json {
+        output.object(&built.record);
+    } else {
+        print(&built.record, output);
+    }
     Ok(())
+}
+
+fn default_tag(record: &Record) -> String {
+    record.git.as_ref().map_or_else(|| DEFAULT_TAG.to_owned(), |commit| commit.short())
+}
+
+fn write_tarball(built: &Built, file: &Path, tag: &str, output: &Output) -> Result<(), Failure> {
+    let app = &built.record.app.app.name;
+    let workers: Vec<String> = built.images.iter().map(|image| image.name.clone()).collect();
+    let names = references(&format!("localhost/{}", app.to_lowercase()), tag, &workers)?;
+    let archived = built.images.iter().zip(&names).map(|(image, name)| ArchivedImage {
+        manifest: image.manifest.clone(),
+        name: image.name.clone(),
+        reference: name.whole(),
+    });
+    tokio::task::block_in_place(|| write_archive(file, &built.layout, &archived.collect::<Vec<_>>()))?;
+    output.status("Wrote", &file.display().to_string());
+    Ok(())
+}
+
+/// The closing table.
+fn print(record: &Record, output: &Output) {
+    let row = |image: &BuiltImage| {
+        vec![
+            image.worker.clone(),
+            image.reference.clone().unwrap_or_else(|| image.digest.clone()),
+            megabytes(image.compressed),
+            megabytes(image.unpacked),
+            image.functions.join(" "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = record.images.iter().map(row).collect();
+    output.table(&["worker", "image", "compressed", "unpacked", "functions"], &rows);
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1_000_000.0)
 }
 
 fn request(arguments: &BuildArguments) -> Request {

@@ -189,7 +189,7 @@ impl Session {
 
     /// Builds and describes.
     async fn built(&self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
-        let built = project::build(&self.package, build).await?;
+        let built = project::build(&self.package, build).await?.program;
         let (config, settings) = self.settings()?;
         let program = versions
             .keep(&built, &settings)

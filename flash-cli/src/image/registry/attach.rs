@@ -1,0 +1,150 @@
+//! What belongs to an image and is not in it, such as its SBOM: an OCI artifact with the image as its subject.
+//!
+//! Where the registry does not list artifacts by their subject, the list is kept under the tag that the
+//! specification names for it.
+use bytes::Bytes;
+use http::{HeaderName, StatusCode, header};
+use oci_spec::{
+    distribution::Reference,
+    image::{Descriptor, Digest, ImageIndex, ImageIndexBuilder, ImageManifestBuilder, MediaType},
+};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Registry, RegistryError,
+    auth::Scope,
+    push::{MANIFEST_BYTES, put_manifest},
+    transport,
+    upload::{self, Blob, Content},
+};
+use crate::image::layout::sha256;
+
+/// A registry that lists artifacts by their subject says so with this header.
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// The config of what has none.
+const EMPTY: &[u8] = b"{}";
+const TITLE: &str = "org.opencontainers.image.title";
+
+/// Something about an image.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    /// What tools look for: `application/vnd.cyclonedx+json`.
+    pub artifact_type: String,
+    /// The name of the file that it becomes when it is fetched.
+    pub file_name: String,
+    pub content: Bytes,
+}
+
+/// Attaches to the image of this manifest, which was pushed before. Attached again, it is there once.
+///
+/// # Errors
+/// When the registry does not take it.
+pub(crate) async fn attach(
+    registry: &Registry,
+    image: &Reference,
+    subject: &Descriptor,
+    attachment: &Attachment,
+) -> Result<Digest, RegistryError> {
+    let artifact_type = MediaType::from(attachment.artifact_type.as_str());
+    let content = stored(registry, image, attachment.content.clone(), artifact_type.clone()).await?;
+    let mut content = content;
+    content.set_annotations(Some([(TITLE.to_owned(), attachment.file_name.clone())].into()));
+    let config = stored(registry, image, Bytes::from_static(EMPTY), MediaType::EmptyJSON).await?;
+    let bare = Descriptor::new(subject.media_type().clone(), subject.size(), subject.digest().clone());
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .artifact_type(artifact_type.clone())
+        .config(config)
+        .layers([content])
+        .subject(bare)
+        .build()
+        .map_err(|_| incomplete("an attachment"))?;
+    let bytes = json(&manifest)?;
+    let mut artifact = descriptor(&bytes, MediaType::ImageManifest);
+    let digest = artifact.digest().clone();
+    let answer = put_manifest(registry, image, digest.as_ref(), &artifact, &bytes).await?;
+    if !answer.headers().contains_key(SUBJECT) {
+        artifact.set_artifact_type(Some(artifact_type));
+        list(registry, image, subject.digest(), artifact).await?;
+    }
+    Ok(digest)
+}
+
+async fn stored(
+    registry: &Registry,
+    image: &Reference,
+    content: Bytes,
+    media_type: MediaType,
+) -> Result<Descriptor, RegistryError> {
+    let descriptor = descriptor(&content, media_type);
+    let blob = Blob {
+        digest: descriptor.digest().clone(),
+        size: descriptor.size(),
+        content: Content::Memory(content),
+    };
+    upload::put(registry, image.repository(), &blob, &|_| {}).await?;
+    Ok(descriptor)
+}
+
+/// Adds to the list of what has this subject, where it is not in it. Two at once may lose one: the protocol
+/// has nothing against it.
+async fn list(
+    registry: &Registry,
+    image: &Reference,
+    subject: &Digest,
+    artifact: Descriptor,
+) -> Result<(), RegistryError> {
+    let tag = format!("{}-{}", subject.algorithm(), subject.digest());
+    let mut manifests = listed(registry, image, &tag).await?;
+    if manifests.iter().any(|listed| listed.digest() == artifact.digest()) {
+        return Ok(());
+    }
+    manifests.push(artifact);
+    let index = ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(manifests)
+        .build()
+        .map_err(|_| incomplete("a list of attachments"))?;
+    let bytes = json(&index)?;
+    put_manifest(registry, image, &tag, &descriptor(&bytes, MediaType::ImageIndex), &bytes).await?;
+    Ok(())
+}
+
+async fn listed(registry: &Registry, image: &Reference, tag: &str) -> Result<Vec<Descriptor>, RegistryError> {
+    let task = "list what is attached to an image";
+    let url = registry.url(image.repository(), &format!("manifests/{tag}"));
+    let scope = Scope::push(image.repository());
+    let request = |client: &reqwest::Client| {
+        client.get(url.clone()).header(header::ACCEPT, MediaType::ImageIndex.as_ref())
+    };
+    let answer = registry.ask(&scope, task, request).await?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(Vec::new());
+    }
+    if !answer.status().is_success() {
+        return Err(registry.refusal(task, answer).await);
+    }
+    let bytes = transport::body(answer, registry.name(), MANIFEST_BYTES).await?;
+    let index: ImageIndex = serde_json::from_slice(&bytes).map_err(|_| RegistryError::Unsupported {
+        what: format!("tag {tag} of {}", image.repository()),
+        reason: "it is not a list of attachments",
+    })?;
+    Ok(index.manifests().clone())
+}
+
+fn descriptor(bytes: &[u8], media_type: MediaType) -> Descriptor {
+    Descriptor::new(media_type, bytes.len() as u64, sha256(&Sha256::digest(bytes)))
+}
+
+/// With sorted keys: the annotations of one and the same attachment would come in another order each time.
+fn json(value: &impl Serialize) -> Result<Vec<u8>, RegistryError> {
+    let json = serde_json::to_value(value).and_then(|value| serde_json::to_vec(&value));
+    json.map_err(|_| incomplete("a manifest"))
+}
+
+fn incomplete(what: &str) -> RegistryError {
+    RegistryError::Unsupported { what: what.to_owned(), reason: "it cannot be written" }
+}

@@ -1,0 +1,338 @@
+//! What a request carries in `Authorization`: nothing, a password, or a token for its scope.
+//!
+//! A registry says what it wants when it refuses a request with 401. A token is for a set of scopes; it is
+//! kept until shortly before its end, and renewed when the registry no longer takes it.
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_auth::parser::ChallengeParser;
+use reqwest::{RequestBuilder, Url};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{
+    RegistryError,
+    address::{Address, is_private},
+    logins::{Found, Login, Logins},
+    secret::Secret,
+    transport::{self, Refusal},
+};
+
+/// How long a token server may take.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Of a token server's answer.
+const ANSWER_BYTES: usize = 1 << 20;
+/// What a token lives that does not say, by the specification.
+const LIFE: u64 = 60;
+/// A token is not used in the last moments of its life.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What a request may do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scope(Vec<String>);
+
+impl Scope {
+    /// Read a repository.
+    pub(super) fn pull(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull")])
+    }
+
+    /// Write it too.
+    pub(super) fn push(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull,push")])
+    }
+
+    /// And read another one.
+    pub(super) fn and_pull(mut self, repository: &str) -> Self {
+        self.0.extend(Self::pull(repository).0);
+        self
+    }
+
+    /// The repository that a refusal is about.
+    pub(super) fn repository(&self) -> &str {
+        let first = self.0.first().and_then(|scope| scope.split(':').nth(1));
+        first.unwrap_or_default()
+    }
+}
+
+/// What a registry wants.
+#[derive(Debug, Clone)]
+enum Challenge {
+    Password,
+    /// A token from elsewhere.
+    Token {
+        realm: Url,
+        service: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    value: HeaderValue,
+    until: Instant,
+}
+
+/// The credentials of one registry, and what they were exchanged for.
+pub(super) struct Authorizer {
+    client: reqwest::Client,
+    address: Address,
+    /// Credentials may be for some repositories of a registry only.
+    repository: String,
+    logins: Logins,
+    /// Held while a token is fetched: others that want the same one wait for it.
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorizer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// Looked for at most once.
+    login: Option<Option<Found>>,
+    tokens: HashMap<Scope, Token>,
+}
+
+impl Authorizer {
+    pub(super) fn new(client: reqwest::Client, address: Address, repository: &str, logins: Logins) -> Self {
+        Self { client, address, repository: repository.to_owned(), logins, state: Mutex::default() }
+    }
+
+    /// What a request of this scope carries, as far as is known.
+    ///
+    /// # Errors
+    /// When there are no credentials where some are wanted, or they are refused.
+    pub(super) async fn value(&self, scope: &Scope) -> Result<Option<HeaderValue>, RegistryError> {
+        let mut state = self.state.lock().await;
+        let Some(challenge) = state.challenge.clone() else { return Ok(None) };
+        if let Some(token) = state.tokens.get(scope)
+            && token.until > Instant::now()
+        {
+            return Ok(Some(token.value.clone()));
+        }
+        let login = match &state.login {
+            Some(login) => login.clone(),
+            None => self.logins.find(self.address.name(), &self.repository).await?,
+        };
+        state.login = Some(login.clone());
+        match (challenge, login) {
+            (Challenge::Password, Some(Found { login: Login::Password { user, password }, .. })) => {
+                Ok(Some(basic(&user, &password)))
+            }
+            (Challenge::Password, _) => Err(self.no_credentials()),
+            (Challenge::Token { realm, service }, login) => {
+                let token = self.fetch(&realm, service.as_deref(), scope, login.as_ref()).await?;
+                let value = token.value.clone();
+                state.tokens.insert(scope.clone(), token);
+                Ok(Some(value))
+            }
+        }
+    }
+
+    /// Learns from a 401 to a request that carried `sent`. The next [`Authorizer::value`] is another one.
+    ///
+    /// # Errors
+    /// When the answer does not say what the registry wants.
+    pub(super) async fn learn(&self, answer: &HeaderMap, scope: &Scope) -> Result<(), RegistryError> {
+        let mut challenges = answer.get_all(header::WWW_AUTHENTICATE).iter();
+        let challenge = challenges.find_map(|value| challenge_of(value.to_str().ok()?));
+        let Some(challenge) = challenge else {
+            let what = "it refuses a request and does not say which credentials it wants".to_owned();
+            return Err(RegistryError::Protocol { registry: self.address.name().to_owned(), what });
+        };
+        let mut state = self.state.lock().await;
+        state.challenge = Some(challenge);
+        state.tokens.remove(scope);
+        Ok(())
+    }
+
+    /// Why a request was refused although it carried the best there is.
+    pub(super) async fn refused(&self, scope: &Scope) -> RegistryError {
+        let state = self.state.lock().await;
+        let registry = self.address.name().to_owned();
+        match (&state.challenge, &state.login) {
+            (_, None | Some(None)) => self.no_credentials(),
+            (Some(Challenge::Token { .. }), Some(Some(_))) => {
+                let repository = scope.repository().to_owned();
+                RegistryError::Denied { registry, repository, reason: None }
+            }
+            (_, Some(Some(found))) => RegistryError::WrongPassword { registry, origin: found.origin.clone() },
+        }
+    }
+
+    fn no_credentials(&self) -> RegistryError {
+        RegistryError::NoCredentials { registry: self.address.name().to_owned() }
+    }
+
+    async fn fetch(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scope: &Scope,
+        login: Option<&Found>,
+    ) -> Result<Token, RegistryError> {
+        let registry = self.address.name();
+        if !is_private(realm) {
+            let what = "its token server is not asked by HTTPS".to_owned();
+            return Err(RegistryError::Protocol { registry: registry.to_owned(), what });
+        }
+        let request = match login.map(|found| &found.login) {
+            Some(Login::IdentityToken(token)) => self.exchange(realm, service, scope, token),
+            Some(Login::Password { user, password }) => self
+                .question(realm, service, scope, Some(user))
+                .header(header::AUTHORIZATION, basic(user, password)),
+            None => self.question(realm, service, scope, None),
+        };
+        let asked = Instant::now();
+        let answer = request.timeout(ANSWER).send().await;
+        let answer = answer.map_err(|error| transport::failure(registry, error))?;
+        let (status, retry_after) = (answer.status(), transport::retry_after(answer.headers()));
+        if !status.is_success() {
+            let refusal = Refusal::read(answer, registry).await;
+            return Err(self.no_token(status, retry_after, refusal, scope, login));
+        }
+        let body = transport::body(answer, registry, ANSWER_BYTES).await?;
+        let unclear =
+            |what: &str| RegistryError::Protocol { registry: registry.to_owned(), what: what.to_owned() };
+        let granted: Granted =
+            serde_json::from_slice(&body).map_err(|_| unclear("its token server gave no token"))?;
+        let token = granted.token.or(granted.access_token).filter(|token| !token.is_empty());
+        let token = token.ok_or_else(|| unclear("its token server gave no token"))?;
+        let value = bearer(&token).ok_or_else(|| unclear("its token server gave a token that is none"))?;
+        let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE));
+        Ok(Token { value, until: asked + life.saturating_sub(MARGIN.min(life / 2)) })
+    }
+
+    /// The question for a token that every token server knows.
+    fn question(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scope: &Scope,
+        account: Option<&str>,
+    ) -> RequestBuilder {
+        let mut url = realm.clone();
+        url.query_pairs_mut()
+            .extend_pairs(service.map(|service| ("service", service)))
+            .extend_pairs(scope.0.iter().map(|scope| ("scope", scope)))
+            .extend_pairs(account.map(|account| ("account", account)));
+        self.client.get(url)
+    }
+
+    /// The question for a token by another one, as OAuth 2 has it.
+    fn exchange(&self, realm: &Url, service: Option<&str>, scope: &Scope, token: &Secret) -> RequestBuilder {
+        let mut form = realm.clone();
+        form.set_query(None);
+        form.query_pairs_mut()
+            .extend_pairs([("grant_type", "refresh_token"), ("client_id", "flash")])
+            .extend_pairs(service.map(|service| ("service", service)))
+            .append_pair("scope", &scope.0.join(" "))
+            .append_pair("refresh_token", token.reveal());
+        let request = self.client.post(realm.clone());
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        request.body(form.query().unwrap_or_default().to_owned())
+    }
+
+    fn no_token(
+        &self,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        refusal: Refusal,
+        scope: &Scope,
+        login: Option<&Found>,
+    ) -> RegistryError {
+        let registry = self.address.name().to_owned();
+        let Refusal { code, reason } = refusal;
+        match (status, login) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => RegistryError::TooManyRequests { registry, retry_after },
+            (status, _) if transport::is_passing(status) => {
+                let (task, status) = ("give a token", status.as_u16());
+                RegistryError::Failing { registry, task, status, reason, retry_after }
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => self.no_credentials(),
+            (StatusCode::FORBIDDEN, _) => {
+                RegistryError::Denied { registry, repository: scope.repository().to_owned(), reason }
+            }
+            // The exchange of a token that has ended is refused by 400.
+            (_, Some(found)) if status == StatusCode::UNAUTHORIZED || status == StatusCode::BAD_REQUEST => {
+                RegistryError::WrongPassword { registry, origin: found.origin.clone() }
+            }
+            _ => {
+                let (task, status) = ("give a token", status.as_u16());
+                RegistryError::Refused { registry, task, status, code, reason }
+            }
+        }
+    }
+}
+
+/// What a token server answers. `Debug` is not for it.
+#[derive(Deserialize)]
+struct Granted {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+/// The first challenge of a header that we can meet.
+fn challenge_of(header: &str) -> Option<Challenge> {
+    let challenges = ChallengeParser::new(header).map_while(Result::ok);
+    challenges.into_iter().find_map(|challenge| {
+        let parameter = |name: &str| {
+            let mut parameters = challenge.params.iter();
+            let (_, value) = parameters.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+            Some(value.to_unescaped())
+        };
+        if challenge.scheme.eq_ignore_ascii_case("bearer") {
+            let realm = Url::parse(&parameter("realm")?).ok()?;
+            return Some(Challenge::Token { realm, service: parameter("service") });
+        }
+        challenge.scheme.eq_ignore_ascii_case("basic").then_some(Challenge::Password)
+    })
+}
+
+fn basic(user: &str, password: &Secret) -> HeaderValue {
+    let pair = BASE64_STANDARD.encode(format!("{user}:{}", password.reveal()));
+    let mut value = HeaderValue::try_from(format!("Basic {pair}")).expect("base64 is ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_read_as_registries_write_it() {
+        let docker_hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push",error="invalid_token""#;
+        let Some(Challenge::Token { realm, service }) = challenge_of(docker_hub) else { panic!() };
+        assert_eq!(realm.as_str(), "https://auth.docker.io/token");
+        assert_eq!(service.unwrap(), "registry.docker.io");
+        assert!(matches!(challenge_of(r#"Basic realm="x""#), Some(Challenge::Password)));
+        assert!(matches!(challenge_of(r#"Digest nonce="x", BASIC realm="y""#), Some(Challenge::Password)));
+        assert!(challenge_of("Negotiate").is_none());
+        assert!(challenge_of("Bearer realm=\"not an address\"").is_none());
+    }
+
+    #[test]
+    fn neither_a_password_nor_a_token_is_shown() {
+        let password = Secret::from("hunter2");
+        let shown = format!("{:?} {:?} {:?}", basic("me", &password), bearer("hunter2"), password);
+        assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVy"), "{shown}");
+        assert_eq!(Scope::push("a/b").repository(), "a/b");
+    }
+}

@@ -1,0 +1,236 @@
+//! One registry: its address, its credentials, and what is known to be in it.
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{StatusCode, header};
+use oci_spec::{distribution::Reference, image::Digest};
+use reqwest::{RequestBuilder, Response, Url};
+
+use super::{
+    Patience, RegistryError,
+    address::Address,
+    auth::{Authorizer, Scope},
+    logins::Logins,
+    patience::Tries,
+    transport::{self, Refusal},
+};
+
+/// How long a registry may think about a request without a large body.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A registry. What moves through one of these knows of the rest: a blob that one repository got is mounted
+/// into the next one, and a token is fetched once.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(super) address: Address,
+    pub(super) client: reqwest::Client,
+    pub(super) patience: Patience,
+    authorizer: Authorizer,
+    /// Whether it has ever answered.
+    answered: AtomicBool,
+    /// Which repositories are known to have a blob.
+    holders: Mutex<HashMap<Digest, BTreeSet<String>>>,
+}
+
+impl Registry {
+    /// The registry of this image. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When its name is no address.
+    pub(crate) fn of(image: &Reference, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
+        Self::at(Address::of(image)?, image.repository(), logins, patience)
+    }
+
+    pub(super) fn at(
+        address: Address,
+        repository: &str,
+        logins: Logins,
+        patience: Patience,
+    ) -> Result<Self, RegistryError> {
+        let client = transport::client(&address)?;
+        let authorizer = Authorizer::new(client.clone(), address.clone(), repository, logins);
+        let (answered, holders) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { address, client, patience, authorizer, answered, holders })
+    }
+
+    /// Trusts this authority and no other.
+    #[cfg(test)]
+    pub(super) fn trusting(mut self, authority: &str) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        self.client = reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build().unwrap();
+        self
+    }
+
+    /// As images name it.
+    pub(super) fn name(&self) -> &str {
+        self.address.name()
+    }
+
+    /// Sends a request, again after failures that may pass. An answer of the registry's is the caller's to
+    /// judge; that it wants other credentials or is failing is an error.
+    ///
+    /// # Errors
+    /// When there is no answer that says anything about the request.
+    pub(super) async fn ask(
+        &self,
+        scope: &Scope,
+        task: &'static str,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let mut tries = Tries::new(if answered { self.patience } else { self.patience.short() });
+        loop {
+            match self.ask_once(scope, task, &Watch::new(ANSWER), &request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => tries.wait_after(failure).await?,
+            }
+        }
+    }
+
+    /// As [`Registry::ask`], for a caller that knows better what to do after a failure.
+    pub(super) async fn ask_once(
+        &self,
+        scope: &Scope,
+        task: &'static str,
+        watch: &Watch,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let answer = self.send(scope, watch, &request).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return self.judge(scope, task, answer).await;
+        }
+        // What is known of the registry, or a token of it, may have ended: it tells what it wants now.
+        self.learn(scope, task, answer).await?;
+        let answer = self.send(scope, watch, &request).await?;
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Err(self.authorizer.refused(scope).await),
+            _ => self.judge(scope, task, answer).await,
+        }
+    }
+
+    async fn send(
+        &self,
+        scope: &Scope,
+        watch: &Watch,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let mut request =
+            request(&self.client).build().map_err(|error| RegistryError::Client { source: error.into() })?;
+        if self.address.owns(request.url())
+            && let Some(value) = self.authorizer.value(scope).await?
+        {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let answer = watch.unless_stalled(self.client.execute(request)).await;
+        let answer = answer.ok_or_else(|| transport::silence(self.name(), watch.limit))?;
+        let answer = answer.map_err(|error| transport::failure(self.name(), error))?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    async fn learn(&self, scope: &Scope, task: &'static str, answer: Response) -> Result<(), RegistryError> {
+        if !self.address.owns(answer.url()) {
+            // Another host's rules; our credentials are not for it.
+            return Err(self.refusal(task, answer).await);
+        }
+        self.authorizer.learn(answer.headers(), scope).await
+    }
+
+    async fn judge(
+        &self,
+        scope: &Scope,
+        task: &'static str,
+        answer: Response,
+    ) -> Result<Response, RegistryError> {
+        let (status, retry_after) = (answer.status(), transport::retry_after(answer.headers()));
+        let registry = self.name().to_owned();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(RegistryError::TooManyRequests { registry, retry_after });
+        }
+        if transport::is_passing(status) {
+            let Refusal { reason, .. } = Refusal::read(answer, self.name()).await;
+            return Err(RegistryError::Failing {
+                registry,
+                task,
+                status: status.as_u16(),
+                reason,
+                retry_after,
+            });
+        }
+        if status == StatusCode::FORBIDDEN {
+            let Refusal { reason, .. } = Refusal::read(answer, self.name()).await;
+            let repository = scope.repository().to_owned();
+            return Err(RegistryError::Denied { registry, repository, reason });
+        }
+        Ok(answer)
+    }
+
+    /// What an answer says that is not the one that was hoped for.
+    pub(super) async fn refusal(&self, task: &'static str, answer: Response) -> RegistryError {
+        let (registry, status) = (self.name().to_owned(), answer.status());
+        let Refusal { code, reason } = Refusal::read(answer, self.name()).await;
+        match code.as_str() {
+            "" if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED => {
+                RegistryError::Protocol {
+                    registry,
+                    what: format!("status {status} and no reason, asked to {task}"),
+                }
+            }
+            _ => RegistryError::Refused { registry, task, status: status.as_u16(), code, reason },
+        }
+    }
+
+    /// Something in a repository, such as `manifests/latest`.
+    pub(super) fn url(&self, repository: &str, path: &str) -> Url {
+        self.address.at(repository, path)
+    }
+
+    /// A repository has this blob.
+    pub(super) fn note_holder(&self, digest: &Digest, repository: &str) {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.entry(digest.clone()).or_default().insert(repository.to_owned());
+    }
+
+    /// Another repository that is known to have this blob.
+    pub(super) fn other_holder(&self, digest: &Digest, repository: &str) -> Option<String> {
+        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.get(digest)?.iter().find(|holder| *holder != repository).cloned()
+    }
+}
+
+/// Ends what no longer moves, however long it takes while it does.
+#[derive(Debug)]
+pub(super) struct Watch {
+    moved: Arc<AtomicU64>,
+    limit: Duration,
+}
+
+impl Watch {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { moved: Arc::default(), limit }
+    }
+
+    /// To be changed with every piece that moves.
+    pub(super) fn moved(&self) -> Arc<AtomicU64> {
+        self.moved.clone()
+    }
+
+    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let before = self.moved.load(Ordering::Relaxed);
+            if let Ok(done) = tokio::time::timeout(self.limit, &mut work).await {
+                return Some(done);
+            }
+            if self.moved.load(Ordering::Relaxed) == before {
+                return None;
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Credential helpers: programs that keep credentials, by docker's protocol.
+use std::{process::Stdio, time::Duration};
+
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+};
+
+use super::logins::{Login, LoginError};
+
+/// A helper may ask its user to unlock something.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+/// Of what a helper answers.
+const ANSWER: u64 = 1 << 20;
+/// What a helper says, by its protocol, when it has nothing.
+const NOTHING: &str = "credentials not found in native keychain";
+/// The user name that says that the secret is an identity token.
+const TOKEN: &str = "<token>";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Kept {
+    username: String,
+    secret: String,
+}
+
+/// Asks the helper of this name. It is stopped when it takes longer than `limit`.
+pub(super) async fn ask(helper: &str, server: &str, limit: Duration) -> Result<Option<Login>, LoginError> {
+    let program = format!("docker-credential-{helper}");
+    let failed = |source| LoginError::Helper { program: program.clone(), source };
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // It may show a secret; what it wants to say is in its answer.
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let talk = async {
+        if let Some(mut stdin) = stdin {
+            // A helper that does not read has answered all the same.
+            let _ = stdin.write_all(server.as_bytes()).await;
+        }
+        let mut answer = Vec::new();
+        if let Some(stdout) = stdout {
+            stdout.take(ANSWER).read_to_end(&mut answer).await?;
+        }
+        Ok((child.wait().await?, answer))
+    };
+    let (status, answer) = match tokio::time::timeout(limit, talk).await {
+        Ok(outcome) => outcome.map_err(failed)?,
+        Err(_) => return Err(LoginError::HelperSilent { program, seconds: limit.as_secs() }),
+    };
+    if !status.success() {
+        return match String::from_utf8_lossy(&answer).trim() == NOTHING {
+            true => Ok(None),
+            false => Err(LoginError::HelperFailed { program, status, server: server.to_owned() }),
+        };
+    }
+    // Not the parser's own words: they may quote the answer.
+    let kept: Kept = serde_json::from_slice(&answer)
+        .map_err(|_| LoginError::HelperUnclear { program: program.clone() })?;
+    Ok(Some(match kept.username.as_str() {
+        TOKEN => Login::IdentityToken(kept.secret.into()),
+        _ => Login::Password { user: kept.username, password: kept.secret.into() },
+    }))
+}

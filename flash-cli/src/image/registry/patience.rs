@@ -1,0 +1,124 @@
+//! How often and how long a failing registry is asked again.
+use std::time::Duration;
+
+use super::RegistryError;
+
+/// A registry that asks for a longer pause than this is not waited for.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+
+/// How often something is tried, and the pauses between.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Tries that get no further than the one before, the first included.
+    pub tries: u32,
+    /// The pause after the first of them; each next one is twice as long.
+    pub first: Duration,
+    /// No pause of our own is longer.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    /// About 20 seconds in all.
+    fn default() -> Self {
+        Self { tries: 6, first: Duration::from_millis(500), longest: Duration::from_secs(10) }
+    }
+}
+
+impl Patience {
+    /// For the first question to a registry: a wrong name or port is told soon.
+    pub(super) fn short(self) -> Self {
+        Self { tries: self.tries.min(3), ..self }
+    }
+
+    /// The middle of the pause after this many failures.
+    fn pause(self, failures: u32) -> Duration {
+        let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
+        self.first.saturating_mul(doubled).min(self.longest)
+    }
+}
+
+/// Counts the failures of one piece of work.
+#[derive(Debug)]
+pub(super) struct Tries {
+    patience: Patience,
+    failures: u32,
+}
+
+impl Tries {
+    pub(super) fn new(patience: Patience) -> Self {
+        Self { patience, failures: 0 }
+    }
+
+    /// The last failure came after the work had got further.
+    pub(super) fn got_further(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Waits until the next try is due.
+    ///
+    /// # Errors
+    /// With the failure itself when another try cannot help, or none is left.
+    pub(super) async fn wait_after(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
+        self.failures = self.failures.saturating_add(1);
+        let asked = failure.retry_after();
+        if !failure.is_passing() || asked.is_some_and(|asked| asked > LONGEST_ASKED) {
+            return Err(failure);
+        }
+        if self.failures >= self.patience.tries {
+            return Err(match self.failures {
+                1 => failure,
+                tries => RegistryError::GivenUp { tries, source: Box::new(failure) },
+            });
+        }
+        let pause = self.patience.pause(self.failures).mul_f64(0.5 + fastrand::f64());
+        tokio::time::sleep(asked.map_or(pause, |asked| asked.max(pause))).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn busy(retry_after: Option<u64>) -> RegistryError {
+        let retry_after = retry_after.map(Duration::from_secs);
+        RegistryError::TooManyRequests { registry: "r".to_owned(), retry_after }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_end() {
+        let (mut tries, started) = (Tries::new(Patience::default()), Instant::now());
+        let mut pauses = 0;
+        let error = loop {
+            match tries.wait_after(busy(None)).await {
+                Ok(()) => pauses += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, RegistryError::GivenUp { tries: 6, .. }), "{error:?}");
+        assert_eq!(pauses, 5);
+        let took = started.elapsed().as_secs_f64();
+        // Half to one and a half times 0.5 + 1 + 2 + 4 + 8 seconds.
+        assert!((7.7..23.3).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
+        let (mut tries, started) = (Tries::new(Patience::default()), Instant::now());
+        tries.wait_after(busy(Some(30))).await.unwrap();
+        assert!(started.elapsed() >= Duration::from_secs(30));
+        let error = tries.wait_after(busy(Some(3_600))).await.unwrap_err();
+        assert!(matches!(error, RegistryError::TooManyRequests { .. }), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_try_cannot_change_is_told_at_once() {
+        let started = Instant::now();
+        let denied =
+            RegistryError::Denied { registry: "r".to_owned(), repository: "a".to_owned(), reason: None };
+        assert!(Tries::new(Patience::default()).wait_after(denied).await.is_err());
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+}

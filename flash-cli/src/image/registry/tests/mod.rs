@@ -1,0 +1,53 @@
+//! Images to and from real registries, over connections that break.
+mod breaks;
+mod credentials;
+mod failures;
+mod images;
+mod proxy;
+mod pulls;
+mod pushes;
+mod resuming;
+mod token_server;
+mod tokens;
+
+#[path = "../../../../tests/support/registry.rs"]
+mod docker_registry;
+
+use std::time::Duration;
+
+use docker_registry::DockerRegistry;
+use oci_spec::distribution::Reference;
+
+use super::{Logins, Patience, Pushed, Registry, RegistryError, reference};
+use images::Image;
+
+/// As patient as usual, in less time.
+const QUICK: Patience =
+    Patience { tries: 6, first: Duration::from_millis(10), longest: Duration::from_millis(100) };
+
+/// A real registry, where there is one to start.
+fn docker_registry() -> Option<DockerRegistry> {
+    docker_registry::has_programs(&["docker-registry"]).then(DockerRegistry::start)
+}
+
+fn name(address: &str, path: &str) -> Reference {
+    reference(&format!("{address}/{path}")).unwrap()
+}
+
+fn registry(image: &Reference, logins: Logins) -> Registry {
+    Registry::of(image, logins, QUICK).unwrap()
+}
+
+/// Pushes without credentials.
+async fn push(image: &Image, to: &Reference) -> Result<Pushed, RegistryError> {
+    push_as(image, to, Logins::default()).await
+}
+
+async fn push_as(image: &Image, to: &Reference, logins: Logins) -> Result<Pushed, RegistryError> {
+    super::push(&registry(to, logins), &image.layout, &image.manifest, to, &|_| {}).await
+}
+
+/// Everything that a user may be shown of an error.
+fn shown(error: &RegistryError) -> String {
+    format!("{}\n{error:?}\n{:?}", crate::error_chain::error_chain(error), error.hint())
+}

@@ -1,0 +1,237 @@
+//! What reqwest and its answers mean to us: kinds of failure, limits of size and time.
+use std::{
+    error::Error,
+    io,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use reqwest::{Response, redirect};
+use serde::Deserialize;
+
+use super::{
+    RegistryError,
+    address::{Address, is_private},
+};
+
+/// To make a connection, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Between two pieces of an answer.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// Of what a registry says about a failure.
+const REASON_BYTES: usize = 64 * 1024;
+const REASON_CHARS: usize = 300;
+/// Redirects in a row.
+const REDIRECTS: usize = 10;
+
+/// A client for one registry, its token server, and where they redirect to.
+pub(super) fn client(address: &Address) -> Result<reqwest::Client, RegistryError> {
+    // rustls wants to be told which cryptography it uses; who was first does not matter.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .redirect(redirect::Policy::custom(follow))
+            .referer(false)
+            .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
+        // A proxy elsewhere cannot reach what is here.
+        if address.is_loopback() { builder.no_proxy() } else { builder }
+    };
+    builder().build().or_else(|_| {
+        // The usual cause is a system without any certificate, as small containers are.
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let built_in = built_in.filter_map(|certificate| reqwest::Certificate::from_der(certificate).ok());
+        builder()
+            .tls_certs_only(built_in)
+            .build()
+            .map_err(|source| RegistryError::Client { source: source.into() })
+    })
+}
+
+/// reqwest leaves `Authorization` out when a redirect goes to another host.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    match is_private(attempt.url()) {
+        true => attempt.follow(),
+        false => attempt.error("a redirect leads away from TLS"),
+    }
+}
+
+/// An answer did not come.
+pub(super) fn failure(registry: &str, error: reqwest::Error) -> RegistryError {
+    // Addresses may be signed.
+    let error = error.without_url();
+    let registry = registry.to_owned();
+    match tls_error(&error) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            RegistryError::UnknownAuthority { registry, source: error.into() }
+        }
+        Some(
+            rustls::Error::InvalidCertificate(_)
+            | rustls::Error::InvalidMessage(_)
+            | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(_),
+        ) => RegistryError::Tls { registry, source: error.into() },
+        _ if error.is_redirect() => {
+            RegistryError::Protocol { registry, what: crate::error_chain::error_chain(&error) }
+        }
+        _ if error.is_connect() => RegistryError::Unreachable { registry, source: error.into() },
+        _ => RegistryError::Broken { registry, source: error.into() },
+    }
+}
+
+/// Nothing came for this long.
+pub(super) fn silence(registry: &str, limit: Duration) -> RegistryError {
+    let what = format!("nothing moved for {} s", limit.as_secs());
+    RegistryError::Broken {
+        registry: registry.to_owned(),
+        source: io::Error::new(io::ErrorKind::TimedOut, what).into(),
+    }
+}
+
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// The next piece of an answer's body.
+pub(super) async fn piece(answer: &mut Response, registry: &str) -> Result<Option<Bytes>, RegistryError> {
+    match tokio::time::timeout(SILENCE, answer.chunk()).await {
+        Ok(piece) => piece.map_err(|error| failure(registry, error)),
+        Err(_) => Err(silence(registry, SILENCE)),
+    }
+}
+
+/// A whole body that must not be longer than `most`.
+pub(super) async fn body(mut answer: Response, registry: &str, most: usize) -> Result<Bytes, RegistryError> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = piece(&mut answer, registry).await? {
+        if whole.len() + piece.len() > most {
+            let what = format!("an answer of more than {most} bytes where a short one belongs");
+            return Err(RegistryError::Protocol { registry: registry.to_owned(), what });
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// What a registry says when it refuses.
+#[derive(Debug, Default)]
+pub(super) struct Refusal {
+    /// Of the specification's list: `DENIED`, `MANIFEST_INVALID`, …
+    pub code: String,
+    /// Its words, fit to be shown.
+    pub reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<Complaint>,
+}
+
+#[derive(Deserialize)]
+struct Complaint {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+impl Refusal {
+    /// Reads as much of it as there is; a refusal without words is one too.
+    pub(super) async fn read(mut answer: Response, registry: &str) -> Self {
+        let mut text = Vec::new();
+        while let Ok(Some(piece)) = piece(&mut answer, registry).await {
+            text.extend_from_slice(&piece);
+            if text.len() > REASON_BYTES {
+                return Self::default();
+            }
+        }
+        Self::parse(&text)
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        let Ok(Errors { errors }) = serde_json::from_slice(text) else { return Self::default() };
+        let Some(first) = errors.into_iter().next() else { return Self::default() };
+        let Complaint { code, message, detail } = first;
+        let words = match detail {
+            serde_json::Value::String(detail) => format!("{message}: {detail}"),
+            _ => message,
+        };
+        Self { reason: printable(&words).or_else(|| printable(&code)), code }
+    }
+}
+
+/// In one line of a bounded length, without what would move the cursor.
+fn printable(text: &str) -> Option<String> {
+    let text: String = text
+        .trim()
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .take(REASON_CHARS)
+        .collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The pause that an answer asks for.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok(),
+    }
+}
+
+/// Whether the status alone says that another try may help.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT
+        || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_one_clean_line() {
+        let refusal = Refusal::parse(
+            br#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"write x:\n\u001b[2Jno space left"}]}"#,
+        );
+        assert_eq!(refusal.code, "UNKNOWN");
+        assert_eq!(refusal.reason.unwrap(), "unknown error: write x:  [2Jno space left");
+        for nothing in ["", "<html>", "{}", r#"{"errors":[]}"#, r#"{"errors":[{}]}"#] {
+            assert_eq!(Refusal::parse(nothing.as_bytes()).reason, None, "{nothing}");
+        }
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5_000));
+        assert_eq!(Refusal::parse(long.as_bytes()).reason.unwrap().len(), REASON_CHARS);
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let asked =
+            |value: &str| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().unwrap())]));
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        assert!(asked(&date).is_some_and(|pause| pause.as_secs() > 50));
+        assert_eq!(asked("soon"), None);
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), None);
+    }
+}
