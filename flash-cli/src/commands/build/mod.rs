@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     build::{
-        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources, push,
-        references,
+        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources,
+        StepSeconds, push, references,
     },
     exit::Failure,
     image::{ArchivedImage, write_archive},
@@ -67,7 +68,7 @@ pub(crate) struct BuildArguments {
     /// Refuse to build changes that are in no commit.
     #[arg(long)]
     require_clean: bool,
-    /// Print one JSON object: the content of .flash/build/manifest.json.
+    /// Print one JSON object: the content of .flash/build/manifest.json, and how long the steps took.
     #[arg(long)]
     pub json: bool,
 }
@@ -102,11 +103,19 @@ async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure
         push(&mut built, &references(repository, &tag, &workers)?, output).await?;
     }
     if arguments.json {
-        output.object(&built.record);
+        output.object(&Printed { record: &built.record, seconds: built.seconds });
     } else {
         print(&built.record, output);
     }
     Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    seconds: StepSeconds,
 }
 
 fn default_tag(record: &Record) -> String {
