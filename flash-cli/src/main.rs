@@ -2,10 +2,13 @@
 //!
 //! `main` maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
 //! they reach the platform through `target`.
+mod build;
 mod commands;
+mod engine;
 mod error_chain;
 mod exit;
 mod image;
+mod orphan;
 mod output;
 mod platform;
 mod project;

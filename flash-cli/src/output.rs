@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -54,6 +55,27 @@ pub(crate) struct Endpoint {
     pub compute: String,
     pub workers: String,
     pub curl: String,
+}
+
+/// A bar on stderr for something that takes long; nothing where stderr is no terminal. Gone when dropped.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// So many bytes are done.
+    pub(crate) fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    /// There is this much to do.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.0.set_length(total);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -116,6 +138,19 @@ impl Output {
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
     }
 
+    /// Shows how far something is, in bytes.
+    pub(crate) fn progress(&self, verb: &str, what: &str) -> Progress {
+        let bar = ProgressBar::new(0);
+        // The template is ours: it has no mistakes.
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {bytes}/{total_bytes} {wide_bar}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(verb.to_owned());
+        bar.set_message(what.to_owned());
+        Progress(bar)
+    }
+
     /// Something is wrong, and the command goes on.
     pub(crate) fn warning(&self, text: &str) {
         let (red, reset) = if self.colour.1 { (RED, RESET) } else { ("", "") };
@@ -158,6 +193,24 @@ impl Output {
         self.print("");
     }
 
+    /// One JSON object: all that a command prints with `--json`.
+    pub(crate) fn object(&self, object: &impl Serialize) {
+        // What is printed is made of maps with string keys: it has a JSON form.
+        if let Ok(text) = serde_json::to_string(object) {
+            self.print(&text);
+        }
+    }
+
+    /// Rows below a head, in aligned columns. A column of numbers is aligned at its right.
+    pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+        let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
+        let mut lines = table_lines(head, rows).into_iter();
+        if let Some(head) = lines.next() {
+            self.print(&format!("{bold}{head}{reset}"));
+        }
+        lines.for_each(|line| self.print(&line));
+    }
+
     /// A new version serves, or why the old one stays.
     pub(crate) fn reloaded(&self, outcome: Result<&str, &str>) {
         match outcome {
@@ -192,6 +245,27 @@ impl Output {
             "{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}"
         ));
     }
+}
+
+fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let is_number = |text: &str| text.split(' ').next().is_some_and(|word| word.parse::<f64>().is_ok());
+    let columns = (0..head.len()).map(|column| {
+        let cells = || rows.iter().map(|row| cell(row, column));
+        let widest = cells().map(|text| text.chars().count()).max().unwrap_or(0);
+        let numbers = !rows.is_empty() && cells().all(|text| is_number(&text));
+        (widest.max(head[column].chars().count()), numbers)
+    });
+    let columns: Vec<(usize, bool)> = columns.collect();
+    let line = |row: &[String]| {
+        let cells = columns.iter().enumerate().map(|(column, (width, numbers))| {
+            let text = cell(row, column);
+            if *numbers { format!("{text:>width$}") } else { format!("{text:<width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(|text| (*text).to_owned()).collect();
+    std::iter::once(&head).chain(rows).map(|row| line(row)).collect()
 }
 
 /// A worker's text without what would move the cursor or end the line.
@@ -237,5 +311,23 @@ fn write_lines(queued: &Receiver<Message>) {
             }
         }
         let _ = stdout.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_numbers_at_their_right() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = table_lines(
+            &["worker", "size", "functions"],
+            &[row(["a", "9.5 MB", "one"]), row(["longer-name", "12.5 MB", ""])],
+        );
+        assert_eq!(
+            lines,
+            ["worker          size  functions", "a             9.5 MB  one", "longer-name  12.5 MB",]
+        );
     }
 }

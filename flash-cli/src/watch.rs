@@ -1,5 +1,6 @@
 //! Watches a project's sources and says when they changed.
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,22 +24,7 @@ impl SourceWatcher {
     /// # Errors
     /// When the system refuses, for instance because too many files are watched already.
     pub(crate) fn new(directories: &[PathBuf]) -> notify::Result<Self> {
-        // One slot: a change that was not handled yet stands for all.
-        let (changed, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let relevant = match event {
-                Ok(event) => {
-                    !matches!(event.kind, EventKind::Access(_))
-                        && (event.paths.is_empty() || event.paths.iter().any(|path| is_source(path)))
-                }
-                // Events were lost: better one look too many.
-                Err(_) => true,
-            };
-            if relevant {
-                // Full: a look is due anyway.
-                let _ = changed.try_send(());
-            }
-        })?;
+        let (mut watcher, changes) = watcher(is_source)?;
         for directory in directories {
             watcher.watch(directory, RecursiveMode::NonRecursive)?;
             for entry in std::fs::read_dir(directory).map_err(notify::Error::io)?.flatten() {
@@ -52,6 +38,21 @@ impl SourceWatcher {
         Ok(Self { _watcher: watcher, changes })
     }
 
+    /// Watches these files, which may be missing; their directories must be there.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn of_files(files: &[PathBuf]) -> notify::Result<Self> {
+        let wanted = files.to_vec();
+        let (mut watcher, changes) = watcher(move |path| wanted.iter().any(|file| file == path))?;
+        let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+        for directory in directories {
+            // A file that is replaced is another file; its directory is the same.
+            watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        }
+        Ok(Self { _watcher: watcher, changes })
+    }
+
     /// Waits for a change and for the quiet after it.
     pub(crate) async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
@@ -59,6 +60,29 @@ impl SourceWatcher {
         }
         while tokio::time::timeout(QUIET, self.changes.recv()).await.is_ok() {}
     }
+}
+
+/// One that tells of changes of such files.
+fn watcher(
+    is_relevant: impl Fn(&Path) -> bool + Send + 'static,
+) -> notify::Result<(RecommendedWatcher, mpsc::Receiver<()>)> {
+    // One slot: a change that was not handled yet stands for all.
+    let (changed, changes) = mpsc::channel(1);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let relevant = match event {
+            Ok(event) => {
+                !matches!(event.kind, EventKind::Access(_))
+                    && (event.paths.is_empty() || event.paths.iter().any(|path| is_relevant(path)))
+            }
+            // Events were lost: better one look too many.
+            Err(_) => true,
+        };
+        if relevant {
+            // Full: a look is due anyway.
+            let _ = changed.try_send(());
+        }
+    })?;
+    Ok((watcher, changes))
 }
 
 fn is_build_output(directory: &Path) -> bool {

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType, PriceKey};
+use crate::catalogue::{
+    ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, PriceKey, capabilities_of,
+};
 
 /// The manifest format that this crate writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -110,6 +112,17 @@ impl ComputeEntry {
             Self::Gpu { pools, types, count } => {
                 let pool = pools.first().copied().or_else(|| types.first().map(|gpu| gpu.pool()))?;
                 Some((PriceKey::Gpu(pool), *count))
+            }
+        }
+    }
+
+    /// The compute capabilities of the GPUs that a worker may get, sorted, each once; none for a CPU. What a
+    /// build compiles for: this list, and never what GPU the building machine has.
+    pub fn compute_capabilities(&self) -> Vec<ComputeCapability> {
+        match self {
+            Self::Cpu { .. } => Vec::new(),
+            Self::Gpu { pools, types, .. } => {
+                capabilities_of(pools.iter().flat_map(|pool| pool.types()).chain(types).copied())
             }
         }
     }
@@ -251,5 +264,23 @@ impl FunctionEntry {
     /// Source place for messages: `file:line`.
     pub fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_type_needs_the_capabilities_of_all_its_gpus() {
+        let gpu = |pools: &[GpuPool], types: &[GpuType]| {
+            let compute = ComputeEntry::Gpu { pools: pools.to_vec(), types: types.to_vec(), count: 1 };
+            compute.compute_capabilities().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(gpu(&[GpuPool::Ada24], &[]), ["8.9"]);
+        assert_eq!(gpu(&[GpuPool::Blackwell180, GpuPool::Ampere16], &[GpuType::L4]), ["8.6", "8.9", "10.0"]);
+        assert_eq!(gpu(&[], &[GpuType::H200]), ["9.0"]);
+        let cpu = ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3g_2_8] };
+        assert_eq!(cpu.compute_capabilities(), []);
     }
 }

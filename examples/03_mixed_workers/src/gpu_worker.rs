@@ -1,9 +1,9 @@
 //! The expensive stage: the sentiment model, loaded once per worker.
 //!
-//! On a worker with a GPU (and a build with the feature `cuda`) it runs there; elsewhere on the CPU, and
-//! `model_info.device` says which.
+//! On a worker with a GPU (and a build with the feature `cuda`) it runs there; elsewhere on the CPU, unless
+//! the environment forbids that. `model_info.device` says which.
 use flash_sdk::{Error, Result, remote};
-use mixed_workers::model::{ComputeDevice, ModelKind, Scores, SentimentModel};
+use mixed_workers::model::{ComputeDevice, DeviceChoice, ModelKind, Scores, SentimentModel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use crate::cpu_worker::{Prediction, first_characters, now};
 
 /// Chooses the model: `ngram` (the default, inside the program) or `minilm`.
 const MODEL: &str = "SENTIMENT_MODEL";
+/// Chooses the device: `auto` (the default: a GPU where there is one, else the CPU), `cuda` or `cpu`. With
+/// `cuda` a worker without a GPU does not start.
+const DEVICE: &str = "SENTIMENT_DEVICE";
 
 /// A cleaned text.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -80,7 +83,13 @@ impl Sentiment {
                 return Err(Error::handler(format!("{MODEL} is `{other}`; `ngram` or `minilm` is expected")));
             }
         };
-        let device = ComputeDevice::pick();
+        let choice = match std::env::var(DEVICE).as_deref() {
+            Err(_) | Ok("") => DeviceChoice::default(),
+            Ok(text) => text.parse().map_err(|()| {
+                Error::handler(format!("{DEVICE} is `{text}`; `auto`, `cuda` or `cpu` is expected"))
+            })?,
+        };
+        let device = ComputeDevice::choose(choice)?;
         let model = kind.load(&device.device)?;
         tracing::info!("{} {} loaded on {}", model.model_type(), model.version(), device.info.device);
         Ok(Self { model, device })

@@ -1,4 +1,5 @@
 //! The commands, a file each, and the command line that chooses one.
+mod build;
 mod run;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::RunArguments),
+    Build(build::BuildArguments),
 }
 
 /// Parses the command line and runs the command.
@@ -33,6 +35,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => {
             let output = Output::new(arguments.json);
             (output.clone(), run::run(arguments, &output))
+        }
+        Command::Build(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), build::run(arguments, &output))
         }
     };
     output.flush();

@@ -5,19 +5,20 @@
 use std::{
     collections::HashSet,
     fmt::Write as _,
-    io::{self, Write},
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use oci_spec::image::{
     Descriptor, Digest, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, Sha256Digest,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 /// The version of the layout's format.
-const LAYOUT_VERSION: &str = "1.0.0";
+pub(super) const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX: &str = "index.json";
 
 /// A directory that holds images.
@@ -96,6 +97,19 @@ impl Layout {
         writer.finish(media_type)
     }
 
+    /// Adds a JSON blob. The same value gives the same bytes, whatever the order of its maps.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn put_json<T: Serialize>(
+        &self,
+        media_type: MediaType,
+        value: &T,
+    ) -> Result<Descriptor, LayoutError> {
+        let bytes = canonical_json(value).map_err(|source| self.unwritable(source))?;
+        self.put(media_type, &bytes)
+    }
+
     /// The content of a blob.
     ///
     /// # Errors
@@ -123,6 +137,27 @@ impl Layout {
         })
     }
 
+    /// The size of a layer when it is unpacked, told from its end: exact below 4 GiB. One that is compressed
+    /// otherwise counts as it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn unpacked_size(&self, layer: &Descriptor) -> Result<u64, LayoutError> {
+        if *layer.media_type() != MediaType::ImageLayerGzip {
+            return Ok(layer.size());
+        }
+        let path = self.blob(layer.digest());
+        let read = || {
+            let mut blob = File::open(&path)?;
+            // The last four bytes of a gzip are the length of what went in.
+            blob.seek(SeekFrom::End(-4))?;
+            let mut length = [0; 4];
+            blob.read_exact(&mut length)?;
+            Ok(u64::from(u32::from_le_bytes(length)))
+        };
+        read().map_err(|source| LayoutError::Read { path: path.clone(), source })
+    }
+
     /// What is in it.
     ///
     /// # Errors
@@ -145,9 +180,9 @@ impl Layout {
             .media_type(MediaType::ImageIndex)
             .manifests(manifests)
             .build()
-            .and_then(|index| index.to_string())
             .map_err(|error| self.unwritable(io::Error::other(error)))?;
-        self.replace(INDEX, index.as_bytes())
+        let index = canonical_json(&index).map_err(|source| self.unwritable(source))?;
+        self.replace(INDEX, &index)
     }
 
     /// Removes every blob but these, and what an interrupted writer left.
@@ -169,7 +204,11 @@ impl Layout {
         Ok(())
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
+    /// Writes a file beside the blobs, in one step.
+    ///
+    /// # Errors
+    /// When it cannot be written; then the old one stays.
+    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
         let replace = || {
             let mut file = NamedTempFile::new_in(&self.directory)?;
             file.write_all(content)?;
@@ -180,7 +219,8 @@ impl Layout {
         replace().map_err(|source| self.unwritable(source))
     }
 
-    fn unwritable(&self, source: io::Error) -> LayoutError {
+    /// A write below this directory that failed.
+    pub(super) fn unwritable(&self, source: io::Error) -> LayoutError {
         LayoutError::Write { path: self.directory.clone(), source }
     }
 }
@@ -230,9 +270,16 @@ impl Write for BlobWriter {
 }
 
 /// Temporary files are their owner's only; what is in a layout is for any tool.
-fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
+pub(super) fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// JSON with sorted keys: maps of the image formats have no order of their own, and digests need one.
+pub(super) fn canonical_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut value = serde_json::to_value(value)?;
+    value.sort_all_objects();
+    Ok(serde_json::to_vec(&value)?)
 }
 
 /// A SHA-256 as a digest.

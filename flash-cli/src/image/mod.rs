@@ -2,8 +2,28 @@
 //!
 //! Knows files, layers and registries; not cargo, and not what is in a binary. Everything here reads and
 //! writes files and waits for them: called from an async task, it belongs on a blocking thread.
+mod archive;
+mod assemble;
+mod certificates;
+mod elf;
+mod hashed;
+mod include;
+mod layer;
 mod layout;
-#[allow(dead_code, unused_imports, reason = "`flash build` will use it")]
+mod made;
 pub(crate) mod registry;
+mod sbom;
+mod tape;
+mod verify;
 
+pub(crate) use archive::{ArchiveError, ArchivedImage, write_archive};
+pub(crate) use assemble::{APP, AssembleError, Assembler, Base, Binary, Image, ImageSpec, Part, USER};
+pub(crate) use include::{IncludeError, Included, IncludedFile, included};
+pub(crate) use layer::{Access, Layer, LayerError};
 pub(crate) use layout::{BlobWriter, Layout, LayoutError};
+pub(crate) use sbom::{SBOM_MEDIA_TYPE, SbomError, sbom};
+pub(crate) use tape::SourceError;
+pub(crate) use verify::{Verifier, VerifyError};
+
+#[cfg(test)]
+mod tests;

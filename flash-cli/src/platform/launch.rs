@@ -1,8 +1,10 @@
-//! How a worker process is started: program, directory, environment.
+//! How a worker is started: program or image, directory, environment.
 //!
-//! A worker of the app is the app binary in a role. A command is any other program that speaks the
+//! A worker of the app is the app binary in a role, as it was built on this machine or within an image. A
+//! command is any other program that speaks the
 //! provider's worker protocol, or serves HTTP; it gets the provider's variables and none of ours.
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +16,11 @@ use flash_sdk::{
     manifest::{EndpointKind, Manifest, WorkerType},
 };
 
-use super::{queue::WorkerId, supervisor::Spec};
+use super::{
+    queue::WorkerId,
+    supervisor::{Spec, Start},
+};
+use crate::engine::{ContainerSpec, Engine};
 
 /// Names of the official worker's start-up checks. One of them reaches out to the internet and, where that
 /// fails, ends the worker; a project that wants them sets them to `false`.
@@ -76,12 +82,28 @@ impl fmt::Debug for CommandWorker {
     }
 }
 
+/// What the workers of an app are made of.
+#[derive(Clone)]
+pub(crate) enum Artifact {
+    /// The app binary; must stay as it is while the release lives.
+    Binary(PathBuf),
+    /// An image for each worker type, in the store of a container engine.
+    Images(Arc<Images>),
+}
+
+/// See [`Artifact`].
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub engine: Arc<Engine>,
+    /// Ids in the engine's store, by worker type.
+    pub ids: BTreeMap<String, String>,
+}
+
 /// What all workers of a release have in common.
 #[derive(Clone)]
 pub(crate) struct Launch {
-    /// The app binary.
-    pub program: PathBuf,
-    /// Where it runs: the app's package directory.
+    pub artifact: Artifact,
+    /// Where processes run: the app's package directory.
     pub directory: PathBuf,
     /// Variables of the project (`.env`).
     pub environment: Vec<(String, String)>,
@@ -115,16 +137,38 @@ impl Launch {
         self.commands.iter().find(|command| command.worker_type.name == worker_type)
     }
 
-    /// The process of one worker. Its key opens the worker API for this worker, and the client API for its
+    /// One worker. Its key opens the worker API for this worker, and the client API for its
     /// calls. `port` is where a command is to serve HTTP; a worker of the app finds one itself.
-    pub(crate) fn spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
-        match self.command(&worker_type.name) {
-            Some(command) => self.command_spec(command, id, key, port),
-            None => self.app_spec(worker_type, id, key),
+    ///
+    /// # Errors
+    /// When there is no image for its worker type.
+    pub(crate) fn start(
+        &self,
+        worker_type: &WorkerType,
+        id: &WorkerId,
+        key: &str,
+        port: Option<u16>,
+    ) -> Result<Start, String> {
+        if let Some(command) = self.command(&worker_type.name) {
+            return Ok(Start::Process(self.command_spec(command, id, key, port)));
+        }
+        let environment = self.app_environment(worker_type, id, key);
+        match &self.artifact {
+            Artifact::Binary(program) => Ok(Start::Process(Spec {
+                program: program.clone(),
+                arguments: Vec::new(),
+                directory: self.directory.clone(),
+                environment,
+            })),
+            Artifact::Images(images) => {
+                let image = images.ids.get(&worker_type.name);
+                let image = image.ok_or_else(|| format!("no image of `{}` is built", worker_type.name))?;
+                Ok(Start::Container(images.engine.clone(), container(id, image, environment)))
+            }
         }
     }
 
-    fn app_spec(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Spec {
+    fn app_environment(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Vec<(String, String)> {
         let own = [
             (env::ROLE, "worker".to_owned()),
             (env::WORKER, worker_type.name.clone()),
@@ -137,13 +181,7 @@ impl Launch {
         ];
         let own = own.into_iter().chain(self.protocol(worker_type, id, key)).map(owned);
         // The platform's variables win over the project's.
-        let environment = self.environment.iter().cloned().chain(own).collect();
-        Spec {
-            program: self.program.clone(),
-            arguments: Vec::new(),
-            directory: self.directory.clone(),
-            environment,
-        }
+        self.environment.iter().cloned().chain(own).collect()
     }
 
     fn command_spec(&self, command: &CommandWorker, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
@@ -203,6 +241,19 @@ impl Launch {
             (env::RUNPOD_POD_HOSTNAME, id.to_string()),
             (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
         ]
+    }
+}
+
+/// A container has no environment but the one it is given: what a process inherits is given to it too.
+fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
+    let level = std::env::var(env::RUNPOD_LOG_LEVEL).ok();
+    let inherited = level.map(|level| (env::RUNPOD_LOG_LEVEL.to_owned(), level));
+    ContainerSpec {
+        name: format!("flash-{id}"),
+        image: image.to_owned(),
+        environment: inherited.into_iter().chain(environment).collect(),
+        resources: None,
+        gpus: Vec::new(),
     }
 }
 

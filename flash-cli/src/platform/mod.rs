@@ -33,10 +33,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use gateway::{ApiKey, nearest};
-pub(crate) use launch::CommandWorker;
+pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use pool::Supervision;
-pub(crate) use supervisor::{die_with_parent, lifeline_main};
+pub(crate) use supervisor::{Limiting, lifeline_main};
 
 use launch::Launch;
 use meter::Billing;
@@ -72,8 +72,7 @@ pub(crate) struct Options {
     /// Opens the client API; without one, whoever reaches the port may ask.
     pub api_key: Option<ApiKey>,
     pub supervision: Supervision,
-    /// Whether workers are held to what their instance has.
-    pub limits: bool,
+    pub limits: Limiting,
 }
 
 /// An app to bring to life.
@@ -81,8 +80,7 @@ pub(crate) struct NewRelease {
     pub manifest: Manifest,
     /// Worker types beside those of the manifest; no name is in both.
     pub commands: Vec<CommandWorker>,
-    /// The app binary; must stay as it is while the release lives.
-    pub program: PathBuf,
+    pub artifact: Artifact,
     pub directory: PathBuf,
     pub environment: Vec<(String, String)>,
     pub prices: PriceList,
@@ -260,11 +258,11 @@ impl Platform {
     /// When its workers do not become ready. Nothing has changed then.
     pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
-        let NewRelease { mut manifest, commands, program, directory, environment, prices } = new;
+        let NewRelease { mut manifest, commands, artifact, directory, environment, prices } = new;
         manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
         let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
         let launch = Launch {
-            program,
+            artifact,
             directory,
             environment,
             endpoints: launch::endpoint_map(&manifest, &self.worker_url()),

@@ -1,12 +1,14 @@
 //! The app binary: built by cargo, asked to describe itself.
 use std::{
+    collections::HashSet,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use cargo_metadata::Message;
+use cargo_metadata::{Message, PackageId};
 use flash_sdk::{
     env,
     manifest::{MANIFEST_VERSION, Manifest},
@@ -16,8 +18,8 @@ use tokio::{
     process::Command,
 };
 
-use super::Package;
-use crate::target::local::die_with_parent;
+use super::{Config, ConfigError, Package};
+use crate::orphan::die_with_parent;
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -25,8 +27,19 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Build {
-    pub release: bool,
+    /// More of cargo's own arguments, such as a profile.
+    pub arguments: Vec<OsString>,
     pub features: Vec<String>,
+    /// Set for cargo, on top of this process's environment.
+    pub environment: Vec<(String, OsString)>,
+}
+
+/// What cargo built.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltApp {
+    pub program: PathBuf,
+    /// All packages that were compiled for it, among them those of build scripts and macros.
+    pub packages: HashSet<PackageId>,
 }
 
 /// Why there is no binary.
@@ -45,13 +58,14 @@ pub(crate) enum BuildError {
 ///
 /// # Errors
 /// When cargo fails. Dropping the future stops cargo.
-pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, BuildError> {
+pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, BuildError> {
     let mut command = Command::new("cargo");
     command
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
         .arg("--manifest-path")
         .arg(package.directory.join("Cargo.toml"))
-        .args(how.release.then_some("--release"))
+        .args(&how.arguments)
+        .envs(how.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
@@ -60,12 +74,13 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
     }
     die_with_parent(&mut command);
     let mut cargo = command.spawn().map_err(BuildError::NoCargo)?;
-    let mut executable = None;
+    let (mut executable, mut packages) = (None, HashSet::new());
     if let Some(stdout) = cargo.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(BuildError::NoCargo)? {
-            if let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line)
-                && artifact.target.name == package.binary
+            let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line) else { continue };
+            packages.insert(artifact.package_id);
+            if artifact.target.name == package.binary
                 && let Some(path) = artifact.executable
             {
                 executable = Some(path.into_std_path_buf());
@@ -76,7 +91,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<PathBuf, Bui
     if !status.success() {
         return Err(BuildError::Failed(package.name.clone()));
     }
-    executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))
+    let program = executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))?;
+    Ok(BuiltApp { program, packages })
 }
 
 /// Why a binary's manifest cannot be had.
@@ -97,13 +113,29 @@ pub(crate) enum DescribeError {
     Version { sdk: String, version: u32 },
     #[error("crate `{0}` has no `#[remote]` items, and flash.toml no [workers.NAME]")]
     Empty(String),
+    /// The project's settings do not go with the app.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
-/// Asks a binary what it consists of.
+/// Asks a binary what it consists of, and checks that it goes with the project's settings.
 ///
 /// # Errors
 /// When it does not answer, or what it answers cannot be run.
-pub(crate) async fn describe(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
+pub(crate) async fn describe(
+    program: &Path,
+    directory: &Path,
+    config: &Config,
+) -> Result<Manifest, DescribeError> {
+    let manifest = ask(program, directory).await?;
+    if manifest.functions.is_empty() && config.commands().is_empty() {
+        return Err(DescribeError::Empty(manifest.app.name));
+    }
+    config.check_against(&manifest)?;
+    Ok(manifest)
+}
+
+async fn ask(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
     let mut command = Command::new(program);
     command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
     die_with_parent(&mut command);

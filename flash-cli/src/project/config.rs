@@ -11,14 +11,21 @@ use flash_sdk::{
 };
 use serde::Deserialize;
 
-use super::command_worker::{self, Mistake};
-use crate::target::local::CommandWorker;
+use super::{
+    BuildSettings, build_settings,
+    command_worker::{self, Mistake},
+};
+use crate::{
+    engine::{Kind, Wanted},
+    target::local::CommandWorker,
+};
 
 /// The file as written. Unknown keys are mistakes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     run: WrittenRun,
+    build: build_settings::Written,
     /// Dollars per second, by CPU instance or GPU pool.
     prices: BTreeMap<toml::Spanned<String>, f64>,
     /// Worker types that are programs of their own, by name.
@@ -40,6 +47,11 @@ struct WrittenRun {
     limits: Option<bool>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
+    /// The engine that runs built images.
+    container: Option<Kind>,
+    /// Arguments for it, before the subcommand and for each container.
+    container_global_args: Vec<String>,
+    container_args: Vec<String>,
 }
 
 /// What a project sets, checked.
@@ -53,7 +65,12 @@ pub(crate) struct Config {
     pub stop_grace_ms: Option<u64>,
     pub limits: Option<bool>,
     pub features: Vec<String>,
+    /// The engine that runs built images, and how it is called.
+    pub container: Wanted,
     pub prices: PriceList,
+    pub build: BuildSettings,
+    /// The file; empty without one.
+    path: PathBuf,
     commands: Vec<Declared>,
 }
 
@@ -90,23 +107,38 @@ impl Config {
             let line = line_of(text, at);
             ConfigError::Invalid { path: path.to_owned(), line, message }
         };
-        let Written { run, prices, workers } = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let message = error.message().lines().next().unwrap_or_default().to_owned();
-            invalid(error.span().map_or(0, |span| span.start), message)
-        })?;
+        let Written { run, build, prices, workers } =
+            toml::from_str(text).map_err(|error: toml::de::Error| {
+                let message = error.message().lines().next().unwrap_or_default().to_owned();
+                invalid(error.span().map_or(0, |span| span.start), message)
+            })?;
         let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
         let prices = PriceList::with_overrides(overrides).map_err(|error| {
             let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
             let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
             invalid(at, error.to_string())
         })?;
+        let build = build
+            .check(|at| line_of(text, at))
+            .map_err(|Mistake { at, message }| invalid(at.start, message))?;
         let declared = |(name, written): (toml::Spanned<String>, command_worker::Written)| {
             let command = written.check(&name);
             let command = command.map_err(|Mistake { at, message }| invalid(at.start, message))?;
             Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
         };
         let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
-        let WrittenRun { host, port, drain_seconds, ping_timeout, stop_grace_ms, limits, features } = run;
+        let WrittenRun {
+            host,
+            port,
+            drain_seconds,
+            ping_timeout,
+            stop_grace_ms,
+            limits,
+            features,
+            container,
+            container_global_args,
+            container_args,
+        } = run;
         let within =
             |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
                 let Some(value) = value else { return Ok(None) };
@@ -138,7 +170,14 @@ impl Config {
             stop_grace_ms,
             limits,
             features,
+            container: Wanted {
+                kind: container,
+                global_arguments: container_global_args,
+                run_arguments: container_args,
+            },
             prices,
+            build,
+            path: path.to_owned(),
             commands,
         })
     }
@@ -148,11 +187,15 @@ impl Config {
         self.commands.iter().map(|declared| declared.command.clone()).collect()
     }
 
-    /// Whether the commands can stand beside the app.
+    /// Whether the commands can stand beside the app, and what is set for its worker types is for some that
+    /// it has.
     ///
     /// # Errors
-    /// A name or path that both have.
+    /// A name or path that both have; a name that the app does not have.
     pub(crate) fn check_against(&self, manifest: &Manifest) -> Result<(), ConfigError> {
+        if let Some((line, message)) = self.build.unknown_worker(manifest) {
+            return Err(ConfigError::Invalid { path: self.path.clone(), line, message });
+        }
         self.commands.iter().try_for_each(|Declared { path, line, command }| {
             match command_worker::clash(command, manifest) {
                 Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
@@ -207,6 +250,20 @@ mod tests {
         let config = parse("[run]\nport = 9000\nlimits = false\n[prices]\nADA_24 = 0.0015\n").unwrap();
         assert_eq!((config.port, config.limits), (Some(9000), Some(false)));
         assert_eq!(config.prices.per_second(PriceKey::Gpu(GpuPool::Ada24)), Some(NanoDollars(1_500_000)));
+    }
+
+    #[test]
+    fn the_container_engine_is_chosen_and_told_what_this_machine_needs() {
+        let text = "[run]\ncontainer = \"docker\"\ncontainer_global_args = [\"--debug\"]\n\
+                    container_args = [\"--memory=1g\"]\n";
+        let container = parse(text).unwrap().container;
+        assert_eq!(container.kind, Some(Kind::Docker));
+        assert_eq!(
+            (container.global_arguments, container.run_arguments),
+            (vec!["--debug".to_owned()], vec!["--memory=1g".to_owned()])
+        );
+        let wrong = parse("[run]\n\ncontainer = \"lxc\"\n").unwrap_err();
+        assert!(wrong.starts_with("flash.toml:3: ") && wrong.contains("`podman`"), "{wrong}");
     }
 
     #[test]

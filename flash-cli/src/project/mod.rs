@@ -1,10 +1,13 @@
 //! The user's project: its crate, `flash.toml`, `.env`, and the app binary that cargo makes of it.
 mod app;
+mod build_settings;
 mod command_worker;
 mod config;
+mod failure;
 mod package;
 
-pub(crate) use app::{Build, BuildError, DescribeError, build, describe};
+pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe};
+pub(crate) use build_settings::{BuildSettings, CudaPolicy, WorkerSettings};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
 pub(crate) use package::{Package, PackageError};

@@ -16,6 +16,12 @@ pub(crate) struct Package {
     pub binary: String,
     /// Directories of the crate and of the local crates that it is built from.
     pub sources: Vec<PathBuf>,
+    /// The root of its workspace: its own directory when it is alone.
+    pub workspace: PathBuf,
+    /// Where cargo puts what it builds.
+    pub target_directory: PathBuf,
+    /// Cargo features that it has.
+    pub features: Vec<String>,
 }
 
 /// Why there is nothing to run.
@@ -69,6 +75,9 @@ impl Package {
             directory: manifest.parent().unwrap_or(&directory).to_owned(),
             binary: binary_of(package)?,
             sources: local_sources(&metadata, package),
+            workspace: metadata.workspace_root.as_std_path().to_owned(),
+            target_directory: metadata.target_directory.as_std_path().to_owned(),
+            features: package.features.keys().cloned().collect(),
         })
     }
 }

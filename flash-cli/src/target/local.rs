@@ -9,8 +9,8 @@ use std::{
 use tokio::net::TcpListener;
 
 pub(crate) use crate::platform::{
-    ApiKey, CommandWorker, Durability, LogLine, NewRelease, OpenError, Options, Origin, Platform, Secret,
-    StartError, Supervision, die_with_parent, lifeline_main, nearest,
+    ApiKey, Artifact, CommandWorker, Durability, Images, Limiting, LogLine, NewRelease, OpenError, Options,
+    Origin, Platform, Secret, StartError, Supervision, lifeline_main, nearest,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

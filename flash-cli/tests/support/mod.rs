@@ -1,5 +1,6 @@
 //! Drives the real `flash` binary: starts it, reads its events, asks it over HTTP, ends it.
 #![allow(dead_code, reason = "each test file uses its own part")]
+pub mod images;
 pub mod kept;
 pub mod receiver;
 
@@ -38,6 +39,12 @@ pub fn fixture() -> PathBuf {
 /// dependencies are there already; so the name must be that of one test.
 pub fn crate_of(name: &str, files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();
+    crate_files(name, directory.path(), files);
+    directory
+}
+
+/// As [`crate_of`], in a directory that is there. Files that are the same already stay as they are.
+pub fn crate_files(name: &str, directory: &Path, files: &[(&str, &str)]) {
     let sdk = root().join("flash-sdk");
     let manifest = format!(
         r#"
@@ -63,14 +70,14 @@ debug = "line-tables-only"
 debug = false
 "#
     );
-    std::fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
-    std::fs::copy(root().join("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
-    for (path, text) in files {
-        let path = directory.path().join(path);
+    std::fs::copy(root().join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
+    for (path, text) in [("Cargo.toml", manifest.as_str())].iter().chain(files) {
+        let path = directory.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(*text) {
+            std::fs::write(path, text).unwrap();
+        }
     }
-    directory
 }
 
 /// A copy of the fixture outside of the workspace, for a test that edits it.
@@ -116,7 +123,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut seen: impl AsyncFnMut() -
 pub fn flash(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flash"));
     command.args(arguments).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
-    for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_MODEL"] {
+    for name in ["FLASH_HOST", "FLASH_PORT", "NO_COLOR", "SENTIMENT_DEVICE", "SENTIMENT_MODEL"] {
         command.env_remove(name);
     }
     // What cargo tells a test of its package would make the cargo that `flash` starts build anew what was

@@ -3,11 +3,14 @@
 //! Owns the names and their facts. The names and sizes are a snapshot of Runpod's public documentation
 //! (August 2026); prices are kept apart in `prices.json`, the one file to change when they move, and a
 //! project overrides them under `[prices]` in `flash.toml`. What is in stock is not known here.
+mod capability;
 mod cpu;
 mod datacenter;
 mod gpu;
 mod price;
 
+pub(crate) use capability::capabilities_of;
+pub use capability::{ComputeCapability, ComputeCapabilityError};
 pub use cpu::CpuInstance;
 pub use datacenter::DataCenter;
 pub use gpu::{GpuPool, GpuType};

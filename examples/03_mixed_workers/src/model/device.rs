@@ -1,7 +1,37 @@
-//! Where a model computes: the first CUDA device when program and machine have one, else the CPU.
+//! Where a model computes: on the first CUDA device, or on the CPU.
 //!
-//! Without the feature `cuda` the answer is always the CPU and nothing of the machine is asked.
+//! A program built without the feature `cuda`, a machine without a driver and a driver without a GPU are all
+//! the same here: candle gives an error for the device. Whether that ends the worker is the user's choice.
+use std::str::FromStr;
+
 use candle_core::Device;
+
+use super::ModelError;
+
+/// Which device to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A GPU where one can be used, else the CPU.
+    #[default]
+    Auto,
+    /// A GPU or none: a worker that is paid for as one must not compute on a CPU unnoticed.
+    Cuda,
+    /// The CPU, also beside a GPU.
+    Cpu,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cuda" => Ok(Self::Cuda),
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(()),
+        }
+    }
+}
 
 /// What a worker reports about the device its model runs on.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -24,9 +54,16 @@ pub struct ComputeDevice {
 }
 
 impl ComputeDevice {
-    /// The best device this program can use here.
-    pub fn pick() -> Self {
-        cuda().unwrap_or_else(Self::cpu)
+    /// The device that is chosen.
+    ///
+    /// # Errors
+    /// When a GPU must be used and none can be.
+    pub fn choose(choice: DeviceChoice) -> Result<Self, ModelError> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::cpu()),
+            DeviceChoice::Cuda => Self::cuda(),
+            DeviceChoice::Auto => Ok(Self::cuda().unwrap_or_else(|_| Self::cpu())),
+        }
     }
 
     /// The CPU, which is always there.
@@ -34,37 +71,17 @@ impl ComputeDevice {
         let info = DeviceInfo { device: "cpu", gpu_name: None, gpu_memory_gb: None };
         Self { device: Device::Cpu, info }
     }
-}
 
-#[cfg(not(feature = "cuda"))]
-fn cuda() -> Option<ComputeDevice> {
-    None
-}
-
-#[cfg(feature = "cuda")]
-fn cuda() -> Option<ComputeDevice> {
-    // Asked first because opening CUDA without a driver panics, and the panic's message would be the
-    // first line of every CPU worker's log.
-    if !nvidia::driver_is_present() {
-        return None;
+    fn cuda() -> Result<Self, ModelError> {
+        let device = Device::new_cuda(0).map_err(|source| ModelError::NoGpu { source })?;
+        let (gpu_name, gpu_memory_gb) = nvidia::describe().unzip();
+        Ok(Self { device, info: DeviceInfo { device: "cuda:0", gpu_name, gpu_memory_gb } })
     }
-    // A driver without its user library (a container started without GPU support) still panics.
-    let opened = std::panic::catch_unwind(|| Device::new_cuda(0));
-    let device = opened.ok()?.ok()?;
-    let (gpu_name, gpu_memory_gb) = nvidia::describe().unzip();
-    Some(ComputeDevice { device, info: DeviceInfo { device: "cuda:0", gpu_name, gpu_memory_gb } })
 }
 
-/// What only the driver and its command line tool know.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the parsing is tested in every build"))]
+/// What only the driver's command line tool knows.
 pub(super) mod nvidia {
-    use std::{path::Path, process::Command};
-
-    /// Whether the kernel offers an NVIDIA device; `dxg` is its name under WSL.
-    pub(super) fn driver_is_present() -> bool {
-        cfg!(not(target_os = "linux"))
-            || ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists())
-    }
+    use std::process::Command;
 
     /// Name and memory (GiB) of the GPU that CUDA calls the first.
     pub(super) fn describe() -> Option<(String, f64)> {

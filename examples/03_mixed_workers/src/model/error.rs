@@ -62,6 +62,12 @@ pub enum ModelError {
         /// What the tokenizer said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A GPU must be used, and there is none, no driver for it, or no CUDA in this program.
+    #[error("no GPU can be used")]
+    NoGpu {
+        /// What candle said.
+        source: candle_core::Error,
+    },
     /// The device failed while it computed.
     #[error("model inference failed")]
     Inference(#[from] candle_core::Error),

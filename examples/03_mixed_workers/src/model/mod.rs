@@ -23,7 +23,7 @@ mod tests;
 
 use candle_core::Device;
 
-pub use device::{ComputeDevice, DeviceInfo};
+pub use device::{ComputeDevice, DeviceChoice, DeviceInfo};
 pub use encoder::SentenceEncoder;
 pub use error::{ModelError, Origin};
 pub use features::{Features, stable_hash};

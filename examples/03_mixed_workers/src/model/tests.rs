@@ -4,8 +4,8 @@ use std::{env, path::Path};
 use candle_core::Device;
 
 use super::{
-    ComputeDevice, DeviceInfo, Label, MINILM_DIR, MiniLm, ModelError, ModelKind, NgramClassifier, Scores,
-    SentimentModel, device::nvidia,
+    ComputeDevice, DeviceChoice, DeviceInfo, Label, MINILM_DIR, MiniLm, ModelError, ModelKind,
+    NgramClassifier, Scores, SentimentModel, device::nvidia,
 };
 
 const HELD_OUT: &str = include_str!("../../model/heldout.tsv");
@@ -196,7 +196,8 @@ fn weights_of_another_model_are_refused_with_their_path() {
 
 #[test]
 fn default_model_loads_through_the_common_interface() {
-    let model = ModelKind::default().load(&ComputeDevice::pick().device).unwrap();
+    let model =
+        ModelKind::default().load(&ComputeDevice::choose(DeviceChoice::Auto).unwrap().device).unwrap();
     assert_eq!(model.model_type(), "hashed-ngram-classifier");
     assert_probabilities(model.classify("Fine.").unwrap());
 }
@@ -218,4 +219,18 @@ fn first_gpu_is_read_from_the_drivers_tool() {
     let output = "NVIDIA GeForce RTX 4090, 24564 MiB\nNVIDIA H100 80GB HBM3, 81559 MiB\n";
     assert_eq!(nvidia::parse(output), Some(("NVIDIA GeForce RTX 4090".to_owned(), 24.0)));
     assert_eq!(nvidia::parse("NVIDIA GB10, [N/A]\n"), None);
+}
+
+#[test]
+fn a_gpu_that_must_be_there_and_is_not_is_an_error_and_no_panic() {
+    match ComputeDevice::choose(DeviceChoice::Cuda) {
+        Ok(device) => assert_eq!(device.info.device, "cuda:0"),
+        Err(error) => {
+            assert_eq!(error.to_string(), "no GPU can be used");
+            let fallback = ComputeDevice::choose(DeviceChoice::Auto).unwrap();
+            assert_eq!(fallback.info.device, "cpu");
+        }
+    }
+    assert_eq!(ComputeDevice::choose("cpu".parse().unwrap()).unwrap().info.device, "cpu");
+    assert!("gpu".parse::<DeviceChoice>().is_err());
 }

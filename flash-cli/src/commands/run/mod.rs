@@ -1,7 +1,9 @@
 //! `flash run`: serves an app on this machine, with hot reload.
 //!
 //! Builds, starts the platform, brings the app live, and again whenever a source changes. `session` is
-//! the loop; here are the arguments and the way from them to a session.
+//! the loop, `image` is where versions come from that are not built here; here are the arguments and the way
+//! from them to a session.
+mod image;
 mod session;
 mod state;
 mod table;
@@ -12,12 +14,14 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use crate::{
+    engine::{Kind, Wanted},
     exit::{Code, Failure},
     output::Output,
-    project::{Build, Config, Package, PackageError, load_dotenv},
+    project::{Build, Config, Package, load_dotenv},
     target::local::{self, Port, Supervision},
 };
-use session::Session;
+use image::BuiltImages;
+use session::{Origin, Session};
 
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 8888;
@@ -26,12 +30,13 @@ const DEFAULT_DRAIN_SECONDS: u64 = 10;
 /// Serve the app of a crate on this machine, as real autoscaled worker processes, with hot reload.
 ///
 /// Routes are served at their own path, queue functions at /MODULE/FUNCTION/run_sync, Runpod's API at
-/// /v2/WORKER/…, API docs at /docs. Needs no login, no container and no network.
+/// /v2/WORKER/…, API docs at /docs. Needs no login, no container and no network. With --image it runs what
+/// `flash build` made, in containers.
 #[derive(Args)]
 #[command(
     visible_alias = "dev",
     after_help = "Examples:\n  flash run\n  flash run examples/03_mixed_workers --port 9000\n  \
-                  flash run --json | jq 'select(.event == \"log\")'"
+                  flash run --json | jq 'select(.event == \"log\")'\n  flash build && flash run --image"
 )]
 pub(crate) struct RunArguments {
     /// The crate's directory.
@@ -54,6 +59,13 @@ pub(crate) struct RunArguments {
     /// Do not rebuild when a source changes.
     #[arg(long)]
     no_reload: bool,
+    /// Run the images of the last `flash build` as containers instead of building the crate. Sources are not
+    /// watched; the next `flash build` goes live.
+    #[arg(long, conflicts_with_all = ["release", "features"])]
+    image: bool,
+    /// Container engine for --image [default: podman, else docker; or `container` in flash.toml].
+    #[arg(long, value_name = "ENGINE", requires = "image")]
+    container: Option<Kind>,
     /// Seconds that running work gets when the app is replaced or stopped [default: 10].
     #[arg(long)]
     drain_seconds: Option<u64>,
@@ -66,6 +78,25 @@ pub(crate) struct RunArguments {
     pub json: bool,
 }
 
+impl RunArguments {
+    /// `flash run --image DIR`, with everything else as it is by default.
+    pub(crate) fn of_images(directory: PathBuf, container: Option<Kind>) -> Self {
+        Self {
+            directory,
+            host: None,
+            port: None,
+            release: false,
+            features: Vec::new(),
+            no_reload: false,
+            image: true,
+            container,
+            drain_seconds: None,
+            keep: None,
+            json: false,
+        }
+    }
+}
+
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) fn run(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
@@ -74,9 +105,9 @@ pub(crate) fn run(arguments: RunArguments, output: &Output) -> Result<(), Failur
 }
 
 async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
-    let package = Package::find(&arguments.directory).map_err(|error| no_package(&error))?;
-    let config = Config::load(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
-    let dotenv = load_dotenv(&package.directory).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let package = Package::find(&arguments.directory)?;
+    let config = Config::load(&package.directory)?;
+    let dotenv = load_dotenv(&package.directory)?;
     let (host, port) = address(&arguments, &config, &dotenv)?;
     let listener = local::bind(&host, port, |taken| {
         output.warning(&format!("port {taken} is in use; trying the next"));
@@ -85,12 +116,10 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     .map_err(|error| {
         Failure::of(Code::Failed, &error).hint("choose another with --port, or --port 0 for any free one")
     })?;
-    let mut features = config.features.clone();
-    features.extend(arguments.features.iter().cloned());
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
+        origin: origin(&arguments, &config, &package, output).await?,
         package,
-        build: Build { release: arguments.release, features },
         reload: !arguments.no_reload,
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
@@ -102,6 +131,26 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     session.serve(listener).await
 }
 
+async fn origin(
+    arguments: &RunArguments,
+    config: &Config,
+    package: &Package,
+    output: &Output,
+) -> Result<Origin, Failure> {
+    if arguments.image {
+        let chosen = config.container.clone();
+        let wanted = Wanted { kind: arguments.container.or(chosen.kind), ..chosen };
+        let limits = config.limits.unwrap_or(true);
+        return Ok(Origin::Images(BuiltImages::find(&package.directory, &wanted, limits, output).await?));
+    }
+    let features = config.features.iter().chain(&arguments.features).cloned().collect();
+    Ok(Origin::Crate(Build {
+        arguments: arguments.release.then(|| "--release".into()).into_iter().collect(),
+        features,
+        environment: Vec::new(),
+    }))
+}
+
 fn supervision(config: &Config) -> Supervision {
     let default = Supervision::default();
     let ping_timeout = match config.ping_timeout {
@@ -111,21 +160,6 @@ fn supervision(config: &Config) -> Supervision {
     };
     let stop_grace = config.stop_grace_ms.map_or(default.stop_grace, Duration::from_millis);
     Supervision { ping_timeout, stop_grace }
-}
-
-fn no_package(error: &PackageError) -> Failure {
-    let failure = Failure::of(Code::Unusable, error);
-    match error {
-        PackageError::NoDirectory(_) => failure,
-        PackageError::NoManifest(_) => failure.hint("run it inside a crate, or name one: flash run DIR"),
-        PackageError::Workspace(_) => failure.hint("name the crate of your app: flash run DIR"),
-        PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),
-        PackageError::SeveralBinaries { .. } => {
-            failure.hint("set `default-run = \"NAME\"` under [package] in Cargo.toml")
-        }
-        PackageError::Unreadable { .. } => failure.hint("`cargo check` shows the whole message"),
-        PackageError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
-    }
 }
 
 /// Flag, then environment, then `.env`, then `flash.toml`, then the default.

@@ -1,6 +1,5 @@
-//! One `flash run`: build, serve, reload on changes, stop on signals.
+//! One `flash run`: make a version of the app, serve, reload on changes, stop on signals.
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    image::BuiltImages,
     state::{Keep, Place, api_key, not_started, webhook_secret},
     table::endpoints,
     workspace::{Settings, Versions},
@@ -19,15 +19,15 @@ use super::{
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    project::{self, Build, BuildError, Config, ConfigError, DescribeError, Package},
-    target::local::{NewRelease, Options, Platform, Supervision},
+    project::{self, Build, Config, Package},
+    target::local::{Artifact, Limiting, NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
 
 /// See the module.
 pub(super) struct Session {
     pub package: Package,
-    pub build: Build,
+    pub origin: Origin,
     pub reload: bool,
     pub drain_time: Duration,
     pub keep: Option<Keep>,
@@ -35,6 +35,14 @@ pub(super) struct Session {
     pub limits: bool,
     pub host: String,
     pub output: Output,
+}
+
+/// Where versions of the app come from.
+pub(super) enum Origin {
+    /// Its crate, built here.
+    Crate(Build),
+    /// What `flash build` made of it.
+    Images(BuiltImages),
 }
 
 /// SIGINT or SIGTERM.
@@ -63,7 +71,7 @@ impl StopSignals {
 /// A version of the app that can be brought live.
 struct Version {
     manifest: Manifest,
-    program: PathBuf,
+    artifact: Artifact,
     settings: Settings,
 }
 
@@ -123,7 +131,11 @@ impl Session {
     }
 
     fn watch(&self) -> Result<SourceWatcher, Failure> {
-        SourceWatcher::new(&self.package.sources).map_err(|error| {
+        let watcher = match &self.origin {
+            Origin::Crate(_) => SourceWatcher::new(&self.package.sources),
+            Origin::Images(images) => SourceWatcher::of_files(&images.files(&self.package.directory)),
+        };
+        watcher.map_err(|error| {
             Failure::failed(format!("cannot watch the sources: {error}"))
                 .hint("run without: flash run --no-reload")
         })
@@ -131,7 +143,7 @@ impl Session {
 
     fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
         let package = &self.package.directory;
-        let dotenv = project::load_dotenv(package).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let dotenv = project::load_dotenv(package)?;
         let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
         let api_key = api_key(&dotenv)?;
         let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
@@ -146,7 +158,11 @@ impl Session {
             listener,
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,
-            limits: self.limits,
+            limits: match (self.limits, &self.origin) {
+                (false, _) => Limiting::None,
+                (true, Origin::Crate(_)) => Limiting::All,
+                (true, Origin::Images(_)) => Limiting::Containers,
+            },
             supervision: self.supervision,
             store: directory,
             durability,
@@ -156,52 +172,60 @@ impl Session {
         Platform::start(options).map_err(|error| not_started(&error))
     }
 
-    /// Builds and describes; `None` when nothing differs from the version before.
+    /// Makes a version; `None` when nothing differs from the one before.
     async fn version(&self, versions: &Versions) -> Result<Option<Version>, Failure> {
-        let built = project::build(&self.package, &self.build).await.map_err(|error| not_built(&error))?;
-        let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)
-            .map_err(|error| Failure::of(Code::Unusable, &error))?
-            .into_iter()
-            // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
-            .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
-            .collect();
-        // Read anew each time, so that a saved price or command counts; address and features are settled at
-        // the start.
-        let unusable = |error: ConfigError| Failure::of(Code::Unusable, &error);
-        let config = Config::load(&self.package.directory).map_err(unusable)?;
-        let commands = config.commands();
-        let files = project::files_of(&commands, &self.package.directory);
-        let settings = Settings { environment, prices: config.prices.clone(), commands, files };
+        match &self.origin {
+            Origin::Crate(build) => self.built(build, versions).await,
+            Origin::Images(images) => {
+                let (config, settings) = self.settings()?;
+                let version = images.version(&config, &settings, &self.output).await?;
+                Ok(version.map(|(manifest, images)| {
+                    let artifact = Artifact::Images(Arc::new(images));
+                    Version { manifest, artifact, settings }
+                }))
+            }
+        }
+    }
+
+    /// Builds and describes.
+    async fn built(&self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
+        let built = project::build(&self.package, build).await?.program;
+        let (config, settings) = self.settings()?;
         let program = versions
             .keep(&built, &settings)
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
-        match self.described(&program, &config).await {
-            Ok(manifest) => Ok(Some(Version { manifest, program, settings })),
-            Err(failure) => {
+        match project::describe(&program, &self.package.directory, &config).await {
+            Ok(manifest) => Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings })),
+            Err(error) => {
                 // Not a version after all: the same binary must be looked at again.
                 versions.forget_latest();
-                Err(failure)
+                Err(error.into())
             }
         }
     }
 
-    /// The manifest of a binary, checked to go with the project's settings.
-    async fn described(&self, program: &Path, config: &Config) -> Result<Manifest, Failure> {
-        let manifest = project::describe(program, &self.package.directory).await;
-        let manifest = manifest.map_err(|error| not_described(&error))?;
-        if manifest.functions.is_empty() && config.commands().is_empty() {
-            return Err(not_described(&DescribeError::Empty(manifest.app.name)));
-        }
-        config.check_against(&manifest).map_err(|error| Failure::of(Code::Unusable, &error))?;
-        Ok(manifest)
+    /// What a version is beside its code. Read anew each time, so that a saved price or command counts;
+    /// address and features are settled at the start.
+    fn settings(&self) -> Result<(Config, Settings), Failure> {
+        let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)?
+            .into_iter()
+            // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
+            .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
+            .collect();
+        let config = Config::load(&self.package.directory)?;
+        let commands = config.commands();
+        let files = project::files_of(&commands, &self.package.directory);
+        let settings = Settings { environment, prices: config.prices.clone(), commands, files };
+        Ok((config, settings))
     }
 
     async fn deploy(&self, platform: &Platform, version: Version) -> Result<(), Failure> {
-        let Version { manifest, program, settings: Settings { environment, prices, commands, .. } } = version;
+        let Version { manifest, artifact, settings: Settings { environment, prices, commands, .. } } =
+            version;
         let directory = self.package.directory.clone();
-        let release = NewRelease { manifest, commands, program, directory, environment, prices };
+        let release = NewRelease { manifest, commands, artifact, directory, environment, prices };
         platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 
@@ -215,7 +239,10 @@ impl Session {
         match self.deploy(platform, version).await {
             Ok(()) => self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64()))),
             Err(failure) => {
-                versions.forget_latest();
+                match &self.origin {
+                    Origin::Crate(_) => versions.forget_latest(),
+                    Origin::Images(images) => images.forget_latest(),
+                }
                 self.output.reloaded(Err(&failure.to_string()));
             }
         }
@@ -236,32 +263,5 @@ impl Session {
                 self.output.warning("stopped at once: running work was cut off");
             }
         }
-    }
-}
-
-fn not_built(error: &BuildError) -> Failure {
-    let failure = Failure::of(Code::Failed, error);
-    match error {
-        BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
-        BuildError::Failed(_) => failure,
-        BuildError::NoBinary(_) => failure.hint("is its `required-features` set off? see --features"),
-    }
-}
-
-fn not_described(error: &DescribeError) -> Failure {
-    let code = match error {
-        DescribeError::Empty(_) => Code::Unusable,
-        _ => Code::Failed,
-    };
-    let failure = Failure::of(code, error);
-    match error {
-        DescribeError::NotDescribed { .. } | DescribeError::Late(_) => {
-            failure.hint("does `main` have `#[flash_sdk::main]`?")
-        }
-        DescribeError::Empty(_) => failure.hint(
-            "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must use it",
-        ),
-        DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
-        DescribeError::Start { .. } | DescribeError::Refused(_) => failure,
     }
 }

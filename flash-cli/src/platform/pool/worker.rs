@@ -13,12 +13,15 @@ use super::{
     crash::{Death, LONG_LIFE, Verdict},
     liveness::Pulse,
 };
-use crate::platform::{
-    health::HealthCheck,
-    log::LogLine,
-    meter::Account,
-    queue::{JobId, WorkerId},
-    supervisor::{Exit, Output, Place, Process},
+use crate::{
+    error_chain::error_chain,
+    platform::{
+        health::HealthCheck,
+        log::LogLine,
+        meter::Account,
+        queue::{JobId, WorkerId},
+        supervisor::{Exit, Hearing, Output, Running},
+    },
 };
 
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
@@ -113,9 +116,8 @@ impl Pool {
         mut stopped: watch::Receiver<Stop>,
     ) -> Result<Exit, String> {
         let check = self.health_check()?;
-        let place = self.isolation.place(&self.worker_type, id).await;
+        let mut process = self.spawn(id, key, check.as_ref().map(HealthCheck::port)).await?;
         let spawned = Instant::now();
-        let mut process = self.spawn(id, key, place, check.as_ref().map(HealthCheck::port))?;
         if let Some(worker) = self.lock().all.get_mut(id) {
             worker.account.spawned(spawned);
             worker.output = Some(process.output());
@@ -181,14 +183,8 @@ impl Pool {
         std::future::pending().await
     }
 
-    fn spawn(
-        self: &Arc<Self>,
-        id: &WorkerId,
-        key: &str,
-        place: Place,
-        port: Option<u16>,
-    ) -> Result<Process, String> {
-        let spec = self.launch.spec(&self.worker_type, id, key, port);
+    async fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Running, String> {
+        let start = self.launch.start(&self.worker_type, id, key, port)?;
         let (log, worker_type, worker) = (self.log.clone(), self.worker_type.name.clone(), id.clone());
         // Weak: the worker's output must not keep its pool alive.
         let pool = Arc::downgrade(self);
@@ -202,14 +198,14 @@ impl Pool {
             log(line);
         });
         let worker = id.clone();
-        let current = Arc::new(move || match &pool.upgrade()?.intake {
+        let current_request = Arc::new(move || match &pool.upgrade()?.intake {
             Intake::Queue(queue) => queue.only_request(&worker),
             Intake::Balanced(balancer) => balancer.only_request(&worker),
         });
-        Process::spawn(&spec, place, &self.lifeline, current, on_line).map_err(|error| {
-            use std::error::Error as _;
-            error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-        })
+        let hearing = Hearing { current_request, on_line };
+        Running::start(start, &self.worker_type, id, &self.isolation, &self.lifeline, hearing)
+            .await
+            .map_err(|error| error_chain(&error))
     }
 
     /// A worker has ended: its jobs go on elsewhere, and a crash slows down the next start.

@@ -172,9 +172,14 @@ impl Lease {
         self.gpus.len()
     }
 
+    /// Their ids, as the driver has them.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.gpus.iter().map(|gpu| self.of.ids[*gpu].clone()).collect()
+    }
+
     /// What tells the worker.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
-        let ids: Vec<&str> = self.gpus.iter().map(|gpu| self.of.ids[*gpu].as_str()).collect();
+        let ids = self.ids();
         let by_index = ids.iter().any(|id| id.parse::<u32>().is_ok());
         let mut environment = vec![(VISIBLE.to_owned(), ids.join(","))];
         // An order that somebody set goes with the indices that they set.

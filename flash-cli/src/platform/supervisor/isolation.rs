@@ -3,7 +3,7 @@
 //! Translates a worker type's hardware into a [`Place`] for each worker. Says once per platform what of it
 //! does not hold here. `cgroup` and `gpu` do the work.
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -18,12 +18,24 @@ use super::{
     cgroup::{Cgroups, Group, Limits},
     gpu::{self, Gpus, Lease},
 };
+use crate::engine::Resources;
 
 /// Processes and threads of a worker: no program of use needs more, and a fork bomb ends there.
 const MAX_PROCESSES: u32 = 4096;
 
 /// Takes what is to be said of the whole platform.
 pub(crate) type Say = Arc<dyn Fn(String) + Send + Sync>;
+
+/// Which workers are held to what their instance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limiting {
+    None,
+    /// All; what this machine does not allow is said at the start.
+    All,
+    /// All, and nearly all are containers, which their engine limits: what this machine allows for processes
+    /// is found out when there is one.
+    Containers,
+}
 
 /// The platform's share-out. Cheap to share.
 #[derive(Clone)]
@@ -33,8 +45,10 @@ pub(crate) struct Isolation {
 
 struct Shared {
     /// `None` where the machine or the project does not want limits.
-    cgroups: Option<Cgroups>,
-    are_limits_on: bool,
+    cgroups: OnceLock<Option<Cgroups>>,
+    limiting: Limiting,
+    /// Removes the groups. `None` in tests, which have no groups.
+    lifeline: Option<Lifeline>,
     /// Looked for when the first worker needs one.
     gpus: OnceCell<Gpus>,
     /// What `flash` itself may see.
@@ -56,27 +70,33 @@ pub(crate) struct Place {
     gpus: Option<Lease>,
 }
 
+/// What one container gets of this machine. Given back when dropped.
+pub(super) struct Share {
+    /// Set below the project's own environment.
+    pub environment: Vec<(String, String)>,
+    /// `None` where nothing is limited.
+    pub resources: Option<Resources>,
+    /// Ids of the GPUs that it sees; none on a machine without.
+    pub gpus: Vec<String>,
+    #[expect(dead_code, reason = "held until the worker has ended")]
+    lease: Option<Lease>,
+}
+
 impl Isolation {
     /// Finds out what this machine allows and says what it does not.
-    pub(crate) fn start(are_limits_on: bool, lifeline: &Lifeline, say: Say) -> Self {
-        let mut cgroups = None;
-        if are_limits_on {
-            let detected = Cgroups::detect();
-            if let Some(missing) = detected.missing {
-                say(missing);
-            }
-            cgroups = detected.cgroups;
+    pub(crate) fn start(limiting: Limiting, lifeline: &Lifeline, say: Say) -> Self {
+        let isolation = Self::new(limiting, Some(lifeline.clone()), say);
+        if limiting == Limiting::All {
+            isolation.cgroups();
         }
-        if let Some(cgroups) = &cgroups {
-            lifeline.inherit(cgroups.left());
-        }
-        Self::new(cgroups, are_limits_on, say)
+        isolation
     }
 
-    fn new(cgroups: Option<Cgroups>, are_limits_on: bool, say: Say) -> Self {
+    fn new(limiting: Limiting, lifeline: Option<Lifeline>, say: Say) -> Self {
         let shared = Shared {
-            cgroups,
-            are_limits_on,
+            cgroups: OnceLock::new(),
+            limiting,
+            lifeline,
             gpus: OnceCell::new(),
             visible_gpus: std::env::var(gpu::VISIBLE).ok(),
             are_threads_set: std::env::var_os(env::THREADS).is_some(),
@@ -88,16 +108,54 @@ impl Isolation {
         Self { shared: Arc::new(shared) }
     }
 
+    fn cgroups(&self) -> Option<&Cgroups> {
+        let detect = || {
+            let lifeline =
+                self.shared.lifeline.as_ref().filter(|_| self.shared.limiting != Limiting::None)?;
+            let detected = Cgroups::detect();
+            if let Some(missing) = detected.missing {
+                (self.shared.say)(missing);
+            }
+            if let Some(cgroups) = &detected.cgroups {
+                lifeline.inherit(cgroups.left());
+            }
+            detected.cgroups
+        };
+        self.shared.cgroups.get_or_init(detect).as_ref()
+    }
+
+    /// Async threads for a worker; `None` leaves them to it.
+    fn threads(&self, worker_type: &WorkerType) -> Option<(String, String)> {
+        let are_ours = self.shared.limiting != Limiting::None && !self.shared.are_threads_set;
+        // More threads than CPU time only take turns.
+        let vcpus = vcpus(&worker_type.compute).filter(|_| are_ours)?;
+        Some((env::THREADS.to_owned(), vcpus.to_string()))
+    }
+
+    /// What a worker of this type gets that is a container. Its engine sees to it that it gets no more.
+    pub(super) async fn share(&self, worker_type: &WorkerType) -> Share {
+        let lease = match &worker_type.compute {
+            ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
+            ComputeEntry::Cpu { .. } => None,
+        };
+        let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
+        // A process inherits it; a container has only what it is given.
+        let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
+        Share {
+            environment: self.threads(worker_type).or(set).into_iter().collect(),
+            resources: (self.shared.limiting != Limiting::None).then_some(Resources {
+                vcpus,
+                memory_gb,
+                processes,
+            }),
+            gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
+            lease,
+        }
+    }
+
     /// A place for a worker of this type.
     pub(crate) async fn place(&self, worker_type: &WorkerType, worker: &str) -> Place {
-        let mut environment = Vec::new();
-        if let Some(vcpus) = vcpus(&worker_type.compute)
-            && self.shared.are_limits_on
-            && !self.shared.are_threads_set
-        {
-            // More threads than CPU time only take turns.
-            environment.push((env::THREADS.to_owned(), vcpus.to_string()));
-        }
+        let mut environment: Vec<_> = self.threads(worker_type).into_iter().collect();
         let gpus = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
             ComputeEntry::Cpu { .. } => {
@@ -116,7 +174,7 @@ impl Isolation {
     }
 
     fn group(&self, worker: &str, limits: &Limits) -> Option<Group> {
-        match self.shared.cgroups.as_ref()?.group(worker, limits) {
+        match self.cgroups()?.group(worker, limits) {
             Ok(group) => Some(group),
             Err(error) => {
                 // A worker without limits is of more use than none.
@@ -197,11 +255,11 @@ mod tests {
     }
 
     /// Says into the list.
-    fn isolation(are_limits_on: bool) -> (Isolation, Arc<Mutex<Vec<String>>>) {
+    fn isolation(limiting: Limiting) -> (Isolation, Arc<Mutex<Vec<String>>>) {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let list = said.clone();
         let say: Say = Arc::new(move |text| list.lock().unwrap().push(text));
-        (Isolation::new(None, are_limits_on, say), said)
+        (Isolation::new(limiting, None, say), said)
     }
 
     #[test]
@@ -216,11 +274,11 @@ mod tests {
     async fn without_limits_a_worker_has_threads_for_the_whole_machine() {
         let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
         let threads = |place: Place| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
-        let (off, said) = isolation(false);
+        let (off, said) = isolation(Limiting::None);
         let place = off.place(&cpu, "w-1").await;
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
         if std::env::var_os(env::THREADS).is_none() {
-            let (on, _) = isolation(true);
+            let (on, _) = isolation(Limiting::All);
             let threads = threads(on.place(&cpu, "w-1").await);
             assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
         }
@@ -230,7 +288,7 @@ mod tests {
     async fn workers_that_share_gpus_and_get_fewer_are_told_of_once() {
         let gpu =
             |count| worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count });
-        let (isolation, said) = isolation(true);
+        let (isolation, said) = isolation(Limiting::All);
         isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
         let mut places = Vec::new();
         for worker in ["w-1", "w-2", "w-3", "w-4"] {

@@ -1,9 +1,9 @@
 //! The lifeline: a small process that outlives a killed `flash` just long enough to end its workers.
 //!
-//! It reads process groups from a pipe (`+ID`, `-ID`, a line each), and once the platform's control groups
-//! (`=JSON`). The pipe's end means that `flash` is gone, in whatever way; then it kills every group still
-//! listed, what is left in the control groups, removes those, and exits. The kernel's parent-death signal,
-//! set beside it, covers the moment between a spawn and its line.
+//! It reads what it has to end from a pipe, a line each ([`Charge::take`]). The pipe's end means that `flash`
+//! is gone, in whatever way; then it kills every process group still listed, has the engine remove every
+//! container, kills what is left in the control groups, removes those, and exits. The kernel's parent-death
+//! signal, set beside it, covers the moment between a spawn and its line.
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, Write as _},
@@ -11,12 +11,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use super::cgroup;
+use super::{cgroup, child::signal_group, container};
 
 /// The hidden argument that makes `flash` a lifeline.
 const ARGUMENT: &str = "__lifeline";
@@ -52,6 +49,24 @@ impl Lifeline {
         self.tell('-', &group.to_string());
     }
 
+    /// From now on this container goes with us: removed by these words and its name.
+    pub(super) fn add_container(&self, name: &str, removal: &container::Removal) {
+        if let Ok(json) = serde_json::to_string(removal) {
+            self.tell('*', &json);
+        }
+        self.tell('>', name);
+    }
+
+    /// The client of a container. It is asked to end, never killed in the midst of making one.
+    pub(super) fn add_client(&self, group: i32) {
+        self.tell('~', &group.to_string());
+    }
+
+    /// This container is removed.
+    pub(super) fn remove_container(&self, name: &str) {
+        self.tell('<', name);
+    }
+
     /// These control groups are removed after us.
     pub(super) fn inherit(&self, left: &cgroup::Left) {
         // Paths that are not UTF-8 have no JSON; then the next start removes the empty groups.
@@ -84,24 +99,90 @@ pub(crate) fn watch_over() {
         // SAFETY: ignoring a signal installs no handler that could run.
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) };
     }
-    let mut groups = BTreeSet::new();
-    let mut left = cgroup::Left::default();
+    let mut charge = Charge::default();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        let Some((sign, what)) = line.split_at_checked(1) else { continue };
+        charge.take(&line);
+    }
+    charge.end();
+}
+
+/// What has to end.
+#[derive(Debug, Default)]
+struct Charge {
+    groups: BTreeSet<i32>,
+    clients: BTreeSet<i32>,
+    containers: BTreeSet<String>,
+    /// How containers are removed.
+    removal: Option<container::Removal>,
+    left: cgroup::Left,
+}
+
+impl Charge {
+    /// `+ID` and `-ID` begin and end a process group, `~ID` begins one of an engine's client, `>NAME` and
+    /// `<NAME` begin and end a container, `*JSON` says how containers are removed, `=JSON` which control
+    /// groups are ours.
+    fn take(&mut self, line: &str) {
+        let Some((sign, what)) = line.split_at_checked(1) else { return };
         match (sign, what.parse::<i32>()) {
             ("+", Ok(group)) => {
-                groups.insert(group);
+                self.groups.insert(group);
+            }
+            ("~", Ok(group)) => {
+                self.clients.insert(group);
             }
             ("-", Ok(group)) => {
-                groups.remove(&group);
+                self.groups.remove(&group);
+                self.clients.remove(&group);
             }
-            ("=", _) => left = serde_json::from_str(what).unwrap_or_default(),
+            (">", _) => {
+                self.containers.insert(what.to_owned());
+            }
+            ("<", _) => {
+                self.containers.remove(what);
+            }
+            ("*", _) => self.removal = serde_json::from_str(what).ok(),
+            ("=", _) => self.left = serde_json::from_str(what).unwrap_or_default(),
             _ => {}
         }
     }
-    for group in groups {
-        // Gone already: as good.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+
+    fn end(self) {
+        for group in self.groups {
+            signal_group(group, Signal::SIGKILL);
+        }
+        if let Some(removal) = self.removal {
+            removal.end(&self.containers, &self.clients);
+        }
+        cgroup::clean(&self.left);
     }
-    cgroup::clean(&left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_no_charge_any_more() {
+        let mut charge = Charge::default();
+        let lines = [
+            "+12",
+            "+13",
+            "-12",
+            "~14",
+            "~15",
+            "-15",
+            ">flash-a-1",
+            ">flash-b-2",
+            "<flash-a-1",
+            "",
+            "?",
+            "+x",
+            r#"*{"program":"podman","arguments":["rm"]}"#,
+        ];
+        lines.iter().for_each(|line| charge.take(line));
+        assert_eq!(charge.groups, BTreeSet::from([13]));
+        assert_eq!(charge.clients, BTreeSet::from([14]));
+        assert_eq!(charge.containers, BTreeSet::from(["flash-b-2".to_owned()]));
+        assert!(charge.removal.is_some());
+    }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Limits {
 pub(crate) enum MemoryKill {
     /// Over the limit of the instance.
     OverLimit { gb: u32 },
+    /// Over the limit of the instance, or by somebody's hand: a container's engine does not always know.
+    Perhaps { gb: u32 },
     /// The machine, or a group around us, had none left.
     Machine,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for MemoryKill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OverLimit { gb } => write!(f, "over its memory of {gb} GB"),
+            Self::Perhaps { gb } => write!(f, "over its memory of {gb} GB, or by hand"),
             Self::Machine => f.write_str("the machine is out of memory"),
         }
     }

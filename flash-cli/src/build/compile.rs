@@ -1,0 +1,141 @@
+//! One binary by cargo, so that the same sources give the same bytes wherever they lie.
+//!
+//! Paths of this machine are mapped away, symbols stripped, times fixed. What a crate's own build script or
+//! `env!` writes into the binary is beyond this.
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    plan::Variant,
+    toolchain::{Linking, Toolchain},
+};
+use crate::project::{Build, Package};
+
+/// How binaries are compiled: the same for all of one build.
+pub(crate) struct Compiler<'a> {
+    pub package: &'a Package,
+    pub toolchain: &'a Toolchain,
+    /// Cargo's profile.
+    pub profile: &'a str,
+    /// Where cargo keeps the sources of crates.
+    pub cargo_home: Option<PathBuf>,
+}
+
+/// Separates flags in the variable that carries them.
+const BETWEEN_FLAGS: &str = "\u{1f}";
+
+impl Compiler<'_> {
+    /// What cargo is told for this binary. `cuda` are the variables that CUDA's compiler needs.
+    pub(crate) fn build(&self, variant: &Variant, cuda: &[(String, OsString)]) -> Build {
+        let triple = &variant.target.triple;
+        let mut arguments: Vec<OsString> =
+            ["--target", triple, "--profile", self.profile].map(OsString::from).into();
+        let mut environment = cuda.to_vec();
+        let flags = self.flags(variant);
+        match own_flags() {
+            // Cargo takes flags from one place only, and the variable is the first.
+            Some(own) => {
+                let all: Vec<&str> = own.iter().chain(&flags).map(String::as_str).collect();
+                environment.push(("CARGO_ENCODED_RUSTFLAGS".to_owned(), all.join(BETWEEN_FLAGS).into()));
+            }
+            // Joined by cargo with those that the project's own configuration has for this target.
+            None => {
+                let flags = toml::Value::from(flags);
+                arguments.push("--config".into());
+                arguments.push(format!("target.{triple}.rustflags={flags}").into());
+            }
+        }
+        let profile = self.profile.to_uppercase().replace('-', "_");
+        environment.extend([
+            (format!("CARGO_PROFILE_{profile}_STRIP"), "symbols".into()),
+            // A panic in a function is a failed job, never a dead worker.
+            (format!("CARGO_PROFILE_{profile}_PANIC"), "unwind".into()),
+            ("CARGO_INCREMENTAL".to_owned(), "0".into()),
+            // For whatever would write the time of the build into it.
+            ("SOURCE_DATE_EPOCH".to_owned(), "0".into()),
+        ]);
+        environment.extend(self.c_flags(triple));
+        Build { arguments, features: variant.features.iter().cloned().collect(), environment }
+    }
+
+    fn flags(&self, variant: &Variant) -> Vec<String> {
+        let mut flags: Vec<String> = Vec::new();
+        if variant.target.linking == Linking::StaticGlibc {
+            flags.push("-Ctarget-feature=+crt-static".to_owned());
+        }
+        if let Some(cpu) = &variant.target_cpu {
+            flags.push(format!("-Ctarget-cpu={cpu}"));
+        }
+        let mapped = self.mapped_paths();
+        flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+        flags
+    }
+
+    /// Directories of this machine, and what binaries call them. Of several that fit, the last counts.
+    fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
+        let Package { workspace, target_directory, sources, .. } = self.package;
+        let home = self.cargo_home.iter();
+        let mut mapped: Vec<_> = home.map(|home| (home.clone(), "/cargo".to_owned())).collect();
+        if let Some(commit) = &self.toolchain.commit {
+            // The name that the standard library has in itself already, where its sources are not installed.
+            let sources = self.toolchain.sysroot.join("lib/rustlib/src/rust");
+            mapped.push((sources, format!("/rustc/{commit}")));
+        }
+        let outside = sources.iter().filter(|source| !source.starts_with(workspace));
+        mapped.extend(
+            outside.filter_map(|source| {
+                Some((source.clone(), format!("/deps/{}", source.file_name()?.to_str()?)))
+            }),
+        );
+        mapped.push((workspace.clone(), "/src".to_owned()));
+        mapped.push((target_directory.clone(), "/target".to_owned()));
+        mapped
+    }
+
+    /// The same for crates with C in them. The first variable that is set counts there, so it is the one that
+    /// is added to.
+    fn c_flags(&self, triple: &str) -> Vec<(String, OsString)> {
+        let is_plain = |path: &Path| path.to_str().is_some_and(|path| !path.contains(char::is_whitespace));
+        let ours: Vec<String> = self
+            .mapped_paths()
+            .iter()
+            .filter(|(from, _)| is_plain(from))
+            .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
+            .collect();
+        let underscored = triple.replace('-', "_");
+        ["CFLAGS", "CXXFLAGS"]
+            .into_iter()
+            .map(|name| {
+                let candidates = [
+                    format!("{name}_{triple}"),
+                    format!("{name}_{underscored}"),
+                    format!("TARGET_{name}"),
+                    name.to_owned(),
+                ];
+                let set =
+                    candidates.iter().find_map(|name| std::env::var(name).ok().map(|value| (name, value)));
+                match set {
+                    Some((name, value)) => (name.clone(), format!("{value} {}", ours.join(" ")).into()),
+                    None => (candidates[1].clone(), ours.join(" ").into()),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Flags that whoever started `flash` has set.
+fn own_flags() -> Option<Vec<String>> {
+    let split = |text: String, by: &str| {
+        text.split(by).filter(|flag| !flag.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let encoded = std::env::var("CARGO_ENCODED_RUSTFLAGS").ok().map(|text| split(text, BETWEEN_FLAGS));
+    encoded.or_else(|| std::env::var("RUSTFLAGS").ok().map(|text| split(text, " ")))
+}
+
+/// Where cargo keeps what it downloads.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    let said = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
+    said.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+}

@@ -1,0 +1,118 @@
+//! What a command says of a build that cannot be made, and what to do about it.
+use super::{
+    cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
+    record::RecordError, toolchain::ToolchainError,
+};
+use crate::{
+    exit::{Code, Failure},
+    image::{ArchiveError, VerifyError, registry::RegistryError},
+};
+
+impl From<ToolchainError> for Failure {
+    fn from(error: ToolchainError) -> Self {
+        let failure = Self::of(Code::Unusable, &error);
+        match error {
+            ToolchainError::NoRustc(_) => failure.hint("install Rust: https://rustup.rs"),
+            ToolchainError::Refused { .. } => failure,
+            ToolchainError::NoTarget { triples, .. } => {
+                failure.hint(format!("rustup target add {}", triples[1]))
+            }
+            ToolchainError::UnknownCpu { triple, .. } => {
+                failure.hint(format!("those it knows: rustc --print target-cpus --target {triple}"))
+            }
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let failure = Self::of(Code::Unusable, &error);
+        match error {
+            PlanError::Command { .. } => failure.hint("leave it out of --worker"),
+            PlanError::UnknownWorker { .. } | PlanError::NoneOf(_) => failure,
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::NotBuilt(_) => {
+                Self::of(Code::Unusable, &error).hint("build the images first: flash build")
+            }
+            RecordError::Damaged { .. } | RecordError::Version { .. } => {
+                Self::of(Code::Unusable, &error).hint("build the images again: flash build")
+            }
+            RecordError::Read { .. } | RecordError::Write { .. } => Self::of(Code::Failed, &error),
+        }
+    }
+}
+
+impl From<ImagesError> for Failure {
+    fn from(error: ImagesError) -> Self {
+        match error {
+            ImagesError::Include(_) => Self::of(Code::Unusable, &error).hint("see `include` in flash.toml"),
+            ImagesError::TooLarge { .. } => Self::of(Code::Failed, &error)
+                .hint("leave files out of `include`, or raise `max_size_mb` under [build] in flash.toml"),
+            ImagesError::Assemble { .. } | ImagesError::Layout(_) => Self::of(Code::Failed, &error),
+        }
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        let failure = Self::of(Code::Failed, &error);
+        match error {
+            VerifyError::NotStatic { .. } => failure.hint(
+                "a crate links a library of this machine: look for its feature `vendored`, `bundled` or `static`",
+            ),
+            VerifyError::NotWhole { .. } | VerifyError::Layout(_) => {
+                failure.hint("is the disk full or failing? build again: flash build")
+            }
+            VerifyError::NoBinary { .. } | VerifyError::NotElf { .. } | VerifyError::OtherMachine { .. } => {
+                failure
+            }
+        }
+    }
+}
+
+impl From<MaterialsError> for Failure {
+    fn from(error: MaterialsError) -> Self {
+        Self::of(Code::Failed, &error).hint("build without it: flash build --no-sbom")
+    }
+}
+
+impl From<CudaError> for Failure {
+    fn from(error: CudaError) -> Self {
+        Self::of(Code::Failed, &error).hint(error.hint())
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let failure = Self::of(Code::Failed, &error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<NamesError> for Failure {
+    fn from(error: NamesError) -> Self {
+        let failure = Self::of(Code::Unusable, &error);
+        match error {
+            NamesError::Invalid { .. } => failure.hint(
+                "a name is REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app; a tag has no spaces",
+            ),
+            NamesError::Tagged(_) => failure.hint("give the tag by itself: --tag TAG"),
+            NamesError::Same { .. } => failure.hint("give one of the worker types another name"),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::of(Code::Failed, &error)
+    }
+}

@@ -1,0 +1,168 @@
+//! From compiled binaries to images in the layout, checked and recorded. Reads and writes files: for a blocking
+//! thread.
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use flash_sdk::manifest::Manifest;
+use oci_spec::image::{Arch, Os, PlatformBuilder};
+
+use super::{
+    plan::{Plan, PlannedImage, Variant},
+    record::{BuiltBinary, BuiltImage},
+    toolchain::Platform,
+};
+use crate::image::{
+    AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
+    included,
+};
+
+/// Bytes in a megabyte, as `max_size_mb` counts them.
+const MEGABYTE: u64 = 1_000_000;
+/// Parts that are listed of an image that is too large.
+const LISTED_PARTS: usize = 5;
+
+/// What the images of one build have in common.
+pub(super) struct ImageSources {
+    /// The crate's directory.
+    pub directory: PathBuf,
+    /// The binary's name.
+    pub binary: String,
+    pub manifest: Manifest,
+    pub binaries: BTreeMap<Variant, PathBuf>,
+    /// What images with CUDA stand on, where there are any.
+    pub cuda_base: Option<Base>,
+    pub platform: Platform,
+    pub user: String,
+    pub max_size_mb: u64,
+    pub profile: String,
+}
+
+/// The images of a build.
+pub(super) struct Assembled {
+    pub images: Vec<Image>,
+    pub built: Vec<BuiltImage>,
+    /// Files that patterns met and left out, as their names are hidden.
+    pub hidden: Vec<String>,
+}
+
+/// Why there are no images.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImagesError {
+    #[error(transparent)]
+    Include(#[from] IncludeError),
+    #[error("cannot make the image of {worker}")]
+    Assemble { worker: String, source: AssembleError },
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(
+        "the image of {worker} has {} MB compressed, over the limit of {limit_mb} MB; the largest parts, unpacked: {largest}",
+        size.div_ceil(MEGABYTE)
+    )]
+    TooLarge { worker: String, size: u64, limit_mb: u64, largest: String },
+}
+
+impl ImageSources {
+    /// Assembles all images of a plan. Nothing of what the layout says is in it changes yet.
+    pub(super) fn assemble(&self, plan: &Plan, layout: &Layout) -> Result<Assembled, ImagesError> {
+        let mut assembler = Assembler::new(layout);
+        let mut included_by: HashMap<&[String], Included> = HashMap::new();
+        let mut assembled = Assembled { images: Vec::new(), built: Vec::new(), hidden: Vec::new() };
+        for planned in &plan.images {
+            if !included_by.contains_key(&*planned.include) {
+                let files = included(&self.directory, &planned.include, &self.binary)?;
+                assembled.hidden.extend(files.hidden.iter().cloned());
+                included_by.insert(&planned.include, files);
+            }
+            let spec = self.spec(planned, &included_by[&*planned.include]);
+            let image = assembler
+                .assemble(&spec)
+                .map_err(|source| ImagesError::Assemble { worker: planned.worker.clone(), source })?;
+            self.check_size(&image)?;
+            assembled.built.push(self.built(planned, &image));
+            assembled.images.push(image);
+        }
+        Ok(assembled)
+    }
+
+    fn spec(&self, planned: &PlannedImage, files: &Included) -> ImageSpec {
+        let app = &self.manifest.app;
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        // Not the commit: the same sources are to give the same digest with git beside them and without.
+        let labels = BTreeMap::from([
+            label("org.opencontainers.image.title", &format!("{}: {}", app.name, planned.worker)),
+            label("org.opencontainers.image.version", &app.version),
+            label("flash.app", &app.name),
+            label("flash.worker", &planned.worker),
+        ]);
+        ImageSpec {
+            name: planned.worker.clone(),
+            binary: Binary { path: self.binary_of(&planned.variant).to_owned(), name: self.binary.clone() },
+            included: files.files.clone(),
+            base: match (&planned.variant.capabilities, &self.cuda_base) {
+                (Some(_), Some(base)) => base.clone(),
+                _ => Base::Scratch,
+            },
+            platform: self.platform.of_image(),
+            user: self.user.clone(),
+            env: BTreeMap::new(),
+            labels,
+        }
+    }
+
+    fn binary_of(&self, variant: &Variant) -> &Path {
+        self.binaries.get(variant).map(PathBuf::as_path).expect("every variant of the plan was compiled")
+    }
+
+    fn check_size(&self, image: &Image) -> Result<(), ImagesError> {
+        if image.compressed <= self.max_size_mb.saturating_mul(MEGABYTE) {
+            return Ok(());
+        }
+        let parts = image.parts.iter().take(LISTED_PARTS);
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / MEGABYTE as f64);
+        let largest: Vec<String> =
+            parts.map(|part| format!("{} {}", part.name, megabytes(part.bytes))).collect();
+        Err(ImagesError::TooLarge {
+            worker: image.name.clone(),
+            size: image.compressed,
+            limit_mb: self.max_size_mb,
+            largest: largest.join(", "),
+        })
+    }
+
+    fn built(&self, planned: &PlannedImage, image: &Image) -> BuiltImage {
+        let PlannedImage { worker, variant, .. } = planned;
+        BuiltImage {
+            worker: worker.clone(),
+            digest: image.manifest.digest().to_string(),
+            platform: self.platform.to_string(),
+            compressed: image.compressed,
+            unpacked: image.unpacked,
+            functions: self.manifest.functions_of(worker).map(|function| function.call_name()).collect(),
+            binary: BuiltBinary {
+                target: variant.target.triple.clone(),
+                profile: self.profile.clone(),
+                features: variant.features.iter().cloned().collect(),
+                target_cpu: variant.target_cpu.clone(),
+                cuda: variant.capabilities.as_ref().map(|known| known.iter().copied().collect()),
+            },
+            reference: None,
+        }
+    }
+}
+
+impl Platform {
+    /// As image formats have it.
+    pub(super) fn of_image(self) -> oci_spec::image::Platform {
+        let architecture = match self {
+            Self::Amd64 => Arch::Amd64,
+            Self::Arm64 => Arch::ARM64,
+        };
+        PlatformBuilder::default()
+            .os(Os::Linux)
+            .architecture(architecture)
+            .build()
+            .expect("a platform of system and architecture is whole")
+    }
+}

@@ -1,0 +1,63 @@
+//! Bills of materials: which crates each image's binary was made of, beside the images.
+use std::{collections::BTreeMap, io};
+
+use cargo_metadata::MetadataCommand;
+
+use super::{plan::Variant, record::BuildDirectory};
+use crate::{
+    image::{SbomError, sbom},
+    project::{BuiltApp, Package},
+};
+
+/// Why there is no bill of materials.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MaterialsError {
+    #[error("cargo cannot tell what the binary is made of")]
+    Metadata(#[source] cargo_metadata::Error),
+    #[error(transparent)]
+    Sbom(#[from] SbomError),
+    #[error("cannot write {}", path.display())]
+    Write { path: std::path::PathBuf, source: io::Error },
+}
+
+/// Writes a bill for each worker type, in place of those of the build before. Asks cargo and writes files: for
+/// a blocking thread.
+///
+/// # Errors
+/// When cargo does not answer or the directory cannot be written.
+pub(super) fn write(
+    package: &Package,
+    directory: &BuildDirectory,
+    images: &[(String, Variant)],
+    binaries: &BTreeMap<Variant, BuiltApp>,
+) -> Result<(), MaterialsError> {
+    let place = directory.sboms();
+    let unwritable = |source| MaterialsError::Write { path: place.clone(), source };
+    let mut bills: BTreeMap<&Variant, Vec<u8>> = BTreeMap::new();
+    for (_, variant) in images {
+        if !bills.contains_key(variant) {
+            let metadata = MetadataCommand::new()
+                .manifest_path(package.directory.join("Cargo.toml"))
+                .other_options(options(variant))
+                .exec()
+                .map_err(MaterialsError::Metadata)?;
+            let compiled = binaries.get(variant).map(|built| &built.packages);
+            bills.insert(variant, sbom(&metadata, &package.name, compiled)?);
+        }
+    }
+    // Those of worker types that this build left out would tell of another build.
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).map_err(unwritable)?;
+    images.iter().try_for_each(|(worker, variant)| {
+        std::fs::write(directory.sbom(worker), &bills[variant]).map_err(unwritable)
+    })
+}
+
+fn options(variant: &Variant) -> Vec<String> {
+    let mut options = vec!["--filter-platform".to_owned(), variant.target.triple.clone()];
+    if !variant.features.is_empty() {
+        let features: Vec<&str> = variant.features.iter().map(String::as_str).collect();
+        options.extend(["--features".to_owned(), features.join(",")]);
+    }
+    options
+}

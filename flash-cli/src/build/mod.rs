@@ -1,0 +1,24 @@
+//! From a crate to images: one per worker type, and a record of what was made.
+//!
+//! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
+//! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
+mod compile;
+pub(crate) mod cuda;
+mod failure;
+mod git;
+mod images;
+mod materials;
+mod names;
+mod plan;
+mod progress;
+mod push;
+mod record;
+mod steps;
+mod toolchain;
+
+pub(crate) use names::references;
+pub(crate) use plan::{Hardware, Selection};
+pub(crate) use push::push;
+pub(crate) use record::{BuildDirectory, BuiltImage, Record};
+pub(crate) use steps::{Build, Built, Materials, Request, Sources};
+pub(crate) use toolchain::Platform;

@@ -1,0 +1,189 @@
+//! Which binaries a build needs, and which image each goes into. Decides only: compiles and reads nothing.
+use std::{collections::BTreeSet, fmt};
+
+use flash_sdk::{
+    catalogue::ComputeCapability,
+    manifest::{ComputeEntry, Manifest, WorkerType},
+};
+
+use super::toolchain::{Linking, Target};
+use crate::{project::BuildSettings, target::local::nearest};
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// Worker types by name; all when empty.
+    pub workers: Vec<String>,
+    /// Only those on this hardware.
+    pub hardware: Option<Hardware>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hardware {
+    Cpu,
+    Gpu,
+}
+
+/// Whether GPU worker types are built with CUDA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cuda {
+    /// With a compiler that was found, for this target.
+    With(Target),
+    /// Without: why.
+    Without(String),
+}
+
+/// One binary. Worker types with equal variants share it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Variant {
+    pub target: Target,
+    pub features: BTreeSet<String>,
+    /// rustc's default when not said.
+    pub target_cpu: Option<String>,
+    /// What its kernels are compiled for; none for a binary that knows nothing of GPUs.
+    pub capabilities: Option<BTreeSet<ComputeCapability>>,
+}
+
+impl fmt::Display for Variant {
+    /// `x86_64-unknown-linux-gnu (static, x86-64-v3)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let linking = match self.target.linking {
+            Linking::StaticMusl | Linking::StaticGlibc => "static",
+            Linking::Dynamic => "dynamic",
+        };
+        write!(f, "{} ({linking}", self.target.triple)?;
+        if let Some(cpu) = &self.target_cpu {
+            write!(f, ", {cpu}")?;
+        }
+        if let Some(capabilities) = &self.capabilities {
+            let capabilities: Vec<String> = capabilities.iter().map(|known| known.to_string()).collect();
+            write!(f, ", CUDA for {}", capabilities.join(" "))?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedImage {
+    pub worker: String,
+    pub variant: Variant,
+    /// Patterns of files.
+    pub include: Vec<String>,
+}
+
+/// What is to be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub images: Vec<PlannedImage>,
+    /// GPU worker types whose images will know nothing of GPUs.
+    pub without_cuda: Vec<String>,
+}
+
+impl Plan {
+    /// The binaries that are needed, each once.
+    pub(crate) fn variants(&self) -> BTreeSet<&Variant> {
+        self.images.iter().map(|image| &image.variant).collect()
+    }
+}
+
+/// Why there is nothing to make.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum PlanError {
+    #[error("the app has no worker type `{name}`{near}")]
+    UnknownWorker { name: String, near: String },
+    #[error("`{name}` is a program of its own in flash.toml: flash makes no image of it")]
+    Command { name: String },
+    #[error("the app has no {} worker type", match .0 { Hardware::Cpu => "CPU", Hardware::Gpu => "GPU" })]
+    NoneOf(Hardware),
+}
+
+/// The settings that a plan is made of.
+pub(crate) struct Inputs<'a> {
+    pub manifest: &'a Manifest,
+    /// Worker types of `flash.toml` that are programs of their own.
+    pub commands: &'a [String],
+    pub settings: &'a BuildSettings,
+    /// Cargo features of every binary.
+    pub features: &'a [String],
+    /// What binaries without CUDA are compiled for.
+    pub target: &'a Target,
+    pub cuda: &'a Cuda,
+}
+
+impl Inputs<'_> {
+    /// Decides.
+    ///
+    /// # Errors
+    /// When what was asked for does not exist.
+    pub(crate) fn plan(&self, selection: &Selection) -> Result<Plan, PlanError> {
+        let chosen = selection.of(self.manifest, self.commands)?;
+        let image = |worker: &&WorkerType| {
+            let own = self.settings.worker(&worker.name);
+            PlannedImage {
+                worker: worker.name.clone(),
+                variant: self.variant(worker),
+                include: own.include.unwrap_or_else(|| self.settings.include.clone()),
+            }
+        };
+        let images: Vec<PlannedImage> = chosen.iter().map(image).collect();
+        let is_without = |(worker, image): &(&&WorkerType, &PlannedImage)| {
+            hardware_of(worker) == Hardware::Gpu && image.variant.capabilities.is_none()
+        };
+        let without = chosen.iter().zip(&images).filter(is_without);
+        let without_cuda = without.map(|(worker, _)| worker.name.clone()).collect();
+        Ok(Plan { images, without_cuda })
+    }
+
+    fn variant(&self, worker: &WorkerType) -> Variant {
+        let own = self.settings.worker(&worker.name);
+        let target_cpu = own.target_cpu.or_else(|| self.settings.target_cpu.clone());
+        let mut features: BTreeSet<String> = self.features.iter().cloned().collect();
+        match (hardware_of(worker), self.cuda) {
+            (Hardware::Gpu, Cuda::With(target)) => {
+                features.insert(self.settings.cuda_feature.clone());
+                let said = own.compute_capabilities.map(|said| said.into_iter().collect());
+                let capabilities =
+                    said.unwrap_or_else(|| worker.compute.compute_capabilities().into_iter().collect());
+                Variant { target: target.clone(), features, target_cpu, capabilities: Some(capabilities) }
+            }
+            _ => Variant { target: self.target.clone(), features, target_cpu, capabilities: None },
+        }
+    }
+}
+
+/// The hardware of a worker type.
+pub(crate) fn hardware_of(worker: &WorkerType) -> Hardware {
+    match worker.compute {
+        ComputeEntry::Cpu { .. } => Hardware::Cpu,
+        ComputeEntry::Gpu { .. } => Hardware::Gpu,
+    }
+}
+
+impl Selection {
+    /// The worker types that are meant. `commands` are those of `flash.toml` that are programs of their own.
+    ///
+    /// # Errors
+    /// When what was asked for does not exist.
+    pub(crate) fn of<'a>(
+        &self,
+        manifest: &'a Manifest,
+        commands: &[String],
+    ) -> Result<Vec<&'a WorkerType>, PlanError> {
+        for name in &self.workers {
+            if commands.contains(name) {
+                return Err(PlanError::Command { name: name.clone() });
+            }
+            if manifest.worker(name).is_none() {
+                let near = nearest(name, manifest.workers.iter().map(|worker| &*worker.name));
+                return Err(PlanError::UnknownWorker { name: name.clone(), near });
+            }
+        }
+        let is_named = |worker: &&WorkerType| self.workers.is_empty() || self.workers.contains(&worker.name);
+        let named: Vec<&WorkerType> = manifest.workers.iter().filter(is_named).collect();
+        let Some(hardware) = self.hardware else { return Ok(named) };
+        let fitting: Vec<&WorkerType> =
+            named.into_iter().filter(|worker| hardware_of(worker) == hardware).collect();
+        if fitting.is_empty() { Err(PlanError::NoneOf(hardware)) } else { Ok(fitting) }
+    }
+}

@@ -1,0 +1,23 @@
+//! Many blobs on their way, as one bar.
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use oci_spec::image::Digest;
+
+use crate::{image::registry, output::Progress};
+
+/// What is done and to be done, by blob.
+#[derive(Default)]
+pub(super) struct Sums(Mutex<HashMap<Digest, (u64, u64)>>);
+
+impl Sums {
+    /// One of them got further.
+    pub(super) fn show(&self, of_blob: registry::Progress, bar: &Progress) {
+        let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.insert(of_blob.digest, (of_blob.done, of_blob.total));
+        bar.set_total(blobs.values().map(|(_, total)| total).sum());
+        bar.set(blobs.values().map(|(done, _)| done).sum());
+    }
+}

@@ -1,0 +1,74 @@
+//! The images of a build, to a registry: one repository per worker type, bills of materials attached.
+use std::time::Instant;
+
+use oci_spec::distribution::Reference;
+
+use super::{progress::Sums, record::BuildDirectory, steps::Built};
+use crate::{
+    exit::{Code, Failure},
+    image::{
+        Image, SBOM_MEDIA_TYPE,
+        registry::{self, Attachment, Logins, Patience, Registry},
+    },
+    output::Output,
+};
+
+/// Pushes each image to the name at its place, and notes the names in the record.
+///
+/// # Errors
+/// When the registry does not take one; those before it are there, and its own tag is what it was.
+pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output) -> Result<(), Failure> {
+    let Some(first) = names.first() else { return Ok(()) };
+    // One connection for all: what one repository has got is mounted into the others.
+    let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
+    for (index, (image, name)) in built.images.iter().zip(names).enumerate() {
+        push_one(&registry, built, image, name, output).await?;
+        built.record.images[index].reference = Some(format!("{}@{}", name.whole(), image.manifest.digest()));
+    }
+    Ok(built.record.save(&built.directory)?)
+}
+
+async fn push_one(
+    registry: &Registry,
+    built: &Built,
+    image: &Image,
+    name: &Reference,
+    output: &Output,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let bar = output.progress("Pushing", &name.whole());
+    let sums = Sums::default();
+    let progress = |progress: registry::Progress| sums.show(progress, &bar);
+    let pushed = registry::push(registry, &built.layout, &image.manifest, name, &progress).await?;
+    if let Some(bill) = bill(&built.directory, &image.name)? {
+        registry::attach(registry, name, &image.manifest, &bill).await?;
+    }
+    drop(bar);
+    let kilobytes = pushed.uploaded_bytes.div_ceil(1000);
+    output.status(
+        "Pushed",
+        &format!(
+            "{} ({} blobs uploaded, {kilobytes} kB; {} there already, {} mounted; {:.1} s)",
+            name.whole(),
+            pushed.uploaded,
+            pushed.skipped,
+            pushed.mounted,
+            started.elapsed().as_secs_f64()
+        ),
+    );
+    Ok(())
+}
+
+/// The bill of materials, unless none was made.
+fn bill(directory: &BuildDirectory, worker: &str) -> Result<Option<Attachment>, Failure> {
+    let path = directory.sbom(worker);
+    match std::fs::read(&path) {
+        Ok(content) => Ok(Some(Attachment {
+            artifact_type: SBOM_MEDIA_TYPE.to_owned(),
+            file_name: format!("{worker}.cdx.json"),
+            content: content.into(),
+        })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::of(Code::Failed, &error)),
+    }
+}

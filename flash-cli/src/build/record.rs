@@ -1,0 +1,188 @@
+//! `.flash/build/`: what the last build made.
+//!
+//! ```text
+//! .flash/build/manifest.json   the record: the app's manifest, images by digest, commit, versions
+//! .flash/build/images/         all images, one OCI layout: they share most of their blobs
+//! .flash/build/sbom/           what each image's binary was made of
+//! ```
+use std::{
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use flash_sdk::{catalogue::ComputeCapability, manifest::Manifest};
+use serde::{Deserialize, Serialize};
+
+use super::git::Commit;
+
+/// The format that this flash writes and reads.
+const VERSION: u32 = 1;
+const FILE: &str = "manifest.json";
+
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub version: u32,
+    /// What the app says of itself.
+    pub app: Manifest,
+    pub images: Vec<BuiltImage>,
+    /// None outside of a git repository.
+    pub git: Option<Commit>,
+    /// Version of flash.
+    pub flash: String,
+    /// Version of the compiler.
+    pub rustc: String,
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BuiltImage {
+    pub worker: String,
+    /// Of its manifest.
+    pub digest: String,
+    /// Such as `linux/amd64`.
+    pub platform: String,
+    /// Bytes that travel: config and layers.
+    pub compressed: u64,
+    /// Bytes on the disk of whoever runs it.
+    pub unpacked: u64,
+    pub functions: Vec<String>,
+    pub binary: BuiltBinary,
+    /// Where it was pushed to, with tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// How an image's binary was compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BuiltBinary {
+    pub target: String,
+    pub profile: String,
+    pub features: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_cpu: Option<String>,
+    /// Compute capabilities; none for a binary that knows nothing of GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<Vec<ComputeCapability>>,
+}
+
+/// Why there is no record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("nothing is built in {}", .0.display())]
+    NotBuilt(PathBuf),
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} is damaged", path.display())]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("{} is of version {version}; this flash reads {VERSION}", path.display())]
+    Version { path: PathBuf, version: u64 },
+}
+
+/// The directory of a crate's builds.
+#[derive(Debug, Clone)]
+pub(crate) struct BuildDirectory(PathBuf);
+
+impl BuildDirectory {
+    /// That of the crate in this directory.
+    pub(crate) fn of(package: &Path) -> Self {
+        Self(package.join(".flash").join("build"))
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn create(&self) -> Result<(), RecordError> {
+        let write = |source| RecordError::Write { path: self.0.clone(), source };
+        std::fs::create_dir_all(self.sboms()).map_err(write)?;
+        // What is made here is nobody's source.
+        let ignore = self.0.with_file_name(".gitignore");
+        std::fs::write(ignore, "*\n").map_err(write)
+    }
+
+    /// The record of what was built.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.0.join(FILE)
+    }
+
+    /// The OCI layout.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    /// Bills of materials.
+    pub(crate) fn sboms(&self) -> PathBuf {
+        self.0.join("sbom")
+    }
+
+    /// That of one worker type, in CycloneDX's JSON.
+    pub(crate) fn sbom(&self, worker: &str) -> PathBuf {
+        self.sboms().join(format!("{worker}.cdx.json"))
+    }
+
+    /// The file that one build at a time holds locked.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join(".lock")
+    }
+
+    /// Binaries on their way into images.
+    pub(crate) fn binaries(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+}
+
+impl Record {
+    /// A record of this version.
+    pub(crate) fn new(app: Manifest, git: Option<Commit>, rustc: String) -> Self {
+        let flash = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version: VERSION, app, images: Vec::new(), git, flash, rustc }
+    }
+
+    /// Reads what the last build made.
+    ///
+    /// # Errors
+    /// When there was none, or its record cannot be understood.
+    pub(crate) fn load(directory: &BuildDirectory) -> Result<Self, RecordError> {
+        let path = directory.record();
+        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RecordError::NotBuilt(directory.0.clone()),
+            _ => RecordError::Read { path: path.clone(), source },
+        })?;
+        let damaged = |source| RecordError::Damaged { path: path.clone(), source };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        // Read before the rest: another version may have another shape.
+        match value["version"].as_u64() {
+            Some(version) if version != u64::from(VERSION) => {
+                Err(RecordError::Version { path: path.clone(), version })
+            }
+            _ => serde_json::from_value(value).map_err(damaged),
+        }
+    }
+
+    /// Writes it: whole, or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be written; then the old one stays.
+    pub(crate) fn save(&self, directory: &BuildDirectory) -> Result<(), RecordError> {
+        let path = directory.record();
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&directory.0)?;
+            serde_json::to_writer_pretty(&mut file, self)?;
+            file.write_all(b"\n")?;
+            // Temporary files are their owner's only; this one is for any tool.
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|source| RecordError::Write { path: path.clone(), source })
+    }
+
+    /// The image of this worker type.
+    pub(crate) fn image(&self, worker: &str) -> Option<&BuiltImage> {
+        self.images.iter().find(|image| image.worker == worker)
+    }
+}

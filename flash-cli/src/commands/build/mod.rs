@@ -1,0 +1,164 @@
+//! `flash build`: an image per worker type, made without a container daemon.
+//!
+//! Here are the arguments and what is printed at the end; `crate::build` does the work.
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::{
+    build::{
+        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources, push,
+        references,
+    },
+    exit::Failure,
+    image::{ArchivedImage, write_archive},
+    output::Output,
+    project::{Config, CudaPolicy, Package},
+};
+
+/// The tag of images that are made of no commit.
+const DEFAULT_TAG: &str = "latest";
+
+/// Make an OCI image of each worker type of an app, small and reproducible.
+///
+/// Compiles the app with cargo, asks the binary for its worker types, and writes their images to
+/// .flash/build/images, with a record of what was made in .flash/build/manifest.json. Needs no container
+/// daemon. Images of CPU worker types hold a static binary, CA certificates, the files of `include` in
+/// flash.toml, and nothing else.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash build\n  flash build examples/03_mixed_workers --worker inference_worker\n  \
+                  flash build --push ghcr.io/me/app --tag v1\n  flash build --json | jq -r '.images[].digest'"
+)]
+pub(crate) struct BuildArguments {
+    /// The crate's directory.
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+    /// Make the images of these worker types only. May be given several times.
+    #[arg(long = "worker", value_name = "NAME")]
+    workers: Vec<String>,
+    /// Only GPU worker types; and CUDA's compiler must be there.
+    #[arg(long, conflicts_with = "cpu")]
+    gpu: bool,
+    /// Only CPU worker types.
+    #[arg(long)]
+    cpu: bool,
+    /// Push the images to a registry: to REPOSITORY-WORKER, or to where {worker} stands in it.
+    #[arg(long, value_name = "REPOSITORY")]
+    push: Option<String>,
+    /// The tag of pushed images [default: the git commit; `latest` outside of git].
+    #[arg(long)]
+    tag: Option<String>,
+    /// Write all images into one file too, for `podman load`, `docker load` and `skopeo`.
+    #[arg(long, value_name = "FILE")]
+    tarball: Option<PathBuf>,
+    /// What the images run on: linux/amd64 or linux/arm64 [default: as this machine].
+    #[arg(long)]
+    platform: Option<Platform>,
+    /// Cargo profile of the binaries.
+    #[arg(long, value_name = "PROFILE", default_value = "release")]
+    release_profile: String,
+    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
+    /// Make no bill of materials.
+    #[arg(long)]
+    no_sbom: bool,
+    /// Refuse to build changes that are in no commit.
+    #[arg(long)]
+    require_clean: bool,
+    /// Print one JSON object: the content of .flash/build/manifest.json.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Builds.
+pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    runtime.block_on(build(arguments, output))
+}
+
+async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure> {
+    let package = Package::find(&arguments.directory)?;
+    let config = Config::load(&package.directory)?;
+    let request = request(&arguments);
+    let build = Build::prepare(&request, &package, &config, output).await?;
+    // A name that no registry takes is told before anything is compiled.
+    if let Some(repository) = &arguments.push {
+        let workers = match arguments.workers.as_slice() {
+            [] => &["worker".to_owned()],
+            named => named,
+        };
+        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), workers)?;
+    }
+    let mut built = build.make().await?;
+    let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
+    if let Some(file) = &arguments.tarball {
+        write_tarball(&built, file, &tag, output)?;
+    }
+    if let Some(repository) = &arguments.push {
+        let workers: Vec<String> = built.images.iter().map(|image| image.name.clone()).collect();
+        push(&mut built, &references(repository, &tag, &workers)?, output).await?;
+    }
+    if arguments.json {
+        output.object(&built.record);
+    } else {
+        print(&built.record, output);
+    }
+    Ok(())
+}
+
+fn default_tag(record: &Record) -> String {
+    record.git.as_ref().map_or_else(|| DEFAULT_TAG.to_owned(), |commit| commit.short())
+}
+
+fn write_tarball(built: &Built, file: &Path, tag: &str, output: &Output) -> Result<(), Failure> {
+    let app = &built.record.app.app.name;
+    let workers: Vec<String> = built.images.iter().map(|image| image.name.clone()).collect();
+    let names = references(&format!("localhost/{}", app.to_lowercase()), tag, &workers)?;
+    let archived = built.images.iter().zip(&names).map(|(image, name)| ArchivedImage {
+        manifest: image.manifest.clone(),
+        name: image.name.clone(),
+        reference: name.whole(),
+    });
+    tokio::task::block_in_place(|| write_archive(file, &built.layout, &archived.collect::<Vec<_>>()))?;
+    output.status("Wrote", &file.display().to_string());
+    Ok(())
+}
+
+/// The closing table.
+fn print(record: &Record, output: &Output) {
+    let row = |image: &BuiltImage| {
+        vec![
+            image.worker.clone(),
+            image.reference.clone().unwrap_or_else(|| image.digest.clone()),
+            megabytes(image.compressed),
+            megabytes(image.unpacked),
+            image.functions.join(" "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = record.images.iter().map(row).collect();
+    output.table(&["worker", "image", "compressed", "unpacked", "functions"], &rows);
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1_000_000.0)
+}
+
+fn request(arguments: &BuildArguments) -> Request {
+    let hardware = match (arguments.cpu, arguments.gpu) {
+        (true, _) => Some(Hardware::Cpu),
+        (_, true) => Some(Hardware::Gpu),
+        _ => None,
+    };
+    Request {
+        selection: Selection { workers: arguments.workers.clone(), hardware },
+        platform: arguments.platform,
+        profile: arguments.release_profile.clone(),
+        features: arguments.features.clone(),
+        cuda: arguments.gpu.then_some(CudaPolicy::Require),
+        sources: if arguments.require_clean { Sources::Committed } else { Sources::Any },
+        materials: if arguments.no_sbom { Materials::LeftOut } else { Materials::Listed },
+    }
+}

@@ -1,0 +1,107 @@
+//! `flash doctor`: what this machine has of what flash needs.
+//!
+//! Here are the arguments and what is printed; `crate::doctor` looks.
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+use clap::Args;
+use flash_sdk::catalogue::ComputeCapability;
+use serde_json::json;
+
+use crate::{
+    build::cuda::{CudaHome, Kernels, Search, toolchains_in},
+    doctor::{self, Finding, Project, State},
+    exit::{Code, Failure},
+    output::{Mark, Output},
+    project::{Config, Package, PackageError},
+};
+
+/// See whether this machine has what flash's commands need, and how to get what is missing.
+///
+/// `✓` is there, `!` is missing for some commands, `✗` is missing for `flash run` or for building images of CPU
+/// worker types. Nothing is installed or changed. Exit code 0 without a `✗`, else 1.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash doctor\n  flash doctor --json | jq '.findings[] | select(.state != \"good\")'\n  \
+                  eval \"$(flash doctor --cuda-env 8.9)\" && cargo clippy --features cuda"
+)]
+pub(crate) struct DoctorArguments {
+    /// The crate's directory, for its flash.toml and the room on its disk.
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+    /// Print the variables that a GPU build for these compute capabilities gives to cargo, and nothing else:
+    /// for building by hand as `flash build --gpu` does.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cuda_env: Vec<ComputeCapability>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Looks and tells.
+pub(crate) fn run(arguments: DoctorArguments, output: &Output) -> Result<(), Failure> {
+    let project = project(&arguments)?;
+    if !arguments.cuda_env.is_empty() {
+        return print_cuda_environment(&arguments, &project, output);
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    let findings = runtime.block_on(doctor::examine(&project));
+    let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
+    match arguments.json {
+        true => output.object(&json!({ "ok": is_fit, "findings": findings })),
+        false => findings.iter().for_each(|finding| print(finding, output)),
+    }
+    match is_fit {
+        true => Ok(()),
+        false => Err(Failure::failed("flash cannot run or build an app here")
+            .hint("do what is told beside each `✗`, then: flash doctor")),
+    }
+}
+
+/// Outside of a crate, and where cargo is missing, the machine can still be looked at.
+fn project(arguments: &DoctorArguments) -> Result<Project, Failure> {
+    let found = Package::find(&arguments.directory);
+    if let Err(error @ PackageError::NoDirectory(_)) = found {
+        return Err(error.into());
+    }
+    let package = found.ok();
+    let directory = package.as_ref().map_or(&arguments.directory, |package| &package.directory).clone();
+    let config = Config::load(&directory)?;
+    Ok(Project { directory, package, config })
+}
+
+fn print(finding: &Finding, output: &Output) {
+    let mark = match finding.state {
+        State::Good => Mark::Good,
+        State::Note => Mark::Note,
+        State::Bad => Mark::Bad,
+    };
+    let below: Vec<&str> = finding.means.into_iter().chain(finding.mend.as_deref()).collect();
+    output.finding(mark, finding.name, &finding.said, &below);
+}
+
+fn print_cuda_environment(
+    arguments: &DoctorArguments,
+    project: &Project,
+    output: &Output,
+) -> Result<(), Failure> {
+    let package = project.package.as_ref();
+    let target_directory = package.map_or_else(|| project.directory.join("target"), |package| package.target_directory.clone());
+    let environment = || {
+        let home = CudaHome::find(&Search::here(project.config.build.cuda_home.clone()))?;
+        let kernels = Kernels::new(arguments.cuda_env.iter().copied())?;
+        home.toolchain(&kernels, &toolchains_in(&target_directory))
+    };
+    let toolchain = environment().map_err(|error| Failure::of(Code::Failed, &error).hint(error.hint()))?;
+    let variables = toolchain.environment();
+    if arguments.json {
+        let text = |(name, value): (String, OsString)| (name, value.to_string_lossy().into_owned());
+        output.object(&variables.into_iter().map(text).collect::<BTreeMap<_, _>>());
+        return Ok(());
+    }
+    for (name, value) in variables {
+        let quoted = value.to_string_lossy().replace('\'', "'\\''");
+        output.line(&format!("export {name}='{quoted}'"));
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! `flash run --image`: the images of `flash build`, as containers, instead of binaries of this moment.
+//!
+//! Reads what was built, gives it to a container engine, and says what to start. What was built is what is
+//! tried: nothing is compiled here.
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use flash_sdk::manifest::{ComputeEntry, Manifest};
+use sha2::{Digest as _, Sha256};
+
+use super::workspace::Settings;
+use crate::{
+    build::{BuildDirectory, BuiltImage, Platform, Record},
+    engine::{self, ContainerSpec, Engine, EngineError, Import, Resources, Stored, Wanted},
+    exit::{Code, Failure},
+    image::Layout,
+    output::Output,
+    project::Config,
+    target::local::Images,
+};
+
+/// What an image is tried out with: the smallest instance, so that the flags of limits are tried too.
+const TRIAL: Resources = Resources { vcpus: Some(1), memory_gb: Some(1), processes: 4096 };
+
+/// The builds of a crate, and the engine that runs them.
+pub(super) struct BuiltImages {
+    directory: BuildDirectory,
+    engine: Arc<Engine>,
+    /// Names of this crate's images in the engine's store begin with it.
+    prefix: String,
+    limits: bool,
+    latest: Mutex<Option<(Record, Settings)>>,
+}
+
+impl BuiltImages {
+    /// Looks for a build and for an engine.
+    ///
+    /// # Errors
+    /// When one of them is missing, or does not fit the other.
+    pub(super) async fn find(
+        package: &Path,
+        wanted: &Wanted,
+        limits: bool,
+        output: &Output,
+    ) -> Result<Self, Failure> {
+        let directory = BuildDirectory::of(package);
+        check(&Record::load(&directory)?)?;
+        let engine = engine::find(wanted).await.map_err(not_usable)?;
+        let missing = engine.missing_limits();
+        if limits && !missing.is_empty() {
+            let labels: Vec<&str> = missing.iter().map(|limit| limit.label()).collect();
+            output.warning(&format!(
+                "{} limits of instances are not applied: {} cannot set them here",
+                labels.join(", "),
+                engine.program()
+            ));
+        }
+        let engine = Arc::new(engine);
+        engine.forget_replaced_images().await;
+        Ok(Self { directory, engine, prefix: prefix(package), limits, latest: Mutex::default() })
+    }
+
+    /// Files that say when another build is there.
+    pub(super) fn files(&self, package: &Path) -> Vec<PathBuf> {
+        vec![self.directory.record(), package.join("flash.toml"), package.join(".env")]
+    }
+
+    /// Gives the engine what was built; `None` when nothing differs from the time before.
+    ///
+    /// # Errors
+    /// When the build is not whole, or its images do not run here.
+    pub(super) async fn version(
+        &self,
+        config: &Config,
+        settings: &Settings,
+        output: &Output,
+    ) -> Result<Option<(Manifest, Images)>, Failure> {
+        let record = Record::load(&self.directory)?;
+        let version = (record, settings.clone());
+        let is_first = match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(latest) if *latest == version => return Ok(None),
+            latest => latest.is_none(),
+        };
+        let (record, _) = &version;
+        check(record)?;
+        config.check_against(&record.app)?;
+        let layout =
+            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let stored = self.engine.stored().await.map_err(not_usable)?;
+        let mut ids = BTreeMap::new();
+        for image in &record.images {
+            ids.insert(image.worker.clone(), self.import(&stored, &layout, image, output).await?);
+        }
+        if is_first && let Some(id) = first_for_cpu(&record.app).and_then(|worker| ids.get(worker)) {
+            self.try_out(id).await?;
+        }
+        let manifest = record.app.clone();
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(Some((manifest, Images { engine: self.engine.clone(), ids })))
+    }
+
+    /// The latest version turned out unusable: the same build is looked at again.
+    pub(super) fn forget_latest(&self) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn import(
+        &self,
+        stored: &Stored,
+        layout: &Layout,
+        image: &BuiltImage,
+        output: &Output,
+    ) -> Result<String, Failure> {
+        let engine = self.engine.program();
+        let wanted = Import {
+            worker: image.worker.clone(),
+            digest: image.digest.clone(),
+            name: format!("{}:{}", self.prefix, image.worker),
+        };
+        let mut began = None;
+        let megabytes = image.unpacked.div_ceil(1_000_000);
+        let id = engine::import(&self.engine, stored, layout, &wanted, || {
+            began = Some(Instant::now());
+            output.status("Importing", &format!("{} into {engine} ({megabytes} MB)", image.worker));
+        })
+        .await
+        .map_err(not_usable)?;
+        if let Some(began) = began {
+            let seconds = began.elapsed().as_secs_f64();
+            output.status("Imported", &format!("{} in {seconds:.1} s: {}", image.worker, image.digest));
+        }
+        Ok(id)
+    }
+
+    /// Says now that containers do not start here, rather than with the first job.
+    async fn try_out(&self, image: &str) -> Result<(), Failure> {
+        let spec = ContainerSpec {
+            name: format!("flash-trial-{}", std::process::id()),
+            image: image.to_owned(),
+            environment: Vec::new(),
+            resources: self.limits.then_some(TRIAL),
+            gpus: Vec::new(),
+        };
+        self.engine.try_out(spec).await.map_err(not_usable)
+    }
+}
+
+/// A name for the images of this crate that no other crate on this machine has.
+fn prefix(package: &Path) -> String {
+    let hash = Sha256::digest(package.as_os_str().as_encoded_bytes());
+    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("localhost/flash-{short}")
+}
+
+/// A binary for GPUs may not even start where there is no driver.
+fn first_for_cpu(manifest: &Manifest) -> Option<&str> {
+    let is_cpu = |compute: &ComputeEntry| matches!(compute, ComputeEntry::Cpu { .. });
+    manifest.workers.iter().find(|worker| is_cpu(&worker.compute)).map(|worker| worker.name.as_str())
+}
+
+/// Whether every worker type has an image for this machine.
+fn check(record: &Record) -> Result<(), Failure> {
+    let without = record.app.workers.iter().filter(|worker| record.image(&worker.name).is_none());
+    let without: Vec<String> = without.map(|worker| format!("`{}`", worker.name)).collect();
+    if !without.is_empty() {
+        let message = format!("the last build made no image of {}", without.join(", "));
+        return Err(Failure::unusable(message).hint("make those of all worker types: flash build"));
+    }
+    let here = Platform::of_this_machine().map(|platform| platform.to_string());
+    match record.images.iter().find(|image| Some(&image.platform) != here.as_ref()) {
+        Some(BuiltImage { worker, platform, .. }) => {
+            let message = format!("the image of `{worker}` is for {platform}, which this machine is not");
+            Err(Failure::unusable(message).hint("make those for this machine: flash build"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn not_usable(error: EngineError) -> Failure {
+    let code = match error {
+        EngineError::None | EngineError::Missing(_) | EngineError::Old(_) | EngineError::Elsewhere(_) => {
+            Code::Unusable
+        }
+        _ => Code::Failed,
+    };
+    let failure = Failure::of(code, &error);
+    match error {
+        EngineError::None | EngineError::Missing(_) => failure.hint(
+            "install the package `podman`, or `docker` (`docker.io` on Debian); without containers: flash run",
+        ),
+        EngineError::Changed { .. } | EngineError::Layout(_) => failure.hint("make it again: flash build"),
+        EngineError::Failed { .. } => failure.hint(
+            "what this machine needs goes to `container_global_args` and `container_args` under [run] in flash.toml",
+        ),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_images_are_of_their_crate() {
+        let one = prefix(Path::new("/home/ada/app"));
+        assert!(one.starts_with("localhost/flash-") && one.len() == "localhost/flash-".len() + 12, "{one}");
+        assert_ne!(one, prefix(Path::new("/home/bob/app")));
+    }
+}

@@ -1,0 +1,89 @@
+//! Container engines: only for trying images, never for making them.
+use tokio::process::Command;
+
+use super::{
+    Finding,
+    question::{Answer, ask},
+};
+
+const FOR: &str = "flash run --image starts built images with podman or docker; all else works without";
+
+/// An engine, and the question that only a working one answers.
+struct Engine {
+    name: &'static str,
+    works: &'static [&'static str],
+    install: &'static str,
+}
+
+const ENGINES: [Engine; 2] = [
+    Engine {
+        name: "podman",
+        works: &["info", "--format", "{{.Version.Version}}"],
+        install: "sudo apt-get install -y podman   (Debian, Ubuntu)",
+    },
+    Engine {
+        name: "docker",
+        // Its service must answer, and this user must be let in.
+        works: &["version", "--format", "{{.Server.Version}}"],
+        install: "https://docs.docker.com/engine/install",
+    },
+];
+
+pub(super) async fn findings() -> Vec<Finding> {
+    let mut answers = Vec::new();
+    for engine in &ENGINES {
+        answers.push((engine, ask(Command::new(engine.name).args(engine.works)).await));
+    }
+    of_engines(&answers)
+}
+
+/// One that works is enough: the other's absence is not worth a line then.
+fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
+    if answers.iter().all(|(_, answer)| *answer == Answer::Missing) {
+        let install = answers.first().map_or("", |(engine, _)| engine.install);
+        return vec![Finding::note("containers", "neither podman nor docker is installed", FOR).mend(install)];
+    }
+    let one_works = answers.iter().any(|(_, answer)| answer.said().is_some());
+    answers
+        .iter()
+        .filter_map(|(engine, answer)| match answer {
+            Answer::Said(version) => Some(Finding::good(engine.name, format!("version {version}"))),
+            Answer::Missing => None,
+            Answer::Failed(_) if one_works => None,
+            Answer::Failed(reason) => {
+                let command = format!("{} {}", engine.name, engine.works[0]);
+                let finding = Finding::note(engine.name, format!("installed, and does not work: {reason}"), FOR);
+                Some(finding.mend(format!("`{command}` must work for this user")))
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::State, *};
+
+    fn of(podman: Answer, docker: Answer) -> Vec<(&'static str, State)> {
+        let findings = of_engines(&[(&ENGINES[0], podman), (&ENGINES[1], docker)]);
+        findings.iter().map(|finding| (finding.name, finding.state)).collect()
+    }
+
+    #[test]
+    fn one_engine_that_works_is_enough() {
+        let works = || Answer::Said("4.3.1".to_owned());
+        let fails = || Answer::Failed("permission denied".to_owned());
+        assert_eq!(of(works(), Answer::Missing), [("podman", State::Good)]);
+        assert_eq!(of(fails(), works()), [("docker", State::Good)]);
+        assert_eq!(of(works(), works()), [("podman", State::Good), ("docker", State::Good)]);
+        assert_eq!(of(Answer::Missing, fails()), [("docker", State::Note)]);
+        assert_eq!(of(Answer::Missing, Answer::Missing), [("containers", State::Note)]);
+    }
+
+    #[test]
+    fn an_engine_that_refuses_tells_why() {
+        let refusal = Answer::Failed("permission denied while trying to connect".to_owned());
+        let findings = of_engines(&[(&ENGINES[0], Answer::Missing), (&ENGINES[1], refusal)]);
+        assert!(findings[0].said.contains("permission denied"), "{findings:?}");
+        assert_eq!(findings[0].mend.as_deref(), Some("`docker version` must work for this user"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Credentials for registries: whether there are any, and for whom. No secret is read or shown.
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::Finding;
+
+const NAME: &str = "credentials";
+const FOR: &str = "flash build --push needs them where the registry asks for a login";
+const LOG_IN: &str = "podman login REGISTRY, or docker login REGISTRY";
+
+/// The file of either engine, as far as it is of interest: values, which may be secrets, are not kept.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Logins {
+    #[serde(default)]
+    auths: std::collections::BTreeMap<String, IgnoredAny>,
+    #[serde(default)]
+    cred_helpers: std::collections::BTreeMap<String, IgnoredAny>,
+    creds_store: Option<String>,
+}
+
+pub(super) fn finding() -> Finding {
+    of_files(&places(&|name| std::env::var_os(name)))
+}
+
+/// Where podman and docker keep them.
+fn places(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = path("HOME");
+    let below_home = |below: &str| home.as_ref().map(|home| home.join(below));
+    let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let config = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    [
+        path("REGISTRY_AUTH_FILE"),
+        docker.map(|directory| directory.join("config.json")),
+        path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
+        config.map(|directory| directory.join("containers/auth.json")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn of_files(places: &[PathBuf]) -> Finding {
+    let mut registries = BTreeSet::new();
+    for path in places {
+        match registries_in(path) {
+            Ok(found) => registries.extend(found),
+            Err(reason) => {
+                return Finding::note(NAME, format!("{} cannot be used: {reason}", path.display()), FOR)
+                    .mend(format!("remove it, then: {LOG_IN}"));
+            }
+        }
+    }
+    match registries.is_empty() {
+        true => Finding::note(NAME, "none", FOR).mend(LOG_IN),
+        false => {
+            let names: Vec<String> = registries.into_iter().collect();
+            Finding::good(NAME, format!("for {}", names.join(", ")))
+        }
+    }
+}
+
+/// For whom a file has credentials. The parser's own words may quote a secret: only the place is said.
+fn registries_in(path: &Path) -> Result<Vec<String>, String> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| error.to_string())?,
+    };
+    let logins: Logins =
+        serde_json::from_slice(&bytes).map_err(|error| format!("line {} is no such file's", error.line()))?;
+    let by_helper = logins.creds_store.map(|helper| format!("all that `{helper}` knows"));
+    Ok(logins.auths.into_keys().chain(logins.cred_helpers.into_keys()).chain(by_helper).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{super::State, *};
+
+    fn of(text: &str) -> Finding {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        of_files(&[directory.path().join("nowhere.json"), path])
+    }
+
+    #[test]
+    fn registries_are_named_and_secrets_are_not() {
+        let found = of(
+            r#"{"auths": {"ghcr.io": {"auth": "c2VjcmV0"}, "docker.io": {}}, "credHelpers": {"gcr.io": "gcloud"},
+                "credsStore": "pass", "HttpHeaders": {"X": "secret"}}"#,
+        );
+        assert_eq!((found.state, &*found.said), (State::Good, "for all that `pass` knows, docker.io, gcr.io, ghcr.io"));
+    }
+
+    #[test]
+    fn none_and_a_broken_file_are_notes() {
+        assert_eq!(of("{}").mend.as_deref(), Some(LOG_IN));
+        let broken = of("{\"auths\": {\n\"ghcr.io\": secret");
+        assert_eq!(broken.state, State::Note);
+        assert!(broken.said.contains("config.json cannot be used: line 2"), "{broken:?}");
+        assert!(!broken.said.contains("secret"), "{broken:?}");
+    }
+
+    #[test]
+    fn files_are_looked_for_where_the_engines_keep_them() {
+        let home = |name: &str| (name == "HOME").then(|| "/h".into());
+        let texts = |places: Vec<PathBuf>| places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(texts(places(&home)), ["/h/.docker/config.json", "/h/.config/containers/auth.json"]);
+        let all = |name: &str| Some(OsString::from(format!("/{name}")));
+        let expected = [
+            "/REGISTRY_AUTH_FILE", "/DOCKER_CONFIG/config.json", "/XDG_RUNTIME_DIR/containers/auth.json",
+            "/XDG_CONFIG_HOME/containers/auth.json",
+        ];
+        assert_eq!(texts(places(&all)), expected);
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether this machine has what flash's commands need, and how to get what is missing.
+//!
+//! Each file looks at one thing: it observes, and a pure function makes a [`Finding`] of what was seen.
+//! Nothing is installed or changed, and nothing here is asked over the network. What is printed, and how, is
+//! the command's.
+mod containers;
+mod credentials;
+mod cuda;
+mod machine;
+mod question;
+mod rust;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::project::{Config, Package};
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// As it should be.
+    Good,
+    /// Some commands will not work, or not fully.
+    Note,
+    /// `flash run` or a build for CPUs cannot work.
+    Bad,
+}
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    /// Such as `podman`.
+    pub name: &'static str,
+    pub state: State,
+    /// What is there, or what is not.
+    pub said: String,
+    /// Which commands it is for, and what they do without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub means: Option<&'static str>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    fn good(name: &'static str, said: impl Into<String>) -> Self {
+        Self { name, state: State::Good, said: said.into(), means: None, mend: None }
+    }
+
+    fn note(name: &'static str, said: impl Into<String>, means: &'static str) -> Self {
+        Self { name, state: State::Note, said: said.into(), means: Some(means), mend: None }
+    }
+
+    fn bad(name: &'static str, said: impl Into<String>, means: &'static str) -> Self {
+        Self { name, state: State::Bad, said: said.into(), means: Some(means), mend: None }
+    }
+
+    fn mend(mut self, mend: impl Into<String>) -> Self {
+        self.mend = Some(mend.into());
+        self
+    }
+}
+
+/// What is looked at beside the machine.
+pub(crate) struct Project {
+    /// Where commands would be run.
+    pub directory: PathBuf,
+    /// None outside of a crate.
+    pub package: Option<Package>,
+    pub config: Config,
+}
+
+/// Looks at everything.
+pub(crate) async fn examine(project: &Project) -> Vec<Finding> {
+    let mut findings = rust::findings(&project.directory).await;
+    findings.extend(machine::findings(project).await);
+    findings.extend(containers::findings().await);
+    findings.push(credentials::finding());
+    findings.push(cuda::finding(project.config.build.cuda_home.clone()).await);
+    findings
+}

@@ -1,0 +1,268 @@
+//! With which words an engine is called. Pure: nothing is started here.
+use std::{collections::BTreeMap, fmt};
+
+use clap::ValueEnum;
+use flash_sdk::env;
+use serde::Deserialize;
+
+/// The products we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Podman,
+    Docker,
+}
+
+impl Kind {
+    /// Preferred ones first.
+    pub(crate) const ALL: [Self; 2] = [Self::Podman, Self::Docker];
+
+    /// The program, which is also the name of the package.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// What of a machine an engine can share out here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Limit {
+    Cpu,
+    Memory,
+    Processes,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Processes];
+
+    /// For people.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Memory => "memory",
+            Self::Processes => "process",
+        }
+    }
+}
+
+/// An engine, as it is called on this machine for this project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Engine {
+    pub(super) kind: Kind,
+    /// Before every subcommand.
+    pub(super) global_arguments: Vec<String>,
+    /// The project's own, for each container.
+    pub(super) run_arguments: Vec<String>,
+    /// What it can limit here.
+    pub(super) limits: Vec<Limit>,
+    /// Docker refuses more CPUs than there are.
+    pub(super) cores: u32,
+    /// Limits of this process that a container's must not exceed: `nofile=1024:1024`.
+    pub(super) ulimits: Vec<String>,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resources {
+    /// Not limited where it is not known.
+    pub vcpus: Option<u32>,
+    pub memory_gb: Option<u32>,
+    pub processes: u32,
+}
+
+/// A container to start.
+#[derive(Clone)]
+pub(crate) struct ContainerSpec {
+    pub name: String,
+    /// The image's id in the engine's store.
+    pub image: String,
+    /// On top of the image's. A later one wins.
+    pub environment: Vec<(String, String)>,
+    pub resources: Option<Resources>,
+    /// GPUs that it sees, by the ids of the driver.
+    pub gpus: Vec<String>,
+}
+
+/// A command line, and what goes with it. Values of variables are never in the arguments: those are for all
+/// users of the machine to read.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub arguments: Vec<String>,
+    /// Set for the engine's client, which hands them on by name.
+    pub environment: Vec<(String, String)>,
+    /// For its standard input: variables that the client would take as meant for itself.
+    pub input: String,
+}
+
+impl fmt::Debug for Call {
+    /// Without values, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("arguments", &self.arguments).finish_non_exhaustive()
+    }
+}
+
+/// Where the client reads variables from that it must not have itself.
+const INPUT: &str = "/dev/stdin";
+
+impl Engine {
+    /// The program.
+    pub(crate) fn program(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// What it cannot limit here.
+    pub(crate) fn missing_limits(&self) -> Vec<Limit> {
+        Limit::ALL.into_iter().filter(|limit| !self.limits.contains(limit)).collect()
+    }
+
+    /// Starts a container and stays until it has ended; ends with its exit code.
+    ///
+    /// Its network is the machine's, so that it reaches the platform on loopback and is reached there. Its
+    /// root can be written to, as that of a worker in production.
+    pub(crate) fn run(&self, spec: &ContainerSpec) -> Call {
+        let ContainerSpec { name, image, environment, resources, gpus } = spec;
+        let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
+        arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
+        arguments.push(match self.kind {
+            // It writes to our pipe itself: what it printed before it answered is there before its answer.
+            Kind::Podman => "--log-driver=passthrough".to_owned(),
+            // Its daemon copies the output to the client; nothing is kept on the disk.
+            Kind::Docker => "--log-driver=none".to_owned(),
+        });
+        arguments.extend(self.ulimits.iter().map(|limit| format!("--ulimit={limit}")));
+        arguments.extend(resources.iter().flat_map(|resources| self.limit(*resources)));
+        arguments.extend(self.devices(gpus));
+        let environment: BTreeMap<&str, &str> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        // A value of several lines has no place in a file of lines.
+        let (passed, filed): (Vec<_>, Vec<_>) = environment
+            .into_iter()
+            .partition(|(name, value)| !is_the_clients_own(name) || value.contains(['\n', '\r']));
+        for (name, _) in &passed {
+            arguments.extend(["--env".to_owned(), (*name).to_owned()]);
+        }
+        if !filed.is_empty() {
+            arguments.push(format!("--env-file={INPUT}"));
+        }
+        // Last of the options: the project has the last word.
+        arguments.extend(self.run_arguments.iter().cloned());
+        arguments.push(image.clone());
+        Call {
+            arguments,
+            environment: passed
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            input: filed.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
+        }
+    }
+
+    fn limit(&self, resources: Resources) -> Vec<String> {
+        let Resources { vcpus, memory_gb, processes } = resources;
+        let has = |limit| self.limits.contains(&limit);
+        let mut arguments = Vec::new();
+        if let Some(vcpus) = vcpus.filter(|_| has(Limit::Cpu)) {
+            arguments.push(format!("--cpus={}", vcpus.min(self.cores)));
+        }
+        if let Some(gb) = memory_gb.filter(|_| has(Limit::Memory)) {
+            // The sum of memory and swap is the same: none in swap.
+            arguments.extend([format!("--memory={gb}g"), format!("--memory-swap={gb}g")]);
+        }
+        if has(Limit::Processes) {
+            arguments.push(format!("--pids-limit={processes}"));
+        }
+        arguments
+    }
+
+    fn devices(&self, gpus: &[String]) -> Vec<String> {
+        match self.kind {
+            _ if gpus.is_empty() => Vec::new(),
+            Kind::Podman => gpus.iter().map(|gpu| format!("--device=nvidia.com/gpu={gpu}")).collect(),
+            // The quotes are docker's: without them it splits at the comma.
+            Kind::Docker => vec![format!("--gpus=\"device={}\"", gpus.join(","))],
+        }
+    }
+
+    /// Kills and removes containers; the names follow. One that is not there is no error to podman.
+    pub(crate) fn remove(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Podman => self.words(&["rm", "--force", "--ignore", "--time=0"]),
+            Kind::Docker => self.words(&["rm", "--force"]),
+        }
+    }
+
+    /// Lists ids of containers of this name, in whatever state.
+    pub(super) fn find_container(&self, name: &str) -> Vec<String> {
+        self.words(&["ps", "--all", "--quiet", &format!("--filter=name=^{name}$")])
+    }
+
+    /// Prints `true` when a container that has ended was killed for its memory.
+    pub(super) fn ask_for_memory_kill(&self, name: &str) -> Vec<String> {
+        self.words(&["inspect", "--type=container", "--format={{.State.OOMKilled}}", name])
+    }
+
+    /// Prints the id and name of each image.
+    pub(super) fn list_images(&self) -> Vec<String> {
+        self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])
+    }
+
+    /// Gives an image a name, which it takes from any other.
+    pub(super) fn tag(&self, id: &str, name: &str) -> Vec<String> {
+        self.words(&["tag", id, name])
+    }
+
+    /// Removes the images of former builds that nothing uses and that lost their name to a newer one.
+    pub(super) fn prune(&self) -> Vec<String> {
+        self.words(&["image", "prune", "--force", "--filter=label=dev.flash.worker"])
+    }
+
+    /// `words` as a command line.
+    pub(super) fn words(&self, words: &[&str]) -> Vec<String> {
+        self.global_arguments.iter().cloned().chain(words.iter().map(|word| (*word).to_owned())).collect()
+    }
+}
+
+/// Whether the engine's client may take this variable as meant for itself: a worker's `HOME` or proxy must
+/// not move its store or its registry.
+fn is_the_clients_own(name: &str) -> bool {
+    const NAMES: [&str; 13] = [
+        "ALL_PROXY",
+        "HOME",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "LANG",
+        "LOGNAME",
+        "NO_PROXY",
+        "PATH",
+        "SHELL",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
+    ];
+    const PREFIXES: [&str; 14] = [
+        "BUILDAH_",
+        "BUILDKIT_",
+        "CONTAINER",
+        "DBUS_",
+        "DOCKER_",
+        "GO",
+        "LC_",
+        "LD_",
+        "LISTEN_",
+        "NOTIFY_",
+        "PODMAN_",
+        "SSL_CERT_",
+        "STORAGE_",
+        "XDG_",
+    ];
+    let upper = name.to_ascii_uppercase();
+    NAMES.contains(&upper.as_str()) || PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
+}
+
+/// The image says itself what it is when this is set.
+pub(super) fn describing() -> (String, String) {
+    (env::ROLE.to_owned(), "describe".to_owned())
+}

@@ -1,0 +1,545 @@
+//! The files that an app takes with it: `include = ["models/**", "data/*.json"]`.
+//!
+//! A pattern is relative to the crate's directory, and a directory that it matches is taken whole. What nobody
+//! means is left out: hidden names that the pattern does not spell, cargo's `target`, and what `flash` wrote. Links
+//! are followed, as an image has no use for a link to somebody's disk, but not out of the crate: the image would
+//! depend on the machine. Files with secrets are never taken: an image is copied to registries and to machines,
+//! and what was in it once cannot be taken back.
+use std::{
+    collections::BTreeMap,
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+use walkdir::{DirEntry, WalkDir};
+
+use super::layer::Access;
+
+/// How alike a name must be to be suggested.
+const ALIKE: f64 = 0.7;
+
+/// A file of the crate that goes into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IncludedFile {
+    pub source: PathBuf,
+    /// Its path below `/app`.
+    pub path: String,
+    pub access: Access,
+}
+
+/// What the patterns took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Included {
+    /// By path.
+    pub files: Vec<IncludedFile>,
+    /// Paths that a wildcard met and left out, as their names are hidden.
+    pub hidden: Vec<String>,
+}
+
+/// Why files cannot be included.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IncludeError {
+    #[error("`{pattern}` is not a pattern for files of the crate: {reason}")]
+    Pattern { pattern: String, reason: String },
+    #[error("`{pattern}` matches no file in {}{}", directory.display(), hint(nearest))]
+    NoMatch { pattern: String, directory: PathBuf, nearest: Option<String> },
+    #[error("`{0}` holds secrets, and images are no place for them: whoever has the image has them")]
+    Secret(String),
+    #[error("`{path}` is not for images: {reason}")]
+    Reserved { path: String, reason: &'static str },
+    #[error("`{path}` is a link to {}, which is not in the crate", target.display())]
+    Outside { path: String, target: PathBuf },
+    #[error("`{0}` is neither a file nor a directory")]
+    NotRegular(String),
+    #[error("the name of {} is not UTF-8", .0.display())]
+    NotUtf8(PathBuf),
+    #[error("`{path}` would be where the app's binary is, /app/{binary}")]
+    Binary { path: String, binary: String },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(" (there is `{name}`)")).unwrap_or_default()
+}
+
+/// The files that the patterns match, for an app whose binary has this name.
+///
+/// # Errors
+/// When a pattern is wrong or matches nothing, and when it matches what cannot or must not be shipped.
+pub(crate) fn included(
+    directory: &Path,
+    patterns: &[String],
+    binary: &str,
+) -> Result<Included, IncludeError> {
+    let root = directory
+        .canonicalize()
+        .map_err(|source| IncludeError::Read { path: directory.to_owned(), source })?;
+    let mut taken = BTreeMap::new();
+    let mut hidden = Vec::new();
+    for pattern in patterns {
+        let pattern = Pattern::new(pattern)?;
+        let mut search = Search { root: &root, pattern: &pattern, taken: &mut taken, hidden: &mut hidden };
+        if search.run()? == 0 {
+            return Err(IncludeError::NoMatch {
+                nearest: nearest(&root, &pattern),
+                pattern: pattern.written,
+                directory: directory.to_owned(),
+            });
+        }
+    }
+    if let Some(path) = taken.keys().find(|path| path.split('/').next() == Some(binary)) {
+        return Err(IncludeError::Binary { path: path.clone(), binary: binary.to_owned() });
+    }
+    hidden.sort();
+    hidden.dedup();
+    hidden.retain(|path| !taken.contains_key(path));
+    Ok(Included { files: taken.into_values().collect(), hidden })
+}
+
+/// A pattern, checked.
+struct Pattern {
+    written: String,
+    matcher: GlobMatcher,
+    /// Its leading parts without wildcards: where to look.
+    start: Vec<String>,
+    /// Its parts that match hidden names.
+    dotted: Vec<GlobMatcher>,
+}
+
+impl Pattern {
+    fn new(written: &str) -> Result<Self, IncludeError> {
+        let refused =
+            |reason: &str| IncludeError::Pattern { pattern: written.to_owned(), reason: reason.to_owned() };
+        let mut parts = Vec::new();
+        for component in Path::new(written.trim()).components() {
+            match component {
+                Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+                Component::CurDir => {}
+                Component::ParentDir => return Err(refused("it leads out of the crate with `..`")),
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(refused("it is absolute; name files relative to the crate's Cargo.toml"));
+                }
+            }
+        }
+        if parts.is_empty() {
+            return Err(refused("it names nothing; `**` takes everything"));
+        }
+        let glob = |pattern: &str| {
+            let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+            glob.map(|glob| glob.compile_matcher()).map_err(|error| refused(&error.kind().to_string()))
+        };
+        let start: Vec<String> = parts.iter().take_while(|part| is_literal(part)).cloned().collect();
+        refuse_reserved(&start)?;
+        Ok(Self {
+            matcher: glob(&parts.join("/"))?,
+            dotted: parts
+                .iter()
+                .filter(|part| part.starts_with('.'))
+                .map(|part| glob(part))
+                .collect::<Result<_, _>>()?,
+            start,
+            written: written.to_owned(),
+        })
+    }
+
+    /// Whether it matches this path or a directory above.
+    fn matches(&self, path: &str) -> bool {
+        let above = path.match_indices('/').map(|(end, _)| &path[..end]);
+        above.chain([path]).any(|path| self.matcher.is_match(path))
+    }
+
+    /// Whether it spells every hidden name of this path.
+    fn spells(&self, path: &str) -> bool {
+        path.split('/')
+            .filter(|part| is_hidden(part))
+            .all(|part| self.dotted.iter().any(|dotted| dotted.is_match(part)))
+    }
+}
+
+fn is_literal(part: &str) -> bool {
+    !part.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// `.env` and its like; not the examples of them, which are for copying.
+fn is_secret(name: &str) -> bool {
+    let example = [".example", ".sample", ".template"].iter().any(|end| name.ends_with(end));
+    name == ".env" || (name.starts_with(".env.") && !example)
+}
+
+/// Refuses what a pattern must not even name.
+fn refuse_reserved<S: AsRef<str>>(parts: &[S]) -> Result<(), IncludeError> {
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let refused = |reason| Err(IncludeError::Reserved { path: parts.join("/"), reason });
+    if parts.iter().any(|part| is_secret(part)) {
+        return Err(IncludeError::Secret(parts.join("/")));
+    }
+    if parts.contains(&".git") {
+        return refused("`.git` has all that was ever committed");
+    }
+    match parts.first().copied() {
+        Some("target") => refused("`target` is cargo's, and other on each machine"),
+        Some(".flash") => refused("`.flash` is what flash itself writes"),
+        _ => Ok(()),
+    }
+}
+
+/// One pattern's walk through the crate.
+struct Search<'a> {
+    /// Without links.
+    root: &'a Path,
+    pattern: &'a Pattern,
+    taken: &'a mut BTreeMap<String, IncludedFile>,
+    hidden: &'a mut Vec<String>,
+}
+
+impl Search<'_> {
+    /// The number of files that it matched.
+    fn run(&mut self) -> Result<usize, IncludeError> {
+        let mut matched = 0;
+        let mut walk = WalkDir::new(self.root).follow_links(true).sort_by_file_name().into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.unreadable(error)?;
+                    continue;
+                }
+            };
+            if entry.depth() == 0 {
+                continue;
+            }
+            let Some(path) = self.relative(entry.path()) else {
+                // Its name cannot be matched, but what is around it can.
+                match self.around(entry.path()) {
+                    true => return Err(IncludeError::NotUtf8(entry.into_path())),
+                    false => continue,
+                }
+            };
+            match self.judge(&entry, &path)? {
+                Judgement::Enter => {}
+                Judgement::Pass if entry.file_type().is_dir() => walk.skip_current_dir(),
+                Judgement::Pass => {}
+                Judgement::Take => {
+                    matched += 1;
+                    self.take(&entry, path)?;
+                }
+            }
+        }
+        Ok(matched)
+    }
+
+    fn judge(&mut self, entry: &DirEntry, path: &str) -> Result<Judgement, IncludeError> {
+        let parts: Vec<&str> = path.split('/').collect();
+        // Cargo's `target` is huge, and nobody means it.
+        if !self.leads_to(&parts) || path == "target" {
+            return Ok(Judgement::Pass);
+        }
+        let matches = self.pattern.matches(path);
+        if !self.pattern.spells(path) {
+            if matches && ![".git", ".flash"].contains(&path) {
+                self.hidden.push(path.to_owned());
+            }
+            return Ok(Judgement::Pass);
+        }
+        if matches {
+            refuse_reserved(&parts)?;
+        }
+        match (matches, entry.file_type()) {
+            (_, kind) if kind.is_dir() => {
+                // Not walked to see whether something in it matches: it may be the whole disk.
+                if entry.path_is_symlink() {
+                    self.real(entry, path)?;
+                }
+                Ok(Judgement::Enter)
+            }
+            (false, _) => Ok(Judgement::Pass),
+            (true, kind) if kind.is_file() => Ok(Judgement::Take),
+            (true, _) => Err(IncludeError::NotRegular(path.to_owned())),
+        }
+    }
+
+    /// Whether the pattern can match this path or one below.
+    fn leads_to(&self, parts: &[&str]) -> bool {
+        parts.iter().zip(&self.pattern.start).all(|(part, wanted)| *part == wanted)
+    }
+
+    /// Where it really is.
+    fn real(&self, entry: &DirEntry, path: &str) -> Result<PathBuf, IncludeError> {
+        let real = entry.path().canonicalize();
+        let real = real.map_err(|source| IncludeError::Read { path: entry.path().to_owned(), source })?;
+        match real.starts_with(self.root) {
+            true => Ok(real),
+            false => Err(IncludeError::Outside { path: path.to_owned(), target: real }),
+        }
+    }
+
+    fn take(&mut self, entry: &DirEntry, path: String) -> Result<(), IncludeError> {
+        let unreadable = |source| IncludeError::Read { path: entry.path().to_owned(), source };
+        let real = self.real(entry, &path)?;
+        // A link may have another name than what it leads to.
+        let mut names = real.iter().skip(self.root.iter().count()).filter_map(|name| name.to_str());
+        if names.any(|name| is_secret(name) || name == ".git") {
+            return Err(IncludeError::Secret(path));
+        }
+        let metadata = std::fs::metadata(&real).map_err(unreadable)?;
+        let access = match metadata.permissions().mode() & 0o100 {
+            0 => Access::Readable,
+            _ => Access::Executable,
+        };
+        // Now, and not after minutes of compiling.
+        std::fs::File::open(&real).map_err(unreadable)?;
+        self.taken.insert(path.clone(), IncludedFile { source: real, path, access });
+        Ok(())
+    }
+
+    /// A part of the crate that cannot be read is an error if the pattern may mean it.
+    fn unreadable(&self, error: walkdir::Error) -> Result<(), IncludeError> {
+        let path = error.path().unwrap_or(self.root).to_owned();
+        let Some(relative) = self.relative(&path) else { return Ok(()) };
+        let parts: Vec<&str> = relative.split('/').collect();
+        // A broken link is one file; a directory hides files that may match.
+        let broken = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let meant = self.leads_to(&parts) && self.pattern.spells(&relative);
+        if !meant || (broken && !self.pattern.matches(&relative)) {
+            return Ok(());
+        }
+        let source = match error.loop_ancestor() {
+            Some(ancestor) => io::Error::other(format!("it is a link to {}, above it", ancestor.display())),
+            None => error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into()),
+        };
+        Err(IncludeError::Read { path, source })
+    }
+
+    /// The path below the crate, with `/`; none when it is not UTF-8.
+    fn relative(&self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(self.root).ok()?;
+        relative.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>().map(|parts| parts.join("/"))
+    }
+
+    /// Whether a file beside this path would be taken.
+    fn around(&self, path: &Path) -> bool {
+        let beside = path.with_file_name("name");
+        self.relative(&beside).is_some_and(|path| self.pattern.matches(&path) && self.pattern.spells(&path))
+    }
+}
+
+/// What to do with something on the way.
+enum Judgement {
+    /// A directory that may hold files to take.
+    Enter,
+    /// Not meant.
+    Pass,
+    /// A file to take.
+    Take,
+}
+
+/// What the user may have meant: the name most alike where the pattern's path breaks off.
+fn nearest(root: &Path, pattern: &Pattern) -> Option<String> {
+    let mut directory = root.to_owned();
+    let missing = pattern.start.iter().position(|part| {
+        directory.push(part);
+        !directory.exists()
+    })?;
+    directory.pop();
+    let wanted = &pattern.start[missing];
+    let names = std::fs::read_dir(&directory).ok()?.flatten();
+    let alike = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !is_secret(name))
+        .map(|name| (strsim::jaro_winkler(&name, wanted), name))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|(a, first), (b, second)| a.total_cmp(b).then_with(|| second.cmp(first)))?;
+    let above = pattern.start[..missing].iter().cloned();
+    Some(above.chain([alike.1]).collect::<Vec<_>>().join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A crate with these files.
+    fn directory(files: &[&str]) -> TempDir {
+        let directory = TempDir::new().unwrap();
+        for file in files {
+            let path = directory.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+        directory
+    }
+
+    fn include(directory: &TempDir, patterns: &[&str]) -> Result<Included, IncludeError> {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        included(directory.path(), &patterns, "app")
+    }
+
+    fn paths(directory: &TempDir, patterns: &[&str]) -> Vec<String> {
+        let included = include(directory, patterns).unwrap();
+        for file in &included.files {
+            assert!(file.source.is_absolute() && file.source.is_file(), "{file:?}");
+        }
+        included.files.into_iter().map(|file| file.path).collect()
+    }
+
+    #[test]
+    fn patterns_take_files_and_whole_directories_once_and_sorted() {
+        let files =
+            ["data/b.json", "data/a.json", "data/a.csv", "data/more/c.json", "models/x/w.bin", "notes"];
+        let directory = directory(&files);
+        assert_eq!(paths(&directory, &["data/*.json"]), ["data/a.json", "data/b.json"]);
+        assert_eq!(paths(&directory, &["data/**/*.json"]).len(), 3);
+        assert_eq!(paths(&directory, &["./models/"]), ["models/x/w.bin"]);
+        assert_eq!(paths(&directory, &["models/*"]), ["models/x/w.bin"]);
+        assert_eq!(
+            paths(&directory, &["data/{a,b}.json", "data/a.*"]),
+            ["data/a.csv", "data/a.json", "data/b.json"]
+        );
+        assert_eq!(paths(&directory, &["**"]).len(), files.len());
+        assert_eq!(paths(&directory, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_script_stays_executable() {
+        let directory = directory(&["data/run.sh", "data/list"]);
+        let script = directory.path().join("data/run.sh");
+        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o744)).unwrap();
+        let access: Vec<Access> =
+            include(&directory, &["data"]).unwrap().files.into_iter().map(|file| file.access).collect();
+        assert_eq!(access, [Access::Readable, Access::Executable]);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_named_with_what_may_be_meant() {
+        let directory = directory(&["models/sentiment/model.bin", "data/.keep"]);
+        let error = |pattern| include(&directory, &["models", pattern]).unwrap_err().to_string();
+        let message = error("model/**");
+        assert!(
+            message.starts_with("`model/**` matches no file in ") && message.ends_with("(there is `models`)")
+        );
+        assert!(error("models/sentimnt/*").ends_with("(there is `models/sentiment`)"));
+        assert!(error("models/sentiment/model.onnx").ends_with("(there is `models/sentiment/model.bin`)"));
+        assert!(!error("zebra").contains("there is"));
+        assert!(!error("models/*.gguf").contains("there is"));
+        // All that it matches is hidden.
+        assert!(error("data/*").starts_with("`data/*` matches no file"));
+    }
+
+    #[test]
+    fn patterns_that_lead_out_of_the_crate_or_are_none_are_refused() {
+        let directory = directory(&["a"]);
+        for pattern in ["/etc/passwd", "../other/model", "models/../../x", "", " ", ".", "a{", "[a"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(
+                matches!(&error, IncludeError::Pattern { pattern: told, .. } if told == pattern),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_nobody_means_is_left_out_and_hidden_names_are_told() {
+        let directory = directory(&[
+            "a",
+            ".env",
+            ".env.local",
+            ".git/config",
+            ".flash/x",
+            "target/debug/x",
+            "data/.cache/y",
+            "data/target/z",
+        ]);
+        let everything = include(&directory, &["**"]).unwrap();
+        let paths: Vec<&str> = everything.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["a", "data/target/z"]);
+        assert_eq!(everything.hidden, [".env", ".env.local", "data/.cache"]);
+        assert_eq!(super::tests::paths(&directory, &["data/.cache/*"]), ["data/.cache/y"]);
+        assert_eq!(super::tests::paths(&directory, &["data/.cache"]), ["data/.cache/y"]);
+    }
+
+    #[test]
+    fn secrets_and_what_is_no_part_of_the_sources_are_refused_by_name() {
+        let directory = directory(&[
+            "a",
+            ".env",
+            "data/.env.production",
+            ".env.example",
+            ".git/config",
+            ".flash/x",
+            "target/debug/x",
+        ]);
+        for pattern in [".env", "data/.env*", ".e*", "**/.env.production", ".[e]nv"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(matches!(error, IncludeError::Secret(_)), "{pattern}: {error}");
+            assert!(error.to_string().contains("secrets"));
+        }
+        for pattern in [".git", ".git/config", ".g*/*", "target/debug/x", ".flash/**"] {
+            let error = include(&directory, &[pattern]).unwrap_err();
+            assert!(matches!(error, IncludeError::Reserved { .. }), "{pattern}: {error}");
+        }
+        assert_eq!(paths(&directory, &[".env.example"]), [".env.example"]);
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_crate_and_refused_out_of_it() {
+        let outside = directory(&["secret", "models/w.bin"]);
+        let inside = directory(&["store/v1/w.bin", "data/a", ".env"]);
+        let link = |target: &Path, name: &str| symlink(target, inside.path().join(name)).unwrap();
+        link(Path::new("../store/v1/w.bin"), "data/w.bin");
+        link(Path::new("store/v1"), "latest");
+        assert_eq!(paths(&inside, &["data/*", "latest"]), ["data/a", "data/w.bin", "latest/w.bin"]);
+
+        link(&outside.path().join("secret"), "data/b");
+        link(&outside.path().join("models"), "far");
+        link(Path::new("../.env"), "store/settings");
+        link(Path::new("nowhere"), "store/broken");
+        for (pattern, path) in [("data", "data/b"), ("far/*.bin", "far"), ("far", "far")] {
+            let error = include(&inside, &[pattern]).unwrap_err();
+            assert!(matches!(&error, IncludeError::Outside { path: told, .. } if told == path), "{error}");
+        }
+        let error = include(&inside, &["store/settings"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::Secret(told) if told == "store/settings"), "{error}");
+        let error = include(&inside, &["store/broken"]).unwrap_err();
+        assert!(
+            matches!(&error, IncludeError::Read { path, .. } if path.ends_with("store/broken")),
+            "{error}"
+        );
+        // What is not matched may be broken.
+        assert_eq!(paths(&inside, &["store/*/*.bin"]), ["store/v1/w.bin"]);
+
+        link(Path::new("."), "store/v1/again");
+        let error = include(&inside, &["store/v1"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::Read { path, .. } if path.ends_with("again")), "{error}");
+    }
+
+    #[test]
+    fn nothing_takes_the_place_of_the_binary() {
+        let directory = directory(&["app", "data/app", "other/app/x"]);
+        assert!(
+            matches!(include(&directory, &["*"]), Err(IncludeError::Binary { path, .. }) if path == "app")
+        );
+        assert_eq!(paths(&directory, &["data", "other"]), ["data/app", "other/app/x"]);
+        let below = super::tests::directory(&["app/x"]);
+        assert!(
+            matches!(include(&below, &["**"]), Err(IncludeError::Binary { path, .. }) if path == "app/x")
+        );
+    }
+
+    #[test]
+    fn what_is_neither_file_nor_directory_is_refused() {
+        let directory = directory(&["data/a"]);
+        nix::unistd::mkfifo(&directory.path().join("data/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = include(&directory, &["data"]).unwrap_err();
+        assert!(matches!(&error, IncludeError::NotRegular(path) if path == "data/pipe"), "{error}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Layers that are already made: by this build for another worker type, or by a build before.
+//!
+//! Nothing is guessed. Within a build, a layer is the same when its tree is and none of its files was touched.
+//! Between builds, it is the same when the digest of its tar is and the same `flash` compressed it: the tar is
+//! hashed, which takes a twentieth of the time that compressing takes.
+use std::{
+    fs::Metadata,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Layout, LayoutError,
+    layer::{Effort, Layer, LayerError, Tree},
+    tape::SourceError,
+};
+
+/// What is remembered, beside the blobs.
+const FILE: &str = "made-layers.json";
+
+/// Makes the layers of a layout, each once.
+#[derive(Debug)]
+pub(super) struct MadeLayers {
+    layout: Layout,
+    remembered: Remembered,
+    of_this_build: Vec<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    tree: Tree,
+    stamps: Vec<Stamp>,
+    effort: Effort,
+    layer: Layer,
+}
+
+/// The file's content. Of another `flash`, or damaged, it is forgotten: it only saves time.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Remembered {
+    /// The `flash` that compressed them: another one may make other bytes of the same tar.
+    flash: String,
+    layers: Vec<RememberedLayer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RememberedLayer {
+    effort: Effort,
+    layer: Layer,
+}
+
+/// What changes when someone touches a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl MadeLayers {
+    /// Of this layout.
+    pub(super) fn open(layout: Layout) -> Self {
+        let flash = this_flash();
+        let remembered = std::fs::read(layout.directory().join(FILE))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok())
+            .filter(|remembered| remembered.flash == flash)
+            .unwrap_or_else(|| Remembered { flash, layers: Vec::new() });
+        Self { layout, remembered, of_this_build: Vec::new() }
+    }
+
+    /// The layer of this tree, made if there is none.
+    ///
+    /// # Errors
+    /// When it has to be made and cannot be.
+    pub(super) fn layer(&mut self, tree: Tree, effort: Effort) -> Result<Layer, LayerError> {
+        // Before anything is read: a change meanwhile makes the next look differ.
+        let stamps = tree.sources().map(Stamp::of).collect::<Result<Vec<_>, _>>()?;
+        let same = |made: &&Made| made.effort == effort && made.stamps == stamps && made.tree == tree;
+        if let Some(made) = self.of_this_build.iter().find(same) {
+            return Ok(made.layer.clone());
+        }
+        let layer = match self.of_another_build(&tree, effort)? {
+            Some(layer) => layer,
+            None => {
+                let layer = tree.write(&self.layout, effort)?;
+                self.remember(layer.clone(), effort)?;
+                layer
+            }
+        };
+        self.of_this_build.push(Made { tree, stamps, effort, layer: layer.clone() });
+        Ok(layer)
+    }
+
+    fn of_another_build(&self, tree: &Tree, effort: Effort) -> Result<Option<Layer>, LayerError> {
+        if self.remembered.layers.is_empty() {
+            return Ok(None);
+        }
+        let (diff_id, unpacked) = tree.diff_id(&self.layout)?;
+        let found = self.remembered.layers.iter().find(|remembered| {
+            let RememberedLayer { layer, effort: of } = remembered;
+            *of == effort
+                && layer.diff_id == diff_id
+                && layer.unpacked == unpacked
+                && self.layout.has(&layer.descriptor)
+        });
+        Ok(found.map(|remembered| remembered.layer.clone()))
+    }
+
+    fn remember(&mut self, layer: Layer, effort: Effort) -> Result<(), LayoutError> {
+        let layout = &self.layout;
+        self.remembered.layers.retain(|remembered| {
+            remembered.layer.descriptor != layer.descriptor && layout.has(&remembered.layer.descriptor)
+        });
+        self.remembered.layers.push(RememberedLayer { effort, layer });
+        let bytes = serde_json::to_vec(&self.remembered).map_err(|error| layout.unwritable(error.into()))?;
+        layout.replace(FILE, &bytes)
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Self, SourceError> {
+        let unreadable = |source| SourceError::Read { path: path.to_owned(), source };
+        let file = std::fs::metadata(path).map_err(unreadable)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: file.dev(),
+            inode: file.ino(),
+            length: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
+/// Tells one build of `flash` from another, also of the same version.
+fn this_flash() -> String {
+    let stamp = |file: Metadata| format!("{}-{}.{}", file.len(), file.mtime(), file.mtime_nsec());
+    let executable = std::env::current_exe().and_then(std::fs::metadata).map(stamp);
+    format!("{} {}", env!("CARGO_PKG_VERSION"), executable.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use oci_spec::image::MediaType;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::image::layer::{Access, Content, Node};
+
+    fn layout() -> (TempDir, Layout) {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("binary"), "code").unwrap();
+        let layout = Layout::create(&directory.path().join("images")).unwrap();
+        (directory, layout)
+    }
+
+    fn tree(directory: &TempDir) -> Tree {
+        let content = Content::OnDisk(directory.path().join("binary"));
+        let mut tree = Tree::default();
+        tree.add("app/binary", Node::File { content, access: Access::Executable }).unwrap();
+        tree
+    }
+
+    #[test]
+    fn a_layer_is_made_once_for_all_worker_types_of_a_build() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout);
+        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
+        assert_eq!(made.layer(tree(&directory), Effort::Code).unwrap(), layer);
+        assert_eq!(made.of_this_build.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_another_variant_of_the_build_replaced_is_read_again() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout);
+        let cpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        // Cargo puts both at one path; here also of one length and one date.
+        let path = directory.path().join("binary");
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, "cuda").unwrap();
+        std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+        let gpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        assert_ne!(cpu, gpu);
+    }
+
+    #[test]
+    fn a_layer_of_a_build_before_is_found_by_its_content() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout.clone());
+        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
+        // What it would be compressed to now cannot be told from what is remembered, but for this stand-in.
+        let remembered = &mut made.remembered.layers[0].layer;
+        remembered.descriptor = layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
+        let stand_in = remembered.clone();
+        let save = |made: &MadeLayers| {
+            layout.replace(FILE, &serde_json::to_vec(&made.remembered).unwrap()).unwrap();
+        };
+        save(&made);
+
+        // As a checkout leaves it: other dates, the same content.
+        let binary = std::fs::File::open(directory.path().join("binary")).unwrap();
+        binary.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let again = |effort| MadeLayers::open(layout.clone()).layer(tree(&directory), effort).unwrap();
+        assert_eq!(again(Effort::Code), stand_in);
+        assert_ne!(again(Effort::Data), stand_in, "compressed otherwise");
+
+        std::fs::remove_file(layout.blob(stand_in.descriptor.digest())).unwrap();
+        assert_eq!(again(Effort::Code), layer, "its blob is gone");
+
+        layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
+        made.remembered.flash = "another".to_owned();
+        save(&made);
+        assert_eq!(again(Effort::Code), layer, "of another flash");
+
+        layout.replace(FILE, b"{").unwrap();
+        assert_eq!(again(Effort::Code), layer, "a damaged memory");
+    }
+}

@@ -1,0 +1,125 @@
+//! A child process with its output, the leader of a process group of its own.
+//!
+//! What a worker process and the client of a container engine have in common.
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::process::{Child as TokioChild, Command};
+
+use super::output::{CurrentRequest, OnLine, Output};
+
+/// How long the pipes may stay open after the end of the process: one that escaped may hold them.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// What to start.
+pub(crate) struct Spec {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub directory: PathBuf,
+    /// Set on top of this process's environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The program could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start `{}`", program.display())]
+pub(crate) struct SpawnError {
+    pub(super) program: PathBuf,
+    pub(super) source: io::Error,
+}
+
+/// Variables of ours and the provider's that a worker must not inherit from whoever started `flash`.
+const OWN_PREFIXES: [&str; 2] = ["FLASH_", "RUNPOD_"];
+
+fn is_own(variable: &str) -> bool {
+    // The level of log lines is the one of them that a person sets by hand.
+    variable != flash_sdk::env::RUNPOD_LOG_LEVEL && OWN_PREFIXES.iter().any(|own| variable.starts_with(own))
+}
+
+/// See the module.
+pub(super) struct Child {
+    process: TokioChild,
+    group: i32,
+    output: Arc<Output>,
+    pump: tokio::task::JoinHandle<()>,
+}
+
+impl Child {
+    /// A command that runs the program in its directory, without the variables that are not for it.
+    pub(super) fn command(program: &std::path::Path, arguments: &[String]) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(is_own) {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it, with its output going to `on_line`.
+    pub(super) fn spawn(
+        mut command: Command,
+        current_request: CurrentRequest,
+        on_line: OnLine,
+    ) -> io::Result<Self> {
+        let (stdout, stdout_end) = io::pipe()?;
+        let (stderr, stderr_end) = io::pipe()?;
+        command
+            .stdout(Stdio::from(OwnedFd::from(stdout_end)))
+            .stderr(Stdio::from(OwnedFd::from(stderr_end)))
+            .process_group(0);
+        let process = command.spawn()?;
+        // The command holds the writing ends; as long as it does, the pipes do not end.
+        drop(command);
+        let group = process.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
+        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_request, on_line)?);
+        let pumped = output.clone();
+        let pump = tokio::spawn(async move { pumped.pump().await });
+        Ok(Self { process, group, output, pump })
+    }
+
+    /// Its process group.
+    pub(super) fn group(&self) -> i32 {
+        self.group
+    }
+
+    /// What it prints.
+    pub(super) fn output(&self) -> Arc<Output> {
+        self.output.clone()
+    }
+
+    /// To all of its group.
+    pub(super) fn signal(&self, signal: Signal) {
+        signal_group(self.group, signal);
+    }
+
+    /// Waits for its end. May be asked again.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.process.wait().await
+    }
+
+    /// Reads what it said last. The lines of stderr that tell why it ended.
+    pub(super) async fn last_lines(&mut self) -> Vec<String> {
+        if !self.pump.is_finished() {
+            let _ = tokio::time::timeout(LAST_OUTPUT, &mut self.pump).await;
+            self.pump.abort();
+        }
+        self.output.last_lines()
+    }
+}
+
+/// To all of a group; one that is gone is as good.
+pub(super) fn signal_group(group: i32, signal: Signal) {
+    let _ = killpg(Pid::from_raw(group), signal);
+}

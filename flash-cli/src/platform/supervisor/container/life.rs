@@ -1,0 +1,226 @@
+//! One container, from start to removal.
+use std::{
+    io::{self, Seek as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        cgroup::MemoryKill,
+        child::{Child, SpawnError, signal_group},
+        exit::Exit,
+        isolation::Share,
+        lifeline::Lifeline,
+        output::{CurrentRequest, OnLine, Output},
+    },
+    Removal,
+};
+use crate::{
+    engine::{Call, ContainerSpec, Engine, EngineError, Removed},
+    error_chain::error_chain,
+    orphan::end_with_parent,
+};
+
+/// How long a client may take to end by itself once its container is gone.
+const CLIENT: Duration = Duration::from_secs(5);
+/// An exit code above it is the number of a signal that killed the container's process.
+const SIGNALLED: i32 = 128;
+
+/// A running container.
+pub(in crate::platform::supervisor) struct Container {
+    name: String,
+    engine: Arc<Engine>,
+    /// The engine's client. It prints what the container prints, passes SIGTERM on, and ends with its code.
+    client: Child,
+    #[expect(dead_code, reason = "held until the worker has ended")]
+    share: Share,
+    /// What its memory is limited to.
+    memory_gb: Option<u32>,
+    /// The client has ended.
+    ended: CancellationToken,
+    killing: Option<JoinHandle<()>>,
+    burial: Option<JoinHandle<Result<Option<MemoryKill>, EngineError>>>,
+    /// How it was buried: asked again, the answer is the same.
+    buried: Option<Option<MemoryKill>>,
+    lifeline: Lifeline,
+}
+
+impl Container {
+    /// Starts it with its share of the machine, its output going to `on_line`.
+    pub(in crate::platform::supervisor) fn spawn(
+        engine: &Arc<Engine>,
+        mut spec: ContainerSpec,
+        share: Share,
+        lifeline: &Lifeline,
+        current_request: CurrentRequest,
+        on_line: OnLine,
+    ) -> Result<Self, SpawnError> {
+        // The project's own settings win.
+        let own = std::mem::take(&mut spec.environment);
+        spec.environment = share.environment.iter().cloned().chain(own).collect();
+        spec.resources = share.resources;
+        spec.gpus.clone_from(&share.gpus);
+        let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
+        let client = start(engine, &spec, lifeline, current_request, on_line)
+            .map_err(|source| SpawnError { program: engine.program().into(), source })?;
+        Ok(Self {
+            name: spec.name,
+            engine: engine.clone(),
+            client,
+            share,
+            memory_gb,
+            ended: CancellationToken::new(),
+            killing: None,
+            burial: None,
+            buried: None,
+            lifeline: lifeline.clone(),
+        })
+    }
+
+    /// What it prints.
+    pub(in crate::platform::supervisor) fn output(&self) -> Arc<Output> {
+        self.client.output()
+    }
+
+    /// Asks it to end.
+    pub(in crate::platform::supervisor) fn terminate(&self) {
+        self.client.signal(Signal::SIGTERM);
+    }
+
+    /// Ends it, and whatever it started.
+    pub(in crate::platform::supervisor) fn kill(&mut self) {
+        if self.killing.is_none() && self.burial.is_none() {
+            let (engine, name) = (self.engine.clone(), self.name.clone());
+            let (client, ended) = (self.client.group(), self.ended.clone());
+            self.killing = Some(tokio::spawn(kill(engine, name, client, ended)));
+        }
+    }
+
+    /// Waits until the container is gone, and reads what it said last. May be asked again when the future was
+    /// dropped.
+    pub(in crate::platform::supervisor) async fn wait(&mut self) -> io::Result<Exit> {
+        let status = signalled(self.client.ended().await?);
+        self.ended.cancel();
+        let memory = match self.buried {
+            Some(memory) => memory,
+            None => self.bury(status).await?,
+        };
+        let last_lines = self.client.last_lines().await;
+        Ok(Exit { status, memory, last_lines })
+    }
+
+    /// Removes the container; whatever its client said, it may still run.
+    async fn bury(&mut self, status: ExitStatus) -> io::Result<Option<MemoryKill>> {
+        if let Some(killing) = &mut self.killing
+            && self.burial.is_none()
+        {
+            let _ = killing.await;
+        }
+        let was_killed_by_others = status.signal() == Some(Signal::SIGKILL as i32) && self.killing.is_none();
+        let asks_for_memory = self.memory_gb.filter(|_| was_killed_by_others);
+        let burial = self.burial.get_or_insert_with(|| {
+            tokio::spawn(bury(self.engine.clone(), self.name.clone(), asks_for_memory))
+        });
+        let buried = burial.await;
+        self.burial = None;
+        let memory = buried
+            .map_err(io::Error::other)?
+            // The lifeline keeps its name, and tries again at the end.
+            .map_err(|error| io::Error::other(format!("it may still run: {}", error_chain(&error))))?;
+        self.lifeline.remove_container(&self.name);
+        self.lifeline.remove(self.client.group());
+        self.buried = Some(memory);
+        Ok(memory)
+    }
+}
+
+fn start(
+    engine: &Engine,
+    spec: &ContainerSpec,
+    lifeline: &Lifeline,
+    current_request: CurrentRequest,
+    on_line: OnLine,
+) -> io::Result<Child> {
+    let Call { arguments, environment, input } = engine.run(spec);
+    let mut command = Child::command(Path::new(engine.program()), &arguments);
+    command.envs(environment);
+    if !input.is_empty() {
+        // A file without a name: as long as the client has it open, and for nobody else to read.
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input.as_bytes())?;
+        file.rewind()?;
+        command.stdin(Stdio::from(file));
+    }
+    end_with_parent(&mut command);
+    let removal = Removal { program: engine.program().to_owned(), arguments: engine.remove() };
+    // Before it is started: a name without a container costs nothing.
+    lifeline.add_container(&spec.name, &removal);
+    match Child::spawn(command, current_request, on_line) {
+        Ok(client) => {
+            lifeline.add_client(client.group());
+            Ok(client)
+        }
+        Err(error) => {
+            lifeline.remove_container(&spec.name);
+            Err(error)
+        }
+    }
+}
+
+/// Removes the container; its client ends with it. Where there is none yet, the client is asked to end, and
+/// only killed when that does not help: podman leaves half a container behind when it is killed while it makes
+/// one.
+async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: CancellationToken) {
+    // What goes wrong here is told by the burial, which does it again.
+    if !matches!(engine.remove_container(&name).await, Ok(Removed::Now)) {
+        signal_group(client, Signal::SIGTERM);
+    }
+    if tokio::time::timeout(CLIENT, ended.cancelled()).await.is_err() {
+        signal_group(client, Signal::SIGKILL);
+    }
+}
+
+async fn bury(
+    engine: Arc<Engine>,
+    name: String,
+    asks_for_memory: Option<u32>,
+) -> Result<Option<MemoryKill>, EngineError> {
+    let memory = match asks_for_memory {
+        Some(gb) if engine.was_killed_for_memory(&name).await => Some(MemoryKill::OverLimit { gb }),
+        // Not all engines see it.
+        Some(gb) => Some(MemoryKill::Perhaps { gb }),
+        None => None,
+    };
+    engine.remove_container(&name).await?;
+    Ok(memory)
+}
+
+/// What became of the container's process: engines tell a signal as 128 and its number.
+fn signalled(status: ExitStatus) -> ExitStatus {
+    match status.code() {
+        Some(code @ 129..=192) => ExitStatus::from_raw(code - SIGNALLED),
+        _ => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_in_a_container_is_told_as_one() {
+        let code = |code: i32| signalled(ExitStatus::from_raw(code << 8));
+        assert_eq!(code(137).signal(), Some(9));
+        assert_eq!(code(134).signal(), Some(6));
+        assert_eq!((code(3).code(), code(128).code(), code(255).code()), (Some(3), Some(128), Some(255)));
+        assert_eq!(signalled(ExitStatus::from_raw(15)).signal(), Some(15));
+    }
+}

@@ -1,0 +1,9 @@
+//! Workers that are containers of built images.
+//!
+//! `life` starts one by the engine's client and ends it by the engine: killing the client alone would leave
+//! the container running. `removal` is the same for a `flash` that is gone.
+mod life;
+mod removal;
+
+pub(super) use life::Container;
+pub(super) use removal::Removal;

@@ -1,0 +1,94 @@
+//! A worker that runs, whatever it is: a process of this machine, or a container.
+use std::{io, sync::Arc};
+
+use flash_sdk::manifest::WorkerType;
+
+use super::{
+    Exit, Isolation, Lifeline, Output, SpawnError, Spec,
+    container::Container,
+    output::{CurrentRequest, OnLine},
+    process::Process,
+};
+use crate::engine::{ContainerSpec, Engine};
+
+/// What to start.
+pub(crate) enum Start {
+    Process(Spec),
+    Container(Arc<Engine>, ContainerSpec),
+}
+
+/// See the module.
+pub(crate) struct Running(Kind);
+
+enum Kind {
+    Process(Process),
+    Container(Box<Container>),
+}
+
+/// Where a worker's output goes.
+pub(crate) struct Hearing {
+    pub current_request: CurrentRequest,
+    pub on_line: OnLine,
+}
+
+impl Running {
+    /// Starts a worker in its place on this machine.
+    ///
+    /// # Errors
+    /// When its program, or the client of its engine, cannot be started.
+    pub(crate) async fn start(
+        start: Start,
+        worker_type: &WorkerType,
+        id: &str,
+        isolation: &Isolation,
+        lifeline: &Lifeline,
+        hearing: Hearing,
+    ) -> Result<Self, SpawnError> {
+        let Hearing { current_request, on_line } = hearing;
+        match start {
+            Start::Process(spec) => {
+                let place = isolation.place(worker_type, id).await;
+                let process = Process::spawn(&spec, place, lifeline, current_request, on_line)?;
+                Ok(Self(Kind::Process(process)))
+            }
+            Start::Container(engine, spec) => {
+                let share = isolation.share(worker_type).await;
+                let container = Container::spawn(&engine, spec, share, lifeline, current_request, on_line)?;
+                Ok(Self(Kind::Container(Box::new(container))))
+            }
+        }
+    }
+
+    /// What it prints.
+    pub(crate) fn output(&self) -> Arc<Output> {
+        match &self.0 {
+            Kind::Process(process) => process.output(),
+            Kind::Container(container) => container.output(),
+        }
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        match &self.0 {
+            Kind::Process(process) => process.terminate(),
+            Kind::Container(container) => container.terminate(),
+        }
+    }
+
+    /// Ends it, and whatever it started.
+    pub(crate) fn kill(&mut self) {
+        match &mut self.0 {
+            Kind::Process(process) => process.kill(),
+            Kind::Container(container) => container.kill(),
+        }
+    }
+
+    /// Waits until nothing of it is left, and reads what it said last. May be asked again when the future was
+    /// dropped.
+    pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
+        match &mut self.0 {
+            Kind::Process(process) => process.wait().await,
+            Kind::Container(container) => container.wait().await,
+        }
+    }
+}

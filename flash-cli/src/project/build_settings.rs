@@ -1,0 +1,251 @@
+//! `[build]` in `flash.toml`: how images are made of the app.
+//!
+//! Checks what can be checked without the app; whether a named worker type exists is found when the app has
+//! described itself.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use flash_sdk::{
+    catalogue::{ComputeCapability, ComputeCapabilityError},
+    manifest::Manifest,
+};
+use oci_spec::distribution::Reference;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::command_worker::Mistake;
+use crate::target::local::nearest;
+
+/// The table as written. Unknown keys are mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    include: Vec<String>,
+    features: Vec<String>,
+    max_size_mb: Option<Spanned<u64>>,
+    target_cpu: Option<String>,
+    user: Option<Spanned<String>>,
+    cuda: Option<CudaPolicy>,
+    cuda_feature: Option<String>,
+    cuda_base: Option<Spanned<String>>,
+    cuda_home: Option<PathBuf>,
+    workers: BTreeMap<Spanned<String>, WrittenWorker>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenWorker {
+    include: Option<Vec<String>>,
+    target_cpu: Option<String>,
+    compute_capabilities: Option<Vec<Spanned<String>>>,
+}
+
+/// What to do with GPU worker types where CUDA's compiler may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CudaPolicy {
+    /// Built with CUDA where its compiler is found, else without and with a warning: such an image runs its
+    /// models on the CPU.
+    #[default]
+    WhenAvailable,
+    /// Without a compiler the build fails.
+    Require,
+    /// Never built with CUDA.
+    Never,
+}
+
+/// How images are made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BuildSettings {
+    /// Files that go into every image: patterns relative to the crate.
+    pub include: Vec<String>,
+    /// Cargo features of every image's binary.
+    pub features: Vec<String>,
+    /// The largest an image may be, compressed.
+    pub max_size_mb: u64,
+    /// Which processors the binary may expect; rustc's default when not said.
+    pub target_cpu: Option<String>,
+    /// Whom the worker runs as: a number, or two with a colon. A name would need a file in the image.
+    pub user: String,
+    pub cuda: CudaPolicy,
+    /// The cargo feature of GPU worker types' binaries.
+    pub cuda_feature: String,
+    /// What images with CUDA stand on; the default of this version when not said.
+    pub cuda_base: Option<Reference>,
+    /// Where CUDA's compiler is; looked for when not said.
+    pub cuda_home: Option<PathBuf>,
+    workers: Vec<Declared>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Declared {
+    name: String,
+    line: usize,
+    settings: WorkerSettings,
+}
+
+/// What differs for one worker type.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct WorkerSettings {
+    /// Instead of the app's.
+    pub include: Option<Vec<String>>,
+    /// Instead of the app's.
+    pub target_cpu: Option<String>,
+    /// Instead of those of its GPU pools.
+    pub compute_capabilities: Option<Vec<ComputeCapability>>,
+}
+
+impl Default for BuildSettings {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            features: Vec::new(),
+            // A pull of more takes minutes; whoever wants that says so.
+            max_size_mb: 10_000,
+            target_cpu: None,
+            // The number that images without a userland commonly use for nobody.
+            user: "65532:65532".to_owned(),
+            cuda: CudaPolicy::default(),
+            cuda_feature: "cuda".to_owned(),
+            cuda_base: None,
+            cuda_home: None,
+            workers: Vec::new(),
+        }
+    }
+}
+
+impl Written {
+    /// Checks every setting. `line_of` tells the line of an offset in the text.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check(self, line_of: impl Fn(usize) -> usize) -> Result<BuildSettings, Mistake> {
+        let default = BuildSettings::default();
+        let max_size_mb = match self.max_size_mb {
+            None => default.max_size_mb,
+            Some(said) if *said.get_ref() > 0 => *said.get_ref(),
+            Some(said) => return Err(mistake(&said, "`max_size_mb` is 0; 1 or more is expected".to_owned())),
+        };
+        let user = match self.user {
+            None => default.user,
+            Some(said) if is_user(said.get_ref()) => said.into_inner(),
+            Some(said) => {
+                let message = format!(
+                    "`user` is `{}`; a number or two with a colon are expected, such as 65532:65532: images \
+                     have no file of names",
+                    said.get_ref()
+                );
+                return Err(mistake(&said, message));
+            }
+        };
+        let cuda_base = match self.cuda_base {
+            None => None,
+            Some(said) => match said.get_ref().parse() {
+                Ok(reference) => Some(reference),
+                Err(error) => return Err(mistake(&said, format!("`{}`: {error}", said.get_ref()))),
+            },
+        };
+        let workers =
+            self.workers.into_iter().map(|worker| declared(worker, &line_of)).collect::<Result<_, _>>()?;
+        Ok(BuildSettings {
+            include: self.include,
+            features: self.features,
+            max_size_mb,
+            target_cpu: self.target_cpu,
+            user,
+            cuda: self.cuda.unwrap_or_default(),
+            cuda_feature: self.cuda_feature.unwrap_or(default.cuda_feature),
+            cuda_base,
+            cuda_home: self.cuda_home,
+            workers,
+        })
+    }
+}
+
+fn mistake<T>(at: &Spanned<T>, message: String) -> Mistake {
+    Mistake { at: at.span(), message }
+}
+
+fn declared(
+    (name, written): (Spanned<String>, WrittenWorker),
+    line_of: &impl Fn(usize) -> usize,
+) -> Result<Declared, Mistake> {
+    let capability = |said: Spanned<String>| {
+        said.get_ref().parse().map_err(|error| mistake(&said, ComputeCapabilityError::to_string(&error)))
+    };
+    let compute_capabilities = written
+        .compute_capabilities
+        .map(|said| said.into_iter().map(capability).collect::<Result<Vec<_>, _>>())
+        .transpose()?;
+    let settings =
+        WorkerSettings { include: written.include, target_cpu: written.target_cpu, compute_capabilities };
+    Ok(Declared { line: line_of(name.span().start), name: name.into_inner(), settings })
+}
+
+fn is_user(text: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    match text.split_once(':') {
+        Some((user, group)) => is_number(user) && is_number(group),
+        None => is_number(text),
+    }
+}
+
+impl BuildSettings {
+    /// What is set for this worker type.
+    pub(crate) fn worker(&self, name: &str) -> WorkerSettings {
+        let declared = self.workers.iter().find(|declared| declared.name == name);
+        declared.map(|declared| declared.settings.clone()).unwrap_or_default()
+    }
+
+    /// Every processor that is named.
+    pub(crate) fn target_cpus(&self) -> impl Iterator<Item = &str> {
+        let own = self.workers.iter().filter_map(|declared| declared.settings.target_cpu.as_deref());
+        self.target_cpu.as_deref().into_iter().chain(own)
+    }
+
+    /// The first setting for a worker type that the app does not have: its line, and what to say.
+    pub(super) fn unknown_worker(&self, manifest: &Manifest) -> Option<(usize, String)> {
+        let unknown = self.workers.iter().find(|declared| manifest.worker(&declared.name).is_none())?;
+        let near = nearest(&unknown.name, manifest.workers.iter().map(|worker| &*worker.name));
+        Some((unknown.line, format!("the app has no worker type `{}`{near}", unknown.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<BuildSettings, String> {
+        let written: Written = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        written.check(|at| at).map_err(|Mistake { at, message }| format!("{}: {message}", &text[at]))
+    }
+
+    #[test]
+    fn a_worker_types_own_settings_stand_beside_the_apps() {
+        let settings = check(
+            "include = [\"models/**\"]\ncuda = \"require\"\n[workers.gpu]\ntarget_cpu = \"x86-64-v3\"\n\
+             compute_capabilities = [\"8.9\", \"12.0\"]\n",
+        )
+        .unwrap();
+        assert_eq!((&*settings.include[0], settings.cuda), ("models/**", CudaPolicy::Require));
+        let gpu = settings.worker("gpu");
+        assert_eq!(gpu.target_cpu.as_deref(), Some("x86-64-v3"));
+        let capabilities = gpu.compute_capabilities.unwrap();
+        assert_eq!(capabilities.iter().map(|known| known.number()).collect::<Vec<_>>(), [89, 120]);
+        assert_eq!(settings.worker("other"), WorkerSettings::default());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_where_it_stands() {
+        for (text, at, what) in [
+            ("max_size_mb = 0", "0", "1 or more"),
+            ("user = \"root\"", "\"root\"", "a number or two"),
+            ("cuda_base = \"Not A Name\"", "\"Not A Name\"", "Not A Name"),
+            ("[workers.a]\ncompute_capabilities = [\"ada\"]", "\"ada\"", "no compute capability"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.starts_with(at) && error.contains(what), "{error}");
+        }
+        assert!(check("cuda = \"maybe\"").unwrap_err().contains("when_available"));
+        assert!(check("includes = []").unwrap_err().contains("unknown field `includes`"));
+    }
+}
