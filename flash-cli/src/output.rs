@@ -45,6 +45,14 @@ const QUEUED_LINES: usize = 20_000;
 /// How long the end waits for a reader that does not read.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
+/// How a thing that was looked at is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Good,
+    Note,
+    Bad,
+}
+
 /// A row of the endpoint table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Endpoint {
@@ -82,6 +90,7 @@ const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
+const YELLOW: &str = "\u{1b}[33m";
 const RESET: &str = "\u{1b}[0m";
 
 impl Output {
@@ -198,6 +207,25 @@ impl Output {
         // What is printed is made of maps with string keys: it has a JSON form.
         if let Ok(text) = serde_json::to_string(object) {
             self.print(&text);
+        }
+    }
+
+    /// One line of data.
+    pub(crate) fn line(&self, text: &str) {
+        self.print(text);
+    }
+
+    /// A thing that was looked at, and below it what that means and what to do.
+    pub(crate) fn finding(&self, mark: Mark, name: &str, said: &str, below: &[&str]) {
+        let (sign, colour) = match mark {
+            Mark::Good => ("✓", GREEN),
+            Mark::Note => ("!", YELLOW),
+            Mark::Bad => ("✗", RED),
+        };
+        let (colour, dim, reset) = if self.colour.0 { (colour, DIM, RESET) } else { ("", "", "") };
+        self.print(&format!("{colour}{sign}{reset} {name:<14} {said}"));
+        for line in below.iter().flat_map(|text| text.lines()) {
+            self.print(&format!("{:17}{dim}{}{reset}", "", line.trim_end()));
         }
     }
 

@@ -5,6 +5,7 @@ mod apt;
 mod browser;
 mod components;
 mod containers;
+mod cuda;
 mod minilm;
 mod python;
 
@@ -37,4 +38,10 @@ pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
 pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("Python", python::prepare)?;
     Ok(python::interpreter())
+}
+
+/// The Python environment with a CUDA toolkit.
+pub(crate) fn cuda(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("CUDA", cuda::prepare)?;
+    Ok(cuda::directory())
 }
