@@ -397,11 +397,11 @@ mod tests {
         for leaf in ["deep", "quote", "gpu", "tests", "generator", "windows"] {
             write(root, leaf, "");
         }
-        let metadata = metadata(root, &[]);
+        let metadata = metadata_of(root, &[]);
         (directory, metadata)
     }
 
-    fn metadata(root: &Path, arguments: &[&str]) -> Metadata {
+    fn metadata_of(root: &Path, arguments: &[&str]) -> Metadata {
         let metadata = Command::new("cargo")
             .args(["metadata", "--offline", "--format-version=1", "--filter-platform", TARGET])
             .args(arguments)
@@ -438,7 +438,7 @@ mod tests {
             { "ref": "linked@1.2.3+x", "dependsOn": ["deep@1.2.3+x"] },
         ]);
         assert_eq!(document["dependencies"], dependencies);
-        let cuda = super::tests::metadata(directory.path(), &["--features", "cuda"]);
+        let cuda = metadata_of(directory.path(), &["--features", "cuda"]);
         assert_eq!(names(&parsed(&cuda, None)), ["deep", "gpu", "linked"]);
         // Cargo compiled this much.
         let compiled = cuda.packages.iter().filter(|package| package.name.as_str() != "gpu");

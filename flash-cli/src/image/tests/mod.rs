@@ -13,7 +13,7 @@ use std::{
 use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageManifest, Os, Platform, PlatformBuilder};
 use tempfile::TempDir;
 
-use super::*;
+use super::{assemble::Part, layer::Access, tape::SourceError, *};
 
 /// A project's directory and what is built in it.
 struct Project {
@@ -50,7 +50,7 @@ impl Project {
             included: included(self.directory.path(), &["models/**".to_owned()], "app").unwrap().files,
             base: Base::Scratch,
             platform: platform(Arch::Amd64),
-            user: USER.to_owned(),
+            user: "65532:65532".to_owned(),
             env: BTreeMap::new(),
             labels: labels
                 .iter()
