@@ -187,3 +187,108 @@ impl Selection {
         if fitting.is_empty() { Err(PlanError::NoneOf(hardware)) } else { Ok(fitting) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flash_sdk::{
+        CpuInstance, GpuPool,
+        manifest::{App, EndpointKind, ScalerEntry},
+    };
+
+    use super::*;
+    use crate::project::Config;
+
+    fn worker(name: &str, compute: ComputeEntry) -> WorkerType {
+        WorkerType {
+            name: name.to_owned(),
+            kind: EndpointKind::Queue,
+            compute,
+            workers_min: 0,
+            workers_max: 1,
+            idle_timeout_seconds: 5,
+            execution_timeout_seconds: 600,
+            max_concurrency: 1,
+            scaler: ScalerEntry::QueueDelay { seconds: 4 },
+            data_centers: Vec::new(),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let cpu = || ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_1_2] };
+        let gpu = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
+        Manifest {
+            version: 1,
+            app: App { name: "app".to_owned(), version: "1.0.0".to_owned() },
+            sdk_version: "0.1.0".to_owned(),
+            workers: vec![worker("one", cpu()), worker("two", cpu()), worker("model", gpu)],
+            functions: Vec::new(),
+            definitions: serde_json::Map::new(),
+        }
+    }
+
+    fn target(linking: Linking) -> Target {
+        Target { triple: "x86_64-unknown-linux-gnu".to_owned(), linking }
+    }
+
+    fn plan(settings: &str, cuda: &Cuda, selection: &Selection) -> Result<Plan, PlanError> {
+        let config = Config::parse(settings, std::path::Path::new("flash.toml")).unwrap();
+        let target = target(Linking::StaticGlibc);
+        let inputs = Inputs {
+            manifest: &manifest(),
+            commands: &["script".to_owned()],
+            settings: &config.build,
+            features: &[],
+            target: &target,
+            cuda,
+        };
+        inputs.plan(selection)
+    }
+
+    fn without() -> Cuda {
+        Cuda::Without("no compiler".to_owned())
+    }
+
+    #[test]
+    fn worker_types_that_are_compiled_alike_share_a_binary() {
+        let all = plan("", &without(), &Selection::default()).unwrap();
+        assert_eq!((all.images.len(), all.variants().len()), (3, 1));
+        assert_eq!(all.without_cuda, ["model"]);
+        let settings = "[build.workers.two]\ntarget_cpu = \"x86-64-v3\"\ninclude = [\"data/**\"]\n";
+        let apart = plan(settings, &without(), &Selection::default()).unwrap();
+        assert_eq!(apart.variants().len(), 2);
+        assert_eq!(apart.images[1].include, ["data/**"]);
+        assert!(apart.images[0].include.is_empty());
+    }
+
+    #[test]
+    fn a_gpu_worker_type_is_compiled_for_its_pools_or_for_what_is_said() {
+        let cuda = Cuda::With(target(Linking::Dynamic));
+        let model = |settings: &str| {
+            let plan = plan(settings, &cuda, &Selection::default()).unwrap();
+            assert!(plan.without_cuda.is_empty());
+            plan.images[2].variant.clone()
+        };
+        let own = model("");
+        assert!(own.features.contains("cuda"));
+        assert_eq!(own.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.9)");
+        let said = model("[build.workers.model]\ncompute_capabilities = [\"9.0\", \"8.0\"]\n");
+        assert_eq!(said.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.0 9.0)");
+    }
+
+    #[test]
+    fn what_is_asked_for_must_exist() {
+        let ask = |workers: &[&str], hardware| Selection {
+            workers: workers.iter().map(|&name| name.to_owned()).collect(),
+            hardware,
+        };
+        let names = |selection: &Selection| {
+            let plan = plan("", &without(), selection)?;
+            Ok(plan.images.into_iter().map(|image| image.worker).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&ask(&["two"], None)).unwrap(), ["two"]);
+        assert_eq!(names(&ask(&[], Some(Hardware::Gpu))).unwrap(), ["model"]);
+        assert_eq!(names(&ask(&["two"], Some(Hardware::Gpu))), Err(PlanError::NoneOf(Hardware::Gpu)));
+        assert!(matches!(names(&ask(&["tow"], None)), Err(PlanError::UnknownWorker { .. })));
+        assert!(matches!(names(&ask(&["script"], None)), Err(PlanError::Command { .. })));
+    }
+}

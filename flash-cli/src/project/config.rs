@@ -102,7 +102,7 @@ impl Config {
         }
     }
 
-    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let invalid = |at: usize, message: String| {
             let line = line_of(text, at);
             ConfigError::Invalid { path: path.to_owned(), line, message }
