@@ -4,6 +4,7 @@
 //! they reach the platform through `target`.
 mod build;
 mod commands;
+mod doctor;
 mod engine;
 mod error_chain;
 mod exit;

@@ -45,6 +45,14 @@ const QUEUED_LINES: usize = 20_000;
 /// How long the end waits for a reader that does not read.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
+/// How a thing that was looked at is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Good,
+    Note,
+    Bad,
+}
+
 /// A row of the endpoint table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Endpoint {
@@ -82,6 +90,7 @@ const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
+const YELLOW: &str = "\u{1b}[33m";
 const RESET: &str = "\u{1b}[0m";
 
 impl Output {
@@ -201,6 +210,25 @@ impl Output {
         }
     }
 
+    /// One line of data.
+    pub(crate) fn line(&self, text: &str) {
+        self.print(text);
+    }
+
+    /// A thing that was looked at, and below it what that means and what to do.
+    pub(crate) fn finding(&self, mark: Mark, name: &str, said: &str, below: &[&str]) {
+        let (sign, colour) = match mark {
+            Mark::Good => ("✓", GREEN),
+            Mark::Note => ("!", YELLOW),
+            Mark::Bad => ("✗", RED),
+        };
+        let (colour, dim, reset) = if self.colour.0 { (colour, DIM, RESET) } else { ("", "", "") };
+        self.print(&format!("{colour}{sign}{reset} {name:<14} {said}"));
+        for line in below.iter().flat_map(|text| text.lines()) {
+            self.print(&format!("{:17}{dim}{}{reset}", "", line.trim_end()));
+        }
+    }
+
     /// Rows below a head, in aligned columns. A column of numbers is aligned at its right.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
@@ -249,7 +277,7 @@ impl Output {
 
 fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-    let is_number = |text: &str| text.starts_with(|char: char| char.is_ascii_digit());
+    let is_number = |text: &str| text.split(' ').next().is_some_and(|word| word.parse::<f64>().is_ok());
     let columns = (0..head.len()).map(|column| {
         let cells = || rows.iter().map(|row| cell(row, column));
         let widest = cells().map(|text| text.chars().count()).max().unwrap_or(0);

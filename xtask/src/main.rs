@@ -1,9 +1,10 @@
-//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `bench`.
+//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `bench`, `cuda-build`.
 //!
 //! One file per task. Each is a list of commands that anybody could type; a task shows every one it runs
 //! and stops at the first that fails.
 mod bench;
 mod command;
+mod cuda_build;
 mod failure;
 mod lint;
 mod output;
@@ -27,7 +28,8 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  cargo xtask test            everything that must pass, on a fresh machine too\n  \
                   cargo xtask lint            the quick part: format, clippy, docs\n  \
                   cargo xtask bench --json    flash against hand-written services, as numbers\n  \
-                  cargo xtask bench platform  the platform itself, beside its aims"
+                  cargo xtask bench platform  the platform itself, beside its aims\n  \
+                  cargo xtask cuda-build      the example with CUDA, on a machine without a GPU too"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -39,6 +41,7 @@ enum Task {
     Test(test::Arguments),
     Lint(lint::Arguments),
     Bench(bench::Arguments),
+    CudaBuild(cuda_build::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::CudaBuild(arguments) => cuda_build::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -76,7 +76,8 @@ fn print(finding: &Finding, output: &Output) {
         State::Note => Mark::Note,
         State::Bad => Mark::Bad,
     };
-    let below: Vec<&str> = finding.means.into_iter().chain(finding.mend.as_deref()).collect();
+    let mend = finding.mend.as_ref().map(|mend| format!("→ {mend}"));
+    let below: Vec<&str> = finding.means.into_iter().chain(mend.as_deref()).collect();
     output.finding(mark, finding.name, &finding.said, &below);
 }
 
@@ -86,7 +87,8 @@ fn print_cuda_environment(
     output: &Output,
 ) -> Result<(), Failure> {
     let package = project.package.as_ref();
-    let target_directory = package.map_or_else(|| project.directory.join("target"), |package| package.target_directory.clone());
+    let target_directory =
+        package.map_or_else(|| project.directory.join("target"), |package| package.target_directory.clone());
     let environment = || {
         let home = CudaHome::find(&Search::here(project.config.build.cuda_home.clone()))?;
         let kernels = Kernels::new(arguments.cuda_env.iter().copied())?;

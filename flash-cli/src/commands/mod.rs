@@ -1,5 +1,6 @@
 //! The commands, a file each, and the command line that chooses one.
 mod build;
+mod doctor;
 mod run;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     Run(run::RunArguments),
     Build(build::BuildArguments),
+    Doctor(doctor::DoctorArguments),
 }
 
 /// Parses the command line and runs the command.
@@ -39,6 +41,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Build(arguments) => {
             let output = Output::new(arguments.json);
             (output.clone(), build::run(arguments, &output))
+        }
+        Command::Doctor(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), doctor::run(arguments, &output))
         }
     };
     output.flush();

@@ -41,7 +41,9 @@ pub(super) async fn findings() -> Vec<Finding> {
 fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
     if answers.iter().all(|(_, answer)| *answer == Answer::Missing) {
         let install = answers.first().map_or("", |(engine, _)| engine.install);
-        return vec![Finding::note("containers", "neither podman nor docker is installed", FOR).mend(install)];
+        return vec![
+            Finding::note("containers", "neither podman nor docker is installed", FOR).mend(install),
+        ];
     }
     let one_works = answers.iter().any(|(_, answer)| answer.said().is_some());
     answers
@@ -52,7 +54,8 @@ fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
             Answer::Failed(_) if one_works => None,
             Answer::Failed(reason) => {
                 let command = format!("{} {}", engine.name, engine.works[0]);
-                let finding = Finding::note(engine.name, format!("installed, and does not work: {reason}"), FOR);
+                let finding =
+                    Finding::note(engine.name, format!("installed, and does not work: {reason}"), FOR);
                 Some(finding.mend(format!("`{command}` must work for this user")))
             }
         })

@@ -98,7 +98,10 @@ mod tests {
             r#"{"auths": {"ghcr.io": {"auth": "c2VjcmV0"}, "docker.io": {}}, "credHelpers": {"gcr.io": "gcloud"},
                 "credsStore": "pass", "HttpHeaders": {"X": "secret"}}"#,
         );
-        assert_eq!((found.state, &*found.said), (State::Good, "for all that `pass` knows, docker.io, gcr.io, ghcr.io"));
+        assert_eq!(
+            (found.state, &*found.said),
+            (State::Good, "for all that `pass` knows, docker.io, gcr.io, ghcr.io")
+        );
     }
 
     #[test]
@@ -113,11 +116,14 @@ mod tests {
     #[test]
     fn files_are_looked_for_where_the_engines_keep_them() {
         let home = |name: &str| (name == "HOME").then(|| "/h".into());
-        let texts = |places: Vec<PathBuf>| places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let texts =
+            |places: Vec<PathBuf>| places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         assert_eq!(texts(places(&home)), ["/h/.docker/config.json", "/h/.config/containers/auth.json"]);
         let all = |name: &str| Some(OsString::from(format!("/{name}")));
         let expected = [
-            "/REGISTRY_AUTH_FILE", "/DOCKER_CONFIG/config.json", "/XDG_RUNTIME_DIR/containers/auth.json",
+            "/REGISTRY_AUTH_FILE",
+            "/DOCKER_CONFIG/config.json",
+            "/XDG_RUNTIME_DIR/containers/auth.json",
             "/XDG_CONFIG_HOME/containers/auth.json",
         ];
         assert_eq!(texts(places(&all)), expected);

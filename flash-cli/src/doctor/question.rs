@@ -35,7 +35,8 @@ pub(super) async fn ask(command: &mut Command) -> Answer {
         Ok(Err(error)) => Answer::Failed(error.to_string()),
         Ok(Ok(output)) => {
             let is_text = |line: &&str| !line.is_empty();
-            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             match output.status.success() {
                 true => Answer::Said(out.lines().map(str::trim).find(is_text).unwrap_or_default().to_owned()),
                 false => {

@@ -16,9 +16,8 @@ const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 const NOTHING_WORKS: &str = "flash run and flash build cannot compile an app without it";
 
 pub(super) async fn findings(directory: &Path) -> Vec<Finding> {
-    let version = async |program: &str| {
-        ask(Command::new(program).arg("--version").current_dir(directory)).await
-    };
+    let version =
+        async |program: &str| ask(Command::new(program).arg("--version").current_dir(directory)).await;
     let (cargo, rustc, cc) = (version("cargo").await, version("rustc").await, version("cc").await);
     let is_usable = rustc.said().is_some() && cc.said().is_some();
     let mut findings = vec![of_cargo(&cargo), of_rustc(&rustc), of_linker(&cc)];
@@ -73,12 +72,16 @@ fn lacking(name: &'static str, answer: &Answer) -> Finding {
 #[derive(Debug)]
 enum Trial {
     Runs(Target),
-    Fails { target: Target, reason: String },
+    Fails {
+        target: Target,
+        reason: String,
+    },
     /// There is no standard library to link.
     NoTarget(String),
 }
 
-const NO_STATIC: &str = "flash build makes images that hold a static binary and nothing it could be linked with";
+const NO_STATIC: &str =
+    "flash build makes images that hold a static binary and nothing it could be linked with";
 
 fn of_static_program(trial: &Trial) -> Finding {
     let libc = |target: &Target| match target.linking {
@@ -86,9 +89,10 @@ fn of_static_program(trial: &Trial) -> Finding {
         Linking::StaticGlibc | Linking::Dynamic => "static glibc",
     };
     match trial {
-        Trial::Runs(target) => {
-            Finding::good("static binary", format!("{}: a program for {} links and runs", libc(target), target.triple))
-        }
+        Trial::Runs(target) => Finding::good(
+            "static binary",
+            format!("{}: a program for {} links and runs", libc(target), target.triple),
+        ),
         Trial::Fails { target, reason } => {
             let mend = match target.linking {
                 Linking::StaticMusl => "sudo apt-get install -y musl-tools   (Debian, Ubuntu)",
@@ -175,7 +179,10 @@ mod tests {
         let reason = "cannot find -lc".to_owned();
         let finding = of_static_program(&Trial::Fails { target: target(Linking::StaticGlibc), reason });
         assert_eq!(finding.state, State::Bad);
-        assert!(finding.said.contains("static glibc") && finding.said.contains("cannot find -lc"), "{finding:?}");
+        assert!(
+            finding.said.contains("static glibc") && finding.said.contains("cannot find -lc"),
+            "{finding:?}"
+        );
         assert!(finding.mend.unwrap().contains("libc6-dev"));
         assert_eq!(of_static_program(&Trial::NoTarget("none".to_owned())).state, State::Bad);
     }

@@ -24,9 +24,7 @@ use super::{
 };
 
 /// The directory of the app in an image, without the leading slash.
-pub(crate) const APP: &str = "app";
-/// The user of a worker: nobody's, on any system.
-pub(crate) const USER: &str = "65532:65532";
+const APP: &str = "app";
 /// When everything was made.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 /// Labels that describe the image that carries them, and would lie about one that was made from it.
@@ -59,6 +57,7 @@ pub(crate) struct Binary {
 
 /// What an image stands on.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each image")]
 pub(crate) enum Base {
     Scratch,
     /// An image whose blobs are in the same layout.

@@ -243,7 +243,8 @@ impl Search<'_> {
         }
         let matches = self.pattern.matches(path);
         if !self.pattern.spells(path) {
-            if matches && ![".git", ".flash"].contains(&path) {
+            // Of those that are never taken there is nothing to tell.
+            if matches && refuse_reserved(&parts).is_ok() {
                 self.hidden.push(path.to_owned());
             }
             return Ok(Judgement::Pass);
@@ -369,12 +370,12 @@ mod tests {
     use super::*;
 
     /// A crate with these files.
-    fn directory(files: &[&str]) -> TempDir {
+    fn files(names: &[&str]) -> TempDir {
         let directory = TempDir::new().unwrap();
-        for file in files {
-            let path = directory.path().join(file);
+        for name in names {
+            let path = directory.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, file).unwrap();
+            std::fs::write(path, name).unwrap();
         }
         directory
     }
@@ -394,9 +395,9 @@ mod tests {
 
     #[test]
     fn patterns_take_files_and_whole_directories_once_and_sorted() {
-        let files =
+        let names =
             ["data/b.json", "data/a.json", "data/a.csv", "data/more/c.json", "models/x/w.bin", "notes"];
-        let directory = directory(&files);
+        let directory = files(&names);
         assert_eq!(paths(&directory, &["data/*.json"]), ["data/a.json", "data/b.json"]);
         assert_eq!(paths(&directory, &["data/**/*.json"]).len(), 3);
         assert_eq!(paths(&directory, &["./models/"]), ["models/x/w.bin"]);
@@ -405,13 +406,13 @@ mod tests {
             paths(&directory, &["data/{a,b}.json", "data/a.*"]),
             ["data/a.csv", "data/a.json", "data/b.json"]
         );
-        assert_eq!(paths(&directory, &["**"]).len(), files.len());
+        assert_eq!(paths(&directory, &["**"]).len(), names.len());
         assert_eq!(paths(&directory, &[]), [""; 0]);
     }
 
     #[test]
     fn a_script_stays_executable() {
-        let directory = directory(&["data/run.sh", "data/list"]);
+        let directory = files(&["data/run.sh", "data/list"]);
         let script = directory.path().join("data/run.sh");
         std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o744)).unwrap();
         let access: Vec<Access> =
@@ -421,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_matches_nothing_is_named_with_what_may_be_meant() {
-        let directory = directory(&["models/sentiment/model.bin", "data/.keep"]);
+        let directory = files(&["models/sentiment/model.bin", "data/.keep"]);
         let error = |pattern| include(&directory, &["models", pattern]).unwrap_err().to_string();
         let message = error("model/**");
         assert!(
@@ -437,7 +438,7 @@ mod tests {
 
     #[test]
     fn patterns_that_lead_out_of_the_crate_or_are_none_are_refused() {
-        let directory = directory(&["a"]);
+        let directory = files(&["a"]);
         for pattern in ["/etc/passwd", "../other/model", "models/../../x", "", " ", ".", "a{", "[a"] {
             let error = include(&directory, &[pattern]).unwrap_err();
             assert!(
@@ -449,7 +450,7 @@ mod tests {
 
     #[test]
     fn what_nobody_means_is_left_out_and_hidden_names_are_told() {
-        let directory = directory(&[
+        let directory = files(&[
             "a",
             ".env",
             ".env.local",
@@ -460,16 +461,16 @@ mod tests {
             "data/target/z",
         ]);
         let everything = include(&directory, &["**"]).unwrap();
-        let paths: Vec<&str> = everything.files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["a", "data/target/z"]);
-        assert_eq!(everything.hidden, [".env", ".env.local", "data/.cache"]);
-        assert_eq!(super::tests::paths(&directory, &["data/.cache/*"]), ["data/.cache/y"]);
-        assert_eq!(super::tests::paths(&directory, &["data/.cache"]), ["data/.cache/y"]);
+        let taken: Vec<&str> = everything.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(taken, ["a", "data/target/z"]);
+        assert_eq!(everything.hidden, ["data/.cache"]);
+        assert_eq!(paths(&directory, &["data/.cache/*"]), ["data/.cache/y"]);
+        assert_eq!(paths(&directory, &["data/.cache"]), ["data/.cache/y"]);
     }
 
     #[test]
     fn secrets_and_what_is_no_part_of_the_sources_are_refused_by_name() {
-        let directory = directory(&[
+        let directory = files(&[
             "a",
             ".env",
             "data/.env.production",
@@ -492,8 +493,8 @@ mod tests {
 
     #[test]
     fn links_are_followed_inside_the_crate_and_refused_out_of_it() {
-        let outside = directory(&["secret", "models/w.bin"]);
-        let inside = directory(&["store/v1/w.bin", "data/a", ".env"]);
+        let outside = files(&["secret", "models/w.bin"]);
+        let inside = files(&["store/v1/w.bin", "data/a", ".env"]);
         let link = |target: &Path, name: &str| symlink(target, inside.path().join(name)).unwrap();
         link(Path::new("../store/v1/w.bin"), "data/w.bin");
         link(Path::new("store/v1"), "latest");
@@ -524,12 +525,12 @@ mod tests {
 
     #[test]
     fn nothing_takes_the_place_of_the_binary() {
-        let directory = directory(&["app", "data/app", "other/app/x"]);
+        let directory = files(&["app", "data/app", "other/app/x"]);
         assert!(
             matches!(include(&directory, &["*"]), Err(IncludeError::Binary { path, .. }) if path == "app")
         );
         assert_eq!(paths(&directory, &["data", "other"]), ["data/app", "other/app/x"]);
-        let below = super::tests::directory(&["app/x"]);
+        let below = files(&["app/x"]);
         assert!(
             matches!(include(&below, &["**"]), Err(IncludeError::Binary { path, .. }) if path == "app/x")
         );
@@ -537,7 +538,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_file_nor_directory_is_refused() {
-        let directory = directory(&["data/a"]);
+        let directory = files(&["data/a"]);
         nix::unistd::mkfifo(&directory.path().join("data/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let error = include(&directory, &["data"]).unwrap_err();
         assert!(matches!(&error, IncludeError::NotRegular(path) if path == "data/pipe"), "{error}");

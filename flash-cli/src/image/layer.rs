@@ -39,9 +39,6 @@ pub(crate) enum Node {
         content: Content,
         access: Access,
     },
-    Symlink {
-        target: String,
-    },
 }
 
 /// Where a file's bytes come from.
@@ -196,7 +193,6 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, node: &Node) -> Resul
     match node {
         Node::Directory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o755, &[]),
         Node::SharedDirectory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o1777, &[]),
-        Node::Symlink { target } => tape::append_link(tar, path, target),
         Node::File { content: Content::Bytes(bytes), access } => {
             tape::append(tar, path, EntryType::Regular, access.mode(), bytes)
         }
@@ -244,7 +240,6 @@ mod tests {
         tree.add(&format!("app/{}/{}", "long".repeat(30), "name".repeat(40)), file(source)).unwrap();
         tree.add("app/réseau", bytes(b"weights")).unwrap();
         tree.add("app/run", script).unwrap();
-        tree.add("app/latest", Node::Symlink { target: "réseau".to_owned() }).unwrap();
         tree.add("tmp", Node::SharedDirectory).unwrap();
         tree
     }
@@ -297,7 +292,6 @@ mod tests {
             rows,
             [
                 ("drwxr-xr-x", "app/"),
-                ("lrwxrwxrwx", "app/latest -> réseau"),
                 ("drwxr-xr-x", directory.as_str()),
                 ("-rw-r--r--", name.as_str()),
                 ("-rwxr-xr-x", "app/run"),

@@ -17,10 +17,11 @@ mod tape;
 mod verify;
 
 pub(crate) use archive::{ArchiveError, ArchivedImage, write_archive};
-pub(crate) use assemble::{APP, AssembleError, Assembler, Base, Binary, Image, ImageSpec, Part, USER};
-pub(crate) use include::{IncludeError, Included, IncludedFile, included};
-pub(crate) use layer::{Access, Layer, LayerError};
+pub(crate) use assemble::{AssembleError, Assembler, Base, Binary, Image, ImageSpec};
+pub(crate) use include::{IncludeError, Included, included};
 pub(crate) use layout::{BlobWriter, Layout, LayoutError};
 pub(crate) use sbom::{SBOM_MEDIA_TYPE, SbomError, sbom};
-pub(crate) use tape::SourceError;
 pub(crate) use verify::{Verifier, VerifyError};
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ pub(super) enum AppendError {
     Write(io::Error),
 }
 
-/// Writes the head of an entry and its bytes, of which there must be `size`.
+/// Writes an entry with these bytes.
 pub(super) fn append<W: Write>(
     tar: &mut tar::Builder<W>,
     path: &str,
@@ -37,11 +37,6 @@ pub(super) fn append<W: Write>(
 ) -> io::Result<()> {
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     tar.append_data(&mut header(kind, mode, size), path, bytes)
-}
-
-/// Writes a link.
-pub(super) fn append_link<W: Write>(tar: &mut tar::Builder<W>, path: &str, target: &str) -> io::Result<()> {
-    tar.append_link(&mut header(EntryType::Symlink, 0o777, 0), path, target)
 }
 
 /// Writes a file that is on disk.

@@ -11,7 +11,7 @@ use std::{
 use flate2::bufread::GzDecoder;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
-use super::{Image, Layer, Layout, LayoutError, elf::Elf, hashed::Hashed};
+use super::{Image, Layout, LayoutError, elf::Elf, hashed::Hashed, layer::Layer};
 
 /// Why an image is not what it should be.
 #[derive(Debug, thiserror::Error)]

@@ -36,7 +36,7 @@ pub(crate) use gateway::{ApiKey, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use pool::Supervision;
-pub(crate) use supervisor::{Limiting, lifeline_main};
+pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
 
 use launch::Launch;
 use meter::Billing;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 pub(crate) use crate::platform::{
     ApiKey, Artifact, CommandWorker, Durability, Images, Limiting, LogLine, NewRelease, OpenError, Options,
-    Origin, Platform, Secret, StartError, Supervision, lifeline_main, nearest,
+    Origin, Platform, Secret, StartError, Supervision, Survey, lifeline_main, nearest, survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

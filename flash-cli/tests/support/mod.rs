@@ -3,6 +3,7 @@
 pub mod images;
 pub mod kept;
 pub mod receiver;
+pub mod registry;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -140,6 +141,7 @@ pub fn flash(arguments: &[&str]) -> Command {
 }
 
 /// The whole of a run that ends by itself.
+#[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
@@ -148,7 +150,13 @@ pub struct Finished {
 
 /// Runs `flash` to its end.
 pub fn finish(arguments: &[&str], directory: &Path) -> Finished {
-    let output = flash(arguments).current_dir(directory).output().unwrap();
+    finish_with(arguments, directory, &[])
+}
+
+/// Runs `flash` to its end, with these variables.
+pub fn finish_with(arguments: &[&str], directory: &Path, environment: &[(&str, &str)]) -> Finished {
+    let environment = environment.iter().copied();
+    let output = flash(arguments).current_dir(directory).envs(environment).output().unwrap();
     Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

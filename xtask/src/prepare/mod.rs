@@ -4,6 +4,8 @@
 mod apt;
 mod browser;
 mod components;
+mod containers;
+mod cuda;
 mod minilm;
 mod python;
 
@@ -21,6 +23,11 @@ pub(crate) fn browser(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("browser", browser::prepare)
 }
 
+/// A registry, and what reads and runs images.
+pub(crate) fn containers(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("container tools", containers::prepare)
+}
+
 /// The directory with MiniLM's files.
 pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("MiniLM", minilm::prepare)?;
@@ -31,4 +38,10 @@ pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
 pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("Python", python::prepare)?;
     Ok(python::interpreter())
+}
+
+/// The Python environment with a CUDA toolkit.
+pub(crate) fn cuda(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    steps.take("CUDA", cuda::prepare)?;
+    Ok(cuda::directory())
 }

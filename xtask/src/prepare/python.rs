@@ -76,7 +76,7 @@ pub(super) fn prepare() -> Result<(), Failure> {
 }
 
 /// Debian has the module but not what it needs in a package of its own.
-fn prepare_venv() -> Result<(), Failure> {
+pub(super) fn prepare_venv() -> Result<(), Failure> {
     match succeeds("python3", &["-c", "import venv, ensurepip"]) {
         true => Ok(()),
         false => apt::install("venv of Python (`python3 -m venv`)", &["python3", "python3-venv"]),

@@ -52,7 +52,7 @@ impl CudaError {
     /// What to do next.
     pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NotFound { .. } => recipe(),
+            Self::NotFound { .. } => format!("there are two ways to get one:\n{}", recipe()),
             Self::NotAHome { named_by, .. } => {
                 format!(
                     "let {named_by} name the directory above `bin/nvcc`, or remove it; to get one:\n{}",

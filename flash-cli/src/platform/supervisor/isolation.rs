@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Lifeline,
-    cgroup::{Cgroups, Group, Limits},
+    cgroup::{self, Cgroups, Group, Limits},
     gpu::{self, Gpus, Lease},
 };
 use crate::engine::Resources;
@@ -215,6 +215,25 @@ impl Isolation {
             (self.shared.say)(text());
         }
     }
+}
+
+/// What this machine would allow a platform.
+pub(crate) struct Survey {
+    /// Which limits would not hold and why, for people.
+    pub missing_limits: Option<String>,
+    pub has_driver: bool,
+    /// GPUs that workers would be given.
+    pub gpus: Vec<String>,
+}
+
+/// Finds out as a platform does: by making its groups. They are removed again.
+pub(crate) async fn survey() -> Survey {
+    let detected = Cgroups::detect();
+    if let Some(cgroups) = &detected.cgroups {
+        cgroup::clean(cgroups.left());
+    }
+    let gpus = gpu::find(std::env::var(gpu::VISIBLE).ok().as_deref()).await;
+    Survey { missing_limits: detected.missing, has_driver: gpu::has_driver(), gpus }
 }
 
 /// Virtual CPUs of a CPU worker: those of the instance of first choice, which it is also priced by.
