@@ -30,7 +30,7 @@ fn wait_until_gone(project: &Project, limit: Duration) {
 }
 
 /// Starts a job that holds its worker, and waits until it does.
-async fn holding(app: &Running, function: &str, seconds: f64) -> (Endpoint, String) {
+async fn holding(app: &Running, function: &str, seconds: u64) -> (Endpoint, String) {
     let endpoint = Endpoint::of(app, "holder");
     let job = endpoint.run(input_for(function, json!({ "seconds": seconds }))).await;
     let holds = |job: &Value| job["status"] == "IN_PROGRESS" && job["output"].is_string() || is_final(job);
@@ -67,7 +67,7 @@ async fn a_job_is_done_inside_of_the_image_with_its_secrets_and_none_of_this_mac
     let line = app.event("log", |line| line["text"] == "a look around");
     assert!(line["request_id"].is_string() && line["worker"] == job["workerId"], "{line}");
 
-    let (endpoint, job) = holding(&app, "hold", 600.0).await;
+    let (endpoint, job) = holding(&app, "hold", 600).await;
     assert_eq!(arguments_with("hush-47"), Vec::<String>::new());
     let container = container_of(&endpoint, &job).await;
     assert!(!arguments_with(&container).is_empty(), "those of its client were looked at");
@@ -117,14 +117,14 @@ async fn a_cancelled_busy_loop_takes_its_container_with_it() {
     }
     let project = Project::new("");
     let app = project.start();
-    let (endpoint, job) = holding(&app, "grind", 600.0).await;
+    let (endpoint, job) = holding(&app, "grind", 600).await;
     let before = project.containers();
     assert_eq!(before.len(), 1);
     let cancelled = Instant::now();
     assert_eq!(endpoint.post(&format!("cancel/{job}"), json!({})).await.status, 200);
     wait_until_gone(&project, SOON);
     assert!(cancelled.elapsed() < A_MOMENT, "{:?}", cancelled.elapsed());
-    let next = endpoint.run(input_for("hold", json!({ "seconds": 0.0 }))).await;
+    let next = endpoint.run(input_for("hold", json!({ "seconds": 0 }))).await;
     let done = endpoint.ended(&next).await;
     assert_eq!(done["status"], "COMPLETED", "{done}");
     assert_ne!(project.containers(), before, "another one has its slot");
@@ -137,7 +137,7 @@ async fn a_container_killed_from_outside_is_a_crash_and_its_job_runs_again() {
     }
     let project = Project::new("");
     let app = project.start();
-    let (endpoint, job) = holding(&app, "hold", 1.0).await;
+    let (endpoint, job) = holding(&app, "hold", 1).await;
     let killed = container_of(&endpoint, &job).await;
     project.podman(&["kill", &killed]);
     let told =
@@ -177,7 +177,7 @@ async fn no_container_outlives_flash_in_whatever_way_and_moment_it_ends() {
     let project = Project::new("drain_seconds = 1\n");
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
         let app = project.start();
-        holding(&app, "grind", 600.0).await;
+        holding(&app, "grind", 600).await;
         assert_eq!(project.containers().len(), 1);
         end(app, signal);
         wait_until_gone(&project, SOON);
@@ -186,7 +186,7 @@ async fn no_container_outlives_flash_in_whatever_way_and_moment_it_ends() {
     for round in 0..6 {
         let app = project.start();
         let endpoint = Endpoint::of(&app, "holder");
-        endpoint.run(input_for("hold", json!({ "seconds": 600.0 }))).await;
+        endpoint.run(input_for("hold", json!({ "seconds": 600 }))).await;
         let client = || match arguments_with(project.store_path()) {
             found if found.iter().any(|line| line.contains("--name\0flash-holder-")) => Ok(()),
             found => Err(format!("{found:?}")),
@@ -274,12 +274,14 @@ fn worker_types_without_an_image_are_named() {
 fn without_an_engine_both_packages_are_named() {
     let project = Project::new("");
     std::fs::remove_file(project.path().join("flash.toml")).unwrap();
-    // Cargo is all that is left.
+    // Rust is all that is left.
     let programs = tempfile::TempDir::new().unwrap();
     let path = std::env::var_os("PATH").unwrap();
-    let mut directories = std::env::split_paths(&path);
-    let cargo = directories.find_map(|directory| Some(directory.join("cargo")).filter(|path| path.is_file()));
-    std::os::unix::fs::symlink(cargo.unwrap(), programs.path().join("cargo")).unwrap();
+    for name in ["cargo", "rustc"] {
+        let mut places = std::env::split_paths(&path).map(|directory| directory.join(name));
+        let place = places.find(|place| place.is_file()).unwrap();
+        std::os::unix::fs::symlink(place, programs.path().join(name)).unwrap();
+    }
     let output =
         flash(&["run", "--image"]).current_dir(project.path()).env("PATH", programs.path()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tokio::process::Command;
@@ -136,7 +136,7 @@ impl Drop for Asked {
     fn drop(&mut self) {
         if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
             // Gone already: as good.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
     }
 }

@@ -266,3 +266,115 @@ fn is_the_clients_own(name: &str) -> bool {
 pub(super) fn describing() -> (String, String) {
     (env::ROLE.to_owned(), "describe".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(kind: Kind) -> Engine {
+        Engine {
+            kind,
+            global_arguments: vec!["--log-level=error".to_owned()],
+            run_arguments: vec!["--volume=/models:/models:ro".to_owned()],
+            limits: Limit::ALL.to_vec(),
+            cores: 2,
+            ulimits: vec!["nofile=1024:1024".to_owned()],
+        }
+    }
+
+    fn spec(environment: &[(&str, &str)]) -> ContainerSpec {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        ContainerSpec {
+            name: "flash-greeter-1a2b3c".to_owned(),
+            image: "sha256:abc".to_owned(),
+            environment: environment.iter().map(owned).collect(),
+            resources: Some(Resources { vcpus: Some(4), memory_gb: Some(8), processes: 4096 }),
+            gpus: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_container_has_the_machines_network_and_the_share_of_its_worker() {
+        let call = engine(Kind::Podman).run(&spec(&[("FLASH_ROLE", "worker")]));
+        let label = format!("--label=dev.flash.platform={}", std::process::id());
+        let expected = [
+            "--log-level=error",
+            "run",
+            "--name",
+            "flash-greeter-1a2b3c",
+            "--network=host",
+            "--pull=never",
+            &label,
+            "--log-driver=passthrough",
+            "--ulimit=nofile=1024:1024",
+            // As many as this machine has.
+            "--cpus=2",
+            "--memory=8g",
+            "--memory-swap=8g",
+            "--pids-limit=4096",
+            "--env",
+            "FLASH_ROLE",
+            "--volume=/models:/models:ro",
+            "sha256:abc",
+        ];
+        assert_eq!(call.arguments, expected);
+        assert_eq!(call.environment, [("FLASH_ROLE".to_owned(), "worker".to_owned())]);
+    }
+
+    #[test]
+    fn limits_that_the_engine_cannot_set_are_not_asked_of_it() {
+        let bare = Engine { limits: vec![Limit::Memory], ..engine(Kind::Docker) };
+        let words = bare.run(&spec(&[])).arguments;
+        assert!(words.iter().any(|word| word == "--memory=8g"), "{words:?}");
+        assert!(
+            !words.iter().any(|word| word.starts_with("--cpus") || word.starts_with("--pids")),
+            "{words:?}"
+        );
+        assert_eq!(bare.missing_limits(), [Limit::Cpu, Limit::Processes]);
+        let free = ContainerSpec { resources: None, ..spec(&[]) };
+        let words = engine(Kind::Podman).run(&free).arguments;
+        assert!(!words.iter().any(|word| word.starts_with("--memory")), "{words:?}");
+    }
+
+    #[test]
+    fn values_are_in_no_argument_and_what_would_change_the_client_is_not_in_its_environment() {
+        let variables = [
+            ("API_TOKEN", "hush-1"),
+            ("HOME", "hush-2"),
+            ("https_proxy", "hush-3"),
+            ("CONTAINERS_CONF", "hush-4"),
+            ("KEY", "hush-5\nhush-6"),
+            ("PATH", "hush-7\nhush-8"),
+        ];
+        let call = engine(Kind::Podman).run(&spec(&variables));
+        assert!(!call.arguments.iter().any(|word| word.contains("hush")), "{:?}", call.arguments);
+        assert!(!format!("{call:?}").contains("hush"));
+        assert_eq!(call.input, "CONTAINERS_CONF=hush-4\nHOME=hush-2\nhttps_proxy=hush-3\n");
+        assert!(call.arguments.contains(&"--env-file=/dev/stdin".to_owned()));
+        let passed: Vec<&str> = call.environment.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(passed, ["API_TOKEN", "KEY", "PATH"]);
+    }
+
+    #[test]
+    fn a_later_variable_wins() {
+        let call = engine(Kind::Podman).run(&spec(&[("PORT", "80"), ("PORT", "0")]));
+        assert_eq!(call.environment, [("PORT".to_owned(), "0".to_owned())]);
+    }
+
+    #[test]
+    fn gpus_are_given_as_each_engine_has_it() {
+        let gpus = ContainerSpec { gpus: vec!["GPU-a".to_owned(), "GPU-b".to_owned()], ..spec(&[]) };
+        let words =
+            |kind| engine(kind).run(&gpus).arguments.into_iter().filter(|word| word.contains("GPU-a"));
+        let podman: Vec<String> = words(Kind::Podman).collect();
+        assert_eq!(podman, ["--device=nvidia.com/gpu=GPU-a"]);
+        let docker: Vec<String> = words(Kind::Docker).collect();
+        assert_eq!(docker, ["--gpus=\"device=GPU-a,GPU-b\""]);
+    }
+
+    #[test]
+    fn removal_waits_for_nothing() {
+        let words = engine(Kind::Podman).remove();
+        assert_eq!(words, ["--log-level=error", "rm", "--force", "--ignore", "--time=0"]);
+    }
+}

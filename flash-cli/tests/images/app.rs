@@ -29,9 +29,9 @@ pub async fn look() -> Result<Value> {
 
 /// Says that it is there, and ends after a while.
 #[remote(worker = "holder", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 60)]
-pub async fn hold(seconds: f64) -> Result<String> {
+pub async fn hold(seconds: u64) -> Result<String> {
     progress("holding")?;
-    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
     Ok("held".to_owned())
 }
 

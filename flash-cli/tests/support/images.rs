@@ -26,19 +26,26 @@ pub fn has_engine() -> bool {
     works
 }
 
-/// The crate with the app of the tests of containers, built. All tests share it: it lies in one place, so that
-/// cargo builds it once.
+/// The crate with the app of the tests of containers, built. All tests share it, and the first one of a run
+/// builds it: it lies in one place, so that cargo has most of it from the run before.
 pub fn built() -> PathBuf {
     let directory = root().join("target/test-images");
     std::fs::create_dir_all(directory.join("src")).unwrap();
     let lock = File::create(directory.join("lock")).unwrap();
     let _alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+    // Where each test is a process of its own, nextest says which run they belong to.
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let built_by = directory.join("built-by");
+    if std::fs::read_to_string(&built_by).is_ok_and(|last| last == run) {
+        return directory;
+    }
     crate_files("images-of-tests", &directory, &[("src/main.rs", include_str!("../images/app.rs"))]);
     let built = flash(&["build", directory.to_str().unwrap(), "--release-profile", "dev", "--no-sbom"])
         .env("CARGO_TARGET_DIR", root().join("target"))
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    std::fs::write(built_by, run).unwrap();
     directory
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tokio::process::{Child as TokioChild, Command};
@@ -104,6 +104,11 @@ impl Child {
         signal_group(self.group, signal);
     }
 
+    /// To itself alone, not to what it started.
+    pub(super) fn signal_alone(&self, signal: Signal) {
+        signal_process(self.group, signal);
+    }
+
     /// Waits for its end. May be asked again.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.process.wait().await
@@ -117,6 +122,11 @@ impl Child {
         }
         self.output.last_lines()
     }
+}
+
+/// To one process; one that is gone is as good.
+pub(super) fn signal_process(process: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(process), signal);
 }
 
 /// To all of a group; one that is gone is as good.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         cgroup::MemoryKill,
-        child::{Child, SpawnError, signal_group},
+        child::{Child, SpawnError, signal_group, signal_process},
         exit::Exit,
         isolation::Share,
         lifeline::Lifeline,
@@ -92,7 +92,8 @@ impl Container {
 
     /// Asks it to end.
     pub(in crate::platform::supervisor) fn terminate(&self) {
-        self.client.signal(Signal::SIGTERM);
+        // Not its group: without root, podman's file system of the container may be a process in it.
+        self.client.signal_alone(Signal::SIGTERM);
     }
 
     /// Ends it, and whatever it started.
@@ -181,7 +182,7 @@ fn start(
 async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: CancellationToken) {
     // What goes wrong here is told by the burial, which does it again.
     if !matches!(engine.remove_container(&name).await, Ok(Removed::Now)) {
-        signal_group(client, Signal::SIGTERM);
+        signal_process(client, Signal::SIGTERM);
     }
     if tokio::time::timeout(CLIENT, ended.cancelled()).await.is_err() {
         signal_group(client, Signal::SIGKILL);

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::super::child::signal_group;
+use super::super::child::{signal_group, signal_process};
 
 /// How long clients may take to end once they are asked, and an engine to remove containers.
 const CLIENTS: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ impl Removal {
             return;
         }
         for client in clients {
-            signal_group(*client, Signal::SIGTERM);
+            signal_process(*client, Signal::SIGTERM);
         }
         self.remove(containers);
         let until = Instant::now() + CLIENTS;
