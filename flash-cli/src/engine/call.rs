@@ -203,9 +203,9 @@ impl Engine {
         self.words(&["inspect", "--type=container", "--format={{.State.OOMKilled}}", name])
     }
 
-    /// Prints the ids of all images.
+    /// Prints the id and name of each image.
     pub(super) fn list_images(&self) -> Vec<String> {
-        self.words(&["images", "--no-trunc", "--quiet"])
+        self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])
     }
 
     /// Gives an image a name, which it takes from any other.

@@ -1,5 +1,5 @@
 //! Gives an engine the images of a build, once each, and sees to it that they are the same.
-use std::{collections::HashSet, io, path::Path};
+use std::{io, path::Path};
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -32,12 +32,27 @@ impl Found {
     }
 }
 
+/// What an engine has, by id and name.
+pub(crate) struct Stored(Vec<(String, String)>);
+
+impl Stored {
+    /// What the engine calls the image, if it has it.
+    fn id(&self, image: &Found) -> Option<String> {
+        image.ids().into_iter().find(|id| self.0.iter().any(|(stored, _)| stored == id))
+    }
+
+    fn has(&self, id: &str, name: &str) -> bool {
+        self.0.iter().any(|stored| (stored.0.as_str(), stored.1.as_str()) == (id, name))
+    }
+}
+
 /// Puts an image into the engine's store, unless it is there. Its id there.
 ///
 /// # Errors
 /// When the layout does not hold it, or the engine does not take it as it is.
 pub(crate) async fn import(
     engine: &Engine,
+    stored: &Stored,
     layout: &Layout,
     image: &Import,
     began: impl FnOnce(),
@@ -46,7 +61,7 @@ pub(crate) async fn import(
     let found = tokio::task::spawn_blocking(move || find(&reader, &wanted))
         .await
         .unwrap_or_else(|error| Err(EngineError::Archive(io::Error::other(error))))?;
-    let id = match stored(engine, &found).await? {
+    let id = match stored.id(&found) {
         Some(id) => id,
         None => {
             began();
@@ -54,18 +69,29 @@ pub(crate) async fn import(
                 Kind::Podman => pull(engine, layout.directory(), &image.worker).await?,
                 Kind::Docker => load(engine, layout, &found, &image.name).await?,
             }
-            stored(engine, &found).await?.ok_or_else(|| EngineError::Different {
+            // By its id it is the image that was built, and no other.
+            engine.stored().await?.id(&found).ok_or_else(|| EngineError::Different {
                 engine: engine.program(),
                 worker: image.worker.clone(),
                 wanted: found.ids().join(" or "),
             })?
         }
     };
-    engine.ask(&engine.tag(&id, &image.name)).await?;
+    if !stored.has(&id, &image.name) {
+        engine.ask(&engine.tag(&id, &image.name)).await?;
+    }
     Ok(id)
 }
 
 impl Engine {
+    /// The images in its store.
+    pub(crate) async fn stored(&self) -> Result<Stored, EngineError> {
+        let list = self.ask(&self.list_images()).await?;
+        let image =
+            |line: &str| line.split_once(' ').map(|(id, name)| (id.to_owned(), name.trim().to_owned()));
+        Ok(Stored(list.lines().filter_map(image).collect()))
+    }
+
     /// Removes images of former builds that a newer one has replaced.
     pub(crate) async fn forget_replaced_images(&self) {
         // They take room and do nothing else; those in use stay.
@@ -84,13 +110,6 @@ fn find(layout: &Layout, image: &Import) -> Result<Found, EngineError> {
     })?;
     let parts = layout.read_json(&manifest)?;
     Ok(Found { manifest, parts })
-}
-
-/// What the engine calls the image, if it has it.
-async fn stored(engine: &Engine, image: &Found) -> Result<Option<String>, EngineError> {
-    let list = engine.ask(&engine.list_images()).await?;
-    let stored: HashSet<&str> = list.lines().map(str::trim).collect();
-    Ok(image.ids().into_iter().find(|id| stored.contains(id.as_str())))
 }
 
 async fn pull(engine: &Engine, layout: &Path, worker: &str) -> Result<(), EngineError> {

@@ -9,6 +9,6 @@ mod find;
 mod import;
 
 pub(crate) use ask::{EngineError, Removed};
-pub(crate) use call::{Call, ContainerSpec, Engine, Kind, Limit, Resources};
+pub(crate) use call::{Call, ContainerSpec, Engine, Kind, Resources};
 pub(crate) use find::{Wanted, find};
-pub(crate) use import::{Import, import};
+pub(crate) use import::{Import, Stored, import};

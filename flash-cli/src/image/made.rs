@@ -143,3 +143,84 @@ fn this_flash() -> String {
     let executable = std::env::current_exe().and_then(std::fs::metadata).map(stamp);
     format!("{} {}", env!("CARGO_PKG_VERSION"), executable.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use oci_spec::image::MediaType;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::image::layer::{Access, Content, Node};
+
+    fn layout() -> (TempDir, Layout) {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("binary"), "code").unwrap();
+        let layout = Layout::create(&directory.path().join("images")).unwrap();
+        (directory, layout)
+    }
+
+    fn tree(directory: &TempDir) -> Tree {
+        let content = Content::OnDisk(directory.path().join("binary"));
+        let mut tree = Tree::default();
+        tree.add("app/binary", Node::File { content, access: Access::Executable }).unwrap();
+        tree
+    }
+
+    #[test]
+    fn a_layer_is_made_once_for_all_worker_types_of_a_build() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout);
+        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
+        assert_eq!(made.layer(tree(&directory), Effort::Code).unwrap(), layer);
+        assert_eq!(made.of_this_build.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_another_variant_of_the_build_replaced_is_read_again() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout);
+        let cpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        // Cargo puts both at one path; here also of one length and one date.
+        let path = directory.path().join("binary");
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, "cuda").unwrap();
+        std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+        let gpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        assert_ne!(cpu, gpu);
+    }
+
+    #[test]
+    fn a_layer_of_a_build_before_is_found_by_its_content() {
+        let (directory, layout) = layout();
+        let mut made = MadeLayers::open(layout.clone());
+        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
+        // What it would be compressed to now cannot be told from what is remembered, but for this stand-in.
+        let remembered = &mut made.remembered.layers[0].layer;
+        remembered.descriptor = layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
+        let stand_in = remembered.clone();
+        let save = |made: &MadeLayers| {
+            layout.replace(FILE, &serde_json::to_vec(&made.remembered).unwrap()).unwrap();
+        };
+        save(&made);
+
+        // As a checkout leaves it: other dates, the same content.
+        let binary = std::fs::File::open(directory.path().join("binary")).unwrap();
+        binary.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let again = |effort| MadeLayers::open(layout.clone()).layer(tree(&directory), effort).unwrap();
+        assert_eq!(again(Effort::Code), stand_in);
+        assert_ne!(again(Effort::Data), stand_in, "compressed otherwise");
+
+        std::fs::remove_file(layout.blob(stand_in.descriptor.digest())).unwrap();
+        assert_eq!(again(Effort::Code), layer, "its blob is gone");
+
+        layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
+        made.remembered.flash = "another".to_owned();
+        save(&made);
+        assert_eq!(again(Effort::Code), layer, "of another flash");
+
+        layout.replace(FILE, b"{").unwrap();
+        assert_eq!(again(Effort::Code), layer, "a damaged memory");
+    }
+}

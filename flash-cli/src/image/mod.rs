@@ -24,3 +24,6 @@ pub(crate) use layout::{BlobWriter, Layout, LayoutError};
 pub(crate) use sbom::{SBOM_MEDIA_TYPE, SbomError, sbom};
 pub(crate) use tape::SourceError;
 pub(crate) use verify::{Verifier, VerifyError};
+
+#[cfg(test)]
+mod tests;

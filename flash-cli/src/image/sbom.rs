@@ -349,3 +349,172 @@ struct Dependency {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     depends_on: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, process::Command};
+
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+    fn write(directory: &Path, name: &str, manifest: &str) {
+        let package = directory.join(name);
+        std::fs::create_dir_all(package.join("src")).unwrap();
+        let head = format!("[package]\nname = \"{name}\"\nversion = \"1.2.3+x\"\nedition = \"2021\"\n");
+        std::fs::write(package.join("Cargo.toml"), head + manifest).unwrap();
+        std::fs::write(package.join("src/lib.rs"), "").unwrap();
+        std::fs::write(package.join("src/main.rs"), "fn main() {}").unwrap();
+    }
+
+    /// A workspace in a new directory, and what cargo says of it.
+    fn workspace() -> (TempDir, Metadata) {
+        let directory = TempDir::new().unwrap();
+        let root = directory.path();
+        std::fs::write(root.join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"app\"]\n")
+            .unwrap();
+        let app = r#"
+            license = "MIT/Apache-2.0"
+            [features]
+            cuda = ["dep:gpu"]
+            [dependencies]
+            linked = { path = "../linked" }
+            derive = { path = "../derive" }
+            gpu = { path = "../gpu", optional = true }
+            [dev-dependencies]
+            tests = { path = "../tests" }
+            [build-dependencies]
+            generator = { path = "../generator" }
+            [target.'cfg(windows)'.dependencies]
+            windows = { path = "../windows" }
+        "#;
+        write(root, "app", app);
+        write(root, "linked", "[dependencies]\ndeep = { path = \"../deep\" }\n");
+        write(root, "derive", "[lib]\nproc-macro = true\n[dependencies]\nquote = { path = \"../quote\" }\n");
+        for leaf in ["deep", "quote", "gpu", "tests", "generator", "windows"] {
+            write(root, leaf, "");
+        }
+        let metadata = metadata(root, &[]);
+        (directory, metadata)
+    }
+
+    fn metadata(root: &Path, arguments: &[&str]) -> Metadata {
+        let metadata = Command::new("cargo")
+            .args(["metadata", "--offline", "--format-version=1", "--filter-platform", TARGET])
+            .args(arguments)
+            .current_dir(root.join("app"))
+            .output()
+            .unwrap();
+        assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+        serde_json::from_slice(&metadata.stdout).unwrap()
+    }
+
+    fn parsed(metadata: &Metadata, compiled: Option<&HashSet<PackageId>>) -> Value {
+        serde_json::from_slice(&sbom(metadata, "app", compiled).unwrap()).unwrap()
+    }
+
+    fn names(document: &Value) -> Vec<&str> {
+        let components = document["components"].as_array().unwrap();
+        components.iter().map(|component| component["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_what_is_linked_into_the_binary_is_listed() {
+        let (directory, metadata) = workspace();
+        let document = parsed(&metadata, None);
+        assert_eq!((&document["bomFormat"], &document["specVersion"]), (&json!("CycloneDX"), &json!("1.5")));
+        assert_eq!(names(&document), ["deep", "linked"]);
+        assert_eq!(document["metadata"]["component"]["name"], "app");
+        assert_eq!(
+            document["metadata"]["component"]["licenses"],
+            json!([{ "expression": "MIT OR Apache-2.0" }])
+        );
+        let dependencies = json!([
+            { "ref": "app@1.2.3+x", "dependsOn": ["linked@1.2.3+x"] },
+            { "ref": "deep@1.2.3+x" },
+            { "ref": "linked@1.2.3+x", "dependsOn": ["deep@1.2.3+x"] },
+        ]);
+        assert_eq!(document["dependencies"], dependencies);
+        let cuda = super::tests::metadata(directory.path(), &["--features", "cuda"]);
+        assert_eq!(names(&parsed(&cuda, None)), ["deep", "gpu", "linked"]);
+        // Cargo compiled this much.
+        let compiled = cuda.packages.iter().filter(|package| package.name.as_str() != "gpu");
+        let compiled = compiled.map(|package| package.id.clone()).collect();
+        assert_eq!(names(&parsed(&cuda, Some(&compiled))), ["deep", "linked"]);
+    }
+
+    #[test]
+    fn the_same_build_in_another_directory_gives_the_same_document_and_no_paths() {
+        let (first, one) = workspace();
+        let (_second, other) = workspace();
+        let text = String::from_utf8(sbom(&one, "app", None).unwrap()).unwrap();
+        assert_eq!(text.as_bytes(), sbom(&other, "app", None).unwrap());
+        assert!(!text.contains(first.path().to_str().unwrap()) && !text.contains("file:"), "{text}");
+        assert!(text.contains("\"serialNumber\": \"urn:uuid:"), "{text}");
+    }
+
+    #[test]
+    fn a_package_that_is_not_there_is_named() {
+        let (directory, metadata) = workspace();
+        assert!(matches!(sbom(&metadata, "other", None), Err(SbomError::NoPackage(name)) if name == "other"));
+        std::fs::remove_file(directory.path().join("Cargo.lock")).unwrap();
+        assert!(matches!(sbom(&metadata, "app", None), Err(SbomError::Lockfile { .. })));
+    }
+
+    /// A package as cargo tells it of one that came from somewhere else.
+    fn from_elsewhere(source: &str) -> Package {
+        let manifest = "/home/someone/.cargo/registry/src/serde-1.0.200/Cargo.toml";
+        serde_json::from_value(json!({
+            "name": "serde", "version": "1.0.200+1", "id": format!("{source}#serde@1.0.200"), "source": source,
+            "license": "MIT OR Apache-2.0", "repository": "https://example.org/serde", "dependencies": [],
+            "targets": [], "features": {}, "manifest_path": manifest,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_package_of_a_registry_or_repository_has_a_url_without_credentials() {
+        let purl = |source: &str| purl(&from_elsewhere(source));
+        let crates_io = "registry+https://github.com/rust-lang/crates.io-index";
+        assert_eq!(purl(crates_io).unwrap(), "pkg:cargo/serde@1.0.200%2B1");
+        assert_eq!(
+            purl("git+https://me:token@example.org/serde.git?branch=main#0a1b").unwrap(),
+            "pkg:cargo/serde@1.0.200%2B1?vcs_url=git%2Bhttps://example.org/serde.git%400a1b"
+        );
+        assert_eq!(
+            purl("sparse+https://crates.example.org/index/").unwrap(),
+            "pkg:cargo/serde@1.0.200%2B1?repository_url=https://crates.example.org/index/"
+        );
+        assert_eq!(purl("git+file:///home/someone/serde#0a1b"), None);
+    }
+
+    #[test]
+    fn a_package_of_a_registry_has_the_digest_of_the_lock_file() {
+        let (directory, mut metadata) = workspace();
+        let source = "registry+https://github.com/rust-lang/crates.io-index";
+        let serde = from_elsewhere(source);
+        let resolve = metadata.resolve.as_mut().unwrap();
+        let app = resolve.nodes.iter_mut().find(|node| node.id.repr.contains("/app#")).unwrap();
+        let dependency =
+            json!({ "name": "serde", "pkg": serde.id, "dep_kinds": [{ "kind": null, "target": null }] });
+        app.deps.push(serde_json::from_value(dependency).unwrap());
+        metadata.packages.push(serde);
+        let lock = format!(
+            "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.200+1\"\nsource = \"{source}\"\nchecksum = \"{}\"\n",
+            "ab".repeat(32)
+        );
+        std::fs::write(directory.path().join("Cargo.lock"), lock).unwrap();
+        let document = parsed(&metadata, None);
+        let serde = &document["components"].as_array().unwrap()[2];
+        assert_eq!(serde["hashes"], json!([{ "alg": "SHA-256", "content": "ab".repeat(32) }]));
+        assert_eq!(serde["purl"], "pkg:cargo/serde@1.0.200%2B1");
+        assert_eq!(serde["bom-ref"], serde["purl"]);
+        assert_eq!(
+            serde["externalReferences"],
+            json!([{ "type": "vcs", "url": "https://example.org/serde" }])
+        );
+    }
+}

@@ -1,7 +1,9 @@
 //! Drives the real `flash` binary: starts it, reads its events, asks it over HTTP, ends it.
 #![allow(dead_code, reason = "each test file uses its own part")]
+pub mod images;
 pub mod kept;
 pub mod receiver;
+pub mod registry;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -38,6 +40,12 @@ pub fn fixture() -> PathBuf {
 /// dependencies are there already; so the name must be that of one test.
 pub fn crate_of(name: &str, files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();
+    crate_files(name, directory.path(), files);
+    directory
+}
+
+/// As [`crate_of`], in a directory that is there. Files that are the same already stay as they are.
+pub fn crate_files(name: &str, directory: &Path, files: &[(&str, &str)]) {
     let sdk = root().join("flash-sdk");
     let manifest = format!(
         r#"
@@ -63,14 +71,14 @@ debug = "line-tables-only"
 debug = false
 "#
     );
-    std::fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
-    std::fs::copy(root().join("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
-    for (path, text) in files {
-        let path = directory.path().join(path);
+    std::fs::copy(root().join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
+    for (path, text) in [("Cargo.toml", manifest.as_str())].iter().chain(files) {
+        let path = directory.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(*text) {
+            std::fs::write(path, text).unwrap();
+        }
     }
-    directory
 }
 
 /// A copy of the fixture outside of the workspace, for a test that edits it.
@@ -133,6 +141,7 @@ pub fn flash(arguments: &[&str]) -> Command {
 }
 
 /// The whole of a run that ends by itself.
+#[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
@@ -141,7 +150,13 @@ pub struct Finished {
 
 /// Runs `flash` to its end.
 pub fn finish(arguments: &[&str], directory: &Path) -> Finished {
-    let output = flash(arguments).current_dir(directory).output().unwrap();
+    finish_with(arguments, directory, &[])
+}
+
+/// Runs `flash` to its end, with these variables.
+pub fn finish_with(arguments: &[&str], directory: &Path, environment: &[(&str, &str)]) -> Finished {
+    let environment = environment.iter().copied();
+    let output = flash(arguments).current_dir(directory).envs(environment).output().unwrap();
     Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -19,7 +19,9 @@ const HTPASSWD: &str = "flash:$2y$04$c8EGGRFtOyY8iM7MdwYLZuyiH1S6s3C7wfKGdfcgEnV
 /// Whether these programs are here. `cargo xtask test` installs them and takes none of them for granted: it
 /// sets a variable that makes a missing one an error.
 pub fn has_programs(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian's place for some of them, which is on root's path only.
+    path.push(":/usr/sbin");
     let is_here = |program: &&&str| std::env::split_paths(&path).any(|at| at.join(program).is_file());
     let missing: Vec<&&str> = programs.iter().filter(|program| !is_here(program)).collect();
     if missing.is_empty() {

@@ -36,11 +36,11 @@ pub(super) async fn measure(app: &Server) -> Result<FirstJob, Failure> {
         until_no_worker(&health).await?;
         let (body, took) = load::once(&job).await?;
         let answer: Value = serde_json::from_slice(&body).map_err(Failure::at(job.name))?;
-        let process = answer["output"].clone();
-        if !process.is_u64() || process == last {
+        let worker = answer["workerId"].clone();
+        if !worker.is_string() || worker == last {
             return Err(Failure::new(format!("no worker was started for this job: {answer}")));
         }
-        last = process;
+        last = worker;
         times.push(took.as_secs_f64() * 1e3);
     }
     let measured = FirstJob {

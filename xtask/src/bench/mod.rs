@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: flash beside services written by hand, in one run on one machine; and
-//! `cargo xtask bench platform`, in a folder of its own.
+//! `cargo xtask bench platform`, in a folder of its own, and `cargo xtask bench build` (`images`).
 //!
 //! Three questions, a file each: what a pipeline of four hops costs (`pipeline`), what one job costs
 //! (`noop`), how long the first job waits for its worker (`first_job`). The sides are measured in turns, so that
 //! whatever else the machine does meets both. Every answer is checked; a wrong one ends the benchmark.
 mod compare;
 mod first_job;
+mod images;
 mod load;
 mod noop;
 mod pipeline;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{failure::Failure, output};
 use compare::Plan;
+use programs::Artifact;
 use report::Report;
 
 /// Measure flash beside services written by hand, and print a table with ratios.
@@ -56,6 +58,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Other {
     Platform(platform::Arguments),
+    Build(images::Arguments),
 }
 
 /// Builds, measures, reports.
@@ -64,8 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         return Err(programs::become_release_build());
     }
-    if let Some(Other::Platform(arguments)) = &arguments.other {
-        return platform::run(arguments);
+    match &arguments.other {
+        Some(Other::Platform(arguments)) => return platform::run(arguments),
+        Some(Other::Build(arguments)) => return images::run(arguments),
+        None => {}
     }
     programs::build(&["flash-cli", "bench-handwritten", "bench-pipeline"])?;
     let report = block_on(measure(arguments))?;
@@ -90,7 +95,7 @@ async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
         connections: vec![1, arguments.connections.get()],
         time: Duration::from_secs(arguments.seconds.get() as u64),
     };
-    let app = programs::start_app("xtask/bench/pipeline", &[], None).await?;
+    let app = programs::start_app("xtask/bench/pipeline", Artifact::Sources, &[], None).await?;
     let pipeline = pipeline::measure(&app, &plan).await?;
     let noop = noop::measure(&app, &plan).await?;
     let first_job = first_job::measure(&app).await?;

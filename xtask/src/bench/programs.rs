@@ -17,7 +17,7 @@ use crate::{
 /// Includes a build of the app that has nothing left to do.
 const START: Duration = Duration::from_secs(120);
 
-fn release(program: &str) -> PathBuf {
+pub(super) fn release(program: &str) -> PathBuf {
     workspace::target().join("release").join(program)
 }
 
@@ -37,9 +37,19 @@ pub(super) fn build(packages: &[&str]) -> Result<(), Failure> {
     packages.iter().try_for_each(|package| run(&mut cargo(&["build", "--release", "-p", package])))
 }
 
+/// What of an app is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Artifact {
+    /// A release build of its sources.
+    Sources,
+    /// The images of its last `flash build`.
+    Images,
+}
+
 /// An app on flash; `path` goes before the rest of `PATH`.
 pub(super) async fn start_app(
     directory: &str,
+    artifact: Artifact,
     options: &[&str],
     path: Option<&Path>,
 ) -> Result<Server, Failure> {
@@ -50,17 +60,11 @@ pub(super) async fn start_app(
         let all = std::iter::once(first.to_owned()).chain(std::env::split_paths(&rest));
         flash.env("PATH", std::env::join_paths(all).map_err(Failure::at("PATH"))?);
     }
-    flash.args([
-        "--release",
-        "--no-reload",
-        "--json",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--drain-seconds",
-        "1",
-    ]);
+    flash.arg(match artifact {
+        Artifact::Sources => "--release",
+        Artifact::Images => "--image",
+    });
+    flash.args(["--no-reload", "--json", "--host", "127.0.0.1", "--port", "0", "--drain-seconds", "1"]);
     flash.args(options);
     Server::start(flash, START, |line| {
         let event: Value = serde_json::from_str(line).ok()?;

@@ -4,6 +4,7 @@
 mod apt;
 mod browser;
 mod components;
+mod containers;
 mod cuda;
 mod minilm;
 mod python;
@@ -20,6 +21,11 @@ pub(crate) fn lint(steps: &mut Steps) -> Result<(), Failure> {
 /// A browser that a program can drive.
 pub(crate) fn browser(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("browser", browser::prepare)
+}
+
+/// A registry, and what reads and runs images.
+pub(crate) fn containers(steps: &mut Steps) -> Result<(), Failure> {
+    steps.take("container tools", containers::prepare)
 }
 
 /// The directory with MiniLM's files.

@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
+use super::run::{self, RunArguments};
 use crate::{
     build::{
-        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources, push,
-        references,
+        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources,
+        StepSeconds, push, references,
     },
     exit::Failure,
     image::{ArchivedImage, write_archive},
@@ -28,7 +30,7 @@ const DEFAULT_TAG: &str = "latest";
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash build\n  flash build examples/03_mixed_workers --worker inference_worker\n  \
-                  flash build --push ghcr.io/me/app --tag v1\n  flash build --json | jq -r '.images[].digest'"
+                  flash build --push ghcr.io/me/app --tag v1\n  flash build --run\n  flash build --json | jq -r '.images[].digest'"
 )]
 pub(crate) struct BuildArguments {
     /// The crate's directory.
@@ -67,7 +69,10 @@ pub(crate) struct BuildArguments {
     /// Refuse to build changes that are in no commit.
     #[arg(long)]
     require_clean: bool,
-    /// Print one JSON object: the content of .flash/build/manifest.json.
+    /// Then run the images as containers, as `flash run --image` does.
+    #[arg(long, conflicts_with = "json")]
+    run: bool,
+    /// Print one JSON object: the content of .flash/build/manifest.json, and how long the steps took.
     #[arg(long)]
     pub json: bool,
 }
@@ -76,13 +81,20 @@ pub(crate) struct BuildArguments {
 pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
-    runtime.block_on(build(arguments, output))
+    runtime.block_on(build(&arguments, output))?;
+    drop(runtime);
+    if !arguments.run {
+        return Ok(());
+    }
+    // What it prints next comes after the table.
+    output.flush();
+    run::run(RunArguments::of_images(arguments.directory), output)
 }
 
-async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure> {
+async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failure> {
     let package = Package::find(&arguments.directory)?;
     let config = Config::load(&package.directory)?;
-    let request = request(&arguments);
+    let request = request(arguments);
     let build = Build::prepare(&request, &package, &config, output).await?;
     // A name that no registry takes is told before anything is compiled.
     if let Some(repository) = &arguments.push {
@@ -102,11 +114,19 @@ async fn build(arguments: BuildArguments, output: &Output) -> Result<(), Failure
         push(&mut built, &references(repository, &tag, &workers)?, output).await?;
     }
     if arguments.json {
-        output.object(&built.record);
+        output.object(&Printed { record: &built.record, seconds: built.seconds });
     } else {
         print(&built.record, output);
     }
     Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    seconds: StepSeconds,
 }
 
 fn default_tag(record: &Record) -> String {

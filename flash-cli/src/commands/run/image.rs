@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::workspace::Settings;
 use crate::{
     build::{BuildDirectory, BuiltImage, Platform, Record},
-    engine::{self, ContainerSpec, Engine, EngineError, Import, Resources, Wanted},
+    engine::{self, ContainerSpec, Engine, EngineError, Import, Resources, Stored, Wanted},
     exit::{Code, Failure},
     image::Layout,
     output::Output,
@@ -90,9 +90,10 @@ impl BuiltImages {
         config.check_against(&record.app)?;
         let layout =
             Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let stored = self.engine.stored().await.map_err(not_usable)?;
         let mut ids = BTreeMap::new();
         for image in &record.images {
-            ids.insert(image.worker.clone(), self.import(&layout, image, output).await?);
+            ids.insert(image.worker.clone(), self.import(&stored, &layout, image, output).await?);
         }
         if is_first && let Some(id) = first_for_cpu(&record.app).and_then(|worker| ids.get(worker)) {
             self.try_out(id).await?;
@@ -107,7 +108,13 @@ impl BuiltImages {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    async fn import(&self, layout: &Layout, image: &BuiltImage, output: &Output) -> Result<String, Failure> {
+    async fn import(
+        &self,
+        stored: &Stored,
+        layout: &Layout,
+        image: &BuiltImage,
+        output: &Output,
+    ) -> Result<String, Failure> {
         let engine = self.engine.program();
         let wanted = Import {
             worker: image.worker.clone(),
@@ -116,7 +123,7 @@ impl BuiltImages {
         };
         let mut began = None;
         let megabytes = image.unpacked.div_ceil(1_000_000);
-        let id = engine::import(&self.engine, layout, &wanted, || {
+        let id = engine::import(&self.engine, stored, layout, &wanted, || {
             began = Some(Instant::now());
             output.status("Importing", &format!("{} into {engine} ({megabytes} MB)", image.worker));
         })

@@ -80,7 +80,7 @@ pub(crate) struct RunArguments {
 
 impl RunArguments {
     /// `flash run --image DIR`, with everything else as it is by default.
-    pub(crate) fn of_images(directory: PathBuf, container: Option<Kind>) -> Self {
+    pub(crate) fn of_images(directory: PathBuf) -> Self {
         Self {
             directory,
             host: None,
@@ -89,7 +89,7 @@ impl RunArguments {
             features: Vec::new(),
             no_reload: false,
             image: true,
-            container,
+            container: None,
             drain_seconds: None,
             keep: None,
             json: false,

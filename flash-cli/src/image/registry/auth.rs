@@ -130,7 +130,8 @@ impl Authorizer {
             }
             (Challenge::Password, _) => Err(self.no_credentials()),
             (Challenge::Token { realm, service }, login) => {
-                let token = self.fetch(&realm, service.as_deref(), scope, login.as_ref()).await?;
+                let token = self.fetch(&realm, service.as_deref(), scope, login.as_ref()).await;
+                let token = token.map_err(|error| self.of_token_server(&realm, error))?;
                 let value = token.value.clone();
                 state.tokens.insert(scope.clone(), token);
                 Ok(Some(value))
@@ -169,6 +170,25 @@ impl Authorizer {
         }
     }
 
+    /// Says which server it was, where that is not plain.
+    fn of_token_server(&self, realm: &Url, error: RegistryError) -> RegistryError {
+        let is_about_credentials = matches!(
+            error,
+            RegistryError::NoCredentials { .. }
+                | RegistryError::WrongPassword { .. }
+                | RegistryError::Denied { .. }
+        );
+        if is_about_credentials {
+            return error;
+        }
+        let server = host_of(realm);
+        RegistryError::TokenServer {
+            registry: self.address.name().to_owned(),
+            server,
+            source: Box::new(error),
+        }
+    }
+
     fn no_credentials(&self) -> RegistryError {
         RegistryError::NoCredentials { registry: self.address.name().to_owned() }
     }
@@ -180,10 +200,11 @@ impl Authorizer {
         scope: &Scope,
         login: Option<&Found>,
     ) -> Result<Token, RegistryError> {
-        let registry = self.address.name();
+        let server = host_of(realm);
+        let unclear =
+            |what: &str| RegistryError::Protocol { registry: server.clone(), what: what.to_owned() };
         if !is_private(realm) {
-            let what = "its token server is not asked by HTTPS".to_owned();
-            return Err(RegistryError::Protocol { registry: registry.to_owned(), what });
+            return Err(unclear("it wants credentials without HTTPS"));
         }
         let request = match login.map(|found| &found.login) {
             Some(Login::IdentityToken(token)) => self.exchange(realm, service, scope, token),
@@ -194,20 +215,17 @@ impl Authorizer {
         };
         let asked = Instant::now();
         let answer = request.timeout(ANSWER).send().await;
-        let answer = answer.map_err(|error| transport::failure(registry, error))?;
+        let answer = answer.map_err(|error| transport::failure(&server, error))?;
         let (status, retry_after) = (answer.status(), transport::retry_after(answer.headers()));
         if !status.is_success() {
-            let refusal = Refusal::read(answer, registry).await;
-            return Err(self.no_token(status, retry_after, refusal, scope, login));
+            let refusal = Refusal::read(answer, &server).await;
+            return Err(self.no_token(&server, status, retry_after, refusal, scope, login));
         }
-        let body = transport::body(answer, registry, ANSWER_BYTES).await?;
-        let unclear =
-            |what: &str| RegistryError::Protocol { registry: registry.to_owned(), what: what.to_owned() };
-        let granted: Granted =
-            serde_json::from_slice(&body).map_err(|_| unclear("its token server gave no token"))?;
+        let body = transport::body(answer, &server, ANSWER_BYTES).await?;
+        let granted: Granted = serde_json::from_slice(&body).map_err(|_| unclear("it gave no token"))?;
         let token = granted.token.or(granted.access_token).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| unclear("its token server gave no token"))?;
-        let value = bearer(&token).ok_or_else(|| unclear("its token server gave a token that is none"))?;
+        let token = token.ok_or_else(|| unclear("it gave no token"))?;
+        let value = bearer(&token).ok_or_else(|| unclear("it gave a token that is none"))?;
         let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE));
         Ok(Token { value, until: asked + life.saturating_sub(MARGIN.min(life / 2)) })
     }
@@ -244,34 +262,42 @@ impl Authorizer {
 
     fn no_token(
         &self,
+        server: &str,
         status: StatusCode,
         retry_after: Option<Duration>,
         refusal: Refusal,
         scope: &Scope,
         login: Option<&Found>,
     ) -> RegistryError {
-        let registry = self.address.name().to_owned();
         let Refusal { code, reason } = refusal;
+        let (registry, server, task) = (self.address.name().to_owned(), server.to_owned(), "give a token");
         match (status, login) {
-            (StatusCode::TOO_MANY_REQUESTS, _) => RegistryError::TooManyRequests { registry, retry_after },
-            (status, _) if transport::is_passing(status) => {
-                let (task, status) = ("give a token", status.as_u16());
-                RegistryError::Failing { registry, task, status, reason, retry_after }
+            (StatusCode::TOO_MANY_REQUESTS, _) => {
+                RegistryError::TooManyRequests { registry: server, retry_after }
             }
+            (status, _) if transport::is_passing(status) => RegistryError::Failing {
+                registry: server,
+                task,
+                status: status.as_u16(),
+                reason,
+                retry_after,
+            },
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => self.no_credentials(),
             (StatusCode::FORBIDDEN, _) => {
                 RegistryError::Denied { registry, repository: scope.repository().to_owned(), reason }
             }
             // The exchange of a token that has ended is refused by 400.
-            (_, Some(found)) if status == StatusCode::UNAUTHORIZED || status == StatusCode::BAD_REQUEST => {
+            (StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST, Some(found)) => {
                 RegistryError::WrongPassword { registry, origin: found.origin.clone() }
             }
-            _ => {
-                let (task, status) = ("give a token", status.as_u16());
-                RegistryError::Refused { registry, task, status, code, reason }
-            }
+            _ => RegistryError::Refused { registry: server, task, status: status.as_u16(), code, reason },
         }
     }
+}
+
+fn host_of(realm: &Url) -> String {
+    let host = realm.host_str().unwrap_or_default();
+    realm.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// What a token server answers. `Debug` is not for it.

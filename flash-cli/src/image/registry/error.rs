@@ -19,6 +19,8 @@ pub(crate) enum RegistryError {
     NameRefused { registry: String, repository: String, reason: Option<String> },
     #[error("registry {registry} cannot be reached")]
     Unreachable { registry: String, source: Cause },
+    #[error("registry {registry} wants a token of {server}")]
+    TokenServer { registry: String, server: String, source: Box<RegistryError> },
     #[error("the connection to registry {registry} broke")]
     Broken { registry: String, source: Cause },
     #[error("registry {registry} shows a certificate of an authority that this machine does not know")]
@@ -58,6 +60,8 @@ pub(crate) enum RegistryError {
     Protocol { registry: String, what: String },
     #[error("{what} has the digest {found}, not {wanted}")]
     DigestMismatch { what: String, wanted: Digest, found: String },
+    #[error("{image} reads back as {found} after the push of {wanted}")]
+    TagMoved { image: String, wanted: Digest, found: String },
     #[error("there is no image {image}")]
     NotFound { image: String },
     #[error("image {image} is not for {wanted}: it is for {}", offered.join(", "))]
@@ -77,20 +81,22 @@ pub(crate) enum RegistryError {
 impl RegistryError {
     /// Whether the same request may be answered another time.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Unreachable { .. }
-                | Self::Broken { .. }
-                | Self::UploadLost { .. }
-                | Self::TooManyRequests { .. }
-                | Self::Failing { .. }
-        )
+            | Self::Broken { .. }
+            | Self::UploadLost { .. }
+            | Self::TooManyRequests { .. }
+            | Self::Failing { .. } => true,
+            Self::TokenServer { source, .. } => source.is_passing(),
+            _ => false,
+        }
     }
 
     /// How long the registry wants to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyRequests { retry_after, .. } | Self::Failing { retry_after, .. } => *retry_after,
+            Self::TokenServer { source, .. } => source.retry_after(),
             _ => None,
         }
     }
@@ -154,11 +160,14 @@ impl RegistryError {
             Self::DigestMismatch { .. } => {
                 "run the same command again; if it stays, what is stored is damaged".to_owned()
             }
+            Self::TagMoved { .. } => {
+                "does something else push the same tag? the image is there by its digest".to_owned()
+            }
             Self::NotFound { .. } => {
                 "is the name right, and the tag? a private image looks the same without a login".to_owned()
             }
             Self::NoPlatform { .. } => "name an image that has this platform".to_owned(),
-            Self::GivenUp { source, .. } => return source.hint(),
+            Self::GivenUp { source, .. } | Self::TokenServer { source, .. } => return source.hint(),
             Self::Login(error) => return error.hint(),
             Self::Refused { .. } | Self::Unsupported { .. } | Self::Layout(_) | Self::Client { .. } => {
                 return None;

@@ -25,9 +25,14 @@ struct Kept {
     secret: String,
 }
 
-/// Asks the helper of this name. It is stopped when it takes longer than `limit`.
-pub(super) async fn ask(helper: &str, server: &str, limit: Duration) -> Result<Option<Login>, LoginError> {
-    let program = format!("docker-credential-{helper}");
+/// The program of the helper that a file names.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+/// Asks a helper. It is stopped when it takes longer than `limit`.
+pub(super) async fn ask(program: &str, server: &str, limit: Duration) -> Result<Option<Login>, LoginError> {
+    let program = program.to_owned();
     let failed = |source| LoginError::Helper { program: program.clone(), source };
     let mut child = Command::new(&program)
         .arg("get")

@@ -5,7 +5,9 @@
 //! know the longer keys of Podman's file, and shows what a failing helper printed.
 use std::{
     collections::HashMap,
-    env, io,
+    env,
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     process::ExitStatus,
 };
@@ -98,8 +100,13 @@ pub(super) struct Found {
 impl Logins {
     /// Those of this user. The variables are for the registry of the image that is pushed, if one is.
     pub(crate) fn of_user(pushed: Option<&Reference>) -> Self {
-        let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self::by(pushed, |name| env::var_os(name))
+    }
+
+    fn by(pushed: Option<&Reference>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str| given(name)?.into_string().ok();
+        let path = |name: &str| given(name).map(PathBuf::from);
         let variables = pushed.zip(text(USERNAME)).zip(text(PASSWORD));
         let variables = variables.map(|((image, user), password)| {
             (image.registry().to_owned(), Login::Password { user, password: password.into() })
@@ -211,8 +218,9 @@ impl File {
 }
 
 async fn by_helper(name: &str, registry: &str) -> Result<Option<Found>, LoginError> {
-    let login = helper::ask(name, helper_key(registry), helper::LIMIT).await?;
-    Ok(login.map(|login| Found { login, origin: format!("docker-credential-{name}") }))
+    let program = helper::program(name);
+    let login = helper::ask(&program, helper_key(registry), helper::LIMIT).await?;
+    Ok(login.map(|login| Found { login, origin: program }))
 }
 
 struct Undecodable;
@@ -235,5 +243,50 @@ impl Entry {
         }
         let pair = given(&self.username).zip(given(&self.password));
         Ok(pair.map(|(user, password)| Login::Password { user, password: password.into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::registry::reference;
+
+    #[tokio::test]
+    async fn variables_are_for_the_registry_that_is_pushed_to() {
+        let pushed = reference("ghcr.io/me/app:1").unwrap();
+        let variable = |name: &str| match name {
+            USERNAME => Some("me".into()),
+            PASSWORD => Some("hunter2".into()),
+            _ => None,
+        };
+        let logins = Logins::by(Some(&pushed), variable);
+        let found = logins.find("ghcr.io", "me/app").await.unwrap().unwrap();
+        assert!(matches!(&found.login, Login::Password { user, .. } if user == "me"));
+        assert!(!format!("{logins:?} {found:?}").contains("hunter2"));
+        assert!(logins.find("nvcr.io", "nvidia/cuda").await.unwrap().is_none());
+        assert!(Logins::by(None, variable).find("ghcr.io", "me/app").await.unwrap().is_none());
+        // Half a login is none.
+        let half = |name: &str| (name == PASSWORD).then(|| "hunter2".into());
+        assert!(Logins::by(Some(&pushed), half).find("ghcr.io", "me/app").await.unwrap().is_none());
+    }
+
+    #[test]
+    fn files_are_looked_at_where_docker_and_podman_keep_them() {
+        let files = |variables: &[(&str, &str)]| {
+            let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+            let logins = Logins::by(None, |name| variables.get(name).map(OsString::from));
+            logins.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            files(&[("HOME", "/home/me"), ("XDG_RUNTIME_DIR", "/run/user/1")]),
+            [
+                "/home/me/.docker/config.json",
+                "/run/user/1/containers/auth.json",
+                "/home/me/.config/containers/auth.json",
+            ]
+        );
+        let all = [("DOCKER_CONFIG", "/d"), ("REGISTRY_AUTH_FILE", "/r.json"), ("XDG_CONFIG_HOME", "/c")];
+        assert_eq!(files(&all), ["/r.json", "/d/config.json", "/c/containers/auth.json"]);
+        assert_eq!(files(&[("DOCKER_CONFIG", "")]), [""; 0]);
     }
 }

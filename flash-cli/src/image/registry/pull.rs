@@ -58,21 +58,22 @@ pub(crate) async fn pull(
     pull.check_platform(image.config()).await?;
     let mut pulled = Pulled { manifest, digest: named, downloaded: 0, skipped: 0, downloaded_bytes: 0 };
     pulled.count(image.config(), config);
-    let mut layers: Vec<&Descriptor> = Vec::new();
+    let mut layers: Vec<Descriptor> = Vec::new();
     for layer in image.layers() {
         if !layers.iter().any(|known| known.digest() == layer.digest()) {
-            layers.push(layer);
+            layers.push(layer.clone());
         }
     }
+    let source = &source;
     let arrivals = stream::iter(layers)
-        .map(|layer| {
-            let source = &source;
-            async move { download::get(source, layer).await.map(|arrival| (layer, arrival)) }
+        .map(|layer| async move {
+            let arrival = download::get(source, &layer).await?;
+            Ok::<_, RegistryError>((layer, arrival))
         })
         .buffer_unordered(AT_ONCE);
     let mut arrivals = std::pin::pin!(arrivals);
     while let Some((layer, arrival)) = arrivals.try_next().await? {
-        pulled.count(layer, arrival);
+        pulled.count(&layer, arrival);
     }
     Ok(pulled)
 }
@@ -205,6 +206,9 @@ impl Pull<'_> {
     }
 
     async fn check_platform(&self, config: &Descriptor) -> Result<(), RegistryError> {
+        if config.size() > MANIFEST_BYTES as u64 {
+            return Err(self.unsupported("its config is too large"));
+        }
         let (layout, config) = (self.layout.clone(), config.clone());
         let target: Target = blocking(move || layout.read_json(&config)).await?;
         let fits = target.os == self.platform.os().to_string()
@@ -234,7 +238,11 @@ fn named(platform: &Platform) -> String {
 
 /// A blob of the layout whose size is not known yet.
 async fn kept(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
-    let bytes = tokio::fs::read(layout.blob(digest)).await.ok()?;
+    let path = layout.blob(digest);
+    if tokio::fs::metadata(&path).await.ok()?.len() > MANIFEST_BYTES as u64 {
+        return None;
+    }
+    let bytes = tokio::fs::read(&path).await.ok()?;
     (sha256(&Sha256::digest(&bytes)) == *digest).then_some(bytes)
 }
 

@@ -50,6 +50,10 @@ pub(crate) async fn push(
     to: &Reference,
     progress: OnProgress<'_>,
 ) -> Result<Pushed, RegistryError> {
+    if to.digest().is_some_and(|named| named != manifest.digest().as_ref()) {
+        let reason = "the image that is to be pushed has another digest";
+        return Err(RegistryError::Unsupported { what: format!("the name {to}"), reason });
+    }
     // The first question also tells whether the registry is there and who may ask.
     let tagged = match to.tag() {
         Some(tag) => tagged(registry, to, tag).await?,
@@ -58,15 +62,16 @@ pub(crate) async fn push(
     let (bytes, image) = read(layout, manifest).await?;
     let mut pushed =
         Pushed { digest: manifest.digest().clone(), uploaded: 0, skipped: 0, mounted: 0, uploaded_bytes: 0 };
-    let layers = blobs(layout, image.layers());
-    let layers = stream::iter(&layers)
+    // Each owns its blob: with a borrowed one the whole would be bound to one thread.
+    let layers = stream::iter(blobs(layout, image.layers()))
         .map(|blob| async move {
-            upload::put(registry, to.repository(), blob, progress).await.map(|arrival| (blob, arrival))
+            let arrival = upload::put(registry, to.repository(), &blob, progress).await?;
+            Ok::<_, RegistryError>((blob, arrival))
         })
         .buffer_unordered(AT_ONCE);
     let mut layers = std::pin::pin!(layers);
     while let Some((blob, arrival)) = layers.try_next().await? {
-        pushed.count(blob, arrival);
+        pushed.count(&blob, arrival);
     }
     for blob in blobs(layout, std::slice::from_ref(image.config())) {
         pushed.count(&blob, upload::put(registry, to.repository(), &blob, progress).await?);
@@ -184,8 +189,8 @@ async fn check_tag(
     if found.as_ref() == Some(wanted) {
         return Ok(());
     }
-    Err(RegistryError::DigestMismatch {
-        what: format!("{image}, read back after the push,"),
+    Err(RegistryError::TagMoved {
+        image: image.whole(),
         wanted: wanted.clone(),
         found: found.map_or_else(|| "nothing".to_owned(), |found| found.to_string()),
     })

@@ -23,8 +23,10 @@ use super::{OnProgress, Progress, Registry, RegistryError, auth::Scope, connecti
 const PIECE: usize = 256 * 1024;
 /// What is sent with the request that ends the upload, rather than in one of its own.
 const SMALL: u64 = 64 * 1024;
-/// How long an upload may stand still. The registry reads the whole blob once more at the end.
+/// How long an upload may stand still.
 const STALLED: Duration = Duration::from_secs(120);
+/// How long the registry may take to read the whole blob once more, and to put it in its place.
+const STORING: Duration = Duration::from_secs(600);
 /// Requests that carry a part of one blob: a bound for a registry that takes a few bytes of each.
 const PARTS: usize = 1_000;
 
@@ -294,7 +296,7 @@ impl Upload<'_> {
         url: &Url,
     ) -> Result<Response, RegistryError> {
         let (offset, size) = (session.offset, self.blob.size);
-        let watch = Watch::new(STALLED);
+        let watch = Watch::new(if method == reqwest::Method::PUT { STORING } else { STALLED });
         // A body outlives its caller's borrows: what it counts comes back this way.
         let (sent, mut told) = tokio::sync::watch::channel(offset);
         let request = |client: &reqwest::Client| {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     super::{
         load::{self, Target},
-        programs,
+        programs::{self, Artifact},
         server::Server,
     },
     machine,
@@ -48,7 +48,7 @@ impl Platform {
     pub(super) async fn start(options: &[&str]) -> Result<Self, Failure> {
         let python = workspace::target().join("test-python").join("bin");
         let began = Instant::now();
-        let server = programs::start_app(APP, options, Some(&python)).await?;
+        let server = programs::start_app(APP, Artifact::Sources, options, Some(&python)).await?;
         let ready_after = began.elapsed();
         let process = server.process().ok_or_else(|| Failure::new("the platform ended at once"))?;
         Ok(Self { server, process, ready_after })

@@ -73,6 +73,21 @@ async fn a_push_that_cannot_succeed_ends_and_leaves_no_tag() {
 }
 
 #[tokio::test]
+async fn a_tag_that_cannot_be_written_stays_what_it_was() {
+    let Some(server) = docker_registry() else { return };
+    let (before, after) = (Image::of(20, &[100]), Image::of(21, &[100]));
+    push(&before, &name(&server.address, "app:1")).await.unwrap();
+    let always = |piece: &[u8]| cut_once_at("PUT /v2/app/manifests/1")(piece);
+    let proxy = Proxy::start(&server.address, always, pass).await;
+    let error = push(&after, &name(&proxy.address, "app:1")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::GivenUp { tries: 6, .. }), "{error:?}");
+    // The image is there, by its digest only.
+    assert!(server.blob(after.manifest.digest().digest()).is_file());
+    let tagged = pulls::pull(&name(&server.address, "app:1")).await.unwrap();
+    assert_eq!(tagged.digest, *before.manifest.digest());
+}
+
+#[tokio::test]
 async fn a_lost_answer_to_the_last_request_does_not_send_the_blob_again() {
     let Some(server) = docker_registry() else { return };
     let image = Image::of(16, &[1_000_000]);

@@ -111,12 +111,14 @@ impl Way {
             let verdict = (self.judge.lock().unwrap())(&piece[..read]);
             let passing = match verdict {
                 Verdict::Pass => read,
-                Verdict::CutAfter(count) => count.min(read),
+                Verdict::CutAfter(count) => {
+                    self.cuts.fetch_add(1, Ordering::Relaxed);
+                    count.min(read)
+                }
             };
             self.passed.fetch_add(passing as u64, Ordering::Relaxed);
             to.write_all(&piece[..passing]).await?;
             if matches!(verdict, Verdict::CutAfter(_)) {
-                self.cuts.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
         }

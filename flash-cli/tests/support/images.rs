@@ -1,0 +1,138 @@
+//! Images of an app of their own, and an engine with a store of its own to run them with.
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Running, crate_files, flash, root};
+
+/// Whether podman can run here. Without it a test does nothing, unless `FLASH_REQUIRE_CONTAINERS=1` forbids
+/// such a gap.
+#[allow(clippy::print_stderr, reason = "whoever runs the tests should know of the gap")]
+pub fn has_engine() -> bool {
+    let works = Command::new("podman").arg("info").output().is_ok_and(|output| output.status.success());
+    assert!(
+        works || std::env::var("FLASH_REQUIRE_CONTAINERS").as_deref() != Ok("1"),
+        "FLASH_REQUIRE_CONTAINERS=1, but `podman info` does not succeed"
+    );
+    if !works {
+        eprintln!("skipped: `podman info` does not succeed");
+    }
+    works
+}
+
+/// The crate with the app of the tests of containers, built. All tests share it: it lies in one place, so that
+/// cargo builds it once.
+pub fn built() -> PathBuf {
+    let directory = root().join("target/test-images");
+    std::fs::create_dir_all(directory.join("src")).unwrap();
+    let lock = File::create(directory.join("lock")).unwrap();
+    let _alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+    crate_files("images-of-tests", &directory, &[("src/main.rs", include_str!("../images/app.rs"))]);
+    let built = flash(&["build", directory.to_str().unwrap(), "--release-profile", "dev", "--no-sbom"])
+        .env("CARGO_TARGET_DIR", root().join("target"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    directory
+}
+
+/// A crate that was built, with an engine's store of its own.
+pub struct Project {
+    directory: TempDir,
+    store: TempDir,
+}
+
+impl Project {
+    /// A copy of the crate and its build. `settings` go to `[run]` in `flash.toml`.
+    pub fn new(settings: &str) -> Self {
+        let built = built();
+        let (directory, store) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
+            copy(&built.join(file), &directory.path().join(file));
+        }
+        copy_all(&built.join(".flash/build"), &directory.path().join(".flash/build"));
+        let project = Self { directory, store };
+        let arguments = serde_json::to_string(&project.store_arguments()).unwrap();
+        let settings =
+            format!("[run]\ncontainer = \"podman\"\ncontainer_global_args = {arguments}\n{settings}");
+        std::fs::write(project.path().join("flash.toml"), settings).unwrap();
+        project
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn store_arguments(&self) -> [String; 2] {
+        let place = |name: &str| self.store.path().join(name).to_str().unwrap().to_owned();
+        [format!("--root={}", place("root")), format!("--runroot={}", place("run"))]
+    }
+
+    /// Part of the command lines of all that its engine starts.
+    pub fn store_path(&self) -> &str {
+        self.store.path().to_str().unwrap()
+    }
+
+    /// Runs its images.
+    pub fn start(&self) -> Running {
+        Running::start(self.path(), &["--image"])
+    }
+
+    /// What podman prints.
+    pub fn podman(&self, arguments: &[&str]) -> String {
+        let output = Command::new("podman").args(self.store_arguments()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Names of its containers, in whatever state.
+    pub fn containers(&self) -> Vec<String> {
+        let names = self.podman(&["ps", "--all", "--format={{.Names}}"]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// What was built.
+    pub fn record(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.record_path()).unwrap()).unwrap()
+    }
+
+    /// Replaces the record, as a build does: in one step.
+    pub fn replace_record(&self, record: &Value) {
+        let new = self.path().join(".flash/build/new");
+        std::fs::write(&new, record.to_string()).unwrap();
+        std::fs::rename(new, self.record_path()).unwrap();
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.path().join(".flash/build/manifest.json")
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        // Files of a store may be of users that only podman can act as.
+        let _ =
+            Command::new("podman").args(self.store_arguments()).args(["rmi", "--all", "--force"]).output();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(from, to).unwrap();
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy_all(&from, &to),
+            false => copy(&from, &to),
+        }
+    }
+}
