@@ -93,8 +93,8 @@ impl ImageSources {
         let labels = BTreeMap::from([
             label("org.opencontainers.image.title", &format!("{}: {}", app.name, planned.worker)),
             label("org.opencontainers.image.version", &app.version),
-            label("flash.app", &app.name),
-            label("flash.worker", &planned.worker),
+            label("dev.flash.app", &app.name),
+            label("dev.flash.worker", &planned.worker),
         ]);
         ImageSpec {
             name: planned.worker.clone(),
