@@ -69,8 +69,8 @@ impl Address {
         url.origin() == self.origin.origin()
     }
 
-    /// The address that an answer names. A registry behind a proxy that ends TLS may not know that it is asked
-    /// by HTTPS: its own host is never asked by less.
+    /// The address that an answer names. A registry behind a proxy that ends TLS may not know that it is
+    /// asked by HTTPS: its own host is never asked by less.
     pub(super) fn follow(&self, from: &Url, location: &str) -> Option<Url> {
         let mut url = from.join(location).ok()?;
         let same_host = url.host_str() == self.origin.host_str() && url.port() == self.origin.port();

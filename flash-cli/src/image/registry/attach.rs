@@ -1,4 +1,5 @@
-//! What belongs to an image and is not in it, such as its SBOM: an OCI artifact with the image as its subject.
+//! What belongs to an image and is not in it, such as its SBOM: an OCI artifact with the image as its
+//! subject.
 //!
 //! Where the registry does not list artifacts by their subject, the list is kept under the tag that the
 //! specification names for it.

@@ -84,7 +84,8 @@ impl LoginError {
 /// Where credentials are looked for, in this order: the variables, then the files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Logins {
-    /// For one registry only: what is meant for the one that is pushed to must not go to that of a base image.
+    /// For one registry only: what is meant for the one that is pushed to must not go to that of a base
+    /// image.
     variables: Option<(String, Login)>,
     files: Vec<PathBuf>,
 }

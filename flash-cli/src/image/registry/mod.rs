@@ -34,10 +34,10 @@ pub(crate) use address::reference;
 pub(crate) use attach::{Attachment, attach};
 pub(crate) use connection::Registry;
 pub(crate) use error::RegistryError;
-pub(crate) use logins::{LoginError, Logins};
+pub(crate) use logins::Logins;
 pub(crate) use patience::Patience;
 pub(crate) use pull::{Pulled, pull};
-pub(crate) use push::{Pushed, push};
+pub(crate) use push::push;
 
 use oci_spec::image::Digest;
 

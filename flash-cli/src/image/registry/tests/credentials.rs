@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::image::registry::{
-    LoginError, helper,
-    logins::{Found, Login},
+    helper,
+    logins::{Found, Login, LoginError},
 };
 
 fn with_password() -> Option<DockerRegistry> {

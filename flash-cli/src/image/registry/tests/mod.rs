@@ -18,7 +18,7 @@ use std::time::Duration;
 use docker_registry::DockerRegistry;
 use oci_spec::distribution::Reference;
 
-use super::{Logins, Patience, Pushed, Registry, RegistryError, reference};
+use super::{Logins, Patience, Registry, RegistryError, push::Pushed, reference};
 use images::Image;
 
 /// As patient as usual, in less time.
