@@ -18,6 +18,7 @@ const HTPASSWD: &str = "flash:$2y$04$c8EGGRFtOyY8iM7MdwYLZuyiH1S6s3C7wfKGdfcgEnV
 
 /// Whether these programs are here. `cargo xtask test` installs them and takes none of them for granted: it
 /// sets a variable that makes a missing one an error.
+#[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
 pub fn has_programs(programs: &[&str]) -> bool {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     // Debian's place for some of them, which is on root's path only.

@@ -36,7 +36,7 @@ pub(crate) use connection::Registry;
 pub(crate) use error::RegistryError;
 pub(crate) use logins::Logins;
 pub(crate) use patience::Patience;
-pub(crate) use pull::{Pulled, pull};
+pub(crate) use pull::pull;
 pub(crate) use push::push;
 
 use oci_spec::image::Digest;

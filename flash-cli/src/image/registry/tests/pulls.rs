@@ -11,7 +11,7 @@ use super::{
 use crate::image::{
     Layout,
     layout::sha256,
-    registry::{Pulled, push::put_manifest},
+    registry::{pull::Pulled, push::put_manifest},
 };
 
 /// A layout to pull into.
