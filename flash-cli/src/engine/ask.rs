@@ -45,7 +45,7 @@ pub(crate) enum EngineError {
     Layout(#[from] LayoutError),
     #[error("the image cannot be packed for the engine")]
     Archive(#[source] io::Error),
-    #[error("the image of `{worker}` in {} is not the one that was built: {digest} is missing", layout.display())]
+    #[error("the image of `{worker}` is not the one that was built: {} lacks {digest}", layout.display())]
     Changed { worker: String, digest: String, layout: PathBuf },
     #[error("{engine} made another image of `{worker}` than was built: {wanted} is expected")]
     Different { engine: &'static str, worker: String, wanted: String },

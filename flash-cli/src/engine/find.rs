@@ -1,5 +1,5 @@
 //! Which engine this machine has, and what it can do here.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Deserialize;
@@ -81,12 +81,15 @@ impl Machine {
     fn here() -> Self {
         let hard = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
         let path = std::env::var_os("PATH").unwrap_or_default();
+        // Podman looks there too, whatever the path says.
+        let for_root = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+        let mut places = std::env::split_paths(&path).chain(for_root);
         let process_ids = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         Self {
             cores: std::thread::available_parallelism()
                 .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
             has_hybrid_groups: Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists(),
-            has_runc: std::env::split_paths(&path).any(|directory| directory.join("runc").is_file()),
+            has_runc: places.any(|directory| directory.join("runc").is_file()),
             open_files: hard(Resource::RLIMIT_NOFILE),
             processes: hard(Resource::RLIMIT_NPROC),
             process_ids: process_ids.trim().parse().unwrap_or(u64::MAX),

@@ -194,7 +194,7 @@ fn not_usable(error: EngineError) -> Failure {
         ),
         EngineError::Changed { .. } | EngineError::Layout(_) => failure.hint("make it again: flash build"),
         EngineError::Failed { .. } => failure.hint(
-            "what this machine needs goes to `container_global_args` and `container_args` under [run] in flash.toml",
+            "settings for this machine: `container_global_args`, `container_args` under [run] in flash.toml",
         ),
         _ => failure,
     }

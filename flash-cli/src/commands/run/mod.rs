@@ -141,7 +141,8 @@ async fn origin(
         let chosen = config.container.clone();
         let wanted = Wanted { kind: arguments.container.or(chosen.kind), ..chosen };
         let limits = config.limits.unwrap_or(true);
-        return Ok(Origin::Images(BuiltImages::find(&package.directory, &wanted, limits, output).await?));
+        let images = BuiltImages::find(&package.directory, &wanted, limits, output).await?;
+        return Ok(Origin::Images(Box::new(images)));
     }
     let features = config.features.iter().chain(&arguments.features).cloned().collect();
     Ok(Origin::Crate(Build {

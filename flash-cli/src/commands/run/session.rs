@@ -42,7 +42,7 @@ pub(super) enum Origin {
     /// Its crate, built here.
     Crate(Build),
     /// What `flash build` made of it.
-    Images(BuiltImages),
+    Images(Box<BuiltImages>),
 }
 
 /// SIGINT or SIGTERM.

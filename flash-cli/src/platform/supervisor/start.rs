@@ -21,7 +21,7 @@ pub(crate) enum Start {
 pub(crate) struct Running(Kind);
 
 enum Kind {
-    Process(Process),
+    Process(Box<Process>),
     Container(Box<Container>),
 }
 
@@ -49,7 +49,7 @@ impl Running {
             Start::Process(spec) => {
                 let place = isolation.place(worker_type, id).await;
                 let process = Process::spawn(&spec, place, lifeline, current_request, on_line)?;
-                Ok(Self(Kind::Process(process)))
+                Ok(Self(Kind::Process(Box::new(process))))
             }
             Start::Container(engine, spec) => {
                 let share = isolation.share(worker_type).await;

@@ -177,8 +177,7 @@ fn start(
 }
 
 /// Removes the container; its client ends with it. Where there is none yet, the client is asked to end, and
-/// only killed when that does not help: podman leaves half a container behind when it is killed while it makes
-/// one.
+/// only killed when that does not help: podman, killed while it makes a container, leaves half of it behind.
 async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: CancellationToken) {
     // What goes wrong here is told by the burial, which does it again.
     if !matches!(engine.remove_container(&name).await, Ok(Removed::Now)) {
