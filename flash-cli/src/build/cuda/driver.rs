@@ -6,8 +6,8 @@
 //!
 //! So the binary gets an archive instead. Each function of the driver in it jumps through a table, which is
 //! filled before `main` from the real library, looked for as the loader would. Where there is none, every
-//! function answers `CUDA_ERROR_NO_DEVICE`: candle then gives an error for the device, and the app chooses
-//! the CPU or ends. A function that an older driver lacks answers `CUDA_ERROR_NOT_FOUND`; linked as a shared
+//! function answers `CUDA_ERROR_NO_DEVICE`: candle then gives an error for the device, with what the loader
+//! said, and the app chooses the CPU or ends. A function that an older driver lacks answers `CUDA_ERROR_NOT_FOUND`; linked as a shared
 //! library, it too would keep the binary from starting.
 use std::{
     collections::BTreeSet,
@@ -103,6 +103,7 @@ fn source_of(functions: &BTreeSet<String>) -> String {
 }
 
 const SOURCE: &str = r#"#include <dlfcn.h>
+#include <string.h>
 
 enum { count = @COUNT@, no_device = 100, not_found = 500 };
 
@@ -114,12 +115,21 @@ static const char *const names[count] = {
 static int answer_no_device(void) { return no_device; }
 static int answer_not_found(void) { return not_found; }
 
+/* What the loader said. Wrappers of the driver ask for the words of an error, and show them to the user. */
+static char why_no_driver[512];
+static int answer_why(int error, const char **words) {
+    *words = error == no_device ? why_no_driver : "there is no driver to tell";
+    return 0;
+}
+
 /* Before all that runs before main: a library's own beginning may ask for devices. */
 __attribute__((constructor(101))) static void find_driver(void) {
     void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (!driver) strncpy(why_no_driver, dlerror(), sizeof why_no_driver - 1);
     for (int index = 0; index < count; index++) {
         void *function = driver ? dlsym(driver, names[index]) : 0;
         void *otherwise = driver ? (void *)answer_not_found : (void *)answer_no_device;
+        if (!driver && !strcmp(names[index], "cuGetErrorString")) otherwise = (void *)answer_why;
         flash_cuda_driver[index] = function ? function : otherwise;
     }
 }

@@ -24,11 +24,11 @@ pub(crate) use kernels::Kernels;
 /// The image that GPU workers' images are made on where `[build] cuda_base` names no other.
 ///
 /// The flavour `runtime` is NVIDIA's `base` (the C and C++ libraries, cudart, a newer driver library for older
-/// drivers) with all shared libraries of the toolkit, of which candle needs cuBLAS, cuRAND and NVRTC; `base`
-/// has none of these, `devel` adds the compiler. 13.0 is the toolkit that the recipe installs: libraries of
-/// the same major version serve any 13.x build, and drivers from 580 on run it. Ubuntu 24.04 has glibc 2.39,
-/// so that what Debian 12 or 13 or an Ubuntu up to 24.04 has linked starts. Some 1.4 GB compressed, which a
-/// registry holds once for all images.
+/// drivers) with the package `cuda-libraries-13-0`, which has cuBLAS, cuRAND and NVRTC: what candle needs. `base`
+/// has none of these, `devel` adds the compiler. 13.0 is the toolkit that the recipe installs: libraries of the same
+/// major version serve any 13.x build, and drivers from 580 on run it. Ubuntu 24.04 has glibc 2.39, so that what
+/// Debian 12 or an Ubuntu up to 24.04 has linked starts. It is large (cuBLAS alone unpacks to 600 MB), and held by a
+/// registry once for all images.
 pub(crate) const DEFAULT_BASE: &str = "docker.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04";
 
 /// Where toolchains are made: below cargo's own target directory, so that `cargo clean` takes them along.

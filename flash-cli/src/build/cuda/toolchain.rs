@@ -27,7 +27,7 @@ use std::{
 use super::{CudaError, CudaHome, Kernels, driver};
 
 /// Changed when the content of the directory is made in another way.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// What candle's build scripts take for the toolkit's place. All are set: they look in each that is.
 const HOME_VARIABLES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];

@@ -7,12 +7,14 @@ use super::*;
 const HEADER: &str = "/* see cuBLAS,\n cuFFT */\n#define cuMemAlloc cuMemAlloc_v2 // as cuOther\n\
     #define cuMemcpy __CUDA_API_PTDS(cuMemcpy)\n#define cuMemcpyAsync __CUDA_API_PTSZ(cuMemcpyAsync)\n\
     typedef unsigned cuuint32_t; typedef int CUdevice;\n\
+    CUresult CUDAAPI cuGetErrorString(CUresult error, const char **pStr);\n\
     CUresult CUDAAPI cuInit(unsigned int Flags);\nCUresult CUDAAPI cuMemAlloc(CUdeviceptr *p, size_t n);\n";
 
 #[test]
 fn the_functions_are_those_that_the_header_declares_in_all_versions() {
     let functions: Vec<String> = functions_of(HEADER).into_iter().collect();
     let expected = [
+        "cuGetErrorString",
         "cuInit",
         "cuMemAlloc",
         "cuMemAlloc_v2",
@@ -28,15 +30,24 @@ fn the_functions_are_those_that_the_header_declares_in_all_versions() {
     assert!(functions_of("int main(void);").is_empty());
 }
 
+const MAIN: &str = r#"
+int cuInit(unsigned); int cuMemAlloc_v2(void **, unsigned long); int cuGetErrorString(int, const char **);
+int printf(const char *, ...);
+int main(void) {
+    void *memory = 0;
+    const char *words = "";
+    int first = cuInit(7);
+    int second = cuMemAlloc_v2(&memory, 0x123456789abc);
+    cuGetErrorString(first, &words);
+    printf("%d %d %lx %s", first, second, (unsigned long)memory, words);
+}
+"#;
+
 /// A program that asks the driver as candle does, linked by `-lcuda` in the directory.
 fn program(directory: &Path) -> PathBuf {
     std::fs::write(directory.join("cuda.h"), HEADER).unwrap();
     make(directory, directory).unwrap();
-    let source = "int cuInit(unsigned); int cuMemAlloc_v2(void **, unsigned long); int printf(const char *, ...);\n\
-                  int main(void) { void *p = 0; int first = cuInit(7);\n\
-                  int second = cuMemAlloc_v2(&p, 0x123456789abc);\n\
-                  printf(\"%d %d %lx\", first, second, (unsigned long)p); }\n";
-    std::fs::write(directory.join("main.c"), source).unwrap();
+    std::fs::write(directory.join("main.c"), MAIN).unwrap();
     let program = directory.join("program");
     let mut cc = Command::new("cc");
     cc.arg("-o").arg(&program).arg(directory.join("main.c")).arg("-L").arg(directory).arg("-lcuda");
@@ -51,34 +62,36 @@ fn said(program: &Path, libraries: &Path) -> String {
 }
 
 #[test]
-fn a_program_starts_without_a_driver_and_uses_one_that_is_there() {
+fn a_program_starts_without_a_driver_and_tells_why_there_is_none() {
     let directory = TempDir::new().unwrap();
     let program = program(directory.path());
-    let none = directory.path().join("none");
-    std::fs::create_dir(&none).unwrap();
-    // A machine with a driver is another case than the one meant here.
-    if !Command::new("ldconfig")
-        .arg("-p")
-        .output()
-        .is_ok_and(|list| String::from_utf8_lossy(&list.stdout).contains("libcuda.so.1"))
-    {
-        assert_eq!(said(&program, &none), "100 100 0", "CUDA_ERROR_NO_DEVICE from each");
-    }
-    // An older driver, without one of the functions.
-    let source = "int cuInit(unsigned flags) { return flags == 7 ? 0 : 1; }\n";
+    let libraries = directory.path().join("libraries");
+    std::fs::create_dir(&libraries).unwrap();
+    // On a machine with a driver, too, this is what the loader finds.
+    std::fs::write(libraries.join("libcuda.so.1"), "").unwrap();
+    let said = said(&program, &libraries);
+    assert!(said.starts_with("100 100 0 ") && said.contains("libcuda.so.1: file too short"), "{said}");
+}
+
+#[test]
+fn a_program_uses_the_driver_that_is_there_as_far_as_it_goes() {
+    let directory = TempDir::new().unwrap();
+    let program = program(directory.path());
+    let libraries = directory.path().join("libraries");
+    std::fs::create_dir(&libraries).unwrap();
     let driver = |source: &str| {
         std::fs::write(directory.path().join("real.c"), source).unwrap();
         let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"]).arg(none.join("libcuda.so.1"));
+        cc.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"]).arg(libraries.join("libcuda.so.1"));
         compile("the driver", cc.arg(directory.path().join("real.c"))).unwrap();
     };
-    driver(source);
-    assert_eq!(said(&program, &none), "0 500 0", "CUDA_ERROR_NOT_FOUND from what it lacks");
-    let newer = format!(
-        "{source}int cuMemAlloc_v2(void **p, unsigned long n) {{ *p = (void *)(n + 1); return 0; }}\n"
-    );
-    driver(&newer);
-    assert_eq!(said(&program, &none), "0 0 123456789abd", "arguments arrive whole");
+    let older = "int cuInit(unsigned flags) { return flags == 7 ? 0 : 1; }\n";
+    driver(older);
+    assert_eq!(said(&program, &libraries), "0 500 0 ", "CUDA_ERROR_NOT_FOUND from what it lacks");
+    driver(&format!(
+        "{older}int cuMemAlloc_v2(void **p, unsigned long n) {{ *p = (void *)(n + 1); return 0; }}\n"
+    ));
+    assert_eq!(said(&program, &libraries), "0 0 123456789abd ", "arguments arrive whole");
 }
 
 #[test]
