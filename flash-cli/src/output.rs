@@ -147,6 +147,18 @@ impl Output {
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
     }
 
+    /// Shows that something takes its time.
+    pub(crate) fn activity(&self, verb: &str, what: &str) -> Progress {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {spinner}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(verb.to_owned());
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress(bar)
+    }
+
     /// Shows how far something is, in bytes.
     pub(crate) fn progress(&self, verb: &str, what: &str) -> Progress {
         let bar = ProgressBar::new(0);
