@@ -101,12 +101,20 @@ impl Session {
         let app = first.manifest.app.name.clone();
         let table = endpoints(&first.manifest, &first.settings.commands, &url);
         let outcome = tokio::select! {
-            outcome = self.deploy(&platform, first) => outcome,
-            () = stop.next() => Ok(()),
+            outcome = self.deploy(&platform, first) => Some(outcome),
+            () = stop.next() => None,
         };
-        if let Err(failure) = outcome {
-            platform.stop().await;
-            return Err(failure);
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                platform.stop().await;
+                return Err(failure);
+            }
+            // Nothing serves yet, and nothing will.
+            None => {
+                self.stop(&platform, &mut stop).await;
+                return Ok(());
+            }
         }
         self.output.ready(&url, &app, &table);
         loop {
