@@ -1,11 +1,14 @@
 //! Pushes over connections that break.
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::{
     proxy::{Proxy, Verdict, cut_after_each, cut_once_at, pass},
     resuming::Resuming,
     *,
 };
+use crate::image::registry::Attachment;
 
 #[tokio::test]
 async fn a_break_inside_a_blob_is_overcome() {
@@ -82,6 +85,30 @@ async fn a_tag_that_cannot_be_written_stays_what_it_was() {
     let error = push(&after, &name(&proxy.address, "app:1")).await.unwrap_err();
     assert!(matches!(error, RegistryError::GivenUp { tries: 6, .. }), "{error:?}");
     // The image is there, by its digest only.
+    assert!(server.blob(after.manifest.digest().digest()).is_file());
+    let tagged = pulls::pull(&name(&server.address, "app:1")).await.unwrap();
+    assert_eq!(tagged.digest, *before.manifest.digest());
+}
+
+#[tokio::test]
+async fn an_attachment_that_is_refused_leaves_the_tag_as_it_was() {
+    let Some(server) = docker_registry() else { return };
+    let (before, after) = (Image::of(22, &[100]), Image::of(23, &[100]));
+    push(&before, &name(&server.address, "app:1")).await.unwrap();
+    let bill = Attachment {
+        artifact_type: "application/vnd.cyclonedx+json".to_owned(),
+        file_name: "sbom.json".to_owned(),
+        content: Bytes::from_static(b"{}"),
+    };
+    // The list of what is attached has a name like this, and only that.
+    let always = |piece: &[u8]| cut_once_at("PUT /v2/app/manifests/sha256-")(piece);
+    let proxy = Proxy::start(&server.address, always, pass).await;
+    let to = name(&proxy.address, "app:1");
+    let registry = registry(&to, Logins::default());
+    let bills = [bill];
+    let push = super::super::push(&registry, &after.layout, &after.manifest, &bills, &to, &|_| {}).await;
+    let error = push.unwrap_err();
+    assert!(matches!(error, RegistryError::GivenUp { .. }), "{error:?}");
     assert!(server.blob(after.manifest.digest().digest()).is_file());
     let tagged = pulls::pull(&name(&server.address, "app:1")).await.unwrap();
     assert_eq!(tagged.digest, *before.manifest.digest());

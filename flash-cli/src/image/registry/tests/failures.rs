@@ -30,7 +30,7 @@ async fn push_with_tls(server: &DockerRegistry, authority: Option<&str>) -> Resu
         None => registry,
     };
     let image = Image::of(51, &[1_000]);
-    super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await
 }
 
 #[tokio::test]

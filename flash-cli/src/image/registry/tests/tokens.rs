@@ -37,7 +37,7 @@ async fn a_mount_asks_for_the_right_to_read_the_other_repository() {
     let registry = registry(&first, logins(&server));
     for to in [&first, &second] {
         let pushed =
-            super::super::push(&registry, &image.layout, &image.manifest, to, &|_| {}).await.unwrap();
+            super::super::push(&registry, &image.layout, &image.manifest, &[], to, &|_| {}).await.unwrap();
         assert_eq!(pushed.mounted, if to == &second { 2 } else { 0 });
     }
     assert!(tokens.rules().asked.contains(&"password: repository:b:pull,push repository:a:pull".to_owned()));
@@ -50,9 +50,9 @@ async fn a_token_that_the_registry_no_longer_takes_is_renewed() {
     let (image, registry) = (Image::of(33, &[100_000]), registry(&to, logins(&server)));
     tokens.rules().stale = 1;
     // Refused when it is new, a token is taken for one without the right.
-    let first = super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await;
+    let first = super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await;
     assert!(matches!(first, Err(RegistryError::Denied { .. })), "{first:?}");
-    super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await.unwrap();
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
     assert_eq!(tokens.rules().asked.len(), 2);
 }
 
