@@ -18,7 +18,7 @@ use super::{
     auth::{Authorizer, Scope},
     logins::Logins,
     patience::Tries,
-    transport::{self, Refusal},
+    transport::{self, Redirects, Refusal},
 };
 
 /// How long a registry may think about a request without a large body.
@@ -44,17 +44,12 @@ impl Registry {
     /// # Errors
     /// When its name is no address.
     pub(crate) fn of(image: &Reference, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
-        Self::at(Address::of(image)?, image.repository(), logins, patience)
+        Self::at(Address::of(image)?, logins, patience)
     }
 
-    pub(super) fn at(
-        address: Address,
-        repository: &str,
-        logins: Logins,
-        patience: Patience,
-    ) -> Result<Self, RegistryError> {
-        let client = transport::client(&address)?;
-        let authorizer = Authorizer::new(client.clone(), address.clone(), repository, logins);
+    pub(super) fn at(address: Address, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
+        let client = transport::client(&address, Redirects::Anywhere)?;
+        let authorizer = Authorizer::new(address.clone(), logins);
         let (answered, holders) = (AtomicBool::new(false), Mutex::default());
         Ok(Self { address, client, patience, authorizer, answered, holders })
     }

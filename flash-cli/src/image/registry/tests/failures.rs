@@ -24,7 +24,7 @@ fn certificates(name: &str) -> (String, String, String) {
 async fn push_with_tls(server: &DockerRegistry, authority: Option<&str>) -> Result<Pushed, RegistryError> {
     let to = name(&server.address, "app:1");
     let address = Address::with_tls(&server.address);
-    let registry = Registry::at(address, "app", Logins::default(), QUICK).unwrap();
+    let registry = Registry::at(address, Logins::default(), QUICK).unwrap();
     let registry = match authority {
         Some(authority) => registry.trusting(authority),
         None => registry,
