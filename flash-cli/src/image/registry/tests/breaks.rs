@@ -139,6 +139,35 @@ async fn an_upload_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_try_that_got_further_is_never_the_last() {
+    let image = Image::of(24, &[4_000_000]);
+    let server = Resuming::start().await;
+    // The first try gets nowhere, the second one does.
+    let (mut first, mut second) = (cut_once_at("PATCH /v2/"), cut_after_each(1_000_000, 1));
+    let judge = move |piece: &[u8]| match first(piece) {
+        Verdict::Pass => second(piece),
+        cut => cut,
+    };
+    let proxy = Proxy::start(&server.address, judge, pass).await;
+    let to = name(&proxy.address, "app:1");
+    let patience = Patience { tries: 2, ..QUICK };
+    let registry = Registry::of(&to, Logins::default(), patience).unwrap();
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
+    assert_eq!((proxy.cuts(), server.breaks()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_next_to_nothing_of_each_request_is_given_up() {
+    let image = Image::of(25, &[90_000]);
+    let server = Resuming::start().await;
+    server.take_at_most(10);
+    let error = push(&image, &name(&server.address, "app:1")).await.unwrap_err();
+    assert!(shown(&error).contains("1000 requests were not enough"), "{error:?}");
+    assert!(server.parts() <= 1_001, "{}", server.parts());
+    assert_eq!(server.tag("app/1"), None);
+}
+
+#[tokio::test]
 async fn an_upload_that_the_registry_forgot_begins_anew() {
     let image = Image::of(18, &[1_000_000]);
     let server = Resuming::start().await;
