@@ -16,7 +16,8 @@ use crate::{
 /// Pushes each image to the name at its place, and notes the names in the record.
 ///
 /// # Errors
-/// When the registry does not take one; those before it are there, and its own tag is what it was.
+/// When the registry does not take one, or its bill: those before it are there with their tags, and its own
+/// tag is what it was.
 pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output) -> Result<(), Failure> {
     let Some(first) = names.first() else { return Ok(()) };
     let started = Instant::now();
@@ -43,10 +44,9 @@ async fn push_one(
     let bar = output.progress("Pushing", &name.whole());
     let sums = Sums::default();
     let progress = |progress: registry::Progress| sums.show(progress, &bar);
-    let pushed = registry::push(registry, &built.layout, &image.manifest, name, &progress).await?;
-    if let Some(bill) = bill(&built.directory, &image.name)? {
-        registry::attach(registry, name, &image.manifest, &bill).await?;
-    }
+    let bill = bill(&built.directory, &image.name)?;
+    let push = registry::push(registry, &built.layout, &image.manifest, bill.as_slice(), name, &progress);
+    let pushed = push.await?;
     drop(bar);
     let kilobytes = pushed.uploaded_bytes.div_ceil(1000);
     output.status(

@@ -2,9 +2,12 @@
 //!
 //! Needs nothing of the rest of this support, so that tests inside of `flash` use it too.
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -13,6 +16,8 @@ use tempfile::TempDir;
 pub const USER: &str = "flash";
 /// Their password.
 pub const PASSWORD: &str = "correct horse";
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(60);
 /// Both, as `htpasswd -B` writes them.
 const HTPASSWD: &str = "flash:$2y$04$c8EGGRFtOyY8iM7MdwYLZuyiH1S6s3C7wfKGdfcgEnVkwWQxdhf4O\n";
 
@@ -20,9 +25,7 @@ const HTPASSWD: &str = "flash:$2y$04$c8EGGRFtOyY8iM7MdwYLZuyiH1S6s3C7wfKGdfcgEnV
 /// sets a variable that makes a missing one an error.
 #[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
 pub fn has_programs(programs: &[&str]) -> bool {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian's place for some of them, which is on root's path only.
-    path.push(":/usr/sbin");
+    let path = search_path();
     let is_here = |program: &&&str| std::env::split_paths(&path).any(|at| at.join(program).is_file());
     let missing: Vec<&&str> = programs.iter().filter(|program| !is_here(program)).collect();
     if missing.is_empty() {
@@ -32,6 +35,13 @@ pub fn has_programs(programs: &[&str]) -> bool {
     assert!(!required, "not installed: {missing:?}; `cargo xtask test` installs them");
     eprintln!("skipped: not installed: {missing:?}");
     false
+}
+
+/// Where programs are, Debian's place for some of them included, which is on root's path only.
+fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin");
+    path
 }
 
 /// What a registry asks for, and how it fails.
@@ -135,6 +145,7 @@ fn serve(config: &Path, largest_file_kib: Option<u32>) -> (Child, String) {
     let limit = largest_file_kib.map_or("unlimited".to_owned(), |kib| (2 * kib).to_string());
     let script = format!("ulimit -f {limit}; exec docker-registry serve \"$0\"");
     let mut child = Command::new("sh")
+        .env("PATH", search_path())
         .args(["-c", &script])
         .arg(config)
         .stdin(Stdio::null())
@@ -142,16 +153,35 @@ fn serve(config: &Path, largest_file_kib: Option<u32>) -> (Child, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut seen = String::new();
-    let address = log.by_ref().find_map(|line| {
+    let log = child.stderr.take().unwrap();
+    match listening(log) {
+        Ok(address) => (child, address),
+        Err(seen) => {
+            // It may have ended by itself.
+            let _ = child.kill();
+            child.wait().unwrap();
+            panic!("docker-registry did not start:\n{seen}");
+        }
+    }
+}
+
+/// Where it listens by its log, which is read to its end: a full pipe would stop it.
+///
+/// # Errors
+/// With the log, when that does not show in time.
+fn listening(log: ChildStderr) -> Result<String, String> {
+    let (lines, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody listens once it is known where it does.
+        BufReader::new(log).lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+    });
+    let (started, mut seen) = (Instant::now(), String::new());
+    while let Ok(line) = read.recv_timeout(START.saturating_sub(started.elapsed())) {
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            return Ok(rest.split(['"', ',']).next().unwrap_or_default().to_owned());
+        }
         seen.push_str(&line);
         seen.push('\n');
-        let (_, rest) = line.split_once("listening on ")?;
-        Some(rest.split(['"', ',']).next()?.to_owned())
-    });
-    let address = address.unwrap_or_else(|| panic!("docker-registry did not start:\n{seen}"));
-    // A full pipe would stop it.
-    std::thread::spawn(move || log.for_each(drop));
-    (child, address)
+    }
+    Err(seen)
 }

@@ -3,10 +3,11 @@
 //!
 //! With a real registry and podman on this machine.
 use std::{
-    io::Write as _,
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ChildStderr, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -31,6 +32,8 @@ use crate::{
 /// The app that is built.
 const APP: &str = "xtask/bench/pipeline";
 const ROUNDS: usize = 5;
+/// How long a registry may take to start.
+const START: Duration = Duration::from_secs(60);
 
 /// Measure `flash build`: time beside cargo, push of unchanged images, sizes, cold start of a container.
 ///
@@ -164,22 +167,49 @@ impl Registry {
         // Of a benchmark that was killed.
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).map_err(Failure::at("a directory for the registry"))?;
-        // Free now; whoever takes it in between makes the start fail, and the next run takes another.
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::at("a port for the registry"))?;
-        let address = listener.local_addr().map_err(Failure::at("a port for the registry"))?.to_string();
-        drop(listener);
         let settings = directory.join("settings.yml");
+        // It takes a free port, and its log says which.
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
-            directory.join("data").display()
+            "version: 0.1\nlog: {{ accesslog: {{ disabled: true }}, level: info, formatter: json }}\n\
+             storage: {{ filesystem: {{ rootdirectory: {:?} }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n",
+            directory.join("data").display().to_string()
         );
         write(&settings, &text)?;
-        let mut serve = command("docker-registry", &["serve"]);
-        serve.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = serve.spawn().map_err(Failure::at("`docker-registry` cannot be started"))?;
-        output::say("Started", &format!("docker-registry at {address}"));
-        Ok(Self { address, directory, child })
+        // Debian's place for it is on root's path only.
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        path.push(":/usr/sbin");
+        let program = std::env::split_paths(&path).map(|at| at.join("docker-registry"));
+        let mut program = program.filter(|program| program.is_file());
+        let program = program.next().unwrap_or_else(|| "docker-registry".into());
+        let mut serve = command(&program.to_string_lossy(), &["serve"]);
+        serve.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = serve.spawn().map_err(Failure::at("`docker-registry` cannot be started"))?;
+        let log = child.stderr.take();
+        // Ended with it, whatever comes now.
+        let mut registry = Self { address: String::new(), directory, child };
+        registry.address = listening(log)?;
+        output::say("Started", &format!("docker-registry at {}", registry.address));
+        Ok(registry)
     }
+}
+
+/// Where a registry listens by its log, which is read to its end: a full pipe would stop it.
+fn listening(log: Option<ChildStderr>) -> Result<String, Failure> {
+    let (lines, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        let all = log.into_iter().flat_map(|log| BufReader::new(log).lines().map_while(Result::ok));
+        // Nobody listens once it is known where it does.
+        all.for_each(|line| drop(lines.send(line)));
+    });
+    let (started, mut seen) = (Instant::now(), String::new());
+    while let Ok(line) = read.recv_timeout(START.saturating_sub(started.elapsed())) {
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            return Ok(rest.split(['"', ',']).next().unwrap_or_default().to_owned());
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    Err(Failure::new(format!("`docker-registry` does not listen after {} s:\n{seen}", START.as_secs())))
 }
 
 impl Drop for Registry {

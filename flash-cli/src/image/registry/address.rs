@@ -77,13 +77,14 @@ impl Address {
         if same_host && url.scheme() == "http" && self.origin.scheme() == "https" {
             url.set_scheme("https").ok()?;
         }
-        is_private(&url).then_some(url)
+        self.may_name(&url).then_some(url)
     }
-}
 
-/// Whether what goes there can be read by nobody on the way.
-pub(super) fn is_private(url: &Url) -> bool {
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+    /// Whether this registry may send us there. By HTTPS nobody reads on the way. Without it only from
+    /// loopback to loopback: a registry elsewhere has no business with what listens on this machine.
+    pub(super) fn may_name(&self, url: &Url) -> bool {
+        url.scheme() == "https" || (url.scheme() == "http" && self.is_loopback() && is_loopback(url))
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -155,6 +156,20 @@ mod tests {
         assert_eq!(followed("http://elsewhere.example/x"), None);
         let elsewhere = address.follow(&from, "https://elsewhere.example/x").unwrap();
         assert!(!address.owns(&elsewhere) && address.owns(&from));
+    }
+
+    #[test]
+    fn only_a_registry_on_the_loopback_leads_to_the_loopback_without_tls() {
+        let (here, elsewhere) = (address("localhost:5000/a"), address("registry.example/a"));
+        for host in ["127.0.0.1:8080", "localhost", "[::1]:8080"] {
+            let plain = Url::parse(&format!("http://{host}/token")).unwrap();
+            assert!(here.may_name(&plain), "{plain}");
+            assert!(!elsewhere.may_name(&plain), "{plain}");
+            let from = elsewhere.at("a", "blobs/uploads/");
+            assert_eq!(elsewhere.follow(&from, plain.as_str()), None);
+        }
+        let outside = Url::parse("http://registry.example/token").unwrap();
+        assert!(!here.may_name(&outside) && !elsewhere.may_name(&outside));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) struct Attachment {
 ///
 /// # Errors
 /// When the registry does not take it.
-pub(crate) async fn attach(
+pub(super) async fn attach(
     registry: &Registry,
     image: &Reference,
     subject: &Descriptor,

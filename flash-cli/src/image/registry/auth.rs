@@ -13,14 +13,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_auth::parser::ChallengeParser;
 use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     RegistryError,
-    address::{Address, is_private},
+    address::Address,
     logins::{Found, Login, Logins},
     secret::Secret,
-    transport::{self, Refusal},
+    transport::{self, Redirects, Refusal},
 };
 
 /// How long a token server may take.
@@ -29,6 +29,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 1 << 20;
 /// What a token lives that does not say, by the specification.
 const LIFE: u64 = 60;
+/// And the longest that is believed.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token is not used in the last moments of its life.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -79,10 +81,9 @@ struct Token {
 
 /// The credentials of one registry, and what they were exchanged for.
 pub(super) struct Authorizer {
-    client: reqwest::Client,
     address: Address,
-    /// Credentials may be for some repositories of a registry only.
-    repository: String,
+    /// For token servers: made for the first token, since many registries want none.
+    client: OnceCell<reqwest::Client>,
     logins: Logins,
     /// Held while a token is fetched: others that want the same one wait for it.
     state: Mutex<State>,
@@ -97,14 +98,14 @@ impl fmt::Debug for Authorizer {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    /// Looked for at most once.
-    login: Option<Option<Found>>,
+    /// By repository, since some are for a part of a registry only. Looked for at most once each.
+    logins: HashMap<String, Option<Found>>,
     tokens: HashMap<Scope, Token>,
 }
 
 impl Authorizer {
-    pub(super) fn new(client: reqwest::Client, address: Address, repository: &str, logins: Logins) -> Self {
-        Self { client, address, repository: repository.to_owned(), logins, state: Mutex::default() }
+    pub(super) fn new(address: Address, logins: Logins) -> Self {
+        Self { address, client: OnceCell::new(), logins, state: Mutex::default() }
     }
 
     /// What a request of this scope carries, as far as is known.
@@ -119,11 +120,15 @@ impl Authorizer {
         {
             return Ok(Some(token.value.clone()));
         }
-        let login = match &state.login {
+        let repository = scope.repository();
+        let login = match state.logins.get(repository) {
             Some(login) => login.clone(),
-            None => self.logins.find(self.address.name(), &self.repository).await?,
+            None => {
+                let login = self.logins.find(self.address.name(), repository).await?;
+                state.logins.insert(repository.to_owned(), login.clone());
+                login
+            }
         };
-        state.login = Some(login.clone());
         match (challenge, login) {
             (Challenge::Password, Some(Found { login: Login::Password { user, password }, .. })) => {
                 Ok(Some(basic(&user, &password)))
@@ -160,7 +165,7 @@ impl Authorizer {
     pub(super) async fn refused(&self, scope: &Scope) -> RegistryError {
         let state = self.state.lock().await;
         let registry = self.address.name().to_owned();
-        match (&state.challenge, &state.login) {
+        match (&state.challenge, state.logins.get(scope.repository())) {
             (_, None | Some(None)) => self.no_credentials(),
             (Some(Challenge::Token { .. }), Some(Some(_))) => {
                 let repository = scope.repository().to_owned();
@@ -203,15 +208,16 @@ impl Authorizer {
         let server = host_of(realm);
         let unclear =
             |what: &str| RegistryError::Protocol { registry: server.clone(), what: what.to_owned() };
-        if !is_private(realm) {
+        if !self.address.may_name(realm) {
             return Err(unclear("it wants credentials without HTTPS"));
         }
+        let client = async || transport::client(&self.address, Redirects::SameOrigin);
+        let client = self.client.get_or_try_init(client).await?;
         let request = match login.map(|found| &found.login) {
-            Some(Login::IdentityToken(token)) => self.exchange(realm, service, scope, token),
-            Some(Login::Password { user, password }) => self
-                .question(realm, service, scope, Some(user))
+            Some(Login::IdentityToken(token)) => exchange(client, realm, service, scope, token),
+            Some(Login::Password { user, password }) => question(client, realm, service, scope, Some(user))
                 .header(header::AUTHORIZATION, basic(user, password)),
-            None => self.question(realm, service, scope, None),
+            None => question(client, realm, service, scope, None),
         };
         let asked = Instant::now();
         let answer = request.timeout(ANSWER).send().await;
@@ -226,38 +232,7 @@ impl Authorizer {
         let token = granted.token.or(granted.access_token).filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| unclear("it gave no token"))?;
         let value = bearer(&token).ok_or_else(|| unclear("it gave a token that is none"))?;
-        let life = Duration::from_secs(granted.expires_in.unwrap_or(LIFE));
-        Ok(Token { value, until: asked + life.saturating_sub(MARGIN.min(life / 2)) })
-    }
-
-    /// The question for a token that every token server knows.
-    fn question(
-        &self,
-        realm: &Url,
-        service: Option<&str>,
-        scope: &Scope,
-        account: Option<&str>,
-    ) -> RequestBuilder {
-        let mut url = realm.clone();
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .extend_pairs(scope.0.iter().map(|scope| ("scope", scope)))
-            .extend_pairs(account.map(|account| ("account", account)));
-        self.client.get(url)
-    }
-
-    /// The question for a token by another one, as OAuth 2 has it.
-    fn exchange(&self, realm: &Url, service: Option<&str>, scope: &Scope, token: &Secret) -> RequestBuilder {
-        let mut form = realm.clone();
-        form.set_query(None);
-        form.query_pairs_mut()
-            .extend_pairs([("grant_type", "refresh_token"), ("client_id", "flash")])
-            .extend_pairs(service.map(|service| ("service", service)))
-            .append_pair("scope", &scope.0.join(" "))
-            .append_pair("refresh_token", token.reveal());
-        let request = self.client.post(realm.clone());
-        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        request.body(form.query().unwrap_or_default().to_owned())
+        Ok(Token { value, until: asked + usable(granted.expires_in) })
     }
 
     fn no_token(
@@ -293,6 +268,48 @@ impl Authorizer {
             _ => RegistryError::Refused { registry: server, task, status: status.as_u16(), code, reason },
         }
     }
+}
+
+/// The question for a token that every token server knows.
+fn question(
+    client: &reqwest::Client,
+    realm: &Url,
+    service: Option<&str>,
+    scope: &Scope,
+    account: Option<&str>,
+) -> RequestBuilder {
+    let mut url = realm.clone();
+    url.query_pairs_mut()
+        .extend_pairs(service.map(|service| ("service", service)))
+        .extend_pairs(scope.0.iter().map(|scope| ("scope", scope)))
+        .extend_pairs(account.map(|account| ("account", account)));
+    client.get(url)
+}
+
+/// The question for a token by another one, as OAuth 2 has it.
+fn exchange(
+    client: &reqwest::Client,
+    realm: &Url,
+    service: Option<&str>,
+    scope: &Scope,
+    token: &Secret,
+) -> RequestBuilder {
+    let mut form = realm.clone();
+    form.set_query(None);
+    form.query_pairs_mut()
+        .extend_pairs([("grant_type", "refresh_token"), ("client_id", "flash")])
+        .extend_pairs(service.map(|service| ("service", service)))
+        .append_pair("scope", &scope.0.join(" "))
+        .append_pair("refresh_token", token.reveal());
+    let request = client.post(realm.clone());
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    request.body(form.query().unwrap_or_default().to_owned())
+}
+
+/// How long a token is used of which the server says that it lives this long.
+fn usable(seconds: Option<u64>) -> Duration {
+    let life = Duration::from_secs(seconds.unwrap_or(LIFE)).min(LONGEST_LIFE);
+    life.saturating_sub(MARGIN.min(life / 2))
 }
 
 fn host_of(realm: &Url) -> String {
@@ -341,6 +358,7 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::registry::reference;
 
     #[test]
     fn a_challenge_is_read_as_registries_write_it() {
@@ -352,6 +370,36 @@ mod tests {
         assert!(matches!(challenge_of(r#"Digest nonce="x", BASIC realm="y""#), Some(Challenge::Password)));
         assert!(challenge_of("Negotiate").is_none());
         assert!(challenge_of("Bearer realm=\"not an address\"").is_none());
+    }
+
+    #[test]
+    fn a_token_is_used_until_shortly_before_its_end_and_a_day_at_most() {
+        assert_eq!(usable(Some(300)), Duration::from_secs(295));
+        assert_eq!(usable(None), Duration::from_secs(55));
+        assert_eq!(usable(Some(4)), Duration::from_secs(2));
+        assert_eq!(usable(Some(u64::MAX)), LONGEST_LIFE - MARGIN);
+        let _ = Instant::now() + usable(Some(u64::MAX));
+    }
+
+    #[tokio::test]
+    async fn each_repository_is_asked_for_with_its_own_login() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("auth.json");
+        let auths = serde_json::json!({ "auths": {
+            "registry.example/one": { "username": "me", "password": "first" },
+            "registry.example/two": { "username": "me", "password": "second" },
+        }});
+        std::fs::write(&path, auths.to_string()).unwrap();
+        let address = Address::of(&reference("registry.example/one/app:1").unwrap()).unwrap();
+        let authorizer = Authorizer::new(address, Logins::in_files(&[&path]));
+        let answer = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, "Basic realm=x".parse().unwrap())]);
+        authorizer.learn(&answer, &Scope::push("one/app")).await.unwrap();
+        for (repository, password) in [("one/app", "first"), ("two/app", "second"), ("one/web", "first")] {
+            let value = authorizer.value(&Scope::push(repository)).await.unwrap().unwrap();
+            assert_eq!(value, basic("me", &password.into()));
+        }
+        let error = authorizer.value(&Scope::pull("three")).await.unwrap_err();
+        assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");
     }
 
     #[test]

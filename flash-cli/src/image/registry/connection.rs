@@ -11,6 +11,7 @@ use std::{
 use http::{StatusCode, header};
 use oci_spec::{distribution::Reference, image::Digest};
 use reqwest::{RequestBuilder, Response, Url};
+use tokio::time::Instant;
 
 use super::{
     Patience, RegistryError,
@@ -18,11 +19,13 @@ use super::{
     auth::{Authorizer, Scope},
     logins::Logins,
     patience::Tries,
-    transport::{self, Refusal},
+    transport::{self, Redirects, Refusal},
 };
 
 /// How long a registry may think about a request without a large body.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How often in its time something is looked at whether it moves.
+const LOOKS: u32 = 50;
 
 /// A registry. What moves through one of these knows of the rest: a blob that one repository got is mounted
 /// into the next one, and a token is fetched once.
@@ -44,17 +47,12 @@ impl Registry {
     /// # Errors
     /// When its name is no address.
     pub(crate) fn of(image: &Reference, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
-        Self::at(Address::of(image)?, image.repository(), logins, patience)
+        Self::at(Address::of(image)?, logins, patience)
     }
 
-    pub(super) fn at(
-        address: Address,
-        repository: &str,
-        logins: Logins,
-        patience: Patience,
-    ) -> Result<Self, RegistryError> {
-        let client = transport::client(&address)?;
-        let authorizer = Authorizer::new(client.clone(), address.clone(), repository, logins);
+    pub(super) fn at(address: Address, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
+        let client = transport::client(&address, Redirects::Anywhere)?;
+        let authorizer = Authorizer::new(address.clone(), logins);
         let (answered, holders) = (AtomicBool::new(false), Mutex::default());
         Ok(Self { address, client, patience, authorizer, answered, holders })
     }
@@ -128,7 +126,7 @@ impl Registry {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let answer = watch.unless_stalled(self.client.execute(request)).await;
-        let answer = answer.ok_or_else(|| transport::silence(self.name(), watch.limit))?;
+        let answer = answer.map_err(|limit| transport::silence(self.name(), limit))?;
         let answer = answer.map_err(|error| transport::failure(self.name(), error))?;
         self.answered.store(true, Ordering::Relaxed);
         Ok(answer)
@@ -207,30 +205,103 @@ impl Registry {
 /// Ends what no longer moves, however long it takes while it does.
 #[derive(Debug)]
 pub(super) struct Watch {
-    moved: Arc<AtomicU64>,
     limit: Duration,
+    /// In place of the limit, once everything is sent.
+    after_all: Duration,
+    sent: Arc<Sent>,
+}
+
+/// What was sent of a body.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    moved: AtomicU64,
+    is_all: AtomicBool,
+}
+
+impl Sent {
+    /// A piece moved.
+    pub(super) fn piece(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing more to send. Sent anew, there is again.
+    pub(super) fn is_all(&self, is_all: bool) {
+        self.is_all.store(is_all, Ordering::Relaxed);
+    }
 }
 
 impl Watch {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { moved: Arc::default(), limit }
+        Self { limit, after_all: limit, sent: Arc::default() }
     }
 
-    /// To be changed with every piece that moves.
-    pub(super) fn moved(&self) -> Arc<AtomicU64> {
-        self.moved.clone()
+    /// With another limit for the time after everything is sent.
+    pub(super) fn and_after_all(self, after_all: Duration) -> Self {
+        Self { after_all, ..self }
     }
 
-    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// To be told of every piece that moves.
+    pub(super) fn sent(&self) -> Arc<Sent> {
+        self.sent.clone()
+    }
+
+    /// # Errors
+    /// With the limit within which nothing moved.
+    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T, Duration> {
         let mut work = std::pin::pin!(work);
+        let look = self.limit / LOOKS;
+        let (mut moved, mut since) = (self.sent.moved.load(Ordering::Relaxed), Instant::now());
         loop {
-            let before = self.moved.load(Ordering::Relaxed);
-            if let Ok(done) = tokio::time::timeout(self.limit, &mut work).await {
-                return Some(done);
+            if let Ok(done) = tokio::time::timeout(look, &mut work).await {
+                return Ok(done);
             }
-            if self.moved.load(Ordering::Relaxed) == before {
-                return None;
+            let now = self.sent.moved.load(Ordering::Relaxed);
+            let limit = if self.sent.is_all.load(Ordering::Relaxed) { self.after_all } else { self.limit };
+            if now != moved {
+                (moved, since) = (now, Instant::now());
+            } else if since.elapsed() >= limit {
+                return Err(limit);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(120);
+
+    /// How long a watch waits for an upload of which the last piece moves after 100 seconds.
+    async fn watched(watch: Watch, is_all: bool) -> (f64, Duration) {
+        let (sent, started) = (watch.sent(), Instant::now());
+        let work = async {
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                sent.piece(1);
+            }
+            sent.is_all(is_all);
+            std::future::pending::<()>().await;
+        };
+        let limit = watch.unless_stalled(work).await.unwrap_err();
+        (started.elapsed().as_secs_f64() - 100.0, limit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_still_is_ended_when_its_time_is_over_and_not_much_later() {
+        let (waited, limit) = watched(Watch::new(LIMIT), false).await;
+        assert!((120.0..126.0).contains(&waited), "{waited}");
+        assert_eq!(limit, LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longer_time_is_for_what_is_sent_only() {
+        let storing = Duration::from_secs(600);
+        let (waited, limit) = watched(Watch::new(LIMIT).and_after_all(storing), false).await;
+        assert!((120.0..126.0).contains(&waited), "{waited}");
+        assert_eq!(limit, LIMIT);
+        let (waited, limit) = watched(Watch::new(LIMIT).and_after_all(storing), true).await;
+        assert!((600.0..606.0).contains(&waited), "{waited}");
+        assert_eq!(limit, storing);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns what it takes to move blobs over a network that breaks: credentials, tokens, retries, uploads and
 //! downloads that go on where they stopped. Leaves to others what is in an image. What a push promises:
-//! blobs are there before the manifest, the manifest before its tag, and the tag is read back; a push that
-//! ends in an error has not moved the tag.
+//! blobs are there before the manifest, the manifest before what is attached to it, all of it before the tag,
+//! and the tag is read back.
 //!
 //! The client is our own over reqwest. `oci-client` hides the address of an upload and the token it got, so
 //! an upload could not go on after a break without a second client beside it, and its errors lose the status
@@ -31,7 +31,7 @@ mod upload;
 mod tests;
 
 pub(crate) use address::reference;
-pub(crate) use attach::{Attachment, attach};
+pub(crate) use attach::Attachment;
 pub(crate) use connection::Registry;
 pub(crate) use error::RegistryError;
 pub(crate) use logins::{Logins, REGISTRY_VARIABLES};

@@ -59,21 +59,53 @@ impl Tries {
     /// # Errors
     /// With the failure itself when another try cannot help, or none is left.
     pub(super) async fn wait_after(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
-        self.failures = self.failures.saturating_add(1);
+        let failure = may_pass(failure)?;
         let asked = failure.retry_after();
-        if !failure.is_passing() || asked.is_some_and(|asked| asked > LONGEST_ASKED) {
-            return Err(failure);
-        }
+        self.count(failure)?;
+        self.pause(asked).await;
+        Ok(())
+    }
+
+    /// As [`Tries::wait_after`], for a failure of which it shows only after the pause whether it got further.
+    /// It is for [`Tries::count`] then.
+    ///
+    /// # Errors
+    /// With the failure when another try cannot help.
+    pub(super) async fn wait_before_counting(
+        &self,
+        failure: RegistryError,
+    ) -> Result<RegistryError, RegistryError> {
+        let failure = may_pass(failure)?;
+        let next = Self { failures: self.failures.saturating_add(1), ..*self };
+        next.pause(failure.retry_after()).await;
+        Ok(failure)
+    }
+
+    /// One more failure.
+    ///
+    /// # Errors
+    /// With it when no try is left.
+    pub(super) fn count(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
+        self.failures = self.failures.saturating_add(1);
         if self.failures >= self.patience.tries {
             return Err(match self.failures {
                 1 => failure,
                 tries => RegistryError::GivenUp { tries, source: Box::new(failure) },
             });
         }
-        let pause = self.patience.pause(self.failures).mul_f64(0.5 + fastrand::f64());
-        tokio::time::sleep(asked.map_or(pause, |asked| asked.max(pause))).await;
         Ok(())
     }
+
+    async fn pause(&self, asked: Option<Duration>) {
+        let pause = self.patience.pause(self.failures).mul_f64(0.5 + fastrand::f64());
+        tokio::time::sleep(asked.map_or(pause, |asked| asked.max(pause))).await;
+    }
+}
+
+/// The failure as an error where another try cannot help.
+fn may_pass(failure: RegistryError) -> Result<RegistryError, RegistryError> {
+    let is_asked_for_long = failure.retry_after().is_some_and(|asked| asked > LONGEST_ASKED);
+    if failure.is_passing() && !is_asked_for_long { Ok(failure) } else { Err(failure) }
 }
 
 #[cfg(test)]

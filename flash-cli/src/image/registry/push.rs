@@ -1,4 +1,5 @@
-//! One image from a layout to a registry: blobs, then the config, then the manifest, then its tag.
+//! One image from a layout to a registry: blobs, the config, the manifest, what is attached to it, and last
+//! of all its tag.
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{StatusCode, header};
 use oci_spec::{
@@ -9,7 +10,8 @@ use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    OnProgress, Registry, RegistryError,
+    Attachment, OnProgress, Registry, RegistryError,
+    attach::attach,
     auth::Scope,
     pull::{accepted_manifests, blocking},
     transport,
@@ -38,15 +40,17 @@ pub(crate) struct Pushed {
     pub uploaded_bytes: u64,
 }
 
-/// Pushes the image of this manifest to a name. Dropped, it leaves uploads that the registry clears away, and
-/// never a tag without its image.
+/// Pushes the image of this manifest to a name, and what belongs to it. Dropped, it leaves uploads that the
+/// registry clears away, and never a tag without its image or its attachments.
 ///
 /// # Errors
-/// When something is missing in the layout, or the registry does not take it; the tag is then what it was.
+/// When something is missing in the layout, or the registry does not take it. The tag is then what it was,
+/// unless the registry took the tag itself and no answer said so.
 pub(crate) async fn push(
     registry: &Registry,
     layout: &Layout,
     manifest: &Descriptor,
+    attachments: &[Attachment],
     to: &Reference,
     progress: OnProgress<'_>,
 ) -> Result<Pushed, RegistryError> {
@@ -76,12 +80,14 @@ pub(crate) async fn push(
     for blob in blobs(layout, std::slice::from_ref(image.config())) {
         pushed.count(&blob, upload::put(registry, to.repository(), &blob, progress).await?);
     }
-    if tagged.as_ref() == Some(manifest.digest()) {
-        return Ok(pushed);
+    let is_tagged = tagged.as_ref() == Some(manifest.digest());
+    if !is_tagged {
+        put_manifest(registry, to, manifest.digest().as_ref(), manifest, &bytes).await?;
     }
-    let digest = manifest.digest().to_string();
-    put_manifest(registry, to, &digest, manifest, &bytes).await?;
-    if let Some(tag) = to.tag() {
+    for attachment in attachments {
+        attach(registry, to, manifest, attachment).await?;
+    }
+    if let Some(tag) = to.tag().filter(|_| !is_tagged) {
         put_manifest(registry, to, tag, manifest, &bytes).await?;
         check_tag(registry, to, tag, manifest.digest()).await?;
     }

@@ -7,13 +7,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use reqwest::{Response, redirect};
+use reqwest::{Response, Url, redirect};
 use serde::Deserialize;
 
-use super::{
-    RegistryError,
-    address::{Address, is_private},
-};
+use super::{RegistryError, address::Address};
 
 /// To make a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,11 +22,29 @@ const REASON_CHARS: usize = 300;
 /// Redirects in a row.
 const REDIRECTS: usize = 10;
 
-/// A client for one registry, its token server, and where they redirect to.
-pub(super) fn client(address: &Address) -> Result<reqwest::Client, RegistryError> {
+/// Where a redirect may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Redirects {
+    /// To other hosts too, as registries do that keep blobs elsewhere.
+    Anywhere,
+    /// Not away from the server that was asked, which gets credentials: reqwest leaves `Authorization` out
+    /// for another host, and sends a body to whom it is told.
+    SameOrigin,
+}
+
+/// A client for one registry and where it sends us.
+pub(super) fn client(address: &Address, redirects: Redirects) -> Result<reqwest::Client, RegistryError> {
     // rustls wants to be told which cryptography it uses; who was first does not matter.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
+        let own = address.clone();
+        let follow = move |attempt: redirect::Attempt<'_>| {
+            let refused = wrong_turn(&own, redirects, attempt.previous(), attempt.url());
+            match refused {
+                Some(reason) => attempt.error(reason),
+                None => attempt.follow(),
+            }
+        };
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .redirect(redirect::Policy::custom(follow))
@@ -49,15 +64,16 @@ pub(super) fn client(address: &Address) -> Result<reqwest::Client, RegistryError
     })
 }
 
-/// reqwest leaves `Authorization` out when a redirect goes to another host.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.previous().len() > REDIRECTS {
-        return attempt.error("too many redirects");
+/// What is wrong with a redirect, if anything.
+fn wrong_turn(address: &Address, redirects: Redirects, previous: &[Url], next: &Url) -> Option<&'static str> {
+    if previous.len() > REDIRECTS {
+        return Some("too many redirects");
     }
-    match is_private(attempt.url()) {
-        true => attempt.follow(),
-        false => attempt.error("a redirect leads away from TLS"),
+    if !address.may_name(next) {
+        return Some("a redirect leads away from TLS");
     }
+    let stays = previous.iter().all(|url| url.origin() == next.origin());
+    (redirects == Redirects::SameOrigin && !stays).then_some("a redirect leads to another server")
 }
 
 /// An answer did not come.
@@ -209,6 +225,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::registry::reference;
 
     #[test]
     fn a_refusal_is_told_in_one_clean_line() {
@@ -222,6 +239,25 @@ mod tests {
         }
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5_000));
         assert_eq!(Refusal::parse(long.as_bytes()).reason.unwrap().len(), REASON_CHARS);
+    }
+
+    #[test]
+    fn redirects_lead_nowhere_that_the_registry_may_not_name() {
+        let address = |name: &str| Address::of(&reference(name).unwrap()).unwrap();
+        let (here, elsewhere) = (address("127.0.0.1:5000/a"), address("registry.example/a"));
+        let url = |url: &str| Url::parse(url).unwrap();
+        let turn = |address, redirects, from: &str, to: &str| {
+            wrong_turn(address, redirects, &[url(from)], &url(to)).is_none()
+        };
+        let (anywhere, same) = (Redirects::Anywhere, Redirects::SameOrigin);
+        assert!(turn(&elsewhere, anywhere, "https://registry.example/a", "https://blobs.example/b"));
+        assert!(!turn(&elsewhere, anywhere, "https://registry.example/a", "http://127.0.0.1:9000/b"));
+        assert!(!turn(&elsewhere, anywhere, "https://registry.example/a", "http://registry.example/b"));
+        assert!(turn(&here, anywhere, "http://127.0.0.1:5000/a", "http://127.0.0.1:9000/b"));
+        assert!(turn(&elsewhere, same, "https://tokens.example/a", "https://tokens.example/b"));
+        assert!(!turn(&elsewhere, same, "https://tokens.example/a", "https://tokens.example:444/b"));
+        let many = vec![url("https://registry.example/a"); REDIRECTS + 1];
+        assert!(wrong_turn(&elsewhere, anywhere, &many, &url("https://registry.example/b")).is_some());
     }
 
     #[test]

@@ -5,7 +5,6 @@
 use std::{
     io::{self, SeekFrom},
     path::PathBuf,
-    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -27,7 +26,8 @@ const SMALL: u64 = 64 * 1024;
 const STALLED: Duration = Duration::from_secs(120);
 /// How long the registry may take to read the whole blob once more, and to put it in its place.
 const STORING: Duration = Duration::from_secs(600);
-/// Requests that carry a part of one blob: a bound for a registry that takes a few bytes of each.
+/// Requests that carry a part of one blob, all tries together: a bound for a registry that takes a few bytes
+/// of each.
 const PARTS: usize = 1_000;
 
 /// A blob to be sent.
@@ -212,9 +212,10 @@ impl Upload<'_> {
     /// Sends the blob, as often as it takes.
     async fn finish(&self, mut session: Session) -> Result<(), RegistryError> {
         let mut tries = Tries::new(self.registry.patience);
-        for _ in 0..PARTS {
+        let mut parts = 0;
+        loop {
             let before = session.offset;
-            let standing = match self.send(&mut session).await {
+            let standing = match self.send(&mut session, &mut parts).await {
                 Ok(()) => return Ok(()),
                 Err(Stop::Lost(error)) => {
                     let registry = self.registry.name().to_owned();
@@ -223,17 +224,18 @@ impl Upload<'_> {
                     None
                 }
                 Err(Stop::Failed(error)) => {
-                    tries.wait_after(error).await?;
-                    self.standing(&session).await?
+                    // Asked at once, a registry may not have noticed yet that the connection broke.
+                    let failure = tries.wait_before_counting(error).await?;
+                    let standing = self.standing(&session).await?;
+                    if standing.as_ref().is_some_and(|standing| standing.offset > before) {
+                        tries.got_further();
+                    }
+                    tries.count(failure)?;
+                    standing
                 }
             };
             match standing {
-                Some(standing) => {
-                    if standing.offset > before {
-                        tries.got_further();
-                    }
-                    session = standing;
-                }
+                Some(standing) => session = standing,
                 // The answer to the last request may be all that was lost.
                 None if self.is_there().await? => return Ok(()),
                 None => match self.begin(None).await? {
@@ -243,8 +245,6 @@ impl Upload<'_> {
             }
             self.tell(session.offset);
         }
-        let what = format!("{PARTS} requests were not enough for one blob");
-        Err(RegistryError::Protocol { registry: self.registry.name().to_owned(), what })
     }
 
     /// What the registry has of an upload; nothing when it has forgotten it.
@@ -262,9 +262,10 @@ impl Upload<'_> {
     }
 
     /// Sends what the registry does not have yet, and ends the upload.
-    async fn send(&self, session: &mut Session) -> Result<(), Stop> {
+    async fn send(&self, session: &mut Session, parts: &mut usize) -> Result<(), Stop> {
         while self.blob.size - session.offset > SMALL {
             let task = "take a part of a blob";
+            self.count_part(parts)?;
             let answer = self.send_rest(session, task, reqwest::Method::PATCH, &session.url).await?;
             if answer.status() != StatusCode::ACCEPTED {
                 return Err(self.stopped(task, answer, session.begun).await);
@@ -278,6 +279,7 @@ impl Upload<'_> {
             *session = Session { url: self.next(&answer)?, offset, begun: session.begun };
         }
         let task = "store a blob";
+        self.count_part(parts)?;
         let mut url = session.url.clone();
         url.query_pairs_mut().append_pair("digest", self.blob.digest.as_ref());
         let answer = self.send_rest(session, task, reqwest::Method::PUT, &url).await?;
@@ -285,6 +287,15 @@ impl Upload<'_> {
             status if status.is_success() => Ok(()),
             _ => Err(self.stopped(task, answer, session.begun).await),
         }
+    }
+
+    fn count_part(&self, parts: &mut usize) -> Result<(), RegistryError> {
+        *parts += 1;
+        if *parts <= PARTS {
+            return Ok(());
+        }
+        let what = format!("{PARTS} requests were not enough for one blob");
+        Err(RegistryError::Protocol { registry: self.registry.name().to_owned(), what })
     }
 
     /// One request with everything from the offset on.
@@ -296,15 +307,20 @@ impl Upload<'_> {
         url: &Url,
     ) -> Result<Response, RegistryError> {
         let (offset, size) = (session.offset, self.blob.size);
-        let watch = Watch::new(if method == reqwest::Method::PUT { STORING } else { STALLED });
+        let watch = match method {
+            reqwest::Method::PUT => Watch::new(STALLED).and_after_all(STORING),
+            _ => Watch::new(STALLED),
+        };
         // A body outlives its caller's borrows: what it counts comes back this way.
         let (sent, mut told) = tokio::sync::watch::channel(offset);
         let request = |client: &reqwest::Client| {
-            let (moved, sent) = (watch.moved(), sent.clone());
+            let (watched, sent) = (watch.sent(), sent.clone());
             let mut done = offset;
+            watched.is_all(done == size);
             let count = move |taken: u64| {
                 done += taken;
-                moved.fetch_add(taken, Ordering::Relaxed);
+                watched.piece(taken);
+                watched.is_all(done == size);
                 sent.send_replace(done);
             };
             let request = client

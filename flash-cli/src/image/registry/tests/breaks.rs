@@ -1,11 +1,14 @@
 //! Pushes over connections that break.
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::{
     proxy::{Proxy, Verdict, cut_after_each, cut_once_at, pass},
     resuming::Resuming,
     *,
 };
+use crate::image::registry::Attachment;
 
 #[tokio::test]
 async fn a_break_inside_a_blob_is_overcome() {
@@ -88,6 +91,30 @@ async fn a_tag_that_cannot_be_written_stays_what_it_was() {
 }
 
 #[tokio::test]
+async fn an_attachment_that_is_refused_leaves_the_tag_as_it_was() {
+    let Some(server) = docker_registry() else { return };
+    let (before, after) = (Image::of(22, &[100]), Image::of(23, &[100]));
+    push(&before, &name(&server.address, "app:1")).await.unwrap();
+    let bill = Attachment {
+        artifact_type: "application/vnd.cyclonedx+json".to_owned(),
+        file_name: "sbom.json".to_owned(),
+        content: Bytes::from_static(b"{}"),
+    };
+    // The list of what is attached has a name like this, and only that.
+    let always = |piece: &[u8]| cut_once_at("PUT /v2/app/manifests/sha256-")(piece);
+    let proxy = Proxy::start(&server.address, always, pass).await;
+    let to = name(&proxy.address, "app:1");
+    let registry = registry(&to, Logins::default());
+    let bills = [bill];
+    let push = super::super::push(&registry, &after.layout, &after.manifest, &bills, &to, &|_| {}).await;
+    let error = push.unwrap_err();
+    assert!(matches!(error, RegistryError::GivenUp { .. }), "{error:?}");
+    assert!(server.blob(after.manifest.digest().digest()).is_file());
+    let tagged = pulls::pull(&name(&server.address, "app:1")).await.unwrap();
+    assert_eq!(tagged.digest, *before.manifest.digest());
+}
+
+#[tokio::test]
 async fn a_lost_answer_to_the_last_request_does_not_send_the_blob_again() {
     let Some(server) = docker_registry() else { return };
     let image = Image::of(16, &[1_000_000]);
@@ -109,6 +136,35 @@ async fn an_upload_goes_on_where_it_broke() {
     // What was between us and the registry when a connection broke is sent twice, and no more.
     assert!(proxy.up() < 6_000_000, "{}", proxy.up());
     assert!(server.tag("app/1").is_some());
+}
+
+#[tokio::test]
+async fn a_try_that_got_further_is_never_the_last() {
+    let image = Image::of(24, &[4_000_000]);
+    let server = Resuming::start().await;
+    // The first try gets nowhere, the second one does.
+    let (mut first, mut second) = (cut_once_at("PATCH /v2/"), cut_after_each(1_000_000, 1));
+    let judge = move |piece: &[u8]| match first(piece) {
+        Verdict::Pass => second(piece),
+        cut => cut,
+    };
+    let proxy = Proxy::start(&server.address, judge, pass).await;
+    let to = name(&proxy.address, "app:1");
+    let patience = Patience { tries: 2, ..QUICK };
+    let registry = Registry::of(&to, Logins::default(), patience).unwrap();
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
+    assert_eq!((proxy.cuts(), server.breaks()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_next_to_nothing_of_each_request_is_given_up() {
+    let image = Image::of(25, &[90_000]);
+    let server = Resuming::start().await;
+    server.take_at_most(10);
+    let error = push(&image, &name(&server.address, "app:1")).await.unwrap_err();
+    assert!(shown(&error).contains("1000 requests were not enough"), "{error:?}");
+    assert!(server.parts() <= 1_001, "{}", server.parts());
+    assert_eq!(server.tag("app/1"), None);
 }
 
 #[tokio::test]

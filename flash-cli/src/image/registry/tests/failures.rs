@@ -24,13 +24,13 @@ fn certificates(name: &str) -> (String, String, String) {
 async fn push_with_tls(server: &DockerRegistry, authority: Option<&str>) -> Result<Pushed, RegistryError> {
     let to = name(&server.address, "app:1");
     let address = Address::with_tls(&server.address);
-    let registry = Registry::at(address, "app", Logins::default(), QUICK).unwrap();
+    let registry = Registry::at(address, Logins::default(), QUICK).unwrap();
     let registry = match authority {
         Some(authority) => registry.trusting(authority),
         None => registry,
     };
     let image = Image::of(51, &[1_000]);
-    super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn push(image: &Image, to: &Reference) -> Result<Pushed, RegistryError> {
 }
 
 async fn push_as(image: &Image, to: &Reference, logins: Logins) -> Result<Pushed, RegistryError> {
-    super::push(&registry(to, logins), &image.layout, &image.manifest, to, &|_| {}).await
+    super::push(&registry(to, logins), &image.layout, &image.manifest, &[], to, &|_| {}).await
 }
 
 /// Everything that a user may be shown of an error.

@@ -7,7 +7,7 @@ use oci_spec::image::{ImageIndex, ImageManifest};
 use super::*;
 use crate::image::{
     Layout,
-    registry::{Attachment, attach},
+    registry::{Attachment, attach::attach},
 };
 
 /// What a registry has under a name, by skopeo.
@@ -29,7 +29,8 @@ async fn another_tool_pulls_what_was_pushed_byte_for_byte() {
     let told = Mutex::new(Vec::new());
     let tell = |progress| told.lock().unwrap().push(progress);
     let registry = registry(&to, Logins::default());
-    let pushed = super::super::push(&registry, &image.layout, &image.manifest, &to, &tell).await.unwrap();
+    let pushed =
+        super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &tell).await.unwrap();
     assert_eq!((pushed.uploaded, pushed.skipped, pushed.mounted), (4, 0, 0));
     assert!(pushed.uploaded_bytes > 5_300_010, "{pushed:?}");
     assert_eq!(pushed.digest, *image.manifest.digest());
@@ -90,7 +91,7 @@ async fn the_next_repository_gets_what_the_one_before_has() {
     let (first, second) = (name(&server.address, "app/cpu:1"), name(&server.address, "app/gpu:1"));
     let registry = registry(&first, Logins::default());
     let send = async |to: &Reference| {
-        super::super::push(&registry, &image.layout, &image.manifest, to, &|_| {}).await.unwrap()
+        super::super::push(&registry, &image.layout, &image.manifest, &[], to, &|_| {}).await.unwrap()
     };
     assert_eq!(send(&first).await.uploaded, 3);
     let mounted = send(&second).await;

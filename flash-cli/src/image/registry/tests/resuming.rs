@@ -30,6 +30,10 @@ struct Store {
     uploads: HashMap<String, Vec<u8>>,
     breaks: usize,
     forgets: bool,
+    /// What it takes of one request at most.
+    most: Option<usize>,
+    /// Requests with a part of a blob.
+    parts: usize,
     /// How many requests pass before a failure, and its status.
     failures: Vec<(usize, u16)>,
 }
@@ -64,6 +68,16 @@ impl Resuming {
 
     pub(super) fn forget_uploads_after_breaks(&self) {
         self.store().forgets = true;
+    }
+
+    /// It takes no more than this much of each request.
+    pub(super) fn take_at_most(&self, bytes: usize) {
+        self.store().most = Some(bytes);
+    }
+
+    /// Requests with a part of a blob.
+    pub(super) fn parts(&self) -> usize {
+        self.store().parts
     }
 
     /// The next requests fail, this many.
@@ -168,11 +182,20 @@ async fn upload_step(
     if begins.unwrap_or(0) != size && headers[header::CONTENT_LENGTH] != "0" {
         return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
     }
+    let mut left = {
+        let mut store = store.lock().unwrap();
+        store.parts += 1;
+        store.most.unwrap_or(usize::MAX)
+    };
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let mut store = store.lock().unwrap();
         match piece {
-            Ok(piece) => store.uploads.get_mut(id).unwrap().extend_from_slice(&piece),
+            Ok(piece) => {
+                let taken = &piece[..piece.len().min(left)];
+                left -= taken.len();
+                store.uploads.get_mut(id).unwrap().extend_from_slice(taken);
+            }
             Err(_) => {
                 store.breaks += 1;
                 if store.forgets {

@@ -1,4 +1,13 @@
 //! A registry that wants tokens, which its own token server signs.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+};
 use docker_registry::{Options, PASSWORD, USER};
 use serde_json::json;
 
@@ -37,7 +46,7 @@ async fn a_mount_asks_for_the_right_to_read_the_other_repository() {
     let registry = registry(&first, logins(&server));
     for to in [&first, &second] {
         let pushed =
-            super::super::push(&registry, &image.layout, &image.manifest, to, &|_| {}).await.unwrap();
+            super::super::push(&registry, &image.layout, &image.manifest, &[], to, &|_| {}).await.unwrap();
         assert_eq!(pushed.mounted, if to == &second { 2 } else { 0 });
     }
     assert!(tokens.rules().asked.contains(&"password: repository:b:pull,push repository:a:pull".to_owned()));
@@ -50,9 +59,9 @@ async fn a_token_that_the_registry_no_longer_takes_is_renewed() {
     let (image, registry) = (Image::of(33, &[100_000]), registry(&to, logins(&server)));
     tokens.rules().stale = 1;
     // Refused when it is new, a token is taken for one without the right.
-    let first = super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await;
+    let first = super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await;
     assert!(matches!(first, Err(RegistryError::Denied { .. })), "{first:?}");
-    super::super::push(&registry, &image.layout, &image.manifest, &to, &|_| {}).await.unwrap();
+    super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
     assert_eq!(tokens.rules().asked.len(), 2);
 }
 
@@ -120,4 +129,43 @@ async fn a_token_server_that_is_not_there_is_named() {
         text.contains(&format!("wants a token of {host}")) && text.contains("cannot be reached"),
         "{text}"
     );
+}
+
+/// Answers all requests in this way, and says where.
+async fn stand_in(app: Router) -> (String, tokio::task::JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // Ended when dropped.
+    let mut server = tokio::task::JoinSet::new();
+    server.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (address, server)
+}
+
+#[tokio::test]
+async fn what_a_token_is_asked_for_with_is_not_sent_on_to_another_server() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let other = Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        axum::Json(json!({ "token": "stolen" }))
+    });
+    let (other, _other) = stand_in(other).await;
+    for status in [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT] {
+        let location = format!("http://{other}/token");
+        let tokens = Router::new().fallback(async move || (status, [(header::LOCATION, location)]));
+        let (tokens, _tokens) = stand_in(tokens).await;
+        let wanted = format!("Bearer realm=\"http://{tokens}/token\"");
+        let answer = async move || (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, wanted)]);
+        let (address, _registry) = stand_in(Router::new().fallback(answer)).await;
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("config.json");
+        let auths = json!({ "auths": { address.as_str(): { "identitytoken": IDENTITY_TOKEN } } });
+        std::fs::write(&path, auths.to_string()).unwrap();
+        let (image, to) = (Image::of(40, &[100]), name(&address, "app:1"));
+        for logins in [Logins::in_files(&[&path]), Logins::with_password(&address, USER, PASSWORD)] {
+            let error = push_as(&image, &to, logins).await.unwrap_err();
+            assert!(shown(&error).contains("leads to another server"), "{}", shown(&error));
+        }
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
