@@ -5,7 +5,7 @@
 //! (`less`, Ctrl-S) must not stop the platform: lines go through a bounded queue to a thread that writes
 //! them, and log lines beyond it are dropped and counted.
 use std::{
-    io::{BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -36,8 +36,8 @@ pub(crate) struct Output {
 
 enum Message {
     Line(String),
-    /// Answered when everything before it is written.
-    Flush(SyncSender<()>),
+    /// Answered when everything before it is written, with what went wrong so far.
+    Flush(SyncSender<Option<io::Error>>),
 }
 
 /// Lines that wait for a slow reader.
@@ -97,7 +97,7 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour =
-            (wanted && !json && std::io::stdout().is_terminal(), wanted && std::io::stderr().is_terminal());
+            (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
         let (lines, queued) = sync_channel(QUEUED_LINES);
         // Ends when the last handle is gone, or with the process.
         std::thread::spawn(move || write_lines(&queued));
@@ -110,6 +110,19 @@ impl Output {
         if self.lines.try_send(Message::Flush(written)).is_ok() {
             // A reader that does not read loses what is left.
             let _ = done.recv_timeout(LAST_WRITES);
+        }
+    }
+
+    /// Waits until all is written, however slow the reader: for commands whose result is what they print.
+    ///
+    /// # Errors
+    /// When it cannot be written, be it for a full disk. A reader that went away is none.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let (written, done) = sync_channel(1);
+        let sent = self.lines.send(Message::Flush(written));
+        match sent.ok().and_then(|()| done.recv().ok()).flatten() {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 
@@ -131,7 +144,7 @@ impl Output {
     }
 
     fn say(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
     fn event(&self, event: &str, mut members: Value) {
@@ -145,6 +158,18 @@ impl Output {
     pub(crate) fn status(&self, verb: &str, text: &str) {
         let (bold, reset) = if self.colour.1 { (GREEN, RESET) } else { ("", "") };
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
+    }
+
+    /// Shows that something takes its time.
+    pub(crate) fn activity(&self, verb: &str, what: &str) -> Progress {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {spinner}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(verb.to_owned());
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress(bar)
     }
 
     /// Shows how far something is, in bytes.
@@ -324,21 +349,34 @@ fn log_json(line: &LogLine) -> Value {
 
 /// Writes lines as they come: all that wait in one write. A reader that went away gets nothing more.
 fn write_lines(queued: &Receiver<Message>) {
-    let mut stdout = BufWriter::new(std::io::stdout());
+    let mut stdout = BufWriter::new(io::stdout());
+    let mut wrong = None;
     while let Ok(first) = queued.recv() {
         for message in std::iter::once(first).chain(queued.try_iter()) {
-            // Errors are those of a reader that is gone; what waits is drained all the same.
             match message {
                 Message::Line(line) => {
-                    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+                    note(
+                        &mut wrong,
+                        stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")),
+                    );
                 }
                 Message::Flush(written) => {
-                    let _ = stdout.flush();
-                    let _ = written.try_send(());
+                    note(&mut wrong, stdout.flush());
+                    let _ = written.try_send(wrong.take());
                 }
             }
         }
-        let _ = stdout.flush();
+        note(&mut wrong, stdout.flush());
+    }
+}
+
+/// Keeps the last error, but for that of a reader that went away: what waits is drained then, and nobody misses
+/// it.
+fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        *wrong = Some(error);
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    Sources,
     plan::Variant,
     toolchain::{Linking, Toolchain},
 };
@@ -19,6 +20,8 @@ pub(crate) struct Compiler<'a> {
     pub toolchain: &'a Toolchain,
     /// Cargo's profile.
     pub profile: &'a str,
+    /// What may be built.
+    pub sources: Sources,
     /// Where cargo keeps the sources of crates.
     pub cargo_home: Option<PathBuf>,
 }
@@ -30,8 +33,10 @@ impl Compiler<'_> {
     /// What cargo is told for this binary. `cuda` are the variables that CUDA's compiler needs.
     pub(crate) fn build(&self, variant: &Variant, cuda: &[(String, OsString)]) -> Build {
         let triple = &variant.target.triple;
+        let locked = (self.sources == Sources::Committed).then(|| OsString::from("--locked"));
         let mut arguments: Vec<OsString> =
             ["--target", triple, "--profile", self.profile].map(OsString::from).into();
+        arguments.extend(locked);
         let mut environment = cuda.to_vec();
         let flags = self.flags(variant);
         match own_flags() {
@@ -47,11 +52,16 @@ impl Compiler<'_> {
                 arguments.push(format!("target.{triple}.rustflags={flags}").into());
             }
         }
-        let profile = self.profile.to_uppercase().replace('-', "_");
+        // One that does not exist would exist by these.
+        if self.package.profiles.iter().any(|known| known == self.profile) {
+            let profile = self.profile.to_uppercase().replace('-', "_");
+            environment.extend([
+                (format!("CARGO_PROFILE_{profile}_STRIP"), "symbols".into()),
+                // A panic in a function is a failed job, never a dead worker.
+                (format!("CARGO_PROFILE_{profile}_PANIC"), "unwind".into()),
+            ]);
+        }
         environment.extend([
-            (format!("CARGO_PROFILE_{profile}_STRIP"), "symbols".into()),
-            // A panic in a function is a failed job, never a dead worker.
-            (format!("CARGO_PROFILE_{profile}_PANIC"), "unwind".into()),
             ("CARGO_INCREMENTAL".to_owned(), "0".into()),
             // For whatever would write the time of the build into it.
             ("SOURCE_DATE_EPOCH".to_owned(), "0".into()),
@@ -65,9 +75,9 @@ impl Compiler<'_> {
         if variant.target.linking == Linking::StaticGlibc {
             flags.push("-Ctarget-feature=+crt-static".to_owned());
         }
-        if let Some(cpu) = &variant.target_cpu {
-            flags.push(format!("-Ctarget-cpu={cpu}"));
-        }
+        // Said in any case: the machine's own configuration may name its own processor.
+        let cpu = variant.target_cpu.as_deref().unwrap_or(variant.target.default_cpu());
+        flags.push(format!("-Ctarget-cpu={cpu}"));
         let mapped = self.mapped_paths();
         flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
@@ -75,7 +85,7 @@ impl Compiler<'_> {
 
     /// Directories of this machine, and what binaries call them. Of several that fit, the last counts.
     fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
-        let Package { workspace, target_directory, sources, .. } = self.package;
+        let Package { workspace, target_directory, build_directory, sources, .. } = self.package;
         let home = self.cargo_home.iter();
         let mut mapped: Vec<_> = home.map(|home| (home.clone(), "/cargo".to_owned())).collect();
         if let Some(commit) = &self.toolchain.commit {
@@ -91,6 +101,9 @@ impl Compiler<'_> {
         );
         mapped.push((workspace.clone(), "/src".to_owned()));
         mapped.push((target_directory.clone(), "/target".to_owned()));
+        mapped.push((build_directory.clone(), "/target".to_owned()));
+        // Of two that fit, the longer one is meant, wherever this machine has them.
+        mapped.sort_by_key(|(from, _)| from.components().count());
         mapped
     }
 

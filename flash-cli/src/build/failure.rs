@@ -102,9 +102,10 @@ impl From<NamesError> for Failure {
     fn from(error: NamesError) -> Self {
         let failure = Self::of(Code::Unusable, &error);
         match error {
-            NamesError::Invalid { .. } => failure.hint(
+            NamesError::Invalid { .. } | NamesError::NoRepository(_) => failure.hint(
                 "a name is REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app; a tag has no spaces",
             ),
+            NamesError::SeveralRegistries(_) => failure.hint("one push goes to one registry"),
             NamesError::Tagged(_) => failure.hint("give the tag by itself: --tag TAG"),
             NamesError::Same { .. } => failure.hint("give one of the worker types another name"),
         }

@@ -20,7 +20,7 @@ pub(crate) enum MaterialsError {
     Write { path: std::path::PathBuf, source: io::Error },
 }
 
-/// Writes a bill for each worker type, in place of those of the build before. Asks cargo and writes files: for
+/// Writes a bill for each of these worker types where those of a new build are kept. Asks cargo and writes files: for
 /// a blocking thread.
 ///
 /// # Errors
@@ -31,13 +31,14 @@ pub(super) fn write(
     images: &[(String, Variant)],
     binaries: &BTreeMap<Variant, BuiltApp>,
 ) -> Result<(), MaterialsError> {
-    let place = directory.sboms();
+    let place = directory.new_sboms();
     let unwritable = |source| MaterialsError::Write { path: place.clone(), source };
     let mut bills: BTreeMap<&Variant, Vec<u8>> = BTreeMap::new();
     for (_, variant) in images {
         if !bills.contains_key(variant) {
             let metadata = MetadataCommand::new()
                 .manifest_path(package.directory.join("Cargo.toml"))
+                .current_dir(&package.directory)
                 .other_options(options(variant))
                 .exec()
                 .map_err(MaterialsError::Metadata)?;
@@ -45,11 +46,11 @@ pub(super) fn write(
             bills.insert(variant, sbom(&metadata, &package.name, compiled)?);
         }
     }
-    // Those of worker types that this build left out would tell of another build.
+    // Of a build that was interrupted.
     let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).map_err(unwritable)?;
     images.iter().try_for_each(|(worker, variant)| {
-        std::fs::write(directory.sbom(worker), &bills[variant]).map_err(unwritable)
+        std::fs::write(place.join(format!("{worker}.cdx.json")), &bills[variant]).map_err(unwritable)
     })
 }
 

@@ -11,6 +11,10 @@ const PLACEHOLDER: &str = "{worker}";
 pub(crate) enum NamesError {
     #[error("`{name}` is no name for an image")]
     Invalid { name: String, source: ParseError },
+    #[error("`{0}` has no repository")]
+    NoRepository(String),
+    #[error("`{0}` has {{worker}} in the name of the registry")]
+    SeveralRegistries(String),
     #[error("`{0}` has a tag or digest")]
     Tagged(String),
     #[error("the images of {first} and {second} would both be {name}")]
@@ -28,6 +32,12 @@ pub(crate) fn references(
     tag: &str,
     workers: &[String],
 ) -> Result<Vec<Reference>, NamesError> {
+    let Some((host, _)) = repository.split_once('/') else {
+        return Err(NamesError::NoRepository(repository.to_owned()));
+    };
+    if host.contains(PLACEHOLDER) {
+        return Err(NamesError::SeveralRegistries(repository.to_owned()));
+    }
     let last = repository.rsplit('/').next().unwrap_or(repository);
     if last.contains(':') || last.contains('@') {
         return Err(NamesError::Tagged(repository.to_owned()));
@@ -83,6 +93,9 @@ mod tests {
         assert!(matches!(names("ghcr.io/Me/app", "1", &["a"]), Err(NamesError::Invalid { .. })));
         assert!(matches!(names("ghcr.io/me/app", "a tag", &["a"]), Err(NamesError::Invalid { .. })));
         assert!(matches!(names("ghcr.io/me/app:v1", "1", &["a"]), Err(NamesError::Tagged(_))));
+        assert!(matches!(names("localhost:5000", "1", &["a"]), Err(NamesError::NoRepository(_))));
+        let several = names("{worker}.example.com/app", "1", &["a"]);
+        assert!(matches!(several, Err(NamesError::SeveralRegistries(_))), "{several:?}");
         let same = names("ghcr.io/me/app", "1", &["Web", "web"]);
         assert!(matches!(same, Err(NamesError::Same { .. })), "{same:?}");
     }

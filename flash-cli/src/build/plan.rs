@@ -29,8 +29,8 @@ pub(crate) enum Hardware {
 pub(crate) enum Cuda {
     /// With a compiler that was found, for this target.
     With(Target),
-    /// Without: why.
-    Without(String),
+    /// Without: they run their models on the CPU.
+    Without,
 }
 
 /// One binary. Worker types with equal variants share it.
@@ -73,7 +73,7 @@ pub(crate) struct PlannedImage {
 }
 
 /// What is to be made.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub images: Vec<PlannedImage>,
     /// GPU worker types whose images will know nothing of GPUs.
@@ -244,17 +244,13 @@ mod tests {
         inputs.plan(selection)
     }
 
-    fn without() -> Cuda {
-        Cuda::Without("no compiler".to_owned())
-    }
-
     #[test]
     fn worker_types_that_are_compiled_alike_share_a_binary() {
-        let all = plan("", &without(), &Selection::default()).unwrap();
+        let all = plan("", &Cuda::Without, &Selection::default()).unwrap();
         assert_eq!((all.images.len(), all.variants().len()), (3, 1));
         assert_eq!(all.without_cuda, ["model"]);
         let settings = "[build.workers.two]\ntarget_cpu = \"x86-64-v3\"\ninclude = [\"data/**\"]\n";
-        let apart = plan(settings, &without(), &Selection::default()).unwrap();
+        let apart = plan(settings, &Cuda::Without, &Selection::default()).unwrap();
         assert_eq!(apart.variants().len(), 2);
         assert_eq!(apart.images[1].include, ["data/**"]);
         assert!(apart.images[0].include.is_empty());
@@ -282,7 +278,7 @@ mod tests {
             hardware,
         };
         let names = |selection: &Selection| {
-            let plan = plan("", &without(), selection)?;
+            let plan = plan("", &Cuda::Without, selection)?;
             Ok(plan.images.into_iter().map(|image| image.worker).collect::<Vec<_>>())
         };
         assert_eq!(names(&ask(&["two"], None)).unwrap(), ["two"]);

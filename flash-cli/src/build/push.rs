@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use oci_spec::distribution::Reference;
 
-use super::{progress::Sums, record::BuildDirectory, steps::Built};
+use super::{make::Built, progress::Sums, record::BuildDirectory};
 use crate::{
     exit::{Code, Failure},
     image::{
@@ -25,9 +25,11 @@ pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output
     for (index, (image, name)) in built.images.iter().zip(names).enumerate() {
         push_one(&registry, built, image, name, output).await?;
         built.record.images[index].reference = Some(format!("{}@{}", name.whole(), image.manifest.digest()));
+        // Each by itself: a later one may fail.
+        built.record.save(&built.directory)?;
     }
     built.seconds.push = started.elapsed().as_secs_f64();
-    Ok(built.record.save(&built.directory)?)
+    Ok(())
 }
 
 async fn push_one(

@@ -98,7 +98,7 @@ impl BuildDirectory {
     /// When it cannot be made.
     pub(crate) fn create(&self) -> Result<(), RecordError> {
         let write = |source| RecordError::Write { path: self.0.clone(), source };
-        std::fs::create_dir_all(self.sboms()).map_err(write)?;
+        std::fs::create_dir_all(&self.0).map_err(write)?;
         // What is made here is nobody's source.
         let ignore = self.0.with_file_name(".gitignore");
         std::fs::write(ignore, "*\n").map_err(write)
@@ -117,6 +117,32 @@ impl BuildDirectory {
     /// Bills of materials.
     pub(crate) fn sboms(&self) -> PathBuf {
         self.0.join("sbom")
+    }
+
+    /// Those of a build that is not done yet.
+    pub(crate) fn new_sboms(&self) -> PathBuf {
+        self.0.join("sbom.new")
+    }
+
+    /// The new bills take the place of the old ones.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub(crate) fn take_new_sboms(&self) -> Result<(), RecordError> {
+        let (place, new) = (self.sboms(), self.new_sboms());
+        // Those of the build before; when they stay, the next line fails.
+        let _ = std::fs::remove_dir_all(&place);
+        std::fs::rename(new, &place).map_err(|source| RecordError::Write { path: place.clone(), source })
+    }
+
+    /// Removes what builds that were ended in the midst of writing have left. For who holds the lock.
+    pub(crate) fn sweep(&self) {
+        for directory in [self.0.clone(), self.images()] {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp"));
+            // What stays takes disk and does nothing else.
+            left.for_each(|entry| drop(std::fs::remove_file(entry.path())));
+        }
     }
 
     /// That of one worker type, in CycloneDX's JSON.

@@ -1,4 +1,4 @@
-//! The steps of a build, in order: look, compile, describe, assemble, verify, record.
+//! The first steps of a build: look at what is there, compile, describe. `make` has the others.
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -8,29 +8,21 @@ use std::{
 };
 
 use flash_sdk::manifest::Manifest;
-use oci_spec::image::Descriptor;
-use serde::Serialize;
 
 use super::{
     compile::{Compiler, cargo_home},
-    cuda::{CudaHome, DEFAULT_BASE, Kernels, Search, toolchains_in},
-    git::Commit,
-    images::{Assembled, ImageSources},
-    materials,
-    plan::{Cuda, Hardware, Inputs, Plan, Selection, Variant, hardware_of},
-    progress::Sums,
-    record::{BuildDirectory, Record},
+    git::{Commit, unknown_file},
+    images::ImagesError,
+    plan::{Cuda, Inputs, Plan, Selection, Variant},
+    record::BuildDirectory,
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
     error_chain::error_chain,
     exit::{Code, Failure},
-    image::{
-        Base, Image, Layout, LayoutError, Verifier,
-        registry::{self, Logins, Patience, Registry},
-    },
+    image::{IncludeError, Included, included},
     output::Output,
-    project::{self, BuiltApp, Config, CudaPolicy, Package},
+    project::{self, BuiltApp, Config, CudaPolicy, DescribeError, Package},
 };
 
 /// Between two looks at a lock that another build holds.
@@ -69,23 +61,23 @@ pub(crate) enum Materials {
 }
 
 /// The app, compiled.
-pub(crate) struct Compiled {
-    manifest: Manifest,
-    plan: Plan,
+pub(super) struct Compiled {
+    pub manifest: Manifest,
+    pub plan: Plan,
     /// Copies of the binaries, and what they were made of.
-    binaries: BTreeMap<Variant, BuiltApp>,
+    pub binaries: BTreeMap<Variant, BuiltApp>,
 }
 
 /// One build under way.
 pub(crate) struct Build<'a> {
-    request: &'a Request,
-    package: &'a Package,
-    config: &'a Config,
-    output: &'a Output,
-    toolchain: Toolchain,
-    platform: Platform,
-    git: Option<Commit>,
-    directory: BuildDirectory,
+    pub(super) request: &'a Request,
+    pub(super) package: &'a Package,
+    pub(super) config: &'a Config,
+    pub(super) output: &'a Output,
+    pub(super) toolchain: Toolchain,
+    pub(super) platform: Platform,
+    pub(super) git: Option<Commit>,
+    pub(super) directory: BuildDirectory,
     /// Held as long as this lives.
     _lock: File,
 }
@@ -101,10 +93,6 @@ impl<'a> Build<'a> {
         config: &'a Config,
         output: &'a Output,
     ) -> Result<Self, Failure> {
-        let git = Commit::of(&package.workspace).await;
-        if request.sources == Sources::Committed {
-            check_clean(git.as_ref(), &package.workspace)?;
-        }
         let toolchain = Toolchain::find(&package.directory).await?;
         let platform = request.platform.or_else(Platform::of_this_machine).ok_or_else(|| {
             Failure::unusable(format!("no image can be made for this machine ({})", std::env::consts::ARCH))
@@ -113,7 +101,13 @@ impl<'a> Build<'a> {
         let directory = BuildDirectory::of(&package.directory);
         directory.create()?;
         let lock = lock(&directory, output).await?;
-        Ok(Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock })
+        directory.sweep();
+        // Looked at by the one that has the lock: waiting for it takes as long as a build.
+        let git = commit(package, request.sources, output).await?;
+        let build =
+            Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock };
+        build.check_included().await?;
+        Ok(build)
     }
 
     fn target(&self, platform: Platform) -> Result<Target, Failure> {
@@ -136,35 +130,53 @@ impl<'a> Build<'a> {
         self.config.build.features.iter().chain(&self.request.features).cloned().collect()
     }
 
-    pub(crate) async fn compile_all(&self) -> Result<Compiled, Failure> {
-        let first = self.first_variant()?;
+    /// Compiles what the plan needs. The plan is made of what the first binary says of itself.
+    pub(super) async fn compile_all(&self) -> Result<Compiled, Failure> {
         self.check_cpus(&self.target(self.platform)?).await?;
         // Left by a build that was interrupted.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
-        let built = self.compile(&first, &[], 0).await?;
-        let started = Instant::now();
-        let manifest = project::describe(&built.program, &self.package.directory, self.config).await?;
-        let app = &manifest.app.name;
-        let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
-        self.output.status(
-            "Described",
-            &format!("{app}: {workers} worker types, {functions} functions ({})", seconds(started.elapsed())),
-        );
+        let (first, built, manifest) = self.first().await?;
         let toolkit = self.toolkit(&manifest).await?;
         let plan = self.plan(&manifest, &self.cuda(&toolkit)?)?;
-        if let Err(reason) = &toolkit {
-            self.warn_without_cuda(&plan, reason);
-        }
+        self.warn_without_cuda(&plan, &toolkit);
         let mut binaries = BTreeMap::from([(first, built)]);
         for variant in plan.variants() {
             if !binaries.contains_key(variant) {
-                let cuda = self.cuda_environment(variant, &toolkit).await?;
-                let built = self.compile(variant, &cuda, binaries.len()).await?;
-                self.check_same(variant, &built.program, &manifest).await?;
+                let toolkit = self.cuda_toolchain(variant, &toolkit).await?;
+                let for_cargo = toolkit.as_ref().map(|toolkit| toolkit.environment()).unwrap_or_default();
+                let built = self.compile(variant, &for_cargo, binaries.len()).await?;
+                // Outside of its image it finds CUDA's libraries where it was linked with them.
+                let libraries =
+                    toolkit.map(|toolkit| ("LD_LIBRARY_PATH".to_owned(), toolkit.libraries().into()));
+                self.check_same(variant, &built.program, libraries.as_slice(), &manifest).await?;
                 binaries.insert(variant.clone(), built);
             }
         }
         Ok(Compiled { manifest, plan, binaries })
+    }
+
+    /// The binary by which the app is described, and what it says.
+    async fn first(&self) -> Result<(Variant, BuiltApp, Manifest), Failure> {
+        let mut first = self.first_variant()?;
+        loop {
+            let built = self.compile(&first, &[], 0).await?;
+            let started = Instant::now();
+            let place = &self.package.directory;
+            let manifest = match project::describe(&built.program, place, &[], self.config).await {
+                Err(DescribeError::OtherProcessor(_)) if first.target_cpu.is_some() => {
+                    self.output
+                        .status("Compiling", "once more: this machine cannot run what the images need");
+                    first.target_cpu = None;
+                    continue;
+                }
+                described => described?,
+            };
+            let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
+            let (workers, functions) = (counted(workers, "worker type"), counted(functions, "function"));
+            let (app, time) = (&manifest.app.name, seconds(started.elapsed()));
+            self.output.status("Described", &format!("{app}: {workers}, {functions} ({time})"));
+            return Ok((first, built, manifest));
+        }
     }
 
     /// Whether a binary has the functions that images are made for, as far as it starts here.
@@ -172,24 +184,48 @@ impl<'a> Build<'a> {
         &self,
         variant: &Variant,
         program: &Path,
+        environment: &[(String, OsString)],
         manifest: &Manifest,
     ) -> Result<(), Failure> {
         if Platform::of_this_machine() != Some(self.platform) {
             return Ok(());
         }
-        match project::describe(program, &self.package.directory, self.config).await {
+        match project::describe(program, &self.package.directory, environment, self.config).await {
             Ok(own) if own == *manifest => Ok(()),
             Ok(_) => {
                 Err(Failure::failed(format!("the binary for {variant} has other functions than the first"))
                     .hint("no cargo feature may add, change or remove `#[remote]` items"))
             }
-            // It may need a processor that this machine does not have.
-            Err(error) if variant.target_cpu.is_some() => {
-                let reason = error_chain(&error);
-                self.output.warning(&format!("the binary for {variant} could not be tried here: {reason}"));
+            Err(DescribeError::OtherProcessor(_)) => {
+                self.output.warning(&format!("the binary for {variant} cannot be tried on this machine"));
                 Ok(())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Files that cannot be included are told before anything is compiled, and with `--require-clean` those
+    /// that are in no commit.
+    async fn check_included(&self) -> Result<(), Failure> {
+        let (directory, binary) = (self.package.directory.clone(), self.package.binary.clone());
+        let patterns: Vec<Vec<String>> = self.config.build.include_lists().map(<[String]>::to_vec).collect();
+        let files = on_thread(move || {
+            let lists = patterns.iter().map(|patterns| included(&directory, patterns, &binary));
+            lists.collect::<Result<Vec<Included>, IncludeError>>()
+        })
+        .await?
+        .map_err(ImagesError::Include)?;
+        if self.request.sources == Sources::Any {
+            return Ok(());
+        }
+        let paths = files.iter().flat_map(|list| &list.files).map(|file| Path::new(&file.path));
+        match unknown_file(&self.package.directory, paths).await {
+            Ok(None) => Ok(()),
+            Ok(Some(file)) => Err(Failure::unusable(format!(
+                "--require-clean: `{}` is included and in no commit",
+                file.display()
+            ))),
+            Err(error) => Err(Failure::of(Code::Unusable, &error)),
         }
     }
 
@@ -211,64 +247,8 @@ impl<'a> Build<'a> {
     }
 
     /// Worker types that are programs of their own.
-    fn commands(&self) -> Vec<String> {
+    pub(super) fn commands(&self) -> Vec<String> {
         self.config.commands().into_iter().map(|command| command.worker_type.name).collect()
-    }
-
-    /// What GPU worker types are built with: CUDA's toolkit, or why there is none.
-    async fn toolkit(&self, manifest: &Manifest) -> Result<Result<CudaHome, String>, Failure> {
-        let chosen = self.request.selection.of(manifest, &self.commands())?;
-        if chosen.iter().all(|worker| hardware_of(worker) == Hardware::Cpu) {
-            return Ok(Err("no GPU worker type is built".to_owned()));
-        }
-        let settings = &self.config.build;
-        let policy = self.request.cuda.unwrap_or(settings.cuda);
-        if policy == CudaPolicy::Never {
-            return Ok(Err("flash.toml says `cuda = \"never\"`".to_owned()));
-        }
-        if !self.package.features.contains(&settings.cuda_feature) {
-            let reason = format!("crate `{}` has no feature `{}`", self.package.name, settings.cuda_feature);
-            return match policy {
-                CudaPolicy::Require => Err(Failure::unusable(reason)
-                    .hint("add it, or name another with `cuda_feature` under [build] in flash.toml")),
-                _ => Ok(Err(reason)),
-            };
-        }
-        let home = settings.cuda_home.clone();
-        match on_thread(move || CudaHome::find(&Search::here(home))).await? {
-            Ok(home) => Ok(Ok(home)),
-            Err(error) if policy == CudaPolicy::Require => Err(error.into()),
-            Err(error) => Ok(Err(error_chain(&error))),
-        }
-    }
-
-    fn cuda(&self, toolkit: &Result<CudaHome, String>) -> Result<Cuda, Failure> {
-        match toolkit {
-            Ok(_) => Ok(Cuda::With(self.toolchain.dynamic_target(self.platform)?)),
-            Err(reason) => Ok(Cuda::Without(reason.clone())),
-        }
-    }
-
-    fn warn_without_cuda(&self, plan: &Plan, reason: &str) {
-        for worker in &plan.without_cuda {
-            self.output.warning(&format!(
-                "{worker} is built without CUDA and runs its models on the CPU: {reason}; `flash build --gpu` \
-                 says how to change that"
-            ));
-        }
-    }
-
-    /// The variables that bring CUDA's compiler before cargo.
-    async fn cuda_environment(
-        &self,
-        variant: &Variant,
-        toolkit: &Result<CudaHome, String>,
-    ) -> Result<Vec<(String, OsString)>, Failure> {
-        let (Some(capabilities), Ok(home)) = (&variant.capabilities, toolkit) else { return Ok(Vec::new()) };
-        let kernels = Kernels::new(capabilities.iter().copied())?;
-        let (home, parent) = (home.clone(), toolchains_in(&self.package.target_directory));
-        let toolchain = on_thread(move || home.toolchain(&kernels, &parent)).await??;
-        Ok(toolchain.environment())
     }
 
     /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
@@ -283,6 +263,7 @@ impl<'a> Build<'a> {
             package: self.package,
             toolchain: &self.toolchain,
             profile: &self.request.profile,
+            sources: self.request.sources,
             cargo_home: cargo_home(),
         };
         let BuiltApp { program: built, packages } =
@@ -302,139 +283,15 @@ impl<'a> Build<'a> {
     }
 }
 
-/// How long the steps took, in seconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct StepSeconds {
-    /// Cargo's part, and the app's description of itself.
-    pub compile: f64,
-    pub assemble: f64,
-    pub verify: f64,
-    /// 0 when nothing was pushed.
-    pub push: f64,
-}
-
-/// What a build made.
-pub(crate) struct Built {
-    pub seconds: StepSeconds,
-    pub record: Record,
-    pub directory: BuildDirectory,
-    pub layout: Layout,
-    pub images: Vec<Image>,
-}
-
-impl Build<'_> {
-    /// Makes the images and the record of them.
-    ///
-    /// # Errors
-    /// When a step fails; then the images and the record of the build before stay.
-    pub(crate) async fn make(&self) -> Result<Built, Failure> {
-        let compiling = Instant::now();
-        let Compiled { manifest, plan, binaries } = self.compile_all().await?;
-        let compile = compiling.elapsed();
-        let layout =
-            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
-        let sources = ImageSources {
-            directory: self.package.directory.clone(),
-            binary: self.package.binary.clone(),
-            manifest: manifest.clone(),
-            binaries: binaries
-                .iter()
-                .map(|(variant, built)| (variant.clone(), built.program.clone()))
-                .collect(),
-            cuda_base: self.cuda_base(&plan, &layout).await?,
-            platform: self.platform,
-            user: self.config.build.user.clone(),
-            max_size_mb: self.config.build.max_size_mb,
-            profile: self.request.profile.clone(),
-        };
-        let (started, into) = (Instant::now(), layout.clone());
-        let variants = plan.images.iter().map(|image| (image.worker.clone(), image.variant.clone()));
-        let variants: Vec<(String, Variant)> = variants.collect();
-        let Assembled { images, built, hidden } = on_thread(move || sources.assemble(&plan, &into)).await??;
-        for path in hidden {
-            self.output
-                .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
-        }
-        let (count, assemble) = (counted(images.len(), "image"), started.elapsed());
-        self.output.status("Assembled", &format!("{count} ({})", seconds(assemble)));
-        let started = Instant::now();
-        let (whole, layout_read) = (images.clone(), layout.clone());
-        on_thread(move || {
-            let mut verifier = Verifier::new(&layout_read);
-            whole.iter().try_for_each(|image| verifier.verify(image))
-        })
-        .await??;
-        let verify = started.elapsed();
-        self.output.status("Verified", &format!("{count} ({})", seconds(verify)));
-        if self.request.materials == Materials::Listed {
-            let (package, directory) = (self.package.clone(), self.directory.clone());
-            on_thread(move || materials::write(&package, &directory, &variants, &binaries)).await??;
-        }
-        let mut record = Record::new(manifest, self.git.clone(), self.toolchain.version.clone());
-        record.images = built;
-        let seconds = StepSeconds {
-            compile: compile.as_secs_f64(),
-            assemble: assemble.as_secs_f64(),
-            verify: verify.as_secs_f64(),
-            push: 0.0,
-        };
-        let built = Built { seconds, record, directory: self.directory.clone(), layout, images };
-        built.publish()?;
-        // They are in the images now.
-        let _ = std::fs::remove_dir_all(self.directory.binaries());
-        Ok(built)
-    }
-}
-
-impl Build<'_> {
-    /// Pulls what images with CUDA stand on, if the plan has any.
-    async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<Base>, Failure> {
-        if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
-            return Ok(None);
-        }
-        let started = Instant::now();
-        let name = match &self.config.build.cuda_base {
-            Some(name) => name.clone(),
-            None => registry::reference(DEFAULT_BASE)?,
-        };
-        let from = Registry::of(&name, Logins::of_user(None), Patience::default())?;
-        let bar = self.output.progress("Pulling", &name.whole());
-        let sums = Sums::default();
-        let progress = |progress: registry::Progress| sums.show(progress, &bar);
-        let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
-        drop(bar);
-        let (digest, time) = (&pulled.digest, seconds(started.elapsed()));
-        self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
-        Ok(Some(Base::Image { manifest: pulled.manifest, reference: name.whole() }))
-    }
-}
-
-impl Built {
-    /// Makes this build the one that others see.
-    fn publish(&self) -> Result<(), Failure> {
-        let manifests: Vec<_> = self.images.iter().map(|image| image.manifest.clone()).collect();
-        let publish = || {
-            self.layout.set_index(&manifests)?;
-            self.layout.keep_only(self.images.iter().flat_map(blobs))
-        };
-        publish().map_err(|error: LayoutError| Failure::of(Code::Failed, &error))?;
-        Ok(self.record.save(&self.directory)?)
-    }
-}
-
-/// All that an image consists of.
-fn blobs(image: &Image) -> impl Iterator<Item = &Descriptor> {
-    let layers = image.layers.iter().map(|layer| &layer.descriptor);
-    [&image.manifest, &image.config].into_iter().chain(&image.base_layers).chain(layers)
-}
-
 /// Runs what reads and writes files where it holds up no other task.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Failure::failed(format!("a step ended: {error}")))
 }
 
 /// `1 image`, `2 images`.
-fn counted(number: usize, what: &str) -> String {
+pub(super) fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
@@ -459,20 +316,35 @@ async fn lock(directory: &BuildDirectory, output: &Output) -> Result<File, Failu
     Ok(file)
 }
 
-fn check_clean(git: Option<&Commit>, workspace: &Path) -> Result<(), Failure> {
-    let place = workspace.display();
-    match git {
-        None => {
+/// The commit that the sources are of, as far as it is known.
+pub(super) async fn commit(
+    package: &Package,
+    wanted: Sources,
+    output: &Output,
+) -> Result<Option<Commit>, Failure> {
+    // What lies beside the workspace is built too.
+    let beside = package.sources.iter().filter(|source| !source.starts_with(&package.workspace));
+    let directories: Vec<PathBuf> = std::iter::once(&package.workspace).chain(beside).cloned().collect();
+    let commit = Commit::of(&directories).await;
+    let place = package.workspace.display();
+    match (commit, wanted) {
+        (Ok(commit), Sources::Any) => Ok(commit),
+        (Err(error), Sources::Any) => {
+            output.warning(&format!("the commit is not known: {}", error_chain(&error)));
+            Ok(None)
+        }
+        (Err(error), Sources::Committed) => Err(Failure::of(Code::Unusable, &error)),
+        (Ok(None), Sources::Committed) => {
             Err(Failure::unusable(format!("--require-clean: {place} is in no git repository with a commit")))
         }
-        Some(commit) if commit.dirty => {
+        (Ok(Some(commit)), Sources::Committed) if commit.dirty => {
             Err(Failure::unusable(format!("--require-clean: {place} has changes that are in no commit"))
                 .hint(format!("see them: git -C {place} status")))
         }
-        Some(_) => Ok(()),
+        (Ok(commit), Sources::Committed) => Ok(commit),
     }
 }
 
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }

@@ -24,7 +24,8 @@ impl Platform {
 
     /// That of this machine, if it can be one of an image.
     pub(crate) fn of_this_machine() -> Option<Self> {
-        Self::ALL.into_iter().find(|platform| platform.machine() == std::env::consts::ARCH)
+        let is_ours = |platform: &Self| platform.machine() == std::env::consts::ARCH;
+        Self::ALL.into_iter().filter(|_| std::env::consts::OS == "linux").find(is_ours)
     }
 
     /// As the image formats name it.
@@ -103,6 +104,13 @@ pub(crate) enum ToolchainError {
     NoTarget { platform: Platform, triples: [String; 2] },
     #[error("rustc knows no processor `{name}` for {triple}")]
     UnknownCpu { name: String, triple: String },
+}
+
+impl Target {
+    /// The processor that every machine of this kind has.
+    pub(crate) fn default_cpu(&self) -> &'static str {
+        if self.triple.starts_with("x86_64") { "x86-64" } else { "generic" }
+    }
 }
 
 impl Toolchain {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::Output;
+use crate::{exit::Failure, output::Output};
 
 /// Serverless workers in Rust: run them on this machine, as they run in production.
 #[derive(Parser)]
@@ -40,11 +40,11 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Build(arguments) => {
             let output = Output::new(arguments.json);
-            (output.clone(), build::run(arguments, &output))
+            (output.clone(), finished(build::run(arguments, &output), &output))
         }
         Command::Doctor(arguments) => {
             let output = Output::new(arguments.json);
-            (output.clone(), doctor::run(arguments, &output))
+            (output.clone(), finished(doctor::run(arguments, &output), &output))
         }
     };
     output.flush();
@@ -55,4 +55,11 @@ pub(crate) fn main() -> ExitCode {
             failure.code.into()
         }
     }
+}
+
+/// For a command whose result is what it prints: it is done when that is written.
+fn finished(outcome: Result<(), Failure>, output: &Output) -> Result<(), Failure> {
+    let written = output.finish();
+    outcome?;
+    written.map_err(|error| Failure::failed(format!("the result cannot be written: {error}")))
 }

@@ -191,9 +191,9 @@ impl Layout {
     /// When the directory cannot be read.
     pub(crate) fn keep_only<'a>(
         &self,
-        kept: impl IntoIterator<Item = &'a Descriptor>,
+        kept: impl IntoIterator<Item = &'a Digest>,
     ) -> Result<(), LayoutError> {
-        let kept: HashSet<&str> = kept.into_iter().map(|descriptor| descriptor.digest().digest()).collect();
+        let kept: HashSet<&str> = kept.into_iter().map(Digest::digest).collect();
         let unreadable = |source| LayoutError::Read { path: self.blobs(), source };
         for entry in std::fs::read_dir(self.blobs()).map_err(unreadable)?.flatten() {
             if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
@@ -247,11 +247,10 @@ impl BlobWriter {
         let Self { layout, file, hash, size } = self;
         let digest: Digest = sha256(&hash.finalize());
         let descriptor = Descriptor::new(media_type, size, digest);
-        if !layout.has(&descriptor) {
-            readable_by_all(&file).map_err(|source| layout.unwritable(source))?;
-            let place = layout.blob(descriptor.digest());
-            file.persist(place).map_err(|error| layout.unwritable(error.error))?;
-        }
+        readable_by_all(&file).map_err(|source| layout.unwritable(source))?;
+        // In place of one that is there: it may be damaged.
+        let place = layout.blob(descriptor.digest());
+        file.persist(place).map_err(|error| layout.unwritable(error.error))?;
         Ok(descriptor)
     }
 }
@@ -334,7 +333,7 @@ mod tests {
         let kept = layout.put(MediaType::ImageConfig, b"{}").unwrap();
         let gone = layout.put(MediaType::ImageConfig, b"[]").unwrap();
         layout.set_index(std::slice::from_ref(&kept)).unwrap();
-        layout.keep_only([&kept]).unwrap();
+        layout.keep_only([kept.digest()]).unwrap();
         assert!(layout.has(&kept) && !layout.has(&gone));
         assert_eq!(layout.index().unwrap().manifests(), std::slice::from_ref(&kept));
     }

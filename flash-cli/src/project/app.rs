@@ -3,6 +3,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     io,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -13,13 +14,14 @@ use flash_sdk::{
     env,
     manifest::{MANIFEST_VERSION, Manifest},
 };
+use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Command,
 };
 
 use super::{Config, ConfigError, Package};
-use crate::orphan::die_with_parent;
+use crate::{image::registry::REGISTRY_VARIABLES, orphan::die_with_parent};
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -60,7 +62,10 @@ pub(crate) enum BuildError {
 /// When cargo fails. Dropping the future stops cargo.
 pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, BuildError> {
     let mut command = Command::new("cargo");
+    without_credentials(&mut command);
     command
+        // By where it is started cargo chooses toolchain and configuration.
+        .current_dir(&package.directory)
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
         .arg("--manifest-path")
         .arg(package.directory.join("Cargo.toml"))
@@ -95,6 +100,13 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     Ok(BuiltApp { program, packages })
 }
 
+/// Credentials for registries are nothing to build scripts and apps.
+fn without_credentials(command: &mut Command) {
+    for name in REGISTRY_VARIABLES {
+        command.env_remove(name);
+    }
+}
+
 /// Why a binary's manifest cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DescribeError {
@@ -105,6 +117,9 @@ pub(crate) enum DescribeError {
     /// What the binary itself says is wrong with the app.
     #[error("the app is not usable:\n{0}")]
     Refused(String),
+    /// It has instructions that this machine does not know.
+    #[error("{} is for a later processor than this machine has", .0.display())]
+    OtherProcessor(PathBuf),
     #[error("{} did not describe itself: {reason}", program.display())]
     NotDescribed { program: PathBuf, reason: String },
     #[error(
@@ -118,16 +133,17 @@ pub(crate) enum DescribeError {
     Config(#[from] ConfigError),
 }
 
-/// Asks a binary what it consists of, and checks that it goes with the project's settings.
+/// Asks a binary what it consists of, with these variables set for it, and checks that it goes with the project's settings.
 ///
 /// # Errors
 /// When it does not answer, or what it answers cannot be run.
 pub(crate) async fn describe(
     program: &Path,
     directory: &Path,
+    environment: &[(String, OsString)],
     config: &Config,
 ) -> Result<Manifest, DescribeError> {
-    let manifest = ask(program, directory).await?;
+    let manifest = ask(program, directory, environment).await?;
     if manifest.functions.is_empty() && config.commands().is_empty() {
         return Err(DescribeError::Empty(manifest.app.name));
     }
@@ -135,14 +151,27 @@ pub(crate) async fn describe(
     Ok(manifest)
 }
 
-async fn ask(program: &Path, directory: &Path) -> Result<Manifest, DescribeError> {
+async fn ask(
+    program: &Path,
+    directory: &Path,
+    environment: &[(String, OsString)],
+) -> Result<Manifest, DescribeError> {
     let mut command = Command::new(program);
+    without_credentials(&mut command);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
     die_with_parent(&mut command);
     let output = tokio::time::timeout(DESCRIBE_LIMIT, command.output())
         .await
         .map_err(|_| DescribeError::Late(program.to_owned()))?
         .map_err(|source| DescribeError::Start { program: program.to_owned(), source })?;
+    if output.status.signal() == Some(Signal::SIGILL as i32) {
+        return Err(DescribeError::OtherProcessor(program.to_owned()));
+    }
+    if let (Some(signal), []) = (output.status.signal(), output.stderr.trim_ascii()) {
+        let said = format!("{} was ended by signal {signal}", program.display());
+        return Err(DescribeError::Refused(said));
+    }
     if !output.status.success() {
         return Err(DescribeError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }

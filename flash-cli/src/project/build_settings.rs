@@ -196,6 +196,12 @@ impl BuildSettings {
         declared.map(|declared| declared.settings.clone()).unwrap_or_default()
     }
 
+    /// Every list of patterns that an image may be made with.
+    pub(crate) fn include_lists(&self) -> impl Iterator<Item = &[String]> {
+        let own = self.workers.iter().filter_map(|declared| declared.settings.include.as_deref());
+        std::iter::once(&*self.include).chain(own)
+    }
+
     /// Every processor that is named.
     pub(crate) fn target_cpus(&self) -> impl Iterator<Item = &str> {
         let own = self.workers.iter().filter_map(|declared| declared.settings.target_cpu.as_deref());

@@ -55,6 +55,9 @@ impl From<DescribeError> for Failure {
                 "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must \
                  use it",
             ),
+            DescribeError::OtherProcessor(_) => {
+                failure.hint("lower `target_cpu` in flash.toml: the app is asked what it consists of here")
+            }
             DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
             DescribeError::Start { .. } | DescribeError::Refused(_) | DescribeError::Config(_) => failure,
         }

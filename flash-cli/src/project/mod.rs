@@ -7,7 +7,7 @@ mod failure;
 mod package;
 
 pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe};
-pub(crate) use build_settings::{BuildSettings, CudaPolicy, WorkerSettings};
+pub(crate) use build_settings::{BuildSettings, CudaPolicy};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
 pub(crate) use package::{Package, PackageError};

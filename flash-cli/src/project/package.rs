@@ -6,6 +6,9 @@ use std::{
 
 use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
 
+/// Profiles that cargo has by itself.
+const CARGO_PROFILES: [&str; 4] = ["dev", "release", "test", "bench"];
+
 /// The crate that is run.
 #[derive(Debug, Clone)]
 pub(crate) struct Package {
@@ -20,6 +23,10 @@ pub(crate) struct Package {
     pub workspace: PathBuf,
     /// Where cargo puts what it builds.
     pub target_directory: PathBuf,
+    /// Where cargo puts what only it needs; often the same.
+    pub build_directory: PathBuf,
+    /// Cargo profiles that there are.
+    pub profiles: Vec<String>,
     /// Cargo features that it has.
     pub features: Vec<String>,
 }
@@ -56,8 +63,12 @@ impl Package {
             .map(|above| above.join("Cargo.toml"))
             .find(|manifest| manifest.is_file())
             .ok_or_else(|| PackageError::NoManifest(directory.clone()))?;
-        let metadata =
-            MetadataCommand::new().manifest_path(&manifest).exec().map_err(|error| match error {
+        let metadata = MetadataCommand::new()
+            .manifest_path(&manifest)
+            // By where it is started cargo chooses toolchain and configuration.
+            .current_dir(manifest.parent().unwrap_or(&directory))
+            .exec()
+            .map_err(|error| match error {
                 cargo_metadata::Error::Io(error) => PackageError::NoCargo(error),
                 cargo_metadata::Error::CargoMetadata { stderr } => {
                     let reason = stderr.trim().trim_start_matches("error: ").replace('\n', " ");
@@ -77,6 +88,13 @@ impl Package {
             sources: local_sources(&metadata, package),
             workspace: metadata.workspace_root.as_std_path().to_owned(),
             target_directory: metadata.target_directory.as_std_path().to_owned(),
+            build_directory: metadata
+                .build_directory
+                .as_ref()
+                .unwrap_or(&metadata.target_directory)
+                .as_std_path()
+                .to_owned(),
+            profiles: profiles(metadata.workspace_root.as_std_path()),
             features: package.features.keys().cloned().collect(),
         })
     }
@@ -98,6 +116,16 @@ fn binary_of(package: &CargoPackage) -> Result<String, PackageError> {
         1 => Ok(binaries.remove(0)),
         _ => Err(PackageError::SeveralBinaries { package: name, binaries }),
     }
+}
+
+/// Cargo's own profiles, and those of the workspace.
+fn profiles(workspace: &Path) -> Vec<String> {
+    let manifest = std::fs::read_to_string(workspace.join("Cargo.toml")).unwrap_or_default();
+    // Cargo has read it, so it can be read.
+    let manifest: toml::Table = toml::from_str(&manifest).unwrap_or_default();
+    let own = manifest.get("profile").and_then(toml::Value::as_table);
+    let own = own.into_iter().flat_map(|profiles| profiles.keys().cloned());
+    CARGO_PROFILES.iter().map(|&name| name.to_owned()).chain(own).collect()
 }
 
 /// Directories of all crates by path that this one is built from, itself first.

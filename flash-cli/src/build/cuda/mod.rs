@@ -20,6 +20,7 @@ mod toolchain;
 pub(crate) use error::CudaError;
 pub(crate) use home::{CudaHome, Search};
 pub(crate) use kernels::Kernels;
+pub(crate) use toolchain::Toolchain;
 
 /// The image that GPU workers' images are made on where `[build] cuda_base` names no other.
 ///

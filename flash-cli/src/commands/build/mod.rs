@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use oci_spec::distribution::Reference;
 use serde::Serialize;
 
 use super::run::{self, RunArguments};
@@ -70,7 +71,7 @@ pub(crate) struct BuildArguments {
     #[arg(long)]
     require_clean: bool,
     /// Then run the images as containers, as `flash run --image` does.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "workers", "cpu", "gpu", "platform"])]
     run: bool,
     /// Print one JSON object: the content of .flash/build/manifest.json, and how long the steps took.
     #[arg(long)]
@@ -102,7 +103,11 @@ async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failur
             [] => &["worker".to_owned()],
             named => named,
         };
-        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), workers)?;
+        references(repository, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), &named_once(workers))?;
+    }
+    if let Some(file) = &arguments.tarball {
+        tarball_names(&package.name, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), &[])?;
+        check_place(file)?;
     }
     let mut built = build.make().await?;
     let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
@@ -133,10 +138,30 @@ fn default_tag(record: &Record) -> String {
     record.git.as_ref().map_or_else(|| DEFAULT_TAG.to_owned(), |commit| commit.short())
 }
 
+/// What images are called once they are loaded.
+fn tarball_names(app: &str, tag: &str, workers: &[String]) -> Result<Vec<Reference>, Failure> {
+    let app = app.to_lowercase();
+    Ok(references(&format!("localhost/{}", app.trim_matches('_')), tag, workers)?)
+}
+
+/// Whether a file can be written there, before anything is compiled.
+fn check_place(file: &Path) -> Result<(), Failure> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match (directory.is_dir(), file.is_dir()) {
+        (true, false) => Ok(()),
+        (true, true) => Err(Failure::unusable(format!("--tarball: {} is a directory", file.display()))),
+        (false, _) => {
+            Err(Failure::unusable(format!("--tarball: there is no directory {}", directory.display())))
+        }
+    }
+}
+
 fn write_tarball(built: &Built, file: &Path, tag: &str, output: &Output) -> Result<(), Failure> {
-    let app = &built.record.app.app.name;
     let workers: Vec<String> = built.images.iter().map(|image| image.name.clone()).collect();
-    let names = references(&format!("localhost/{}", app.to_lowercase()), tag, &workers)?;
+    let names = tarball_names(&built.record.app.app.name, tag, &workers)?;
     let archived = built.images.iter().zip(&names).map(|(image, name)| ArchivedImage {
         manifest: image.manifest.clone(),
         name: image.name.clone(),
@@ -166,6 +191,16 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1_000_000.0)
 }
 
+fn named_once(workers: &[String]) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    workers.iter().for_each(|name| {
+        if !once.contains(name) {
+            once.push(name.clone())
+        }
+    });
+    once
+}
+
 fn request(arguments: &BuildArguments) -> Request {
     let hardware = match (arguments.cpu, arguments.gpu) {
         (true, _) => Some(Hardware::Cpu),
@@ -173,7 +208,7 @@ fn request(arguments: &BuildArguments) -> Request {
         _ => None,
     };
     Request {
-        selection: Selection { workers: arguments.workers.clone(), hardware },
+        selection: Selection { workers: named_once(&arguments.workers), hardware },
         platform: arguments.platform,
         profile: arguments.release_profile.clone(),
         features: arguments.features.clone(),

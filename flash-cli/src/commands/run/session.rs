@@ -196,7 +196,7 @@ impl Session {
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
-        match project::describe(&program, &self.package.directory, &config).await {
+        match project::describe(&program, &self.package.directory, &[], &config).await {
             Ok(manifest) => Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings })),
             Err(error) => {
                 // Not a version after all: the same binary must be looked at again.

@@ -29,6 +29,8 @@ use super::{
 pub(super) const USERNAME: &str = "FLASH_REGISTRY_USERNAME";
 /// Their password or token.
 pub(super) const PASSWORD: &str = "FLASH_REGISTRY_PASSWORD";
+/// Both: nothing that flash starts needs them.
+pub(crate) const REGISTRY_VARIABLES: [&str; 2] = [USERNAME, PASSWORD];
 
 /// What a registry is shown.
 #[derive(Debug, Clone)]

@@ -1,0 +1,188 @@
+//! The last steps of a build: assemble, verify, record.
+use std::time::Instant;
+
+use oci_spec::image::{Descriptor, Digest, ImageManifest};
+use serde::Serialize;
+
+use super::{
+    cuda::DEFAULT_BASE,
+    images::{Assembled, ImageSources},
+    materials,
+    plan::{Plan, Variant},
+    progress::Sums,
+    record::{BuildDirectory, Record},
+    steps::{Build, Compiled, Materials, counted, on_thread, seconds},
+};
+use crate::{
+    error_chain::error_chain,
+    exit::{Code, Failure},
+    image::{
+        Base, Image, Layout, LayoutError, Verifier,
+        registry::{self, Logins, Patience, Registry},
+    },
+};
+
+/// How long the steps took, in seconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct StepSeconds {
+    /// Cargo's part, and the app's description of itself.
+    pub compile: f64,
+    pub assemble: f64,
+    pub verify: f64,
+    /// 0 when nothing was pushed.
+    pub push: f64,
+}
+
+/// What a build made.
+pub(crate) struct Built {
+    pub seconds: StepSeconds,
+    pub record: Record,
+    pub directory: BuildDirectory,
+    pub layout: Layout,
+    pub images: Vec<Image>,
+}
+
+impl Build<'_> {
+    /// Makes the images and the record of them.
+    ///
+    /// # Errors
+    /// When a step fails; then the images and the record of the build before stay.
+    pub(crate) async fn make(&self) -> Result<Built, Failure> {
+        let started = Instant::now();
+        let compiled = self.compile_all().await?;
+        let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
+        let layout =
+            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let base = self.cuda_base(&compiled.plan, &layout).await?;
+        let assembled = self.assemble(&compiled, base.clone(), &layout, &mut seconds).await?;
+        self.verify(&assembled.images, &layout, &mut seconds).await?;
+        let mut record =
+            Record::new(compiled.manifest.clone(), self.git.clone(), self.toolchain.version.clone());
+        record.images = assembled.built;
+        self.list_materials(compiled).await?;
+        let built =
+            Built { seconds, record, directory: self.directory.clone(), layout, images: assembled.images };
+        self.publish(&built, base)?;
+        Ok(built)
+    }
+
+    async fn assemble(
+        &self,
+        compiled: &Compiled,
+        cuda_base: Option<CudaBase>,
+        layout: &Layout,
+        seconds: &mut StepSeconds,
+    ) -> Result<Assembled, Failure> {
+        let programs = compiled.binaries.iter();
+        let sources = ImageSources {
+            directory: self.package.directory.clone(),
+            binary: self.package.binary.clone(),
+            manifest: compiled.manifest.clone(),
+            binaries: programs.map(|(variant, built)| (variant.clone(), built.program.clone())).collect(),
+            cuda_base: cuda_base.map(|base| base.base),
+            platform: self.platform,
+            user: self.config.build.user.clone(),
+            max_size_mb: self.config.build.max_size_mb,
+            profile: self.request.profile.clone(),
+        };
+        let (plan, into) = (compiled.plan.clone(), layout.clone());
+        let count = counted(plan.images.len(), "image");
+        let (started, _shown) = (Instant::now(), self.output.activity("Assembling", &count));
+        let assembled = on_thread(move || sources.assemble(&plan, &into)).await??;
+        for path in &assembled.hidden {
+            self.output
+                .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
+        }
+        seconds.assemble = started.elapsed().as_secs_f64();
+        self.output.status("Assembled", &format!("{count} ({:.1} s)", seconds.assemble));
+        Ok(assembled)
+    }
+
+    async fn verify(
+        &self,
+        images: &[Image],
+        layout: &Layout,
+        seconds: &mut StepSeconds,
+    ) -> Result<(), Failure> {
+        let count = counted(images.len(), "image");
+        let (started, _shown) = (Instant::now(), self.output.activity("Verifying", &count));
+        let (images, layout) = (images.to_vec(), layout.clone());
+        on_thread(move || {
+            let mut verifier = Verifier::new(&layout);
+            images.iter().try_for_each(|image| verifier.verify(image))
+        })
+        .await??;
+        seconds.verify = started.elapsed().as_secs_f64();
+        self.output.status("Verified", &format!("{count} ({:.1} s)", seconds.verify));
+        Ok(())
+    }
+
+    /// Writes bills of materials beside those of the build before; with none, there are none.
+    async fn list_materials(&self, compiled: Compiled) -> Result<(), Failure> {
+        let (package, directory) = (self.package.clone(), self.directory.clone());
+        let Compiled { plan, binaries, .. } = compiled;
+        let listed = match self.request.materials {
+            Materials::Listed => plan.images,
+            Materials::LeftOut => Vec::new(),
+        };
+        let images: Vec<(String, Variant)> =
+            listed.into_iter().map(|image| (image.worker, image.variant)).collect();
+        Ok(on_thread(move || materials::write(&package, &directory, &images, &binaries)).await??)
+    }
+
+    /// Pulls what images with CUDA stand on, if the plan has any.
+    async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<CudaBase>, Failure> {
+        if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let name = match &self.config.build.cuda_base {
+            Some(name) => name.clone(),
+            None => registry::reference(DEFAULT_BASE)?,
+        };
+        let from = Registry::of(&name, Logins::of_user(None), Patience::default())?;
+        let bar = self.output.progress("Pulling", &name.whole());
+        let sums = Sums::default();
+        let progress = |progress: registry::Progress| sums.show(progress, &bar);
+        let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
+        drop(bar);
+        let (digest, time) = (pulled.digest, seconds(started.elapsed()));
+        self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
+        let manifest: ImageManifest =
+            layout.read_json(&pulled.manifest).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let own = [digest, pulled.manifest.digest().clone(), manifest.config().digest().clone()];
+        Ok(Some(CudaBase { own, base: Base::Image { manifest: pulled.manifest, reference: name.whole() } }))
+    }
+
+    /// Makes a build the one that others see: index, record, bills. Only then is what it does not need removed.
+    fn publish(&self, built: &Built, base: Option<CudaBase>) -> Result<(), Failure> {
+        let failed = |error: LayoutError| Failure::of(Code::Failed, &error);
+        let manifests: Vec<_> = built.images.iter().map(|image| image.manifest.clone()).collect();
+        built.layout.set_index(&manifests).map_err(failed)?;
+        built.record.save(&self.directory)?;
+        self.directory.take_new_sboms()?;
+        // A base that was named by its digest is then there for the next build without a network.
+        let own = base.iter().flat_map(|base| &base.own);
+        let kept = built.images.iter().flat_map(blobs).map(Descriptor::digest).chain(own);
+        if let Err(error) = built.layout.keep_only(kept) {
+            self.output.warning(&format!("what no image needs any more stays: {}", error_chain(&error)));
+        }
+        // They are in the images now. What stays is removed by the next build.
+        let _ = std::fs::remove_dir_all(self.directory.binaries());
+        Ok(())
+    }
+}
+
+/// What images with CUDA stand on.
+#[derive(Clone)]
+struct CudaBase {
+    base: Base,
+    /// What it has beside its layers: index or manifest by its name, manifest, config.
+    own: [Digest; 3],
+}
+
+/// All that an image consists of.
+fn blobs(image: &Image) -> impl Iterator<Item = &Descriptor> {
+    let layers = image.layers.iter().map(|layer| &layer.descriptor);
+    [&image.manifest, &image.config].into_iter().chain(&image.base_layers).chain(layers)
+}
