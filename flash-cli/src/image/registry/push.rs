@@ -45,7 +45,7 @@ pub(crate) struct Pushed {
 ///
 /// # Errors
 /// When something is missing in the layout, or the registry does not take it. The tag is then what it was,
-/// unless the registry took the tag itself and no answer said so.
+/// unless it was sent and its answer was lost, or what it names could not be read back.
 pub(crate) async fn push(
     registry: &Registry,
     layout: &Layout,
