@@ -7,10 +7,12 @@
 mod support;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use support::{
     Finished, finish_with, flash,
@@ -19,19 +21,39 @@ use support::{
 };
 use tempfile::TempDir;
 
-/// A crate to build images of, with a target directory that it shares with the other tests.
-struct App(TempDir);
+/// What the app of these tests does.
+const SOURCE: &str = include_str!("build/app.rs");
+
+/// A crate to build images of. All tests have it in one place, one after the other: where a crate lies is among
+/// the flags of all that it is built from, so that each place has to build everything.
+struct App {
+    directory: PathBuf,
+    _alone: Flock<File>,
+}
 
 impl App {
-    /// `name` is one that no other test has: cargo then keeps what it builds apart.
-    fn new(name: &str, settings: &str) -> Self {
-        let app = include_str!("build/app.rs");
-        let files = [("src/main.rs", app), ("flash.toml", settings), ("model/weights.bin", "0123456789")];
-        Self(support::crate_of(name, &files))
+    fn new(settings: &str) -> Self {
+        Self::of(SOURCE, settings)
+    }
+
+    fn of(source: &str, settings: &str) -> Self {
+        let place = root().join("target/test-build");
+        std::fs::create_dir_all(&place).unwrap();
+        let lock = File::create(place.join("lock")).unwrap();
+        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+        let directory = place.join("app");
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
+        let files = [("src/main.rs", source), ("flash.toml", settings), ("model/weights.bin", "0123456789")];
+        support::crate_files("built-app", &directory, &files);
+        // A repository of its own, without a commit: that around it is of another project.
+        output_of("git", &["-C", directory.to_str().unwrap(), "init", "--quiet"]);
+        Self { directory, _alone: alone }
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        &self.directory
     }
 
     fn build(&self, arguments: &[&str]) -> Finished {
@@ -83,10 +105,10 @@ fn an_image_per_worker_type_holds_the_app_and_what_it_needs_and_nothing_else() {
     if !has_programs(&["skopeo"]) {
         return;
     }
-    let app = App::new("build-contents", "[build]\ninclude = [\"model/**\"]\n");
+    let app = App::new("[build]\ninclude = [\"model/**\"]\n");
     let record = app.built(&[]);
     assert_eq!(record["images"].as_array().unwrap().len(), 2, "{record}");
-    assert_eq!(record["app"]["app"]["name"], "build-contents");
+    assert_eq!(record["app"]["app"]["name"], "built-app");
     for image in record["images"].as_array().unwrap() {
         let compressed = image["compressed"].as_u64().unwrap();
         assert!(compressed > 1_000_000 && compressed < 30_000_000, "a binary of the dev profile: {image}");
@@ -96,7 +118,7 @@ fn an_image_per_worker_type_holds_the_app_and_what_it_needs_and_nothing_else() {
     assert_eq!(image["Digest"], digest_of(&record, "cruncher"));
     let config: Value = serde_json::from_str(&output_of("skopeo", &["inspect", "--config", &name])).unwrap();
     assert_eq!(config["config"]["User"], "65532:65532");
-    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/app/build-contents"]));
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/app/built-app"]));
     assert!(
         config["config"]["Env"].as_array().unwrap().contains(&"FLASH_WORKER=cruncher".into()),
         "{config}"
@@ -111,7 +133,7 @@ fn an_image_per_worker_type_holds_the_app_and_what_it_needs_and_nothing_else() {
     files.retain(|file| !file.ends_with('/'));
     assert_eq!(
         files,
-        ["etc/ssl/certs/ca-certificates.crt", "app/model/weights.bin", "app/build-contents"],
+        ["etc/ssl/certs/ca-certificates.crt", "app/model/weights.bin", "app/built-app"],
         "lowest layer first, the binary on top"
     );
     let bill = std::fs::read(app.path().join(".flash/build/sbom/cruncher.cdx.json")).unwrap();
@@ -178,7 +200,8 @@ fn two_checkouts_in_different_directories_give_the_same_digests() {
     let digests = ["one", "quite/another"].map(|name| {
         let app = checkout(parent.path(), name);
         // Each with a target directory of its own, as two machines have.
-        let built = finish_with(&["build", "--json"], &app, &[]);
+        let output = flash(&["build", "--json"]).current_dir(&app).env_remove("CARGO_TARGET_DIR").output();
+        let built = Finished::of(output.unwrap());
         assert_eq!(built.code, Some(0), "{built:?}");
         let record: Value = serde_json::from_str(&built.stdout).unwrap();
         for worker in ["cruncher", "page"] {
@@ -199,7 +222,7 @@ fn what_is_pushed_is_what_is_pulled_and_a_second_push_uploads_nothing() {
         return;
     }
     let registry = DockerRegistry::start();
-    let app = App::new("build-push", "");
+    let app = App::new("");
     let repository = format!("{}/me/app", registry.address);
     let first = app.build(&["--push", &repository, "--tag", "v1"]);
     assert_eq!(first.code, Some(0), "{first:?}");
@@ -226,7 +249,7 @@ fn a_registry_that_refuses_is_one_line_and_no_tag() {
         return;
     }
     let registry = DockerRegistry::start_with(&Options { password: true, ..Options::default() });
-    let app = App::new("build-refused", "");
+    let app = App::new("");
     let repository = format!("{}/app", registry.address);
     let push = ["--worker", "page", "--push", &repository, "--tag", "v1"];
     let credentials = |password| [("FLASH_REGISTRY_USERNAME", USER), ("FLASH_REGISTRY_PASSWORD", password)];
@@ -239,8 +262,11 @@ fn a_registry_that_refuses_is_one_line_and_no_tag() {
     let right = app.build_with(&push, &credentials(PASSWORD));
     assert_eq!(right.code, Some(0), "{right:?}");
 
-    let nobody = app.build(&["--worker", "page", "--push", "127.0.0.1:9/app", "--tag", "v1"]);
-    assert!(nobody.code == Some(1) && nobody.stderr.contains("127.0.0.1:9 cannot be reached"), "{nobody:?}");
+    let address = registry.address.clone();
+    drop(registry);
+    let nobody = app.build(&push);
+    let told = nobody.stderr.contains(&format!("{address} cannot be reached"));
+    assert!(nobody.code == Some(1) && told, "{nobody:?}");
 }
 
 #[test]
@@ -248,8 +274,10 @@ fn one_file_has_all_images_for_other_tools() {
     if !has_programs(&["skopeo"]) {
         return;
     }
-    let app = App::new("build-tarball", "");
+    let app = App::new("");
     let file = app.path().join("images.tar");
+    app.built(&[]);
+    assert!(app.path().join(".flash/build/sbom/page.cdx.json").exists());
     let record = app.built(&["--tarball", file.to_str().unwrap(), "--no-sbom"]);
     for worker in ["cruncher", "page"] {
         let name = format!("oci-archive:{}:{worker}", file.display());
@@ -261,7 +289,7 @@ fn one_file_has_all_images_for_other_tools() {
 
 #[test]
 fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
-    let app = App::new("build-refusals", "");
+    let app = App::new("");
     app.built(&["--no-sbom"]);
     let before = app.record();
     let refused = |arguments: &[&str], settings: &str, code: i32, parts: &[&str]| {
@@ -283,7 +311,7 @@ fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
         &[],
         "[build]\nmax_size_mb = 1\n",
         1,
-        &["over the limit of 1 MB", "/app/build-refusals", "max_size_mb"],
+        &["over the limit of 1 MB", "/app/built-app", "max_size_mb"],
     );
     refused(&[], "[build]\ninclude = [\"modl/**\"]\n", 2, &["`modl/**` matches no file", "include"]);
     refused(
@@ -300,11 +328,8 @@ fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
 
 #[test]
 fn a_crate_without_functions_makes_no_images() {
-    let empty =
-        support::crate_of("build-empty", &[("src/main.rs", "#[flash_sdk::main]\nasync fn main() {}\n")]);
-    let target = root().join("target");
-    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
-    let refused = finish_with(&["build", "--release-profile", "dev"], empty.path(), &environment);
+    let empty = App::of("#[flash_sdk::main]\nasync fn main() {}\n", "");
+    let refused = empty.build(&[]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("has no `#[remote]` items"), "{refused:?}");
     let nowhere = finish_with(&["build"], TempDir::new().unwrap().path(), &[]);

@@ -8,7 +8,7 @@ pub mod registry;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -156,11 +156,16 @@ pub fn finish(arguments: &[&str], directory: &Path) -> Finished {
 /// Runs `flash` to its end, with these variables.
 pub fn finish_with(arguments: &[&str], directory: &Path, environment: &[(&str, &str)]) -> Finished {
     let environment = environment.iter().copied();
-    let output = flash(arguments).current_dir(directory).envs(environment).output().unwrap();
-    Finished {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    Finished::of(flash(arguments).current_dir(directory).envs(environment).output().unwrap())
+}
+
+impl Finished {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 
