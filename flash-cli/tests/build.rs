@@ -46,6 +46,7 @@ impl App {
             std::fs::remove_dir_all(&directory).unwrap();
         }
         let files = [("src/main.rs", source), ("flash.toml", settings), ("model/weights.bin", "0123456789")];
+        std::fs::create_dir_all(&directory).unwrap();
         support::crate_files("built-app", &directory, &files);
         // A repository of its own, without a commit: that around it is of another project.
         output_of("git", &["-C", directory.to_str().unwrap(), "init", "--quiet"]);

@@ -3,7 +3,7 @@
 //! A pattern is relative to the crate's directory, and a directory that it matches is taken whole. What nobody
 //! means is left out: hidden names that the pattern does not spell, cargo's `target`, and what `flash` wrote. Links
 //! are followed, as an image has no use for a link to somebody's disk, but not out of the crate: the image would
-//! depend on the machine. Files with secrets are never taken: an image is copied to registries and to machines,
+//! depend on the machine. `.env` files are never taken, which hold secrets: an image is copied to registries and to machines,
 //! and what was in it once cannot be taken back.
 use std::{
     collections::BTreeMap,

@@ -18,6 +18,7 @@
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
+    fs::File,
     io,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -52,6 +53,7 @@ impl CudaHome {
         let toolchain = Toolchain { root: parent.join(name), number: kernels.lowest().number() };
         let script = kernels.compiler_script(&self.nvcc());
         let made_from = format!("layout {LAYOUT}\nhome {}\n{script}", self.root().display());
+        let _alone = lock(&toolchain.root)?;
         let stamp = toolchain.root.join("complete");
         if std::fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == made_from) {
             return Ok(toolchain);
@@ -143,6 +145,18 @@ impl Toolchain {
         }
         Ok(())
     }
+}
+
+/// Held while a directory is looked at and made: crates of one workspace share it.
+fn lock(root: &Path) -> Result<File, CudaError> {
+    let path = root.with_extension("lock");
+    let lock = || {
+        std::fs::create_dir_all(path.parent().unwrap_or(root))?;
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|source| CudaError::Write { path: path.clone(), source })
 }
 
 /// Runs a compiler. Its words are in the error, and nowhere else.
