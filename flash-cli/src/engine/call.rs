@@ -124,7 +124,7 @@ impl Engine {
     pub(crate) fn run(&self, spec: &ContainerSpec) -> Call {
         let ContainerSpec { name, image, environment, resources, gpus } = spec;
         let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
-        arguments.push(format!("--label=flash.platform={}", std::process::id()));
+        arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
         arguments.push(match self.kind {
             // It writes to our pipe itself: what it printed before it answered is there before its answer.
             Kind::Podman => "--log-driver=passthrough".to_owned(),
@@ -215,7 +215,7 @@ impl Engine {
 
     /// Removes the images of former builds that nothing uses and that lost their name to a newer one.
     pub(super) fn prune(&self) -> Vec<String> {
-        self.words(&["image", "prune", "--force", "--filter=label=flash.worker"])
+        self.words(&["image", "prune", "--force", "--filter=label=dev.flash.worker"])
     }
 
     /// `words` as a command line.
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_container_has_the_machines_network_and_the_share_of_its_worker() {
         let call = engine(Kind::Podman).run(&spec(&[("FLASH_ROLE", "worker")]));
-        let label = format!("--label=flash.platform={}", std::process::id());
+        let label = format!("--label=dev.flash.platform={}", std::process::id());
         let expected = [
             "--log-level=error",
             "run",

@@ -97,6 +97,8 @@ pub(crate) struct Images {
     pub engine: Arc<Engine>,
     /// Ids in the engine's store, by worker type.
     pub ids: BTreeMap<String, String>,
+    /// Where each container has a directory of its own, for what its engine leaves there. It is ours.
+    pub directory: PathBuf,
 }
 
 /// What all workers of a release have in common.
@@ -163,7 +165,11 @@ impl Launch {
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image of `{}` is built", worker_type.name))?;
-                Ok(Start::Container(images.engine.clone(), container(id, image, environment)))
+                Ok(Start::Container {
+                    engine: images.engine.clone(),
+                    spec: container(id, image, environment),
+                    directory: images.directory.join(id.to_string()),
+                })
             }
         }
     }

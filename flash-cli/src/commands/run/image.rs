@@ -69,7 +69,8 @@ impl BuiltImages {
         vec![self.directory.record(), package.join("flash.toml"), package.join(".env")]
     }
 
-    /// Gives the engine what was built; `None` when nothing differs from the time before.
+    /// Gives the engine what was built; `None` when nothing differs from the time before. Containers have what
+    /// they leave in the directory.
     ///
     /// # Errors
     /// When the build is not whole, or its images do not run here.
@@ -77,6 +78,7 @@ impl BuiltImages {
         &self,
         config: &Config,
         settings: &Settings,
+        directory: &Path,
         output: &Output,
     ) -> Result<Option<(Manifest, Images)>, Failure> {
         let record = Record::load(&self.directory)?;
@@ -100,7 +102,8 @@ impl BuiltImages {
         }
         let manifest = record.app.clone();
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
-        Ok(Some((manifest, Images { engine: self.engine.clone(), ids })))
+        let directory = directory.join("containers");
+        Ok(Some((manifest, Images { engine: self.engine.clone(), ids, directory })))
     }
 
     /// The latest version turned out unusable: the same build is looked at again.

@@ -186,7 +186,7 @@ impl Session {
             Origin::Crate(build) => self.built(build, versions).await,
             Origin::Images(images) => {
                 let (config, settings) = self.settings()?;
-                let version = images.version(&config, &settings, &self.output).await?;
+                let version = images.version(&config, &settings, versions.directory(), &self.output).await?;
                 Ok(version.map(|(manifest, images)| {
                     let artifact = Artifact::Images(Arc::new(images));
                     Version { manifest, artifact, settings }

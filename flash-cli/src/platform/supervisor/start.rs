@@ -1,11 +1,11 @@
 //! A worker that runs, whatever it is: a process of this machine, or a container.
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use flash_sdk::manifest::WorkerType;
 
 use super::{
     Exit, Isolation, Lifeline, Output, SpawnError, Spec,
-    container::Container,
+    container::{self, Container},
     output::{CurrentRequest, OnLine},
     process::Process,
 };
@@ -14,7 +14,12 @@ use crate::engine::{ContainerSpec, Engine};
 /// What to start.
 pub(crate) enum Start {
     Process(Spec),
-    Container(Arc<Engine>, ContainerSpec),
+    Container {
+        engine: Arc<Engine>,
+        spec: ContainerSpec,
+        /// Made for it, and removed with it.
+        directory: PathBuf,
+    },
 }
 
 /// See the module.
@@ -51,9 +56,10 @@ impl Running {
                 let process = Process::spawn(&spec, place, lifeline, current_request, on_line)?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
-            Start::Container(engine, spec) => {
+            Start::Container { engine, spec, directory } => {
                 let share = isolation.share(worker_type).await;
-                let container = Container::spawn(&engine, spec, share, lifeline, current_request, on_line)?;
+                let spec = container::Spec { engine, container: spec, directory, share };
+                let container = Container::spawn(spec, lifeline, current_request, on_line)?;
                 Ok(Self(Kind::Container(Box::new(container))))
             }
         }

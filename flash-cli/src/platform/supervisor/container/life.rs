@@ -2,7 +2,7 @@
 use std::{
     io::{self, Seek as _, Write as _},
     os::unix::process::ExitStatusExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -34,10 +34,24 @@ const CLIENT: Duration = Duration::from_secs(5);
 /// An exit code above it is the number of a signal that killed the container's process.
 const SIGNALLED: i32 = 128;
 
+/// What podman's monitor leaves in the directory that it was started in when the kernel killed a process of
+/// the container for its memory.
+const MEMORY_KILL: &str = "oom";
+
+/// A container to start.
+pub(in crate::platform::supervisor) struct Spec {
+    pub engine: Arc<Engine>,
+    pub container: ContainerSpec,
+    /// Made for it, and removed with it.
+    pub directory: PathBuf,
+    pub share: Share,
+}
+
 /// A running container.
 pub(in crate::platform::supervisor) struct Container {
     name: String,
     engine: Arc<Engine>,
+    directory: PathBuf,
     /// The engine's client. It prints what the container prints, passes SIGTERM on, and ends with its code.
     client: Child,
     #[expect(dead_code, reason = "held until the worker has ended")]
@@ -56,24 +70,24 @@ pub(in crate::platform::supervisor) struct Container {
 impl Container {
     /// Starts it with its share of the machine, its output going to `on_line`.
     pub(in crate::platform::supervisor) fn spawn(
-        engine: &Arc<Engine>,
-        mut spec: ContainerSpec,
-        share: Share,
+        spec: Spec,
         lifeline: &Lifeline,
         current_request: CurrentRequest,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
+        let Spec { engine, container: mut spec, directory, share } = spec;
         // The project's own settings win.
         let own = std::mem::take(&mut spec.environment);
         spec.environment = share.environment.iter().cloned().chain(own).collect();
         spec.resources = share.resources;
         spec.gpus.clone_from(&share.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
-        let client = start(engine, &spec, lifeline, current_request, on_line)
+        let client = start(&engine, &spec, &directory, lifeline, current_request, on_line)
             .map_err(|source| SpawnError { program: engine.program().into(), source })?;
         Ok(Self {
             name: spec.name,
-            engine: engine.clone(),
+            engine,
+            directory,
             client,
             share,
             memory_gb,
@@ -128,7 +142,12 @@ impl Container {
         let was_killed_by_others = status.signal() == Some(Signal::SIGKILL as i32) && self.killing.is_none();
         let asks_for_memory = self.memory_gb.filter(|_| was_killed_by_others);
         let burial = self.burial.get_or_insert_with(|| {
-            tokio::spawn(bury(self.engine.clone(), self.name.clone(), asks_for_memory))
+            tokio::spawn(bury(
+                self.engine.clone(),
+                self.name.clone(),
+                self.directory.clone(),
+                asks_for_memory,
+            ))
         });
         let buried = burial.await;
         self.burial = None;
@@ -146,13 +165,15 @@ impl Container {
 fn start(
     engine: &Engine,
     spec: &ContainerSpec,
+    directory: &Path,
     lifeline: &Lifeline,
     current_request: CurrentRequest,
     on_line: OnLine,
 ) -> io::Result<Child> {
     let Call { arguments, environment, input } = engine.run(spec);
     let mut command = Child::command(Path::new(engine.program()), &arguments);
-    command.envs(environment);
+    std::fs::create_dir_all(directory)?;
+    command.envs(environment).current_dir(directory);
     if !input.is_empty() {
         // A file without a name: as long as the client has it open, and for nobody else to read.
         let mut file = tempfile::tempfile()?;
@@ -191,15 +212,20 @@ async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: Cancellatio
 async fn bury(
     engine: Arc<Engine>,
     name: String,
+    directory: PathBuf,
     asks_for_memory: Option<u32>,
 ) -> Result<Option<MemoryKill>, EngineError> {
     let memory = match asks_for_memory {
-        Some(gb) if engine.was_killed_for_memory(&name).await => Some(MemoryKill::OverLimit { gb }),
+        None => None,
+        Some(gb) if directory.join(MEMORY_KILL).exists() || engine.was_killed_for_memory(&name).await => {
+            Some(MemoryKill::OverLimit { gb })
+        }
         // Not all engines see it.
         Some(gb) => Some(MemoryKill::Perhaps { gb }),
-        None => None,
     };
     engine.remove_container(&name).await?;
+    // It goes with `flash` at the latest.
+    let _ = tokio::fs::remove_dir_all(&directory).await;
     Ok(memory)
 }
 

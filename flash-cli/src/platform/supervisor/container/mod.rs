@@ -5,5 +5,5 @@
 mod life;
 mod removal;
 
-pub(super) use life::Container;
+pub(super) use life::{Container, Spec};
 pub(super) use removal::Removal;
