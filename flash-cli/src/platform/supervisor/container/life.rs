@@ -181,7 +181,7 @@ fn start(
     current_request: CurrentRequest,
     on_line: OnLine,
 ) -> io::Result<Child> {
-    let Call { arguments, environment, input } = engine.run(spec);
+    let Call { arguments, environment, input } = engine.run(spec).map_err(io::Error::other)?;
     let mut command = Child::command(Path::new(engine.program()), &arguments);
     std::fs::create_dir_all(directory)?;
     command.envs(environment).current_dir(directory);
