@@ -96,8 +96,7 @@ const RESET: &str = "\u{1b}[0m";
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let colour =
-            (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
+        let colour = (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
         let (lines, queued) = sync_channel(QUEUED_LINES);
         // Ends when the last handle is gone, or with the process.
         std::thread::spawn(move || write_lines(&queued));

@@ -46,9 +46,7 @@ pub(crate) enum EngineError {
     Old(String),
     #[error("{0}, so they do not reach the platform on this machine's loopback address")]
     Elsewhere(&'static str),
-    #[error(
-        "the variable `{name}` has a value of several lines, which {engine} cannot hand to a container"
-    )]
+    #[error("the variable `{name}` has a value of several lines, which {engine} cannot hand to a container")]
     ManyLines { name: String, engine: &'static str },
     #[error(transparent)]
     Layout(#[from] LayoutError),

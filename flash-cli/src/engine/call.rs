@@ -169,13 +169,10 @@ impl Engine {
     /// Names one that would have to be in the client's environment, where it would change the client: a value
     /// of several lines has no place in a file of lines.
     pub(crate) fn check_environment(&self, environment: &[(String, String)]) -> Result<(), EngineError> {
-        let is_stuck = |(name, value): &&(String, String)| {
-            is_the_clients_own(name) && value.contains(['\n', '\r'])
-        };
+        let is_stuck =
+            |(name, value): &&(String, String)| is_the_clients_own(name) && value.contains(['\n', '\r']);
         match environment.iter().find(is_stuck) {
-            Some((name, _)) => {
-                Err(EngineError::ManyLines { name: name.clone(), engine: self.program() })
-            }
+            Some((name, _)) => Err(EngineError::ManyLines { name: name.clone(), engine: self.program() }),
             None => Ok(()),
         }
     }
@@ -209,8 +206,8 @@ impl Engine {
     /// Kills and removes containers; the names follow. One that is not there is no error to podman.
     pub(crate) fn remove(&self) -> Vec<String> {
         match self.kind {
-            Kind::Podman => self.words(&["rm", "--force", "--ignore", "--time=0"]),
-            Kind::Docker => self.words(&["rm", "--force"]),
+            Kind::Podman => self.words(&["rm", "--force", "--ignore", "--volumes", "--time=0"]),
+            Kind::Docker => self.words(&["rm", "--force", "--volumes"]),
         }
     }
 
@@ -397,8 +394,9 @@ mod tests {
     #[test]
     fn gpus_are_given_as_each_engine_has_it() {
         let gpus = ContainerSpec { gpus: vec!["GPU-a".to_owned(), "GPU-b".to_owned()], ..spec(&[]) };
-        let words =
-            |kind| engine(kind).run(&gpus).unwrap().arguments.into_iter().filter(|word| word.contains("GPU-a"));
+        let words = |kind| {
+            engine(kind).run(&gpus).unwrap().arguments.into_iter().filter(|word| word.contains("GPU-a"))
+        };
         let podman: Vec<String> = words(Kind::Podman).collect();
         assert_eq!(podman, ["--device=nvidia.com/gpu=GPU-a"]);
         let docker: Vec<String> = words(Kind::Docker).collect();
@@ -408,6 +406,6 @@ mod tests {
     #[test]
     fn removal_waits_for_nothing() {
         let words = engine(Kind::Podman).remove();
-        assert_eq!(words, ["--log-level=error", "rm", "--force", "--ignore", "--time=0"]);
+        assert_eq!(words, ["--log-level=error", "rm", "--force", "--ignore", "--volumes", "--time=0"]);
     }
 }

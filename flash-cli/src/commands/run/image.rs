@@ -121,11 +121,8 @@ impl BuiltImages {
         output: &Output,
     ) -> Result<String, Failure> {
         let engine = self.engine.program();
-        let wanted = Import {
-            worker: image.worker.clone(),
-            digest: image.digest.clone(),
-            name: self.name(image),
-        };
+        let wanted =
+            Import { worker: image.worker.clone(), digest: image.digest.clone(), name: self.name(image) };
         let mut began = None;
         let megabytes = image.unpacked.div_ceil(1_000_000);
         let id = engine::import(&self.engine, stored, layout, &wanted, || {
@@ -152,7 +149,8 @@ impl BuiltImages {
     /// Removes this crate's images of former builds. Only for when no release of one of them is left.
     pub(super) async fn forget_former(&self) {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(keep) = latest.as_ref().map(|(record, _)| record.images.iter().map(|image| self.name(image)))
+        let Some(keep) =
+            latest.as_ref().map(|(record, _)| record.images.iter().map(|image| self.name(image)))
         else {
             return;
         };
