@@ -4,26 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{
     Client, Finished, Running, SOON, finish, flash,
-    images::{Project, has_engine},
+    images::{Project, arguments_with, has_engine},
     kept::{Endpoint, input_for, is_final},
     wait_for,
 };
 
-/// How long a container may take to go, on a machine that does other things too.
-const A_MOMENT: Duration = Duration::from_secs(3);
-
 /// Waits until no container is left.
-fn wait_until_gone(project: &Project, limit: Duration) {
-    wait_for("the end of containers", limit, || match project.containers() {
+fn wait_until_gone(project: &Project) {
+    wait_for("the end of containers", SOON, || match project.containers() {
         left if left.is_empty() => Ok(()),
         left => Err(format!("{left:?}")),
     });
@@ -73,13 +67,6 @@ async fn a_job_is_done_inside_of_the_image_with_its_secrets_and_none_of_this_mac
     assert!(!arguments_with(&container).is_empty(), "those of its client were looked at");
 }
 
-/// Command lines of this machine with this text in them.
-fn arguments_with(text: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(text)).collect()
-}
-
 #[tokio::test]
 async fn a_route_is_answered_by_a_container_which_calls_another_one() {
     if !has_engine() {
@@ -104,9 +91,9 @@ async fn the_container_of_an_idle_worker_is_removed() {
     }
     let project = Project::new("");
     let app = project.start();
-    let job = Client::new().post(format!("{}/main/look/run_sync", app.url), json!({})).await.json();
-    assert_eq!(project.containers(), [format!("flash-{}", job["workerId"].as_str().unwrap())]);
-    wait_until_gone(&project, SOON);
+    let job = Client::new().post(format!("{}/main/visit/run_sync", app.url), json!({})).await.json();
+    assert_eq!(job["output"], 1, "it was in a container: {job}");
+    wait_until_gone(&project);
     assert_eq!(app.count("log", |line| line["text"].as_str().unwrap().starts_with("ended")), 0, "no crash");
 }
 
@@ -120,10 +107,8 @@ async fn a_cancelled_busy_loop_takes_its_container_with_it() {
     let (endpoint, job) = holding(&app, "grind", 600).await;
     let before = project.containers();
     assert_eq!(before.len(), 1);
-    let cancelled = Instant::now();
     assert_eq!(endpoint.post(&format!("cancel/{job}"), json!({})).await.status, 200);
-    wait_until_gone(&project, SOON);
-    assert!(cancelled.elapsed() < A_MOMENT, "{:?}", cancelled.elapsed());
+    wait_until_gone(&project);
     let next = endpoint.run(input_for("hold", json!({ "seconds": 0 }))).await;
     let done = endpoint.ended(&next).await;
     assert_eq!(done["status"], "COMPLETED", "{done}");
@@ -156,10 +141,14 @@ async fn a_container_over_its_memory_dies_and_its_job_says_why() {
         return;
     }
     let project = Project::new("");
+    let app = project.start();
     if !project.podman(&["info", "--format={{.Host.CgroupControllers}}"]).contains("memory") {
+        // Nothing can be over a limit here; then whoever runs it is told so.
+        let stderr = app.stderr();
+        let is_told = |line: &str| line.contains("memory") && line.contains("are not applied");
+        assert!(stderr.lines().any(is_told), "{stderr}");
         return;
     }
-    let app = project.start();
     let devour = async |megabytes: u32| {
         let url = format!("{}/main/devour/run_sync", app.url);
         Client::new().post(url, json!({ "megabytes": megabytes })).await.json()
@@ -183,10 +172,10 @@ async fn no_container_outlives_flash_in_whatever_way_and_moment_it_ends() {
         holding(&app, "grind", 600).await;
         assert_eq!(project.containers().len(), 1);
         end(app, signal);
-        wait_until_gone(&project, SOON);
+        wait_until_gone(&project);
     }
-    // While containers are being made: each time a little later.
-    for round in 0..6 {
+    // While containers are being made: each time a step later.
+    for made in [None, Some("config.json"), Some("conmon.pid"), Some("pidfile")] {
         let app = project.start();
         let endpoint = Endpoint::of(&app, "holder");
         endpoint.run(input_for("hold", json!({ "seconds": 600 }))).await;
@@ -195,13 +184,18 @@ async fn no_container_outlives_flash_in_whatever_way_and_moment_it_ends() {
             found => Err(format!("{found:?}")),
         };
         wait_for("a container that is being made", SOON, client);
-        std::thread::park_timeout(Duration::from_millis(60 * round));
+        if let Some(file) = made {
+            wait_for(file, SOON, || if project.has_made(file) { Ok(()) } else { Err("none".to_owned()) });
+        }
         end(app, Signal::SIGKILL);
+        // Before the processes: a look at containers is a process too.
+        wait_until_gone(&project);
         wait_for("the end of all its processes", SOON, || {
             let left = arguments_with(project.store_path());
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         });
-        assert_eq!(project.containers(), Vec::<String>::new(), "round {round}");
+        // A client that was asked too early may have finished one in the meantime.
+        assert_eq!(project.containers(), Vec::<String>::new(), "after {made:?}");
     }
 }
 

@@ -19,6 +19,11 @@ use crate::{image::LayoutError, orphan::end_with_parent};
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
 /// How long an image may take to be read: gigabytes from a slow disk.
 pub(super) const IMPORT: Duration = Duration::from_secs(1800);
+/// How long a container may take to be made from an image, and to describe itself: where layers cannot be
+/// stacked, the engine copies all of the image.
+const FIRST_START: Duration = Duration::from_secs(420);
+/// How long a command that gave no answer in time may take to end once it is asked to.
+const GIVEN_UP: Duration = Duration::from_secs(30);
 /// How often the removal of a container is tried.
 const REMOVALS: u32 = 3;
 
@@ -41,6 +46,8 @@ pub(crate) enum EngineError {
     Old(String),
     #[error("{0}, so they do not reach the platform on this machine's loopback address")]
     Elsewhere(&'static str),
+    #[error("the variable `{name}` has a value of several lines, which {engine} cannot hand to a container")]
+    ManyLines { name: String, engine: &'static str },
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error("the image cannot be packed for the engine")]
@@ -119,12 +126,18 @@ impl Engine {
     /// # Errors
     /// Why they do not.
     pub(crate) async fn try_out(&self, spec: ContainerSpec) -> Result<(), EngineError> {
-        let mut call = self.run(&ContainerSpec { environment: vec![describing()], ..spec });
+        let name = spec.name.clone();
+        let mut call = self.run(&ContainerSpec { environment: vec![describing()], ..spec })?;
         // Should it have to be given up on the way, the engine removes it by itself.
         call.arguments.insert(self.global_arguments.len() + 1, "--rm".to_owned());
         let mut command = Command::new(self.program());
         command.args(&call.arguments).envs(call.environment).stdin(Stdio::null());
-        answer(self.kind, command, &format!("{} run", self.program()), QUESTION).await.map(drop)
+        let tried = answer(self.kind, command, &format!("{} run", self.program()), FIRST_START).await;
+        if tried.is_err() {
+            // What is left of it has the name that the next try needs. The failure is told, not this one.
+            let _ = self.remove_container(&name).await;
+        }
+        tried.map(drop)
     }
 }
 
@@ -132,12 +145,18 @@ impl Engine {
 /// leaves half of it behind.
 struct Asked(Option<u32>);
 
-impl Drop for Asked {
-    fn drop(&mut self) {
+impl Asked {
+    fn signal(&self, signal: Signal) {
         if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
             // Gone already: as good.
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(id), signal);
         }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGTERM);
     }
 }
 
@@ -157,10 +176,17 @@ async fn answer(
         _ => EngineError::Start { kind, source },
     })?;
     let mut asked = Asked(started.id());
-    let output = tokio::time::timeout(limit, started.wait_with_output())
-        .await
-        .map_err(|_| EngineError::Late { what: what.to_owned(), limit })?
-        .map_err(|source| EngineError::Start { kind, source })?;
+    let output = started.wait_with_output();
+    tokio::pin!(output);
+    let Ok(output) = tokio::time::timeout(limit, &mut output).await else {
+        asked.signal(Signal::SIGTERM);
+        if tokio::time::timeout(GIVEN_UP, output).await.is_err() {
+            asked.signal(Signal::SIGKILL);
+        }
+        asked.0 = None;
+        return Err(EngineError::Late { what: what.to_owned(), limit });
+    };
+    let output = output.map_err(|source| EngineError::Start { kind, source })?;
     asked.0 = None;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

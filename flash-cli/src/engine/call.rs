@@ -5,6 +5,8 @@ use clap::ValueEnum;
 use flash_sdk::env;
 use serde::Deserialize;
 
+use super::EngineError;
+
 /// The products we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -121,7 +123,10 @@ impl Engine {
     ///
     /// Its network is the machine's, so that it reaches the platform on loopback and is reached there. Its
     /// root can be written to, as that of a worker in production.
-    pub(crate) fn run(&self, spec: &ContainerSpec) -> Call {
+    ///
+    /// # Errors
+    /// When it cannot be given one of its variables.
+    pub(crate) fn run(&self, spec: &ContainerSpec) -> Result<Call, EngineError> {
         let ContainerSpec { name, image, environment, resources, gpus } = spec;
         let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
         arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
@@ -134,12 +139,11 @@ impl Engine {
         arguments.extend(self.ulimits.iter().map(|limit| format!("--ulimit={limit}")));
         arguments.extend(resources.iter().flat_map(|resources| self.limit(*resources)));
         arguments.extend(self.devices(gpus));
+        self.check_environment(environment)?;
         let environment: BTreeMap<&str, &str> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        // A value of several lines has no place in a file of lines.
-        let (passed, filed): (Vec<_>, Vec<_>) = environment
-            .into_iter()
-            .partition(|(name, value)| !is_the_clients_own(name) || value.contains(['\n', '\r']));
+        let (filed, passed): (Vec<_>, Vec<_>) =
+            environment.into_iter().partition(|(name, _)| is_the_clients_own(name));
         for (name, _) in &passed {
             arguments.extend(["--env".to_owned(), (*name).to_owned()]);
         }
@@ -149,13 +153,27 @@ impl Engine {
         // Last of the options: the project has the last word.
         arguments.extend(self.run_arguments.iter().cloned());
         arguments.push(image.clone());
-        Call {
+        Ok(Call {
             arguments,
             environment: passed
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             input: filed.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
+        })
+    }
+
+    /// Whether a container can be given these variables.
+    ///
+    /// # Errors
+    /// Names one that would have to be in the client's environment, where it would change the client: a value
+    /// of several lines has no place in a file of lines.
+    pub(crate) fn check_environment(&self, environment: &[(String, String)]) -> Result<(), EngineError> {
+        let is_stuck =
+            |(name, value): &&(String, String)| is_the_clients_own(name) && value.contains(['\n', '\r']);
+        match environment.iter().find(is_stuck) {
+            Some((name, _)) => Err(EngineError::ManyLines { name: name.clone(), engine: self.program() }),
+            None => Ok(()),
         }
     }
 
@@ -188,8 +206,8 @@ impl Engine {
     /// Kills and removes containers; the names follow. One that is not there is no error to podman.
     pub(crate) fn remove(&self) -> Vec<String> {
         match self.kind {
-            Kind::Podman => self.words(&["rm", "--force", "--ignore", "--time=0"]),
-            Kind::Docker => self.words(&["rm", "--force"]),
+            Kind::Podman => self.words(&["rm", "--force", "--ignore", "--volumes", "--time=0"]),
+            Kind::Docker => self.words(&["rm", "--force", "--volumes"]),
         }
     }
 
@@ -208,14 +226,19 @@ impl Engine {
         self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])
     }
 
-    /// Gives an image a name, which it takes from any other.
+    /// Gives an image one more name.
     pub(super) fn tag(&self, id: &str, name: &str) -> Vec<String> {
         self.words(&["tag", id, name])
     }
 
-    /// Removes the images of former builds that nothing uses and that lost their name to a newer one.
-    pub(super) fn prune(&self) -> Vec<String> {
-        self.words(&["image", "prune", "--force", "--filter=label=dev.flash.worker"])
+    /// Takes a name from an image.
+    pub(super) fn untag(&self, id: &str, name: &str) -> Vec<String> {
+        self.words(&["untag", id, name])
+    }
+
+    /// Takes names from their images, and removes images that have no other and no container.
+    pub(super) fn remove_images(&self) -> Vec<String> {
+        self.words(&["rmi"])
     }
 
     /// `words` as a command line.
@@ -295,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_container_has_the_machines_network_and_the_share_of_its_worker() {
-        let call = engine(Kind::Podman).run(&spec(&[("FLASH_ROLE", "worker")]));
+        let call = engine(Kind::Podman).run(&spec(&[("FLASH_ROLE", "worker")])).unwrap();
         let label = format!("--label=dev.flash.platform={}", std::process::id());
         let expected = [
             "--log-level=error",
@@ -324,7 +347,7 @@ mod tests {
     #[test]
     fn limits_that_the_engine_cannot_set_are_not_asked_of_it() {
         let bare = Engine { limits: vec![Limit::Memory], ..engine(Kind::Docker) };
-        let words = bare.run(&spec(&[])).arguments;
+        let words = bare.run(&spec(&[])).unwrap().arguments;
         assert!(words.iter().any(|word| word == "--memory=8g"), "{words:?}");
         assert!(
             !words.iter().any(|word| word.starts_with("--cpus") || word.starts_with("--pids")),
@@ -332,7 +355,7 @@ mod tests {
         );
         assert_eq!(bare.missing_limits(), [Limit::Cpu, Limit::Processes]);
         let free = ContainerSpec { resources: None, ..spec(&[]) };
-        let words = engine(Kind::Podman).run(&free).arguments;
+        let words = engine(Kind::Podman).run(&free).unwrap().arguments;
         assert!(!words.iter().any(|word| word.starts_with("--memory")), "{words:?}");
     }
 
@@ -344,28 +367,36 @@ mod tests {
             ("https_proxy", "hush-3"),
             ("CONTAINERS_CONF", "hush-4"),
             ("KEY", "hush-5\nhush-6"),
-            ("PATH", "hush-7\nhush-8"),
         ];
-        let call = engine(Kind::Podman).run(&spec(&variables));
+        let call = engine(Kind::Podman).run(&spec(&variables)).unwrap();
         assert!(!call.arguments.iter().any(|word| word.contains("hush")), "{:?}", call.arguments);
         assert!(!format!("{call:?}").contains("hush"));
         assert_eq!(call.input, "CONTAINERS_CONF=hush-4\nHOME=hush-2\nhttps_proxy=hush-3\n");
         assert!(call.arguments.contains(&"--env-file=/dev/stdin".to_owned()));
         let passed: Vec<&str> = call.environment.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(passed, ["API_TOKEN", "KEY", "PATH"]);
+        assert_eq!(passed, ["API_TOKEN", "KEY"]);
+    }
+
+    #[test]
+    fn a_value_that_only_the_client_itself_could_have_is_refused_by_its_name() {
+        for name in ["PATH", "https_proxy", "DOCKER_HOST"] {
+            let error = engine(Kind::Podman).run(&spec(&[(name, "hush-1\nhush-2")])).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}`")) && !error.contains("hush"), "{error}");
+        }
     }
 
     #[test]
     fn a_later_variable_wins() {
-        let call = engine(Kind::Podman).run(&spec(&[("PORT", "80"), ("PORT", "0")]));
+        let call = engine(Kind::Podman).run(&spec(&[("PORT", "80"), ("PORT", "0")])).unwrap();
         assert_eq!(call.environment, [("PORT".to_owned(), "0".to_owned())]);
     }
 
     #[test]
     fn gpus_are_given_as_each_engine_has_it() {
         let gpus = ContainerSpec { gpus: vec!["GPU-a".to_owned(), "GPU-b".to_owned()], ..spec(&[]) };
-        let words =
-            |kind| engine(kind).run(&gpus).arguments.into_iter().filter(|word| word.contains("GPU-a"));
+        let words = |kind| {
+            engine(kind).run(&gpus).unwrap().arguments.into_iter().filter(|word| word.contains("GPU-a"))
+        };
         let podman: Vec<String> = words(Kind::Podman).collect();
         assert_eq!(podman, ["--device=nvidia.com/gpu=GPU-a"]);
         let docker: Vec<String> = words(Kind::Docker).collect();
@@ -375,6 +406,6 @@ mod tests {
     #[test]
     fn removal_waits_for_nothing() {
         let words = engine(Kind::Podman).remove();
-        assert_eq!(words, ["--log-level=error", "rm", "--force", "--ignore", "--time=0"]);
+        assert_eq!(words, ["--log-level=error", "rm", "--force", "--ignore", "--volumes", "--time=0"]);
     }
 }

@@ -59,7 +59,13 @@ async fn look(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
     let unreadable = |error| EngineError::Unreadable(format!("{} info", kind.name()), error);
     match kind {
         Kind::Podman => podman(engine, &serde_json::from_str(&answer).map_err(unreadable)?, &machine),
-        Kind::Docker => docker(engine, &serde_json::from_str(&answer).map_err(unreadable)?),
+        Kind::Docker => {
+            let info = serde_json::from_str(&answer).map_err(unreadable)?;
+            // The context in use, or what `DOCKER_HOST` says instead.
+            let format = "--format={{.Endpoints.docker.Host}}";
+            let socket = engine.ask(&engine.words(&["context", "inspect", format])).await?;
+            docker(engine, &info, socket.trim())
+        }
     }
 }
 
@@ -180,15 +186,23 @@ struct DockerInfo {
     #[serde(default)]
     pids_limit: bool,
     #[serde(default)]
+    security_options: Vec<String>,
+    #[serde(default)]
     server_errors: Vec<String>,
 }
 
-fn docker(engine: Engine, info: &DockerInfo) -> Result<Engine, EngineError> {
+fn docker(engine: Engine, info: &DockerInfo, socket: &str) -> Result<Engine, EngineError> {
     if let Some(reason) = info.server_errors.first() {
         return Err(EngineError::Failed { what: "docker info".to_owned(), reason: reason.clone() });
     }
     if info.operating_system.starts_with("Docker Desktop") {
         return Err(EngineError::Elsewhere("Docker Desktop runs containers in a virtual machine"));
+    }
+    if !socket.starts_with("unix://") {
+        return Err(EngineError::Elsewhere("docker runs containers where `DOCKER_HOST` or its context says"));
+    }
+    if info.security_options.iter().any(|option| option.split(',').any(|word| word == "name=rootless")) {
+        return Err(EngineError::Elsewhere("docker without root gives containers a network of its own"));
     }
     let limits = [
         (Limit::Cpu, info.cpu_cfs_quota),
@@ -206,6 +220,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const LOCAL: &str = "unix:///var/run/docker.sock";
 
     fn machine() -> Machine {
         Machine {
@@ -277,16 +293,23 @@ mod tests {
         assert_eq!(refusal("3.4.4", false), "podman 3.4.4 is too old: 4.0 or newer is needed");
         assert!(refusal("5.0.0", true).contains("loopback"));
         let desktop = serde_json::from_value(json!({ "OperatingSystem": "Docker Desktop" })).unwrap();
-        assert!(docker(bare(Kind::Docker), &desktop).is_err());
+        let refusal = |info, socket| docker(bare(Kind::Docker), &info, socket).unwrap_err().to_string();
+        assert!(refusal(desktop, LOCAL).starts_with("Docker Desktop runs"));
+        let rootless = json!({ "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"] });
+        assert!(refusal(serde_json::from_value(rootless).unwrap(), LOCAL).contains("without root"));
+        for elsewhere in ["ssh://ada@build.example", "tcp://10.0.0.7:2376"] {
+            let server = serde_json::from_value(json!({ "OperatingSystem": "Debian" })).unwrap();
+            assert!(refusal(server, elsewhere).contains("`DOCKER_HOST`"));
+        }
         let down = json!({ "ServerErrors": ["Cannot connect to the Docker daemon"] });
-        let error = docker(bare(Kind::Docker), &serde_json::from_value(down).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("Cannot connect"), "{error}");
+        let error = refusal(serde_json::from_value(down).unwrap(), LOCAL);
+        assert!(error.contains("Cannot connect"), "{error}");
     }
 
     #[test]
     fn docker_says_what_it_can_limit() {
         let server = json!({ "OperatingSystem": "Debian", "CpuCfsQuota": true, "MemoryLimit": true });
-        let engine = docker(bare(Kind::Docker), &serde_json::from_value(server).unwrap()).unwrap();
+        let engine = docker(bare(Kind::Docker), &serde_json::from_value(server).unwrap(), LOCAL).unwrap();
         assert_eq!(engine.limits, [Limit::Cpu, Limit::Memory]);
     }
 }

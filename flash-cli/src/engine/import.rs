@@ -66,7 +66,7 @@ pub(crate) async fn import(
         None => {
             began();
             match engine.kind {
-                Kind::Podman => pull(engine, layout.directory(), &image.worker).await?,
+                Kind::Podman => pull(engine, layout.directory(), image).await?,
                 Kind::Docker => load(engine, layout, &found, &image.name).await?,
             }
             // By its id it is the image that was built, and no other.
@@ -92,10 +92,17 @@ impl Engine {
         Ok(Stored(list.lines().filter_map(image).collect()))
     }
 
-    /// Removes images of former builds that a newer one has replaced.
-    pub(crate) async fn forget_replaced_images(&self) {
-        // They take room and do nothing else; those in use stay.
-        let _ = self.ask(&self.prune()).await;
+    /// Removes images of these names, but for those to keep and those that have a container.
+    pub(crate) async fn forget_images(&self, prefix: &str, keep: &[String]) {
+        // They take room and do nothing else: a failure is tried again with the next build.
+        let Ok(Stored(stored)) = self.stored().await else { return };
+        for (_, name) in stored {
+            if name.starts_with(prefix) && !keep.contains(&name) {
+                let mut remove = self.remove_images();
+                remove.push(name);
+                let _ = self.ask(&remove).await;
+            }
+        }
     }
 }
 
@@ -112,13 +119,23 @@ fn find(layout: &Layout, image: &Import) -> Result<Found, EngineError> {
     Ok(Found { manifest, parts })
 }
 
-async fn pull(engine: &Engine, layout: &Path, worker: &str) -> Result<(), EngineError> {
+async fn pull(engine: &Engine, layout: &Path, image: &Import) -> Result<(), EngineError> {
     // By a name without a path: one with a colon in it could not be told from the name of the image.
     let directory = layout.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let reference = format!("oci:{directory}:{worker}");
+    let reference = format!("oci:{directory}:{}", image.worker);
     let id = engine.ask_in(&engine.words(&["pull", "--quiet", &reference]), layout.parent(), IMPORT).await?;
+    let id = id.trim();
+    // First: an image without a name may be removed by whoever cleans up.
+    engine.ask(&engine.tag(id, &image.name)).await?;
     // Podman has named it after the directory, as it will the next one.
-    engine.ask(&engine.words(&["untag", id.trim()])).await.map(drop)
+    let pulled = format!("localhost/{directory}:");
+    let Stored(stored) = engine.stored().await?;
+    let is_it = |stored: &str| stored.trim_start_matches("sha256:") == id.trim_start_matches("sha256:");
+    for (_, name) in stored.iter().filter(|(stored, name)| is_it(stored) && name.starts_with(&pulled)) {
+        // Another `flash` may have taken that name in the meantime.
+        let _ = engine.ask(&engine.untag(id, name)).await;
+    }
+    Ok(())
 }
 
 /// Docker reads no layouts: it gets an archive.

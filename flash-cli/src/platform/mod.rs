@@ -22,7 +22,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,6 +52,8 @@ pub(crate) use webhook::Secret;
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long the kernel may take to end what was killed.
 const REAPING: Duration = Duration::from_millis(500);
+/// How long engines may take to remove containers.
+const REMOVING: Duration = Duration::from_secs(30);
 /// Between two looks for results in replaced releases that were kept long enough.
 const FORGET_PAST: Duration = Duration::from_secs(5);
 /// Old releases whose results can still be asked for.
@@ -123,6 +125,8 @@ struct Shared {
     context: PoolContext,
     /// Jobs of an earlier platform that no endpoint has claimed yet.
     backlog: Mutex<Backlog>,
+    /// Whether any release ran images: their ends take longer.
+    has_containers: AtomicBool,
     /// Opens the client API.
     api_key: Option<ApiKey>,
     /// The platform stops: no new work.
@@ -183,6 +187,7 @@ impl Platform {
                 address,
                 context,
                 backlog: Mutex::new(backlog),
+                has_containers: AtomicBool::new(false),
                 api_key,
                 closing,
                 served: CancellationToken::new(),
@@ -261,6 +266,9 @@ impl Platform {
         let NewRelease { mut manifest, commands, artifact, directory, environment, prices } = new;
         manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
         let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
+        if matches!(artifact, Artifact::Images(_)) {
+            self.shared.has_containers.store(true, Ordering::Relaxed);
+        }
         let launch = Launch {
             artifact,
             directory,
@@ -389,10 +397,11 @@ impl Platform {
     }
 
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
-    /// it ended by itself.
+    /// it ended by itself; workers without work do not count.
     pub(crate) async fn stop(&self) -> bool {
-        let Shared { closing, served, gateway, context, .. } = &*self.shared;
+        let Shared { closing, served, gateway, context, has_containers, .. } = &*self.shared;
         let until = tokio::time::Instant::now() + context.drain_time;
+        let reaping = if has_containers.load(Ordering::Relaxed) { REMOVING } else { REAPING };
         closing.cancel();
         gateway.close();
         context.tasks.close();
@@ -402,21 +411,20 @@ impl Platform {
                 release.idle().await;
             }
         };
-        let mut clean = tokio::time::timeout_at(until, idle).await.is_ok();
+        let clean = tokio::time::timeout_at(until, idle).await.is_ok();
         for release in &releases {
             release.close();
         }
         // Workers without work end at a signal; what is left when the time is over is killed and reaped.
         if tokio::time::timeout_at(until, context.tasks.wait()).await.is_err() {
-            clean = false;
             self.kill();
-            let _ = tokio::time::timeout(REAPING, context.tasks.wait()).await;
+            let _ = tokio::time::timeout(reaping, context.tasks.wait()).await;
         }
         // Only now: a worker that polls opens connections to report its result.
         served.cancel();
         // Open connections of clients end with the process.
         let _ = tokio::time::timeout(REAPING, gateway.wait()).await;
-        context.lifeline.end();
+        context.lifeline.end(reaping).await;
         context.queues.store.close();
         clean
     }

@@ -5,7 +5,7 @@ use flash_sdk::{Error, Result, progress, remote};
 use serde_json::{Value, json};
 
 /// Says what it sees of the machine that it runs on.
-#[remote(worker = "looker", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 1)]
+#[remote(worker = "looker", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 600)]
 #[expect(clippy::print_stdout, reason = "what a function prints is under test")]
 pub async fn look() -> Result<Value> {
     let unreadable = |error: std::io::Error| Error::handler(format!("cannot look: {error}"));
@@ -27,8 +27,14 @@ pub async fn look() -> Result<Value> {
     }))
 }
 
+/// Has a worker that is soon not needed any more.
+#[remote(worker = "visitor", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 1)]
+pub async fn visit() -> Result<u32> {
+    Ok(std::process::id())
+}
+
 /// Says that it is there, and ends after a while.
-#[remote(worker = "holder", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 60)]
+#[remote(worker = "holder", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 600)]
 pub async fn hold(seconds: u64) -> Result<String> {
     progress("holding")?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -60,7 +66,7 @@ pub fn devour(megabytes: usize) -> Result<usize> {
 }
 
 /// A route, which has another container look.
-#[remote(worker = "page", method = GET, path = "/look/{number}", cpu = Cpu3c_1_2, workers = 0..=1)]
+#[remote(worker = "page", method = GET, path = "/look/{number}", cpu = Cpu3c_1_2, workers = 0..=1, idle_timeout = 600)]
 pub async fn page(number: u32) -> Result<Value> {
     Ok(json!({ "number": number, "seen": look().await?, "process": std::process::id() }))
 }

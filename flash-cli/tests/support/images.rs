@@ -3,13 +3,15 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
+    time::Instant,
 };
 
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Running, crate_files, flash, root};
+use super::{Running, SOON, crate_files, flash, root};
 
 /// Whether podman can run here. Without it a test does nothing, unless `FLASH_REQUIRE_CONTAINERS=1` forbids
 /// such a gap.
@@ -27,26 +29,44 @@ pub fn has_engine() -> bool {
 }
 
 /// The crate with the app of the tests of containers, built. All tests share it, and the first one of a run
-/// builds it: it lies in one place, so that cargo has most of it from the run before.
-pub fn built() -> PathBuf {
+/// builds it: it lies in one place, so that cargo has most of it from the run before. Nobody else touches it
+/// as long as the lock is held.
+fn built() -> (PathBuf, Flock<File>) {
+    static BUILT_HERE: OnceLock<()> = OnceLock::new();
     let directory = root().join("target/test-images");
     std::fs::create_dir_all(directory.join("src")).unwrap();
     let lock = File::create(directory.join("lock")).unwrap();
-    let _alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+    let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
     // Where each test is a process of its own, nextest says which run they belong to.
-    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let run = std::env::var("NEXTEST_RUN_ID").ok();
     let built_by = directory.join("built-by");
-    if std::fs::read_to_string(&built_by).is_ok_and(|last| last == run) {
-        return directory;
+    let is_built = match &run {
+        Some(run) => std::fs::read_to_string(&built_by).is_ok_and(|last| last == *run),
+        None => BUILT_HERE.get().is_some(),
+    };
+    if is_built {
+        return (directory, alone);
     }
+    // Should this one fail, nobody takes the build before it for this one.
+    let _ = std::fs::remove_file(&built_by);
     crate_files("images-of-tests", &directory, &[("src/main.rs", include_str!("../images/app.rs"))]);
     let built = flash(&["build", directory.to_str().unwrap(), "--release-profile", "dev", "--no-sbom"])
         .env("CARGO_TARGET_DIR", root().join("target"))
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    std::fs::write(built_by, run).unwrap();
-    directory
+    match run {
+        Some(run) => std::fs::write(built_by, run).unwrap(),
+        None => *BUILT_HERE.get_or_init(|| ()),
+    }
+    (directory, alone)
+}
+
+/// Command lines of this machine with this text in them.
+pub fn arguments_with(text: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(text)).collect()
 }
 
 /// A crate that was built, with an engine's store of its own.
@@ -58,7 +78,7 @@ pub struct Project {
 impl Project {
     /// A copy of the crate and its build. `settings` go to `[run]` in `flash.toml`.
     pub fn new(settings: &str) -> Self {
-        let built = built();
+        let (built, _alone) = built();
         let (directory, store) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
             copy(&built.join(file), &directory.path().join(file));
@@ -104,6 +124,26 @@ impl Project {
         names.lines().map(str::to_owned).collect()
     }
 
+    /// Whether podman has written this file of any container.
+    pub fn has_made(&self, file: &str) -> bool {
+        let below = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
+        // `root/DRIVER-containers/ID/userdata/FILE`, and the same below `run`.
+        ["root", "run"]
+            .iter()
+            .flat_map(|part| below(self.store.path().join(part)))
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with("-containers"))
+            .flat_map(|entry| below(entry.path()))
+            .any(|container| container.path().join("userdata").join(file).exists())
+    }
+
+    /// Whether nothing that its engine started is left.
+    fn is_quiet(&self) -> bool {
+        let containers =
+            Command::new("podman").args(self.store_arguments()).args(["ps", "--all", "--quiet"]).output();
+        containers.is_ok_and(|output| output.stdout.is_empty())
+            && arguments_with(self.store_path()).is_empty()
+    }
+
     /// What was built.
     pub fn record(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.record_path()).unwrap()).unwrap()
@@ -123,6 +163,11 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        // The lifeline of a `flash` that was ended still works in the store.
+        let until = Instant::now() + SOON;
+        while !self.is_quiet() && Instant::now() < until {
+            std::thread::yield_now();
+        }
         // Files of a store may be of users that only podman can act as.
         let _ =
             Command::new("podman").args(self.store_arguments()).args(["rmi", "--all", "--force"]).output();

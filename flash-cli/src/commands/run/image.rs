@@ -23,6 +23,8 @@ use crate::{
     target::local::Images,
 };
 
+/// As many as are enough to tell the builds of a crate apart.
+const DIGITS_OF_DIGEST: usize = 12;
 /// What an image is tried out with: the smallest instance, so that the flags of limits are tried too.
 const TRIAL: Resources = Resources { vcpus: Some(1), memory_gb: Some(1), processes: 4096 };
 
@@ -60,7 +62,6 @@ impl BuiltImages {
             ));
         }
         let engine = Arc::new(engine);
-        engine.forget_replaced_images().await;
         Ok(Self { directory, engine, prefix: prefix(package), limits, latest: Mutex::default() })
     }
 
@@ -90,6 +91,7 @@ impl BuiltImages {
         let (record, _) = &version;
         check(record)?;
         config.check_against(&record.app)?;
+        self.engine.check_environment(&settings.environment).map_err(not_usable)?;
         let layout =
             Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
         let stored = self.engine.stored().await.map_err(not_usable)?;
@@ -119,11 +121,8 @@ impl BuiltImages {
         output: &Output,
     ) -> Result<String, Failure> {
         let engine = self.engine.program();
-        let wanted = Import {
-            worker: image.worker.clone(),
-            digest: image.digest.clone(),
-            name: format!("{}:{}", self.prefix, image.worker),
-        };
+        let wanted =
+            Import { worker: image.worker.clone(), digest: image.digest.clone(), name: self.name(image) };
         let mut began = None;
         let megabytes = image.unpacked.div_ceil(1_000_000);
         let id = engine::import(&self.engine, stored, layout, &wanted, || {
@@ -137,6 +136,27 @@ impl BuiltImages {
             output.status("Imported", &format!("{} in {seconds:.1} s: {}", image.worker, image.digest));
         }
         Ok(id)
+    }
+
+    /// What an image is called in the engine's store. No two builds have the same name for different images,
+    /// so a new one takes nothing from one that runs.
+    fn name(&self, image: &BuiltImage) -> String {
+        let digest = image.digest.trim_start_matches("sha256:");
+        let short = digest.get(..DIGITS_OF_DIGEST).unwrap_or(digest);
+        format!("{}:{}-{short}", self.prefix, image.worker)
+    }
+
+    /// Removes this crate's images of former builds. Only for when no release of one of them is left.
+    pub(super) async fn forget_former(&self) {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(keep) =
+            latest.as_ref().map(|(record, _)| record.images.iter().map(|image| self.name(image)))
+        else {
+            return;
+        };
+        let keep: Vec<String> = keep.collect();
+        drop(latest);
+        self.engine.forget_images(&format!("{}:", self.prefix), &keep).await;
     }
 
     /// Says now that containers do not start here, rather than with the first job.
@@ -185,9 +205,11 @@ fn check(record: &Record) -> Result<(), Failure> {
 
 fn not_usable(error: EngineError) -> Failure {
     let code = match error {
-        EngineError::None | EngineError::Missing(_) | EngineError::Old(_) | EngineError::Elsewhere(_) => {
-            Code::Unusable
-        }
+        EngineError::None
+        | EngineError::Missing(_)
+        | EngineError::Old(_)
+        | EngineError::Elsewhere(_)
+        | EngineError::ManyLines { .. } => Code::Unusable,
         _ => Code::Failed,
     };
     let failure = Failure::of(code, &error);

@@ -117,6 +117,15 @@ impl Session {
             }
         }
         self.output.ready(&url, &app, &table);
+        if let Origin::Images(images) = &self.origin {
+            tokio::select! {
+                () = images.forget_former() => {}
+                () = stop.next() => {
+                    self.stop(&platform, &mut stop).await;
+                    return Ok(());
+                }
+            }
+        }
         loop {
             let changed = async {
                 match &mut watcher {

@@ -79,11 +79,15 @@ impl Child {
             .stdout(Stdio::from(OwnedFd::from(stdout_end)))
             .stderr(Stdio::from(OwnedFd::from(stderr_end)))
             .process_group(0);
-        let process = command.spawn()?;
+        // Before the start: nothing that can fail comes after it, so no started process is ever lost.
+        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_request, on_line)?);
+        let mut process = command.spawn()?;
         // The command holds the writing ends; as long as it does, the pipes do not end.
         drop(command);
-        let group = process.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
-        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_request, on_line)?);
+        let Some(group) = process.id().and_then(|id| i32::try_from(id).ok()) else {
+            let _ = process.start_kill();
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let pumped = output.clone();
         let pump = tokio::spawn(async move { pumped.pump().await });
         Ok(Self { process, group, output, pump })

@@ -8,7 +8,8 @@ use std::{
     collections::BTreeSet,
     io::{BufRead as _, Write as _},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -17,6 +18,7 @@ use super::{cgroup, child::signal_group, container};
 
 /// The hidden argument that makes `flash` a lifeline.
 const ARGUMENT: &str = "__lifeline";
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// A handle to the lifeline of this process. Cheap to share.
 #[derive(Clone)]
@@ -76,19 +78,24 @@ impl Lifeline {
     }
 
     fn tell(&self, sign: char, what: &str) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipe) = &mut child.stdin {
+        if let Some(pipe) = &mut self.child().stdin {
             // A lifeline that somebody killed cannot help; the kernel's signal still does.
             let _ = writeln!(pipe, "{sign}{what}");
         }
     }
 
-    /// Ends it, when everything else has ended.
-    pub(crate) fn end(&self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(child.stdin.take());
+    /// Ends it, when everything else has ended. One that has more to do goes on alone after `limit`.
+    pub(crate) async fn end(&self, limit: Duration) {
+        drop(self.child().stdin.take());
+        let until = tokio::time::Instant::now() + limit;
         // It ends with the pipe; a failure here means that it was reaped already.
-        let _ = child.wait();
+        while matches!(self.child().try_wait(), Ok(None)) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -19,9 +19,9 @@ use super::{
         exit::Exit,
         isolation::Share,
         lifeline::Lifeline,
-        output::{CurrentRequest, OnLine, Output},
+        output::{CurrentRequest, Line, OnLine, Output, Source},
     },
-    Removal,
+    MAKING, Removal,
 };
 use crate::{
     engine::{Call, ContainerSpec, Engine, EngineError, Removed},
@@ -29,8 +29,13 @@ use crate::{
     orphan::end_with_parent,
 };
 
-/// How long a client may take to end by itself once its container is gone.
-const CLIENT: Duration = Duration::from_secs(5);
+/// How long a client that is asked to end is left alone until it is asked again.
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(5);
+/// The pauses between attempts at the removal of a container: each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long they go on. After it the lifeline alone tries again, at the end.
+const BURIAL: Duration = Duration::from_secs(600);
 /// An exit code above it is the number of a signal that killed the container's process.
 const SIGNALLED: i32 = 128;
 
@@ -65,6 +70,7 @@ pub(in crate::platform::supervisor) struct Container {
     /// How it was buried: asked again, the answer is the same.
     buried: Option<Option<MemoryKill>>,
     lifeline: Lifeline,
+    on_line: OnLine,
 }
 
 impl Container {
@@ -82,7 +88,7 @@ impl Container {
         spec.resources = share.resources;
         spec.gpus.clone_from(&share.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
-        let client = start(&engine, &spec, &directory, lifeline, current_request, on_line)
+        let client = start(&engine, &spec, &directory, lifeline, current_request, on_line.clone())
             .map_err(|source| SpawnError { program: engine.program().into(), source })?;
         Ok(Self {
             name: spec.name,
@@ -96,6 +102,7 @@ impl Container {
             burial: None,
             buried: None,
             lifeline: lifeline.clone(),
+            on_line,
         })
     }
 
@@ -123,7 +130,11 @@ impl Container {
     /// dropped.
     pub(in crate::platform::supervisor) async fn wait(&mut self) -> io::Result<Exit> {
         let status = signalled(self.client.ended().await?);
-        self.ended.cancel();
+        if !self.ended.is_cancelled() {
+            self.ended.cancel();
+            // At once, and only once: another process may get its number.
+            self.lifeline.remove(self.client.group());
+        }
         let memory = match self.buried {
             Some(memory) => memory,
             None => self.bury(status).await?,
@@ -147,6 +158,7 @@ impl Container {
                 self.name.clone(),
                 self.directory.clone(),
                 asks_for_memory,
+                self.on_line.clone(),
             ))
         });
         let buried = burial.await;
@@ -156,7 +168,6 @@ impl Container {
             // The lifeline keeps its name, and tries again at the end.
             .map_err(|error| io::Error::other(format!("it may still run: {}", error_chain(&error))))?;
         self.lifeline.remove_container(&self.name);
-        self.lifeline.remove(self.client.group());
         self.buried = Some(memory);
         Ok(memory)
     }
@@ -170,7 +181,7 @@ fn start(
     current_request: CurrentRequest,
     on_line: OnLine,
 ) -> io::Result<Child> {
-    let Call { arguments, environment, input } = engine.run(spec);
+    let Call { arguments, environment, input } = engine.run(spec).map_err(io::Error::other)?;
     let mut command = Child::command(Path::new(engine.program()), &arguments);
     std::fs::create_dir_all(directory)?;
     command.envs(environment).current_dir(directory);
@@ -200,12 +211,23 @@ fn start(
 /// Removes the container; its client ends with it. Where there is none yet, the client is asked to end, and
 /// only killed when that does not help: podman, killed while it makes a container, leaves half of it behind.
 async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: CancellationToken) {
-    // What goes wrong here is told by the burial, which does it again.
-    if !matches!(engine.remove_container(&name).await, Ok(Removed::Now)) {
-        signal_process(client, Signal::SIGTERM);
-    }
-    if tokio::time::timeout(CLIENT, ended.cancelled()).await.is_err() {
-        signal_group(client, Signal::SIGKILL);
+    let until = Instant::now() + MAKING;
+    loop {
+        // What goes wrong here is told by the burial, which does it again.
+        let removed = engine.remove_container(&name).await;
+        if ended.is_cancelled() {
+            return;
+        }
+        if !matches!(removed, Ok(Removed::Now)) {
+            signal_process(client, Signal::SIGTERM);
+        }
+        // It may have finished the container that it was making, and forgotten the signal.
+        if tokio::time::timeout(BETWEEN_REQUESTS, ended.cancelled()).await.is_ok() {
+            return;
+        }
+        if Instant::now() >= until {
+            return signal_group(client, Signal::SIGKILL);
+        }
     }
 }
 
@@ -214,6 +236,7 @@ async fn bury(
     name: String,
     directory: PathBuf,
     asks_for_memory: Option<u32>,
+    on_line: OnLine,
 ) -> Result<Option<MemoryKill>, EngineError> {
     let memory = match asks_for_memory {
         None => None,
@@ -223,10 +246,30 @@ async fn bury(
         // Not all engines see it.
         Some(gb) => Some(MemoryKill::Perhaps { gb }),
     };
-    engine.remove_container(&name).await?;
+    remove(&engine, &name, &on_line).await?;
     // It goes with `flash` at the latest.
     let _ = tokio::fs::remove_dir_all(&directory).await;
     Ok(memory)
+}
+
+/// Removes the container. An engine that does not do it is asked again: until then the worker counts as alive
+/// and keeps its share of the machine.
+async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), EngineError> {
+    let until = Instant::now() + BURIAL;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Err(error) = engine.remove_container(name).await else { return Ok(()) };
+        if Instant::now() >= until {
+            return Err(error);
+        }
+        if pause == FIRST_PAUSE {
+            let reason = error_chain(&error);
+            let text = format!("container {name} is not removed yet, and its worker not replaced: {reason}");
+            on_line(Line { source: Source::Stderr, text, request_id: None });
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
 }
 
 /// What became of the container's process: engines tell a signal as 128 and its number.

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::child::{signal_group, signal_process};
 
-/// How long clients may take to end once they are asked, and an engine to remove containers.
-const CLIENTS: Duration = Duration::from_secs(3);
+/// How long clients may take to end once they are asked, which is as long as containers take to be made, and
+/// an engine to remove containers.
+const CLIENTS: Duration = super::MAKING;
 const ENGINE: Duration = Duration::from_secs(20);
+/// How long clients are left alone until the next removal.
+const BETWEEN_REMOVALS: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// The words by which containers are removed; their names follow.
@@ -27,7 +30,8 @@ impl Removal {
     /// Removes containers, and ends their clients.
     ///
     /// A client may be about to make a container. Killed in the midst of it, podman leaves a process behind
-    /// that it knows nothing of; asked to end, it finishes first. So containers are removed twice.
+    /// that it knows nothing of; asked to end, it finishes first. So containers are removed until all clients
+    /// have ended, and once more then.
     pub(in crate::platform::supervisor) fn end(
         &self,
         containers: &BTreeSet<String>,
@@ -36,13 +40,20 @@ impl Removal {
         if containers.is_empty() {
             return;
         }
-        for client in clients {
-            signal_process(*client, Signal::SIGTERM);
-        }
-        self.remove(containers);
+        let are_there = || clients.iter().any(|client| is_there(*client));
         let until = Instant::now() + CLIENTS;
-        while Instant::now() < until && clients.iter().any(|client| is_there(*client)) {
-            std::thread::sleep(BETWEEN_LOOKS);
+        loop {
+            for client in clients {
+                signal_process(*client, Signal::SIGTERM);
+            }
+            self.remove(containers);
+            let next = until.min(Instant::now() + BETWEEN_REMOVALS);
+            while Instant::now() < next && are_there() {
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            if !are_there() || Instant::now() >= until {
+                break;
+            }
         }
         for client in clients {
             signal_group(*client, Signal::SIGKILL);
@@ -63,6 +74,9 @@ impl Removal {
                 _ => return,
             }
         }
+        // It hangs; the next one may not.
+        let _ = engine.kill();
+        let _ = engine.wait();
     }
 }
 
