@@ -62,12 +62,16 @@ impl App {
     }
 
     fn build_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
+        let arguments: Vec<&str> = ["--release-profile", "dev"].iter().chain(arguments).copied().collect();
+        self.build_as(&arguments, environment)
+    }
+
+    fn build_as(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
         let target = root().join("target");
         // What the machine's own configuration says is nobody's business here.
         let mut all = vec![("CARGO_TARGET_DIR", target.to_str().unwrap()), ("DOCKER_CONFIG", "/nowhere")];
         all.extend(environment);
-        let arguments: Vec<&str> =
-            ["build", "--release-profile", "dev"].iter().chain(arguments).copied().collect();
+        let arguments: Vec<&str> = ["build"].iter().chain(arguments).copied().collect();
         finish_with(&arguments, self.path(), &all)
     }
 
@@ -322,7 +326,9 @@ fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
         &["no processor `x86-64-v9`", "--print target-cpus"],
     );
     refused(&[], "[build.workers.crunch]\n", 2, &["flash.toml:1: the app has no worker type `crunch`"]);
-    refused(&["--release-profile", "relase"], "", 1, &["relase"]);
+    std::fs::write(app.path().join("flash.toml"), "").unwrap();
+    let unknown = app.build_as(&["--release-profile", "relase"], &[]);
+    assert!(unknown.code == Some(1) && unknown.stderr.contains("`relase` is not defined"), "{unknown:?}");
     std::fs::write(app.path().join(".env"), "SECRET=1").unwrap();
     refused(&[], "[build]\ninclude = [\".env\"]\n", 2, &["`.env` holds secrets"]);
 }
