@@ -146,16 +146,16 @@ impl BuiltImages {
         format!("{}:{}-{short}", self.prefix, image.worker)
     }
 
+    /// Names of the images of the latest version.
+    fn latest_names(&self) -> Option<Vec<String>> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let (record, _) = latest.as_ref()?;
+        Some(record.images.iter().map(|image| self.name(image)).collect())
+    }
+
     /// Removes this crate's images of former builds. Only for when no release of one of them is left.
     pub(super) async fn forget_former(&self) {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(keep) =
-            latest.as_ref().map(|(record, _)| record.images.iter().map(|image| self.name(image)))
-        else {
-            return;
-        };
-        let keep: Vec<String> = keep.collect();
-        drop(latest);
+        let Some(keep) = self.latest_names() else { return };
         self.engine.forget_images(&format!("{}:", self.prefix), &keep).await;
     }
 
