@@ -6,7 +6,7 @@ use super::apt;
 use crate::{command::find, failure::Failure, output};
 
 /// Each is the program and the Debian package that has it.
-const PROGRAMS: [&str; 5] = ["skopeo", "podman", "runc", "crun", "docker-registry"];
+const PROGRAMS: [&str; 6] = ["skopeo", "umoci", "podman", "runc", "crun", "docker-registry"];
 
 /// Installs those that are missing.
 pub(super) fn prepare() -> Result<(), Failure> {
