@@ -11,7 +11,7 @@ use super::{
     plan::{Plan, Variant},
     progress::Sums,
     record::{BuildDirectory, Record},
-    steps::{Build, Compiled, Materials, counted, on_thread, seconds},
+    steps::{Build, Compiled, Materials, Sources, commit, counted, on_thread, seconds},
 };
 use crate::{
     error_chain::error_chain,
@@ -50,6 +50,10 @@ impl Build<'_> {
     pub(crate) async fn make(&self) -> Result<Built, Failure> {
         let started = Instant::now();
         let compiled = self.compile_all().await?;
+        if self.request.sources == Sources::Committed {
+            // A file may have been saved while cargo was at work.
+            commit(self.package, self.request.sources, self.output).await?;
+        }
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
         let layout =
             Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;

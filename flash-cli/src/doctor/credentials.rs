@@ -1,7 +1,6 @@
 //! Credentials for registries: whether there are any, and for whom. No secret is read or shown.
 use std::{
-    collections::BTreeSet,
-    ffi::OsString,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
 };
@@ -9,6 +8,7 @@ use std::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::Finding;
+use crate::image::registry::credential_files;
 
 const NAME: &str = "credentials";
 const FOR: &str = "flash build --push needs them where the registry asks for a login";
@@ -19,32 +19,14 @@ const LOG_IN: &str = "podman login REGISTRY, or docker login REGISTRY";
 #[serde(rename_all = "camelCase")]
 struct Logins {
     #[serde(default)]
-    auths: std::collections::BTreeMap<String, IgnoredAny>,
+    auths: BTreeMap<String, IgnoredAny>,
     #[serde(default)]
-    cred_helpers: std::collections::BTreeMap<String, IgnoredAny>,
+    cred_helpers: BTreeMap<String, IgnoredAny>,
     creds_store: Option<String>,
 }
 
 pub(super) fn finding() -> Finding {
-    of_files(&places(&|name| std::env::var_os(name)))
-}
-
-/// Where podman and docker keep them.
-fn places(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = path("HOME");
-    let below_home = |below: &str| home.as_ref().map(|home| home.join(below));
-    let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
-    let config = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-    [
-        path("REGISTRY_AUTH_FILE"),
-        docker.map(|directory| directory.join("config.json")),
-        path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
-        config.map(|directory| directory.join("containers/auth.json")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    of_files(&credential_files(|name| std::env::var_os(name)))
 }
 
 fn of_files(places: &[PathBuf]) -> Finding {
@@ -81,6 +63,8 @@ fn registries_in(path: &Path) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use tempfile::TempDir;
 
     use super::{super::State, *};
@@ -118,7 +102,10 @@ mod tests {
         let home = |name: &str| (name == "HOME").then(|| "/h".into());
         let texts =
             |places: Vec<PathBuf>| places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-        assert_eq!(texts(places(&home)), ["/h/.docker/config.json", "/h/.config/containers/auth.json"]);
+        assert_eq!(
+            texts(credential_files(home)),
+            ["/h/.docker/config.json", "/h/.config/containers/auth.json"]
+        );
         let all = |name: &str| Some(OsString::from(format!("/{name}")));
         let expected = [
             "/REGISTRY_AUTH_FILE",
@@ -126,6 +113,6 @@ mod tests {
             "/XDG_RUNTIME_DIR/containers/auth.json",
             "/XDG_CONFIG_HOME/containers/auth.json",
         ];
-        assert_eq!(texts(places(&all)), expected);
+        assert_eq!(texts(credential_files(all)), expected);
     }
 }

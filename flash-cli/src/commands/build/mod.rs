@@ -95,9 +95,7 @@ pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Fail
 async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failure> {
     let package = Package::find(&arguments.directory)?;
     let config = Config::load(&package.directory)?;
-    let request = request(arguments);
-    let build = Build::prepare(&request, &package, &config, output).await?;
-    // A name that no registry takes is told before anything is compiled.
+    // A name that no registry takes is told before anything is waited for.
     if let Some(repository) = &arguments.push {
         let workers = match arguments.workers.as_slice() {
             [] => &["worker".to_owned()],
@@ -109,6 +107,8 @@ async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failur
         tarball_names(&package.name, arguments.tag.as_deref().unwrap_or(DEFAULT_TAG), &[])?;
         check_place(file)?;
     }
+    let request = request(arguments);
+    let build = Build::prepare(&request, &package, &config, output).await?;
     let mut built = build.make().await?;
     let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
     if let Some(file) = &arguments.tarball {

@@ -109,21 +109,11 @@ impl Logins {
     fn by(pushed: Option<&Reference>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| given(name)?.into_string().ok();
-        let path = |name: &str| given(name).map(PathBuf::from);
         let variables = pushed.zip(text(USERNAME)).zip(text(PASSWORD));
         let variables = variables.map(|((image, user), password)| {
             (image.registry().to_owned(), Login::Password { user, password: password.into() })
         });
-        let docker = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")));
-        let files = [
-            path("REGISTRY_AUTH_FILE"),
-            docker.map(|directory| directory.join("config.json")),
-            path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
-            path("XDG_CONFIG_HOME")
-                .or_else(|| Some(path("HOME")?.join(".config")))
-                .map(|directory| directory.join("containers/auth.json")),
-        ];
-        Self { variables, files: files.into_iter().flatten().collect() }
+        Self { variables, files: credential_files(&variable) }
     }
 
     /// As if the variables named this user of this registry.
@@ -155,6 +145,20 @@ impl Logins {
         }
         Ok(None)
     }
+}
+
+/// Where docker and podman keep credentials, in the order in which they are looked for.
+pub(crate) fn credential_files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let docker = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")));
+    let config = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")));
+    let files = [
+        path("REGISTRY_AUTH_FILE"),
+        docker.map(|directory| directory.join("config.json")),
+        path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
+        config.map(|directory| directory.join("containers/auth.json")),
+    ];
+    files.into_iter().flatten().collect()
 }
 
 /// Docker's `config.json` or Podman's `auth.json`.

@@ -34,7 +34,7 @@ pub(crate) use address::reference;
 pub(crate) use attach::Attachment;
 pub(crate) use connection::Registry;
 pub(crate) use error::RegistryError;
-pub(crate) use logins::{Logins, REGISTRY_VARIABLES};
+pub(crate) use logins::{Logins, REGISTRY_VARIABLES, credential_files};
 pub(crate) use patience::Patience;
 pub(crate) use pull::pull;
 pub(crate) use push::push;
