@@ -29,6 +29,7 @@ mod call;
 pub mod catalogue;
 #[cfg(feature = "runtime")]
 mod context;
+pub mod credentials;
 pub mod env;
 mod error;
 #[cfg(feature = "runtime")]

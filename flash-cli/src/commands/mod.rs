@@ -1,7 +1,17 @@
 //! The commands, a file each, and the command line that chooses one.
 mod build;
+mod call;
+mod cost;
+mod deploy;
 mod doctor;
+mod key;
+mod logs;
+mod place;
 mod run;
+mod secret;
+mod service;
+mod status;
+mod undeploy;
 
 use std::process::ExitCode;
 
@@ -27,6 +37,15 @@ struct Arguments {
 enum Command {
     Run(run::RunArguments),
     Build(build::BuildArguments),
+    Deploy(deploy::DeployArguments),
+    Undeploy(undeploy::UndeployArguments),
+    Status(status::StatusArguments),
+    Logs(logs::LogsArguments),
+    Call(call::CallArguments),
+    Cost(cost::CostArguments),
+    Key(key::KeyArguments),
+    Secret(secret::SecretArguments),
+    Service(service::ServiceArguments),
     Doctor(doctor::DoctorArguments),
 }
 
@@ -41,6 +60,42 @@ pub(crate) fn main() -> ExitCode {
         Command::Build(arguments) => {
             let output = Output::new(arguments.json);
             (output.clone(), finished(build::run(arguments, &output), &output))
+        }
+        Command::Deploy(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(deploy::run(arguments, &output), &output))
+        }
+        Command::Undeploy(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(undeploy::run(arguments, &output), &output))
+        }
+        Command::Status(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(status::run(arguments, &output), &output))
+        }
+        Command::Logs(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(logs::run(arguments, &output), &output))
+        }
+        Command::Call(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(call::run(arguments, &output), &output))
+        }
+        Command::Service(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(service::run(arguments, &output), &output))
+        }
+        Command::Cost(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(cost::run(arguments, &output), &output))
+        }
+        Command::Key(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(key::run(arguments, &output), &output))
+        }
+        Command::Secret(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(secret::run(arguments, &output), &output))
         }
         Command::Doctor(arguments) => {
             let output = Output::new(arguments.json);

@@ -1,12 +1,17 @@
-//! The local target: the embedded platform.
+//! The local target: the embedded platform, in this process for `flash run`, in the background service for
+//! environments.
 //!
 //! Opens the port; the platform does the rest.
+mod client;
+
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs as _},
 };
 
 use tokio::net::TcpListener;
+
+pub(crate) use client::LocalTarget;
 
 pub(crate) use crate::platform::{
     ApiKey, Artifact, CommandWorker, Durability, Images, Limiting, LogLine, NewRelease, OpenError, Options,

@@ -1,0 +1,61 @@
+//! Keys and secrets, as far as they may be seen.
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A key that was made just now: the only time that it can be read.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct NewKey {
+    pub entry: KeyEntry,
+    /// The key itself.
+    pub key: SecretValue,
+}
+
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKey").field("entry", &self.entry).finish_non_exhaustive()
+    }
+}
+
+/// A key as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyEntry {
+    /// How it begins: enough to tell keys apart, nothing to open with.
+    pub prefix: String,
+    /// What it is for, in its maker's words.
+    pub label: String,
+    pub created_ms: u64,
+    pub revoked_ms: Option<u64>,
+}
+
+/// A secret as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SecretEntry {
+    pub name: String,
+    pub set_ms: u64,
+    /// How often it was set.
+    pub version: u64,
+}
+
+/// Something that is written nowhere but where it is used.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretValue(String);
+
+impl SecretValue {
+    /// Wraps it.
+    pub(crate) fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for where it is used.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(…)")
+    }
+}
