@@ -3,14 +3,13 @@
 #![allow(clippy::print_stderr, reason = "who runs it must see what was left out")]
 mod support;
 
-use std::{path::Path, process::Command};
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{
     PATIENCE,
     kept::{Endpoint, Kept, WEBHOOK_SECRET, id_of, is_final, kill},
     receiver::Receiver,
+    small_disk::SmallDisk,
     until,
 };
 
@@ -162,31 +161,6 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     std::fs::write(&file, &whole).unwrap();
     let app = kept.start();
     assert_eq!(Endpoint::of(&app, "barred").listed("status=IN_QUEUE").await.len(), 100);
-}
-
-/// A file system of a few megabytes, where this machine allows one.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mount(place: &'a Path, megabytes: u32) -> Option<Self> {
-        std::fs::create_dir_all(place).unwrap();
-        mount(place, &format!("size={megabytes}m")).then_some(Self(place))
-    }
-
-    fn grow(&self, megabytes: u32) {
-        assert!(mount(self.0, &format!("remount,size={megabytes}m")));
-    }
-}
-
-fn mount(place: &Path, options: &str) -> bool {
-    let arguments = ["-t", "tmpfs", "-o", options, "none"];
-    Command::new("mount").args(arguments).arg(place).output().is_ok_and(|output| output.status.success())
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Drives the real `flash` binary: starts it, reads its events, asks it over HTTP, ends it.
 #![allow(dead_code, reason = "each test file uses its own part")]
+pub mod deployed;
 pub mod images;
 pub mod kept;
 pub mod receiver;
 pub mod registry;
+pub mod small_disk;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
