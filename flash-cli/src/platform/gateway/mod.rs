@@ -4,12 +4,14 @@
 //! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
 //! for functions, workers and stores that fail, and for a platform that is not up or stops.
 mod access;
+mod attempts;
 mod client_api;
 mod costs;
 mod docs;
 mod error;
 mod exchange;
 mod functions;
+mod keys;
 pub(crate) mod openapi;
 mod proxy;
 mod routes;
@@ -17,8 +19,9 @@ mod schemas;
 mod server;
 mod worker_api;
 
-pub(crate) use access::ApiKey;
+pub(crate) use access::Door;
 pub(crate) use error::nearest;
+pub(crate) use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use routes::RouteTable;
 pub(crate) use schemas::InputSchemas;
 pub(crate) use server::serve;
