@@ -87,6 +87,8 @@ impl fmt::Debug for CommandWorker {
 pub(crate) enum Artifact {
     /// The app binary; must stay as it is while the release lives.
     Binary(PathBuf),
+    /// A binary for each worker type of the app; they must stay as they are while the release lives.
+    Binaries(Arc<BTreeMap<String, PathBuf>>),
     /// An image for each worker type, in the store of a container engine.
     Images(Arc<Images>),
 }
@@ -143,7 +145,7 @@ impl Launch {
     /// calls. `port` is where a command is to serve HTTP; a worker of the app finds one itself.
     ///
     /// # Errors
-    /// When there is no image for its worker type.
+    /// When there is no binary or image for its worker type.
     pub(crate) fn start(
         &self,
         worker_type: &WorkerType,
@@ -155,13 +157,21 @@ impl Launch {
             return Ok(Start::Process(self.command_spec(command, id, key, port)));
         }
         let environment = self.app_environment(worker_type, id, key);
-        match &self.artifact {
-            Artifact::Binary(program) => Ok(Start::Process(Spec {
-                program: program.clone(),
+        let process = |program: &Path, environment| {
+            Start::Process(Spec {
+                program: program.to_owned(),
                 arguments: Vec::new(),
                 directory: self.directory.clone(),
                 environment,
-            })),
+            })
+        };
+        match &self.artifact {
+            Artifact::Binary(program) => Ok(process(program, environment)),
+            Artifact::Binaries(programs) => {
+                let program = programs.get(&worker_type.name);
+                let program = program.ok_or_else(|| format!("no binary of `{}` is built", worker_type.name))?;
+                Ok(process(program, environment))
+            }
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
                 let image = image.ok_or_else(|| format!("no image of `{}` is built", worker_type.name))?;

@@ -10,6 +10,7 @@ mod health;
 mod launch;
 mod log;
 mod meter;
+mod overview;
 mod pool;
 mod queue;
 mod release;
@@ -32,9 +33,11 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use gateway::{ApiKey, nearest};
+pub(crate) use gateway::{Access, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
+pub(crate) use overview::{Counts, Overview, Problem, TypeOverview};
 pub(crate) use pool::Supervision;
 pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
 
@@ -71,14 +74,27 @@ pub(crate) struct Options {
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
-    /// Opens the client API; without one, whoever reaches the port may ask.
-    pub api_key: Option<ApiKey>,
+    /// Who may ask.
+    pub access: Access,
+    /// When a replaced release ends.
+    pub hand_over: HandOver,
     pub supervision: Supervision,
     pub limits: Limiting,
 }
 
+/// For how long a replaced release goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// Until its longest run and the drain time are over; what waits then goes on in the live release.
+    AfterLongestRun,
+    /// Until all that it accepted is done: a job runs on the release that accepted it.
+    Never,
+}
+
 /// An app to bring to life.
 pub(crate) struct NewRelease {
+    /// Its number; the platform counts where there is none.
+    pub number: Option<u64>,
     pub manifest: Manifest,
     /// Worker types beside those of the manifest; no name is in both.
     pub commands: Vec<CommandWorker>,
@@ -103,7 +119,12 @@ pub(crate) enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
     #[error("a worker of type `{worker_type}` does not become ready: {reason}")]
-    NotReady { worker_type: String, reason: String },
+    NotReady {
+        worker_type: String,
+        reason: String,
+        /// Of the stderr of the worker that died, oldest first.
+        last_lines: Vec<String>,
+    },
 }
 
 /// A running platform. Cheap to share.
@@ -127,8 +148,9 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Whether any release ran images: their ends take longer.
     has_containers: AtomicBool,
-    /// Opens the client API.
-    api_key: Option<ApiKey>,
+    /// Who may ask.
+    access: Access,
+    hand_over: HandOver,
     /// The platform stops: no new work.
     closing: CancellationToken,
     /// All work has ended: no new connections.
@@ -149,7 +171,8 @@ impl Platform {
             store,
             durability,
             webhook_secret,
-            api_key,
+            access,
+            hand_over,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
@@ -188,7 +211,8 @@ impl Platform {
                 context,
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
-                api_key,
+                access,
+                hand_over,
                 closing,
                 served: CancellationToken::new(),
                 gateway: TaskTracker::new(),
@@ -261,11 +285,15 @@ impl Platform {
     ///
     /// # Errors
     /// When its workers do not become ready. Nothing has changed then.
-    pub(crate) async fn deploy(&self, new: NewRelease) -> Result<(), DeployError> {
+    pub(crate) async fn deploy(
+        &self,
+        new: NewRelease,
+        mut told: impl FnMut(&str),
+    ) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
-        let NewRelease { mut manifest, commands, artifact, directory, environment, prices } = new;
+        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices } = new;
         manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
-        let number = self.shared.next_release.fetch_add(1, Ordering::Relaxed);
+        let number = number.unwrap_or_else(|| self.shared.next_release.fetch_add(1, Ordering::Relaxed));
         if matches!(artifact, Artifact::Images(_)) {
             self.shared.has_containers.store(true, Ordering::Relaxed);
         }
@@ -282,7 +310,7 @@ impl Platform {
         let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));
         let old = self.current();
         self.set_starting(Some(release.clone()));
-        if let Err(error) = self.ready(&release, old.as_deref()).await {
+        if let Err(error) = self.ready(&release, old.as_deref(), &mut told).await {
             self.set_starting(None);
             release.close();
             release.kill();
@@ -338,7 +366,12 @@ impl Platform {
     }
 
     /// Starts one worker of each type that has any now or must always have one, and waits for them.
-    async fn ready(&self, release: &Release, old: Option<&Release>) -> Result<(), DeployError> {
+    async fn ready(
+        &self,
+        release: &Release,
+        old: Option<&Release>,
+        told: &mut impl FnMut(&str),
+    ) -> Result<(), DeployError> {
         let has_workers =
             |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
         let needed: Vec<_> = release
@@ -360,9 +393,35 @@ impl Platform {
             ready.map_err(|reason| DeployError::NotReady {
                 worker_type: pool.worker_type.name.clone(),
                 reason,
+                last_lines: Vec::new(),
             })?;
+            told(&pool.worker_type.name);
         }
         Ok(())
+    }
+
+    /// Numbers of the releases that left open jobs in the store which no release has taken up yet.
+    pub(crate) fn stored_releases(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Brings an older release back to finish the jobs that it left. It gets no new traffic, and ends when they
+    /// are done.
+    #[expect(clippy::unused_async, reason = "will wait for its turn")]
+    pub(crate) async fn resume(&self, old: NewRelease) {
+        drop(old);
+    }
+
+    /// Gives the live release all stored jobs that no release has taken up: nothing else will ever run them.
+    pub(crate) fn adopt_rest(&self) {}
+
+    /// The live release drains, and nothing takes its place.
+    #[expect(clippy::unused_async, reason = "will wait for its turn")]
+    pub(crate) async fn undeploy(&self) {}
+
+    /// What everything has cost since the platform started.
+    pub(crate) fn costs(&self) -> CostTotals {
+        CostTotals::default()
     }
 
     /// Lets a replaced release finish what it accepted, then stops its workers.

@@ -20,7 +20,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{self, Build, Config, Package},
-    target::local::{Artifact, Limiting, NewRelease, Options, Platform, Supervision},
+    target::local::{Access, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
 
@@ -184,7 +184,8 @@ impl Session {
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
-            api_key,
+            access: api_key.map_or(Access::Open, Access::Key),
+            hand_over: HandOver::AfterLongestRun,
         };
         Platform::start(options).map_err(|error| not_started(&error))
     }
@@ -242,8 +243,9 @@ impl Session {
         let Version { manifest, artifact, settings: Settings { environment, prices, commands, .. } } =
             version;
         let directory = self.package.directory.clone();
-        let release = NewRelease { manifest, commands, artifact, directory, environment, prices };
-        platform.deploy(release).await.map_err(|error| Failure::of(Code::Failed, &error))
+        let release =
+            NewRelease { number: None, manifest, commands, artifact, directory, environment, prices };
+        platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 
     async fn try_reload(&self, platform: &Platform, versions: &Versions) {

@@ -1,7 +1,7 @@
 //! Who may ask: a key where one is set, and no web pages of strangers.
 //!
 //! The worker API has keys of its own and is left to `worker_api`.
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use axum::{
     extract::{Request, State},
@@ -9,34 +9,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, StatusCode, Uri, header};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
-use super::error::Refusal;
+use super::{
+    error::Refusal,
+    keys::{Access, Owner},
+};
 use crate::platform::Platform;
-
-/// A key that opens the client API. Kept as a digest.
-#[derive(Clone)]
-pub(crate) struct ApiKey([u8; 32]);
-
-impl ApiKey {
-    /// `None` for what cannot be sent in a header.
-    pub(crate) fn new(key: &str) -> Option<Self> {
-        let sendable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-        sendable.then(|| Self(Sha256::digest(key.as_bytes()).into()))
-    }
-
-    /// Digests are compared, in constant time: neither the key's length nor its beginning shows.
-    fn opens(&self, given: &str) -> bool {
-        Sha256::digest(given.as_bytes())[..].ct_eq(&self.0).into()
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
-}
 
 /// Operations of the worker API, by the third segment of their path.
 const WORKER_API: [&str; 7] =
@@ -59,16 +37,23 @@ fn admitted(platform: &Platform, request: &Request) -> Result<(), Refusal> {
     if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
         return Ok(());
     }
-    let Some(key) = &platform.shared.api_key else {
+    let access = &platform.shared.access;
+    if matches!(access, Access::Open) {
         return from_here(request, platform.shared.address.ip().is_loopback());
-    };
+    }
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(given) = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim()) else {
         return Err(unauthorized("no key: send `Authorization: Bearer KEY`"));
     };
+    let owner = match access {
+        Access::Open => Owner::Own,
+        Access::Key(key) if key.opens(given) => Owner::Own,
+        Access::Key(_) => Owner::Nobody,
+        Access::Ring(ring) => ring.owner(given),
+    };
     // A worker calls other functions with its own key, and sees to nothing else.
     let is_call = !path.starts_with("/_flash/") && !operation.is_some_and(|own| OVERVIEW.contains(&own));
-    if key.opens(given) || (is_call && platform.is_key_of_a_worker(given)) {
+    if owner == Owner::Own || (is_call && platform.is_key_of_a_worker(given)) {
         return Ok(());
     }
     Err(unauthorized("the key is not the one that this platform was started with"))
@@ -121,15 +106,6 @@ mod tests {
             request = request.header(*name, *value);
         }
         request.body(axum::body::Body::empty()).unwrap()
-    }
-
-    #[test]
-    fn only_the_key_opens() {
-        let key = ApiKey::new("secret-7").unwrap();
-        assert!(key.opens("secret-7"));
-        assert!(!["", "secret", "secret-77", "Secret-7"].iter().any(|wrong| key.opens(wrong)));
-        assert!(ApiKey::new("").is_none() && ApiKey::new("two words").is_none());
-        assert_eq!(format!("{key:?}"), "ApiKey(…)");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod docs;
 mod error;
 mod exchange;
 mod functions;
+mod keys;
 pub(crate) mod openapi;
 mod proxy;
 mod routes;
@@ -17,8 +18,8 @@ mod schemas;
 mod server;
 mod worker_api;
 
-pub(crate) use access::ApiKey;
 pub(crate) use error::nearest;
+pub(crate) use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use routes::RouteTable;
 pub(crate) use schemas::InputSchemas;
 pub(crate) use server::serve;

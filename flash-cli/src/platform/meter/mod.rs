@@ -6,6 +6,7 @@
 mod account;
 mod ledger;
 mod requests;
+mod totals;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use flash_sdk::catalogue::NanoDollars;
 
 pub(crate) use account::{Account, Payer, Share, Stake};
 pub(crate) use ledger::Sums;
+pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 
 use super::queue::WorkerId;

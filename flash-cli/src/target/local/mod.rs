@@ -14,8 +14,10 @@ use tokio::net::TcpListener;
 pub(crate) use client::LocalTarget;
 
 pub(crate) use crate::platform::{
-    ApiKey, Artifact, CommandWorker, Durability, Images, Limiting, LogLine, NewRelease, OpenError, Options,
-    Origin, Platform, Secret, StartError, Supervision, Survey, lifeline_main, nearest, survey,
+    Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
+    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin, Overview,
+    Platform, Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main,
+    nearest, survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

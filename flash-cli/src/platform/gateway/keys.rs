@@ -1,0 +1,175 @@
+//! Keys that open the client API: as digests, compared in constant time.
+//!
+//! Which keys there are is the caller's matter; he swaps them while the platform runs. What a key that does
+//! not fit means for the request is `access`'s.
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// Who may ask a platform.
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// Whoever reaches the port, but for web pages from elsewhere.
+    Open,
+    /// Who has this key.
+    Key(ApiKey),
+    /// Who has one of the keys of an environment, which come and go.
+    Ring(Arc<KeyRing>),
+}
+
+/// A key that opens the client API. Kept as a digest.
+#[derive(Clone)]
+pub(crate) struct ApiKey(KeyHash);
+
+impl ApiKey {
+    /// `None` for what cannot be sent in a header.
+    pub(crate) fn new(key: &str) -> Option<Self> {
+        let sendable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        sendable.then(|| Self(KeyHash::of(key)))
+    }
+
+    pub(super) fn opens(&self, given: &str) -> bool {
+        self.0.is(&KeyHash::of(given)).into()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+/// The SHA-256 of a key. Keys are random and long, so this does not lead back to them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    pub(crate) fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// 64 lowercase digits.
+    pub(crate) fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The reverse of [`KeyHash::to_hex`]; `None` for anything else.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Digests are compared, in constant time: neither the key's length nor its beginning shows.
+    fn is(&self, other: &Self) -> Choice {
+        self.0[..].ct_eq(&other.0[..])
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+/// The keys of one environment, and those of its neighbours, so that a mix-up is told as one.
+#[derive(Default)]
+pub(crate) struct KeyRing {
+    keys: ArcSwap<Keys>,
+}
+
+#[derive(Default)]
+struct Keys {
+    own: Vec<KeyHash>,
+    of_others: Vec<KeyHash>,
+}
+
+/// Whose key was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This environment's.
+    Own,
+    /// Another environment's on this machine.
+    Other,
+    Nobody,
+}
+
+impl KeyRing {
+    /// Without keys: nobody may ask.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on these keys count, and no others.
+    pub(crate) fn set(&self, own: Vec<KeyHash>, of_others: Vec<KeyHash>) {
+        self.keys.store(Arc::new(Keys { own, of_others }));
+    }
+
+    /// Looks at all keys whatever is found: the time tells nothing.
+    pub(super) fn owner(&self, given: &str) -> Owner {
+        let given = KeyHash::of(given);
+        let any = |keys: &[KeyHash]| {
+            keys.iter().fold(Choice::from(0), |found, key| found | key.is(&given)).unwrap_u8() == 1
+        };
+        let keys = self.keys.load();
+        match (any(&keys.own), any(&keys.of_others)) {
+            (true, _) => Owner::Own,
+            (false, true) => Owner::Other,
+            (false, false) => Owner::Nobody,
+        }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.keys.load();
+        f.debug_struct("KeyRing")
+            .field("own", &keys.own.len())
+            .field("of_others", &keys.of_others.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_key_opens() {
+        let key = ApiKey::new("secret-7").unwrap();
+        assert!(key.opens("secret-7"));
+        assert!(!["", "secret", "secret-77", "Secret-7"].iter().any(|wrong| key.opens(wrong)));
+        assert!(ApiKey::new("").is_none() && ApiKey::new("two words").is_none());
+        assert_eq!(format!("{key:?}"), "ApiKey(…)");
+    }
+
+    #[test]
+    fn a_ring_knows_its_own_keys_and_its_neighbours_and_forgets_revoked_ones_at_once() {
+        let ring = KeyRing::new();
+        assert_eq!(ring.owner("a"), Owner::Nobody);
+        ring.set(vec![KeyHash::of("a"), KeyHash::of("b")], vec![KeyHash::of("c")]);
+        let owners = ["a", "b", "c", "d", ""].map(|key| ring.owner(key));
+        assert_eq!(owners, [Owner::Own, Owner::Own, Owner::Other, Owner::Nobody, Owner::Nobody]);
+        ring.set(vec![KeyHash::of("b")], Vec::new());
+        assert_eq!(["a", "b", "c"].map(|key| ring.owner(key)), [Owner::Nobody, Owner::Own, Owner::Nobody]);
+        assert_eq!(format!("{ring:?}"), "KeyRing { own: 1, of_others: 0 }");
+    }
+
+    #[test]
+    fn a_hash_is_read_back_from_its_digits_and_from_nothing_else() {
+        let hash = KeyHash::of("secret");
+        assert_eq!(KeyHash::from_hex(&hash.to_hex()), Some(hash));
+        assert_eq!(hash.to_hex(), "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b");
+        for wrong in ["", "2bb8", &"g".repeat(64), &"+1".repeat(32), &"é".repeat(32)] {
+            assert_eq!(KeyHash::from_hex(wrong), None, "{wrong}");
+        }
+    }
+}
