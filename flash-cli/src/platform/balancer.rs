@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     meter::{Account, Stake},
     queue::{Load, WorkerId},
+    work::Ending,
 };
 
 /// Requests that may wait for a worker; more are refused.
@@ -115,10 +116,22 @@ pub(crate) struct Slot {
     pub address: SocketAddr,
     /// What the request owes.
     pub stake: Stake,
+    since: Instant,
+    ending: Option<Ending>,
+}
+
+impl Slot {
+    /// How its request ends, as far as is known by now. One that is tried elsewhere does not end here.
+    pub(crate) fn ends(&mut self, ending: Option<Ending>) {
+        self.ending = ending;
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if let Some(ending) = self.ending {
+            self.stake.served(ending, self.since.elapsed());
+        }
         // Before the next one begins.
         self.stake.end(None);
         let mut inner = self.balancer.lock();
@@ -210,7 +223,8 @@ impl Inner {
         let mut stake = backend.account.begin();
         stake.is_for(request_id);
         let (worker, address) = (worker.clone(), backend.address);
-        Some(Slot { balancer: balancer.clone(), number, worker, address, stake })
+        let (balancer, since) = (balancer.clone(), Instant::now());
+        Some(Slot { balancer, number, worker, address, stake, since, ending: None })
     }
 
     /// Who waits for this worker only waits in vain.

@@ -1,6 +1,6 @@
 //! The platform: our own local implementation of what the provider runs in its cloud.
 //!
-//! Owns releases and their life: start, readiness, switch, drain. A request enters through `gateway`, a
+//! Owns releases; how they come and go is in `life`. A request enters through `gateway`, a
 //! job waits in `queue`, `pool` has `autoscaler` decide how many workers run and `supervisor` run them.
 //! Knows nothing of commands or of how an app is built.
 mod autoscaler;
@@ -8,6 +8,7 @@ mod balancer;
 mod gateway;
 mod health;
 mod launch;
+mod life;
 mod log;
 mod meter;
 mod overview;
@@ -15,7 +16,10 @@ mod pool;
 mod queue;
 mod release;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod webhook;
+mod work;
 
 use std::{
     collections::VecDeque,
@@ -37,31 +41,27 @@ pub(crate) use gateway::{Access, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
-pub(crate) use overview::{Counts, Overview, Problem, TypeOverview};
-pub(crate) use pool::Supervision;
+pub(crate) use overview::{Overview, TypeOverview};
+pub(crate) use pool::{Counts, Supervision};
+pub(crate) use work::Problem;
 pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
 
-use launch::Launch;
+use gateway::Door;
 use meter::Billing;
 use pool::PoolContext;
 use queue::{Backlog, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
-use supervisor::{Isolation, Lifeline};
+use supervisor::{Isolation, Lifeline, last_words};
 use webhook::Courier;
 pub(crate) use webhook::Secret;
 
-/// For how long a new release may take until its workers are ready.
-const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long the kernel may take to end what was killed.
 const REAPING: Duration = Duration::from_millis(500);
 /// How long engines may take to remove containers.
 const REMOVING: Duration = Duration::from_secs(30);
 /// Between two looks for results in replaced releases that were kept long enough.
 const FORGET_PAST: Duration = Duration::from_secs(5);
-/// Old releases whose results can still be asked for.
-const KEPT_RELEASES: usize = 20;
-
 /// What a platform needs to start.
 pub(crate) struct Options {
     /// Open already, so that the caller decides about ports.
@@ -118,7 +118,7 @@ pub(crate) enum StartError {
 /// Why a release does not go live. The one before it, if any, keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
-    #[error("a worker of type `{worker_type}` does not become ready: {reason}")]
+    #[error("a worker of type `{worker_type}` does not become ready: {reason}{}", last_words(last_lines))]
     NotReady {
         worker_type: String,
         reason: String,
@@ -148,8 +148,7 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Whether any release ran images: their ends take longer.
     has_containers: AtomicBool,
-    /// Who may ask.
-    access: Access,
+    door: Door,
     hand_over: HandOver,
     /// The platform stops: no new work.
     closing: CancellationToken,
@@ -188,6 +187,7 @@ impl Platform {
             log: log.clone(),
             closing: closing.clone(),
         };
+        let door = Door::new(access, log.clone());
         let queues = QueueContext { clock: Clock::system(), store, teller };
         let context = PoolContext {
             log,
@@ -211,7 +211,7 @@ impl Platform {
                 context,
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
-                access,
+                door,
                 hand_over,
                 closing,
                 served: CancellationToken::new(),
@@ -228,6 +228,7 @@ impl Platform {
     async fn forget_past(self) {
         let closing = self.shared.closing.clone();
         while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
+            self.shared.door.tell_rest();
             let past: Vec<_> =
                 self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
             for queue in past.iter().flat_map(|release| release.pools()).filter_map(|pool| pool.queue()) {
@@ -251,6 +252,16 @@ impl Platform {
     /// Whether it takes no new work any more.
     fn is_stopping(&self) -> bool {
         self.shared.closing.is_cancelled()
+    }
+
+    /// Whether a release is on its way to go live.
+    fn is_deploying(&self) -> bool {
+        self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// What everything has cost since it started.
+    pub(crate) fn costs(&self) -> CostTotals {
+        self.shared.context.billing.totals()
     }
 
     /// The live release.
@@ -278,181 +289,6 @@ impl Platform {
     /// Whether this is the key of any worker.
     fn is_key_of_a_worker(&self, key: &str) -> bool {
         self.all_releases().iter().any(|release| release.pools().any(|pool| pool.has_key(key)))
-    }
-
-    /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,
-    /// the old ones drain.
-    ///
-    /// # Errors
-    /// When its workers do not become ready. Nothing has changed then.
-    pub(crate) async fn deploy(
-        &self,
-        new: NewRelease,
-        mut told: impl FnMut(&str),
-    ) -> Result<(), DeployError> {
-        let _alone = self.shared.deploying.lock().await;
-        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices } = new;
-        manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
-        let number = number.unwrap_or_else(|| self.shared.next_release.fetch_add(1, Ordering::Relaxed));
-        if matches!(artifact, Artifact::Images(_)) {
-            self.shared.has_containers.store(true, Ordering::Relaxed);
-        }
-        let launch = Launch {
-            artifact,
-            directory,
-            environment,
-            endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
-            platform: self.worker_url(),
-            commands: commands.into(),
-            drain_seconds: self.shared.context.drain_time.as_secs(),
-            ping_interval: self.shared.context.supervision.ping_interval(),
-        };
-        let release = Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices));
-        let old = self.current();
-        self.set_starting(Some(release.clone()));
-        if let Err(error) = self.ready(&release, old.as_deref(), &mut told).await {
-            self.set_starting(None);
-            release.close();
-            release.kill();
-            return Err(error);
-        }
-        for pool in release.pools() {
-            self.shared.context.tasks.spawn(pool.clone().run());
-        }
-        self.adopt_backlog(&release);
-        self.go_live(release, old.as_ref());
-        self.set_starting(None);
-        if let Some(old) = old {
-            self.retire(old);
-        }
-        Ok(())
-    }
-
-    /// Moves the traffic. Whoever looks for a worker or a job finds the old release in one place or the other.
-    fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
-        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.current.store(Some(release));
-        if let Some(old) = old {
-            past.push_front(old.clone());
-        }
-    }
-
-    /// Lets go of releases that have ended: at once where nothing is left in them, else the oldest.
-    fn forget_ended(&self) {
-        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.retain(|release| !release.is_over() || release.has_jobs());
-        while past.len() > KEPT_RELEASES
-            && let Some(oldest) = past.iter().rposition(|release| release.is_over())
-        {
-            past.remove(oldest);
-        }
-    }
-
-    /// Gives a release the jobs that an earlier platform left to its endpoints.
-    fn adopt_backlog(&self, release: &Release) {
-        let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        backlog.delete_due(&self.shared.context.queues);
-        for queue in release.pools().filter_map(|pool| pool.queue()) {
-            queue.adopt(&mut backlog);
-        }
-        for (endpoint, open) in backlog.unclaimed().filter(|(_, open)| *open > 0) {
-            let text = format!("{open} stored jobs wait for a worker type of this name, which the app lacks");
-            (self.shared.context.log)(LogLine::system(endpoint, None, text));
-        }
-    }
-
-    fn set_starting(&self, release: Option<Arc<Release>>) {
-        *self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner) = release;
-    }
-
-    /// Starts one worker of each type that has any now or must always have one, and waits for them.
-    async fn ready(
-        &self,
-        release: &Release,
-        old: Option<&Release>,
-        told: &mut impl FnMut(&str),
-    ) -> Result<(), DeployError> {
-        let has_workers =
-            |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
-        let needed: Vec<_> = release
-            .pools()
-            .filter_map(|pool| {
-                let warm = usize::from(has_workers(&pool.worker_type.name));
-                let count = warm.max(pool.worker_type.workers_min as usize);
-                (count > 0).then_some((pool, count))
-            })
-            .collect();
-        for (pool, count) in &needed {
-            for _ in 0..*count {
-                pool.start();
-            }
-        }
-        for (pool, count) in needed {
-            let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
-            let ready = ready.unwrap_or_else(|_| Err(format!("nothing within {} s", READY_LIMIT.as_secs())));
-            ready.map_err(|reason| DeployError::NotReady {
-                worker_type: pool.worker_type.name.clone(),
-                reason,
-                last_lines: Vec::new(),
-            })?;
-            told(&pool.worker_type.name);
-        }
-        Ok(())
-    }
-
-    /// Numbers of the releases that left open jobs in the store which no release has taken up yet.
-    pub(crate) fn stored_releases(&self) -> Vec<u64> {
-        Vec::new()
-    }
-
-    /// Brings an older release back to finish the jobs that it left. It gets no new traffic, and ends when they
-    /// are done.
-    #[expect(clippy::unused_async, reason = "will wait for its turn")]
-    pub(crate) async fn resume(&self, old: NewRelease) {
-        drop(old);
-    }
-
-    /// Gives the live release all stored jobs that no release has taken up: nothing else will ever run them.
-    pub(crate) fn adopt_rest(&self) {}
-
-    /// The live release drains, and nothing takes its place.
-    #[expect(clippy::unused_async, reason = "will wait for its turn")]
-    pub(crate) async fn undeploy(&self) {}
-
-    /// What everything has cost since the platform started.
-    pub(crate) fn costs(&self) -> CostTotals {
-        CostTotals::default()
-    }
-
-    /// Lets a replaced release finish what it accepted, then stops its workers.
-    fn retire(&self, old: Arc<Release>) {
-        let (platform, closing) = (self.clone(), self.shared.closing.clone());
-        let limit = old.longest_run() + self.shared.context.drain_time;
-        self.shared.context.tasks.spawn(async move {
-            tokio::select! {
-                () = old.idle() => {}
-                () = tokio::time::sleep(limit) => {}
-                () = closing.cancelled() => {}
-            }
-            old.close();
-            if !closing.is_cancelled() {
-                old.ended().await;
-                platform.hand_over(&old);
-                platform.forget_ended();
-            }
-        });
-    }
-
-    /// What still waits in a release that has ended goes on in the live one.
-    fn hand_over(&self, old: &Release) {
-        let Some(live) = self.current() else { return };
-        for pool in old.pools() {
-            let Some(queue) = pool.queue() else { continue };
-            match live.pool(&pool.worker_type.name).and_then(|pool| pool.queue()) {
-                Some(successor) => queue.hand_over(successor),
-                None => queue.give_up_waiting(),
-            }
-        }
     }
 
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of

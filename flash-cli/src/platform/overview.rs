@@ -1,9 +1,12 @@
 //! What a platform does at this moment, for whoever shows it.
-use std::{collections::BTreeMap, time::SystemTime};
-
 use flash_sdk::manifest::EndpointKind;
 
-use super::Platform;
+use super::{
+    Platform,
+    pool::{Counts, Pool},
+    release::Release,
+    work::Problem,
+};
 
 /// A platform at this moment.
 #[derive(Debug, Clone, Default)]
@@ -36,32 +39,35 @@ pub(crate) struct TypeOverview {
     pub last_errors: Vec<Problem>,
 }
 
-/// Workers by what they do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub starting: u32,
-    pub idle: u32,
-    pub busy: u32,
-    pub stopping: u32,
-    /// Down, because they crash in a row.
-    pub unhealthy: u32,
-    /// Asked for by the load, and held back for a moment after a crash.
-    pub throttled: u32,
-}
-
-/// Something that went wrong: a job that failed, a worker that crashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub time: SystemTime,
-    pub message: String,
-    pub request_id: Option<String>,
-    pub worker: Option<String>,
-}
-
 impl Platform {
-    /// For those who look.
+    /// What it does at this moment.
     pub(crate) fn overview(&self) -> Overview {
-        let _ = BTreeMap::<(), ()>::new();
-        Overview::default()
+        let live = self.current();
+        let workers = live.iter().flat_map(|live| live.pools()).map(|pool| type_overview(pool)).collect();
+        let is_live = |release: &Release| live.as_ref().is_some_and(|live| live.number == release.number);
+        let releases = self.releases();
+        let draining = releases.iter().filter(|release| !is_live(release) && !release.is_over());
+        let mut draining: Vec<u64> = draining.map(|release| release.number).collect();
+        draining.sort_unstable_by(|one, other| other.cmp(one));
+        Overview { live: live.as_ref().map(|live| live.number), workers, draining }
+    }
+}
+
+fn type_overview(pool: &Pool) -> TypeOverview {
+    let load = pool.load();
+    let (completed, failed) = pool.work().endings();
+    let worker_type = &pool.worker_type;
+    TypeOverview {
+        name: worker_type.name.clone(),
+        kind: worker_type.kind,
+        compute: worker_type.compute.label(),
+        workers_min: worker_type.workers_min,
+        workers_max: worker_type.workers_max,
+        counts: pool.counts(),
+        waiting: (load.waiting + load.low_priority) as u64,
+        running: load.running as u64,
+        completed,
+        failed,
+        last_errors: pool.work().problems(),
     }
 }

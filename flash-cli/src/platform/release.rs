@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use flash_sdk::{
     catalogue::{NanoDollars, PriceList},
     manifest::{FunctionEntry, Manifest, WorkerType},
+    wire::job::JobStatus,
 };
 
 use super::{
     gateway::{InputSchemas, RouteTable, openapi},
     launch::Launch,
     log::{LogLine, Sink},
+    meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},
+    work::{Ending, Work},
 };
 
 /// Between two looks whether a draining release is idle.
@@ -19,6 +22,7 @@ const IDLE_POLL: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(crate) struct Release {
+    pub number: u64,
     pub manifest: Manifest,
     pub routes: RouteTable,
     pub schemas: InputSchemas,
@@ -37,10 +41,13 @@ impl Release {
     ) -> Self {
         let pool = |worker: &WorkerType| {
             let meter = context.billing.meter(&worker.name, price_of(worker, prices));
-            let on_end = log_ends(worker, context.log.clone(), meter.price().is_some());
-            (worker.name.clone(), Pool::new(worker.clone(), launch.clone(), context, meter, on_end))
+            let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
+            meter.work().name(own.map(|function| (function.call_name(), shown(function))));
+            let on_end = on_end(worker, context.log.clone(), &meter);
+            (worker.name.clone(), Pool::new(worker.clone(), number, launch.clone(), context, meter, on_end))
         };
         Self {
+            number,
             routes: RouteTable::new(&manifest),
             schemas: InputSchemas::new(&manifest),
             openapi: openapi::render(&manifest, number),
@@ -115,10 +122,20 @@ fn price_of(worker: &WorkerType, prices: &PriceList) -> Option<NanoDollars> {
     prices.per_second(key).map(|price| NanoDollars(price.0.saturating_mul(u64::from(count))))
 }
 
-/// Each end of a job is a line in its worker's log, with time and, where there is a price, cost.
-fn log_ends(worker: &WorkerType, log: Sink, is_priced: bool) -> OnEnd {
-    let name = worker.name.clone();
+/// How a function is shown: as code calls it; a route as `METHOD /path`.
+fn shown(function: &FunctionEntry) -> String {
+    match &function.route {
+        Some(route) => format!("{} {}", route.method, route.path),
+        None => function.call_name(),
+    }
+}
+
+/// Each end of a job is counted, and is a line in its worker's log, with time and, where there is a price,
+/// cost.
+fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
+    let (name, is_priced, work) = (worker.name.clone(), meter.price().is_some(), meter.work().clone());
     Box::new(move |ended: Ended| {
+        count(&work, &ended);
         let Ended { job, request_id, function, worker, status, ran, cost, error } = ended;
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
@@ -129,4 +146,19 @@ fn log_ends(worker: &WorkerType, log: Sink, is_priced: bool) -> OnEnd {
         line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
         log(line);
     })
+}
+
+fn count(work: &Work, ended: &Ended) {
+    let ending = match ended.status {
+        JobStatus::Completed => Ending::Completed,
+        JobStatus::Cancelled => Ending::Cancelled,
+        _ => Ending::Failed,
+    };
+    work.ended(ended.function.as_deref(), ending, ended.ran);
+    if ending == Ending::Failed {
+        let id = ended.job.to_string();
+        let request_id = ended.request_id.as_deref().unwrap_or(&id);
+        let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
+        work.went_wrong(message, Some(request_id), ended.worker.as_deref());
+    }
 }

@@ -1,20 +1,128 @@
 //! Who may ask: a key where one is set, and no web pages of strangers.
 //!
-//! The worker API has keys of its own and is left to `worker_api`.
-use std::net::IpAddr;
+//! The worker API has keys of its own and is left to `worker_api`; keys are `keys`' matter, and how often
+//! somebody may fail that of `attempts`.
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{
+    attempts::{Answer, Attempts, Tell},
     error::Refusal,
     keys::{Access, Owner},
 };
-use crate::platform::Platform;
+use crate::platform::{LogLine, Platform, Sink};
+
+/// The door of a platform.
+pub(crate) struct Door {
+    access: Access,
+    failed: Mutex<Attempts>,
+    log: Sink,
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denial {
+    NoKey,
+    /// It is the key of another environment.
+    Elsewhere,
+    /// Nobody has this key.
+    Unknown,
+}
+
+impl Denial {
+    fn refusal(self, access: &Access) -> Refusal {
+        let (status, message) = match (self, access) {
+            (Self::NoKey, _) => (StatusCode::UNAUTHORIZED, "no key: send `Authorization: Bearer KEY`"),
+            (Self::Elsewhere, _) => (
+                StatusCode::FORBIDDEN,
+                "this is the key of another environment: send one of the environment that you ask",
+            ),
+            (Self::Unknown, Access::Ring(_)) => {
+                (StatusCode::UNAUTHORIZED, "the key is unknown; it may have been revoked")
+            }
+            (Self::Unknown, _) => {
+                (StatusCode::UNAUTHORIZED, "the key is not the one that this platform was started with")
+            }
+        };
+        Refusal::new(status, flash_sdk::ErrorKind::Refused, message)
+    }
+
+    /// For the log. Never names the key.
+    fn what(self) -> &'static str {
+        match self {
+            Self::NoKey => "no key",
+            Self::Elsewhere => "the key of another environment",
+            Self::Unknown => "an unknown key",
+        }
+    }
+}
+
+impl Door {
+    pub(crate) fn new(access: Access, log: Sink) -> Self {
+        Self { access, failed: Mutex::default(), log }
+    }
+
+    /// Whether this is the door of an environment, rather than of a `flash run`.
+    pub(super) fn is_of_environment(&self) -> bool {
+        matches!(self.access, Access::Ring(_))
+    }
+
+    /// Whether a key opens. Those of workers open calls.
+    fn admits(&self, given: Option<&str>, is_key_of_a_worker: impl Fn(&str) -> bool) -> Result<(), Denial> {
+        let given = given.ok_or(Denial::NoKey)?;
+        let owner = match &self.access {
+            Access::Open => Owner::Own,
+            Access::Key(key) if key.opens(given) => Owner::Own,
+            Access::Key(_) => Owner::Nobody,
+            Access::Ring(ring) => ring.owner(given),
+        };
+        match owner {
+            Owner::Own => Ok(()),
+            _ if is_key_of_a_worker(given) => Ok(()),
+            Owner::Other => Err(Denial::Elsewhere),
+            Owner::Nobody => Err(Denial::Unknown),
+        }
+    }
+
+    /// An attempt failed: what its client hears. The log does too.
+    fn refuse(&self, denial: Denial, client: IpAddr, asked: &str) -> Refusal {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, tell) = failed.failed(client, Instant::now());
+        drop(failed);
+        if let Tell::Line { untold } = tell {
+            let more = if untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
+            self.say(format!("refused {asked} from {client}: {}{more}", denial.what()));
+        }
+        match answer {
+            Answer::Why => denial.refusal(&self.access),
+            Answer::ComeBack(seconds) => {
+                Refusal::too_many("too many attempts without a right key").after(seconds)
+            }
+        }
+    }
+
+    /// Tells the log of failed attempts that there was no line for.
+    pub(crate) fn tell_rest(&self) {
+        let untold = self.failed.lock().unwrap_or_else(PoisonError::into_inner).untold(Instant::now());
+        for (client, count) in untold {
+            self.say(format!("refused {count} more requests from {client} without a right key"));
+        }
+    }
+
+    fn say(&self, text: String) {
+        (self.log)(LogLine::system("platform", None, text));
+    }
+}
 
 /// Operations of the worker API, by the third segment of their path.
 const WORKER_API: [&str; 7] =
@@ -22,6 +130,9 @@ const WORKER_API: [&str; 7] =
 
 /// Operations of the client API that look at or change a whole endpoint.
 const OVERVIEW: [&str; 4] = ["purge-queue", "requests", "metrics", "dead"];
+
+/// Characters of a path in a line of the log: clients choose them.
+const MAX_PATH: usize = 100;
 
 /// Lets a request through that may come in.
 pub(super) async fn check(State(platform): State<Platform>, request: Request, next: Next) -> Response {
@@ -37,30 +148,24 @@ fn admitted(platform: &Platform, request: &Request) -> Result<(), Refusal> {
     if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
         return Ok(());
     }
-    let access = &platform.shared.access;
-    if matches!(access, Access::Open) {
+    let door = &platform.shared.door;
+    if matches!(door.access, Access::Open) {
         return from_here(request, platform.shared.address.ip().is_loopback());
     }
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(given) = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim()) else {
-        return Err(unauthorized("no key: send `Authorization: Bearer KEY`"));
-    };
-    let owner = match access {
-        Access::Open => Owner::Own,
-        Access::Key(key) if key.opens(given) => Owner::Own,
-        Access::Key(_) => Owner::Nobody,
-        Access::Ring(ring) => ring.owner(given),
-    };
+    let given = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim());
     // A worker calls other functions with its own key, and sees to nothing else.
     let is_call = !path.starts_with("/_flash/") && !operation.is_some_and(|own| OVERVIEW.contains(&own));
-    if owner == Owner::Own || (is_call && platform.is_key_of_a_worker(given)) {
-        return Ok(());
-    }
-    Err(unauthorized("the key is not the one that this platform was started with"))
+    door.admits(given, |key| is_call && platform.is_key_of_a_worker(key)).map_err(|denial| {
+        let asked: String = path.chars().take(MAX_PATH).collect();
+        door.refuse(denial, client(request), &format!("{} {asked}", request.method()))
+    })
 }
 
-fn unauthorized(message: &str) -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, flash_sdk::ErrorKind::Refused, message)
+/// Who asks. All whose address is unknown are one.
+fn client(request: &Request) -> IpAddr {
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
 }
 
 /// Without a key, whoever reaches the port may ask. A browser reaches it for any page that it shows, so a
@@ -98,7 +203,12 @@ fn asked_host(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use super::{
+        super::keys::{KeyHash, KeyRing},
+        *,
+    };
 
     fn request(headers: &[(&str, &str)]) -> Request {
         let mut request = http::Request::builder().uri("/v2/x/run");
@@ -106,6 +216,45 @@ mod tests {
             request = request.header(*name, *value);
         }
         request.body(axum::body::Body::empty()).unwrap()
+    }
+
+    /// A door of an environment with the key `own`, its neighbour's being `other`, and what the log hears.
+    fn door() -> (Door, Arc<Mutex<Vec<String>>>) {
+        let ring = Arc::new(KeyRing::new());
+        ring.set(vec![KeyHash::of("own")], vec![KeyHash::of("other")]);
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = lines.clone();
+        let log: Sink = Arc::new(move |line| heard.lock().unwrap().push(line.text));
+        (Door::new(Access::Ring(ring), log), lines)
+    }
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn without_a_key_and_with_an_unknown_one_it_is_401_and_with_a_neighbours_403() {
+        let (door, _) = door();
+        let answer = |given: Option<&str>| {
+            let denial = door.admits(given, |key| key == "worker").err()?;
+            Some(door.refuse(denial, CLIENT, "GET /docs").status().as_u16())
+        };
+        assert_eq!([None, Some("nope"), Some("")].map(answer), [Some(401); 3]);
+        assert_eq!(answer(Some("other")), Some(403));
+        assert_eq!([Some("own"), Some("worker")].map(answer), [None, None]);
+    }
+
+    #[test]
+    fn who_guesses_is_slowed_down_and_the_right_key_still_opens() {
+        let (door, lines) = door();
+        let refusals: Vec<Refusal> = (0..100)
+            .map(|_| door.refuse(door.admits(Some("sesame"), |_| false).unwrap_err(), CLIENT, "POST /v2/x/run"))
+            .collect();
+        let statuses: Vec<u16> = refusals.iter().map(|refusal| refusal.status().as_u16()).collect();
+        assert_eq!((&statuses[..30], statuses[99]), (&[401; 30][..], 429));
+        assert!(door.admits(Some("own"), |_| false).is_ok());
+        let lines = lines.lock().unwrap();
+        assert!((1..=6).contains(&lines.len()), "{lines:?}");
+        assert_eq!(lines[0], "refused POST /v2/x/run from 127.0.0.1: an unknown key");
+        assert!(!lines.iter().any(|line| line.contains("sesame")));
     }
 
     #[test]

@@ -89,11 +89,22 @@ impl Refusal {
         refusal
     }
 
+    /// Says when to come again.
+    pub(crate) fn after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// For what is not the client's fault and passes.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Refused, message);
         refusal.retry_after = Some(1);
         refusal
+    }
+
+    /// Its cause, as its client reads it.
+    pub(super) fn message(&self) -> &str {
+        &self.error.message
     }
 
     /// The status that it will have.

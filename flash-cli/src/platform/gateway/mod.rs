@@ -4,6 +4,7 @@
 //! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
 //! for functions, workers and stores that fail, and for a platform that is not up or stops.
 mod access;
+mod attempts;
 mod client_api;
 mod costs;
 mod docs;
@@ -18,6 +19,7 @@ mod schemas;
 mod server;
 mod worker_api;
 
+pub(crate) use access::Door;
 pub(crate) use error::nearest;
 pub(crate) use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use routes::RouteTable;

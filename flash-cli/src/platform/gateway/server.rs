@@ -1,5 +1,5 @@
 //! The HTTP server: connections, the fixed paths, and what every request has.
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -51,8 +51,9 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
             TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
         let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
     });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { served.cancelled().await });
+        axum::serve(listener, service).with_graceful_shutdown(async move { served.cancelled().await });
     // Its errors are those of single connections, which it handles itself.
     let _ = serving.await;
 }
@@ -145,10 +146,17 @@ pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<R
         let message = "flash is stopping: it takes no new work";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message));
     }
-    platform.current().ok_or_else(|| {
-        let message = "the app is not up yet";
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
-    })
+    platform.current().ok_or_else(|| nothing_live(platform))
+}
+
+/// The answer while no release is live.
+pub(super) fn nothing_live(platform: &Platform) -> Refusal {
+    let is_empty = platform.shared.door.is_of_environment() && !platform.is_deploying();
+    let message = match is_empty {
+        true => "nothing is deployed in this environment",
+        false => "the app is not up yet",
+    };
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
 }
 
 /// A body up to `limit` bytes.

@@ -2,7 +2,7 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use flash_sdk::catalogue::NanoDollars;
@@ -11,7 +11,10 @@ use super::{
     ledger::{Ledger, Moment, Reading, Sums},
     requests::RequestCosts,
 };
-use crate::platform::queue::WorkerId;
+use crate::platform::{
+    queue::WorkerId,
+    work::{Ending, Work},
+};
 
 /// Whom a share is put down to.
 #[derive(Debug, Clone)]
@@ -40,6 +43,7 @@ struct Books {
     /// Held for some arithmetic only, and never with another lock taken inside.
     ledger: Mutex<Ledger>,
     requests: Arc<RequestCosts>,
+    work: Arc<Work>,
 }
 
 impl Books {
@@ -66,6 +70,7 @@ impl Account {
         worker: &WorkerId,
         price: NanoDollars,
         requests: &Arc<RequestCosts>,
+        work: &Arc<Work>,
     ) -> Self {
         let books = Books {
             worker_type: worker_type.clone(),
@@ -73,6 +78,7 @@ impl Account {
             opened: Instant::now(),
             ledger: Mutex::new(Ledger::new(price)),
             requests: requests.clone(),
+            work: work.clone(),
         };
         Self { books: Arc::new(books) }
     }
@@ -158,16 +164,28 @@ impl Stake {
     }
 
     fn put_down(&self, amount: NanoDollars, payer: Option<&Payer<'_>>) {
-        let Books { worker_type, worker, requests, .. } = &*self.books;
-        match (&self.payer, payer) {
-            (Some(own), _) => {
-                requests.add(&own.request_id, worker_type, own.function.as_deref(), worker, amount);
-            }
-            (None, Some(payer)) => {
-                requests.add(&payer.request_id, worker_type, payer.function, worker, amount);
-            }
-            (None, None) => {}
+        let Books { worker_type, worker, requests, work, .. } = &*self.books;
+        let (request_id, function) = match (&self.payer, payer) {
+            (Some(own), _) => (Some(&*own.request_id), own.function.as_deref()),
+            (None, Some(payer)) => (Some(&*payer.request_id), payer.function),
+            (None, None) => (None, None),
+        };
+        work.charged(function, amount);
+        if let Some(request_id) = request_id {
+            requests.add(request_id, worker_type, function, worker, amount);
         }
+    }
+
+    /// A request ended for which it was held: how, and after which time.
+    pub(crate) fn served(&self, ending: Ending, ran: Duration) {
+        let function = self.payer.as_ref().and_then(|payer| payer.function.as_deref());
+        self.books.work.ended(function, ending, ran);
+    }
+
+    /// Something went wrong with the request for which it is held.
+    pub(crate) fn went_wrong(&self, message: &str) {
+        let request_id = self.payer.as_ref().map(|payer| &*payer.request_id);
+        self.books.work.went_wrong(message, request_id, Some(&self.books.worker));
     }
 }
 

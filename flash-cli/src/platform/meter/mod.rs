@@ -20,7 +20,7 @@ pub(crate) use ledger::Sums;
 pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 
-use super::queue::WorkerId;
+use super::{queue::WorkerId, work::Work};
 
 /// All books of a platform. Cheap to share.
 #[derive(Clone, Default)]
@@ -38,6 +38,7 @@ struct Shared {
 #[derive(Default)]
 struct TypeBooks {
     price: Option<NanoDollars>,
+    work: Arc<Work>,
     /// Accounts that may still change.
     open: Vec<Account>,
     /// Of all others.
@@ -77,8 +78,21 @@ impl Billing {
     /// For the workers of one type in one release. Without a price they cost nothing.
     pub(crate) fn meter(&self, worker_type: &str, price: Option<NanoDollars>) -> Meter {
         let worker_type: Arc<str> = worker_type.into();
-        self.types().entry(worker_type.clone()).or_default().price = price;
-        Meter { worker_type, price, billing: self.clone() }
+        let mut types = self.types();
+        let books = types.entry(worker_type.clone()).or_default();
+        books.price = price;
+        let work = books.work.clone();
+        drop(types);
+        Meter { worker_type, price, work, billing: self.clone() }
+    }
+
+    /// What everything has cost up to now.
+    pub(crate) fn totals(&self) -> CostTotals {
+        let mut totals = CostTotals::default();
+        for (name, books) in self.types().iter_mut() {
+            totals.add(name, &books.sums(), &books.work);
+        }
+        totals
     }
 
     /// What each worker type has cost up to now.
@@ -97,6 +111,7 @@ impl Billing {
 pub(crate) struct Meter {
     worker_type: Arc<str>,
     price: Option<NanoDollars>,
+    work: Arc<Work>,
     billing: Billing,
 }
 
@@ -106,10 +121,16 @@ impl Meter {
         self.price
     }
 
+    /// What the work of this type came to.
+    pub(crate) fn work(&self) -> &Arc<Work> {
+        &self.work
+    }
+
     /// An account for a worker whose process is not there yet.
     pub(crate) fn open(&self, worker: &WorkerId) -> Account {
         let price = self.price.unwrap_or_default();
-        let account = Account::new(&self.worker_type, worker, price, &self.billing.shared.requests);
+        let account =
+            Account::new(&self.worker_type, worker, price, &self.billing.shared.requests, &self.work);
         let mut types = self.billing.types();
         let books = types.entry(self.worker_type.clone()).or_default();
         // Here, so that the list is as long as there are workers, whether or not anybody asks for the bill.

@@ -3,6 +3,12 @@ use std::time::Duration;
 
 use flash_sdk::catalogue::NanoDollars;
 
+use super::ledger::Sums;
+use crate::platform::work::{Calls, Work};
+
+/// What calls are shown as that name no function of the app: jobs and requests of other programs.
+const OTHERS: &str = "*";
+
 /// Sums since the platform started. They only grow (but for what is idle), so that differences of two looks
 /// are what was spent in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,4 +48,62 @@ pub(crate) struct FunctionTotal {
     pub cost: NanoDollars,
     /// Time that they ran, all together.
     pub ran: Duration,
+}
+
+impl CostTotals {
+    /// Adds a worker type.
+    pub(super) fn add(&mut self, worker_type: &str, sums: &Sums, work: &Work) {
+        let amount = |sum: u128| NanoDollars(u64::try_from(sum).unwrap_or(u64::MAX));
+        let time = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.workers.push(TypeTotal {
+            worker_type: worker_type.to_owned(),
+            bill: amount(sums.bill),
+            start: amount(sums.start),
+            run: amount(sums.run),
+            start_time: time(sums.start_time),
+            run_time: time(sums.run_time),
+            idle_time: time(sums.idle_time()),
+            started: sums.workers,
+        });
+        let function = |(function, calls): (String, Calls)| FunctionTotal {
+            worker_type: worker_type.to_owned(),
+            function,
+            calls: calls.count,
+            cost: calls.cost,
+            ran: calls.ran,
+        };
+        self.functions.extend(work.calls(OTHERS).into_iter().map(function));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{
+        super::{Billing, Payer},
+        *,
+    };
+    use crate::platform::work::Ending;
+
+    #[test]
+    fn what_functions_cost_is_the_running_cost_of_their_workers() {
+        let billing = Billing::default();
+        let meter = billing.meter("gpu", Some(NanoDollars(1_000_000_000)));
+        meter.work().name([("f".to_owned(), "f".to_owned())].into_iter());
+        let account = meter.open(&"w".into());
+        account.spawned(Instant::now());
+        account.ready();
+        for function in [Some("f"), None, Some("f")] {
+            account.begin().end(Some(&Payer { request_id: "r".into(), function }));
+            meter.work().ended(function, Ending::Completed, Duration::from_millis(1));
+        }
+        account.gone();
+        let CostTotals { workers, functions } = billing.totals();
+        let named: Vec<_> = functions.iter().map(|total| (total.function.as_str(), total.calls)).collect();
+        assert_eq!(named, [("*", 1), ("f", 2)]);
+        let cost: u64 = functions.iter().map(|total| total.cost.0).sum();
+        assert!(cost > 0 && cost == workers[0].run.0);
+        assert!(workers[0].bill.0 >= workers[0].start.0 + workers[0].run.0 && workers[0].started == 1);
+    }
 }

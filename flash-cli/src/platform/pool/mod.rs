@@ -27,6 +27,7 @@ use super::{
     meter::{Account, Billing, Meter},
     queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},
+    work::Work,
 };
 pub(crate) use crash::Crashes;
 #[cfg(test)]
@@ -64,10 +65,31 @@ struct Workers {
     all: HashMap<WorkerId, Worker>,
     last_start: Option<Instant>,
     crashes: Crashes,
-    last_crash: Option<String>,
+    last_crash: Option<NotReady>,
     /// Workers that the load asks for and that crashes hold back.
     held_back: usize,
     ended: Endings,
+}
+
+/// Workers by what they do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub starting: u32,
+    pub idle: u32,
+    pub busy: u32,
+    pub stopping: u32,
+    /// Down, because they crash in a row.
+    pub unhealthy: u32,
+    /// Asked for by the load, and held back for a moment after a crash.
+    pub throttled: u32,
+}
+
+/// Why a worker is not ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NotReady {
+    pub reason: String,
+    /// Of its stderr, oldest first.
+    pub last_lines: Vec<String>,
 }
 
 /// What a pool does about workers that do not do as they are told.
@@ -133,6 +155,7 @@ impl Pool {
     /// A pool without workers; [`Pool::run`] brings it to life.
     pub(crate) fn new(
         worker_type: WorkerType,
+        release: u64,
         launch: Launch,
         context: &PoolContext,
         meter: Meter,
@@ -145,7 +168,7 @@ impl Pool {
         };
         let intake = match worker_type.kind {
             EndpointKind::Queue => {
-                let queue = Queue::new(&worker_type.name, limits, &context.queues, on_end);
+                let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
                 Intake::Queue(Arc::new(queue))
             }
             EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
@@ -509,11 +532,44 @@ impl Pool {
         if workers.crashes.is_loop() { 0 } else { workers.held_back }
     }
 
+    /// Workers by what they do.
+    pub(crate) fn counts(&self) -> Counts {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let load = self.load();
+        let idle_takers: HashMap<&WorkerId, bool> =
+            load.takers.iter().map(|(worker, _, idle)| (worker, idle.is_some())).collect();
+        let mut counts = Counts {
+            unhealthy: number(self.unhealthy()),
+            throttled: number(self.throttled()),
+            ..Counts::default()
+        };
+        for (id, worker) in &self.lock().all {
+            match (worker.phase, idle_takers.get(id)) {
+                (Phase::Starting, _) => counts.starting += 1,
+                (Phase::Stopping, _) => counts.stopping += 1,
+                (Phase::Ready, Some(false)) => counts.busy += 1,
+                (Phase::Ready, _) => counts.idle += 1,
+            }
+        }
+        counts
+    }
+
+    /// What a worker that is there has said last, for when it is not ready in time.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        let outputs: Vec<_> = self.lock().all.values().filter_map(|worker| worker.output.clone()).collect();
+        outputs.iter().map(|output| output.last_lines()).find(|lines| !lines.is_empty()).unwrap_or_default()
+    }
+
+    /// What the work of its type came to, in all releases.
+    pub(crate) fn work(&self) -> &Arc<Work> {
+        self.meter.work()
+    }
+
     /// Waits until `count` workers are ready.
     ///
     /// # Errors
     /// Why a worker that was starting is not.
-    pub(crate) async fn wait_ready(&self, count: usize) -> Result<(), String> {
+    pub(crate) async fn wait_ready(&self, count: usize) -> Result<(), NotReady> {
         loop {
             let changed = self.phases.notified();
             {

@@ -9,7 +9,7 @@ use flash_sdk::{ErrorKind, WireError};
 use tokio::sync::watch;
 
 use super::{
-    Intake, Phase, Pool,
+    Intake, NotReady, Phase, Pool,
     crash::{Death, LONG_LIFE, Verdict},
     liveness::Pulse,
 };
@@ -233,8 +233,12 @@ impl Pool {
             return;
         }
         let verdict = workers.crashes.died(worker.death(at_work), Instant::now());
-        workers.last_crash = Some(report.clone());
+        workers.last_crash = Some(match &ended {
+            Ok(exit) => NotReady { reason: exit.cause(), last_lines: exit.last_lines().to_vec() },
+            Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
+        });
         drop(workers);
+        self.work().went_wrong(&format!("worker ended: {report}"), None, Some(id));
         self.report(id, worker.phase, verdict, &reason, &report);
         self.phases.notify_waiters();
     }

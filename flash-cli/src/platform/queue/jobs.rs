@@ -26,6 +26,8 @@ use super::{
 /// What a queue is and lives by.
 pub(super) struct Setting {
     pub endpoint: Arc<str>,
+    /// The number of its release.
+    pub release: u64,
     pub limits: Limits,
     pub clock: Clock,
     pub store: Store,
@@ -154,7 +156,7 @@ impl Jobs {
         let entry = self.all.get_mut(&id)?;
         if entry.record.is_none() {
             let seq = setting.store.next_seq();
-            let record = Record::of(seq, &setting.endpoint, id, entry);
+            let record = Record::of(seq, setting, id, entry);
             entry.ticket = setting.store.write(Change::Accepted(Box::new(record)));
             entry.record = Some(seq);
             if let Some(end) = End::of(entry, entry.timer) {

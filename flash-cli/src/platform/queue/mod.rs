@@ -51,7 +51,7 @@ use jobs::{Jobs, Setting};
 pub(crate) use limits::Limits;
 pub(crate) use listing::Filter;
 use lost::worker_died;
-pub(crate) use recovery::{Backlog, QueueContext};
+pub(crate) use recovery::{Backlog, Claim, QueueContext};
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
 pub(crate) use store::{Durability, Failing, OpenError, Store};

@@ -189,8 +189,8 @@ fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
     let (teller, _) = Teller::new();
     let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
     let limits = Limits { execution_timeout: Duration::from_secs(600), ..Limits::default() };
-    let queue = Queue::new("model", limits, &context, Box::new(|_| {}));
-    queue.adopt(&mut backlog);
+    let queue = Queue::new("model", 1, limits, &context, Box::new(|_| {}));
+    queue.adopt(&mut backlog, Claim::All);
     queue
 }
 

@@ -1,15 +1,18 @@
 //! What goes from one queue to the next: from a platform that died, or from a release that was replaced.
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
     Clock, Durability, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
-    job::Entry,
     jobs::{Setting, tell_webhook},
     state::JobEvent,
-    store::Change,
+    store::{Change, Stored},
 };
 
 /// What all queues of a platform share.
@@ -23,7 +26,28 @@ pub(crate) struct QueueContext {
 /// Jobs from the store that no queue has claimed yet, by endpoint.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    jobs: HashMap<String, Vec<(JobId, Box<Entry>)>>,
+    jobs: HashMap<Arc<str>, Vec<Stored>>,
+}
+
+/// Which jobs of an endpoint a queue takes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Those that its release accepted.
+    Own,
+    /// Those, and those of which nobody knows which release accepted them.
+    OwnAndUnknown,
+    /// All. Open ones are its own from then on.
+    All,
+}
+
+impl Claim {
+    fn covers(self, release: u64, own: u64) -> bool {
+        match self {
+            Self::Own => release == own,
+            Self::OwnAndUnknown => release == own || release == 0,
+            Self::All => true,
+        }
+    }
 }
 
 impl Backlog {
@@ -33,13 +57,9 @@ impl Backlog {
     /// As [`OpenError`] says.
     pub(crate) fn open(directory: &Path, durability: Durability) -> Result<(Store, Self), OpenError> {
         let mut backlog = Self::default();
-        let store =
-            Store::open(directory, durability, |endpoint, id, entry| match backlog.jobs.get_mut(endpoint) {
-                Some(jobs) => jobs.push((id, entry)),
-                None => {
-                    backlog.jobs.insert(endpoint.to_owned(), vec![(id, entry)]);
-                }
-            })?;
+        let store = Store::open(directory, durability, |stored| {
+            backlog.jobs.entry(stored.endpoint.clone()).or_default().push(stored);
+        })?;
         Ok((store, backlog))
     }
 
@@ -47,7 +67,7 @@ impl Backlog {
     pub(crate) fn delete_due(&mut self, context: &QueueContext) {
         let now = context.clock.now();
         for jobs in self.jobs.values_mut() {
-            jobs.retain(|(_, entry)| {
+            jobs.retain(|Stored { entry, .. }| {
                 let is_due = entry.timer <= now;
                 if is_due && let Some(seq) = entry.record {
                     context.store.write(Change::Forgotten { seq });
@@ -58,36 +78,58 @@ impl Backlog {
         self.jobs.retain(|_, jobs| !jobs.is_empty());
     }
 
-    /// The jobs of one endpoint, oldest first.
-    fn claim(&mut self, endpoint: &str) -> Vec<(JobId, Box<Entry>)> {
-        self.jobs.remove(endpoint).unwrap_or_default()
+    /// Jobs of one endpoint, oldest first.
+    fn claim(&mut self, endpoint: &str, own: u64, claim: Claim) -> Vec<Stored> {
+        let Some(jobs) = self.jobs.remove(endpoint) else { return Vec::new() };
+        let (claimed, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| claim.covers(job.release, own));
+        if !rest.is_empty() {
+            self.jobs.insert(endpoint.into(), rest);
+        }
+        claimed
+    }
+
+    /// The releases that accepted jobs which have not ended and no queue has claimed.
+    pub(crate) fn releases(&self) -> BTreeSet<u64> {
+        let open = self.jobs.values().flatten().filter(|job| !job.entry.status().is_final());
+        open.map(|job| job.release).filter(|release| *release != 0).collect()
     }
 
     /// Endpoints with jobs that no queue has claimed, and how many of them have not ended.
     pub(crate) fn unclaimed(&self) -> impl Iterator<Item = (&str, usize)> {
-        let open = |jobs: &[(JobId, Box<Entry>)]| {
-            jobs.iter().filter(|(_, entry)| !entry.status().is_final()).count()
-        };
-        self.jobs.iter().map(move |(endpoint, jobs)| (endpoint.as_str(), open(jobs)))
+        let open = |jobs: &[Stored]| jobs.iter().filter(|job| !job.entry.status().is_final()).count();
+        self.jobs.iter().map(move |(endpoint, jobs)| (&**endpoint, open(jobs)))
     }
 }
 
 impl Queue {
     /// A queue without jobs.
-    pub(crate) fn new(endpoint: &str, limits: Limits, context: &QueueContext, on_end: OnEnd) -> Self {
+    pub(crate) fn new(
+        endpoint: &str,
+        release: u64,
+        limits: Limits,
+        context: &QueueContext,
+        on_end: OnEnd,
+    ) -> Self {
         let QueueContext { clock, store, teller } = context.clone();
         Self {
-            setting: Setting { endpoint: endpoint.into(), limits, clock, store, teller },
+            setting: Setting { endpoint: endpoint.into(), release, limits, clock, store, teller },
             inner: std::sync::Mutex::default(),
             changed: Notify::new(),
             on_end,
         }
     }
 
-    /// Takes in the jobs that an earlier platform left to this endpoint.
-    pub(crate) fn adopt(&self, backlog: &mut Backlog) {
+    /// Takes in jobs that an earlier platform left to this endpoint.
+    pub(crate) fn adopt(&self, backlog: &mut Backlog, claim: Claim) {
+        let own = self.setting.release;
         let mut inner = self.lock();
-        for (id, mut entry) in backlog.claim(&self.setting.endpoint) {
+        for Stored { release, id, mut entry, .. } in backlog.claim(&self.setting.endpoint, own, claim) {
+            if release != own
+                && !entry.status().is_final()
+                && let Some(seq) = entry.record
+            {
+                self.setting.store.write(Change::Moved { seq, release: own });
+            }
             if entry.status().is_final() && !entry.told {
                 // Whoever waits for this one may not have heard; twice is allowed, never is not.
                 tell_webhook(id, &entry, &self.setting);

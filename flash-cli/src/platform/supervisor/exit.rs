@@ -18,21 +18,43 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
+    /// Without its last words: `killed by SIGKILL: over its memory of 2 GB`.
+    pub(crate) fn cause(&self) -> String {
+        let cause = Cause(self.status);
+        match self.memory {
+            Some(reason) if self.status.signal() == Some(Signal::SIGKILL as i32) => {
+                format!("{cause}: {reason}")
+            }
+            // One that it started; what came of that is for the worker to know.
+            Some(reason) => format!("{cause} after one of its processes was killed: {reason}"),
+            None => cause.to_string(),
+        }
+    }
+
+    /// Of its stderr, oldest first.
+    pub(crate) fn last_lines(&self) -> &[String] {
+        &self.last_lines
+    }
+
     /// As it prints, with more of its last words.
     pub(crate) fn report(&self) -> String {
-        let mut words: Vec<String> = self
-            .last_lines
-            .iter()
-            .rev()
-            .filter(|line| !line.trim().is_empty())
-            .take(REPORTED_LINES)
-            .map(|line| line.chars().take(REPORTED_CHARS).collect())
-            .collect();
-        words.reverse();
-        match words.is_empty() {
-            true => self.to_string(),
-            false => format!("{}; its last words: {}", Cause(self.status), words.join(" | ")),
-        }
+        format!("{}{}", self.cause(), last_words(&self.last_lines))
+    }
+}
+
+/// The last lines that say something, for the end of a report.
+pub(crate) fn last_words(lines: &[String]) -> String {
+    let mut words: Vec<String> = lines
+        .iter()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(REPORTED_LINES)
+        .map(|line| line.chars().take(REPORTED_CHARS).collect())
+        .collect();
+    words.reverse();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!("; its last words: {}", words.join(" | ")),
     }
 }
 
@@ -55,13 +77,7 @@ impl fmt::Display for Cause {
 impl fmt::Display for Exit {
     /// `killed by SIGKILL: over its memory of 2 GB` or `exit code 1`, then its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Cause(self.status))?;
-        match self.memory {
-            Some(reason) if self.status.signal() == Some(Signal::SIGKILL as i32) => write!(f, ": {reason}")?,
-            // One that it started; what came of that is for the worker to know.
-            Some(reason) => write!(f, " after one of its processes was killed: {reason}")?,
-            None => {}
-        }
+        f.write_str(&self.cause())?;
         match self.last_lines.last() {
             Some(line) => write!(f, "; its last words: {line}"),
             None => Ok(()),

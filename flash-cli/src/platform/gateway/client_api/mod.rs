@@ -19,7 +19,7 @@ pub(super) use submit::{JobOptions, submit_and_wait};
 
 use super::{
     error::{Refusal, nearest},
-    server::json_text,
+    server::{json_text, nothing_live},
 };
 use crate::platform::{
     Platform,
@@ -128,15 +128,19 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
     })
 }
 
-/// The queues of an endpoint, that of the live release first.
+/// The queues of an endpoint, that of the live release first. Who made a job asks for it also when the next
+/// release has no such endpoint, or none is live.
 ///
 /// # Errors
-/// 404 when the live release has no such endpoint.
+/// 404 when no release has such an endpoint.
 fn queues_of(platform: &Platform, endpoint: &str) -> Result<Vec<Arc<Queue>>, Refusal> {
-    let live = platform.current().ok_or_else(|| Refusal::unavailable("the app is not up yet"))?;
-    queue_of(&live, endpoint)?;
     let queue = |release: &Arc<Release>| release.pool(endpoint)?.queue().cloned();
-    Ok(platform.releases().iter().filter_map(queue).collect())
+    let queues: Vec<_> = platform.releases().iter().filter_map(queue).collect();
+    if queues.is_empty() {
+        let live = platform.current().ok_or_else(|| nothing_live(platform))?;
+        queue_of(&live, endpoint)?;
+    }
+    Ok(queues)
 }
 
 /// The queue that knows a job: of the live release or of one before.

@@ -26,6 +26,7 @@ use super::{
 use crate::platform::{
     balancer::{Balancer, Slot},
     pool::Pool,
+    work::Ending,
 };
 
 /// How many workers a request is taken to before one of them has seen any of it.
@@ -112,6 +113,8 @@ impl Route<'_> {
             let mut slot =
                 slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
             slot.stake.runs(self.function);
+            // Also when the client goes away meanwhile.
+            slot.ends(Some(Ending::Cancelled));
             let since = Instant::now();
             let request = self.rewritten(&head, &upload, &slot, wanted.as_ref())?;
             let failure = match timeout_at(since + PROCESSING, CLIENT.request(request)).await {
@@ -138,8 +141,14 @@ impl Route<'_> {
                         self.pool.stopped_listening(&slot.worker);
                     }
                     attempt += 1;
+                    slot.ends(None);
                 }
-                _ => return Err(failure.refusal(self.pool, &slot.worker).await),
+                _ => {
+                    let refusal = failure.refusal(self.pool, &slot.worker).await;
+                    slot.ends(Some(Ending::Failed));
+                    slot.stake.went_wrong(refusal.message());
+                    return Err(refusal);
+                }
             }
         }
     }
@@ -188,17 +197,24 @@ fn strip(headers: &mut HeaderMap) {
 /// The answer for the client, holding the slot until its last byte.
 async fn answered(
     mut response: http::Response<Incoming>,
-    serving: Serving,
+    mut serving: Serving,
     wanted: Option<Wanted>,
     since: Instant,
     is_head: bool,
 ) -> Result<Response, Refusal> {
     let worker = serving.slot.worker.clone();
+    let status = response.status();
+    if status.is_server_error() {
+        serving.slot.ends(Some(Ending::Failed));
+        serving.slot.stake.went_wrong(&format!("answered {status}"));
+    } else {
+        serving.slot.ends(Some(Ending::Completed));
+    }
     // For the header: the rest of it is known when the answer is over.
     response.extensions_mut().insert(serving.slot.stake.so_far());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(wanted) = wanted else {
-            return Err(Failure::Unasked.refusal(&serving.pool, &worker).await);
+            return Err(serving.failed(Failure::Unasked).await);
         };
         let protocol = response.headers().get(header::UPGRADE).cloned();
         strip(response.headers_mut());
@@ -215,7 +231,7 @@ async fn answered(
     if let Some(declared) = declared.filter(|declared: &u64| *declared > MAX_BODY_BYTES as u64) {
         // Its connection closes before the slot is free.
         drop(response);
-        return Err(Failure::TooLarge { declared }.refusal(&serving.pool, &worker).await);
+        return Err(serving.failed(Failure::TooLarge { declared }).await);
     }
     strip(response.headers_mut());
     name_worker(response.headers_mut(), &worker);
@@ -237,8 +253,18 @@ struct Serving {
 }
 
 impl Serving {
-    fn cut_off(&self, cut: &Cut) {
+    /// What its client hears of a failure.
+    async fn failed(&mut self, failure: Failure) -> Refusal {
+        let refusal = failure.refusal(&self.pool, &self.slot.worker).await;
+        self.slot.ends(Some(Ending::Failed));
+        self.slot.stake.went_wrong(refusal.message());
+        refusal
+    }
+
+    fn cut_off(&mut self, cut: &Cut) {
         let text = format!("the answer was cut off: {cut}");
+        self.slot.ends(Some(Ending::Failed));
+        self.slot.stake.went_wrong(&text);
         self.pool.say_of_request(&self.slot.worker, &self.request_id, text);
     }
 }

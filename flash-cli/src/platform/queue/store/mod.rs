@@ -19,9 +19,7 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(super) use record::{Change, End, Record};
-
-use super::job::Entry;
+pub(super) use record::{Change, End, Record, Stored};
 
 /// A job's place in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,14 +92,14 @@ struct Progress {
 
 impl Store {
     /// Opens the store in this directory, making it where there is none, and hands every job in it to
-    /// `found`, oldest first, with its endpoint.
+    /// `found`, oldest first.
     ///
     /// # Errors
     /// When it is in use, unreadable or from a newer version. Nothing is changed then.
     pub(super) fn open(
         directory: &Path,
         durability: Durability,
-        found: impl FnMut(&str, super::JobId, Box<Entry>),
+        found: impl FnMut(Stored),
     ) -> Result<Self, OpenError> {
         // Inputs and results are nobody else's to read.
         std::fs::DirBuilder::new()

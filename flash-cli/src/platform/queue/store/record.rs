@@ -9,6 +9,7 @@ use super::{
         Timestamp, WorkerId,
         id::JobId,
         job::{Entry, Extras, Origin, Run},
+        jobs::Setting,
         state::{JobState, Outcome},
     },
     Seq, Ticket,
@@ -34,6 +35,17 @@ pub(in super::super) struct Record {
     pub envelope: Envelope,
     pub extras: Option<Extras>,
     pub input: RawJson,
+    /// The release that accepted it; 0 where that is unknown.
+    pub release: u64,
+}
+
+/// A job as it is found in the store.
+pub(in super::super) struct Stored {
+    pub endpoint: std::sync::Arc<str>,
+    /// As in [`Record`].
+    pub release: u64,
+    pub id: JobId,
+    pub entry: Box<Entry>,
 }
 
 /// How a job ended.
@@ -58,6 +70,8 @@ pub(in super::super) enum Change {
     Ended { seq: Seq, end: Box<End> },
     /// It has cost this much, and ended before.
     Charged { seq: Seq, cost: NanoDollars },
+    /// It goes on in another release.
+    Moved { seq: Seq, release: u64 },
     /// Its webhook has heard, or will not.
     Told { seq: Seq },
     /// It is deleted.
@@ -66,10 +80,11 @@ pub(in super::super) enum Change {
 
 impl Record {
     /// What to store of a job.
-    pub(in super::super) fn of(seq: Seq, endpoint: &std::sync::Arc<str>, id: JobId, entry: &Entry) -> Self {
+    pub(in super::super) fn of(seq: Seq, setting: &Setting, id: JobId, entry: &Entry) -> Self {
         Self {
             seq,
-            endpoint: endpoint.clone(),
+            endpoint: setting.endpoint.clone(),
+            release: setting.release,
             id,
             sync_origin: entry.origin != Origin::Run,
             submitted_at: entry.submitted_at,

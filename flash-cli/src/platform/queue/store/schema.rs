@@ -12,16 +12,19 @@ use super::{
     super::{
         Timestamp,
         id::JobId,
-        job::{Entry, Extras, IdempotencyKey},
+        job::{Extras, IdempotencyKey},
         state::Outcome,
     },
-    Durability, End, OpenError, Record, Seq,
+    Durability, End, OpenError, Record, Seq, Stored,
 };
 
-/// Of the tables below. A file with a lower one would be brought up here; there is none yet.
-pub(super) const VERSION: i64 = 1;
+/// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
+pub(super) const VERSION: i64 = 2;
 
-/// A job's row never changes but for its attempts; its end is a row of its own, so that the input is not
+/// What brings a file from version 1 to 2, from 2 to 3 and so on.
+const UPGRADES: [&str; 1] = ["ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;"];
+
+/// A job's row never changes but for its attempts and its release; its end is a row of its own, so that the input is not
 /// written twice.
 const TABLES: &str = "
     CREATE TABLE job (
@@ -40,7 +43,8 @@ const TABLES: &str = "
         envelope TEXT NOT NULL,
         extras TEXT,
         input TEXT NOT NULL,
-        ttl_ms INTEGER NOT NULL
+        ttl_ms INTEGER NOT NULL,
+        release INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE job_end (
         seq INTEGER PRIMARY KEY,
@@ -60,7 +64,7 @@ const TABLES: &str = "
 pub(super) fn open(
     path: &Path,
     durability: Durability,
-    found: impl FnMut(&str, JobId, Box<Entry>),
+    found: impl FnMut(Stored),
 ) -> Result<(Connection, u64), OpenError> {
     let problem = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -87,6 +91,12 @@ pub(super) fn open(
             connection.execute_batch(&create).map_err(problem)?;
         }
         VERSION => {}
+        1..VERSION => {
+            let first = usize::try_from(version - 1).unwrap_or_default();
+            let upgrades = UPGRADES[first..].concat();
+            let upgrade = format!("BEGIN IMMEDIATE; {upgrades} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&upgrade).map_err(problem)?;
+        }
         found => return Err(OpenError::Newer { path: path.to_owned(), found }),
     }
     let last = read(&connection, path, problem, found)?;
@@ -97,7 +107,7 @@ fn read(
     connection: &Connection,
     path: &Path,
     problem: impl Fn(rusqlite::Error) -> OpenError,
-    mut found: impl FnMut(&str, JobId, Box<Entry>),
+    mut found: impl FnMut(Stored),
 ) -> Result<u64, OpenError> {
     let mut last = 0;
     let mut statement = connection
@@ -105,7 +115,7 @@ fn read(
             "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                     execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
                     input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                    ttl_ms, job.cost, job_end.cost
+                    ttl_ms, job.cost, job_end.cost, release
              FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
         )
         .map_err(&problem)?;
@@ -115,10 +125,10 @@ fn read(
         let damaged = |problem: String| OpenError::Damaged { path: path.to_owned(), seq: last, problem };
         let record = record_of(row).map_err(|error| damaged(error.to_string()))?;
         let end = end_of(row).map_err(|error| damaged(error.to_string()))?;
-        let endpoint = record.endpoint.clone();
+        let (endpoint, release) = (record.endpoint.clone(), record.release);
         let (id, mut entry) = record.into_entry(end);
         entry.told = row.get::<_, Option<bool>>(21).map_err(&problem)?.unwrap_or(false);
-        found(&endpoint, id, entry);
+        found(Stored { endpoint, release, id, entry });
     }
     Ok(last)
 }
@@ -148,6 +158,7 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         attempts: row.get(9)?,
         attempts_before: row.get(10)?,
         cost: NanoDollars(row.get(23)?),
+        release: row.get(25)?,
         envelope: serde_json::from_str::<Envelope>(
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,
@@ -224,5 +235,66 @@ impl From<&Extras> for StoredExtras {
     fn from(extras: &Extras) -> Self {
         let key = extras.idempotency.as_ref().map(|key| (key.key.clone(), key.fingerprint));
         Self { webhook: extras.webhook.clone(), key, s3: extras.s3_config.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The tables as version 1 had them, with a job that waits and one that has ended.
+    const VERSION_1: &str = "
+        CREATE TABLE job (
+            seq INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, id BLOB NOT NULL, id_sync INTEGER NOT NULL,
+            sync_origin INTEGER NOT NULL, submitted_us INTEGER NOT NULL, expires_us INTEGER NOT NULL,
+            execution_timeout_ms INTEGER NOT NULL, low_priority INTEGER NOT NULL, attempts INTEGER NOT NULL,
+            attempts_before INTEGER NOT NULL, cost INTEGER NOT NULL, envelope TEXT NOT NULL, extras TEXT,
+            input TEXT NOT NULL, ttl_ms INTEGER NOT NULL
+        );
+        CREATE TABLE job_end (
+            seq INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, text TEXT NOT NULL, worker TEXT,
+            attempts INTEGER NOT NULL, delay_us INTEGER NOT NULL, ran_us INTEGER NOT NULL,
+            cost INTEGER NOT NULL, forget_us INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0
+        );
+        INSERT INTO job VALUES (3, 'gpu', x'0190b6c0d2f07c0a8000000000000001', 0, 0, 1, 99, 600000, 0, 1, 0, 5,
+                                '{}', NULL, '{\"a\":1}', 7000);
+        INSERT INTO job VALUES (4, 'gpu', x'0190b6c0d2f07c0a8000000000000002', 0, 0, 1, 99, 600000, 0, 1, 0, 5,
+                                '{}', NULL, 'null', 7000);
+        INSERT INTO job_end VALUES (4, 0, '7', 'w', 1, 2, 3, 6, 99, 1);
+        PRAGMA user_version = 1;
+    ";
+
+    fn read_all(path: &Path) -> (Connection, Vec<Stored>) {
+        let mut all = Vec::new();
+        let (connection, last) = open(path, Durability::Process, |stored| all.push(stored)).unwrap();
+        assert_eq!(last, 4);
+        (connection, all)
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_brought_up_with_its_jobs_and_stays_so() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("jobs.sqlite");
+        Connection::open(&path).unwrap().execute_batch(VERSION_1).unwrap();
+        for _ in 0..2 {
+            let (connection, all) = read_all(&path);
+            let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(version, VERSION);
+            let found: Vec<_> = all.iter().map(|job| (job.release, job.entry.status().is_final())).collect();
+            assert_eq!(found, [(0, false), (0, true)], "nobody knows of which release they are");
+            assert_eq!((all[0].entry.input.get(), &*all[0].endpoint), ("{\"a\":1}", "gpu"));
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("jobs.sqlite");
+        let newer = format!("PRAGMA user_version = {}", VERSION + 1);
+        Connection::open(&path).unwrap().execute_batch(&newer).unwrap();
+        let refused = open(&path, Durability::Process, |_| ());
+        assert!(matches!(refused, Err(OpenError::Newer { found, .. }) if found == VERSION + 1));
     }
 }

@@ -71,6 +71,10 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             let update = "UPDATE job SET cost = ?2 WHERE seq = ?1";
             connection.prepare_cached(update)?.execute(params![seq.0, amount(*cost)]).map(drop)
         }
+        Change::Moved { seq, release } => {
+            let update = "UPDATE job SET release = ?2 WHERE seq = ?1";
+            connection.prepare_cached(update)?.execute(params![seq.0, release]).map(drop)
+        }
         Change::Told { seq } => {
             let update = "UPDATE job_end SET told = 1 WHERE seq = ?1";
             connection.prepare_cached(update)?.execute([seq.0]).map(drop)
@@ -102,7 +106,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let millis = |time: Duration| whole(time.as_millis());
     connection
         .prepare_cached(
-            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             seq.0,
@@ -121,6 +125,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             extras,
             record.input.get(),
             millis(record.ttl),
+            whole(record.release.into()),
         ])
         .map(drop)
 }

@@ -111,8 +111,8 @@ async fn what_came_beside_an_error_survives_a_restart() {
     queue.setting.store.close();
     let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let context = QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0 };
-    let again = Queue::new("bench", Limits::default(), &context, Box::new(|_| ()));
-    again.adopt(&mut backlog);
+    let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
+    again.adopt(&mut backlog, Claim::All);
     let job = again.status(id).await.unwrap().unwrap();
     assert_eq!((job.status, job.error.as_deref()), (Failed, Some("no such picture")));
     assert_eq!(job.output.unwrap().get(), r#"{"k":[1,"\""]}"#);
@@ -169,8 +169,8 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
         store: queue.setting.store.clone(),
         teller: queue.setting.teller.clone(),
     };
-    let next = Queue::new("bench", Limits::default(), &context, Box::new(|_| {}));
-    next.adopt(&mut backlog);
+    let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| {}));
+    next.adopt(&mut backlog, Claim::All);
     assert_eq!(cost(&next, id), Some(whole));
 }
 
@@ -190,8 +190,44 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
     queue.setting.store.crash();
     let (store, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext { clock: Clock::Manual(queue.now.clone()), store, teller: Teller::new().0 };
-    let next = Queue::new("bench", limits, &context, Box::new(|_| {}));
-    next.adopt(&mut backlog);
+    let next = Queue::new("bench", 1, limits, &context, Box::new(|_| {}));
+    next.adopt(&mut backlog, Claim::All);
     assert_eq!((status(&next, finished), status(&next, dead)), (Completed, Failed));
     assert!(next.is_dead(dead));
+}
+
+/// Queues of two releases on the store that a bench of release 1 leaves.
+fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
+    bench.setting.store.close();
+    let (store, backlog) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
+    let context = QueueContext { clock: Clock::Manual(bench.now.clone()), store, teller: Teller::new().0 };
+    let queue = |release| Queue::new("bench", release, Limits::default(), &context, Box::new(|_| {}));
+    (backlog, [queue(1), queue(2)])
+}
+
+#[tokio::test]
+async fn stored_jobs_go_on_in_the_release_that_accepted_them() {
+    let bench = queue();
+    let (waits, ended) = (bench.run("1"), bench.run("2"));
+    bench.cancel(ended).unwrap();
+    let (mut backlog, [old, live]) = after_restart(&bench);
+    assert_eq!(Vec::from_iter(backlog.releases()), [1]);
+    live.adopt(&mut backlog, Claim::OwnAndUnknown);
+    assert!(!live.has_jobs(), "they are of another release");
+    old.adopt(&mut backlog, Claim::Own);
+    assert_eq!((status(&old, waits), status(&old, ended)), (InQueue, Cancelled));
+    assert!(backlog.releases().is_empty());
+}
+
+#[tokio::test]
+async fn stored_jobs_whose_release_is_gone_are_the_live_ones_from_then_on() {
+    let bench = queue();
+    let id = bench.run("1");
+    let (mut backlog, [_, live]) = after_restart(&bench);
+    live.adopt(&mut backlog, Claim::All);
+    assert_eq!(status(&live, id), InQueue);
+    live.all_stored().await.unwrap();
+    live.setting.store.close();
+    let (_, backlog) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
+    assert_eq!(Vec::from_iter(backlog.releases()), [2]);
 }

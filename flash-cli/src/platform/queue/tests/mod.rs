@@ -91,7 +91,7 @@ impl Bench {
         let seen = ends.clone();
         let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
-        let queue = Arc::new(Queue::new("bench", limits, &context, on_end));
+        let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
         Self { queue, now, ends, told, directory }
     }
 

@@ -1,0 +1,295 @@
+//! How releases come and go: start, readiness, switch, drain, end.
+//!
+//! A job runs on the release that accepted it. One that is replaced goes on beside the live one until it is idle,
+//! or, under [`HandOver::AfterLongestRun`], until its time is over and the live one takes the rest. One that a
+//! platform before this one left unfinished can be resumed: it takes its own jobs from the store, and no new
+//! traffic.
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+
+use super::{
+    Artifact, DeployError, HandOver, NewRelease, Platform,
+    launch::{self, Launch},
+    log::LogLine,
+    pool::{NotReady, Pool},
+    queue::Claim,
+    release::Release,
+};
+
+/// For how long a new release may take until its workers are ready.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Old releases whose results can still be asked for.
+const KEPT_RELEASES: usize = 20;
+
+/// A release on its way to go live. Dropped before it is, it ends: also when nobody waits for it any more.
+struct Starting<'a> {
+    platform: &'a Platform,
+    release: Option<Arc<Release>>,
+}
+
+impl<'a> Starting<'a> {
+    fn new(platform: &'a Platform, release: &Arc<Release>) -> Self {
+        platform.set_starting(Some(release.clone()));
+        Self { platform, release: Some(release.clone()) }
+    }
+
+    /// It is live.
+    fn arrived(mut self) {
+        self.release = None;
+        self.platform.set_starting(None);
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        let Some(release) = self.release.take() else { return };
+        release.close();
+        release.kill();
+        // While the platform stops it stays in sight, so that its workers are waited for.
+        if !self.platform.is_stopping() {
+            self.platform.set_starting(None);
+        }
+    }
+}
+
+impl Platform {
+    /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,
+    /// the old ones drain. `told` hears of each worker type that is ready. Dropping the future before its end
+    /// ends the new release.
+    ///
+    /// # Errors
+    /// When its workers do not become ready. Nothing has changed then.
+    pub(crate) async fn deploy(
+        &self,
+        new: NewRelease,
+        mut told: impl FnMut(&str),
+    ) -> Result<(), DeployError> {
+        let _alone = self.shared.deploying.lock().await;
+        let release = self.release(new);
+        let old = self.current();
+        let starting = Starting::new(self, &release);
+        self.ready(&release, old.as_deref(), &mut told).await?;
+        self.run(&release);
+        let claim = match self.shared.hand_over {
+            HandOver::AfterLongestRun => Claim::All,
+            HandOver::Never => Claim::OwnAndUnknown,
+        };
+        self.adopt(&release, claim);
+        self.go_live(release, old.as_ref());
+        starting.arrived();
+        if let Some(old) = old {
+            self.retire(old);
+        }
+        Ok(())
+    }
+
+    /// Makes a release, without workers.
+    fn release(&self, new: NewRelease) -> Arc<Release> {
+        let NewRelease { number, mut manifest, commands, artifact, directory, environment, prices } = new;
+        for command in &commands {
+            if manifest.worker(&command.worker_type.name).is_none() {
+                manifest.workers.push(command.worker_type.clone());
+            }
+        }
+        let next = &self.shared.next_release;
+        let number = match number {
+            Some(number) => {
+                next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+                number
+            }
+            None => next.fetch_add(1, Ordering::Relaxed),
+        };
+        if matches!(artifact, Artifact::Images(_)) {
+            self.shared.has_containers.store(true, Ordering::Relaxed);
+        }
+        let launch = Launch {
+            artifact,
+            directory,
+            environment,
+            endpoints: launch::endpoint_map(&manifest, &self.worker_url()),
+            platform: self.worker_url(),
+            commands: commands.into(),
+            drain_seconds: self.shared.context.drain_time.as_secs(),
+            ping_interval: self.shared.context.supervision.ping_interval(),
+        };
+        Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices))
+    }
+
+    /// Has the pools of a release scale.
+    fn run(&self, release: &Release) {
+        for pool in release.pools() {
+            self.shared.context.tasks.spawn(pool.clone().run());
+        }
+    }
+
+    /// Numbers of the releases that left open jobs in the store which no release has taken up yet.
+    pub(crate) fn stored_releases(&self) -> Vec<u64> {
+        let backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.releases().into_iter().collect()
+    }
+
+    /// Brings an older release back to finish the jobs that it left. It gets no new traffic, and ends when they
+    /// are done. May be called before the live release is deployed, so that its jobs are never out of sight.
+    #[expect(clippy::unused_async, reason = "its callers need not know that nothing is waited for")]
+    pub(crate) async fn resume(&self, old: NewRelease) {
+        if self.is_stopping() {
+            return;
+        }
+        let mut old = old;
+        let own = old.manifest.workers.iter_mut();
+        // Its jobs bring up the workers that they need; there is nothing to keep others warm for.
+        own.chain(old.commands.iter_mut().map(|command| &mut command.worker_type))
+            .for_each(|worker_type| worker_type.workers_min = 0);
+        let release = self.release(old);
+        self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).push_front(release.clone());
+        self.adopt(&release, Claim::Own);
+        self.run(&release);
+        self.retire(release);
+    }
+
+    /// Gives the live release all stored jobs that no release has taken up: nothing else will ever run them. For
+    /// after all older releases were resumed that can be.
+    pub(crate) fn adopt_rest(&self) {
+        let Some(live) = self.current() else { return };
+        self.adopt(&live, Claim::All);
+    }
+
+    /// The live release drains, and nothing takes its place.
+    pub(crate) async fn undeploy(&self) {
+        let _alone = self.shared.deploying.lock().await;
+        let old = {
+            let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = self.shared.current.swap(None);
+            if let Some(old) = &old {
+                past.push_front(old.clone());
+            }
+            old
+        };
+        if let Some(old) = old {
+            self.retire(old);
+        }
+    }
+
+    /// Moves the traffic. Whoever looks for a worker or a job finds the old release in one place or the other.
+    fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
+        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.current.store(Some(release));
+        if let Some(old) = old {
+            past.push_front(old.clone());
+        }
+    }
+
+    /// Lets go of releases that have ended: at once where nothing is left in them, else the oldest.
+    fn forget_ended(&self) {
+        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|release| !release.is_over() || release.has_jobs());
+        while past.len() > KEPT_RELEASES
+            && let Some(oldest) = past.iter().rposition(|release| release.is_over())
+        {
+            past.remove(oldest);
+        }
+    }
+
+    /// Gives a release jobs that an earlier platform left to its endpoints.
+    fn adopt(&self, release: &Release, claim: Claim) {
+        let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.delete_due(&self.shared.context.queues);
+        for queue in release.pools().filter_map(|pool| pool.queue()) {
+            queue.adopt(&mut backlog, claim);
+        }
+        // Of the others, another release may have them.
+        let left = backlog.unclaimed().filter(|(_, open)| claim == Claim::All && *open > 0);
+        for (endpoint, open) in left {
+            let text = format!("{open} stored jobs wait for a worker type of this name, which the app lacks");
+            (self.shared.context.log)(LogLine::system(endpoint, None, text));
+        }
+    }
+
+    fn set_starting(&self, release: Option<Arc<Release>>) {
+        *self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner) = release;
+    }
+
+    /// Starts workers of each type that has any now, must always have some, or has to prove that it starts, and
+    /// waits for them.
+    async fn ready(
+        &self,
+        release: &Release,
+        old: Option<&Release>,
+        told: &mut impl FnMut(&str),
+    ) -> Result<(), DeployError> {
+        let has_workers =
+            |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
+        let proves_itself = self.shared.hand_over == HandOver::Never;
+        let mut starting = FuturesUnordered::new();
+        for pool in release.pools() {
+            let worker_type = &pool.worker_type;
+            let warm = usize::from(proves_itself || has_workers(&worker_type.name));
+            let count = warm.max(worker_type.workers_min as usize).min(worker_type.workers_max as usize);
+            (0..count).for_each(|_| pool.start());
+            if count > 0 {
+                starting.push(one_ready(pool, count));
+            }
+        }
+        while let Some(ready) = starting.next().await {
+            told(ready?);
+        }
+        Ok(())
+    }
+
+    /// Lets a replaced release finish what it accepted, then stops its workers.
+    fn retire(&self, old: Arc<Release>) {
+        let (platform, closing) = (self.clone(), self.shared.closing.clone());
+        let hand_over = self.shared.hand_over;
+        let limit = old.longest_run() + self.shared.context.drain_time;
+        let time_is_over = async move {
+            match hand_over {
+                HandOver::AfterLongestRun => tokio::time::sleep(limit).await,
+                HandOver::Never => std::future::pending().await,
+            }
+        };
+        self.shared.context.tasks.spawn(async move {
+            tokio::select! {
+                () = old.idle() => {}
+                () = time_is_over => {}
+                () = closing.cancelled() => {}
+            }
+            old.close();
+            if !closing.is_cancelled() {
+                old.ended().await;
+                platform.hand_over(&old);
+                platform.forget_ended();
+            }
+        });
+    }
+
+    /// What is left in a release that has ended goes on in the live one; results stay where none is live.
+    fn hand_over(&self, old: &Release) {
+        let live = self.current();
+        for pool in old.pools() {
+            let Some(queue) = pool.queue() else { continue };
+            match live.as_ref().and_then(|live| live.pool(&pool.worker_type.name)?.queue()) {
+                Some(successor) => queue.hand_over(successor),
+                None => queue.give_up_waiting(),
+            }
+        }
+    }
+}
+
+/// The worker type's name, once so many of its workers are ready.
+async fn one_ready(pool: &Pool, count: usize) -> Result<&str, DeployError> {
+    let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
+    let ready = ready.unwrap_or_else(|_| {
+        let reason = format!("nothing within {} s", READY_LIMIT.as_secs());
+        Err(NotReady { reason, last_lines: pool.last_lines() })
+    });
+    let worker_type = &pool.worker_type.name;
+    ready.map(|()| worker_type.as_str()).map_err(|NotReady { reason, last_lines }| DeployError::NotReady {
+        worker_type: worker_type.clone(),
+        reason,
+        last_lines,
+    })
+}

@@ -1,0 +1,281 @@
+//! Releases as a service uses them: beside each other, across restarts, with keys. Workers are takers of the
+//! queues, but where it is their start that counts.
+use std::{
+    future::Future,
+    path::Path,
+    sync::Mutex as StdMutex,
+    time::{Duration, Instant},
+};
+
+use flash_sdk::{
+    manifest::{App, ComputeEntry, EndpointKind, WorkerType},
+    wire::envelope::Envelope,
+};
+use tempfile::TempDir;
+
+use super::{
+    meter::Account,
+    queue::{JobId, Link, Origin as JobOrigin, Outcome, Queue, Submission},
+    *,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A platform, the keys of its environment, and what its log hears.
+struct Bench {
+    platform: Platform,
+    ring: Arc<KeyRing>,
+    lines: Arc<StdMutex<Vec<String>>>,
+}
+
+async fn start(store: &Path) -> Bench {
+    let ring = Arc::new(KeyRing::new());
+    let lines: Arc<StdMutex<Vec<String>>> = Arc::default();
+    let heard = lines.clone();
+    let options = Options {
+        listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        log: Arc::new(move |line| heard.lock().unwrap().push(line.text)),
+        drain_time: Duration::ZERO,
+        store: store.to_owned(),
+        durability: Durability::Process,
+        webhook_secret: Secret::random(),
+        access: Access::Ring(ring.clone()),
+        hand_over: HandOver::Never,
+        supervision: Supervision::default(),
+        limits: Limiting::None,
+    };
+    Bench { platform: Platform::start(options).unwrap(), ring, lines }
+}
+
+/// A release of one queue type, `gpu`, without workers of its own: there may be none.
+fn release(number: u64) -> NewRelease {
+    NewRelease {
+        number: Some(number),
+        manifest: Manifest {
+            version: 1,
+            app: App { name: "app".into(), version: "0".into() },
+            sdk_version: String::new(),
+            workers: vec![worker_type("gpu", 0)],
+            functions: Vec::new(),
+            definitions: serde_json::Map::new(),
+        },
+        commands: Vec::new(),
+        artifact: Artifact::Binaries(Arc::default()),
+        directory: "/".into(),
+        environment: Vec::new(),
+        prices: PriceList::default(),
+    }
+}
+
+fn worker_type(name: &str, workers_max: u32) -> WorkerType {
+    WorkerType {
+        name: name.into(),
+        kind: EndpointKind::Queue,
+        compute: ComputeEntry::Cpu { instances: Vec::new() },
+        workers_min: 0,
+        workers_max,
+        idle_timeout_seconds: 5,
+        execution_timeout_seconds: 600,
+        max_concurrency: 1,
+        scaler: EndpointKind::Queue.default_scaler(),
+        data_centers: Vec::new(),
+    }
+}
+
+/// As `release`, with a worker that is this shell script.
+fn of_script(number: u64, script: &str) -> NewRelease {
+    let command = CommandWorker {
+        worker_type: worker_type("script", 1),
+        program: "sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: Vec::new(),
+        health_path: "/ping".into(),
+    };
+    NewRelease { commands: vec![command], ..release(number) }
+}
+
+fn json(text: &str) -> flash_sdk::wire::RawJson {
+    serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Bench {
+    async fn deploy(&self, number: u64) {
+        self.platform.deploy(release(number), |_| ()).await.unwrap();
+    }
+
+    fn queue(&self, number: u64) -> Arc<Queue> {
+        let releases = self.platform.releases();
+        let own = releases.iter().find(|release| release.number == number);
+        own.expect("the release is known").pool("gpu").unwrap().queue().unwrap().clone()
+    }
+
+    /// Sends a job as a client does.
+    async fn accepted(&self, number: u64) -> JobId {
+        let submission = Submission::new(JobOrigin::Run, json("1"), Envelope::default());
+        let queue = self.queue(number);
+        let submitted = queue.submit(submission).unwrap();
+        queue.stored(&submitted).await.unwrap();
+        submitted.id
+    }
+
+    /// A worker of that release does its next job.
+    async fn work(&self, number: u64) -> JobId {
+        let (queue, worker) = (self.queue(number), "w".into());
+        queue.attach(&worker, Link::Polling, 1, Account::free());
+        let job = queue.take(&worker, 1, LIMIT).await.pop().expect("a job waits").id;
+        queue.finish(&worker, job, None, Outcome::Completed(json("1")), None);
+        queue.detach_stopped(&worker, "done");
+        job
+    }
+
+    fn draining(&self) -> Vec<u64> {
+        self.platform.overview().draining
+    }
+
+    async fn get(&self, path: &str, key: Option<&str>) -> (u16, String) {
+        let client = reqwest::Client::new();
+        let request = client.get(format!("{}{path}", self.platform.worker_url()));
+        let request = match key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_release_goes_on_until_its_own_jobs_are_done_and_its_results_stay() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.deploy(4).await;
+    let job = bench.accepted(4).await;
+    bench.deploy(7).await;
+    let overview = bench.platform.overview();
+    assert_eq!((overview.live, overview.draining), (Some(7), vec![4]));
+    assert!(bench.queue(7).is_idle(), "nothing is handed over");
+    assert_eq!(bench.work(4).await, job);
+    until("the old release ends", || bench.draining().is_empty()).await;
+    until("the result is the live one's", || bench.queue(7).knows(job)).await;
+    assert_eq!(bench.platform.overview().workers[0].completed, 1, "of all releases");
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_when_the_platform_stops_goes_on_in_its_release_when_that_is_resumed() {
+    let store = TempDir::new().unwrap();
+    let first = start(store.path()).await;
+    first.deploy(1).await;
+    let old = first.accepted(1).await;
+    first.deploy(2).await;
+    let new = first.accepted(2).await;
+    within("stop", first.platform.stop()).await;
+
+    let bench = start(store.path()).await;
+    assert_eq!(bench.platform.stored_releases(), [1, 2]);
+    bench.platform.resume(release(1)).await;
+    bench.deploy(2).await;
+    bench.platform.adopt_rest();
+    assert!(bench.platform.stored_releases().is_empty());
+    assert_eq!((bench.work(1).await, bench.work(2).await), (old, new));
+    until("the resumed release ends", || bench.draining().is_empty()).await;
+    assert_eq!(bench.platform.overview().live, Some(2));
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_release_that_cannot_be_resumed_go_to_the_live_one_at_the_end() {
+    let store = TempDir::new().unwrap();
+    let first = start(store.path()).await;
+    first.deploy(1).await;
+    let job = first.accepted(1).await;
+    within("stop", first.platform.stop()).await;
+
+    let bench = start(store.path()).await;
+    bench.deploy(2).await;
+    assert!(bench.queue(2).is_idle() && bench.platform.stored_releases() == [1]);
+    bench.platform.adopt_rest();
+    assert_eq!(bench.work(2).await, job);
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_undeploy_nothing_is_deployed_and_accepted_jobs_are_done_and_found() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.ring.set(vec![KeyHash::of("key")], Vec::new());
+    let (status, body) = bench.get("/openapi.json", Some("key")).await;
+    assert!(status == 503 && body.contains("nothing is deployed in this environment"), "{body}");
+    bench.deploy(1).await;
+    assert_eq!(bench.get("/openapi.json", Some("key")).await.0, 200);
+    let job = bench.accepted(1).await;
+    bench.platform.undeploy().await;
+    let (status, body) = bench.get("/openapi.json", Some("key")).await;
+    assert!(status == 503 && body.contains("nothing is deployed in this environment"), "{body}");
+    bench.work(1).await;
+    until("the release ends", || bench.draining().is_empty()).await;
+    let (status, body) = bench.get(&format!("/v2/gpu/status/{job}"), Some("key")).await;
+    assert!(status == 200 && body.contains("COMPLETED"), "{body}");
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_count_from_the_moment_in_which_they_are_set_and_for_every_path_but_ping() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.deploy(1).await;
+    assert_eq!(bench.get("/ping", None).await.0, 200);
+    assert_eq!(bench.get("/docs", Some("mine")).await.0, 401);
+    bench.ring.set(vec![KeyHash::of("mine")], vec![KeyHash::of("theirs")]);
+    for path in ["/docs", "/openapi.json", "/_flash/bill", "/v2/gpu/health"] {
+        assert_eq!(bench.get(path, Some("mine")).await.0, 200, "{path}");
+        assert_eq!(bench.get(path, None).await.0, 401, "{path}");
+        let (status, body) = bench.get(path, Some("theirs")).await;
+        assert!(status == 403 && body.contains("another environment"), "{path}: {body}");
+    }
+    bench.ring.set(Vec::new(), Vec::new());
+    assert_eq!(bench.get("/docs", Some("mine")).await.0, 401, "it was revoked");
+    let lines = bench.lines.lock().unwrap().join("\n");
+    assert!(lines.contains("refused GET /docs from 127.0.0.1: an unknown key"), "{lines}");
+    assert!(!lines.contains("mine") && !lines.contains("theirs"), "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_worker_dies_at_its_start_is_not_live_and_says_its_last_lines() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.deploy(1).await;
+    let dies = of_script(2, "echo loading >&2; echo 'no such model' >&2; exit 3");
+    let refused = within("deploy", bench.platform.deploy(dies, |_| ())).await.unwrap_err();
+    let text = refused.to_string();
+    let DeployError::NotReady { worker_type, reason, last_lines } = refused;
+    assert_eq!((worker_type.as_str(), reason.as_str()), ("script", "exit code 3"));
+    assert_eq!(last_lines, ["loading", "no such model"]);
+    assert!(text.ends_with("exit code 3; its last words: loading | no such model"), "{text}");
+    assert_eq!(bench.platform.overview().live, Some(1), "the one before goes on");
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_nobody_waits_for_any_more_leaves_no_worker_behind() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let deploying = bench.platform.deploy(of_script(1, "exec sleep 1000"), |_| ());
+    let soon = tokio::time::timeout(Duration::from_millis(300), deploying).await;
+    assert!(soon.is_err(), "it never becomes ready");
+    assert!(!bench.platform.is_deploying() && bench.platform.overview().live.is_none());
+    assert!(within("stop", bench.platform.stop()).await);
+    assert_eq!(bench.platform.shared.context.tasks.len(), 0);
+}

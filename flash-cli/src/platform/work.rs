@@ -1,0 +1,195 @@
+//! What the work of a worker type came to since the platform started, in all releases: how it ended, what went
+//! wrong last, and what each function did and cost.
+//!
+//! Written at each end of a job or request, under one short lock and without an allocation.
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use flash_sdk::catalogue::NanoDollars;
+
+/// Problems that are kept of each worker type; the oldest go.
+const KEPT_PROBLEMS: usize = 5;
+/// Characters of a problem: functions and workers choose them.
+const MAX_MESSAGE: usize = 500;
+
+/// Something that went wrong: a job that failed, a worker that crashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub time: SystemTime,
+    pub message: String,
+    pub request_id: Option<String>,
+    pub worker: Option<String>,
+}
+
+/// What the calls of one function came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    /// Calls that ended.
+    pub count: u64,
+    pub cost: NanoDollars,
+    /// Time that they ran, all together.
+    pub ran: Duration,
+}
+
+/// How a job or request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    Failed,
+    /// Its client did not want it any more.
+    Cancelled,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Work {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    completed: u64,
+    failed: u64,
+    /// The latest first.
+    problems: VecDeque<Problem>,
+    /// By call name. Only those that a release has named: callers choose what they call.
+    functions: HashMap<Box<str>, Function>,
+    /// Whatever has no name of ours, such as the requests of a program that is no app of ours.
+    others: Calls,
+}
+
+struct Function {
+    shown: Box<str>,
+    calls: Calls,
+}
+
+impl Inner {
+    fn calls(&mut self, function: Option<&str>) -> &mut Calls {
+        match function.and_then(|function| self.functions.get_mut(function)) {
+            Some(known) => &mut known.calls,
+            None => &mut self.others,
+        }
+    }
+}
+
+impl Work {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // As everywhere: the data is what the last full step left.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A release has these functions: how code calls each, and how it is shown.
+    pub(crate) fn name(&self, functions: impl Iterator<Item = (String, String)>) {
+        let mut inner = self.lock();
+        for (called, shown) in functions {
+            let new = || Function { shown: shown.clone().into(), calls: Calls::default() };
+            inner.functions.entry(called.into()).or_insert_with(new).shown = shown.clone().into();
+        }
+    }
+
+    /// A share of a worker's cost is that of a function.
+    pub(crate) fn charged(&self, function: Option<&str>, cost: NanoDollars) {
+        let mut inner = self.lock();
+        let calls = inner.calls(function);
+        calls.cost.0 = calls.cost.0.saturating_add(cost.0);
+    }
+
+    /// A call ended after it ran for so long.
+    pub(crate) fn ended(&self, function: Option<&str>, ending: Ending, ran: Duration) {
+        let mut inner = self.lock();
+        match ending {
+            Ending::Completed => inner.completed += 1,
+            Ending::Failed => inner.failed += 1,
+            Ending::Cancelled => {}
+        }
+        let calls = inner.calls(function);
+        calls.count += 1;
+        calls.ran = calls.ran.saturating_add(ran);
+    }
+
+    /// Something went wrong.
+    pub(crate) fn went_wrong(&self, message: &str, request_id: Option<&str>, worker: Option<&str>) {
+        let problem = Problem {
+            time: SystemTime::now(),
+            message: message.chars().take(MAX_MESSAGE).collect(),
+            request_id: request_id.map(str::to_owned),
+            worker: worker.map(str::to_owned),
+        };
+        let mut inner = self.lock();
+        inner.problems.truncate(KEPT_PROBLEMS - 1);
+        inner.problems.push_front(problem);
+    }
+
+    /// Calls that completed, and those that failed.
+    pub(crate) fn endings(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.completed, inner.failed)
+    }
+
+    /// The latest problems, the newest first.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.lock().problems.iter().cloned().collect()
+    }
+
+    /// What each function that was called came to. `others` is what all else is shown as.
+    pub(crate) fn calls(&self, others: &str) -> Vec<(String, Calls)> {
+        let inner = self.lock();
+        let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));
+        let all = functions.chain([(others, inner.others)]);
+        let mut called: Vec<(String, Calls)> =
+            all.filter(|(_, calls)| *calls != Calls::default()).map(|(name, calls)| (name.to_owned(), calls)).collect();
+        called.sort_by(|(one, _), (other, _)| one.cmp(other));
+        called
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn calls_are_counted_by_function_and_those_of_unknown_names_together() {
+        let work = Work::default();
+        work.name([("find".to_owned(), "GET /find/{id}".to_owned())].into_iter());
+        for _ in 0..2 {
+            work.charged(Some("find"), NanoDollars(5));
+            work.ended(Some("find"), Ending::Completed, SECOND);
+        }
+        for made_up in 0..1000 {
+            work.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
+        }
+        work.ended(None, Ending::Cancelled, SECOND);
+        let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND };
+        let others = Calls { count: 1001, cost: NanoDollars(0), ran: 1001 * SECOND };
+        let expected = [("GET /find/{id}".to_owned(), found), ("job".to_owned(), others)];
+        assert_eq!(work.calls("job"), expected);
+        assert_eq!(work.endings(), (2, 1000));
+    }
+
+    #[test]
+    fn the_last_five_problems_are_kept_the_newest_first_and_none_is_long() {
+        let work = Work::default();
+        for count in 0..7 {
+            work.went_wrong(&count.to_string(), Some("r"), None);
+        }
+        let messages: Vec<String> = work.problems().into_iter().map(|problem| problem.message).collect();
+        assert_eq!(messages, ["6", "5", "4", "3", "2"]);
+        work.went_wrong(&"é".repeat(1000), None, Some("w"));
+        assert_eq!(work.problems()[0].message.chars().count(), MAX_MESSAGE);
+    }
+
+    #[test]
+    fn a_function_keeps_its_sums_when_the_next_release_names_it_anew() {
+        let work = Work::default();
+        work.name([("f".to_owned(), "GET /old".to_owned())].into_iter());
+        work.ended(Some("f"), Ending::Completed, SECOND);
+        work.name([("f".to_owned(), "GET /new".to_owned())].into_iter());
+        let calls = work.calls("job");
+        assert_eq!((calls[0].0.as_str(), calls[0].1.count), ("GET /new", 1));
+    }
+}
