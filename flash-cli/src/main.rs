@@ -23,5 +23,8 @@ fn main() -> ExitCode {
         target::local::lifeline_main();
         return ExitCode::SUCCESS;
     }
+    if target::local::is_service() {
+        return target::local::service_main();
+    }
     commands::main()
 }

@@ -1,17 +1,188 @@
 //! `flash service`.
-use clap::Args;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
-use crate::{exit::Failure, output::Output};
+use crate::{
+    exit::Failure,
+    output::Output,
+    target::{
+        Serving,
+        local::{self, DataDirectory, Hosted, Manager, ServiceStatus, Started, Stopped, utc},
+    },
+};
 
-/// The background service that local environments live in.
+/// See, start, stop or install the background service that local environments live in.
+///
+/// Commands for environments start it when they need it; it goes on after they end. Its data are in FLASH_DATA_DIR
+/// [default: ~/.local/share/flash]: environments, releases, keys, secrets, jobs and logs outlive every stop.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash service status\n  flash service install   # with the machine, from now on\n  \
+                  flash service status --json | jq .environments\n\nExit codes: 0 success, and `status` of one that \
+                  runs; 1 it failed, or `status` of one that does not run; 2 wrong usage."
+)]
 pub(crate) struct ServiceArguments {
+    #[command(subcommand)]
+    action: Action,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 
+#[derive(Clone, Copy, Subcommand)]
+enum Action {
+    /// Whether it runs, and what it hosts.
+    Status,
+    /// Start it, where it does not run.
+    Start,
+    /// End it: running work gets its drain time, jobs and releases stay for the next start.
+    Stop,
+    /// Stop and start it: also how a new version of flash takes over.
+    Restart,
+    /// Have systemd start it with the machine, and again after a crash.
+    Install,
+    /// Take it out of systemd again. Environments stay.
+    Uninstall,
+}
+
 /// Runs it.
-pub(crate) fn run(_arguments: ServiceArguments, _output: &Output) -> Result<(), Failure> {
-    Err(Failure::failed("this command is not there yet"))
+pub(crate) fn run(arguments: ServiceArguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    runtime.block_on(act(&arguments, output))
+}
+
+async fn act(arguments: &ServiceArguments, output: &Output) -> Result<(), Failure> {
+    let directory = DataDirectory::of_user()?;
+    let json = arguments.json;
+    match arguments.action {
+        Action::Status => status(&directory, json, output).await,
+        Action::Start => {
+            let started = local::start(&directory).await?;
+            say_started(&started, json, output);
+            Ok(())
+        }
+        Action::Stop => {
+            let stopped = local::stop(&directory).await?;
+            say_stopped(stopped, json, output);
+            Ok(())
+        }
+        Action::Restart => {
+            if local::stop(&directory).await? == Stopped::Killed {
+                output.warning("it did not end within 60 s and was killed: running work was cut off");
+            }
+            let started = local::start(&directory).await?;
+            say_started(&started, json, output);
+            Ok(())
+        }
+        Action::Install => install(&directory, json, output).await,
+        Action::Uninstall => uninstall(json, output).await,
+    }
+}
+
+fn say_started(started: &Started, json: bool, output: &Output) {
+    let hello = started.hello();
+    if json {
+        let is_new = matches!(started, Started::Now(_));
+        return output.object(&json!({ "running": true, "started": is_new, "service": hello }));
+    }
+    match started {
+        Started::Now(_) => output.status("Started", &format!("the background service, process {}", hello.pid)),
+        Started::Already(_) => {
+            let since = utc(hello.started_ms);
+            output.status("Running", &format!("since {since}, process {}", hello.pid));
+        }
+    }
+}
+
+fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
+    if json {
+        let how = match stopped {
+            Stopped::Already => "already",
+            Stopped::Clean => "clean",
+            Stopped::Killed => "killed",
+        };
+        return output.object(&json!({ "running": false, "stopped": how }));
+    }
+    match stopped {
+        Stopped::Already => output.status("Stopped", "the background service did not run"),
+        Stopped::Clean => output.status("Stopped", "the background service"),
+        Stopped::Killed => {
+            output.warning("it did not end within 60 s and was killed: running work was cut off");
+        }
+    }
+}
+
+async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
+    let Some(status) = local::status(directory).await? else {
+        if json {
+            output.object(&json!({ "running": false, "data": directory.path() }));
+        }
+        return Err(Failure::failed("the background service does not run").hint("start it: flash service start"));
+    };
+    let ServiceStatus { hello, data, environments } = status;
+    if json {
+        output.object(&json!({ "running": true, "service": hello, "data": data, "environments": environments }));
+        return Ok(());
+    }
+    let manager = match hello.manager {
+        Manager::Supervisor => "its supervisor",
+        Manager::Systemd => "systemd",
+    };
+    output.line(&format!("running since  {}", utc(hello.started_ms)));
+    output.line(&format!("process        {}, kept running by {manager}", hello.pid));
+    output.line(&format!("version        {}", hello.version));
+    output.line(&format!("data           {}", data.display()));
+    if environments.is_empty() {
+        output.line("environments   none");
+        return Ok(());
+    }
+    output.line("");
+    let rows: Vec<Vec<String>> = environments.iter().map(row).collect();
+    output.table(&["app", "environment", "url", "serves"], &rows);
+    Ok(())
+}
+
+fn row(hosted: &Hosted) -> Vec<String> {
+    let serves = match &hosted.serving {
+        Serving::Live { release } => format!("release {release}"),
+        Serving::Empty => "nothing yet".to_owned(),
+        Serving::Down { release, reason } => format!("DOWN, release {release}: {reason}"),
+    };
+    vec![hosted.id.app.clone(), hosted.id.name.clone(), hosted.url.clone().unwrap_or_default(), serves]
+}
+
+async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
+    // One that runs by itself holds what the unit's one needs; without systemd it is left alone.
+    if local::is_usable().await && local::installed().is_none() {
+        local::stop(directory).await?;
+    }
+    let unit = local::install(directory).await?;
+    let started = local::start(directory).await?;
+    let lingers = local::lingers().await;
+    if json {
+        let path = unit.path();
+        output.object(&json!({ "unit": path, "lingers": lingers, "service": started.hello() }));
+        return Ok(());
+    }
+    output.status("Installed", &unit.path().display().to_string());
+    output.status("Running", &format!("process {}", started.hello().pid));
+    if lingers != Some(true) {
+        output.warning("it runs only while you are logged in; to have it start with the machine: loginctl enable-linger");
+    }
+    Ok(())
+}
+
+async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
+    let Some(unit) = local::installed() else {
+        return Err(Failure::failed("the service is not installed")
+            .hint("see whether it runs: flash service status"));
+    };
+    let path = unit.path().to_owned();
+    unit.uninstall().await?;
+    match json {
+        true => output.object(&json!({ "unit": path, "installed": false })),
+        false => output.status("Uninstalled", &format!("{}; environments stay where they are", path.display())),
+    }
+    Ok(())
 }

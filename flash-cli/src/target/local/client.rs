@@ -1,28 +1,196 @@
 //! Asks the background service, and starts it where it does not run.
-use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use std::{sync::Arc, time::Duration};
 
-use crate::target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Target,
-    TargetError, TargetKind, Told,
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    artifact,
+    directory::DataDirectory,
+    process,
+    socket::Reach,
+    wire::{ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, ORDER, Order, Progress, Question, ServiceStatus},
+};
+use crate::{
+    error_chain::error_chain,
+    target::{
+        CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment, NewKey,
+        Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Step, Target, TargetError,
+        TargetKind, Told,
+    },
 };
 
+/// How long a service that lives may take to say so.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
 /// The background service of this machine, as commands see it.
-pub(crate) struct LocalTarget {}
+pub(crate) struct LocalTarget {
+    directory: DataDirectory,
+    connection: Connection,
+}
+
+/// HTTP to the service.
+#[derive(Clone)]
+pub(super) struct Connection {
+    client: reqwest::Client,
+    /// Keeps the way to the socket open.
+    _reach: Arc<Reach>,
+}
+
+impl Connection {
+    /// To the service of this directory, whether it runs or not.
+    pub(super) fn new(directory: &DataDirectory) -> Result<Self, TargetError> {
+        let problem = |reason: String| {
+            TargetError::new(Problem::Unreachable, format!("cannot reach the background service: {reason}"))
+        };
+        // rustls wants to be told which cryptography it uses, even where none is; who was first does not matter.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let reach = Reach::new(directory).map_err(|error| problem(error.to_string()))?;
+        let client = reqwest::Client::builder()
+            .unix_socket(reach.path())
+            .no_proxy()
+            .build()
+            .map_err(|error| problem(error_chain(&error)))?;
+        Ok(Self { client, _reach: Arc::new(reach) })
+    }
+
+    /// Which service answers; `None` when none does.
+    pub(super) async fn hello(&self) -> Result<Option<Hello>, TargetError> {
+        let request = self.client.get(url(HELLO)).timeout(HELLO_TIME);
+        match request.send().await {
+            Ok(response) => response.json().await.map(Some).map_err(|error| broken(&error)),
+            Err(error) if error.is_connect() => Ok(None),
+            Err(error) if error.is_timeout() => Err(TargetError::new(
+                Problem::Unreachable,
+                format!("the background service does not answer within {} s", HELLO_TIME.as_secs()),
+            )
+            .hint("end it and start it again: flash service restart")),
+            // It ended while it was asked.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The service and what it hosts.
+    pub(super) async fn service(&self) -> Result<ServiceStatus, TargetError> {
+        self.ask(&Question::Service).await
+    }
+
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<reqwest::Response, TargetError> {
+        let response = self.client.post(url(path)).json(body).send().await.map_err(|error| broken(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let text = response.text().await.map_err(|error| broken(&error))?;
+        Err(serde_json::from_str(&text).unwrap_or_else(|_| {
+            TargetError::new(Problem::Failed, format!("the background service refused the request: {status} {text}"))
+        }))
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, TargetError> {
+        self.post(ASK, question).await?.json().await.map_err(|error| broken(&error))
+    }
+
+    /// An answer of one JSON a line.
+    async fn lines<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<BoxStream<'static, Result<T, TargetError>>, TargetError> {
+        let response = self.post(path, body).await?;
+        let chunks = response.bytes_stream().map_err(|error| broken(&error)).boxed();
+        let lines = stream::try_unfold((chunks, BytesMut::new()), |(mut chunks, mut text)| async move {
+            loop {
+                if let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                    let line = text.split_to(end + 1);
+                    let item: T = serde_json::from_slice(&line).map_err(|error| broken(&error))?;
+                    return Ok(Some((item, (chunks, text))));
+                }
+                match chunks.try_next().await? {
+                    Some(chunk) => text.extend_from_slice(&chunk),
+                    None => return Ok(None),
+                }
+            }
+        });
+        Ok(lines.boxed())
+    }
+
+    async fn order(
+        &self,
+        order: &Order,
+        told: Told<'_>,
+    ) -> Result<Option<ReleaseRecord>, TargetError> {
+        let mut lines = self.lines::<Progress>(ORDER, order).await?;
+        while let Some(progress) = lines.next().await {
+            match progress? {
+                Progress::Step(step) => told(step),
+                Progress::Done(record) => return Ok(record),
+                Progress::Failed(error) => return Err(error),
+            }
+        }
+        Err(broke_off())
+    }
+}
+
+/// The host is not looked up: the socket is all that is connected to.
+fn url(path: &str) -> String {
+    format!("http://flash{path}")
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> TargetError {
+    let reason = error_chain(error);
+    TargetError::new(Problem::Unreachable, format!("the background service broke off: {reason}"))
+        .hint("see whether it runs: flash service status")
+}
+
+fn broke_off() -> TargetError {
+    TargetError::new(Problem::Unreachable, "the background service ended in the midst of this")
+        .hint("what became of it: flash deploy history ENV; the service itself: flash service status")
+}
 
 impl LocalTarget {
     /// Finds the service, and starts it where it does not run.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not start, or is of another version and has work.
     pub(crate) async fn connect() -> Result<Self, TargetError> {
-        Err(absent())
+        let directory = DataDirectory::of_user()?;
+        process::ensure(&directory).await?;
+        let connection = Connection::new(&directory)?;
+        Ok(Self { directory, connection })
     }
-}
 
-fn absent() -> TargetError {
-    TargetError::new(Problem::Unreachable, "the background service is not there yet")
+    async fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T, TargetError> {
+        self.connection.ask(&question).await
+    }
+
+    /// Brings the files of a build to where the service finds them.
+    async fn stage(
+        &self,
+        id: &EnvironmentId,
+        shipment: &Shipment,
+        told: &mut (dyn FnMut(Step) + Send),
+    ) -> Result<(), TargetError> {
+        // Known to the service: a typo makes no directory.
+        self.environment(id).await?;
+        let directory = self.directory.environment(id);
+        let (artifact, sources) = (shipment.spec.artifact.clone(), shipment.sources.clone());
+        // Only the latest counts: who shows it may be slower than the disk.
+        let (sent, mut seen) = tokio::sync::watch::channel(None);
+        let copied = tokio::task::spawn_blocking(move || {
+            artifact::stage(&directory, &artifact, &sources, |done, total| {
+                sent.send_replace(Some((done, total)));
+            })
+        });
+        while seen.changed().await.is_ok() {
+            if let Some((done, total)) = *seen.borrow_and_update() {
+                told(Step::Sending { done, total });
+            }
+        }
+        copied.await.unwrap_or_else(|_| Err(TargetError::new(Problem::Failed, "copying the build failed")))
+    }
 }
 
 #[async_trait]
@@ -31,100 +199,116 @@ impl Target for LocalTarget {
         TargetKind::Local
     }
 
-    async fn create(&self, _: &NewEnvironment) -> Result<Created, TargetError> {
-        Err(absent())
+    async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
+        self.ask(Question::Create(new.clone())).await
     }
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        Err(absent())
+        self.ask(Question::Environments).await
     }
 
-    async fn environment(&self, _: &EnvironmentId) -> Result<Environment, TargetError> {
-        Err(absent())
+    async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
+        self.ask(Question::Environment { id: id.clone() }).await
     }
 
-    async fn spec(&self, _: &EnvironmentId, _: Option<u64>) -> Result<ReleaseSpec, TargetError> {
-        Err(absent())
+    async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError> {
+        self.ask(Question::Spec { id: id.clone(), release }).await
     }
 
-    async fn history(&self, _: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
-        Err(absent())
+    async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
+        self.ask(Question::History { id: id.clone() }).await
     }
 
     async fn send(
         &self,
-        _: &EnvironmentId,
-        _: Option<u64>,
-        _: Shipment,
-        _: Told<'_>,
+        id: &EnvironmentId,
+        base: Option<u64>,
+        shipment: Shipment,
+        told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        Err(absent())
+        self.stage(id, &shipment, told).await?;
+        let Shipment { spec, notes, .. } = shipment;
+        let order = Order::Send { id: id.clone(), base, spec: Box::new(spec), notes };
+        self.connection.order(&order, told).await?.ok_or_else(broke_off)
     }
 
     async fn rollback(
         &self,
-        _: &EnvironmentId,
-        _: Option<u64>,
-        _: Told<'_>,
+        id: &EnvironmentId,
+        to: Option<u64>,
+        told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        Err(absent())
+        let order = Order::Rollback { id: id.clone(), to };
+        self.connection.order(&order, told).await?.ok_or_else(broke_off)
     }
 
     async fn undeploy(
         &self,
-        _: &EnvironmentId,
-        _: Option<&str>,
-        _: Told<'_>,
+        id: &EnvironmentId,
+        worker: Option<&str>,
+        told: Told<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
-        Err(absent())
+        let order = Order::Undeploy { id: id.clone(), worker: worker.map(str::to_owned) };
+        self.connection.order(&order, told).await
     }
 
-    async fn remove(&self, _: &EnvironmentId) -> Result<(), TargetError> {
-        Err(absent())
+    async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        self.ask(Question::Remove { id: id.clone() }).await
     }
 
-    async fn status(&self, _: &EnvironmentId) -> Result<Status, TargetError> {
-        Err(absent())
+    async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
+        self.ask(Question::Status { id: id.clone() }).await
     }
 
     async fn logs(
         &self,
-        _: &EnvironmentId,
-        _: &LogQuery,
+        id: &EnvironmentId,
+        query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        Err(absent())
+        let question = LogQuestion { id: id.clone(), query: query.clone() };
+        let lines = self.connection.lines::<LogAnswer>(LOGS, &question).await?;
+        // After the last line nothing is read; a stream that ends without it was cut off.
+        let records = stream::try_unfold(lines, |mut lines| async move {
+            match lines.try_next().await? {
+                Some(LogAnswer::Line(record)) => Ok(Some((record, lines))),
+                Some(LogAnswer::Failed(error)) => Err(error),
+                Some(LogAnswer::End) => Ok(None),
+                None => Err(broke_off()),
+            }
+        });
+        Ok(records.boxed())
     }
 
-    async fn costs(&self, _: &EnvironmentId, _: &CostQuery) -> Result<Costs, TargetError> {
-        Err(absent())
+    async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
+        self.ask(Question::Costs { id: id.clone(), query: query.clone() }).await
     }
 
-    async fn keys(&self, _: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
-        Err(absent())
+    async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
+        self.ask(Question::Keys { id: id.clone() }).await
     }
 
-    async fn new_key(&self, _: &EnvironmentId, _: &str) -> Result<NewKey, TargetError> {
-        Err(absent())
+    async fn new_key(&self, id: &EnvironmentId, label: &str) -> Result<NewKey, TargetError> {
+        self.ask(Question::NewKey { id: id.clone(), label: label.to_owned() }).await
     }
 
-    async fn revoke_key(&self, _: &EnvironmentId, _: &str) -> Result<KeyEntry, TargetError> {
-        Err(absent())
+    async fn revoke_key(&self, id: &EnvironmentId, prefix: &str) -> Result<KeyEntry, TargetError> {
+        self.ask(Question::RevokeKey { id: id.clone(), prefix: prefix.to_owned() }).await
     }
 
-    async fn secrets(&self, _: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError> {
-        Err(absent())
+    async fn secrets(&self, id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError> {
+        self.ask(Question::Secrets { id: id.clone() }).await
     }
 
     async fn set_secret(
         &self,
-        _: &EnvironmentId,
-        _: &str,
-        _: &SecretValue,
+        id: &EnvironmentId,
+        name: &str,
+        value: &SecretValue,
     ) -> Result<SecretEntry, TargetError> {
-        Err(absent())
+        self.ask(Question::SetSecret { id: id.clone(), name: name.to_owned(), value: value.clone() }).await
     }
 
-    async fn remove_secret(&self, _: &EnvironmentId, _: &str) -> Result<(), TargetError> {
-        Err(absent())
+    async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError> {
+        self.ask(Question::RemoveSecret { id: id.clone(), name: name.to_owned() }).await
     }
 }

@@ -1,8 +1,26 @@
 //! The local target: the embedded platform, in this process for `flash run`, in the background service for
 //! environments.
 //!
-//! Opens the port; the platform does the rest.
+//! `flash run` opens the port, and the platform does the rest. The service hosts a platform for each environment:
+//! `client` asks it, by way of `wire` and `socket`; `process`, `supervise` and `systemd` have it run; `service`, `server`
+//! and `environments` are the service itself; `database`, `artifact` and `directory` are what it keeps.
+mod artifact;
+mod cipher;
 mod client;
+mod clock;
+mod database;
+mod directory;
+mod environments;
+mod keys;
+mod lock;
+mod logs;
+mod process;
+mod server;
+mod service;
+mod socket;
+mod supervise;
+mod systemd;
+mod wire;
 
 use std::{
     io,
@@ -12,6 +30,12 @@ use std::{
 use tokio::net::TcpListener;
 
 pub(crate) use client::LocalTarget;
+pub(crate) use clock::utc;
+pub(crate) use directory::DataDirectory;
+pub(crate) use process::{Started, Stopped, start, status, stop};
+pub(crate) use service::{is_service, service_main};
+pub(crate) use systemd::{install, installed, is_usable, lingers};
+pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,

@@ -1,0 +1,164 @@
+//! What the service must not forget, in one SQLite file: environments, releases, keys, secrets, costs.
+//!
+//! Each change is on the disk when its function returns. Everything here blocks; the service calls it on threads
+//! for that. Which change is allowed is decided elsewhere.
+mod access;
+mod costs;
+mod releases;
+mod schema;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
+
+use super::clock::now_ms;
+use crate::target::{EnvironmentId, NewEnvironment, Problem, TargetError};
+
+pub(super) use costs::{FunctionSpent, Spent, WorkerSpent};
+pub(super) use releases::{NewRow, StoredRelease};
+
+/// A handle to the open file. Cheap to share.
+#[derive(Clone)]
+pub(super) struct Database {
+    connection: Arc<Mutex<Connection>>,
+}
+
+/// Number of an environment in the file: what other rows refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EnvironmentKey(i64);
+
+/// An environment as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StoredEnvironment {
+    pub key: EnvironmentKey,
+    pub id: EnvironmentId,
+    pub created_ms: u64,
+    pub listen: IpAddr,
+    pub port: u16,
+}
+
+/// Why the file cannot be used, or not changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DatabaseError {
+    #[error("cannot open {}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("{} was written by a newer flash: it is of version {found}", path.display())]
+    Newer { path: PathBuf, found: i64 },
+    #[error("the disk of the service's data is full")]
+    Full,
+    #[error("the service's data cannot be written: its disk is read-only")]
+    ReadOnly,
+    #[error("there is one already")]
+    Exists,
+    #[error("the service's data is damaged: {0}")]
+    Damaged(String),
+    #[error("the service's data cannot be used")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::ConstraintViolation) => Self::Exists,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for DatabaseError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<DatabaseError> for TargetError {
+    fn from(error: DatabaseError) -> Self {
+        let target = Self::new(Problem::Failed, crate::error_chain::error_chain(&error));
+        match error {
+            DatabaseError::Full => target.hint("make room on it, then try again"),
+            DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
+            DatabaseError::Newer { .. } => target.hint("use the newer flash"),
+            DatabaseError::Damaged(_) => target.hint("restore flash.db from a backup, or move it away"),
+            DatabaseError::Open { .. } | DatabaseError::Exists | DatabaseError::Sqlite(_) => target,
+        }
+    }
+}
+
+/// How each function here ends.
+pub(super) type Result<T> = std::result::Result<T, DatabaseError>;
+
+impl Database {
+    /// Opens the file, and makes it where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Ok(Self { connection: Arc::new(Mutex::new(schema::open(path)?)) })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic in the midst of a transaction rolls it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All environments, by app and name.
+    pub(super) fn environments(&self) -> Result<Vec<StoredEnvironment>> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT id, app, name, created_ms, listen, port FROM environment ORDER BY app, name")?;
+        let rows = statement.query_map([], environment_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Adds an environment. Two of one name, or on one port, are refused.
+    pub(super) fn add_environment(
+        &self,
+        new: &NewEnvironment,
+        listen: IpAddr,
+        port: u16,
+    ) -> Result<StoredEnvironment> {
+        let created_ms = now_ms();
+        let connection = self.connection();
+        connection.execute(
+            "INSERT INTO environment (app, name, created_ms, listen, port) VALUES (?, ?, ?, ?, ?)",
+            params![new.id.app, new.id.name, created_ms, listen.to_string(), port],
+        )?;
+        let key = EnvironmentKey(connection.last_insert_rowid());
+        Ok(StoredEnvironment { key, id: new.id.clone(), created_ms, listen, port })
+    }
+
+    /// Removes an environment and all that refers to it.
+    pub(super) fn remove_environment(&self, environment: EnvironmentKey) -> Result<()> {
+        self.connection().execute("DELETE FROM environment WHERE id = ?", [environment.0])?;
+        Ok(())
+    }
+
+    /// Whether an environment of this name is there.
+    pub(super) fn has_environment(&self, id: &EnvironmentId) -> Result<bool> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT 1 FROM environment WHERE app = ? AND name = ?")?;
+        Ok(statement.query_row([&id.app, &id.name], |_| Ok(())).optional()?.is_some())
+    }
+}
+
+fn environment_of(row: &Row<'_>) -> rusqlite::Result<StoredEnvironment> {
+    let listen: String = row.get(4)?;
+    let listen = listen.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(StoredEnvironment {
+        key: EnvironmentKey(row.get(0)?),
+        // Checked when it was made.
+        id: EnvironmentId { app: row.get(1)?, name: row.get(2)? },
+        created_ms: row.get(3)?,
+        listen,
+        port: row.get(5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! The tables, and how the file is opened.
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{DatabaseError, Result};
+
+/// Of the tables below. A file with a lower one would be brought up here; there is none yet.
+const VERSION: i64 = 1;
+
+/// A secret keeps its row when it is removed, without its value: the next one of that name counts on. Costs are
+/// sums of a minute.
+const TABLES: &str = "
+    CREATE TABLE environment (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        app TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        listen TEXT NOT NULL,
+        port INTEGER NOT NULL UNIQUE,
+        UNIQUE (app, name)
+    );
+    CREATE TABLE release (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        live_ms INTEGER,
+        state TEXT NOT NULL,
+        is_live INTEGER NOT NULL,
+        spec TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        notes TEXT,
+        rollback_of INTEGER,
+        PRIMARY KEY (environment, number)
+    );
+    CREATE TABLE key (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        prefix TEXT NOT NULL,
+        sha256 TEXT NOT NULL UNIQUE,
+        label TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        revoked_ms INTEGER,
+        PRIMARY KEY (environment, prefix)
+    );
+    CREATE TABLE secret (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        nonce BLOB,
+        ciphertext BLOB,
+        set_ms INTEGER NOT NULL,
+        is_set INTEGER NOT NULL,
+        PRIMARY KEY (environment, name, version)
+    );
+    CREATE TABLE worker_cost (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        minute INTEGER NOT NULL,
+        worker TEXT NOT NULL,
+        bill INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        run INTEGER NOT NULL,
+        start_us INTEGER NOT NULL,
+        run_us INTEGER NOT NULL,
+        idle_us INTEGER NOT NULL,
+        started INTEGER NOT NULL,
+        PRIMARY KEY (environment, minute, worker)
+    ) WITHOUT ROWID;
+    CREATE TABLE function_cost (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        minute INTEGER NOT NULL,
+        worker TEXT NOT NULL,
+        function TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
+        ran_us INTEGER NOT NULL,
+        PRIMARY KEY (environment, minute, worker, function)
+    ) WITHOUT ROWID;
+";
+
+/// Opens the file, and makes it where it is missing.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let problem = |source: rusqlite::Error| DatabaseError::Open { path: path.to_owned(), source };
+    let mut connection = Connection::open(path).map_err(problem)?;
+    // Values of removed secrets are overwritten, not left in free pages.
+    connection
+        .execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
+        )
+        .map_err(problem)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(problem)?;
+    match version {
+        0 => {
+            let transaction = connection.transaction().map_err(problem)?;
+            transaction.execute_batch(TABLES).map_err(problem)?;
+            transaction.pragma_update(None, "user_version", VERSION).map_err(problem)?;
+            transaction.commit().map_err(problem)?;
+        }
+        VERSION => {}
+        found => return Err(DatabaseError::Newer { path: path.to_owned(), found }),
+    }
+    Ok(connection)
+}

@@ -1,0 +1,179 @@
+//! Keys and secrets of environments.
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Environments, blocking, running::Running};
+use crate::{
+    error_chain::error_chain,
+    target::{
+        EnvironmentId, KeyEntry, NewKey, Problem, SecretEntry, SecretValue, TargetError,
+        local::{KeyHash, keys},
+    },
+};
+
+/// As long as a secret may be: more than that no environment of a process takes.
+const SECRET_LIMIT: usize = 100_000;
+
+/// What a secret is bound to.
+pub(super) fn place(running: &Running, name: &str, version: u64) -> String {
+    format!("{}/{name}/{version}", running.stored.id)
+}
+
+impl Environments {
+    /// Adds a key without handing it to the platform yet.
+    pub(super) async fn add_key(&self, running: &Running, label: &str) -> Result<NewKey, TargetError> {
+        let environment = running.stored.key;
+        // Two that begin alike could not be told apart: 62^6 beginnings make that rare, not impossible.
+        for _ in 0..5 {
+            let key = keys::random_key()?;
+            let (own, label) = (key.clone(), label.to_owned());
+            let added = self
+                .ask(move |database| {
+                    let prefix = keys::prefix(&own);
+                    if database.keys(environment)?.iter().any(|known| known.prefix == prefix) {
+                        return Ok(None);
+                    }
+                    database.add_key(environment, prefix, KeyHash::of(own.expose()), &label).map(Some)
+                })
+                .await?;
+            if let Some(entry) = added {
+                return Ok(NewKey { entry, key });
+            }
+        }
+        Err(TargetError::new(Problem::Failed, "no key could be made that begins unlike all others"))
+    }
+
+    /// Tells every platform which keys open it, and which are those of its neighbours.
+    pub(super) async fn hand_out_keys(&self) -> Result<(), TargetError> {
+        let _alone = self.shared.rings.lock().await;
+        let mut by_environment: BTreeMap<_, Vec<KeyHash>> = BTreeMap::new();
+        for (environment, hash) in self.ask(|database| database.key_hashes()).await? {
+            by_environment.entry(environment).or_default().push(hash);
+        }
+        for running in self.all() {
+            let own = by_environment.get(&running.stored.key).cloned().unwrap_or_default();
+            let others = by_environment.iter().filter(|(environment, _)| **environment != running.stored.key);
+            running.ring.set(own, others.flat_map(|(_, hashes)| hashes.iter().copied()).collect());
+        }
+        Ok(())
+    }
+
+    /// Keys, revoked ones too.
+    pub(in crate::target::local) async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
+        let key = self.find(id)?.stored.key;
+        self.ask(move |database| database.keys(key)).await
+    }
+
+    /// One more key; it opens when this returns.
+    pub(in crate::target::local) async fn new_key(
+        &self,
+        id: &EnvironmentId,
+        label: &str,
+    ) -> Result<NewKey, TargetError> {
+        let running = self.find(id)?;
+        let key = self.add_key(&running, label).await?;
+        self.hand_out_keys().await?;
+        Ok(key)
+    }
+
+    /// This key opens nothing any more when this returns. The whole beginning is to be given, or as much of it as
+    /// is enough.
+    pub(in crate::target::local) async fn revoke_key(
+        &self,
+        id: &EnvironmentId,
+        prefix: &str,
+    ) -> Result<KeyEntry, TargetError> {
+        let keys = self.keys(id).await?;
+        let hint = format!("see which there are: flash key list {}", id.name);
+        let fitting: Vec<&KeyEntry> =
+            keys.iter().filter(|key| !prefix.is_empty() && key.prefix.starts_with(prefix)).collect();
+        let found = match fitting.as_slice() {
+            [only] => (*only).clone(),
+            [] => {
+                let message = format!("{id} has no key that begins with `{prefix}`");
+                return Err(TargetError::new(Problem::NotFound, message).hint(hint));
+            }
+            several => {
+                let message = format!("{} keys of {id} begin with `{prefix}`", several.len());
+                return Err(TargetError::new(Problem::Refused, message).hint(hint));
+            }
+        };
+        let (environment, prefix) = (self.find(id)?.stored.key, found.prefix.clone());
+        self.ask(move |database| database.revoke_key(environment, &prefix)).await?;
+        self.hand_out_keys().await?;
+        let keys = self.keys(id).await?;
+        Ok(keys.into_iter().find(|key| key.prefix == found.prefix).unwrap_or(found))
+    }
+
+    /// Names of secrets.
+    pub(in crate::target::local) async fn secrets(
+        &self,
+        id: &EnvironmentId,
+    ) -> Result<Vec<SecretEntry>, TargetError> {
+        let key = self.find(id)?.stored.key;
+        self.ask(move |database| database.secrets(key)).await
+    }
+
+    /// Sets a secret for releases to come.
+    pub(in crate::target::local) async fn set_secret(
+        &self,
+        id: &EnvironmentId,
+        name: &str,
+        value: SecretValue,
+    ) -> Result<SecretEntry, TargetError> {
+        let running = self.find(id)?;
+        check_secret(name, &value)?;
+        let (of, shared, name) = (running.clone(), self.shared.clone(), name.to_owned());
+        let entry = blocking(move || {
+            shared.database.set_secret(of.stored.key, &name, |version| {
+                shared
+                    .cipher
+                    .seal(&place(&of, &name, version), &value)
+                    .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+            })
+        })
+        .await?;
+        self.forget_unused(&running).await;
+        Ok(entry)
+    }
+
+    /// Removes a secret from releases to come.
+    pub(in crate::target::local) async fn remove_secret(
+        &self,
+        id: &EnvironmentId,
+        name: &str,
+    ) -> Result<(), TargetError> {
+        let running = self.find(id)?;
+        let (key, own) = (running.stored.key, name.to_owned());
+        if !self.ask(move |database| database.remove_secret(key, &own)).await? {
+            return Err(TargetError::new(Problem::NotFound, format!("{id} has no secret `{name}`"))
+                .hint(format!("see which there are: flash secret list {}", id.name)));
+        }
+        self.forget_unused(&running).await;
+        Ok(())
+    }
+
+    /// Old values go at once, unless a release is about to use them.
+    async fn forget_unused(&self, running: &Arc<Running>) {
+        // During a change its end does this.
+        if let Ok(_change) = running.begin() {
+            self.prune(running).await;
+        }
+    }
+}
+
+/// Whether the system takes it as a variable of a process.
+fn check_secret(name: &str, value: &SecretValue) -> Result<(), TargetError> {
+    let refused = |message: String| Err(TargetError::new(Problem::Refused, message));
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if !is_name || name.len() > 200 {
+        return refused(format!("`{name}` cannot be the name of a secret: letters, digits and `_` are expected"));
+    }
+    if name.starts_with("FLASH_") || name.starts_with("RUNPOD_") {
+        return refused(format!("`{name}` cannot be the name of a secret: the platform sets such variables"));
+    }
+    if value.expose().contains('\0') || value.expose().len() > SECRET_LIMIT {
+        return refused(format!("`{name}` is too long for a variable, or has a zero byte ({SECRET_LIMIT} bytes at most)"));
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Changes of what is live: send, roll back, undeploy. One at a time in each environment.
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Environments, running::{Running, Stand, Versions}};
+use crate::{
+    error_chain::error_chain,
+    target::{
+        CommandSpec, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError,
+        local::{
+            CommandWorker, DeployError, artifact,
+            clock::utc,
+            database::{NewRow, StoredRelease},
+        },
+    },
+};
+
+/// Releases that can be gone back to: their artifacts are kept.
+pub(super) const KEPT_RELEASES: usize = 10;
+
+/// Told of each step. A change has a handful of them and one for each worker type.
+pub(in crate::target::local) type Steps = tokio::sync::mpsc::UnboundedSender<Step>;
+
+/// A release to be made.
+struct Wanted {
+    spec: ReleaseSpec,
+    notes: Option<String>,
+    rollback_of: Option<u64>,
+}
+
+impl Environments {
+    /// Brings what was staged live.
+    pub(in crate::target::local) async fn send(
+        &self,
+        id: &EnvironmentId,
+        base: Option<u64>,
+        spec: ReleaseSpec,
+        notes: Option<String>,
+        steps: &Steps,
+    ) -> Result<ReleaseRecord, TargetError> {
+        let running = self.find(id)?;
+        let _change = running.begin()?;
+        let live = self.live(&running).await?;
+        is_still(id, base, live.as_ref())?;
+        self.release(&running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
+    }
+
+    /// Makes a new release of what an earlier one was.
+    pub(in crate::target::local) async fn rollback(
+        &self,
+        id: &EnvironmentId,
+        to: Option<u64>,
+        steps: &Steps,
+    ) -> Result<ReleaseRecord, TargetError> {
+        let running = self.find(id)?;
+        let _change = running.begin()?;
+        let live = self.live(&running).await?;
+        let to = self.goal(&running, live.as_ref(), to).await?;
+        let spec = self.stored_spec(&running, to).await?;
+        if !running.directory.artifact(spec.artifact.digest()).is_dir() {
+            let message = format!("the artifact of release {to} is not kept any more");
+            return Err(TargetError::new(Problem::Refused, message)
+                .hint(format!("check its commit out and: flash deploy send {}", id.name)));
+        }
+        self.release(&running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps).await
+    }
+
+    /// Which release to go back to.
+    async fn goal(
+        &self,
+        running: &Running,
+        live: Option<&StoredRelease>,
+        to: Option<u64>,
+    ) -> Result<u64, TargetError> {
+        let key = running.stored.key;
+        let releases = self.ask(move |database| database.releases(key)).await?;
+        let history = format!("see which there are: flash deploy history {}", running.stored.id.name);
+        let live = live.map(|live| live.record.number);
+        let Some(to) = to else {
+            let before = releases.iter().filter(|release| Some(release.record.number) != live);
+            let last = before.max_by_key(|release| (release.live_ms, release.record.number));
+            return last.filter(|last| last.live_ms.is_some()).map(|last| last.record.number).ok_or_else(|| {
+                TargetError::new(
+                    Problem::NotFound,
+                    format!("no release of {} was live before", running.stored.id),
+                )
+                .hint(history)
+            });
+        };
+        let Some(goal) = releases.iter().find(|release| release.record.number == to) else {
+            return Err(TargetError::new(
+                Problem::NotFound,
+                format!("{} has no release {to}", running.stored.id),
+            )
+            .hint(history));
+        };
+        if live == Some(to) {
+            return Err(TargetError::new(Problem::Refused, format!("release {to} is the live one already")));
+        }
+        if let ReleaseState::Failed { reason } = &goal.record.state
+            && goal.live_ms.is_none()
+        {
+            let message = format!("release {to} was never live: {reason}");
+            return Err(TargetError::new(Problem::Refused, message).hint(history));
+        }
+        Ok(to)
+    }
+
+    /// Takes one endpoint out, or all.
+    pub(in crate::target::local) async fn undeploy(
+        &self,
+        id: &EnvironmentId,
+        worker: Option<&str>,
+        steps: &Steps,
+    ) -> Result<Option<ReleaseRecord>, TargetError> {
+        let running = self.find(id)?;
+        let _change = running.begin()?;
+        let Some(live) = self.live(&running).await? else {
+            return Err(TargetError::new(Problem::Refused, format!("nothing is deployed to {id}"))
+                .hint(format!("deploy first: flash deploy send {}", id.name)));
+        };
+        let Some(worker) = worker else {
+            self.undeploy_all(&running, live.record.number, steps).await?;
+            return Ok(None);
+        };
+        let mut spec = self.stored_spec(&running, live.record.number).await?;
+        without(&mut spec, worker, id)?;
+        let wanted = Wanted { spec, notes: Some(format!("undeploy of {worker}")), rollback_of: None };
+        self.release(&running, Some(&live), wanted, steps).await.map(Some)
+    }
+
+    async fn undeploy_all(&self, running: &Arc<Running>, live: u64, steps: &Steps) -> Result<(), TargetError> {
+        let key = running.stored.key;
+        // First, so that a crash after this does not bring it back.
+        self.ask(move |database| database.set_live(key, None)).await?;
+        let _ = steps.send(Step::Draining { release: live });
+        if let Some(platform) = running.platform() {
+            platform.undeploy().await;
+        }
+        running.set_trouble(None);
+        Ok(())
+    }
+
+    async fn live(&self, running: &Running) -> Result<Option<StoredRelease>, TargetError> {
+        let key = running.stored.key;
+        self.ask(move |database| database.live(key)).await
+    }
+
+    /// Starts a release beside the live one and moves the traffic to it.
+    async fn release(
+        &self,
+        running: &Arc<Running>,
+        live: Option<&StoredRelease>,
+        mut wanted: Wanted,
+        steps: &Steps,
+    ) -> Result<ReleaseRecord, TargetError> {
+        let key = running.stored.key;
+        let secrets = self.ask(move |database| database.secrets(key)).await?;
+        // Of this moment, whatever the sender has seen: these are what its workers get.
+        wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
+        self.check_artifact(running, &wanted.spec).await?;
+        let platform = self.fit_platform(running, &wanted.spec.runtime).await?;
+        let (record, spec) = self
+            .ask(move |database| {
+                let Wanted { spec, notes, rollback_of } = wanted;
+                let row = NewRow { spec: &spec, notes: notes.as_deref(), rollback_of };
+                Ok((database.add_release(key, &row)?, spec))
+            })
+            .await?;
+        let number = record.number;
+        let tell = |step| {
+            // A sender who went away changes nothing.
+            let _ = steps.send(step);
+        };
+        tell(Step::Starting { release: number });
+        let deployed = match self.new_release(running, number, &spec).await {
+            Ok(new) => {
+                let told = |worker: &str| tell(Step::Ready { worker: worker.to_owned() });
+                platform.deploy(new, told).await.map_err(|error| not_ready(running, number, live, error))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = deployed {
+            let reason = error.message.clone();
+            let failed = self.ask(move |database| database.set_failed(key, number, &reason)).await;
+            if let Err(error) = failed {
+                self.shared.output.warning(&format!("{}: {error}", running.stored.id));
+            }
+            self.prune(running).await;
+            return Err(error);
+        }
+        self.ask(move |database| database.set_live(key, Some(number))).await.map_err(|error| TargetError {
+            message: format!("release {number} serves, but this cannot be kept: {}", error.message),
+            ..error
+        })?;
+        running.set_trouble(None);
+        tell(Step::Live { release: number });
+        if let Some(live) = live {
+            tell(Step::Draining { release: live.record.number });
+        }
+        self.prune(running).await;
+        Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
+    }
+
+    /// Deletes what only releases needed that nobody goes back to.
+    pub(super) async fn prune(&self, running: &Arc<Running>) {
+        let key = running.stored.key;
+        let draining: BTreeSet<u64> =
+            running.platform().map(|platform| platform.overview().draining).unwrap_or_default().into_iter().collect();
+        let directory = running.directory.clone();
+        let pruned = self.ask(move |database| {
+            let releases = database.releases(key)?;
+            let runs = |release: &StoredRelease| {
+                let record = &release.record;
+                matches!(record.state, ReleaseState::Live | ReleaseState::Starting)
+                    || draining.contains(&record.number)
+            };
+            let running: BTreeSet<u64> =
+                releases.iter().filter(|release| runs(release)).map(|release| release.record.number).collect();
+            let back = releases.iter().filter(|release| release.live_ms.is_some()).take(KEPT_RELEASES);
+            let kept = back.chain(releases.iter().filter(|release| runs(release)));
+            let digests = kept.map(|release| release.record.digest.clone()).collect();
+            let needed: Vec<Versions> = running
+                .iter()
+                .filter_map(|number| database.spec(key, *number).transpose())
+                .map(|spec| spec.map(|spec| spec.secrets))
+                .collect::<Result<_, _>>()?;
+            artifact::prune(&directory, &digests, &running);
+            database.forget_secrets(key, &needed)
+        });
+        if let Err(error) = pruned.await {
+            // Tried again after the next change.
+            self.shared.output.warning(&format!("{}: old releases stay for now: {error}", running.stored.id));
+        }
+    }
+}
+
+/// Whether what the sender has seen live still is.
+fn is_still(
+    id: &EnvironmentId,
+    base: Option<u64>,
+    live: Option<&StoredRelease>,
+) -> Result<(), TargetError> {
+    let number = live.map(|live| live.record.number);
+    if number == base {
+        return Ok(());
+    }
+    let seen = base.map_or("nothing was live".to_owned(), |base| format!("release {base} was live"));
+    let now = live.map_or("nothing is".to_owned(), |live| {
+        let since = live.live_ms.unwrap_or(live.record.created_ms);
+        format!("release {} is, since {}", live.record.number, utc(since))
+    });
+    Err(TargetError::new(Problem::Moved, format!("{id} has moved: {seen} when the plan was made; now {now}"))
+        .hint(format!("look at the plan again: flash deploy send {} --plan", id.name)))
+}
+
+/// Removes a worker type with its functions.
+fn without(spec: &mut ReleaseSpec, worker: &str, id: &EnvironmentId) -> Result<(), TargetError> {
+    let names: Vec<&str> = spec.manifest.workers.iter().map(|own| own.name.as_str()).collect();
+    if !names.contains(&worker) {
+        return Err(TargetError::new(Problem::NotFound, format!("{id} has no worker type `{worker}`"))
+            .hint(format!("it has: {}", names.join(", "))));
+    }
+    if names.len() == 1 {
+        return Err(TargetError::new(Problem::Refused, format!("`{worker}` is the last worker type of {id}"))
+            .hint(format!("take all out: flash undeploy {}", id.name)));
+    }
+    spec.manifest.workers.retain(|own| own.name != worker);
+    spec.manifest.functions.retain(|function| function.worker != worker);
+    spec.commands.retain(|command| command.worker_type.name != worker);
+    Ok(())
+}
+
+fn not_ready(
+    running: &Running,
+    number: u64,
+    live: Option<&StoredRelease>,
+    error: DeployError,
+) -> TargetError {
+    let stays = match (live, running.stand()) {
+        (Some(live), Stand::Up { trouble: None, .. }) => {
+            format!("release {} keeps serving", live.record.number)
+        }
+        _ => "nothing was live before".to_owned(),
+    };
+    let message = format!("release {number} did not become ready: {}; {stays}", error_chain(&error));
+    let DeployError::NotReady { last_lines, .. } = error;
+    let mut target = TargetError::new(Problem::NotReady, message)
+        .hint(format!("see more: flash logs {} --release {number}", running.stored.id.name));
+    target.last_lines = last_lines;
+    target
+}
+
+/// As the platform wants them.
+pub(super) fn commands(commands: &[CommandSpec]) -> Vec<CommandWorker> {
+    let command = |command: &CommandSpec| CommandWorker {
+        worker_type: command.worker_type.clone(),
+        program: command.program.clone(),
+        arguments: command.arguments.clone(),
+        environment: command.environment.clone().into_iter().collect(),
+        health_path: command.health_path.clone(),
+    };
+    commands.iter().map(command).collect()
+}

@@ -1,0 +1,320 @@
+//! The environments of this machine while the service runs: each with a platform of its own.
+//!
+//! Owns their life: made, brought back after an end of the service, removed. Changes of what is live are in
+//! `change`, what is told of them in `view`, keys and secrets in `access`, sums of costs in `books`. The database is
+//! the truth: what runs is made to fit it.
+mod access;
+mod books;
+mod change;
+mod revive;
+mod running;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    cipher::Cipher,
+    database::{Database, DatabaseError, StoredEnvironment},
+    directory::DataDirectory,
+};
+use crate::{
+    error_chain::error_chain,
+    output::Output,
+    target::{Created, EnvironmentId, NewEnvironment, Problem, TargetError},
+};
+pub(super) use change::Steps;
+use running::Running;
+
+/// Ports of environments that were given none.
+const PORTS: std::ops::RangeInclusive<u16> = 8900..=9899;
+/// Between two looks at what was spent.
+const BOOKING: Duration = Duration::from_secs(1);
+/// What an environment's directory is called while it is deleted.
+const REMOVED: &str = ".removed-";
+
+/// All environments. Cheap to share.
+#[derive(Clone)]
+pub(super) struct Environments {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: DataDirectory,
+    database: Database,
+    cipher: Cipher,
+    running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
+    /// Taken while an environment is made or removed.
+    list: tokio::sync::Mutex<()>,
+    /// Taken while keys are handed to the platforms: the latest are handed out last.
+    rings: tokio::sync::Mutex<()>,
+    /// No environment is brought back any more.
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    output: Output,
+}
+
+/// Does what blocks on a thread for that.
+async fn blocking<T: Send + 'static, E: Into<TargetError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, TargetError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(TargetError::new(Problem::Failed, "the service failed in the midst of this")
+            .hint("see service.log in the service's data directory")),
+    }
+}
+
+impl Environments {
+    /// Opens the data and brings back what should run.
+    pub(super) async fn open(directory: DataDirectory, output: Output) -> Result<Self, TargetError> {
+        let opened = {
+            let directory = directory.clone();
+            blocking(move || -> Result<_, TargetError> {
+                let database = Database::open(&directory.database())?;
+                database.fail_starting("the service ended while it started")?;
+                let cipher = Cipher::open(&directory.secret_key())
+                    .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+                delete_removed(&directory);
+                let stored = database.environments()?;
+                Ok((database, cipher, stored))
+            })
+            .await?
+        };
+        let (database, cipher, stored) = opened;
+        let environments = Self {
+            shared: Arc::new(Shared {
+                directory,
+                database,
+                cipher,
+                running: Mutex::default(),
+                list: tokio::sync::Mutex::default(),
+                rings: tokio::sync::Mutex::default(),
+                closing: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                output,
+            }),
+        };
+        for stored in stored {
+            let id = stored.id.clone();
+            match environments.host(stored).await {
+                Ok(running) => environments.spawn_revival(running),
+                // The others go on; this one is not there until the next start.
+                Err(error) => environments.shared.output.warning(&format!("{id}: {error}")),
+            }
+        }
+        environments.hand_out_keys().await?;
+        environments.shared.tasks.spawn(environments.clone().keep_books());
+        Ok(environments)
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<EnvironmentId, Arc<Running>>> {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, by app and name.
+    fn all(&self) -> Vec<Arc<Running>> {
+        self.running().values().cloned().collect()
+    }
+
+    fn find(&self, id: &EnvironmentId) -> Result<Arc<Running>, TargetError> {
+        self.running().get(id).cloned().ok_or_else(|| {
+            TargetError::new(Problem::NotFound, format!("`{}` has no environment `{}`", id.app, id.name))
+                .hint("see which there are: flash deploy list")
+        })
+    }
+
+    /// Asks the database, on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Database) -> Result<T, DatabaseError> + Send + 'static,
+    ) -> Result<T, TargetError> {
+        let database = self.shared.database.clone();
+        blocking(move || question(&database)).await
+    }
+
+    /// Puts an environment in the list, without a platform yet.
+    async fn host(&self, stored: StoredEnvironment) -> Result<Arc<Running>, TargetError> {
+        let directory = self.shared.directory.environment(&stored.id);
+        let running = blocking(move || Running::new(stored, directory)).await?;
+        let running = Arc::new(running);
+        self.running().insert(running.stored.id.clone(), running.clone());
+        Ok(running)
+    }
+
+    fn spawn_revival(&self, running: Arc<Running>) {
+        self.shared.tasks.spawn(self.clone().revive(running));
+    }
+
+    /// Makes an environment with its first key. It listens at once, and answers that nothing is deployed.
+    pub(super) async fn create(&self, new: NewEnvironment) -> Result<Created, TargetError> {
+        check_name(&new.id)?;
+        let _alone = self.shared.list.lock().await;
+        let id = new.id.clone();
+        if self.ask(move |database| database.has_environment(&id)).await? {
+            return Err(exists(&new.id));
+        }
+        let listen = new.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (listener, port) = self.free_port(listen, new.port).await?;
+        let directory = self.shared.directory.environment(&new.id);
+        let id = new.id.clone();
+        let stored = self
+            .ask(move |database| {
+                // Of an environment that was removed half.
+                let _ = std::fs::remove_dir_all(directory.path());
+                database.add_environment(&new, listen, port)
+            })
+            .await?;
+        let key = stored.key;
+        let made = async {
+            let running = self.host(stored).await?;
+            self.start_platform(&running, listener).await?;
+            self.add_key(&running, "first").await
+        };
+        match made.await {
+            Ok(key) => {
+                self.hand_out_keys().await?;
+                Ok(Created { environment: self.environment(&id).await?, key })
+            }
+            Err(error) => {
+                // As if nothing had been asked; when even that fails, the first error is the one to tell.
+                let running = self.running().remove(&id);
+                if let Some(running) = running {
+                    running.end().await;
+                }
+                let directory = self.shared.directory.environment(&id);
+                let _ = self
+                    .ask(move |database| {
+                        let _ = std::fs::remove_dir_all(directory.path());
+                        database.remove_environment(key)
+                    })
+                    .await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The port that was asked for, or the first that is free and no other environment's.
+    async fn free_port(
+        &self,
+        listen: IpAddr,
+        wished: Option<u16>,
+    ) -> Result<(TcpListener, u16), TargetError> {
+        let taken: Vec<u16> = self.all().iter().map(|running| running.stored.port).collect();
+        let mut last = None;
+        for port in wished.map_or(PORTS, |port| port..=port).filter(|port| *port > 0) {
+            if taken.contains(&port) {
+                last = Some(format!("port {port} is another environment's"));
+                continue;
+            }
+            match TcpListener::bind((listen, port)).await {
+                Ok(listener) => return Ok((listener, port)),
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    let message = format!("`{listen}` is no address of this machine");
+                    return Err(TargetError::new(Problem::Refused, message));
+                }
+                Err(error) => last = Some(format!("cannot listen on {listen}, port {port}: {error}")),
+            }
+        }
+        let reason = last.unwrap_or_else(|| "0 is no port for keeps".to_owned());
+        Err(TargetError::new(Problem::Failed, reason).hint("choose a free one: --port PORT"))
+    }
+
+    /// Ends an environment and deletes all that belongs to it.
+    pub(super) async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let running = self.find(id)?;
+        let _change = running.begin()?;
+        let _alone = self.shared.list.lock().await;
+        running.end().await;
+        let aside = format!("{REMOVED}{}", uuid::Uuid::new_v4());
+        let aside = self.shared.directory.path().join("environments").join(aside);
+        let (directory, key) = (running.directory.clone(), running.stored.key);
+        let database = self.shared.database.clone();
+        blocking(move || -> Result<(), TargetError> {
+            // Out of sight in one step: whatever ends this in the midst, no part of it comes back.
+            std::fs::rename(directory.path(), &aside).or_else(missing_is_fine).map_err(|error| {
+                TargetError::new(
+                    Problem::Failed,
+                    format!("cannot remove {}: {error}", directory.path().display()),
+                )
+            })?;
+            database.remove_environment(key)?;
+            // What cannot be deleted now is deleted at the next start.
+            let _ = std::fs::remove_dir_all(&aside);
+            // Stays while other environments of the app are there.
+            let _ = directory.path().parent().map(std::fs::remove_dir);
+            Ok(())
+        })
+        .await?;
+        self.running().remove(id);
+        self.hand_out_keys().await
+    }
+
+    /// Whether ending now would cut nobody off.
+    pub(super) fn has_nothing_to_lose(&self) -> bool {
+        self.all().iter().all(|running| {
+            running.platform().is_none_or(|platform| {
+                let overview = platform.overview();
+                overview.live.is_none() && overview.draining.is_empty()
+            })
+        })
+    }
+
+    /// Ends everything: running work gets its drain time, jobs and releases stay for the next start.
+    pub(super) async fn stop(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        let all = self.all();
+        futures_util::future::join_all(all.iter().map(|running| running.stop())).await;
+        for running in &all {
+            self.book(running).await;
+            running.logs.close();
+        }
+        // Changes that were under way see that their platform has ended.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.shared.tasks.wait()).await;
+    }
+}
+
+/// The app's name stands in paths; a package's name is always one of these.
+fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
+    let app = &id.app;
+    let is_name = (1..=100).contains(&app.len())
+        && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if !is_name {
+        let message = format!("`{app}` cannot be the name of an app: letters, digits, `-` and `_` are expected");
+        return Err(TargetError::new(Problem::Refused, message));
+    }
+    EnvironmentId::new(app, &id.name)
+        .map(|_| ())
+        .map_err(|error| TargetError::new(Problem::Refused, error.to_string()))
+}
+
+fn exists(id: &EnvironmentId) -> TargetError {
+    TargetError::new(Problem::Exists, format!("`{}` has an environment `{}` already", id.app, id.name))
+        .hint(format!("see it: flash deploy info {}", id.name))
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Deletes what an earlier service began to delete.
+fn delete_removed(directory: &DataDirectory) {
+    let environments = directory.path().join("environments");
+    for entry in std::fs::read_dir(environments).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(REMOVED) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

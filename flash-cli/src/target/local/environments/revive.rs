@@ -1,0 +1,279 @@
+//! Bringing an environment back: its port, its live release, older releases with work left.
+//!
+//! Tried until it holds. One that cannot come back, for whatever reason, keeps no other from it.
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+
+use super::{Environments, blocking, change::commands, running::{Running, Stand, Versions}};
+use crate::{
+    error_chain::error_chain,
+    target::{
+        ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
+        local::{
+            Access, Artifact, HandOver, Durability, Limiting, NewRelease, Options, Platform, Supervision, artifact,
+            cipher::Cipher, database::Database,
+        },
+    },
+};
+use flash_sdk::catalogue::PriceList;
+
+/// Between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_secs(3);
+
+/// What the platform of an environment is started with before anything is deployed.
+pub(super) const DEFAULT_RUNTIME: RuntimeSettings =
+    RuntimeSettings { drain_seconds: 10, ping_timeout_seconds: 0, stop_grace_ms: 0, limits: true };
+
+impl Environments {
+    /// Tries until it runs as it should, is removed, or the service ends.
+    pub(super) async fn revive(self, running: Arc<Running>) {
+        loop {
+            let tried = tokio::select! {
+                tried = self.try_revive(&running) => tried,
+                () = self.shared.closing.cancelled() => return,
+            };
+            match tried {
+                Ok(()) => {
+                    running.set_trouble(None);
+                    return;
+                }
+                Err(reason) => running.set_trouble(Some(reason)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BETWEEN_TRIES) => {}
+                () = running.gone.cancelled() => return,
+                () = self.shared.closing.cancelled() => return,
+            }
+        }
+    }
+
+    async fn try_revive(&self, running: &Arc<Running>) -> Result<(), String> {
+        let text = |error: TargetError| error.message;
+        let _change = running.begin().map_err(text)?;
+        let key = running.stored.key;
+        let live = self.ask(move |database| database.live(key)).await.map_err(text)?;
+        let live = live.map(|live| live.record.number);
+        let spec = match live {
+            Some(number) => Some(self.stored_spec(running, number).await.map_err(text)?),
+            None => None,
+        };
+        let platform = match running.stand() {
+            Stand::Up { platform, .. } => platform,
+            Stand::Down { .. } => {
+                let address = running.address();
+                let listener = TcpListener::bind(address).await.map_err(|error| refused(running, &error))?;
+                let runtime = spec.as_ref().map_or(DEFAULT_RUNTIME, |spec| spec.runtime.clone());
+                self.start_platform_with(running, listener, runtime).await.map_err(text)?
+            }
+        };
+        let stored = platform.stored_releases();
+        if let Some((number, spec)) = live.zip(spec.as_ref())
+            && platform.overview().live != live
+        {
+            self.check_artifact(running, spec).await.map_err(text)?;
+            let new = self.new_release(running, number, spec).await.map_err(text)?;
+            platform.deploy(new, |_| ()).await.map_err(|error| error_chain(&error))?;
+        }
+        for number in stored.into_iter().filter(|number| Some(*number) != live) {
+            if let Err(error) = self.resume(running, &platform, number).await {
+                // Its jobs go to the live release below.
+                let id = &running.stored.id;
+                self.shared.output.warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
+            }
+        }
+        if live.is_some() {
+            platform.adopt_rest();
+        }
+        Ok(())
+    }
+
+    async fn resume(&self, running: &Arc<Running>, platform: &Platform, number: u64) -> Result<(), TargetError> {
+        let spec = self.stored_spec(running, number).await?;
+        self.check_artifact(running, &spec).await?;
+        let old = self.new_release(running, number, &spec).await?;
+        platform.resume(old).await;
+        Ok(())
+    }
+
+    /// What a release consists of.
+    pub(super) async fn stored_spec(
+        &self,
+        running: &Running,
+        number: u64,
+    ) -> Result<ReleaseSpec, TargetError> {
+        let key = running.stored.key;
+        self.ask(move |database| database.spec(key, number)).await?.ok_or_else(|| {
+            TargetError::new(
+                Problem::NotFound,
+                format!("{} has no release {number}", running.stored.id),
+            )
+            .hint(format!("see which there are: flash deploy history {}", running.stored.id.name))
+        })
+    }
+
+    pub(super) async fn check_artifact(
+        &self,
+        running: &Arc<Running>,
+        spec: &ReleaseSpec,
+    ) -> Result<(), TargetError> {
+        let (directory, artifact) = (running.directory.clone(), spec.artifact.clone());
+        blocking(move || artifact::check(&directory, &artifact)).await
+    }
+
+    /// Has it listen, with nothing deployed yet.
+    pub(super) async fn start_platform(
+        &self,
+        running: &Arc<Running>,
+        listener: TcpListener,
+    ) -> Result<(), TargetError> {
+        self.start_platform_with(running, listener, DEFAULT_RUNTIME).await.map(|_| ())
+    }
+
+    async fn start_platform_with(
+        &self,
+        running: &Arc<Running>,
+        listener: TcpListener,
+        runtime: RuntimeSettings,
+    ) -> Result<Platform, TargetError> {
+        let options = options(running, listener, &runtime);
+        let handle = tokio::runtime::Handle::current();
+        let platform = blocking(move || {
+            // It reads its store and spawns tasks.
+            let _within = handle.enter();
+            Platform::start(options)
+                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+        })
+        .await?;
+        running.set_stand(Stand::Up { platform: platform.clone(), runtime, trouble: None });
+        Ok(platform)
+    }
+
+    /// While nothing is live a platform can be replaced: by one that is as the first release wants it.
+    pub(super) async fn fit_platform(
+        &self,
+        running: &Arc<Running>,
+        wanted: &RuntimeSettings,
+    ) -> Result<Platform, TargetError> {
+        let address = running.address();
+        let (platform, runtime) = match running.stand() {
+            Stand::Up { platform, runtime, .. } => (platform, runtime),
+            Stand::Down { .. } => {
+                let listener = TcpListener::bind(address).await.map_err(|error| {
+                    TargetError::new(Problem::Failed, refused(running, &error))
+                        .hint("end what listens there; the environment keeps its port")
+                })?;
+                return self.start_platform_with(running, listener, wanted.clone()).await;
+            }
+        };
+        let overview = platform.overview();
+        if runtime == *wanted || overview.live.is_some() || !overview.draining.is_empty() {
+            return Ok(platform);
+        }
+        self.book(running).await;
+        platform.stop().await;
+        running.set_stand(Stand::Down { reason: "it starts".to_owned() });
+        *running.booked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Default::default();
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| TargetError::new(Problem::Failed, refused(running, &error)))?;
+        self.start_platform_with(running, listener, wanted.clone()).await
+    }
+
+    /// What the platform needs to run a release.
+    pub(super) async fn new_release(
+        &self,
+        running: &Arc<Running>,
+        number: u64,
+        spec: &ReleaseSpec,
+    ) -> Result<NewRelease, TargetError> {
+        let (of, environments, spec) = (running.clone(), self.clone(), spec.clone());
+        blocking(move || {
+            let shared = &environments.shared;
+            let secrets = open_secrets(&shared.database, &shared.cipher, &of, &spec.secrets)?;
+            let directory = artifact::work_directory(&of.directory, number, &spec.artifact)?;
+            let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
+            let prices = PriceList::with_overrides(prices)
+                .map_err(|error| TargetError::new(Problem::Refused, error_chain(&error)))?;
+            let mut manifest = spec.manifest.clone();
+            let is_command = |name: &str| spec.commands.iter().any(|own| own.worker_type.name == name);
+            // The platform adds them itself.
+            manifest.workers.retain(|worker| !is_command(&worker.name));
+            Ok::<_, TargetError>(NewRelease {
+                number: Some(number),
+                manifest,
+                commands: commands(&spec.commands),
+                artifact: match &spec.artifact {
+                    ArtifactSpec::Binaries { .. } => {
+                        Artifact::Binaries(Arc::new(artifact::programs(&of.directory, &spec.artifact)))
+                    }
+                    ArtifactSpec::Images { .. } => {
+                        let message = "the local target runs binaries, not images";
+                        return Err(TargetError::new(Problem::Refused, message));
+                    }
+                },
+                directory,
+                environment: spec.variables.clone().into_iter().chain(secrets).collect(),
+                prices,
+            })
+        })
+        .await
+    }
+}
+
+fn refused(running: &Running, error: &io::Error) -> String {
+    let (port, listen) = (running.stored.port, running.stored.listen);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("port {port} of {listen} is taken by another program"),
+        _ => format!("cannot listen on {listen}, port {port}: {error}"),
+    }
+}
+
+/// The secrets of a release, for its workers' environment only.
+fn open_secrets(
+    database: &Database,
+    cipher: &Cipher,
+    running: &Running,
+    versions: &Versions,
+) -> Result<Vec<(String, String)>, TargetError> {
+    let stored = database.sealed_secrets(running.stored.key, versions)?;
+    stored
+        .into_iter()
+        .map(|secret| {
+            let problem = |reason: String| {
+                TargetError::new(Problem::Failed, format!("the secret `{}`: {reason}", secret.name))
+                    .hint(format!("set it again: flash secret set {} {}", running.stored.id.name, secret.name))
+            };
+            let sealed = secret.sealed.as_ref().ok_or_else(|| problem("its value was deleted".to_owned()))?;
+            let place = super::access::place(running, &secret.name, secret.version);
+            let value =
+                cipher.open_sealed(&place, sealed).map_err(|error| problem(error_chain(&error)))?;
+            Ok((secret.name.clone(), value.expose().to_owned()))
+        })
+        .collect()
+}
+
+fn options(running: &Running, listener: TcpListener, runtime: &RuntimeSettings) -> Options {
+    let default = Supervision::default();
+    Options {
+        listener,
+        log: running.logs.sink(),
+        drain_time: Duration::from_secs(runtime.drain_seconds),
+        store: running.directory.jobs(),
+        durability: Durability::Machine,
+        webhook_secret: running.webhook_secret.clone(),
+        access: Access::Ring(running.ring.clone()),
+        hand_over: HandOver::Never,
+        supervision: Supervision {
+            ping_timeout: match runtime.ping_timeout_seconds {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            stop_grace: match runtime.stop_grace_ms {
+                0 => default.stop_grace,
+                grace => Duration::from_millis(grace),
+            },
+        },
+        limits: if runtime.limits { Limiting::All } else { Limiting::None },
+    }
+}

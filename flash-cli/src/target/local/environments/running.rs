@@ -1,0 +1,196 @@
+//! One environment while the service runs.
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error_chain::error_chain,
+    target::{
+        Problem, RuntimeSettings, TargetError,
+        local::{
+            CostTotals, KeyRing, Platform, Secret, cipher::write_whole, clock::now_ms,
+            database::StoredEnvironment, directory::EnvironmentDirectory,
+        },
+    },
+};
+
+/// See the module.
+pub(super) struct Running {
+    pub stored: StoredEnvironment,
+    pub directory: EnvironmentDirectory,
+    pub ring: Arc<KeyRing>,
+    pub logs: super::super::logs::Logs,
+    pub webhook_secret: Secret,
+    /// Since when it is being changed.
+    change: Mutex<Option<u64>>,
+    stand: Mutex<Stand>,
+    /// What is in the books already of what the platform has counted.
+    pub booked: Mutex<CostTotals>,
+    /// Taken while that is brought up to date.
+    pub booking: tokio::sync::Mutex<()>,
+    /// It is removed: nobody brings it back.
+    pub gone: CancellationToken,
+}
+
+/// How it stands.
+#[derive(Clone)]
+pub(super) enum Stand {
+    /// Nothing listens.
+    Down { reason: String },
+    /// It listens.
+    Up {
+        platform: Platform,
+        /// What the platform was started with.
+        runtime: RuntimeSettings,
+        /// Why the release that should be live is not.
+        trouble: Option<String>,
+    },
+}
+
+/// Nobody else changes the environment while this is there.
+pub(super) struct Change<'a> {
+    of: &'a Running,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        *self.of.change() = None;
+    }
+}
+
+impl Running {
+    /// Not listening yet. Blocks.
+    pub(super) fn new(
+        stored: StoredEnvironment,
+        directory: EnvironmentDirectory,
+    ) -> Result<Self, TargetError> {
+        let problem = |error: io::Error| {
+            let path = directory.path().display();
+            TargetError::new(Problem::Failed, format!("cannot use the directory {path}: {error}"))
+                .hint("make room, or make it writable, then: flash service restart")
+        };
+        directory.make().map_err(problem)?;
+        let logs = super::super::logs::Logs::open(&directory.logs()).map_err(problem)?;
+        let webhook_secret = webhook_secret(&directory)?;
+        Ok(Self {
+            stored,
+            directory,
+            ring: Arc::new(KeyRing::new()),
+            logs,
+            webhook_secret,
+            change: Mutex::default(),
+            stand: Mutex::new(Stand::Down { reason: "it starts".to_owned() }),
+            booked: Mutex::default(),
+            booking: tokio::sync::Mutex::default(),
+            gone: CancellationToken::new(),
+        })
+    }
+
+    fn change(&self) -> MutexGuard<'_, Option<u64>> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a change.
+    ///
+    /// # Errors
+    /// While there is another one.
+    pub(super) fn begin(&self) -> Result<Change<'_>, TargetError> {
+        let mut change = self.change();
+        if let Some(since) = *change {
+            let message = format!(
+                "another change of {} is under way since {}",
+                self.stored.id,
+                crate::target::local::clock::utc(since)
+            );
+            return Err(TargetError::new(Problem::Moved, message).hint("wait for its end, then try again"));
+        }
+        *change = Some(now_ms());
+        Ok(Change { of: self })
+    }
+
+    /// How it stands.
+    pub(super) fn stand(&self) -> Stand {
+        self.stand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_stand(&self, stand: Stand) {
+        *self.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
+    }
+
+    /// Why nothing is served; `None`: it is again.
+    pub(super) fn set_trouble(&self, reason: Option<String>) {
+        match &mut *self.stand.lock().unwrap_or_else(PoisonError::into_inner) {
+            Stand::Up { trouble, .. } => *trouble = reason,
+            Stand::Down { reason: old } => {
+                if let Some(reason) = reason {
+                    *old = reason;
+                }
+            }
+        }
+    }
+
+    pub(super) fn platform(&self) -> Option<Platform> {
+        match self.stand() {
+            Stand::Up { platform, .. } => Some(platform),
+            Stand::Down { .. } => None,
+        }
+    }
+
+    /// Where it listens, or would.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.stored.listen, self.stored.port)
+    }
+
+    /// Where this machine reaches it.
+    pub(super) fn url(&self) -> String {
+        let address = self.address();
+        if address.ip().is_unspecified() {
+            format!("http://127.0.0.1:{}", address.port())
+        } else {
+            format!("http://{address}")
+        }
+    }
+
+    /// Ends the platform; running work gets its drain time.
+    pub(super) async fn stop(&self) {
+        if let Some(platform) = self.platform() {
+            platform.stop().await;
+        }
+    }
+
+    /// Ends it at once, for good.
+    pub(super) async fn end(&self) {
+        self.gone.cancel();
+        if let Some(platform) = self.platform() {
+            platform.kill();
+            platform.stop().await;
+        }
+        self.set_stand(Stand::Down { reason: "it is removed".to_owned() });
+        self.logs.close();
+    }
+}
+
+/// The secret that signs this environment's webhooks, made at first use.
+fn webhook_secret(directory: &EnvironmentDirectory) -> Result<Secret, TargetError> {
+    let path = directory.webhook_secret();
+    let problem = |reason: String| {
+        TargetError::new(Problem::Failed, format!("cannot use {}: {reason}", path.display()))
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Secret::parse(&text).map_err(|error| problem(error_chain(&error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let secret = Secret::random();
+            write_whole(&path, secret.reveal().as_bytes()).map_err(|error| problem(error.to_string()))?;
+            Ok(secret)
+        }
+        Err(error) => Err(problem(error.to_string())),
+    }
+}
+
+/// Versions of secrets, by name.
+pub(super) type Versions = BTreeMap<String, u64>;

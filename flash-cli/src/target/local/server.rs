@@ -1,0 +1,202 @@
+//! The control API: HTTP on a Unix socket that only this user reaches.
+use std::{io, os::unix::fs::MetadataExt as _, os::unix::fs::PermissionsExt as _, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use serde::Serialize;
+use tokio::{
+    net::{UnixListener, UnixStream, unix::SocketAddr},
+    sync::mpsc,
+};
+
+use super::{
+    directory::DataDirectory,
+    environments::Environments,
+    socket::Reach,
+    wire::{ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, Manager, ORDER, Order, Progress, Question, ServiceStatus},
+};
+use crate::target::{Problem, ReleaseRecord, TargetError};
+
+/// A manifest with large schemas fits many times.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub(super) struct Control {
+    pub environments: Environments,
+    pub directory: DataDirectory,
+    pub started_ms: u64,
+    pub manager: Manager,
+}
+
+/// The socket, for this user's processes only: its mode says so, and who comes is looked at.
+pub(super) struct Door {
+    listener: UnixListener,
+    owner: u32,
+}
+
+impl Door {
+    /// Opens the socket. The caller holds the service's lock: a socket that is there is nobody's.
+    pub(super) fn open(directory: &DataDirectory) -> io::Result<Self> {
+        let path = directory.socket();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let reach = Reach::new(directory)?;
+        let listener = UnixListener::bind(reach.path())?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let owner = std::fs::metadata(&path)?.uid();
+        Ok(Self { listener, owner })
+    }
+}
+
+impl axum::serve::Listener for Door {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
+            if stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner) {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// All paths.
+pub(super) fn router(control: Control) -> Router {
+    Router::new()
+        .route(HELLO, get(hello))
+        .route(ASK, post(ask))
+        .route(ORDER, post(order))
+        .route(LOGS, post(logs))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(Arc::new(control))
+}
+
+impl Control {
+    fn hello(&self) -> Hello {
+        Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_ms: self.started_ms,
+            manager: self.manager,
+            is_idle: self.environments.has_nothing_to_lose(),
+        }
+    }
+
+    async fn answer(&self, question: Question) -> Result<Response, TargetError> {
+        let environments = &self.environments;
+        Ok(match question {
+            Question::Service => json(ServiceStatus {
+                hello: self.hello(),
+                data: self.directory.path().to_owned(),
+                environments: environments.hosted().await?,
+            }),
+            Question::Environments => json(environments.environments().await?),
+            Question::Create(new) => json(environments.create(new).await?),
+            Question::Environment { id } => json(environments.environment(&id).await?),
+            Question::Spec { id, release } => json(environments.spec(&id, release).await?),
+            Question::History { id } => json(environments.history(&id).await?),
+            Question::Remove { id } => json(environments.remove(&id).await?),
+            Question::Status { id } => json(environments.status(&id).await?),
+            Question::Costs { id, query } => json(environments.costs(&id, query).await?),
+            Question::Keys { id } => json(environments.keys(&id).await?),
+            Question::NewKey { id, label } => json(environments.new_key(&id, &label).await?),
+            Question::RevokeKey { id, prefix } => json(environments.revoke_key(&id, &prefix).await?),
+            Question::Secrets { id } => json(environments.secrets(&id).await?),
+            Question::SetSecret { id, name, value } => {
+                json(environments.set_secret(&id, &name, value).await?)
+            }
+            Question::RemoveSecret { id, name } => json(environments.remove_secret(&id, &name).await?),
+        })
+    }
+}
+
+fn json(answer: impl Serialize) -> Response {
+    Json(answer).into_response()
+}
+
+fn refused(error: TargetError) -> Response {
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response()
+}
+
+async fn hello(State(control): State<Arc<Control>>) -> Response {
+    json(control.hello())
+}
+
+/// A change that was begun is ended, whether the one who asked waits for it or not.
+async fn ask(State(control): State<Arc<Control>>, Json(question): Json<Question>) -> Response {
+    let answer = tokio::spawn(async move { control.answer(question).await });
+    match answer.await {
+        Ok(answer) => answer.unwrap_or_else(refused),
+        Err(_) => refused(TargetError::new(Problem::Failed, "the service failed in the midst of this")),
+    }
+}
+
+/// As [`ask`], with a line for each step.
+async fn order(State(control): State<Arc<Control>>, Json(order): Json<Order>) -> Response {
+    let (steps, told) = mpsc::unbounded_channel();
+    let done = tokio::spawn(async move { carry_out(&control.environments, order, &steps).await });
+    let steps = stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
+    let last = stream::once(async move {
+        match done.await {
+            Ok(Ok(record)) => Progress::Done(record),
+            Ok(Err(error)) => Progress::Failed(error),
+            Err(_) => {
+                Progress::Failed(TargetError::new(Problem::Failed, "the service failed in the midst of this"))
+            }
+        }
+    });
+    lines(steps.map(Progress::Step).chain(last))
+}
+
+async fn carry_out(
+    environments: &Environments,
+    order: Order,
+    steps: &super::environments::Steps,
+) -> Result<Option<ReleaseRecord>, TargetError> {
+    match order {
+        Order::Send { id, base, spec, notes } => {
+            environments.send(&id, base, *spec, notes, steps).await.map(Some)
+        }
+        Order::Rollback { id, to } => environments.rollback(&id, to, steps).await.map(Some),
+        Order::Undeploy { id, worker } => environments.undeploy(&id, worker.as_deref(), steps).await,
+    }
+}
+
+async fn logs(State(control): State<Arc<Control>>, Json(question): Json<LogQuestion>) -> Response {
+    match control.environments.logs(&question.id, &question.query) {
+        Err(error) => refused(error),
+        Ok(found) => {
+            let found = found.map(|line| line.map_or_else(LogAnswer::Failed, LogAnswer::Line));
+            lines(found.chain(stream::once(async { LogAnswer::End })))
+        }
+    }
+}
+
+/// One JSON a line. Lines that wait already travel together.
+fn lines<T: Serialize + Send + 'static>(items: impl stream::Stream<Item = T> + Send + 'static) -> Response {
+    let chunks = items.ready_chunks(256).map(|items| {
+        let mut text = Vec::new();
+        for item in &items {
+            serde_json::to_writer(&mut text, item).map_err(io::Error::from)?;
+            text.push(b'\n');
+        }
+        Ok::<_, io::Error>(Bytes::from(text))
+    });
+    Response::new(Body::from_stream(chunks))
+}

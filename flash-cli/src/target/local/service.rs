@@ -1,0 +1,148 @@
+//! The service's own process: `flash __service`, which commands start and nobody types.
+//!
+//! `flash __service` hosts the environments; `flash __service systemd` is the same, started by systemd; `flash
+//! __service supervise` keeps the first one running where there is no systemd.
+use std::{process::ExitCode, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clock::now_ms,
+    directory::DataDirectory,
+    environments::Environments,
+    lock::{self, Lock},
+    server::{Control, Door, router},
+    supervise,
+    wire::Manager,
+};
+use crate::{
+    output::Output,
+    target::{Problem, TargetError},
+};
+
+/// The hidden argument that makes `flash` the service.
+pub(super) const ARGUMENT: &str = "__service";
+/// After it: the supervisor.
+pub(super) const SUPERVISE: &str = "supervise";
+/// After it: started by systemd.
+pub(super) const SYSTEMD: &str = "systemd";
+
+/// Exit code: it could not start, and starting it again helps nobody.
+pub(super) const CANNOT_START: i32 = 1;
+/// Exit code: another service of this directory runs.
+pub(super) const ANOTHER_RUNS: i32 = 3;
+
+/// How long a service that ends may take until the next one gives up: as long as a stop.
+const LOCK_TIME: Duration = Duration::from_secs(70);
+/// Open answers get this long at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Whether this process was started to be the service.
+pub(crate) fn is_service() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// Why the service ended.
+pub(super) enum End {
+    AnotherRuns,
+    Failed(TargetError),
+}
+
+impl From<TargetError> for End {
+    fn from(error: TargetError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The service, until it is told to end.
+pub(crate) fn service_main() -> ExitCode {
+    let output = Output::new(false);
+    let mode = std::env::args().nth(2);
+    let ended = match mode.as_deref() {
+        None => serve(Manager::Supervisor, &output),
+        Some(SYSTEMD) => serve(Manager::Systemd, &output),
+        Some(SUPERVISE) => supervise::supervise(),
+        Some(_) => Err(TargetError::new(Problem::Refused, "this argument is not for typing").into()),
+    };
+    let code = match ended {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(End::AnotherRuns) => ANOTHER_RUNS,
+        Err(End::Failed(error)) => {
+            output.error(&match &error.hint {
+                Some(hint) => format!("{error}\n  hint: {hint}"),
+                None => error.to_string(),
+            });
+            CANNOT_START
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn serve(manager: Manager, output: &Output) -> Result<(), End> {
+    let directory = DataDirectory::of_user()?;
+    let problem = |what: &str, error: std::io::Error| {
+        TargetError::new(Problem::Failed, format!("{what} {}: {error}", directory.path().display()))
+    };
+    let lock = Lock::take(&directory.service_lock(), LOCK_TIME);
+    let lock = lock.map_err(|error| problem("cannot lock", error))?.ok_or(End::AnotherRuns)?;
+    if manager == Manager::Systemd {
+        lock::write_pid(&directory.pid_file()).map_err(|error| problem("cannot write to", error))?;
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| problem("could not start the async runtime for", error))?;
+    let served = runtime.block_on(host(&directory, manager, output));
+    // Blocking work that hangs does not keep the process.
+    runtime.shutdown_timeout(LAST_ANSWERS);
+    drop(lock);
+    Ok(served?)
+}
+
+/// SIGINT or SIGTERM.
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> Result<Self, TargetError> {
+        let problem = |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
+            terminate: signal(SignalKind::terminate()).map_err(problem)?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> Result<(), TargetError> {
+    let mut stop = StopSignals::listen()?;
+    let started_ms = now_ms();
+    let environments = Environments::open(directory.clone(), output.clone()).await?;
+    let door = Door::open(directory).map_err(|error| {
+        let path = directory.socket();
+        TargetError::new(Problem::Failed, format!("cannot open {}: {error}", path.display()))
+    })?;
+    let control =
+        Control { environments: environments.clone(), directory: directory.clone(), started_ms, manager };
+    let closing = CancellationToken::new();
+    let server = axum::serve(door, router(control)).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let server = tokio::spawn(server.into_future());
+    output.status("Serving", &format!("local environments of {}", directory.path().display()));
+    stop.next().await;
+    output.status("Stopping", "running work gets its drain time");
+    // From here on commands see that it is gone, and wait for its lock.
+    let _ = std::fs::remove_file(directory.socket());
+    closing.cancel();
+    environments.stop().await;
+    // Whoever follows a log is cut off.
+    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    output.status("Stopped", "all environments");
+    Ok(())
+}
