@@ -9,8 +9,19 @@ pub const ROLE: &str = "FLASH_ROLE";
 pub const WORKER: &str = "FLASH_WORKER";
 /// Where the other worker types are: JSON object of worker type to base URL, such as
 /// `{"inference": "https://api.runpod.ai/v2/ENDPOINT"}`; for a load-balanced one the URL that its paths
-/// are appended to. Without it, calls run in process.
+/// are appended to. Without it and without [`ENV`], calls run in process.
 pub const ENDPOINTS: &str = "FLASH_ENDPOINTS";
+/// The environment whose functions the app's own `main` calls, such as `production`. Where they are and which key opens
+/// them is in the user's credential file ([`crate::credentials`]), under the app's package name; [`ENDPOINTS`] and
+/// [`API_KEY`] win over it. Without it, calls run in process. A worker ignores it, and so does a test: only `main` with
+/// `#[flash_sdk::main]` knows which app it is.
+pub const ENV: &str = "FLASH_ENV";
+/// The key for what [`ENV`] names and for an `Endpoint` without a key of its own, instead of the one in the
+/// credential file. For `flash run` it is the key that clients must show.
+pub const API_KEY: &str = "FLASH_API_KEY";
+/// The user's configuration directory, where `credentials.json` is (default `$XDG_CONFIG_HOME/flash`, else
+/// `~/.config/flash`).
+pub const CONFIG_DIR: &str = "FLASH_CONFIG_DIR";
 /// URL of the exchange, on a platform of ours.
 pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
 /// Seconds for which a finished result is offered again to a platform that does not take it (default 600).

@@ -30,6 +30,8 @@ pub mod catalogue;
 #[cfg(feature = "runtime")]
 mod context;
 pub mod credentials;
+#[cfg(feature = "runtime")]
+pub mod endpoint;
 pub mod env;
 mod error;
 #[cfg(feature = "runtime")]
@@ -53,6 +55,7 @@ pub use resource::{Compute, ResourceConfig, Scaler};
 #[cfg(feature = "runtime")]
 pub use {
     call::{JobHandle, call_worker},
+    endpoint::Endpoint,
     context::{Context, MAX_DEPTH, progress},
     flash_macros::{main, remote},
 };

@@ -5,44 +5,82 @@ use std::{
 };
 
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{EncodedCall, located, output_of};
 use crate::{
-    Context, Error, ErrorKind, Result, WireError,
+    Context, Error, ErrorKind, Result,
     registry::Function,
     wire::{
         RawJson,
         envelope::{self, Envelope},
-        job::{JobObject, JobStatus},
+        job::{JobObject, JobStatus, Policy},
+        refusal,
     },
 };
 
 /// What `runsync` is asked to hold at most: the documented default. Longer jobs are polled.
-const WAIT: Duration = Duration::from_secs(90);
+pub(crate) const WAIT: Duration = Duration::from_secs(90);
 /// Between polls of a job's status, growing from the first to the second.
-const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+pub(crate) const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Consecutive transport failures that polling survives.
 const POLL_FAILURES: u32 = 5;
 
-/// An HTTP client, made at the first need: TLS roots cost milliseconds that a cold start has not.
+/// HTTP clients, made at the first need: TLS roots cost milliseconds that a cold start has not.
 pub(crate) struct Client {
     inner: OnceLock<reqwest::Client>,
+    /// For this machine, which no proxy stands before.
+    local: OnceLock<reqwest::Client>,
     key: Option<String>,
+}
+
+/// The body of `run` and `runsync`.
+#[derive(Serialize)]
+struct Submission<'a> {
+    input: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_default")]
+    policy: Policy,
+}
+
+fn is_default(policy: &Policy) -> bool {
+    *policy == Policy::default()
+}
+
+/// The JSON text of a job: with the envelope in its input where a function is named. Without one it is for a worker
+/// that is none of ours, and takes its input as it is.
+pub(crate) fn job_body(
+    envelope: &Envelope,
+    input: &RawValue,
+    webhook: Option<&str>,
+    policy: Policy,
+) -> Result<String> {
+    let sealed = envelope.function.as_ref().map(|_| envelope::seal(envelope, input));
+    let submission = Submission { input: sealed.as_deref().unwrap_or(input), webhook, policy };
+    serde_json::to_string(&submission).map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))
 }
 
 impl Client {
     pub(crate) fn new(key: Option<String>) -> Self {
-        Self { inner: OnceLock::new(), key }
+        Self { inner: OnceLock::new(), local: OnceLock::new(), key }
     }
 
-    fn http(&self) -> &reqwest::Client {
-        self.inner.get_or_init(http_client)
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
-    fn request(&self, method: reqwest::Method, url: String) -> reqwest::RequestBuilder {
-        let request = self.http().request(method, url);
+    fn http(&self, url: &str) -> &reqwest::Client {
+        match is_local(url) {
+            true => self.local.get_or_init(|| with_defaults(reqwest::Client::builder().no_proxy())),
+            false => self.inner.get_or_init(http_client),
+        }
+    }
+
+    /// A request with the key.
+    pub(crate) fn request(&self, method: reqwest::Method, url: String) -> reqwest::RequestBuilder {
+        let request = self.http(&url).request(method, url);
         match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -69,11 +107,7 @@ impl Client {
     }
 
     async fn post_input(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<JobObject> {
-        // Without a function it is for a worker that is none of ours, and takes its input as it is.
-        let body = match envelope.function {
-            Some(_) => format!("{{\"input\":{}}}", envelope::seal(envelope, input).get()),
-            None => format!("{{\"input\":{}}}", input.get()),
-        };
+        let body = job_body(envelope, input, None, Policy::default())?;
         let mut request = self.request(reqwest::Method::POST, url.to_owned());
         for (name, value) in trace_headers(envelope) {
             request = request.header(name, value);
@@ -192,8 +226,22 @@ impl Client {
     }
 }
 
+/// Whether a URL is of this machine.
+fn is_local(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// One path segment, percent-encoded.
-fn escaped(segment: &str) -> String {
+pub(crate) fn escaped(segment: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     segment
         .bytes()
@@ -202,7 +250,7 @@ fn escaped(segment: &str) -> String {
 }
 
 /// The headers that carry an envelope to a route.
-fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
+pub(crate) fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
     let depth = (envelope.depth > 0).then(|| envelope.depth.to_string());
     [
         ("x-request-id", envelope.request_id.clone()),
@@ -216,9 +264,13 @@ fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, Str
 
 /// An HTTP client with TLS on ring and the machine's certificates.
 pub(crate) fn http_client() -> reqwest::Client {
+    with_defaults(reqwest::Client::builder())
+}
+
+fn with_defaults(builder: reqwest::ClientBuilder) -> reqwest::Client {
     // Another part of the program may have chosen a provider already; that one serves too.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    builder
         .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .build()
@@ -237,7 +289,7 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
     })
 }
 
-fn transport(error: reqwest::Error) -> Error {
+pub(crate) fn transport(error: reqwest::Error) -> Error {
     let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Transport };
     // The URL may hold a key in other people's set-ups; host and cause say enough.
     let error = Error::from(error.without_url());
@@ -246,63 +298,35 @@ fn transport(error: reqwest::Error) -> Error {
     wire.into()
 }
 
-/// The error that a refusing answer stands for: ours whole, else by its status.
-pub(crate) fn refusal(status: u16, body: &[u8]) -> WireError {
-    /// The error body of our gateway and routes.
-    #[derive(Deserialize)]
-    struct Body {
-        error: String,
-        kind: Option<ErrorKind>,
-        stage: Option<String>,
-        worker_id: Option<String>,
-        request_id: Option<String>,
-        #[serde(default)]
-        fields: Vec<crate::FieldError>,
-    }
-    let by_status = match status {
-        400 | 413 | 422 => ErrorKind::InvalidInput,
-        404 => ErrorKind::NotFound,
-        408 | 504 => ErrorKind::Timeout,
-        503 => ErrorKind::NoWorker,
-        401 | 403 | 429 => ErrorKind::Refused,
-        _ => ErrorKind::Transport,
-    };
-    match serde_json::from_slice::<Body>(body) {
-        Ok(body) => {
-            let mut error = WireError::new(body.kind.unwrap_or(by_status), body.error);
-            error.stage = body.stage;
-            error.worker_id = body.worker_id;
-            error.request_id = body.request_id;
-            error.fields = body.fields;
-            error
-        }
-        Err(_) => {
-            let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
-            WireError::new(by_status, format!("HTTP {status}: {}", text.trim()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_keeps_what_our_gateway_says() {
-        let body = br#"{"error":"`text`: missing","kind":"invalid_input","fields":[{"path":"/text","message":"missing"}]}"#;
-        let error = refusal(422, body);
-        assert_eq!((error.kind, error.fields.len()), (ErrorKind::InvalidInput, 1));
-    }
-
-    #[test]
-    fn a_foreign_refusal_is_judged_by_its_status() {
-        assert_eq!(refusal(401, b"no token provided").kind, ErrorKind::Refused);
-        assert_eq!(refusal(502, b"<html>").message, "HTTP 502: <html>");
-        assert_eq!(refusal(404, br#"{"error":"gone"}"#).kind, ErrorKind::NotFound);
-    }
-
-    #[test]
     fn a_path_segment_is_escaped() {
         assert_eq!(escaped("a/b c"), "a%2Fb%20c");
+    }
+
+    #[test]
+    fn no_proxy_stands_before_this_machine() {
+        for local in ["http://127.0.0.1:8900/v2/w", "http://localhost:1/", "http://LocalHost", "http://[::1]:80/x"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in ["https://api.runpod.ai/v2/x", "http://localhost.example.org/", "http://10.0.0.1/localhost"] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_worker_gets_its_input_as_it_is_and_ours_the_envelope() {
+        let input = RawValue::from_string("{\"a\":1}".to_owned()).unwrap();
+        let body = |function: Option<&str>, policy| {
+            let envelope = Envelope { function: function.map(str::to_owned), ..Envelope::default() };
+            job_body(&envelope, &input, None, policy).unwrap()
+        };
+        assert_eq!(body(None, Policy::default()), r#"{"input":{"a":1}}"#);
+        assert_eq!(body(Some("f"), Policy::default()), r#"{"input":{"__flash":{"function":"f"},"a":1}}"#);
+        let low = Policy { low_priority: true, ttl: Some(10_000), ..Policy::default() };
+        assert_eq!(body(None, low), r#"{"input":{"a":1},"policy":{"ttl":10000,"lowPriority":true}}"#);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A call runs in process when this process is a worker of the function's type, or when no platform is
 //! configured (plain `cargo test`, plain `cargo run`). Otherwise it travels: over the exchange where the
-//! platform has one, else over HTTP by the endpoint map in the environment.
+//! platform has one, else over HTTP by the endpoint map in the environment or, with `FLASH_ENV`, in the user's credential
+//! file.
 mod exchange;
 mod handle;
-mod http;
+pub(crate) mod http;
+mod place;
 mod worker;
 
 use std::{collections::HashMap, sync::OnceLock, time::Instant};
@@ -15,12 +17,13 @@ use futures_util::stream::BoxStream;
 pub(crate) use exchange::Calls;
 pub use handle::JobHandle;
 pub(crate) use http::http_client;
+pub(crate) use place::Process;
 pub use worker::call_worker;
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Error, ErrorKind, Result, WireError,
     arguments::Args,
-    env,
+    credentials::Credentials,
     registry::Function,
     wire::{
         RawJson,
@@ -44,8 +47,10 @@ pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCa
 pub(crate) struct Peers {
     /// The worker type that this process is.
     own: Option<String>,
-    /// Worker type to base URL; an error text when the variable is unusable.
-    endpoints: Result<HashMap<String, String>, String>,
+    /// Worker type to base URL; the reason when they cannot be known.
+    endpoints: Result<HashMap<String, String>, WireError>,
+    /// What follows "no endpoint is known".
+    source: String,
     /// Calls over the exchange, once connected.
     exchange: OnceLock<Calls>,
     client: http::Client,
@@ -54,24 +59,36 @@ pub(crate) struct Peers {
 /// `None`: no platform is configured.
 static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
 
-/// Settles for this process which worker type it is. Later calls change nothing.
-pub(crate) fn settle(own: Option<String>) -> Option<&'static Peers> {
-    PEERS.get_or_init(|| Peers::from_env(own)).as_ref()
+/// Settles for this process what it is, and with that where functions are. Later calls change nothing.
+pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
+    PEERS.get_or_init(|| Peers::from_env(process)).as_ref()
 }
 
 /// The way to this function; `None` when it runs in process.
 pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
-    let peers = settle(None)?;
+    let peers = settle(Process::Other)?;
     (peers.own.as_deref() != Some(function.worker())).then_some(peers)
 }
 
 impl Peers {
-    fn from_env(own: Option<String>) -> Option<Self> {
-        let endpoints = env::get(env::ENDPOINTS)?;
-        let endpoints = serde_json::from_str(&endpoints)
-            .map_err(|error| format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS));
-        let key = env::get(env::RUNPOD_API_KEY);
-        Some(Self { own, endpoints, exchange: OnceLock::new(), client: http::Client::new(key) })
+    fn from_env(process: Process) -> Option<Self> {
+        let directory = place::directory_of(&process, place::Variables::read(), Credentials::load)?;
+        let own = match process {
+            Process::Worker(own) => Some(own),
+            Process::Main { .. } | Process::Other => None,
+        };
+        Some(Self {
+            own,
+            endpoints: directory.endpoints,
+            source: directory.source,
+            exchange: OnceLock::new(),
+            client: http::Client::new(directory.key),
+        })
+    }
+
+    /// What opens the other worker types.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.client.key()
     }
 
     /// Calls go over this connection from now on.
@@ -80,14 +97,12 @@ impl Peers {
         let _ = self.exchange.set(calls);
     }
 
-    fn url_of(&self, worker: &str) -> Result<&str> {
-        let endpoints =
-            self.endpoints.as_ref().map_err(|problem| Error::new(ErrorKind::Transport, problem.clone()))?;
+    /// The base URL of a worker type.
+    pub(crate) fn url_of(&self, worker: &str) -> Result<&str> {
+        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(problem.clone()))?;
         endpoints.get(worker).map(String::as_str).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("no endpoint is known for worker type `{worker}`: {} names none", env::ENDPOINTS),
-            )
+            let message = format!("no endpoint is known for worker type `{worker}`: {}", self.source);
+            Error::new(ErrorKind::NotFound, message)
         })
     }
 
@@ -155,7 +170,7 @@ impl Peers {
     }
 }
 
-async fn within<T>(deadline: Option<Instant>, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(deadline: Option<Instant>, call: impl Future<Output = Result<T>>) -> Result<T> {
     match deadline {
         None => call.await,
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), call).await {
@@ -170,7 +185,7 @@ fn located(error: Error, function: &Function, request_id: Option<String>) -> Err
     located_at(error, function.stage(), request_id)
 }
 
-fn located_at(error: Error, stage: String, request_id: Option<String>) -> Error {
+pub(crate) fn located_at(error: Error, stage: String, request_id: Option<String>) -> Error {
     let mut wire = error.into_wire();
     wire.stage.get_or_insert(stage);
     wire.request_id = wire.request_id.or(request_id);
@@ -178,7 +193,7 @@ fn located_at(error: Error, stage: String, request_id: Option<String>) -> Error 
 }
 
 /// The result of a job in its final state.
-fn output_of(job: JobObject) -> Result<RawJson> {
+pub(crate) fn output_of(job: JobObject) -> Result<RawJson> {
     let mut wire = match job.status {
         JobStatus::Completed => return Ok(job.output.unwrap_or_else(crate::wire::null)),
         JobStatus::TimedOut => {

@@ -1,7 +1,7 @@
 //! Calls to worker types that are no functions of this app, by name.
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Peers, located_at, settle, within};
+use super::{Peers, Process, located_at, settle, within};
 use crate::{Context, Error, ErrorKind, Result, env, wire::RawJson};
 
 /// Runs a job on a worker type that is no Rust function: a `[workers.NAME]` of `flash.toml`, or an endpoint
@@ -43,7 +43,7 @@ pub async fn call_worker<O: DeserializeOwned>(
     worker: &str,
     input: &(impl Serialize + ?Sized + Sync),
 ) -> Result<O> {
-    let peers = settle(None).ok_or_else(|| no_platform(worker))?;
+    let peers = settle(Process::Other).ok_or_else(|| no_platform(worker))?;
     let input = serde_json::value::to_raw_value(input).map_err(|error| {
         Error::new(ErrorKind::Encode, format!("the input for `{worker}` has no JSON form: {error}"))
     })?;

@@ -5,6 +5,9 @@
 pub mod envelope;
 pub mod exchange;
 pub mod job;
+mod refusal;
+
+pub use refusal::refusal;
 
 /// JSON text that is passed on as it came, checked for syntax once.
 pub type RawJson = Box<serde_json::value::RawValue>;

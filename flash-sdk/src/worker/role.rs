@@ -93,7 +93,7 @@ where
         Role::Describe => describe(app),
         Role::Worker => work(),
         Role::UserMain => {
-            call::settle(None);
+            call::settle(call::Process::Main { app: app.name.to_owned() });
             Ok(runtime(None)?.block_on(user_main()).into_exit())
         }
     });
@@ -132,7 +132,7 @@ fn runtime(threads: Option<u32>) -> Result<tokio::runtime::Runtime, String> {
 fn work() -> Result<ExitCode, String> {
     let settings = Settings::from_env()?;
     let functions = Arc::new(Functions::of(&registry()?, settings.worker.as_deref())?);
-    let peers = call::settle(Some(functions.worker_type().name.clone()));
+    let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
     log::install(settings.log_level);
     runtime(Some(settings.threads))?.block_on(async {
         let shutdown = Shutdown::on_signals(settings.drain)?;

@@ -1,0 +1,215 @@
+//! Where the functions of the app are, by this process's environment.
+use std::collections::HashMap;
+
+use crate::{
+    Error, ErrorKind, WireError,
+    credentials::{Credentials, CredentialsError, EnvironmentCredentials, directory},
+    env,
+};
+
+/// What this process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// A worker of this type. What others are called by is for its platform to say, so `FLASH_ENV` is nothing to it.
+    Worker(String),
+    /// The `main` of this app.
+    Main { app: String },
+    /// One that said nothing: a test, or a program without `#[flash_sdk::main]`.
+    Other,
+}
+
+/// Worker types and their base URLs, and the key that opens them.
+pub(super) struct Directory {
+    /// The reason where they cannot be known. It is told at the first call: a program may make none.
+    pub endpoints: Result<HashMap<String, String>, WireError>,
+    pub key: Option<String>,
+    /// What names the endpoints, for messages.
+    pub source: String,
+}
+
+/// The variables that decide, read at the edge.
+pub(super) struct Variables {
+    pub endpoints: Option<String>,
+    pub environment: Option<String>,
+    pub api_key: Option<String>,
+    pub runpod_api_key: Option<String>,
+}
+
+impl Variables {
+    pub(super) fn read() -> Self {
+        Self {
+            endpoints: env::get(env::ENDPOINTS),
+            environment: env::get(env::ENV),
+            api_key: env::get(env::API_KEY),
+            runpod_api_key: env::get(env::RUNPOD_API_KEY),
+        }
+    }
+}
+
+/// Where functions are; `None` when they run in process.
+pub(super) fn directory_of(
+    process: &Process,
+    variables: Variables,
+    credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
+) -> Option<Directory> {
+    let Variables { endpoints, environment, api_key, runpod_api_key } = variables;
+    let endpoints = endpoints.map(|text| parse(&text));
+    let (Process::Main { app }, Some(name)) = (process, environment) else {
+        return Some(Directory {
+            endpoints: endpoints?,
+            key: runpod_api_key,
+            source: format!("{} names none", env::ENDPOINTS),
+        });
+    };
+    let known = environment_of(app, &name, credentials);
+    let from_file = known.as_ref().ok().map(|known| known.key.clone()).filter(|key| !key.is_empty());
+    let key = api_key.or(from_file);
+    Some(match endpoints {
+        Some(endpoints) => Directory {
+            endpoints,
+            key: key.or(runpod_api_key),
+            source: format!("{} names none", env::ENDPOINTS),
+        },
+        None => Directory {
+            endpoints: known.map(|known| known.endpoints.into_iter().collect()),
+            key,
+            source: format!(
+                "the release in `{name}` has none of this name; send this version: flash deploy send {name}"
+            ),
+        },
+    })
+}
+
+fn parse(text: &str) -> Result<HashMap<String, String>, WireError> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS);
+        WireError::new(ErrorKind::Transport, message)
+    })
+}
+
+fn environment_of(
+    app: &str,
+    name: &str,
+    credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
+) -> Result<EnvironmentCredentials, WireError> {
+    let credentials = credentials().map_err(|error| {
+        let error = Error::from(error).context(format!("{}={name} cannot be followed", env::ENV));
+        WireError { kind: ErrorKind::NotFound, ..error.into_wire() }
+    })?;
+    let file = directory().map_or_else(
+        || "the credential file".to_owned(),
+        |directory| Credentials::path(&directory).display().to_string(),
+    );
+    let hint = format!("flash deploy send {name}");
+    match credentials.environment(app, name) {
+        None => {
+            let message = format!(
+                "{}={name}, and {file} knows no environment `{name}` of `{app}`: make it live with `{hint}`, or set {}",
+                env::ENV,
+                env::ENDPOINTS
+            );
+            Err(WireError::new(ErrorKind::NotFound, message))
+        }
+        Some(known) if known.endpoints.is_empty() => {
+            let message = format!(
+                "{}={name}, and {file} knows of no endpoint there: bring a release live with `{hint}`",
+                env::ENV
+            );
+            Err(WireError::new(ErrorKind::NotFound, message))
+        }
+        Some(known) => Ok(known.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn main() -> Process {
+        Process::Main { app: "shop".to_owned() }
+    }
+
+    fn variables(set: &[(&str, &str)]) -> Variables {
+        let get = |name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Variables {
+            endpoints: get(env::ENDPOINTS),
+            environment: get(env::ENV),
+            api_key: get(env::API_KEY),
+            runpod_api_key: get(env::RUNPOD_API_KEY),
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as the reader of the file answers")]
+    fn file() -> Result<Credentials, CredentialsError> {
+        let endpoints = BTreeMap::from([("w".to_owned(), "http://h/v2/w".to_owned())]);
+        let live = EnvironmentCredentials { key: "from-file".to_owned(), url: None, endpoints };
+        let environments = BTreeMap::from([
+            ("production".to_owned(), live),
+            ("empty".to_owned(), EnvironmentCredentials::default()),
+        ]);
+        let environments = BTreeMap::from([("shop".to_owned(), environments)]);
+        Ok(Credentials { version: 1, environments })
+    }
+
+    const MAP: (&str, &str) = ("FLASH_ENDPOINTS", r#"{"w":"http://other/w"}"#);
+
+    #[test]
+    fn without_variables_functions_run_in_process() {
+        for process in [main(), Process::Other, Process::Worker("w".to_owned())] {
+            assert!(directory_of(&process, variables(&[("FLASH_API_KEY", "k")]), file).is_none());
+        }
+    }
+
+    #[test]
+    fn an_environment_is_looked_up_in_the_file_and_a_key_in_the_environment_wins() {
+        let set = [("FLASH_ENV", "production"), ("RUNPOD_API_KEY", "never")];
+        let found = directory_of(&main(), variables(&set), file).unwrap();
+        assert_eq!(found.endpoints.unwrap()["w"], "http://h/v2/w");
+        assert_eq!(found.key.as_deref(), Some("from-file"));
+        let set = [("FLASH_ENV", "production"), ("FLASH_API_KEY", "own")];
+        let found = directory_of(&main(), variables(&set), file).unwrap();
+        assert_eq!(found.key.as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_worker_ignores_the_environments_of_users() {
+        let worker = Process::Worker("w".to_owned());
+        assert!(directory_of(&worker, variables(&[("FLASH_ENV", "production")]), file).is_none());
+        let set = [("FLASH_ENV", "production"), ("FLASH_API_KEY", "k"), ("RUNPOD_API_KEY", "r"), MAP];
+        let found = directory_of(&worker, variables(&set), file).unwrap();
+        assert_eq!((found.key.as_deref(), &*found.endpoints.unwrap()["w"]), (Some("r"), "http://other/w"));
+    }
+
+    #[test]
+    fn endpoints_in_the_environment_win_over_the_file() {
+        let set = [("FLASH_ENV", "production"), MAP];
+        let found = directory_of(&main(), variables(&set), file).unwrap();
+        assert_eq!(found.endpoints.unwrap()["w"], "http://other/w");
+        let set = [("FLASH_ENV", "unknown"), ("RUNPOD_API_KEY", "r"), MAP];
+        let found = directory_of(&main(), variables(&set), file).unwrap();
+        assert_eq!((found.key.as_deref(), found.endpoints.is_ok()), (Some("r"), true));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_file_and_the_next_command() {
+        let staging = directory_of(&main(), variables(&[("FLASH_ENV", "staging")]), file).unwrap();
+        let error = staging.endpoints.unwrap_err();
+        for part in ["credentials.json", "`staging` of `shop`", "flash deploy send staging"] {
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+        let empty = directory_of(&main(), variables(&[("FLASH_ENV", "empty")]), file).unwrap();
+        assert!(empty.endpoints.unwrap_err().message.contains("flash deploy send empty"));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_with_its_path_at_the_first_call() {
+        let damaged = || {
+            let source = serde_json::from_str::<u8>("{").unwrap_err();
+            Err(CredentialsError::Damaged { path: "/home/me/credentials.json".into(), source })
+        };
+        let found = directory_of(&main(), variables(&[("FLASH_ENV", "production")]), damaged).unwrap();
+        assert!(found.endpoints.unwrap_err().chain().contains("/home/me/credentials.json is damaged"));
+    }
+}

@@ -1,0 +1,141 @@
+//! A request to a path of a load-balanced endpoint.
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Endpoint, encoded, retry::Repeat, send::Received};
+use crate::{Error, ErrorKind, Result, call::http::trace_headers};
+
+/// A request that was not sent yet. Made by [`Endpoint::request`].
+#[must_use = "it is sent by `send`"]
+pub struct Request {
+    endpoint: Endpoint,
+    method: String,
+    path: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    /// The first thing that could not be used; told by `send`.
+    body: Result<Option<Bytes>>,
+}
+
+impl fmt::Debug for Request {
+    /// Without headers, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("endpoint", &self.endpoint)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    pub(super) fn new(endpoint: Endpoint, method: &str, path: &str) -> Self {
+        Self {
+            endpoint,
+            method: method.to_ascii_uppercase(),
+            path: path.to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Ok(None),
+        }
+    }
+
+    /// With this in the query.
+    pub fn query(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// With this header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With this body, as JSON.
+    pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        self.body = encoded(body).map(|text| Some(Bytes::from(text.get().to_owned())));
+        self.header("content-type", "application/json")
+    }
+
+    /// With these bytes as its body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Ok(Some(Bytes::from(body.into())));
+        self
+    }
+
+    /// Sends it. An answer is an answer here, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no answer, or the request cannot be sent as it is.
+    pub async fn send(self) -> Result<Answer> {
+        let Self { endpoint, method, path, query, headers, body } = self;
+        let body = body?;
+        let name = reqwest::Method::from_bytes(method.as_bytes())
+            .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is no HTTP method")))?;
+        let mut envelope = endpoint.envelope()?;
+        envelope.function = None;
+        // As HTTP defines them, these do the same twice as once.
+        let repeat = match method.as_str() {
+            "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" => Repeat::Harmless,
+            _ => Repeat::Twice,
+        };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let url = format!("{}{slash}{path}", endpoint.address.routes);
+        let make = || {
+            let mut request = endpoint.client.request(name.clone(), url.clone());
+            if !query.is_empty() {
+                request = request.query(&query);
+            }
+            for (name, value) in trace_headers(&envelope) {
+                request = request.header(name, value);
+            }
+            for (name, value) in &headers {
+                request = request.header(name, value);
+            }
+            match &body {
+                Some(body) => request.body(body.clone()),
+                None => request,
+            }
+        };
+        let received = endpoint.send(repeat, endpoint.timeout.unwrap_or(super::WAIT), make).await;
+        let received = received.map_err(|error| endpoint.located(error, &envelope))?;
+        Ok(Answer(received))
+    }
+}
+
+/// What a route answers.
+pub struct Answer(Received);
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.0.status).finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// A header, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The body of a success, read as `O`.
+    ///
+    /// # Errors
+    /// For an answer that is no success: what it says. [`ErrorKind::Decode`] for a body that is no `O`.
+    pub fn json<O: DeserializeOwned>(&self) -> Result<O> {
+        self.0.json()
+    }
+}

@@ -1,0 +1,84 @@
+//! Sends requests, again where that is safe, and reads the answers.
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::de::DeserializeOwned;
+
+use super::{
+    Endpoint,
+    retry::{self, Repeat, Trouble},
+};
+use crate::{Error, ErrorKind, Result, call::http::transport, wire::refusal};
+
+/// An answer, read to its end.
+pub(super) struct Received {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Received {
+    /// Its body.
+    ///
+    /// # Errors
+    /// For an answer that is no success, and for a body of another shape.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        self.success()?;
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::new(ErrorKind::Decode, format!("the endpoint's answer is not understood: {error}"))
+        })
+    }
+
+    pub(super) fn success(&self) -> Result<()> {
+        if (200..300).contains(&self.status) {
+            return Ok(());
+        }
+        let mut error = refusal(self.status, &self.body);
+        if let (None, Some(id)) = (&error.request_id, self.headers.get("x-request-id")) {
+            error.request_id = id.to_str().ok().map(str::to_owned);
+        }
+        Err(error.into())
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let wish = || self.headers.get("retry-after").and_then(|wish| retry::retry_after(wish.to_str().ok()?));
+        (self.status >= 400).then(|| Trouble::Refused { status: self.status, retry_after: wish() })
+    }
+}
+
+impl Endpoint {
+    /// Sends what `request` makes until it is answered, or will not be. The last answer comes back whatever it says.
+    pub(super) async fn send(
+        &self,
+        repeat: Repeat,
+        limit: Duration,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<Received> {
+        for tried in 1.. {
+            let outcome = receive(request().timeout(limit)).await;
+            let trouble = match &outcome {
+                Ok(received) => received.trouble(),
+                Err(error) if error.is_connect() => Some(Trouble::Unsent),
+                Err(_) => Some(Trouble::Broken),
+            };
+            let pause = trouble.and_then(|trouble| retry::pause(trouble, repeat, tried, self.retries, jitter()));
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return outcome.map_err(transport),
+            }
+        }
+        Err(Error::new(ErrorKind::Transport, "no try is left"))
+    }
+}
+
+async fn receive(request: reqwest::RequestBuilder) -> Result<Received, reqwest::Error> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Received { status, headers, body: response.bytes().await? })
+}
+
+/// From 0 to 1.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}

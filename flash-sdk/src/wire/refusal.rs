@@ -1,0 +1,64 @@
+//! What a refusing HTTP answer says: our gateway's and our routes' error body, or somebody else's.
+use serde::Deserialize;
+
+use crate::{ErrorKind, FieldError, WireError};
+
+/// How much of a foreign body is shown.
+const SHOWN: usize = 200;
+
+/// The error body of our gateway and routes.
+#[derive(Deserialize)]
+struct Body {
+    error: String,
+    kind: Option<ErrorKind>,
+    stage: Option<String>,
+    worker_id: Option<String>,
+    request_id: Option<String>,
+    #[serde(default)]
+    fields: Vec<FieldError>,
+}
+
+/// The error that a refusing answer stands for: ours whole, else by its status.
+pub fn refusal(status: u16, body: &[u8]) -> WireError {
+    let by_status = match status {
+        400 | 413 | 422 => ErrorKind::InvalidInput,
+        404 => ErrorKind::NotFound,
+        408 | 504 => ErrorKind::Timeout,
+        503 => ErrorKind::NoWorker,
+        401 | 403 | 429 => ErrorKind::Refused,
+        _ => ErrorKind::Transport,
+    };
+    match serde_json::from_slice::<Body>(body) {
+        Ok(body) => {
+            let mut error = WireError::new(body.kind.unwrap_or(by_status), body.error);
+            error.stage = body.stage;
+            error.worker_id = body.worker_id;
+            error.request_id = body.request_id;
+            error.fields = body.fields;
+            error
+        }
+        Err(_) => {
+            let text: String = String::from_utf8_lossy(body).chars().take(SHOWN).collect();
+            WireError::new(by_status, format!("HTTP {status}: {}", text.trim()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_what_our_gateway_says() {
+        let body = br#"{"error":"`text`: missing","kind":"invalid_input","fields":[{"path":"/text","message":"missing"}]}"#;
+        let error = refusal(422, body);
+        assert_eq!((error.kind, error.fields.len()), (ErrorKind::InvalidInput, 1));
+    }
+
+    #[test]
+    fn a_foreign_refusal_is_judged_by_its_status() {
+        assert_eq!(refusal(401, b"no token provided").kind, ErrorKind::Refused);
+        assert_eq!(refusal(502, b"<html>").message, "HTTP 502: <html>");
+        assert_eq!(refusal(404, br#"{"error":"gone"}"#).kind, ErrorKind::NotFound);
+    }
+}
