@@ -4,6 +4,8 @@
 //! they reach the platform through `target`.
 mod build;
 mod commands;
+mod credentials;
+mod deploy;
 mod doctor;
 mod engine;
 mod error_chain;

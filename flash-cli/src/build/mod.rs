@@ -2,6 +2,7 @@
 //!
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
+mod binaries;
 mod compile;
 pub(crate) mod cuda;
 mod failure;
@@ -18,6 +19,8 @@ mod steps;
 mod toolchain;
 mod toolkit;
 
+pub(crate) use binaries::Binaries;
+pub(crate) use git::Commit;
 pub(crate) use make::{Built, StepSeconds};
 pub(crate) use names::references;
 pub(crate) use plan::{Hardware, Selection};

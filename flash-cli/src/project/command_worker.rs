@@ -44,7 +44,7 @@ pub(super) struct Written {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum WrittenScaler {
+pub(super) enum WrittenScaler {
     QueueDelay(u32),
     RequestCount(u32),
 }
@@ -56,7 +56,7 @@ pub(super) struct Mistake {
     pub message: String,
 }
 
-fn mistake<T>(at: Range<usize>, message: impl Into<String>) -> Result<T, Mistake> {
+pub(super) fn mistake<T>(at: Range<usize>, message: impl Into<String>) -> Result<T, Mistake> {
     Err(Mistake { at, message: message.into() })
 }
 
@@ -181,14 +181,14 @@ fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mist
     }
 }
 
-fn within(said: &Spanned<u32>, name: &str, most: u32) -> Result<u32, Mistake> {
+pub(super) fn within(said: &Spanned<u32>, name: &str, most: u32) -> Result<u32, Mistake> {
     match *said.get_ref() {
         number if (1..=most).contains(&number) => Ok(number),
         number => mistake(said.span(), format!("`{name}` is {number}; 1 to {most} is expected")),
     }
 }
 
-fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> {
+pub(super) fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> {
     let text = said.get_ref();
     let range = text
         .split_once("..=")
@@ -208,7 +208,7 @@ fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> {
     }
 }
 
-fn scaler_of(said: &Spanned<WrittenScaler>) -> Result<ScalerEntry, Mistake> {
+pub(super) fn scaler_of(said: &Spanned<WrittenScaler>) -> Result<ScalerEntry, Mistake> {
     match *said.get_ref() {
         WrittenScaler::QueueDelay(0) => {
             mistake(said.span(), "`queue_delay` is 0; 1 second or more is expected")

@@ -6,18 +6,20 @@ use std::{
 };
 
 use flash_sdk::{
+    CpuInstance, GpuPool,
     catalogue::{PriceList, PriceListError},
     manifest::Manifest,
 };
 use serde::Deserialize;
 
 use super::{
-    BuildSettings, build_settings,
+    BuildSettings, EnvironmentSettings, build_settings,
     command_worker::{self, Mistake},
+    environments,
 };
 use crate::{
     engine::{Kind, Wanted},
-    target::local::CommandWorker,
+    target::local::{CommandWorker, nearest},
 };
 
 /// The file as written. Unknown keys are mistakes.
@@ -30,6 +32,8 @@ struct Written {
     prices: BTreeMap<toml::Spanned<String>, f64>,
     /// Worker types that are programs of their own, by name.
     workers: BTreeMap<toml::Spanned<String>, command_worker::Written>,
+    /// Where the app is deployed, by name.
+    environments: BTreeMap<toml::Spanned<String>, environments::Written>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,7 +72,10 @@ pub(crate) struct Config {
     /// The engine that runs built images, and how it is called.
     pub container: Wanted,
     pub prices: PriceList,
+    /// Those of `prices` that are the project's own, as written.
+    pub own_prices: BTreeMap<String, f64>,
     pub build: BuildSettings,
+    environments: Vec<EnvironmentSettings>,
     /// The file; empty without one.
     path: PathBuf,
     commands: Vec<Declared>,
@@ -107,17 +114,24 @@ impl Config {
             let line = line_of(text, at);
             ConfigError::Invalid { path: path.to_owned(), line, message }
         };
-        let Written { run, build, prices, workers } =
+        let Written { run, build, prices, workers, environments } =
             toml::from_str(text).map_err(|error: toml::de::Error| {
-                let message = error.message().lines().next().unwrap_or_default().to_owned();
+                let message = with_nearest(error.message().lines().next().unwrap_or_default());
                 invalid(error.span().map_or(0, |span| span.start), message)
             })?;
+        let own_prices: Vec<(String, f64)> =
+            prices.iter().map(|(name, price)| (name.get_ref().clone(), *price)).collect();
         let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
         let prices = PriceList::with_overrides(overrides).map_err(|error| {
             let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
             let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
-            invalid(at, error.to_string())
+            let near = match error {
+                PriceListError::UnknownName(_) => nearest(wrong, priced_names()),
+                PriceListError::BadPrice(..) => String::new(),
+            };
+            invalid(at, format!("{error}{near}"))
         })?;
+        let own_prices = own_prices.into_iter().collect();
         let build = build
             .check(|at| line_of(text, at))
             .map_err(|Mistake { at, message }| invalid(at.start, message))?;
@@ -127,6 +141,12 @@ impl Config {
             Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
         };
         let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
+        let of_environment = |(name, written): (toml::Spanned<String>, environments::Written)| {
+            let checked = written.check(&name, |at| line_of(text, at));
+            checked.map_err(|Mistake { at, message }| invalid(at.start, message))
+        };
+        let environments =
+            environments.into_iter().map(of_environment).collect::<Result<_, ConfigError>>()?;
         let WrittenRun {
             host,
             port,
@@ -176,7 +196,9 @@ impl Config {
                 run_arguments: container_args,
             },
             prices,
+            own_prices,
             build,
+            environments,
             path: path.to_owned(),
             commands,
         })
@@ -185,6 +207,32 @@ impl Config {
     /// Worker types that are programs of their own.
     pub(crate) fn commands(&self) -> Vec<CommandWorker> {
         self.commands.iter().map(|declared| declared.command.clone()).collect()
+    }
+
+    /// What is set for the environment of this name, if anything is.
+    pub(crate) fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
+        self.environments.iter().find(|environment| environment.name == name)
+    }
+
+    /// All environments that are declared, by name.
+    pub(crate) fn environments(&self) -> &[EnvironmentSettings] {
+        &self.environments
+    }
+
+    /// The manifest as it is in an environment: with its own settings of worker types, and those of commands.
+    ///
+    /// # Errors
+    /// For a worker type that there is not, and for a setting that does not go with the app's.
+    pub(crate) fn manifest_in(
+        &self,
+        environment: &EnvironmentSettings,
+        app: &Manifest,
+    ) -> Result<Manifest, ConfigError> {
+        environment.apply(app, &self.commands()).map_err(|(line, message)| ConfigError::Invalid {
+            path: self.path.clone(),
+            line,
+            message,
+        })
     }
 
     /// Whether the commands can stand beside the app, and what is set for its worker types is for some that
@@ -203,6 +251,29 @@ impl Config {
             }
         })
     }
+}
+
+/// A mistake with the name that was probably meant, where serde says which names there are.
+fn with_nearest(message: &str) -> String {
+    let Some((wrong, known)) = message.split_once(", expected ") else { return message.to_owned() };
+    if !wrong.starts_with("unknown ") {
+        return message.to_owned();
+    }
+    let quoted = |text: &str| -> Vec<String> {
+        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let (names, known) = (quoted(wrong), quoted(known));
+    let near = names.first().map(|name| nearest(name, known.iter().map(String::as_str)));
+    match near {
+        Some(near) if !near.is_empty() => format!("{wrong}{near}"),
+        _ => message.to_owned(),
+    }
+}
+
+/// Everything that has a price.
+fn priced_names() -> impl Iterator<Item = &'static str> {
+    let instances = CpuInstance::ALL.iter().map(|instance| instance.id());
+    instances.chain(GpuPool::ALL.iter().map(|pool| pool.id()))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -1,5 +1,5 @@
 //! What a command says of a project that cannot be used, and what to do about it.
-use super::{BuildError, ConfigError, DescribeError, PackageError};
+use super::{BuildError, ConfigError, DescribeError, EditError, PackageError};
 use crate::exit::{Code, Failure};
 
 impl From<PackageError> for Failure {
@@ -60,6 +60,15 @@ impl From<DescribeError> for Failure {
             }
             DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
             DescribeError::Start { .. } | DescribeError::Refused(_) | DescribeError::Config(_) => failure,
+        }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Syntax { .. } | EditError::Read { .. } => Self::of(Code::Unusable, &error),
+            EditError::Write { .. } => Self::of(Code::Failed, &error),
         }
     }
 }

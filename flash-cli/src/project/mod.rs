@@ -3,11 +3,16 @@ mod app;
 mod build_settings;
 mod command_worker;
 mod config;
+mod edit;
+mod environments;
 mod failure;
+mod overrides;
 mod package;
 
 pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe};
 pub(crate) use build_settings::{BuildSettings, CudaPolicy};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
+pub(crate) use edit::{EditError, add_environment, remove_environment};
+pub(crate) use environments::{EnvironmentSettings, check_variable_name};
 pub(crate) use package::{Package, PackageError};

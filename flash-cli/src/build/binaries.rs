@@ -1,0 +1,78 @@
+//! Binaries without images: what a target needs that starts processes.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use flash_sdk::manifest::Manifest;
+
+use super::{
+    git::Commit,
+    images::ImagesError,
+    steps::{Build, on_thread},
+};
+use crate::{
+    exit::Failure,
+    image::{IncludeError, Included, IncludedFile, included},
+};
+
+/// The app's binaries, and the files that go with them. They lie where they are as long as this lives: another
+/// build of the crate waits, and takes them away.
+pub(crate) struct Binaries<'a> {
+    pub manifest: Manifest,
+    /// By worker type of the app.
+    pub programs: BTreeMap<String, PathBuf>,
+    /// Those of `include`, of the app and of all its worker types, by path.
+    pub files: Vec<IncludedFile>,
+    pub commit: Option<Commit>,
+    build: Build<'a>,
+}
+
+impl<'a> Build<'a> {
+    /// Compiles and describes, with the same flags as for images: what one of them has compiled, the other finds.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub(crate) async fn binaries(self) -> Result<Binaries<'a>, Failure> {
+        let compiled = self.compile_all().await?;
+        let program = |variant| {
+            let built: Option<&crate::project::BuiltApp> = compiled.binaries.get(variant);
+            built.map(|built| built.program.clone()).expect("every variant of the plan was compiled")
+        };
+        let programs =
+            compiled.plan.images.iter().map(|image| (image.worker.clone(), program(&image.variant))).collect();
+        let files = self.files().await?;
+        Ok(Binaries { manifest: compiled.manifest, programs, files, commit: self.git.clone(), build: self })
+    }
+
+    async fn files(&self) -> Result<Vec<IncludedFile>, Failure> {
+        let (directory, binary) = (self.package.directory.clone(), self.package.binary.clone());
+        let patterns: Vec<Vec<String>> = self.config.build.include_lists().map(<[String]>::to_vec).collect();
+        let lists = on_thread(move || all_included(&directory, &patterns, &binary)).await?;
+        let lists = lists.map_err(ImagesError::Include)?;
+        let hidden: BTreeSet<&String> = lists.iter().flat_map(|list| &list.hidden).collect();
+        for path in hidden {
+            self.output.warning(&format!("{path} is hidden and stays out: name it in `include`"));
+        }
+        let files = lists.into_iter().flat_map(|list| list.files);
+        // A file that several lists take is the same one each time.
+        let by_path: BTreeMap<String, IncludedFile> =
+            files.map(|file| (file.path.clone(), file)).collect();
+        Ok(by_path.into_values().collect())
+    }
+}
+
+fn all_included(
+    directory: &Path,
+    patterns: &[Vec<String>],
+    binary: &str,
+) -> Result<Vec<Included>, IncludeError> {
+    patterns.iter().map(|patterns| included(directory, patterns, binary)).collect()
+}
+
+impl Drop for Binaries<'_> {
+    fn drop(&mut self) {
+        // What stays is removed by the next build.
+        let _ = std::fs::remove_dir_all(self.build.directory.binaries());
+    }
+}

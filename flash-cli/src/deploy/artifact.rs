@@ -1,0 +1,283 @@
+//! From binaries and files to a release: everything hashed, nothing copied.
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::File,
+    io::{self, Read as _},
+    path::{Component, Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    build::{Binaries, Commit},
+    exit::{Code, Failure},
+    image::Access,
+    project::{Config, ConfigError, EnvironmentSettings, Package},
+    target::{
+        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
+        local::CommandWorker,
+    },
+};
+
+/// Defaults of `[run]`, as `flash run` has them.
+const DRAIN_SECONDS: u64 = 10;
+const PING_TIMEOUT_SECONDS: u64 = 15;
+const STOP_GRACE_MS: u64 = 500;
+/// Commit characters that are enough to find it.
+const SHORT_COMMIT: usize = 12;
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 16;
+
+/// Why no release can be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArtifactError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the program of worker type `{worker}`, `{}`, is not among the files that are deployed", program.display())]
+    ProgramLeftOut { worker: String, program: PathBuf },
+    #[error("the program of worker type `{worker}`, `{}`, cannot be executed", program.display())]
+    NotExecutable { worker: String, program: PathBuf },
+    #[error("hashing ended early: {0}")]
+    Thread(String),
+}
+
+impl From<ArtifactError> for Failure {
+    fn from(error: ArtifactError) -> Self {
+        match &error {
+            ArtifactError::Config(_) => Self::of(Code::Unusable, &error),
+            ArtifactError::ProgramLeftOut { program, .. } => Self::of(Code::Unusable, &error).hint(format!(
+                "add it to `include` under [build] in flash.toml: include = [\"{}\"]",
+                included_as(program).unwrap_or_else(|| program.display().to_string())
+            )),
+            ArtifactError::NotExecutable { program, .. } => {
+                Self::of(Code::Unusable, &error).hint(format!("chmod +x {}", program.display()))
+            }
+            ArtifactError::Read { .. } | ArtifactError::Thread(_) => Self::of(Code::Failed, &error),
+        }
+    }
+}
+
+/// The release that a build makes in an environment. Its sources lie where they are as long as `binaries` lives.
+/// `secrets` says how often each was set.
+///
+/// # Errors
+/// When the settings do not go with the app, and when something cannot be read.
+pub(crate) async fn release_of(
+    binaries: &Binaries<'_>,
+    package: &Package,
+    config: &Config,
+    environment: &EnvironmentSettings,
+    secrets: BTreeMap<String, u64>,
+    profile: &str,
+) -> Result<Shipment, ArtifactError> {
+    let manifest = config.manifest_in(environment, &binaries.manifest)?;
+    let (programs, files) = (binaries.programs.clone(), binaries.files.clone());
+    let files = files.into_iter().map(|file| (file.path, (file.source, file.access == Access::Executable)));
+    let files: BTreeMap<String, (PathBuf, bool)> = files.collect();
+    let hashed = tokio::task::spawn_blocking(move || hash(&programs, &files))
+        .await
+        .map_err(|error| ArtifactError::Thread(error.to_string()))??;
+    let commands = commands(config, &manifest, &hashed.files, &package.directory)?;
+    let spec = ReleaseSpec {
+        manifest,
+        commands,
+        artifact: ArtifactSpec::Binaries {
+            digest: digest(&hashed.binaries, &hashed.files),
+            binaries: hashed.binaries,
+            files: hashed.files,
+        },
+        origin: BuildOrigin { commit: binaries.commit.as_ref().map(short), profile: profile.to_owned() },
+        variables: environment.variables.clone(),
+        secrets,
+        prices: config.own_prices.clone(),
+        runtime: runtime(config),
+    };
+    Ok(Shipment { spec, sources: hashed.sources, notes: None })
+}
+
+fn short(commit: &Commit) -> String {
+    let text = commit.commit.get(..SHORT_COMMIT).unwrap_or(&commit.commit);
+    format!("{text}{}", if commit.dirty { "+" } else { "" })
+}
+
+fn runtime(config: &Config) -> RuntimeSettings {
+    RuntimeSettings {
+        drain_seconds: config.drain_seconds.unwrap_or(DRAIN_SECONDS),
+        ping_timeout_seconds: config.ping_timeout.unwrap_or(PING_TIMEOUT_SECONDS),
+        stop_grace_ms: config.stop_grace_ms.unwrap_or(STOP_GRACE_MS),
+        limits: config.limits.unwrap_or(true),
+    }
+}
+
+/// What was hashed.
+struct HashedFiles {
+    binaries: BTreeMap<String, String>,
+    files: BTreeMap<String, FileSpec>,
+    sources: BTreeMap<String, PathBuf>,
+}
+
+/// Hashes each file once. Reads: for a blocking thread.
+fn hash(
+    programs: &BTreeMap<String, PathBuf>,
+    files: &BTreeMap<String, (PathBuf, bool)>,
+) -> Result<HashedFiles, ArtifactError> {
+    let mut known: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut sources = BTreeMap::new();
+    let mut sha256 = |path: &Path| {
+        let hash = match known.get(path) {
+            Some(hash) => hash.clone(),
+            None => sha256_of(path)
+                .map_err(|source| ArtifactError::Read { path: path.to_owned(), source })?,
+        };
+        known.insert(path.to_owned(), hash.clone());
+        sources.entry(hash.clone()).or_insert_with(|| path.to_owned());
+        Ok::<_, ArtifactError>(hash)
+    };
+    let mut binaries = BTreeMap::new();
+    for (worker, path) in programs {
+        binaries.insert(worker.clone(), sha256(path)?);
+    }
+    let mut hashed = BTreeMap::new();
+    for (name, (path, executable)) in files {
+        hashed.insert(name.clone(), FileSpec { sha256: sha256(path)?, executable: *executable });
+    }
+    Ok(HashedFiles { binaries, files: hashed, sources })
+}
+
+fn sha256_of(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&chunk[..read]),
+        }
+    }
+}
+
+/// Small letters, two a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Of the same content the same, wherever it was built. Lengths stand before names, so that no two lists read alike.
+fn digest(binaries: &BTreeMap<String, String>, files: &BTreeMap<String, FileSpec>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"flash artifact 1\n");
+    for (worker, sha256) in binaries {
+        hash.update(format!("binary {} {worker} {sha256}\n", worker.len()));
+    }
+    for (path, file) in files {
+        hash.update(format!("file {} {path} {} {}\n", path.len(), file.sha256, file.executable));
+    }
+    format!("sha256:{}", hex(&hash.finalize()))
+}
+
+/// The commands, each with its worker type as it is in the environment.
+fn commands(
+    config: &Config,
+    manifest: &flash_sdk::manifest::Manifest,
+    files: &BTreeMap<String, FileSpec>,
+    directory: &Path,
+) -> Result<Vec<CommandSpec>, ArtifactError> {
+    let spec = |command: CommandWorker| {
+        let CommandWorker { worker_type, program, arguments, environment, health_path } = command;
+        let worker_type = manifest.worker(&worker_type.name).cloned().unwrap_or(worker_type);
+        let worker = worker_type.name.clone();
+        let program = relative(program, directory);
+        if let Some(path) = included_as(&program) {
+            match files.get(&path) {
+                None => return Err(ArtifactError::ProgramLeftOut { worker, program }),
+                Some(file) if !file.executable => {
+                    return Err(ArtifactError::NotExecutable { worker, program });
+                }
+                Some(_) => {}
+            }
+        }
+        let environment = environment.into_iter().collect();
+        Ok(CommandSpec { worker_type, program, arguments, environment, health_path })
+    };
+    config.commands().into_iter().map(spec).collect()
+}
+
+/// An absolute path into the crate is one of its files.
+fn relative(program: PathBuf, directory: &Path) -> PathBuf {
+    match program.strip_prefix(directory) {
+        Ok(below) => Path::new(".").join(below),
+        Err(_) => program,
+    }
+}
+
+/// The path of a program among the files; `None` for one of the machine: a bare name is looked up in `PATH`.
+fn included_as(program: &Path) -> Option<String> {
+    if program.is_absolute() || !program.to_string_lossy().contains('/') {
+        return None;
+    }
+    let parts = program.components().filter(|part| !matches!(part, Component::CurDir));
+    let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::fixtures::manifest;
+
+    fn files(entries: &[(&str, &str, bool)]) -> BTreeMap<String, FileSpec> {
+        let file = |(path, sha256, executable): &(&str, &str, bool)| {
+            ((*path).to_owned(), FileSpec { sha256: (*sha256).to_owned(), executable: *executable })
+        };
+        entries.iter().map(file).collect()
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_digest_and_any_difference_another() {
+        let binaries = BTreeMap::from([("w".to_owned(), "aa".to_owned())]);
+        let one = digest(&binaries, &files(&[("a", "1", false)]));
+        assert_eq!(one, digest(&binaries.clone(), &files(&[("a", "1", false)])));
+        let others = [
+            digest(&binaries, &files(&[("a", "2", false)])),
+            digest(&binaries, &files(&[("a", "1", true)])),
+            digest(&binaries, &files(&[("b", "1", false)])),
+            digest(&BTreeMap::new(), &files(&[("a", "1", false)])),
+        ];
+        assert!(others.iter().all(|other| *other != one) && one.starts_with("sha256:"), "{one}");
+    }
+
+    #[test]
+    fn a_file_is_hashed_by_its_content_and_read_from_where_it_lies() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+        let programs = BTreeMap::from([("w".to_owned(), path.clone()), ("v".to_owned(), path.clone())]);
+        let hashed = hash(&programs, &BTreeMap::from([("a".to_owned(), (path.clone(), true))])).unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hashed.binaries["w"], abc);
+        assert_eq!(hashed.sources, BTreeMap::from([(abc.to_owned(), path)]));
+        assert!(hashed.files["a"].executable);
+    }
+
+    #[test]
+    fn a_program_of_the_crate_must_be_among_its_files() {
+        let made = |program: &str, files: &BTreeMap<String, FileSpec>| {
+            let text = format!("[workers.script]\ncommand = [\"{program}\", \"-u\"]\n");
+            let config = Config::parse(&text, Path::new("flash.toml")).unwrap();
+            commands(&config, &manifest(), files, Path::new("/crate"))
+        };
+        assert!(made("python3", &files(&[])).is_ok() && made("/usr/bin/env", &files(&[])).is_ok());
+        let error = made("./bin/serve", &files(&[])).unwrap_err();
+        let failure = Failure::from(error).to_string();
+        assert!(failure.contains("`script`, `./bin/serve`") && failure.contains("[\"bin/serve\"]"), "{failure}");
+        let found = made("/crate/bin/serve", &files(&[("bin/serve", "1", true)])).unwrap();
+        assert_eq!(found[0].program, Path::new("./bin/serve"));
+        let error = made("bin/serve", &files(&[("bin/serve", "1", false)])).unwrap_err();
+        assert!(matches!(error, ArtifactError::NotExecutable { .. }));
+    }
+}

@@ -1,0 +1,92 @@
+//! A small app and its releases, for the tests of this folder.
+use std::collections::BTreeMap;
+
+use flash_sdk::{
+    CpuInstance,
+    manifest::{
+        App, ArgumentEntry, ArgumentSource, ComputeEntry, EndpointKind, FunctionEntry, Manifest, RouteEntry,
+        ScalerEntry, WorkerType,
+    },
+};
+use serde_json::{Map, Value, json};
+
+use crate::target::{ArtifactSpec, BuildOrigin, ReleaseSpec, RuntimeSettings};
+
+pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
+    WorkerType {
+        name: name.to_owned(),
+        kind,
+        compute: ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3g_2_8] },
+        workers_min: 0,
+        workers_max: 3,
+        idle_timeout_seconds: 5,
+        execution_timeout_seconds: 600,
+        max_concurrency: kind.default_concurrency(),
+        scaler: ScalerEntry::QueueDelay { seconds: 4 },
+        data_centers: Vec::new(),
+    }
+}
+
+pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry {
+    FunctionEntry {
+        name: name.to_owned(),
+        owner: None,
+        module: "main".to_owned(),
+        worker: worker.to_owned(),
+        file: "src/main.rs".to_owned(),
+        line: 1,
+        docs: String::new(),
+        route: None,
+        arguments: Vec::new(),
+        input: Some(input),
+        output: json!({ "type": "object", "properties": { "label": { "type": "string" } } }),
+        streams: false,
+    }
+}
+
+pub(super) fn route(method: &str, path: &str) -> FunctionEntry {
+    FunctionEntry {
+        route: Some(RouteEntry { method: method.to_owned(), path: path.to_owned() }),
+        arguments: vec![ArgumentEntry {
+            name: "text".to_owned(),
+            source: ArgumentSource::Body,
+            required: true,
+            schema: json!({ "type": "string" }),
+        }],
+        ..function("ask", "web", json!({ "type": "object" }))
+    }
+}
+
+pub(super) fn manifest() -> Manifest {
+    let input = json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } } });
+    Manifest {
+        version: 1,
+        app: App { name: "app".to_owned(), version: "1.0.0".to_owned() },
+        sdk_version: "0.1.0".to_owned(),
+        workers: vec![worker("batch", EndpointKind::Queue), worker("web", EndpointKind::LoadBalanced)],
+        functions: vec![function("clean", "batch", input), route("POST", "/ask")],
+        definitions: Map::new(),
+    }
+}
+
+pub(super) fn spec() -> ReleaseSpec {
+    ReleaseSpec {
+        manifest: manifest(),
+        commands: Vec::new(),
+        artifact: ArtifactSpec::Binaries {
+            digest: "sha256:1".to_owned(),
+            binaries: BTreeMap::new(),
+            files: BTreeMap::new(),
+        },
+        origin: BuildOrigin::default(),
+        variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        prices: BTreeMap::new(),
+        runtime: RuntimeSettings {
+            drain_seconds: 10,
+            ping_timeout_seconds: 15,
+            stop_grace_ms: 500,
+            limits: true,
+        },
+    }
+}

@@ -1,0 +1,16 @@
+//! Deployments, decided and prepared: what a release consists of, and what changes when it goes live.
+//!
+//! Knows nothing of printing and asks no target. `artifact` hashes what a build made, `plan` compares two releases,
+//! `schema` their schemas, `saved` keeps a plan for later.
+mod artifact;
+mod cost;
+mod plan;
+mod saved;
+mod schema;
+
+pub(crate) use artifact::release_of;
+pub(crate) use plan::{Change, FieldChange, Plan};
+pub(crate) use saved::{SavedPlan, SavedPlanError};
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,423 @@
+//! What changes between the live release and the next one. Pure: two specs in, a list out.
+use std::collections::{BTreeMap, BTreeSet};
+
+use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    cost::{HourlyCost, hourly},
+    schema::{Direction, Schema, differences},
+};
+use crate::target::{CommandSpec, ReleaseSpec, RuntimeSettings};
+
+/// All changes, and what they cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub changes: Vec<Change>,
+    /// `None` when nothing is live.
+    pub cost_before: Option<HourlyCost>,
+    pub cost_after: HourlyCost,
+}
+
+/// One thing that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    pub action: Action,
+    pub subject: Subject,
+    pub name: String,
+    /// What of it, where that can be told in parts.
+    pub fields: Vec<FieldChange>,
+    /// Why callers break by the change as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaking: Option<String>,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    Create,
+    Change,
+    Destroy,
+}
+
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Subject {
+    WorkerType,
+    Function,
+    Route,
+    Command,
+    Code,
+    Variable,
+    Secret,
+    Price,
+    Setting,
+}
+
+/// One part that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FieldChange {
+    pub field: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// Why callers break by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaking: Option<String>,
+}
+
+impl Plan {
+    /// What sending `next` changes where `live` is live.
+    pub(crate) fn between(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Self {
+        let mut list = List::default();
+        list.worker_types(live.map_or(&[][..], |live| &live.manifest.workers), &next.manifest.workers);
+        list.functions(live.map(|live| &live.manifest), &next.manifest);
+        list.commands(live.map_or(&[][..], |live| &live.commands), &next.commands);
+        let digest = |spec: &ReleaseSpec| spec.artifact.digest().to_owned();
+        list.value(Subject::Code, "code", live.map(digest), Some(digest(next)));
+        let empty = BTreeMap::new();
+        let (variables, none) = (live.map_or(&empty, |live| &live.variables), BTreeMap::new());
+        list.values(Subject::Variable, variables, &next.variables, String::clone);
+        list.secrets(live.map_or(&none, |live| &live.secrets), &next.secrets);
+        let unpriced = BTreeMap::new();
+        let prices = live.map_or(&unpriced, |live| &live.prices);
+        list.values(Subject::Price, prices, &next.prices, |price| format!("${price} per second"));
+        // The settings of a first release are no news.
+        if let Some(live) = live {
+            list.settings(&live.runtime, &next.runtime);
+        }
+        Self { changes: list.0, cost_before: live.map(hourly), cost_after: hourly(next) }
+    }
+
+    /// Whether nothing changes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Why callers break, one reason each: `function clean: input.text: the field is removed`.
+    pub(crate) fn breaking(&self) -> Vec<String> {
+        let reasons = |change: &Change| {
+            let head = format!("{} {}", change.subject.label(), change.name);
+            let whole = change.breaking.iter().map(|why| format!("{head}: {why}"));
+            let parts = change.fields.iter().filter_map(|field| {
+                field.breaking.as_ref().map(|why| format!("{head}: {}: {why}", field.field))
+            });
+            whole.chain(parts).collect::<Vec<_>>()
+        };
+        self.changes.iter().flat_map(reasons).collect()
+    }
+}
+
+impl Action {
+    /// As it stands before a line.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Self::Create => "+",
+            Self::Change => "~",
+            Self::Destroy => "-",
+        }
+    }
+}
+
+impl Subject {
+    /// For people.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::WorkerType => "worker type",
+            Self::Function => "function",
+            Self::Route => "route",
+            Self::Command => "command",
+            Self::Code => "code",
+            Self::Variable => "variable",
+            Self::Secret => "secret",
+            Self::Price => "price",
+            Self::Setting => "setting",
+        }
+    }
+}
+
+/// Changes so far.
+#[derive(Default)]
+struct List(Vec<Change>);
+
+impl List {
+    fn push(&mut self, action: Action, subject: Subject, name: &str, fields: Vec<FieldChange>) -> &mut Change {
+        self.0.push(Change { action, subject, name: name.to_owned(), fields, breaking: None });
+        self.0.last_mut().expect("one was pushed")
+    }
+
+    /// A thing that is one value.
+    fn value(&mut self, subject: Subject, name: &str, before: Option<String>, after: Option<String>) {
+        let action = match (&before, &after) {
+            (before, after) if before == after => return,
+            (None, _) => Action::Create,
+            (_, None) => Action::Destroy,
+            _ => Action::Change,
+        };
+        self.push(action, subject, name, vec![field("", before, after)]);
+    }
+
+    fn values<T>(
+        &mut self,
+        subject: Subject,
+        before: &BTreeMap<String, T>,
+        after: &BTreeMap<String, T>,
+        text: impl Fn(&T) -> String,
+    ) {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            self.value(subject, name, before.get(name).map(&text), after.get(name).map(&text));
+        }
+    }
+
+    /// By name alone: not even a hash of a value is told.
+    fn secrets(&mut self, before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let action = match (before.get(name), after.get(name)) {
+                (None, _) => Action::Create,
+                (_, None) => Action::Destroy,
+                (was, is) if was == is => continue,
+                _ => Action::Change,
+            };
+            self.push(action, Subject::Secret, name, Vec::new());
+        }
+    }
+
+    fn settings(&mut self, before: &RuntimeSettings, after: &RuntimeSettings) {
+        let settings = |of: &RuntimeSettings| {
+            let RuntimeSettings { drain_seconds, ping_timeout_seconds, stop_grace_ms, limits } = of;
+            [
+                ("drain_seconds", drain_seconds.to_string()),
+                ("ping_timeout", ping_timeout_seconds.to_string()),
+                ("stop_grace_ms", stop_grace_ms.to_string()),
+                ("limits", limits.to_string()),
+            ]
+        };
+        for ((name, before), (_, after)) in settings(before).into_iter().zip(settings(after)) {
+            self.value(Subject::Setting, name, Some(before), Some(after));
+        }
+    }
+
+    fn worker_types(&mut self, before: &[WorkerType], after: &[WorkerType]) {
+        for new in after {
+            match before.iter().find(|old| old.name == new.name) {
+                None => {
+                    let fields = worker_fields(new).into_iter();
+                    let fields = fields.map(|(name, value)| field(name, None, Some(value))).collect();
+                    self.push(Action::Create, Subject::WorkerType, &new.name, fields);
+                }
+                Some(old) => {
+                    let fields = changed(worker_fields(old), worker_fields(new));
+                    let kind_changes = old.kind != new.kind;
+                    if !fields.is_empty() {
+                        let change = self.push(Action::Change, Subject::WorkerType, &new.name, fields);
+                        if kind_changes {
+                            change.breaking = Some("it is reached in another way".to_owned());
+                        }
+                    }
+                }
+            }
+        }
+        for old in before.iter().filter(|old| after.iter().all(|new| new.name != old.name)) {
+            self.push(Action::Destroy, Subject::WorkerType, &old.name, Vec::new());
+        }
+    }
+
+    fn commands(&mut self, before: &[CommandSpec], after: &[CommandSpec]) {
+        let name = |command: &CommandSpec| command.worker_type.name.clone();
+        for new in after {
+            match before.iter().find(|old| name(old) == name(new)) {
+                None => {
+                    let fields = command_fields(new).into_iter();
+                    let fields = fields.map(|(name, value)| field(name, None, Some(value))).collect();
+                    self.push(Action::Create, Subject::Command, &name(new), fields);
+                }
+                Some(old) => {
+                    let mut fields = changed(command_fields(old), command_fields(new));
+                    fields.extend(command_variables(old, new));
+                    if !fields.is_empty() {
+                        self.push(Action::Change, Subject::Command, &name(new), fields);
+                    }
+                }
+            }
+        }
+        for old in before.iter().filter(|old| after.iter().all(|new| name(new) != name(old))) {
+            self.push(Action::Destroy, Subject::Command, &name(old), Vec::new()).breaking =
+                Some("whoever calls it gets an error".to_owned());
+        }
+    }
+
+    /// A route is found again by method and path, whatever its function is called now; else, and a function of a
+    /// queue always, by its name.
+    fn functions(&mut self, live: Option<&Manifest>, next: &Manifest) {
+        let before = live.map_or(&[][..], |live| &live.functions);
+        let mut left: Vec<&FunctionEntry> = before.iter().collect();
+        let mut take = |is: &dyn Fn(&FunctionEntry) -> bool| {
+            left.iter().position(|old| is(old)).map(|index| left.remove(index))
+        };
+        let same_route = |new: &FunctionEntry| {
+            let is_same = |old: &FunctionEntry| old.route == new.route;
+            new.route.as_ref().and_then(|_| take(&is_same))
+        };
+        let by_route: Vec<Option<&FunctionEntry>> = next.functions.iter().map(same_route).collect();
+        let pairs: Vec<(Option<&FunctionEntry>, &FunctionEntry)> = by_route
+            .into_iter()
+            .zip(&next.functions)
+            .map(|(found, new)| {
+                let same_name = |old: &FunctionEntry| {
+                    old.module == new.module
+                        && old.call_name() == new.call_name()
+                        && old.route.is_some() == new.route.is_some()
+                };
+                (found.or_else(|| take(&same_name)), new)
+            })
+            .collect();
+        for (old, new) in pairs {
+            match (old, live) {
+                (Some(old), Some(live)) => self.function((live, old), (next, new)),
+                _ => {
+                    let worker = field("worker", None, Some(new.worker.clone()));
+                    self.push(Action::Create, subject_of(new), &name_of(new), vec![worker]);
+                }
+            }
+        }
+        for old in left {
+            self.push(Action::Destroy, subject_of(old), &name_of(old), Vec::new()).breaking =
+                Some("whoever calls it gets an error".to_owned());
+        }
+    }
+
+    fn function(&mut self, (live, old): (&Manifest, &FunctionEntry), (next, new): (&Manifest, &FunctionEntry)) {
+        let breaking = |why: &str, change: FieldChange| FieldChange { breaking: Some(why.to_owned()), ..change };
+        let mut fields = Vec::new();
+        if old.route != new.route {
+            let change = field("route", Some(name_of(old)), Some(name_of(new)));
+            fields.push(breaking("it is served elsewhere", change));
+        }
+        if old.worker != new.worker {
+            let change = field("worker", Some(old.worker.clone()), Some(new.worker.clone()));
+            // A route is found by its path; a job goes to the endpoint of its worker type.
+            fields.push(match new.route {
+                Some(_) => change,
+                None => breaking("its jobs go to another endpoint", change),
+            });
+        }
+        if old.streams != new.streams {
+            let text = |streams: bool| Some(if streams { "a stream" } else { "one result" }.to_owned());
+            fields.push(breaking("it answers in another way", field("answers", text(old.streams), text(new.streams))));
+        }
+        let nothing = json!({ "type": "object" });
+        let mut compare = |name: &str, was: &Value, is: &Value, direction| {
+            let before = Schema { schema: was, definitions: &live.definitions };
+            let after = Schema { schema: is, definitions: &next.definitions };
+            fields.extend(differences(name, before, after, direction));
+        };
+        for source in [ArgumentSource::Path, ArgumentSource::Query] {
+            let (was, is) = (arguments(old, source), arguments(new, source));
+            let name = if source == ArgumentSource::Path { "path" } else { "query" };
+            compare(name, &was, &is, Direction::Input);
+        }
+        let input = |function: &FunctionEntry| function.input.clone().unwrap_or_else(|| nothing.clone());
+        compare("input", &input(old), &input(new), Direction::Input);
+        compare("output", &old.output, &new.output, Direction::Output);
+        if !fields.is_empty() {
+            self.push(Action::Change, subject_of(new), &name_of(new), fields);
+        }
+    }
+}
+
+/// The arguments of a route that come from there, as one schema.
+fn arguments(function: &FunctionEntry, source: ArgumentSource) -> Value {
+    let own = || {
+        let is_own = move |argument: &&flash_sdk::manifest::ArgumentEntry| argument.source == source;
+        function.arguments.iter().filter(is_own)
+    };
+    let properties: Map<String, Value> =
+        own().map(|argument| (argument.name.clone(), argument.schema.clone())).collect();
+    let required: Vec<&str> =
+        own().filter(|argument| argument.required).map(|argument| argument.name.as_str()).collect();
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+fn subject_of(function: &FunctionEntry) -> Subject {
+    if function.route.is_some() { Subject::Route } else { Subject::Function }
+}
+
+fn name_of(function: &FunctionEntry) -> String {
+    match &function.route {
+        Some(route) => format!("{} {}", route.method, route.path),
+        None => function.call_name(),
+    }
+}
+
+fn field(name: &str, before: Option<String>, after: Option<String>) -> FieldChange {
+    FieldChange { field: name.to_owned(), before, after, breaking: None }
+}
+
+type Fields = Vec<(&'static str, String)>;
+
+fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
+    let pairs = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is);
+    pairs.map(|((name, was), (_, is))| field(name, Some(was), Some(is))).collect()
+}
+
+/// Every setting in words.
+fn worker_fields(worker: &WorkerType) -> Fields {
+    let WorkerType {
+        name: _,
+        kind,
+        compute,
+        workers_min,
+        workers_max,
+        idle_timeout_seconds,
+        execution_timeout_seconds,
+        max_concurrency,
+        scaler,
+        data_centers,
+    } = worker;
+    let kind = match kind {
+        EndpointKind::Queue => "queue",
+        EndpointKind::LoadBalanced => "load-balanced",
+    };
+    let scaler = match scaler {
+        ScalerEntry::QueueDelay { seconds } => format!("queue delay {seconds} s"),
+        ScalerEntry::RequestCount { requests } => format!("{requests} requests per worker"),
+    };
+    let centers = match data_centers.as_slice() {
+        [] => "anywhere".to_owned(),
+        centers => centers.iter().map(|center| center.id()).collect::<Vec<_>>().join(" "),
+    };
+    vec![
+        ("kind", kind.to_owned()),
+        ("compute", compute.label()),
+        ("workers", format!("{workers_min}..={workers_max}")),
+        ("idle_timeout", format!("{idle_timeout_seconds} s")),
+        ("execution_timeout", format!("{execution_timeout_seconds} s")),
+        ("max_concurrency", max_concurrency.to_string()),
+        ("scaler", scaler),
+        ("data_centers", centers),
+    ]
+}
+
+fn command_fields(command: &CommandSpec) -> Fields {
+    let mut line = vec![command.program.display().to_string()];
+    line.extend(command.arguments.iter().cloned());
+    vec![("command", line.join(" ")), ("health_path", command.health_path.clone())]
+}
+
+/// By name: a value may be a secret in the wrong place.
+fn command_variables(old: &CommandSpec, new: &CommandSpec) -> Vec<FieldChange> {
+    let names: BTreeSet<&String> = old.environment.keys().chain(new.environment.keys()).collect();
+    let change = |name: &String| {
+        let (was, is) = (old.environment.get(name), new.environment.get(name));
+        let text = |value: Option<&String>, word: &str| value.map(|_| word.to_owned());
+        (was != is).then(|| field(&format!("env.{name}"), text(was, "set"), text(is, "set anew")))
+    };
+    names.into_iter().filter_map(change).collect()
+}
+
+#[cfg(test)]
+mod tests;

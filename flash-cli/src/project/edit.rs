@@ -1,0 +1,164 @@
+//! Changes of `flash.toml` that `flash` makes itself. The rest of the file stays as it is written: comments, order
+//! and spaces. The file is replaced as a whole, so that nobody reads half of it.
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::target::TargetKind;
+
+/// Why the file was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EditError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Syntax { path: PathBuf, reason: String },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// Declares an environment in the `flash.toml` of this directory, which is made where there is none. One that is
+/// declared already stays as it is, but for what is given here.
+///
+/// # Errors
+/// When the file cannot be read, understood or written; then it is as before.
+pub(crate) fn add_environment(
+    directory: &Path,
+    name: &str,
+    target: TargetKind,
+    listen: Option<IpAddr>,
+    port: Option<u16>,
+) -> Result<(), EditError> {
+    edit(directory, |document| {
+        let environments = document.entry("environments").or_insert_with(implicit_table);
+        let Some(environments) = environments.as_table_like_mut() else { return false };
+        let environment = environments.entry(name).or_insert_with(|| Item::Table(Table::new()));
+        let Some(environment) = environment.as_table_like_mut() else { return false };
+        environment.insert("target", value(target.as_str()));
+        if let Some(listen) = listen {
+            environment.insert("listen", value(listen.to_string()));
+        }
+        if let Some(port) = port {
+            environment.insert("port", value(i64::from(port)));
+        }
+        true
+    })
+}
+
+/// Removes what is declared of an environment. Nothing changes where nothing is.
+///
+/// # Errors
+/// As [`add_environment`].
+pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), EditError> {
+    edit(directory, |document| {
+        let environments = document.get_mut("environments").and_then(Item::as_table_like_mut);
+        let Some(environments) = environments else { return false };
+        let was_there = environments.remove(name).is_some();
+        if was_there && environments.is_empty() {
+            document.remove("environments");
+        }
+        was_there
+    })
+}
+
+/// A table whose own head is not written: `[environments.a]` alone.
+fn implicit_table() -> Item {
+    let mut table = Table::new();
+    table.set_implicit(true);
+    Item::Table(table)
+}
+
+/// Reads, changes and, where that says that something changed, replaces the file.
+fn edit(directory: &Path, change: impl FnOnce(&mut DocumentMut) -> bool) -> Result<(), EditError> {
+    let path = directory.join("flash.toml");
+    // A link stays one: what it leads to is replaced.
+    let path = path.canonicalize().unwrap_or(path);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(EditError::Read { path, source }),
+    };
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        EditError::Syntax { path: path.clone(), reason: error.message().to_owned() }
+    })?;
+    if !change(&mut document) {
+        return Ok(());
+    }
+    replace(&path, &document.to_string()).map_err(|source| EditError::Write { path, source })
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut new = tempfile::Builder::new().prefix(".flash.toml.").tempfile_in(directory)?;
+    new.write_all(text.as_bytes())?;
+    let mode = std::fs::metadata(path).map(|old| old.permissions());
+    match mode {
+        Ok(permissions) => new.as_file().set_permissions(permissions)?,
+        // As any new source file, not as a secret one.
+        Err(_) => new.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?,
+    }
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Config;
+
+    fn edited(before: &str, edit: impl FnOnce(&Path)) -> String {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("flash.toml");
+        std::fs::write(&path, before).unwrap();
+        edit(directory.path());
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_environment_is_added_and_everything_else_stays_as_written() {
+        let before = "# ours\n[run]\nport   = 9000 # odd\n\n[prices]\nADA_24 = 0.1\n";
+        let after = edited(before, |directory| {
+            add_environment(directory, "production", TargetKind::Local, None, Some(8123)).unwrap();
+        });
+        assert!(after.starts_with(before), "{after}");
+        assert_eq!(after[before.len()..].trim(), "[environments.production]\ntarget = \"local\"\nport = 8123");
+        let config = Config::parse(&after, Path::new("flash.toml")).unwrap();
+        assert_eq!(config.environment("production").unwrap().port, Some(8123));
+    }
+
+    #[test]
+    fn what_was_added_is_removed_again() {
+        let before = "[run]\nport = 1 # one\n";
+        let after = edited(before, |directory| {
+            add_environment(directory, "production", TargetKind::Local, None, None).unwrap();
+            remove_environment(directory, "production").unwrap();
+            remove_environment(directory, "other").unwrap();
+        });
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_left_alone() {
+        let before = "[run\nport = 1\n";
+        let after = edited(before, |directory| {
+            let error = add_environment(directory, "a", TargetKind::Local, None, None).unwrap_err();
+            assert!(matches!(error, EditError::Syntax { .. }), "{error}");
+        });
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_declared_environment_keeps_its_own_settings() {
+        let before = "[environments.a]\n# for the team\nport = 1234\n[environments.a.variables]\nX = \"1\"\n";
+        let after = edited(before, |directory| {
+            add_environment(directory, "a", TargetKind::Local, None, None).unwrap();
+        });
+        assert!(after.contains("# for the team\nport = 1234") && after.contains("target = \"local\""), "{after}");
+        assert!(after.contains("X = \"1\""), "{after}");
+    }
+}

@@ -1,0 +1,191 @@
+//! `[environments.NAME]` in `flash.toml`: where an app is deployed, and what differs there.
+//!
+//! Checks what can be checked without the app; [`EnvironmentSettings::apply`] does the rest once the app has
+//! described itself. What is made of it is for `crate::deploy`.
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
+
+use flash_sdk::manifest::{EndpointKind, Manifest};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    command_worker::{Mistake, mistake},
+    overrides::{self, WorkerOverrides},
+};
+use crate::target::{
+    EnvironmentId, TargetKind,
+    local::{CommandWorker, nearest},
+};
+
+/// The table as written. Unknown keys are mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    target: Option<TargetKind>,
+    listen: Option<Spanned<String>>,
+    port: Option<Spanned<u16>>,
+    registry: Option<Spanned<String>>,
+    variables: BTreeMap<Spanned<String>, Spanned<String>>,
+    workers: BTreeMap<Spanned<String>, overrides::Written>,
+}
+
+/// What a project sets for an environment, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EnvironmentSettings {
+    pub name: String,
+    pub target: TargetKind,
+    /// Where it listens, when it is made.
+    pub listen: Option<IpAddr>,
+    /// Its port, when it is made.
+    pub port: Option<u16>,
+    /// Where images are pushed to, for targets that pull them.
+    pub registry: Option<String>,
+    /// Variables of its workers. No secrets: the file is in everybody's hands.
+    pub variables: BTreeMap<String, String>,
+    workers: Vec<Declared>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Declared {
+    name: String,
+    line: usize,
+    overrides: WorkerOverrides,
+}
+
+impl Written {
+    /// Checks every setting. `line_of` tells the line of an offset in the text.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check(
+        self,
+        name: &Spanned<String>,
+        line_of: impl Fn(usize) -> usize,
+    ) -> Result<EnvironmentSettings, Mistake> {
+        if let Err(error) = EnvironmentId::new("", name.get_ref()) {
+            return mistake(name.span(), error.to_string());
+        }
+        let listen = match &self.listen {
+            None => None,
+            Some(said) => match said.get_ref().as_str() {
+                "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+                text => match text.parse() {
+                    Ok(address) => Some(address),
+                    Err(_) => {
+                        let message = format!(
+                            "`listen` is `{text}`; an IP address is expected, such as \"127.0.0.1\" or \"0.0.0.0\""
+                        );
+                        return mistake(said.span(), message);
+                    }
+                },
+            },
+        };
+        let port = match self.port {
+            Some(said) if *said.get_ref() == 0 => {
+                return mistake(said.span(), "`port` is 0; 1 to 65535 is expected, or leave it out for a free one");
+            }
+            said => said.map(Spanned::into_inner),
+        };
+        if let Some(said) = self.registry.as_ref().filter(|said| said.get_ref().trim().is_empty()) {
+            return mistake(said.span(), "`registry` is empty; a name such as \"ghcr.io/me\" is expected");
+        }
+        let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
+        let declared = |(name, written): (Spanned<String>, overrides::Written)| {
+            let line = line_of(name.span().start);
+            Ok(Declared { line, overrides: written.check(name.span(), &line_of)?, name: name.into_inner() })
+        };
+        Ok(EnvironmentSettings {
+            name: name.get_ref().clone(),
+            target: self.target.unwrap_or(TargetKind::Local),
+            listen,
+            port,
+            registry: self.registry.map(Spanned::into_inner),
+            variables,
+            workers: self.workers.into_iter().map(declared).collect::<Result<_, Mistake>>()?,
+        })
+    }
+}
+
+/// A variable of workers. No value is repeated in a message: it may be a secret in the wrong place.
+fn variable(
+    (name, value): (Spanned<String>, Spanned<String>),
+) -> Result<(String, String), Mistake> {
+    let at: Range<usize> = name.span();
+    let name = name.into_inner();
+    match check_variable_name(&name) {
+        Err(message) => mistake(at, message),
+        Ok(()) if value.get_ref().contains('\0') => {
+            mistake(value.span(), format!("the value of `{name}` holds a NUL character"))
+        }
+        Ok(()) => Ok((name, value.into_inner())),
+    }
+}
+
+/// Whether workers may be given a variable or secret of this name.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_variable_name(name: &str) -> Result<(), String> {
+    let is_name = (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit());
+    if !is_name {
+        return Err(format!(
+            "`{name}` is no name of a variable: letters, digits and `_` are expected, no digit first, at most 128 in all"
+        ));
+    }
+    let upper = name.to_ascii_uppercase();
+    let is_reserved = upper.starts_with("FLASH_") || upper.starts_with("RUNPOD_");
+    // The level of log lines is a worker's own.
+    if (is_reserved && name != "RUNPOD_LOG_LEVEL") || CommandWorker::RESERVED.contains(&name) {
+        return Err(format!("`{name}` is for the platform to set: choose another name"));
+    }
+    Ok(())
+}
+
+impl EnvironmentSettings {
+    /// One that sets nothing.
+    pub(crate) fn of(name: &str, target: TargetKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            target,
+            listen: None,
+            port: None,
+            registry: None,
+            variables: BTreeMap::new(),
+            workers: Vec::new(),
+        }
+    }
+
+    /// The manifest with what this environment sets for worker types, those of commands among them. `app` is
+    /// what the app says of itself.
+    ///
+    /// # Errors
+    /// Line and message, for a worker type that there is not, and for a setting that does not go with the app's.
+    pub(crate) fn apply(
+        &self,
+        app: &Manifest,
+        commands: &[CommandWorker],
+    ) -> Result<Manifest, (usize, String)> {
+        let mut manifest = app.clone();
+        manifest.workers.extend(commands.iter().map(|command| command.worker_type.clone()));
+        for Declared { name, line, overrides } in &self.workers {
+            let names: Vec<String> = manifest.workers.iter().map(|worker| worker.name.clone()).collect();
+            let Some(worker) = manifest.workers.iter_mut().find(|worker| worker.name == *name) else {
+                let near = nearest(name, names.iter().map(String::as_str));
+                return Err((*line, format!("there is no worker type `{name}`{near}")));
+            };
+            let is_command = commands.iter().any(|command| command.worker_type.name == *name);
+            if is_command && worker.kind == EndpointKind::Queue && overrides.max_concurrency.is_some() {
+                let message = "`max_concurrency` is for kind = \"load_balanced\": a queue worker asks for as many \
+                               jobs as it wants";
+                return Err((*line, message.to_owned()));
+            }
+            overrides.apply(worker)?;
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

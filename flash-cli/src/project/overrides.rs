@@ -1,0 +1,263 @@
+//! `[environments.NAME.workers.WORKER]` in `flash.toml`: settings of a worker type that differ in an environment.
+//!
+//! The same limits as in `#[remote]`, found here as what is written and applied later to what the app says.
+use std::ops::Range;
+
+use flash_sdk::{
+    CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
+    manifest::{ComputeEntry, ScalerEntry, WorkerType},
+};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::command_worker::{Mistake, WrittenScaler, mistake, scaler_of, within, workers_of};
+use crate::target::local::nearest;
+
+/// The table as written. Unknown keys are mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    /// `MIN..=MAX`, as in `#[remote]`.
+    workers: Option<Spanned<String>>,
+    workers_min: Option<Spanned<u32>>,
+    workers_max: Option<Spanned<u32>>,
+    idle_timeout: Option<Spanned<u32>>,
+    execution_timeout: Option<Spanned<u32>>,
+    max_concurrency: Option<Spanned<u32>>,
+    scaler: Option<Spanned<WrittenScaler>>,
+    cpu: Option<OneOrMore>,
+    gpu: Option<OneOrMore>,
+    gpu_count: Option<Spanned<u32>>,
+    data_centers: Option<OneOrMore>,
+}
+
+/// A name, or a list of names.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a name or a list of names was expected")]
+enum OneOrMore {
+    One(Spanned<String>),
+    More(Vec<Spanned<String>>),
+}
+
+impl OneOrMore {
+    fn names(&self) -> &[Spanned<String>] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::More(names) => names,
+        }
+    }
+
+    /// Each as `find` knows it, none of them twice.
+    fn all<T: PartialEq>(
+        &self,
+        key: Range<usize>,
+        find: impl Fn(&str) -> Option<T>,
+        wrong: impl Fn(&str) -> String,
+    ) -> Result<Vec<T>, Mistake> {
+        let mut found = Vec::new();
+        for name in self.names() {
+            let Some(known) = find(name.get_ref()) else {
+                return mistake(name.span(), wrong(name.get_ref()));
+            };
+            if found.contains(&known) {
+                return mistake(name.span(), format!("`{}` is named twice", name.get_ref()));
+            }
+            found.push(known);
+        }
+        if found.is_empty() {
+            return mistake(key, "an empty list names nothing: leave it out, or name one");
+        }
+        Ok(found)
+    }
+}
+
+/// A setting and the line where it stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Said<T> {
+    line: usize,
+    value: T,
+}
+
+/// What differs for a worker type, checked as far as that goes without the app.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct WorkerOverrides {
+    workers_min: Option<Said<u32>>,
+    workers_max: Option<Said<u32>>,
+    idle_timeout: Option<u32>,
+    execution_timeout: Option<u32>,
+    pub(super) max_concurrency: Option<u32>,
+    scaler: Option<ScalerEntry>,
+    compute: Option<ComputeEntry>,
+    /// Without `gpu`: of the GPUs that the app names.
+    gpu_count: Option<Said<u32>>,
+    data_centers: Option<Vec<DataCenter>>,
+}
+
+impl Written {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub(super) fn check(
+        self,
+        name: Range<usize>,
+        line_of: &impl Fn(usize) -> usize,
+    ) -> Result<WorkerOverrides, Mistake> {
+        let (workers_min, workers_max) = self.scale(line_of)?;
+        let number = |said: &Option<Spanned<u32>>, name, most| {
+            said.as_ref().map(|said| within(said, name, most)).transpose()
+        };
+        let compute = self.compute(&name)?;
+        let gpu_count = match (&self.gpu_count, &compute) {
+            (Some(said), Some(ComputeEntry::Cpu { .. })) => {
+                return mistake(said.span(), "`gpu_count` says how many of which `gpu`");
+            }
+            (Some(said), None) => {
+                let value = within(said, "gpu_count", ResourceConfig::MAX_GPUS)?;
+                Some(Said { line: line_of(said.span().start), value })
+            }
+            _ => None,
+        };
+        let data_centers = match &self.data_centers {
+            // Anywhere, whatever the app says.
+            Some(OneOrMore::More(names)) if names.is_empty() => Some(Vec::new()),
+            Some(said) => Some(said.all(name, DataCenter::from_id, |id| {
+                let near = nearest(id, DataCenter::ALL.iter().map(|center| center.id()));
+                format!("`{id}` is no data center{near}")
+            })?),
+            None => None,
+        };
+        Ok(WorkerOverrides {
+            workers_min,
+            workers_max,
+            idle_timeout: number(&self.idle_timeout, "idle_timeout", ResourceConfig::MAX_IDLE_TIMEOUT)?,
+            execution_timeout: number(
+                &self.execution_timeout,
+                "execution_timeout",
+                ResourceConfig::MAX_EXECUTION_TIMEOUT,
+            )?,
+            max_concurrency: number(
+                &self.max_concurrency,
+                "max_concurrency",
+                ResourceConfig::MAX_CONCURRENCY,
+            )?,
+            scaler: self.scaler.as_ref().map(scaler_of).transpose()?,
+            compute,
+            gpu_count,
+            data_centers,
+        })
+    }
+
+    fn scale(
+        &self,
+        line_of: &impl Fn(usize) -> usize,
+    ) -> Result<(Option<Said<u32>>, Option<Said<u32>>), Mistake> {
+        if let Some(said) = &self.workers {
+            if let Some(double) = self.workers_min.as_ref().or(self.workers_max.as_ref()) {
+                return mistake(double.span(), "`workers` says the minimum and the maximum already");
+            }
+            let (min, max) = workers_of(said)?;
+            let line = line_of(said.span().start);
+            return Ok((Some(Said { line, value: min }), Some(Said { line, value: max })));
+        }
+        let most = ResourceConfig::MAX_WORKERS;
+        let said = |said: &Spanned<u32>| Said { line: line_of(said.span().start), value: *said.get_ref() };
+        let min = match &self.workers_min {
+            Some(over) if *over.get_ref() > most => {
+                let message = format!("`workers_min` is {}; 0 to {most} is expected", over.get_ref());
+                return mistake(over.span(), message);
+            }
+            min => min.as_ref().map(said),
+        };
+        if let Some(max) = &self.workers_max {
+            within(max, "workers_max", most)?;
+        }
+        Ok((min, self.workers_max.as_ref().map(said)))
+    }
+
+    fn compute(&self, name: &Range<usize>) -> Result<Option<ComputeEntry>, Mistake> {
+        match (&self.cpu, &self.gpu) {
+            (None, None) => Ok(None),
+            (Some(_), Some(gpu)) => {
+                let at = gpu.names().first().map_or_else(|| name.clone(), Spanned::span);
+                mistake(at, "a worker type is `cpu` or `gpu`, not both")
+            }
+            (Some(cpu), None) => {
+                let instances = cpu.all(name.clone(), CpuInstance::from_id, |id| {
+                    let near = nearest(id, CpuInstance::ALL.iter().map(|instance| instance.id()));
+                    format!("`{id}` is no CPU instance{near}")
+                })?;
+                Ok(Some(ComputeEntry::Cpu { instances }))
+            }
+            (None, Some(gpu)) => {
+                let count = match &self.gpu_count {
+                    Some(said) => within(said, "gpu_count", ResourceConfig::MAX_GPUS)?,
+                    None => 1,
+                };
+                gpus(gpu, name, count).map(Some)
+            }
+        }
+    }
+}
+
+/// Pools and single types, in the order in which they are written.
+fn gpus(said: &OneOrMore, name: &Range<usize>, count: u32) -> Result<ComputeEntry, Mistake> {
+    #[derive(PartialEq)]
+    enum Gpu {
+        Pool(GpuPool),
+        Type(GpuType),
+    }
+    let find = |id: &str| {
+        GpuPool::from_id(id).map(Gpu::Pool).or_else(|| GpuType::from_id(id).map(Gpu::Type))
+    };
+    let all = said.all(name.clone(), find, |id| {
+        let pools = GpuPool::ALL.iter().map(|pool| pool.id());
+        let near = nearest(id, pools.chain(GpuType::ALL.iter().map(|gpu| gpu.id())));
+        format!("`{id}` is no GPU pool or type{near}")
+    })?;
+    let (mut pools, mut types) = (Vec::new(), Vec::new());
+    for gpu in all {
+        match gpu {
+            Gpu::Pool(pool) => pools.push(pool),
+            Gpu::Type(gpu) => types.push(gpu),
+        }
+    }
+    Ok(ComputeEntry::Gpu { pools, types, count })
+}
+
+impl WorkerOverrides {
+    /// Sets what is said.
+    ///
+    /// # Errors
+    /// Line and message, where it does not go with what the app says.
+    pub(super) fn apply(&self, worker: &mut WorkerType) -> Result<(), (usize, String)> {
+        let min = self.workers_min.map_or(worker.workers_min, |said| said.value);
+        let max = self.workers_max.map_or(worker.workers_max, |said| said.value);
+        if min > max {
+            let line = self.workers_min.or(self.workers_max).map_or(0, |said| said.line);
+            let name = &worker.name;
+            return Err((line, format!("`{name}` would have {min} to {max} workers: the minimum is above the maximum")));
+        }
+        (worker.workers_min, worker.workers_max) = (min, max);
+        set(&mut worker.idle_timeout_seconds, &self.idle_timeout);
+        set(&mut worker.execution_timeout_seconds, &self.execution_timeout);
+        set(&mut worker.max_concurrency, &self.max_concurrency);
+        set(&mut worker.scaler, &self.scaler);
+        set(&mut worker.data_centers, &self.data_centers);
+        set(&mut worker.compute, &self.compute);
+        if let Some(said) = self.gpu_count {
+            let ComputeEntry::Gpu { count, .. } = &mut worker.compute else {
+                let name = &worker.name;
+                return Err((said.line, format!("`{name}` runs on a CPU: `gpu_count` says how many of which `gpu`")));
+            };
+            *count = said.value;
+        }
+        Ok(())
+    }
+}
+
+fn set<T: Clone>(place: &mut T, said: &Option<T>) {
+    if let Some(said) = said {
+        place.clone_from(said);
+    }
+}
