@@ -141,6 +141,8 @@ impl Bench {
     }
 
     async fn get(&self, path: &str, key: Option<&str>) -> (u16, String) {
+        // Of another test in this process, or this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::new();
         let request = client.get(format!("{}{path}", self.platform.worker_url()));
         let request = match key {
