@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod launch;
 mod log;
+pub(crate) mod logs;
 mod meter;
 mod pool;
 mod queue;
