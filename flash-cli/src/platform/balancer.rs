@@ -413,6 +413,13 @@ impl Balancer {
         }
     }
 
+    /// All requests that a worker serves.
+    pub(crate) fn requests_on(&self, worker: &WorkerId) -> Vec<String> {
+        let inner = self.lock();
+        let requests = inner.backends.get(worker).into_iter().flat_map(|backend| &backend.requests);
+        requests.map(|(_, request)| request.to_string()).collect()
+    }
+
     /// Whether no request waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();

@@ -10,7 +10,7 @@ use flash_sdk::{
 use super::{
     gateway::{InputSchemas, RouteTable, openapi},
     launch::Launch,
-    log::{LogLine, Sink},
+    log::{LogLine, Sink, of_release},
     meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},
@@ -39,6 +39,8 @@ impl Release {
         context: &PoolContext,
         prices: &PriceList,
     ) -> Self {
+        let log = of_release(context.log.clone(), number);
+        let context = &PoolContext { log, ..context.clone() };
         let pool = |worker: &WorkerType| {
             let meter = context.billing.meter(&worker.name, price_of(worker, prices));
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
@@ -144,6 +146,7 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         let text = format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str());
         let mut line = LogLine::system(&name, worker.as_ref(), text);
         line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
+        line.job_id = Some(job.to_string());
         log(line);
     })
 }
