@@ -10,6 +10,7 @@ mod health;
 mod launch;
 mod life;
 mod log;
+pub(crate) mod logs;
 mod meter;
 mod overview;
 mod pool;

@@ -211,12 +211,12 @@ impl Shared {
         if waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty() {
             waiting = self.wait_for_room(waiting, line.len());
         }
+        if waiting.closed {
+            return;
+        }
         // Once one is lost, so are all until the buffer is taken: the log says how many at one place.
         if waiting.lost > 0 || (waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty()) {
             waiting.lost += 1;
-            return;
-        }
-        if waiting.closed {
             return;
         }
         waiting.lines.extend_from_slice(line);

@@ -1,34 +1,42 @@
 //! The log of one environment, as the service keeps it.
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 
 use super::Sink;
-use crate::target::{LogQuery, LogRecord, TargetError};
+use crate::{
+    platform::logs::{LogLimits, LogStore},
+    target::{LogQuery, LogRecord, Problem, TargetError},
+};
 
 /// A handle to the log on the disk. Cheap to share.
 #[derive(Clone)]
-pub(super) struct Logs {}
+pub(super) struct Logs(LogStore);
 
 impl Logs {
     /// Opens it, with a writer of its own.
-    pub(super) fn open(_directory: &Path) -> io::Result<Self> {
-        Ok(Self {})
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        LogStore::open(directory, LogLimits::default()).map(Self)
     }
 
     /// Takes lines.
     pub(super) fn sink(&self) -> Sink {
-        Arc::new(|_| ())
+        self.0.sink()
     }
 
     /// Lines that fit.
     pub(super) fn query(
         &self,
-        _query: &LogQuery,
+        query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        Ok(futures_util::stream::empty().boxed())
+        let unreadable = |error: io::Error| {
+            TargetError::new(Problem::Failed, format!("the log cannot be read: {error}"))
+        };
+        Ok(self.0.query(query)?.map(move |line| line.map_err(unreadable)).boxed())
     }
 
-    /// Everything is written.
-    pub(super) fn close(&self) {}
+    /// Everything is written. Blocks.
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
 }

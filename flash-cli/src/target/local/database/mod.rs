@@ -46,6 +46,8 @@ pub(super) struct StoredEnvironment {
 pub(super) enum DatabaseError {
     #[error("cannot open {}", path.display())]
     Open { path: PathBuf, source: rusqlite::Error },
+    #[error("cannot open {}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
     #[error("{} was written by a newer flash: it is of version {found}", path.display())]
     Newer { path: PathBuf, found: i64 },
     #[error("the disk of the service's data is full")]
@@ -86,7 +88,7 @@ impl From<DatabaseError> for TargetError {
             DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
             DatabaseError::Newer { .. } => target.hint("use the newer flash"),
             DatabaseError::Damaged(_) => target.hint("restore flash.db from a backup, or move it away"),
-            DatabaseError::Open { .. } | DatabaseError::Exists | DatabaseError::Sqlite(_) => target,
+            DatabaseError::Open { .. } | DatabaseError::File { .. } | DatabaseError::Exists | DatabaseError::Sqlite(_) => target,
         }
     }
 }

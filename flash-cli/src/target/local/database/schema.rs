@@ -1,5 +1,5 @@
 //! The tables, and how the file is opened.
-use std::path::Path;
+use std::{io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use rusqlite::Connection;
 
@@ -78,9 +78,20 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// SQLite gives its other files the mode of this one.
+fn make_private(path: &Path) -> Result<()> {
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    file.map(drop).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DatabaseError::Full,
+        io::ErrorKind::ReadOnlyFilesystem => DatabaseError::ReadOnly,
+        _ => DatabaseError::File { path: path.to_owned(), source: error },
+    })
+}
+
 /// Opens the file, and makes it where it is missing.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let problem = |source: rusqlite::Error| DatabaseError::Open { path: path.to_owned(), source };
+    make_private(path)?;
     let mut connection = Connection::open(path).map_err(problem)?;
     // Values of removed secrets are overwritten, not left in free pages.
     connection

@@ -2,17 +2,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Environments, running::{Running, Stand, Versions}};
-use crate::{
-    error_chain::error_chain,
-    target::{
+use crate::target::{
         CommandSpec, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError,
         local::{
             CommandWorker, DeployError, artifact,
             clock::utc,
             database::{NewRow, StoredRelease},
         },
-    },
-};
+    };
 
 /// Releases that can be gone back to: their artifacts are kept.
 pub(super) const KEPT_RELEASES: usize = 10;
@@ -282,8 +279,8 @@ fn not_ready(
         }
         _ => "nothing was live before".to_owned(),
     };
-    let message = format!("release {number} did not become ready: {}; {stays}", error_chain(&error));
-    let DeployError::NotReady { last_lines, .. } = error;
+    let DeployError::NotReady { worker_type, reason, last_lines } = error;
+    let message = format!("release {number} did not become ready: a worker of `{worker_type}`: {reason}; {stays}");
     let mut target = TargetError::new(Problem::NotReady, message)
         .hint(format!("see more: flash logs {} --release {number}", running.stored.id.name));
     target.last_lines = last_lines;

@@ -276,7 +276,7 @@ impl Environments {
         futures_util::future::join_all(all.iter().map(|running| running.stop())).await;
         for running in &all {
             self.book(running).await;
-            running.logs.close();
+            running.close_logs().await;
         }
         // Changes that were under way see that their platform has ended.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.shared.tasks.wait()).await;

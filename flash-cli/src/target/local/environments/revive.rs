@@ -67,20 +67,20 @@ impl Environments {
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
             }
         };
-        let stored = platform.stored_releases();
+        // First, so that their jobs are never out of sight.
+        for number in platform.stored_releases().into_iter().filter(|number| Some(*number) != live) {
+            if let Err(error) = self.resume(running, &platform, number).await {
+                // Its jobs go to the live release below, once there is one.
+                let id = &running.stored.id;
+                self.shared.output.warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
+            }
+        }
         if let Some((number, spec)) = live.zip(spec.as_ref())
             && platform.overview().live != live
         {
             self.check_artifact(running, spec).await.map_err(text)?;
             let new = self.new_release(running, number, spec).await.map_err(text)?;
             platform.deploy(new, |_| ()).await.map_err(|error| error_chain(&error))?;
-        }
-        for number in stored.into_iter().filter(|number| Some(*number) != live) {
-            if let Err(error) = self.resume(running, &platform, number).await {
-                // Its jobs go to the live release below.
-                let id = &running.stored.id;
-                self.shared.output.warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
-            }
         }
         if live.is_some() {
             platform.adopt_rest();

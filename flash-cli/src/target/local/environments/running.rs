@@ -13,8 +13,8 @@ use crate::{
     target::{
         Problem, RuntimeSettings, TargetError,
         local::{
-            CostTotals, KeyRing, Platform, Secret, cipher::write_whole, clock::now_ms,
-            database::StoredEnvironment, directory::EnvironmentDirectory,
+            CostTotals, KeyRing, Platform, Secret, cipher::write_whole, clock::{now_ms, utc},
+            database::StoredEnvironment, directory::EnvironmentDirectory, logs::Logs,
         },
     },
 };
@@ -24,7 +24,7 @@ pub(super) struct Running {
     pub stored: StoredEnvironment,
     pub directory: EnvironmentDirectory,
     pub ring: Arc<KeyRing>,
-    pub logs: super::super::logs::Logs,
+    pub logs: Logs,
     pub webhook_secret: Secret,
     /// Since when it is being changed.
     change: Mutex<Option<u64>>,
@@ -75,7 +75,7 @@ impl Running {
                 .hint("make room, or make it writable, then: flash service restart")
         };
         directory.make().map_err(problem)?;
-        let logs = super::super::logs::Logs::open(&directory.logs()).map_err(problem)?;
+        let logs = Logs::open(&directory.logs()).map_err(problem)?;
         let webhook_secret = webhook_secret(&directory)?;
         Ok(Self {
             stored,
@@ -105,7 +105,7 @@ impl Running {
             let message = format!(
                 "another change of {} is under way since {}",
                 self.stored.id,
-                crate::target::local::clock::utc(since)
+                utc(since)
             );
             return Err(TargetError::new(Problem::Moved, message).hint("wait for its end, then try again"));
         }
@@ -171,7 +171,14 @@ impl Running {
             platform.stop().await;
         }
         self.set_stand(Stand::Down { reason: "it is removed".to_owned() });
-        self.logs.close();
+        self.close_logs().await;
+    }
+
+    /// Has all that was said written.
+    pub(super) async fn close_logs(&self) {
+        let logs = self.logs.clone();
+        // Only a panic in it could be told of, and that is in the service's own log.
+        let _ = tokio::task::spawn_blocking(move || logs.close()).await;
     }
 }
 
