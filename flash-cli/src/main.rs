@@ -7,6 +7,7 @@ mod commands;
 mod doctor;
 mod engine;
 mod error_chain;
+mod estimate;
 mod exit;
 mod image;
 mod orphan;
