@@ -48,7 +48,7 @@ pub async fn greet(name: String, loud: bool) -> Result<Value> {
 
 async fn functions() -> Result<Value> {
     let handle = upper::spawn("spawned".to_owned()).await?;
-    let chunks: Vec<u32> = count::stream(3).try_collect().await?;
+    let chunks: Vec<u32> = count(3).try_collect().await?;
     let mut mapped: Vec<(usize, String)> = upper::map(["a".to_owned(), "b".to_owned()])
         .map(|(index, result)| result.map(|text| (index, text)))
         .try_collect()
@@ -87,7 +87,7 @@ async fn endpoint(url: &str) -> Result<Value> {
 
     // A worker type with one function needs no name.
     let count = Endpoint::new(&format!("{url}/v2/counter")).run(&json!({ "to": 3 })).await?;
-    let chunks: Vec<u32> = count.stream().try_collect().await?;
+    let chunks: Vec<u32> = count.stream::<u32>().try_collect().await?;
 
     let held = Endpoint::new(&format!("{url}/v2/held"));
     let running = held.run(&json!({ "any": 1 })).await?;

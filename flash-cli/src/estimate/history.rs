@@ -18,18 +18,21 @@ pub(crate) struct Measured {
 /// Seconds per call of each function that takes jobs, over so many milliseconds. Routes are no stages: they wait for
 /// the others most of their time. `None` when nothing was called.
 pub(crate) fn measured(manifest: &Manifest, costs: &Costs, milliseconds: u64) -> Option<Measured> {
-    let is_stage = |name: &str| manifest.worker(name).is_some_and(|worker| worker.kind == EndpointKind::Queue);
+    let is_stage =
+        |name: &str| manifest.worker(name).is_some_and(|worker| worker.kind == EndpointKind::Queue);
     let called = costs.functions.iter().filter(|function| function.calls > 0);
     #[expect(clippy::cast_precision_loss, reason = "calls are far below 2^52")]
-    let stages: Vec<Given> =
-        called.clone().filter(|function| is_stage(&function.worker)).fold(Vec::new(), |mut stages, function| {
+    let stages: Vec<Given> = called.clone().filter(|function| is_stage(&function.worker)).fold(
+        Vec::new(),
+        |mut stages, function| {
             let seconds = function.seconds / function.calls as f64;
             match stages.iter_mut().find(|stage: &&mut Given| stage.name == function.worker) {
                 Some(stage) => stage.seconds += seconds,
                 None => stages.push(Given { name: function.worker.clone(), seconds }),
             }
             stages
-        });
+        },
+    );
     let most = called.map(|function| function.calls).max()?;
     #[expect(
         clippy::cast_precision_loss,

@@ -37,9 +37,8 @@ fn seconds(seconds: f64) -> f64 {
 
 fn rows(estimate: &Estimate) -> Vec<[String; 3]> {
     let nanos = |amount: NanoDollars| i128::from(amount.0);
-    let both = |label: &str, day: i128| {
-        [label.to_owned(), dollars(day), dollars(day.saturating_mul(DAYS.into()))]
-    };
+    let both =
+        |label: &str, day: i128| [label.to_owned(), dollars(day), dollars(day.saturating_mul(DAYS.into()))];
     let mut rows: Vec<[String; 3]> = estimate
         .stages
         .iter()

@@ -71,7 +71,8 @@ pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<Callee<'a>,
             }
         }
     }
-    let program = manifest.commands().find(|worker| worker.name == name && takes_jobs(manifest, &worker.name));
+    let program =
+        manifest.commands().find(|worker| worker.name == name && takes_jobs(manifest, &worker.name));
     program.map(|worker| Callee::Job { worker: &worker.name, function: None }).ok_or_else(|| {
         let names: Vec<String> = names(manifest).collect();
         let near = nearest(name, names.iter().map(String::as_str));
@@ -98,9 +99,8 @@ fn apart(function: &FunctionEntry, others: &[&FunctionEntry]) -> String {
     let route = name_of(function);
     let of_all = [own, route, in_module(function)];
     let alone = of_all.iter().find(|name| {
-        let same = |other: &&&FunctionEntry| {
-            [other.call_name(), name_of(other), in_module(other)].contains(*name)
-        };
+        let same =
+            |other: &&&FunctionEntry| [other.call_name(), name_of(other), in_module(other)].contains(*name);
         others.iter().filter(same).count() == 1
     });
     alone.cloned().unwrap_or_else(|| in_module(function))
@@ -122,7 +122,12 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) fn function(name: &str, owner: Option<&str>, module: &str, route: Option<(&str, &str)>) -> FunctionEntry {
+    pub(in super::super) fn function(
+        name: &str,
+        owner: Option<&str>,
+        module: &str,
+        route: Option<(&str, &str)>,
+    ) -> FunctionEntry {
         FunctionEntry {
             name: name.to_owned(),
             owner: owner.map(str::to_owned),
@@ -131,7 +136,8 @@ pub(super) mod tests {
             file: "src/main.rs".to_owned(),
             line: 1,
             docs: String::new(),
-            route: route.map(|(method, path)| RouteEntry { method: method.to_owned(), path: path.to_owned() }),
+            route: route
+                .map(|(method, path)| RouteEntry { method: method.to_owned(), path: path.to_owned() }),
             arguments: Vec::new(),
             input: None,
             output: serde_json::Value::Bool(true),
@@ -197,7 +203,9 @@ pub(super) mod tests {
             ("help", ["cpu/help", "gpu/help"]),
             ("/items/{id}", ["read", "write"]),
         ] {
-            let Err(FindError::Several { among: found, .. }) = find(&manifest, name) else { panic!("{name}") };
+            let Err(FindError::Several { among: found, .. }) = find(&manifest, name) else {
+                panic!("{name}")
+            };
             assert_eq!(found, among, "{name}");
             assert!(found.iter().all(|name| find(&manifest, name).is_ok()));
         }

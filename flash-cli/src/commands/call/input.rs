@@ -27,7 +27,9 @@ impl Input {
             None => Self::parse("{}", "the input"),
             Some("-") => {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::of(Code::Unusable, &error))?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| Failure::of(Code::Unusable, &error))?;
                 Self::parse(&text, "stdin")
             }
             Some(text) => match text.strip_prefix('@') {
@@ -43,8 +45,9 @@ impl Input {
 
     fn parse(text: &str, from: &str) -> Result<Self, Failure> {
         let wrong = |error: serde_json::Error| {
-            Failure::unusable(format!("{from} is no JSON: {error}"))
-                .hint("an object is written in quotes for the shell: '{\"name\": \"value\"}'; a file as @FILE")
+            Failure::unusable(format!("{from} is no JSON: {error}")).hint(
+                "an object is written in quotes for the shell: '{\"name\": \"value\"}'; a file as @FILE",
+            )
         };
         let raw: Box<RawValue> = serde_json::from_str(text).map_err(wrong)?;
         let value = serde_json::from_str(raw.get()).map_err(wrong)?;
@@ -76,7 +79,9 @@ pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input
     let arguments: Vec<String> = function
         .arguments
         .iter()
-        .map(|argument| if argument.required { argument.name.clone() } else { format!("[{}]", argument.name) })
+        .map(
+            |argument| if argument.required { argument.name.clone() } else { format!("[{}]", argument.name) },
+        )
         .collect();
     Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat()))
         .hint(format!("it takes: {}({})", function.call_name(), arguments.join(", "))))
@@ -154,7 +159,8 @@ mod tests {
             }),
         );
         let message = refused(&app, r#"{"times": "3"}"#);
-        for part in ["does not fit `greet`", "`name`: missing", "`times`: \"3\" was given", "greet(greeting)"] {
+        for part in ["does not fit `greet`", "`name`: missing", "`times`: \"3\" was given", "greet(greeting)"]
+        {
             assert!(message.contains(part), "{message}");
         }
         let fits = Input::read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
@@ -194,7 +200,9 @@ mod tests {
         std::fs::write(file.path(), "{\"a\": 1}\n").unwrap();
         let from_file = Input::read(Some(&format!("@{}", file.path().display()))).unwrap();
         assert_eq!(from_file.value, json!({ "a": 1 }));
-        for (wrong, part) in [("{a: 1}", "the input is no JSON"), ("@/no/such/file", "cannot read /no/such/file")] {
+        for (wrong, part) in
+            [("{a: 1}", "the input is no JSON"), ("@/no/such/file", "cannot read /no/such/file")]
+        {
             let Err(error) = Input::read(Some(wrong)) else { panic!("{wrong}") };
             assert!(error.to_string().contains(part), "{error}");
         }

@@ -107,7 +107,9 @@ pub(crate) fn run(arguments: CallArguments, output: &Output) -> Result<(), Failu
 
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
     let Some(words) = Words::of(&arguments.words) else {
-        return Err(Failure::unusable("a function is expected, and at most an environment and an input beside it"));
+        return Err(Failure::unusable(
+            "a function is expected, and at most an environment and an input beside it",
+        ));
     };
     let input = Input::read(words.input)?;
     let Place { id, target } = arguments.place.environment(words.environment).await?;
@@ -136,7 +138,9 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
             let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
             match function {
                 _ if arguments.asynchronous => caller.submit(&submission, &said).await,
-                Some(function) if function.streams => caller.stream(&submission, arguments.stream, &said).await,
+                Some(function) if function.streams => {
+                    caller.stream(&submission, arguments.stream, &said).await
+                }
                 _ if arguments.stream => caller.stream(&submission, true, &said).await,
                 _ => caller.run(&submission, &said).await,
             }
@@ -176,8 +180,11 @@ fn key_for(id: &EnvironmentId) -> Result<String, Failure> {
     })?;
     let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
     known.filter(|key| !key.is_empty()).ok_or_else(|| {
-        Failure::unusable(format!("no key for {id}: {} is not set, and the credential file has none", env::API_KEY))
-            .hint(format!("flash key new {}", id.name))
+        Failure::unusable(format!(
+            "no key for {id}: {} is not set, and the credential file has none",
+            env::API_KEY
+        ))
+        .hint(format!("flash key new {}", id.name))
     })
 }
 

@@ -280,10 +280,12 @@ impl Caller {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let refused = self.refusal(response).await?;
                 let Self { environment, .. } = self;
-                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain())).hint(format!(
-                    "flash key new {0}; FLASH_API_KEY, where it is set, wins over the credential file",
-                    environment.name
-                )))
+                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain())).hint(
+                    format!(
+                        "flash key new {0}; FLASH_API_KEY, where it is set, wins over the credential file",
+                        environment.name
+                    ),
+                ))
             }
             _ => Ok(response),
         }
@@ -296,12 +298,16 @@ impl Caller {
             let request = error.request_id.as_deref().unwrap_or(&self.request_id);
             let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
             let fields: String = fields.collect();
-            return Err(Failure::failed(format!("the call was refused: {}{fields} (request {request})", error.chain()))
-                .hint(format!("flash status {}", self.environment.name)));
+            return Err(Failure::failed(format!(
+                "the call was refused: {}{fields} (request {request})",
+                error.chain()
+            ))
+            .hint(format!("flash status {}", self.environment.name)));
         }
         let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::failed(format!("the answer of {} is not understood: {error}", self.environment)))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::failed(format!("the answer of {} is not understood: {error}", self.environment))
+        })
     }
 
     async fn refusal(&self, response: Response) -> Result<WireError, Failure> {
@@ -315,7 +321,8 @@ impl Caller {
             return self.late(None);
         }
         // Whatever is in the URL, its host is known to whoever reads this.
-        let message = format!("{} cannot be reached: {}", self.environment, error_chain(&error.without_url()));
+        let message =
+            format!("{} cannot be reached: {}", self.environment, error_chain(&error.without_url()));
         Failure::failed(message).hint(format!("flash status {}", self.environment.name))
     }
 

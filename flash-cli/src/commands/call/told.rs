@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn the_line_says_status_time_cost_and_request() {
-        let done = job(r#"{"id":"j","status":"COMPLETED","output":3,"delayTime":80,"executionTime":12,"costNanoDollars":2400}"#);
+        let done = job(
+            r#"{"id":"j","status":"COMPLETED","output":3,"delayTime":80,"executionTime":12,"costNanoDollars":2400}"#,
+        );
         let text = line(&done, Duration::from_millis(123));
         assert_eq!(text, "in 0.12 s (waited 80 ms, ran 12 ms), $0.000002400, request r1");
         let json = serde_json::to_value(&done).unwrap();
@@ -170,9 +172,14 @@ mod tests {
     fn a_failed_job_names_stage_request_and_where_the_log_is() {
         let output = Output::new(false);
         let telling = Telling { environment: "production", json: false, output: &output };
-        let failed = job(r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#);
+        let failed = job(
+            r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
+        );
         let message = telling.failed(&failed.error.unwrap(), "r1").to_string();
-        assert_eq!(message, "`worker/f` failed: boom (request r1)\n  hint: flash logs production --request r1");
+        assert_eq!(
+            message,
+            "`worker/f` failed: boom (request r1)\n  hint: flash logs production --request r1"
+        );
         for (text, part) in [
             (r#"{"id":"j","status":"CANCELLED"}"#, "cancelled"),
             (r#"{"id":"j","status":"TIMED_OUT"}"#, "out of time"),

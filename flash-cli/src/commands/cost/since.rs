@@ -8,7 +8,9 @@ use jiff::{Span, Timestamp, tz::TimeZone};
 pub(super) fn since(text: &str, now: Timestamp) -> Result<u64, String> {
     let moment = match text.parse::<Span>() {
         // By the calendar of UTC, so that days and weeks are allowed.
-        Ok(span) => now.to_zoned_datetime(TimeZone::UTC).checked_sub(span.abs()).ok().map(|zoned| zoned.timestamp()),
+        Ok(span) => {
+            now.to_zoned_datetime(TimeZone::UTC).checked_sub(span.abs()).ok().map(|zoned| zoned.timestamp())
+        }
         Err(_) => time(text),
     };
     let moment = moment.ok_or_else(|| {
@@ -34,7 +36,10 @@ fn time(text: &str) -> Option<Timestamp> {
 /// The day of a moment, by UTC.
 pub(super) fn day(milliseconds: u64) -> String {
     let moment = i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    moment.map_or_else(|| milliseconds.to_string(), |day| day.to_zoned_datetime(TimeZone::UTC).date().to_string())
+    moment.map_or_else(
+        || milliseconds.to_string(),
+        |day| day.to_zoned_datetime(TimeZone::UTC).date().to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -50,7 +55,9 @@ mod tests {
     #[test]
     fn durations_and_times_are_read() {
         let hour = 3_600_000;
-        for (text, ago) in [("24h", 24 * hour), ("90m", hour * 3 / 2), ("7d", 7 * 24 * hour), ("1h 30m", hour * 3 / 2)] {
+        for (text, ago) in
+            [("24h", 24 * hour), ("90m", hour * 3 / 2), ("7d", 7 * 24 * hour), ("1h 30m", hour * 3 / 2)]
+        {
             assert_eq!(of(text), Ok(NOW - ago), "{text}");
         }
         assert_eq!(of("2026-11-01T00:00:00Z"), Ok(1_793_491_200_000));

@@ -117,9 +117,8 @@ fn bills(costs: &Costs, name: impl Fn(&crate::target::WorkerCost) -> String) -> 
         parts.run_seconds += own.run_seconds;
         parts.idle_seconds += own.idle_seconds;
         row.nanodollars.0 += own.bill.0;
-        let of_it = |call: &&crate::target::FunctionCost| {
-            call.worker == own.worker && call.day_ms == own.day_ms
-        };
+        let of_it =
+            |call: &&crate::target::FunctionCost| call.worker == own.worker && call.day_ms == own.day_ms;
         let calls: u64 = costs.functions.iter().filter(of_it).map(|call| call.calls).sum();
         *row.calls.get_or_insert_default() += calls;
     }
@@ -272,7 +271,17 @@ mod tests {
         let (_, cells) = cells(&rows, total, By::Worker);
         assert_eq!(
             cells[0],
-            ["gpu", "5", "$0.000000010", "0.5 s", "$0.000000020", "1.2 s", "$0.000000005", "3.0 s", "$0.000000035"]
+            [
+                "gpu",
+                "5",
+                "$0.000000010",
+                "0.5 s",
+                "$0.000000020",
+                "1.2 s",
+                "$0.000000005",
+                "3.0 s",
+                "$0.000000035"
+            ]
         );
     }
 
