@@ -9,6 +9,7 @@ mod deploy;
 mod doctor;
 mod engine;
 mod error_chain;
+mod estimate;
 mod exit;
 mod image;
 mod orphan;

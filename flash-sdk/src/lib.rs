@@ -55,8 +55,8 @@ pub use resource::{Compute, ResourceConfig, Scaler};
 #[cfg(feature = "runtime")]
 pub use {
     call::{JobHandle, call_worker},
-    endpoint::Endpoint,
     context::{Context, MAX_DEPTH, progress},
+    endpoint::Endpoint,
     flash_macros::{main, remote},
 };
 

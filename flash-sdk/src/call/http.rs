@@ -309,10 +309,14 @@ mod tests {
 
     #[test]
     fn no_proxy_stands_before_this_machine() {
-        for local in ["http://127.0.0.1:8900/v2/w", "http://localhost:1/", "http://LocalHost", "http://[::1]:80/x"] {
+        for local in
+            ["http://127.0.0.1:8900/v2/w", "http://localhost:1/", "http://LocalHost", "http://[::1]:80/x"]
+        {
             assert!(is_local(local), "{local}");
         }
-        for other in ["https://api.runpod.ai/v2/x", "http://localhost.example.org/", "http://10.0.0.1/localhost"] {
+        for other in
+            ["https://api.runpod.ai/v2/x", "http://localhost.example.org/", "http://10.0.0.1/localhost"]
+        {
             assert!(!is_local(other), "{other}");
         }
     }

@@ -87,7 +87,9 @@ impl Address {
             let queue = id_or_url.trim_end_matches('/').to_owned();
             // Of a worker type whose queue API is at `/v2/NAME`, routes are at `/NAME`; Runpod has hosts of their own.
             let routes = match queue.rsplit_once("/v2/") {
-                Some(("https://api.runpod.ai", id)) if !id.contains('/') => format!("https://{id}.api.runpod.ai"),
+                Some(("https://api.runpod.ai", id)) if !id.contains('/') => {
+                    format!("https://{id}.api.runpod.ai")
+                }
                 Some((host, name)) if !name.contains('/') => format!("{host}/{name}"),
                 _ => queue.clone(),
             };
@@ -274,7 +276,8 @@ impl Endpoint {
 
     fn submission(&self, url: &str, envelope: &Envelope, body: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(reqwest::Method::POST, url.to_owned());
-        let request = trace_headers(envelope).fold(request, |request, (name, value)| request.header(name, value));
+        let request =
+            trace_headers(envelope).fold(request, |request, (name, value)| request.header(name, value));
         request.header("content-type", "application/json").body(body.to_owned())
     }
 

@@ -51,7 +51,9 @@ pub(super) fn pause(
 fn may_repeat(trouble: Trouble, repeat: Repeat) -> bool {
     match (trouble, repeat) {
         // Nobody has taken it.
-        (Trouble::Unsent | Trouble::Refused { status: 429, .. }, _) | (Trouble::Broken, Repeat::Harmless) => true,
+        (Trouble::Unsent | Trouble::Refused { status: 429, .. }, _) | (Trouble::Broken, Repeat::Harmless) => {
+            true
+        }
         (Trouble::Refused { status, .. }, Repeat::Harmless) => matches!(status, 408 | 500 | 502..=504),
         (Trouble::Broken | Trouble::Refused { .. }, Repeat::Twice) => false,
     }

@@ -42,7 +42,8 @@ impl Received {
     }
 
     fn trouble(&self) -> Option<Trouble> {
-        let wish = || self.headers.get("retry-after").and_then(|wish| retry::retry_after(wish.to_str().ok()?));
+        let wish =
+            || self.headers.get("retry-after").and_then(|wish| retry::retry_after(wish.to_str().ok()?));
         (self.status >= 400).then(|| Trouble::Refused { status: self.status, retry_after: wish() })
     }
 }
@@ -62,7 +63,8 @@ impl Endpoint {
                 Err(error) if error.is_connect() => Some(Trouble::Unsent),
                 Err(_) => Some(Trouble::Broken),
             };
-            let pause = trouble.and_then(|trouble| retry::pause(trouble, repeat, tried, self.retries, jitter()));
+            let pause =
+                trouble.and_then(|trouble| retry::pause(trouble, repeat, tried, self.retries, jitter()));
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return outcome.map_err(transport),

@@ -1,0 +1,210 @@
+//! A function's input: from where it comes, and whether it fits.
+use std::io::Read as _;
+
+use flash_sdk::{
+    FieldError,
+    manifest::{ArgumentSource, FunctionEntry, Manifest},
+    schema,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::name_of;
+use crate::exit::{Code, Failure};
+
+/// JSON as it was given, and what it says.
+pub(super) struct Input {
+    raw: Box<RawValue>,
+    pub(super) value: Value,
+}
+
+impl Input {
+    /// JSON, `@FILE`, or `-` for stdin; nothing is an empty object.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no JSON.
+    pub(super) fn read(text: Option<&str>) -> Result<Self, Failure> {
+        match text {
+            None => Self::parse("{}", "the input"),
+            Some("-") => {
+                let mut text = String::new();
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| Failure::of(Code::Unusable, &error))?;
+                Self::parse(&text, "stdin")
+            }
+            Some(text) => match text.strip_prefix('@') {
+                None => Self::parse(text, "the input"),
+                Some(path) => {
+                    let text = std::fs::read_to_string(path)
+                        .map_err(|error| Failure::unusable(format!("cannot read {path}: {error}")))?;
+                    Self::parse(&text, path)
+                }
+            },
+        }
+    }
+
+    fn parse(text: &str, from: &str) -> Result<Self, Failure> {
+        let wrong = |error: serde_json::Error| {
+            Failure::unusable(format!("{from} is no JSON: {error}")).hint(
+                "an object is written in quotes for the shell: '{\"name\": \"value\"}'; a file as @FILE",
+            )
+        };
+        let raw: Box<RawValue> = serde_json::from_str(text).map_err(wrong)?;
+        let value = serde_json::from_str(raw.get()).map_err(wrong)?;
+        Ok(Self { raw, value })
+    }
+
+    /// As it was given, so that no digit of a number is lost.
+    pub(super) fn raw(&self) -> &RawValue {
+        &self.raw
+    }
+}
+
+/// Whether the input fits the function.
+///
+/// # Errors
+/// Names every field that does not.
+pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input) -> Result<(), Failure> {
+    let fields = violations(manifest, function, &input.value);
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|FieldError { path, message }| match path.trim_start_matches('/') {
+            "" => format!("\n  {message}"),
+            field => format!("\n  `{field}`: {message}"),
+        })
+        .collect();
+    let arguments: Vec<String> = function
+        .arguments
+        .iter()
+        .map(
+            |argument| if argument.required { argument.name.clone() } else { format!("[{}]", argument.name) },
+        )
+        .collect();
+    Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat()))
+        .hint(format!("it takes: {}({})", function.call_name(), arguments.join(", "))))
+}
+
+fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> Vec<FieldError> {
+    let with_definitions = |schema: &Value| match schema {
+        Value::Object(schema) => {
+            let mut root = schema.clone();
+            root.insert("$defs".to_owned(), Value::Object(manifest.definitions.clone()));
+            Value::Object(root)
+        }
+        other => other.clone(),
+    };
+    let of_body = |body: &Value| match &function.input {
+        Some(schema) => schema::violations(&with_definitions(schema), body),
+        None => Vec::new(),
+    };
+    let outside: Vec<_> =
+        function.arguments.iter().filter(|argument| argument.source != ArgumentSource::Body).collect();
+    if function.route.is_none() || outside.is_empty() {
+        return of_body(input);
+    }
+    // Arguments of path and query stand beside those of the body, by name.
+    let properties: serde_json::Map<String, Value> =
+        outside.iter().map(|argument| (argument.name.clone(), argument.schema.clone())).collect();
+    let required: Vec<&str> =
+        outside.iter().filter(|argument| argument.required).map(|argument| argument.name.as_str()).collect();
+    let schema = json!({ "type": "object", "properties": properties, "required": required });
+    let mut found = schema::violations(&with_definitions(&schema), input);
+    let names: Vec<&str> = outside.iter().map(|argument| argument.name.as_str()).collect();
+    if let Some(body) = body_of(input, &names) {
+        found.extend(of_body(&body));
+    }
+    found
+}
+
+/// What is left of an object without these members; `None` for no object.
+pub(super) fn body_of(input: &Value, without: &[&str]) -> Option<Value> {
+    let members = input.as_object()?;
+    let kept = members.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+    Some(Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use flash_sdk::manifest::ArgumentEntry;
+
+    use super::{
+        super::find::tests::{function, manifest},
+        *,
+    };
+
+    fn argument(name: &str, source: ArgumentSource, required: bool, schema: Value) -> ArgumentEntry {
+        ArgumentEntry { name: name.to_owned(), source, required, schema }
+    }
+
+    fn refused(manifest: &Manifest, input: &str) -> String {
+        let input = Input::read(Some(input)).unwrap();
+        check(manifest, &manifest.functions[0], &input).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_before_anything_is_sent() {
+        let mut greet = function("greet", None, "jobs", None);
+        greet.arguments = vec![argument("greeting", ArgumentSource::Body, true, json!({}))];
+        greet.input = Some(json!({ "$ref": "#/$defs/Greeting" }));
+        let mut app = manifest(vec![greet]);
+        app.definitions.insert(
+            "Greeting".to_owned(),
+            json!({
+                "type": "object",
+                "properties": { "name": { "type": "string" }, "times": { "type": "integer" } },
+                "required": ["name", "times"],
+            }),
+        );
+        let message = refused(&app, r#"{"times": "3"}"#);
+        for part in ["does not fit `greet`", "`name`: missing", "`times`: \"3\" was given", "greet(greeting)"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
+        let fits = Input::read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
+        assert!(check(&app, &app.functions[0], &fits).is_ok());
+        assert!(refused(&app, "[]").contains("object was expected"));
+    }
+
+    #[test]
+    fn arguments_of_path_query_and_body_are_given_side_by_side() {
+        let mut write = function("write", None, "web", Some(("PUT", "/items/{id}")));
+        write.arguments = vec![
+            argument("id", ArgumentSource::Path, true, json!({ "type": "integer" })),
+            argument("dry", ArgumentSource::Query, false, json!({ "type": "boolean" })),
+            argument("text", ArgumentSource::Body, true, json!({ "type": "string" })),
+        ];
+        write.input = Some(json!({
+            "type": "object",
+            "properties": { "text": { "type": "string" } },
+            "required": ["text"],
+            "additionalProperties": false,
+        }));
+        let app = manifest(vec![write]);
+        let fits = Input::read(Some(r#"{"id": 7, "dry": true, "text": "x"}"#)).unwrap();
+        assert!(check(&app, &app.functions[0], &fits).is_ok());
+        let message = refused(&app, r#"{"dry": "yes"}"#);
+        for part in ["`id`: missing", "`dry`: \"yes\"", "`text`: missing", "write(id, [dry], text)"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_input_comes_from_words_and_files_and_keeps_its_digits() {
+        assert_eq!(Input::read(None).unwrap().value, json!({}));
+        let long = "123456789012345678901234567890";
+        assert_eq!(Input::read(Some(long)).unwrap().raw().get(), long);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "{\"a\": 1}\n").unwrap();
+        let from_file = Input::read(Some(&format!("@{}", file.path().display()))).unwrap();
+        assert_eq!(from_file.value, json!({ "a": 1 }));
+        for (wrong, part) in
+            [("{a: 1}", "the input is no JSON"), ("@/no/such/file", "cannot read /no/such/file")]
+        {
+            let Err(error) = Input::read(Some(wrong)) else { panic!("{wrong}") };
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}

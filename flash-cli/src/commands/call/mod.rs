@@ -1,0 +1,226 @@
+//! `flash call`: calls a function of a deployed app, over HTTP as any client does.
+//!
+//! `find` says which function is meant, `input` what it is given and whether that fits, `send` sends and waits, `told`
+//! says what came of it. Here are the arguments and the way through these.
+mod events;
+mod find;
+mod input;
+mod route;
+mod send;
+mod told;
+
+use std::time::Duration;
+
+use clap::Args;
+use flash_sdk::{
+    credentials::Credentials,
+    env,
+    manifest::{EndpointKind, FunctionEntry, Manifest},
+};
+
+use super::place::{Place, PlaceArguments};
+use crate::{
+    exit::{Code, Failure},
+    output::Output,
+    target::EnvironmentId,
+};
+use find::{Callee, find};
+use input::Input;
+use send::{Caller, Submission};
+
+/// How much longer than it may run a function's result is waited for: for a worker to start.
+const START_ALLOWANCE: Duration = Duration::from_secs(120);
+
+/// Call a function of a deployed app.
+///
+/// FUNCTION is a name as code calls it (classify, Sentiment::classify), module/function, or a route (/classify,
+/// "POST /classify"). The input is checked against the function's JSON schema before it is sent. The result goes to
+/// stdout; status, time, cost and request id to stderr. The key is FLASH_API_KEY, else that of the credential file.
+#[derive(Args)]
+#[command(
+    override_usage = "flash call [OPTIONS] [ENV] FUNCTION [JSON | @FILE | -]",
+    after_help = "Examples:\n  flash call production preprocess_text '{\"text\": \"I love it!\"}'\n  \
+                  flash call production /classify @input.json\n  \
+                  echo '{\"to\": 3}' | flash call staging count - --stream\n  \
+                  flash call production Sentiment::classify @clean.json --async\n\n\
+                  Exit codes: 0 success; 1 the call was made and failed; 2 no such function, an input that does not fit."
+)]
+pub(crate) struct CallArguments {
+    /// The environment (may be left out where there is one), the function, and its input: JSON, @FILE, or - for stdin.
+    #[arg(required = true, num_args = 1..=3, allow_negative_numbers = true, value_name = "ENV FUNCTION JSON")]
+    words: Vec<String>,
+    /// Hand the job over, print its id, and do not wait.
+    #[arg(long = "async", conflicts_with = "stream")]
+    asynchronous: bool,
+    /// Print each chunk as it comes, one JSON a line.
+    #[arg(long)]
+    stream: bool,
+    /// Seconds to wait for the result at most [default: what the function may run, and two minutes].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+    #[command(flatten)]
+    place: PlaceArguments,
+    /// Print one JSON object: output, status, id, times, cost, request id.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The words of the command line, told apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Words<'a> {
+    environment: Option<&'a str>,
+    function: &'a str,
+    input: Option<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// Of two words the second one is an input if it looks like one: neither names nor paths do.
+    fn of(words: &'a [String]) -> Option<Self> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Some(match *words.as_slice() {
+            [function] => Self { environment: None, function, input: None },
+            [function, input] if looks_like_input(input) => {
+                Self { environment: None, function, input: Some(input) }
+            }
+            [environment, function] => Self { environment: Some(environment), function, input: None },
+            [environment, function, input] => {
+                Self { environment: Some(environment), function, input: Some(input) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn looks_like_input(word: &str) -> bool {
+    let first = word.trim_start().chars().next();
+    word == "-"
+        || matches!(first, Some('{' | '[' | '"' | '@'))
+        || serde_json::from_str::<serde::de::IgnoredAny>(word).is_ok()
+}
+
+/// Runs it.
+pub(crate) fn run(arguments: CallArguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    runtime.block_on(call(&arguments, output))
+}
+
+async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
+    let Some(words) = Words::of(&arguments.words) else {
+        return Err(Failure::unusable(
+            "a function is expected, and at most an environment and an input beside it",
+        ));
+    };
+    let input = Input::read(words.input)?;
+    let Place { id, target } = arguments.place.environment(words.environment).await?;
+    let manifest = target.spec(&id, None).await?.manifest;
+    let callee = find(&manifest, words.function).map_err(|error| {
+        Failure::of(Code::Unusable, &error).hint(format!("flash deploy info {} lists what there is", id.name))
+    })?;
+    allowed(arguments, &callee)?;
+    if let Some(function) = callee.function() {
+        input::check(&manifest, function, &input)?;
+    }
+    let environment = target.environment(&id).await?;
+    let endpoint = environment.endpoints.iter().find(|endpoint| endpoint.worker == callee.worker());
+    let endpoint = endpoint.ok_or_else(|| {
+        Failure::failed(format!("worker type `{}` has no address in {id}", callee.worker()))
+            .hint(format!("flash status {}", id.name))
+    })?;
+    let caller = Caller::new(&id, key_for(&id)?, patience(arguments, &manifest, &callee))?;
+    let said = told::Telling { environment: &id.name, json: arguments.json, output };
+    match callee {
+        Callee::Route(function) => {
+            let request = route::request(function, &endpoint.url, &input)?;
+            caller.route(request, function.streams, arguments.stream, &said).await
+        }
+        Callee::Job { worker, function } => {
+            let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
+            match function {
+                _ if arguments.asynchronous => caller.submit(&submission, &said).await,
+                Some(function) if function.streams => {
+                    caller.stream(&submission, arguments.stream, &said).await
+                }
+                _ if arguments.stream => caller.stream(&submission, true, &said).await,
+                _ => caller.run(&submission, &said).await,
+            }
+        }
+    }
+}
+
+/// Whether the function can be called so.
+fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure> {
+    let name = callee.name();
+    if arguments.asynchronous && matches!(callee, Callee::Route(_)) {
+        return Err(Failure::unusable(format!("`{name}` is a route: it answers at once and makes no job"))
+            .hint("leave out --async"));
+    }
+    if arguments.stream && callee.function().is_some_and(|function| !function.streams) {
+        return Err(Failure::unusable(format!("`{name}` has one result and streams nothing"))
+            .hint("leave out --stream"));
+    }
+    Ok(())
+}
+
+fn patience(arguments: &CallArguments, manifest: &Manifest, callee: &Callee<'_>) -> Duration {
+    let limit = manifest.worker(callee.worker()).map_or(0, |worker| worker.execution_timeout_seconds);
+    match arguments.timeout {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => Duration::from_secs(limit.into()) + START_ALLOWANCE,
+    }
+}
+
+/// The key that opens the environment.
+fn key_for(id: &EnvironmentId) -> Result<String, Failure> {
+    if let Some(key) = env::get(env::API_KEY) {
+        return Ok(key);
+    }
+    let credentials = Credentials::load().map_err(|error| {
+        Failure::of(Code::Unusable, &error).hint(format!("or give the key by the variable {}", env::API_KEY))
+    })?;
+    let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
+    known.filter(|key| !key.is_empty()).ok_or_else(|| {
+        Failure::unusable(format!(
+            "no key for {id}: {} is not set, and the credential file has none",
+            env::API_KEY
+        ))
+        .hint(format!("flash key new {}", id.name))
+    })
+}
+
+/// How a function is called, for messages.
+fn name_of(function: &FunctionEntry) -> String {
+    match &function.route {
+        Some(route) => format!("{} {}", route.method, route.path),
+        None => function.call_name(),
+    }
+}
+
+/// Whether jobs can be sent to a worker type.
+fn takes_jobs(manifest: &Manifest, worker: &str) -> bool {
+    manifest.worker(worker).is_some_and(|worker| worker.kind == EndpointKind::Queue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_told_apart_by_what_they_look_like() {
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let Words { environment, function, input } = Words::of(&words).unwrap();
+            let owned = |word: Option<&str>| word.map(str::to_owned);
+            (owned(environment), function.to_owned(), owned(input))
+        };
+        let some = |word: &str| Some(word.to_owned());
+        assert_eq!(of(&["f"]), (None, "f".into(), None));
+        for input in ["{}", " {\"a\": 1", "[1]", "\"x\"", "-", "@file.json", "3", "-5", "null", "true"] {
+            assert_eq!(of(&["f", input]), (None, "f".into(), some(input)), "{input}");
+        }
+        for function in ["f", "Sentiment::classify", "/classify", "POST /classify", "cpu_worker/f"] {
+            assert_eq!(of(&["production", function]), (some("production"), function.into(), None));
+        }
+        assert_eq!(of(&["production", "f", "not json"]), (some("production"), "f".into(), some("not json")));
+    }
+}

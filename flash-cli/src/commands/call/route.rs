@@ -1,0 +1,104 @@
+//! A route's input as an HTTP request.
+use flash_sdk::manifest::{ArgumentSource, FunctionEntry};
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use super::input::{Input, body_of};
+use crate::exit::Failure;
+
+/// A request that was not sent yet.
+#[derive(Debug, PartialEq)]
+pub(super) struct RouteRequest {
+    pub method: Method,
+    pub url: Url,
+    pub body: Option<String>,
+}
+
+/// Puts each argument where the route finds it.
+///
+/// # Errors
+/// When there is no URL of it.
+pub(super) fn request(function: &FunctionEntry, base: &str, input: &Input) -> Result<RouteRequest, Failure> {
+    let Some(route) = &function.route else {
+        return Err(Failure::unusable(format!("`{}` is no route", function.call_name())));
+    };
+    let outside: Vec<_> =
+        function.arguments.iter().filter(|argument| argument.source != ArgumentSource::Body).collect();
+    let unusable =
+        |base: &str| Failure::failed(format!("`{base}` is no address for `{}`", function.call_name()));
+    let mut url = Url::parse(base).map_err(|_| unusable(base))?;
+    {
+        let mut segments = url.path_segments_mut().map_err(|()| unusable(base))?;
+        segments.pop_if_empty();
+        for segment in route.path.trim_start_matches('/').split('/') {
+            let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            // A missing one was refused with the input.
+            let value = name.and_then(|name| input.value.get(name)).map(text);
+            segments.push(value.as_deref().unwrap_or(segment));
+        }
+    }
+    for argument in outside.iter().filter(|argument| argument.source == ArgumentSource::Query) {
+        match input.value.get(&argument.name) {
+            None | Some(Value::Null) => {}
+            Some(value) => {
+                url.query_pairs_mut().append_pair(&argument.name, &text(value));
+            }
+        }
+    }
+    let method = Method::from_bytes(route.method.as_bytes()).unwrap_or(Method::POST);
+    let names: Vec<&str> = outside.iter().map(|argument| argument.name.as_str()).collect();
+    let body = function.input.is_some().then(|| match outside.as_slice() {
+        [] => input.raw().get().to_owned(),
+        _ => body_of(&input.value, &names).unwrap_or_default().to_string(),
+    });
+    Ok(RouteRequest { method, url, body })
+}
+
+/// As it stands in a path or query.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flash_sdk::manifest::ArgumentEntry;
+    use serde_json::json;
+
+    use super::{super::find::tests::function, *};
+
+    #[test]
+    fn arguments_go_where_the_route_finds_them() {
+        let mut write = function("write", None, "web", Some(("PUT", "/items/{id}/text")));
+        let of = |name: &str, source| ArgumentEntry {
+            name: name.to_owned(),
+            source,
+            required: true,
+            schema: json!({}),
+        };
+        write.arguments = vec![
+            of("id", ArgumentSource::Path),
+            of("dry", ArgumentSource::Query),
+            of("note", ArgumentSource::Query),
+            of("text", ArgumentSource::Body),
+        ];
+        write.input = Some(json!({}));
+        let input = Input::read(Some(r#"{"id": "a/b", "dry": true, "note": null, "text": "x"}"#)).unwrap();
+        let request = request(&write, "http://127.0.0.1:1/web", &input).unwrap();
+        assert_eq!(request.method, Method::PUT);
+        assert_eq!(request.url.as_str(), "http://127.0.0.1:1/web/items/a%2Fb/text?dry=true");
+        assert_eq!(request.body.as_deref(), Some(r#"{"text":"x"}"#));
+    }
+
+    #[test]
+    fn a_body_alone_is_sent_as_it_was_given() {
+        let mut classify = function("classify", None, "web", Some(("POST", "/classify")));
+        classify.input = Some(json!({}));
+        let input = Input::read(Some(r#"{ "text": "x" }"#)).unwrap();
+        let request = request(&classify, "http://127.0.0.1:1/web/", &input).unwrap();
+        assert_eq!(request.url.as_str(), "http://127.0.0.1:1/web/classify");
+        assert_eq!(request.body.as_deref(), Some(r#"{ "text": "x" }"#));
+    }
+}

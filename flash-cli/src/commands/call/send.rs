@@ -1,0 +1,379 @@
+//! Sends a call to a deployed environment and waits for what comes of it.
+use std::time::{Duration, Instant};
+
+use flash_sdk::{
+    WireError,
+    manifest::FunctionEntry,
+    wire::{
+        RawJson,
+        envelope::{self, Envelope},
+        job::{JobObject, JobStatus},
+        refusal,
+    },
+};
+use futures_util::StreamExt as _;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{
+    events::Events,
+    route::RouteRequest,
+    told::{Called, Telling},
+};
+use crate::{error_chain::error_chain, exit::Failure, target::EnvironmentId};
+
+/// The longest that the platform is asked to hold a call.
+const HOLD: Duration = Duration::from_secs(90);
+/// The same for chunks, which should be seen soon.
+const STREAM_HOLD: Duration = Duration::from_secs(5);
+/// How much longer than that an answer may take.
+const MARGIN: Duration = Duration::from_secs(30);
+/// Between two looks at a platform that does not hold a call.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What all hops of a request have cost, in the head of its answer.
+const COST: &str = "x-flash-cost-nanodollars";
+
+/// Calls an environment.
+pub(super) struct Caller {
+    client: reqwest::Client,
+    /// For this machine, which no proxy stands before.
+    local: reqwest::Client,
+    key: String,
+    request_id: String,
+    environment: EnvironmentId,
+    began: Instant,
+    patience: Duration,
+}
+
+/// A job to hand over.
+pub(super) struct Submission<'a> {
+    pub url: &'a str,
+    pub worker: &'a str,
+    pub function: Option<&'a FunctionEntry>,
+    pub input: &'a RawValue,
+}
+
+impl Submission<'_> {
+    fn stage(&self) -> String {
+        match self.function {
+            Some(function) => format!("{}/{}", self.worker, function.call_name()),
+            None => self.worker.to_owned(),
+        }
+    }
+
+    /// A program gets its input as it is; a function its name beside it.
+    fn body(&self, request_id: &str) -> String {
+        let Some(function) = self.function else { return format!("{{\"input\":{}}}", self.input.get()) };
+        let envelope = Envelope {
+            function: Some(function.call_name()),
+            request_id: Some(request_id.to_owned()),
+            ..Envelope::default()
+        };
+        format!("{{\"input\":{}}}", envelope::seal(&envelope, self.input).get())
+    }
+}
+
+impl Caller {
+    /// Waits so long at most, from now on.
+    ///
+    /// # Errors
+    /// When this machine has no TLS to offer.
+    pub(super) fn new(environment: &EnvironmentId, key: String, patience: Duration) -> Result<Self, Failure> {
+        // Another part of the program may have chosen a provider already; that one serves too.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let build = |builder: reqwest::ClientBuilder| {
+            let builder = builder
+                .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(Duration::from_secs(10));
+            builder.build().map_err(|error| Failure::failed(format!("no HTTP client can be made: {error}")))
+        };
+        Ok(Self {
+            client: build(reqwest::Client::builder())?,
+            local: build(reqwest::Client::builder().no_proxy())?,
+            key,
+            request_id: uuid::Uuid::new_v4().to_string(),
+            environment: environment.clone(),
+            began: Instant::now(),
+            patience,
+        })
+    }
+
+    fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
+        let url = Url::parse(url).map_err(|_| Failure::failed(format!("`{url}` is no address")))?;
+        let is_local = match url.host_str() {
+            Some("localhost") => true,
+            Some(host) => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            None => false,
+        };
+        let client = if is_local { &self.local } else { &self.client };
+        Ok(client.request(method, url).bearer_auth(&self.key).header("x-request-id", &self.request_id))
+    }
+
+    fn post(&self, url: &str, body: String) -> Result<RequestBuilder, Failure> {
+        Ok(self.request(Method::POST, url)?.header("content-type", "application/json").body(body))
+    }
+
+    /// What is left of the patience.
+    fn left(&self) -> Duration {
+        self.patience.saturating_sub(self.began.elapsed())
+    }
+
+    /// Hands a job over and prints its id.
+    pub(super) async fn submit(
+        &self,
+        submission: &Submission<'_>,
+        telling: &Telling<'_>,
+    ) -> Result<(), Failure> {
+        let job = self.submitted(submission).await?;
+        if !telling.json {
+            telling.output.line(&job.id);
+        }
+        telling.end(Called::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
+    }
+
+    async fn submitted(&self, submission: &Submission<'_>) -> Result<JobObject, Failure> {
+        let url = format!("{}/run", submission.url);
+        let request = self.post(&url, submission.body(&self.request_id))?.timeout(MARGIN);
+        self.json(self.answer(request).await?).await
+    }
+
+    /// Runs a job to its end.
+    pub(super) async fn run(
+        &self,
+        submission: &Submission<'_>,
+        telling: &Telling<'_>,
+    ) -> Result<(), Failure> {
+        let hold = self.left().min(HOLD);
+        let url = format!("{}/runsync?wait={}", submission.url, hold.as_millis().max(1000));
+        let request = self.post(&url, submission.body(&self.request_id))?.timeout(hold + MARGIN);
+        let job: JobObject = self.json(self.answer(request).await?).await?;
+        let job = if job.status.is_final() { job } else { self.ended(submission, &job.id).await? };
+        telling.end(Called::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
+    }
+
+    async fn status(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
+        let url = format!("{}/status/{id}", submission.url);
+        self.json(self.answer(self.request(Method::GET, &url)?.timeout(MARGIN)).await?).await
+    }
+
+    async fn ended(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
+        loop {
+            let job = self.status(submission, id).await?;
+            if job.status.is_final() {
+                return Ok(job);
+            }
+            if self.left().is_zero() {
+                return Err(self.late(Some(id)));
+            }
+            tokio::time::sleep(PAUSE.min(self.left())).await;
+        }
+    }
+
+    /// Runs a function that streams: its chunks as they come, or all of them in one array.
+    pub(super) async fn stream(
+        &self,
+        submission: &Submission<'_>,
+        as_they_come: bool,
+        telling: &Telling<'_>,
+    ) -> Result<(), Failure> {
+        let id = self.submitted(submission).await?.id;
+        let mut chunks = Chunks::new(as_they_come, telling);
+        loop {
+            let asked = Instant::now();
+            let polled = self.chunks(submission, &id).await?;
+            let nothing = polled.stream.is_empty();
+            polled.stream.into_iter().for_each(|chunk| chunks.take(chunk.output));
+            if polled.status.is_final() {
+                break;
+            }
+            if self.left().is_zero() {
+                return Err(self.late(Some(&id)));
+            }
+            if nothing && asked.elapsed() < PAUSE {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        let job = self.status(submission, &id).await?;
+        let mut called = Called::of_job(job, &self.request_id, &submission.stage());
+        called.output = chunks.all();
+        telling.end(called, self.began.elapsed())
+    }
+
+    async fn chunks(&self, submission: &Submission<'_>, id: &str) -> Result<Polled, Failure> {
+        let hold = STREAM_HOLD.min(self.left());
+        let url = format!("{}/stream/{id}?wait={}", submission.url, hold.as_millis().max(1000));
+        self.json(self.answer(self.request(Method::GET, &url)?.timeout(hold + MARGIN)).await?).await
+    }
+
+    /// Sends a request to a route.
+    pub(super) async fn route(
+        &self,
+        request: RouteRequest,
+        streams: bool,
+        as_they_come: bool,
+        telling: &Telling<'_>,
+    ) -> Result<(), Failure> {
+        let RouteRequest { method, url, body } = request;
+        let builder = match body {
+            Some(body) => {
+                self.request(method, url.as_str())?.header("content-type", "application/json").body(body)
+            }
+            None => self.request(method, url.as_str())?,
+        };
+        let response = self.answer(builder.timeout(self.patience)).await?;
+        let mut called = Called {
+            status: response.status().to_string(),
+            request_id: self.request_id.clone(),
+            cost_nanodollars: cost_of(&response),
+            ..Called::default()
+        };
+        if response.status().is_success() {
+            called.output = match streams {
+                true => self.events(response, as_they_come, telling, &mut called.error).await?,
+                false => Some(self.output(response).await?),
+            };
+        } else {
+            called.error = Some(self.refusal(response).await?);
+        }
+        telling.end(called, self.began.elapsed())
+    }
+
+    /// The chunks of a route that streams.
+    async fn events(
+        &self,
+        response: Response,
+        as_they_come: bool,
+        telling: &Telling<'_>,
+        error: &mut Option<WireError>,
+    ) -> Result<Option<RawJson>, Failure> {
+        let mut bytes = response.bytes_stream();
+        let (mut events, mut chunks) = (Events::default(), Chunks::new(as_they_come, telling));
+        while let Some(some) = bytes.next().await {
+            for event in events.push(&some.map_err(|broken| self.broken(broken))?) {
+                match (event.name.as_str(), RawValue::from_string(event.data)) {
+                    ("error", Ok(said)) => *error = serde_json::from_str(said.get()).ok(),
+                    (_, Ok(chunk)) => chunks.take(chunk),
+                    (_, Err(_)) => return Err(Failure::failed("the route sent a chunk that is no JSON")),
+                }
+            }
+        }
+        Ok(chunks.all())
+    }
+
+    /// The body of a success: JSON, or text as a JSON string.
+    async fn output(&self, response: Response) -> Result<RawJson, Failure> {
+        let text = response.text().await.map_err(|error| self.broken(error))?;
+        let text = if text.is_empty() { "null".to_owned() } else { text };
+        RawValue::from_string(text.clone())
+            .or_else(|_| serde_json::value::to_raw_value(&text))
+            .map_err(|error| Failure::failed(format!("the answer cannot be printed: {error}")))
+    }
+
+    /// Sends, and sees to what is wrong with the key or the way.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let refused = self.refusal(response).await?;
+                let Self { environment, .. } = self;
+                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain())).hint(
+                    format!(
+                        "flash key new {0}; FLASH_API_KEY, where it is set, wins over the credential file",
+                        environment.name
+                    ),
+                ))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// The answer of the queue's API.
+    async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        if !response.status().is_success() {
+            let error = self.refusal(response).await?;
+            let request = error.request_id.as_deref().unwrap_or(&self.request_id);
+            let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
+            let fields: String = fields.collect();
+            return Err(Failure::failed(format!(
+                "the call was refused: {}{fields} (request {request})",
+                error.chain()
+            ))
+            .hint(format!("flash status {}", self.environment.name)));
+        }
+        let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::failed(format!("the answer of {} is not understood: {error}", self.environment))
+        })
+    }
+
+    async fn refusal(&self, response: Response) -> Result<WireError, Failure> {
+        let status = response.status().as_u16();
+        let body = response.bytes().await.map_err(|error| self.broken(error))?;
+        Ok(refusal(status, &body))
+    }
+
+    fn broken(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return self.late(None);
+        }
+        // Whatever is in the URL, its host is known to whoever reads this.
+        let message =
+            format!("{} cannot be reached: {}", self.environment, error_chain(&error.without_url()));
+        Failure::failed(message).hint(format!("flash status {}", self.environment.name))
+    }
+
+    fn late(&self, job: Option<&str>) -> Failure {
+        let seconds = self.patience.as_secs();
+        let job = job.map_or_else(String::new, |id| format!("; job {id} goes on"));
+        let message = format!("no result within {seconds} s{job} (request {})", self.request_id);
+        Failure::failed(message)
+            .hint(format!("flash logs {} --request {}", self.environment.name, self.request_id))
+    }
+}
+
+#[derive(Deserialize)]
+struct Polled {
+    status: JobStatus,
+    #[serde(default)]
+    stream: Vec<Chunk>,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    output: RawJson,
+}
+
+/// Chunks: printed as they come, or kept.
+enum Chunks<'a> {
+    Printed(&'a Telling<'a>),
+    Kept(Vec<RawJson>),
+}
+
+impl<'a> Chunks<'a> {
+    fn new(as_they_come: bool, telling: &'a Telling<'a>) -> Self {
+        if as_they_come { Self::Printed(telling) } else { Self::Kept(Vec::new()) }
+    }
+
+    fn take(&mut self, chunk: RawJson) {
+        match self {
+            Self::Printed(telling) => telling.chunk(&chunk),
+            Self::Kept(kept) => kept.push(chunk),
+        }
+    }
+
+    /// All that were kept, as one array.
+    fn all(self) -> Option<RawJson> {
+        match self {
+            Self::Printed(_) => None,
+            Self::Kept(kept) => serde_json::value::to_raw_value(&kept).ok(),
+        }
+    }
+}
+
+fn cost_of(response: &Response) -> Option<u64> {
+    response.headers().get(COST)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,191 @@
+//! What came of a call, for people and for programs.
+use std::time::Duration;
+
+use flash_sdk::{
+    WireError,
+    catalogue::NanoDollars,
+    wire::{
+        RawJson,
+        job::{ErrorText, JobObject, JobStatus},
+    },
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{exit::Failure, output::Output};
+
+/// How a call is told of.
+pub(super) struct Telling<'a> {
+    pub environment: &'a str,
+    pub json: bool,
+    pub output: &'a Output,
+}
+
+/// What came of a call: all that `--json` prints.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Called {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<RawJson>,
+    /// Of a job as the queue names it, of a route as HTTP does.
+    pub status: String,
+    /// Of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nanodollars: Option<u64>,
+    pub request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireError>,
+}
+
+impl Called {
+    /// A job and what it is now.
+    pub(super) fn of_job(job: JobObject, request_id: &str, stage: &str) -> Self {
+        let error = failure_of(&job).map(|mut error| {
+            error.stage.get_or_insert_with(|| stage.to_owned());
+            error
+        });
+        Self {
+            // While a job runs its output is its progress.
+            output: job.output.filter(|_| job.status == JobStatus::Completed),
+            status: job.status.as_str().to_owned(),
+            id: Some(job.id),
+            delay_ms: job.delay_time,
+            execution_ms: job.execution_time,
+            cost_nanodollars: job.cost_nano_dollars,
+            request_id: request_id.to_owned(),
+            error,
+        }
+    }
+}
+
+/// Why a job has no output.
+fn failure_of(job: &JobObject) -> Option<WireError> {
+    use flash_sdk::ErrorKind;
+    let said = || ErrorText::parse(job.error.as_deref().unwrap_or("no reason was given"));
+    match job.status {
+        JobStatus::Failed => Some(said()),
+        JobStatus::TimedOut => {
+            let message = job.error.as_deref().unwrap_or("it ran out of time");
+            Some(WireError { kind: ErrorKind::Timeout, ..ErrorText::parse(message) })
+        }
+        JobStatus::Cancelled => Some(WireError::new(ErrorKind::Cancelled, "the job was cancelled")),
+        JobStatus::Completed | JobStatus::InQueue | JobStatus::InProgress => None,
+    }
+}
+
+impl Telling<'_> {
+    /// Prints a chunk, one line.
+    pub(super) fn chunk(&self, chunk: &RawValue) {
+        self.output.line(&one_line(chunk));
+    }
+
+    /// Prints the result, or says why there is none.
+    ///
+    /// # Errors
+    /// For a call that failed.
+    pub(super) fn end(&self, called: Called, took: Duration) -> Result<(), Failure> {
+        if self.json {
+            self.output.object(&called);
+        } else if let Some(output) = &called.output {
+            self.output.line(&indented(output));
+        }
+        if !self.json || called.error.is_some() {
+            self.output.status(&called.status, &line(&called, took));
+        }
+        match called.error {
+            None => Ok(()),
+            Some(error) => Err(self.failed(&error, &called.request_id)),
+        }
+    }
+
+    /// A failure of the function, or of one that it called.
+    pub(super) fn failed(&self, error: &WireError, request_id: &str) -> Failure {
+        let request = error.request_id.as_deref().unwrap_or(request_id);
+        let stage = error.stage.as_deref().map_or_else(String::new, |stage| format!("`{stage}` failed: "));
+        let message = match error.message.starts_with("stage `") {
+            true => error.chain(),
+            false => format!("{stage}{}", error.chain()),
+        };
+        let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
+        let fields: String = fields.collect();
+        Failure::failed(format!("{message}{fields} (request {request})"))
+            .hint(format!("flash logs {} --request {request}", self.environment))
+    }
+}
+
+fn line(called: &Called, took: Duration) -> String {
+    let mut parts = vec![format!("in {:.2} s", took.as_secs_f64())];
+    let times = [("waited", called.delay_ms), ("ran", called.execution_ms)];
+    let times: Vec<String> =
+        times.iter().filter_map(|(what, ms)| Some(format!("{what} {} ms", (*ms)?))).collect();
+    if !times.is_empty() {
+        parts[0] = format!("{} ({})", parts[0], times.join(", "));
+    }
+    parts.extend(called.cost_nanodollars.map(|cost| NanoDollars(cost).to_string()));
+    parts.push(format!("request {}", called.request_id));
+    parts.join(", ")
+}
+
+/// JSON on several lines. Numbers keep their digits as far as a `Value` does; a longer one is printed as it came.
+fn indented(raw: &RawValue) -> String {
+    let parsed: Result<serde_json::Value, _> = serde_json::from_str(raw.get());
+    let pretty = parsed.ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
+    pretty.unwrap_or_else(|| raw.get().to_owned())
+}
+
+/// JSON has no line breaks inside of strings: those between are white space.
+fn one_line(raw: &RawValue) -> String {
+    raw.get().replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(text: &str) -> Called {
+        Called::of_job(serde_json::from_str(text).unwrap(), "r1", "worker/f")
+    }
+
+    #[test]
+    fn the_line_says_status_time_cost_and_request() {
+        let done = job(
+            r#"{"id":"j","status":"COMPLETED","output":3,"delayTime":80,"executionTime":12,"costNanoDollars":2400}"#,
+        );
+        let text = line(&done, Duration::from_millis(123));
+        assert_eq!(text, "in 0.12 s (waited 80 ms, ran 12 ms), $0.000002400, request r1");
+        let json = serde_json::to_value(&done).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "output": 3, "status": "COMPLETED", "id": "j", "delay_ms": 80, "execution_ms": 12,
+                "cost_nanodollars": 2400, "request_id": "r1",
+            })
+        );
+    }
+
+    #[test]
+    fn a_failed_job_names_stage_request_and_where_the_log_is() {
+        let output = Output::new(false);
+        let telling = Telling { environment: "production", json: false, output: &output };
+        let failed = job(
+            r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
+        );
+        let message = telling.failed(&failed.error.unwrap(), "r1").to_string();
+        assert_eq!(
+            message,
+            "`worker/f` failed: boom (request r1)\n  hint: flash logs production --request r1"
+        );
+        for (text, part) in [
+            (r#"{"id":"j","status":"CANCELLED"}"#, "cancelled"),
+            (r#"{"id":"j","status":"TIMED_OUT"}"#, "out of time"),
+        ] {
+            assert!(job(text).error.unwrap().message.contains(part), "{text}");
+        }
+        assert!(job(r#"{"id":"j","status":"IN_PROGRESS","output":1}"#).output.is_none());
+    }
+}

@@ -1,0 +1,137 @@
+//! `flash cost estimate`: where the numbers come from.
+use std::path::PathBuf;
+
+use clap::Args;
+use flash_sdk::manifest::Manifest;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::since::since;
+use crate::{
+    build::{BuildDirectory, Record},
+    commands::place::target,
+    estimate::{
+        Estimate, EstimateError, Given, Measured, always_on, estimate, left_out, measured, stages, table,
+    },
+    exit::{Code, Failure},
+    output::Output,
+    project::{Build, Config, Package, build, describe},
+    target::{CostQuery, EnvironmentId, Grain, TargetKind},
+};
+
+/// Requests a day, where nobody says or has measured them.
+const REQUESTS_PER_DAY: u64 = 10_000;
+
+/// What an app would cost a day and a month, and what the same would cost on its GPU alone.
+///
+/// Each request runs each stage once, for the seconds that --seconds gives or --from has measured. Prices are those of
+/// [prices] in flash.toml, else the catalogue's. Starting and idling are not in it: `flash cost ENV` shows them.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash cost estimate --requests-per-day 10000 --seconds preprocess_worker=0.05 \
+                  --seconds inference_worker=0.2 --seconds postprocess_worker=0.03\n  \
+                  flash cost estimate --from production --since 7d\n\n\
+                  Exit codes: 0 success; 1 the app cannot be built, the target cannot be asked; 2 no seconds, wrong usage."
+)]
+pub(super) struct EstimateArguments {
+    /// The crate's directory.
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+    /// Requests a day [default: 10000; with --from as measured].
+    #[arg(long, value_name = "N")]
+    requests_per_day: Option<u64>,
+    /// Seconds that a worker type, or one of its functions, runs for each request. Wins over --from.
+    #[arg(long, value_name = "NAME=S")]
+    seconds: Vec<Given>,
+    /// Take seconds per call and requests a day from what this environment has measured.
+    #[arg(long, value_name = "ENV")]
+    from: Option<String>,
+    /// From when on, for --from: 24h, 7d, or a time.
+    #[arg(long, default_value = "7d", requires = "from")]
+    since: String,
+}
+
+#[derive(Serialize)]
+struct Printed<'a> {
+    app: &'a str,
+    #[serde(flatten)]
+    estimate: &'a Estimate,
+    left_out: &'a [&'a str],
+}
+
+pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    if arguments.seconds.is_empty() && arguments.from.is_none() {
+        return Err(Failure::unusable("how long each stage runs is not known").hint(
+            "give it: --seconds WORKER=SECONDS for each stage; or take what an environment has measured: --from ENV",
+        ));
+    }
+    let package = Package::find(&arguments.directory)?;
+    let config = Config::load(&package.directory)?;
+    let manifest = manifest_of(&package, &config, output).await?;
+    let (mut given, mut requests) = (arguments.seconds.clone(), arguments.requests_per_day);
+    if let Some(name) = &arguments.from {
+        let measured = history(&manifest, &package.name, name, &arguments.since).await?;
+        requests = requests.or(Some(measured.requests_per_day));
+        let own = stages(&manifest, &config.prices, &given).map_err(unusable)?;
+        let is_given = |measured: &Given| own.iter().any(|stage| stage.worker == measured.name);
+        given.extend(measured.seconds.into_iter().filter(|measured| !is_given(measured)));
+    }
+    let stages = stages(&manifest, &config.prices, &given).map_err(unusable)?;
+    let left_out = left_out(&manifest, &stages);
+    let always_on = always_on(&manifest, &config.prices).map_err(unusable)?;
+    let estimate = estimate(stages, requests.unwrap_or(REQUESTS_PER_DAY), always_on);
+    if json {
+        output.object(&Printed { app: &manifest.app.name, estimate: &estimate, left_out: &left_out });
+    } else {
+        table::lines(&estimate, &left_out).iter().for_each(|line| output.line(line));
+    }
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unusable(error: EstimateError) -> Failure {
+    let failure = Failure::of(Code::Unusable, &error);
+    match error {
+        EstimateError::NoPrice { .. } => {
+            failure.hint("set one in flash.toml, in dollars per second: [prices], then \"ID\" = 0.0002")
+        }
+        EstimateError::Unknown { .. } | EstimateError::Twice(_) => failure,
+    }
+}
+
+/// What the app consists of: as the last build recorded it, else by building it.
+async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Result<Manifest, Failure> {
+    let recorded = Record::load(&BuildDirectory::of(&package.directory));
+    let mut manifest = match recorded {
+        Ok(record) if record.app.app.name == package.name => {
+            output.status("Reading", "what `flash build` made last, in .flash/build");
+            record.app
+        }
+        _ => {
+            let how = Build { features: config.features.clone(), ..Build::default() };
+            let app = build(package, &how).await?;
+            describe(&app.program, &package.directory, &[], config).await?
+        }
+    };
+    for command in config.commands() {
+        if manifest.worker(&command.worker_type.name).is_none() {
+            manifest.workers.push(command.worker_type);
+        }
+    }
+    Ok(manifest)
+}
+
+async fn history(manifest: &Manifest, app: &str, name: &str, from: &str) -> Result<Measured, Failure> {
+    let now = Timestamp::now();
+    let since_ms = since(from, now).map_err(Failure::unusable)?;
+    let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
+    let id = EnvironmentId::new(app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let target = target(TargetKind::Local).await?;
+    // An environment younger than that had less time for its requests.
+    let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
+    let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
+    measured(manifest, &costs, until_ms.saturating_sub(since_ms)).ok_or_else(|| {
+        Failure::unusable(format!("no function of {id} was called since {from}"))
+            .hint("give seconds by --seconds WORKER=SECONDS, or look further back with --since")
+    })
+}

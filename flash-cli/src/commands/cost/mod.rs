@@ -1,0 +1,72 @@
+//! `flash cost`: what an environment has cost, and what an app would cost.
+//!
+//! `spent` and `estimate` are the two; `since` reads times as people write them.
+mod estimate;
+mod since;
+mod spent;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::place::PlaceArguments;
+use crate::{exit::Failure, output::Output};
+
+/// What an environment has cost, and what an app would cost.
+///
+/// Workers are paid from their start to their end, each rounded up to seconds: for starting, for running calls, and for
+/// idling. Amounts are exact, in dollars.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  flash cost production\n  flash cost production --since 7d --by day\n  \
+                  flash cost production --by function --json | jq '.rows[].nanodollars'\n  \
+                  flash cost estimate --seconds preprocess_worker=0.05 --seconds inference_worker=0.2\n  \
+                  flash cost estimate --from production --since 7d\n\n\
+                  Exit codes: 0 success; 1 the target cannot be asked; 2 no such environment, wrong usage."
+)]
+pub(crate) struct CostArguments {
+    #[command(subcommand)]
+    command: Option<CostCommand>,
+    /// The environment [default: the only one].
+    #[arg(value_name = "ENV")]
+    environment: Option<String>,
+    /// From when on: a time ago, such as 90m, 24h or 7d, or a time, such as 2026-11-23T12:00Z.
+    #[arg(long, default_value = "24h")]
+    since: String,
+    /// What has a row of its own.
+    #[arg(long, value_enum, default_value_t = By::Worker)]
+    by: By,
+    #[command(flatten)]
+    place: PlaceArguments,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum CostCommand {
+    Estimate(estimate::EstimateArguments),
+}
+
+/// What has a row of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Each worker type: starting, running, idling.
+    Worker,
+    /// Each function: what its calls ran for; and the rest.
+    Function,
+    /// Each day, by UTC.
+    Day,
+}
+
+/// Runs it.
+pub(crate) fn run(arguments: CostArguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    let json = arguments.json;
+    runtime.block_on(async {
+        match &arguments.command {
+            Some(CostCommand::Estimate(estimate)) => estimate::run(estimate, json, output).await,
+            None => spent::run(&arguments, output).await,
+        }
+    })
+}
