@@ -206,7 +206,9 @@ mod tests {
         for file in [&header, &Credentials::path(&store.directory)] {
             assert_eq!(mode(file), 0o600, "{}", file.display());
         }
-        for directory in [&store.directory, &store.directory.join("headers"), &store.directory.join("headers/app")] {
+        for directory in
+            [&store.directory, &store.directory.join("headers"), &store.directory.join("headers/app")]
+        {
             assert_eq!(mode(directory), 0o700, "{}", directory.display());
         }
         assert!(!format!("{:?}", store.environment(&id("a")).unwrap()).contains("secret"));
@@ -217,7 +219,9 @@ mod tests {
         let (_directory, store) = store();
         store.set_key(&id("a"), &key("1")).unwrap();
         store.set_key(&id("b"), &key("2")).unwrap();
-        store.set_addresses(&id("a"), Some("http://here"), [("w".to_owned(), "http://w".to_owned())]).unwrap();
+        store
+            .set_addresses(&id("a"), Some("http://here"), [("w".to_owned(), "http://w".to_owned())])
+            .unwrap();
         // Nobody has a key to this one.
         store.set_addresses(&id("c"), Some("http://here"), []).unwrap();
         store.set_key(&id("a"), &key("3")).unwrap();

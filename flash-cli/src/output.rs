@@ -203,7 +203,16 @@ impl Output {
         if self.json {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
         }
-        let (bold, dim, reset) = if self.colour.0 { (BOLD, DIM, RESET) } else { ("", "", "") };
+        let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
+        self.print(&format!(
+            "{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n"
+        ));
+        self.endpoints(endpoints);
+    }
+
+    /// The endpoint table alone.
+    pub(crate) fn endpoints(&self, endpoints: &[Endpoint]) {
+        let (dim, reset) = if self.colour.0 { (DIM, RESET) } else { ("", "") };
         let width = |column: fn(&Endpoint) -> &str| {
             endpoints.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
         };
@@ -213,9 +222,6 @@ impl Output {
             width(|row| &row.worker),
             width(|row| &row.compute),
         );
-        self.print(&format!(
-            "{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n"
-        ));
         for row in endpoints {
             let Endpoint { method, workers, .. } = row;
             let head = format!(
@@ -226,6 +232,17 @@ impl Output {
             self.print(&format!("  {dim}{}{reset}", row.curl));
         }
         self.print("");
+    }
+
+    /// A change that is planned, marked as it is coloured.
+    pub(crate) fn change(&self, mark: &str, text: &str) {
+        let colour = match mark {
+            "+" => GREEN,
+            "-" => RED,
+            _ => YELLOW,
+        };
+        let (colour, reset) = if self.colour.0 { (colour, RESET) } else { ("", "") };
+        self.print(&format!("{colour}{mark}{reset} {text}"));
     }
 
     /// One JSON object: all that a command prints with `--json`.

@@ -39,8 +39,12 @@ impl<'a> Build<'a> {
             let built: Option<&crate::project::BuiltApp> = compiled.binaries.get(variant);
             built.map(|built| built.program.clone()).expect("every variant of the plan was compiled")
         };
-        let programs =
-            compiled.plan.images.iter().map(|image| (image.worker.clone(), program(&image.variant))).collect();
+        let programs = compiled
+            .plan
+            .images
+            .iter()
+            .map(|image| (image.worker.clone(), program(&image.variant)))
+            .collect();
         let files = self.files().await?;
         Ok(Binaries { manifest: compiled.manifest, programs, files, commit: self.git.clone(), build: self })
     }
@@ -56,8 +60,7 @@ impl<'a> Build<'a> {
         }
         let files = lists.into_iter().flat_map(|list| list.files);
         // A file that several lists take is the same one each time.
-        let by_path: BTreeMap<String, IncludedFile> =
-            files.map(|file| (file.path.clone(), file)).collect();
+        let by_path: BTreeMap<String, IncludedFile> = files.map(|file| (file.path.clone(), file)).collect();
         Ok(by_path.into_values().collect())
     }
 }

@@ -1,4 +1,5 @@
 //! The commands, a file each, and the command line that chooses one.
+mod agree;
 mod build;
 mod call;
 mod cost;
@@ -26,7 +27,7 @@ use crate::{exit::Failure, output::Output};
     version,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 success; 1 it was tried and failed (build, app, port); \
-                  2 wrong usage, no crate, or a broken flash.toml."
+                  2 wrong usage, no crate, a broken flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -38,6 +39,8 @@ enum Command {
     Run(run::RunArguments),
     Build(build::BuildArguments),
     Deploy(deploy::DeployArguments),
+    #[command(visible_alias = "environment")]
+    Env(deploy::EnvironmentArguments),
     Undeploy(undeploy::UndeployArguments),
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
@@ -52,6 +55,8 @@ enum Command {
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    // What a command that did what it should tells by its exit code.
+    let mut code = ExitCode::SUCCESS;
     let (output, outcome) = match command {
         Command::Run(arguments) => {
             let output = Output::new(arguments.json);
@@ -63,7 +68,13 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Deploy(arguments) => {
             let output = Output::new(arguments.json);
-            (output.clone(), finished(deploy::run(arguments, &output), &output))
+            let outcome = deploy::run(arguments, &output).map(|ending| code = ending.into());
+            (output.clone(), finished(outcome, &output))
+        }
+        Command::Env(arguments) => {
+            let output = Output::new(arguments.json);
+            let outcome = deploy::run_environment(arguments, &output).map(|ending| code = ending.into());
+            (output.clone(), finished(outcome, &output))
         }
         Command::Undeploy(arguments) => {
             let output = Output::new(arguments.json);
@@ -105,7 +116,7 @@ pub(crate) fn main() -> ExitCode {
     };
     output.flush();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => code,
         Err(failure) => {
             output.error(&failure);
             failure.code.into()

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     exit::{Code, Failure},
+    project::Config,
     target::{EnvironmentId, Target, TargetKind, local::LocalTarget},
 };
 
@@ -34,11 +35,17 @@ impl PlaceArguments {
     pub(crate) fn app(&self) -> Result<String, Failure> {
         match &self.app {
             Some(app) => Ok(app.clone()),
-            None => package_name(&self.directory).ok_or_else(|| {
+            None => package(&self.directory).map(|(_, name)| name).ok_or_else(|| {
                 Failure::unusable(format!("{} is not inside a crate", self.directory.display()))
                     .hint("name the app: --app NAME; all of them: flash deploy list")
             }),
         }
+    }
+
+    /// The directory of the app's crate, where that is known: its `flash.toml` is there.
+    pub(crate) fn project(&self) -> Option<PathBuf> {
+        let (directory, name) = package(&self.directory)?;
+        self.app.as_ref().is_none_or(|app| *app == name).then_some(directory)
     }
 
     /// The environment of this name; the only one of the app when not named.
@@ -47,21 +54,38 @@ impl PlaceArguments {
     /// When it is not clear which one is meant. Whether it exists is for the target to say.
     pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Place, Failure> {
         let app = self.app()?;
-        let target = target(TargetKind::Local).await?;
+        let config = match self.project() {
+            Some(directory) => Config::load(&directory)?,
+            None => Config::default(),
+        };
+        let kind = |name: &str| config.environment(name).map_or(TargetKind::Local, |own| own.target);
         if let Some(name) = name {
             let id = EnvironmentId::new(&app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-            return Ok(Place { id, target });
+            return Ok(Place { target: target(kind(&id.name)).await?, id });
         }
-        let environments = target.environments().await?;
-        let own: Vec<EnvironmentId> =
-            environments.into_iter().map(|own| own.id).filter(|id| id.app == app).collect();
-        match own.as_slice() {
-            [only] => Ok(Place { id: only.clone(), target }),
+        let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
+        // One that is declared on another target must not keep the local ones from being found.
+        let local = target(TargetKind::Local).await?;
+        let environments = local.environments().await?;
+        let of_app = environments.into_iter().map(|own| own.id).filter(|id| id.app == app);
+        let found: Vec<String> = of_app.map(|id| id.name).collect();
+        // What is declared and was never made is no choice, as long as there is another.
+        names.retain(|name| kind(name) != TargetKind::Local || found.contains(name));
+        names.extend(found);
+        names.sort();
+        names.dedup();
+        match names.as_slice() {
+            [only] => Ok(Place {
+                id: EnvironmentId { app, name: only.clone() },
+                target: match kind(only) {
+                    TargetKind::Local => local,
+                    other => target(other).await?,
+                },
+            }),
             [] => Err(Failure::unusable(format!("`{app}` has no environment"))
                 .hint("make one: flash deploy new production")),
             several => {
-                let names: Vec<&str> = several.iter().map(|id| id.name.as_str()).collect();
-                Err(Failure::unusable(format!("`{app}` has several environments: {}", names.join(", ")))
+                Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
                     .hint("name one of them"))
             }
         }
@@ -80,9 +104,8 @@ pub(crate) async fn target(kind: TargetKind) -> Result<Box<dyn Target>, Failure>
     }
 }
 
-/// The package whose `Cargo.toml` is in this directory or above, without asking cargo: that takes longer than
-/// most commands.
-fn package_name(directory: &Path) -> Option<String> {
+/// The crate in this directory or above, and its name, without asking cargo: that takes longer than most commands.
+fn package(directory: &Path) -> Option<(PathBuf, String)> {
     #[derive(Deserialize)]
     struct CargoToml {
         package: Option<Package>,
@@ -92,7 +115,7 @@ fn package_name(directory: &Path) -> Option<String> {
         name: String,
     }
     let directory = directory.canonicalize().ok()?;
-    let manifest = directory.ancestors().map(|above| above.join("Cargo.toml")).find(|path| path.is_file())?;
-    let manifest: CargoToml = toml::from_str(&std::fs::read_to_string(manifest).ok()?).ok()?;
-    manifest.package.map(|package| package.name)
+    let own = directory.ancestors().find(|above| above.join("Cargo.toml").is_file())?;
+    let manifest: CargoToml = toml::from_str(&std::fs::read_to_string(own.join("Cargo.toml")).ok()?).ok()?;
+    manifest.package.map(|package| (own.to_owned(), package.name))
 }

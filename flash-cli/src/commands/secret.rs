@@ -1,17 +1,226 @@
 //! `flash secret`.
-use clap::Args;
+use std::{
+    io::{IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+};
 
-use crate::{exit::Failure, output::Output};
+use clap::{Args, Subcommand};
+use dialoguer::Password;
+use serde_json::json;
 
-/// Secrets of an environment.
+use super::{
+    agree::unanswered,
+    deploy::{OneEnvironment, block_on, time},
+    place::PlaceArguments,
+};
+use crate::{
+    exit::Failure,
+    output::Output,
+    project::check_variable_name,
+    target::{SecretEntry, SecretValue},
+};
+
+/// The longest value: more is no secret but a file.
+const MAX_BYTES: u64 = 64 * 1024;
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed; 2 wrong usage, or there is no such \
+                          environment or secret.";
+
+/// Secrets of an environment: variables of its workers that nobody can read back.
+///
+/// Encrypted at rest; never in logs, plans or JSON. A change takes effect with the next release.
 #[derive(Args)]
+#[command(
+    after_help = format!("Examples:\n  flash secret set production HF_TOKEN\n  pass hf | flash secret set HF_TOKEN\n  \
+                  flash secret set HF_TOKEN --from-file token.txt\n  flash secret list production\n  \
+                  flash secret remove production HF_TOKEN\n\n{EXIT_CODES}")
+)]
 pub(crate) struct SecretArguments {
+    #[command(subcommand)]
+    command: SecretCommand,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 
+#[derive(Subcommand)]
+enum SecretCommand {
+    /// Set a secret: asked for on a terminal without showing it, else read from stdin.
+    Set(SetArguments),
+    /// List names. Values cannot be read.
+    List(OneEnvironment),
+    /// Remove a secret.
+    Remove(OneSecret),
+}
+
+#[derive(Args)]
+struct SetArguments {
+    #[command(flatten)]
+    secret: OneSecret,
+    /// Read the value from a file. One line end at its end does not count.
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+}
+
+/// A secret, and an environment that may be left out where there is one.
+#[derive(Args)]
+struct OneSecret {
+    /// The environment [default: the only one of the app], and the secret's name: that of a variable.
+    #[arg(value_names = ["ENV", "NAME"], num_args = 1..=2, required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+impl OneSecret {
+    fn meant(&self) -> Result<(Option<&str>, &str), Failure> {
+        let (environment, name) = match self.names.as_slice() {
+            [name] => (None, name),
+            [environment, name, ..] => (Some(environment.as_str()), name),
+            [] => return Err(Failure::unusable("no secret is named")),
+        };
+        // Whoever writes the value there has told it to everybody on this machine.
+        if name.contains('=') {
+            return Err(Failure::unusable(
+                "a value on the command line is no secret: others can read it there",
+            )
+            .hint("flash secret set NAME asks for it, or reads it from stdin; choose a new value"));
+        }
+        check_variable_name(name).map_err(Failure::unusable)?;
+        Ok((environment, name))
+    }
+}
+
 /// Runs it.
-pub(crate) fn run(_arguments: SecretArguments, _output: &Output) -> Result<(), Failure> {
-    Err(Failure::failed("this command is not there yet"))
+pub(crate) fn run(arguments: SecretArguments, output: &Output) -> Result<(), Failure> {
+    let SecretArguments { command, json } = arguments;
+    block_on(async {
+        match command {
+            SecretCommand::Set(arguments) => set(arguments, json, output).await,
+            SecretCommand::List(environment) => list(environment, json, output).await,
+            SecretCommand::Remove(secret) => remove(secret, json, output).await,
+        }
+    })
+}
+
+async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    let SetArguments { secret, from_file } = arguments;
+    let (environment, name) = secret.meant()?;
+    let place = secret.place.environment(environment).await?;
+    // A secret of nothing is not asked for.
+    place.target.environment(&place.id).await?;
+    let value = tokio::task::block_in_place(|| value(name, from_file.as_deref()))?;
+    let entry = place.target.set_secret(&place.id, name, &value).await?;
+    let next = &place.id.name;
+    match json {
+        true => output.object(&json!({ "environment": place.id, "secret": entry })),
+        false => output.status("Set", &format!("{name} in {}", place.id)),
+    }
+    output.status("Next", &format!("it takes effect with the next release: flash deploy send {next}"));
+    Ok(())
+}
+
+fn value(name: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
+    let text = match file {
+        Some(path) => {
+            let read = std::fs::File::open(path).and_then(read_some);
+            read.map_err(|error| Failure::unusable(format!("cannot read {}: {error}", path.display())))?
+        }
+        None if std::io::stdin().is_terminal() => {
+            return Password::new()
+                .with_prompt(format!("Value of {name}"))
+                .interact()
+                .map(SecretValue::new)
+                .map_err(unanswered);
+        }
+        None => {
+            let read = read_some(std::io::stdin().lock());
+            read.map_err(|error| Failure::unusable(format!("cannot read the value from stdin: {error}")))?
+        }
+    };
+    checked(&text)
+}
+
+fn read_some(from: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The value without one line end. No part of it is in a message.
+fn checked(bytes: &[u8]) -> Result<SecretValue, Failure> {
+    let bytes = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    let text = match std::str::from_utf8(bytes) {
+        Ok("") => return Err(Failure::unusable("the value is empty: nothing was set")),
+        Ok(text) if text.len() as u64 > MAX_BYTES => {
+            return Err(Failure::unusable(format!("the value is longer than {MAX_BYTES} bytes")));
+        }
+        Ok(text) if text.contains('\0') => {
+            return Err(Failure::unusable("the value holds a NUL character, which no variable can"));
+        }
+        Ok(text) => text,
+        Err(_) => return Err(Failure::unusable("the value is not UTF-8, which variables of workers are")),
+    };
+    Ok(SecretValue::new(text.to_owned()))
+}
+
+async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Result<(), Failure> {
+    let place = environment.place.environment(environment.name.as_deref()).await?;
+    let secrets = place.target.secrets(&place.id).await?;
+    if json {
+        output.object(&json!({ "environment": place.id, "secrets": secrets }));
+        return Ok(());
+    }
+    let row = |entry: &SecretEntry| vec![entry.name.clone(), time(entry.set_ms), entry.version.to_string()];
+    output.table(&["secret", "set", "times set"], &secrets.iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn remove(secret: OneSecret, json: bool, output: &Output) -> Result<(), Failure> {
+    let (environment, name) = secret.meant()?;
+    let place = secret.place.environment(environment).await?;
+    place.target.remove_secret(&place.id, name).await?;
+    match json {
+        true => output.object(&json!({ "environment": place.id, "removed": name })),
+        false => output.status("Removed", &format!("{name} from {}", place.id)),
+    }
+    let next = &place.id.name;
+    output.status("Next", &format!("workers have it until the next release: flash deploy send {next}"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_secret() {
+        for (given, meant) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a b ", " a b ")]
+        {
+            assert_eq!(checked(given.as_bytes()).unwrap().expose(), meant);
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_worker_can_get_is_refused_without_telling_it() {
+        let long = "x".repeat(65_537);
+        for bytes in [&b""[..], b"\n", b"sec\0ret", b"secret\xff", long.as_bytes()] {
+            let error = checked(bytes).unwrap_err().to_string();
+            assert!(!error.contains("secret") && !error.contains("xx"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_variables_and_hold_no_value() {
+        let of = |names: &[&str]| OneSecret {
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            place: PlaceArguments { directory: ".".into(), app: None },
+        };
+        assert_eq!(of(&["TOKEN"]).meant().unwrap(), (None, "TOKEN"));
+        assert_eq!(of(&["a", "TOKEN"]).meant().unwrap(), (Some("a"), "TOKEN"));
+        for wrong in ["FLASH_X", "RUNPOD_API_KEY", "PORT", "1A", "A-B", ""] {
+            assert!(of(&[wrong]).meant().is_err(), "{wrong}");
+        }
+        let error = of(&["TOKEN=hunter2"]).meant().unwrap_err().to_string();
+        assert!(error.contains("no secret") && !error.contains("hunter2"), "{error}");
+    }
 }

@@ -1,17 +1,162 @@
 //! `flash status`.
+use std::{io::IsTerminal as _, time::Duration};
+
 use clap::Args;
+use flash_sdk::catalogue::NanoDollars;
 
-use crate::{exit::Failure, output::Output};
+use super::{
+    deploy::{OneEnvironment, block_on, time},
+    place::Place,
+};
+use crate::{
+    exit::Failure,
+    output::Output,
+    target::{Serving, Status, WorkerCounts, WorkerStatus},
+};
 
-/// What an environment does at this moment.
+/// Between two looks with `--watch`.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// Cursor to the beginning, and everything gone: for a terminal.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+
+/// What an environment does at this moment: workers by state, queues, last errors, cost so far.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash status production\n  flash status --watch\n  flash status --json | jq '.workers[].waiting'\n\n\
+                  Exit codes: 0 shown, also when nothing is live; 1 the target cannot be reached, or a release should \
+                  be live and is not; 2 there is no such environment."
+)]
 pub(crate) struct StatusArguments {
-    /// Print JSON.
+    #[command(flatten)]
+    environment: OneEnvironment,
+    /// Look again each second, until Ctrl-C.
+    #[arg(long, short)]
+    watch: bool,
+    /// Print JSON; with --watch one object a line.
     #[arg(long)]
     pub json: bool,
 }
 
 /// Runs it.
-pub(crate) fn run(_arguments: StatusArguments, _output: &Output) -> Result<(), Failure> {
-    Err(Failure::failed("this command is not there yet"))
+pub(crate) fn run(arguments: StatusArguments, output: &Output) -> Result<(), Failure> {
+    block_on(async {
+        let StatusArguments { environment: OneEnvironment { name, place }, watch, json } = arguments;
+        let place = place.environment(name.as_deref()).await?;
+        match watch {
+            true => follow(&place, json, output).await,
+            false => once(&place, json, output).await,
+        }
+    })
+}
+
+async fn once(place: &Place, json: bool, output: &Output) -> Result<(), Failure> {
+    let status = place.target.status(&place.id).await?;
+    show(&status, json, output);
+    match &status.serving {
+        Serving::Down { release, reason } => {
+            Err(Failure::failed(format!("release {release} should be live and is not: {reason}"))
+                .hint(format!("what happened: flash logs {}", place.id.name)))
+        }
+        Serving::Live { .. } | Serving::Empty => Ok(()),
+    }
+}
+
+async fn follow(place: &Place, json: bool, output: &Output) -> Result<(), Failure> {
+    let is_terminal = std::io::stdout().is_terminal() && !json;
+    let mut tick = tokio::time::interval(BETWEEN_LOOKS);
+    // After a pause one look is enough.
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+        let status = place.target.status(&place.id).await?;
+        if is_terminal {
+            output.line(CLEAR);
+        }
+        show(&status, json, output);
+    }
+}
+
+fn show(status: &Status, json: bool, output: &Output) {
+    if json {
+        return output.object(status);
+    }
+    let serving = match &status.serving {
+        Serving::Live { release } => format!("release {release} is live"),
+        Serving::Empty => "nothing is live".to_owned(),
+        Serving::Down { release, .. } => format!("release {release} is DOWN"),
+    };
+    let url = status.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
+    let draining = match status.draining.as_slice() {
+        [] => String::new(),
+        releases => {
+            let numbers: Vec<String> = releases.iter().map(u64::to_string).collect();
+            format!(", draining {}", numbers.join(" "))
+        }
+    };
+    output.line(&format!("{}: {serving}{url}{draining}, cost so far {}", status.id, dollars(status.cost)));
+    if !status.workers.is_empty() {
+        output.line("");
+        let rows: Vec<Vec<String>> = status.workers.iter().map(row).collect();
+        let head =
+            ["worker type", "compute", "scale", "workers", "waiting", "running", "done", "failed", "cost"];
+        output.table(&head, &rows);
+    }
+    for worker in status.workers.iter().filter(|worker| !worker.last_errors.is_empty()) {
+        output.line("");
+        output.line(&format!("last errors of {}", worker.name));
+        for error in &worker.last_errors {
+            let request = error.request_id.as_deref().map_or(String::new(), |id| format!("  request {id}"));
+            let message = error.message.lines().next().unwrap_or_default();
+            output.line(&format!("  {}  {message}{request}", time(error.time_ms)));
+        }
+    }
+}
+
+fn row(worker: &WorkerStatus) -> Vec<String> {
+    vec![
+        worker.name.clone(),
+        worker.compute.clone(),
+        format!("{}..={}", worker.workers_min, worker.workers_max),
+        counts(&worker.workers),
+        worker.waiting.to_string(),
+        worker.running.to_string(),
+        worker.completed.to_string(),
+        worker.failed.to_string(),
+        dollars(worker.cost),
+    ]
+}
+
+/// `2 busy, 1 idle`: states that no worker is in are left out.
+fn counts(counts: &WorkerCounts) -> String {
+    let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled } = *counts;
+    let all = [
+        (busy, "busy"),
+        (idle, "idle"),
+        (starting, "starting"),
+        (stopping, "stopping"),
+        (unhealthy, "unhealthy"),
+        (throttled, "throttled"),
+    ];
+    let some: Vec<String> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(count, state)| format!("{count} {state}")).collect();
+    if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+}
+
+fn dollars(cost: NanoDollars) -> String {
+    format!("${:.6}", cost.0 as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_told_by_what_they_do() {
+        let busy = WorkerCounts { busy: 2, idle: 1, ..WorkerCounts::default() };
+        assert_eq!(counts(&busy), "2 busy, 1 idle");
+        assert_eq!(counts(&WorkerCounts::default()), "none");
+    }
 }

@@ -1,17 +1,98 @@
 //! `flash undeploy`.
 use clap::Args;
+use serde_json::json;
 
-use crate::{exit::Failure, output::Output};
+use super::{
+    agree::Agreed,
+    deploy::{OneEnvironment, block_on},
+};
+use crate::{
+    credentials::CredentialStore,
+    exit::Failure,
+    output::Output,
+    target::{Problem, Step},
+};
 
-/// Take an app, or one of its endpoints, out of an environment.
+/// Take an endpoint out of an environment, or all of them.
+///
+/// Running work ends first. The environment stays, with its address, keys, secrets and history.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash undeploy production --worker inference_worker\n  flash undeploy production --yes\n\n\
+                  Exit codes: 0 done; 1 it was tried and failed; 2 wrong usage, --yes is missing, or no such endpoint."
+)]
 pub(crate) struct UndeployArguments {
+    #[command(flatten)]
+    environment: OneEnvironment,
+    /// Only this worker type.
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 /// Runs it.
-pub(crate) fn run(_arguments: UndeployArguments, _output: &Output) -> Result<(), Failure> {
-    Err(Failure::failed("this command is not there yet"))
+pub(crate) fn run(arguments: UndeployArguments, output: &Output) -> Result<(), Failure> {
+    block_on(undeploy(arguments, output))
+}
+
+async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), Failure> {
+    let UndeployArguments { environment: OneEnvironment { name, place }, worker, yes, json } = arguments;
+    let place = place.environment(name.as_deref()).await?;
+    let environment = place.target.environment(&place.id).await?;
+    let names: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
+    let going: Vec<&str> = match &worker {
+        None => names.clone(),
+        Some(worker) if names.contains(&worker.as_str()) => vec![worker],
+        Some(worker) => {
+            let near = crate::target::local::nearest(worker, names.iter().copied());
+            return Err(Failure::unusable(format!("{} has no endpoint `{worker}`{near}", place.id)));
+        }
+    };
+    if going.is_empty() {
+        match json {
+            true => output.object(&json!({ "environment": place.id, "undeployed": going, "release": null })),
+            false => output.status("Empty", &format!("nothing is live in {}", place.id)),
+        }
+        return Ok(());
+    }
+    if !json {
+        going.iter().for_each(|name| output.change("-", &format!("endpoint {name}")));
+        output.flush();
+    }
+    Agreed::by(yes).or_ask(&format!("Take this out of {}?", place.id))?;
+    let teller = output.clone();
+    let mut told = move |step: Step| {
+        if let Step::Draining { release } = step {
+            teller.status("Draining", &format!("release {release} finishes what it has accepted"));
+        }
+    };
+    let left = place.target.undeploy(&place.id, worker.as_deref(), &mut told).await?;
+    forget_addresses(&place).await?;
+    if json {
+        output.object(&json!({ "environment": place.id, "undeployed": going, "release": left }));
+        return Ok(());
+    }
+    let rest = match left {
+        Some(release) => format!("; release {} serves the rest", release.number),
+        None => String::new(),
+    };
+    output.status("Undeployed", &format!("{} from {}{rest}", going.join(", "), place.id));
+    Ok(())
+}
+
+/// The credential file has the endpoints that are left.
+async fn forget_addresses(place: &super::place::Place) -> Result<(), Failure> {
+    let environment = match place.target.environment(&place.id).await {
+        Ok(environment) => environment,
+        // Removed by somebody else meanwhile.
+        Err(error) if error.problem == Problem::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
+    Ok(CredentialStore::of_user()?.set_addresses(&place.id, environment.url.as_deref(), endpoints)?)
 }

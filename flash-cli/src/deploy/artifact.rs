@@ -129,8 +129,9 @@ fn hash(
     let mut sha256 = |path: &Path| {
         let hash = match known.get(path) {
             Some(hash) => hash.clone(),
-            None => sha256_of(path)
-                .map_err(|source| ArtifactError::Read { path: path.to_owned(), source })?,
+            None => {
+                sha256_of(path).map_err(|source| ArtifactError::Read { path: path.to_owned(), source })?
+            }
         };
         known.insert(path.to_owned(), hash.clone());
         sources.entry(hash.clone()).or_insert_with(|| path.to_owned());
@@ -274,7 +275,10 @@ mod tests {
         assert!(made("python3", &files(&[])).is_ok() && made("/usr/bin/env", &files(&[])).is_ok());
         let error = made("./bin/serve", &files(&[])).unwrap_err();
         let failure = Failure::from(error).to_string();
-        assert!(failure.contains("`script`, `./bin/serve`") && failure.contains("[\"bin/serve\"]"), "{failure}");
+        assert!(
+            failure.contains("`script`, `./bin/serve`") && failure.contains("[\"bin/serve\"]"),
+            "{failure}"
+        );
         let found = made("/crate/bin/serve", &files(&[("bin/serve", "1", true)])).unwrap();
         assert_eq!(found[0].program, Path::new("./bin/serve"));
         let error = made("bin/serve", &files(&[("bin/serve", "1", false)])).unwrap_err();

@@ -58,7 +58,8 @@ pub(super) fn route(method: &str, path: &str) -> FunctionEntry {
 }
 
 pub(super) fn manifest() -> Manifest {
-    let input = json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } } });
+    let input =
+        json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } } });
     Manifest {
         version: 1,
         app: App { name: "app".to_owned(), version: "1.0.0".to_owned() },

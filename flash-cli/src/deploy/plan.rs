@@ -143,7 +143,13 @@ impl Subject {
 struct List(Vec<Change>);
 
 impl List {
-    fn push(&mut self, action: Action, subject: Subject, name: &str, fields: Vec<FieldChange>) -> &mut Change {
+    fn push(
+        &mut self,
+        action: Action,
+        subject: Subject,
+        name: &str,
+        fields: Vec<FieldChange>,
+    ) -> &mut Change {
         self.0.push(Change { action, subject, name: name.to_owned(), fields, breaking: None });
         self.0.last_mut().expect("one was pushed")
     }
@@ -290,8 +296,13 @@ impl List {
         }
     }
 
-    fn function(&mut self, (live, old): (&Manifest, &FunctionEntry), (next, new): (&Manifest, &FunctionEntry)) {
-        let breaking = |why: &str, change: FieldChange| FieldChange { breaking: Some(why.to_owned()), ..change };
+    fn function(
+        &mut self,
+        (live, old): (&Manifest, &FunctionEntry),
+        (next, new): (&Manifest, &FunctionEntry),
+    ) {
+        let breaking =
+            |why: &str, change: FieldChange| FieldChange { breaking: Some(why.to_owned()), ..change };
         let mut fields = Vec::new();
         if old.route != new.route {
             let change = field("route", Some(name_of(old)), Some(name_of(new)));
@@ -307,7 +318,10 @@ impl List {
         }
         if old.streams != new.streams {
             let text = |streams: bool| Some(if streams { "a stream" } else { "one result" }.to_owned());
-            fields.push(breaking("it answers in another way", field("answers", text(old.streams), text(new.streams))));
+            fields.push(breaking(
+                "it answers in another way",
+                field("answers", text(old.streams), text(new.streams)),
+            ));
         }
         let nothing = json!({ "type": "object" });
         let mut compare = |name: &str, was: &Value, is: &Value, direction| {

@@ -1,5 +1,8 @@
 //! A plan in a file: what was agreed on, and for what it was agreed.
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +51,12 @@ fn release(number: Option<u64>) -> String {
 
 impl SavedPlan {
     /// A plan for this release where `base` is live.
-    pub(crate) fn new(environment: &EnvironmentId, base: Option<u64>, next: &ReleaseSpec, plan: Plan) -> Self {
+    pub(crate) fn new(
+        environment: &EnvironmentId,
+        base: Option<u64>,
+        next: &ReleaseSpec,
+        plan: Plan,
+    ) -> Self {
         Self { version: VERSION, environment: environment.clone(), base, spec: digest_of(next), plan }
     }
 
@@ -57,8 +65,8 @@ impl SavedPlan {
     /// # Errors
     /// When it is none of this version.
     pub(crate) fn load(path: &Path) -> Result<Self, SavedPlanError> {
-        let text = std::fs::read(path)
-            .map_err(|source| SavedPlanError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read(path).map_err(|source| SavedPlanError::Read { path: path.to_owned(), source })?;
         let damaged = |source| SavedPlanError::Damaged { path: path.to_owned(), source };
         let value: Value = serde_json::from_slice(&text).map_err(damaged)?;
         // Read before the rest: another version may have another shape.

@@ -57,7 +57,8 @@ impl<'a> Schema<'a> {
         let (mut own, mut nullable) = (self, false);
         for _ in 0..MAX_DEPTH {
             if let Some(name) = own.schema.get("$ref").and_then(Value::as_str) {
-                let Some(target) = name.strip_prefix("#/$defs/").and_then(|name| own.definitions.get(name)) else {
+                let Some(target) = name.strip_prefix("#/$defs/").and_then(|name| own.definitions.get(name))
+                else {
                     break;
                 };
                 own = own.of(target);
@@ -202,7 +203,9 @@ impl Comparison {
             let field = format!("{field}.{name}");
             let (was, is) = (old.requires(name), new.requires(name));
             match (new.property(name), self.direction) {
-                (None, _) => self.say(&field, Some(before.field_label(was)), None, Some("the field is removed")),
+                (None, _) => {
+                    self.say(&field, Some(before.field_label(was)), None, Some("the field is removed"))
+                }
                 (Some(after), Direction::Input) if !was && is => {
                     let (old, new) = (before.field_label(was), after.field_label(is));
                     self.say(&field, Some(old), Some(new), Some("the field is now required"));
@@ -216,7 +219,8 @@ impl Comparison {
         }
         for (name, after) in new.properties().filter(|(name, _)| old.property(name).is_none()) {
             let required = new.requires(name);
-            let breaking = (required && self.direction == Direction::Input).then_some("the field is required");
+            let breaking =
+                (required && self.direction == Direction::Input).then_some("the field is required");
             self.say(&format!("{field}.{name}"), None, Some(after.field_label(required)), breaking);
         }
     }
@@ -257,9 +261,16 @@ impl Comparison {
                 _ if *key == "pattern" => is.is_some(),
                 (_, None) => false,
                 (None, Some(_)) => true,
-                (Some(was), Some(is)) => if LEAST.contains(key) { is > was } else { is < was },
+                (Some(was), Some(is)) => {
+                    if LEAST.contains(key) {
+                        is > was
+                    } else {
+                        is < was
+                    }
+                }
             };
-            let breaking = (is_narrower && self.direction == Direction::Input).then_some("less is taken than before");
+            let breaking =
+                (is_narrower && self.direction == Direction::Input).then_some("less is taken than before");
             self.say(field, text(was, key), text(is, key), breaking);
         }
     }
@@ -299,8 +310,12 @@ fn plain(schema: Schema<'_>, depth: usize) -> Value {
             if let Some(target) = target {
                 return plain(schema.of(target), depth + 1);
             }
-            let kept = members.iter().filter(|(key, value)| !(FOR_PEOPLE.contains(&key.as_str()) && !value.is_object()));
-            Value::Object(kept.map(|(key, value)| (key.clone(), plain(schema.of(value), depth + 1))).collect())
+            let kept = members
+                .iter()
+                .filter(|(key, value)| !(FOR_PEOPLE.contains(&key.as_str()) && !value.is_object()));
+            Value::Object(
+                kept.map(|(key, value)| (key.clone(), plain(schema.of(value), depth + 1))).collect(),
+            )
         }
         Value::Array(items) => items.iter().map(|item| plain(schema.of(item), depth + 1)).collect(),
         other => other.clone(),
@@ -333,19 +348,63 @@ mod tests {
         let text = || json!({ "a": { "type": "string" } });
         let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
         for (before, after, expected) in [
-            (object(both(), &[]), object(text(), &[]), "value.b: integer -> - BREAKING: the field is removed"),
+            (
+                object(both(), &[]),
+                object(text(), &[]),
+                "value.b: integer -> - BREAKING: the field is removed",
+            ),
             (object(text(), &[]), object(both(), &[]), "value.b: - -> integer"),
-            (object(text(), &[]), object(both(), &["b"]), "value.b: - -> integer, required BREAKING: the field is required"),
-            (object(text(), &[]), object(text(), &["a"]), "value.a: string -> string, required BREAKING: the field is now required"),
-            (json!({ "type": "string" }), json!({ "type": "integer" }), "value: string -> integer BREAKING: its type changes"),
+            (
+                object(text(), &[]),
+                object(both(), &["b"]),
+                "value.b: - -> integer, required BREAKING: the field is required",
+            ),
+            (
+                object(text(), &[]),
+                object(text(), &["a"]),
+                "value.a: string -> string, required BREAKING: the field is now required",
+            ),
+            (
+                json!({ "type": "string" }),
+                json!({ "type": "integer" }),
+                "value: string -> integer BREAKING: its type changes",
+            ),
             (json!({ "type": "integer" }), json!({ "type": "number" }), "value: integer -> number"),
-            (json!({ "type": "number" }), json!({ "type": "integer" }), "value: number -> integer BREAKING: its type changes"),
-            (json!({ "type": "string" }), json!({ "type": ["string", "null"] }), "value: string -> null or string"),
-            (json!({ "type": "string", "enum": ["a", "b"] }), json!({ "type": "string", "enum": ["a"] }), "value: \"a\" or \"b\" -> \"a\" BREAKING: its values change"),
-            (json!({ "type": "integer" }), json!({ "type": "integer", "minimum": 2 }), "value: - -> minimum 2 BREAKING: less is taken than before"),
-            (json!({ "type": "integer", "maximum": 2 }), json!({ "type": "integer", "maximum": 3 }), "value: maximum 2 -> maximum 3"),
-            (json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "array", "items": { "type": "null" } }), "value[]: string -> null BREAKING: its type changes"),
-            (json!({ "oneOf": [{ "const": 1 }, { "const": 2 }] }), json!({ "oneOf": [{ "const": 1 }, { "const": 3 }] }), "value: 2 variants -> 2 variants BREAKING: its variants change"),
+            (
+                json!({ "type": "number" }),
+                json!({ "type": "integer" }),
+                "value: number -> integer BREAKING: its type changes",
+            ),
+            (
+                json!({ "type": "string" }),
+                json!({ "type": ["string", "null"] }),
+                "value: string -> null or string",
+            ),
+            (
+                json!({ "type": "string", "enum": ["a", "b"] }),
+                json!({ "type": "string", "enum": ["a"] }),
+                "value: \"a\" or \"b\" -> \"a\" BREAKING: its values change",
+            ),
+            (
+                json!({ "type": "integer" }),
+                json!({ "type": "integer", "minimum": 2 }),
+                "value: - -> minimum 2 BREAKING: less is taken than before",
+            ),
+            (
+                json!({ "type": "integer", "maximum": 2 }),
+                json!({ "type": "integer", "maximum": 3 }),
+                "value: maximum 2 -> maximum 3",
+            ),
+            (
+                json!({ "type": "array", "items": { "type": "string" } }),
+                json!({ "type": "array", "items": { "type": "null" } }),
+                "value[]: string -> null BREAKING: its type changes",
+            ),
+            (
+                json!({ "oneOf": [{ "const": 1 }, { "const": 2 }] }),
+                json!({ "oneOf": [{ "const": 1 }, { "const": 3 }] }),
+                "value: 2 variants -> 2 variants BREAKING: its variants change",
+            ),
         ] {
             assert_eq!(between(&before, &after, Input), [expected], "{before} {after}");
         }
@@ -357,12 +416,28 @@ mod tests {
         let text = || json!({ "a": { "type": "string" } });
         let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
         for (before, after, expected) in [
-            (object(both(), &[]), object(text(), &[]), "value.b: integer -> - BREAKING: the field is removed"),
+            (
+                object(both(), &[]),
+                object(text(), &[]),
+                "value.b: integer -> - BREAKING: the field is removed",
+            ),
             (object(text(), &[]), object(both(), &["b"]), "value.b: - -> integer, required"),
-            (object(text(), &["a"]), object(text(), &[]), "value.a: string, required -> string BREAKING: the field may now be missing"),
-            (json!({ "type": "string" }), json!({ "type": ["string", "null"] }), "value: string -> null or string BREAKING: its type changes"),
+            (
+                object(text(), &["a"]),
+                object(text(), &[]),
+                "value.a: string, required -> string BREAKING: the field may now be missing",
+            ),
+            (
+                json!({ "type": "string" }),
+                json!({ "type": ["string", "null"] }),
+                "value: string -> null or string BREAKING: its type changes",
+            ),
             (json!({ "type": "number" }), json!({ "type": "integer" }), "value: number -> integer"),
-            (json!({ "type": "integer" }), json!({ "type": "integer", "minimum": 2 }), "value: - -> minimum 2"),
+            (
+                json!({ "type": "integer" }),
+                json!({ "type": "integer", "minimum": 2 }),
+                "value: - -> minimum 2",
+            ),
         ] {
             assert_eq!(between(&before, &after, Output), [expected], "{before} {after}");
         }
@@ -382,7 +457,10 @@ mod tests {
         let after = Schema { schema: &schema, definitions: &new };
         let found = differences("value", before, after, Direction::Input);
         assert!(found.len() <= 2, "{found:?}");
-        assert!(found.iter().any(|change| change.field == "value.leaf" && change.breaking.is_some()), "{found:?}");
+        assert!(
+            found.iter().any(|change| change.field == "value.leaf" && change.breaking.is_some()),
+            "{found:?}"
+        );
         assert!(differences("value", before, before, Direction::Input).is_empty());
     }
 

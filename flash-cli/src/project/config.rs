@@ -259,9 +259,8 @@ fn with_nearest(message: &str) -> String {
     if !wrong.starts_with("unknown ") {
         return message.to_owned();
     }
-    let quoted = |text: &str| -> Vec<String> {
-        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let quoted =
+        |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
     let (names, known) = (quoted(wrong), quoted(known));
     let near = names.first().map(|name| nearest(name, known.iter().map(String::as_str)));
     match near {

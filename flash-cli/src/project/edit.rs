@@ -126,7 +126,10 @@ mod tests {
             add_environment(directory, "production", TargetKind::Local, None, Some(8123)).unwrap();
         });
         assert!(after.starts_with(before), "{after}");
-        assert_eq!(after[before.len()..].trim(), "[environments.production]\ntarget = \"local\"\nport = 8123");
+        assert_eq!(
+            after[before.len()..].trim(),
+            "[environments.production]\ntarget = \"local\"\nport = 8123"
+        );
         let config = Config::parse(&after, Path::new("flash.toml")).unwrap();
         assert_eq!(config.environment("production").unwrap().port, Some(8123));
     }
@@ -158,7 +161,10 @@ mod tests {
         let after = edited(before, |directory| {
             add_environment(directory, "a", TargetKind::Local, None, None).unwrap();
         });
-        assert!(after.contains("# for the team\nport = 1234") && after.contains("target = \"local\""), "{after}");
+        assert!(
+            after.contains("# for the team\nport = 1234") && after.contains("target = \"local\""),
+            "{after}"
+        );
         assert!(after.contains("X = \"1\""), "{after}");
     }
 }

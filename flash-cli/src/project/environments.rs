@@ -82,7 +82,10 @@ impl Written {
         };
         let port = match self.port {
             Some(said) if *said.get_ref() == 0 => {
-                return mistake(said.span(), "`port` is 0; 1 to 65535 is expected, or leave it out for a free one");
+                return mistake(
+                    said.span(),
+                    "`port` is 0; 1 to 65535 is expected, or leave it out for a free one",
+                );
             }
             said => said.map(Spanned::into_inner),
         };
@@ -92,7 +95,7 @@ impl Written {
         let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
         let declared = |(name, written): (Spanned<String>, overrides::Written)| {
             let line = line_of(name.span().start);
-            Ok(Declared { line, overrides: written.check(name.span(), &line_of)?, name: name.into_inner() })
+            Ok(Declared { line, overrides: written.check(&line_of)?, name: name.into_inner() })
         };
         Ok(EnvironmentSettings {
             name: name.get_ref().clone(),
@@ -107,9 +110,7 @@ impl Written {
 }
 
 /// A variable of workers. No value is repeated in a message: it may be a secret in the wrong place.
-fn variable(
-    (name, value): (Spanned<String>, Spanned<String>),
-) -> Result<(String, String), Mistake> {
+fn variable((name, value): (Spanned<String>, Spanned<String>)) -> Result<(String, String), Mistake> {
     let at: Range<usize> = name.span();
     let name = name.into_inner();
     match check_variable_name(&name) {

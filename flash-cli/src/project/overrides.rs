@@ -1,8 +1,6 @@
 //! `[environments.NAME.workers.WORKER]` in `flash.toml`: settings of a worker type that differ in an environment.
 //!
 //! The same limits as in `#[remote]`, found here as what is written and applied later to what the app says.
-use std::ops::Range;
-
 use flash_sdk::{
     CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, ScalerEntry, WorkerType},
@@ -25,50 +23,47 @@ pub(super) struct Written {
     execution_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
-    cpu: Option<OneOrMore>,
-    gpu: Option<OneOrMore>,
+    cpu: Option<Spanned<OneOrMore>>,
+    gpu: Option<Spanned<OneOrMore>>,
     gpu_count: Option<Spanned<u32>>,
-    data_centers: Option<OneOrMore>,
+    data_centers: Option<Spanned<OneOrMore>>,
 }
 
-/// A name, or a list of names.
+/// A name, or a list of names. Where a list stands is known, not where in it a name does.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "a name or a list of names was expected")]
 enum OneOrMore {
-    One(Spanned<String>),
-    More(Vec<Spanned<String>>),
+    One(String),
+    More(Vec<String>),
 }
 
 impl OneOrMore {
-    fn names(&self) -> &[Spanned<String>] {
+    fn names(&self) -> &[String] {
         match self {
             Self::One(name) => std::slice::from_ref(name),
             Self::More(names) => names,
         }
     }
+}
 
-    /// Each as `find` knows it, none of them twice.
-    fn all<T: PartialEq>(
-        &self,
-        key: Range<usize>,
-        find: impl Fn(&str) -> Option<T>,
-        wrong: impl Fn(&str) -> String,
-    ) -> Result<Vec<T>, Mistake> {
-        let mut found = Vec::new();
-        for name in self.names() {
-            let Some(known) = find(name.get_ref()) else {
-                return mistake(name.span(), wrong(name.get_ref()));
-            };
-            if found.contains(&known) {
-                return mistake(name.span(), format!("`{}` is named twice", name.get_ref()));
-            }
-            found.push(known);
+/// Each name as `find` knows it, none of them twice.
+fn all<T: PartialEq>(
+    said: &Spanned<OneOrMore>,
+    find: impl Fn(&str) -> Option<T>,
+    wrong: impl Fn(&str) -> String,
+) -> Result<Vec<T>, Mistake> {
+    let mut found = Vec::new();
+    for name in said.get_ref().names() {
+        let Some(known) = find(name) else { return mistake(said.span(), wrong(name)) };
+        if found.contains(&known) {
+            return mistake(said.span(), format!("`{name}` is named twice"));
         }
-        if found.is_empty() {
-            return mistake(key, "an empty list names nothing: leave it out, or name one");
-        }
-        Ok(found)
+        found.push(known);
     }
+    if found.is_empty() {
+        return mistake(said.span(), "an empty list names nothing: leave it out, or name one");
+    }
+    Ok(found)
 }
 
 /// A setting and the line where it stands.
@@ -98,16 +93,12 @@ impl Written {
     ///
     /// # Errors
     /// The first that is wrong.
-    pub(super) fn check(
-        self,
-        name: Range<usize>,
-        line_of: &impl Fn(usize) -> usize,
-    ) -> Result<WorkerOverrides, Mistake> {
+    pub(super) fn check(self, line_of: &impl Fn(usize) -> usize) -> Result<WorkerOverrides, Mistake> {
         let (workers_min, workers_max) = self.scale(line_of)?;
         let number = |said: &Option<Spanned<u32>>, name, most| {
             said.as_ref().map(|said| within(said, name, most)).transpose()
         };
-        let compute = self.compute(&name)?;
+        let compute = self.compute()?;
         let gpu_count = match (&self.gpu_count, &compute) {
             (Some(said), Some(ComputeEntry::Cpu { .. })) => {
                 return mistake(said.span(), "`gpu_count` says how many of which `gpu`");
@@ -120,8 +111,8 @@ impl Written {
         };
         let data_centers = match &self.data_centers {
             // Anywhere, whatever the app says.
-            Some(OneOrMore::More(names)) if names.is_empty() => Some(Vec::new()),
-            Some(said) => Some(said.all(name, DataCenter::from_id, |id| {
+            Some(said) if said.get_ref().names().is_empty() => Some(Vec::new()),
+            Some(said) => Some(all(said, DataCenter::from_id, |id| {
                 let near = nearest(id, DataCenter::ALL.iter().map(|center| center.id()));
                 format!("`{id}` is no data center{near}")
             })?),
@@ -175,15 +166,12 @@ impl Written {
         Ok((min, self.workers_max.as_ref().map(said)))
     }
 
-    fn compute(&self, name: &Range<usize>) -> Result<Option<ComputeEntry>, Mistake> {
+    fn compute(&self) -> Result<Option<ComputeEntry>, Mistake> {
         match (&self.cpu, &self.gpu) {
             (None, None) => Ok(None),
-            (Some(_), Some(gpu)) => {
-                let at = gpu.names().first().map_or_else(|| name.clone(), Spanned::span);
-                mistake(at, "a worker type is `cpu` or `gpu`, not both")
-            }
+            (Some(_), Some(gpu)) => mistake(gpu.span(), "a worker type is `cpu` or `gpu`, not both"),
             (Some(cpu), None) => {
-                let instances = cpu.all(name.clone(), CpuInstance::from_id, |id| {
+                let instances = all(cpu, CpuInstance::from_id, |id| {
                     let near = nearest(id, CpuInstance::ALL.iter().map(|instance| instance.id()));
                     format!("`{id}` is no CPU instance{near}")
                 })?;
@@ -194,29 +182,27 @@ impl Written {
                     Some(said) => within(said, "gpu_count", ResourceConfig::MAX_GPUS)?,
                     None => 1,
                 };
-                gpus(gpu, name, count).map(Some)
+                gpus(gpu, count).map(Some)
             }
         }
     }
 }
 
 /// Pools and single types, in the order in which they are written.
-fn gpus(said: &OneOrMore, name: &Range<usize>, count: u32) -> Result<ComputeEntry, Mistake> {
+fn gpus(said: &Spanned<OneOrMore>, count: u32) -> Result<ComputeEntry, Mistake> {
     #[derive(PartialEq)]
     enum Gpu {
         Pool(GpuPool),
         Type(GpuType),
     }
-    let find = |id: &str| {
-        GpuPool::from_id(id).map(Gpu::Pool).or_else(|| GpuType::from_id(id).map(Gpu::Type))
-    };
-    let all = said.all(name.clone(), find, |id| {
+    let find = |id: &str| GpuPool::from_id(id).map(Gpu::Pool).or_else(|| GpuType::from_id(id).map(Gpu::Type));
+    let found = all(said, find, |id| {
         let pools = GpuPool::ALL.iter().map(|pool| pool.id());
         let near = nearest(id, pools.chain(GpuType::ALL.iter().map(|gpu| gpu.id())));
         format!("`{id}` is no GPU pool or type{near}")
     })?;
     let (mut pools, mut types) = (Vec::new(), Vec::new());
-    for gpu in all {
+    for gpu in found {
         match gpu {
             Gpu::Pool(pool) => pools.push(pool),
             Gpu::Type(gpu) => types.push(gpu),
@@ -236,7 +222,10 @@ impl WorkerOverrides {
         if min > max {
             let line = self.workers_min.or(self.workers_max).map_or(0, |said| said.line);
             let name = &worker.name;
-            return Err((line, format!("`{name}` would have {min} to {max} workers: the minimum is above the maximum")));
+            return Err((
+                line,
+                format!("`{name}` would have {min} to {max} workers: the minimum is above the maximum"),
+            ));
         }
         (worker.workers_min, worker.workers_max) = (min, max);
         set(&mut worker.idle_timeout_seconds, &self.idle_timeout);
@@ -248,7 +237,10 @@ impl WorkerOverrides {
         if let Some(said) = self.gpu_count {
             let ComputeEntry::Gpu { count, .. } = &mut worker.compute else {
                 let name = &worker.name;
-                return Err((said.line, format!("`{name}` runs on a CPU: `gpu_count` says how many of which `gpu`")));
+                return Err((
+                    said.line,
+                    format!("`{name}` runs on a CPU: `gpu_count` says how many of which `gpu`"),
+                ));
             };
             *count = said.value;
         }

@@ -1,17 +1,202 @@
-//! `flash deploy`.
-use clap::Args;
+//! `flash deploy`, and `flash env` beside it: environments and what is live in them.
+//!
+//! A file per subcommand; `show` prints plans, `live` is what follows when a release is live.
+mod history;
+mod info;
+mod list;
+mod live;
+mod new;
+mod remove;
+mod rollback;
+mod send;
+mod show;
 
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::place::PlaceArguments;
 use crate::{exit::Failure, output::Output};
 
+/// What `--help` says of exit codes.
+const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 it was tried and failed; 2 wrong usage, a \
+                          missing confirmation, or with --plan: there are changes.";
+
 /// Bring an app live in an environment, and keep it there.
+///
+/// Without a subcommand: as `flash deploy send`. Builds the app, shows what would change, asks, starts the new
+/// release beside the live one, moves traffic when it is ready, and checks that it answers. A release that does not
+/// become ready is undone, and the live one never stops serving.
 #[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = format!("Examples:\n  flash deploy new production\n  flash deploy --env production\n  \
+                  flash deploy send production --plan\n  flash deploy rollback production\n  flash deploy list\n\n{EXIT_CODES}")
+)]
 pub(crate) struct DeployArguments {
+    #[command(subcommand)]
+    command: Option<DeployCommand>,
+    /// The environment [default: the only one of the app].
+    #[arg(long, value_name = "ENV")]
+    env: Option<String>,
+    #[command(flatten)]
+    send: send::SendOptions,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 
+/// Environments, under another name: the subcommands of `flash deploy`.
+#[derive(Args)]
+#[command(
+    after_help = format!("Examples:\n  flash env new staging\n  flash env list\n  flash env remove staging\n\n{EXIT_CODES}")
+)]
+pub(crate) struct EnvironmentArguments {
+    #[command(subcommand)]
+    command: DeployCommand,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum DeployCommand {
+    New(new::NewArguments),
+    Send(send::SendArguments),
+    List(list::ListArguments),
+    Info(info::InfoArguments),
+    History(history::HistoryArguments),
+    Rollback(rollback::RollbackArguments),
+    Remove(remove::RemoveArguments),
+}
+
+/// How a command ended that did what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Done,
+    /// With `--plan`: something would change.
+    Changes,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Done => Self::SUCCESS,
+            Ending::Changes => Self::from(2),
+        }
+    }
+}
+
+/// An environment that may be left out where there is one.
+#[derive(Args)]
+pub(super) struct OneEnvironment {
+    /// The environment [default: the only one of the app].
+    #[arg(value_name = "ENV")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
 /// Runs it.
-pub(crate) fn run(_arguments: DeployArguments, _output: &Output) -> Result<(), Failure> {
-    Err(Failure::failed("this command is not there yet"))
+pub(crate) fn run(arguments: DeployArguments, output: &Output) -> Result<Ending, Failure> {
+    let DeployArguments { command, env, send, json } = arguments;
+    let command = command.unwrap_or(DeployCommand::Send(send::SendArguments { name: env, options: send }));
+    run_command(command, json, output)
+}
+
+/// Runs `flash env`.
+pub(crate) fn run_environment(arguments: EnvironmentArguments, output: &Output) -> Result<Ending, Failure> {
+    run_command(arguments.command, arguments.json, output)
+}
+
+fn run_command(command: DeployCommand, json: bool, output: &Output) -> Result<Ending, Failure> {
+    block_on(async {
+        match command {
+            DeployCommand::Send(arguments) => return send::run(arguments, json, output).await,
+            DeployCommand::New(arguments) => new::run(arguments, json, output).await,
+            DeployCommand::List(arguments) => list::run(arguments, json, output).await,
+            DeployCommand::Info(arguments) => info::run(arguments, json, output).await,
+            DeployCommand::History(arguments) => history::run(arguments, json, output).await,
+            DeployCommand::Rollback(arguments) => rollback::run(arguments, json, output).await,
+            DeployCommand::Remove(arguments) => remove::run(arguments, json, output).await,
+        }
+        .map(|()| Ending::Done)
+    })
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Its own, and when there is no runtime.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+/// `2026-11-23 12:00:05`, in the time zone of this machine.
+pub(super) fn time(ms: u64) -> String {
+    let timestamp = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    timestamp.map_or_else(
+        || "unknown".to_owned(),
+        |time| time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: DeployArguments,
+    }
+
+    fn parse(words: &str) -> Result<DeployArguments, String> {
+        let line = Line::try_parse_from(std::iter::once("deploy").chain(words.split_whitespace()));
+        line.map(|line| line.arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_short_way_takes_the_flags_of_send() {
+        let short = parse("--env production --yes --allow-breaking --release-notes x --json").unwrap();
+        assert!(short.command.is_none() && short.send.yes && short.send.allow_breaking && short.json);
+        assert_eq!(short.env.as_deref(), Some("production"));
+        let long = parse("send production --plan --json").unwrap();
+        assert!(long.json);
+        let Some(DeployCommand::Send(send)) = long.command else { panic!("it is send") };
+        assert!(send.options.plan && send.name.as_deref() == Some("production"));
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        for words in
+            ["--plan --plan-file f", "--save-plan a --plan-file b", "--yes list", "send a b", "remove"]
+        {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_release_may_be_named_without_its_environment() {
+        for (words, name, release) in [
+            ("rollback", None, None),
+            ("rollback 3", None, Some(3)),
+            ("rollback production", Some("production"), None),
+            ("rollback production 3", Some("production"), Some(3)),
+        ] {
+            let Some(DeployCommand::Rollback(found)) = parse(words).unwrap().command else {
+                panic!("{words}")
+            };
+            let (found_name, found_release) = found.meant().unwrap();
+            assert_eq!((found_name.as_deref(), found_release), (name, release), "{words}");
+        }
+        let Some(DeployCommand::Rollback(wrong)) = parse("rollback production three").unwrap().command else {
+            panic!("it is rollback")
+        };
+        assert!(wrong.meant().unwrap_err().to_string().contains("`three` is no number of a release"));
+    }
 }

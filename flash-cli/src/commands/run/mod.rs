@@ -6,7 +6,7 @@
 mod image;
 mod session;
 mod state;
-mod table;
+pub(super) mod table;
 mod workspace;
 
 use std::{path::PathBuf, time::Duration};

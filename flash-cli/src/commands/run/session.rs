@@ -99,7 +99,7 @@ impl Session {
         let Some(first) = first else { return Ok(()) };
         let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
-        let table = endpoints(&first.manifest, &first.settings.commands, &url);
+        let table = endpoints(&first.manifest, &first.settings.commands, &url, "curl");
         let outcome = tokio::select! {
             outcome = self.deploy(&platform, first) => Some(outcome),
             () = stop.next() => None,

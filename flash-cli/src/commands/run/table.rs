@@ -4,8 +4,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{output::Endpoint, target::local::CommandWorker};
 
-/// The rows for an app that is served at `url`.
-pub(super) fn endpoints(manifest: &Manifest, commands: &[CommandWorker], url: &str) -> Vec<Endpoint> {
+/// The rows for an app that is served at `url`. `program` is `curl` with what opens the place.
+pub(in crate::commands) fn endpoints(
+    manifest: &Manifest,
+    commands: &[CommandWorker],
+    url: &str,
+    program: &str,
+) -> Vec<Endpoint> {
     let mut modules = Vec::new();
     let row = |function: &FunctionEntry| {
         let worker = manifest.worker(&function.worker);
@@ -19,7 +24,7 @@ pub(super) fn endpoints(manifest: &Manifest, commands: &[CommandWorker], url: &s
             }
         };
         Endpoint {
-            curl: curl(manifest, function, &method, &format!("{url}{path}")),
+            curl: curl(manifest, function, &method, &format!("{url}{path}"), program),
             method,
             path,
             function: function.call_name(),
@@ -29,21 +34,21 @@ pub(super) fn endpoints(manifest: &Manifest, commands: &[CommandWorker], url: &s
         }
     };
     let functions = manifest.functions.iter().map(row);
-    functions.chain(commands.iter().map(|command| row_of_command(command, url))).collect()
+    functions.chain(commands.iter().map(|command| row_of_command(command, url, program))).collect()
 }
 
-fn row_of_command(command: &CommandWorker, url: &str) -> Endpoint {
+fn row_of_command(command: &CommandWorker, url: &str, program: &str) -> Endpoint {
     let worker = &command.worker_type;
     let name = &worker.name;
     let (method, path, curl) = match worker.kind {
         EndpointKind::Queue => {
             let path = format!("/v2/{name}/runsync");
             let curl = format!(
-                "curl -X POST {url}{path} -H 'content-type: application/json' -d '{{\"input\":{{}}}}'"
+                "{program} -X POST {url}{path} -H 'content-type: application/json' -d '{{\"input\":{{}}}}'"
             );
             ("POST", path, curl)
         }
-        EndpointKind::LoadBalanced => ("ANY", format!("/{name}/"), format!("curl {url}/{name}/")),
+        EndpointKind::LoadBalanced => ("ANY", format!("/{name}/"), format!("{program} {url}/{name}/")),
     };
     Endpoint {
         method: method.to_owned(),
@@ -60,7 +65,7 @@ fn workers(worker: &WorkerType) -> String {
     format!("{}..{}", worker.workers_min, worker.workers_max)
 }
 
-fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str) -> String {
+fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, program: &str) -> String {
     let (mut url, mut query) = (url.to_owned(), Vec::new());
     for argument in &function.arguments {
         let value = match sample(manifest, &argument.schema, 0) {
@@ -80,9 +85,9 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str) 
     match &function.input {
         Some(input) => {
             let body = sample(manifest, input, 0).to_string().replace('\'', "'\\''");
-            format!("curl{verb} {url} -H 'content-type: application/json' -d '{body}'")
+            format!("{program}{verb} {url} -H 'content-type: application/json' -d '{body}'")
         }
-        None => format!("curl{verb} {url}"),
+        None => format!("{program}{verb} {url}"),
     }
 }
 

@@ -18,7 +18,12 @@ fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {
         for field in change.fields {
             let side = |side: Option<String>| side.unwrap_or_else(|| "-".to_owned());
             let breaking = field.breaking.map_or(String::new(), |why| format!(" BREAKING {why}"));
-            lines.push(format!("  {}: {} -> {}{breaking}", field.field, side(field.before), side(field.after)));
+            lines.push(format!(
+                "  {}: {} -> {}{breaking}",
+                field.field,
+                side(field.before),
+                side(field.after)
+            ));
         }
     }
     lines
@@ -81,10 +86,7 @@ fn what_is_gone_is_destroyed_and_breaks_its_callers() {
         next.manifest.workers.remove(0);
         next.manifest.functions.remove(0);
     });
-    assert_eq!(
-        lines,
-        ["- worker type batch", "- function clean BREAKING whoever calls it gets an error"]
-    );
+    assert_eq!(lines, ["- worker type batch", "- function clean BREAKING whoever calls it gets an error"]);
 }
 
 #[test]
@@ -124,10 +126,7 @@ fn a_removed_field_of_the_answer_is_breaking() {
 fn a_route_is_the_same_by_its_path_and_another_by_another() {
     assert!(changed(|next| next.manifest.functions[1].name = "asked".to_owned()).is_empty());
     let moved = changed(|next| next.manifest.functions[1].route = route("PUT", "/ask").route);
-    assert_eq!(
-        moved,
-        ["~ route PUT /ask", "  route: POST /ask -> PUT /ask BREAKING it is served elsewhere"]
-    );
+    assert_eq!(moved, ["~ route PUT /ask", "  route: POST /ask -> PUT /ask BREAKING it is served elsewhere"]);
     let gone = changed(|next| drop(next.manifest.functions.remove(1)));
     assert_eq!(gone, ["- route POST /ask BREAKING whoever calls it gets an error"]);
     let query = changed(|next| {
@@ -135,7 +134,10 @@ fn a_route_is_the_same_by_its_path_and_another_by_another() {
         (argument.source, argument.name) = (ArgumentSource::Query, "q".to_owned());
         next.manifest.functions[1].arguments.push(argument);
     });
-    assert_eq!(query, ["~ route POST /ask", "  query.q: - -> string, required BREAKING the field is required"]);
+    assert_eq!(
+        query,
+        ["~ route POST /ask", "  query.q: - -> string, required BREAKING the field is required"]
+    );
 }
 
 #[test]
@@ -216,14 +218,12 @@ fn commands_change_without_telling_what_is_in_their_variables() {
         lines(Some(&live), &next),
         ["~ command script", "  command: python3 -u -> python4 -u", "  env.TOKEN: set -> set anew"]
     );
-    assert_eq!(
-        lines(Some(&live), &spec()),
-        ["- command script BREAKING whoever calls it gets an error"]
-    );
+    assert_eq!(lines(Some(&live), &spec()), ["- command script BREAKING whoever calls it gets an error"]);
 }
 
 #[test]
 fn a_new_function_beside_the_others_breaks_nobody() {
-    let lines = changed(|next| next.manifest.functions.push(function("more", "batch", json!({ "type": "string" }))));
+    let lines =
+        changed(|next| next.manifest.functions.push(function("more", "batch", json!({ "type": "string" }))));
     assert_eq!(lines, ["+ function more", "  worker: - -> batch"]);
 }

@@ -52,7 +52,10 @@ fn every_setting_of_an_environment_is_read() {
                 registry = \"ghcr.io/me\"\n[environments.a.variables]\nMODE = \"fast\"\n[environments.b]\n";
     let config = Config::parse(text, Path::new("flash.toml")).unwrap();
     let a = config.environment("a").unwrap();
-    assert_eq!((a.target, a.port, a.registry.as_deref()), (TargetKind::Runpod, Some(8001), Some("ghcr.io/me")));
+    assert_eq!(
+        (a.target, a.port, a.registry.as_deref()),
+        (TargetKind::Runpod, Some(8001), Some("ghcr.io/me"))
+    );
     assert_eq!(a.listen, Some(IpAddr::from([0, 0, 0, 0])));
     assert_eq!(a.variables.get("MODE").map(String::as_str), Some("fast"));
     assert_eq!(config.environment("b"), Some(&EnvironmentSettings::of("b", TargetKind::Local)));
@@ -82,7 +85,8 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
 
 #[test]
 fn commands_are_worker_types_of_the_environment_too() {
-    let text = "[workers.script]\ncommand = [\"python3\"]\n[environments.a.workers.script]\nworkers_max = 1\n";
+    let text =
+        "[workers.script]\ncommand = [\"python3\"]\n[environments.a.workers.script]\nworkers_max = 1\n";
     let manifest = applied(text).unwrap();
     assert_eq!(manifest.worker("script").unwrap().workers_max, 1);
     let error = applied(&text.replace("workers_max = 1", "max_concurrency = 2")).unwrap_err();
@@ -114,7 +118,7 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
         ("cpu = [\"cpu3g-2-9\"]", 2, "no CPU instance; did you mean `cpu3g-2-8`"),
         ("gpu = \"ADA_25\"", 2, "no GPU pool or type; did you mean `ADA_24`"),
         ("gpu = [\"ADA_24\", \"ADA_24\"]", 2, "`ADA_24` is named twice"),
-        ("gpu = []", 1, "an empty list names nothing"),
+        ("gpu = []", 2, "an empty list names nothing"),
         ("gpu_count = 9", 2, "`gpu_count` is 9; 1 to 8"),
         ("cpu = \"cpu3g-2-8\"\ngpu = \"ADA_24\"", 3, "not both"),
         ("cpu = \"cpu3g-2-8\"\ngpu_count = 1", 3, "says how many of which `gpu`"),
@@ -122,7 +126,10 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
         ("idle_timout = 1", 2, "unknown field `idle_timout`; did you mean `idle_timeout`?"),
     ] {
         let error = refused(lines);
-        assert!(error.starts_with(&format!("flash.toml:{line}: ")) && error.contains(what), "{lines}: {error}");
+        assert!(
+            error.starts_with(&format!("flash.toml:{line}: ")) && error.contains(what),
+            "{lines}: {error}"
+        );
     }
 }
 
@@ -145,7 +152,10 @@ fn wrong_settings_of_an_environment_are_named_with_their_line() {
         ("[prices]\nADA_25 = 1.0", 2, "did you mean `ADA_24`"),
     ] {
         let error = applied(text).unwrap_err();
-        assert!(error.starts_with(&format!("flash.toml:{line}: ")) && error.contains(what), "{text}: {error}");
+        assert!(
+            error.starts_with(&format!("flash.toml:{line}: ")) && error.contains(what),
+            "{text}: {error}"
+        );
         assert!(!error.contains("secret"), "{error}");
     }
 }

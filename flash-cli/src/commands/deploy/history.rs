@@ -1,0 +1,64 @@
+//! `flash deploy history`.
+use clap::Args;
+use serde_json::json;
+
+use super::{OneEnvironment, time};
+use crate::{
+    exit::Failure,
+    output::Output,
+    target::{ReleaseRecord, ReleaseState},
+};
+
+/// List the releases of an environment, the latest first.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash deploy history production\n  flash deploy history --json | jq '.releases[0]'\n\n\
+                  Exit codes: 0 listed; 1 the target cannot be reached; 2 there is no such environment."
+)]
+pub(super) struct HistoryArguments {
+    #[command(flatten)]
+    environment: OneEnvironment,
+}
+
+/// Runs it.
+pub(super) async fn run(arguments: HistoryArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    let OneEnvironment { name, place } = arguments.environment;
+    let place = place.environment(name.as_deref()).await?;
+    let releases = place.target.history(&place.id).await?;
+    if json {
+        output.object(&json!({ "environment": place.id, "releases": releases }));
+        return Ok(());
+    }
+    if releases.is_empty() {
+        output.status("None", &format!("nothing was sent yet: flash deploy send {}", place.id.name));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
+    output.table(&["release", "state", "made", "commit", "digest", "notes"], &rows);
+    Ok(())
+}
+
+fn row(record: &ReleaseRecord) -> Vec<String> {
+    let state = match &record.state {
+        ReleaseState::Starting => "starting",
+        ReleaseState::Live => "live",
+        ReleaseState::Replaced if record.kept => "replaced",
+        ReleaseState::Replaced => "replaced, not kept",
+        ReleaseState::Failed { .. } => "failed",
+    };
+    let reason = match &record.state {
+        ReleaseState::Failed { reason } => Some(reason.lines().next().unwrap_or_default().to_owned()),
+        _ => None,
+    };
+    let back = record.rollback_of.map(|number| format!("back to {number}"));
+    let notes: Vec<String> = [back, record.notes.clone(), reason].into_iter().flatten().collect();
+    let digest = record.digest.strip_prefix("sha256:").unwrap_or(&record.digest);
+    vec![
+        record.number.to_string(),
+        state.to_owned(),
+        time(record.created_ms),
+        record.origin.commit.clone().unwrap_or_else(|| "-".to_owned()),
+        digest.get(..12).unwrap_or(digest).to_owned(),
+        notes.join("; "),
+    ]
+}

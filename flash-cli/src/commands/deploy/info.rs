@@ -1,0 +1,51 @@
+//! `flash deploy info`.
+use clap::Args;
+use serde_json::json;
+
+use super::{OneEnvironment, live, time};
+use crate::{credentials::CredentialStore, exit::Failure, output::Output};
+
+/// What is live in an environment, where, and how to call it.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash deploy info production\n  flash deploy info --json | jq .environment.live\n\n\
+                  Exit codes: 0 shown; 1 the target cannot be reached; 2 there is no such environment."
+)]
+pub(super) struct InfoArguments {
+    #[command(flatten)]
+    environment: OneEnvironment,
+}
+
+/// Runs it.
+pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    let OneEnvironment { name, place } = arguments.environment;
+    let place = place.environment(name.as_deref()).await?;
+    let environment = place.target.environment(&place.id).await?;
+    let store = CredentialStore::of_user()?;
+    let rows = match &environment.live {
+        Some(_) => live::rows(&environment, &place.target.spec(&place.id, None).await?, &store),
+        None => Vec::new(),
+    };
+    if json {
+        output.object(&json!({ "environment": environment, "endpoints": rows }));
+        return Ok(());
+    }
+    let line = |name: &str, text: &str| output.line(&format!("{name:<12} {text}"));
+    line("environment", &environment.id.to_string());
+    line("target", environment.target.as_str());
+    line("url", environment.url.as_deref().unwrap_or("-"));
+    line("created", &time(environment.created_ms));
+    let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
+    line("secrets", if secrets.is_empty() { "-".to_owned() } else { secrets.join(", ") }.as_str());
+    match &environment.live {
+        Some(live) => {
+            let commit =
+                live.origin.commit.as_ref().map_or(String::new(), |commit| format!(", commit {commit}"));
+            line("release", &format!("{}, since {}{commit}", live.number, time(live.created_ms)));
+            output.line("");
+            output.endpoints(&rows);
+        }
+        None => line("release", &format!("none; send one: flash deploy send {}", environment.id.name)),
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! What follows when a release is live: it is seen to answer, its addresses are kept, its endpoints are shown.
+use std::time::Duration;
+
+use flash_sdk::manifest::{ArgumentSource, EndpointKind, Manifest};
+use indicatif::HumanBytes;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    commands::{place::Place, run::table},
+    credentials::CredentialStore,
+    error_chain::error_chain,
+    exit::{Code, Failure},
+    output::{Endpoint, Output},
+    target::{
+        CommandSpec, DeployedEndpoint, Environment, Problem, ReleaseRecord, ReleaseSpec, SecretValue, Step,
+        TargetError, TargetKind, local::CommandWorker,
+    },
+};
+
+/// How long one endpoint may take to answer: its workers are ready already, but a request may be slow.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A line for each step.
+pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
+    let output = output.clone();
+    let mut bar = None;
+    move |step| match step {
+        Step::Sending { done, total } => {
+            let shown = bar.get_or_insert_with(|| output.progress("Sending", "artifact"));
+            shown.set_total(total);
+            shown.set(done);
+            if done >= total {
+                bar = None;
+                if total > 0 {
+                    output.status("Sent", &HumanBytes(total).to_string());
+                }
+            }
+        }
+        Step::Starting { release } => {
+            bar = None;
+            output.status("Starting", &format!("release {release}"));
+        }
+        Step::Ready { worker } => output.status("Ready", &worker),
+        Step::Live { release } => output.status("Switched", &format!("traffic goes to release {release}")),
+        Step::Draining { release } => {
+            output.status("Draining", &format!("release {release} finishes what it has accepted"));
+        }
+    }
+}
+
+/// An error of a change, with where its reason can be read.
+pub(super) fn failed(error: TargetError, name: &str) -> Failure {
+    let is_ready = error.problem != Problem::NotReady;
+    let has_hint = error.hint.is_some();
+    let failure = Failure::from(error);
+    match (is_ready, has_hint) {
+        (false, false) => failure.hint(format!("what its workers said: flash logs {name}")),
+        _ => failure,
+    }
+}
+
+/// Sees that every endpoint answers, then says that the release is live.
+///
+/// # Errors
+/// Which endpoints do not answer, and how.
+pub(super) async fn confirm(
+    place: &Place,
+    record: &ReleaseRecord,
+    extra: Value,
+    json: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    let environment = place.target.environment(&place.id).await?;
+    let spec = place.target.spec(&place.id, None).await?;
+    let store = CredentialStore::of_user()?;
+    let key = key(place, &store, output).await?;
+    check(&environment, &spec.manifest, &key, &place.id.name).await?;
+    let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
+    store.set_addresses(&place.id, environment.url.as_deref(), endpoints)?;
+    let rows = rows(&environment, &spec, &store);
+    if json {
+        let mut object = json!({
+            "environment": place.id,
+            "release": record,
+            "url": environment.url,
+            "endpoints": rows,
+            "verified": true,
+        });
+        if let (Value::Object(object), Value::Object(extra)) = (&mut object, extra) {
+            object.extend(extra);
+        }
+        output.object(&object);
+        return Ok(());
+    }
+    let url = environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
+    output.status("Live", &format!("{} release {}{url}", place.id, record.number));
+    output.line("");
+    output.endpoints(&rows);
+    Ok(())
+}
+
+/// The rows of the endpoint table, each with a `curl` that works as printed for this user.
+pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &CredentialStore) -> Vec<Endpoint> {
+    let header = store.header_file(&environment.id).display().to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@".contains(char);
+    let header = match header.chars().all(is_plain) {
+        true => format!("@{header}"),
+        false => format!("'@{}'", header.replace('\'', "'\\''")),
+    };
+    let commands: Vec<CommandWorker> = spec.commands.iter().map(command).collect();
+    let url = environment.url.as_deref().unwrap_or_default();
+    table::endpoints(&spec.manifest, &commands, url, &format!("curl -H {header}"))
+}
+
+fn command(spec: &CommandSpec) -> CommandWorker {
+    let CommandSpec { worker_type, program, arguments, environment: _, health_path } = spec.clone();
+    // For a line in a table: nothing is started.
+    CommandWorker { worker_type, program, arguments, environment: Vec::new(), health_path }
+}
+
+/// The user's key; a new one where there is none, be it that somebody else made the environment.
+async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
+    if let Some(own) = store.environment(&place.id)?.filter(|own| !own.key.is_empty()) {
+        return Ok(SecretValue::new(own.key));
+    }
+    let new = place.target.new_key(&place.id, "made by flash deploy").await?;
+    store.set_key(&place.id, &new.key)?;
+    output.status("Key", &format!("you had none: {}… is kept in your credential file", new.entry.prefix));
+    Ok(new.key)
+}
+
+async fn check(
+    environment: &Environment,
+    manifest: &Manifest,
+    key: &SecretValue,
+    name: &str,
+) -> Result<(), Failure> {
+    let mut client = Client::builder().timeout(ANSWER_LIMIT).redirect(reqwest::redirect::Policy::none());
+    if environment.target == TargetKind::Local {
+        client = client.no_proxy();
+    }
+    let client = client.build().map_err(|error| Failure::of(Code::Failed, &error))?;
+    let mut wrong = Vec::new();
+    for endpoint in &environment.endpoints {
+        if let Err(reason) = answers(&client, endpoint, manifest, key).await {
+            wrong.push(format!("{}: {reason}", endpoint.worker));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let hint = if wrong.iter().any(|reason| reason.contains("refuses the key")) {
+        format!("make a key and keep it: flash key new {name} --use")
+    } else {
+        format!(
+            "what its workers said: flash logs {name}; back to the one before: flash deploy rollback {name}"
+        )
+    };
+    Err(Failure::failed(format!(
+        "the release has traffic, but not everything answers\n  {}",
+        wrong.join("\n  ")
+    ))
+    .hint(hint))
+}
+
+/// A queue by its health, a load-balanced endpoint by a route that any request may ask for.
+async fn answers(
+    client: &Client,
+    endpoint: &DeployedEndpoint,
+    manifest: &Manifest,
+    key: &SecretValue,
+) -> Result<(), String> {
+    let path = match endpoint.kind {
+        EndpointKind::Queue => "/health".to_owned(),
+        EndpointKind::LoadBalanced => harmless_path(manifest, &endpoint.worker),
+    };
+    let url = format!("{}{path}", endpoint.url.trim_end_matches('/'));
+    let asked = client.get(&url).bearer_auth(key.expose()).send().await;
+    // The URL is in the message already.
+    let status = asked.map_err(|error| format!("GET {url}: {}", error_chain(&error.without_url())))?.status();
+    let is_good = match endpoint.kind {
+        EndpointKind::Queue => status == StatusCode::OK,
+        EndpointKind::LoadBalanced => !status.is_server_error(),
+    };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(format!("GET {url} refuses the key ({status})"))
+        }
+        _ if is_good => Ok(()),
+        _ => Err(format!("GET {url} answers {status}")),
+    }
+}
+
+/// A GET route that needs no arguments, else the health path: neither changes anything.
+fn harmless_path(manifest: &Manifest, worker: &str) -> String {
+    let route = manifest.functions_of(worker).find_map(|function| {
+        let route = function.route.as_ref().filter(|route| route.method == "GET")?;
+        let needs = function
+            .arguments
+            .iter()
+            .any(|argument| argument.source == ArgumentSource::Path || argument.required);
+        (!needs && !function.streams).then(|| route.path.clone())
+    });
+    route.unwrap_or_else(|| "/ping".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_release_that_is_not_ready_says_where_to_read_more() {
+        let not_ready = failed(TargetError::new(Problem::NotReady, "it is not ready"), "production");
+        assert!(not_ready.to_string().contains("flash logs production"));
+        let own = failed(TargetError::new(Problem::NotReady, "no").hint("free the disk"), "production");
+        assert!(own.to_string().ends_with("hint: free the disk"));
+    }
+}

@@ -1,0 +1,134 @@
+//! `flash deploy new`.
+use std::net::IpAddr;
+
+use clap::Args;
+use dialoguer::{Input, Select};
+use serde_json::json;
+
+use crate::{
+    commands::{
+        agree::{is_terminal, unanswered},
+        place::{PlaceArguments, target},
+    },
+    credentials::CredentialStore,
+    exit::{Code, Failure},
+    output::Output,
+    project::{Config, EnvironmentSettings, add_environment},
+    target::{EnvironmentId, NewEnvironment, TargetKind},
+};
+
+/// The name that is offered first.
+const USUAL_NAME: &str = "production";
+
+/// Make an environment, with its first key.
+///
+/// Writes it to flash.toml, shows the key once, and keeps the key in the user's credential file, so that the
+/// commands of this user find it.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash deploy new production\n  flash deploy new staging --port 9001\n\n\
+                  Exit codes: 0 made; 1 it was tried and failed; 2 wrong usage, or it exists."
+)]
+pub(super) struct NewArguments {
+    /// Its name: 1 to 40 lower-case letters, digits and `-`. Asked for on a terminal.
+    #[arg(value_name = "ENV")]
+    name: Option<String>,
+    /// Where it lives [default: local; asked for on a terminal].
+    #[arg(long)]
+    target: Option<TargetKind>,
+    /// Address to listen on [default: 127.0.0.1]. Anything beyond loopback can be reached by others.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<IpAddr>,
+    /// Port to listen on [default: a free one, which it keeps].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+/// Runs it.
+pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    let app = arguments.place.app()?;
+    let project = arguments.place.project();
+    // A broken file is told before anything is made.
+    let config = match &project {
+        Some(directory) => Config::load(directory)?,
+        None => Config::default(),
+    };
+    let asked = arguments.name.is_none();
+    let name = match arguments.name {
+        Some(name) => name,
+        None => ask_name()?,
+    };
+    let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+    let declared = config.environment(&name);
+    let kind = match (arguments.target, declared) {
+        (Some(kind), _) => kind,
+        (None, Some(declared)) => declared.target,
+        (None, None) if asked => ask_target()?,
+        (None, None) => TargetKind::Local,
+    };
+    let usual = EnvironmentSettings::of(&name, kind);
+    let declared = declared.unwrap_or(&usual);
+    let new = NewEnvironment {
+        id: id.clone(),
+        listen: arguments.listen.or(declared.listen),
+        port: arguments.port.or(declared.port),
+    };
+    if let Some(listen) = new.listen.filter(|listen| !listen.is_loopback()) {
+        output.warning(&format!(
+            "{id} will listen on {listen}: whoever reaches this machine over the network reaches it, without \
+             encryption, and a key is all that keeps them out"
+        ));
+    }
+    let place = target(kind).await?;
+    let store = CredentialStore::of_user()?;
+    let created = place.create(&new).await?;
+    let key = &created.key.key;
+    let kept = store.set_key(&id, key);
+    let declared = match &project {
+        Some(directory) => add_environment(directory, &name, kind, arguments.listen, arguments.port),
+        None => Ok(()),
+    };
+    // It exists from here on: whatever fails now, the key must be seen.
+    let header = store.header_file(&id);
+    if json {
+        output.object(&json!({
+            "environment": created.environment,
+            "key": key.expose(),
+            "key_prefix": created.key.entry.prefix,
+            "header_file": header,
+        }));
+    } else {
+        let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
+        output.status("Created", &format!("{id} on target {kind}{url}"));
+        output.line(key.expose());
+        output.status("Key", "the line above; it is not shown again. Kept for you in the credential file");
+        output.status("Next", &format!("flash deploy send {name}"));
+    }
+    kept?;
+    declared?;
+    Ok(())
+}
+
+fn ask_name() -> Result<String, Failure> {
+    if !is_terminal() {
+        return Err(Failure::unusable("the environment has no name").hint("flash deploy new production"));
+    }
+    let ask = || {
+        Input::<String>::new()
+            .with_prompt("Name of the environment")
+            .default(USUAL_NAME.to_owned())
+            .validate_with(|name: &String| EnvironmentId::new("", name).map(drop))
+            .interact_text()
+    };
+    tokio::task::block_in_place(ask).map_err(unanswered)
+}
+
+fn ask_target() -> Result<TargetKind, Failure> {
+    let kinds = [TargetKind::Local, TargetKind::Runpod];
+    let texts = ["local: the background service of this machine", "runpod: Runpod's cloud"];
+    let ask = || Select::new().with_prompt("Target").items(texts).default(0).interact();
+    let chosen = tokio::task::block_in_place(ask).map_err(unanswered)?;
+    Ok(kinds.get(chosen).copied().unwrap_or(TargetKind::Local))
+}

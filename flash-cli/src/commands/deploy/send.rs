@@ -1,0 +1,224 @@
+//! `flash deploy send`: build, plan, confirm, apply, verify.
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Ending, live, show};
+use crate::{
+    build::{Build, Materials, Request, Selection, Sources},
+    commands::{
+        agree::Agreed,
+        place::{Place, PlaceArguments},
+    },
+    deploy::{Plan, SavedPlan, SavedPlanError, release_of},
+    exit::{Code, Failure},
+    output::Output,
+    project::{Config, CudaPolicy, EnvironmentSettings, Package},
+    target::{Environment, Problem, Shipment, TargetError, TargetKind},
+};
+
+/// Build the app and bring it live in an environment.
+///
+/// Shows a plan first: what is created (+), changed (~) and destroyed (-), field by field, what breaks callers, and
+/// what an hour costs before and after. The new release starts beside the live one and takes traffic when it is
+/// ready; the one before finishes what it has accepted. `.env` is not read: variables are in flash.toml, secrets
+/// are set by `flash secret`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash deploy send production\n  flash deploy send production --yes --release-notes \"faster\"\n  \
+                  flash deploy send production --save-plan plan.json\n  flash deploy send production --plan-file plan.json\n\n\
+                  Exit codes: 0 live, or no changes; 1 it was tried and failed, or a saved plan is stale; 2 wrong usage, \
+                  --yes or --allow-breaking is missing, or with --plan: there are changes."
+)]
+pub(super) struct SendArguments {
+    /// The environment [default: the only one of the app].
+    #[arg(value_name = "ENV")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub options: SendOptions,
+}
+
+/// The flags of `flash deploy send`, and of `flash deploy` alone.
+#[derive(Args)]
+pub(super) struct SendOptions {
+    /// Only show what would change: exit code 0 for nothing, 2 for changes.
+    #[arg(long)]
+    pub plan: bool,
+    /// As --plan, and keep the plan in a file for --plan-file.
+    #[arg(long, value_name = "FILE")]
+    save_plan: Option<PathBuf>,
+    /// Carry out a saved plan, without asking. Refused when the environment or the app is another since.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "save_plan"])]
+    plan_file: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Go on when callers break: a function, route or field is removed, or a field newly required.
+    #[arg(long)]
+    pub allow_breaking: bool,
+    /// What is new, for the history.
+    #[arg(long, value_name = "TEXT")]
+    release_notes: Option<String>,
+    /// Cargo profile of the binaries.
+    #[arg(long, value_name = "PROFILE", default_value = "release")]
+    release_profile: String,
+    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
+    /// The crate's directory.
+    #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+impl From<SavedPlanError> for Failure {
+    fn from(error: SavedPlanError) -> Self {
+        let code = match error {
+            SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
+                Code::Failed
+            }
+            _ => Code::Unusable,
+        };
+        Self::of(code, &error).hint("make a new one: flash deploy send ENV --save-plan FILE")
+    }
+}
+
+/// Runs it.
+pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
+    let SendArguments { name, options } = arguments;
+    let package = Package::find(&options.directory)?;
+    let config = Config::load(&package.directory)?;
+    let of = PlaceArguments { directory: package.directory.clone(), app: Some(package.name.clone()) };
+    let place = of.environment(name.as_deref()).await?;
+    let environment = place.target.environment(&place.id).await.map_err(|error| unknown(error, &place))?;
+    // A file that is no plan is told before anything is compiled.
+    let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose()?;
+    let request = request(&options, place.target.kind());
+    let build = Build::prepare(&request, &package, &config, output).await?;
+    // Lives until everything is sent: its files lie where they are until then.
+    let binaries = build.binaries().await?;
+    let usual = EnvironmentSettings::of(&place.id.name, place.target.kind());
+    let settings = config.environment(&place.id.name).unwrap_or(&usual);
+    let secrets = environment.secrets.clone();
+    let mut shipment =
+        release_of(&binaries, &package, &config, settings, secrets, &options.release_profile).await?;
+    shipment.notes.clone_from(&options.release_notes);
+    let base = environment.live.as_ref().map(|live| live.number);
+    let live = match base {
+        Some(number) => Some(place.target.spec(&place.id, Some(number)).await?),
+        None => None,
+    };
+    if let Some(saved) = &saved {
+        saved.check(&place.id, base, &shipment.spec)?;
+    }
+    let plan = Plan::between(live.as_ref(), &shipment.spec);
+    let sending = Sending { place, environment, base, plan, json, output };
+    if options.plan || options.save_plan.is_some() {
+        return sending.show_only(&options, &shipment);
+    }
+    if sending.plan.is_empty() {
+        return sending.nothing();
+    }
+    sending.agree(&options)?;
+    sending.send(shipment).await?;
+    drop(binaries);
+    Ok(Ending::Done)
+}
+
+fn unknown(error: TargetError, place: &Place) -> Failure {
+    match (error.problem, &error.hint) {
+        (Problem::NotFound, None) => {
+            Failure::from(error).hint(format!("make it first: flash deploy new {}", place.id.name))
+        }
+        _ => error.into(),
+    }
+}
+
+fn request(options: &SendOptions, target: TargetKind) -> Request {
+    Request {
+        selection: Selection::default(),
+        platform: None,
+        profile: options.release_profile.clone(),
+        features: options.features.clone(),
+        // A binary that is linked with CUDA's libraries finds them in its image only; here it is no image.
+        cuda: (target == TargetKind::Local).then_some(CudaPolicy::Never),
+        sources: Sources::Any,
+        materials: Materials::LeftOut,
+    }
+}
+
+/// A release that is built and planned.
+struct Sending<'a> {
+    place: Place,
+    environment: Environment,
+    base: Option<u64>,
+    plan: Plan,
+    json: bool,
+    output: &'a Output,
+}
+
+impl Sending<'_> {
+    fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
+        if let Some(file) = &options.save_plan {
+            let saved = SavedPlan::new(&self.place.id, self.base, &shipment.spec, self.plan.clone());
+            saved.save(file)?;
+        }
+        if self.json {
+            self.output.object(&json!({
+                "environment": self.place.id,
+                "base": self.base,
+                "changes": !self.plan.is_empty(),
+                "breaking": self.plan.breaking(),
+                "plan": self.plan,
+            }));
+        } else if self.plan.is_empty() {
+            self.output.line(&format!("{}: no changes", self.place.id));
+        } else {
+            show::plan(&self.plan, self.output);
+        }
+        if let Some(file) = &options.save_plan {
+            self.output.status("Saved", &file.display().to_string());
+        }
+        Ok(if self.plan.is_empty() { Ending::Done } else { Ending::Changes })
+    }
+
+    fn nothing(&self) -> Result<Ending, Failure> {
+        if self.json {
+            let (id, live) = (&self.place.id, &self.environment.live);
+            self.output.object(&json!({ "environment": id, "changes": false, "release": live }));
+        } else {
+            let release = self.base.map_or(String::new(), |number| format!(" (release {number})"));
+            self.output.status("Unchanged", &format!("{} runs exactly this already{release}", self.place.id));
+        }
+        Ok(Ending::Done)
+    }
+
+    fn agree(&self, options: &SendOptions) -> Result<(), Failure> {
+        if !self.json {
+            show::plan(&self.plan, self.output);
+            self.output.flush();
+        }
+        let breaking = self.plan.breaking();
+        if !breaking.is_empty() && !options.allow_breaking {
+            return Err(Failure::unusable(format!(
+                "callers would break: {}; nothing was changed",
+                breaking.join("; ")
+            ))
+            .hint("when that is meant: --allow-breaking"));
+        }
+        let agreed = Agreed::by(options.yes || options.plan_file.is_some());
+        agreed.or_ask(&format!("Bring this live in {}?", self.place.id))
+    }
+
+    async fn send(self, shipment: Shipment) -> Result<(), Failure> {
+        let Self { place, base, plan, json, output, .. } = self;
+        let mut told = live::tell(output);
+        let record = place
+            .target
+            .send(&place.id, base, shipment, &mut told)
+            .await
+            .map_err(|error| live::failed(error, &place.id.name))?;
+        drop(told);
+        live::confirm(&place, &record, json!({ "changes": true, "plan": plan }), json, output).await
+    }
+}

@@ -1,0 +1,63 @@
+//! How a plan is printed.
+use crate::{
+    deploy::{Change, FieldChange, Plan},
+    output::Output,
+};
+
+/// Prints every change, then what it costs. Digests are shortened: enough to tell them apart.
+pub(super) fn plan(plan: &Plan, output: &Output) {
+    for change in &plan.changes {
+        for (mark, line) in lines(change) {
+            output.change(mark, &line);
+        }
+    }
+    output.line("");
+    let after = plan.cost_after.text();
+    match &plan.cost_before {
+        Some(before) if *before != plan.cost_after => {
+            output.line(&format!("  per hour  {}", before.text()));
+            output.line(&format!("       then {after}"));
+        }
+        _ => output.line(&format!("  per hour  {after}")),
+    }
+    let breaking = plan.breaking();
+    if !breaking.is_empty() {
+        output.line("");
+        for reason in breaking {
+            output.line(&format!("  BREAKING  {reason}"));
+        }
+    }
+}
+
+/// The lines of a change, each with its mark.
+fn lines(change: &Change) -> Vec<(&'static str, String)> {
+    let head = format!("{:<12} {}", change.subject.label(), change.name);
+    let breaking =
+        |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!("  BREAKING: {why}"));
+    if let [only] = change.fields.as_slice()
+        && only.field.is_empty()
+    {
+        let name = if change.name == change.subject.label() { "" } else { &change.name };
+        let head = format!("{:<12} {name}", change.subject.label());
+        return vec![(change.action.mark(), format!("{} {}", head.trim_end(), values(only)))];
+    }
+    let mut lines = vec![(change.action.mark(), format!("{head}{}", breaking(&change.breaking)))];
+    let width = change.fields.iter().map(|field| field.field.chars().count()).max().unwrap_or(0);
+    lines.extend(change.fields.iter().map(|field| {
+        (" ", format!("  {:<width$}  {}{}", field.field, values(field), breaking(&field.breaking)))
+    }));
+    lines
+}
+
+fn values(field: &FieldChange) -> String {
+    let short = |text: &String| match text.strip_prefix("sha256:") {
+        Some(digest) => digest.get(..12).unwrap_or(digest).to_owned(),
+        None => text.clone(),
+    };
+    match (&field.before, &field.after) {
+        (Some(before), Some(after)) => format!("{} → {}", short(before), short(after)),
+        (None, Some(after)) => short(after),
+        (Some(before), None) => format!("{} → removed", short(before)),
+        (None, None) => String::new(),
+    }
+}
