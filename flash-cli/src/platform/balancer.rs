@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     meter::{Account, Stake},
     queue::{Load, WorkerId},
-    work::Ending,
+    tally::Ending,
 };
 
 /// Requests that may wait for a worker; more are refused.
@@ -411,6 +411,13 @@ impl Balancer {
             [(_, only)] => Some(only.to_string()),
             _ => None,
         }
+    }
+
+    /// All requests that a worker serves.
+    pub(crate) fn requests_on(&self, worker: &WorkerId) -> Vec<String> {
+        let inner = self.lock();
+        let requests = inner.backends.get(worker).into_iter().flat_map(|backend| &backend.requests);
+        requests.map(|(_, request)| request.to_string()).collect()
     }
 
     /// Whether no request waits or runs.

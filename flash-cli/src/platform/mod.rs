@@ -10,16 +10,17 @@ mod health;
 mod launch;
 mod life;
 mod log;
+pub(crate) mod logs;
 mod meter;
 mod overview;
 mod pool;
 mod queue;
 mod release;
 mod supervisor;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod webhook;
-mod work;
 
 use std::{
     collections::VecDeque,
@@ -43,7 +44,7 @@ pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::{Overview, TypeOverview};
 pub(crate) use pool::{Counts, Supervision};
-pub(crate) use work::Problem;
+pub(crate) use tally::Problem;
 pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
 
 use gateway::Door;

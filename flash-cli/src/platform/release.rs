@@ -10,11 +10,11 @@ use flash_sdk::{
 use super::{
     gateway::{InputSchemas, RouteTable, openapi},
     launch::Launch,
-    log::{LogLine, Sink},
+    log::{LogLine, Sink, of_release},
     meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},
-    work::{Ending, Work},
+    tally::{Ending, Tally},
 };
 
 /// Between two looks whether a draining release is idle.
@@ -39,10 +39,12 @@ impl Release {
         context: &PoolContext,
         prices: &PriceList,
     ) -> Self {
+        let log = of_release(context.log.clone(), number);
+        let context = &PoolContext { log, ..context.clone() };
         let pool = |worker: &WorkerType| {
             let meter = context.billing.meter(&worker.name, price_of(worker, prices));
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
-            meter.work().name(own.map(|function| (function.call_name(), shown(function))));
+            meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
             (worker.name.clone(), Pool::new(worker.clone(), number, launch.clone(), context, meter, on_end))
         };
@@ -133,9 +135,9 @@ fn shown(function: &FunctionEntry) -> String {
 /// Each end of a job is counted, and is a line in its worker's log, with time and, where there is a price,
 /// cost.
 fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
-    let (name, is_priced, work) = (worker.name.clone(), meter.price().is_some(), meter.work().clone());
+    let (name, is_priced, tally) = (worker.name.clone(), meter.price().is_some(), meter.tally().clone());
     Box::new(move |ended: Ended| {
-        count(&work, &ended);
+        count(&tally, &ended);
         let Ended { job, request_id, function, worker, status, ran, cost, error } = ended;
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
@@ -144,21 +146,22 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
         let text = format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str());
         let mut line = LogLine::system(&name, worker.as_ref(), text);
         line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
+        line.job_id = Some(job.to_string());
         log(line);
     })
 }
 
-fn count(work: &Work, ended: &Ended) {
+fn count(tally: &Tally, ended: &Ended) {
     let ending = match ended.status {
         JobStatus::Completed => Ending::Completed,
         JobStatus::Cancelled => Ending::Cancelled,
         _ => Ending::Failed,
     };
-    work.ended(ended.function.as_deref(), ending, ended.ran);
+    tally.ended(ended.function.as_deref(), ending, ended.ran);
     if ending == Ending::Failed {
         let id = ended.job.to_string();
         let request_id = ended.request_id.as_deref().unwrap_or(&id);
         let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
-        work.went_wrong(message, Some(request_id), ended.worker.as_deref());
+        tally.went_wrong(message, Some(request_id), ended.worker.as_deref());
     }
 }

@@ -1,7 +1,10 @@
 //! Lines of a log, and which of them are asked for.
 use std::{fmt, num::NonZeroUsize, str::FromStr};
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
+
+use super::{Problem, TargetError};
 
 /// Where a line comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -82,6 +85,47 @@ pub(crate) enum Tail {
     Nothing,
 }
 
+/// A search that is no regular expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the search `{pattern}` is no regular expression: {reason}{}", self.place())]
+pub(crate) struct SearchError {
+    pub pattern: String,
+    pub reason: String,
+    /// The character where it goes wrong, from 1 on, where one is to blame.
+    pub position: Option<usize>,
+}
+
+impl SearchError {
+    fn place(&self) -> String {
+        self.position.map_or(String::new(), |position| format!(" at character {position}"))
+    }
+}
+
+impl From<SearchError> for TargetError {
+    fn from(error: SearchError) -> Self {
+        Self::new(Problem::Refused, error.to_string()).hint("put \\ before a sign that is meant as it is")
+    }
+}
+
+/// What [`Selected::search`] means: checked the same way before it is asked and where it is used.
+///
+/// # Errors
+/// When it is no regular expression, or one that would need too much memory.
+pub(crate) fn compile_search(pattern: &str) -> Result<Regex, SearchError> {
+    Regex::new(pattern).map_err(|error| {
+        let said = error.to_string();
+        // The library draws the pattern with a mark below it and says the reason last.
+        let mark = said.lines().find(|line| line.contains('^') && line.trim_matches([' ', '^']).is_empty());
+        let position = mark.and_then(|line| (line.find('^')? + 1).checked_sub(DRAWN_INDENT));
+        let last = said.lines().last().unwrap_or_default();
+        let reason = last.strip_prefix("error: ").unwrap_or(last).to_owned();
+        SearchError { pattern: pattern.to_owned(), reason, position }
+    })
+}
+
+/// Before the pattern where an error draws it.
+const DRAWN_INDENT: usize = 4;
+
 impl FromStr for LogLevel {
     type Err = ();
 
@@ -105,5 +149,24 @@ impl fmt::Display for LogStream {
             Self::Stderr => "stderr",
             Self::System => "system",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_search_is_refused_with_the_reason_and_the_place() {
+        assert!(compile_search("time(d )?out").is_ok());
+        let error = compile_search("ab(c").unwrap_err();
+        assert_eq!(error.position, Some(3));
+        assert_eq!(
+            error.to_string(),
+            "the search `ab(c` is no regular expression: unclosed group at character 3"
+        );
+        let huge = compile_search("(?:a{1000}){1000}").unwrap_err();
+        assert_eq!(huge.position, None);
+        assert_eq!(huge.to_string().lines().count(), 1);
     }
 }

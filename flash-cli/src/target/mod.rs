@@ -21,7 +21,9 @@ pub(crate) use environment::{
     Created, DeployedEndpoint, Environment, EnvironmentId, NameError, NewEnvironment, TargetKind,
 };
 pub(crate) use error::{Problem, TargetError};
-pub(crate) use logs::{LogLevel, LogQuery, LogRecord, LogStream, Selected, Tail};
+pub(crate) use logs::{
+    LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search,
+};
 pub(crate) use release::{
     ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseRecord, ReleaseSpec, ReleaseState,
     RuntimeSettings, Shipment, Step,

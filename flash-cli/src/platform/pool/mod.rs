@@ -468,6 +468,7 @@ impl Pool {
             format!("refused a late result of job {job}{attempt}: the worker has lost it"),
         );
         line.request_id = Some(job.to_string());
+        line.job_id = Some(job.to_string());
         (self.log)(line);
     }
 

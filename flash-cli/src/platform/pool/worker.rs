@@ -20,7 +20,7 @@ use crate::{
         log::LogLine,
         meter::Account,
         queue::{JobId, WorkerId},
-        supervisor::{Exit, Hearing, Output, Running},
+        supervisor::{Exit, Hearing, Output, Running, Work},
     },
 };
 
@@ -190,19 +190,21 @@ impl Pool {
         let pool = Arc::downgrade(self);
         let own = pool.clone();
         let on_line = Arc::new(move |line| {
-            let mut line = LogLine::of_worker(&worker_type, &worker, line);
+            let line = LogLine::of_worker(&worker_type, &worker, line);
             // The official worker's own lines name the job, where everybody else names the request.
             let job = line.request_id.as_deref().and_then(JobId::parse);
             let request = job.and_then(|job| own.upgrade()?.queue()?.request_of(job));
-            line.request_id = request.or(line.request_id);
-            log(line);
+            match (request, job) {
+                (Some(request_id), Some(job)) => log(line.about(work_of_job((job, request_id)))),
+                _ => log(line),
+            }
         });
         let worker = id.clone();
-        let current_request = Arc::new(move || match &pool.upgrade()?.intake {
-            Intake::Queue(queue) => queue.only_request(&worker),
-            Intake::Balanced(balancer) => balancer.only_request(&worker),
+        let current_work = Arc::new(move || match &pool.upgrade()?.intake {
+            Intake::Queue(queue) => queue.only_job(&worker).map(work_of_job),
+            Intake::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
         });
-        let hearing = Hearing { current_request, on_line };
+        let hearing = Hearing { current_work, on_line };
         Running::start(start, &self.worker_type, id, &self.isolation, &self.lifeline, hearing)
             .await
             .map_err(|error| error_chain(&error))
@@ -218,6 +220,11 @@ impl Pool {
             worker.account.gone();
         }
         let at_work = self.is_at_work(id);
+        // Asked before it is detached: then it has none.
+        let work = match &self.intake {
+            Intake::Queue(queue) => queue.jobs_on(id).into_iter().map(work_of_job).collect(),
+            Intake::Balanced(balancer) => balancer.requests_on(id).into_iter().map(work_of_request).collect(),
+        };
         let wanted = self.phase(id).is_none_or(|phase| phase == Phase::Stopping);
         match &self.intake {
             Intake::Queue(queue) if wanted => queue.detach_stopped(id, &report),
@@ -238,8 +245,9 @@ impl Pool {
             Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
         });
         drop(workers);
-        self.work().went_wrong(&format!("worker ended: {report}"), None, Some(id));
-        self.report(id, worker.phase, verdict, &reason, &report);
+        self.tally().went_wrong(&format!("worker ended: {report}"), None, Some(id));
+        self.say_end(id, worker.phase, verdict, &reason, work, &report);
+        self.report(verdict, &report);
         self.phases.notify_waiters();
     }
 
@@ -248,14 +256,39 @@ impl Pool {
         takers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
     }
 
-    /// Tells the log of a death, and those who wait when there is no use in waiting.
-    fn report(&self, id: &WorkerId, phase: Phase, verdict: Verdict, reason: &str, report: &str) {
+    /// Tells the log of a death. Whoever follows a request that the worker was at finds it there, with the
+    /// last words.
+    fn say_end(
+        &self,
+        id: &WorkerId,
+        phase: Phase,
+        verdict: Verdict,
+        reason: &str,
+        mut work: Vec<Work>,
+        report: &str,
+    ) {
         let before = if phase == Phase::Starting { "ended before it was ready" } else { "ended" };
         let next = match verdict {
             Verdict::AtOnce => String::new(),
             Verdict::Pause(pause) | Verdict::Loop { pause, .. } => format!("; next start in {pause:?}"),
         };
-        self.say(Some(id), format!("{before}: {reason}{next}"));
+        let line = |text| LogLine::system(&self.worker_type.name, Some(id), text);
+        let end = line(format!("{before}: {reason}{next}"));
+        if work.len() > 1 {
+            (self.log)(end);
+            work.drain(..).for_each(|work| {
+                (self.log)(line(format!("ended with this at work: {report}")).about(work));
+            });
+            return;
+        }
+        (self.log)(match work.pop() {
+            Some(only) => end.about(only),
+            None => end,
+        });
+    }
+
+    /// Tells of a row of deaths, and those who wait when there is no use in waiting.
+    fn report(&self, verdict: Verdict, report: &str) {
         let Verdict::Loop { pause, began, tell } = verdict else { return };
         if began {
             let name = &self.worker_type.name;
@@ -278,4 +311,14 @@ impl Pool {
             Intake::Balanced(balancer) => balancer.fail_waiting(reason),
         }
     }
+}
+
+/// What a queue worker is at.
+fn work_of_job((job, request_id): (JobId, String)) -> Work {
+    Work { request_id, job_id: Some(job.to_string()) }
+}
+
+/// What a load-balanced worker is at.
+fn work_of_request(request_id: String) -> Work {
+    Work { request_id, job_id: None }
 }

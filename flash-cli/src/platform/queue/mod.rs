@@ -468,12 +468,17 @@ impl Queue {
         !inner.jobs.has_waiting() && inner.jobs.running() == 0
     }
 
-    /// The request that a worker serves, if it serves exactly one: its output belongs to it.
-    pub(crate) fn only_request(&self, worker: &WorkerId) -> Option<String> {
+    /// The job that a worker runs, if it runs exactly one, and its request: its output belongs to it.
+    pub(crate) fn only_job(&self, worker: &WorkerId) -> Option<(JobId, String)> {
         let inner = self.lock();
-        let id = inner.takers.get(worker)?.only_leased()?;
-        let entry = inner.jobs.get(id)?;
-        Some(entry.envelope.request_id.clone().unwrap_or_else(|| id.to_string()))
+        inner.job_and_request(inner.takers.get(worker)?.only_leased()?)
+    }
+
+    /// All jobs that a worker runs, and their requests.
+    pub(crate) fn jobs_on(&self, worker: &WorkerId) -> Vec<(JobId, String)> {
+        let inner = self.lock();
+        let leased = inner.takers.get(worker).into_iter().flat_map(|taker| taker.leased());
+        leased.filter_map(|job| inner.job_and_request(job)).collect()
     }
 
     /// The request that a job belongs to.
@@ -489,6 +494,12 @@ impl Queue {
 }
 
 impl Inner {
+    /// The job with the request that it belongs to: one without is a request of its own.
+    fn job_and_request(&self, job: JobId) -> Option<(JobId, String)> {
+        let request = self.jobs.get(job)?.envelope.request_id.clone();
+        Some((job, request.unwrap_or_else(|| job.to_string())))
+    }
+
     /// Deletes jobs that have expired and results that were kept long enough. Who waits for an expired one
     /// is told.
     fn delete_due(&mut self, now: Timestamp, setting: &Setting) -> Vec<Ended> {

@@ -16,7 +16,7 @@ use nix::{
 };
 use tokio::process::{Child as TokioChild, Command};
 
-use super::output::{CurrentRequest, OnLine, Output};
+use super::output::{CurrentWork, OnLine, Output};
 
 /// How long the pipes may stay open after the end of the process: one that escaped may hold them.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl Child {
     /// Starts it, with its output going to `on_line`.
     pub(super) fn spawn(
         mut command: Command,
-        current_request: CurrentRequest,
+        current_work: CurrentWork,
         on_line: OnLine,
     ) -> io::Result<Self> {
         let (stdout, stdout_end) = io::pipe()?;
@@ -80,7 +80,7 @@ impl Child {
             .stderr(Stdio::from(OwnedFd::from(stderr_end)))
             .process_group(0);
         // Before the start: nothing that can fail comes after it, so no started process is ever lost.
-        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_request, on_line)?);
+        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_work, on_line)?);
         let mut process = command.spawn()?;
         // The command holds the writing ends; as long as it does, the pipes do not end.
         drop(command);

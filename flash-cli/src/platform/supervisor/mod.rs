@@ -18,5 +18,5 @@ pub(crate) use child::{SpawnError, Spec};
 pub(crate) use exit::{Exit, last_words};
 pub(crate) use isolation::{Isolation, Limiting, Survey, survey};
 pub(crate) use lifeline::{Lifeline, watch_over as lifeline_main};
-pub(crate) use output::{Line, Output, Source};
+pub(crate) use output::{Line, Output, Source, Work};
 pub(crate) use start::{Hearing, Running, Start};

@@ -1,7 +1,7 @@
-//! What a worker prints, line by line, tagged with the request it belongs to.
+//! What a worker prints, line by line, tagged with the request and job it belongs to.
 //!
 //! A pipe says nothing of requests. While a worker serves one request, what it prints belongs to that
-//! one; so before a result is accepted the pipe is read empty ([`Output::drain`]): everything that was
+//! one, its last words too; so before a result is accepted the pipe is read empty ([`Output::drain`]): everything that was
 //! printed before the result was sent is in it by then. Lines of our SDK's logger name their request
 //! themselves.
 use std::{
@@ -30,19 +30,27 @@ pub(crate) enum Source {
 pub(crate) struct Line {
     pub source: Source,
     pub text: String,
-    /// The request, where it is certain.
-    pub request_id: Option<String>,
+    /// What it was printed for, where that is certain.
+    pub work: Option<Work>,
+}
+
+/// What a worker is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub request_id: String,
+    /// `None` for a request to a load-balanced worker.
+    pub job_id: Option<String>,
 }
 
 /// Where lines go.
 pub(crate) type OnLine = Arc<dyn Fn(Line) + Send + Sync>;
-/// The one request that the worker serves at this moment, if it is one.
-pub(crate) type CurrentRequest = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// The one job or request that the worker is at in this moment, if it is one.
+pub(crate) type CurrentWork = Arc<dyn Fn() -> Option<Work> + Send + Sync>;
 
 /// Both pipes of one worker.
 pub(crate) struct Output {
     pipes: [Pipe; 2],
-    current_request: CurrentRequest,
+    current_work: CurrentWork,
     on_line: OnLine,
     last: Mutex<VecDeque<String>>,
 }
@@ -58,11 +66,11 @@ impl Output {
     pub(crate) fn new(
         stdout: OwnedFd,
         stderr: OwnedFd,
-        current_request: CurrentRequest,
+        current_work: CurrentWork,
         on_line: OnLine,
     ) -> io::Result<Self> {
         let pipes = [pipe(Source::Stdout, stdout)?, pipe(Source::Stderr, stderr)?];
-        Ok(Self { pipes, current_request, on_line, last: Mutex::default() })
+        Ok(Self { pipes, current_work, on_line, last: Mutex::default() })
     }
 
     /// Reads until both pipes end.
@@ -81,7 +89,7 @@ impl Output {
         }
     }
 
-    /// Reads what is there and tags it with the request of this moment.
+    /// Reads what is there and tags it with the work of this moment.
     pub(crate) fn drain(&self) {
         for pipe in &self.pipes {
             // The pump sees an end or error by itself.
@@ -140,7 +148,7 @@ impl Output {
             }
             last.push_back(text.clone());
         }
-        (self.on_line)(Line { source, text, request_id: (self.current_request)() });
+        (self.on_line)(Line { source, text, work: (self.current_work)() });
     }
 }
 

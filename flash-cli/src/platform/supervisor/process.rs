@@ -9,7 +9,7 @@ use super::{
     exit::Exit,
     isolation::Place,
     lifeline::Lifeline,
-    output::{CurrentRequest, OnLine, Output},
+    output::{CurrentWork, OnLine, Output},
     unix::enter_groups,
 };
 use crate::orphan::die_with_parent;
@@ -32,10 +32,10 @@ impl Process {
         spec: &Spec,
         place: Place,
         lifeline: &Lifeline,
-        current_request: CurrentRequest,
+        current_work: CurrentWork,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
-        Self::try_spawn(spec, place, lifeline, current_request, on_line)
+        Self::try_spawn(spec, place, lifeline, current_work, on_line)
             .map_err(|source| SpawnError { program: spec.program.clone(), source })
     }
 
@@ -43,7 +43,7 @@ impl Process {
         spec: &Spec,
         place: Place,
         lifeline: &Lifeline,
-        current_request: CurrentRequest,
+        current_work: CurrentWork,
         on_line: OnLine,
     ) -> io::Result<Self> {
         let mut command = Child::command(&spec.program, &spec.arguments);
@@ -56,7 +56,7 @@ impl Process {
         if let Some(group) = &place.group {
             enter_groups(&mut command, group.doors());
         }
-        let child = Child::spawn(command, current_request, on_line)?;
+        let child = Child::spawn(command, current_work, on_line)?;
         lifeline.add(child.group());
         Ok(Self { child, place, memory: None, lifeline: lifeline.clone() })
     }

@@ -6,7 +6,7 @@ use flash_sdk::manifest::WorkerType;
 use super::{
     Exit, Isolation, Lifeline, Output, SpawnError, Spec,
     container::{self, Container},
-    output::{CurrentRequest, OnLine},
+    output::{CurrentWork, OnLine},
     process::Process,
 };
 use crate::engine::{ContainerSpec, Engine};
@@ -32,7 +32,7 @@ enum Kind {
 
 /// Where a worker's output goes.
 pub(crate) struct Hearing {
-    pub current_request: CurrentRequest,
+    pub current_work: CurrentWork,
     pub on_line: OnLine,
 }
 
@@ -49,17 +49,17 @@ impl Running {
         lifeline: &Lifeline,
         hearing: Hearing,
     ) -> Result<Self, SpawnError> {
-        let Hearing { current_request, on_line } = hearing;
+        let Hearing { current_work, on_line } = hearing;
         match start {
             Start::Process(spec) => {
                 let place = isolation.place(worker_type, id).await;
-                let process = Process::spawn(&spec, place, lifeline, current_request, on_line)?;
+                let process = Process::spawn(&spec, place, lifeline, current_work, on_line)?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
             Start::Container { engine, spec, directory } => {
                 let share = isolation.share(worker_type).await;
                 let spec = container::Spec { engine, container: spec, directory, share };
-                let container = Container::spawn(spec, lifeline, current_request, on_line)?;
+                let container = Container::spawn(spec, lifeline, current_work, on_line)?;
                 Ok(Self(Kind::Container(Box::new(container))))
             }
         }

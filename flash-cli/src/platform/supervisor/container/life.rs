@@ -19,7 +19,7 @@ use super::{
         exit::Exit,
         isolation::Share,
         lifeline::Lifeline,
-        output::{CurrentRequest, Line, OnLine, Output, Source},
+        output::{CurrentWork, Line, OnLine, Output, Source},
     },
     MAKING, Removal,
 };
@@ -78,7 +78,7 @@ impl Container {
     pub(in crate::platform::supervisor) fn spawn(
         spec: Spec,
         lifeline: &Lifeline,
-        current_request: CurrentRequest,
+        current_work: CurrentWork,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
         let Spec { engine, container: mut spec, directory, share } = spec;
@@ -88,7 +88,7 @@ impl Container {
         spec.resources = share.resources;
         spec.gpus.clone_from(&share.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
-        let client = start(&engine, &spec, &directory, lifeline, current_request, on_line.clone())
+        let client = start(&engine, &spec, &directory, lifeline, current_work, on_line.clone())
             .map_err(|source| SpawnError { program: engine.program().into(), source })?;
         Ok(Self {
             name: spec.name,
@@ -178,7 +178,7 @@ fn start(
     spec: &ContainerSpec,
     directory: &Path,
     lifeline: &Lifeline,
-    current_request: CurrentRequest,
+    current_work: CurrentWork,
     on_line: OnLine,
 ) -> io::Result<Child> {
     let Call { arguments, environment, input } = engine.run(spec).map_err(io::Error::other)?;
@@ -196,7 +196,7 @@ fn start(
     let removal = Removal { program: engine.program().to_owned(), arguments: engine.remove() };
     // Before it is started: a name without a container costs nothing.
     lifeline.add_container(&spec.name, &removal);
-    match Child::spawn(command, current_request, on_line) {
+    match Child::spawn(command, current_work, on_line) {
         Ok(client) => {
             lifeline.add_client(client.group());
             Ok(client)
@@ -265,7 +265,7 @@ async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), Eng
         if pause == FIRST_PAUSE {
             let reason = error_chain(&error);
             let text = format!("container {name} is not removed yet, and its worker not replaced: {reason}");
-            on_line(Line { source: Source::Stderr, text, request_id: None });
+            on_line(Line { source: Source::Stderr, text, work: None });
         }
         tokio::time::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);

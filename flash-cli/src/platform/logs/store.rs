@@ -1,0 +1,328 @@
+//! The handle of a log, and the buffer between those who say lines and the thread that writes them.
+//!
+//! Saying a line costs its serialisation, one lock and a copy. The writer takes all that waits at once and
+//! leaves an empty buffer behind. A full buffer makes the speaker wait; when the disk does not take anything,
+//! lines are lost, counted, and the log itself says so later.
+use std::{
+    cell::RefCell,
+    fs::{DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{
+    LogLimits, QueryError, Records, query,
+    record::Record,
+    segment::Position,
+    writer::{Means, Writer},
+};
+use crate::{
+    platform::log::{LogLine, Sink},
+    target::LogQuery,
+};
+
+/// For how long a speaker waits for a writer that does not get on.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long a query waits for lines that were said before it.
+const SETTLING: Duration = Duration::from_secs(1);
+/// A thread keeps no larger buffer for its lines.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+/// A log on disk. Cheap to clone; closed when its last handle and sink are gone.
+#[derive(Clone)]
+pub(crate) struct LogStore(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What speakers, the writer and readers share.
+pub(super) struct Shared {
+    limit: usize,
+    waiting: Mutex<Waiting>,
+    /// Lines came, or the end.
+    filled: Condvar,
+    /// The buffer was taken, or the disk failed.
+    taken: Condvar,
+    written: Mutex<Written>,
+    /// More is written, or nothing can be.
+    moved: Condvar,
+}
+
+/// Lines that are not with the writer yet.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Bytes of lines so far, lost ones not counted.
+    accepted: u64,
+    disk: Disk,
+    /// Since the buffer was taken last.
+    lost: u64,
+    writer_sleeps: bool,
+    closed: bool,
+}
+
+/// Whether waiting for the disk makes sense.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Disk {
+    #[default]
+    Writes,
+    Fails(String),
+}
+
+/// What readers may rely on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// The end of the last whole line.
+    pub end: Position,
+    /// As [`Waiting::accepted`].
+    bytes: u64,
+    failing: bool,
+    /// Nothing will follow.
+    pub closed: bool,
+}
+
+/// What the writer takes at once.
+pub(super) struct Taken {
+    /// [`Waiting::accepted`] at that time.
+    pub accepted: u64,
+    /// Lines that were lost after these, and why.
+    pub lost: Option<(u64, String)>,
+}
+
+impl LogStore {
+    /// Opens the log in this directory, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When another store has it open, or the disk refuses.
+    pub(crate) fn open(directory: &Path, limits: LogLimits) -> io::Result<Self> {
+        Self::open_by(directory, limits, Means::default())
+    }
+
+    /// As [`LogStore::open`], by these means.
+    pub(super) fn open_by(directory: &Path, limits: LogLimits, means: Means) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let lock = lock(directory)?;
+        let shared = Arc::new(Shared {
+            limit: limits.waiting_bytes,
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            taken: Condvar::new(),
+            written: Mutex::default(),
+            moved: Condvar::new(),
+        });
+        let writer = Writer::open(directory, limits, means, shared.clone())?;
+        let writing = move || {
+            writer.run();
+            // Until here nobody else may write.
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new().name("flash-logs".to_owned()).spawn(writing)?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Self(Arc::new(Handle { shared, directory: directory.to_owned(), writer })))
+    }
+
+    /// Takes lines. Blocks for a moment when the disk is behind by more than [`LogLimits::waiting_bytes`].
+    pub(crate) fn sink(&self) -> Sink {
+        let handle = self.0.clone();
+        Arc::new(move |line: LogLine| handle.shared.say(&line))
+    }
+
+    /// Lines of the log, in the order in which they came: those that are there, then, when the query follows,
+    /// each as it comes, until the store is closed. Lines that were said before this call are among them.
+    ///
+    /// The work is done by a thread that ends with the stream; nothing here blocks.
+    ///
+    /// # Errors
+    /// For a search that is no regular expression.
+    pub(crate) fn query(&self, query: &LogQuery) -> Result<Records, QueryError> {
+        query::start(self.0.shared.clone(), self.0.directory.clone(), query)
+    }
+
+    /// Writes what waits and ends the writer. Blocks. What is said later is not kept.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_all();
+        self.shared.taken.notify_all();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // Its panic would be a bug that it has printed already.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Only one store may write: a second one would number its segments alike.
+fn lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("the log in {} is in use by another process", directory.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // The data is what the last full step left.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, line: &LogLine) {
+        thread_local! {
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        LINE.with_borrow_mut(|bytes| {
+            Record::of(line).write(bytes);
+            self.accept(bytes);
+            bytes.clear();
+            bytes.shrink_to(KEPT_CAPACITY);
+        });
+    }
+
+    fn accept(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty() {
+            waiting = self.wait_for_room(waiting, line.len());
+        }
+        if waiting.closed {
+            return;
+        }
+        // Once one is lost, so are all until the buffer is taken: the log says how many at one place.
+        if waiting.lost > 0 || (waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty()) {
+            waiting.lost += 1;
+            return;
+        }
+        waiting.lines.extend_from_slice(line);
+        waiting.accepted += line.len() as u64;
+        let wake = std::mem::take(&mut waiting.writer_sleeps);
+        drop(waiting);
+        if wake {
+            self.filled.notify_one();
+        }
+    }
+
+    fn wait_for_room<'a>(&self, mut waiting: MutexGuard<'a, Waiting>, more: usize) -> MutexGuard<'a, Waiting> {
+        let until = Instant::now() + PATIENCE;
+        while waiting.lines.len() + more > self.limit
+            && !waiting.lines.is_empty()
+            && !waiting.closed
+            && waiting.disk == Disk::Writes
+            && waiting.lost == 0
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Nobody else waits for it until it gets on.
+                waiting.disk = Disk::Fails("the disk is too slow".to_owned());
+                break;
+            }
+            waiting = self.taken.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting
+    }
+
+    /// For the writer: waits for lines up to `limit`, and takes all. `None` when nothing will come any more;
+    /// without lines when it has waited in vain.
+    pub(super) fn take(&self, into: &mut Vec<u8>, limit: Duration) -> Option<Taken> {
+        let mut waiting = self.lock();
+        if waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed {
+            waiting.writer_sleeps = true;
+            let woken = |waiting: &mut Waiting| {
+                waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed
+            };
+            waiting =
+                self.filled.wait_timeout_while(waiting, limit, woken).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.writer_sleeps = false;
+        }
+        if waiting.closed && waiting.lines.is_empty() && waiting.lost == 0 {
+            return None;
+        }
+        std::mem::swap(&mut waiting.lines, into);
+        let cause = match std::mem::take(&mut waiting.disk) {
+            Disk::Fails(cause) => cause,
+            Disk::Writes => String::new(),
+        };
+        let lost = std::mem::take(&mut waiting.lost);
+        let taken = Taken { accepted: waiting.accepted, lost: (lost > 0).then_some((lost, cause)) };
+        drop(waiting);
+        self.taken.notify_all();
+        Some(taken)
+    }
+
+    /// For the writer: the disk refuses. Waits before the next try; `false` when there is no time for one.
+    pub(super) fn failed(&self, cause: &str, pause: Duration) -> bool {
+        {
+            let mut written = self.lock_written();
+            written.failing = true;
+            self.moved.notify_all();
+        }
+        let mut waiting = self.lock();
+        waiting.disk = Disk::Fails(cause.to_owned());
+        self.taken.notify_all();
+        let open = |waiting: &mut Waiting| !waiting.closed;
+        let waited = self.filled.wait_timeout_while(waiting, pause, open);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// For the writer: lines end here now.
+    pub(super) fn moved(&self, end: Position) {
+        let mut written = self.lock_written();
+        written.end = end;
+        written.failing = false;
+        drop(written);
+        self.moved.notify_all();
+    }
+
+    /// For the writer: all that was taken is written, or given up.
+    pub(super) fn settled(&self, accepted: u64) {
+        self.lock_written().bytes = accepted;
+        self.moved.notify_all();
+    }
+
+    /// For the writer: nothing will follow.
+    pub(super) fn ended(&self) {
+        self.lock_written().closed = true;
+        self.moved.notify_all();
+    }
+
+    /// For readers: waits until what was said before is written, for a bounded time.
+    pub(super) fn settle(&self) -> Written {
+        let said = self.lock().accepted;
+        let open = |written: &mut Written| written.bytes < said && !written.failing && !written.closed;
+        let waited = self.moved.wait_timeout_while(self.lock_written(), SETTLING, open);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// For readers: waits up to `limit` for lines after this position.
+    pub(super) fn wait_beyond(&self, read: Position, limit: Duration) -> Written {
+        let nothing_new = |written: &mut Written| written.end <= read && !written.closed;
+        let waited = self.moved.wait_timeout_while(self.lock_written(), limit, nothing_new);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}

@@ -1,0 +1,226 @@
+//! The thread that writes: segments one after the other, the oldest deleted, tries again where the disk refuses.
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    LogLimits,
+    record::{Record, micros},
+    segment::{self, Position, Segment},
+    store::Shared,
+};
+use crate::target::LogStream;
+
+/// Between two looks at the age of segments.
+const TICK: Duration = Duration::from_secs(60);
+/// Lines that come one by one are written together: a write for each would be all that this machine does.
+const GATHERING: Duration = Duration::from_millis(2);
+/// Lines enough for a write.
+const ENOUGH: usize = 64 * 1024;
+/// Between two tries of a disk that refuses.
+const RETRY: Duration = Duration::from_millis(250);
+/// A buffer that a burst has made larger is given back.
+const KEPT_CAPACITY: usize = 4 << 20;
+
+type Write = Box<dyn FnMut(&mut File, &[u8]) -> io::Result<usize> + Send>;
+type Clock = Box<dyn Fn() -> SystemTime + Send>;
+
+/// What the writer has of the machine.
+pub(super) struct Means {
+    pub clock: Clock,
+    pub write: Write,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self { clock: Box::new(SystemTime::now), write: Box::new(|file, bytes| file.write(bytes)) }
+    }
+}
+
+/// See the module.
+pub(super) struct Writer {
+    directory: PathBuf,
+    limits: LogLimits,
+    means: Means,
+    shared: Arc<Shared>,
+    /// Before the one that is written, the oldest first.
+    older: VecDeque<Segment>,
+    current: Segment,
+    file: File,
+    /// The end of the last whole line of the current segment.
+    whole: u64,
+}
+
+impl Writer {
+    /// Finds the last segment, cuts off a torn line, and deletes what is too old.
+    pub(super) fn open(
+        directory: &Path,
+        limits: LogLimits,
+        means: Means,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let mut older = VecDeque::from(segment::list(directory)?);
+        let (current, file) = match older.pop_back() {
+            Some(last) => {
+                let (file, bytes) = segment::reopen(directory, last.number)?;
+                (Segment { bytes, ..last }, file)
+            }
+            None => {
+                let current = Segment { number: 1, bytes: 0, last_write: (means.clock)() };
+                (current, segment::create(directory, current.number)?)
+            }
+        };
+        let whole = current.bytes;
+        let mut writer =
+            Self { directory: directory.to_owned(), limits, means, shared, older, current, file, whole };
+        writer.forget_old();
+        writer.tell_end();
+        Ok(writer)
+    }
+
+    /// Writes until the store is closed.
+    pub(super) fn run(mut self) {
+        let mut lines = Vec::new();
+        loop {
+            lines.clear();
+            lines.shrink_to(KEPT_CAPACITY);
+            let Some(taken) = self.shared.take(&mut lines, TICK) else { break };
+            if let Some((count, cause)) = taken.lost {
+                self.note_loss(count, &cause, &mut lines);
+            }
+            if lines.is_empty() {
+                self.forget_old();
+                continue;
+            }
+            if !self.write_all(&lines) {
+                break;
+            }
+            self.shared.settled(taken.accepted);
+            if lines.len() < ENOUGH {
+                thread::sleep(GATHERING);
+            }
+        }
+        self.shared.ended();
+    }
+
+    /// Writes all of it, however long the disk refuses. `false` when the store is closed meanwhile.
+    fn write_all(&mut self, lines: &[u8]) -> bool {
+        let mut rest = lines;
+        let mut in_time = true;
+        while !rest.is_empty() {
+            match self.write_some(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if !in_time => return false,
+                // Once more at the end: there may be room by now.
+                Err(error) => in_time = self.shared.failed(&error.to_string(), RETRY),
+            }
+        }
+        true
+    }
+
+    /// One write: as many whole lines as the segment has room for, and one at least.
+    fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let is_between_lines = self.whole == self.current.bytes;
+        if is_between_lines && self.current.bytes > 0 && self.room() < first_line(lines) as u64 {
+            self.begin_segment()?;
+        }
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let chunk = match lines.get(..room) {
+            None => lines,
+            Some(fits) => match fits.iter().rposition(|byte| *byte == b'\n') {
+                Some(last) => &lines[..=last],
+                None => &lines[..first_line(lines)],
+            },
+        };
+        let count = (self.means.write)(&mut self.file, chunk)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if let Some(last) = chunk[..count].iter().rposition(|byte| *byte == b'\n') {
+            self.whole = self.current.bytes + last as u64 + 1;
+        }
+        self.current.bytes += count as u64;
+        self.current.last_write = (self.means.clock)();
+        self.tell_end();
+        Ok(count)
+    }
+
+    fn room(&self) -> u64 {
+        self.limits.segment_bytes.saturating_sub(self.current.bytes)
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let number = self.current.number + 1;
+        self.file = segment::create(&self.directory, number)?;
+        let next = Segment { number, bytes: 0, last_write: (self.means.clock)() };
+        self.older.push_back(std::mem::replace(&mut self.current, next));
+        self.whole = 0;
+        self.tell_end();
+        self.delete_beyond_limits();
+        Ok(())
+    }
+
+    /// Deletes what nobody has added to for too long, the current segment too.
+    fn forget_old(&mut self) {
+        let is_between_lines = self.whole == self.current.bytes;
+        if is_between_lines && self.current.bytes > 0 && self.is_old(&self.current) {
+            // On a disk that refuses it stays until it does not.
+            let _ = self.begin_segment();
+        }
+        self.delete_beyond_limits();
+    }
+
+    fn is_old(&self, segment: &Segment) -> bool {
+        let age = (self.means.clock)().duration_since(segment.last_write);
+        age.is_ok_and(|age| age > self.limits.age)
+    }
+
+    fn delete_beyond_limits(&mut self) {
+        // The current segment counts as full: what it will be.
+        let current = self.current.bytes.max(self.limits.segment_bytes);
+        let mut total = self.older.iter().map(|segment| segment.bytes).sum::<u64>() + current;
+        while let Some(oldest) = self.older.front()
+            && (total > self.limits.total_bytes || self.is_old(oldest))
+        {
+            match fs::remove_file(segment::path(&self.directory, oldest.number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return,
+                _ => {}
+            }
+            total -= oldest.bytes;
+            self.older.pop_front();
+        }
+    }
+
+    fn note_loss(&self, count: u64, cause: &str, lines: &mut Vec<u8>) {
+        let said = if count == 1 { "1 line was lost".to_owned() } else { format!("{count} lines were lost") };
+        let text = format!("{said}: {cause}");
+        Record {
+            time_us: micros((self.means.clock)()),
+            release: None,
+            worker_type: "platform".into(),
+            worker: None,
+            request_id: None,
+            job_id: None,
+            stream: LogStream::System,
+            level: Some("ERROR".into()),
+            text: text.into(),
+        }
+        .write(lines);
+    }
+
+    fn tell_end(&self) {
+        self.shared.moved(Position { segment: self.current.number, offset: self.whole });
+    }
+}
+
+/// Bytes of the first line.
+fn first_line(lines: &[u8]) -> usize {
+    lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1)
+}
