@@ -5,7 +5,7 @@
 //! what is read, not what the log holds, and of them only the place of the first is remembered.
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
     num::NonZeroUsize,
     os::unix::fs::FileExt as _,
     path::PathBuf,
@@ -55,7 +55,11 @@ impl From<io::Error> for Stop {
 }
 
 /// Starts the thread of a query.
-pub(super) fn start(shared: Arc<Shared>, directory: PathBuf, query: &LogQuery) -> Result<Records, QueryError> {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    query: &LogQuery,
+) -> Result<Records, QueryError> {
     let filter = Filter::new(&query.select)?;
     let (batches, found) = mpsc::channel::<Batch>(BATCHES);
     let (tail, follow) = (query.tail, query.follow);
