@@ -107,9 +107,9 @@ pub(crate) fn run(arguments: LogsArguments, output: &Output) -> Result<(), Failu
     runtime.shutdown_background();
     match end? {
         End::Enough => Ok(()),
-        End::Complete => output
-            .finish()
-            .map_err(|error| Failure::failed(format!("the log cannot be written: {error}"))),
+        End::Complete => {
+            output.finish().map_err(|error| Failure::failed(format!("the log cannot be written: {error}")))
+        }
     }
 }
 
@@ -139,9 +139,11 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
     }
     if query.follow {
         output.flush();
-        return Err(Failure::failed("the background service has ended the log: it was stopped, or the \
-                                    environment removed")
-            .hint("see whether it runs: flash service status"));
+        return Err(Failure::failed(
+            "the background service has ended the log: it was stopped, or the \
+                                    environment removed",
+        )
+        .hint("see whether it runs: flash service status"));
     }
     if !found {
         output.note("no lines fit");

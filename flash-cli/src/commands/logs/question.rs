@@ -16,11 +16,7 @@ const DEFAULT_LINES: NonZeroUsize = NonZeroUsize::new(100).expect("not 0");
 ///
 /// # Errors
 /// For arguments that contradict each other, and for what is no time or regular expression.
-pub(super) fn query(
-    arguments: &LogsArguments,
-    now: Timestamp,
-    zone: &TimeZone,
-) -> Result<LogQuery, Failure> {
+pub(super) fn query(arguments: &LogsArguments, now: Timestamp, zone: &TimeZone) -> Result<LogQuery, Failure> {
     let at = |flag: &str, text: &Option<String>| {
         text.as_deref().map(|text| time::parse(flag, text, now, zone)).transpose()
     };
@@ -73,7 +69,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{exit::Code, target::{LogLevel, LogStream}};
+    use crate::{
+        exit::Code,
+        target::{LogLevel, LogStream},
+    };
 
     #[derive(Parser)]
     struct Line {

@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Phase, Pool};
-use crate::platform::{queue::WorkerId, work::Work};
+use crate::platform::{queue::WorkerId, tally::Tally};
 
 /// Workers by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl Pool {
     }
 
     /// What the work of its type came to, in all releases.
-    pub(crate) fn work(&self) -> &Arc<Work> {
-        self.meter.work()
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        self.meter.tally()
     }
 
     /// Waits until `count` workers are ready.

@@ -71,8 +71,7 @@ async fn a_tail_of_nothing_gives_only_what_comes() {
     let directory = TempDir::new().unwrap();
     let store = filled(&directory, 50);
     assert_eq!(texts(&store, &last(1, Selected::default())).await, ["49"]);
-    let mut following =
-        store.query(&LogQuery { tail: Tail::Nothing, follow: true, ..all() }).unwrap();
+    let mut following = store.query(&LogQuery { tail: Tail::Nothing, follow: true, ..all() }).unwrap();
     // The thread may begin after the first of them: then it is not among what comes.
     let speaking = std::thread::spawn({
         let store = store.clone();
@@ -101,9 +100,15 @@ async fn each_filter_asks_for_its_member() {
         (Selected { release: Some(2), ..Selected::default() }, vec!["oops"]),
         (Selected { since_us: Some(micros(4)), ..Selected::default() }, vec!["details", "broken pipe"]),
         (Selected { until_us: Some(micros(2)), ..Selected::default() }, vec!["old"]),
-        (Selected { search: Some("(?i)PIPE|^old$".into()), ..Selected::default() }, vec!["old", "broken pipe"]),
+        (
+            Selected { search: Some("(?i)PIPE|^old$".into()), ..Selected::default() },
+            vec!["old", "broken pipe"],
+        ),
         (Selected { level: Some(LogLevel::Warn), ..Selected::default() }, vec!["oops", "broken pipe"]),
-        (Selected { level: Some(LogLevel::Info), ..Selected::default() }, vec!["old", "oops", "ended", "broken pipe"]),
+        (
+            Selected { level: Some(LogLevel::Info), ..Selected::default() },
+            vec!["old", "oops", "ended", "broken pipe"],
+        ),
         (Selected { streams: vec![LogStream::System], ..Selected::default() }, vec!["ended"]),
     ];
     for (select, expected) in cases {

@@ -75,8 +75,7 @@ async fn a_torn_last_line_is_cut_off_and_the_log_goes_on() {
     store.sink()(line("w1", "whole"));
     store.close();
     drop(store);
-    let mut file =
-        OpenOptions::new().append(true).open(segment::path(directory.path(), 1)).unwrap();
+    let mut file = OpenOptions::new().append(true).open(segment::path(directory.path(), 1)).unwrap();
     file.write_all(b"{\"time_us\":17,\"worker_type\":\"g").unwrap();
     let store = LogStore::open(directory.path(), LogLimits::default()).unwrap();
     store.sink()(line("w1", "after"));
@@ -162,7 +161,12 @@ async fn segments_go_when_they_are_too_old_by_the_clock() {
     assert_eq!(texts(&store, &all()).await.len(), 100);
     store.close();
     for number in segments(directory.path()) {
-        File::options().append(true).open(segment::path(directory.path(), number)).unwrap().set_modified(day(0)).unwrap();
+        File::options()
+            .append(true)
+            .open(segment::path(directory.path(), number))
+            .unwrap()
+            .set_modified(day(0))
+            .unwrap();
     }
     *today.lock().unwrap() = day(14);
     let store = open();
@@ -176,7 +180,7 @@ async fn segments_go_when_they_are_too_old_by_the_clock() {
 }
 
 #[test]
-fn a_hundred_thousand_lines_are_kept_at_their_rate() {
+fn a_burst_of_lines_is_kept_whole() {
     const LINES: usize = 100_000;
     let directory = TempDir::new().unwrap();
     let store = LogStore::open(directory.path(), LogLimits::default()).unwrap();
