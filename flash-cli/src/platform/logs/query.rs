@@ -55,7 +55,11 @@ impl From<io::Error> for Stop {
 }
 
 /// Starts the thread of a query.
-pub(super) fn start(shared: Arc<Shared>, directory: PathBuf, query: &LogQuery) -> Result<Records, QueryError> {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    query: &LogQuery,
+) -> Result<Records, QueryError> {
     let filter = Filter::new(&query.select)?;
     let (batches, found) = mpsc::channel::<Batch>(BATCHES);
     let (tail, follow) = (query.tail, query.follow);

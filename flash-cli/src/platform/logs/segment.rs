@@ -45,7 +45,8 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Segment>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|name| name.parse().ok());
+        let number =
+            name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|name| name.parse().ok());
         let Some(number) = number else { continue };
         match entry.metadata() {
             Ok(found) => {

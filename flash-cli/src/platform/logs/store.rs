@@ -228,7 +228,11 @@ impl Shared {
         }
     }
 
-    fn wait_for_room<'a>(&self, mut waiting: MutexGuard<'a, Waiting>, more: usize) -> MutexGuard<'a, Waiting> {
+    fn wait_for_room<'a>(
+        &self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        more: usize,
+    ) -> MutexGuard<'a, Waiting> {
         let until = Instant::now() + PATIENCE;
         while waiting.lines.len() + more > self.limit
             && !waiting.lines.is_empty()
@@ -253,11 +257,13 @@ impl Shared {
         let mut waiting = self.lock();
         if waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed {
             waiting.writer_sleeps = true;
-            let woken = |waiting: &mut Waiting| {
-                waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed
-            };
-            waiting =
-                self.filled.wait_timeout_while(waiting, limit, woken).unwrap_or_else(PoisonError::into_inner).0;
+            let woken =
+                |waiting: &mut Waiting| waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed;
+            waiting = self
+                .filled
+                .wait_timeout_while(waiting, limit, woken)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             waiting.writer_sleeps = false;
         }
         if waiting.closed && waiting.lines.is_empty() && waiting.lost == 0 {

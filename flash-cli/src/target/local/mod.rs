@@ -18,6 +18,8 @@ mod process;
 mod server;
 mod service;
 mod socket;
+#[cfg(test)]
+mod specs;
 mod supervise;
 mod systemd;
 mod wire;
