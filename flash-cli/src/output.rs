@@ -6,6 +6,7 @@
 //! them, and log lines beyond it are dropped and counted.
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -15,10 +16,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::target::local::{LogLine, Origin};
+use crate::target::{LogRecord, LogStream, local::LogLine};
 
 /// How a command prints. Cheap to share.
 #[derive(Clone)]
@@ -275,27 +277,73 @@ impl Output {
         }
     }
 
-    /// A line of a worker's log.
+    /// A line of a worker's log, as it comes.
     pub(crate) fn log(&self, line: &LogLine) {
-        if self.json {
-            return self.print_or_drop(log_json(line).to_string());
+        let time = line.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.print_or_drop(self.rendered(&Drawn {
+            time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            release: line.release,
+            worker_type: &line.worker_type,
+            worker: line.worker.as_deref(),
+            request_id: line.request_id.as_deref(),
+            job_id: line.job_id.as_deref(),
+            stream: line.origin.into(),
+            level: line.level.as_deref(),
+            text: &line.text,
+        }));
+    }
+
+    /// A line of a log that was kept, after what is said in front of it. None is dropped.
+    pub(crate) fn record(&self, record: &LogRecord, before: &str) {
+        let line = self.rendered(&Drawn {
+            time_ms: record.time_us / 1000,
+            release: record.release,
+            worker_type: &record.worker_type,
+            worker: record.worker.as_deref(),
+            request_id: record.request_id.as_deref(),
+            job_id: record.job_id.as_deref(),
+            stream: record.stream,
+            level: record.level.as_deref(),
+            text: &record.text,
+        });
+        match before {
+            "" => self.print(&line),
+            _ if self.json => self.print(&line),
+            _ => self.print(&format!("{before} {line}")),
         }
-        let worker = line.worker.as_deref().unwrap_or(&line.worker_type);
+    }
+
+    /// Something beside the data: on stderr, without a mark.
+    pub(crate) fn note(&self, text: &str) {
+        self.say(text);
+    }
+
+    /// Whether nobody can read stdout any more: its pipe or terminal is closed at the other end.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let gone = |found: PollFlags| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+        poll(&mut watched, PollTimeout::ZERO).is_ok() && watched[0].revents().is_some_and(gone)
+    }
+
+    fn rendered(&self, line: &Drawn<'_>) -> String {
+        if self.json {
+            return log_json(line).to_string();
+        }
+        let worker = line.worker.unwrap_or(line.worker_type);
         let width = self.width.fetch_max(worker.len(), Ordering::Relaxed).max(worker.len());
-        let request = line.request_id.as_deref().unwrap_or("-");
-        let (dim, colour, reset) = match (self.colour.0, line.origin) {
+        let request = line.request_id.unwrap_or("-");
+        let (dim, colour, reset) = match (self.colour.0, line.stream) {
             (false, _) => ("", "", ""),
-            (true, Origin::Stderr) => (DIM, RED, RESET),
-            (true, Origin::System) => (DIM, DIM, RESET),
-            (true, Origin::Stdout) => (DIM, "", RESET),
+            (true, LogStream::Stderr) => (DIM, RED, RESET),
+            (true, LogStream::System) => (DIM, DIM, RESET),
+            (true, LogStream::Stdout) => (DIM, "", RESET),
         };
         // On a terminal the beginning of the id is enough to tell requests apart.
         let request = if self.colour.0 { request.get(..8).unwrap_or(request) } else { request };
-        let level = line.level.as_deref().map_or(String::new(), |level| format!("{level} "));
-        let text = printable(&line.text);
-        self.print_or_drop(format!(
-            "{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}"
-        ));
+        let level = line.level.map_or(String::new(), |level| format!("{level} "));
+        let text = printable(line.text);
+        format!("{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}")
     }
 }
 
@@ -327,20 +375,29 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn log_json(line: &LogLine) -> Value {
-    let stream = match line.origin {
-        Origin::Stdout => "stdout",
-        Origin::Stderr => "stderr",
-        Origin::System => "system",
-    };
-    let time = line.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+/// A log line, wherever it comes from.
+struct Drawn<'a> {
+    time_ms: u64,
+    release: Option<u64>,
+    worker_type: &'a str,
+    worker: Option<&'a str>,
+    request_id: Option<&'a str>,
+    job_id: Option<&'a str>,
+    stream: LogStream,
+    level: Option<&'a str>,
+    text: &'a str,
+}
+
+fn log_json(line: &Drawn<'_>) -> Value {
     json!({
         "event": "log",
-        "time_ms": u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        "time_ms": line.time_ms,
+        "release": line.release,
         "worker_type": line.worker_type,
-        "worker": line.worker.as_deref(),
+        "worker": line.worker,
         "request_id": line.request_id,
-        "stream": stream,
+        "job_id": line.job_id,
+        "stream": line.stream,
         "level": line.level,
         "text": line.text,
     })

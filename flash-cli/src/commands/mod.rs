@@ -75,7 +75,8 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Logs(arguments) => {
             let output = Output::new(arguments.json);
-            (output.clone(), finished(logs::run(arguments, &output), &output))
+            // It knows itself whether its reader still waits for the rest.
+            (output.clone(), logs::run(arguments, &output))
         }
         Command::Call(arguments) => {
             let output = Output::new(arguments.json);

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     meter::{Account, Stake},
     queue::{Load, WorkerId},
-    work::Ending,
+    tally::Ending,
 };
 
 /// Requests that may wait for a worker; more are refused.

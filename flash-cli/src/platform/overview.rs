@@ -5,7 +5,7 @@ use super::{
     Platform,
     pool::{Counts, Pool},
     release::Release,
-    work::Problem,
+    tally::Problem,
 };
 
 /// A platform at this moment.
@@ -55,7 +55,7 @@ impl Platform {
 
 fn type_overview(pool: &Pool) -> TypeOverview {
     let load = pool.load();
-    let (completed, failed) = pool.work().endings();
+    let (completed, failed) = pool.tally().endings();
     let worker_type = &pool.worker_type;
     TypeOverview {
         name: worker_type.name.clone(),
@@ -68,6 +68,6 @@ fn type_overview(pool: &Pool) -> TypeOverview {
         running: load.running as u64,
         completed,
         failed,
-        last_errors: pool.work().problems(),
+        last_errors: pool.tally().problems(),
     }
 }

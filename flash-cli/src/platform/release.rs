@@ -14,7 +14,7 @@ use super::{
     meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},
-    work::{Ending, Work},
+    tally::{Ending, Tally},
 };
 
 /// Between two looks whether a draining release is idle.
@@ -44,7 +44,7 @@ impl Release {
         let pool = |worker: &WorkerType| {
             let meter = context.billing.meter(&worker.name, price_of(worker, prices));
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
-            meter.work().name(own.map(|function| (function.call_name(), shown(function))));
+            meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
             (worker.name.clone(), Pool::new(worker.clone(), number, launch.clone(), context, meter, on_end))
         };
@@ -135,9 +135,9 @@ fn shown(function: &FunctionEntry) -> String {
 /// Each end of a job is counted, and is a line in its worker's log, with time and, where there is a price,
 /// cost.
 fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
-    let (name, is_priced, work) = (worker.name.clone(), meter.price().is_some(), meter.work().clone());
+    let (name, is_priced, tally) = (worker.name.clone(), meter.price().is_some(), meter.tally().clone());
     Box::new(move |ended: Ended| {
-        count(&work, &ended);
+        count(&tally, &ended);
         let Ended { job, request_id, function, worker, status, ran, cost, error } = ended;
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
@@ -151,17 +151,17 @@ fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
     })
 }
 
-fn count(work: &Work, ended: &Ended) {
+fn count(tally: &Tally, ended: &Ended) {
     let ending = match ended.status {
         JobStatus::Completed => Ending::Completed,
         JobStatus::Cancelled => Ending::Cancelled,
         _ => Ending::Failed,
     };
-    work.ended(ended.function.as_deref(), ending, ended.ran);
+    tally.ended(ended.function.as_deref(), ending, ended.ran);
     if ending == Ending::Failed {
         let id = ended.job.to_string();
         let request_id = ended.request_id.as_deref().unwrap_or(&id);
         let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
-        work.went_wrong(message, Some(request_id), ended.worker.as_deref());
+        tally.went_wrong(message, Some(request_id), ended.worker.as_deref());
     }
 }

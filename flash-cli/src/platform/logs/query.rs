@@ -5,7 +5,7 @@
 //! what is read, not what the log holds, and of them only the place of the first is remembered.
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
     num::NonZeroUsize,
     os::unix::fs::FileExt as _,
     path::PathBuf,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::platform::{
     queue::WorkerId,
-    work::{Ending, Work},
+    tally::{Ending, Tally},
 };
 
 /// Whom a share is put down to.
@@ -43,7 +43,7 @@ struct Books {
     /// Held for some arithmetic only, and never with another lock taken inside.
     ledger: Mutex<Ledger>,
     requests: Arc<RequestCosts>,
-    work: Arc<Work>,
+    tally: Arc<Tally>,
 }
 
 impl Books {
@@ -70,7 +70,7 @@ impl Account {
         worker: &WorkerId,
         price: NanoDollars,
         requests: &Arc<RequestCosts>,
-        work: &Arc<Work>,
+        tally: &Arc<Tally>,
     ) -> Self {
         let books = Books {
             worker_type: worker_type.clone(),
@@ -78,7 +78,7 @@ impl Account {
             opened: Instant::now(),
             ledger: Mutex::new(Ledger::new(price)),
             requests: requests.clone(),
-            work: work.clone(),
+            tally: tally.clone(),
         };
         Self { books: Arc::new(books) }
     }
@@ -164,13 +164,13 @@ impl Stake {
     }
 
     fn put_down(&self, amount: NanoDollars, payer: Option<&Payer<'_>>) {
-        let Books { worker_type, worker, requests, work, .. } = &*self.books;
+        let Books { worker_type, worker, requests, tally, .. } = &*self.books;
         let (request_id, function) = match (&self.payer, payer) {
             (Some(own), _) => (Some(&*own.request_id), own.function.as_deref()),
             (None, Some(payer)) => (Some(&*payer.request_id), payer.function),
             (None, None) => (None, None),
         };
-        work.charged(function, amount);
+        tally.charged(function, amount);
         if let Some(request_id) = request_id {
             requests.add(request_id, worker_type, function, worker, amount);
         }
@@ -179,13 +179,13 @@ impl Stake {
     /// A request ended for which it was held: how, and after which time.
     pub(crate) fn served(&self, ending: Ending, ran: Duration) {
         let function = self.payer.as_ref().and_then(|payer| payer.function.as_deref());
-        self.books.work.ended(function, ending, ran);
+        self.books.tally.ended(function, ending, ran);
     }
 
     /// Something went wrong with the request for which it is held.
     pub(crate) fn went_wrong(&self, message: &str) {
         let request_id = self.payer.as_ref().map(|payer| &*payer.request_id);
-        self.books.work.went_wrong(message, request_id, Some(&self.books.worker));
+        self.books.tally.went_wrong(message, request_id, Some(&self.books.worker));
     }
 }
 

@@ -17,10 +17,10 @@ use flash_sdk::catalogue::NanoDollars;
 
 pub(crate) use account::{Account, Payer, Share, Stake};
 pub(crate) use ledger::Sums;
-pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
+pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 
-use super::{queue::WorkerId, work::Work};
+use super::{queue::WorkerId, tally::Tally};
 
 /// All books of a platform. Cheap to share.
 #[derive(Clone, Default)]
@@ -38,7 +38,7 @@ struct Shared {
 #[derive(Default)]
 struct TypeBooks {
     price: Option<NanoDollars>,
-    work: Arc<Work>,
+    tally: Arc<Tally>,
     /// Accounts that may still change.
     open: Vec<Account>,
     /// Of all others.
@@ -81,16 +81,16 @@ impl Billing {
         let mut types = self.types();
         let books = types.entry(worker_type.clone()).or_default();
         books.price = price;
-        let work = books.work.clone();
+        let tally = books.tally.clone();
         drop(types);
-        Meter { worker_type, price, work, billing: self.clone() }
+        Meter { worker_type, price, tally, billing: self.clone() }
     }
 
     /// What everything has cost up to now.
     pub(crate) fn totals(&self) -> CostTotals {
         let mut totals = CostTotals::default();
         for (name, books) in self.types().iter_mut() {
-            totals.add(name, &books.sums(), &books.work);
+            totals.add(name, &books.sums(), &books.tally);
         }
         totals
     }
@@ -111,7 +111,7 @@ impl Billing {
 pub(crate) struct Meter {
     worker_type: Arc<str>,
     price: Option<NanoDollars>,
-    work: Arc<Work>,
+    tally: Arc<Tally>,
     billing: Billing,
 }
 
@@ -122,15 +122,15 @@ impl Meter {
     }
 
     /// What the work of this type came to.
-    pub(crate) fn work(&self) -> &Arc<Work> {
-        &self.work
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// An account for a worker whose process is not there yet.
     pub(crate) fn open(&self, worker: &WorkerId) -> Account {
         let price = self.price.unwrap_or_default();
         let account =
-            Account::new(&self.worker_type, worker, price, &self.billing.shared.requests, &self.work);
+            Account::new(&self.worker_type, worker, price, &self.billing.shared.requests, &self.tally);
         let mut types = self.billing.types();
         let books = types.entry(self.worker_type.clone()).or_default();
         // Here, so that the list is as long as there are workers, whether or not anybody asks for the bill.

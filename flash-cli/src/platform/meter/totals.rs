@@ -4,7 +4,7 @@ use std::time::Duration;
 use flash_sdk::catalogue::NanoDollars;
 
 use super::ledger::Sums;
-use crate::platform::work::{Calls, Work};
+use crate::platform::tally::{Calls, Tally};
 
 /// What calls are shown as that name no function of the app: jobs and requests of other programs.
 const OTHERS: &str = "*";
@@ -52,7 +52,7 @@ pub(crate) struct FunctionTotal {
 
 impl CostTotals {
     /// Adds a worker type.
-    pub(super) fn add(&mut self, worker_type: &str, sums: &Sums, work: &Work) {
+    pub(super) fn add(&mut self, worker_type: &str, sums: &Sums, tally: &Tally) {
         let amount = |sum: u128| NanoDollars(u64::try_from(sum).unwrap_or(u64::MAX));
         let time = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.workers.push(TypeTotal {
@@ -72,7 +72,7 @@ impl CostTotals {
             cost: calls.cost,
             ran: calls.ran,
         };
-        self.functions.extend(work.calls(OTHERS).into_iter().map(function));
+        self.functions.extend(tally.calls(OTHERS).into_iter().map(function));
     }
 }
 
@@ -84,19 +84,19 @@ mod tests {
         super::{Billing, Payer},
         *,
     };
-    use crate::platform::work::Ending;
+    use crate::platform::tally::Ending;
 
     #[test]
     fn what_functions_cost_is_the_running_cost_of_their_workers() {
         let billing = Billing::default();
         let meter = billing.meter("gpu", Some(NanoDollars(1_000_000_000)));
-        meter.work().name([("f".to_owned(), "f".to_owned())].into_iter());
+        meter.tally().name([("f".to_owned(), "f".to_owned())].into_iter());
         let account = meter.open(&"w".into());
         account.spawned(Instant::now());
         account.ready();
         for function in [Some("f"), None, Some("f")] {
             account.begin().end(Some(&Payer { request_id: "r".into(), function }));
-            meter.work().ended(function, Ending::Completed, Duration::from_millis(1));
+            meter.tally().ended(function, Ending::Completed, Duration::from_millis(1));
         }
         account.gone();
         let CostTotals { workers, functions } = billing.totals();

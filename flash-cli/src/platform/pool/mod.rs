@@ -2,9 +2,10 @@
 //!
 //! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
 //! balancer's. Here are the pool and its loop; `worker` is the life of one worker, `crash` when the next
-//! one may start, `liveness` whether one has gone silent.
+//! one may start, `liveness` whether one has gone silent, `look` what others see of the workers.
 mod crash;
 mod liveness;
+mod look;
 mod requests;
 mod worker;
 
@@ -27,12 +28,12 @@ use super::{
     meter::{Account, Billing, Meter},
     queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},
-    work::Work,
 };
 pub(crate) use crash::Crashes;
 #[cfg(test)]
 pub(crate) use crash::Death;
 pub(crate) use liveness::Pulse;
+pub(crate) use look::{Counts, NotReady};
 use liveness::Watch;
 use worker::{Stop, Worker};
 
@@ -69,27 +70,6 @@ struct Workers {
     /// Workers that the load asks for and that crashes hold back.
     held_back: usize,
     ended: Endings,
-}
-
-/// Workers by what they do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub starting: u32,
-    pub idle: u32,
-    pub busy: u32,
-    pub stopping: u32,
-    /// Down, because they crash in a row.
-    pub unhealthy: u32,
-    /// Asked for by the load, and held back for a moment after a crash.
-    pub throttled: u32,
-}
-
-/// Why a worker is not ready.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct NotReady {
-    pub reason: String,
-    /// Of its stderr, oldest first.
-    pub last_lines: Vec<String>,
 }
 
 /// What a pool does about workers that do not do as they are told.
@@ -514,76 +494,6 @@ impl Pool {
     /// `true` when this is more than the worker was asked before.
     fn stop(&self, id: &WorkerId, how: Stop) -> bool {
         self.lock().all.get_mut(id).is_some_and(|worker| worker.ask_to_stop(how))
-    }
-
-    /// Workers by phase.
-    pub(crate) fn phases(&self) -> Vec<Phase> {
-        self.lock().all.values().map(|worker| worker.phase).collect()
-    }
-
-    /// Workers that are down because they crash in a row: those that the load asks for, and one at least.
-    pub(crate) fn unhealthy(&self) -> usize {
-        let workers = self.lock();
-        if workers.crashes.is_loop() { workers.held_back.max(1) } else { 0 }
-    }
-
-    /// Workers that the load asks for and that wait for the end of a pause, without a loop of crashes.
-    pub(crate) fn throttled(&self) -> usize {
-        let workers = self.lock();
-        if workers.crashes.is_loop() { 0 } else { workers.held_back }
-    }
-
-    /// Workers by what they do.
-    pub(crate) fn counts(&self) -> Counts {
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let load = self.load();
-        let idle_takers: HashMap<&WorkerId, bool> =
-            load.takers.iter().map(|(worker, _, idle)| (worker, idle.is_some())).collect();
-        let mut counts = Counts {
-            unhealthy: number(self.unhealthy()),
-            throttled: number(self.throttled()),
-            ..Counts::default()
-        };
-        for (id, worker) in &self.lock().all {
-            match (worker.phase, idle_takers.get(id)) {
-                (Phase::Starting, _) => counts.starting += 1,
-                (Phase::Stopping, _) => counts.stopping += 1,
-                (Phase::Ready, Some(false)) => counts.busy += 1,
-                (Phase::Ready, _) => counts.idle += 1,
-            }
-        }
-        counts
-    }
-
-    /// What a worker that is there has said last, for when it is not ready in time.
-    pub(crate) fn last_lines(&self) -> Vec<String> {
-        let outputs: Vec<_> = self.lock().all.values().filter_map(|worker| worker.output.clone()).collect();
-        outputs.iter().map(|output| output.last_lines()).find(|lines| !lines.is_empty()).unwrap_or_default()
-    }
-
-    /// What the work of its type came to, in all releases.
-    pub(crate) fn work(&self) -> &Arc<Work> {
-        self.meter.work()
-    }
-
-    /// Waits until `count` workers are ready.
-    ///
-    /// # Errors
-    /// Why a worker that was starting is not.
-    pub(crate) async fn wait_ready(&self, count: usize) -> Result<(), NotReady> {
-        loop {
-            let changed = self.phases.notified();
-            {
-                let workers = self.lock();
-                if workers.all.values().filter(|worker| worker.phase == Phase::Ready).count() >= count {
-                    return Ok(());
-                }
-                if workers.crashes.any() {
-                    return Err(workers.last_crash.clone().unwrap_or_default());
-                }
-            }
-            changed.await;
-        }
     }
 
     /// Whether it was closed and no worker is left.

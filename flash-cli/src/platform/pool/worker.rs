@@ -245,7 +245,7 @@ impl Pool {
             Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
         });
         drop(workers);
-        self.work().went_wrong(&format!("worker ended: {report}"), None, Some(id));
+        self.tally().went_wrong(&format!("worker ended: {report}"), None, Some(id));
         self.say_end(id, worker.phase, verdict, &reason, work, &report);
         self.report(verdict, &report);
         self.phases.notify_waiters();

@@ -26,7 +26,7 @@ use super::{
 use crate::platform::{
     balancer::{Balancer, Slot},
     pool::Pool,
-    work::Ending,
+    tally::Ending,
 };
 
 /// How many workers a request is taken to before one of them has seen any of it.

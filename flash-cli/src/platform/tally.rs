@@ -45,7 +45,7 @@ pub(crate) enum Ending {
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct Tally {
     inner: Mutex<Inner>,
 }
 
@@ -75,7 +75,7 @@ impl Inner {
     }
 }
 
-impl Work {
+impl Tally {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // As everywhere: the data is what the last full step left.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,10 +139,8 @@ impl Work {
         let inner = self.lock();
         let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));
         let all = functions.chain([(others, inner.others)]);
-        let mut called: Vec<(String, Calls)> = all
-            .filter(|(_, calls)| *calls != Calls::default())
-            .map(|(name, calls)| (name.to_owned(), calls))
-            .collect();
+        let mut called: Vec<(String, Calls)> =
+            all.filter(|(_, calls)| *calls != Calls::default()).map(|(name, calls)| (name.to_owned(), calls)).collect();
         called.sort_by(|(one, _), (other, _)| one.cmp(other));
         called
     }
@@ -156,42 +154,42 @@ mod tests {
 
     #[test]
     fn calls_are_counted_by_function_and_those_of_unknown_names_together() {
-        let work = Work::default();
-        work.name([("find".to_owned(), "GET /find/{id}".to_owned())].into_iter());
+        let tally = Tally::default();
+        tally.name([("find".to_owned(), "GET /find/{id}".to_owned())].into_iter());
         for _ in 0..2 {
-            work.charged(Some("find"), NanoDollars(5));
-            work.ended(Some("find"), Ending::Completed, SECOND);
+            tally.charged(Some("find"), NanoDollars(5));
+            tally.ended(Some("find"), Ending::Completed, SECOND);
         }
         for made_up in 0..1000 {
-            work.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
+            tally.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
         }
-        work.ended(None, Ending::Cancelled, SECOND);
+        tally.ended(None, Ending::Cancelled, SECOND);
         let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND };
         let others = Calls { count: 1001, cost: NanoDollars(0), ran: 1001 * SECOND };
         let expected = [("GET /find/{id}".to_owned(), found), ("job".to_owned(), others)];
-        assert_eq!(work.calls("job"), expected);
-        assert_eq!(work.endings(), (2, 1000));
+        assert_eq!(tally.calls("job"), expected);
+        assert_eq!(tally.endings(), (2, 1000));
     }
 
     #[test]
     fn the_last_five_problems_are_kept_the_newest_first_and_none_is_long() {
-        let work = Work::default();
+        let tally = Tally::default();
         for count in 0..7 {
-            work.went_wrong(&count.to_string(), Some("r"), None);
+            tally.went_wrong(&count.to_string(), Some("r"), None);
         }
-        let messages: Vec<String> = work.problems().into_iter().map(|problem| problem.message).collect();
+        let messages: Vec<String> = tally.problems().into_iter().map(|problem| problem.message).collect();
         assert_eq!(messages, ["6", "5", "4", "3", "2"]);
-        work.went_wrong(&"é".repeat(1000), None, Some("w"));
-        assert_eq!(work.problems()[0].message.chars().count(), MAX_MESSAGE);
+        tally.went_wrong(&"é".repeat(1000), None, Some("w"));
+        assert_eq!(tally.problems()[0].message.chars().count(), MAX_MESSAGE);
     }
 
     #[test]
     fn a_function_keeps_its_sums_when_the_next_release_names_it_anew() {
-        let work = Work::default();
-        work.name([("f".to_owned(), "GET /old".to_owned())].into_iter());
-        work.ended(Some("f"), Ending::Completed, SECOND);
-        work.name([("f".to_owned(), "GET /new".to_owned())].into_iter());
-        let calls = work.calls("job");
+        let tally = Tally::default();
+        tally.name([("f".to_owned(), "GET /old".to_owned())].into_iter());
+        tally.ended(Some("f"), Ending::Completed, SECOND);
+        tally.name([("f".to_owned(), "GET /new".to_owned())].into_iter());
+        let calls = tally.calls("job");
         assert_eq!((calls[0].0.as_str(), calls[0].1.count), ("GET /new", 1));
     }
 }

@@ -1,0 +1,90 @@
+//! Times as people write them, and as a line shows its own.
+use jiff::{
+    Span, SpanRelativeTo, Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+
+use crate::exit::Failure;
+
+/// Reads a time: so long ago, an instant, or a day or time of day by the clock of `zone`.
+///
+/// # Errors
+/// For what is neither.
+pub(super) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    let given = text.trim();
+    let civil = |time: DateTime| time.to_zoned_datetime(zone.clone()).ok().map(|zoned| zoned.timestamp());
+    ago(given, now)
+        .or_else(|| given.parse::<Timestamp>().ok())
+        // A date alone is no time of day to the other one.
+        .or_else(|| given.parse::<Date>().ok().filter(|_| given.len() == 10).and_then(|day| civil(day.into())))
+        .or_else(|| given.parse::<DateTime>().ok().and_then(civil))
+        .ok_or_else(|| {
+            Failure::unusable(format!(
+                "`{flag} {text}` is no time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or 2026-11-23 12:00"
+            ))
+        })
+}
+
+fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
+    // A span may have a sign; ours goes back always.
+    let is_plain = text.starts_with(|first: char| first.is_ascii_digit()) && text.is_ascii();
+    let span = text.parse::<Span>().ok().filter(|_| is_plain)?.abs();
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    now.checked_sub(duration).ok()
+}
+
+/// The time of a line: RFC 3339 with milliseconds, and the offset of `zone`.
+pub(super) fn shown(time_us: u64, zone: &TimeZone) -> String {
+    let time = i64::try_from(time_us).ok().and_then(|time| Timestamp::from_microsecond(time).ok());
+    let zoned = time.unwrap_or_default().to_zoned_datetime(zone.clone());
+    match zoned.offset().is_zero() {
+        true => zoned.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        false => zoned.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
+    }
+}
+
+/// Microseconds since 1970.
+pub(super) fn micros(time: Timestamp) -> u64 {
+    u64::try_from(time.as_microsecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<String> {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        parse("--since", text, now, &zone).ok().map(|time| time.to_string())
+    }
+
+    #[test]
+    fn a_time_is_ago_or_an_instant_or_local() {
+        let cases = [
+            ("90s", "2026-11-23T11:58:30Z"),
+            ("10m", "2026-11-23T11:50:00Z"),
+            ("2h", "2026-11-23T10:00:00Z"),
+            ("1h30m", "2026-11-23T10:30:00Z"),
+            ("3d", "2026-11-20T12:00:00Z"),
+            ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00Z"),
+            ("2026-11-23T09:00:00.5+01:00", "2026-11-23T08:00:00.5Z"),
+            ("2026-11-23", "2026-11-22T22:00:00Z"),
+            ("2026-11-23 09:00", "2026-11-23T07:00:00Z"),
+            ("2026-11-23 09:00:30", "2026-11-23T07:00:30Z"),
+        ];
+        for (text, time) in cases {
+            assert_eq!(read(text).as_deref(), Some(time), "{text}");
+        }
+        for wrong in ["", "soon", "10", "-10m", "2026-13-01", "2026-11-23 25:00", "1y"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_line_shows_its_time_with_milliseconds_and_its_zone() {
+        let time = 1_764_000_000_123_456;
+        assert_eq!(shown(time, &TimeZone::UTC), "2025-11-24T16:00:00.123Z");
+        assert_eq!(shown(time, &TimeZone::fixed(jiff::tz::offset(-5))), "2025-11-24T11:00:00.123-05:00");
+    }
+}
