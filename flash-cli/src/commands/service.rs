@@ -87,7 +87,9 @@ fn say_started(started: &Started, json: bool, output: &Output) {
         return output.object(&json!({ "running": true, "started": is_new, "service": hello }));
     }
     match started {
-        Started::Now(_) => output.status("Started", &format!("the background service, process {}", hello.pid)),
+        Started::Now(_) => {
+            output.status("Started", &format!("the background service, process {}", hello.pid))
+        }
         Started::Already(_) => {
             let since = utc(hello.started_ms);
             output.status("Running", &format!("since {since}, process {}", hello.pid));
@@ -118,11 +120,15 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
         if json {
             output.object(&json!({ "running": false, "data": directory.path() }));
         }
-        return Err(Failure::failed("the background service does not run").hint("start it: flash service start"));
+        return Err(
+            Failure::failed("the background service does not run").hint("start it: flash service start")
+        );
     };
     let ServiceStatus { hello, data, environments } = status;
     if json {
-        output.object(&json!({ "running": true, "service": hello, "data": data, "environments": environments }));
+        output.object(
+            &json!({ "running": true, "service": hello, "data": data, "environments": environments }),
+        );
         return Ok(());
     }
     let manager = match hello.manager {
@@ -168,21 +174,26 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
     output.status("Installed", &unit.path().display().to_string());
     output.status("Running", &format!("process {}", started.hello().pid));
     if lingers != Some(true) {
-        output.warning("it runs only while you are logged in; to have it start with the machine: loginctl enable-linger");
+        output.warning(
+            "it runs only while you are logged in; to have it start with the machine: loginctl enable-linger",
+        );
     }
     Ok(())
 }
 
 async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
     let Some(unit) = local::installed() else {
-        return Err(Failure::failed("the service is not installed")
-            .hint("see whether it runs: flash service status"));
+        return Err(
+            Failure::failed("the service is not installed").hint("see whether it runs: flash service status")
+        );
     };
     let path = unit.path().to_owned();
     unit.uninstall().await?;
     match json {
         true => output.object(&json!({ "unit": path, "installed": false })),
-        false => output.status("Uninstalled", &format!("{}; environments stay where they are", path.display())),
+        false => {
+            output.status("Uninstalled", &format!("{}; environments stay where they are", path.display()))
+        }
     }
     Ok(())
 }

@@ -41,9 +41,9 @@ fn pieces(artifact: &ArtifactSpec) -> Result<Vec<Piece<'_>>, TargetError> {
         return Err(refused(format!("`{wrong}` is no SHA-256")));
     }
     let programs: BTreeSet<&String> = binaries.values().collect();
-    let programs = programs.into_iter().map(|sha256| {
-        Ok(Piece { path: Path::new("bin").join(sha256), sha256, mode: 0o700 })
-    });
+    let programs = programs
+        .into_iter()
+        .map(|sha256| Ok(Piece { path: Path::new("bin").join(sha256), sha256, mode: 0o700 }));
     let files = files.iter().map(|(path, FileSpec { sha256, executable })| {
         let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         if path.is_empty() || !is_below {
@@ -86,7 +86,10 @@ pub(super) fn stage(
         .map(|piece| {
             let source = sources.get(piece.sha256);
             let missing = || {
-                TargetError::new(Problem::Refused, format!("the build has no file for {}", piece.path.display()))
+                TargetError::new(
+                    Problem::Refused,
+                    format!("the build has no file for {}", piece.path.display()),
+                )
             };
             let source = source.ok_or_else(missing)?;
             Ok((piece, source))
@@ -131,12 +134,7 @@ fn sync_directories(root: &Path) -> io::Result<()> {
 }
 
 /// Copies and hashes in one pass.
-fn copy(
-    piece: &Piece<'_>,
-    source: &Path,
-    part: &Path,
-    mut told: impl FnMut(u64),
-) -> Result<(), TargetError> {
+fn copy(piece: &Piece<'_>, source: &Path, part: &Path, mut told: impl FnMut(u64)) -> Result<(), TargetError> {
     let unreadable = |error: io::Error| {
         TargetError::new(Problem::Failed, format!("cannot read {}: {error}", source.display()))
             .hint("build again: flash deploy send")
@@ -148,8 +146,7 @@ fn copy(
     }
     let mut from = File::open(source).map_err(unreadable)?;
     let mut options = std::fs::OpenOptions::new();
-    let mut to =
-        options.write(true).create_new(true).mode(piece.mode).open(&target).map_err(unwritable)?;
+    let mut to = options.write(true).create_new(true).mode(piece.mode).open(&target).map_err(unwritable)?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -221,8 +218,7 @@ fn length(path: &Path) -> Option<u64> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> TargetError {
-    let target =
-        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()));
+    let target = TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             target.hint("make room on that disk, or set FLASH_DATA_DIR to another one")
@@ -233,7 +229,10 @@ fn cannot_write(path: &Path, error: &io::Error) -> TargetError {
 }
 
 /// Where the binary of each worker type lies.
-pub(super) fn programs(directory: &EnvironmentDirectory, artifact: &ArtifactSpec) -> BTreeMap<String, PathBuf> {
+pub(super) fn programs(
+    directory: &EnvironmentDirectory,
+    artifact: &ArtifactSpec,
+) -> BTreeMap<String, PathBuf> {
     let whole = directory.artifact(artifact.digest()).join("bin");
     match artifact {
         ArtifactSpec::Binaries { binaries, .. } => {

@@ -57,8 +57,8 @@ impl Cipher {
             }
             Err(error) => return Err(CipherError::KeyFile(error)),
         };
-        let key = UnboundKey::new(&AES_256_GCM, &key)
-            .map_err(|_| CipherError::KeyLength { length: key.len() })?;
+        let key =
+            UnboundKey::new(&AES_256_GCM, &key).map_err(|_| CipherError::KeyLength { length: key.len() })?;
         Ok(Self { key: LessSafeKey::new(key), random })
     }
 
@@ -79,8 +79,7 @@ impl Cipher {
 
     /// Decrypts what was sealed for this place.
     pub(super) fn open_sealed(&self, place: &str, sealed: &Sealed) -> Result<SecretValue, CipherError> {
-        let nonce =
-            Nonce::try_assume_unique_for_key(&sealed.nonce).map_err(|_| CipherError::Closed)?;
+        let nonce = Nonce::try_assume_unique_for_key(&sealed.nonce).map_err(|_| CipherError::Closed)?;
         let mut text = sealed.ciphertext.clone();
         let length = self
             .key
@@ -95,7 +94,8 @@ impl Cipher {
 /// Writes a file that is there whole or not at all, and that only its owner reads.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&part, path)
@@ -113,7 +113,8 @@ mod tests {
     fn a_secret_opens_in_its_own_place_only() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("secret.key");
-        let sealed = Cipher::open(&path).unwrap().seal("app/a/TOKEN", &SecretValue::new("hush".into())).unwrap();
+        let sealed =
+            Cipher::open(&path).unwrap().seal("app/a/TOKEN", &SecretValue::new("hush".into())).unwrap();
         assert!(!sealed.ciphertext.windows(4).any(|part| part == b"hush"));
         // Another process reads the key that the first one made.
         let cipher = Cipher::open(&path).unwrap();

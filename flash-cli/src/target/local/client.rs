@@ -11,14 +11,16 @@ use super::{
     directory::DataDirectory,
     process,
     socket::Reach,
-    wire::{ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, ORDER, Order, Progress, Question, ServiceStatus},
+    wire::{
+        ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, ORDER, Order, Progress, Question, ServiceStatus,
+    },
 };
 use crate::{
     error_chain::error_chain,
     target::{
-        CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment, NewKey,
-        Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Step, Target, TargetError,
-        TargetKind, Told,
+        CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
+        NewKey, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Step,
+        Target, TargetError, TargetKind, Told,
     },
 };
 
@@ -85,7 +87,10 @@ impl Connection {
         let status = response.status();
         let text = response.text().await.map_err(|error| broken(&error))?;
         Err(serde_json::from_str(&text).unwrap_or_else(|_| {
-            TargetError::new(Problem::Failed, format!("the background service refused the request: {status} {text}"))
+            TargetError::new(
+                Problem::Failed,
+                format!("the background service refused the request: {status} {text}"),
+            )
         }))
     }
 
@@ -117,11 +122,7 @@ impl Connection {
         Ok(lines.boxed())
     }
 
-    async fn order(
-        &self,
-        order: &Order,
-        told: Told<'_>,
-    ) -> Result<Option<ReleaseRecord>, TargetError> {
+    async fn order(&self, order: &Order, told: Told<'_>) -> Result<Option<ReleaseRecord>, TargetError> {
         let mut lines = self.lines::<Progress>(ORDER, order).await?;
         while let Some(progress) = lines.next().await {
             match progress? {

@@ -102,7 +102,9 @@ impl EnvironmentDirectory {
 
     /// Makes it, with its parts.
     pub(crate) fn make(&self) -> io::Result<()> {
-        [self.jobs(), self.logs(), self.artifacts(), self.work()].iter().try_for_each(|path| make_private(path))
+        [self.jobs(), self.logs(), self.artifacts(), self.work()]
+            .iter()
+            .try_for_each(|path| make_private(path))
     }
 
     /// The platform's store of jobs.

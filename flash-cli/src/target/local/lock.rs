@@ -48,7 +48,8 @@ fn open(path: &Path) -> io::Result<File> {
 /// Leaves this process's id where `flash service stop` finds it.
 pub(super) fn write_pid(path: &Path) -> io::Result<()> {
     let part = path.with_extension("pid.part");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     writeln!(file, "{}", std::process::id())?;
     std::fs::rename(&part, path)
 }

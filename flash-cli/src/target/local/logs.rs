@@ -29,9 +29,8 @@ impl Logs {
         &self,
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        let unreadable = |error: io::Error| {
-            TargetError::new(Problem::Failed, format!("the log cannot be read: {error}"))
-        };
+        let unreadable =
+            |error: io::Error| TargetError::new(Problem::Failed, format!("the log cannot be read: {error}"));
         Ok(self.0.query(query)?.map(move |line| line.map_err(unreadable)).boxed())
     }
 

@@ -18,6 +18,8 @@ mod process;
 mod server;
 mod service;
 mod socket;
+#[cfg(test)]
+mod specs;
 mod supervise;
 mod systemd;
 mod wire;
@@ -39,7 +41,7 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
-    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin, Overview,
+    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin,
     Platform, Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main,
     nearest, survey,
 };

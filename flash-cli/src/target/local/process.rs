@@ -38,9 +38,26 @@ const SHOWN_LINES: usize = 20;
 /// Variables of the starter that the service, and with it every worker, inherits. The rest, such as keys that happen
 /// to be set in a shell, stays behind.
 const INHERITED: [&str; 20] = [
-    "HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_DATA_HOME",
-    "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "DBUS_SESSION_BUS_ADDRESS", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
-    "SSL_CERT_DIR", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "RUST_BACKTRACE",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "PATH",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "RUST_BACKTRACE",
 ];
 
 /// How a service was found.
@@ -155,9 +172,8 @@ fn not_started(reason: &str) -> TargetError {
 fn prepare_log(directory: &DataDirectory) -> Result<u64, TargetError> {
     let path = directory.log();
     let problem = |error: io::Error| {
-        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display())).hint(format!(
-            "make room and make it writable, or set {DATA_DIRECTORY} to another directory"
-        ))
+        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+            .hint(format!("make room and make it writable, or set {DATA_DIRECTORY} to another directory"))
     };
     let file = open_log(directory).map_err(problem)?;
     let length = file.metadata().map_err(problem)?.len();

@@ -20,7 +20,10 @@ use super::{
     directory::DataDirectory,
     environments::Environments,
     socket::Reach,
-    wire::{ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, Manager, ORDER, Order, Progress, Question, ServiceStatus},
+    wire::{
+        ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, Manager, ORDER, Order, Progress, Question,
+        ServiceStatus,
+    },
 };
 use crate::target::{Problem, ReleaseRecord, TargetError};
 

@@ -106,7 +106,8 @@ pub(super) struct StopSignals {
 
 impl StopSignals {
     pub(super) fn listen() -> Result<Self, TargetError> {
-        let problem = |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
+        let problem =
+            |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
             terminate: signal(SignalKind::terminate()).map_err(problem)?,

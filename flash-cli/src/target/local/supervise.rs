@@ -33,8 +33,9 @@ const WELL: Duration = Duration::from_secs(60);
 /// Until the service ends by itself or a signal ends both.
 pub(super) fn supervise() -> Result<(), End> {
     let directory = DataDirectory::of_user()?;
-    let problem =
-        |error: io::Error| TargetError::new(Problem::Failed, format!("cannot supervise the service: {error}"));
+    let problem = |error: io::Error| {
+        TargetError::new(Problem::Failed, format!("cannot supervise the service: {error}"))
+    };
     let lock = Lock::take(&directory.supervisor_lock(), LOCK_TIME).map_err(problem)?;
     let lock = lock.ok_or(End::AnotherRuns)?;
     write_pid(&directory.pid_file()).map_err(problem)?;

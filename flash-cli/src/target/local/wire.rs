@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::target::{
-    CostQuery, EnvironmentId, LogQuery, LogRecord, NewEnvironment, ReleaseRecord, ReleaseSpec, SecretValue, Serving,
-    Step, TargetError,
+    CostQuery, EnvironmentId, LogQuery, LogRecord, NewEnvironment, ReleaseRecord, ReleaseSpec, SecretValue,
+    Serving, Step, TargetError,
 };
 
 /// Where [`Hello`] is.

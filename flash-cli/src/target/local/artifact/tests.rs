@@ -33,7 +33,8 @@ fn bench() -> Bench {
         binaries: [("one", "program"), ("two", "program")]
             .map(|(worker, text)| (worker.to_owned(), sha256(text)))
             .into(),
-        files: [("models/w.bin".to_owned(), FileSpec { sha256: sha256("weights"), executable: false })].into(),
+        files: [("models/w.bin".to_owned(), FileSpec { sha256: sha256("weights"), executable: false })]
+            .into(),
     };
     Bench { data, directory, artifact, sources }
 }
@@ -45,7 +46,7 @@ fn names(path: &Path) -> Vec<String> {
 
 #[test]
 fn what_was_staged_is_whole_private_and_told_of() {
-    let Bench { directory, artifact, sources, .. } = bench();
+    let Bench { directory, artifact, sources, data: _data } = bench();
     let mut last = (0, 0);
     stage(&directory, &artifact, &sources, |done, total| last = (done, total)).unwrap();
     assert_eq!(last, (14, 14));
@@ -60,7 +61,7 @@ fn what_was_staged_is_whole_private_and_told_of() {
 
 #[test]
 fn a_file_with_another_content_is_refused_and_nothing_is_left() {
-    let Bench { directory, artifact, sources, .. } = bench();
+    let Bench { directory, artifact, sources, data: _data } = bench();
     std::fs::write(&sources[&sha256("weights")], "changed").unwrap();
     let error = stage(&directory, &artifact, &sources, |_, _| ()).unwrap_err();
     assert!(error.message.contains("is not what was built"), "{error}");
@@ -69,7 +70,7 @@ fn a_file_with_another_content_is_refused_and_nothing_is_left() {
 
 #[test]
 fn a_missing_file_is_named_and_nothing_is_left() {
-    let Bench { directory, artifact, mut sources, .. } = bench();
+    let Bench { directory, artifact, mut sources, data: _data } = bench();
     let gone = sources[&sha256("weights")].clone();
     std::fs::remove_file(&gone).unwrap();
     let error = stage(&directory, &artifact, &sources, |_, _| ()).unwrap_err();
@@ -89,7 +90,7 @@ fn a_full_disk_is_said_with_what_to_do() {
 
 #[test]
 fn a_damaged_artifact_is_found_and_replaced_by_the_next_send() {
-    let Bench { directory, artifact, sources, .. } = bench();
+    let Bench { directory, artifact, sources, data: _data } = bench();
     stage(&directory, &artifact, &sources, |_, _| ()).unwrap();
     let program = programs(&directory, &artifact)["one"].clone();
     std::fs::write(&program, "damaged").unwrap();
@@ -101,7 +102,7 @@ fn a_damaged_artifact_is_found_and_replaced_by_the_next_send() {
 
 #[test]
 fn paths_that_lead_out_of_an_artifact_are_refused() {
-    let Bench { directory, sources, .. } = bench();
+    let Bench { directory, sources, data: _data, .. } = bench();
     for path in ["../out", "/etc/passwd", "a/../../b", ""] {
         let file = FileSpec { sha256: sha256("weights"), executable: false };
         let artifact = ArtifactSpec::Binaries {

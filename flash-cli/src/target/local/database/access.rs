@@ -58,7 +58,11 @@ impl Database {
     }
 
     /// This key opens nothing any more. One that was revoked before keeps its time.
-    pub(in crate::target::local) fn revoke_key(&self, environment: EnvironmentKey, prefix: &str) -> Result<()> {
+    pub(in crate::target::local) fn revoke_key(
+        &self,
+        environment: EnvironmentKey,
+        prefix: &str,
+    ) -> Result<()> {
         self.connection().execute(
             "UPDATE key SET revoked_ms = ? WHERE environment = ? AND prefix = ? AND revoked_ms IS NULL",
             params![now_ms(), environment.0, prefix],

@@ -88,7 +88,10 @@ impl From<DatabaseError> for TargetError {
             DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
             DatabaseError::Newer { .. } => target.hint("use the newer flash"),
             DatabaseError::Damaged(_) => target.hint("restore flash.db from a backup, or move it away"),
-            DatabaseError::Open { .. } | DatabaseError::File { .. } | DatabaseError::Exists | DatabaseError::Sqlite(_) => target,
+            DatabaseError::Open { .. }
+            | DatabaseError::File { .. }
+            | DatabaseError::Exists
+            | DatabaseError::Sqlite(_) => target,
         }
     }
 }
@@ -110,8 +113,9 @@ impl Database {
     /// All environments, by app and name.
     pub(super) fn environments(&self) -> Result<Vec<StoredEnvironment>> {
         let connection = self.connection();
-        let mut statement = connection
-            .prepare_cached("SELECT id, app, name, created_ms, listen, port FROM environment ORDER BY app, name")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT id, app, name, created_ms, listen, port FROM environment ORDER BY app, name",
+        )?;
         let rows = statement.query_map([], environment_of)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -142,7 +146,8 @@ impl Database {
     /// Whether an environment of this name is there.
     pub(super) fn has_environment(&self, id: &EnvironmentId) -> Result<bool> {
         let connection = self.connection();
-        let mut statement = connection.prepare_cached("SELECT 1 FROM environment WHERE app = ? AND name = ?")?;
+        let mut statement =
+            connection.prepare_cached("SELECT 1 FROM environment WHERE app = ? AND name = ?")?;
         Ok(statement.query_row([&id.app, &id.name], |_| Ok(())).optional()?.is_some())
     }
 }

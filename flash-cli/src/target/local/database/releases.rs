@@ -2,9 +2,7 @@
 use rusqlite::{OptionalExtension as _, Row, TransactionBehavior, params};
 
 use super::{Database, EnvironmentKey, Result};
-use crate::target::{
-    ReleaseRecord, ReleaseSpec, ReleaseState, local::clock::now_ms,
-};
+use crate::target::{ReleaseRecord, ReleaseSpec, ReleaseState, local::clock::now_ms};
 
 /// A release to add.
 pub(in crate::target::local) struct NewRow<'a> {
@@ -132,7 +130,10 @@ impl Database {
     }
 
     /// The live one.
-    pub(in crate::target::local) fn live(&self, environment: EnvironmentKey) -> Result<Option<StoredRelease>> {
+    pub(in crate::target::local) fn live(
+        &self,
+        environment: EnvironmentKey,
+    ) -> Result<Option<StoredRelease>> {
         let connection = self.connection();
         let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? AND is_live = 1");
         let mut statement = connection.prepare_cached(&sql)?;

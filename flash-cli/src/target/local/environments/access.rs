@@ -58,7 +58,10 @@ impl Environments {
     }
 
     /// Keys, revoked ones too.
-    pub(in crate::target::local) async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
+    pub(in crate::target::local) async fn keys(
+        &self,
+        id: &EnvironmentId,
+    ) -> Result<Vec<KeyEntry>, TargetError> {
         let key = self.find(id)?.stored.key;
         self.ask(move |database| database.keys(key)).await
     }
@@ -167,13 +170,17 @@ fn check_secret(name: &str, value: &SecretValue) -> Result<(), TargetError> {
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if !is_name || name.len() > 200 {
-        return refused(format!("`{name}` cannot be the name of a secret: letters, digits and `_` are expected"));
+        return refused(format!(
+            "`{name}` cannot be the name of a secret: letters, digits and `_` are expected"
+        ));
     }
     if name.starts_with("FLASH_") || name.starts_with("RUNPOD_") {
         return refused(format!("`{name}` cannot be the name of a secret: the platform sets such variables"));
     }
     if value.expose().contains('\0') || value.expose().len() > SECRET_LIMIT {
-        return refused(format!("`{name}` is too long for a variable, or has a zero byte ({SECRET_LIMIT} bytes at most)"));
+        return refused(format!(
+            "`{name}` is too long for a variable, or has a zero byte ({SECRET_LIMIT} bytes at most)"
+        ));
     }
     Ok(())
 }

@@ -92,8 +92,7 @@ fn difference(before: &CostTotals, now: &CostTotals) -> Spent {
 
 fn worker_difference(before: Option<&TypeTotal>, now: &TypeTotal) -> WorkerSpent {
     let money = |of: fn(&TypeTotal) -> u64| of(now).saturating_sub(before.map_or(0, of));
-    let time =
-        |of: fn(&TypeTotal) -> Duration| of(now).saturating_sub(before.map_or(Duration::ZERO, of));
+    let time = |of: fn(&TypeTotal) -> Duration| of(now).saturating_sub(before.map_or(Duration::ZERO, of));
     WorkerSpent {
         worker: now.worker_type.clone(),
         bill: money(|total| total.bill.0),

@@ -1,15 +1,18 @@
 //! Changes of what is live: send, roll back, undeploy. One at a time in each environment.
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Environments, running::{Running, Stand, Versions}};
+use super::{
+    Environments,
+    running::{Running, Stand, Versions},
+};
 use crate::target::{
-        CommandSpec, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError,
-        local::{
-            CommandWorker, DeployError, artifact,
-            clock::utc,
-            database::{NewRow, StoredRelease},
-        },
-    };
+    CommandSpec, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError,
+    local::{
+        CommandWorker, DeployError, artifact,
+        clock::utc,
+        database::{NewRow, StoredRelease},
+    },
+};
 
 /// Releases that can be gone back to: their artifacts are kept.
 pub(super) const KEPT_RELEASES: usize = 10;
@@ -58,7 +61,8 @@ impl Environments {
             return Err(TargetError::new(Problem::Refused, message)
                 .hint(format!("check its commit out and: flash deploy send {}", id.name)));
         }
-        self.release(&running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps).await
+        self.release(&running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps)
+            .await
     }
 
     /// Which release to go back to.
@@ -75,13 +79,15 @@ impl Environments {
         let Some(to) = to else {
             let before = releases.iter().filter(|release| Some(release.record.number) != live);
             let last = before.max_by_key(|release| (release.live_ms, release.record.number));
-            return last.filter(|last| last.live_ms.is_some()).map(|last| last.record.number).ok_or_else(|| {
-                TargetError::new(
-                    Problem::NotFound,
-                    format!("no release of {} was live before", running.stored.id),
-                )
-                .hint(history)
-            });
+            return last.filter(|last| last.live_ms.is_some()).map(|last| last.record.number).ok_or_else(
+                || {
+                    TargetError::new(
+                        Problem::NotFound,
+                        format!("no release of {} was live before", running.stored.id),
+                    )
+                    .hint(history)
+                },
+            );
         };
         let Some(goal) = releases.iter().find(|release| release.record.number == to) else {
             return Err(TargetError::new(
@@ -125,7 +131,12 @@ impl Environments {
         self.release(&running, Some(&live), wanted, steps).await.map(Some)
     }
 
-    async fn undeploy_all(&self, running: &Arc<Running>, live: u64, steps: &Steps) -> Result<(), TargetError> {
+    async fn undeploy_all(
+        &self,
+        running: &Arc<Running>,
+        live: u64,
+        steps: &Steps,
+    ) -> Result<(), TargetError> {
         let key = running.stored.key;
         // First, so that a crash after this does not bring it back.
         self.ask(move |database| database.set_live(key, None)).await?;
@@ -185,9 +196,11 @@ impl Environments {
             self.prune(running).await;
             return Err(error);
         }
-        self.ask(move |database| database.set_live(key, Some(number))).await.map_err(|error| TargetError {
-            message: format!("release {number} serves, but this cannot be kept: {}", error.message),
-            ..error
+        self.ask(move |database| database.set_live(key, Some(number))).await.map_err(|error| {
+            TargetError {
+                message: format!("release {number} serves, but this cannot be kept: {}", error.message),
+                ..error
+            }
         })?;
         running.set_trouble(None);
         tell(Step::Live { release: number });
@@ -201,8 +214,12 @@ impl Environments {
     /// Deletes what only releases needed that nobody goes back to.
     pub(super) async fn prune(&self, running: &Arc<Running>) {
         let key = running.stored.key;
-        let draining: BTreeSet<u64> =
-            running.platform().map(|platform| platform.overview().draining).unwrap_or_default().into_iter().collect();
+        let draining: BTreeSet<u64> = running
+            .platform()
+            .map(|platform| platform.overview().draining)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let directory = running.directory.clone();
         let pruned = self.ask(move |database| {
             let releases = database.releases(key)?;
@@ -211,8 +228,11 @@ impl Environments {
                 matches!(record.state, ReleaseState::Live | ReleaseState::Starting)
                     || draining.contains(&record.number)
             };
-            let running: BTreeSet<u64> =
-                releases.iter().filter(|release| runs(release)).map(|release| release.record.number).collect();
+            let running: BTreeSet<u64> = releases
+                .iter()
+                .filter(|release| runs(release))
+                .map(|release| release.record.number)
+                .collect();
             let back = releases.iter().filter(|release| release.live_ms.is_some()).take(KEPT_RELEASES);
             let kept = back.chain(releases.iter().filter(|release| runs(release)));
             let digests = kept.map(|release| release.record.digest.clone()).collect();
@@ -232,11 +252,7 @@ impl Environments {
 }
 
 /// Whether what the sender has seen live still is.
-fn is_still(
-    id: &EnvironmentId,
-    base: Option<u64>,
-    live: Option<&StoredRelease>,
-) -> Result<(), TargetError> {
+fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>) -> Result<(), TargetError> {
     let number = live.map(|live| live.record.number);
     if number == base {
         return Ok(());
@@ -258,8 +274,11 @@ fn without(spec: &mut ReleaseSpec, worker: &str, id: &EnvironmentId) -> Result<(
             .hint(format!("it has: {}", names.join(", "))));
     }
     if names.len() == 1 {
-        return Err(TargetError::new(Problem::Refused, format!("`{worker}` is the last worker type of {id}"))
-            .hint(format!("take all out: flash undeploy {}", id.name)));
+        return Err(TargetError::new(
+            Problem::Refused,
+            format!("`{worker}` is the last worker type of {id}"),
+        )
+        .hint(format!("take all out: flash undeploy {}", id.name)));
     }
     spec.manifest.workers.retain(|own| own.name != worker);
     spec.manifest.functions.retain(|function| function.worker != worker);
@@ -280,7 +299,8 @@ fn not_ready(
         _ => "nothing was live before".to_owned(),
     };
     let DeployError::NotReady { worker_type, reason, last_lines } = error;
-    let message = format!("release {number} did not become ready: a worker of `{worker_type}`: {reason}; {stays}");
+    let message =
+        format!("release {number} did not become ready: a worker of `{worker_type}`: {reason}; {stays}");
     let mut target = TargetError::new(Problem::NotReady, message)
         .hint(format!("see more: flash logs {} --release {number}", running.stored.id.name));
     target.last_lines = last_lines;

@@ -289,7 +289,8 @@ fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
     let is_name = (1..=100).contains(&app.len())
         && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if !is_name {
-        let message = format!("`{app}` cannot be the name of an app: letters, digits, `-` and `_` are expected");
+        let message =
+            format!("`{app}` cannot be the name of an app: letters, digits, `-` and `_` are expected");
         return Err(TargetError::new(Problem::Refused, message));
     }
     EnvironmentId::new(app, &id.name)

@@ -5,14 +5,18 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{Environments, blocking, change::commands, running::{Running, Stand, Versions}};
+use super::{
+    Environments, blocking,
+    change::commands,
+    running::{Running, Stand, Versions},
+};
 use crate::{
     error_chain::error_chain,
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, Artifact, HandOver, Durability, Limiting, NewRelease, Options, Platform, Supervision, artifact,
-            cipher::Cipher, database::Database,
+            Access, Artifact, Durability, HandOver, Limiting, NewRelease, Options, Platform, Supervision,
+            artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -72,7 +76,9 @@ impl Environments {
             if let Err(error) = self.resume(running, &platform, number).await {
                 // Its jobs go to the live release below, once there is one.
                 let id = &running.stored.id;
-                self.shared.output.warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
+                self.shared
+                    .output
+                    .warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
             }
         }
         if let Some((number, spec)) = live.zip(spec.as_ref())
@@ -88,7 +94,12 @@ impl Environments {
         Ok(())
     }
 
-    async fn resume(&self, running: &Arc<Running>, platform: &Platform, number: u64) -> Result<(), TargetError> {
+    async fn resume(
+        &self,
+        running: &Arc<Running>,
+        platform: &Platform,
+        number: u64,
+    ) -> Result<(), TargetError> {
         let spec = self.stored_spec(running, number).await?;
         self.check_artifact(running, &spec).await?;
         let old = self.new_release(running, number, &spec).await?;
@@ -104,11 +115,8 @@ impl Environments {
     ) -> Result<ReleaseSpec, TargetError> {
         let key = running.stored.key;
         self.ask(move |database| database.spec(key, number)).await?.ok_or_else(|| {
-            TargetError::new(
-                Problem::NotFound,
-                format!("{} has no release {number}", running.stored.id),
-            )
-            .hint(format!("see which there are: flash deploy history {}", running.stored.id.name))
+            TargetError::new(Problem::NotFound, format!("{} has no release {number}", running.stored.id))
+                .hint(format!("see which there are: flash deploy history {}", running.stored.id.name))
         })
     }
 
@@ -141,8 +149,7 @@ impl Environments {
         let platform = blocking(move || {
             // It reads its store and spawns tasks.
             let _within = handle.enter();
-            Platform::start(options)
-                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+            Platform::start(options).map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
         })
         .await?;
         running.set_stand(Stand::Up { platform: platform.clone(), runtime, trouble: None });
@@ -241,13 +248,13 @@ fn open_secrets(
         .into_iter()
         .map(|secret| {
             let problem = |reason: String| {
-                TargetError::new(Problem::Failed, format!("the secret `{}`: {reason}", secret.name))
-                    .hint(format!("set it again: flash secret set {} {}", running.stored.id.name, secret.name))
+                TargetError::new(Problem::Failed, format!("the secret `{}`: {reason}", secret.name)).hint(
+                    format!("set it again: flash secret set {} {}", running.stored.id.name, secret.name),
+                )
             };
             let sealed = secret.sealed.as_ref().ok_or_else(|| problem("its value was deleted".to_owned()))?;
             let place = super::access::place(running, &secret.name, secret.version);
-            let value =
-                cipher.open_sealed(&place, sealed).map_err(|error| problem(error_chain(&error)))?;
+            let value = cipher.open_sealed(&place, sealed).map_err(|error| problem(error_chain(&error)))?;
             Ok((secret.name.clone(), value.expose().to_owned()))
         })
         .collect()

@@ -13,8 +13,12 @@ use crate::{
     target::{
         Problem, RuntimeSettings, TargetError,
         local::{
-            CostTotals, KeyRing, Platform, Secret, cipher::write_whole, clock::{now_ms, utc},
-            database::StoredEnvironment, directory::EnvironmentDirectory, logs::Logs,
+            CostTotals, KeyRing, Platform, Secret,
+            cipher::write_whole,
+            clock::{now_ms, utc},
+            database::StoredEnvironment,
+            directory::EnvironmentDirectory,
+            logs::Logs,
         },
     },
 };
@@ -102,11 +106,7 @@ impl Running {
     pub(super) fn begin(&self) -> Result<Change<'_>, TargetError> {
         let mut change = self.change();
         if let Some(since) = *change {
-            let message = format!(
-                "another change of {} is under way since {}",
-                self.stored.id,
-                utc(since)
-            );
+            let message = format!("another change of {} is under way since {}", self.stored.id, utc(since));
             return Err(TargetError::new(Problem::Moved, message).hint("wait for its end, then try again"));
         }
         *change = Some(now_ms());

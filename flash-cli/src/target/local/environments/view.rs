@@ -4,10 +4,13 @@ use flash_sdk::{
     manifest::{EndpointKind, WorkerType},
 };
 
-use super::{Environments, running::{Running, Stand}};
+use super::{
+    Environments,
+    running::{Running, Stand},
+};
 use crate::target::{
-    DeployedEndpoint, Environment, EnvironmentId, LastError, LogQuery, LogRecord, Problem, ReleaseRecord, ReleaseSpec,
-    Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    DeployedEndpoint, Environment, EnvironmentId, LastError, LogQuery, LogRecord, Problem, ReleaseRecord,
+    ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
     local::{Counts, TypeOverview, database::StoredRelease},
 };
 
@@ -56,7 +59,9 @@ impl Environments {
             id: running.stored.id.clone(),
             target: TargetKind::Local,
             created_ms: running.stored.created_ms,
-            endpoints: spec.map(|spec| spec.manifest.workers.iter().map(endpoint).collect()).unwrap_or_default(),
+            endpoints: spec
+                .map(|spec| spec.manifest.workers.iter().map(endpoint).collect())
+                .unwrap_or_default(),
             live: live.map(|live| record(running, live)),
             secrets: secrets.into_iter().map(|secret| (secret.name, secret.version)).collect(),
             url: Some(url),
@@ -100,8 +105,7 @@ impl Environments {
         let running = self.find(id)?;
         self.book(&running).await;
         let key = running.stored.key;
-        let (live, bills) =
-            self.ask(move |database| Ok((database.live(key)?, database.bills(key)?))).await?;
+        let (live, bills) = self.ask(move |database| Ok((database.live(key)?, database.bills(key)?))).await?;
         let live = live.map(|live| live.record.number);
         let (overview, trouble) = match running.stand() {
             Stand::Down { reason } => (None, Some(reason)),
@@ -143,11 +147,17 @@ impl Environments {
     }
 
     /// For the service's own status: name, address, live release.
-    pub(in crate::target::local) async fn hosted(&self) -> Result<Vec<super::super::wire::Hosted>, TargetError> {
+    pub(in crate::target::local) async fn hosted(
+        &self,
+    ) -> Result<Vec<super::super::wire::Hosted>, TargetError> {
         let mut hosted = Vec::new();
         for running in self.all() {
             let status = self.status(&running.stored.id).await?;
-            hosted.push(super::super::wire::Hosted { id: status.id, url: status.url, serving: status.serving });
+            hosted.push(super::super::wire::Hosted {
+                id: status.id,
+                url: status.url,
+                serving: status.serving,
+            });
         }
         Ok(hosted)
     }
