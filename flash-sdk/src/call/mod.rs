@@ -48,7 +48,7 @@ pub(crate) struct Peers {
     /// The worker type that this process is.
     own: Option<String>,
     /// Worker type to base URL; the reason when they cannot be known.
-    endpoints: Result<HashMap<String, String>, WireError>,
+    endpoints: Result<HashMap<String, String>, place::Problem>,
     /// What follows "no endpoint is known".
     source: String,
     /// Calls over the exchange, once connected.
@@ -99,7 +99,7 @@ impl Peers {
 
     /// The base URL of a worker type.
     pub(crate) fn url_of(&self, worker: &str) -> Result<&str> {
-        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(problem.clone()))?;
+        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(WireError::clone(problem)))?;
         endpoints.get(worker).map(String::as_str).ok_or_else(|| {
             let message = format!("no endpoint is known for worker type `{worker}`: {}", self.source);
             Error::new(ErrorKind::NotFound, message)

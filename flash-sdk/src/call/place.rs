@@ -18,10 +18,13 @@ pub(crate) enum Process {
     Other,
 }
 
+/// Why functions cannot be reached. Boxed: it is the rare case.
+pub(super) type Problem = Box<WireError>;
+
 /// Worker types and their base URLs, and the key that opens them.
 pub(super) struct Directory {
     /// The reason where they cannot be known. It is told at the first call: a program may make none.
-    pub endpoints: Result<HashMap<String, String>, WireError>,
+    pub endpoints: Result<HashMap<String, String>, Problem>,
     pub key: Option<String>,
     /// What names the endpoints, for messages.
     pub source: String,
@@ -80,10 +83,10 @@ pub(super) fn directory_of(
     })
 }
 
-fn parse(text: &str) -> Result<HashMap<String, String>, WireError> {
+fn parse(text: &str) -> Result<HashMap<String, String>, Problem> {
     serde_json::from_str(text).map_err(|error| {
         let message = format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS);
-        WireError::new(ErrorKind::Transport, message)
+        Box::new(WireError::new(ErrorKind::Transport, message))
     })
 }
 
@@ -91,10 +94,10 @@ fn environment_of(
     app: &str,
     name: &str,
     credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
-) -> Result<EnvironmentCredentials, WireError> {
+) -> Result<EnvironmentCredentials, Problem> {
     let credentials = credentials().map_err(|error| {
         let error = Error::from(error).context(format!("{}={name} cannot be followed", env::ENV));
-        WireError { kind: ErrorKind::NotFound, ..error.into_wire() }
+        Box::new(WireError { kind: ErrorKind::NotFound, ..error.into_wire() })
     })?;
     let file = directory().map_or_else(
         || "the credential file".to_owned(),
@@ -108,14 +111,14 @@ fn environment_of(
                 env::ENV,
                 env::ENDPOINTS
             );
-            Err(WireError::new(ErrorKind::NotFound, message))
+            Err(Box::new(WireError::new(ErrorKind::NotFound, message)))
         }
         Some(known) if known.endpoints.is_empty() => {
             let message = format!(
                 "{}={name}, and {file} knows of no endpoint there: bring a release live with `{hint}`",
                 env::ENV
             );
-            Err(WireError::new(ErrorKind::NotFound, message))
+            Err(Box::new(WireError::new(ErrorKind::NotFound, message)))
         }
         Some(known) => Ok(known.clone()),
     }
