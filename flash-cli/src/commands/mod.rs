@@ -130,3 +130,15 @@ fn finished(outcome: Result<(), Failure>, output: &Output) -> Result<(), Failure
     outcome?;
     written.map_err(|error| Failure::failed(format!("the result cannot be written: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_command_are_in_each_others_way() {
+        Arguments::command().debug_assert();
+    }
+}
