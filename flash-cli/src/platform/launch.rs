@@ -169,7 +169,8 @@ impl Launch {
             Artifact::Binary(program) => Ok(process(program, environment)),
             Artifact::Binaries(programs) => {
                 let program = programs.get(&worker_type.name);
-                let program = program.ok_or_else(|| format!("no binary of `{}` is built", worker_type.name))?;
+                let program =
+                    program.ok_or_else(|| format!("no binary of `{}` is built", worker_type.name))?;
                 Ok(process(program, environment))
             }
             Artifact::Images(images) => {

@@ -44,8 +44,8 @@ pub(crate) use log::{LogLine, Origin, Sink};
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::{Overview, TypeOverview};
 pub(crate) use pool::{Counts, Supervision};
-pub(crate) use tally::Problem;
 pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
+pub(crate) use tally::Problem;
 
 use gateway::Door;
 use meter::Billing;

@@ -139,8 +139,10 @@ impl Tally {
         let inner = self.lock();
         let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));
         let all = functions.chain([(others, inner.others)]);
-        let mut called: Vec<(String, Calls)> =
-            all.filter(|(_, calls)| *calls != Calls::default()).map(|(name, calls)| (name.to_owned(), calls)).collect();
+        let mut called: Vec<(String, Calls)> = all
+            .filter(|(_, calls)| *calls != Calls::default())
+            .map(|(name, calls)| (name.to_owned(), calls))
+            .collect();
         called.sort_by(|(one, _), (other, _)| one.cmp(other));
         called
     }

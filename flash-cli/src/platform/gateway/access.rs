@@ -246,7 +246,9 @@ mod tests {
     fn who_guesses_is_slowed_down_and_the_right_key_still_opens() {
         let (door, lines) = door();
         let refusals: Vec<Refusal> = (0..100)
-            .map(|_| door.refuse(door.admits(Some("sesame"), |_| false).unwrap_err(), CLIENT, "POST /v2/x/run"))
+            .map(|_| {
+                door.refuse(door.admits(Some("sesame"), |_| false).unwrap_err(), CLIENT, "POST /v2/x/run")
+            })
             .collect();
         let statuses: Vec<u16> = refusals.iter().map(|refusal| refusal.status().as_u16()).collect();
         assert_eq!((&statuses[..30], statuses[99]), (&[401; 30][..], 429));

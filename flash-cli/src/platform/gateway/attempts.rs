@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_client_and_a_mapped_address_is_that_of_ipv4() {
-        let [one, two, other, mapped] =
-            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:10.0.0.1"].map(|text| text.parse().unwrap());
+        let [one, two, other, mapped] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:10.0.0.1"]
+            .map(|text| text.parse().unwrap());
         assert!(network(one) == network(two) && network(one) != network(other));
         assert_eq!(network(mapped), address(1));
         assert_eq!(network(IpAddr::V6(Ipv6Addr::LOCALHOST)), IpAddr::V6(Ipv6Addr::LOCALHOST));

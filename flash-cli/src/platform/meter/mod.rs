@@ -17,8 +17,8 @@ use flash_sdk::catalogue::NanoDollars;
 
 pub(crate) use account::{Account, Payer, Share, Stake};
 pub(crate) use ledger::Sums;
-pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
+pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
 
 use super::{queue::WorkerId, tally::Tally};
 

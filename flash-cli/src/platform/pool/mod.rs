@@ -33,8 +33,8 @@ pub(crate) use crash::Crashes;
 #[cfg(test)]
 pub(crate) use crash::Death;
 pub(crate) use liveness::Pulse;
-pub(crate) use look::{Counts, NotReady};
 use liveness::Watch;
+pub(crate) use look::{Counts, NotReady};
 use worker::{Stop, Worker};
 
 use requests::Endings;

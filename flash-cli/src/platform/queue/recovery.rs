@@ -81,7 +81,8 @@ impl Backlog {
     /// Jobs of one endpoint, oldest first.
     fn claim(&mut self, endpoint: &str, own: u64, claim: Claim) -> Vec<Stored> {
         let Some(jobs) = self.jobs.remove(endpoint) else { return Vec::new() };
-        let (claimed, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| claim.covers(job.release, own));
+        let (claimed, rest): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| claim.covers(job.release, own));
         if !rest.is_empty() {
             self.jobs.insert(endpoint.into(), rest);
         }
