@@ -41,9 +41,9 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
-    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin,
-    Platform, Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main,
-    nearest, survey,
+    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin, Platform,
+    Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main, nearest,
+    survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.
