@@ -30,7 +30,8 @@ impl Lifeline {
     /// Starts it.
     pub(crate) fn start() -> std::io::Result<Self> {
         use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new(std::env::current_exe()?);
+        // Not by its path: a newer `flash` may have been installed there since.
+        let mut command = Command::new("/proc/self/exe");
         // A group of its own: Ctrl-C on the terminal is not for it.
         command
             .arg(ARGUMENT)

@@ -158,7 +158,7 @@ impl Environments {
     /// Old values go at once, unless a release is about to use them.
     async fn forget_unused(&self, running: &Arc<Running>) {
         // During a change its end does this.
-        if let Ok(_change) = running.begin() {
+        if let Some(_change) = running.begin_own() {
             self.prune(running).await;
         }
     }

@@ -38,7 +38,7 @@ impl Environments {
         steps: &Steps,
     ) -> Result<ReleaseRecord, TargetError> {
         let running = self.find(id)?;
-        let _change = running.begin()?;
+        let _change = running.begin().await?;
         let live = self.live(&running).await?;
         is_still(id, base, live.as_ref())?;
         self.release(&running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
@@ -52,7 +52,7 @@ impl Environments {
         steps: &Steps,
     ) -> Result<ReleaseRecord, TargetError> {
         let running = self.find(id)?;
-        let _change = running.begin()?;
+        let _change = running.begin().await?;
         let live = self.live(&running).await?;
         let to = self.goal(&running, live.as_ref(), to).await?;
         let spec = self.stored_spec(&running, to).await?;
@@ -116,7 +116,7 @@ impl Environments {
         steps: &Steps,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
         let running = self.find(id)?;
-        let _change = running.begin()?;
+        let _change = running.begin().await?;
         let Some(live) = self.live(&running).await? else {
             return Err(TargetError::new(Problem::Refused, format!("nothing is deployed to {id}"))
                 .hint(format!("deploy first: flash deploy send {}", id.name)));

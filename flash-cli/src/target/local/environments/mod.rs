@@ -231,7 +231,7 @@ impl Environments {
     /// Ends an environment and deletes all that belongs to it.
     pub(super) async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
         let running = self.find(id)?;
-        let _change = running.begin()?;
+        let _change = running.begin().await?;
         let _alone = self.shared.list.lock().await;
         running.end().await;
         let aside = format!("{REMOVED}{}", uuid::Uuid::new_v4());

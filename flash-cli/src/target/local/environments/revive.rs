@@ -54,7 +54,7 @@ impl Environments {
 
     async fn try_revive(&self, running: &Arc<Running>) -> Result<(), String> {
         let text = |error: TargetError| error.message;
-        let _change = running.begin().map_err(text)?;
+        let _change = running.begin_own().ok_or("it is being changed")?;
         let key = running.stored.key;
         let live = self.ask(move |database| database.live(key)).await.map_err(text)?;
         let live = live.map(|live| live.record.number);

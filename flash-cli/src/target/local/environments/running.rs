@@ -4,8 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +25,9 @@ use crate::{
     },
 };
 
+/// How long a change waits for an environment that is being brought back.
+const REVIVAL: Duration = Duration::from_secs(150);
+
 /// See the module.
 pub(super) struct Running {
     pub stored: StoredEnvironment,
@@ -30,8 +35,9 @@ pub(super) struct Running {
     pub ring: Arc<KeyRing>,
     pub logs: Logs,
     pub webhook_secret: Secret,
-    /// Since when it is being changed.
-    change: Mutex<Option<u64>>,
+    change: Mutex<Changing>,
+    /// A change has ended.
+    changed: Notify,
     stand: Mutex<Stand>,
     /// What is in the books already of what the platform has counted.
     pub booked: Mutex<CostTotals>,
@@ -56,6 +62,17 @@ pub(super) enum Stand {
     },
 }
 
+/// Who changes the environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Changing {
+    #[default]
+    Nobody,
+    /// Somebody who asked for it, since this time.
+    User(u64),
+    /// The service itself: it brings the environment back, or tidies up.
+    Service,
+}
+
 /// Nobody else changes the environment while this is there.
 pub(super) struct Change<'a> {
     of: &'a Running,
@@ -63,7 +80,8 @@ pub(super) struct Change<'a> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        *self.of.change() = None;
+        *self.of.change() = Changing::Nobody;
+        self.of.changed.notify_waiters();
     }
 }
 
@@ -88,6 +106,7 @@ impl Running {
             logs,
             webhook_secret,
             change: Mutex::default(),
+            changed: Notify::new(),
             stand: Mutex::new(Stand::Down { reason: "it starts".to_owned() }),
             booked: Mutex::default(),
             booking: tokio::sync::Mutex::default(),
@@ -95,22 +114,44 @@ impl Running {
         })
     }
 
-    fn change(&self) -> MutexGuard<'_, Option<u64>> {
+    fn change(&self) -> MutexGuard<'_, Changing> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a change.
+    /// Begins a change that somebody asked for. While the environment is being brought back, waits for that: whoever
+    /// asks right after a crash gets what they asked for.
     ///
     /// # Errors
     /// While there is another one.
-    pub(super) fn begin(&self) -> Result<Change<'_>, TargetError> {
-        let mut change = self.change();
-        if let Some(since) = *change {
-            let message = format!("another change of {} is under way since {}", self.stored.id, utc(since));
+    pub(super) async fn begin(&self) -> Result<Change<'_>, TargetError> {
+        let until = tokio::time::Instant::now() + REVIVAL;
+        loop {
+            let changed = self.changed.notified();
+            let reason = match self.try_begin(Changing::User(now_ms())) {
+                Ok(change) => return Ok(change),
+                Err(Changing::User(since)) => format!("is under way since {}", utc(since)),
+                Err(_) if tokio::time::timeout_at(until, changed).await.is_ok() => continue,
+                Err(_) => format!("is under way: it is being brought back for {} s", REVIVAL.as_secs()),
+            };
+            let message = format!("another change of {} {reason}", self.stored.id);
             return Err(TargetError::new(Problem::Moved, message).hint("wait for its end, then try again"));
         }
-        *change = Some(now_ms());
-        Ok(Change { of: self })
+    }
+
+    /// Begins a change of the service itself; `None` while there is another one.
+    pub(super) fn begin_own(&self) -> Option<Change<'_>> {
+        self.try_begin(Changing::Service).ok()
+    }
+
+    fn try_begin(&self, who: Changing) -> Result<Change<'_>, Changing> {
+        let mut change = self.change();
+        match *change {
+            Changing::Nobody => {
+                *change = who;
+                Ok(Change { of: self })
+            }
+            other => Err(other),
+        }
     }
 
     /// How it stands.

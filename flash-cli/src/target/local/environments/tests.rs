@@ -116,7 +116,7 @@ async fn a_send_is_refused_when_another_release_is_live_than_its_sender_saw() {
     assert_eq!(bench.send(Some(1), spec(2)).await.unwrap().number, 2);
     assert_eq!(bench.steps[2], Step::Draining { release: 1 });
     let running = bench.environments.find(&bench.id).unwrap();
-    let change = running.begin().unwrap();
+    let change = running.begin().await.unwrap();
     let busy = bench.send(Some(2), spec(3)).await.unwrap_err();
     assert!(busy.problem == Problem::Moved && busy.message.contains("is under way since"), "{busy}");
     drop(change);
