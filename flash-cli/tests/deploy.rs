@@ -255,7 +255,7 @@ async fn what_is_taken_away_is_called_breaking_and_is_gone_after_it() {
         "#[allow(dead_code)]\n",
     );
     let arguments = app.sending(&[]);
-    let refused = app.fails(1, &arguments, &["BREAKING", "--allow-breaking"]);
+    let refused = app.fails(2, &arguments, &["callers would break", "--allow-breaking"]);
     assert!(format!("{}{}", refused.stdout, refused.stderr).contains("title"), "{refused:#?}");
     assert_eq!(version(&app, &client, &url).await, "one");
     app.send(&["--allow-breaking"]);
@@ -273,7 +273,7 @@ async fn a_plan_that_the_world_has_left_behind_is_refused() {
     assert_eq!(saved.code, Some(2), "{saved:#?}");
     // The code is another than was planned.
     app.version("two", "three");
-    app.fails(1, &app.sending(&["--plan-file", plan]), &["plan", "flash deploy send production --plan"]);
+    app.fails(1, &app.sending(&["--plan-file", plan]), &["plan is stale", "flash deploy send production --save-plan"]);
     // The environment is another than was planned.
     app.send(&[]);
     app.version("three", "two");
@@ -390,9 +390,8 @@ async fn after_a_crash_of_the_service_everything_is_as_it_was() {
     app.version("one", "two");
     app.send(&[]);
     let (url, key) = (app.url(), app.key());
-    let run = client.raw().post(format!("{url}/v2/greeter/run")).bearer_auth(&key);
-    let run = run.header("content-type", "application/json").body(r#"{"input":{"name":"ada"}}"#);
-    let job = client.send(run).await.json()["id"].as_str().unwrap().to_owned();
+    let job = app.json(&["call", "production", "greet", r#"{"name": "ada"}"#, "--async"]);
+    let job = job["id"].as_str().unwrap().to_owned();
     app.crash_service();
     // The next command brings it back.
     let history = app.json(&["deploy", "history", "production"]);

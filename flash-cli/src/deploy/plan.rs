@@ -75,7 +75,7 @@ impl Plan {
         list.worker_types(live.map_or(&[][..], |live| &live.manifest.workers), &next.manifest.workers);
         list.functions(live.map(|live| &live.manifest), &next.manifest);
         list.commands(live.map_or(&[][..], |live| &live.commands), &next.commands);
-        let digest = |spec: &ReleaseSpec| spec.artifact.digest().to_owned();
+        let digest = |spec: &ReleaseSpec| format!("sha256:{}", spec.artifact.digest());
         list.value(Subject::Code, "code", live.map(digest), Some(digest(next)));
         let empty = BTreeMap::new();
         let (variables, none) = (live.map_or(&empty, |live| &live.variables), BTreeMap::new());

@@ -166,7 +166,7 @@ impl Deployed {
     /// The process id of the background service.
     pub fn service(&self) -> i32 {
         let status = self.json(&["service", "status"]);
-        i32::try_from(status["pid"].as_i64().unwrap_or_else(|| panic!("{status}"))).unwrap()
+        i32::try_from(status["service"]["pid"].as_i64().unwrap_or_else(|| panic!("{status}"))).unwrap()
     }
 
     /// Ends the service as a crash would, and everything that would start it again.

@@ -71,16 +71,12 @@ pub(super) struct SendOptions {
     directory: PathBuf,
 }
 
-impl From<SavedPlanError> for Failure {
-    fn from(error: SavedPlanError) -> Self {
-        let code = match error {
-            SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
-                Code::Failed
-            }
-            _ => Code::Unusable,
-        };
-        Self::of(code, &error).hint("make a new one: flash deploy send ENV --save-plan FILE")
-    }
+fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
+    let code = match error {
+        SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => Code::Failed,
+        _ => Code::Unusable,
+    };
+    Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))
 }
 
 /// Runs it.
@@ -92,7 +88,8 @@ pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -
     let place = of.environment(name.as_deref()).await?;
     let environment = place.target.environment(&place.id).await.map_err(|error| unknown(error, &place))?;
     // A file that is no plan is told before anything is compiled.
-    let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose()?;
+    let unusable = |error: SavedPlanError| of_saved_plan(&error, &place.id.name);
+    let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
     let request = request(&options, place.target.kind());
     let build = Build::prepare(&request, &package, &config, output).await?;
     // Lives until everything is sent: its files lie where they are until then.
@@ -109,7 +106,7 @@ pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -
         None => None,
     };
     if let Some(saved) = &saved {
-        saved.check(&place.id, base, &shipment.spec)?;
+        saved.check(&place.id, base, &shipment.spec).map_err(unusable)?;
     }
     let plan = Plan::between(live.as_ref(), &shipment.spec);
     let sending = Sending { place, environment, base, plan, json, output };
@@ -161,7 +158,7 @@ impl Sending<'_> {
     fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
         if let Some(file) = &options.save_plan {
             let saved = SavedPlan::new(&self.place.id, self.base, &shipment.spec, self.plan.clone());
-            saved.save(file)?;
+            saved.save(file).map_err(|error| of_saved_plan(&error, &self.place.id.name))?;
         }
         if self.json {
             self.output.object(&json!({
