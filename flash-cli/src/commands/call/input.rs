@@ -36,7 +36,8 @@ impl Input {
                 None => Self::parse(text, "the input"),
                 Some(path) => {
                     let text = std::fs::read_to_string(path)
-                        .map_err(|error| Failure::unusable(format!("cannot read {path}: {error}")))?;
+                        .map_err(|error| Failure::unusable(format!("cannot read {path}: {error}"))
+                            .hint("give the input as JSON, as @FILE, or - for what comes on stdin"))?;
                     Self::parse(&text, path)
                 }
             },
