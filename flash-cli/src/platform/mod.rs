@@ -11,6 +11,7 @@ mod launch;
 mod life;
 mod log;
 pub(crate) mod logs;
+mod machine;
 mod meter;
 mod overview;
 mod pool;
@@ -41,6 +42,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use gateway::{Access, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::{Overview, TypeOverview};
 pub(crate) use pool::{Counts, Supervision};
@@ -53,7 +55,7 @@ use pool::PoolContext;
 use queue::{Backlog, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
-use supervisor::{Isolation, Lifeline, last_words};
+use supervisor::last_words;
 use webhook::Courier;
 pub(crate) use webhook::Secret;
 
@@ -81,6 +83,8 @@ pub(crate) struct Options {
     pub hand_over: HandOver,
     pub supervision: Supervision,
     pub limits: Limiting,
+    /// What it shares with others of this process; one of its own where there is none.
+    pub machine: Option<Machine>,
 }
 
 /// For how long a replaced release goes on.
@@ -151,6 +155,8 @@ struct Shared {
     has_containers: AtomicBool,
     door: Door,
     hand_over: HandOver,
+    /// Ends with this platform.
+    own_machine: Option<Machine>,
     /// The platform stops: no new work.
     closing: CancellationToken,
     /// All work has ended: no new connections.
@@ -173,12 +179,20 @@ impl Platform {
             webhook_secret,
             access,
             hand_over,
+            machine,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
-        let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
         let told = log.clone();
-        let say = Arc::new(move |text| told(LogLine::system("platform", None, text)));
-        let isolation = Isolation::start(limits, &lifeline, say);
+        let say = move |text| told(LogLine::system("platform", None, text));
+        let (machine, own_machine) = match machine {
+            Some(shared) => (shared, None),
+            None => {
+                let own = Machine::start(limits, say)?;
+                (own.clone(), Some(own))
+            }
+        };
+        let Machine { lifeline, isolation } = machine;
+        let isolation = isolation.limiting(limits);
         let (store, backlog) = Backlog::open(&store, durability)?;
         let (teller, tidings) = Teller::new();
         let closing = CancellationToken::new();
@@ -214,6 +228,7 @@ impl Platform {
                 has_containers: AtomicBool::new(false),
                 door,
                 hand_over,
+                own_machine,
                 closing,
                 served: CancellationToken::new(),
                 gateway: TaskTracker::new(),
@@ -295,7 +310,7 @@ impl Platform {
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
     /// it ended by itself; workers without work do not count.
     pub(crate) async fn stop(&self) -> bool {
-        let Shared { closing, served, gateway, context, has_containers, .. } = &*self.shared;
+        let Shared { closing, served, gateway, context, has_containers, own_machine, .. } = &*self.shared;
         let until = tokio::time::Instant::now() + context.drain_time;
         let reaping = if has_containers.load(Ordering::Relaxed) { REMOVING } else { REAPING };
         closing.cancel();
@@ -320,7 +335,9 @@ impl Platform {
         served.cancel();
         // Open connections of clients end with the process.
         let _ = tokio::time::timeout(REAPING, gateway.wait()).await;
-        context.lifeline.end(reaping).await;
+        if let Some(machine) = own_machine {
+            machine.end(reaping).await;
+        }
         context.queues.store.close();
         clean
     }

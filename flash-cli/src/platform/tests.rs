@@ -33,6 +33,7 @@ async fn start(store: &Path) -> Bench {
     let lines: Arc<StdMutex<Vec<String>>> = Arc::default();
     let heard = lines.clone();
     let options = Options {
+        machine: None,
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         log: Arc::new(move |line| heard.lock().unwrap().push(line.text)),
         drain_time: Duration::ZERO,

@@ -172,6 +172,7 @@ impl Session {
         }
         let output = self.output.clone();
         let options = Options {
+            machine: None,
             listener,
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,

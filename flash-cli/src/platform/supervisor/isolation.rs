@@ -37,16 +37,16 @@ pub(crate) enum Limiting {
     Containers,
 }
 
-/// The platform's share-out. Cheap to share.
+/// The share-out of a platform, or of several in one process. Cheap to share.
 #[derive(Clone)]
 pub(crate) struct Isolation {
+    limiting: Limiting,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// `None` where the machine or the project does not want limits.
+    /// `None` where the machine does not allow limits.
     cgroups: OnceLock<Option<Cgroups>>,
-    limiting: Limiting,
     /// Removes the groups. `None` in tests, which have no groups.
     lifeline: Option<Lifeline>,
     /// Looked for when the first worker needs one.
@@ -95,7 +95,6 @@ impl Isolation {
     fn new(limiting: Limiting, lifeline: Option<Lifeline>, say: Say) -> Self {
         let shared = Shared {
             cgroups: OnceLock::new(),
-            limiting,
             lifeline,
             gpus: OnceCell::new(),
             visible_gpus: std::env::var(gpu::VISIBLE).ok(),
@@ -105,13 +104,20 @@ impl Isolation {
             said_shared: AtomicBool::new(false),
             said_fewer: AtomicBool::new(false),
         };
-        Self { shared: Arc::new(shared) }
+        Self { limiting, shared: Arc::new(shared) }
+    }
+
+    /// The same groups and GPUs, for a platform with limits of its own choice.
+    pub(crate) fn limiting(&self, limiting: Limiting) -> Self {
+        Self { limiting, shared: self.shared.clone() }
     }
 
     fn cgroups(&self) -> Option<&Cgroups> {
+        if self.limiting == Limiting::None {
+            return None;
+        }
         let detect = || {
-            let lifeline =
-                self.shared.lifeline.as_ref().filter(|_| self.shared.limiting != Limiting::None)?;
+            let lifeline = self.shared.lifeline.as_ref()?;
             let detected = Cgroups::detect();
             if let Some(missing) = detected.missing {
                 (self.shared.say)(missing);
@@ -126,7 +132,7 @@ impl Isolation {
 
     /// Async threads for a worker; `None` leaves them to it.
     fn threads(&self, worker_type: &WorkerType) -> Option<(String, String)> {
-        let are_ours = self.shared.limiting != Limiting::None && !self.shared.are_threads_set;
+        let are_ours = self.limiting != Limiting::None && !self.shared.are_threads_set;
         // More threads than CPU time only take turns.
         let vcpus = vcpus(&worker_type.compute).filter(|_| are_ours)?;
         Some((env::THREADS.to_owned(), vcpus.to_string()))
@@ -143,11 +149,7 @@ impl Isolation {
         let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
         Share {
             environment: self.threads(worker_type).or(set).into_iter().collect(),
-            resources: (self.shared.limiting != Limiting::None).then_some(Resources {
-                vcpus,
-                memory_gb,
-                processes,
-            }),
+            resources: (self.limiting != Limiting::None).then_some(Resources { vcpus, memory_gb, processes }),
             gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
             lease,
         }

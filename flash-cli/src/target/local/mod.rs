@@ -41,7 +41,7 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
-    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, NewRelease, OpenError, Options, Origin, Platform,
+    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, Machine, NewRelease, OpenError, Options, Platform,
     Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main, nearest,
     survey,
 };

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    Limiting, Machine,
     cipher::Cipher,
     database::{Database, DatabaseError, StoredEnvironment},
     directory::DataDirectory,
@@ -51,6 +52,8 @@ struct Shared {
     directory: DataDirectory,
     database: Database,
     cipher: Cipher,
+    /// All of them share it.
+    machine: Machine,
     running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
     /// Taken while an environment is made or removed.
     list: tokio::sync::Mutex<()>,
@@ -90,11 +93,15 @@ impl Environments {
             .await?
         };
         let (database, cipher, stored) = opened;
+        let told = output.clone();
+        let machine = Machine::start(Limiting::All, move |text| told.warning(&text))
+            .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
         let environments = Self {
             shared: Arc::new(Shared {
                 directory,
                 database,
                 cipher,
+                machine,
                 running: Mutex::default(),
                 list: tokio::sync::Mutex::default(),
                 rings: tokio::sync::Mutex::default(),
@@ -280,6 +287,7 @@ impl Environments {
         }
         // Changes that were under way see that their platform has ended.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.shared.tasks.wait()).await;
+        self.shared.machine.end(Duration::from_secs(5)).await;
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, Artifact, Durability, HandOver, Limiting, NewRelease, Options, Platform, Supervision,
-            artifact, cipher::Cipher, database::Database,
+            Access, Artifact, Durability, HandOver, Limiting, Machine, NewRelease, Options, Platform,
+            Supervision, artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -144,7 +144,7 @@ impl Environments {
         listener: TcpListener,
         runtime: RuntimeSettings,
     ) -> Result<Platform, TargetError> {
-        let options = options(running, listener, &runtime);
+        let options = options(running, listener, &runtime, &self.shared.machine);
         let handle = tokio::runtime::Handle::current();
         let platform = blocking(move || {
             // It reads its store and spawns tasks.
@@ -260,7 +260,12 @@ fn open_secrets(
         .collect()
 }
 
-fn options(running: &Running, listener: TcpListener, runtime: &RuntimeSettings) -> Options {
+fn options(
+    running: &Running,
+    listener: TcpListener,
+    runtime: &RuntimeSettings,
+    machine: &Machine,
+) -> Options {
     let default = Supervision::default();
     Options {
         listener,
@@ -282,5 +287,6 @@ fn options(running: &Running, listener: TcpListener, runtime: &RuntimeSettings) 
             },
         },
         limits: if runtime.limits { Limiting::All } else { Limiting::None },
+        machine: Some(machine.clone()),
     }
 }

@@ -1,0 +1,37 @@
+//! What all platforms of one process have in common of this machine.
+//!
+//! Its GPUs are shared out once, its control groups made once, and one lifeline outlives the process: two platforms
+//! that each did so would give the same GPU away twice.
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    StartError,
+    supervisor::{Isolation, Lifeline, Limiting},
+};
+
+/// See the module. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(super) lifeline: Lifeline,
+    pub(super) isolation: Isolation,
+}
+
+impl Machine {
+    /// Starts the lifeline and finds out what the machine allows; says what it does not.
+    ///
+    /// # Errors
+    /// When no lifeline can be started.
+    pub(crate) fn start(
+        limiting: Limiting,
+        say: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
+        let isolation = Isolation::start(limiting, &lifeline, Arc::new(say));
+        Ok(Self { lifeline, isolation })
+    }
+
+    /// Ends the lifeline, when every platform has stopped. One that has more to do goes on alone after `limit`.
+    pub(crate) async fn end(&self, limit: Duration) {
+        self.lifeline.end(limit).await;
+    }
+}
