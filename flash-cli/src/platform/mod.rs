@@ -41,10 +41,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use gateway::{Access, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
-pub(crate) use log::{LogLine, Origin, Sink};
+pub(crate) use log::{LogLine, Sink};
 pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
-pub(crate) use overview::{Overview, TypeOverview};
+pub(crate) use overview::TypeOverview;
 pub(crate) use pool::{Counts, Supervision};
 pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
 pub(crate) use tally::Problem;

@@ -18,7 +18,7 @@ use futures_util::stream::BoxStream;
 pub(crate) use access::{KeyEntry, NewKey, SecretEntry, SecretValue};
 pub(crate) use costs::{CostQuery, Costs, FunctionCost, Grain, WorkerCost};
 pub(crate) use environment::{
-    Created, DeployedEndpoint, Environment, EnvironmentId, NameError, NewEnvironment, TargetKind,
+    Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind,
 };
 pub(crate) use error::{Problem, TargetError};
 pub(crate) use logs::{
