@@ -282,3 +282,26 @@ async fn a_deployment_that_nobody_waits_for_any_more_leaves_no_worker_behind() {
     assert!(within("stop", bench.platform.stop()).await);
     assert_eq!(bench.platform.shared.context.tasks.len(), 0);
 }
+
+#[tokio::test]
+async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let mut new = of_script(1, "exec python3 -m http.server $PORT --bind 127.0.0.1");
+    let command = &mut new.commands[0];
+    command.worker_type.kind = EndpointKind::LoadBalanced;
+    command.worker_type.scaler = EndpointKind::LoadBalanced.default_scaler();
+    command.worker_type.workers_min = 1;
+    command.health_path = "/".into();
+    new.manifest.workers.clear();
+    bench.platform.deploy(new, |_| ()).await.unwrap();
+    let lines = || bench.lines.lock().unwrap().clone();
+    tokio::time::pause();
+    tokio::time::advance(super::pool::START_LIMIT + Duration::from_secs(1)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::resume();
+    assert!(!lines().iter().any(|line| line.contains("killed")), "{:?}", lines());
+    bench.platform.stop().await;
+}

@@ -35,6 +35,8 @@ pub(crate) use crash::Death;
 pub(crate) use liveness::Pulse;
 use liveness::Watch;
 pub(crate) use look::{Counts, NotReady};
+#[cfg(test)]
+pub(super) use worker::START_LIMIT;
 use worker::{Stop, Worker};
 
 use requests::Endings;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
-const START_LIMIT: Duration = Duration::from_secs(7 * 60);
+pub(in crate::platform) const START_LIMIT: Duration = Duration::from_secs(7 * 60);
 /// How long a worker that closed its connection may take to end.
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 
@@ -125,6 +125,7 @@ impl Pool {
         let start_limit = tokio::time::sleep(START_LIMIT);
         let watched = self.watch_health(id, check);
         tokio::pin!(start_limit, watched);
+        let mut start_is_over = false;
         let mut kill_at = None;
         loop {
             let drained = async {
@@ -150,11 +151,13 @@ impl Pool {
                     process.kill();
                     kill_at = None;
                 }
-                () = &mut start_limit, if self.phase(id) == Some(Phase::Starting) && kill_at.is_none() => {
-                    self.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
-                    process.kill();
-                    // Not said again while the kernel takes its time.
-                    kill_at = Some(tokio::time::Instant::now() + HUNG_UP_GRACE);
+                () = &mut start_limit, if !start_is_over => {
+                    start_is_over = true;
+                    // Asked here: a condition of the branch would be of the moment when the wait began.
+                    if self.phase(id) == Some(Phase::Starting) && kill_at.is_none() {
+                        self.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
+                        process.kill();
+                    }
                 }
             }
         }
