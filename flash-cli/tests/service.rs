@@ -1,4 +1,5 @@
 //! The background service as a process: started, found, killed, stopped. What it hosts is tested elsewhere.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -312,7 +312,7 @@ fn plain(schema: Schema<'_>, depth: usize) -> Value {
             }
             let kept = members
                 .iter()
-                .filter(|(key, value)| !(FOR_PEOPLE.contains(&key.as_str()) && !value.is_object()));
+                .filter(|(key, value)| !FOR_PEOPLE.contains(&key.as_str()) || value.is_object());
             Value::Object(
                 kept.map(|(key, value)| (key.clone(), plain(schema.of(value), depth + 1))).collect(),
             )

@@ -297,7 +297,7 @@ async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
     bench.platform.deploy(new, |_| ()).await.unwrap();
     let lines = || bench.lines.lock().unwrap().clone();
     tokio::time::pause();
-    tokio::time::advance(super::pool::START_LIMIT + Duration::from_secs(1)).await;
+    tokio::time::advance(pool::START_LIMIT + Duration::from_secs(1)).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

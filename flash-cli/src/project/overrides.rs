@@ -37,6 +37,9 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
+/// Least and most workers, as far as they are said.
+type Bounds = (Option<Said<u32>>, Option<Said<u32>>);
+
 impl OneOrMore {
     fn names(&self) -> &[String] {
         match self {
@@ -139,10 +142,7 @@ impl Written {
         })
     }
 
-    fn scale(
-        &self,
-        line_of: &impl Fn(usize) -> usize,
-    ) -> Result<(Option<Said<u32>>, Option<Said<u32>>), Mistake> {
+    fn scale(&self, line_of: &impl Fn(usize) -> usize) -> Result<Bounds, Mistake> {
         if let Some(said) = &self.workers {
             if let Some(double) = self.workers_min.as_ref().or(self.workers_max.as_ref()) {
                 return mistake(double.span(), "`workers` says the minimum and the maximum already");

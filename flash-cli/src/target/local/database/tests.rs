@@ -34,7 +34,7 @@ fn what_was_written_is_there_after_the_file_was_closed() {
     database.set_live(stored.key, Some(number)).unwrap();
     drop(database);
     let database = Database::open(&directory.path().join("flash.db")).unwrap();
-    assert_eq!(database.environments().unwrap(), [stored.clone()]);
+    assert_eq!(database.environments().unwrap(), std::slice::from_ref(&stored));
     assert_eq!(database.live(stored.key).unwrap().unwrap().record.number, 1);
     assert_eq!(database.spec(stored.key, 1).unwrap(), Some(empty_spec()));
 }
