@@ -86,7 +86,8 @@ async fn a_project_that_cannot_be_sent_changes_nothing() {
     let misspelt = format!("{project}\n[environments.production.workers.greter]\nworkers_max = 1\n");
     std::fs::write(app.path().join("flash.toml"), misspelt).unwrap();
     refused(&app, 2, &send, &["greter", "greeter"]);
-    let swapped = format!("{project}\n[environments.production.workers.greeter]\nworkers_min = 3\nworkers_max = 1\n");
+    let swapped =
+        format!("{project}\n[environments.production.workers.greeter]\nworkers_min = 3\nworkers_max = 1\n");
     std::fs::write(app.path().join("flash.toml"), swapped).unwrap();
     refused(&app, 2, &send, &["flash.toml:", "workers"]);
     with("[build]\ninclude = [\"absent/*\"]");
@@ -153,7 +154,12 @@ async fn what_is_damaged_is_named() {
     // A key that opens nothing any more.
     let prefix = app.json(&["key", "list", "production"])["keys"][0]["prefix"].as_str().unwrap().to_owned();
     app.succeeds(&["key", "revoke", "production", &prefix]);
-    refused(&app, 1, &["call", "production", "greet", r#"{"name":"ada"}"#], &["refuses the key", "flash key new"]);
+    refused(
+        &app,
+        1,
+        &["call", "production", "greet", r#"{"name":"ada"}"#],
+        &["refuses the key", "flash key new"],
+    );
 
     // The database.
     app.succeeds(&["service", "stop"]);
