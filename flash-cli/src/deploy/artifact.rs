@@ -15,8 +15,8 @@ use crate::{
     image::Access,
     project::{Config, ConfigError, EnvironmentSettings, Package},
     target::{
-        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
-        local::CommandWorker,
+        ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseSpec,
+        RuntimeSettings, Shipment, local::CommandWorker,
     },
 };
 
@@ -109,6 +109,7 @@ fn runtime(config: &Config) -> RuntimeSettings {
         ping_timeout_seconds: config.ping_timeout.unwrap_or(PING_TIMEOUT_SECONDS),
         stop_grace_ms: config.stop_grace_ms.unwrap_or(STOP_GRACE_MS),
         limits: config.limits.unwrap_or(true),
+        keep_releases: config.keep_releases.unwrap_or(DEFAULT_KEPT_RELEASES),
     }
 }
 

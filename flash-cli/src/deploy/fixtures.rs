@@ -88,6 +88,7 @@ pub(super) fn spec() -> ReleaseSpec {
             ping_timeout_seconds: 15,
             stop_grace_ms: 500,
             limits: true,
+            keep_releases: 10,
         },
     }
 }

@@ -161,6 +161,7 @@ impl Platform {
     /// The live release drains, and nothing takes its place.
     pub(crate) async fn undeploy(&self) {
         let _alone = self.shared.deploying.lock().await;
+        self.expect(false);
         let old = {
             let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
             let old = self.shared.current.swap(None);

@@ -157,6 +157,8 @@ struct Shared {
     hand_over: HandOver,
     /// Ends with this platform.
     own_machine: Option<Machine>,
+    /// A release is to come: it was live before the platform started.
+    is_expecting: AtomicBool,
     /// The platform stops: no new work.
     closing: CancellationToken,
     /// All work has ended: no new connections.
@@ -229,6 +231,7 @@ impl Platform {
                 door,
                 hand_over,
                 own_machine,
+                is_expecting: AtomicBool::new(false),
                 closing,
                 served: CancellationToken::new(),
                 gateway: TaskTracker::new(),
@@ -275,6 +278,11 @@ impl Platform {
         self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Whether a release that was live before is being brought back: those who ask meanwhile are told so.
+    pub(crate) fn expect(&self, release: bool) {
+        self.shared.is_expecting.store(release, Ordering::Relaxed);
+    }
+
     /// What everything has cost since it started.
     pub(crate) fn costs(&self) -> CostTotals {
         self.shared.context.billing.totals()
@@ -310,8 +318,17 @@ impl Platform {
     /// Ends everything: intake first, then workers. Running work gets the drain time. `true` when all of
     /// it ended by itself; workers without work do not count.
     pub(crate) async fn stop(&self) -> bool {
+        self.end(tokio::time::Instant::now() + self.shared.context.drain_time).await
+    }
+
+    /// Ends everything without time for anything, and waits until it has ended.
+    pub(crate) async fn end_now(&self) {
+        self.kill();
+        self.end(tokio::time::Instant::now()).await;
+    }
+
+    async fn end(&self, until: tokio::time::Instant) -> bool {
         let Shared { closing, served, gateway, context, has_containers, own_machine, .. } = &*self.shared;
-        let until = tokio::time::Instant::now() + context.drain_time;
         let reaping = if has_containers.load(Ordering::Relaxed) { REMOVING } else { REAPING };
         closing.cancel();
         gateway.close();

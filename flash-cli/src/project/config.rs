@@ -49,6 +49,8 @@ struct WrittenRun {
     stop_grace_ms: Option<toml::Spanned<u64>>,
     /// Whether workers are held to the CPU time and memory of their instance; they are by default.
     limits: Option<bool>,
+    /// So many releases of a deployment can be gone back to.
+    keep_releases: Option<toml::Spanned<u64>>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
     /// The engine that runs built images.
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub ping_timeout: Option<u64>,
     pub stop_grace_ms: Option<u64>,
     pub limits: Option<bool>,
+    /// 1 to 100.
+    pub keep_releases: Option<u64>,
     pub features: Vec<String>,
     /// The engine that runs built images, and how it is called.
     pub container: Wanted,
@@ -154,6 +158,7 @@ impl Config {
             ping_timeout,
             stop_grace_ms,
             limits,
+            keep_releases,
             features,
             container,
             container_global_args,
@@ -182,6 +187,12 @@ impl Config {
             &|ms| (10..=600_000).contains(&ms),
             "10 to 600000 milliseconds",
         )?;
+        let keep_releases = within(
+            "keep_releases",
+            keep_releases,
+            &|releases| (1..=100).contains(&releases),
+            "1 to 100 releases",
+        )?;
         Ok(Self {
             host,
             port,
@@ -189,6 +200,7 @@ impl Config {
             ping_timeout,
             stop_grace_ms,
             limits,
+            keep_releases,
             features,
             container: Wanted {
                 kind: container,
@@ -344,6 +356,9 @@ mod tests {
             parse("[run]\nping_timeout = 2\n").unwrap_err().starts_with("flash.toml:2: `ping_timeout` is 2")
         );
         assert!(parse("[run]\n\nstop_grace_ms = 0\n").unwrap_err().starts_with("flash.toml:3: "));
+        assert!(
+            parse("[run]\nkeep_releases = 0\n").unwrap_err().starts_with("flash.toml:2: `keep_releases`")
+        );
         assert!(parse("[run\n").unwrap_err().starts_with("flash.toml:1: "));
         assert!(parse("[prices]\nADA_25 = 1.0\n").unwrap_err().starts_with("flash.toml:2: `ADA_25`"));
         assert!(parse("[prices]\n\nADA_24 = -1.0\n").unwrap_err().starts_with("flash.toml:3: "));

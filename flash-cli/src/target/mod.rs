@@ -25,8 +25,8 @@ pub(crate) use logs::{
     LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search,
 };
 pub(crate) use release::{
-    ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseRecord, ReleaseSpec, ReleaseState,
-    RuntimeSettings, Shipment, Step,
+    ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord, ReleaseSpec,
+    ReleaseState, RuntimeSettings, Shipment, Step,
 };
 pub(crate) use status::{LastError, Serving, Status, WorkerCounts, WorkerStatus};
 

@@ -83,6 +83,16 @@ pub(crate) struct RuntimeSettings {
     pub ping_timeout_seconds: u64,
     pub stop_grace_ms: u64,
     pub limits: bool,
+    /// So many releases can be gone back to: their artifacts are kept.
+    #[serde(default = "default_kept_releases")]
+    pub keep_releases: u64,
+}
+
+/// Unless the project says otherwise.
+pub(crate) const DEFAULT_KEPT_RELEASES: u64 = 10;
+
+fn default_kept_releases() -> u64 {
+    DEFAULT_KEPT_RELEASES
 }
 
 /// A build on its way to a target.

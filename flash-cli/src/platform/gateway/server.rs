@@ -1,5 +1,5 @@
 //! The HTTP server: connections, the fixed paths, and what every request has.
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use axum::{
     Router,
@@ -151,6 +151,11 @@ pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<R
 
 /// The answer while no release is live.
 pub(super) fn nothing_live(platform: &Platform) -> Refusal {
+    if platform.shared.is_expecting.load(Ordering::Relaxed) {
+        let message = "the environment is being brought back";
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
+            .after(1);
+    }
     let is_empty = platform.shared.door.is_of_environment() && !platform.is_deploying();
     let message = match is_empty {
         true => "nothing is deployed in this environment",

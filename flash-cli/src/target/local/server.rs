@@ -91,13 +91,13 @@ pub(super) fn router(control: Control) -> Router {
 }
 
 impl Control {
-    fn hello(&self) -> Hello {
+    async fn hello(&self) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_ms: self.started_ms,
             manager: self.manager,
-            is_idle: self.environments.has_nothing_to_lose(),
+            is_idle: self.environments.has_nothing_to_lose().await,
         }
     }
 
@@ -105,7 +105,7 @@ impl Control {
         let environments = &self.environments;
         Ok(match question {
             Question::Service => json(ServiceStatus {
-                hello: self.hello(),
+                hello: self.hello().await,
                 data: self.directory.path().to_owned(),
                 environments: environments.hosted().await?,
             }),
@@ -138,7 +138,7 @@ fn refused(error: TargetError) -> Response {
 }
 
 async fn hello(State(control): State<Arc<Control>>) -> Response {
-    json(control.hello())
+    json(control.hello().await)
 }
 
 /// A change that was begun is ended, whether the one who asked waits for it or not.

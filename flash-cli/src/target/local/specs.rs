@@ -52,6 +52,7 @@ pub(super) fn spec_of(digest: String, commands: Vec<CommandSpec>) -> ReleaseSpec
             ping_timeout_seconds: 0,
             stop_grace_ms: 0,
             limits: false,
+            keep_releases: 10,
         },
     }
 }

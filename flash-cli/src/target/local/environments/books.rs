@@ -3,7 +3,10 @@ use std::{sync::PoisonError, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use super::{BOOKING, Environments, running::Running};
+use super::{
+    BOOKING, Environments,
+    running::{Running, Stand},
+};
 use crate::target::{
     CostQuery, Costs, EnvironmentId, TargetError,
     local::{
@@ -28,9 +31,22 @@ impl Environments {
 
     /// Brings the books of an environment up to this moment.
     pub(super) async fn book(&self, running: &Running) {
-        let Some(platform) = running.platform() else { return };
         // One at a time: two looks must not book the same.
         let _alone = running.booking.lock().await;
+        self.book_alone(running).await;
+    }
+
+    /// Books what a platform that has ended counted last, and forgets it: the next one begins at nothing.
+    pub(super) async fn close_books(&self, running: &Running) {
+        let _alone = running.booking.lock().await;
+        self.book_alone(running).await;
+        running.set_stand(Stand::Down { reason: "it starts".to_owned() });
+        *running.booked.lock().unwrap_or_else(PoisonError::into_inner) = CostTotals::default();
+    }
+
+    /// Only while `booking` is held.
+    async fn book_alone(&self, running: &Running) {
+        let Some(platform) = running.platform() else { return };
         let totals = platform.costs();
         let spent = difference(&running.booked.lock().unwrap_or_else(PoisonError::into_inner), &totals);
         if spent.is_nothing() {

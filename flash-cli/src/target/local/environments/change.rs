@@ -1,12 +1,13 @@
 //! Changes of what is live: send, roll back, undeploy. One at a time in each environment.
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Environments,
     running::{Running, Stand, Versions},
 };
 use crate::target::{
-    CommandSpec, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError,
+    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
+    Step, TargetError,
     local::{
         CommandWorker, DeployError, artifact,
         clock::utc,
@@ -14,8 +15,9 @@ use crate::target::{
     },
 };
 
-/// Releases that can be gone back to: their artifacts are kept.
-pub(super) const KEPT_RELEASES: usize = 10;
+/// How often it is tried to keep what is live, and between two tries.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Told of each step. A change has a handful of them and one for each worker type.
 pub(in crate::target::local) type Steps = tokio::sync::mpsc::UnboundedSender<Step>;
@@ -167,6 +169,10 @@ impl Environments {
         wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
         self.check_artifact(running, &wanted.spec).await?;
         let platform = self.fit_platform(running, &wanted.spec.runtime).await?;
+        let before = live.map(|live| live.record.number);
+        platform.expect(before.is_some());
+        // Where it starts only now, nobody else has done this yet.
+        self.resume_stored(running, &platform, before).await;
         let (record, spec) = self
             .ask(move |database| {
                 let Wanted { spec, notes, rollback_of } = wanted;
@@ -196,13 +202,11 @@ impl Environments {
             self.prune(running).await;
             return Err(error);
         }
-        self.ask(move |database| database.set_live(key, Some(number))).await.map_err(|error| {
-            TargetError {
-                message: format!("release {number} serves, but this cannot be kept: {}", error.message),
-                ..error
-            }
-        })?;
+        self.keep_live(running, number).await?;
         running.set_trouble(None);
+        // What the one before left when it could not come back, and what nobody else can finish.
+        self.resume_stored(running, &platform, Some(number)).await;
+        platform.adopt_rest();
         tell(Step::Live { release: number });
         if let Some(live) = live {
             tell(Step::Draining { release: live.record.number });
@@ -211,15 +215,33 @@ impl Environments {
         Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
     }
 
+    /// Writes down that this release, which serves already, is the live one.
+    async fn keep_live(&self, running: &Running, number: u64) -> Result<(), TargetError> {
+        let key = running.stored.key;
+        let mut tries = 1;
+        loop {
+            let Err(error) = self.ask(move |database| database.set_live(key, Some(number))).await else {
+                return Ok(());
+            };
+            if tries < TRIES && !self.shared.closing.is_cancelled() {
+                tries += 1;
+                tokio::time::sleep(BETWEEN_TRIES).await;
+                continue;
+            }
+            let message = format!("release {number} serves, but this cannot be kept: {}", error.message);
+            running.set_trouble(Some(message.clone()));
+            return Err(TargetError { message, ..error });
+        }
+    }
+
     /// Deletes what only releases needed that nobody goes back to.
     pub(super) async fn prune(&self, running: &Arc<Running>) {
         let key = running.stored.key;
-        let draining: BTreeSet<u64> = running
-            .platform()
-            .map(|platform| platform.overview().draining)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
+        // Without it nobody knows which releases have jobs left.
+        let Some(platform) = running.platform() else { return };
+        // In this order: what is resumed meanwhile is in one of them.
+        let mut draining: BTreeSet<u64> = platform.stored_releases().into_iter().collect();
+        draining.extend(platform.overview().draining);
         let directory = running.directory.clone();
         let pruned = self.ask(move |database| {
             let releases = database.releases(key)?;
@@ -233,7 +255,10 @@ impl Environments {
                 .filter(|release| runs(release))
                 .map(|release| release.record.number)
                 .collect();
-            let back = releases.iter().filter(|release| release.live_ms.is_some()).take(KEPT_RELEASES);
+            let mut back = releases.iter().filter(|release| release.live_ms.is_some()).peekable();
+            let last = back.peek().map(|last| database.spec(key, last.record.number)).transpose()?.flatten();
+            let kept = last.map_or(DEFAULT_KEPT_RELEASES, |spec| spec.runtime.keep_releases);
+            let back = back.take(usize::try_from(kept).unwrap_or(usize::MAX));
             let kept = back.chain(releases.iter().filter(|release| runs(release)));
             let digests = kept.map(|release| release.record.digest.clone()).collect();
             let needed: Vec<Versions> = running

@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,8 +40,6 @@ use running::Running;
 const PORTS: std::ops::RangeInclusive<u16> = 8900..=9899;
 /// Between two looks at what was spent.
 const BOOKING: Duration = Duration::from_secs(1);
-/// What an environment's directory is called while it is deleted.
-const REMOVED: &str = ".removed-";
 
 /// All environments. Cheap to share.
 #[derive(Clone)]
@@ -86,8 +85,8 @@ impl Environments {
                 database.fail_starting("the service ended while it started")?;
                 let cipher = Cipher::open(&directory.secret_key())
                     .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
-                delete_removed(&directory);
                 let stored = database.environments()?;
+                delete_removed(&directory, &stored);
                 Ok((database, cipher, stored))
             })
             .await?
@@ -112,13 +111,16 @@ impl Environments {
         };
         for stored in stored {
             let id = stored.id.clone();
-            match environments.host(stored).await {
-                Ok(running) => environments.spawn_revival(running),
+            if let Err(error) = environments.host(stored).await {
                 // The others go on; this one is not there until the next start.
-                Err(error) => environments.shared.output.warning(&format!("{id}: {error}")),
+                environments.shared.output.warning(&format!("{id}: {error}"));
             }
         }
+        // Before anything listens: a right key is never refused.
         environments.hand_out_keys().await?;
+        for running in environments.all() {
+            environments.spawn_revival(running);
+        }
         environments.shared.tasks.spawn(environments.clone().keep_books());
         Ok(environments)
     }
@@ -240,39 +242,45 @@ impl Environments {
         let running = self.find(id)?;
         let _change = running.begin().await?;
         let _alone = self.shared.list.lock().await;
+        let key = running.stored.key;
+        // First: whatever ends this in the midst leaves a directory only, and the next start deletes it. When this
+        // cannot be done, nothing has changed.
+        self.ask(move |database| database.remove_environment(key)).await?;
         running.end().await;
-        let aside = format!("{REMOVED}{}", uuid::Uuid::new_v4());
-        let aside = self.shared.directory.path().join("environments").join(aside);
-        let (directory, key) = (running.directory.clone(), running.stored.key);
-        let database = self.shared.database.clone();
-        blocking(move || -> Result<(), TargetError> {
-            // Out of sight in one step: whatever ends this in the midst, no part of it comes back.
-            std::fs::rename(directory.path(), &aside).or_else(missing_is_fine).map_err(|error| {
-                TargetError::new(
-                    Problem::Failed,
-                    format!("cannot remove {}: {error}", directory.path().display()),
-                )
-            })?;
-            database.remove_environment(key)?;
-            // What cannot be deleted now is deleted at the next start.
-            let _ = std::fs::remove_dir_all(&aside);
+        let directory = running.directory.clone();
+        let deleted = blocking(move || -> Result<(), TargetError> {
             // Stays while other environments of the app are there.
-            let _ = directory.path().parent().map(std::fs::remove_dir);
+            let leave_app = || directory.path().parent().map(std::fs::remove_dir);
+            std::fs::remove_dir_all(directory.path()).or_else(missing_is_fine).map_err(|error| {
+                let path = directory.path().display();
+                TargetError::new(Problem::Failed, format!("{path} stays until the next start: {error}"))
+            })?;
+            let _ = leave_app();
             Ok(())
-        })
-        .await?;
+        });
+        if let Err(error) = deleted.await {
+            self.shared.output.warning(&format!("{id}: {error}"));
+        }
         self.running().remove(id);
         self.hand_out_keys().await
     }
 
     /// Whether ending now would cut nobody off.
-    pub(super) fn has_nothing_to_lose(&self) -> bool {
-        self.all().iter().all(|running| {
-            running.platform().is_none_or(|platform| {
+    pub(super) async fn has_nothing_to_lose(&self) -> bool {
+        for running in self.all() {
+            let serves = running.platform().is_some_and(|platform| {
                 let overview = platform.overview();
-                overview.live.is_none() && overview.draining.is_empty()
-            })
-        })
+                overview.live.is_some() || !overview.draining.is_empty()
+            });
+            let key = running.stored.key;
+            // What should be live counts as if it were; so does what nobody can tell.
+            let should_serve =
+                async || !matches!(self.ask(move |database| database.live(key)).await, Ok(None));
+            if serves || running.is_changing() || should_serve().await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Ends everything: running work gets its drain time, jobs and releases stay for the next start.
@@ -315,13 +323,18 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Deletes what an earlier service began to delete.
-fn delete_removed(directory: &DataDirectory) {
-    let environments = directory.path().join("environments");
-    for entry in std::fs::read_dir(environments).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(REMOVED) {
-            let _ = std::fs::remove_dir_all(entry.path());
+/// Deletes directories of environments that were removed: what an earlier service had no time for.
+fn delete_removed(directory: &DataDirectory, stored: &[StoredEnvironment]) {
+    let kept: Vec<_> =
+        stored.iter().map(|stored| directory.environment(&stored.id).path().to_owned()).collect();
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    for app in entries(&directory.path().join("environments")) {
+        for environment in entries(&app.path()).filter(|entry| !kept.contains(&entry.path())) {
+            // What cannot be deleted now is tried again at the next start.
+            let _ = std::fs::remove_dir_all(environment.path());
         }
+        // Stays while environments of the app are there.
+        let _ = std::fs::remove_dir(app.path());
     }
 }
 

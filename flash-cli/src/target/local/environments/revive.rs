@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error_chain::error_chain,
     target::{
-        ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
+        ArtifactSpec, DEFAULT_KEPT_RELEASES, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
             Access, Artifact, Durability, HandOver, Limiting, Machine, NewRelease, Options, Platform,
             Supervision, artifact, cipher::Cipher, database::Database,
@@ -26,8 +26,13 @@ use flash_sdk::catalogue::PriceList;
 const BETWEEN_TRIES: Duration = Duration::from_secs(3);
 
 /// What the platform of an environment is started with before anything is deployed.
-pub(super) const DEFAULT_RUNTIME: RuntimeSettings =
-    RuntimeSettings { drain_seconds: 10, ping_timeout_seconds: 0, stop_grace_ms: 0, limits: true };
+pub(super) const DEFAULT_RUNTIME: RuntimeSettings = RuntimeSettings {
+    drain_seconds: 10,
+    ping_timeout_seconds: 0,
+    stop_grace_ms: 0,
+    limits: true,
+    keep_releases: DEFAULT_KEPT_RELEASES,
+};
 
 impl Environments {
     /// Tries until it runs as it should, is removed, or the service ends.
@@ -71,16 +76,9 @@ impl Environments {
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
             }
         };
+        platform.expect(live.is_some());
         // First, so that their jobs are never out of sight.
-        for number in platform.stored_releases().into_iter().filter(|number| Some(*number) != live) {
-            if let Err(error) = self.resume(running, &platform, number).await {
-                // Its jobs go to the live release below, once there is one.
-                let id = &running.stored.id;
-                self.shared
-                    .output
-                    .warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
-            }
-        }
+        self.resume_stored(running, &platform, live).await;
         if let Some((number, spec)) = live.zip(spec.as_ref())
             && platform.overview().live != live
         {
@@ -92,6 +90,19 @@ impl Environments {
             platform.adopt_rest();
         }
         Ok(())
+    }
+
+    /// Has all releases that left jobs finish them, but for the one that is, or will be, live.
+    pub(super) async fn resume_stored(&self, running: &Arc<Running>, platform: &Platform, live: Option<u64>) {
+        for number in platform.stored_releases().into_iter().filter(|number| Some(*number) != live) {
+            if let Err(error) = self.resume(running, platform, number).await {
+                // Its jobs go to the live release, once there is one.
+                let id = &running.stored.id;
+                self.shared
+                    .output
+                    .warning(&format!("{id}: release {number} cannot finish its jobs: {error}"));
+            }
+        }
     }
 
     async fn resume(
@@ -177,10 +188,8 @@ impl Environments {
         if runtime == *wanted || overview.live.is_some() || !overview.draining.is_empty() {
             return Ok(platform);
         }
-        self.book(running).await;
         platform.stop().await;
-        running.set_stand(Stand::Down { reason: "it starts".to_owned() });
-        *running.booked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Default::default();
+        self.close_books(running).await;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| TargetError::new(Problem::Failed, refused(running, &error)))?;

@@ -128,6 +128,11 @@ impl Running {
         loop {
             let changed = self.changed.notified();
             let reason = match self.try_begin(Changing::User(now_ms())) {
+                Ok(_) if self.gone.is_cancelled() => {
+                    let message = format!("{} was removed", self.stored.id);
+                    return Err(TargetError::new(Problem::NotFound, message)
+                        .hint("see which there are: flash deploy list"));
+                }
                 Ok(change) => return Ok(change),
                 Err(Changing::User(since)) => format!("is under way since {}", utc(since)),
                 Err(_) if tokio::time::timeout_at(until, changed).await.is_ok() => continue,
@@ -138,9 +143,14 @@ impl Running {
         }
     }
 
-    /// Begins a change of the service itself; `None` while there is another one.
+    /// Begins a change of the service itself; `None` while there is another one, and after its removal.
     pub(super) fn begin_own(&self) -> Option<Change<'_>> {
-        self.try_begin(Changing::Service).ok()
+        self.try_begin(Changing::Service).ok().filter(|_| !self.gone.is_cancelled())
+    }
+
+    /// Whether a change is under way.
+    pub(super) fn is_changing(&self) -> bool {
+        *self.change() != Changing::Nobody
     }
 
     fn try_begin(&self, who: Changing) -> Result<Change<'_>, Changing> {
@@ -208,8 +218,7 @@ impl Running {
     pub(super) async fn end(&self) {
         self.gone.cancel();
         if let Some(platform) = self.platform() {
-            platform.kill();
-            platform.stop().await;
+            platform.end_now().await;
         }
         self.set_stand(Stand::Down { reason: "it is removed".to_owned() });
         self.close_logs().await;

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::PoisonError};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{running::Stand, *};
 use crate::target::{
     ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Step,
     local::{
@@ -294,5 +294,45 @@ async fn only_the_last_ten_releases_can_be_gone_back_to() {
     let kept: Vec<u64> =
         history.iter().filter(|release| release.kept).map(|release| release.number).collect();
     assert_eq!(kept, [12, 11, 10, 9, 8, 7, 6, 5, 4, 3]);
+    bench.environments.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_a_removal_left_behind_is_deleted_at_the_next_start_and_no_other() {
+    let data = TempDir::new().unwrap();
+    let mut bench = open(&data).await;
+    bench.environments.create(new("production")).await.unwrap();
+    bench.send(None, spec(1)).await.unwrap();
+    bench.environments.stop().await;
+    let left = [bench.directory.environment(&id("left")), {
+        let id = EnvironmentId::new("other", "left").unwrap();
+        bench.directory.environment(&id)
+    }];
+    left.iter().for_each(|directory| directory.make().unwrap());
+    drop(bench);
+    let bench = open(&data).await;
+    assert!(left.iter().all(|directory| !directory.path().exists()));
+    bench.until_serving(|serving| *serving == Serving::Live { release: 1 }).await;
+    bench.environments.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nothing_listens_nothing_is_pruned_and_the_service_is_not_idle() {
+    let data = TempDir::new().unwrap();
+    let mut bench = open(&data).await;
+    bench.environments.create(new("production")).await.unwrap();
+    assert!(bench.environments.has_nothing_to_lose().await);
+    bench.send(None, spec(1)).await.unwrap();
+    let unknown = bench.directory.environment(&bench.id).artifact("of-a-release-with-jobs");
+    std::fs::create_dir_all(&unknown).unwrap();
+    let running = bench.environments.find(&bench.id).unwrap();
+    let stand = running.stand();
+    running.set_stand(Stand::Down { reason: "the port is taken".to_owned() });
+    bench.environments.prune(&running).await;
+    assert!(unknown.exists());
+    assert!(!bench.environments.has_nothing_to_lose().await);
+    running.set_stand(stand);
+    bench.environments.prune(&running).await;
+    assert!(!unknown.exists());
     bench.environments.stop().await;
 }
