@@ -15,15 +15,11 @@ use crate::{
     image::Access,
     project::{Config, ConfigError, EnvironmentSettings, Package},
     target::{
-        ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseSpec,
+        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec,
         RuntimeSettings, Shipment, local::CommandWorker,
     },
 };
 
-/// Defaults of `[run]`, as `flash run` has them.
-const DRAIN_SECONDS: u64 = 10;
-const PING_TIMEOUT_SECONDS: u64 = 15;
-const STOP_GRACE_MS: u64 = 500;
 /// Commit characters that are enough to find it.
 const SHORT_COMMIT: usize = 12;
 /// Bytes that are read at once.
@@ -104,12 +100,13 @@ fn short(commit: &Commit) -> String {
 }
 
 fn runtime(config: &Config) -> RuntimeSettings {
+    let usual = RuntimeSettings::default();
     RuntimeSettings {
-        drain_seconds: config.drain_seconds.unwrap_or(DRAIN_SECONDS),
-        ping_timeout_seconds: config.ping_timeout.unwrap_or(PING_TIMEOUT_SECONDS),
-        stop_grace_ms: config.stop_grace_ms.unwrap_or(STOP_GRACE_MS),
-        limits: config.limits.unwrap_or(true),
-        keep_releases: config.keep_releases.unwrap_or(DEFAULT_KEPT_RELEASES),
+        drain_seconds: config.drain_seconds.unwrap_or(usual.drain_seconds),
+        ping_timeout_seconds: config.ping_timeout.unwrap_or(usual.ping_timeout_seconds),
+        stop_grace_ms: config.stop_grace_ms.unwrap_or(usual.stop_grace_ms),
+        limits: config.limits.unwrap_or(usual.limits),
+        keep_releases: config.keep_releases.unwrap_or(usual.keep_releases),
     }
 }
 

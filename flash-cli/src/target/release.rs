@@ -95,6 +95,18 @@ fn default_kept_releases() -> u64 {
     DEFAULT_KEPT_RELEASES
 }
 
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            drain_seconds: 10,
+            ping_timeout_seconds: 15,
+            stop_grace_ms: 500,
+            limits: true,
+            keep_releases: DEFAULT_KEPT_RELEASES,
+        }
+    }
+}
+
 /// A build on its way to a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipment {

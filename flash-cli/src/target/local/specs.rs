@@ -47,13 +47,8 @@ pub(super) fn spec_of(digest: String, commands: Vec<CommandSpec>) -> ReleaseSpec
         variables: Default::default(),
         secrets: Default::default(),
         prices: Default::default(),
-        runtime: RuntimeSettings {
-            drain_seconds: 1,
-            ping_timeout_seconds: 0,
-            stop_grace_ms: 0,
-            limits: false,
-            keep_releases: 10,
-        },
+        // As a platform is started with: another one would take its port while parallel tests look for one.
+        runtime: RuntimeSettings::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error_chain::error_chain,
     target::{
-        ArtifactSpec, DEFAULT_KEPT_RELEASES, Problem, ReleaseSpec, RuntimeSettings, TargetError,
+        ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
             Access, Artifact, Durability, HandOver, Limiting, Machine, NewRelease, Options, Platform,
             Supervision, artifact, cipher::Cipher, database::Database,
@@ -24,15 +24,6 @@ use flash_sdk::catalogue::PriceList;
 
 /// Between two tries.
 const BETWEEN_TRIES: Duration = Duration::from_secs(3);
-
-/// What the platform of an environment is started with before anything is deployed.
-pub(super) const DEFAULT_RUNTIME: RuntimeSettings = RuntimeSettings {
-    drain_seconds: 10,
-    ping_timeout_seconds: 0,
-    stop_grace_ms: 0,
-    limits: true,
-    keep_releases: DEFAULT_KEPT_RELEASES,
-};
 
 impl Environments {
     /// Tries until it runs as it should, is removed, or the service ends.
@@ -72,7 +63,7 @@ impl Environments {
             Stand::Down { .. } => {
                 let address = running.address();
                 let listener = TcpListener::bind(address).await.map_err(|error| refused(running, &error))?;
-                let runtime = spec.as_ref().map_or(DEFAULT_RUNTIME, |spec| spec.runtime.clone());
+                let runtime = spec.as_ref().map(|spec| spec.runtime.clone()).unwrap_or_default();
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
             }
         };
@@ -146,7 +137,7 @@ impl Environments {
         running: &Arc<Running>,
         listener: TcpListener,
     ) -> Result<(), TargetError> {
-        self.start_platform_with(running, listener, DEFAULT_RUNTIME).await.map(|_| ())
+        self.start_platform_with(running, listener, RuntimeSettings::default()).await.map(|_| ())
     }
 
     async fn start_platform_with(
@@ -185,7 +176,9 @@ impl Environments {
             }
         };
         let overview = platform.overview();
-        if runtime == *wanted || overview.live.is_some() || !overview.draining.is_empty() {
+        // How many releases are kept is nothing to a platform.
+        let fits = runtime == RuntimeSettings { keep_releases: runtime.keep_releases, ..wanted.clone() };
+        if fits || overview.live.is_some() || !overview.draining.is_empty() {
             return Ok(platform);
         }
         platform.stop().await;
