@@ -31,14 +31,31 @@ const MANY: usize = 100;
 const CHOICES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
 /// What says nothing about values.
 const FOR_PEOPLE: [&str; 11] = [
-    "title", "description", "examples", "example", "$comment", "default", "deprecated", "$schema", "$id", "$defs",
+    "title",
+    "description",
+    "examples",
+    "example",
+    "$comment",
+    "default",
+    "deprecated",
+    "$schema",
+    "$id",
+    "$defs",
     "definitions",
 ];
 const LEAST: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const MOST: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
 /// What is compared in a way of its own; any other keyword is compared as it stands.
 const COMPARED: [&str; 10] = [
-    "type", "enum", "const", "properties", "required", "items", "prefixItems", "additionalProperties", "pattern",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "items",
+    "prefixItems",
+    "additionalProperties",
+    "pattern",
     "format",
 ];
 const ALL_TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -328,7 +345,8 @@ impl<'a> Comparison<'a> {
             self.compare(&format!("{field}[{place}]"), *before, *after, depth + 1);
         }
         if was.len() != is.len() {
-            let text = |items: &[Schema<'_>]| Some(format!("{} items with a place of their own", items.len()));
+            let text =
+                |items: &[Schema<'_>]| Some(format!("{} items with a place of their own", items.len()));
             self.say(field, text(&was), text(&is), Some("its items change"));
         }
     }
@@ -459,7 +477,9 @@ impl<'a> Comparison<'a> {
     fn one_or_several(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
         let is_there = |one: Schema<'_>, several: Schema<'_>| {
             ["anyOf", "oneOf"].into_iter().filter(|key| several.is_alone(key)).any(|key| {
-                several.choices_of(key).any(|choice| plain(several.of(choice).resolved().own.schema) == plain(one.schema))
+                several
+                    .choices_of(key)
+                    .any(|choice| plain(several.of(choice).resolved().own.schema) == plain(one.schema))
             })
         };
         let fits = match self.direction {

@@ -25,11 +25,7 @@ fn what_callers_send_today_must_still_be_taken() {
     let text = || json!({ "a": { "type": "string" } });
     let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
     for (before, after, expected) in [
-        (
-            object(both(), &[]),
-            object(text(), &[]),
-            "value.b: integer -> - BREAKING: the field is removed",
-        ),
+        (object(both(), &[]), object(text(), &[]), "value.b: integer -> - BREAKING: the field is removed"),
         (object(text(), &[]), object(both(), &[]), "value.b: - -> integer"),
         (
             object(text(), &[]),
@@ -93,11 +89,7 @@ fn what_callers_read_today_must_still_be_there() {
     let text = || json!({ "a": { "type": "string" } });
     let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
     for (before, after, expected) in [
-        (
-            object(both(), &[]),
-            object(text(), &[]),
-            "value.b: integer -> - BREAKING: the field is removed",
-        ),
+        (object(both(), &[]), object(text(), &[]), "value.b: integer -> - BREAKING: the field is removed"),
         (object(text(), &[]), object(both(), &["b"]), "value.b: - -> integer, required"),
         (
             object(text(), &["a"]),
@@ -110,11 +102,7 @@ fn what_callers_read_today_must_still_be_there() {
             "value: string -> null or string BREAKING: its type changes",
         ),
         (json!({ "type": "number" }), json!({ "type": "integer" }), "value: number -> integer"),
-        (
-            json!({ "type": "integer" }),
-            json!({ "type": "integer", "minimum": 2 }),
-            "value: - -> minimum 2",
-        ),
+        (json!({ "type": "integer" }), json!({ "type": "integer", "minimum": 2 }), "value: - -> minimum 2"),
     ] {
         assert_eq!(between(&before, &after, Output), [expected], "{before} {after}");
     }
@@ -152,14 +140,17 @@ fn words_for_people_are_no_change() {
 
 #[test]
 fn types_that_hold_themselves_several_times_are_compared_in_no_time() {
-    let optional = |name: &str| json!({ "anyOf": [{ "$ref": format!("#/$defs/{name}") }, { "type": "null" }] });
+    let optional =
+        |name: &str| json!({ "anyOf": [{ "$ref": format!("#/$defs/{name}") }, { "type": "null" }] });
     let definitions = |changed: Value| {
         let tree = json!({ "type": "object", "properties": {
             "left": optional("Tree"), "right": optional("Tree"), "leaf": { "$ref": "#/$defs/Leaf" } } });
         let mut all = Map::from_iter([("Tree".to_owned(), tree), ("Leaf".to_owned(), changed)]);
         // Each holds all the others, several times.
-        let others: Value =
-            (0..12).map(|other| (format!("f{other}"), optional(&format!("Knot{other}")))).collect::<Map<_, _>>().into();
+        let others: Value = (0..12)
+            .map(|other| (format!("f{other}"), optional(&format!("Knot{other}"))))
+            .collect::<Map<_, _>>()
+            .into();
         for knot in 0..12 {
             let choice = json!({ "type": "object", "properties": others });
             all.insert(format!("Knot{knot}"), json!({ "oneOf": [choice, { "const": knot }] }));
@@ -168,7 +159,8 @@ fn types_that_hold_themselves_several_times_are_compared_in_no_time() {
     };
     let old = definitions(json!({ "type": "object", "properties": { "a": { "type": "string" } } }));
     let new = definitions(json!({ "type": "object", "properties": { "a": { "type": "integer" } } }));
-    let schema = json!({ "type": "object", "properties": { "tree": optional("Tree"), "knot": optional("Knot0") } });
+    let schema =
+        json!({ "type": "object", "properties": { "tree": optional("Tree"), "knot": optional("Knot0") } });
     let (before, after) =
         (Schema { schema: &schema, definitions: &old }, Schema { schema: &schema, definitions: &new });
     for direction in [Direction::Input, Direction::Output] {
@@ -182,10 +174,9 @@ fn types_that_hold_themselves_several_times_are_compared_in_no_time() {
 #[test]
 fn what_was_once_overlooked_is_seen() {
     use Direction::{Input, Output};
-    let tuple = |second: &str| json!({ "type": "array", "prefixItems": [{ "type": "string" }, { "type": second }] });
-    let tagged = |kind: &str| {
-        json!({ "type": "object", "properties": { "size": { "type": kind } }, "oneOf": [{ "const": 1 }, { "const": 2 }] })
-    };
+    let tuple =
+        |second: &str| json!({ "type": "array", "prefixItems": [{ "type": "string" }, { "type": second }] });
+    let tagged = |kind: &str| json!({ "type": "object", "properties": { "size": { "type": kind } }, "oneOf": [{ "const": 1 }, { "const": 2 }] });
     let closed = |open: bool| json!({ "type": "object", "additionalProperties": open });
     let number = |format: &str| json!({ "type": "integer", "format": format });
     let list = |unique: bool| json!({ "type": "array", "uniqueItems": unique });
@@ -193,12 +184,27 @@ fn what_was_once_overlooked_is_seen() {
     let any = json!({ "type": "array" });
     for (before, after, direction, expected) in [
         (tuple("string"), tuple("integer"), Input, "value[1]: string -> integer BREAKING: its type changes"),
-        (tagged("string"), tagged("integer"), Input, "value.size: string -> integer BREAKING: its type changes"),
-        (closed(true), closed(false), Input, "value{}: anything -> nothing BREAKING: what it may hold changes"),
+        (
+            tagged("string"),
+            tagged("integer"),
+            Input,
+            "value.size: string -> integer BREAKING: its type changes",
+        ),
+        (
+            closed(true),
+            closed(false),
+            Input,
+            "value{}: anything -> nothing BREAKING: what it may hold changes",
+        ),
         (closed(true), closed(false), Output, "value{}: anything -> nothing"),
         (any.clone(), some.clone(), Input, "value[]: anything -> string BREAKING: what it may hold changes"),
         (some, any, Output, "value[]: string -> anything BREAKING: what it may hold changes"),
-        (number("uint64"), number("uint32"), Input, "value: format uint64 -> format uint32 BREAKING: its format changes"),
+        (
+            number("uint64"),
+            number("uint32"),
+            Input,
+            "value: format uint64 -> format uint32 BREAKING: its format changes",
+        ),
         (number("uint32"), number("uint64"), Input, "value: format uint32 -> format uint64"),
         (number("uint32"), number("int64"), Input, "value: format uint32 -> format int64"),
         (
@@ -227,5 +233,9 @@ fn a_type_that_is_used_twice_is_compared_at_each_place() {
     let after = object(json!({ "a": id(), "b": { "anyOf": [id(), { "type": "null" }] } }), &[]);
     let of = |schema| Schema { schema, definitions: &definitions };
     let found = differences("value", of(&before), of(&after), Direction::Output);
-    assert_eq!(found.iter().map(|change| change.field.as_str()).collect::<Vec<_>>(), ["value.b"], "{found:?}");
+    assert_eq!(
+        found.iter().map(|change| change.field.as_str()).collect::<Vec<_>>(),
+        ["value.b"],
+        "{found:?}"
+    );
 }
