@@ -77,12 +77,15 @@ impl CredentialStore {
     /// # Errors
     /// When it cannot be written; then the file is as before.
     pub(crate) fn set_key(&self, id: &EnvironmentId, key: &SecretValue) -> Result<(), StoreError> {
-        self.change(|all| {
-            let of_app = all.environments.entry(id.app.clone()).or_default();
-            of_app.entry(id.name.clone()).or_default().key = key.expose().to_owned();
-        })?;
         let header = format!("Authorization: Bearer {}\n", key.expose());
-        self.replace(&self.header_file(id), header.as_bytes())
+        self.change(
+            // First: where it cannot be written, nothing is kept. A header file that is gone comes back.
+            || self.replace(&self.header_file(id), header.as_bytes()),
+            |all| {
+                let of_app = all.environments.entry(id.app.clone()).or_default();
+                of_app.entry(id.name.clone()).or_default().key = key.expose().to_owned();
+            },
+        )
     }
 
     /// Keeps where an environment is. Nothing is kept where there is no key to it.
@@ -95,13 +98,14 @@ impl CredentialStore {
         url: Option<&str>,
         endpoints: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), StoreError> {
-        self.change(|all| {
+        let change = |all: &mut Credentials| {
             let own = all.environments.get_mut(&id.app).and_then(|of_app| of_app.get_mut(&id.name));
             if let Some(own) = own {
                 own.url = url.map(str::to_owned);
                 own.endpoints = endpoints.into_iter().collect();
             }
-        })
+        };
+        self.change(|| Ok(()), change)
     }
 
     /// Forgets an environment.
@@ -109,6 +113,18 @@ impl CredentialStore {
     /// # Errors
     /// As [`CredentialStore::set_key`].
     pub(crate) fn forget(&self, id: &EnvironmentId) -> Result<(), StoreError> {
+        let forget = |all: &mut Credentials| {
+            if let Some(of_app) = all.environments.get_mut(&id.app) {
+                of_app.remove(&id.name);
+                if of_app.is_empty() {
+                    all.environments.remove(&id.app);
+                }
+            }
+        };
+        self.change(|| self.remove_header(id), forget)
+    }
+
+    fn remove_header(&self, id: &EnvironmentId) -> Result<(), StoreError> {
         let header = self.header_file(id);
         match std::fs::remove_file(&header) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -118,22 +134,20 @@ impl CredentialStore {
         }
         // Gone with its last file.
         let _ = header.parent().map(std::fs::remove_dir);
-        self.change(|all| {
-            if let Some(of_app) = all.environments.get_mut(&id.app) {
-                of_app.remove(&id.name);
-                if of_app.is_empty() {
-                    all.environments.remove(&id.app);
-                }
-            }
-        })
+        Ok(())
     }
 
-    /// Reads, changes and replaces the file, one process at a time.
-    fn change(&self, change: impl FnOnce(&mut Credentials)) -> Result<(), StoreError> {
+    /// Writes what is beside the file, and reads, changes and replaces the file, one process at a time.
+    fn change(
+        &self,
+        beside: impl FnOnce() -> Result<(), StoreError>,
+        change: impl FnOnce(&mut Credentials),
+    ) -> Result<(), StoreError> {
         make_private(&self.directory)?;
         let _lock = self.lock()?;
         let path = Credentials::path(&self.directory);
         let mut all = Credentials::load_from(&path)?;
+        beside()?;
         let before = all.clone();
         change(&mut all);
         if all == before {

@@ -101,6 +101,8 @@ async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<
         }
         false => {
             output.line(key);
+            // "The line above", where both go to one terminal.
+            output.flush();
             output.status("Key", "the line above; it is not shown again");
         }
     }

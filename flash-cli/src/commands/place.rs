@@ -2,8 +2,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use dialoguer::Select;
 use serde::Deserialize;
 
+use super::agree::{is_terminal, unanswered};
 use crate::{
     exit::{Code, Failure},
     project::Config,
@@ -48,7 +50,8 @@ impl PlaceArguments {
         self.app.as_ref().is_none_or(|app| *app == name).then_some(directory)
     }
 
-    /// The environment of this name; the only one of the app when not named.
+    /// The environment of this name; the only one of the app when not named. Where there are several, whoever is at
+    /// the terminal chooses.
     ///
     /// # Errors
     /// When it is not clear which one is meant. Whether it exists is for the target to say.
@@ -84,6 +87,17 @@ impl PlaceArguments {
             }),
             [] => Err(Failure::unusable(format!("`{app}` has no environment"))
                 .hint("make one: flash deploy new production")),
+            several if is_terminal() => {
+                let ask = || {
+                    let prompt = format!("Environment of `{app}`");
+                    Select::new().with_prompt(prompt).items(several).default(0).interact()
+                };
+                let chosen = tokio::task::block_in_place(ask).map_err(unanswered)?;
+                let name = several.get(chosen).cloned().unwrap_or_default();
+                let id =
+                    EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+                Ok(Place { target: target(kind(&id.name)).await?, id })
+            }
             several => {
                 Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
                     .hint("name one of them"))

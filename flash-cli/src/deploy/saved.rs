@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{artifact::hex, plan::Plan};
-use crate::target::{EnvironmentId, ReleaseSpec};
+use crate::target::{BuildOrigin, EnvironmentId, ReleaseSpec};
 
 /// The file's format.
 const VERSION: u32 = 1;
@@ -112,10 +112,12 @@ impl SavedPlan {
     }
 }
 
-/// SHA-256 of a release's JSON with sorted keys.
+/// SHA-256 of a release's JSON with sorted keys. Where it was built from does not count: saving the plan is enough to
+/// make a working tree another, and what is built is in the digests of its files.
 pub(crate) fn digest_of(spec: &ReleaseSpec) -> String {
+    let spec = ReleaseSpec { origin: BuildOrigin::default(), ..spec.clone() };
     // It is made of maps with string keys, so it has a JSON form.
-    let text = serde_json::to_value(spec).map(|value| canonical(&value)).unwrap_or_default();
+    let text = serde_json::to_value(&spec).map(|value| canonical(&value)).unwrap_or_default();
     format!("sha256:{}", hex(&Sha256::digest(text)))
 }
 
@@ -162,6 +164,15 @@ mod tests {
         let mut other = next.clone();
         other.secrets.insert("TOKEN".to_owned(), 1);
         assert!(said(saved.check(&id("a"), Some(3), &other)).contains("changed since it was made"));
+    }
+
+    #[test]
+    fn a_plan_that_is_saved_among_the_sources_is_no_other_release() {
+        let next = spec();
+        let saved = SavedPlan::new(&id("a"), None, &next, Plan::between(None, &next));
+        let mut dirty = next.clone();
+        dirty.origin.commit = Some("1a2b3c+".to_owned());
+        saved.check(&id("a"), None, &dirty).unwrap();
     }
 
     #[test]

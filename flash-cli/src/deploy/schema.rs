@@ -4,7 +4,7 @@
 //! two schemas cannot be compared in parts, a difference counts as breaking: better asked once too often.
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::plan::FieldChange;
 
@@ -24,8 +24,40 @@ pub(super) struct Schema<'a> {
     pub definitions: &'a Map<String, Value>,
 }
 
-/// Types that hold themselves end here.
-const MAX_DEPTH: usize = 24;
+/// References that lead to references, and schemas within schemas, are followed this far.
+const MAX_DEPTH: usize = 64;
+/// From this many differences on, each type is compared once only, wherever it is used.
+const MANY: usize = 100;
+const CHOICES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
+/// What says nothing about values.
+const FOR_PEOPLE: [&str; 11] = [
+    "title",
+    "description",
+    "examples",
+    "example",
+    "$comment",
+    "default",
+    "deprecated",
+    "$schema",
+    "$id",
+    "$defs",
+    "definitions",
+];
+const LEAST: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
+const MOST: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
+/// What is compared in a way of its own; any other keyword is compared as it stands.
+const COMPARED: [&str; 10] = [
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "items",
+    "prefixItems",
+    "additionalProperties",
+    "pattern",
+    "format",
+];
 const ALL_TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
 /// The differences, named below `name`.
@@ -40,11 +72,21 @@ pub(super) fn differences(
     comparison.changes
 }
 
-struct Comparison {
+struct Comparison<'a> {
     direction: Direction,
     changes: Vec<FieldChange>,
-    /// References that are being compared: a type that holds itself is compared once.
-    under_way: BTreeSet<(String, String)>,
+    /// Types that are being compared, by their references, and those without a difference: a type that holds itself
+    /// is compared once.
+    under_way: BTreeSet<(&'a str, &'a str)>,
+}
+
+/// A schema behind its references.
+struct Resolved<'a> {
+    own: Schema<'a>,
+    /// Null may be there instead.
+    nullable: bool,
+    /// The last reference on the way.
+    reference: Option<&'a str>,
 }
 
 impl<'a> Schema<'a> {
@@ -52,33 +94,55 @@ impl<'a> Schema<'a> {
         Self { schema, ..self }
     }
 
-    /// Without references and without choices of one: `anyOf: [X, null]` is X, and null beside it.
-    fn resolved(self) -> (Self, bool) {
-        let (mut own, mut nullable) = (self, false);
+    /// Without references and without choices of one: `anyOf: [X, null]` is X, and null beside it. What stands beside
+    /// a reference or a choice must not get lost: such a schema stays as it is.
+    fn resolved(self) -> Resolved<'a> {
+        let (mut own, mut nullable, mut reference) = (self, false, None);
         for _ in 0..MAX_DEPTH {
-            if let Some(name) = own.schema.get("$ref").and_then(Value::as_str) {
-                let Some(target) = name.strip_prefix("#/$defs/").and_then(|name| own.definitions.get(name))
-                else {
-                    break;
-                };
+            if let Some((name, target)) = own.target()
+                && own.is_alone("$ref")
+            {
+                reference = Some(name);
                 own = own.of(target);
                 continue;
             }
-            let Some(choices) = own.choices() else { break };
-            let others: Vec<&Value> = choices.iter().filter(|choice| !is_null(choice)).collect();
+            let Some(key) = CHOICES.into_iter().find(|key| own.is_alone(key)) else { break };
+            let choices = own.choices_of(key);
+            let others: Vec<&Value> = choices.clone().filter(|choice| !is_null(choice)).collect();
             match others.as_slice() {
                 [only] => {
-                    nullable |= others.len() < choices.len();
+                    nullable |= others.len() < choices.count();
                     own = own.of(only);
                 }
                 _ => break,
             }
         }
-        (own, nullable)
+        Resolved { own, nullable, reference }
     }
 
-    fn choices(self) -> Option<&'a Vec<Value>> {
-        ["anyOf", "oneOf", "allOf"].iter().find_map(|key| self.schema.get(*key)?.as_array())
+    /// The definition that it refers to, and its name.
+    fn target(self) -> Option<(&'a str, &'a Value)> {
+        let name = self.schema.get("$ref")?.as_str()?;
+        Some((name, self.definitions.get(name.strip_prefix("#/$defs/")?)?))
+    }
+
+    /// Whether nothing else is said of values than by this keyword.
+    fn is_alone(self, keyword: &str) -> bool {
+        self.schema.get(keyword).is_some() && self.keywords().all(|own| own == keyword)
+    }
+
+    /// All but those for people.
+    fn keywords(self) -> impl Iterator<Item = &'a str> {
+        let keywords = self.schema.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+        keywords.filter(|own| !FOR_PEOPLE.contains(own))
+    }
+
+    fn choices_of(self, keyword: &str) -> impl Iterator<Item = &'a Value> + Clone {
+        self.schema.get(keyword).and_then(Value::as_array).into_iter().flatten()
+    }
+
+    fn has_choices(self) -> bool {
+        CHOICES.into_iter().any(|key| self.choices_of(key).next().is_some())
     }
 
     fn types(self, nullable: bool) -> BTreeSet<&'a str> {
@@ -121,10 +185,10 @@ impl<'a> Schema<'a> {
 
     /// As it is told: `string`, `integer or null`.
     fn label(self) -> String {
-        let (own, nullable) = self.resolved();
+        let Resolved { own, nullable, .. } = self.resolved();
         let mut types = own.types(nullable);
         if types.len() >= ALL_TYPES.len() {
-            return if own.choices().is_some() { "one of several".to_owned() } else { "anything".to_owned() };
+            return if own.has_choices() { "one of several".to_owned() } else { "anything".to_owned() };
         }
         if types.contains("number") {
             types.remove("integer");
@@ -153,24 +217,18 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-impl Comparison {
+impl<'a> Comparison<'a> {
     fn say(&mut self, field: &str, before: Option<String>, after: Option<String>, breaking: Option<&str>) {
         let breaking = breaking.map(str::to_owned);
         self.changes.push(FieldChange { field: field.to_owned(), before, after, breaking });
     }
 
-    fn compare(&mut self, field: &str, before: Schema<'_>, after: Schema<'_>, depth: usize) {
-        let reference = |schema: Schema<'_>| schema.schema.get("$ref").map(Value::to_string);
-        if let (Some(old), Some(new)) = (reference(before), reference(after))
-            && !self.under_way.insert((old, new))
-        {
+    fn compare(&mut self, field: &str, before: Schema<'a>, after: Schema<'a>, depth: usize) {
+        if before.schema == after.schema && before.definitions == after.definitions {
             return;
         }
-        if depth > MAX_DEPTH || (before.schema == after.schema && before.definitions == after.definitions) {
-            return;
-        }
-        let ((old, was_nullable), (new, is_nullable)) = (before.resolved(), after.resolved());
-        let (was, is) = (old.types(was_nullable), new.types(is_nullable));
+        let (old, new) = (before.resolved(), after.resolved());
+        let (was, is) = (old.own.types(old.nullable), new.own.types(new.nullable));
         // Input may be wider than before, output narrower.
         let (fits, same) = match self.direction {
             Direction::Input => (was.is_subset(&is), was == is),
@@ -182,23 +240,137 @@ impl Comparison {
         if !same {
             self.say(field, Some(before.label()), Some(after.label()), None);
         }
-        if old.choices().is_some() || new.choices().is_some() {
-            return self.choices(field, old, new);
+        let pair = old.reference.zip(new.reference);
+        if pair.is_some_and(|pair| !self.under_way.insert(pair)) {
+            return;
         }
-        self.values(field, old, new);
-        self.limits(field, old, new);
-        self.properties(field, old, new, depth);
-        for (key, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
-            if let (Some(old_inner), Some(new_inner)) = (old.schema.get(key), new.schema.get(key))
-                && old_inner.is_object()
-                && new_inner.is_object()
-            {
-                self.compare(&format!("{field}{mark}"), old.of(old_inner), new.of(new_inner), depth + 1);
-            }
+        let told = self.changes.len();
+        if depth < MAX_DEPTH {
+            self.parts(field, old.own, new.own, depth);
+        } else if plain(old.own.schema) != plain(new.own.schema) {
+            self.say(field, None, None, Some("it changes"));
+        }
+        // Told again where it is used again. Without a difference there is nothing to tell.
+        if let Some(pair) = pair
+            && self.changes.len() > told
+            && self.changes.len() < MANY
+        {
+            self.under_way.remove(&pair);
         }
     }
 
-    fn properties(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>, depth: usize) {
+    fn parts(&mut self, field: &str, old: Schema<'a>, new: Schema<'a>, depth: usize) {
+        if old.has_choices() != new.has_choices() {
+            return self.one_or_several(field, old, new);
+        }
+        for key in CHOICES {
+            self.choices(field, key, (old, new), depth);
+        }
+        match (old.target(), new.target()) {
+            (Some((_, before)), Some((_, after))) => {
+                self.compare(field, old.of(before), new.of(after), depth + 1);
+            }
+            _ => self.as_it_stands(field, "$ref", old, new),
+        }
+        self.values(field, old, new);
+        self.limits(field, old, new);
+        self.formats(field, old, new);
+        self.properties(field, old, new, depth);
+        self.first_items(field, old, new, depth);
+        self.inner(field, ("items", "[]", "array"), (old, new), depth);
+        self.inner(field, ("additionalProperties", "{}", "object"), (old, new), depth);
+        let others: BTreeSet<&str> = old.keywords().chain(new.keywords()).collect();
+        let known = [&COMPARED[..], &CHOICES[..], &LEAST[..], &MOST[..], &["$ref"]].concat();
+        for key in others.into_iter().filter(|key| !known.contains(key)) {
+            self.as_it_stands(field, key, old, new);
+        }
+    }
+
+    /// A keyword that is not compared in parts.
+    fn as_it_stands(&mut self, field: &str, key: &str, old: Schema<'_>, new: Schema<'_>) {
+        let (was, is) = (old.schema.get(key), new.schema.get(key));
+        if was.map(plain) != is.map(plain) {
+            let text = |value: Option<&Value>| value.map(|value| format!("{key} {value}"));
+            self.say(field, text(was), text(is), Some("it changes"));
+        }
+    }
+
+    /// What all items of a list are, and all fields without a name of their own: a schema, or none of them (`false`),
+    /// or anything (`true`, or nothing said).
+    fn inner(
+        &mut self,
+        field: &str,
+        (key, mark, kind): (&str, &str, &str),
+        (old, new): (Schema<'a>, Schema<'a>),
+        depth: usize,
+    ) {
+        let (was, is) = (old.schema.get(key), new.schema.get(key));
+        let field = format!("{field}{mark}");
+        if let (Some(before), Some(after)) = (was, is)
+            && before.is_object()
+            && after.is_object()
+        {
+            return self.compare(&field, old.of(before), new.of(after), depth + 1);
+        }
+        let width = |inner: Option<&Value>| match inner {
+            Some(Value::Bool(false)) => 0,
+            Some(Value::Object(_)) => 1,
+            _ => 2,
+        };
+        let (before, after) = (width(was), width(is));
+        if before == after {
+            return;
+        }
+        let breaks = match self.direction {
+            Direction::Input => after < before && old.types(false).contains(kind),
+            // Fields more are no harm to who reads those that were there; another kind of item is.
+            Direction::Output => after > before && before > 0 && new.types(false).contains(kind),
+        };
+        let label = |schema: Schema<'a>, inner: Option<&'a Value>| match inner {
+            Some(Value::Bool(false)) => "nothing".to_owned(),
+            Some(inner @ Value::Object(_)) => schema.of(inner).label(),
+            _ => "anything".to_owned(),
+        };
+        let (before, after) = (label(old, was), label(new, is));
+        self.say(&field, Some(before), Some(after), breaks.then_some("what it may hold changes"));
+    }
+
+    /// The items of a list that have a place of their own.
+    fn first_items(&mut self, field: &str, old: Schema<'a>, new: Schema<'a>, depth: usize) {
+        let items = |schema: Schema<'a>| -> Vec<Schema<'a>> {
+            schema.choices_of("prefixItems").map(|item| schema.of(item)).collect()
+        };
+        let (was, is) = (items(old), items(new));
+        for (place, (before, after)) in was.iter().zip(&is).enumerate() {
+            self.compare(&format!("{field}[{place}]"), *before, *after, depth + 1);
+        }
+        if was.len() != is.len() {
+            let text =
+                |items: &[Schema<'_>]| Some(format!("{} items with a place of their own", items.len()));
+            self.say(field, text(&was), text(&is), Some("its items change"));
+        }
+    }
+
+    /// How a text or a number is meant.
+    fn formats(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
+        fn format(schema: Schema<'_>) -> Option<&str> {
+            schema.schema.get("format").and_then(Value::as_str)
+        }
+        let (was, is) = (format(old), format(new));
+        // Another type of number is told already.
+        let is_told = old.types(false) != new.types(false) && bits(was).is_some() && bits(is).is_some();
+        if was == is || is_told {
+            return;
+        }
+        let fits = match self.direction {
+            Direction::Input => within(was, is),
+            Direction::Output => within(is, was),
+        };
+        let text = |format: Option<&str>| format.map(|format| format!("format {format}"));
+        self.say(field, text(was), text(is), (!fits).then_some("its format changes"));
+    }
+
+    fn properties(&mut self, field: &str, old: Schema<'a>, new: Schema<'a>, depth: usize) {
         for (name, before) in old.properties() {
             let field = format!("{field}.{name}");
             let (was, is) = (old.requires(name), new.requires(name));
@@ -248,8 +420,6 @@ impl Comparison {
 
     /// Least and most, of numbers, texts and lists.
     fn limits(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
-        const LEAST: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
-        const MOST: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
         let text = |value: Option<&Value>, key: &str| value.map(|value| format!("{key} {value}"));
         for key in LEAST.iter().chain(&MOST).chain(&["pattern"]) {
             let (was, is) = (old.schema.get(*key), new.schema.get(*key));
@@ -275,18 +445,25 @@ impl Comparison {
         }
     }
 
-    /// Choices between several schemas, each compared as a whole.
-    fn choices(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
-        let all = |schema: Schema<'_>| -> Vec<Value> {
-            match schema.choices() {
-                Some(choices) => choices.iter().map(|choice| plain(schema.of(choice), 0)).collect(),
-                None => vec![plain(schema, 0)],
-            }
+    /// Choices between several schemas. Those that read the same are compared in what they refer to; any other is
+    /// another one.
+    fn choices(&mut self, field: &str, key: &str, (old, new): (Schema<'a>, Schema<'a>), depth: usize) {
+        let all = |schema: Schema<'a>| -> Vec<(Value, Schema<'a>)> {
+            schema.choices_of(key).map(|choice| (plain(choice), schema.of(choice))).collect()
         };
         let (was, is) = (all(old), all(new));
-        let missing = |all: &[Value], some: &[Value]| some.iter().filter(|one| !all.contains(one)).count();
+        for (text, before) in &was {
+            if let Some((_, after)) = is.iter().find(|(other, _)| other == text) {
+                self.compare(field, *before, *after, depth + 1);
+            }
+        }
+        let missing = |all: &[(Value, Schema<'_>)], some: &[(Value, Schema<'_>)]| {
+            some.iter().filter(|(text, _)| all.iter().all(|(other, _)| other != text)).count()
+        };
         let (gone, more) = (missing(&is, &was), missing(&was, &is));
         let breaks = match self.direction {
+            // All of them hold at once: one more takes less.
+            Direction::Input if key == "allOf" => gone + more > 0,
             Direction::Input => gone > 0,
             Direction::Output => gone + more > 0,
         };
@@ -295,181 +472,70 @@ impl Comparison {
             self.say(field, text(was.len()), text(is.len()), breaks.then_some("its variants change"));
         }
     }
+
+    /// One schema became several to choose from, or the other way round.
+    fn one_or_several(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
+        let is_there = |one: Schema<'_>, several: Schema<'_>| {
+            ["anyOf", "oneOf"].into_iter().filter(|key| several.is_alone(key)).any(|key| {
+                several
+                    .choices_of(key)
+                    .any(|choice| plain(several.of(choice).resolved().own.schema) == plain(one.schema))
+            })
+        };
+        let fits = match self.direction {
+            Direction::Input => is_there(old, new),
+            Direction::Output => is_there(new, old),
+        };
+        let text = |schema: Schema<'_>| Some(schema.label());
+        self.say(field, text(old), text(new), (!fits).then_some("its variants change"));
+    }
 }
 
-/// A schema with its references followed and without what is for people.
-fn plain(schema: Schema<'_>, depth: usize) -> Value {
-    const FOR_PEOPLE: [&str; 6] = ["title", "description", "examples", "example", "$comment", "default"];
-    if depth > MAX_DEPTH {
-        return json!(null);
-    }
-    match schema.schema {
-        Value::Object(members) => {
-            let target = members.get("$ref").and_then(Value::as_str);
-            let target = target.and_then(|name| schema.definitions.get(name.strip_prefix("#/$defs/")?));
-            if let Some(target) = target {
-                return plain(schema.of(target), depth + 1);
-            }
-            let kept = members
-                .iter()
-                .filter(|(key, value)| !FOR_PEOPLE.contains(&key.as_str()) || value.is_object());
-            Value::Object(
-                kept.map(|(key, value)| (key.clone(), plain(schema.of(value), depth + 1))).collect(),
-            )
+/// The bits of a number's format: how far down, how far up.
+fn bits(format: Option<&str>) -> Option<(u32, u32)> {
+    match format? {
+        "float" | "double" => Some((1024, 1024)),
+        "int" => Some((63, 63)),
+        "uint" => Some((0, 64)),
+        other => {
+            let (down, digits) = match other.strip_prefix("uint") {
+                Some(digits) => (false, digits),
+                None => (true, other.strip_prefix("int")?),
+            };
+            let all: u32 = digits.parse().ok()?;
+            let up = all.checked_sub(u32::from(down))?;
+            Some((if down { up } else { 0 }, up))
         }
-        Value::Array(items) => items.iter().map(|item| plain(schema.of(item), depth + 1)).collect(),
+    }
+}
+
+/// Whether each value of the first format is one of the second; no format stands for all values.
+fn within(some: Option<&str>, all: Option<&str>) -> bool {
+    match (bits(some), bits(all)) {
+        (Some(some), Some(all)) => some.0 <= all.0 && some.1 <= all.1,
+        _ => all.is_none() || some == all,
+    }
+}
+
+/// A schema without what is for people. References stay: what they lead to is compared where they are.
+fn plain(schema: &Value) -> Value {
+    match schema {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(key, _)| !FOR_PEOPLE.contains(&key.as_str()));
+            let value = |key: &str, value: &Value| match (key, value) {
+                // Names of fields, whatever they are.
+                ("properties" | "patternProperties", Value::Object(fields)) => {
+                    fields.iter().map(|(name, field)| (name.clone(), plain(field))).collect()
+                }
+                ("const" | "enum", value) => value.clone(),
+                (_, value) => plain(value),
+            };
+            Value::Object(kept.map(|(key, own)| (key.clone(), value(key, own))).collect())
+        }
+        Value::Array(items) => items.iter().map(plain).collect(),
         other => other.clone(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn between(before: &Value, after: &Value, direction: Direction) -> Vec<String> {
-        let definitions = Map::new();
-        let of = |schema| Schema { schema, definitions: &definitions };
-        let line = |change: FieldChange| {
-            let FieldChange { field, before, after, breaking } = change;
-            let side = |side: Option<String>| side.unwrap_or_else(|| "-".to_owned());
-            let breaking = breaking.map_or(String::new(), |why| format!(" BREAKING: {why}"));
-            format!("{field}: {} -> {}{breaking}", side(before), side(after))
-        };
-        differences("value", of(before), of(after), direction).into_iter().map(line).collect()
-    }
-
-    fn object(properties: Value, required: &[&str]) -> Value {
-        json!({ "type": "object", "properties": properties, "required": required })
-    }
-
-    #[test]
-    fn what_callers_send_today_must_still_be_taken() {
-        use Direction::Input;
-        let text = || json!({ "a": { "type": "string" } });
-        let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
-        for (before, after, expected) in [
-            (
-                object(both(), &[]),
-                object(text(), &[]),
-                "value.b: integer -> - BREAKING: the field is removed",
-            ),
-            (object(text(), &[]), object(both(), &[]), "value.b: - -> integer"),
-            (
-                object(text(), &[]),
-                object(both(), &["b"]),
-                "value.b: - -> integer, required BREAKING: the field is required",
-            ),
-            (
-                object(text(), &[]),
-                object(text(), &["a"]),
-                "value.a: string -> string, required BREAKING: the field is now required",
-            ),
-            (
-                json!({ "type": "string" }),
-                json!({ "type": "integer" }),
-                "value: string -> integer BREAKING: its type changes",
-            ),
-            (json!({ "type": "integer" }), json!({ "type": "number" }), "value: integer -> number"),
-            (
-                json!({ "type": "number" }),
-                json!({ "type": "integer" }),
-                "value: number -> integer BREAKING: its type changes",
-            ),
-            (
-                json!({ "type": "string" }),
-                json!({ "type": ["string", "null"] }),
-                "value: string -> null or string",
-            ),
-            (
-                json!({ "type": "string", "enum": ["a", "b"] }),
-                json!({ "type": "string", "enum": ["a"] }),
-                "value: \"a\" or \"b\" -> \"a\" BREAKING: its values change",
-            ),
-            (
-                json!({ "type": "integer" }),
-                json!({ "type": "integer", "minimum": 2 }),
-                "value: - -> minimum 2 BREAKING: less is taken than before",
-            ),
-            (
-                json!({ "type": "integer", "maximum": 2 }),
-                json!({ "type": "integer", "maximum": 3 }),
-                "value: maximum 2 -> maximum 3",
-            ),
-            (
-                json!({ "type": "array", "items": { "type": "string" } }),
-                json!({ "type": "array", "items": { "type": "null" } }),
-                "value[]: string -> null BREAKING: its type changes",
-            ),
-            (
-                json!({ "oneOf": [{ "const": 1 }, { "const": 2 }] }),
-                json!({ "oneOf": [{ "const": 1 }, { "const": 3 }] }),
-                "value: 2 variants -> 2 variants BREAKING: its variants change",
-            ),
-        ] {
-            assert_eq!(between(&before, &after, Input), [expected], "{before} {after}");
-        }
-    }
-
-    #[test]
-    fn what_callers_read_today_must_still_be_there() {
-        use Direction::Output;
-        let text = || json!({ "a": { "type": "string" } });
-        let both = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });
-        for (before, after, expected) in [
-            (
-                object(both(), &[]),
-                object(text(), &[]),
-                "value.b: integer -> - BREAKING: the field is removed",
-            ),
-            (object(text(), &[]), object(both(), &["b"]), "value.b: - -> integer, required"),
-            (
-                object(text(), &["a"]),
-                object(text(), &[]),
-                "value.a: string, required -> string BREAKING: the field may now be missing",
-            ),
-            (
-                json!({ "type": "string" }),
-                json!({ "type": ["string", "null"] }),
-                "value: string -> null or string BREAKING: its type changes",
-            ),
-            (json!({ "type": "number" }), json!({ "type": "integer" }), "value: number -> integer"),
-            (
-                json!({ "type": "integer" }),
-                json!({ "type": "integer", "minimum": 2 }),
-                "value: - -> minimum 2",
-            ),
-        ] {
-            assert_eq!(between(&before, &after, Output), [expected], "{before} {after}");
-        }
-    }
-
-    #[test]
-    fn references_are_followed_and_a_type_may_hold_itself() {
-        let tree = |leaf: &str| {
-            json!({ "Tree": { "type": "object", "properties": {
-                "leaf": { "type": leaf }, "inner": { "$ref": "#/$defs/Tree" } } } })
-        };
-        let (old, new) = (tree("string"), tree("integer"));
-        let schema = json!({ "anyOf": [{ "$ref": "#/$defs/Tree" }, { "type": "null" }] });
-        let of = |definitions: &Value| definitions.as_object().unwrap().clone();
-        let (old, new) = (of(&old), of(&new));
-        let before = Schema { schema: &schema, definitions: &old };
-        let after = Schema { schema: &schema, definitions: &new };
-        let found = differences("value", before, after, Direction::Input);
-        assert!(found.len() <= 2, "{found:?}");
-        assert!(
-            found.iter().any(|change| change.field == "value.leaf" && change.breaking.is_some()),
-            "{found:?}"
-        );
-        assert!(differences("value", before, before, Direction::Input).is_empty());
-    }
-
-    #[test]
-    fn words_for_people_are_no_change() {
-        let before = json!({ "type": "string", "description": "one", "title": "One" });
-        let after = json!({ "type": "string", "description": "two" });
-        assert!(between(&before, &after, Direction::Input).is_empty());
-        let choices = |text: &str| json!({ "oneOf": [{ "const": 1, "description": text }, { "const": 2 }] });
-        assert!(between(&choices("a"), &choices("b"), Direction::Input).is_empty());
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ pub(crate) use logs::{
 };
 pub(crate) use release::{
     ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord, ReleaseSpec,
-    ReleaseState, RuntimeSettings, Shipment, Step,
+    ReleaseState, RuntimeSettings, Shipment, Step, live_before,
 };
 pub(crate) use status::{LastError, Serving, Status, WorkerCounts, WorkerStatus};
 
@@ -64,7 +64,7 @@ pub(crate) trait Target: Send + Sync {
         told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
-    /// Makes a new release of what an earlier one was; `None`: of the last that was live before this one.
+    /// Makes a new release of what an earlier one was; `None`: of [`live_before`].
     async fn rollback(
         &self,
         id: &EnvironmentId,

@@ -147,6 +147,18 @@ pub(crate) enum ReleaseState {
     Failed { reason: String },
 }
 
+/// The release that was live before the one that is; the last that was, where nothing is live. Releases are made one
+/// after the other, so the order of their numbers is the order in which they went live.
+pub(crate) fn live_before<'a>(
+    history: impl IntoIterator<Item = &'a ReleaseRecord> + Clone,
+) -> Option<&'a ReleaseRecord> {
+    let live = history.clone().into_iter().find(|record| record.state == ReleaseState::Live);
+    let is_before = |record: &&ReleaseRecord| {
+        record.state == ReleaseState::Replaced && live.is_none_or(|live| record.number < live.number)
+    };
+    history.into_iter().filter(is_before).max_by_key(|record| record.number)
+}
+
 /// A step of a change, as it happens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]

@@ -10,19 +10,19 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::place::PlaceArguments;
 use crate::{exit::Failure, output::Output};
 
+/// From when on, where nobody says it.
+const USUAL_SINCE: &str = "24h";
+
 /// What an environment has cost, and what an app would cost.
 ///
 /// Workers are paid from their start to their end, each rounded up to seconds: for starting, for running calls, and for
 /// idling. Amounts are exact, in dollars.
 #[derive(Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  flash cost production\n  flash cost production --since 7d --by day\n  \
+#[command(after_help = "Examples:\n  flash cost production\n  flash cost production --since 7d --by day\n  \
                   flash cost production --by function --json | jq '.rows[].nanodollars'\n  \
                   flash cost estimate --seconds preprocess_worker=0.05 --seconds inference_worker=0.2\n  \
                   flash cost estimate --from production --since 7d\n\n\
-                  Exit codes: 0 success; 1 the target cannot be asked; 2 no such environment, wrong usage."
-)]
+                  Exit codes: 0 success; 1 the target cannot be asked; 2 no such environment, wrong usage.")]
 pub(crate) struct CostArguments {
     #[command(subcommand)]
     command: Option<CostCommand>,
@@ -30,7 +30,7 @@ pub(crate) struct CostArguments {
     #[arg(value_name = "ENV")]
     environment: Option<String>,
     /// From when on: a time ago, such as 90m, 24h or 7d, or a time, such as 2026-11-23T12:00Z.
-    #[arg(long, default_value = "24h")]
+    #[arg(long, default_value = USUAL_SINCE)]
     since: String,
     /// What has a row of its own.
     #[arg(long, value_enum, default_value_t = By::Worker)]
@@ -58,8 +58,28 @@ enum By {
     Day,
 }
 
+impl CostArguments {
+    /// What stands before a subcommand would be lost. Clap would refuse `--json` there, too.
+    fn check(&self) -> Result<(), Failure> {
+        let Self { command, environment, since, by, place, json: _ } = self;
+        let is_given = environment.is_some()
+            || since != USUAL_SINCE
+            || *by != By::Worker
+            || place.app.is_some()
+            || place.directory.as_os_str() != ".";
+        match command {
+            Some(_) if is_given => Err(Failure::unusable(
+                "what stands before `estimate` is for `flash cost` without a subcommand",
+            )
+            .hint("write it after: flash cost estimate --from production --since 7d")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(arguments: CostArguments, output: &Output) -> Result<(), Failure> {
+    arguments.check()?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
     let json = arguments.json;
@@ -69,4 +89,38 @@ pub(crate) fn run(arguments: CostArguments, output: &Output) -> Result<(), Failu
             None => spent::run(&arguments, output).await,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: CostArguments,
+    }
+
+    #[test]
+    fn json_goes_with_a_subcommand_and_other_flags_do_not() {
+        let parse = |words: &str| {
+            let line = Line::try_parse_from(std::iter::once("cost").chain(words.split_whitespace()));
+            line.map(|line| line.arguments).map_err(|error| error.to_string())
+        };
+        for words in [
+            "--json estimate --seconds a=1",
+            "estimate --json --seconds a=1",
+            "production --json",
+            "--by day",
+        ] {
+            parse(words).unwrap_or_else(|error| panic!("{words}: {error}")).check().unwrap();
+        }
+        for words in
+            ["production estimate --seconds a=1", "--since 7d estimate --seconds a=1", "--by day estimate"]
+        {
+            assert!(parse(words).is_ok_and(|arguments| arguments.check().is_err()), "{words}");
+        }
+    }
 }

@@ -22,10 +22,18 @@ pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -
     let place = place.environment(name.as_deref()).await?;
     let environment = place.target.environment(&place.id).await?;
     let store = CredentialStore::of_user()?;
-    let rows = match &environment.live {
+    let own = store.environment(&place.id)?.is_some_and(|own| !own.key.is_empty());
+    let has_key = own && store.header_file(&place.id).is_file();
+    let mut rows = match &environment.live {
         Some(_) => live::rows(&environment, &place.target.spec(&place.id, None).await?, &store),
         None => Vec::new(),
     };
+    if !has_key {
+        // The `curl` of a row reads the user's header file, which is not there.
+        for row in &mut rows {
+            row.curl = format!("no key is kept here: flash key new {} --use", place.id.name);
+        }
+    }
     if json {
         output.object(&json!({ "environment": environment, "endpoints": rows }));
         return Ok(());

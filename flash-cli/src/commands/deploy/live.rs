@@ -1,5 +1,5 @@
 //! What follows when a release is live: it is seen to answer, its addresses are kept, its endpoints are shown.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flash_sdk::manifest::{ArgumentSource, EndpointKind, Manifest};
 use indicatif::HumanBytes;
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long one endpoint may take to answer: its workers are ready already, but a request may be slow.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How often an endpoint without a ready worker is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A line for each step.
 pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
@@ -75,7 +77,7 @@ pub(super) async fn confirm(
     let spec = place.target.spec(&place.id, None).await?;
     let store = CredentialStore::of_user()?;
     let key = key(place, &store, output).await?;
-    check(&environment, &spec.manifest, &key, &place.id.name).await?;
+    check(&environment, &spec, &key, &place.id.name).await?;
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
     store.set_addresses(&place.id, environment.url.as_deref(), endpoints)?;
     let rows = rows(&environment, &spec, &store);
@@ -122,7 +124,10 @@ fn command(spec: &CommandSpec) -> CommandWorker {
 /// The user's key; a new one where there is none, be it that somebody else made the environment.
 async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
     if let Some(own) = store.environment(&place.id)?.filter(|own| !own.key.is_empty()) {
-        return Ok(SecretValue::new(own.key));
+        let own = SecretValue::new(own.key);
+        // Its header file may be gone.
+        store.set_key(&place.id, &own)?;
+        return Ok(own);
     }
     let new = place.target.new_key(&place.id, "made by flash deploy").await?;
     store.set_key(&place.id, &new.key)?;
@@ -132,7 +137,7 @@ async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<
 
 async fn check(
     environment: &Environment,
-    manifest: &Manifest,
+    spec: &ReleaseSpec,
     key: &SecretValue,
     name: &str,
 ) -> Result<(), Failure> {
@@ -143,7 +148,7 @@ async fn check(
     let client = client.build().map_err(|error| Failure::of(Code::Failed, &error))?;
     let mut wrong = Vec::new();
     for endpoint in &environment.endpoints {
-        if let Err(reason) = answers(&client, endpoint, manifest, key).await {
+        if let Err(reason) = answers(&client, (environment, endpoint), spec, key).await {
             wrong.push(format!("{}: {reason}", endpoint.worker));
         }
     }
@@ -164,45 +169,104 @@ async fn check(
     .hint(hint))
 }
 
-/// A queue by its health, a load-balanced endpoint by a route that any request may ask for.
+/// A queue by its health, a load-balanced endpoint by a route that any request may ask for, else by its health with a
+/// worker that is ready.
 async fn answers(
     client: &Client,
-    endpoint: &DeployedEndpoint,
-    manifest: &Manifest,
+    (environment, endpoint): (&Environment, &DeployedEndpoint),
+    spec: &ReleaseSpec,
     key: &SecretValue,
 ) -> Result<(), String> {
-    let path = match endpoint.kind {
-        EndpointKind::Queue => "/health".to_owned(),
-        EndpointKind::LoadBalanced => harmless_path(manifest, &endpoint.worker),
-    };
-    let url = format!("{}{path}", endpoint.url.trim_end_matches('/'));
-    let asked = client.get(&url).bearer_auth(key.expose()).send().await;
+    let own = endpoint.url.trim_end_matches('/');
+    if endpoint.kind == EndpointKind::Queue {
+        return expect(ask(client, &format!("{own}/health"), key).await?, |status| status == StatusCode::OK);
+    }
+    if let Some(path) = harmless_path(&spec.manifest, &endpoint.worker) {
+        // What the app refuses has reached it. A route that is not there, or is busy, has not.
+        let reached = |status: StatusCode| {
+            let is_missing = matches!(
+                status,
+                StatusCode::NOT_FOUND
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::REQUEST_TIMEOUT
+                    | StatusCode::TOO_MANY_REQUESTS
+            );
+            !status.is_server_error() && !is_missing
+        };
+        return expect(ask(client, &format!("{own}{path}"), key).await?, reached);
+    }
+    let origin = environment.url.as_deref().unwrap_or(own).trim_end_matches('/');
+    let health = format!("{origin}/v2/{}/health", endpoint.worker);
+    has_ready_worker(client, &health, workers_min(spec, &endpoint.worker), key).await
+}
+
+/// An answer, as far as it matters here.
+struct Answer {
+    url: String,
+    status: StatusCode,
+    body: Value,
+}
+
+async fn ask(client: &Client, url: &str, key: &SecretValue) -> Result<Answer, String> {
     // The URL is in the message already.
-    let status = asked.map_err(|error| format!("GET {url}: {}", error_chain(&error.without_url())))?.status();
-    let is_good = match endpoint.kind {
-        EndpointKind::Queue => status == StatusCode::OK,
-        EndpointKind::LoadBalanced => !status.is_server_error(),
-    };
+    let failed = |error: reqwest::Error| format!("GET {url}: {}", error_chain(&error.without_url()));
+    let asked = client.get(url).bearer_auth(key.expose()).send().await.map_err(failed)?;
+    let status = asked.status();
+    let body = asked.bytes().await.map_err(failed)?;
+    Ok(Answer { url: url.to_owned(), status, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
+
+fn expect(answer: Answer, is_good: impl Fn(StatusCode) -> bool) -> Result<(), String> {
+    let Answer { url, status, .. } = answer;
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Err(format!("GET {url} refuses the key ({status})"))
         }
-        _ if is_good => Ok(()),
+        _ if is_good(status) => Ok(()),
         _ => Err(format!("GET {url} answers {status}")),
     }
 }
 
-/// A GET route that needs no arguments, else the health path: neither changes anything.
-fn harmless_path(manifest: &Manifest, worker: &str) -> String {
-    let route = manifest.functions_of(worker).find_map(|function| {
+/// Workers come and go: one that is just replaced is waited for.
+async fn has_ready_worker(
+    client: &Client,
+    health: &str,
+    workers_min: u32,
+    key: &SecretValue,
+) -> Result<(), String> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    loop {
+        let answer = ask(client, health, key).await?;
+        let count = |what: &str| answer.body["workers"][what].as_u64().unwrap_or(0);
+        let ready = count("ready") + count("running");
+        let workers = answer.body["workers"].to_string();
+        expect(answer, |status| status == StatusCode::OK)?;
+        if ready > 0 || workers_min == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(format!("GET {health} tells of no ready worker: {workers}"));
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+fn workers_min(spec: &ReleaseSpec, worker: &str) -> u32 {
+    let commands = spec.commands.iter().map(|command| &command.worker_type);
+    let mut all = spec.manifest.workers.iter().chain(commands);
+    all.find(|own| own.name == worker).map_or(0, |own| own.workers_min)
+}
+
+/// A GET route that needs no arguments: it changes nothing.
+fn harmless_path(manifest: &Manifest, worker: &str) -> Option<String> {
+    manifest.functions_of(worker).find_map(|function| {
         let route = function.route.as_ref().filter(|route| route.method == "GET")?;
         let needs = function
             .arguments
             .iter()
             .any(|argument| argument.source == ArgumentSource::Path || argument.required);
         (!needs && !function.streams).then(|| route.path.clone())
-    });
-    route.unwrap_or_else(|| "/ping".to_owned())
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{exit::Failure, output::Output};
 
 /// What `--help` says of exit codes.
 const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 it was tried and failed; 2 wrong usage, a \
-                          missing confirmation, or with --plan: there are changes.";
+                          missing confirmation, or with --plan: there are changes (then other faults are 1).";
 
 /// Bring an app live in an environment, and keep it there.
 ///
@@ -29,7 +29,6 @@ const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 it was tried a
 /// become ready is undone, and the live one never stops serving.
 #[derive(Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
     after_help = format!("Examples:\n  flash deploy new production\n  flash deploy --env production\n  \
                   flash deploy send production --plan\n  flash deploy rollback production\n  flash deploy list\n\n{EXIT_CODES}")
 )]
@@ -97,11 +96,25 @@ pub(super) struct OneEnvironment {
     pub place: PlaceArguments,
 }
 
+impl DeployArguments {
+    /// The command that is meant. Flags of the short way go with no other; clap would refuse `--json` with them.
+    fn meant(self) -> Result<DeployCommand, Failure> {
+        let Self { command, env, send, json: _ } = self;
+        match command {
+            None => Ok(DeployCommand::Send(send::SendArguments { name: env, options: send })),
+            Some(_) if env.is_some() || send.are_given() => {
+                Err(Failure::unusable("flags before a subcommand are those of `flash deploy` without one")
+                    .hint("write them after the subcommand: flash deploy send production --yes"))
+            }
+            Some(command) => Ok(command),
+        }
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(arguments: DeployArguments, output: &Output) -> Result<Ending, Failure> {
-    let DeployArguments { command, env, send, json } = arguments;
-    let command = command.unwrap_or(DeployCommand::Send(send::SendArguments { name: env, options: send }));
-    run_command(command, json, output)
+    let json = arguments.json;
+    run_command(arguments.meant()?, json, output)
 }
 
 /// Runs `flash env`.
@@ -173,10 +186,21 @@ mod tests {
 
     #[test]
     fn flags_that_contradict_each_other_are_refused() {
-        for words in
-            ["--plan --plan-file f", "--save-plan a --plan-file b", "--yes list", "send a b", "remove"]
-        {
+        for words in ["--plan --plan-file f", "--save-plan a --plan-file b", "send a b", "remove"] {
             assert!(parse(words).is_err(), "{words}");
+        }
+        for words in ["--yes list", "--env a send b", "-C x info", "--features a list", "--plan send a"] {
+            assert!(parse(words).unwrap().meant().is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn json_may_be_asked_for_before_and_after_a_subcommand() {
+        for words in ["--json list", "list --json", "--json send production", "--json", "--json rollback a 3"]
+        {
+            let arguments = parse(words).unwrap_or_else(|error| panic!("{words}: {error}"));
+            assert!(arguments.json, "{words}");
+            assert!(arguments.meant().is_ok(), "{words}");
         }
     }
 

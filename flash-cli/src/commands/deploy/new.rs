@@ -30,10 +30,10 @@ const USUAL_NAME: &str = "production";
                   Exit codes: 0 made; 1 it was tried and failed; 2 wrong usage, or it exists."
 )]
 pub(super) struct NewArguments {
-    /// Its name: 1 to 40 lower-case letters, digits and `-`. Asked for on a terminal.
+    /// Its name: 1 to 40 lower-case letters, digits and `-` [default: asked for on a terminal].
     #[arg(value_name = "ENV")]
     name: Option<String>,
-    /// Where it lives [default: local; asked for on a terminal].
+    /// Where it lives [default: local; asked for on a terminal when ENV is].
     #[arg(long)]
     target: Option<TargetKind>,
     /// Address to listen on [default: 127.0.0.1]. Anything beyond loopback can be reached by others.
@@ -103,6 +103,8 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
         let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
         output.status("Created", &format!("{id} on target {kind}{url}"));
         output.line(key.expose());
+        // "The line above", where both go to one terminal.
+        output.flush();
         output.status("Key", "the line above; it is not shown again. Kept for you in the credential file");
         output.status("Next", &format!("flash deploy send {name}"));
     }

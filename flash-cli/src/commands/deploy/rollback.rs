@@ -8,7 +8,7 @@ use crate::{
     deploy::Plan,
     exit::Failure,
     output::Output,
-    target::{EnvironmentId, ReleaseRecord, ReleaseState},
+    target::{EnvironmentId, ReleaseRecord, live_before},
 };
 
 /// Go back to what an earlier release was.
@@ -62,6 +62,10 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
         None => before_live(&place.target.history(&place.id).await?, &place.id)?,
     };
     let live = match place.target.environment(&place.id).await?.live {
+        Some(live) if live.number == to => {
+            return Err(Failure::unusable(format!("release {to} is the live one already"))
+                .hint(format!("which ones there are: flash deploy history {}", place.id.name)));
+        }
         Some(_) => Some(place.target.spec(&place.id, None).await?),
         None => None,
     };
@@ -86,11 +90,7 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
 
 /// The release that had traffic before the live one. Without a live one, the last that had.
 fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Failure> {
-    let live = history.iter().find(|record| record.state == ReleaseState::Live).map(|record| record.number);
-    let is_before = |record: &&ReleaseRecord| {
-        record.state == ReleaseState::Replaced && live.is_none_or(|live| record.number < live)
-    };
-    match history.iter().find(is_before) {
+    match live_before(history) {
         Some(record) if record.kept => Ok(record.number),
         Some(record) => Err(Failure::unusable(format!(
             "release {} was live before, and its artifact is not kept any more",
@@ -105,7 +105,7 @@ fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::BuildOrigin;
+    use crate::target::{BuildOrigin, ReleaseState};
 
     fn record(number: u64, state: ReleaseState, kept: bool) -> ReleaseRecord {
         ReleaseRecord {

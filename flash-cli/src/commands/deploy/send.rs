@@ -15,7 +15,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Config, CudaPolicy, EnvironmentSettings, Package},
-    target::{Environment, Problem, Shipment, TargetError, TargetKind},
+    target::{Environment, Problem, Serving, Shipment, TargetError, TargetKind},
 };
 
 /// Build the app and bring it live in an environment.
@@ -29,7 +29,8 @@ use crate::{
     after_help = "Examples:\n  flash deploy send production\n  flash deploy send production --yes --release-notes \"faster\"\n  \
                   flash deploy send production --save-plan plan.json\n  flash deploy send production --plan-file plan.json\n\n\
                   Exit codes: 0 live, or no changes; 1 it was tried and failed, or a saved plan is stale; 2 wrong usage, \
-                  --yes or --allow-breaking is missing, or with --plan: there are changes."
+                  --yes or --allow-breaking is missing, or with --plan or --save-plan: there are \
+                  changes (then whatever goes wrong is 1, but for wrong usage)."
 )]
 pub(super) struct SendArguments {
     /// The environment [default: the only one of the app].
@@ -42,7 +43,7 @@ pub(super) struct SendArguments {
 /// The flags of `flash deploy send`, and of `flash deploy` alone.
 #[derive(Args)]
 pub(super) struct SendOptions {
-    /// Only show what would change: exit code 0 for nothing, 2 for changes.
+    /// Only show what would change: exit code 0 for nothing, 2 for changes, 1 when it cannot be told.
     #[arg(long)]
     pub plan: bool,
     /// As --plan, and keep the plan in a file for --plan-file.
@@ -71,6 +72,32 @@ pub(super) struct SendOptions {
     directory: PathBuf,
 }
 
+impl SendOptions {
+    /// Whether any of them says something else than nothing.
+    pub(super) fn are_given(&self) -> bool {
+        let Self {
+            plan,
+            save_plan,
+            plan_file,
+            yes,
+            allow_breaking,
+            release_notes,
+            release_profile,
+            features,
+            directory,
+        } = self;
+        *plan
+            || *yes
+            || *allow_breaking
+            || save_plan.is_some()
+            || plan_file.is_some()
+            || release_notes.is_some()
+            || release_profile != "release"
+            || !features.is_empty()
+            || directory.as_os_str() != "."
+    }
+}
+
 fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     let code = match error {
         SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
@@ -81,8 +108,18 @@ fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))
 }
 
-/// Runs it.
+/// Runs it. Where only a plan is wanted, 2 says that there are changes, and whatever goes wrong is 1.
 pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
+    let is_for_plan = arguments.options.plan || arguments.options.save_plan.is_some();
+    carry_out(arguments, json, output).await.map_err(|mut failure| {
+        if is_for_plan {
+            failure.code = Code::Failed;
+        }
+        failure
+    })
+}
+
+async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
     let SendArguments { name, options } = arguments;
     let package = Package::find(&options.directory)?;
     let config = Config::load(&package.directory)?;
@@ -116,7 +153,14 @@ pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -
         return sending.show_only(&options, &shipment);
     }
     if sending.plan.is_empty() {
-        return sending.nothing();
+        match sending.place.target.status(&sending.place.id).await?.serving {
+            // The same release again: it is what should run, and does not.
+            Serving::Down { release, reason } => {
+                output
+                    .status("Down", &format!("release {release} should be live: {reason}; it is sent again"));
+            }
+            Serving::Live { .. } | Serving::Empty => return sending.nothing().await,
+        }
     }
     sending.agree(&options)?;
     sending.send(shipment).await?;
@@ -181,13 +225,21 @@ impl Sending<'_> {
         Ok(if self.plan.is_empty() { Ending::Done } else { Ending::Changes })
     }
 
-    fn nothing(&self) -> Result<Ending, Failure> {
-        if self.json {
-            let (id, live) = (&self.place.id, &self.environment.live);
-            self.output.object(&json!({ "environment": id, "changes": false, "release": live }));
-        } else {
-            let release = self.base.map_or(String::new(), |number| format!(" (release {number})"));
-            self.output.status("Unchanged", &format!("{} runs exactly this already{release}", self.place.id));
+    /// What is live is this already. It is looked at all the same, and whoever sends it gets a key and the addresses.
+    async fn nothing(&self) -> Result<Ending, Failure> {
+        let (id, extra) = (&self.place.id, json!({ "changes": false }));
+        match &self.environment.live {
+            Some(live) => {
+                let text = format!("{id} has exactly this already (release {})", live.number);
+                self.output.status("Unchanged", &text);
+                live::confirm(&self.place, live, extra, self.json, self.output).await?;
+            }
+            None if self.json => {
+                self.output.object(&json!({ "environment": id, "changes": false, "release": null }));
+            }
+            None => {
+                self.output.status("Unchanged", &format!("{id} has nothing, and there is nothing to send"))
+            }
         }
         Ok(Ending::Done)
     }

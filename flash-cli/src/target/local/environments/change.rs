@@ -6,8 +6,8 @@ use super::{
     running::{Running, Stand, Versions},
 };
 use crate::target::{
-    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
-    Step, TargetError,
+    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step,
+    TargetError, live_before,
     local::{
         CommandWorker, DeployError, artifact,
         clock::utc,
@@ -79,17 +79,11 @@ impl Environments {
         let history = format!("see which there are: flash deploy history {}", running.stored.id.name);
         let live = live.map(|live| live.record.number);
         let Some(to) = to else {
-            let before = releases.iter().filter(|release| Some(release.record.number) != live);
-            let last = before.max_by_key(|release| (release.live_ms, release.record.number));
-            return last.filter(|last| last.live_ms.is_some()).map(|last| last.record.number).ok_or_else(
-                || {
-                    TargetError::new(
-                        Problem::NotFound,
-                        format!("no release of {} was live before", running.stored.id),
-                    )
-                    .hint(history)
-                },
-            );
+            let before = live_before(releases.iter().map(|release| &release.record));
+            return before.map(|before| before.number).ok_or_else(|| {
+                let message = format!("no release of {} was live before", running.stored.id);
+                TargetError::new(Problem::NotFound, message).hint(history)
+            });
         };
         let Some(goal) = releases.iter().find(|release| release.record.number == to) else {
             return Err(TargetError::new(
