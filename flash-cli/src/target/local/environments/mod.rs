@@ -81,7 +81,7 @@ impl Environments {
             blocking(move || -> Result<_, TargetError> {
                 let database = Database::open(&directory.database())?;
                 database.fail_starting("the service ended while it started")?;
-                let cipher = Cipher::open(&directory.secret_key())
+                let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
                     .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
                 delete_removed(&directory);
                 let stored = database.environments()?;
