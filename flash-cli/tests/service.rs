@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -142,7 +146,7 @@ fn many_starts_at_once_make_one_service() {
     let starts: Vec<_> = (0..4)
         .map(|_| {
             let mut command = service.command("start");
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
     let mut pids: Vec<i32> = starts
@@ -155,6 +159,56 @@ fn many_starts_at_once_make_one_service() {
         .collect();
     pids.dedup();
     assert_eq!(pids, [service.pid()]);
+}
+
+#[test]
+fn a_start_waits_for_a_service_that_is_ending_and_then_starts_another() {
+    let service = Service::new();
+    std::fs::create_dir_all(&service.data).unwrap();
+    // As one that ends holds them: without a socket.
+    let locks: Vec<File> = ["supervisor.lock", "service.lock"]
+        .iter()
+        .map(|name| {
+            let file = File::create(service.data.join(name)).unwrap();
+            file.lock().unwrap();
+            file
+        })
+        .collect();
+    let mut command = service.command("start");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = command.spawn().unwrap();
+    let pid = i32::try_from(start.id()).unwrap();
+    let has_supervisor = |wished: bool| {
+        let found = descendants(pid);
+        if found.is_empty() != wished { Ok(()) } else { Err(format!("{found:?}")) }
+    };
+    wait_for("the first supervisor", SOON, || has_supervisor(true));
+    wait_for("its end: another one holds the lock", SOON, || has_supervisor(false));
+    drop(locks);
+    let finished = Finished::of(start.wait_with_output().unwrap());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(pid_of(&serde_json::from_str(&finished.stdout).unwrap()), service.pid());
+}
+
+#[test]
+fn a_service_that_hangs_is_stopped_by_force_and_that_is_said() {
+    let service = Service::new();
+    let pid = pid_of(&service.said("start"));
+    let supervisor = service.supervisor();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    let mut command = service.command("stop");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut stop = command.spawn().unwrap();
+    // It waits for an answer, then for the end; each has its bound.
+    wait_for("the end of the stop", SOON, || match stop.try_wait().unwrap() {
+        Some(_) => Ok(()),
+        None => Err("it still waits".to_owned()),
+    });
+    let finished = Finished::of(stop.wait_with_output().unwrap());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stdout.contains("\"killed\""), "{finished:?}");
+    [supervisor, pid].into_iter().for_each(until_gone);
+    service.said("start");
 }
 
 #[test]

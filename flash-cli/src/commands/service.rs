@@ -41,9 +41,11 @@ enum Action {
     Restart,
     /// Have systemd start it with the machine, and again after a crash.
     Install,
-    /// Take it out of systemd again. Environments stay.
+    /// Stop it and take it out of systemd again. Environments stay.
     Uninstall,
 }
+
+const KILLED: &str = "it did not end in time and was killed: running work was cut off";
 
 /// Runs it.
 pub(crate) fn run(arguments: ServiceArguments, output: &Output) -> Result<(), Failure> {
@@ -69,7 +71,7 @@ async fn act(arguments: &ServiceArguments, output: &Output) -> Result<(), Failur
         }
         Action::Restart => {
             if local::stop(&directory).await? == Stopped::Killed {
-                output.warning("it did not end within 60 s and was killed: running work was cut off");
+                output.warning(KILLED);
             }
             let started = local::start(&directory).await?;
             say_started(&started, json, output);
@@ -109,9 +111,7 @@ fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
     match stopped {
         Stopped::Already => output.status("Stopped", "the background service did not run"),
         Stopped::Clean => output.status("Stopped", "the background service"),
-        Stopped::Killed => {
-            output.warning("it did not end within 60 s and was killed: running work was cut off");
-        }
+        Stopped::Killed => output.warning(KILLED),
     }
 }
 
@@ -159,9 +159,10 @@ fn row(hosted: &Hosted) -> Vec<String> {
 }
 
 async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
-    // One that runs by itself holds what the unit's one needs; without systemd it is left alone.
-    if local::is_usable().await && local::installed().is_none() {
-        local::stop(directory).await?;
+    local::check_free(directory).await?;
+    // One that runs by itself, or by an older unit, holds what the new one needs.
+    if local::stop(directory).await? == Stopped::Killed {
+        output.warning(KILLED);
     }
     let unit = local::install(directory).await?;
     let started = local::start(directory).await?;
@@ -192,7 +193,9 @@ async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
     match json {
         true => output.object(&json!({ "unit": path, "installed": false })),
         false => {
-            output.status("Uninstalled", &format!("{}; environments stay where they are", path.display()))
+            output.status("Stopped", "the background service; environments stay where they are");
+            output.status("Uninstalled", &path.display().to_string());
+            output.note("have it run without systemd: flash service start");
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ring::{
@@ -37,6 +37,12 @@ pub(super) enum CipherError {
     KeyFile(#[source] io::Error),
     #[error("the key of secrets is damaged: {length} bytes instead of {KEY_LENGTH}")]
     KeyLength { length: usize },
+    #[error(
+        "{} is missing, and the stored secrets open with it alone: put it back from a backup. Where there is none, \
+         make a new one (`head -c {KEY_LENGTH} /dev/urandom > {}`), start the service, and set all secrets again",
+        path.display(), path.display()
+    )]
+    KeyMissing { path: PathBuf },
     #[error("the system gives no random numbers")]
     Random,
     #[error("the secret was encrypted with another key, or is damaged")]
@@ -44,11 +50,14 @@ pub(super) enum CipherError {
 }
 
 impl Cipher {
-    /// With the key in this file, which is made at first use.
-    pub(super) fn open(path: &Path) -> Result<Self, CipherError> {
+    /// With the key in this file, which is made at first use: never where something is sealed already.
+    pub(super) fn open(path: &Path, has_sealed: bool) -> Result<Self, CipherError> {
         let random = SystemRandom::new();
         let key = match std::fs::read(path) {
             Ok(key) => key,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_sealed => {
+                return Err(CipherError::KeyMissing { path: path.to_owned() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut key = vec![0; KEY_LENGTH];
                 random.fill(&mut key).map_err(|_| CipherError::Random)?;
@@ -91,14 +100,16 @@ impl Cipher {
     }
 }
 
-/// Writes a file that is there whole or not at all, and that only its owner reads.
+/// Writes a file that is there whole or not at all, also after a power cut, and that only its owner reads.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     file.write_all(content)?;
     file.sync_all()?;
-    std::fs::rename(&part, path)
+    std::fs::rename(&part, path)?;
+    // The name, too, has to be on the disk.
+    path.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
 #[cfg(test)]
@@ -113,11 +124,13 @@ mod tests {
     fn a_secret_opens_in_its_own_place_only() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("secret.key");
-        let sealed =
-            Cipher::open(&path).unwrap().seal("app/a/TOKEN", &SecretValue::new("hush".into())).unwrap();
+        let sealed = Cipher::open(&path, false)
+            .unwrap()
+            .seal("app/a/TOKEN", &SecretValue::new("hush".into()))
+            .unwrap();
         assert!(!sealed.ciphertext.windows(4).any(|part| part == b"hush"));
         // Another process reads the key that the first one made.
-        let cipher = Cipher::open(&path).unwrap();
+        let cipher = Cipher::open(&path, true).unwrap();
         assert_eq!(cipher.open_sealed("app/a/TOKEN", &sealed).unwrap().expose(), "hush");
         assert!(matches!(cipher.open_sealed("app/b/TOKEN", &sealed), Err(CipherError::Closed)));
         let damaged = Sealed { nonce: sealed.nonce.clone(), ciphertext: vec![0; 20] };
@@ -128,9 +141,17 @@ mod tests {
     #[test]
     fn equal_secrets_look_different() {
         let directory = TempDir::new().unwrap();
-        let cipher = Cipher::open(&directory.path().join("secret.key")).unwrap();
+        let cipher = Cipher::open(&directory.path().join("secret.key"), false).unwrap();
         let value = SecretValue::new("same".into());
         assert!(cipher.seal("p", &value).unwrap().ciphertext != cipher.seal("p", &value).unwrap().ciphertext);
+    }
+
+    #[test]
+    fn a_lost_key_is_said_and_not_replaced_while_secrets_need_it() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("secret.key");
+        assert!(matches!(Cipher::open(&path, true), Err(CipherError::KeyMissing { .. })));
+        assert!(!path.exists());
     }
 
     #[test]
@@ -138,7 +159,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("secret.key");
         std::fs::write(&path, "short").unwrap();
-        assert!(matches!(Cipher::open(&path), Err(CipherError::KeyLength { length: 5 })));
+        assert!(matches!(Cipher::open(&path, true), Err(CipherError::KeyLength { length: 5 })));
         assert_eq!(std::fs::read(&path).unwrap(), b"short");
     }
 }

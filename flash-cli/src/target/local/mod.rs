@@ -36,7 +36,7 @@ pub(crate) use clock::utc;
 pub(crate) use directory::DataDirectory;
 pub(crate) use process::{Started, Stopped, start, status, stop};
 pub(crate) use service::{is_service, service_main};
-pub(crate) use systemd::{install, installed, is_usable, lingers};
+pub(crate) use systemd::{check_free, install, installed, lingers};
 pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{

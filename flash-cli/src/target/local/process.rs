@@ -29,6 +29,10 @@ const START_TIME: Duration = Duration::from_secs(30);
 const STOP_TIME: Duration = Duration::from_secs(60);
 /// How long the kernel may take to end what was killed.
 const KILL_TIME: Duration = Duration::from_secs(5);
+/// How long one that does not even answer may take to end.
+const HUNG_TIME: Duration = Duration::from_secs(10);
+/// Between two questions to systemd, each of which starts a program.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// What the service has printed beyond this is not kept over a start.
 const LOG_LIMIT: u64 = 10 << 20;
@@ -131,35 +135,79 @@ pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetEr
         return Ok(Started::Already(hello));
     }
     let printed = prepare_log(directory)?;
-    let mut child = match systemd::unit_of(directory) {
-        Some(unit) => {
-            unit.start().await?;
-            None
-        }
-        None => Some(spawn(directory)?),
-    };
-    let until = Instant::now() + START_TIME;
+    let failed =
+        |reason: &str| TargetError { last_lines: last_lines(directory, printed), ..not_started(reason) };
+    let begun = Instant::now();
+    // One that ends right now gets its time for that first.
+    let mut limit = if runs(directory)? { STOP_TIME + START_TIME } else { START_TIME };
+    let mut attempt = Attempt::begin(directory).await?;
     loop {
         if let Some(hello) = connection.hello().await? {
             return Ok(Started::Now(hello));
         }
-        let ended = match &mut child {
-            Some(child) => child.try_wait().map_err(|error| not_started(&error.to_string()))?,
-            None => None,
-        };
-        if let Some(status) = ended {
-            child = None;
-            // Another one is there already, and is about to answer.
-            if status.code() != Some(service::ANOTHER_RUNS) {
-                let error = not_started("it ended at once");
-                return Err(TargetError { last_lines: last_lines(directory, printed), ..error });
-            }
+        match attempt.look().await? {
+            Look::Going => {}
+            // It is about to answer, or about to end.
+            Look::AnotherRuns if runs(directory)? => limit = STOP_TIME + START_TIME,
+            Look::AnotherRuns => attempt = Attempt::begin(directory).await?,
+            Look::Failed(reason) => return Err(failed(&reason)),
         }
-        if Instant::now() > until {
-            let error = not_started(&format!("it does not answer within {} s", START_TIME.as_secs()));
-            return Err(TargetError { last_lines: last_lines(directory, printed), ..error });
+        if begun.elapsed() > limit {
+            return Err(failed(&format!("it does not answer within {} s", limit.as_secs())));
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+}
+
+/// A start that is under way.
+enum Attempt {
+    /// This supervisor is to start it.
+    Supervisor(Child),
+    /// A supervisor found another one there.
+    Another,
+    Systemd {
+        unit: systemd::Unit,
+        asked: Instant,
+    },
+}
+
+/// What has become of it so far.
+enum Look {
+    Going,
+    AnotherRuns,
+    Failed(String),
+}
+
+impl Attempt {
+    async fn begin(directory: &DataDirectory) -> Result<Self, TargetError> {
+        match systemd::unit_of(directory) {
+            Some(unit) => {
+                unit.start().await?;
+                Ok(Self::Systemd { unit, asked: Instant::now() })
+            }
+            None => spawn(directory).map(Self::Supervisor),
+        }
+    }
+
+    async fn look(&mut self) -> Result<Look, TargetError> {
+        match self {
+            Self::Supervisor(child) => {
+                match child.try_wait().map_err(|error| not_started(&error.to_string()))? {
+                    None => Ok(Look::Going),
+                    Some(status) if status.code() == Some(service::ANOTHER_RUNS) => {
+                        *self = Self::Another;
+                        Ok(Look::AnotherRuns)
+                    }
+                    Some(_) => Ok(Look::Failed("it ended at once".to_owned())),
+                }
+            }
+            Self::Another => Ok(Look::AnotherRuns),
+            Self::Systemd { unit, asked } if asked.elapsed() > BETWEEN_QUESTIONS => {
+                *asked = Instant::now();
+                Ok(unit.failure().await.map_or(Look::Going, Look::Failed))
+            }
+            Self::Systemd { .. } => Ok(Look::Going),
+        }
     }
 }
 
@@ -230,26 +278,37 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
 
 /// Ends the service, and waits until it has ended.
 pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetError> {
-    // One that does not answer is ended all the same.
-    let hello = Connection::new(directory)?.hello().await.unwrap_or_default();
+    // One that does not answer is ended all the same, but it will hardly end by itself.
+    let (hello, patience) = match Connection::new(directory)?.hello().await {
+        Ok(hello) => (hello, STOP_TIME),
+        Err(_) => (None, HUNG_TIME),
+    };
     if hello.is_none() && !runs(directory)? {
         return Ok(Stopped::Already);
     }
-    let manager = hello.as_ref().map_or(Manager::Supervisor, |hello| hello.manager);
+    let manager = match &hello {
+        Some(hello) => hello.manager,
+        None if is_held(&directory.supervisor_lock())? => Manager::Supervisor,
+        None => Manager::Systemd,
+    };
+    let mut forced = systemd::Forced::No;
     match (manager, systemd::unit_of(directory)) {
-        (Manager::Systemd, Some(unit)) => unit.stop().await?,
+        (Manager::Systemd, Some(unit)) => forced = unit.stop().await?,
         _ => {
-            let pids = pids(directory, hello.as_ref())?;
+            let pids = pids(directory)?;
             // The supervisor ends its service; without one the service is told itself.
             if let Some(pid) = pids.first() {
                 signal(*pid, Signal::SIGTERM);
             }
         }
     }
-    if ended(directory, STOP_TIME).await? {
-        return Ok(Stopped::Clean);
+    if ended(directory, patience).await? {
+        return Ok(match forced {
+            systemd::Forced::Yes => Stopped::Killed,
+            systemd::Forced::No => Stopped::Clean,
+        });
     }
-    for pid in pids(directory, hello.as_ref())? {
+    for pid in pids(directory)? {
         signal(pid, Signal::SIGKILL);
     }
     if ended(directory, KILL_TIME).await? {
@@ -259,16 +318,14 @@ pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetErr
 }
 
 /// The supervisor, then the service, as far as they run.
-fn pids(directory: &DataDirectory, hello: Option<&Hello>) -> Result<Vec<i32>, TargetError> {
-    let supervisor = match is_held(&directory.supervisor_lock())? {
-        true => lock::read_pid(&directory.pid_file()),
-        false => None,
-    };
-    let service = match is_held(&directory.service_lock())? {
-        true => hello.and_then(|hello| i32::try_from(hello.pid).ok()),
-        false => None,
-    };
-    Ok(supervisor.into_iter().chain(service).collect())
+fn pids(directory: &DataDirectory) -> Result<Vec<i32>, TargetError> {
+    let mut pids = Vec::new();
+    for lock in [directory.supervisor_lock(), directory.service_lock()] {
+        if is_held(&lock)? {
+            pids.extend(lock::read_pid(&lock));
+        }
+    }
+    Ok(pids)
 }
 
 fn signal(pid: i32, signal: Signal) {

@@ -62,7 +62,7 @@ pub(crate) fn service_main() -> ExitCode {
     let ended = match mode.as_deref() {
         None => serve(Manager::Supervisor, &output),
         Some(SYSTEMD) => serve(Manager::Systemd, &output),
-        Some(SUPERVISE) => supervise::supervise(),
+        Some(SUPERVISE) => supervise::supervise(&output),
         Some(_) => Err(TargetError::new(Problem::Refused, "this argument is not for typing").into()),
     };
     let code = match ended {

@@ -20,18 +20,20 @@ use super::{
 };
 use crate::{
     orphan::end_with_parent,
+    output::Output,
     target::{Problem, TargetError},
 };
 
 /// How long another supervisor may take to let go: who only looks holds the lock for a moment.
 const LOCK_TIME: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Less than a command waits for the service.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// One that ran for so long did not crash because of how it started.
 const WELL: Duration = Duration::from_secs(60);
 
 /// Until the service ends by itself or a signal ends both.
-pub(super) fn supervise() -> Result<(), End> {
+pub(super) fn supervise(output: &Output) -> Result<(), End> {
     let directory = DataDirectory::of_user()?;
     let problem = |error: io::Error| {
         TargetError::new(Problem::Failed, format!("cannot supervise the service: {error}"))
@@ -41,13 +43,13 @@ pub(super) fn supervise() -> Result<(), End> {
     write_pid(&directory.pid_file()).map_err(problem)?;
     // One thread: the service dies with the thread that started it, and this one lives as long as the process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(problem)?;
-    let ended = runtime.block_on(keep_running());
+    let ended = runtime.block_on(keep_running(output));
     let _ = std::fs::remove_file(directory.pid_file());
     drop(lock);
     ended
 }
 
-async fn keep_running() -> Result<(), End> {
+async fn keep_running(output: &Output) -> Result<(), End> {
     let mut stop = StopSignals::listen()?;
     let problem =
         |error: io::Error| TargetError::new(Problem::Failed, format!("cannot run the service: {error}"));
@@ -75,6 +77,8 @@ async fn keep_running() -> Result<(), End> {
             After::Ended(ended) => return ended,
             After::Crashed => {
                 pause = if started.elapsed() > WELL { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                let pause = pause.as_secs_f32();
+                output.warning(&format!("the service ended with {status}; it is started again in {pause} s"));
             }
         }
         tokio::select! {

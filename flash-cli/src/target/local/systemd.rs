@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{
     directory::{DATA_DIRECTORY, DataDirectory},
-    service::{ARGUMENT, SYSTEMD},
+    service::{ARGUMENT, CANNOT_START, SYSTEMD},
 };
 use crate::target::{Problem, TargetError};
 
@@ -18,6 +18,13 @@ const NAME: &str = "flash.service";
 #[derive(Debug)]
 pub(crate) struct Unit {
     path: PathBuf,
+}
+
+/// Whether systemd had to kill what it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forced {
+    Yes,
+    No,
 }
 
 /// Where units of this user are.
@@ -39,6 +46,20 @@ fn data_line(directory: &DataDirectory) -> String {
     format!("Environment={}", quoted(&format!("{DATA_DIRECTORY}={}", directory.path().display())))
 }
 
+/// The directory that a unit of this text serves.
+fn data_of(text: &str) -> Option<String> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("Environment=\"{DATA_DIRECTORY}="))?.strip_suffix('"'))?;
+    let mut data = String::new();
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        // Of an escaped character the second one counts.
+        data.push(if matches!(next, '\\' | '%') { rest.next()? } else { next });
+    }
+    Some(data)
+}
+
 /// As systemd reads a word: `%` begins a specifier.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
@@ -48,18 +69,24 @@ fn quoted(text: &str) -> String {
 fn text(program: &Path, directory: &DataDirectory) -> String {
     // `$` begins a variable in the command only.
     let program = quoted(&program.display().to_string()).replace('$', "$$");
+    // One word to the end of the line, which takes no quotes.
+    let log = directory.log().display().to_string().replace('%', "%%");
     format!(
         "[Unit]\n\
          Description=Flash: local environments\n\
+         # Systemd never gives up.\n\
+         StartLimitIntervalSec=0\n\
          \n\
          [Service]\n\
          ExecStart={program} {ARGUMENT} {SYSTEMD}\n\
          {}\n\
+         StandardOutput=append:{log}\n\
+         StandardError=append:{log}\n\
          Restart=always\n\
          RestartSec=1\n\
          # The service ends its workers itself.\n\
          KillMode=mixed\n\
-         TimeoutStopSec=70\n\
+         TimeoutStopSec=60\n\
          # Workers get control groups of their own.\n\
          Delegate=yes\n\
          \n\
@@ -69,34 +96,48 @@ fn text(program: &Path, directory: &DataDirectory) -> String {
     )
 }
 
-/// Whether the user has a systemd that answers.
-pub(crate) async fn is_usable() -> bool {
-    systemctl(&["show", "--property=Version"]).await.is_ok()
-}
-
-async fn systemctl(arguments: &[&str]) -> Result<(), TargetError> {
+async fn systemctl(arguments: &[&str]) -> Result<String, TargetError> {
     let words = format!("systemctl --user {}", arguments.join(" "));
     let ran = Command::new("systemctl").arg("--user").args(arguments).stdin(Stdio::null()).output().await;
     let failed = |reason: String| TargetError::new(Problem::Failed, format!("`{words}` failed: {reason}"));
     let output = ran.map_err(|error| failed(error.to_string()))?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())
             .hint("see why: journalctl --user -u flash.service")),
     }
 }
 
-/// Writes the unit and starts it.
+/// Whether a unit for this directory can be installed.
 ///
 /// # Errors
-/// Without systemd, and when it does not take the unit.
-pub(crate) async fn install(directory: &DataDirectory) -> Result<Unit, TargetError> {
-    let problem = |reason: String| TargetError::new(Problem::Failed, reason);
-    if !is_usable().await {
-        return Err(problem("this user has no systemd that answers (`systemctl --user`)".to_owned()).hint(
+/// Without systemd, and where a unit is installed that serves another directory.
+pub(crate) async fn check_free(directory: &DataDirectory) -> Result<(), TargetError> {
+    if systemctl(&["show", "--property=Version"]).await.is_err() {
+        let message = "this user has no systemd that answers (`systemctl --user`)";
+        return Err(TargetError::new(Problem::Failed, message).hint(
             "start the service at each boot by other means, such as cron: @reboot flash service start",
         ));
     }
+    let Some(path) = path().filter(|path| path.is_file()) else { return Ok(()) };
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        TargetError::new(Problem::Failed, format!("cannot read {}: {error}", path.display()))
+    })?;
+    if text.lines().any(|line| line == data_line(directory)) {
+        return Ok(());
+    }
+    let other = data_of(&text).unwrap_or_else(|| "another directory".to_owned());
+    let message = format!("{} is installed and serves {other}", path.display());
+    Err(TargetError::new(Problem::Refused, message)
+        .hint("take that one out of systemd first, which ends it: flash service uninstall"))
+}
+
+/// Writes the unit and starts it. No other service of this directory may run.
+///
+/// # Errors
+/// When systemd does not take the unit.
+pub(crate) async fn install(directory: &DataDirectory) -> Result<Unit, TargetError> {
+    let problem = |reason: String| TargetError::new(Problem::Failed, reason);
     let path = path().ok_or_else(|| problem("there is no directory for units: set HOME".to_owned()))?;
     let program = std::env::current_exe()
         .map_err(|error| problem(format!("cannot find the program of flash: {error}")))?;
@@ -106,7 +147,9 @@ pub(crate) async fn install(directory: &DataDirectory) -> Result<Unit, TargetErr
     };
     write().map_err(|error| problem(format!("cannot write {}: {error}", path.display())))?;
     systemctl(&["daemon-reload"]).await?;
-    systemctl(&["enable", "--now", NAME]).await?;
+    systemctl(&["enable", NAME]).await?;
+    // Not `--now`: that leaves alone what runs by an older unit.
+    systemctl(&["restart", NAME]).await?;
     Ok(Unit { path })
 }
 
@@ -137,11 +180,20 @@ impl Unit {
     }
 
     pub(super) async fn start(&self) -> Result<(), TargetError> {
-        systemctl(&["start", NAME]).await
+        systemctl(&["start", NAME]).await.map(drop)
     }
 
-    pub(super) async fn stop(&self) -> Result<(), TargetError> {
-        systemctl(&["stop", NAME]).await
+    /// Why systemd does not have it running; `None` while it does, or still tries.
+    pub(super) async fn failure(&self) -> Option<String> {
+        let shown = ["show", "--property=ActiveState,SubState,ExecMainStatus", NAME];
+        failure_in(&systemctl(&shown).await.ok()?)
+    }
+
+    /// Ends the service, by force where it takes too long.
+    pub(super) async fn stop(&self) -> Result<Forced, TargetError> {
+        systemctl(&["stop", NAME]).await?;
+        let result = systemctl(&["show", "--property=Result", NAME]).await?;
+        Ok(if result.trim() == "Result=timeout" { Forced::Yes } else { Forced::No })
     }
 
     /// Ends the service and removes the unit.
@@ -150,8 +202,19 @@ impl Unit {
         std::fs::remove_file(&self.path).map_err(|error| {
             TargetError::new(Problem::Failed, format!("cannot remove {}: {error}", self.path.display()))
         })?;
-        systemctl(&["daemon-reload"]).await
+        systemctl(&["daemon-reload"]).await.map(drop)
     }
+}
+
+/// What systemd's properties say about a start that came to nothing.
+fn failure_in(properties: &str) -> Option<String> {
+    let property =
+        |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let status = property("ExecMainStatus").unwrap_or("0");
+    let has_failed = property("ActiveState") == Some("failed");
+    // Systemd will try again, but trying again does not help.
+    let cannot = property("SubState") == Some("auto-restart") && status == CANNOT_START.to_string();
+    (has_failed || cannot).then(|| format!("systemd says that it ended with status {status}"))
 }
 
 #[cfg(test)]
@@ -168,8 +231,22 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.contains(&"ExecStart=\"/opt/my $$flash/flash\" __service systemd"), "{text}");
         assert!(lines.contains(&"Restart=always"), "{text}");
+        assert_eq!(data_of(&text), Some(directory.path().display().to_string()));
+        let log = directory.log().display().to_string().replace('%', "%%");
+        assert!(lines.contains(&format!("StandardError=append:{log}").as_str()), "{text}");
         let data = directory.path().display().to_string().replace('"', "\\\"").replace('%', "%%");
         let line = format!("Environment=\"FLASH_DATA_DIR={data}\"");
         assert!(lines.contains(&line.as_str()), "{text}");
+    }
+
+    #[test]
+    fn a_start_has_failed_when_trying_again_does_not_help() {
+        let said = |active: &str, sub: &str, status: i32| {
+            failure_in(&format!("ActiveState={active}\nSubState={sub}\nExecMainStatus={status}\n")).is_some()
+        };
+        assert!(said("failed", "failed", 203));
+        assert!(said("activating", "auto-restart", 1));
+        assert!(!said("activating", "auto-restart", 3));
+        assert!(!said("active", "running", 0));
     }
 }

@@ -175,6 +175,12 @@ impl Database {
             .collect()
     }
 
+    /// Whether anything is stored that the key of secrets opens.
+    pub(in crate::target::local) fn has_sealed(&self) -> Result<bool> {
+        let question = "SELECT EXISTS (SELECT 1 FROM secret WHERE ciphertext IS NOT NULL)";
+        Ok(self.connection().query_row(question, [], |row| row.get(0))?)
+    }
+
     /// Deletes the values that are not set any more and that no release of these needs.
     pub(in crate::target::local) fn forget_secrets(
         &self,

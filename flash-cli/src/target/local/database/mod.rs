@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, ffi, params};
 
 use super::clock::now_ms;
 use crate::target::{EnvironmentId, NewEnvironment, Problem, TargetError};
@@ -56,6 +56,8 @@ pub(super) enum DatabaseError {
     ReadOnly,
     #[error("there is one already")]
     Exists,
+    #[error("the environment is not there any more")]
+    Gone,
     #[error("the service's data is damaged: {0}")]
     Damaged(String),
     #[error("the service's data cannot be used")]
@@ -67,7 +69,13 @@ impl From<rusqlite::Error> for DatabaseError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
-            Some(ErrorCode::ConstraintViolation) => Self::Exists,
+            Some(ErrorCode::ConstraintViolation) => {
+                match error.sqlite_error().map(|error| error.extended_code) {
+                    Some(ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => Self::Exists,
+                    Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::Gone,
+                    _ => Self::Sqlite(error),
+                }
+            }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             _ => Self::Sqlite(error),
         }
@@ -82,7 +90,8 @@ impl From<serde_json::Error> for DatabaseError {
 
 impl From<DatabaseError> for TargetError {
     fn from(error: DatabaseError) -> Self {
-        let target = Self::new(Problem::Failed, crate::error_chain::error_chain(&error));
+        let problem = if matches!(error, DatabaseError::Gone) { Problem::NotFound } else { Problem::Failed };
+        let target = Self::new(problem, crate::error_chain::error_chain(&error));
         match error {
             DatabaseError::Full => target.hint("make room on it, then try again"),
             DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
@@ -91,6 +100,7 @@ impl From<DatabaseError> for TargetError {
             DatabaseError::Open { .. }
             | DatabaseError::File { .. }
             | DatabaseError::Exists
+            | DatabaseError::Gone
             | DatabaseError::Sqlite(_) => target,
         }
     }

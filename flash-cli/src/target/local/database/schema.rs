@@ -90,7 +90,11 @@ fn make_private(path: &Path) -> Result<()> {
 
 /// Opens the file, and makes it where it is missing.
 pub(super) fn open(path: &Path) -> Result<Connection> {
-    let problem = |source: rusqlite::Error| DatabaseError::Open { path: path.to_owned(), source };
+    // What has a reason of its own keeps it, with what to do about it.
+    let problem = |error: rusqlite::Error| match DatabaseError::from(error) {
+        DatabaseError::Sqlite(source) => DatabaseError::Open { path: path.to_owned(), source },
+        known => known,
+    };
     make_private(path)?;
     let mut connection = Connection::open(path).map_err(problem)?;
     // Values of removed secrets are overwritten, not left in free pages.

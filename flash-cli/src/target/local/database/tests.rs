@@ -48,6 +48,24 @@ fn a_name_or_a_port_is_given_once() {
 }
 
 #[test]
+fn what_belongs_to_a_removed_environment_is_not_said_to_exist() {
+    let (_directory, database) = database();
+    let key = environment(&database, "production", 8900).unwrap().key;
+    database.remove_environment(key).unwrap();
+    let spec = empty_spec();
+    let row = NewRow { spec: &spec, notes: None, rollback_of: None };
+    assert!(matches!(database.add_release(key, &row), Err(DatabaseError::Gone)));
+}
+
+#[test]
+fn a_damaged_file_is_said_to_be_damaged_when_it_is_opened() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("flash.db");
+    std::fs::write(&path, "no database".repeat(1000)).unwrap();
+    assert!(matches!(Database::open(&path), Err(DatabaseError::Damaged(_))));
+}
+
+#[test]
 fn one_release_is_live_and_numbers_are_never_given_again() {
     let (_directory, database) = database();
     let key = environment(&database, "production", 8900).unwrap().key;

@@ -83,7 +83,7 @@ impl Environments {
             blocking(move || -> Result<_, TargetError> {
                 let database = Database::open(&directory.database())?;
                 database.fail_starting("the service ended while it started")?;
-                let cipher = Cipher::open(&directory.secret_key())
+                let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
                     .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
                 let stored = database.environments()?;
                 delete_removed(&directory, &stored);
