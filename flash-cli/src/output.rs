@@ -386,10 +386,22 @@ fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// A worker's text without what would move the cursor or end the line.
+///
+/// Colours stay: `ESC [ … m`. Any other sequence could clear the screen or write the clipboard of whoever looks.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() && char != '\t' && char != '\u{1b}' { ' ' } else { char })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for (at, char) in text.char_indices() {
+        let is_colour = || {
+            let rest = text[at + 1..].strip_prefix('[');
+            rest.and_then(|rest| {
+                rest.find(|char: char| !char.is_ascii_digit() && char != ';').map(|end| &rest[end..])
+            })
+            .is_some_and(|end| end.starts_with('m'))
+        };
+        let stays = !char.is_control() || char == '\t' || (char == '\u{1b}' && is_colour());
+        shown.push(if stays { char } else { ' ' });
+    }
+    shown
 }
 
 /// A log line, wherever it comes from.
@@ -456,6 +468,12 @@ fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_workers_print_only_colours_reach_the_terminal() {
+        assert_eq!(printable("\u{1b}[1;31mred\u{1b}[0m\tend"), "\u{1b}[1;31mred\u{1b}[0m\tend");
+        assert_eq!(printable("\u{1b}[2Ja\u{1b}]52;c;eA==\u{7}b\rc\u{1b}"), " [2Ja ]52;c;eA== b c ");
+    }
 
     #[test]
     fn columns_are_aligned_and_numbers_at_their_right() {

@@ -15,8 +15,8 @@ use crate::{
     image::Access,
     project::{Config, ConfigError, EnvironmentSettings, Package},
     target::{
-        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec,
-        RuntimeSettings, Shipment, local::CommandWorker,
+        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
+        local::CommandWorker,
     },
 };
 

@@ -66,16 +66,16 @@ pub(super) fn directory_of(
     };
     let known = environment_of(app, &name, credentials);
     let from_file = known.as_ref().ok().map(|known| known.key.clone()).filter(|key| !key.is_empty());
-    let key = api_key.or(from_file);
     Some(match endpoints {
+        // The key in the file is for the addresses in the file.
         Some(endpoints) => Directory {
             endpoints,
-            key: key.or(runpod_api_key),
+            key: api_key.or(runpod_api_key),
             source: format!("{} names none", env::ENDPOINTS),
         },
         None => Directory {
             endpoints: known.map(|known| known.endpoints.into_iter().collect()),
-            key,
+            key: api_key.or(from_file),
             source: format!(
                 "the release in `{name}` has none of this name; send this version: flash deploy send {name}"
             ),

@@ -60,7 +60,7 @@ const HOLD_MS: (u64, u64) = (1_000, 300_000);
 ///
 /// The key is `.key(…)`, else `FLASH_API_KEY`, else `RUNPOD_API_KEY`. It is in no error and not in `Debug`.
 ///
-/// Requests that only read are repeated when the connection breaks or the answer is 408, 500 or 502 to 504; what would
+/// Requests that only read are repeated when the connection breaks or the answer is 408 or 502 to 504; what would
 /// do its work twice only when no connection came about. 429 is repeated always, after its `Retry-After`.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -110,6 +110,31 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// The keys in the environment, and what tells for whom they are.
+struct Keys {
+    flash: Option<String>,
+    runpod: Option<String>,
+    /// Where the other worker types of this process's app are.
+    endpoints: Option<String>,
+    /// Whether this process is a worker on a platform of ours: then `RUNPOD_API_KEY` is its own credential there.
+    is_on_flash: bool,
+}
+
+impl Keys {
+    /// The key for this address: a credential goes to nobody whom it is not for.
+    fn for_url(self, url: &str) -> Option<String> {
+        let Self { flash, runpod, endpoints, is_on_flash } = self;
+        let uri: http::Uri = url.parse().ok()?;
+        let is_runpod = uri.host().is_some_and(|host| host == "runpod.ai" || host.ends_with(".runpod.ai"));
+        if is_runpod {
+            return runpod.filter(|_| !is_on_flash).or(flash);
+        }
+        let origin = format!("{}://{}/", uri.scheme_str()?, uri.authority()?);
+        let is_peer = endpoints.is_some_and(|map| map.contains(&origin));
+        flash.or(runpod.filter(|_| is_peer))
+    }
+}
+
 impl Endpoint {
     /// An endpoint by its id on Runpod, or by the URL that `/run` is appended to.
     ///
@@ -119,7 +144,13 @@ impl Endpoint {
     /// let here = Endpoint::new("http://127.0.0.1:8888/v2/preprocess_worker");
     /// ```
     pub fn new(id_or_url: &str) -> Self {
-        let key = env::get(env::API_KEY).or_else(|| env::get(env::RUNPOD_API_KEY));
+        let keys = Keys {
+            flash: env::get(env::API_KEY),
+            runpod: env::get(env::RUNPOD_API_KEY),
+            endpoints: env::get(env::ENDPOINTS),
+            is_on_flash: env::get(env::EXCHANGE_URL).is_some(),
+        };
+        let key = keys.for_url(&Address::of(id_or_url).queue);
         Self::with_key(id_or_url, key)
     }
 
@@ -437,6 +468,23 @@ pub struct WorkerCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_goes_to_nobody_whom_it_is_not_for() {
+        let key = |url: &str, flash: Option<&str>, is_on_flash: bool| {
+            let own = |text: &str| Some(text.to_owned());
+            let endpoints = own(r#"{"pre":"http://127.0.0.1:8900/v2/pre"}"#);
+            Keys { flash: flash.map(str::to_owned), runpod: own("rp"), endpoints, is_on_flash }.for_url(url)
+        };
+        let runpod = "https://api.runpod.ai/v2/abc";
+        assert_eq!(key(runpod, Some("fl"), false).as_deref(), Some("rp"));
+        assert_eq!(key(runpod, None, true), None, "a worker's credential stays on its platform");
+        assert_eq!(key("http://127.0.0.1:8900/v2/other", None, true).as_deref(), Some("rp"));
+        assert_eq!(key("http://127.0.0.1:89001/v2/other", None, true), None);
+        assert_eq!(key("https://elsewhere.example/v2/x", None, false), None);
+        assert_eq!(key("https://evil-runpod.ai/v2/x", None, false), None);
+        assert_eq!(key("https://elsewhere.example/v2/x", Some("fl"), false).as_deref(), Some("fl"));
+    }
 
     #[test]
     fn an_id_is_one_on_runpod_and_a_url_is_itself() {

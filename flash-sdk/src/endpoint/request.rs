@@ -77,9 +77,9 @@ impl Request {
             .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is no HTTP method")))?;
         let mut envelope = endpoint.envelope()?;
         envelope.function = None;
-        // As HTTP defines them, these do the same twice as once.
+        // Those that only read. What `PUT` and `DELETE` should be by HTTP, a handler need not keep to.
         let repeat = match method.as_str() {
-            "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" => Repeat::Harmless,
+            "GET" | "HEAD" | "OPTIONS" => Repeat::Harmless,
             _ => Repeat::Twice,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };

@@ -54,7 +54,7 @@ fn may_repeat(trouble: Trouble, repeat: Repeat) -> bool {
         (Trouble::Unsent | Trouble::Refused { status: 429, .. }, _) | (Trouble::Broken, Repeat::Harmless) => {
             true
         }
-        (Trouble::Refused { status, .. }, Repeat::Harmless) => matches!(status, 408 | 500 | 502..=504),
+        (Trouble::Refused { status, .. }, Repeat::Harmless) => matches!(status, 408 | 502..=504),
         (Trouble::Broken | Trouble::Refused { .. }, Repeat::Twice) => false,
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_taken_is_not_sent_twice() {
-        for trouble in [Trouble::Broken, refused(500, None), refused(502, None), refused(503, Some(1))] {
+        for trouble in [Trouble::Broken, refused(502, None), refused(503, Some(1))] {
             assert_eq!(pause(trouble, Repeat::Twice, 1, 4, 0.0), None, "{trouble:?}");
             assert!(pause(trouble, Repeat::Harmless, 1, 4, 0.0).is_some(), "{trouble:?}");
         }

@@ -184,7 +184,7 @@ fn key_for(id: &EnvironmentId) -> Result<String, Failure> {
             "no key for {id}: {} is not set, and the credential file has none",
             env::API_KEY
         ))
-        .hint(format!("flash key new {}", id.name))
+        .hint(format!("flash key new {} --use", id.name))
     })
 }
 

@@ -282,7 +282,7 @@ impl Caller {
                 let Self { environment, .. } = self;
                 Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain())).hint(
                     format!(
-                        "flash key new {0}; FLASH_API_KEY, where it is set, wins over the credential file",
+                        "flash key new {0} --use; FLASH_API_KEY, where it is set, wins over the credential file",
                         environment.name
                     ),
                 ))

@@ -6,8 +6,8 @@ use super::{
     running::{Running, Stand, Versions},
 };
 use crate::target::{
-    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step,
-    TargetError, live_before,
+    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
+    Step, TargetError, live_before,
     local::{
         CommandWorker, DeployError, artifact,
         clock::utc,
