@@ -159,6 +159,9 @@ fn many_starts_at_once_make_one_service() {
         .collect();
     pids.dedup();
     assert_eq!(pids, [service.pid()]);
+    // No start leaves anybody behind who brings it back.
+    assert_eq!(service.said("stop")["stopped"], "clean");
+    assert_eq!(service.act("status").code, Some(1));
 }
 
 #[test]

@@ -143,6 +143,7 @@ pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetEr
     let mut attempt = Attempt::begin(directory).await?;
     loop {
         if let Some(hello) = connection.hello().await? {
+            attempt.settle(directory);
             return Ok(Started::Now(hello));
         }
         match attempt.look().await? {
@@ -186,6 +187,18 @@ impl Attempt {
                 Ok(Self::Systemd { unit, asked: Instant::now() })
             }
             None => spawn(directory).map(Self::Supervisor),
+        }
+    }
+
+    /// To be called once a service answers. Where that is another one's, a supervisor of ours still waits for the lock:
+    /// left alone it would bring the service back after a stop that comes soon.
+    fn settle(self, directory: &DataDirectory) {
+        let Self::Supervisor(mut child) = self else { return };
+        let holder = lock::read_pid(&directory.supervisor_lock());
+        if holder.is_some_and(|holder| u32::try_from(holder) != Ok(child.id())) {
+            // It has ended already, or has nothing to lose.
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 
