@@ -273,7 +273,11 @@ async fn a_plan_that_the_world_has_left_behind_is_refused() {
     assert_eq!(saved.code, Some(2), "{saved:#?}");
     // The code is another than was planned.
     app.version("two", "three");
-    app.fails(1, &app.sending(&["--plan-file", plan]), &["plan is stale", "flash deploy send production --save-plan"]);
+    app.fails(
+        1,
+        &app.sending(&["--plan-file", plan]),
+        &["plan is stale", "flash deploy send production --save-plan"],
+    );
     // The environment is another than was planned.
     app.send(&[]);
     app.version("three", "two");

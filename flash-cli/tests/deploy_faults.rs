@@ -48,7 +48,7 @@ async fn what_is_asked_wrongly_is_refused_with_what_to_ask_instead() {
     refused(&app, 2, &["call", "production", "greet", "@/nowhere.json"], &["/nowhere.json"]);
     // Logs.
     refused(&app, 2, &["logs", "production", "-f", "--until", "1m"], &["--until"]);
-    refused(&app, 2, &["logs", "production", "--search", "(open"], &["--search"]);
+    refused(&app, 2, &["logs", "production", "--search", "(open"], &["no regular expression"]);
     refused(&app, 2, &["logs", "production", "--since", "sometimes"], &["sometimes"]);
     // Keys and secrets.
     refused(&app, 2, &["key", "revoke", "production", "flash_nothing"], &["flash_nothing"]);

@@ -75,7 +75,7 @@ pub(super) fn spec() -> ReleaseSpec {
         manifest: manifest(),
         commands: Vec::new(),
         artifact: ArtifactSpec::Binaries {
-            digest: "sha256:1".to_owned(),
+            digest: "1".to_owned(),
             binaries: BTreeMap::new(),
             files: BTreeMap::new(),
         },

@@ -35,9 +35,10 @@ impl Input {
             Some(text) => match text.strip_prefix('@') {
                 None => Self::parse(text, "the input"),
                 Some(path) => {
-                    let text = std::fs::read_to_string(path)
-                        .map_err(|error| Failure::unusable(format!("cannot read {path}: {error}"))
-                            .hint("give the input as JSON, as @FILE, or - for what comes on stdin"))?;
+                    let text = std::fs::read_to_string(path).map_err(|error| {
+                        Failure::unusable(format!("cannot read {path}: {error}"))
+                            .hint("give the input as JSON, as @FILE, or - for what comes on stdin")
+                    })?;
                     Self::parse(&text, path)
                 }
             },

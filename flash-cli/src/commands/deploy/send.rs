@@ -100,7 +100,9 @@ impl SendOptions {
 
 fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     let code = match error {
-        SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => Code::Failed,
+        SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
+            Code::Failed
+        }
         _ => Code::Unusable,
     };
     Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))

@@ -35,7 +35,10 @@ pub(super) fn query(arguments: &LogsArguments, now: Timestamp, zone: &TimeZone) 
         return Err(Failure::unusable("--since is not before --until, so no line can fit: swap them"));
     }
     if let Some(search) = &arguments.search {
-        compile_search(search).map_err(|error| Failure::unusable(error.to_string()))?;
+        compile_search(search).map_err(|error| {
+            Failure::unusable(error.to_string())
+                .hint("for the text itself, put `\\` before ( ) [ ] { } . * + ? ^ $ |")
+        })?;
     }
     let select = Selected {
         worker: arguments.worker.clone(),
