@@ -25,7 +25,7 @@ const REQUESTS_PER_DAY: u64 = 10_000;
 /// What an app would cost a day and a month, and what the same would cost on its GPU alone.
 ///
 /// Each request runs each stage once, for the seconds that --seconds gives or --from has measured. Prices are those of
-/// [prices] in flash.toml, else the catalogue's. Starting and idling are not in it: `flash cost ENV` shows them.
+/// `[prices]` in flash.toml, else the catalogue's. Starting and idling are not in it: `flash cost ENV` shows them.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash cost estimate --requests-per-day 10000 --seconds preprocess_worker=0.05 \
