@@ -17,7 +17,7 @@ use support::{Client, Finished, SOON, deployed::Deployed, small_disk::SmallDisk,
 fn refused(app: &Deployed, code: i32, arguments: &[&str], said: &[&str]) -> Finished {
     let finished = app.fails(code, arguments, said);
     // What to do, or what would have been right.
-    let next = ["hint: ", "Usage:", "did you mean", "expected", "leave", "would have"];
+    let next = ["hint: ", "Usage:", "did you mean", "expected", "leave", "would have", "write ", "choose"];
     assert!(next.iter().any(|next| finished.stderr.contains(next)), "what next? {finished:#?}");
     assert!(!finished.stdout.contains("Live") && !finished.stderr.contains("is live"), "{finished:#?}");
     finished
