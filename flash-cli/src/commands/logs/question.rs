@@ -36,8 +36,7 @@ pub(super) fn query(arguments: &LogsArguments, now: Timestamp, zone: &TimeZone) 
     }
     if let Some(search) = &arguments.search {
         compile_search(search).map_err(|error| {
-            Failure::unusable(error.to_string())
-                .hint("for the text itself, put `\\` before ( ) [ ] { } . * + ? ^ $ |")
+            Failure::unusable(format!("{error}; for a character itself write `\\` before it"))
         })?;
     }
     let select = Selected {
