@@ -36,6 +36,12 @@ impl Failure {
         Self { code, message: error_chain(error), hint: None }
     }
 
+    /// With more at the end of its first line.
+    pub(crate) fn adding(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
     /// What to do next.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -349,7 +349,7 @@ impl Output {
         }
         let worker = line.worker.unwrap_or(line.worker_type);
         let width = self.width.fetch_max(worker.len(), Ordering::Relaxed).max(worker.len());
-        let request = line.request_id.unwrap_or("-");
+        let request = printable(line.request_id.unwrap_or("-"));
         let (dim, colour, reset) = match (self.colour.0, line.stream) {
             (false, _) => ("", "", ""),
             (true, LogStream::Stderr) => (DIM, RED, RESET),
@@ -357,8 +357,8 @@ impl Output {
             (true, LogStream::Stdout) => (DIM, "", RESET),
         };
         // On a terminal the beginning of the id is enough to tell requests apart.
-        let request = if self.colour.0 { request.get(..8).unwrap_or(request) } else { request };
-        let level = line.level.map_or(String::new(), |level| format!("{level} "));
+        let request = if self.colour.0 { request.get(..8).unwrap_or(&request) } else { &request };
+        let level = line.level.map_or(String::new(), |level| printable(level) + " ");
         let text = printable(line.text);
         format!("{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}")
     }

@@ -12,6 +12,7 @@ mod run;
 mod secret;
 mod service;
 mod status;
+mod time;
 mod undeploy;
 
 use std::process::ExitCode;

@@ -31,6 +31,31 @@ const STREAM_HOLD: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(30);
 /// Between two looks at a platform that does not hold a call.
 const PAUSE: Duration = Duration::from_millis(250);
+/// What is lost with an answer that does not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// Nothing: the next one says the same.
+    Nothing,
+    /// Chunks, which are given out once.
+    Chunks,
+}
+
+impl Lost {
+    /// Whether the same may be asked again after an answer of this status.
+    fn allows_after(self, status: StatusCode) -> bool {
+        match self {
+            Self::Nothing => matches!(status.as_u16(), 502..=504),
+            // A gateway that gave up may have dropped an answer; one without a platform behind it has none.
+            Self::Chunks => status == StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether the same may be asked again when no answer came.
+    fn allows_unanswered(self, is_unsent: bool) -> bool {
+        is_unsent || self == Self::Nothing
+    }
+}
+
 /// What all hops of a request have cost, in the head of its answer.
 const COST: &str = "x-flash-cost-nanodollars";
 
@@ -157,7 +182,31 @@ impl Caller {
 
     async fn status(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
         let url = format!("{}/status/{id}", submission.url);
-        self.json(self.answer(self.request(Method::GET, &url)?.timeout(MARGIN)).await?).await
+        self.poll(&url, MARGIN, Lost::Nothing, id).await
+    }
+
+    /// Asks for what became of a job, again while the way is broken and there is time. The job goes on meanwhile.
+    async fn poll<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        limit: Duration,
+        lost: Lost,
+        id: &str,
+    ) -> Result<T, Failure> {
+        let goes_on = |failure: Failure| failure.adding(&format!("; job {id} goes on"));
+        loop {
+            let sent = self.request(Method::GET, url)?.timeout(limit).send().await;
+            let again = match &sent {
+                Ok(response) => lost.allows_after(response.status()),
+                Err(error) => lost.allows_unanswered(error.is_connect()),
+            };
+            if !again || self.left().is_zero() {
+                let response = sent.map_err(|error| goes_on(self.broken(error)))?;
+                let response = self.checked(response).await.map_err(goes_on)?;
+                return self.json(response).await.map_err(goes_on);
+            }
+            tokio::time::sleep(PAUSE.min(self.left())).await;
+        }
     }
 
     async fn ended(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
@@ -206,7 +255,7 @@ impl Caller {
     async fn chunks(&self, submission: &Submission<'_>, id: &str) -> Result<Polled, Failure> {
         let hold = STREAM_HOLD.min(self.left());
         let url = format!("{}/stream/{id}?wait={}", submission.url, hold.as_millis().max(1000));
-        self.json(self.answer(self.request(Method::GET, &url)?.timeout(hold + MARGIN)).await?).await
+        self.poll(&url, hold + MARGIN, Lost::Chunks, id).await
     }
 
     /// Sends a request to a route.
@@ -275,7 +324,10 @@ impl Caller {
 
     /// Sends, and sees to what is wrong with the key or the way.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.broken(error))?;
+        self.checked(request.send().await.map_err(|error| self.broken(error))?).await
+    }
+
+    async fn checked(&self, response: Response) -> Result<Response, Failure> {
         match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let refused = self.refusal(response).await?;
@@ -317,7 +369,8 @@ impl Caller {
     }
 
     fn broken(&self, error: reqwest::Error) -> Failure {
-        if error.is_timeout() {
+        // Others say that the way is broken, and are told with their cause.
+        if error.is_timeout() && !error.is_connect() && self.left().is_zero() {
             return self.late(None);
         }
         // Whatever is in the URL, its host is known to whoever reads this.
@@ -376,4 +429,22 @@ impl<'a> Chunks<'a> {
 
 fn cost_of(response: &Response) -> Option<u64> {
     response.headers().get(COST)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_not_asked_for_again_where_an_answer_may_be_lost() {
+        let gateway = StatusCode::BAD_GATEWAY;
+        assert!(Lost::Nothing.allows_after(gateway) && !Lost::Chunks.allows_after(gateway));
+        assert!(Lost::Nothing.allows_unanswered(false) && !Lost::Chunks.allows_unanswered(false));
+        for lost in [Lost::Nothing, Lost::Chunks] {
+            assert!(lost.allows_unanswered(true) && lost.allows_after(StatusCode::SERVICE_UNAVAILABLE));
+            for told in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
+                assert!(!lost.allows_after(told), "{told}");
+            }
+        }
+    }
 }

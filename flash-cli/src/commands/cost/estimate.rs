@@ -6,10 +6,9 @@ use flash_sdk::manifest::Manifest;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::since::since;
 use crate::{
     build::{BuildDirectory, Record},
-    commands::place::target,
+    commands::{place::target, time::parse_past_ms},
     estimate::{
         Estimate, EstimateError, Given, Measured, always_on, estimate, left_out, measured, stages, table,
     },
@@ -123,7 +122,7 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
 
 async fn history(manifest: &Manifest, app: &str, name: &str, from: &str) -> Result<Measured, Failure> {
     let now = Timestamp::now();
-    let since_ms = since(from, now).map_err(Failure::unusable)?;
+    let since_ms = parse_past_ms("--since", from, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
     let id = EnvironmentId::new(app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
     let target = target(TargetKind::Local).await?;

@@ -1,8 +1,7 @@
 //! `flash cost`: what an environment has cost, and what an app would cost.
 //!
-//! `spent` and `estimate` are the two; `since` reads times as people write them.
+//! `spent` and `estimate` are the two.
 mod estimate;
-mod since;
 mod spent;
 
 use clap::{Args, Subcommand, ValueEnum};

@@ -5,12 +5,12 @@ use flash_sdk::catalogue::NanoDollars;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{
-    By, CostArguments,
-    since::{day, since},
-};
+use super::{By, CostArguments};
 use crate::{
-    commands::place::Place,
+    commands::{
+        place::Place,
+        time::{day, parse_past_ms},
+    },
     exit::Failure,
     output::Output,
     target::{CostQuery, Costs, Grain},
@@ -61,7 +61,7 @@ struct Printed<'a> {
 
 pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<(), Failure> {
     let now = Timestamp::now();
-    let since_ms = since(&arguments.since, now).map_err(Failure::unusable)?;
+    let since_ms = parse_past_ms("--since", &arguments.since, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
     let Place { id, target } = arguments.place.environment(arguments.environment.as_deref()).await?;
     let grain = if arguments.by == By::Day { Grain::Day } else { Grain::Whole };

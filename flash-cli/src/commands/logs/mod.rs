@@ -1,9 +1,8 @@
 //! `flash logs`: what workers and the platform said in an environment.
 //!
 //! Here are the arguments and the loop that prints; `question` makes the query of them, and refuses what
-//! contradicts itself; `time` reads times. Which lines fit is for the target to say.
+//! contradicts itself. Which lines fit is for the target to say.
 mod question;
-mod time;
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -11,7 +10,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::place::PlaceArguments;
+use super::{place::PlaceArguments, time};
 use crate::{
     exit::Failure,
     output::Output,

@@ -3,8 +3,9 @@ use std::num::NonZeroUsize;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{LogsArguments, time};
+use super::LogsArguments;
 use crate::{
+    commands::time,
     exit::Failure,
     target::{LogQuery, Selected, Tail, compile_search},
 };

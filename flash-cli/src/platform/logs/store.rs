@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
+
 use super::{
     LogLimits, QueryError, Records, query,
     record::Record,
@@ -184,6 +186,14 @@ fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
+/// Waits without holding up the other tasks of this thread, where a runtime can move them elsewhere.
+fn off_the_runtime<T>(wait: impl FnOnce() -> T) -> T {
+    match Runtime::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // The data is what the last full step left.
@@ -209,7 +219,7 @@ impl Shared {
     fn accept(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty() {
-            waiting = self.wait_for_room(waiting, line.len());
+            waiting = off_the_runtime(|| self.wait_for_room(waiting, line.len()));
         }
         if waiting.closed {
             return;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -40,6 +40,31 @@ pub(super) struct Means {
 impl Default for Means {
     fn default() -> Self {
         Self { clock: Box::new(SystemTime::now), write: Box::new(|file, bytes| file.write(bytes)) }
+    }
+}
+
+/// When the age of segments is looked at: every [`TICK`], however many lines come.
+struct Looks {
+    next: Instant,
+}
+
+impl Looks {
+    fn from(now: Instant) -> Self {
+        Self { next: now + TICK }
+    }
+
+    /// How long until the next one.
+    fn left(&self, now: Instant) -> Duration {
+        self.next.saturating_duration_since(now)
+    }
+
+    /// Whether it is time; the next one is a tick later then.
+    fn are_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.next;
+        if due {
+            *self = Self::from(now);
+        }
+        due
     }
 }
 
@@ -87,15 +112,18 @@ impl Writer {
     /// Writes until the store is closed.
     pub(super) fn run(mut self) {
         let mut lines = Vec::new();
+        let mut looks = Looks::from(Instant::now());
         loop {
+            if looks.are_due(Instant::now()) {
+                self.forget_old();
+            }
             lines.clear();
             lines.shrink_to(KEPT_CAPACITY);
-            let Some(taken) = self.shared.take(&mut lines, TICK) else { break };
+            let Some(taken) = self.shared.take(&mut lines, looks.left(Instant::now())) else { break };
             if let Some((count, cause)) = taken.lost {
                 self.note_loss(count, &cause, &mut lines);
             }
             if lines.is_empty() {
-                self.forget_old();
                 continue;
             }
             if !self.write_all(&lines) {
@@ -223,4 +251,19 @@ impl Writer {
 /// Bytes of the first line.
 fn first_line(lines: &[u8]) -> usize {
     lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_looked_at_every_tick_however_often_lines_come() {
+        let start = Instant::now();
+        let mut looks = Looks::from(start);
+        let due = (0..=180).filter(|second| looks.are_due(start + Duration::from_secs(*second)));
+        assert_eq!(due.collect::<Vec<_>>(), [60, 120, 180]);
+        assert_eq!(looks.left(start + Duration::from_secs(200)), Duration::from_secs(40));
+        assert_eq!(looks.left(start + Duration::from_secs(300)), Duration::ZERO);
+    }
 }

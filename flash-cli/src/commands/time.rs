@@ -1,4 +1,4 @@
-//! Times as people write them, and as a line shows its own.
+//! Times as people write them in flags, and as lines and rows show theirs.
 use jiff::{
     Span, SpanRelativeTo, Timestamp,
     civil::{Date, DateTime},
@@ -24,6 +24,27 @@ pub(super) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> 
                 "`{flag} {text}` is no time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or 2026-11-23 12:00"
             ))
         })
+}
+
+/// As [`parse`] by UTC, in milliseconds since 1970; a time that has been.
+///
+/// # Errors
+/// As [`parse`], and for a time to come.
+pub(super) fn parse_past_ms(flag: &str, text: &str, now: Timestamp) -> Result<u64, Failure> {
+    let time = parse(flag, text, now, &TimeZone::UTC)?;
+    if time > now {
+        return Err(Failure::unusable(format!("`{flag} {text}` is still to come")));
+    }
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+/// The day of a moment in milliseconds since 1970, by UTC.
+pub(super) fn day(milliseconds: u64) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    time.map_or_else(
+        || milliseconds.to_string(),
+        |time| time.to_zoned_datetime(TimeZone::UTC).date().to_string(),
+    )
 }
 
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
@@ -78,6 +99,20 @@ mod tests {
         }
         for wrong in ["", "soon", "10", "-10m", "2026-13-01", "2026-11-23 25:00", "1y"] {
             assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_paid_is_asked_for_by_utc_and_not_ahead() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let of = |text| parse_past_ms("--since", text, now).map_err(|failure| failure.to_string());
+        assert_eq!(of("2026-11-01"), Ok(1_793_491_200_000));
+        assert_eq!(of("2026-11-01T00:00Z"), Ok(1_793_491_200_000));
+        assert_eq!(of("24h").unwrap(), of("1d").unwrap());
+        assert_eq!(day(1_793_491_200_000), "2026-11-01");
+        assert!(of("2030-01-01").unwrap_err().contains("still to come"));
+        for wrong in ["-10m", "24", "soon", ""] {
+            assert!(of(wrong).unwrap_err().contains("is no time"), "{wrong}");
         }
     }
 
