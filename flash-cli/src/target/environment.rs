@@ -98,7 +98,8 @@ pub(crate) struct NewEnvironment {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Created {
     pub environment: Environment,
-    pub key: NewKey,
+    /// `None` where the target has keys of its own.
+    pub key: Option<NewKey>,
 }
 
 /// What is known of an environment.
@@ -126,6 +127,9 @@ pub(crate) struct DeployedEndpoint {
     pub id: String,
     /// For a queue the base of `/run` and its like, for a load-balanced one that of its paths.
     pub url: String,
+    /// Where its health can be asked for, when that is elsewhere than under `url`.
+    #[serde(default)]
+    pub health: Option<String>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ mod environment;
 mod error;
 pub(crate) mod local;
 mod logs;
+mod preflight;
 mod release;
+pub(crate) mod runpod;
 mod status;
 
 use async_trait::async_trait;
@@ -24,6 +26,7 @@ pub(crate) use error::{Problem, TargetError};
 pub(crate) use logs::{
     LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search,
 };
+pub(crate) use preflight::{FieldChange, Finding, Preflight};
 pub(crate) use release::{
     ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord, ReleaseSpec,
     ReleaseState, RuntimeSettings, Shipment, Step, live_before,
@@ -53,6 +56,17 @@ pub(crate) trait Target: Send + Sync {
 
     /// All releases, the latest first.
     async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError>;
+
+    /// Looks, before anything is changed, at what would keep a release from being brought live, and at what differs
+    /// between what is there and what should be. The release need not be built: its artifact may be empty.
+    async fn preflight(&self, _id: &EnvironmentId, _spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
+        Ok(Preflight::default())
+    }
+
+    /// The key that the user's own calls show, where the target has one of its own for all environments.
+    fn caller_key(&self) -> Option<SecretValue> {
+        None
+    }
 
     /// Brings a build live. `base` is the release that the sender has seen live: another one is
     /// [`Problem::Moved`]. Returns when the new release serves; otherwise the one before it still does.

@@ -14,7 +14,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Config, EnvironmentSettings, add_environment},
-    target::{EnvironmentId, NewEnvironment, TargetKind},
+    target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind},
 };
 
 /// The name that is offered first.
@@ -84,8 +84,8 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     let place = target(kind).await?;
     let store = CredentialStore::of_user()?;
     let created = place.create(&new).await?;
-    let key = &created.key.key;
-    let kept = store.set_key(&id, key);
+    let key = created.key.as_ref().map(|new| &new.key);
+    let kept = key.map_or(Ok(()), |key| store.set_key(&id, key));
     let declared = match &project {
         Some(directory) => add_environment(directory, &name, kind, arguments.listen, arguments.port),
         None => Ok(()),
@@ -95,17 +95,19 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     if json {
         output.object(&json!({
             "environment": created.environment,
-            "key": key.expose(),
-            "key_prefix": created.key.entry.prefix,
+            "key": key.map(SecretValue::expose),
+            "key_prefix": created.key.as_ref().map(|new| &new.entry.prefix),
             "header_file": header,
         }));
     } else {
         let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
         output.status("Created", &format!("{id} on target {kind}{url}"));
-        output.line(key.expose());
-        // "The line above", where both go to one terminal.
-        output.flush();
-        output.status("Key", "the line above; it is not shown again. Kept for you in the credential file");
+        if let Some(key) = key {
+            output.line(key.expose());
+            // "The line above", where both go to one terminal.
+            output.flush();
+            output.status("Key", "the line above; it is not shown again. Kept for you in the credential file");
+        }
         output.status("Next", &format!("flash deploy send {name}"));
     }
     kept?;

@@ -191,7 +191,7 @@ impl Environments {
         match made.await {
             Ok(key) => {
                 self.hand_out_keys().await?;
-                Ok(Created { environment: self.environment(&id).await?, key })
+                Ok(Created { environment: self.environment(&id).await?, key: Some(key) })
             }
             Err(error) => {
                 // As if nothing had been asked; when even that fails, the first error is the one to tell.

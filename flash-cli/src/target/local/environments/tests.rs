@@ -95,7 +95,8 @@ async fn a_new_environment_has_a_port_of_its_own_and_a_key_that_is_told_once() {
     assert_eq!(environments.environments().await.unwrap().len(), 2);
     // Nothing that lies on the disk is the key.
     let text = std::fs::read(data.path().join("flash.db-wal")).unwrap();
-    let key = first.key.key.expose().as_bytes();
+    let key = first.key.unwrap().key;
+    let key = key.expose().as_bytes();
     assert!(!text.windows(key.len()).any(|part| part == key));
     environments.stop().await;
 }
@@ -188,6 +189,7 @@ async fn after_an_end_the_live_release_is_back_on_its_port_with_its_keys() {
     let data = TempDir::new().unwrap();
     let mut bench = open(&data).await;
     let created = bench.environments.create(new("production")).await.unwrap();
+    let key = created.key.unwrap();
     bench.send(None, spec(1)).await.unwrap();
     bench.environments.stop().await;
     drop(bench);
@@ -199,12 +201,12 @@ async fn after_an_end_the_live_release_is_back_on_its_port_with_its_keys() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/v2/one/health", environment.url.unwrap());
     let ask = async |key: &str| client.get(&url).bearer_auth(key).send().await.unwrap().status().as_u16();
-    assert_eq!(ask(created.key.key.expose()).await, 200);
+    assert_eq!(ask(key.key.expose()).await, 200);
     assert_eq!(ask("flash_wrong").await, 401);
     let other = bench.environments.create(new("staging")).await.unwrap();
     assert_eq!(ask(other.key.key.expose()).await, 403);
-    bench.environments.revoke_key(&bench.id, &created.key.entry.prefix).await.unwrap();
-    assert_eq!(ask(created.key.key.expose()).await, 401);
+    bench.environments.revoke_key(&bench.id, &key.entry.prefix).await.unwrap();
+    assert_eq!(ask(key.key.expose()).await, 401);
     bench.environments.stop().await;
 }
 

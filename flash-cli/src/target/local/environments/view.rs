@@ -54,6 +54,7 @@ impl Environments {
                 EndpointKind::Queue => format!("{url}/v2/{}", worker.name),
                 EndpointKind::LoadBalanced => format!("{url}/{}", worker.name),
             },
+            health: None,
         };
         Ok(Environment {
             id: running.stored.id.clone(),

@@ -1,0 +1,213 @@
+//! Endpoints and templates, as the API's document describes them (`info.version` 2.0.0).
+//!
+//! What is read is read leniently: only what the document calls required is. What is sent is exactly what the
+//! document allows: unknown properties are refused there.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How requests reach the workers of an endpoint. Can never be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum EndpointType {
+    Queue,
+    LoadBalancer,
+}
+
+/// Whether stopped workers are kept for quick starts. Left out it is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Flashboot {
+    Off,
+    Flashboot,
+    PriorityFlashboot,
+}
+
+/// When workers are added.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub(crate) enum Scaling {
+    /// When a request has waited so many seconds; for queues only.
+    QueueDelay { queue_delay: f64 },
+    /// One worker for so many requests.
+    RequestCount { request_count: u32 },
+}
+
+/// Limits of the number of workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkerRange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// Seconds, 1 to 3600. Refused for queues that scale by request count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u32>,
+}
+
+/// GPUs of which any may be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GpuChoice {
+    /// At least one, such as `ADA_24`.
+    pub pools: Vec<String>,
+    /// Types of these pools that are not wanted. Cleared by an update that names pools without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded_types: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_cuda_versions: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_cuda_version: Option<String>,
+}
+
+/// A CPU flavor and size. Its memory is the flavor's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CpuChoice {
+    /// Such as `cpu3g`.
+    pub id: String,
+    /// A power of two, at least 2.
+    pub vcpu_count: u32,
+}
+
+/// Where requests go. A queue has `run` and the like, a load balancer has `base`; both have `health`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EndpointUrls {
+    pub run: Option<String>,
+    pub base: Option<String>,
+    pub health: Option<String>,
+    pub purge_queue: Option<String>,
+}
+
+/// A serverless endpoint as it is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Endpoint {
+    pub id: String,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: Option<EndpointType>,
+    pub request_urls: Option<EndpointUrls>,
+    pub image: Option<String>,
+    pub args: Option<String>,
+    pub disk: Option<u32>,
+    pub env: Option<BTreeMap<String, String>>,
+    pub ports: Option<Vec<String>>,
+    pub registry: Option<String>,
+    pub gpu: Option<GpuChoice>,
+    pub cpu: Option<Vec<CpuChoice>>,
+    pub workers: WorkerRange,
+    pub scaling: Scaling,
+    pub data_center_ids: Vec<String>,
+    pub network_volumes: Vec<String>,
+    /// Milliseconds a request may take.
+    pub timeout: u64,
+    pub flashboot: Flashboot,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// An endpoint to make. Exactly one of `gpu` and `cpu`. `flashboot` and `timeout` are no options here: what the API
+/// does without them is not what its document says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateEndpoint {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: EndpointType,
+    pub image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<String>,
+    /// GB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u32>,
+    pub env: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// Id of a registry credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Vec<CpuChoice>>,
+    pub workers: WorkerRange,
+    pub scaling: Scaling,
+    pub data_center_ids: Vec<String>,
+    pub network_volumes: Vec<String>,
+    /// Milliseconds a request may take.
+    pub timeout: u64,
+    pub flashboot: Flashboot,
+}
+
+/// Fields of an endpoint to change; what is `None` stays. `env`, `cpu` and `gpu.pools` are replaced as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateEndpoint {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<String>>,
+    /// `Some(None)` takes the credential away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Vec<CpuChoice>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<WorkerRange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_center_ids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_volumes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flashboot: Option<Flashboot>,
+}
+
+/// A template as it is, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Template {
+    pub id: String,
+    pub name: String,
+    pub image: String,
+    pub env: BTreeMap<String, String>,
+    pub serverless: bool,
+    #[serde(default)]
+    pub public: bool,
+}
+
+/// A private template to make.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CreateTemplate {
+    pub name: String,
+    pub image: String,
+    pub env: BTreeMap<String, String>,
+    pub serverless: bool,
+}
+
+/// Fields of a template to change; `env` is replaced as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct UpdateTemplate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+}
