@@ -85,7 +85,7 @@ async fn a_new_environment_has_a_port_of_its_own_and_a_key_that_is_told_once() {
     let first = environments.create(new("production")).await.unwrap();
     let second = environments.create(new("staging")).await.unwrap();
     assert_ne!(first.environment.url, second.environment.url);
-    assert_eq!(first.key.entry.label, "first");
+    assert_eq!(first.key.as_ref().unwrap().entry.label, "first");
     let again = environments.create(new("production")).await.unwrap_err();
     assert_eq!(again.problem, Problem::Exists);
     let port = first.environment.url.unwrap().rsplit(':').next().unwrap().parse().unwrap();
@@ -204,7 +204,7 @@ async fn after_an_end_the_live_release_is_back_on_its_port_with_its_keys() {
     assert_eq!(ask(key.key.expose()).await, 200);
     assert_eq!(ask("flash_wrong").await, 401);
     let other = bench.environments.create(new("staging")).await.unwrap();
-    assert_eq!(ask(other.key.key.expose()).await, 403);
+    assert_eq!(ask(other.key.as_ref().unwrap().key.expose()).await, 403);
     bench.environments.revoke_key(&bench.id, &key.entry.prefix).await.unwrap();
     assert_eq!(ask(key.key.expose()).await, 401);
     bench.environments.stop().await;
