@@ -1,7 +1,20 @@
 //! Runpod's REST API, version 2: what is asked of it and how it answers. Knows nothing of apps and releases.
+mod client;
+mod error;
+mod events;
 mod models;
+mod observed;
+mod retry;
 
+pub(crate) use client::{Addresses, QUEUE_URL, REST_URL, Rest};
+pub(crate) use error::RestError;
+pub(crate) use events::{LogEvent, LogFrom, LogSource};
 pub(crate) use models::{
-    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, EndpointUrls, Flashboot, GpuChoice, Scaling,
-    Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
+    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, EndpointUrls, Flashboot, GpuChoice,
+    Scaling, Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
 };
+pub(crate) use observed::{
+    BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CloudWorker, CpuPrice,
+    EndpointWorkers, GpuPrice, Health, HealthJobs, HealthWorkers, Stock, StockOf, VcpuRange, WorkerState,
+};
+pub(crate) use retry::Pace;

@@ -1,0 +1,101 @@
+//! Whether and when a call is made again: decided here, done in `client`.
+use std::time::Duration;
+
+/// A cloud that asks for a longer pause than this is not waited for.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+const TRIES: u32 = 6;
+/// All tries and pauses of one call.
+const WHOLE: Duration = Duration::from_secs(90);
+
+/// The pause after the first failure; each next one is twice as long, up to [`Pace::longest`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(10) }
+    }
+}
+
+/// How a try went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setback {
+    /// 429: certainly not carried out.
+    TooMany { asked: Option<Duration> },
+    /// 5xx, or broken off: it may have been carried out.
+    Unsure,
+    /// Not even connected: certainly not carried out.
+    NotSent,
+}
+
+/// The pause before the next try, or none when there is none. `failures` counts this one too; `jitter` is 0 to 1.
+pub(super) fn pause(
+    pace: Pace,
+    setback: Setback,
+    failures: u32,
+    elapsed: Duration,
+    jitter: f64,
+) -> Option<Duration> {
+    if failures >= TRIES {
+        return None;
+    }
+    let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
+    let own = pace.first.saturating_mul(doubled).min(pace.longest).mul_f64(0.5 + jitter);
+    let pause = match setback {
+        Setback::TooMany { asked: Some(asked) } if asked > LONGEST_ASKED => return None,
+        Setback::TooMany { asked: Some(asked) } => asked.max(own),
+        Setback::TooMany { asked: None } | Setback::Unsure | Setback::NotSent => own,
+    };
+    (elapsed.saturating_add(pause) < WHOLE).then_some(pause)
+}
+
+/// The pause that an answer asks for: `Retry-After` in seconds, else the longest reset of a quota that is used up in
+/// `RateLimit`, such as `"minute";r=0;t=12, "hour";r=2800;t=1812`.
+pub(super) fn asked(retry_after: Option<&str>, rate_limit: Option<&str>) -> Option<Duration> {
+    if let Some(seconds) = retry_after.and_then(|text| text.trim().parse().ok()) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let quotas = rate_limit?.split(',').filter_map(|quota| {
+        let value = |name: &str| {
+            quota
+                .split(';')
+                .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+        };
+        (value("r")? == 0).then(|| value("t")).flatten()
+    });
+    quotas.max().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_TIME: Duration = Duration::ZERO;
+
+    #[test]
+    fn the_pause_that_is_asked_for_is_read_from_either_header() {
+        let limit = r#""minute";r=0;t=12, "hour";r=2800;t=1812, "day";r=49500;t=45012"#;
+        assert_eq!(asked(None, Some(limit)), Some(Duration::from_secs(12)));
+        assert_eq!(asked(Some("3"), Some(limit)), Some(Duration::from_secs(3)));
+        assert_eq!(asked(Some("soon"), Some("rubbish;;=")), None);
+        assert_eq!(asked(None, Some(r#""minute";r=5;t=12"#)), None);
+    }
+
+    #[test]
+    fn pauses_grow_are_bounded_and_end() {
+        let own = |failures| pause(Pace::default(), Setback::Unsure, failures, NO_TIME, 0.5);
+        assert_eq!(own(1), Some(Duration::from_millis(500)));
+        assert_eq!(own(3), Some(Duration::from_secs(2)));
+        assert_eq!(own(6), None);
+        let asked = |seconds, elapsed| {
+            let setback = Setback::TooMany { asked: Some(Duration::from_secs(seconds)) };
+            pause(Pace::default(), setback, 1, Duration::from_secs(elapsed), 0.0)
+        };
+        assert_eq!(asked(30, 0), Some(Duration::from_secs(30)));
+        assert_eq!(asked(61, 0), None);
+        assert_eq!(asked(30, 70), None);
+    }
+}
