@@ -22,7 +22,7 @@ use super::place::{Place, PlaceArguments};
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    target::EnvironmentId,
+    target::{EnvironmentId, Target, TargetKind},
 };
 use find::{Callee, find};
 use input::Input;
@@ -127,7 +127,12 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         Failure::failed(format!("worker type `{}` has no address in {id}", callee.worker()))
             .hint(format!("flash status {}", id.name))
     })?;
-    let caller = Caller::new(&id, key_for(&id)?, patience(arguments, &manifest, &callee))?;
+    let other_key = match target.kind() {
+        TargetKind::Local => format!("flash key new {} --use", id.name),
+        TargetKind::Runpod => "flash login".to_owned(),
+    };
+    let caller =
+        Caller::new(&id, other_key, key_for(&id, target.as_ref())?, patience(arguments, &manifest, &callee))?;
     let said = told::Telling { environment: &id.name, json: arguments.json, output };
     match callee {
         Callee::Route(function) => {
@@ -171,9 +176,12 @@ fn patience(arguments: &CallArguments, manifest: &Manifest, callee: &Callee<'_>)
 }
 
 /// The key that opens the environment.
-fn key_for(id: &EnvironmentId) -> Result<String, Failure> {
+fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
     if let Some(key) = env::get(env::API_KEY) {
         return Ok(key);
+    }
+    if let Some(key) = target.caller_key() {
+        return Ok(key.expose().to_owned());
     }
     let credentials = Credentials::load().map_err(|error| {
         Failure::of(Code::Unusable, &error).hint(format!("or give the key by the variable {}", env::API_KEY))
