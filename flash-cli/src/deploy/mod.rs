@@ -13,4 +13,4 @@ pub(crate) use plan::{Change, FieldChange, Plan};
 pub(crate) use saved::{SavedPlan, SavedPlanError};
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;

@@ -210,8 +210,8 @@ fn finding(error: &RegistryError) -> Finding {
 fn not_public(name: &Reference) -> Finding {
     Finding {
         message: format!("{}/{} cannot be pulled without a login", name.registry(), name.repository()),
-        fix: "make it public, or give Runpod a login (console: Settings, Container Registry Auth) and its id in \
-              flash.toml: registry_credential = \"ID\""
+        fix: "make it public, or give Runpod a login for it in its console, and name that in flash.toml: \
+              registry_credential = \"ID\""
             .to_owned(),
     }
 }

@@ -197,3 +197,34 @@ fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::fixtures::manifest;
+
+    #[test]
+    fn apart_each_function_is_at_the_address_of_its_worker_type_and_jobs_name_their_function() {
+        let manifest = manifest();
+        let at = |worker: &WorkerType| DeployedEndpoint {
+            worker: worker.name.clone(),
+            kind: worker.kind,
+            id: worker.name.clone(),
+            url: format!("https://{}.example", worker.name),
+            health: None,
+        };
+        let deployed: Vec<DeployedEndpoint> = manifest.workers.iter().map(at).collect();
+        let rows = endpoints_apart(&manifest, &deployed, "curl");
+        assert_eq!(rows.len(), manifest.functions.len());
+        for (row, function) in rows.iter().zip(&manifest.functions) {
+            assert!(row.path.starts_with(&format!("https://{}.example/", function.worker)), "{row:?}");
+            match &function.route {
+                Some(route) => assert!(row.path.ends_with(&route.path), "{row:?}"),
+                None => {
+                    let named = format!("{{\"input\":{{\"__flash\":{{\"function\":\"{}\"}}", row.function);
+                    assert!(row.path.ends_with("/runsync") && row.curl.contains(&named), "{row:?}");
+                }
+            }
+        }
+    }
+}
