@@ -125,7 +125,7 @@ async fn history(manifest: &Manifest, app: &str, name: &str, from: &str) -> Resu
     let since_ms = parse_past_ms("--since", from, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
     let id = EnvironmentId::new(app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-    let target = target(TargetKind::Local).await?;
+    let target = target(TargetKind::Local, None).await?;
     // An environment younger than that had less time for its requests.
     let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
     let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
