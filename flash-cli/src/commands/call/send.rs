@@ -44,7 +44,8 @@ impl Lost {
     /// Whether the same may be asked again after an answer of this status.
     fn allows_after(self, status: StatusCode) -> bool {
         match self {
-            Self::Nothing => matches!(status.as_u16(), 502..=504),
+            // What is asked too often may be asked again.
+            Self::Nothing => matches!(status.as_u16(), 429 | 502..=504),
             // A gateway that gave up may have dropped an answer; one without a platform behind it has none.
             Self::Chunks => status == StatusCode::SERVICE_UNAVAILABLE,
         }
