@@ -5,7 +5,7 @@ use std::{
 };
 
 use jsonschema::{Draft, Validator, error::ValidationErrorKind};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const DOCUMENT: &str = include_str!("../../data/runpod-rest-v2.openapi.json");
 
@@ -229,9 +229,4 @@ fn parsed(schema: &Value, values: &[&str]) -> Value {
         }
         kind => one(values.last().copied().unwrap_or_default(), kind),
     }
-}
-
-/// Fields of an object, or none.
-pub fn fields(value: &Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap_or_default()
 }

@@ -90,7 +90,6 @@ fn is_since(at: SystemTime, since: &str) -> bool {
 pub fn stream(inner: Arc<Inner>, reading: Reading) -> Body {
     let events = futures_util::stream::unfold((inner, reading), async |(inner, mut reading)| {
         loop {
-            let changed = inner.changed.notified();
             let events: String = {
                 let state = inner.state();
                 let lines = state.lines.get(&reading.worker);
@@ -102,7 +101,7 @@ pub fn stream(inner: Arc<Inner>, reading: Reading) -> Body {
                 return Some((Ok::<_, std::io::Error>(Bytes::from(events)), (inner, reading)));
             }
             // A change between the look and the wait must not be lost for long.
-            let _ = tokio::time::timeout(super::cloud::LOOK, changed).await;
+            let _ = tokio::time::timeout(super::cloud::LOOK, inner.changed.notified()).await;
         }
     });
     Body::from_stream(events)

@@ -4,7 +4,7 @@
 //! Its facts are those of the provider's documents and of notes from production; what nobody knows is not
 //! imitated. A test file takes it with `#[path = "support/runpod/mod.rs"] mod runpod;`: it is not part of the
 //! support of all tests, because few of them need it.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 mod catalog;
 mod cloud;
 mod contract;
