@@ -352,3 +352,78 @@ async fn jobs_wait_are_counted_cancelled_and_purged() {
     let waited = account.queue("POST", &format!("{id}/runsync?wait=100"), Some(json!({ "input": { "n": 1 } }))).await;
     assert_eq!((waited.status, &waited.json()["status"]), (200, &json!("IN_QUEUE")));
 }
+
+/// An image with nothing but the worker in `runpod/worker.rs`, pushed to a registry.
+fn pushed(registry: &DockerRegistry) -> String {
+    let directory = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let run = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let source = support::root().join("flash-cli/tests/runpod/worker.rs");
+    // A static program runs in an empty image.
+    let flags = ["--edition=2024", "-Ctarget-feature=+crt-static", "-o", &at("worker"), source.to_str().unwrap()];
+    run("rustc", &flags);
+    let mut tar = tar::Builder::new(std::fs::File::create(at("image.tar")).unwrap());
+    tar.append_path_with_name(at("worker"), "worker").unwrap();
+    tar.finish().unwrap();
+    let image = format!("{}/me/worker:1", registry.address);
+    let (root, state) = (format!("--root={}", at("root")), format!("--runroot={}", at("run")));
+    run("podman", &[&root, &state, "import", "--quiet", r#"--change=ENTRYPOINT ["/worker"]"#, &at("image.tar"), &image]);
+    run("podman", &[&root, &state, "push", "--quiet", "--tls-verify=false", &image]);
+    // Files of a store may be of users that only podman can act as.
+    run("podman", &[&root, &state, "rmi", "--all", "--force"]);
+    image
+}
+
+#[tokio::test]
+async fn a_pushed_image_does_jobs_serves_requests_and_is_tried_again_when_it_dies() {
+    if !has_engine() || !has_programs(&["docker-registry"]) {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let image = pushed(&registry);
+    let options = Options { hold: Duration::from_secs(1), ..Options::default() };
+    let cloud = Cloud::start_with(options, Containers::new());
+    cloud.set_secret("HELLO", "good day");
+    let account = Account::of(&cloud);
+    let env = json!({ "GREETING": "{{ RUNPOD_SECRET_HELLO }}" });
+    let workers = json!({ "min": 0, "max": 1, "idleTimeout": 60 });
+    let body = with(queue("jobs"), &[("image", json!(image)), ("env", env), ("workers", workers)]);
+    let jobs = account.made(body).await;
+    let id = jobs["id"].as_str().unwrap();
+    assert_eq!(cloud.workers(id), Vec::<String>::new(), "nothing is needed yet");
+    let job = account.queue("POST", &format!("{id}/run"), Some(json!({ "input": { "n": 7 } }))).await.json();
+    let status = format!("{id}/status/{}", job["id"].as_str().unwrap());
+    let done = until("the end of the job", SOON, async || {
+        let job = account.queue("GET", &status, None).await.json();
+        if job["status"] == "COMPLETED" { Ok(job) } else { Err(job.to_string()) }
+    })
+    .await;
+    assert_eq!((&done["output"]["greeting"], &done["output"]["job"]["input"]), (&json!("good day"), &json!({ "n": 7 })));
+    let worker = done["workerId"].as_str().unwrap().to_owned();
+    let lines = cloud.lines(&worker);
+    assert!(lines.contains(&"takes jobs".to_owned()) && lines.iter().any(|line| line.starts_with("has ")), "{lines:?}");
+
+    let death = account.queue("POST", &format!("{id}/runsync"), Some(json!({ "input": { "die": "die" } }))).await.json();
+    assert_eq!((&death["status"], &death["error"]), (&json!("FAILED"), &json!("job timed out after 1 retries")), "{death}");
+
+    let env = json!({ "GREETING": "hi", "PORT": "8000", "PORT_HEALTH": "8000" });
+    let scaling = json!({ "type": "REQUEST_COUNT", "requestCount": 4 });
+    let served = [
+        ("type", json!("LOAD_BALANCER")),
+        ("scaling", scaling),
+        ("image", json!(image)),
+        ("env", env),
+        ("ports", json!(["8000/http"])),
+    ];
+    let served = account.made(with(queue("served"), &served)).await;
+    let base = served["requestUrls"]["base"].as_str().unwrap();
+    let answer = account.client.send(account.client.raw().get(format!("{base}/some/path?x=1")).bearer_auth(KEY)).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "/some/path?x=1 hi"));
+    let worker = cloud.workers(served["id"].as_str().unwrap()).pop().unwrap();
+    assert_eq!(answer.header("x-runpod-worker-id"), worker);
+    assert_eq!(account.client.get(format!("{base}/x")).await.status, 401);
+    cloud.assert_contract_kept();
+}
