@@ -116,7 +116,10 @@ async fn every_operation_is_answered_as_the_document_says() {
     let balanced = json!({ "type": "REQUEST_COUNT", "requestCount": 4 });
     let balanced = with(queue("three"), &[("type", json!("LOAD_BALANCER")), ("scaling", balanced)]);
     let balanced = account.made(balanced).await;
-    assert_eq!(balanced["requestUrls"]["base"].as_str().unwrap().split("/lb/").nth(1), balanced["id"].as_str());
+    assert_eq!(
+        balanced["requestUrls"]["base"].as_str().unwrap().split("/lb/").nth(1),
+        balanced["id"].as_str()
+    );
     let template = json!({ "name": "t", "image": "i", "serverless": true, "env": { "A": "1" } });
     let template = account.post("/v2/templates", template).await.json();
     let template = format!("/v2/templates/{}", template["id"].as_str().unwrap());
@@ -146,7 +149,10 @@ async fn every_operation_is_answered_as_the_document_says() {
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         assert!(answer.header("ratelimit").contains("\"minute\""), "{path}: {answer:?}");
     }
-    assert_eq!(account.patch(&template, json!({ "env": { "B": "2" } })).await.json()["env"], json!({ "B": "2" }));
+    assert_eq!(
+        account.patch(&template, json!({ "env": { "B": "2" } })).await.json()["env"],
+        json!({ "B": "2" })
+    );
     assert_eq!(account.call("DELETE", &template, None).await.status, 204);
     assert_eq!(account.call("DELETE", &template, None).await.status, 404);
     assert_eq!(account.call("DELETE", &format!("/v2/serverless/{id}"), None).await.status, 204);
@@ -215,9 +221,15 @@ async fn the_traps_of_production_are_there() {
     let after = account.patch(&path, json!({ "gpu": { "pools": ["AMPERE_24"] } })).await.json();
     assert!(after["gpu"].get("excludedTypes").is_none() && after["gpu"]["count"] == 2, "{after}");
     let after = account.patch(&path, json!({ "env": { "B": "2" }, "workers": { "max": 5 } })).await.json();
-    assert_eq!((&after["env"], &after["workers"]), (&json!({ "B": "2" }), &json!({ "min": 1, "max": 5, "idleTimeout": 5 })));
+    assert_eq!(
+        (&after["env"], &after["workers"]),
+        (&json!({ "B": "2" }), &json!({ "min": 1, "max": 5, "idleTimeout": 5 }))
+    );
     let releases = account.get(&format!("{path}/releases")).await.json();
-    assert_eq!((&releases["endpointVersion"], releases["releases"].as_array().unwrap().len()), (&json!(4), 4));
+    assert_eq!(
+        (&releases["endpointVersion"], releases["releases"].as_array().unwrap().len()),
+        (&json!(4), 4)
+    );
     account.patch(&path, json!({ "workers": { "max": 6 } })).await;
     let releases = account.get(&format!("{path}/releases")).await.json();
     assert_eq!(releases["endpointVersion"], 4, "scaling is no release");
@@ -291,7 +303,9 @@ async fn a_call_breaks_as_it_was_told_to() {
 }
 
 /// The next event of a stream, as text.
-async fn event(stream: &mut (impl futures_util::Stream<Item = reqwest::Result<axum::body::Bytes>> + Unpin)) -> String {
+async fn event(
+    stream: &mut (impl futures_util::Stream<Item = reqwest::Result<axum::body::Bytes>> + Unpin),
+) -> String {
     let chunk = tokio::time::timeout(SOON, stream.next()).await.expect("an event in time").unwrap().unwrap();
     String::from_utf8(chunk.to_vec()).unwrap()
 }
@@ -337,7 +351,8 @@ async fn jobs_wait_are_counted_cancelled_and_purged() {
     let id = endpoint["id"].as_str().unwrap();
     let mut jobs = Vec::new();
     for _ in 0..3 {
-        let job = account.queue("POST", &format!("{id}/run"), Some(json!({ "input": { "n": 1 } }))).await.json();
+        let job =
+            account.queue("POST", &format!("{id}/run"), Some(json!({ "input": { "n": 1 } }))).await.json();
         assert_eq!(job["status"], "IN_QUEUE", "{job}");
         jobs.push(job["id"].as_str().unwrap().to_owned());
     }
@@ -349,7 +364,8 @@ async fn jobs_wait_are_counted_cancelled_and_purged() {
     assert_eq!(account.queue("GET", &format!("{id}/status/{}", jobs[1]), None).await.status, 404);
     assert_eq!(account.queue("POST", &format!("{id}/run"), Some(json!({}))).await.status, 400);
     assert_eq!(account.queue("POST", "nobody/run", Some(json!({ "input": 1 }))).await.status, 404);
-    let waited = account.queue("POST", &format!("{id}/runsync?wait=100"), Some(json!({ "input": { "n": 1 } }))).await;
+    let waited =
+        account.queue("POST", &format!("{id}/runsync?wait=100"), Some(json!({ "input": { "n": 1 } }))).await;
     assert_eq!((waited.status, &waited.json()["status"]), (200, &json!("IN_QUEUE")));
 }
 
@@ -359,18 +375,26 @@ fn pushed(registry: &DockerRegistry) -> String {
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let run = |program: &str, arguments: &[&str]| {
         let output = std::process::Command::new(program).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     let source = support::root().join("flash-cli/tests/runpod/worker.rs");
     // A static program runs in an empty image.
-    let flags = ["--edition=2024", "-Ctarget-feature=+crt-static", "-o", &at("worker"), source.to_str().unwrap()];
+    let flags =
+        ["--edition=2024", "-Ctarget-feature=+crt-static", "-o", &at("worker"), source.to_str().unwrap()];
     run("rustc", &flags);
     let mut tar = tar::Builder::new(std::fs::File::create(at("image.tar")).unwrap());
     tar.append_path_with_name(at("worker"), "worker").unwrap();
     tar.finish().unwrap();
     let image = format!("{}/me/worker:1", registry.address);
     let (root, state) = (format!("--root={}", at("root")), format!("--runroot={}", at("run")));
-    run("podman", &[&root, &state, "import", "--quiet", r#"--change=ENTRYPOINT ["/worker"]"#, &at("image.tar"), &image]);
+    run(
+        "podman",
+        &[&root, &state, "import", "--quiet", r#"--change=ENTRYPOINT ["/worker"]"#, &at("image.tar"), &image],
+    );
     run("podman", &[&root, &state, "push", "--quiet", "--tls-verify=false", &image]);
     // Files of a store may be of users that only podman can act as.
     run("podman", &[&root, &state, "rmi", "--all", "--force"]);
@@ -398,16 +422,30 @@ async fn a_pushed_image_does_jobs_serves_requests_and_is_tried_again_when_it_die
     let status = format!("{id}/status/{}", job["id"].as_str().unwrap());
     let done = until("the end of the job", SOON, async || {
         let job = account.queue("GET", &status, None).await.json();
-        if job["status"] == "COMPLETED" { Ok(job) } else { Err(job.to_string()) }
+        let lines: Vec<_> = cloud.workers(id).iter().map(|worker| cloud.lines(worker)).collect();
+        if job["status"] == "COMPLETED" { Ok(job) } else { Err(format!("{job}: {lines:?}")) }
     })
     .await;
-    assert_eq!((&done["output"]["greeting"], &done["output"]["job"]["input"]), (&json!("good day"), &json!({ "n": 7 })));
+    assert_eq!(
+        (&done["output"]["greeting"], &done["output"]["job"]["input"]),
+        (&json!("good day"), &json!({ "n": 7 }))
+    );
     let worker = done["workerId"].as_str().unwrap().to_owned();
     let lines = cloud.lines(&worker);
-    assert!(lines.contains(&"takes jobs".to_owned()) && lines.iter().any(|line| line.starts_with("has ")), "{lines:?}");
+    assert!(
+        lines.contains(&"takes jobs".to_owned()) && lines.iter().any(|line| line.starts_with("has ")),
+        "{lines:?}"
+    );
 
-    let death = account.queue("POST", &format!("{id}/runsync"), Some(json!({ "input": { "die": "die" } }))).await.json();
-    assert_eq!((&death["status"], &death["error"]), (&json!("FAILED"), &json!("job timed out after 1 retries")), "{death}");
+    let death = account
+        .queue("POST", &format!("{id}/runsync"), Some(json!({ "input": { "die": "die" } })))
+        .await
+        .json();
+    assert_eq!(
+        (&death["status"], &death["error"]),
+        (&json!("FAILED"), &json!("job timed out after 1 retries")),
+        "{death}"
+    );
 
     let env = json!({ "GREETING": "hi", "PORT": "8000", "PORT_HEALTH": "8000" });
     let scaling = json!({ "type": "REQUEST_COUNT", "requestCount": 4 });
@@ -420,10 +458,19 @@ async fn a_pushed_image_does_jobs_serves_requests_and_is_tried_again_when_it_die
     ];
     let served = account.made(with(queue("served"), &served)).await;
     let base = served["requestUrls"]["base"].as_str().unwrap();
-    let answer = account.client.send(account.client.raw().get(format!("{base}/some/path?x=1")).bearer_auth(KEY)).await;
+    let answer =
+        account.client.send(account.client.raw().get(format!("{base}/some/path?x=1")).bearer_auth(KEY)).await;
     assert_eq!((answer.status, answer.text.as_str()), (200, "/some/path?x=1 hi"));
     let worker = cloud.workers(served["id"].as_str().unwrap()).pop().unwrap();
     assert_eq!(answer.header("x-runpod-worker-id"), worker);
     assert_eq!(account.client.get(format!("{base}/x")).await.status, 401);
+    for id in [id, served["id"].as_str().unwrap()] {
+        assert_eq!(account.call("DELETE", &format!("/v2/serverless/{id}"), None).await.status, 204);
+    }
+    until("the end of the containers", SOON, async || match support::images::arguments_with(&image) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    })
+    .await;
     cloud.assert_contract_kept();
 }

@@ -40,7 +40,12 @@ fn serve(port: &str) {
         }
         let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
         let text = format!("{path} {}", variable("GREETING"));
-        write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}", text.len()).unwrap();
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        )
+        .unwrap();
     }
 }
 

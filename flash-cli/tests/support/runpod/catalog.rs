@@ -9,7 +9,12 @@ use super::rest::Reply;
 pub const POOLS: &[(&str, &[&str], u32, f64)] = &[
     (
         "AMPERE_16",
-        &["NVIDIA RTX A4000", "NVIDIA RTX A4500", "NVIDIA RTX 4000 Ada Generation", "NVIDIA RTX 2000 Ada Generation"],
+        &[
+            "NVIDIA RTX A4000",
+            "NVIDIA RTX A4500",
+            "NVIDIA RTX 4000 Ada Generation",
+            "NVIDIA RTX 2000 Ada Generation",
+        ],
         16,
         0.576,
     ),
@@ -97,7 +102,8 @@ fn gpu_types(is_included: bool) -> Vec<Value> {
 }
 
 pub fn gpus(query: &BTreeMap<String, String>) -> Reply {
-    misfit(query).unwrap_or_else(|| Reply::json(200, json!({ "gpus": gpu_types(query.contains_key("include")) })))
+    misfit(query)
+        .unwrap_or_else(|| Reply::json(200, json!({ "gpus": gpu_types(query.contains_key("include")) })))
 }
 
 pub fn gpu(id: &str, query: &BTreeMap<String, String>) -> Reply {
@@ -124,7 +130,8 @@ fn cpu_types(is_included: bool) -> Vec<Value> {
 }
 
 pub fn cpus(query: &BTreeMap<String, String>) -> Reply {
-    misfit(query).unwrap_or_else(|| Reply::json(200, json!({ "cpus": cpu_types(query.contains_key("include")) })))
+    misfit(query)
+        .unwrap_or_else(|| Reply::json(200, json!({ "cpus": cpu_types(query.contains_key("include")) })))
 }
 
 pub fn cpu(id: &str, query: &BTreeMap<String, String>) -> Reply {
@@ -151,8 +158,9 @@ fn centers(query: &BTreeMap<String, String>) -> Vec<Value> {
         if include.contains("CPU_AVAILABILITY") {
             let level = if *has_cpus { "HIGH" } else { "NONE" };
             let flavors = FLAVORS.iter();
-            center["cpuAvailability"] =
-                flavors.map(|(id, name, ..)| json!({ "id": id, "name": name, "availability": level })).collect();
+            center["cpuAvailability"] = flavors
+                .map(|(id, name, ..)| json!({ "id": id, "name": name, "availability": level }))
+                .collect();
         }
         center
     });

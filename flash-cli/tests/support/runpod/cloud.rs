@@ -115,7 +115,8 @@ impl Cloud {
     pub fn start_with(options: Options, workers: impl Workers) -> Self {
         // Another part of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (rest, queue) = (listener(), listener());
         let (rest_at, queue_at) = (rest.local_addr().unwrap(), queue.local_addr().unwrap());
         let inner = Arc::new(Inner {
@@ -129,7 +130,8 @@ impl Cloud {
         });
         for (listener, host) in [(rest, Host::Rest), (queue, Host::Queue)] {
             let inner = inner.clone();
-            runtime.spawn(async move { accept(&inner, TcpListener::from_std(listener).unwrap(), host).await });
+            runtime
+                .spawn(async move { accept(&inner, TcpListener::from_std(listener).unwrap(), host).await });
         }
         runtime.spawn(workers::look_after(inner.clone()));
         Self { inner, runtime: Some(runtime) }
@@ -284,7 +286,10 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        let ended = std::mem::take(&mut self.inner.state().endpoints);
+        let ended = {
+            let mut state = self.inner.state();
+            (std::mem::take(&mut state.endpoints), std::mem::take(&mut state.deleted))
+        };
         drop(ended);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -332,7 +337,7 @@ async fn accept(inner: &Arc<Inner>, listener: TcpListener, host: Host) {
 async fn serve(inner: Arc<Inner>, host: Host, request: Request<Body>) -> io::Result<Response> {
     if host == Host::Queue {
         if request.uri().path().starts_with("/lb/") {
-            return Ok(super::queue::balanced(&inner, request).await);
+            return Ok(queue::balanced(&inner, request).await);
         }
         if queue::is_of_workers(request.uri().path()) {
             return Ok(queue::of_workers(&inner, read(request).await?).await);

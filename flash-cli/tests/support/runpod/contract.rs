@@ -52,7 +52,9 @@ impl Contract {
     pub fn operations(&self) -> Vec<(String, String, String)> {
         let mut found = Vec::new();
         for (path, item) in self.document["paths"].as_object().unwrap() {
-            for (method, description) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            for (method, description) in
+                item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters")
+            {
                 let id = description["operationId"].as_str().unwrap();
                 found.push((method.to_uppercase(), path.clone(), id.to_owned()));
             }
@@ -77,7 +79,11 @@ impl Contract {
                 false => part == segment,
             });
             // A path without placeholders is nearer than one with them.
-            if fits && found.as_ref().is_none_or(|(_, _, other): &(_, _, Vec<String>)| placeholders.len() < other.len()) {
+            if fits
+                && found
+                    .as_ref()
+                    .is_none_or(|(_, _, other): &(_, _, Vec<String>)| placeholders.len() < other.len())
+            {
                 found = Some((template.as_str(), item, placeholders));
             }
         }
@@ -107,7 +113,9 @@ impl Contract {
             };
             let schema = self.resolved(&parameter["schema"]);
             let value = parsed(schema, values);
-            errors.extend(self.schema_errors(schema, &value).into_iter().map(|error| format!("query {name}: {error}")));
+            errors.extend(
+                self.schema_errors(schema, &value).into_iter().map(|error| format!("query {name}: {error}")),
+            );
         }
         let missing = parameters.iter().filter(|parameter| parameter["required"] == true);
         errors.extend(
@@ -120,7 +128,12 @@ impl Contract {
     }
 
     /// What is wrong with the body of a request.
-    pub fn body_errors(&self, operation: &Operation<'_>, content_type: Option<&str>, body: Option<&Value>) -> Vec<String> {
+    pub fn body_errors(
+        &self,
+        operation: &Operation<'_>,
+        content_type: Option<&str>,
+        body: Option<&Value>,
+    ) -> Vec<String> {
         let Some(described) = operation.description.get("requestBody").map(|body| self.resolved(body)) else {
             return if body.is_some() { vec!["$: this request has no body".to_owned()] } else { Vec::new() };
         };
@@ -134,7 +147,13 @@ impl Contract {
     }
 
     /// What is wrong with an answer. `body` is missing where there is none, or where it is a stream.
-    pub fn answer_errors(&self, operation: &Operation<'_>, status: u16, content_type: Option<&str>, body: Option<&Value>) -> Vec<String> {
+    pub fn answer_errors(
+        &self,
+        operation: &Operation<'_>,
+        status: u16,
+        content_type: Option<&str>,
+        body: Option<&Value>,
+    ) -> Vec<String> {
         let responses = &operation.description["responses"];
         let described = responses.get(status.to_string());
         // Only errors are without a status of their own.
@@ -193,7 +212,9 @@ impl Contract {
         match value.get("$ref").and_then(Value::as_str) {
             Some(reference) => {
                 let pointer = reference.strip_prefix('#').unwrap();
-                self.resolved(self.document.pointer(pointer).unwrap_or_else(|| panic!("{reference} is not there")))
+                self.resolved(
+                    self.document.pointer(pointer).unwrap_or_else(|| panic!("{reference} is not there")),
+                )
             }
             None => value,
         }

@@ -98,9 +98,7 @@ pub fn update(state: &mut State, addresses: &Addresses, id: &str, body: &Value) 
         Ok(after) => {
             let before = std::mem::replace(&mut endpoint.shown, after);
             let differs = |(field, _): &&(&str, &str)| before.get(*field) != endpoint.shown.get(*field);
-            let named = |(field, name): &(&str, &str)| {
-                json!({ "field": name, "old": before.get(*field), "new": endpoint.shown.get(*field) })
-            };
+            let named = |(field, name): &(&str, &str)| json!({ "field": name, "old": before.get(*field), "new": endpoint.shown.get(*field) });
             let differences: Vec<Value> = RELEASED.iter().filter(differs).map(named).collect();
             if !differences.is_empty() {
                 endpoint.version += 1;
@@ -116,8 +114,11 @@ pub fn update(state: &mut State, addresses: &Addresses, id: &str, body: &Value) 
 
 pub fn delete(state: &mut State, id: &str) -> Reply {
     match state.endpoints.remove(id) {
-        // Dropped with it: its jobs, and its workers, which end with that.
-        Some(_) => Reply::empty(),
+        // With it go its jobs, and its workers, which end with that.
+        Some(endpoint) => {
+            state.deleted.push(endpoint);
+            Reply::empty()
+        }
         None => Reply::not_found("endpoint"),
     }
 }
@@ -242,7 +243,8 @@ fn checked_gpu(gpu: &Value) -> Result<(), Reply> {
     let texts = |field: &str| gpu[field].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut types = BTreeSet::new();
     for pool in texts("pools") {
-        let of_pool = catalog::types_of(pool).ok_or_else(|| refused(&format!("GPU pool '{pool}' is not known")))?;
+        let of_pool =
+            catalog::types_of(pool).ok_or_else(|| refused(&format!("GPU pool '{pool}' is not known")))?;
         types.extend(of_pool.iter().copied());
     }
     for excluded in texts("excludedTypes") {
@@ -276,7 +278,9 @@ fn changed(state: &State, endpoint: &Endpoint, body: &Value) -> Result<Map<Strin
     let mut given = fields(body.clone());
     with_template(state, &mut given)?;
     let before = &endpoint.shown;
-    if given.contains_key("gpu") && before.contains_key("cpu") || given.contains_key("cpu") && before.contains_key("gpu") {
+    if given.contains_key("gpu") && before.contains_key("cpu")
+        || given.contains_key("cpu") && before.contains_key("gpu")
+    {
         return Err(refused("an endpoint cannot switch between GPU and CPU"));
     }
     let by_requests = given.get("scaling").unwrap_or(&before["scaling"])["type"] == "REQUEST_COUNT";

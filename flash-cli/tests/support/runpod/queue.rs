@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::{
-    cloud::{Inner, Incoming, KEY, LOOK, refusal},
+    cloud::{Incoming, Inner, KEY, LOOK, refusal},
     faults::Host,
     rest::Reply,
     state::{Endpoint, Job, Stage, State},
@@ -43,9 +43,10 @@ pub async fn answer(inner: &Arc<Inner>, call: &Incoming) -> Reply {
     let wait = call.query.iter().find(|(name, _)| name == "wait").and_then(|(_, wait)| wait.parse().ok());
     let wait = wait.map(Duration::from_millis);
     match (call.method.as_str(), operation, job) {
-        ("POST", "run", None) => submit(inner, id, call).map_or_else(|refused| refused, |job| {
-            Reply::json(200, json!({ "id": job, "status": "IN_QUEUE" }))
-        }),
+        ("POST", "run", None) => submit(inner, id, call).map_or_else(
+            |refused| refused,
+            |job| Reply::json(200, json!({ "id": job, "status": "IN_QUEUE" })),
+        ),
         ("POST", "runsync", None) => match submit(inner, id, call) {
             Ok(job) => final_status(inner, id, &job, wait.unwrap_or(RUNSYNC)).await,
             Err(refused) => refused,
@@ -65,13 +66,20 @@ fn error(status: u16, text: &str) -> Reply {
 }
 
 fn submit(inner: &Inner, id: &str, call: &Incoming) -> Result<String, Reply> {
-    let body = call.body.as_ref().and_then(Value::as_object).ok_or_else(|| error(400, "the body is no JSON object"))?;
+    let body = call
+        .body
+        .as_ref()
+        .and_then(Value::as_object)
+        .ok_or_else(|| error(400, "the body is no JSON object"))?;
     if !body.contains_key("input") {
         return Err(error(400, "input is required"));
     }
     let known = ["input", "webhook", "policy", "s3Config"];
-    let mut kept: Map<String, Value> =
-        body.iter().filter(|(name, _)| known.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut kept: Map<String, Value> = body
+        .iter()
+        .filter(|(name, _)| known.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     if inner.options.drops_empty_input && kept["input"].as_object().is_some_and(Map::is_empty) {
         kept.remove("input");
     }
@@ -258,7 +266,9 @@ pub async fn of_workers(inner: &Arc<Inner>, call: Incoming) -> Response {
             let chunk = call.body.unwrap_or_default();
             let mut state = inner.state();
             let endpoint = state.endpoints.get_mut(id);
-            if let Some(job) = endpoint.and_then(|endpoint| endpoint.jobs.get_mut(job)).filter(|job| !job.is_final()) {
+            if let Some(job) =
+                endpoint.and_then(|endpoint| endpoint.jobs.get_mut(job)).filter(|job| !job.is_final())
+            {
                 job.stream.push(chunk);
             }
             inner.changed.notify_waiters();
@@ -354,9 +364,11 @@ fn done(inner: &Inner, id: &str, worker: &str, job_id: &str, body: Value) {
 
 /// A request to a load-balanced endpoint: `/lb/ID/…`.
 pub async fn balanced(inner: &Arc<Inner>, request: Request<Body>) -> Response {
-    let path = request.uri().path_and_query().map_or("", |path| path.as_str()).trim_start_matches("/lb/").to_owned();
+    let path =
+        request.uri().path_and_query().map_or("", |path| path.as_str()).trim_start_matches("/lb/").to_owned();
     let (id, rest) = path.split_once('/').map_or((path.as_str(), ""), |(id, rest)| (id, rest));
-    let key = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key =
+        request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     match key.strip_prefix("Bearer ").unwrap_or(key) {
         KEY => {}
         "" => return refusal(Host::Queue, "no token provided").into_response(),
@@ -367,7 +379,9 @@ pub async fn balanced(inner: &Arc<Inner>, request: Request<Body>) -> Response {
     let (worker, port) = loop {
         let found = {
             let mut state = inner.state();
-            let Some(endpoint) = state.endpoints.get_mut(id) else { return error(404, "endpoint not found").into_response() };
+            let Some(endpoint) = state.endpoints.get_mut(id) else {
+                return error(404, "endpoint not found").into_response();
+            };
             if endpoint.is_queue() {
                 return error(400, "not allowed for QB API").into_response();
             }
@@ -375,7 +389,9 @@ pub async fn balanced(inner: &Arc<Inner>, request: Request<Body>) -> Response {
         };
         match found {
             Some(found) => break found,
-            None if Instant::now() > until => return error(400, "timed out waiting for worker").into_response(),
+            None if Instant::now() > until => {
+                return error(400, "timed out waiting for worker").into_response();
+            }
             None => drop(timeout(LOOK, inner.changed.notified()).await),
         }
     };
@@ -392,7 +408,10 @@ pub async fn balanced(inner: &Arc<Inner>, request: Request<Body>) -> Response {
 fn least_busy(endpoint: &mut Endpoint) -> Option<(String, u16)> {
     let latest = endpoint.version;
     let ready = endpoint.workers.iter_mut().filter(|worker| {
-        worker.stage == Stage::Ready && !worker.is_leaving && worker.version == latest && worker.port.is_some()
+        worker.stage == Stage::Ready
+            && !worker.is_leaving
+            && worker.version == latest
+            && worker.port.is_some()
     });
     let worker = ready.min_by_key(|worker| worker.requests)?;
     worker.requests += 1;

@@ -1,15 +1,12 @@
 //! REST v2: judges a call by the contract, carries it out, and judges the answer.
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    body::Body,
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use serde_json::{Value, json};
 
 use super::{
     catalog,
-    cloud::{Inner, Incoming},
+    cloud::{Incoming, Inner},
     contract::Operation,
     endpoints,
     logs::{Lines, Reading, stream},
@@ -43,7 +40,12 @@ pub enum Content {
 
 impl Reply {
     pub fn json(status: u16, body: Value) -> Self {
-        Self { status, content_type: Some("application/json"), headers: Vec::new(), body: Content::Json(body) }
+        Self {
+            status,
+            content_type: Some("application/json"),
+            headers: Vec::new(),
+            body: Content::Json(body),
+        }
     }
 
     pub fn empty() -> Self {
@@ -68,7 +70,8 @@ impl Reply {
     }
 
     pub fn too_many(retry_after: u32) -> Self {
-        let mut reply = Self::problem(429, "rate limit exceeded for the minute window".to_owned(), Vec::new());
+        let mut reply =
+            Self::problem(429, "rate limit exceeded for the minute window".to_owned(), Vec::new());
         reply.headers.push(("retry-after", retry_after.to_string()));
         reply.headers.push(("ratelimit", format!("\"minute\";r=0;t={retry_after}, \"hour\";r=2800;t=1812")));
         reply
@@ -99,7 +102,8 @@ pub fn answer(inner: &Arc<Inner>, call: &Incoming) -> Reply {
     };
     let Some(operation) = inner.contract.operation(&call.method, &call.path) else {
         inner.violated(format!("{} {}: the document has no such method", call.method, call.path));
-        let mut reply = Reply::problem(405, "The requested method is not allowed for this path.".to_owned(), Vec::new());
+        let mut reply =
+            Reply::problem(405, "The requested method is not allowed for this path.".to_owned(), Vec::new());
         reply.headers.push(("allow", methods.join(", ")));
         return reply;
     };
@@ -113,7 +117,8 @@ pub fn answer(inner: &Arc<Inner>, call: &Incoming) -> Reply {
         return Reply::problem(422, "Request validation failed.".to_owned(), body_errors);
     }
     // Parameters that nobody knows are ignored; known ones of a wrong kind are refused.
-    let wrong: Vec<String> = query_errors.into_iter().filter(|error| !error.contains("there is no parameter")).collect();
+    let wrong: Vec<String> =
+        query_errors.into_iter().filter(|error| !error.contains("there is no parameter")).collect();
     if !wrong.is_empty() {
         return Reply::problem(422, "Request validation failed.".to_owned(), wrong);
     }
@@ -178,7 +183,13 @@ fn carried_out(inner: &Arc<Inner>, operation: &Operation<'_>, call: &Incoming) -
     }
 }
 
-fn logs(inner: &Arc<Inner>, worker: String, query: &BTreeMap<String, String>, call: &Incoming, lines: &Lines) -> Reply {
+fn logs(
+    inner: &Arc<Inner>,
+    worker: String,
+    query: &BTreeMap<String, String>,
+    call: &Incoming,
+    lines: &Lines,
+) -> Reply {
     let reading = Reading::new(worker, query, call.header("last-event-id"), lines);
     Reply {
         status: 200,

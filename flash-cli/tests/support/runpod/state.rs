@@ -15,6 +15,8 @@ use super::{
 #[derive(Default)]
 pub struct State {
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// Their workers are still to be ended, which takes a while.
+    pub deleted: Vec<Endpoint>,
     pub templates: BTreeMap<String, Map<String, Value>>,
     /// By worker; they stay when it is gone.
     pub lines: BTreeMap<String, Lines>,

@@ -1,7 +1,10 @@
 //! Templates: `/v2/templates`. They are snapshots: endpoints do not know them afterwards.
 use serde_json::{Map, Value, json};
 
-use super::{rest::Reply, state::{State, fields}};
+use super::{
+    rest::Reply,
+    state::{State, fields},
+};
 
 /// Of `GET /v2/templates`.
 pub fn list(state: &State) -> Reply {
@@ -69,5 +72,6 @@ pub fn delete(state: &mut State, id: &str) -> Reply {
 pub fn unknown_registry(state: &State, body: &Value) -> Option<Reply> {
     let registry = body.get("registry").and_then(Value::as_str)?;
     let is_known = state.registries.contains(registry);
-    (!is_known).then(|| Reply::problem(400, format!("registry credential '{registry}' was not found"), Vec::new()))
+    (!is_known)
+        .then(|| Reply::problem(400, format!("registry credential '{registry}' was not found"), Vec::new()))
 }

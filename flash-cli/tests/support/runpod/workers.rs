@@ -3,12 +3,14 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read},
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use nix::{
+    sys::resource::{Resource, getrlimit},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -24,6 +26,8 @@ use super::{
 const SHOWN_UNHEALTHY: Duration = Duration::from_secs(2);
 /// What a worker may take for its end.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Open files and processes that podman gives a container.
+const PODMANS_OWN: u64 = 1 << 20;
 /// Between two looks at the health of a load-balanced worker.
 const PROBE: Duration = Duration::from_millis(100);
 
@@ -75,9 +79,15 @@ impl Containers {
     }
 
     /// Part of the command lines of all that it starts.
-    fn arguments(&self) -> [String; 2] {
+    fn arguments(&self) -> Vec<String> {
         let place = |name: &str| self.store.path().join(name).to_str().unwrap().to_owned();
-        [format!("--root={}", place("root")), format!("--runroot={}", place("run"))]
+        let mut arguments = vec![format!("--root={}", place("root")), format!("--runroot={}", place("run"))];
+        // crun refuses groups of both versions at once; runc takes them.
+        let has_runc = ["/usr/sbin/runc", "/usr/bin/runc"].iter().any(|runc| Path::new(runc).exists());
+        if has_runc && Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+            arguments.push("--runtime=runc".to_owned());
+        }
+        arguments
     }
 }
 
@@ -88,9 +98,11 @@ impl Workers for Containers {
         let mut command = Command::new("podman");
         command.args(self.arguments()).args(["run", "--rm", "--name", &name, "--network=host", "--quiet"]);
         command.args(["--pull=missing", "--tls-verify=false", "--log-driver=passthrough"]);
+        command.args(limits());
         for (variable, value) in &launch.environment {
             // Some would change podman itself; none of these is a secret.
-            match matches!(variable.as_str(), "HOME" | "PATH" | "TMPDIR") || variable.starts_with("CONTAINER") {
+            match matches!(variable.as_str(), "HOME" | "PATH" | "TMPDIR") || variable.starts_with("CONTAINER")
+            {
                 true => command.arg(format!("--env={variable}={value}")),
                 false => command.arg(format!("--env={variable}")).env(variable, value),
             };
@@ -104,11 +116,26 @@ impl Workers for Containers {
     }
 
     fn end(&self) {
-        let podman = |arguments: &[&str]| Command::new("podman").args(self.arguments()).args(arguments).output();
+        let podman =
+            |arguments: &[&str]| Command::new("podman").args(self.arguments()).args(arguments).output();
         // Nothing more can be done about what is left.
         let _ = podman(&["rm", "--all", "--force", "--time=0"]);
         let _ = podman(&["rmi", "--all", "--force"]);
     }
+}
+
+/// Where this process has less than podman would give, and may not raise its own.
+fn limits() -> Vec<String> {
+    let hard = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
+    // Podman lowers its own limit of processes to this.
+    let ids = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+    let ids: u64 = ids.trim().parse().unwrap_or(u64::MAX);
+    let (files, processes) = (hard(Resource::RLIMIT_NOFILE), hard(Resource::RLIMIT_NPROC));
+    [("nofile", files, files), ("nproc", processes, processes.min(ids))]
+        .into_iter()
+        .filter(|(_, hard, _)| *hard < PODMANS_OWN)
+        .map(|(name, _, limit)| format!("--ulimit={name}={limit}:{limit}"))
+        .collect()
 }
 
 fn copy_lines(from: impl Read + Send + 'static, tell: Tell) {
@@ -122,7 +149,7 @@ fn copy_lines(from: impl Read + Send + 'static, tell: Tell) {
 struct Container {
     child: Child,
     name: String,
-    arguments: [String; 2],
+    arguments: Vec<String>,
 }
 
 impl Running for Container {
@@ -170,6 +197,7 @@ pub async fn look_after(inner: Arc<Inner>) {
 fn adjust(inner: &Arc<Inner>) -> Vec<Worker> {
     let mut gone = Vec::new();
     let mut state = inner.state();
+    gone.extend(std::mem::take(&mut state.deleted).into_iter().flat_map(|endpoint| endpoint.workers));
     let mut changed = false;
     let ids: Vec<String> = state.endpoints.keys().cloned().collect();
     for id in ids {
@@ -247,7 +275,8 @@ fn mature(inner: &Inner, state: &State, endpoint: &mut Endpoint) {
 fn release_surplus(endpoint: &mut Endpoint, gone: &mut Vec<Worker>) {
     let (wanted, most, patience) = (endpoint.wanted(), endpoint.most(), endpoint.idle_timeout());
     let latest = endpoint.version;
-    let mut there = endpoint.workers.iter().filter(|worker| !worker.is_leaving && worker.version == latest).count();
+    let mut there =
+        endpoint.workers.iter().filter(|worker| !worker.is_leaving && worker.version == latest).count();
     for worker in endpoint.workers.iter_mut().rev().filter(|worker| !worker.is_leaving && !worker.is_busy()) {
         let is_stale = worker.version < latest;
         let is_unneeded = there > most || there > wanted && worker.idle_since.elapsed() > patience;
@@ -261,7 +290,9 @@ fn release_surplus(endpoint: &mut Endpoint, gone: &mut Vec<Worker>) {
         }
     }
     // Played ones need no time for it.
-    while let Some(index) = endpoint.workers.iter().position(|worker| worker.is_leaving && worker.running.is_none()) {
+    while let Some(index) =
+        endpoint.workers.iter().position(|worker| worker.is_leaving && worker.running.is_none())
+    {
         gone.push(endpoint.workers.remove(index));
     }
 }
@@ -343,7 +374,8 @@ fn later(tell: Tell) -> Tell {
 fn free_port(endpoint: &Endpoint, environment: &mut BTreeMap<String, String>) -> Option<u16> {
     let port = environment.get("PORT")?.clone();
     let exposed = format!("{port}/http");
-    let is_exposed = endpoint.shown["ports"].as_array().is_some_and(|ports| ports.iter().any(|port| *port == exposed));
+    let is_exposed =
+        endpoint.shown["ports"].as_array().is_some_and(|ports| ports.iter().any(|port| *port == exposed));
     if environment.get("PORT_HEALTH") != Some(&port) || !is_exposed {
         return None;
     }
@@ -367,7 +399,9 @@ async fn probe(inner: &Arc<Inner>) {
         let answer = inner.client.get(url).timeout(Duration::from_secs(2)).send().await;
         let is_healthy = answer.is_ok_and(|answer| answer.status() == 200);
         let mut state = inner.state();
-        let Some(worker) = state.endpoints.get_mut(&id).and_then(|endpoint| endpoint.worker(&worker)) else { continue };
+        let Some(worker) = state.endpoints.get_mut(&id).and_then(|endpoint| endpoint.worker(&worker)) else {
+            continue;
+        };
         match (worker.stage, is_healthy) {
             (Stage::Initializing, true) => {
                 worker.stage = Stage::Ready;
