@@ -90,6 +90,7 @@ pub(crate) async fn release_of(
         secrets,
         prices: config.own_prices.clone(),
         runtime: runtime(config),
+        cloud: environment.cloud.clone(),
     };
     Ok(Shipment { spec, sources: hashed.sources, notes: None })
 }

@@ -90,5 +90,6 @@ pub(super) fn spec() -> ReleaseSpec {
             limits: true,
             keep_releases: 10,
         },
+        cloud: Default::default(),
     }
 }

@@ -4,7 +4,10 @@
 //! described itself. What is made of it is for `crate::deploy`.
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
-use flash_sdk::manifest::{EndpointKind, Manifest};
+use flash_sdk::{
+    DataCenter,
+    manifest::{EndpointKind, Manifest},
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -13,7 +16,7 @@ use super::{
     overrides::{self, WorkerOverrides},
 };
 use crate::target::{
-    EnvironmentId, TargetKind,
+    CloudSettings, EnvironmentId, TargetKind,
     local::{CommandWorker, nearest},
 };
 
@@ -25,6 +28,9 @@ pub(super) struct Written {
     listen: Option<Spanned<String>>,
     port: Option<Spanned<u16>>,
     registry: Option<Spanned<String>>,
+    data_centers: Option<Spanned<Vec<Spanned<String>>>>,
+    network_volumes: Option<Spanned<Vec<Spanned<String>>>>,
+    registry_credential: Option<Spanned<String>>,
     variables: BTreeMap<Spanned<String>, Spanned<String>>,
     workers: BTreeMap<Spanned<String>, overrides::Written>,
 }
@@ -40,6 +46,8 @@ pub(crate) struct EnvironmentSettings {
     pub port: Option<u16>,
     /// Where images are pushed to, for targets that pull them.
     pub registry: Option<String>,
+    /// How its workers are placed in a cloud.
+    pub cloud: CloudSettings,
     /// Variables of its workers. No secrets: the file is in everybody's hands.
     pub variables: BTreeMap<String, String>,
     workers: Vec<Declared>,
@@ -92,6 +100,8 @@ impl Written {
         if let Some(said) = self.registry.as_ref().filter(|said| said.get_ref().trim().is_empty()) {
             return mistake(said.span(), "`registry` is empty; a name such as \"ghcr.io/me\" is expected");
         }
+        let target = self.target.unwrap_or(TargetKind::Local);
+        let cloud = cloud(target, self.data_centers, self.network_volumes, self.registry_credential)?;
         let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
         let declared = |(name, written): (Spanned<String>, overrides::Written)| {
             let line = line_of(name.span().start);
@@ -99,14 +109,68 @@ impl Written {
         };
         Ok(EnvironmentSettings {
             name: name.get_ref().clone(),
-            target: self.target.unwrap_or(TargetKind::Local),
+            target,
             listen,
             port,
             registry: self.registry.map(Spanned::into_inner),
+            cloud,
             variables,
             workers: self.workers.into_iter().map(declared).collect::<Result<_, Mistake>>()?,
         })
     }
+}
+
+/// What only `target = "runpod"` takes notice of.
+fn cloud(
+    target: TargetKind,
+    data_centers: Option<Spanned<Vec<Spanned<String>>>>,
+    network_volumes: Option<Spanned<Vec<Spanned<String>>>>,
+    registry_credential: Option<Spanned<String>>,
+) -> Result<CloudSettings, Mistake> {
+    let said = [
+        ("data_centers", data_centers.as_ref().map(Spanned::span)),
+        ("network_volumes", network_volumes.as_ref().map(Spanned::span)),
+        ("registry_credential", registry_credential.as_ref().map(Spanned::span)),
+    ];
+    if target == TargetKind::Local
+        && let Some((key, Some(at))) = said.into_iter().find(|(_, at)| at.is_some())
+    {
+        return mistake(at, format!("`{key}` is for target = \"runpod\""));
+    }
+    let named_once = |said: Option<Spanned<Vec<Spanned<String>>>>| {
+        let mut once: Vec<String> = Vec::new();
+        for name in said.map(Spanned::into_inner).unwrap_or_default() {
+            if once.contains(name.get_ref()) {
+                return mistake(name.span(), format!("`{}` is named twice", name.get_ref()));
+            }
+            once.push(name.into_inner());
+        }
+        Ok(once)
+    };
+    for name in data_centers.iter().flat_map(|said| said.get_ref()) {
+        let id = name.get_ref();
+        if DataCenter::from_id(id).is_none() {
+            let near = nearest(id, DataCenter::ALL.iter().map(|center| center.id()));
+            return mistake(name.span(), format!("`{id}` is no data center{near}"));
+        }
+    }
+    for name in network_volumes.iter().flat_map(|said| said.get_ref()).chain(&registry_credential) {
+        if !is_id(name.get_ref()) {
+            let message = format!("`{}` is no id: the console shows it, letters and digits", name.get_ref());
+            return mistake(name.span(), message);
+        }
+    }
+    Ok(CloudSettings {
+        data_centers: named_once(data_centers)?,
+        network_volumes: named_once(network_volumes)?,
+        registry_credential: registry_credential.map(Spanned::into_inner),
+    })
+}
+
+/// Whether the cloud could have given this id to something.
+fn is_id(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=128).contains(&text.len()) && text.bytes().all(is_part)
 }
 
 /// A variable of workers. No value is repeated in a message: it may be a secret in the wrong place.
@@ -153,6 +217,7 @@ impl EnvironmentSettings {
             listen: None,
             port: None,
             registry: None,
+            cloud: CloudSettings::default(),
             variables: BTreeMap::new(),
             workers: Vec::new(),
         }

@@ -28,8 +28,8 @@ pub(crate) use logs::{
 };
 pub(crate) use preflight::{FieldChange, Finding, Preflight};
 pub(crate) use release::{
-    ArtifactSpec, BuildOrigin, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord, ReleaseSpec,
-    ReleaseState, RuntimeSettings, Shipment, Step, live_before,
+    ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
+    ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
 };
 pub(crate) use status::{LastError, Serving, Status, WorkerCounts, WorkerStatus};
 

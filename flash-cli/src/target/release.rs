@@ -21,6 +21,23 @@ pub(crate) struct ReleaseSpec {
     /// Overrides of the catalogue's prices, dollars per second.
     pub prices: BTreeMap<String, f64>,
     pub runtime: RuntimeSettings,
+    /// What only a target in the cloud takes notice of.
+    #[serde(default)]
+    pub cloud: CloudSettings,
+}
+
+/// How the workers of a release are placed in a cloud: `[environments.NAME]` of `flash.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloudSettings {
+    /// Where worker types may run that name no data centers themselves. Empty: anywhere.
+    #[serde(default)]
+    pub data_centers: Vec<String>,
+    /// Ids of network volumes that every worker has at `/runpod-volume`.
+    #[serde(default)]
+    pub network_volumes: Vec<String>,
+    /// Id of the login with which the cloud pulls images; `None` for public ones.
+    #[serde(default)]
+    pub registry_credential: Option<String>,
 }
 
 /// A worker type that is a program beside the app.

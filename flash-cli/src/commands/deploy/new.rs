@@ -106,7 +106,8 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
             output.line(key.expose());
             // "The line above", where both go to one terminal.
             output.flush();
-            output.status("Key", "the line above; it is not shown again. Kept for you in the credential file");
+            output
+                .status("Key", "the line above; it is not shown again. Kept for you in the credential file");
         }
         output.status("Next", &format!("flash deploy send {name}"));
     }

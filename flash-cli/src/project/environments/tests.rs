@@ -63,6 +63,17 @@ fn every_setting_of_an_environment_is_read() {
 }
 
 #[test]
+fn where_a_cloud_places_workers_is_read() {
+    let text = "[environments.a]\ntarget = \"runpod\"\ndata_centers = [\"EU-RO-1\", \"US-TX-3\"]\n\
+                network_volumes = [\"vol1\"]\nregistry_credential = \"cred1\"\n";
+    let config = Config::parse(text, Path::new("flash.toml")).unwrap();
+    let cloud = &config.environment("a").unwrap().cloud;
+    assert_eq!(cloud.data_centers, ["EU-RO-1", "US-TX-3"]);
+    assert_eq!(cloud.network_volumes, ["vol1"]);
+    assert_eq!(cloud.registry_credential.as_deref(), Some("cred1"));
+}
+
+#[test]
 fn every_setting_of_a_worker_type_can_be_another_one() {
     let manifest = applied(
         "[environments.a.workers.model]\nworkers = \"1..=2\"\nidle_timeout = 7\nexecution_timeout = 8\n\
@@ -141,6 +152,16 @@ fn wrong_settings_of_an_environment_are_named_with_their_line() {
         ("[environments.a]\nlisten = \"somewhere\"", 2, "an IP address is expected"),
         ("[environments.a]\nport = 0", 2, "1 to 65535"),
         ("[environments.a]\nregistry = \" \"", 2, "`registry` is empty"),
+        ("[environments.a]\n\ndata_centers = [\"EU-RO-1\"]", 3, "`data_centers` is for target = \"runpod\""),
+        ("[environments.a]\nnetwork_volumes = []", 2, "`network_volumes` is for target = \"runpod\""),
+        ("[environments.a]\nregistry_credential = \"x\"", 2, "is for target = \"runpod\""),
+        (
+            "[environments.a]\ntarget = \"runpod\"\ndata_centers = [\n\"EU-RO-1\",\n\"EU-RO-11\"]",
+            5,
+            "no data center; did you mean `EU-RO-1`",
+        ),
+        ("[environments.a]\ntarget = \"runpod\"\nnetwork_volumes = [\"a\", \"a\"]", 3, "`a` is named twice"),
+        ("[environments.a]\ntarget = \"runpod\"\nregistry_credential = \"a b\"", 3, "`a b` is no id"),
         ("[environments.a]\nregstry = \"x\"", 2, "did you mean `registry`?"),
         ("[environments.a.variables]\n\nA-B = \"x\"", 3, "no name of a variable"),
         ("[environments.a.variables]\nFLASH_X = \"secret\"", 2, "`FLASH_X` is for the platform"),
