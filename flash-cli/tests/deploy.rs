@@ -22,6 +22,24 @@ async fn version(app: &Deployed, client: &Client, url: &str) -> String {
     answer.json()["version"].as_str().unwrap().to_owned()
 }
 
+#[test]
+fn an_environment_on_runpod_is_refused_where_it_makes_no_sense_before_anything_is_asked() {
+    let app = Deployed::new("");
+    let before = std::fs::read_to_string(app.path().join("flash.toml")).unwrap();
+    let runpod = ["deploy", "new", "cloud", "--target", "runpod"];
+    let fails = |more: &[&str], said: &[&str]| app.fails(2, &[&runpod[..], more].concat(), said);
+    fails(&[], &["needs a registry", "--registry ghcr.io/YOU/APP"]);
+    fails(
+        &["--registry", "ghcr.io/me/app", "--port", "9001"],
+        &["--listen and --port are for --target local"],
+    );
+    fails(&["--registry", "ghcr.io/Me/app"], &["is no name for an image"]);
+    fails(&["--registry", "ghcr.io/me/app:v1"], &["has a tag"]);
+    let local = ["deploy", "new", "a", "--registry", "ghcr.io/me/app"];
+    app.fails(2, &local, &["--registry is for --target runpod"]);
+    assert_eq!(std::fs::read_to_string(app.path().join("flash.toml")).unwrap(), before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_story_of_an_environment() {
     let (app, client) = (Deployed::new("[build]\ninclude = [\"model\"]\n"), Client::new());

@@ -146,6 +146,35 @@ impl Scripted {
     }
 }
 
+/// A worker whose environment is what a container on Runpod has: that of the image, Runpod's own, and what a deployment
+/// sets. Its output goes to a file.
+fn in_container(
+    server: &Scripted,
+    worker_type: &str,
+    log: &std::path::Path,
+    more: &[(&str, &str)],
+) -> Worker {
+    let base = format!("http://{}/v2/ep", server.address);
+    let child = Command::new(binary())
+        .env_clear()
+        .env("RUNPOD_WEBHOOK_GET_JOB", format!("{base}/job-take/$ID?gpu=$RUNPOD_GPU_TYPE_ID"))
+        .env("RUNPOD_WEBHOOK_POST_OUTPUT", format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=x"))
+        .env("RUNPOD_WEBHOOK_POST_STREAM", format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=x"))
+        .env("RUNPOD_WEBHOOK_PING", format!("{base}/ping/$RUNPOD_POD_ID"))
+        .envs([("RUNPOD_PING_INTERVAL", "10000"), ("RUNPOD_AI_API_KEY", "worker-key")])
+        .envs([("RUNPOD_POD_ID", "pod1"), ("RUNPOD_POD_HOSTNAME", "pod1-host"), ("RUNPOD_ENDPOINT_ID", "ep")])
+        .envs([("RUNPOD_GPU_TYPE_ID", "NVIDIA L4"), ("RUNPOD_DC_ID", "EU-RO-1"), ("RUNPOD_CPU_COUNT", "2")])
+        .envs([("FLASH_APP", "fixture"), ("FLASH_ENVIRONMENT", "cloud"), ("FLASH_RELEASE", "1")])
+        .envs([("FLASH_WORKER", worker_type), ("FLASH_ENDPOINTS", "{}"), ("FLASH_DRAIN_SECONDS", "10")])
+        .env("RUNPOD_API_KEY", "{{ RUNPOD_SECRET_FLASH_API_KEY }}")
+        .envs(more.iter().copied())
+        .stdout(std::fs::File::create(log).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Worker(child)
+}
+
 async fn answer(State(server): State<Scripted>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -421,6 +450,47 @@ async fn a_load_balanced_worker_answers_pings_while_it_initialises() {
     assert_eq!((ping(port).await, ping(health).await), (Some(200), Some(200)));
     worker.signal(Signal::SIGTERM);
     assert_eq!(tokio::task::spawn_blocking(move || worker.exit_code()).await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_queue_worker_in_a_container_takes_jobs_logs_lines_of_json_and_goes_on_sigterm() {
+    let server = Scripted::start().await;
+    let directory = tempfile::TempDir::new().unwrap();
+    let log = directory.path().join("log");
+    let mut worker = in_container(&server, "nothing", &log, &[]);
+    server.give(json!({ "id": "j", "input": {} }));
+    let done = server.sent("the result", is_done("j")).await;
+    assert_eq!((done.body, done.authorization.as_str()), (json!({ "output": "something" }), "worker-key"));
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(tokio::task::spawn_blocking(move || worker.exit_code()).await.unwrap(), Some(0));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let warned = lines.iter().find(|line| line["level"] == "WARN").unwrap_or_else(|| panic!("{text}"));
+    assert!(warned["message"].as_str().unwrap().contains("no secret `FLASH_API_KEY`"), "{text}");
+    assert!(warned.as_object().unwrap().contains_key("requestId"), "{text}");
+}
+
+#[tokio::test]
+async fn a_load_balanced_worker_in_a_container_serves_on_its_port_and_goes_on_sigterm() {
+    let server = Scripted::start().await;
+    let directory = tempfile::TempDir::new().unwrap();
+    let (gate, port) = (directory.path().join("gate"), free_port().to_string());
+    let more = [("PORT", &*port), ("PORT_HEALTH", &*port), ("FIXTURE_GATE", gate.to_str().unwrap())];
+    let mut worker = in_container(&server, "gate", &directory.path().join("log"), &more);
+    let client = Client::new();
+    let ping = async || {
+        let answer = client.raw().get(format!("http://127.0.0.1:{port}/ping")).send().await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    };
+    let opened = tokio::time::timeout(SOON, async { while ping().await.is_none() {} }).await;
+    opened.expect("the port opens at once");
+    assert_eq!(ping().await, Some(204), "initialising");
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(client.get(format!("http://127.0.0.1:{port}/through")).await.json(), "through");
+    assert_eq!(ping().await, Some(200));
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(tokio::task::spawn_blocking(move || worker.exit_code()).await.unwrap(), Some(0));
+    assert_eq!(server.count(|sent| sent.path.contains("job-take")), 0, "it takes no jobs");
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ pub(crate) struct PlaceArguments {
     /// The app, where the directory is none [default: the crate's package name].
     #[arg(long)]
     pub app: Option<String>,
+    /// Where the environment lives [default: as flash.toml says, else local].
+    #[arg(long)]
+    pub target: Option<TargetKind>,
 }
 
 /// An environment and its target.
@@ -57,23 +60,32 @@ impl PlaceArguments {
     /// When it is not clear which one is meant. Whether it exists is for the target to say.
     pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Place, Failure> {
         let app = self.app()?;
-        let config = match self.project() {
-            Some(directory) => Config::load(&directory)?,
+        let project = self.project();
+        let directory = project.as_deref();
+        let config = match directory {
+            Some(directory) => Config::load(directory)?,
             None => Config::default(),
         };
-        let kind = |name: &str| config.environment(name).map_or(TargetKind::Local, |own| own.target);
+        let kind = |name: &str| {
+            let declared = || config.environment(name).map_or(TargetKind::Local, |own| own.target);
+            self.target.unwrap_or_else(declared)
+        };
         if let Some(name) = name {
             let id = EnvironmentId::new(&app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-            return Ok(Place { target: target(kind(&id.name)).await?, id });
+            return Ok(Place { target: target(kind(&id.name), directory).await?, id });
         }
         let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
         // One that is declared on another target must not keep the local ones from being found.
-        let local = target(TargetKind::Local).await?;
-        let environments = local.environments().await?;
+        let first = self.target.unwrap_or(TargetKind::Local);
+        let first_target = target(first, directory).await?;
+        let environments = first_target.environments().await?;
         let of_app = environments.into_iter().map(|own| own.id).filter(|id| id.app == app);
         let found: Vec<String> = of_app.map(|id| id.name).collect();
         // What is declared and was never made is no choice, as long as there is another.
-        names.retain(|name| kind(name) != TargetKind::Local || found.contains(name));
+        names.retain(|name| match self.target {
+            Some(_) => found.contains(name),
+            None => kind(name) != TargetKind::Local || found.contains(name),
+        });
         names.extend(found);
         names.sort();
         names.dedup();
@@ -81,8 +93,8 @@ impl PlaceArguments {
             [only] => Ok(Place {
                 id: EnvironmentId { app, name: only.clone() },
                 target: match kind(only) {
-                    TargetKind::Local => local,
-                    other => target(other).await?,
+                    kind if kind == first => first_target,
+                    other => target(other, directory).await?,
                 },
             }),
             [] => Err(Failure::unusable(format!("`{app}` has no environment"))
@@ -96,7 +108,7 @@ impl PlaceArguments {
                 let name = several.get(chosen).cloned().unwrap_or_default();
                 let id =
                     EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-                Ok(Place { target: target(kind(&id.name)).await?, id })
+                Ok(Place { target: target(kind(&id.name), directory).await?, id })
             }
             several => {
                 Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
@@ -106,11 +118,12 @@ impl PlaceArguments {
     }
 }
 
-/// The target of this kind, ready to be asked.
+/// The target of this kind, ready to be asked. The directory is that of the app's crate, where there is one: a key
+/// may lie beside it.
 ///
 /// # Errors
 /// When it cannot be reached or started.
-pub(crate) async fn target(kind: TargetKind) -> Result<Box<dyn Target>, Failure> {
+pub(crate) async fn target(kind: TargetKind, directory: Option<&Path>) -> Result<Box<dyn Target>, Failure> {
     match kind {
         TargetKind::Local => Ok(Box::new(LocalTarget::connect().await?)),
         TargetKind::Runpod => Err(Failure::unusable("the target `runpod` is not there yet")

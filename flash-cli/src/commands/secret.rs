@@ -213,7 +213,7 @@ mod tests {
     fn names_are_those_of_variables_and_hold_no_value() {
         let of = |names: &[&str]| OneSecret {
             names: names.iter().map(|&name| name.to_owned()).collect(),
-            place: PlaceArguments { directory: ".".into(), app: None },
+            place: PlaceArguments { directory: ".".into(), app: None, target: None },
         };
         assert_eq!(of(&["TOKEN"]).meant().unwrap(), (None, "TOKEN"));
         assert_eq!(of(&["a", "TOKEN"]).meant().unwrap(), (Some("a"), "TOKEN"));

@@ -7,10 +7,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use flash_sdk::manifest::Manifest;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    build::{Binaries, Commit},
+    build::{Binaries, Commit, Record},
     exit::{Code, Failure},
     image::Access,
     project::{Config, ConfigError, EnvironmentSettings, Package},
@@ -70,6 +71,7 @@ pub(crate) async fn release_of(
     profile: &str,
 ) -> Result<Shipment, ArtifactError> {
     let manifest = config.manifest_in(environment, &binaries.manifest)?;
+    let commit = binaries.commit.as_ref();
     let (programs, files) = (binaries.programs.clone(), binaries.files.clone());
     let files = files.into_iter().map(|file| (file.path, (file.source, file.access == Access::Executable)));
     let files: BTreeMap<String, (PathBuf, bool)> = files.collect();
@@ -77,22 +79,65 @@ pub(crate) async fn release_of(
         .await
         .map_err(|error| ArtifactError::Thread(error.to_string()))??;
     let commands = commands(config, &manifest, &hashed.files, &package.directory)?;
-    let spec = ReleaseSpec {
+    let artifact = ArtifactSpec::Binaries {
+        digest: digest(&hashed.binaries, &hashed.files),
+        binaries: hashed.binaries,
+        files: hashed.files,
+    };
+    let origin = BuildOrigin { commit: commit.map(short), profile: profile.to_owned() };
+    let spec = spec(config, environment, manifest, artifact, origin);
+    Ok(Shipment { spec: ReleaseSpec { commands, secrets, ..spec }, sources: hashed.sources, notes: None })
+}
+
+/// The release that images make in an environment: `images` says by worker type what each is called in its registry,
+/// with its digest. A program of its own has no image, so it is in no such release.
+///
+/// # Errors
+/// When the settings do not go with the app.
+pub(crate) fn release_of_images(
+    record: &Record,
+    images: BTreeMap<String, String>,
+    config: &Config,
+    environment: &EnvironmentSettings,
+    profile: &str,
+) -> Result<Shipment, ArtifactError> {
+    let mut manifest = config.manifest_in(environment, &record.app)?;
+    manifest.workers.retain(|worker| images.contains_key(&worker.name));
+    let artifact = ArtifactSpec::Images { digest: digest_of_images(&images), images };
+    let origin = BuildOrigin { commit: record.git.as_ref().map(short), profile: profile.to_owned() };
+    let spec = spec(config, environment, manifest, artifact, origin);
+    Ok(Shipment { spec, sources: BTreeMap::new(), notes: None })
+}
+
+/// Without commands and secrets.
+fn spec(
+    config: &Config,
+    environment: &EnvironmentSettings,
+    manifest: Manifest,
+    artifact: ArtifactSpec,
+    origin: BuildOrigin,
+) -> ReleaseSpec {
+    ReleaseSpec {
         manifest,
-        commands,
-        artifact: ArtifactSpec::Binaries {
-            digest: digest(&hashed.binaries, &hashed.files),
-            binaries: hashed.binaries,
-            files: hashed.files,
-        },
-        origin: BuildOrigin { commit: binaries.commit.as_ref().map(short), profile: profile.to_owned() },
+        commands: Vec::new(),
+        artifact,
+        origin,
         variables: environment.variables.clone(),
-        secrets,
+        secrets: BTreeMap::new(),
         prices: config.own_prices.clone(),
         runtime: runtime(config),
         cloud: environment.cloud.clone(),
-    };
-    Ok(Shipment { spec, sources: hashed.sources, notes: None })
+    }
+}
+
+/// Hash of all images by worker type: equal ones have equal digests.
+pub(crate) fn digest_of_images(images: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"flash images 1\n");
+    for (worker, image) in images {
+        hash.update(format!("image {} {worker} {image}\n", worker.len()));
+    }
+    hex(&hash.finalize())
 }
 
 fn short(commit: &Commit) -> String {
@@ -183,7 +228,7 @@ fn digest(binaries: &BTreeMap<String, String>, files: &BTreeMap<String, FileSpec
 /// The commands, each with its worker type as it is in the environment.
 fn commands(
     config: &Config,
-    manifest: &flash_sdk::manifest::Manifest,
+    manifest: &Manifest,
     files: &BTreeMap<String, FileSpec>,
     directory: &Path,
 ) -> Result<Vec<CommandSpec>, ArtifactError> {
@@ -227,6 +272,8 @@ fn included_as(program: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use flash_sdk::manifest::WorkerType;
+
     use super::*;
     use crate::deploy::fixtures::manifest;
 
@@ -249,6 +296,26 @@ mod tests {
             digest(&BTreeMap::new(), &files(&[("a", "1", false)])),
         ];
         assert!(others.iter().all(|other| *other != one) && one.len() == 64, "{one}");
+    }
+
+    #[test]
+    fn images_have_a_digest_over_all_of_them_and_programs_of_their_own_are_left_out() {
+        let images = |digest: &str| {
+            let image =
+                |worker: &WorkerType| (worker.name.clone(), format!("ghcr.io/me/app@sha256:{digest}"));
+            manifest().workers.iter().map(image).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(digest_of_images(&images("1")), digest_of_images(&images("1")));
+        assert_ne!(digest_of_images(&images("1")), digest_of_images(&images("2")));
+        let text = "[workers.script]\ncommand = [\"python3\"]\n[environments.a]\ntarget = \"runpod\"\n\
+                    network_volumes = [\"vol1\"]\n";
+        let config = Config::parse(text, Path::new("flash.toml")).unwrap();
+        let record = Record::new(manifest(), None, "1".to_owned());
+        let environment = config.environment("a").unwrap();
+        let shipment = release_of_images(&record, images("1"), &config, environment, "release").unwrap();
+        assert!(shipment.spec.manifest.worker("script").is_none() && shipment.spec.commands.is_empty());
+        assert_eq!(shipment.spec.manifest.workers.len(), manifest().workers.len());
+        assert_eq!(shipment.spec.cloud.network_volumes, ["vol1"]);
     }
 
     #[test]

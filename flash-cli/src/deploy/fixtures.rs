@@ -57,7 +57,7 @@ pub(super) fn route(method: &str, path: &str) -> FunctionEntry {
     }
 }
 
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let input =
         json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } } });
     Manifest {

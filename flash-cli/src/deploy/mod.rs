@@ -8,9 +8,9 @@ mod plan;
 mod saved;
 mod schema;
 
-pub(crate) use artifact::release_of;
+pub(crate) use artifact::{digest_of_images, release_of, release_of_images};
 pub(crate) use plan::{Change, FieldChange, Plan};
 pub(crate) use saved::{SavedPlan, SavedPlanError};
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;

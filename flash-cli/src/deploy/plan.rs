@@ -9,7 +9,7 @@ use super::{
     cost::{HourlyCost, hourly},
     schema::{Direction, Schema, differences},
 };
-use crate::target::{CommandSpec, ReleaseSpec, RuntimeSettings};
+use crate::target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
 
 /// All changes, and what they cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,7 @@ impl Plan {
         // The settings of a first release are no news.
         if let Some(live) = live {
             list.settings(&live.runtime, &next.runtime);
+            list.cloud(&live.cloud, &next.cloud);
         }
         Self { changes: list.0, cost_before: live.map(hourly), cost_after: hourly(next) }
     }
@@ -206,6 +207,21 @@ impl List {
         };
         for ((name, before), (_, after)) in settings(before).into_iter().zip(settings(after)) {
             self.value(Subject::Setting, name, Some(before), Some(after));
+        }
+    }
+
+    fn cloud(&mut self, before: &CloudSettings, after: &CloudSettings) {
+        let settings = |of: &CloudSettings| {
+            let CloudSettings { data_centers, network_volumes, registry_credential } = of;
+            let list = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
+            [
+                ("data_centers", list(data_centers)),
+                ("network_volumes", list(network_volumes)),
+                ("registry_credential", registry_credential.clone()),
+            ]
+        };
+        for ((name, before), (_, after)) in settings(before).into_iter().zip(settings(after)) {
+            self.value(Subject::Setting, name, before, after);
         }
     }
 

@@ -21,6 +21,15 @@ pub(crate) enum EditError {
     Write { path: PathBuf, source: io::Error },
 }
 
+/// What is declared of an environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Declaration {
+    pub target: TargetKind,
+    pub listen: Option<IpAddr>,
+    pub port: Option<u16>,
+    pub registry: Option<String>,
+}
+
 /// Declares an environment in the `flash.toml` of this directory, which is made where there is none. One that is
 /// declared already stays as it is, but for what is given here.
 ///
@@ -29,10 +38,9 @@ pub(crate) enum EditError {
 pub(crate) fn add_environment(
     directory: &Path,
     name: &str,
-    target: TargetKind,
-    listen: Option<IpAddr>,
-    port: Option<u16>,
+    declaration: &Declaration,
 ) -> Result<(), EditError> {
+    let Declaration { target, listen, port, registry } = declaration;
     edit(directory, |document| {
         let environments = document.entry("environments").or_insert_with(implicit_table);
         let Some(environments) = environments.as_table_like_mut() else { return false };
@@ -43,7 +51,10 @@ pub(crate) fn add_environment(
             environment.insert("listen", value(listen.to_string()));
         }
         if let Some(port) = port {
-            environment.insert("port", value(i64::from(port)));
+            environment.insert("port", value(i64::from(*port)));
+        }
+        if let Some(registry) = registry {
+            environment.insert("registry", value(registry));
         }
         true
     })
@@ -111,6 +122,10 @@ mod tests {
     use super::*;
     use crate::project::Config;
 
+    fn local(port: Option<u16>) -> Declaration {
+        Declaration { target: TargetKind::Local, listen: None, port, registry: None }
+    }
+
     fn edited(before: &str, edit: impl FnOnce(&Path)) -> String {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("flash.toml");
@@ -123,7 +138,7 @@ mod tests {
     fn an_environment_is_added_and_everything_else_stays_as_written() {
         let before = "# ours\n[run]\nport   = 9000 # odd\n\n[prices]\nADA_24 = 0.1\n";
         let after = edited(before, |directory| {
-            add_environment(directory, "production", TargetKind::Local, None, Some(8123)).unwrap();
+            add_environment(directory, "production", &local(Some(8123))).unwrap();
         });
         assert!(after.starts_with(before), "{after}");
         assert_eq!(
@@ -138,7 +153,7 @@ mod tests {
     fn what_was_added_is_removed_again() {
         let before = "[run]\nport = 1 # one\n";
         let after = edited(before, |directory| {
-            add_environment(directory, "production", TargetKind::Local, None, None).unwrap();
+            add_environment(directory, "production", &local(None)).unwrap();
             remove_environment(directory, "production").unwrap();
             remove_environment(directory, "other").unwrap();
         });
@@ -149,7 +164,7 @@ mod tests {
     fn a_file_that_cannot_be_understood_is_left_alone() {
         let before = "[run\nport = 1\n";
         let after = edited(before, |directory| {
-            let error = add_environment(directory, "a", TargetKind::Local, None, None).unwrap_err();
+            let error = add_environment(directory, "a", &local(None)).unwrap_err();
             assert!(matches!(error, EditError::Syntax { .. }), "{error}");
         });
         assert_eq!(after, before);
@@ -159,7 +174,7 @@ mod tests {
     fn a_declared_environment_keeps_its_own_settings() {
         let before = "[environments.a]\n# for the team\nport = 1234\n[environments.a.variables]\nX = \"1\"\n";
         let after = edited(before, |directory| {
-            add_environment(directory, "a", TargetKind::Local, None, None).unwrap();
+            add_environment(directory, "a", &local(None)).unwrap();
         });
         assert!(
             after.contains("# for the team\nport = 1234") && after.contains("target = \"local\""),

@@ -13,6 +13,6 @@ pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe
 pub(crate) use build_settings::{BuildSettings, CudaPolicy};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
-pub(crate) use edit::{EditError, add_environment, remove_environment};
+pub(crate) use edit::{Declaration, EditError, add_environment, remove_environment};
 pub(crate) use environments::{EnvironmentSettings, check_variable_name};
 pub(crate) use package::{Package, PackageError};

@@ -129,11 +129,21 @@ fn runtime(threads: Option<u32>) -> Result<tokio::runtime::Runtime, String> {
     builder.enable_all().build().map_err(|error| format!("could not start the async runtime: {error}"))
 }
 
+/// The name of a secret that Runpod was to put here and did not.
+fn unresolved(value: &str) -> Option<&str> {
+    value.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("RUNPOD_SECRET_")
+}
+
 fn work() -> Result<ExitCode, String> {
     let settings = Settings::from_env()?;
     let functions = Arc::new(Functions::of(&registry()?, settings.worker.as_deref())?);
     let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
     log::install(settings.log_level);
+    if let Some(secret) = env::get(env::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
+        tracing::warn!(
+            "the account has no secret `{secret}`: calls of other worker types will be refused; make it in the console"
+        );
+    }
     runtime(Some(settings.threads))?.block_on(async {
         let shutdown = Shutdown::on_signals(settings.drain)?;
         match (&settings.intake, functions.worker_type().kind) {
@@ -160,4 +170,18 @@ fn work() -> Result<ExitCode, String> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_to_a_secret_is_no_key() {
+        assert_eq!(unresolved("{{ RUNPOD_SECRET_FLASH_API_KEY }}"), Some("FLASH_API_KEY"));
+        assert_eq!(unresolved("{{RUNPOD_SECRET_A}}"), Some("A"));
+        for key in ["rpa_0123", "{{ other }}", ""] {
+            assert_eq!(unresolved(key), None, "{key}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use super::place::{Place, PlaceArguments};
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    target::EnvironmentId,
+    target::{EnvironmentId, Target, TargetKind},
 };
 use find::{Callee, find};
 use input::Input;
@@ -30,6 +30,8 @@ use send::{Caller, Submission};
 
 /// How much longer than it may run a function's result is waited for: for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
+/// The same in a cloud, whose machine may have to be found and the image pulled first.
+const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
 
 /// Call a function of a deployed app.
 ///
@@ -55,7 +57,7 @@ pub(crate) struct CallArguments {
     /// Print each chunk as it comes, one JSON a line.
     #[arg(long)]
     stream: bool,
-    /// Seconds to wait for the result at most [default: what the function may run, and two minutes].
+    /// Seconds to wait for the result at most [default: what the function may run, and two minutes; ten in a cloud].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     #[command(flatten)]
@@ -127,7 +129,12 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         Failure::failed(format!("worker type `{}` has no address in {id}", callee.worker()))
             .hint(format!("flash status {}", id.name))
     })?;
-    let caller = Caller::new(&id, key_for(&id)?, patience(arguments, &manifest, &callee))?;
+    let other_key = match target.kind() {
+        TargetKind::Local => format!("flash key new {} --use", id.name),
+        TargetKind::Runpod => "flash login".to_owned(),
+    };
+    let patience = patience(arguments, &manifest, &callee, target.kind());
+    let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, patience)?;
     let said = told::Telling { environment: &id.name, json: arguments.json, output };
     match callee {
         Callee::Route(function) => {
@@ -162,18 +169,32 @@ fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure
     Ok(())
 }
 
-fn patience(arguments: &CallArguments, manifest: &Manifest, callee: &Callee<'_>) -> Duration {
+fn patience(
+    arguments: &CallArguments,
+    manifest: &Manifest,
+    callee: &Callee<'_>,
+    target: TargetKind,
+) -> Duration {
     let limit = manifest.worker(callee.worker()).map_or(0, |worker| worker.execution_timeout_seconds);
     match arguments.timeout {
         Some(seconds) => Duration::from_secs(seconds),
-        None => Duration::from_secs(limit.into()) + START_ALLOWANCE,
+        None => {
+            let start = match target {
+                TargetKind::Local => START_ALLOWANCE,
+                TargetKind::Runpod => CLOUD_START_ALLOWANCE,
+            };
+            Duration::from_secs(limit.into()) + start
+        }
     }
 }
 
 /// The key that opens the environment.
-fn key_for(id: &EnvironmentId) -> Result<String, Failure> {
+fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
     if let Some(key) = env::get(env::API_KEY) {
         return Ok(key);
+    }
+    if let Some(key) = target.caller_key() {
+        return Ok(key.expose().to_owned());
     }
     let credentials = Credentials::load().map_err(|error| {
         Failure::of(Code::Unusable, &error).hint(format!("or give the key by the variable {}", env::API_KEY))

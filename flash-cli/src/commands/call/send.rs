@@ -67,6 +67,8 @@ pub(super) struct Caller {
     key: String,
     request_id: String,
     environment: EnvironmentId,
+    /// How another key is got.
+    other_key: String,
     began: Instant,
     patience: Duration,
 }
@@ -104,7 +106,12 @@ impl Caller {
     ///
     /// # Errors
     /// When this machine has no TLS to offer.
-    pub(super) fn new(environment: &EnvironmentId, key: String, patience: Duration) -> Result<Self, Failure> {
+    pub(super) fn new(
+        environment: &EnvironmentId,
+        other_key: String,
+        key: String,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         // Another part of the program may have chosen a provider already; that one serves too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build = |builder: reqwest::ClientBuilder| {
@@ -119,6 +126,7 @@ impl Caller {
             key,
             request_id: uuid::Uuid::new_v4().to_string(),
             environment: environment.clone(),
+            other_key,
             began: Instant::now(),
             patience,
         })
@@ -331,13 +339,9 @@ impl Caller {
         match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let refused = self.refusal(response).await?;
-                let Self { environment, .. } = self;
-                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain())).hint(
-                    format!(
-                        "flash key new {0} --use; FLASH_API_KEY, where it is set, wins over the credential file",
-                        environment.name
-                    ),
-                ))
+                let Self { environment, other_key, .. } = self;
+                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain()))
+                    .hint(format!("{other_key}; FLASH_API_KEY, where it is set, wins over what is kept")))
             }
             _ => Ok(response),
         }

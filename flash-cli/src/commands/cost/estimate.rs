@@ -15,7 +15,7 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Build, Config, Package, build, describe},
-    target::{CostQuery, EnvironmentId, Grain, TargetKind},
+    target::{CostQuery, EnvironmentId, Grain, Target, TargetKind},
 };
 
 /// Requests a day, where nobody says or has measured them.
@@ -69,7 +69,11 @@ pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Outp
     let manifest = manifest_of(&package, &config, output).await?;
     let (mut given, mut requests) = (arguments.seconds.clone(), arguments.requests_per_day);
     if let Some(name) = &arguments.from {
-        let measured = history(&manifest, &package.name, name, &arguments.since).await?;
+        let kind = config.environment(name).map_or(TargetKind::Local, |own| own.target);
+        let target = target(kind, Some(&package.directory)).await?;
+        let id = EnvironmentId::new(&package.name, name);
+        let id = id.map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let measured = history(&manifest, target.as_ref(), &id, &arguments.since).await?;
         requests = requests.or(Some(measured.requests_per_day));
         let own = stages(&manifest, &config.prices, &given).map_err(unusable)?;
         let is_given = |measured: &Given| own.iter().any(|stage| stage.worker == measured.name);
@@ -120,15 +124,18 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
     Ok(manifest)
 }
 
-async fn history(manifest: &Manifest, app: &str, name: &str, from: &str) -> Result<Measured, Failure> {
+async fn history(
+    manifest: &Manifest,
+    target: &dyn Target,
+    id: &EnvironmentId,
+    from: &str,
+) -> Result<Measured, Failure> {
     let now = Timestamp::now();
     let since_ms = parse_past_ms("--since", from, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
-    let id = EnvironmentId::new(app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-    let target = target(TargetKind::Local).await?;
     // An environment younger than that had less time for its requests.
-    let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
-    let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
+    let since_ms = since_ms.max(target.environment(id).await?.created_ms);
+    let costs = target.costs(id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
     measured(manifest, &costs, until_ms.saturating_sub(since_ms)).ok_or_else(|| {
         Failure::unusable(format!("no function of {id} was called since {from}"))
             .hint("give seconds by --seconds WORKER=SECONDS, or look further back with --since")

@@ -65,6 +65,7 @@ impl CostArguments {
             || since != USUAL_SINCE
             || *by != By::Worker
             || place.app.is_some()
+            || place.target.is_some()
             || place.directory.as_os_str() != ".";
         match command {
             Some(_) if is_given => Err(Failure::unusable(

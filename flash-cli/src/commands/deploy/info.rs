@@ -22,6 +22,9 @@ pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -
     let place = place.environment(name.as_deref()).await?;
     let environment = place.target.environment(&place.id).await?;
     let store = CredentialStore::of_user()?;
+    if let Some(key) = place.target.caller_key() {
+        store.set_key(&place.id, &key)?;
+    }
     let own = store.environment(&place.id)?.is_some_and(|own| !own.key.is_empty());
     let has_key = own && store.header_file(&place.id).is_file();
     let mut rows = match &environment.live {

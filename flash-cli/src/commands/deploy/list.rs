@@ -4,23 +4,34 @@ use serde_json::json;
 
 use super::time;
 use crate::{
-    commands::place::target,
+    commands::place::{PlaceArguments, target},
     exit::Failure,
     output::Output,
+    project::Config,
     target::{Environment, TargetKind},
 };
 
-/// List all environments, of all apps.
+/// List all environments, of all apps: those of this machine, and those of Runpod where a key for it is known.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  flash deploy list\n  flash deploy list --json | jq -r '.environments[].url'\n\n\
-                  Exit codes: 0 listed; 1 the target cannot be reached."
-)]
-pub(super) struct ListArguments {}
+#[command(after_help = "Examples:\n  flash deploy list\n  flash deploy list --target local\n  \
+                  flash deploy list --json | jq -r '.environments[].url'\n\n\
+                  Exit codes: 0 listed, also when the cloud cannot be reached, which is a warning; 1 the target cannot \
+                  be reached.")]
+pub(super) struct ListArguments {
+    /// Those of this target alone.
+    #[arg(long)]
+    target: Option<TargetKind>,
+}
 
 /// Runs it.
-pub(super) async fn run(_: ListArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let environments = target(TargetKind::Local).await?.environments().await?;
+pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -> Result<(), Failure> {
+    let environments = match arguments.target {
+        Some(kind) => {
+            let project = here().project();
+            target(kind, project.as_deref()).await?.environments().await?
+        }
+        None => everywhere(output).await?,
+    };
     if json {
         output.object(&json!({ "environments": environments }));
         return Ok(());
@@ -40,4 +51,27 @@ pub(super) async fn run(_: ListArguments, json: bool, output: &Output) -> Result
     let rows: Vec<Vec<String>> = environments.iter().map(row).collect();
     output.table(&["app", "environment", "target", "release", "live since", "url"], &rows);
     Ok(())
+}
+
+fn here() -> PlaceArguments {
+    PlaceArguments { directory: ".".into(), app: None, target: None }
+}
+
+/// Those of this machine, then those of the cloud as far as they can be had.
+async fn everywhere(output: &Output) -> Result<Vec<Environment>, Failure> {
+    let mut environments = target(TargetKind::Local, None).await?.environments().await?;
+    let project = here().project();
+    // A broken file is another command's business.
+    let config = project.as_deref().and_then(|directory| Config::load(directory).ok()).unwrap_or_default();
+    let is_declared = config.environments().iter().any(|own| own.target == TargetKind::Runpod);
+    match target(TargetKind::Runpod, project.as_deref()).await {
+        Ok(cloud) => match cloud.environments().await {
+            Ok(those) => environments.extend(those),
+            Err(error) => output.warning(&format!("those on Runpod are not listed: {error}")),
+        },
+        Err(failure) if is_declared => output.warning(&format!("those on Runpod are not listed: {failure}")),
+        // Whoever has no key has nothing there.
+        Err(_) => {}
+    }
+    Ok(environments)
 }

@@ -111,8 +111,11 @@ pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &Creden
         false => format!("'@{}'", header.replace('\'', "'\\''")),
     };
     let commands: Vec<CommandWorker> = spec.commands.iter().map(command).collect();
-    let url = environment.url.as_deref().unwrap_or_default();
-    table::endpoints(&spec.manifest, &commands, url, &format!("curl -H {header}"))
+    let program = format!("curl -H {header}");
+    match &environment.url {
+        Some(url) => table::endpoints(&spec.manifest, &commands, url, &program),
+        None => table::endpoints_apart(&spec.manifest, &environment.endpoints, &program),
+    }
 }
 
 fn command(spec: &CommandSpec) -> CommandWorker {
@@ -123,6 +126,11 @@ fn command(spec: &CommandSpec) -> CommandWorker {
 
 /// The user's key; a new one where there is none, be it that somebody else made the environment.
 async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
+    // A target's own key is that of today, whatever is kept.
+    if let Some(own) = place.target.caller_key() {
+        store.set_key(&place.id, &own)?;
+        return Ok(own);
+    }
     if let Some(own) = store.environment(&place.id)?.filter(|own| !own.key.is_empty()) {
         let own = SecretValue::new(own.key);
         // Its header file may be gone.
@@ -155,7 +163,10 @@ async fn check(
     if wrong.is_empty() {
         return Ok(());
     }
-    let hint = if wrong.iter().any(|reason| reason.contains("refuses the key")) {
+    let refuses = wrong.iter().any(|reason| reason.contains("refuses the key"));
+    let hint = if refuses && environment.target == TargetKind::Runpod {
+        "log in with a key that may call endpoints: flash login".to_owned()
+    } else if refuses {
         format!("make a key and keep it: flash key new {name} --use")
     } else {
         format!(
@@ -178,6 +189,11 @@ async fn answers(
     key: &SecretValue,
 ) -> Result<(), String> {
     let own = endpoint.url.trim_end_matches('/');
+    // Asked for elsewhere than under the address: nothing else answers before a worker has started, and a release whose
+    // workers sleep until they are needed is a good one.
+    if let Some(health) = &endpoint.health {
+        return expect(ask(client, health, key).await?, |status| status == StatusCode::OK);
+    }
     if endpoint.kind == EndpointKind::Queue {
         return expect(ask(client, &format!("{own}/health"), key).await?, |status| status == StatusCode::OK);
     }

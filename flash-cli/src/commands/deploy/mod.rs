@@ -5,6 +5,7 @@ mod history;
 mod info;
 mod list;
 mod live;
+mod made;
 mod new;
 mod remove;
 mod rollback;

@@ -6,6 +6,7 @@ use dialoguer::{Input, Select};
 use serde_json::json;
 
 use crate::{
+    build::references,
     commands::{
         agree::{is_terminal, unanswered},
         place::{PlaceArguments, target},
@@ -13,7 +14,7 @@ use crate::{
     credentials::CredentialStore,
     exit::{Code, Failure},
     output::Output,
-    project::{Config, EnvironmentSettings, add_environment},
+    project::{Config, Declaration, EnvironmentSettings, add_environment},
     target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind},
 };
 
@@ -26,22 +27,23 @@ const USUAL_NAME: &str = "production";
 /// commands of this user find it.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  flash deploy new production\n  flash deploy new staging --port 9001\n\n\
+    after_help = "Examples:\n  flash deploy new production\n  flash deploy new staging --port 9001\n  \
+                  flash deploy new cloud --target runpod --registry ghcr.io/me/app\n\n\
                   Exit codes: 0 made; 1 it was tried and failed; 2 wrong usage, or it exists."
 )]
 pub(super) struct NewArguments {
     /// Its name: 1 to 40 lower-case letters, digits and `-` [default: asked for on a terminal].
     #[arg(value_name = "ENV")]
     name: Option<String>,
-    /// Where it lives [default: local; asked for on a terminal when ENV is].
-    #[arg(long)]
-    target: Option<TargetKind>,
     /// Address to listen on [default: 127.0.0.1]. Anything beyond loopback can be reached by others.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<IpAddr>,
     /// Port to listen on [default: a free one, which it keeps].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// With --target runpod: where images are pushed to, such as ghcr.io/me/app. Kept in flash.toml.
+    #[arg(long, value_name = "REPOSITORY")]
+    registry: Option<String>,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -56,13 +58,13 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
         None => Config::default(),
     };
     let asked = arguments.name.is_none();
-    let name = match arguments.name {
-        Some(name) => name,
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
         None => ask_name()?,
     };
     let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
     let declared = config.environment(&name);
-    let kind = match (arguments.target, declared) {
+    let kind = match (arguments.place.target, declared) {
         (Some(kind), _) => kind,
         (None, Some(declared)) => declared.target,
         (None, None) if asked => ask_target()?,
@@ -70,6 +72,13 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     };
     let usual = EnvironmentSettings::of(&name, kind);
     let declared = declared.unwrap_or(&usual);
+    check(&arguments, &name, kind, declared)?;
+    if kind == TargetKind::Runpod && project.is_none() {
+        return Err(Failure::unusable(format!(
+            "{id} would be declared nowhere: an environment on Runpod is in its app's flash.toml"
+        ))
+        .hint("name the crate's directory: --dir DIR"));
+    }
     let new = NewEnvironment {
         id: id.clone(),
         listen: arguments.listen.or(declared.listen),
@@ -81,13 +90,23 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
              encryption, and a key is all that keeps them out"
         ));
     }
-    let place = target(kind).await?;
+    let place = target(kind, project.as_deref()).await?;
     let store = CredentialStore::of_user()?;
     let created = place.create(&new).await?;
     let key = created.key.as_ref().map(|new| &new.key);
-    let kept = key.map_or(Ok(()), |key| store.set_key(&id, key));
+    // Where the target has a key of its own, it is the one that this user's calls show.
+    let own = place.caller_key();
+    let kept = key.or(own.as_ref()).map_or(Ok(()), |key| store.set_key(&id, key));
     let declared = match &project {
-        Some(directory) => add_environment(directory, &name, kind, arguments.listen, arguments.port),
+        Some(directory) => {
+            let own = Declaration {
+                target: kind,
+                listen: arguments.listen,
+                port: arguments.port,
+                registry: arguments.registry,
+            };
+            add_environment(directory, &name, &own)
+        }
         None => Ok(()),
     };
     // It exists from here on: whatever fails now, the key must be seen.
@@ -114,6 +133,34 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     kept?;
     declared?;
     Ok(())
+}
+
+/// What goes with a kind of target, told before anything is made.
+fn check(
+    arguments: &NewArguments,
+    name: &str,
+    kind: TargetKind,
+    declared: &EnvironmentSettings,
+) -> Result<(), Failure> {
+    if let Some(registry) = &arguments.registry {
+        references(registry, "latest", &["worker".to_owned()])?;
+    }
+    match kind {
+        TargetKind::Local if arguments.registry.is_some() => Err(Failure::unusable(
+            "--registry is for --target runpod: this machine runs binaries, not images",
+        )),
+        TargetKind::Local => Ok(()),
+        TargetKind::Runpod if arguments.listen.is_some() || arguments.port.is_some() => {
+            Err(Failure::unusable(
+                "--listen and --port are for --target local: Runpod gives each endpoint its address",
+            ))
+        }
+        TargetKind::Runpod if arguments.registry.is_none() && declared.registry.is_none() => {
+            Err(Failure::unusable("an environment on Runpod needs a registry: its workers are images")
+                .hint(format!("flash deploy new {name} --target runpod --registry ghcr.io/YOU/APP")))
+        }
+        TargetKind::Runpod => Ok(()),
+    }
 }
 
 fn ask_name() -> Result<String, Failure> {

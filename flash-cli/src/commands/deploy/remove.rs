@@ -31,7 +31,11 @@ pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output)
     let place = of.environment(Some(&name)).await?;
     let environment = place.target.environment(&place.id).await?;
     let releases = place.target.history(&place.id).await?.len();
-    let keys = place.target.keys(&place.id).await?.len();
+    // Keys that are for other environments too stay.
+    let keys = match place.target.caller_key() {
+        Some(_) => 0,
+        None => place.target.keys(&place.id).await?.len(),
+    };
     if !json {
         let endpoints: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
         let listed = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };

@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, live, show};
+use super::{Ending, live, made::Made, show};
 use crate::{
-    build::{Build, Materials, Request, Selection, Sources},
+    build::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
         agree::Agreed,
         place::{Place, PlaceArguments},
     },
-    deploy::{Plan, SavedPlan, SavedPlanError, release_of},
+    deploy::{Plan, SavedPlan, SavedPlanError},
     exit::{Code, Failure},
     output::Output,
     project::{Config, CudaPolicy, EnvironmentSettings, Package},
-    target::{Environment, Problem, Serving, Shipment, TargetError, TargetKind},
+    target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind},
 };
 
 /// Build the app and bring it live in an environment.
@@ -123,7 +123,11 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     let SendArguments { name, options } = arguments;
     let package = Package::find(&options.directory)?;
     let config = Config::load(&package.directory)?;
-    let of = PlaceArguments { directory: package.directory.clone(), app: Some(package.name.clone()) };
+    let of = PlaceArguments {
+        directory: package.directory.clone(),
+        app: Some(package.name.clone()),
+        target: None,
+    };
     let place = of.environment(name.as_deref()).await?;
     let environment = place.target.environment(&place.id).await.map_err(|error| unknown(error, &place))?;
     // A file that is no plan is told before anything is compiled.
@@ -131,13 +135,12 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
     let request = request(&options, place.target.kind());
     let build = Build::prepare(&request, &package, &config, output).await?;
-    // Lives until everything is sent: its files lie where they are until then.
-    let binaries = build.binaries().await?;
     let usual = EnvironmentSettings::of(&place.id.name, place.target.kind());
     let settings = config.environment(&place.id.name).unwrap_or(&usual);
-    let secrets = environment.secrets.clone();
-    let mut shipment =
-        release_of(&binaries, &package, &config, settings, secrets, &options.release_profile).await?;
+    // Lives until everything is sent: its files lie where they are until then.
+    let mut made = Made::of(build, place.target.kind(), settings).await?;
+    let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
+    let mut shipment = made.shipment(&package, &config, settings, secrets, profile).await?;
     shipment.notes.clone_from(&options.release_notes);
     let base = environment.live.as_ref().map(|live| live.number);
     let live = match base {
@@ -148,11 +151,17 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
         saved.check(&place.id, base, &shipment.spec).map_err(unusable)?;
     }
     let plan = Plan::between(live.as_ref(), &shipment.spec);
-    let sending = Sending { place, environment, base, plan, json, output };
+    let mut preflight = made.look(&config, settings).await;
+    let Preflight { problems, warnings, changes } = place.target.preflight(&place.id, &shipment.spec).await?;
+    preflight.problems.extend(problems);
+    preflight.warnings.extend(warnings);
+    preflight.changes = changes;
+    let sending = Sending { place, environment, base, plan, preflight, json, output };
+    sending.clear_of_problems()?;
     if options.plan || options.save_plan.is_some() {
         return sending.show_only(&options, &shipment);
     }
-    if sending.plan.is_empty() {
+    if !sending.changes() {
         match sending.place.target.status(&sending.place.id).await?.serving {
             // The same release again: it is what should run, and does not.
             Serving::Down { release, reason } => {
@@ -163,8 +172,9 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
         }
     }
     sending.agree(&options)?;
+    made.push(settings, output).await?;
     sending.send(shipment).await?;
-    drop(binaries);
+    drop(made);
     Ok(Ending::Done)
 }
 
@@ -180,7 +190,8 @@ fn unknown(error: TargetError, place: &Place) -> Failure {
 fn request(options: &SendOptions, target: TargetKind) -> Request {
     Request {
         selection: Selection::default(),
-        platform: None,
+        // Runpod's machines are of this kind, whatever this one is.
+        platform: (target == TargetKind::Runpod).then_some(Platform::Amd64),
         profile: options.release_profile.clone(),
         features: options.features.clone(),
         // A binary that is linked with CUDA's libraries finds them in its image only; here it is no image.
@@ -196,11 +207,43 @@ struct Sending<'a> {
     environment: Environment,
     base: Option<u64>,
     plan: Plan,
+    preflight: Preflight,
     json: bool,
     output: &'a Output,
 }
 
 impl Sending<'_> {
+    /// Whether there is anything to send. What somebody changed by hand at the target is put back by a release too.
+    fn changes(&self) -> bool {
+        !self.plan.is_empty() || !self.preflight.changes.is_empty()
+    }
+
+    /// All problems at once, each with what to do; warnings are told on the way.
+    fn clear_of_problems(&self) -> Result<(), Failure> {
+        for Finding { message, fix } in &self.preflight.warnings {
+            self.output.warning(&format!("{message} ({fix})"));
+        }
+        let problems = &self.preflight.problems;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let line = |Finding { message, fix }: &Finding| format!("\n  {message}\n    fix: {fix}");
+        let lines: String = problems.iter().map(line).collect();
+        let head = match problems.len() {
+            1 => "a problem keeps this release from being sent".to_owned(),
+            several => format!("{several} problems keep this release from being sent"),
+        };
+        Err(Failure::unusable(format!("{head}; nothing was changed{lines}")))
+    }
+
+    /// The plan, and what differs at the target.
+    fn show(&self) {
+        if !self.plan.is_empty() {
+            show::plan(&self.plan, self.output);
+        }
+        show::at_target(&self.preflight.changes, self.place.target.kind(), self.output);
+    }
+
     fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
         if let Some(file) = &options.save_plan {
             let saved = SavedPlan::new(&self.place.id, self.base, &shipment.spec, self.plan.clone());
@@ -210,19 +253,21 @@ impl Sending<'_> {
             self.output.object(&json!({
                 "environment": self.place.id,
                 "base": self.base,
-                "changes": !self.plan.is_empty(),
+                "changes": self.changes(),
                 "breaking": self.plan.breaking(),
                 "plan": self.plan,
+                "at_target": self.preflight.changes,
+                "warnings": self.preflight.warnings,
             }));
-        } else if self.plan.is_empty() {
+        } else if !self.changes() {
             self.output.line(&format!("{}: no changes", self.place.id));
         } else {
-            show::plan(&self.plan, self.output);
+            self.show();
         }
         if let Some(file) = &options.save_plan {
             self.output.status("Saved", &file.display().to_string());
         }
-        Ok(if self.plan.is_empty() { Ending::Done } else { Ending::Changes })
+        Ok(if self.changes() { Ending::Changes } else { Ending::Done })
     }
 
     /// What is live is this already. It is looked at all the same, and whoever sends it gets a key and the addresses.
@@ -246,7 +291,7 @@ impl Sending<'_> {
 
     fn agree(&self, options: &SendOptions) -> Result<(), Failure> {
         if !self.json {
-            show::plan(&self.plan, self.output);
+            self.show();
             self.output.flush();
         }
         let breaking = self.plan.breaking();

@@ -2,6 +2,7 @@
 use crate::{
     deploy::{Change, FieldChange, Plan},
     output::Output,
+    target::{FieldChange as AtTarget, TargetKind},
 };
 
 /// Prints every change, then what it costs. Digests are shortened: enough to tell them apart.
@@ -26,6 +27,27 @@ pub(super) fn plan(plan: &Plan, output: &Output) {
         for reason in breaking {
             output.line(&format!("  BREAKING  {reason}"));
         }
+    }
+}
+
+/// Prints what becomes another at the target itself, endpoint by endpoint.
+pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Output) {
+    if changes.is_empty() {
+        return;
+    }
+    output.line("");
+    output.line(&format!("  at {target}"));
+    let width = changes.iter().map(|change| change.worker.chars().count() + change.field.chars().count());
+    let width = width.max().unwrap_or(0) + 1;
+    for AtTarget { worker, field, old, new } in changes {
+        let (mark, value) = match (old, new) {
+            (None, Some(new)) => ("+", new.clone()),
+            (Some(_), None) => ("-", "removed".to_owned()),
+            (Some(old), Some(new)) => ("~", format!("{old} → {new}")),
+            (None, None) => ("~", String::new()),
+        };
+        let name = format!("{worker} {field}");
+        output.change(mark, &format!("{name:<width$}  {value}"));
     }
 }
 

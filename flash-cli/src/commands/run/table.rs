@@ -1,8 +1,14 @@
 //! The endpoint table: one row a function or command, with a `curl` that works as printed.
-use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType};
+use flash_sdk::{
+    manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
+    wire::envelope::{self, Envelope},
+};
 use serde_json::{Map, Value, json};
 
-use crate::{output::Endpoint, target::local::CommandWorker};
+use crate::{
+    output::Endpoint,
+    target::{DeployedEndpoint, local::CommandWorker},
+};
 
 /// The rows for an app that is served at `url`. `program` is `curl` with what opens the place.
 pub(in crate::commands) fn endpoints(
@@ -35,6 +41,53 @@ pub(in crate::commands) fn endpoints(
     };
     let functions = manifest.functions.iter().map(row);
     functions.chain(commands.iter().map(|command| row_of_command(command, url, program))).collect()
+}
+
+/// The rows for an app whose worker types have an address each, as in a cloud: jobs name their function inside.
+pub(in crate::commands) fn endpoints_apart(
+    manifest: &Manifest,
+    deployed: &[DeployedEndpoint],
+    program: &str,
+) -> Vec<Endpoint> {
+    let row = |function: &FunctionEntry| {
+        let worker = manifest.worker(&function.worker);
+        let url = deployed.iter().find(|own| own.worker == function.worker).map(|own| own.url.as_str());
+        let url = url.unwrap_or_default().trim_end_matches('/');
+        let (method, path, curl) = match &function.route {
+            Some(route) => {
+                let whole = format!("{url}{}", route.path);
+                let curl = curl(manifest, function, &route.method, &whole, program);
+                (route.method.clone(), whole, curl)
+            }
+            None => {
+                let whole = format!("{url}/runsync");
+                let curl = format!(
+                    "{program} -X POST {whole} -H 'content-type: application/json' -d '{}'",
+                    job(manifest, function).replace('\'', "'\\''")
+                );
+                ("POST".to_owned(), whole, curl)
+            }
+        };
+        Endpoint {
+            method,
+            path,
+            function: function.call_name(),
+            worker: function.worker.clone(),
+            compute: worker.map_or(String::new(), |worker| worker.compute.label()),
+            workers: worker.map_or(String::new(), workers),
+            curl,
+        }
+    };
+    manifest.functions.iter().map(row).collect()
+}
+
+/// A job of this function, as its queue takes it.
+fn job(manifest: &Manifest, function: &FunctionEntry) -> String {
+    let input = function.input.as_ref().map_or_else(|| json!({}), |input| sample(manifest, input, 0));
+    let envelope = Envelope { function: Some(function.call_name()), ..Envelope::default() };
+    let sealed = serde_json::value::to_raw_value(&input).map(|input| envelope::seal(&envelope, &input));
+    // It is made of JSON.
+    sealed.map_or_else(|_| "{}".to_owned(), |input| format!("{{\"input\":{}}}", input.get()))
 }
 
 fn row_of_command(command: &CommandWorker, url: &str, program: &str) -> Endpoint {
@@ -141,6 +194,37 @@ fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
                 Some((name.to_owned(), sample(manifest, properties?.get(name)?, depth + 1)))
             };
             Value::Object(required.iter().filter_map(of).collect::<Map<_, _>>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::fixtures::manifest;
+
+    #[test]
+    fn apart_each_function_is_at_the_address_of_its_worker_type_and_jobs_name_their_function() {
+        let manifest = manifest();
+        let at = |worker: &WorkerType| DeployedEndpoint {
+            worker: worker.name.clone(),
+            kind: worker.kind,
+            id: worker.name.clone(),
+            url: format!("https://{}.example", worker.name),
+            health: None,
+        };
+        let deployed: Vec<DeployedEndpoint> = manifest.workers.iter().map(at).collect();
+        let rows = endpoints_apart(&manifest, &deployed, "curl");
+        assert_eq!(rows.len(), manifest.functions.len());
+        for (row, function) in rows.iter().zip(&manifest.functions) {
+            assert!(row.path.starts_with(&format!("https://{}.example/", function.worker)), "{row:?}");
+            match &function.route {
+                Some(route) => assert!(row.path.ends_with(&route.path), "{row:?}"),
+                None => {
+                    let named = format!("{{\"input\":{{\"__flash\":{{\"function\":\"{}\"}}", row.function);
+                    assert!(row.path.ends_with("/runsync") && row.curl.contains(&named), "{row:?}");
+                }
+            }
         }
     }
 }

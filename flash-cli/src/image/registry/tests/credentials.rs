@@ -166,3 +166,15 @@ async fn a_registry_that_asks_for_nothing_needs_no_helper() {
     let logins = Logins::in_files(&[&file(&directory, &json!({ "credsStore": "not-here" }))]);
     push_as(&Image::of(23, &[10]), &name(&server.address, "app:1"), logins).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_image_that_needs_a_login_is_not_public_and_a_look_without_one_says_so() {
+    let Some(server) = with_password() else { return };
+    let to = name(&server.address, "private/app:1");
+    let login = || Logins::with_password(to.registry(), USER, PASSWORD);
+    push_as(&Image::of(42, &[100]), &to, login()).await.unwrap();
+    assert!(super::super::is_there(&registry(&to, login()), &to).await.unwrap());
+    assert!(!super::super::is_public(&to).await.unwrap());
+    let error = super::super::is_there(&registry(&to, Logins::default()), &to).await.unwrap_err();
+    assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");
+}

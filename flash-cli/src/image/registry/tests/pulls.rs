@@ -41,6 +41,23 @@ impl Target {
     }
 }
 
+#[tokio::test]
+async fn what_is_there_is_seen_and_so_is_whether_anybody_may_pull_it() {
+    let Some(server) = docker_registry() else { return };
+    let image = Image::of(41, &[100]);
+    let to = name(&server.address, "looks/app:1");
+    let registry = registry(&to, Logins::default());
+    assert!(!super::super::is_there(&registry, &to).await.unwrap());
+    push(&image, &to).await.unwrap();
+    let by_digest = to.clone_with_digest(image.manifest.digest().to_string());
+    for known in [&to, &by_digest] {
+        assert!(super::super::is_there(&registry, known).await.unwrap(), "{known}");
+        assert!(super::super::is_public(known).await.unwrap(), "{known}");
+    }
+    assert!(super::super::is_on_this_machine(&to));
+    assert!(!super::super::is_on_this_machine(&"ghcr.io/me/app:1".parse().unwrap()));
+}
+
 /// Without credentials, for amd64.
 pub(super) async fn pull(from: &Reference) -> Result<Pulled, RegistryError> {
     Target::new().pull(from, Arch::Amd64).await

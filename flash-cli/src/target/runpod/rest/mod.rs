@@ -2,6 +2,6 @@
 mod models;
 
 pub(crate) use models::{
-    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, EndpointUrls, Flashboot, GpuChoice,
-    Scaling, Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
+    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, EndpointUrls, Flashboot, GpuChoice, Scaling,
+    Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
 };
