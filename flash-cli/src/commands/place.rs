@@ -9,7 +9,7 @@ use super::agree::{is_terminal, unanswered};
 use crate::{
     exit::{Code, Failure},
     project::Config,
-    target::{EnvironmentId, Target, TargetKind, local::LocalTarget},
+    target::{EnvironmentId, Target, TargetKind, local::LocalTarget, runpod::RunpodTarget},
 };
 
 /// What every command that is for one environment takes.
@@ -126,8 +126,7 @@ impl PlaceArguments {
 pub(crate) async fn target(kind: TargetKind, directory: Option<&Path>) -> Result<Box<dyn Target>, Failure> {
     match kind {
         TargetKind::Local => Ok(Box::new(LocalTarget::connect().await?)),
-        TargetKind::Runpod => Err(Failure::unusable("the target `runpod` is not there yet")
-            .hint("deploy to this machine: --target local")),
+        TargetKind::Runpod => Ok(Box::new(RunpodTarget::connect(directory)?)),
     }
 }
 

@@ -17,6 +17,7 @@ mod writer;
 
 pub(crate) use limits::LogLimits;
 pub(crate) use query::Records;
+pub(crate) use select::LogMatcher;
 pub(crate) use store::LogStore;
 
 pub(crate) use crate::target::SearchError as QueryError;

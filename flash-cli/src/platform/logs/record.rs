@@ -45,6 +45,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// A line that somebody else holds.
+    pub(super) fn borrowing(line: &'a LogRecord) -> Self {
+        Self {
+            time_us: line.time_us,
+            release: line.release,
+            worker_type: line.worker_type.as_str().into(),
+            worker: line.worker.as_deref().map(Cow::from),
+            request_id: line.request_id.as_deref().map(Cow::from),
+            job_id: line.job_id.as_deref().map(Cow::from),
+            stream: line.stream,
+            level: line.level.as_deref().map(Cow::from),
+            text: line.text.as_str().into(),
+        }
+    }
+
     /// Reads it back; `None` for what no store has written.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use regex::{Regex, bytes};
 
 use super::record::Record;
-use crate::target::{LogLevel, LogStream, SearchError, Selected, compile_search};
+use crate::target::{LogLevel, LogRecord, LogStream, SearchError, Selected, compile_search};
 
 /// Requests of a job for which lines are looked at before they are parsed.
 const MANY_HOPS: usize = 64;
@@ -102,6 +102,24 @@ impl Filter {
             }
             _ => false,
         }
+    }
+}
+
+/// The same question for lines that come from elsewhere, one by one.
+pub(crate) struct LogMatcher(Filter);
+
+impl LogMatcher {
+    /// # Errors
+    /// For a search that is no regular expression.
+    pub(crate) fn new(select: &Selected) -> Result<Self, SearchError> {
+        Filter::new(select).map(Self)
+    }
+
+    /// Whether a line is asked for. Lines before it say which requests belong to a job.
+    pub(crate) fn takes(&mut self, line: &LogRecord) -> bool {
+        let record = Record::borrowing(line);
+        self.0.learn(&record);
+        self.0.fits(&record)
     }
 }
 

@@ -72,7 +72,11 @@ pub(crate) fn findings(
 /// Later endpoints of worker types that have one already.
 pub(crate) fn duplicates(ours: &Ours) -> Vec<Finding> {
     let warning = |endpoint: &Endpoint| Finding {
-        message: format!("endpoint {} is a second `{}` and is not used", endpoint.id, plain_name(&endpoint.name)),
+        message: format!(
+            "endpoint {} is a second `{}` and is not used",
+            endpoint.id,
+            plain_name(&endpoint.name)
+        ),
         fix: "delete it in Runpod's console when nobody calls it".to_owned(),
     };
     ours.duplicates.iter().map(warning).collect()
@@ -137,7 +141,10 @@ impl Found {
         let volumes = &spec.cloud.network_volumes;
         if !volumes.is_empty() && centers.is_empty() {
             self.warning(
-                format!("`{}` has network volumes and no data centers: it runs only where they are", worker.name),
+                format!(
+                    "`{}` has network volumes and no data centers: it runs only where they are",
+                    worker.name
+                ),
                 "say `data_centers` to see before a send whether these have stock".to_owned(),
             );
         }
@@ -225,7 +232,9 @@ impl Found {
             let environment = desired.create.env.get(ENVIRONMENT).map_or("NAME", String::as_str);
             self.problem(
                 format!("`{worker}`: Runpod cannot change an endpoint {how}"),
-                format!("give the worker type another name, or `flash undeploy {environment} {worker}` first"),
+                format!(
+                    "give the worker type another name, or `flash undeploy {environment} {worker}` first"
+                ),
             );
         }
     }
@@ -273,7 +282,10 @@ pub(crate) fn chosen_pools(worker: &WorkerType, gib: u32) -> Option<Finding> {
     let (first, rest) = pools.split_first().filter(|_| is_gpu(worker))?;
     let rest = rest.iter().map(|pool| pool.id()).collect::<Vec<_>>().join(", ");
     Some(Finding {
-        message: format!("`{}` asks for {gib} GB of GPU memory: the cheapest pool that has it is {first}", worker.name),
+        message: format!(
+            "`{}` asks for {gib} GB of GPU memory: the cheapest pool that has it is {first}",
+            worker.name
+        ),
         fix: if rest.is_empty() {
             "there is no other".to_owned()
         } else {
@@ -292,10 +304,12 @@ mod tests {
 
     fn offers() -> Account {
         let stock = |has| BTreeMap::from([("EU-RO-1".to_owned(), has), ("US-TX-3".to_owned(), true)]);
-        let gpu =
-            |id: &str, pool: &str| GpuOffer { id: id.into(), pool: Some(pool.into()), in_stock: stock(false) };
-        let cpu =
-            |id: &str| CpuOffer { id: id.into(), vcpus_min: 2, vcpus_max: 32, in_stock: stock(true) };
+        let gpu = |id: &str, pool: &str| GpuOffer {
+            id: id.into(),
+            pool: Some(pool.into()),
+            in_stock: stock(false),
+        };
+        let cpu = |id: &str| CpuOffer { id: id.into(), vcpus_min: 2, vcpus_max: 32, in_stock: stock(true) };
         Account {
             endpoints: Vec::new(),
             gpus: vec![gpu("NVIDIA GeForce RTX 4090", "ADA_24")],

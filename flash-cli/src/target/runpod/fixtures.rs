@@ -10,9 +10,7 @@ use super::{
     desired::{Desired, desired},
     rest::Endpoint,
 };
-use crate::target::{
-    ArtifactSpec, BuildOrigin, CloudSettings, EnvironmentId, ReleaseSpec, RuntimeSettings,
-};
+use crate::target::{ArtifactSpec, BuildOrigin, CloudSettings, EnvironmentId, ReleaseSpec, RuntimeSettings};
 
 /// Its worker types.
 pub(super) const WORKERS: [&str; 4] =
@@ -27,8 +25,7 @@ fn cpu(cpu: CpuInstance) -> ComputeEntry {
 }
 
 fn worker(name: &str, compute: ComputeEntry, workers: (u32, u32), seconds: (u32, u32)) -> WorkerType {
-    let kind =
-        if name == "classify_pipeline" { EndpointKind::LoadBalanced } else { EndpointKind::Queue };
+    let kind = if name == "classify_pipeline" { EndpointKind::LoadBalanced } else { EndpointKind::Queue };
     WorkerType {
         name: name.to_owned(),
         kind,

@@ -1,6 +1,6 @@
 //! Calls of the API: made, repeated where that is safe, and read.
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ pub(crate) const REST_URL: &str = "FLASH_RUNPOD_REST_URL";
 /// Names the queue API's base, as Runpod's own clients read it.
 pub(crate) const QUEUE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
 
+/// What production appends to the names of endpoints with quick starts.
+const QUICK_START_SUFFIX: &str = " -fb";
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Of one try.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -133,15 +135,7 @@ impl Rest {
 
     /// Makes an endpoint, once: an answer that does not say whether it was made is followed by a look.
     pub(crate) async fn create_endpoint(&self, new: &CreateEndpoint) -> Result<Endpoint, RestError> {
-        let named = async || {
-            let all = self.endpoints().await?;
-            Ok(all
-                .into_iter()
-                .filter(|there| there.name == new.name)
-                .map(|there| (there.id.clone(), there))
-                .collect())
-        };
-        self.create("/v2/serverless", new, named).await
+        self.create("/v2/serverless", "endpoints", new).await
     }
 
     /// Changes fields of an endpoint.
@@ -170,12 +164,7 @@ impl Rest {
 
     /// Makes a template, once, as [`Rest::create_endpoint`] does.
     pub(crate) async fn create_template(&self, new: &CreateTemplate) -> Result<Template, RestError> {
-        let named = async || {
-            let all = self.templates().await?;
-            let same = all.into_iter().filter(|there| there.name == new.name && there.env == new.env);
-            Ok(same.map(|there| (there.id.clone(), there)).collect())
-        };
-        self.create("/v2/templates", new, named).await
+        self.create("/v2/templates", "templates", new).await
     }
 
     /// Changes fields of a template.
@@ -290,20 +279,19 @@ impl Rest {
         }
     }
 
-    /// A creation is not repeated before a look: the API has no key that would tell two from one. `named` lists what
-    /// has the new thing's name, by id.
+    /// A creation is not repeated before a look: the API has no key that would tell two from one.
     async fn create<T: DeserializeOwned>(
         &self,
         path: &str,
+        list: &str,
         new: &impl Serialize,
-        named: impl AsyncFn() -> Result<Vec<(String, T)>, RestError>,
     ) -> Result<T, RestError> {
-        let (url, body) = (self.url(path)?, body(new));
+        let (url, new) = (self.url(path)?, body(new));
         let operation = format!("POST {path}");
-        let before: BTreeSet<String> = named().await?.into_iter().map(|(id, _)| id).collect();
+        let before: BTreeSet<String> = self.like(path, list, &new).await?.into_keys().collect();
         let (started, mut failures) = (Instant::now(), 0);
         loop {
-            let failed = match self.once(&Method::POST, &url, Some(&body)).await? {
+            let failed = match self.once(&Method::POST, &url, Some(&new)).await? {
                 Ok(answer) => return read(&operation, &answer),
                 Err(failed) => failed,
             };
@@ -312,12 +300,27 @@ impl Rest {
             let given_up = self.rest(failed, failures, started).await;
             if is_unsure {
                 // After the pause, and before giving up too: it may have been made meanwhile.
-                if let Some((_, made)) = named().await?.into_iter().find(|(id, _)| !before.contains(id)) {
-                    return Ok(made);
+                let now = self.like(path, list, &new).await?;
+                if let Some((_, made)) = now.into_iter().find(|(id, _)| !before.contains(id)) {
+                    return serde_json::from_value(made)
+                        .map_err(|error| RestError::Malformed { operation, reason: error.to_string() });
                 }
             }
             given_up?;
         }
+    }
+
+    /// What is there that `new` may have become, by id: of its name and with its variables. The API adds to both.
+    async fn like(&self, path: &str, list: &str, new: &Value) -> Result<BTreeMap<String, Value>, RestError> {
+        let all: Vec<Value> = self.list(path, list).await?;
+        let is_like = |there: &Value| {
+            let name = there["name"].as_str().unwrap_or_default();
+            let has = |(variable, value): (&String, &Value)| there["env"].get(variable) == Some(value);
+            Some(name.strip_suffix(QUICK_START_SUFFIX).unwrap_or(name)) == new["name"].as_str()
+                && new["env"].as_object().is_none_or(|env| env.iter().all(has))
+        };
+        let with_id = |there: Value| Some((there["id"].as_str()?.to_owned(), there));
+        Ok(all.into_iter().filter(is_like).filter_map(with_id).collect())
     }
 
     /// Waits until the next try is due.

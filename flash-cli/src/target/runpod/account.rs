@@ -1,0 +1,153 @@
+//! The key of the user's account: where it is looked for, and where `flash login` keeps it.
+use std::{
+    fmt,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use flash_sdk::{credentials, env};
+use serde::{Deserialize, Serialize};
+
+use crate::target::{Problem, SecretValue, TargetError};
+
+const FILE: &str = "runpod.json";
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// `RUNPOD_API_KEY`.
+    Variable,
+    /// A `.env` of the project.
+    Dotenv(PathBuf),
+    /// What `flash login` keeps.
+    Login(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable => f.write_str(env::RUNPOD_API_KEY),
+            Self::Dotenv(path) | Self::Login(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A key that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundKey {
+    pub key: SecretValue,
+    pub source: KeySource,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    api_key: SecretValue,
+}
+
+/// The key in use: that of the variable, of a `.env` in `directory` or above, of `flash login`.
+///
+/// # Errors
+/// When a file is there and cannot be read.
+pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetError> {
+    if let Some(key) = env::get(env::RUNPOD_API_KEY) {
+        return Ok(Some(FoundKey { key: SecretValue::new(key), source: KeySource::Variable }));
+    }
+    if let Some(found) = directory.map(of_dotenv).transpose()?.flatten() {
+        return Ok(Some(found));
+    }
+    let Some(path) = path() else { return Ok(None) };
+    match std::fs::read(&path) {
+        Ok(text) => {
+            let kept: Kept = serde_json::from_slice(&text)
+                .map_err(|_| unreadable(&path, "it is not what `flash login` writes"))?;
+            Ok(Some(FoundKey { key: kept.api_key, source: KeySource::Login(path) }))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(&path, &error.to_string())),
+    }
+}
+
+fn unreadable(path: &Path, reason: &str) -> TargetError {
+    TargetError::new(Problem::Failed, format!("cannot read the key in {}: {reason}", path.display()))
+        .hint("flash login writes it anew")
+}
+
+/// Nothing of the file is repeated in an error: it holds secrets.
+fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let Some(path) = directory.ancestors().map(|above| above.join(".env")).find(|path| path.is_file()) else {
+        return Ok(None);
+    };
+    let broken = |error: &dotenvy::Error| {
+        let reason = match error {
+            dotenvy::Error::Io(error) => error.to_string(),
+            _ => "a line is not NAME=VALUE".to_owned(),
+        };
+        TargetError::new(Problem::Refused, format!("cannot read {}: {reason}", path.display()))
+            .hint(format!("mend it, or set {}", env::RUNPOD_API_KEY))
+    };
+    for entry in dotenvy::from_path_iter(&path).map_err(|error| broken(&error))? {
+        let (name, value) = entry.map_err(|error| broken(&error))?;
+        if name == env::RUNPOD_API_KEY && !value.is_empty() {
+            let (key, source) = (SecretValue::new(value), KeySource::Dotenv(path));
+            return Ok(Some(FoundKey { key, source }));
+        }
+    }
+    Ok(None)
+}
+
+/// Nobody has logged in.
+pub(crate) fn no_key() -> TargetError {
+    TargetError::new(Problem::Refused, "there is no key for Runpod")
+        .hint("flash login asks for one and keeps it; RUNPOD_API_KEY and .env are looked at too")
+}
+
+fn path() -> Option<PathBuf> {
+    credentials::directory().map(|directory| directory.join(FILE))
+}
+
+/// Keeps a key for this user, in a file that nobody else can read.
+///
+/// # Errors
+/// When it cannot be written; then the file is as before.
+pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
+    let path = path().ok_or_else(|| {
+        TargetError::new(Problem::Refused, "there is no home directory to keep the key in")
+            .hint(format!("set {}", env::CONFIG_DIR))
+    })?;
+    let write = || {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(std::fs::Permissions::from_mode(0o600))
+            .tempfile_in(directory)?;
+        serde_json::to_writer(&mut file, &Kept { api_key: key.clone() })?;
+        file.flush()?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)
+    };
+    match write() {
+        Ok(_) => Ok(path),
+        Err(error) => {
+            Err(TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+                .hint(format!("free the disk or mend its rights, or set {}", env::RUNPOD_API_KEY)))
+        }
+    }
+}
+
+/// Forgets the key that is kept; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(crate) fn forget() -> Result<Option<PathBuf>, TargetError> {
+    let Some(path) = path() else { return Ok(None) };
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(Some(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(TargetError::new(Problem::Failed, format!("cannot remove {}: {error}", path.display()))
+                .hint("remove it by hand: the key is in it"))
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Brings a release live, takes it out, removes an environment: record, endpoints, readiness, leftovers, record.
+//!
+//! The API does one thing at a time and may break off between any two. What holds it together is the order: nothing is
+//! deleted before all that is new is ready, and each step is one that the next send finds done or does again.
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    RunpodTarget,
+    desired::{Desired, asleep, desired, with_siblings},
+    ledger::{self, Damaged, Entry, Kept, State},
+    names::{Ours, of_environment},
+    now_ms,
+    reconcile::{difference, replacement},
+    rest::{Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
+};
+use crate::target::{
+    ArtifactSpec, EnvironmentId, Finding, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError, Told,
+    live_before,
+};
+
+/// Between two signs of life of a sender: a third of what makes it count as dead.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long workers may take to be ready: images are pulled meanwhile.
+const READY_LIMIT: Duration = Duration::from_secs(15 * 60);
+const READY_LOOK: Duration = Duration::from_secs(1);
+
+/// Which release must be live for a change to go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Base {
+    /// The one that the sender has seen, or none.
+    Seen(Option<u64>),
+    /// Whichever is.
+    Any,
+}
+
+/// Why a release is made.
+pub(super) struct Intent {
+    pub base: Base,
+    pub notes: Option<String>,
+    pub rollback_of: Option<u64>,
+}
+
+/// A release that is being made; nobody else makes one meanwhile.
+struct Held {
+    template: String,
+    entry: Entry,
+    before: Option<Kept>,
+}
+
+/// What a change has done up to now, for when it breaks off; and how it is undone.
+#[derive(Default)]
+struct Done {
+    steps: Vec<String>,
+    /// Endpoints that were changed, as they were before.
+    changed: Vec<Endpoint>,
+}
+
+impl Done {
+    fn told(&self) -> String {
+        match self.steps.as_slice() {
+            [] => "nothing was changed at Runpod".to_owned(),
+            steps => format!("done: {}; the rest was not", steps.join(", ")),
+        }
+    }
+}
+
+impl From<Damaged> for TargetError {
+    fn from(error: Damaged) -> Self {
+        Self::new(Problem::Failed, error.to_string())
+            .hint("somebody changed a template of flash's by hand: delete that template in the console")
+    }
+}
+
+fn refused(findings: Vec<Finding>) -> TargetError {
+    let lines: String =
+        findings.iter().map(|Finding { message, fix }| format!("\n  {message}; {fix}")).collect();
+    TargetError::new(Problem::Refused, format!("this cannot be had at Runpod{lines}"))
+}
+
+impl RunpodTarget {
+    /// Makes a new release. What was live keeps serving, or serves again, when it does not become ready.
+    pub(super) async fn bring_live(
+        &self,
+        id: &EnvironmentId,
+        spec: ReleaseSpec,
+        intent: Intent,
+        told: Told<'_>,
+    ) -> Result<ReleaseRecord, TargetError> {
+        if matches!(spec.artifact, ArtifactSpec::Binaries { .. }) {
+            return Err(TargetError::new(
+                Problem::Refused,
+                "Runpod starts images, and this release has none",
+            )
+            .hint(format!("flash deploy send {}", id.name)));
+        }
+        // What cannot be is told before anything is written down.
+        desired(id, &spec, 0).map_err(refused)?;
+        let mut held = self.begin(id, spec, intent).await?;
+        told(Step::Starting { release: held.entry.number });
+        let mut done = Done::default();
+        // The heartbeat ends with the change: both are parts of one future.
+        let result = tokio::select! {
+            result = self.carry_out(id, &held, &mut done, told) => result,
+            error = self.beat(id, &held) => Err(error),
+        };
+        if let Err(mut error) = result {
+            error.message =
+                format!("release {} is not live: {}; {}", held.entry.number, error.message, done.told());
+            if error.problem != Problem::NotReady {
+                error.hint = Some(match error.hint {
+                    Some(hint) => format!("{hint}; the next flash deploy send {} goes on from here", id.name),
+                    None => format!("the next flash deploy send {} goes on from here", id.name),
+                });
+            }
+            held.entry.state = State::Failed(error.message.clone());
+            if self.write(id, &held).await.is_err() {
+                error.message +=
+                    "; that it failed could not be written down: it counts as failed in a minute";
+            }
+            return Err(error);
+        }
+        held.entry.state = State::Live;
+        self.write(id, &held).await?;
+        told(Step::Live { release: held.entry.number });
+        if let Some(before) = held.before.take() {
+            let entry = Entry { state: State::Replaced, ..before.entry };
+            // Of two that say they are live the later one is: this may be left undone.
+            let _ = self.write(id, &Held { template: before.template, entry, before: None }).await;
+        }
+        self.prune(id, &held.entry).await;
+        Ok(held.entry.record(now_ms()))
+    }
+
+    /// Writes the record and sees that nobody else sends.
+    async fn begin(
+        &self,
+        id: &EnvironmentId,
+        spec: ReleaseSpec,
+        intent: Intent,
+    ) -> Result<Held, TargetError> {
+        let there = self.entries(id).await?;
+        let live = ledger::live(&there).map(|kept| kept.entry.number);
+        if let Base::Seen(base) = intent.base
+            && base != live
+        {
+            return Err(moved(id, &there));
+        }
+        let number = there.first().map_or(1, |kept| kept.entry.number + 1);
+        let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
+        let before = ledger::live(&there).cloned();
+        if let Some(other) = ledger::goes_first(&there, &entry, now_ms()) {
+            return Err(busy(other));
+        }
+        let template = self.rest.create_template(&entry.template(id)?).await?.id;
+        // Another one may have looked at the same moment: whoever began first goes on. And one may have ended.
+        let there = self.entries(id).await?;
+        let first = ledger::goes_first(&there, &entry, now_ms()).map(busy);
+        let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
+        if let Some(error) = first.or_else(|| is_moved.then(|| moved(id, &there))) {
+            self.rest.delete_template(&template).await?;
+            return Err(error);
+        }
+        Ok(Held { template, entry, before })
+    }
+
+    async fn carry_out(
+        &self,
+        id: &EnvironmentId,
+        held: &Held,
+        done: &mut Done,
+        told: Told<'_>,
+    ) -> Result<(), TargetError> {
+        let wanted = desired(id, &held.entry.spec, held.entry.number).map_err(refused)?;
+        self.apply(id, &wanted, done).await?;
+        if let Err(error) = self.ready(id, &wanted, told).await {
+            if error.problem != Problem::NotReady {
+                return Err(error);
+            }
+            let stays = match (self.put_back(done).await, &held.before) {
+                (Ok(()), Some(before)) => format!("release {} is live as before", before.entry.number),
+                // What was made for it sleeps again: nobody pays for workers that never were ready.
+                (Ok(()), None) => "nothing was live before".to_owned(),
+                (Err(failed), _) => format!("going back failed too: {}", failed.message),
+            };
+            return Err(TargetError { message: format!("{}; {stays}", error.message), ..error });
+        }
+        let ours = self.ours(id).await?;
+        for (worker, endpoint) in ours.by_worker.iter().filter(|(worker, _)| !wanted.contains_key(*worker)) {
+            self.rest.delete_endpoint(&endpoint.id).await?;
+            done.steps.push(format!("{worker} deleted"));
+        }
+        Ok(())
+    }
+
+    async fn ours(&self, id: &EnvironmentId) -> Result<Ours, TargetError> {
+        Ok(of_environment(id, &self.rest.endpoints().await?))
+    }
+
+    /// Makes what is missing, asleep; then changes what differs: only now all addresses are known.
+    async fn apply(
+        &self,
+        id: &EnvironmentId,
+        wanted: &BTreeMap<String, Desired>,
+        done: &mut Done,
+    ) -> Result<(), TargetError> {
+        let mut ours = self.ours(id).await?.by_worker;
+        for (worker, want) in wanted {
+            if let Some(why) = ours.get(worker).and_then(|there| replacement(there, want)) {
+                return Err(TargetError::new(
+                    Problem::Refused,
+                    format!("`{worker}` changes {why}, which Runpod does for no endpoint that is there"),
+                )
+                .hint(format!("take it out first: flash undeploy {} {worker}", id.name)));
+            }
+        }
+        for (worker, want) in wanted {
+            if !ours.contains_key(worker) {
+                let made = self.rest.create_endpoint(&asleep(want)).await?;
+                done.steps.push(format!("{worker} made"));
+                ours.insert(worker.clone(), made);
+            }
+        }
+        ours.retain(|worker, _| wanted.contains_key(worker));
+        let urls = self.urls(&ours);
+        for (worker, want) in wanted {
+            let Some(there) = ours.get(worker) else { continue };
+            if let Some(change) = difference(there, &with_siblings(want, &urls)) {
+                self.rest.update_endpoint(&there.id, &change).await?;
+                done.steps.push(format!("{worker} changed"));
+                done.changed.push(there.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives changed endpoints back what they had. One that was made for this release sleeps again.
+    async fn put_back(&self, done: &mut Done) -> Result<(), TargetError> {
+        for there in done.changed.drain(..) {
+            self.rest.update_endpoint(&there.id, &as_it_was(&there)).await?;
+            done.steps.push(format!("{} put back", there.name));
+        }
+        Ok(())
+    }
+
+    async fn ready(
+        &self,
+        id: &EnvironmentId,
+        wanted: &BTreeMap<String, Desired>,
+        told: Told<'_>,
+    ) -> Result<(), TargetError> {
+        let until = Instant::now() + READY_LIMIT;
+        let ours = self.ours(id).await?;
+        for (worker, want) in wanted {
+            let Some(there) = ours.by_worker.get(worker) else { continue };
+            // Without a minimum a worker starts with the first request, and until then nobody pays for one.
+            while want.create.workers.min.unwrap_or(0) > 0 && !self.has_ready_worker(worker, there).await? {
+                if Instant::now() >= until {
+                    let minutes = READY_LIMIT.as_secs() / 60;
+                    let message = format!("no worker of `{worker}` was ready within {minutes} minutes");
+                    return Err(TargetError::new(Problem::NotReady, message)
+                        .hint(format!("what its workers said: flash logs {} --worker {worker}", id.name)));
+                }
+                sleep(READY_LOOK).await;
+            }
+            self.rest.health(&self.health_url(there)).await?;
+            told(Step::Ready { worker: worker.clone() });
+        }
+        Ok(())
+    }
+
+    async fn has_ready_worker(&self, name: &str, endpoint: &Endpoint) -> Result<bool, TargetError> {
+        let there = self.rest.workers(&endpoint.id).await?;
+        let current: Vec<_> = there.workers.iter().filter(|worker| !worker.is_stale).collect();
+        if current.iter().any(|worker| matches!(worker.status, WorkerState::Running | WorkerState::Idle)) {
+            return Ok(true);
+        }
+        match current.iter().find(|worker| worker.status == WorkerState::Unhealthy) {
+            Some(worker) => Err(TargetError::new(
+                Problem::NotReady,
+                format!(
+                    "worker {} of `{name}` is unhealthy: it crashed, or its image cannot be started",
+                    worker.id
+                ),
+            )),
+            None => Ok(false),
+        }
+    }
+
+    /// Says every so often that this lives; returns only when that could not be said for so long that another sender
+    /// may begin.
+    async fn beat(&self, id: &EnvironmentId, held: &Held) -> TargetError {
+        let mut heard = Instant::now();
+        loop {
+            sleep(HEARTBEAT).await;
+            let entry = Entry { heartbeat_ms: now_ms(), ..held.entry.clone() };
+            let beating = Held { template: held.template.clone(), entry, before: None };
+            match self.write(id, &beating).await {
+                Ok(()) => heard = Instant::now(),
+                Err(error) if heard.elapsed() + HEARTBEAT >= ledger::STALE => return error,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn write(&self, id: &EnvironmentId, held: &Held) -> Result<(), TargetError> {
+        let env = Some(held.entry.variables(id)?);
+        self.rest.update_template(&held.template, &UpdateTemplate { env, name: None }).await?;
+        Ok(())
+    }
+
+    /// Forgets releases beyond those that are kept. What fails here is done by the next send.
+    async fn prune(&self, id: &EnvironmentId, live: &Entry) {
+        let Ok(entries) = self.entries(id).await else { return };
+        let kept = usize::try_from(live.spec.runtime.keep_releases).unwrap_or(usize::MAX);
+        let old = entries.iter().filter(|kept| kept.entry.number != live.number).skip(kept);
+        for release in old {
+            if self.rest.delete_template(&release.template).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn go_back(
+        &self,
+        id: &EnvironmentId,
+        to: Option<u64>,
+        told: Told<'_>,
+    ) -> Result<ReleaseRecord, TargetError> {
+        let entries = self.entries(id).await?;
+        let history: Vec<ReleaseRecord> = entries.iter().map(|kept| kept.entry.record(now_ms())).collect();
+        let number = match to {
+            Some(number) => number,
+            None => {
+                let before = live_before(&history).map(|record| record.number);
+                before.ok_or_else(|| {
+                    TargetError::new(Problem::Refused, format!("{id} has no release before the live one"))
+                        .hint(format!("flash deploy history {}", id.name))
+                })?
+            }
+        };
+        let spec = self.spec_of(id, Some(number)).await?;
+        let intent = Intent { base: Base::Any, notes: None, rollback_of: Some(number) };
+        self.bring_live(id, spec, intent, told).await
+    }
+
+    pub(super) async fn take_out(
+        &self,
+        id: &EnvironmentId,
+        worker: Option<&str>,
+        told: Told<'_>,
+    ) -> Result<Option<ReleaseRecord>, TargetError> {
+        let entries = self.entries(id).await?;
+        let live = ledger::live(&entries).cloned();
+        let live = live.ok_or_else(|| {
+            TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
+                .hint(format!("flash deploy send {}", id.name))
+        })?;
+        let mut spec = live.entry.spec.clone();
+        if let Some(worker) = worker {
+            let names = spec.manifest.workers.iter().map(|own| own.name.as_str());
+            if spec.manifest.worker(worker).is_none() {
+                let names = names.collect::<Vec<_>>().join(", ");
+                return Err(TargetError::new(
+                    Problem::NotFound,
+                    format!("{id} has no worker type `{worker}`"),
+                )
+                .hint(format!("there are: {names}")));
+            }
+            spec.manifest.workers.retain(|own| own.name != worker);
+            spec.manifest.functions.retain(|function| function.worker != worker);
+            if let ArtifactSpec::Images { images, .. } = &mut spec.artifact {
+                images.remove(worker);
+            }
+            if !spec.manifest.workers.is_empty() {
+                let intent =
+                    Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
+                return self.bring_live(id, spec, intent, told).await.map(Some);
+            }
+        }
+        self.delete_endpoints(id).await?;
+        let entry = Entry { state: State::Replaced, ..live.entry };
+        self.write(id, &Held { template: live.template, entry, before: None }).await?;
+        Ok(None)
+    }
+
+    /// Those of the environment, second ones of a name too.
+    async fn delete_endpoints(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let ours = self.ours(id).await?;
+        for endpoint in ours.by_worker.values().chain(&ours.duplicates) {
+            self.rest.delete_endpoint(&endpoint.id).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn remove_all(&self, id: &EnvironmentId) -> Result<(), TargetError> {
+        let entries = self.entries(id).await?;
+        let under_way = entries.iter().find(|kept| kept.entry.is_under_way(now_ms()));
+        if let Some(other) = under_way {
+            return Err(busy(&other.entry));
+        }
+        self.delete_endpoints(id).await?;
+        // The records last: as long as there is one, what is left can be removed again.
+        for kept in &entries {
+            self.rest.delete_template(&kept.template).await?;
+        }
+        Ok(())
+    }
+}
+
+/// It is no longer as the sender saw it.
+fn moved(id: &EnvironmentId, there: &[Kept]) -> TargetError {
+    let live = ledger::live(there).map(|kept| kept.entry.number);
+    let now = live.map_or("nothing is".to_owned(), |number| format!("release {number} is"));
+    TargetError::new(
+        Problem::Moved,
+        format!("{id} has moved since the plan was made: now {now} live; nothing was changed"),
+    )
+    .hint(format!("look at the plan again: flash deploy send {} --plan", id.name))
+}
+
+/// Another sender is at work.
+fn busy(other: &Entry) -> TargetError {
+    let since = now_ms().saturating_sub(other.created_ms) / 1000;
+    let silent = now_ms().saturating_sub(other.heartbeat_ms) / 1000;
+    let left = ledger::STALE.as_secs().saturating_sub(silent).max(1);
+    TargetError::new(
+        Problem::Moved,
+        format!(
+            "release {} is being sent at this moment (since {since} s); nothing was changed",
+            other.number
+        ),
+    )
+    .hint(format!("wait for its end; if its sender was killed, try again in {left} s"))
+}
+
+/// All that can be changed of an endpoint, as it is.
+fn as_it_was(there: &Endpoint) -> UpdateEndpoint {
+    let has_idle_time = there.workers.idle_timeout;
+    UpdateEndpoint {
+        name: None,
+        image: there.image.clone(),
+        args: there.args.clone(),
+        disk: there.disk,
+        env: there.env.clone(),
+        ports: there.ports.clone(),
+        registry: Some(there.registry.clone()),
+        gpu: there.gpu.clone().map(|gpu| super::rest::GpuChoice {
+            // A list that is there and empty clears what was set.
+            excluded_types: gpu.excluded_types.filter(|types| !types.is_empty()),
+            min_cuda_version: None,
+            allowed_cuda_versions: None,
+            ..gpu
+        }),
+        cpu: there.cpu.clone(),
+        workers: Some(WorkerRange { idle_timeout: has_idle_time, ..there.workers }),
+        scaling: Some(there.scaling),
+        data_center_ids: Some(there.data_center_ids.clone()),
+        network_volumes: Some(there.network_volumes.clone()),
+        timeout: Some(there.timeout),
+        flashboot: Some(there.flashboot),
+    }
+}
