@@ -184,6 +184,8 @@ proptest! {
         }
         let mut after = after;
         after.create.name.clone_from(&before.create.name);
+        // What no change can express is refused before.
+        prop_assume!(replacement(&there, &after).is_none());
         if let Some(change) = difference(&there, &after) {
             prop_assert!(!(change.gpu.is_some() && change.cpu.is_some()));
             prop_assert_eq!(difference(&patched(&there, &change), &after), None);
