@@ -2,10 +2,12 @@
 mod agree;
 mod build;
 mod call;
+mod catalog;
 mod cost;
 mod deploy;
 mod doctor;
 mod key;
+mod login;
 mod logs;
 mod place;
 mod run;
@@ -49,6 +51,9 @@ enum Command {
     Cost(cost::CostArguments),
     Key(key::KeyArguments),
     Secret(secret::SecretArguments),
+    Login(login::LoginArguments),
+    Logout(login::LogoutArguments),
+    Catalog(catalog::CatalogArguments),
     Service(service::ServiceArguments),
     Doctor(doctor::DoctorArguments),
 }
@@ -109,6 +114,18 @@ pub(crate) fn main() -> ExitCode {
         Command::Secret(arguments) => {
             let output = Output::new(arguments.json);
             (output.clone(), finished(secret::run(arguments, &output), &output))
+        }
+        Command::Login(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(login::run(&arguments, &output), &output))
+        }
+        Command::Logout(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(login::run_logout(&arguments, &output), &output))
+        }
+        Command::Catalog(arguments) => {
+            let output = Output::new(arguments.json);
+            (output.clone(), finished(catalog::run(&arguments, &output), &output))
         }
         Command::Doctor(arguments) => {
             let output = Output::new(arguments.json);

@@ -108,7 +108,7 @@ async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(),
     let place = secret.place.environment(environment).await?;
     // A secret of nothing is not asked for.
     place.target.environment(&place.id).await?;
-    let value = tokio::task::block_in_place(|| value(name, from_file.as_deref()))?;
+    let value = tokio::task::block_in_place(|| value(&format!("Value of {name}"), from_file.as_deref()))?;
     let entry = place.target.set_secret(&place.id, name, &value).await?;
     let next = &place.id.name;
     match json {
@@ -119,18 +119,15 @@ async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(),
     Ok(())
 }
 
-fn value(name: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
+/// Asked for without showing it on a terminal, else read from the file or stdin.
+pub(super) fn value(prompt: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
     let text = match file {
         Some(path) => {
             let read = std::fs::File::open(path).and_then(read_some);
             read.map_err(|error| Failure::unusable(format!("cannot read {}: {error}", path.display())))?
         }
         None if std::io::stdin().is_terminal() => {
-            return Password::new()
-                .with_prompt(format!("Value of {name}"))
-                .interact()
-                .map(SecretValue::new)
-                .map_err(unanswered);
+            return Password::new().with_prompt(prompt).interact().map(SecretValue::new).map_err(unanswered);
         }
         None => {
             let read = read_some(std::io::stdin().lock());

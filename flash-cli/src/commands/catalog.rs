@@ -1,0 +1,148 @@
+//! `flash catalog`: what Runpod offers, with prices and stock of this moment.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::deploy::block_on;
+use crate::{
+    exit::Failure,
+    output::Output,
+    target::{
+        TargetError,
+        runpod::{
+            account,
+            rest::{Addresses, CatalogCpu, CatalogDataCenter, CatalogGpu, Rest, Stock, StockOf},
+        },
+    },
+};
+
+/// What Runpod offers for serverless workers: hardware, prices, stock, places.
+///
+/// Asked at this moment, with the key of `flash login`. Prices are those of flexible workers.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash catalog gpus\n  flash catalog cpus --json\n  flash catalog datacenters\n\n\
+                  Exit codes: 0 shown; 1 Runpod could not be asked; 2 wrong usage, or no key."
+)]
+pub(crate) struct CatalogArguments {
+    #[command(subcommand)]
+    what: What,
+    /// The project's directory, whose .env is looked at for a key.
+    #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".", global = true)]
+    directory: PathBuf,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// GPU types with pool, memory, price and stock.
+    Gpus,
+    /// CPU flavors with sizes, memory, price and stock.
+    Cpus,
+    /// Data centers with what is in stock there.
+    Datacenters,
+}
+
+/// Runs it.
+pub(crate) fn run(arguments: &CatalogArguments, output: &Output) -> Result<(), Failure> {
+    block_on(async {
+        let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
+        let addresses = Addresses::from_environment().map_err(TargetError::from)?;
+        let rest = Rest::new(found.key, addresses).map_err(TargetError::from)?;
+        match arguments.what {
+            What::Gpus => gpus(rest.gpu_types().await.map_err(TargetError::from)?, arguments.json, output),
+            What::Cpus => cpus(rest.cpu_types().await.map_err(TargetError::from)?, arguments.json, output),
+            What::Datacenters => {
+                places(&rest.data_centers().await.map_err(TargetError::from)?, arguments.json, output);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn stock(stock: Option<Stock>) -> String {
+    match stock {
+        Some(Stock::High) => "high",
+        Some(Stock::Medium) => "medium",
+        Some(Stock::Low) => "low",
+        Some(Stock::None) => "none",
+        None => "unknown",
+    }
+    .to_owned()
+}
+
+/// Ids of what there is some of.
+fn available(list: &[StockOf]) -> Vec<&str> {
+    list.iter().filter(|one| one.availability > Stock::None).map(|one| one.id.as_str()).collect()
+}
+
+/// Dollars a second, in the digits that prices have, and an hour.
+fn price(per_hour: f64) -> [String; 2] {
+    [format!("{:.5}", per_hour / 3600.0), format!("{per_hour:.3}")]
+}
+
+fn gpus(mut gpus: Vec<CatalogGpu>, json: bool, output: &Output) {
+    // Types without a pool cannot be asked for.
+    gpus.retain(|gpu| gpu.pool.is_some());
+    gpus.sort_by(|a, b| (a.memory, &a.pool, &a.id).cmp(&(b.memory, &b.pool, &b.id)));
+    if json {
+        output.object(&json!({ "gpus": gpus }));
+        return;
+    }
+    let row = |gpu: &CatalogGpu| {
+        let [second, hour] = gpu.price.serverless.map_or_else(|| ["?".to_owned(), "?".to_owned()], price);
+        vec![
+            gpu.pool.clone().unwrap_or_default(),
+            gpu.id.clone(),
+            gpu.memory.to_string(),
+            second,
+            hour,
+            stock(gpu.availability),
+        ]
+    };
+    let rows: Vec<_> = gpus.iter().map(row).collect();
+    output.table(&["pool", "GPU type", "GB", "$/s", "$/h", "stock"], &rows);
+}
+
+fn cpus(mut cpus: Vec<CatalogCpu>, json: bool, output: &Output) {
+    cpus.sort_by(|a, b| a.id.cmp(&b.id));
+    if json {
+        output.object(&json!({ "cpus": cpus }));
+        return;
+    }
+    let row = |cpu: &CatalogCpu| {
+        // The API does not say for which time; its examples are prices of an hour.
+        let [_, hour] = price(cpu.price.serverless_per_vcpu);
+        vec![
+            cpu.id.clone(),
+            format!("{} to {}", cpu.vcpu.min, cpu.vcpu.max),
+            cpu.ram_gb_per_vcpu.to_string(),
+            hour,
+            stock(cpu.availability),
+        ]
+    };
+    let rows: Vec<_> = cpus.iter().map(row).collect();
+    output.table(&["flavor", "vCPUs", "GB per vCPU", "$/h per vCPU", "stock"], &rows);
+}
+
+fn places(places: &[CatalogDataCenter], json: bool, output: &Output) {
+    if json {
+        output.object(&json!({ "data_centers": places }));
+        return;
+    }
+    let row = |place: &CatalogDataCenter| {
+        let list = |list: Vec<&str>| if list.is_empty() { "-".to_owned() } else { list.join(", ") };
+        vec![
+            place.id.clone(),
+            place.region.clone(),
+            list(available(&place.cpu_availability)),
+            available(&place.gpu_availability).len().to_string(),
+            if place.network_volume_types.is_empty() { "no" } else { "yes" }.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = places.iter().map(row).collect();
+    output.table(&["data center", "region", "CPUs in stock", "GPU types in stock", "volumes"], &rows);
+}

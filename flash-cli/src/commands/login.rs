@@ -1,0 +1,107 @@
+//! `flash login` and `flash logout`: the key of the user's Runpod account.
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{deploy::block_on, secret};
+use crate::{
+    exit::Failure,
+    output::Output,
+    target::{
+        SecretValue, TargetError,
+        runpod::{
+            account::{self, FoundKey, KeySource},
+            rest::{Addresses, Rest},
+        },
+    },
+};
+
+/// Keep the key of your Runpod account, for the target `runpod`.
+///
+/// Asks for it on a terminal without showing it, else reads it from stdin; checks it with one call that changes
+/// nothing; keeps it in the user's configuration directory, in a file that nobody else can read. RUNPOD_API_KEY and a
+/// .env of the project win over it.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  flash login\n  pass runpod | flash login\n  flash login --check\n\n\
+                  Exit codes: 0 the key works and is kept; 1 Runpod could not be asked; 2 the key is none, or not let in.")]
+pub(crate) struct LoginArguments {
+    /// Only say which key is in use, and whether it works.
+    #[arg(long)]
+    check: bool,
+    /// The project's directory, whose .env is looked at.
+    #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Forget the key that `flash login` keeps.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  flash logout\n\nExit codes: 0 no key is kept; 1 it could not be removed."
+)]
+pub(crate) struct LogoutArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(arguments: &LoginArguments, output: &Output) -> Result<(), Failure> {
+    block_on(async {
+        if arguments.check {
+            let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
+            let endpoints = works(found.key.clone()).await?;
+            tell("Works", &found.source, endpoints, arguments.json, output);
+            return Ok(());
+        }
+        let key = tokio::task::block_in_place(|| secret::value("Runpod API key", None))?;
+        let key = SecretValue::new(key.expose().trim().to_owned());
+        let endpoints = works(key.clone()).await?;
+        let path = account::keep(&key)?;
+        tell("Kept", &KeySource::Login(path.clone()), endpoints, arguments.json, output);
+        let in_use = in_use(&arguments.directory)?;
+        if let Some(FoundKey { source, .. }) = in_use.filter(|found| found.source != KeySource::Login(path)) {
+            output.warning(&format!("{source} wins over it here: that key is used, not this one"));
+        }
+        Ok(())
+    })
+}
+
+fn in_use(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
+    account::find(Some(directory))
+}
+
+/// One call that changes nothing; how many endpoints the account has.
+async fn works(key: SecretValue) -> Result<usize, TargetError> {
+    let rest = Rest::new(key, Addresses::from_environment()?)?;
+    Ok(rest.endpoints().await?.len())
+}
+
+fn tell(verb: &str, source: &KeySource, endpoints: usize, json: bool, output: &Output) {
+    match json {
+        true => output.object(&json!({ "key": source.to_string(), "works": true, "endpoints": endpoints })),
+        false => {
+            output.status(
+                verb,
+                &format!("the key in {source}: its account has {endpoints} serverless endpoints"),
+            );
+        }
+    }
+}
+
+/// Runs `flash logout`.
+pub(crate) fn run_logout(arguments: &LogoutArguments, output: &Output) -> Result<(), Failure> {
+    let forgotten = account::forget()?;
+    match (arguments.json, &forgotten) {
+        (true, _) => output.object(&json!({ "forgotten": forgotten })),
+        (false, Some(path)) => output.status("Forgotten", &format!("the key in {}", path.display())),
+        (false, None) => output.status("Unchanged", "no key is kept"),
+    }
+    if let Some(FoundKey { source, .. }) = account::find(Some(Path::new(".")))? {
+        output.warning(&format!("{source} has a key still, and it is used here"));
+    }
+    Ok(())
+}
