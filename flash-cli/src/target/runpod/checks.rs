@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flash_sdk::manifest::{ComputeEntry, EndpointKind, WorkerType};
 
 use super::{
-    desired::{Desired, data_centers, is_gpu, refusals, worker_types},
+    desired::{Desired, data_centers, refusals, worker_types},
     names::{ENVIRONMENT, Ours, owner, plain_name},
     pools,
     reconcile::replacement,
@@ -274,24 +274,6 @@ fn wanted_gpus<'a>(gpu: &'a GpuChoice, account: &'a Account) -> impl Iterator<It
             && !gpu.excluded_types.iter().flatten().any(|excluded| *excluded == offer.id)
     };
     account.gpus.iter().filter(is_wanted)
-}
-
-/// Names the pools that were chosen for a worker type that asked for memory alone.
-pub(crate) fn chosen_pools(worker: &WorkerType, gib: u32) -> Option<Finding> {
-    let ComputeEntry::Gpu { pools, .. } = &worker.compute else { return None };
-    let (first, rest) = pools.split_first().filter(|_| is_gpu(worker))?;
-    let rest = rest.iter().map(|pool| pool.id()).collect::<Vec<_>>().join(", ");
-    Some(Finding {
-        message: format!(
-            "`{}` asks for {gib} GB of GPU memory: the cheapest pool that has it is {first}",
-            worker.name
-        ),
-        fix: if rest.is_empty() {
-            "there is no other".to_owned()
-        } else {
-            format!("it may get {rest} as well; name pools with `gpu = […]` to choose yourself")
-        },
-    })
 }
 
 #[cfg(test)]

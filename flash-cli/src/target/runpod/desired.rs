@@ -212,11 +212,6 @@ fn variables(
     all
 }
 
-/// Whether it is a GPU worker type.
-pub(crate) fn is_gpu(worker: &WorkerType) -> bool {
-    matches!(worker.compute, ComputeEntry::Gpu { .. })
-}
-
 #[cfg(test)]
 mod tests {
     use flash_sdk::CpuInstance;

@@ -17,9 +17,9 @@ use super::{
 use crate::{error_chain::error_chain, target::SecretValue};
 
 /// Names the REST API's host, for proxies and tests.
-pub(crate) const REST_URL: &str = "FLASH_RUNPOD_REST_URL";
+const REST_URL: &str = "FLASH_RUNPOD_REST_URL";
 /// Names the queue API's base, as Runpod's own clients read it.
-pub(crate) const QUEUE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
+const QUEUE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
 
 /// What production appends to the names of endpoints with quick starts.
 const QUICK_START_SUFFIX: &str = " -fb";
@@ -99,6 +99,8 @@ impl Rest {
     /// # Errors
     /// When there is no TLS.
     pub(crate) fn new(key: SecretValue, addresses: Addresses) -> Result<Self, RestError> {
+        // Another part of this process may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .redirect(Policy::none())
@@ -109,13 +111,6 @@ impl Rest {
                 reason: error_chain(&error),
             })?;
         Ok(Self { client, key, addresses, pace: Pace::default() })
-    }
-
-    /// Repeats calls at another pace.
-    #[cfg(test)]
-    pub(crate) fn at(mut self, pace: Pace) -> Self {
-        self.pace = pace;
-        self
     }
 
     /// Where it asks.

@@ -6,15 +6,14 @@ mod models;
 mod observed;
 mod retry;
 
-pub(crate) use client::{Addresses, QUEUE_URL, REST_URL, Rest};
+pub(crate) use client::{Addresses, Rest};
 pub(crate) use error::RestError;
 pub(crate) use events::{LogEvent, LogFrom, LogSource};
 pub(crate) use models::{
-    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, EndpointUrls, Flashboot, GpuChoice,
-    Scaling, Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
+    CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, Flashboot, GpuChoice, Scaling,
+    Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
 };
 pub(crate) use observed::{
-    BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CloudWorker, CpuPrice,
-    EndpointWorkers, GpuPrice, Health, HealthJobs, HealthWorkers, Stock, StockOf, VcpuRange, WorkerState,
+    BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CloudWorker, EndpointWorkers,
+    Health, Stock, StockOf, WorkerState,
 };
-pub(crate) use retry::Pace;

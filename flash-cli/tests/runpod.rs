@@ -1,0 +1,291 @@
+//! `flash deploy` and its like with the target `runpod`, through the real binary, against a stand-in of the cloud that
+//! judges every call by the provider's own document.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/runpod/mod.rs"]
+mod runpod;
+mod support;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use runpod::{Cloud, Containers, Fault, Host, KEY, NoWorkers, Options, Workers};
+use serde_json::{Value, json};
+use support::{
+    Finished, finish_with,
+    images::has_engine,
+    registry::{DockerRegistry, has_programs},
+    root,
+};
+use tempfile::TempDir;
+
+const SOURCE: &str = include_str!("runpod/app.rs");
+
+/// An account, a registry, and the app, in one place for all tests: one after the other.
+struct Bench {
+    cloud: Cloud,
+    registry: DockerRegistry,
+    directory: PathBuf,
+    config: TempDir,
+    data: TempDir,
+    _alone: Flock<File>,
+}
+
+impl Bench {
+    fn new(workers: impl Workers) -> Self {
+        let place = root().join("target/test-runpod");
+        std::fs::create_dir_all(&place).unwrap();
+        let lock = File::create(place.join("lock")).unwrap();
+        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+        let directory = place.join("app");
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
+        std::fs::create_dir_all(&directory).unwrap();
+        support::crate_files("cloud-app", &directory, &[("src/main.rs", SOURCE), ("flash.toml", "")]);
+        let init =
+            std::process::Command::new("git").arg("-C").arg(&directory).args(["init", "--quiet"]).status();
+        assert!(init.unwrap().success());
+        let cloud = Cloud::start_with(Options::default(), workers);
+        // What workers call each other with.
+        cloud.set_secret("FLASH_API_KEY", KEY);
+        let (config, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        Self { cloud, registry: DockerRegistry::start(), directory, config, data, _alone: alone }
+    }
+
+    fn flash(&self, arguments: &[&str]) -> Finished {
+        let (target, variables) = (root().join("target"), self.cloud.variables());
+        let mut all = vec![
+            ("CARGO_TARGET_DIR", target.to_str().unwrap()),
+            ("DOCKER_CONFIG", "/nowhere"),
+            ("FLASH_CONFIG_DIR", self.config.path().to_str().unwrap()),
+            ("FLASH_DATA_DIR", self.data.path().to_str().unwrap()),
+        ];
+        all.extend(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        finish_with(arguments, &self.directory, &all)
+    }
+
+    fn done(&self, arguments: &[&str]) -> Finished {
+        let finished = self.flash(arguments);
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        assert!(!finished.stdout.contains(KEY) && !finished.stderr.contains(KEY), "{finished:?}");
+        finished
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        let finished = self.done(&arguments);
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+    }
+
+    fn new_environment(&self) {
+        let registry = format!("{}/shop", self.registry.address);
+        self.done(&["deploy", "new", "cloud", "--target", "runpod", "--registry", &registry]);
+    }
+
+    fn send(&self) -> Finished {
+        self.flash(&SEND)
+    }
+
+    fn endpoint(&self, worker: &str) -> Option<Value> {
+        self.cloud.endpoint(&format!("flash.cloud-app.cloud.{worker}"))
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let path = self.directory.join("src/main.rs");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+}
+
+const SEND: [&str; 6] = ["deploy", "send", "cloud", "--yes", "--release-profile", "dev"];
+
+fn has_all() -> bool {
+    has_programs(&["skopeo"])
+}
+
+/// Foreign endpoints and templates of the account, as they should still be at the end.
+fn plant_foreign(cloud: &Cloud) -> Vec<Value> {
+    let body = |name: &str, env: Value| {
+        json!({
+            "name": name, "type": "QUEUE", "image": "registry/of/others:1", "env": env,
+            "cpu": [{ "id": "cpu3g", "vcpuCount": 2 }], "scaling": { "type": "QUEUE_DELAY", "queueDelay": 4 },
+            "timeout": 600_000, "flashboot": "FLASHBOOT",
+        })
+    };
+    cloud.plant_endpoint(&body("image-generator", json!({})));
+    // Named as ours, without our markers.
+    cloud.plant_endpoint(&body("flash.cloud-app.cloud.stranger", json!({})));
+    // The same app in another environment.
+    let other = json!({ "FLASH_APP": "cloud-app", "FLASH_ENVIRONMENT": "other", "FLASH_WORKER": "page" });
+    cloud.plant_endpoint(&body("flash.cloud-app.other.page", other));
+    foreign(cloud)
+}
+
+fn foreign(cloud: &Cloud) -> Vec<Value> {
+    let mut all = cloud.endpoints();
+    let is_ours = |endpoint: &Value| {
+        let name = endpoint["name"].as_str().unwrap();
+        name.starts_with("flash.cloud-app.cloud.") && !name.contains("stranger")
+    };
+    all.retain(|endpoint| !is_ours(endpoint));
+    all.sort_by_key(|endpoint| endpoint["id"].to_string());
+    all
+}
+
+#[test]
+fn an_app_is_deployed_called_read_rolled_back_and_removed() {
+    if !has_all() || !has_engine() {
+        return;
+    }
+    let bench = Bench::new(Containers::new());
+    let others = plant_foreign(&bench.cloud);
+    bench.new_environment();
+    let sent = bench.json(&SEND);
+    assert_eq!(sent["release"]["number"], 1, "{sent}");
+    assert_eq!(sent["verified"], true, "{sent}");
+    let cruncher = bench.endpoint("cruncher").unwrap();
+    assert_eq!(cruncher["env"]["FLASH_RELEASE"], "1");
+    let siblings: Value = serde_json::from_str(cruncher["env"]["FLASH_ENDPOINTS"].as_str().unwrap()).unwrap();
+    assert_eq!(siblings.as_object().unwrap().len(), 2, "{siblings}");
+
+    let called = bench.json(&["call", "cloud", "crunch", r#"{"numbers": [1, 2, 3]}"#]);
+    assert_eq!(called["output"], 6, "{called}");
+    // Through a worker that calls another one, over the cloud.
+    let called = bench.json(&["call", "cloud", "/sum/{to}", r#"{"to": 10}"#]);
+    assert_eq!(called["output"], 55, "{called}");
+    let logs = bench.done(&["logs", "cloud", "--worker", "cruncher"]);
+    assert!(logs.stdout.contains("crunching 3 numbers"), "{logs:?}");
+    assert!(logs.stdout.contains("crunching 10 numbers"), "{logs:?}");
+    let status = bench.json(&["status", "cloud"]);
+    assert_eq!(status["serving"]["state"], "live", "{status}");
+
+    // The same again changes nothing.
+    bench.cloud.forget_calls();
+    bench.done(&SEND);
+    let changes: Vec<String> =
+        bench.cloud.calls().iter().filter(|call| call.changes()).map(|call| call.line()).collect();
+    assert!(changes.iter().all(|line| !line.contains("/v2/serverless")), "{changes:?}");
+
+    bench.edit("numbers.iter().sum()", "numbers.iter().sum::<u32>() + 100");
+    assert_eq!(bench.json(&SEND)["release"]["number"], 2);
+    let called = bench.json(&["call", "cloud", "crunch", r#"{"numbers": [1]}"#]);
+    assert_eq!(called["output"], 101, "{called}");
+    let back = bench.json(&["deploy", "rollback", "cloud", "--yes"]);
+    assert_eq!(back["release"]["rollback_of"], 1, "{back}");
+    let called = bench.json(&["call", "cloud", "crunch", r#"{"numbers": [1]}"#]);
+    assert_eq!(called["output"], 1, "{called}");
+    let history = bench.json(&["deploy", "history", "cloud"]);
+    assert_eq!(history["releases"].as_array().unwrap().len(), 3, "{history}");
+
+    bench.done(&["deploy", "remove", "cloud", "--yes"]);
+    assert_eq!(bench.endpoint("cruncher"), None);
+    assert_eq!(bench.cloud.templates(), Vec::<Value>::new());
+    assert_eq!(foreign(&bench.cloud), others);
+    bench.cloud.assert_contract_kept();
+}
+
+#[test]
+fn whichever_call_of_a_send_breaks_the_next_send_ends_right() {
+    if !has_all() {
+        return;
+    }
+    let bench = Bench::new(NoWorkers);
+    let others = plant_foreign(&bench.cloud);
+    bench.new_environment();
+    bench.done(&SEND);
+    // How many calls there are to break, of a send that makes everything.
+    let is_rest = |call: &runpod::Call| call.host == Host::Rest;
+    let calls = bench.cloud.calls().iter().filter(|call| is_rest(call)).count();
+    assert!(calls > 10, "{calls}");
+    let goal = |bench: &Bench| {
+        ["cruncher", "page"].map(|worker| {
+            let endpoint = bench.endpoint(worker).unwrap_or_else(|| panic!("no {worker}"));
+            json!([endpoint["image"], endpoint["workers"], endpoint["timeout"], endpoint["flashboot"]])
+        })
+    };
+    let right = goal(&bench);
+    for (index, fault) in [
+        Fault::Unauthorized,
+        Fault::ResetBefore,
+        Fault::ResetAfter,
+        Fault::Status(500),
+        Fault::StatusAfter(502),
+        Fault::TooMany { retry_after: 0 },
+    ]
+    .into_iter()
+    .cycle()
+    .enumerate()
+    .take(calls)
+    {
+        bench.done(&["deploy", "remove", "cloud", "--yes"]);
+        bench.new_environment();
+        bench.cloud.fail_nth(index, is_rest, fault);
+        let broken = bench.send();
+        assert!(matches!(broken.code, Some(0 | 1 | 2)), "{index}: {broken:?}");
+        assert!(!broken.stderr.contains(KEY) && !broken.stderr.contains("panicked"), "{index}: {broken:?}");
+        bench.cloud.forget_faults();
+        let sent = bench.send();
+        assert_eq!(sent.code, Some(0), "{index}: {sent:?}");
+        assert_eq!(goal(&bench), right, "{index}");
+        assert_eq!(foreign(&bench.cloud), others, "{index}");
+    }
+    bench.cloud.assert_contract_kept();
+}
+
+#[test]
+fn what_keeps_a_release_from_going_there_is_told_before_anything_changes() {
+    if !has_all() {
+        return;
+    }
+    let bench = Bench::new(NoWorkers);
+    bench.new_environment();
+    bench.edit("cpu = Cpu3c_2_4, workers = 0..=2", "cpu = Cpu3c_1_2, workers = 0..=2");
+    let refused = bench.send();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("cpu3c-2-4"), "{refused:?}");
+    assert!(bench.cloud.calls().iter().all(|call| !call.changes()), "{:?}", bench.cloud.calls());
+    bench.cloud.assert_contract_kept();
+}
+
+#[test]
+fn a_key_is_checked_kept_and_forgotten() {
+    let cloud = Cloud::start();
+    let config = TempDir::new().unwrap();
+    let run = |arguments: &[&str], key: &str| {
+        use std::{io::Write as _, process::Stdio};
+        let mut command = support::flash(arguments);
+        command.env("FLASH_CONFIG_DIR", config.path()).env("FLASH_RUNPOD_REST_URL", cloud.rest_url());
+        command.current_dir(config.path()).env_remove("RUNPOD_API_KEY");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A command that asks for no key may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(format!("{key}\n").as_bytes());
+        Finished::of(child.wait_with_output().unwrap())
+    };
+    let file = config.path().join("runpod.json");
+    let wrong = run(&["login"], "rpa_wrong");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(!file.exists() && !wrong.stderr.contains("rpa_wrong"), "{wrong:?}");
+    let kept = run(&["login"], KEY);
+    assert_eq!(kept.code, Some(0), "{kept:?}");
+    assert!(!kept.stdout.contains(KEY) && !kept.stderr.contains(KEY), "{kept:?}");
+    assert_eq!(mode_of(&file), 0o600);
+    let gpus = run(&["catalog", "gpus"], "");
+    assert_eq!(gpus.code, Some(0), "{gpus:?}");
+    assert!(gpus.stdout.contains("ADA_24"), "{gpus:?}");
+    assert_eq!(run(&["logout"], "").code, Some(0));
+    assert!(!file.exists());
+    let none = run(&["catalog", "cpus"], "");
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("flash login"), "{none:?}");
+    cloud.assert_contract_kept();
+}
+
+fn mode_of(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
