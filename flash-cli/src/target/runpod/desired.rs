@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use flash_sdk::{
     env,
-    manifest::{ComputeEntry, EndpointKind, ScalerEntry, WorkerType},
+    manifest::{EndpointKind, ScalerEntry, WorkerType},
 };
 
 use super::{
@@ -139,7 +139,7 @@ fn endpoint(
         data_center_ids: data_centers(spec, worker),
         network_volumes: spec.cloud.network_volumes.clone(),
         timeout: u64::from(worker.execution_timeout_seconds) * 1000,
-        flashboot: Flashboot::Flashboot,
+        flashboot: Flashboot::On,
     };
     Some(Desired { worker: worker.name.clone(), create })
 }
@@ -214,7 +214,7 @@ fn variables(
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::CpuInstance;
+    use flash_sdk::{CpuInstance, manifest::ComputeEntry};
     use serde_json::{Value, json};
 
     use super::*;

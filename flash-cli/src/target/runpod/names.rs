@@ -1,5 +1,5 @@
 //! What is ours at the provider: names and markers. Whatever lacks either is foreign and never touched.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::rest::{Endpoint, Template};
 use crate::target::EnvironmentId;
@@ -46,13 +46,10 @@ pub(crate) fn of_environment(id: &EnvironmentId, endpoints: &[Endpoint]) -> Ours
     let mut ours = Ours::default();
     for endpoint in sorted {
         match owner(endpoint) {
-            Some((its, worker)) if its == *id => {
-                if ours.by_worker.contains_key(&worker) {
-                    ours.duplicates.push(endpoint.clone());
-                } else {
-                    ours.by_worker.insert(worker, endpoint.clone());
-                }
-            }
+            Some((its, worker)) if its == *id => match ours.by_worker.entry(worker) {
+                Entry::Occupied(_) => ours.duplicates.push(endpoint.clone()),
+                Entry::Vacant(place) => drop(place.insert(endpoint.clone())),
+            },
             _ => {}
         }
     }

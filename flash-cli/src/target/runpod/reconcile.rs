@@ -155,11 +155,10 @@ fn gpu_change(there: Option<&GpuChoice>, want: &GpuChoice) -> Option<GpuChoice> 
     })
 }
 
-fn fields(
-    there: &Endpoint,
-    change: &UpdateEndpoint,
-    told: &mut dyn FnMut(&str, Option<String>, Option<String>),
-) {
+/// Told of a field: its name, and what it was and becomes.
+type Telling<'a> = &'a mut dyn FnMut(&str, Option<String>, Option<String>);
+
+fn fields(there: &Endpoint, change: &UpdateEndpoint, told: Telling<'_>) {
     let mut pair = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
             told(field, old, new);

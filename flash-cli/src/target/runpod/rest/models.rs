@@ -19,8 +19,10 @@ pub(crate) enum EndpointType {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Flashboot {
     Off,
-    Flashboot,
-    PriorityFlashboot,
+    #[serde(rename = "FLASHBOOT")]
+    On,
+    #[serde(rename = "PRIORITY_FLASHBOOT")]
+    Priority,
 }
 
 /// When workers are added.
