@@ -9,6 +9,8 @@ mod retry;
 pub(crate) use client::{Addresses, Rest};
 pub(crate) use error::RestError;
 pub(crate) use events::{LogEvent, LogFrom, LogSource};
+#[cfg(test)]
+pub(crate) use models::EndpointUrls;
 pub(crate) use models::{
     CpuChoice, CreateEndpoint, CreateTemplate, Endpoint, EndpointType, Flashboot, GpuChoice, Scaling,
     Template, UpdateEndpoint, UpdateTemplate, WorkerRange,
