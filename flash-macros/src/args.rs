@@ -49,7 +49,16 @@ pub(crate) struct Config {
 /// The hardware, by the names of the variants in `flash_sdk`.
 pub(crate) enum Compute {
     Cpu(Vec<Ident>),
-    Gpu { pools: Vec<Ident>, types: Vec<Ident>, count: Option<u32> },
+    Gpu {
+        pools: Vec<Ident>,
+        types: Vec<Ident>,
+        count: Option<u32>,
+    },
+    /// Whatever GPU has so much memory.
+    GpuMemory {
+        gib: u32,
+        count: Option<u32>,
+    },
 }
 
 /// How the number of workers follows the load.
@@ -74,6 +83,7 @@ enum Key {
     Cpu,
     Gpu,
     GpuTypes,
+    VramGib,
     GpuCount,
     Workers,
     IdleTimeout,
@@ -88,11 +98,12 @@ enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Worker,
         Self::Cpu,
         Self::Gpu,
         Self::GpuTypes,
+        Self::VramGib,
         Self::GpuCount,
         Self::Workers,
         Self::IdleTimeout,
@@ -118,6 +129,7 @@ impl Key {
             Self::Cpu => "cpu = Cpu3g_2_8",
             Self::Gpu => "gpu = Ada24",
             Self::GpuTypes => "gpu_types = [Rtx4090]",
+            Self::VramGib => "vram_gib = 30",
             Self::GpuCount => "gpu_count = 2",
             Self::Workers => "workers = 0..=3",
             Self::IdleTimeout => "idle_timeout = 5",
@@ -272,7 +284,7 @@ impl Written {
 
     fn compute(&self, broken: bool, errors: &Errors) -> Option<Compute> {
         let of_cpu = |entry: &&Entry| entry.key == Key::Cpu;
-        let of_gpu = |entry: &&Entry| matches!(entry.key, Key::Gpu | Key::GpuTypes);
+        let of_gpu = |entry: &&Entry| matches!(entry.key, Key::Gpu | Key::GpuTypes | Key::VramGib);
         let first = self.entries.iter().find(|entry| of_cpu(entry) || of_gpu(entry));
         let Some(first) = first else {
             match self.get(Key::GpuCount) {
@@ -306,6 +318,15 @@ impl Written {
             }
             entry.number(1..=8, errors)
         });
+        let memory = self.get(Key::VramGib).map(|entry| {
+            if pools.is_some() || types.is_some() {
+                errors.on(&entry.name, "`vram_gib` chooses the GPUs: leave out `gpu` and `gpu_types`");
+            }
+            entry.number(1..=u32::MAX, errors)
+        });
+        if let (Some(gib), None) = (memory, &cpus) {
+            return Some(Compute::GpuMemory { gib: gib?, count: count.flatten() });
+        }
         match cpus {
             Some(instances) => Some(Compute::Cpu(instances?)),
             None => Some(Compute::Gpu {

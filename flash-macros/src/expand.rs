@@ -361,6 +361,10 @@ fn declared(config: &Config) -> TokenStream {
                 #(.gpu_count(#count))*
             }
         }
+        Compute::GpuMemory { gib, count } => {
+            let count = count.iter();
+            quote! { .vram_gib(#gib) #(.gpu_count(#count))* }
+        }
     };
     let workers = workers.iter().map(|(min, max)| quote! { .workers(#min..=#max) });
     let idle_timeout = idle_timeout.iter();

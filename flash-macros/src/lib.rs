@@ -42,6 +42,7 @@ use proc_macro::TokenStream;
 /// | `cpu` | a variant of `CpuInstance`, or a list in order of preference | | not with a GPU |
 /// | `gpu` | a variant of `GpuPool`, or a list in order of preference | | not with a CPU |
 /// | `gpu_types` | a variant of `GpuType`, or a list, beside `gpu` or instead of it | none | not with a CPU |
+/// | `vram_gib` | GB of GPU memory, instead of `gpu` and `gpu_types` | none | every pool with so much, the cheapest first; at most 180 |
 /// | `gpu_count` | GPUs per worker | 1 | 1 to 8, with a GPU only |
 /// | `workers` | `min..=max`, or `max` alone for `0..=max` | `0..=3` | `min` ≤ `max`, 1 ≤ `max` ≤ 1000 |
 /// | `idle_timeout` | seconds without work after which a worker above the minimum stops | 5 | 1 to 3600 |

@@ -173,6 +173,16 @@ impl ResourceConfig {
         self
     }
 
+    /// Runs on a GPU of any pool with at least so many GB of memory, the cheapest first.
+    ///
+    /// # Panics
+    /// In const evaluation, when no pool has so much or when a CPU instance was chosen before.
+    pub const fn vram_gib(self, gib: u32) -> Self {
+        let pools = GpuPool::with_memory(gib);
+        assert!(!pools.is_empty(), "no GPU has so much memory: the largest pool, BLACKWELL_180, has 180 GB");
+        self.gpus(pools, &[])
+    }
+
     /// GPUs per worker, 1 to 8.
     ///
     /// # Panics
@@ -281,6 +291,19 @@ const fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_of_memory_chooses_pools() {
+        const LARGE: ResourceConfig = ResourceConfig::new("w").vram_gib(100).gpu_count(2);
+        let pools: &[GpuPool] = &[GpuPool::Hopper141, GpuPool::Blackwell180];
+        assert_eq!(LARGE.compute, Some(Compute::Gpu { pools, types: &[], count: 2 }));
+    }
+
+    #[test]
+    #[should_panic(expected = "the largest pool, BLACKWELL_180, has 180 GB")]
+    fn more_memory_than_any_gpu_has_is_refused() {
+        let _ = ResourceConfig::new("w").vram_gib(181);
+    }
 
     #[test]
     fn builders_work_in_const_context() {

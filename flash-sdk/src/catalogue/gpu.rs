@@ -66,6 +66,24 @@ impl GpuPool {
         }
     }
 
+    /// Pools with at least so many GB of memory, the cheapest by the catalogue's prices first and those without a
+    /// published price last. Empty when none has so much.
+    #[rustfmt::skip]
+    pub const fn with_memory(gb: u32) -> &'static [Self] {
+        use GpuPool::*;
+        match gb {
+            0..=16 => &[Ampere16, Ampere24, Ada24, Ampere48, Ada48Pro, Ampere80, Blackwell96, Ada80Pro, Hopper141, Blackwell180, Ada32Pro],
+            17..=24 => &[Ampere24, Ada24, Ampere48, Ada48Pro, Ampere80, Blackwell96, Ada80Pro, Hopper141, Blackwell180, Ada32Pro],
+            25..=32 => &[Ampere48, Ada48Pro, Ampere80, Blackwell96, Ada80Pro, Hopper141, Blackwell180, Ada32Pro],
+            33..=48 => &[Ampere48, Ada48Pro, Ampere80, Blackwell96, Ada80Pro, Hopper141, Blackwell180],
+            49..=80 => &[Ampere80, Blackwell96, Ada80Pro, Hopper141, Blackwell180],
+            81..=96 => &[Blackwell96, Hopper141, Blackwell180],
+            97..=141 => &[Hopper141, Blackwell180],
+            142..=180 => &[Blackwell180],
+            _ => &[],
+        }
+    }
+
     /// GPU memory in GB that every type of the pool has.
     pub fn vram_gb(self) -> u32 {
         self.types().iter().map(|gpu| gpu.vram_gb()).min().unwrap_or(0)

@@ -67,3 +67,16 @@ fn money_prints_every_nano_dollar() {
     assert_eq!(NanoDollars(1_500).to_string(), "$0.000001500");
     assert_eq!(NanoDollars(3_160_000_000).to_string(), "$3.160000000");
 }
+
+#[test]
+fn memory_chooses_every_pool_that_has_it_and_the_cheapest_first() {
+    let prices = PriceList::default();
+    for gb in 0..=200 {
+        let chosen = GpuPool::with_memory(gb);
+        let expected: Vec<_> = GpuPool::ALL.iter().filter(|pool| pool.vram_gb() >= gb).collect();
+        assert!(expected.len() == chosen.len() && expected.iter().all(|pool| chosen.contains(pool)), "{gb}");
+        let price =
+            |pool: &GpuPool| prices.per_second(PriceKey::Gpu(*pool)).map_or(u64::MAX, |price| price.0);
+        assert!(chosen.is_sorted_by_key(price), "{gb}: {chosen:?}");
+    }
+}

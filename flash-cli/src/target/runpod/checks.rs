@@ -1,7 +1,10 @@
 //! What keeps a release from being brought live at the provider, found before anything is changed.
 use std::collections::{BTreeMap, BTreeSet};
 
-use flash_sdk::manifest::{ComputeEntry, EndpointKind, WorkerType};
+use flash_sdk::{
+    GpuPool,
+    manifest::{ComputeEntry, EndpointKind, WorkerType},
+};
 
 use super::{
     desired::{Desired, data_centers, refusals, worker_types},
@@ -58,6 +61,7 @@ pub(crate) fn findings(
     found.0.problems = refusals(spec);
     for (worker, _) in worker_types(spec) {
         found.size(worker);
+        found.memory(worker);
         found.limits(worker);
         found.places(spec, worker, account);
     }
@@ -112,6 +116,26 @@ impl Found {
                 format!("name {} instead", pools::nearest_that_can_be_made(small)),
             );
         }
+    }
+
+    /// Whatever has enough memory may cost many times what the cheapest does.
+    fn memory(&mut self, worker: &WorkerType) {
+        let ComputeEntry::Gpu { pools, types, .. } = &worker.compute else { return };
+        let least = pools.iter().map(|pool| pool.vram_gb()).min().unwrap_or(0);
+        // What `vram_gib` says is in the manifest as the pools that have it.
+        let [cheapest, others @ ..] = pools.as_slice() else { return };
+        if others.is_empty() || !types.is_empty() || pools.as_slice() != GpuPool::with_memory(least) {
+            return;
+        }
+        let others = others.iter().map(|pool| pool.id()).collect::<Vec<_>>().join(", ");
+        self.warning(
+            format!(
+                "`{}` takes any GPU of {least} GB or more: {} is the cheapest, and it may get {others}",
+                worker.name,
+                cheapest.id()
+            ),
+            format!("say `gpu = {cheapest:?}` instead of `vram_gib` for that one alone"),
+        );
     }
 
     fn limits(&mut self, worker: &WorkerType) {
@@ -339,6 +363,24 @@ mod tests {
         foreign.name = "mine".into();
         account.endpoints.push(foreign);
         assert!(all(&spec(), &account).problems[0].message.contains("26 beside 3"));
+    }
+
+    #[test]
+    fn an_amount_of_memory_is_told_as_the_cheapest_pool_that_has_it() {
+        let mut spec = spec();
+        let of_pools =
+            |pools: &[GpuPool]| ComputeEntry::Gpu { pools: pools.into(), types: Vec::new(), count: 1 };
+        let warning = |spec: &ReleaseSpec| {
+            let warnings = all(spec, &Account::default()).warnings;
+            warnings.into_iter().find(|one| one.message.contains("the cheapest"))
+        };
+        spec.manifest.workers[1].compute = of_pools(GpuPool::with_memory(30));
+        let told = warning(&spec).unwrap();
+        assert!(told.message.contains("any GPU of 32 GB or more: AMPERE_48 is the cheapest"), "{told:?}");
+        assert!(told.fix.contains("gpu = Ampere48"), "{told:?}");
+        // Somebody's own choice needs no word.
+        spec.manifest.workers[1].compute = of_pools(&[GpuPool::Ada24, GpuPool::Ampere24]);
+        assert_eq!(warning(&spec), None);
     }
 
     #[test]
