@@ -1,107 +1,19 @@
 //! `flash deploy` and its like with the target `runpod`, through the real binary, against a stand-in of the cloud that
 //! judges every call by the provider's own document.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "runpod/bench.rs"]
+mod bench;
 #[path = "support/runpod/mod.rs"]
 mod runpod;
 mod support;
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
-use runpod::{Cloud, Containers, Fault, Host, KEY, NoWorkers, Options, Workers};
+use bench::{Bench, SEND};
+use runpod::{Cloud, Containers, Fault, Host, KEY, NoWorkers};
 use serde_json::{Value, json};
-use support::{
-    Finished, finish_with,
-    images::has_engine,
-    registry::{DockerRegistry, has_programs},
-    root,
-};
+use support::{Finished, images::has_engine, registry::has_programs};
 use tempfile::TempDir;
-
-const SOURCE: &str = include_str!("runpod/app.rs");
-
-/// An account, a registry, and the app, in one place for all tests: one after the other.
-struct Bench {
-    cloud: Cloud,
-    registry: DockerRegistry,
-    directory: PathBuf,
-    config: TempDir,
-    data: TempDir,
-    _alone: Flock<File>,
-}
-
-impl Bench {
-    fn new(workers: impl Workers) -> Self {
-        let place = root().join("target/test-runpod");
-        std::fs::create_dir_all(&place).unwrap();
-        let lock = File::create(place.join("lock")).unwrap();
-        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
-        let directory = place.join("app");
-        if directory.exists() {
-            std::fs::remove_dir_all(&directory).unwrap();
-        }
-        std::fs::create_dir_all(&directory).unwrap();
-        support::crate_files("cloud-app", &directory, &[("src/main.rs", SOURCE), ("flash.toml", "")]);
-        let init =
-            std::process::Command::new("git").arg("-C").arg(&directory).args(["init", "--quiet"]).status();
-        assert!(init.unwrap().success());
-        let cloud = Cloud::start_with(Options::default(), workers);
-        // What workers call each other with.
-        cloud.set_secret("FLASH_API_KEY", KEY);
-        let (config, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        Self { cloud, registry: DockerRegistry::start(), directory, config, data, _alone: alone }
-    }
-
-    fn flash(&self, arguments: &[&str]) -> Finished {
-        let (target, variables) = (root().join("target"), self.cloud.variables());
-        let mut all = vec![
-            ("CARGO_TARGET_DIR", target.to_str().unwrap()),
-            ("DOCKER_CONFIG", "/nowhere"),
-            ("FLASH_CONFIG_DIR", self.config.path().to_str().unwrap()),
-            ("FLASH_DATA_DIR", self.data.path().to_str().unwrap()),
-        ];
-        all.extend(variables.iter().map(|(name, value)| (*name, value.as_str())));
-        finish_with(arguments, &self.directory, &all)
-    }
-
-    fn done(&self, arguments: &[&str]) -> Finished {
-        let finished = self.flash(arguments);
-        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
-        assert!(!finished.stdout.contains(KEY) && !finished.stderr.contains(KEY), "{finished:?}");
-        finished
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
-        let finished = self.done(&arguments);
-        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
-    }
-
-    fn new_environment(&self) {
-        let registry = format!("{}/shop", self.registry.address);
-        self.done(&["deploy", "new", "cloud", "--target", "runpod", "--registry", &registry]);
-    }
-
-    fn send(&self) -> Finished {
-        self.flash(&SEND)
-    }
-
-    fn endpoint(&self, worker: &str) -> Option<Value> {
-        self.cloud.endpoint(&format!("flash.cloud-app.cloud.{worker}"))
-    }
-
-    fn edit(&self, from: &str, to: &str) {
-        let path = self.directory.join("src/main.rs");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{from}");
-        std::fs::write(path, text.replace(from, to)).unwrap();
-    }
-}
-
-const SEND: [&str; 6] = ["deploy", "send", "cloud", "--yes", "--release-profile", "dev"];
 
 fn has_all() -> bool {
     has_programs(&["skopeo"])
@@ -185,6 +97,63 @@ fn an_app_is_deployed_called_read_rolled_back_and_removed() {
     assert_eq!(bench.endpoint("cruncher"), None);
     assert_eq!(bench.cloud.templates(), Vec::<Value>::new());
     assert_eq!(foreign(&bench.cloud), others);
+    bench.cloud.assert_contract_kept();
+}
+
+#[test]
+fn the_example_is_deployed_called_read_rolled_back_and_removed() {
+    if !has_all() || !has_engine() {
+        return;
+    }
+    let bench = Bench::of_example(Containers::new());
+    bench.new_environment();
+    let sent = bench.json(&SEND);
+    assert_eq!((&sent["release"]["number"], &sent["verified"]), (&json!(1), &json!(true)), "{sent}");
+    let workers = ["preprocess_worker", "inference_worker", "postprocess_worker", "classify_pipeline"];
+    let hardware = workers.map(|worker| {
+        let endpoint = bench.endpoint(worker).unwrap_or_else(|| panic!("no {worker}"));
+        json!([endpoint["type"], endpoint["cpu"][0]["id"], endpoint["gpu"]["pools"]])
+    });
+    assert_eq!(
+        hardware,
+        [
+            json!(["QUEUE", "cpu3g", null]),
+            json!(["QUEUE", null, ["ADA_24"]]),
+            json!(["QUEUE", "cpu3g", null]),
+            json!(["LOAD_BALANCER", "cpu3c", null]),
+        ]
+    );
+
+    let text = json!({ "text": "This product is amazing! I love it!" }).to_string();
+    let classified = |release: &str| {
+        let called = bench.json(&["call", "cloud", "/classify", &text]);
+        let output = &called["output"];
+        assert_eq!(output["classification"]["label"], "positive", "{release}: {called}");
+        let steps = &output["processing_pipeline"]["steps"];
+        assert_eq!(steps, &json!(["preprocess", "inference", "postprocess"]), "{release}: {called}");
+    };
+    classified("release 1");
+    let called = bench.json(&["call", "cloud", "preprocess_text", r#"{"text": "  Test \n message "}"#]);
+    assert_eq!(called["output"]["cleaned_text"], "Test message", "{called}");
+    let refused = bench.flash(&["call", "cloud", "/classify", r#"{"text": "ab"}"#]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("/text"), "{refused:?}");
+    let logs = bench.done(&["logs", "cloud", "--worker", "preprocess_worker"]);
+    assert!(logs.stdout.contains("7 words in 2 sentences"), "{logs:?}");
+
+    let source = bench.directory.join("src/cpu_worker.rs");
+    let code = std::fs::read_to_string(&source).unwrap();
+    assert!(code.contains("\"preprocess\""), "{code}");
+    std::fs::write(&source, code.replace("\"preprocess\"", "\"cleaning\"")).unwrap();
+    assert_eq!(bench.json(&SEND)["release"]["number"], 2);
+    let called = bench.json(&["call", "cloud", "/classify", &text]);
+    assert_eq!(called["output"]["processing_pipeline"]["steps"][0], "cleaning", "{called}");
+    let back = bench.json(&["deploy", "rollback", "cloud", "--yes"]);
+    assert_eq!(back["release"]["rollback_of"], 1, "{back}");
+    classified("after the rollback");
+
+    bench.done(&["deploy", "remove", "cloud", "--yes"]);
+    assert_eq!(bench.cloud.endpoints(), Vec::<Value>::new());
+    assert_eq!(bench.cloud.templates(), Vec::<Value>::new());
     bench.cloud.assert_contract_kept();
 }
 
