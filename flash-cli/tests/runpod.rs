@@ -66,6 +66,7 @@ fn an_app_is_deployed_called_read_rolled_back_and_removed() {
 
     let called = bench.json(&["call", "cloud", "crunch", r#"{"numbers": [1, 2, 3]}"#]);
     assert_eq!(called["output"], 6, "{called}");
+    assert!(called["estimated_nanodollars"].is_u64() && called["cost_nanodollars"].is_null(), "{called}");
     // Through a worker that calls another one, over the cloud.
     let called = bench.json(&["call", "cloud", "/sum/{to}", r#"{"to": 10}"#]);
     assert_eq!(called["output"], 55, "{called}");
@@ -74,6 +75,35 @@ fn an_app_is_deployed_called_read_rolled_back_and_removed() {
     assert!(logs.stdout.contains("crunching 10 numbers"), "{logs:?}");
     let status = bench.json(&["status", "cloud"]);
     assert_eq!(status["serving"]["state"], "live", "{status}");
+
+    // What the provider bills, and beside it an estimate of the two calls.
+    let hour = |ago: i64| {
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(ago);
+        time.strftime("%Y-%m-%dT%H:00:00Z").to_string()
+    };
+    bench.cloud.plant_billing(json!({
+        "startTime": hour(1), "endTime": hour(0), "serverlessId": cruncher["id"],
+        "totalAmount": 0.25, "gpuAmount": 0.0, "cpuAmount": 0.2, "diskAmount": 0.05, "feeAmount": 0.0,
+    }));
+    let cost = bench.json(&["cost", "cloud"]);
+    assert_eq!(
+        (&cost["total_nanodollars"], &cost["calls_from"]),
+        (&json!(250_000_000), &json!("logs")),
+        "{cost}"
+    );
+    assert_eq!(
+        (&cost["rows"][0]["name"], &cost["rows"][0]["calls"]),
+        (&json!("cruncher"), &json!(2)),
+        "{cost}"
+    );
+    let cost = bench.json(&["cost", "cloud", "--by", "function"]);
+    assert_eq!(
+        (&cost["rows"][0]["name"], &cost["rows"][0]["calls"]),
+        (&json!("crunch"), &json!(2)),
+        "{cost}"
+    );
+    let table = bench.done(&["cost", "cloud"]);
+    assert!(table.stdout.contains("billed") && table.stdout.contains("$0.250000000"), "{table:?}");
 
     // The same again changes nothing.
     bench.cloud.forget_calls();

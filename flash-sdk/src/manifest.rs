@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalogue::{
-    ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, PriceKey, capabilities_of,
+    ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
+    capabilities_of,
 };
 
 /// The manifest format that this crate writes and reads.
@@ -114,6 +115,12 @@ impl ComputeEntry {
                 Some((PriceKey::Gpu(pool), *count))
             }
         }
+    }
+
+    /// One second of a worker; `None` where nobody has published its price.
+    pub fn price_per_second(&self, prices: &PriceList) -> Option<NanoDollars> {
+        let (key, count) = self.price_key()?;
+        prices.per_second(key).map(|price| NanoDollars(price.0.saturating_mul(u64::from(count))))
     }
 
     /// The compute capabilities of the GPUs that a worker may get, sorted, each once; none for a CPU. What a

@@ -39,9 +39,7 @@ pub(crate) fn hourly(spec: &ReleaseSpec) -> HourlyCost {
 
 /// Nano-dollars of one worker.
 fn per_hour(worker: &WorkerType, prices: &PriceList) -> Option<u64> {
-    let (key, count) = worker.compute.price_key()?;
-    let second = prices.per_second(key)?.0.saturating_mul(u64::from(count));
-    Some(second.saturating_mul(SECONDS_PER_HOUR))
+    Some(worker.compute.price_per_second(prices)?.0.saturating_mul(SECONDS_PER_HOUR))
 }
 
 impl HourlyCost {

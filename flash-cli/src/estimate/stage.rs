@@ -136,11 +136,7 @@ fn label(worker: &str) -> &str {
 }
 
 fn price_of(worker: &WorkerType, prices: &PriceList) -> Result<NanoDollars, EstimateError> {
-    let price = worker.compute.price_key().and_then(|(key, count)| {
-        let one = prices.per_second(key)?;
-        Some(NanoDollars(one.0.saturating_mul(count.into())))
-    });
-    price.ok_or_else(|| EstimateError::NoPrice {
+    worker.compute.price_per_second(prices).ok_or_else(|| EstimateError::NoPrice {
         worker: worker.name.clone(),
         compute: worker.compute.label(),
     })

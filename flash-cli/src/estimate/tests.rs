@@ -6,7 +6,7 @@ use flash_sdk::{
 };
 
 use super::*;
-use crate::target::{Costs, FunctionCost};
+use crate::target::{CallsFrom, Costs, FunctionCost};
 
 fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> WorkerType {
     WorkerType {
@@ -121,6 +121,7 @@ fn history_gives_seconds_per_call_and_requests_per_day() {
             function("classify_pipeline", "POST /classify", 5_000, 2_000.0),
             function("gone_worker", "gone", 1, 1.0),
         ],
+        calls: CallsFrom::Meter,
     };
     let half_a_day = 12 * 3600 * 1000;
     let measured = measured(&example(), &costs, half_a_day).unwrap();

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use flash_sdk::{
-    catalogue::{NanoDollars, PriceList},
+    catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,
 };
@@ -42,7 +42,7 @@ impl Release {
         let log = of_release(context.log.clone(), number);
         let context = &PoolContext { log, ..context.clone() };
         let pool = |worker: &WorkerType| {
-            let meter = context.billing.meter(&worker.name, price_of(worker, prices));
+            let meter = context.billing.meter(&worker.name, worker.compute.price_per_second(prices));
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
@@ -116,12 +116,6 @@ impl Release {
     pub(crate) fn kill(&self) {
         self.pools().for_each(|pool| pool.kill());
     }
-}
-
-/// One second of a worker of this type; `None` where nobody has published its price.
-fn price_of(worker: &WorkerType, prices: &PriceList) -> Option<NanoDollars> {
-    let (key, count) = worker.compute.price_key()?;
-    prices.per_second(key).map(|price| NanoDollars(price.0.saturating_mul(u64::from(count))))
 }
 
 /// How a function is shown: as code calls it; a route as `METHOD /path`.

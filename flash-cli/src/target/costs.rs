@@ -29,6 +29,19 @@ pub(crate) struct Costs {
     pub workers: Vec<WorkerCost>,
     /// By day, worker type and function. Part of what the workers cost: their running time.
     pub functions: Vec<FunctionCost>,
+    #[serde(default)]
+    pub calls: CallsFrom,
+}
+
+/// How what calls cost is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallsFrom {
+    /// Each was counted when it ended.
+    #[default]
+    Meter,
+    /// An estimate: those of which the logs of workers still tell, with our prices.
+    Logs,
 }
 
 /// What the workers of a type cost.
@@ -39,6 +52,14 @@ pub(crate) struct WorkerCost {
     pub worker: String,
     /// What is paid: start, run and idle, each worker rounded up to seconds.
     pub bill: NanoDollars,
+    /// What it was paid for; `None` where bills do not say.
+    #[serde(flatten)]
+    pub split: Option<Split>,
+}
+
+/// What workers used their time for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Split {
     pub start: NanoDollars,
     pub run: NanoDollars,
     pub idle: NanoDollars,

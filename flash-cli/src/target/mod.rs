@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub(crate) use access::{KeyEntry, NewKey, SecretEntry, SecretValue};
-pub(crate) use costs::{CostQuery, Costs, FunctionCost, Grain, WorkerCost};
+pub(crate) use costs::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
 pub(crate) use environment::{
     Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind,
 };

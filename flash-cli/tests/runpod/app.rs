@@ -2,7 +2,7 @@
 use flash_sdk::{Result, remote};
 
 /// Adds numbers up.
-#[remote(worker = "cruncher", cpu = Cpu3c_2_4, workers = 0..=2, idle_timeout = 3)]
+#[remote(worker = "cruncher", cpu = Cpu3c_2_4, workers = 0..=2, idle_timeout = 60)]
 pub async fn crunch(numbers: Vec<u32>) -> Result<u32> {
     println!("crunching {} numbers", numbers.len());
     Ok(numbers.iter().sum())

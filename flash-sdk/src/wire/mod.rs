@@ -5,6 +5,7 @@
 pub mod envelope;
 pub mod exchange;
 pub mod job;
+pub mod job_end;
 mod refusal;
 
 pub use refusal::refusal;

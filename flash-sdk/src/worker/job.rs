@@ -102,6 +102,10 @@ pub(super) struct Finished {
     pub ran: Duration,
     /// Whether chunks were sent on the way.
     pub streamed: bool,
+    /// As callers name it; `None` where there is no such function.
+    pub function: Option<String>,
+    /// The call, to say more about it.
+    pub context: Context,
 }
 
 /// Runs a job to its end. `chunk` is called for each chunk of a function that streams.
@@ -114,12 +118,13 @@ pub(super) async fn run(
     let started = Instant::now();
     let Job { id, envelope, input, cancelled, progress } = job;
     let found = functions.find(envelope.function.as_deref());
+    let function = found.as_ref().ok().map(|function| function.call_name());
     let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
     let context = Context::new(Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress });
     let request_id = context.request_id().to_owned();
     let deadline = context.deadline();
     let blocking = context.blocking().clone();
-    let running = context.scope(panic::catch_async(async {
+    let running = context.clone().scope(panic::catch_async(async {
         match found?.handler {
             Handler::Once(handle) => handle(Input::job(input)).await,
             Handler::Stream(handle) => collect(handle(Input::job(input)), chunk).await,
@@ -140,7 +145,7 @@ pub(super) async fn run(
         wire.request_id.get_or_insert(request_id);
         wire.into()
     });
-    Finished { outcome, ran: started.elapsed(), streamed }
+    Finished { outcome, ran: started.elapsed(), streamed, function, context }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -28,6 +28,7 @@ use crate::{
     wire::{
         RawJson, envelope,
         job::{ErrorText, JobStatus, PostedResult, TakenJob},
+        job_end,
     },
 };
 
@@ -237,7 +238,16 @@ impl Worker {
             tracing::info!("job `{id}` stopped");
             return;
         }
-        let posted = match finished.outcome {
+        let Finished { outcome, ran, streamed, function, context } = finished;
+        // The provider's console shows what a worker says itself, and nothing else of a job.
+        context.sync_scope(|| {
+            let function = function.as_deref().unwrap_or("job");
+            match &outcome {
+                Ok(_) => tracing::info!("{}", job_end::text(function, JobStatus::Completed, ran)),
+                Err(error) => tracing::info!("{}: {error}", job_end::text(function, JobStatus::Failed, ran)),
+            }
+        });
+        let posted = match outcome {
             Ok(output) => PostedResult { output: Some(output), ..PostedResult::default() },
             Err(error) => {
                 let text = ErrorText::of(error.to_wire(), &self.hostname).to_text();
@@ -245,7 +255,7 @@ impl Worker {
             }
         };
         let url = self.urls.output.replace("$ID", id);
-        let url = Runpod::with(&url, &format!("isStream={}", finished.streamed));
+        let url = Runpod::with(&url, &format!("isStream={streamed}"));
         self.post_result(id, &url, &posted).await;
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use flash_sdk::{
+    catalogue::{NanoDollars, PriceList},
     credentials::Credentials,
     env,
     manifest::{EndpointKind, FunctionEntry, Manifest},
@@ -22,7 +23,7 @@ use super::place::{Place, PlaceArguments};
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    target::{EnvironmentId, Target, TargetKind},
+    target::{EnvironmentId, ReleaseSpec, Target, TargetKind},
 };
 use find::{Callee, find};
 use input::Input;
@@ -115,7 +116,9 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     };
     let input = Input::read(words.input)?;
     let Place { id, target } = arguments.place.environment(words.environment).await?;
-    let manifest = target.spec(&id, None).await?.manifest;
+    let spec = target.spec(&id, None).await?;
+    let price_per_second = price(&spec, words.function, target.kind());
+    let manifest = spec.manifest;
     let callee = find(&manifest, words.function).map_err(|error| {
         Failure::of(Code::Unusable, &error).hint(format!("flash deploy info {} lists what there is", id.name))
     })?;
@@ -135,7 +138,7 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     };
     let patience = patience(arguments, &manifest, &callee, target.kind());
     let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, patience)?;
-    let said = told::Telling { environment: &id.name, json: arguments.json, output };
+    let said = told::Telling { environment: &id.name, price_per_second, json: arguments.json, output };
     match callee {
         Callee::Route(function) => {
             let request = route::request(function, &endpoint.url, &input)?;
@@ -153,6 +156,17 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
             }
         }
     }
+}
+
+/// One second of the worker of a queue function, where the platform does not meter jobs itself.
+fn price(spec: &ReleaseSpec, function: &str, kind: TargetKind) -> Option<NanoDollars> {
+    if kind == TargetKind::Local {
+        return None;
+    }
+    let callee = find(&spec.manifest, function).ok()?;
+    let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
+    let prices = PriceList::with_overrides(prices).ok()?;
+    spec.manifest.worker(callee.worker())?.compute.price_per_second(&prices)
 }
 
 /// Whether the function can be called so.

@@ -17,6 +17,8 @@ use crate::{exit::Failure, output::Output};
 /// How a call is told of.
 pub(super) struct Telling<'a> {
     pub environment: &'a str,
+    /// One second of the worker, for a platform that does not say what a job costs.
+    pub price_per_second: Option<NanoDollars>,
     pub json: bool,
     pub output: &'a Output,
 }
@@ -37,6 +39,9 @@ pub(super) struct Called {
     pub execution_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nanodollars: Option<u64>,
+    /// Of a job whose platform does not say its cost: by its time and our price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_nanodollars: Option<u64>,
     pub request_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<WireError>,
@@ -57,6 +62,7 @@ impl Called {
             delay_ms: job.delay_time,
             execution_ms: job.execution_time,
             cost_nanodollars: job.cost_nano_dollars,
+            estimated_nanodollars: None,
             request_id: request_id.to_owned(),
             error,
         }
@@ -88,7 +94,12 @@ impl Telling<'_> {
     ///
     /// # Errors
     /// For a call that failed.
-    pub(super) fn end(&self, called: Called, took: Duration) -> Result<(), Failure> {
+    pub(super) fn end(&self, mut called: Called, took: Duration) -> Result<(), Failure> {
+        if let (None, Some(price), Some(ms)) =
+            (called.cost_nanodollars, self.price_per_second, called.execution_ms)
+        {
+            called.estimated_nanodollars = Some(price.0.saturating_mul(ms) / 1000);
+        }
         if self.json {
             self.output.object(&called);
         } else if let Some(output) = &called.output {
@@ -127,6 +138,7 @@ fn line(called: &Called, took: Duration) -> String {
         parts[0] = format!("{} ({})", parts[0], times.join(", "));
     }
     parts.extend(called.cost_nanodollars.map(|cost| NanoDollars(cost).to_string()));
+    parts.extend(called.estimated_nanodollars.map(|cost| format!("about {}", NanoDollars(cost))));
     parts.push(format!("request {}", called.request_id));
     parts.join(", ")
 }
@@ -171,7 +183,8 @@ mod tests {
     #[test]
     fn a_failed_job_names_stage_request_and_where_the_log_is() {
         let output = Output::new(false);
-        let telling = Telling { environment: "production", json: false, output: &output };
+        let telling =
+            Telling { environment: "production", price_per_second: None, json: false, output: &output };
         let failed = job(
             r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
         );

@@ -13,7 +13,7 @@ use crate::{
     },
     exit::Failure,
     output::Output,
-    target::{CostQuery, Costs, Grain},
+    target::{CallsFrom, CostQuery, Costs, Grain},
 };
 
 /// The row of what no call is charged for.
@@ -30,6 +30,9 @@ struct Row {
     calls: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
+    /// What the calls of this row cost by our prices, where that is no part of the bill but an estimate beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_nanodollars: Option<NanoDollars>,
     /// How a bill splits.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<Parts>,
@@ -55,6 +58,8 @@ struct Printed<'a> {
     since_ms: u64,
     until_ms: u64,
     by: &'static str,
+    /// `meter`: all calls, exactly; `logs`: an estimate of those that are in the logs of workers.
+    calls_from: CallsFrom,
     rows: &'a [Row],
     total_nanodollars: NanoDollars,
 }
@@ -79,6 +84,7 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
             since_ms,
             until_ms,
             by,
+            calls_from: costs.calls,
             rows: &rows,
             total_nanodollars: total,
         });
@@ -87,8 +93,18 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
     if rows.is_empty() {
         output.status("Cost", &format!("nothing was spent in {id} since {}", arguments.since));
     }
-    let (head, cells) = cells(&rows, total, arguments.by);
+    let (head, cells) = match costs.calls {
+        CallsFrom::Meter => cells(&rows, total, arguments.by),
+        CallsFrom::Logs => estimated_cells(&rows, total, arguments.by),
+    };
     output.table(&head, &cells);
+    if costs.calls == CallsFrom::Logs {
+        output.status(
+            "Note",
+            "billed is what the provider says, up to an hour late; calls and what they cost are an estimate from \
+             the logs of workers that are still there, by the prices of this app",
+        );
+    }
     Ok(())
 }
 
@@ -109,18 +125,24 @@ fn bills(costs: &Costs, name: impl Fn(&crate::target::WorkerCost) -> String) -> 
     for own in &costs.workers {
         let key = name(own);
         let row = rows.entry(key.clone()).or_insert_with(|| Row { name: key, ..Row::default() });
-        let parts = row.parts.get_or_insert_default();
-        parts.start_nanodollars.0 += own.start.0;
-        parts.run_nanodollars.0 += own.run.0;
-        parts.idle_nanodollars.0 += own.idle.0;
-        parts.start_seconds += own.start_seconds;
-        parts.run_seconds += own.run_seconds;
-        parts.idle_seconds += own.idle_seconds;
+        if let Some(split) = own.split {
+            let parts = row.parts.get_or_insert_default();
+            parts.start_nanodollars.0 += split.start.0;
+            parts.run_nanodollars.0 += split.run.0;
+            parts.idle_nanodollars.0 += split.idle.0;
+            parts.start_seconds += split.start_seconds;
+            parts.run_seconds += split.run_seconds;
+            parts.idle_seconds += split.idle_seconds;
+        }
         row.nanodollars.0 += own.bill.0;
         let of_it =
             |call: &&crate::target::FunctionCost| call.worker == own.worker && call.day_ms == own.day_ms;
         let calls: u64 = costs.functions.iter().filter(of_it).map(|call| call.calls).sum();
         *row.calls.get_or_insert_default() += calls;
+        if costs.calls == CallsFrom::Logs {
+            let of_calls: u64 = costs.functions.iter().filter(of_it).map(|call| call.cost.0).sum();
+            row.calls_nanodollars.get_or_insert_default().0 += of_calls;
+        }
     }
     rows.into_values().collect()
 }
@@ -134,10 +156,15 @@ fn by_function(costs: &Costs, total: NanoDollars) -> Vec<Row> {
             worker: Some(own.worker.clone()),
             calls: Some(own.calls),
             seconds: Some(own.seconds),
+            calls_nanodollars: None,
             parts: None,
             nanodollars: own.cost,
         })
         .collect();
+    if costs.calls == CallsFrom::Logs {
+        // Of another source than the bill: the two do not add up.
+        return rows;
+    }
     let called = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.nanodollars.0));
     let rest = NanoDollars(total.0.saturating_sub(called));
     if !costs.workers.is_empty() {
@@ -198,6 +225,33 @@ fn cells(rows: &[Row], total: NanoDollars, by: By) -> (Vec<&'static str>, Vec<Ve
     (head, cells)
 }
 
+/// As [`cells`], where calls are an estimate beside the bill.
+fn estimated_cells(rows: &[Row], billed: NanoDollars, by: By) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    if by == By::Function {
+        let called = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.nanodollars.0));
+        let (mut head, mut cells) = cells(rows, NanoDollars(called), by);
+        head[4] = "estimate";
+        let mut last = vec![String::new(); head.len()];
+        (last[0], last[4]) = ("billed".to_owned(), billed.to_string());
+        cells.push(last);
+        align(&mut cells, &[4]);
+        return (head, cells);
+    }
+    let name = if by == By::Day { "day" } else { "worker" };
+    let (mut calls, mut called) = (0, 0);
+    let mut cells = Vec::new();
+    for row in rows {
+        let own = (row.calls.unwrap_or_default(), row.calls_nanodollars.unwrap_or_default());
+        (calls, called) = (calls + own.0, called + own.1.0);
+        let line = [row.name.clone(), own.0.to_string(), own.1.to_string(), row.nanodollars.to_string()];
+        cells.push(line.to_vec());
+    }
+    let total = ["total".to_owned(), calls.to_string(), NanoDollars(called).to_string(), billed.to_string()];
+    cells.push(total.to_vec());
+    align(&mut cells, &[1, 2, 3]);
+    (vec![name, "calls", "estimate", "billed"], cells)
+}
+
 /// Numbers of these columns end in the same place.
 fn align(cells: &mut [Vec<String>], columns: &[usize]) {
     for &column in columns {
@@ -211,20 +265,22 @@ fn align(cells: &mut [Vec<String>], columns: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{FunctionCost, WorkerCost};
+    use crate::target::{FunctionCost, Split, WorkerCost};
 
     fn worker(day_ms: Option<u64>, worker: &str, start: u64, run: u64, idle: u64) -> WorkerCost {
         WorkerCost {
             day_ms,
             worker: worker.to_owned(),
             bill: NanoDollars(start + run + idle),
-            start: NanoDollars(start),
-            run: NanoDollars(run),
-            idle: NanoDollars(idle),
-            start_seconds: 0.5,
-            run_seconds: 1.25,
-            idle_seconds: 3.0,
-            started: 1,
+            split: Some(Split {
+                start: NanoDollars(start),
+                run: NanoDollars(run),
+                idle: NanoDollars(idle),
+                start_seconds: 0.5,
+                run_seconds: 1.25,
+                idle_seconds: 3.0,
+                started: 1,
+            }),
         }
     }
 
@@ -247,6 +303,7 @@ mod tests {
                 function(None, "gpu", "Sentiment::classify", 40, 12_345_678_900),
                 function(None, "pre", "preprocess_text", 41, 2),
             ],
+            calls: CallsFrom::Meter,
         };
         let sum = |rows: &[Row]| rows.iter().map(|row| row.nanodollars.0).sum::<u64>();
         for by in [By::Worker, By::Function] {
@@ -266,6 +323,7 @@ mod tests {
         let costs = Costs {
             workers: vec![worker(None, "gpu", 10, 20, 5)],
             functions: vec![function(None, "gpu", "a", 2, 8), function(None, "gpu", "b", 3, 12)],
+            calls: CallsFrom::Meter,
         };
         let (rows, total) = rows(&costs, By::Worker);
         let (_, cells) = cells(&rows, total, By::Worker);
@@ -295,9 +353,35 @@ mod tests {
                 worker(Some(first), "b", 3, 3, 3),
             ],
             functions: vec![function(Some(first), "b", "f", 7, 3)],
+            calls: CallsFrom::Meter,
         };
         let (rows, _) = rows(&costs, By::Day);
         let seen: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.calls, row.nanodollars.0)).collect();
         assert_eq!(seen, [("2026-11-01", Some(7), 15), ("2026-11-02", Some(0), 3)]);
+    }
+
+    #[test]
+    fn an_estimate_stands_beside_the_bill() {
+        let billed = |name: &str, bill: u64| WorkerCost {
+            day_ms: None,
+            worker: name.to_owned(),
+            bill: NanoDollars(bill),
+            split: None,
+        };
+        let costs = Costs {
+            workers: vec![billed("gpu", 5_000), billed("page", 700)],
+            functions: vec![function(None, "gpu", "a", 2, 4_000)],
+            calls: CallsFrom::Logs,
+        };
+        let (by_worker, total) = rows(&costs, By::Worker);
+        let (head, cells) = estimated_cells(&by_worker, total, By::Worker);
+        assert_eq!(head, ["worker", "calls", "estimate", "billed"]);
+        assert_eq!(cells[0], ["gpu", "2", "$0.000004000", "$0.000005000"]);
+        assert_eq!(cells[1], ["page", "0", "$0.000000000", "$0.000000700"]);
+        assert_eq!(cells[2], ["total", "2", "$0.000004000", "$0.000005700"]);
+        let (by_function, total) = rows(&costs, By::Function);
+        let (_, cells) = estimated_cells(&by_function, total, By::Function);
+        let costs: Vec<_> = cells.iter().map(|row| (row[0].as_str(), row[4].as_str())).collect();
+        assert_eq!(costs, [("a", "$0.000004000"), ("total", "$0.000004000"), ("billed", "$0.000005700")]);
     }
 }

@@ -1,17 +1,24 @@
-//! What the endpoints cost, from the provider's bills.
+//! What the endpoints cost, from the provider's bills; and, beside it, what calls cost by our prices, from logs.
 use std::collections::BTreeMap;
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_sdk::{
+    catalogue::{NanoDollars, PriceList},
+    wire::job_end,
+};
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::{
-    RunpodTarget,
+    RunpodTarget, ledger,
     names::of_environment,
     now_ms,
     rest::{BillingQuery, BillingRecord, Endpoint},
     view::WHOLE_BILL,
 };
-use crate::target::{CostQuery, Costs, EnvironmentId, Grain, Problem, TargetError, WorkerCost};
+use crate::target::{
+    CallsFrom, CostQuery, Costs, EnvironmentId, FunctionCost, Grain, LogQuery, LogRecord, Problem, Selected,
+    Tail, TargetError, WorkerCost,
+};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -36,7 +43,7 @@ impl RunpodTarget {
         Ok(self.rest.billing(&query).await?)
     }
 
-    /// By day and worker type. How time was spent is not in a bill, and calls are not either.
+    /// By day and worker type. How time was spent is not in a bill.
     pub(super) async fn bills(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
         let ours = of_environment(id, &self.rest.endpoints().await?);
         let of_id: BTreeMap<&str, &str> =
@@ -50,19 +57,52 @@ impl RunpodTarget {
             };
             sums.entry((day, worker)).or_default().0 += amount(&record).0;
         }
+        let functions = self.called(id, query).await?;
+        // Nothing is billed yet for what has just begun.
+        for call in &functions {
+            if let Some(worker) = ours.by_worker.get_key_value(&call.worker) {
+                sums.entry((call.day_ms, worker.0)).or_default();
+            }
+        }
         let workers = sums.into_iter().map(|((day_ms, worker), bill)| WorkerCost {
             day_ms,
             worker: worker.to_owned(),
             bill,
-            start: NanoDollars::default(),
-            run: NanoDollars::default(),
-            idle: NanoDollars::default(),
-            start_seconds: 0.0,
-            run_seconds: 0.0,
-            idle_seconds: 0.0,
-            started: 0,
+            split: None,
         });
-        Ok(Costs { workers: workers.collect(), functions: Vec::new() })
+        Ok(Costs { workers: workers.collect(), functions, calls: CallsFrom::Logs })
+    }
+
+    /// What calls of queue functions cost by our prices, from the line that a worker writes at the end of each.
+    async fn called(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Vec<FunctionCost>, TargetError> {
+        let entries = self.entries(id).await?;
+        let Some(spec) = ledger::live(&entries).map(|kept| &kept.entry.spec) else { return Ok(Vec::new()) };
+        let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
+        let prices = PriceList::with_overrides(prices)
+            .map_err(|error| TargetError::new(Problem::Failed, error.to_string()))?;
+        let select = Selected {
+            since_us: Some(query.since_ms.saturating_mul(1000)),
+            until_us: Some(query.until_ms.saturating_mul(1000)),
+            search: Some(job_end::PATTERN.to_owned()),
+            ..Selected::default()
+        };
+        let lines = LogQuery { select, tail: Tail::All, follow: false };
+        let lines: Vec<LogRecord> = self.log_lines(id, &lines).await?.try_collect().await?;
+        let mut sums: BTreeMap<(Option<u64>, String, String), (u64, f64)> = BTreeMap::new();
+        for line in lines {
+            let Some((function, seconds)) = job_end::read(&line.text) else { continue };
+            let day = (query.grain == Grain::Day).then(|| line.time_us / 1000 / DAY_MS * DAY_MS);
+            let sum = sums.entry((day, line.worker_type, function.to_owned())).or_default();
+            *sum = (sum.0 + 1, sum.1 + seconds);
+        }
+        let cost = |(key, (calls, seconds)): ((Option<u64>, String, String), (u64, f64))| {
+            let (day_ms, worker, function) = key;
+            let price = spec.manifest.worker(&worker)?.compute.price_per_second(&prices)?;
+            // Rounded: an estimate, of times with two decimals of a millisecond.
+            let cost = NanoDollars((price.0 as f64 * seconds).round() as u64);
+            Some(FunctionCost { day_ms, worker, function, calls, cost, seconds })
+        };
+        Ok(sums.into_iter().filter_map(cost).collect())
     }
 
     /// By worker type, over the last thirty days.

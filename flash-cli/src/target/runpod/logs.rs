@@ -152,7 +152,12 @@ async fn past(rest: &Rest, sources: &[Source], from: &LogFrom) -> Result<Vec<Log
     let read = sources.iter().map(async |source| {
         let (mut lines, mut all) = (lines(rest, source.clone(), from.clone()), Vec::new());
         while let Ok(Some(line)) = tokio::time::timeout(QUIET, lines.next()).await {
-            all.push(line?);
+            match line {
+                Ok(line) => all.push(line),
+                // The worker ended since it was listed, and its log with it.
+                Err(RestError::NotFound { .. }) => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok::<_, RestError>(all)
     });
@@ -233,7 +238,8 @@ impl Following {
                             Err(_) => return,
                         }
                     }
-                    Ok(_) => None,
+                    // The worker ended since it was listed, and its log with it.
+                    Ok(_) | Err(RestError::NotFound { .. }) => None,
                     Err(error) => Some(error),
                 },
                 _ = look.tick() => match sources(&self.rest, &self.id, &self.query.select).await {

@@ -5,7 +5,7 @@ use flash_sdk::catalogue::NanoDollars;
 use rusqlite::{TransactionBehavior, params};
 
 use super::{Database, EnvironmentKey, Result};
-use crate::target::{CostQuery, Costs, FunctionCost, Grain, WorkerCost};
+use crate::target::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
@@ -139,13 +139,15 @@ impl Database {
                     day_ms: day_ms(row.get(0)?),
                     worker: row.get(1)?,
                     bill: NanoDollars(bill),
-                    start: NanoDollars(start),
-                    run: NanoDollars(run),
-                    idle: NanoDollars(bill.saturating_sub(start.saturating_add(run))),
-                    start_seconds: seconds(row.get(5)?),
-                    run_seconds: seconds(row.get(6)?),
-                    idle_seconds: seconds(row.get(7)?),
-                    started: row.get(8)?,
+                    split: Some(Split {
+                        start: NanoDollars(start),
+                        run: NanoDollars(run),
+                        idle: NanoDollars(bill.saturating_sub(start.saturating_add(run))),
+                        start_seconds: seconds(row.get(5)?),
+                        run_seconds: seconds(row.get(6)?),
+                        idle_seconds: seconds(row.get(7)?),
+                        started: row.get(8)?,
+                    }),
                 })
             })?
             .collect::<rusqlite::Result<_>>()?;
@@ -167,7 +169,7 @@ impl Database {
                 })
             })?
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Costs { workers, functions })
+        Ok(Costs { workers, functions, calls: CallsFrom::Meter })
     }
 
     /// What the worker types have cost since the environment was made.

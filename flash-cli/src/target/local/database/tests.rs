@@ -162,11 +162,15 @@ fn costs_are_summed_by_time_and_day() {
         |since_ms, until_ms, grain| database.costs(key, &CostQuery { since_ms, until_ms, grain }).unwrap();
     let whole = ask(0, 20 * DAY, Grain::Whole);
     assert_eq!(
-        (whole.workers.len(), whole.workers[0].bill, whole.workers[0].idle),
+        (whole.workers.len(), whole.workers[0].bill, whole.workers[0].split.unwrap().idle),
         (1, NanoDollars(70), NanoDollars(61))
     );
     assert_eq!(
-        (whole.workers[0].day_ms, whole.workers[0].started, whole.workers[0].run_seconds),
+        (
+            whole.workers[0].day_ms,
+            whole.workers[0].split.unwrap().started,
+            whole.workers[0].split.unwrap().run_seconds
+        ),
         (None, 3, 1.5)
     );
     assert_eq!((whole.functions[0].calls, whole.functions[0].seconds), (3, 1.5));
