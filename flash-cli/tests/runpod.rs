@@ -6,6 +6,8 @@ mod bench;
 #[path = "support/runpod/mod.rs"]
 mod runpod;
 mod support;
+#[path = "runpod/trouble.rs"]
+mod trouble;
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -85,16 +85,30 @@ impl Bench {
         Self { cloud, registry: DockerRegistry::start(), directory, app, config, data, _alone: alone }
     }
 
-    pub fn flash(&self, arguments: &[&str]) -> Finished {
-        let (target, variables) = (root().join("target"), self.cloud.variables());
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
         let mut all = vec![
-            ("CARGO_TARGET_DIR", target.to_str().unwrap()),
-            ("DOCKER_CONFIG", "/nowhere"),
-            ("FLASH_CONFIG_DIR", self.config.path().to_str().unwrap()),
-            ("FLASH_DATA_DIR", self.data.path().to_str().unwrap()),
+            ("CARGO_TARGET_DIR", text(&root().join("target"))),
+            ("DOCKER_CONFIG", "/nowhere".to_owned()),
+            ("FLASH_CONFIG_DIR", text(self.config.path())),
+            ("FLASH_DATA_DIR", text(self.data.path())),
         ];
-        all.extend(variables.iter().map(|(name, value)| (*name, value.as_str())));
-        finish_with(arguments, &self.directory, &all)
+        all.extend(self.cloud.variables());
+        all
+    }
+
+    pub fn flash(&self, arguments: &[&str]) -> Finished {
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        finish_with(arguments, &self.directory, &variables)
+    }
+
+    /// Starts it, without waiting for its end.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = support::flash(arguments);
+        command.current_dir(&self.directory).envs(self.variables());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub fn done(&self, arguments: &[&str]) -> Finished {

@@ -13,7 +13,7 @@ use super::{
     names::{Ours, of_environment},
     now_ms,
     reconcile::{difference, replacement},
-    rest::{Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
+    rest::{CloudWorker, Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
 };
 use crate::target::{
     ArtifactSpec, EnvironmentId, Finding, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError, Told,
@@ -25,6 +25,10 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long workers may take to be ready: images are pulled meanwhile.
 const READY_LIMIT: Duration = Duration::from_secs(15 * 60);
 const READY_LOOK: Duration = Duration::from_secs(1);
+/// How long a worker type may have unhealthy workers and no ready one: one that crashed is started again.
+const UNHEALTHY_LIMIT: Duration = Duration::from_secs(15);
+/// How long a send of a later turn may take to give way.
+const GIVE_WAY: Duration = Duration::from_secs(5);
 
 /// Which release must be live for a change to go on.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +126,20 @@ impl RunpodTarget {
             return Err(error);
         }
         held.entry.state = State::Live;
-        self.write(id, &held).await?;
+        if let Err(error) = self.write(id, &held).await {
+            let number = held.entry.number;
+            return Err(TargetError {
+                message: format!(
+                    "release {number} serves, but that could not be written down: {}",
+                    error.message
+                ),
+                hint: Some(format!(
+                    "in a minute, again: flash deploy send {}; it finds all of it done",
+                    id.name
+                )),
+                ..error
+            });
+        }
         told(Step::Live { release: held.entry.number });
         if let Some(before) = held.before.take() {
             let entry = Entry { state: State::Replaced, ..before.entry };
@@ -150,19 +167,39 @@ impl RunpodTarget {
         let number = there.first().map_or(1, |kept| kept.entry.number + 1);
         let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
         let before = ledger::live(&there).cloned();
-        if let Some(other) = ledger::goes_first(&there, &entry, now_ms()) {
-            return Err(busy(other));
+        if let Some(rival) = ledger::rival(&there, &entry, now_ms()) {
+            return Err(busy(rival.entry));
         }
         let template = self.rest.create_template(&entry.template(id)?).await?.id;
-        // Another one may have looked at the same moment: whoever began first goes on. And one may have ended.
-        let there = self.entries(id).await?;
-        let first = ledger::goes_first(&there, &entry, now_ms()).map(busy);
-        let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
-        if let Some(error) = first.or_else(|| is_moved.then(|| moved(id, &there))) {
-            self.rest.delete_template(&template).await?;
-            return Err(error);
+        let alone = self.alone(id, &entry).await;
+        let gone_on = alone.and_then(|there| {
+            // One may have ended between the looks.
+            let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
+            if is_moved { Err(moved(id, &there)) } else { Ok(()) }
+        });
+        match gone_on {
+            Ok(()) => Ok(Held { template, entry, before }),
+            Err(error) => {
+                // One that is left counts as dead in a minute.
+                let _ = self.rest.delete_template(&template).await;
+                Err(error)
+            }
         }
-        Ok(Held { template, entry, before })
+    }
+
+    /// Waits until no other send is under way. Both have written themselves down before they look, so at least one of two
+    /// sees the other. Whose turn is later gives way at once. The other one waits for that: if it does not happen, the
+    /// later one had looked, and gone on, before there was anything to see.
+    async fn alone(&self, id: &EnvironmentId, own: &Entry) -> Result<Vec<Kept>, TargetError> {
+        let until = Instant::now() + GIVE_WAY;
+        loop {
+            let there = self.entries(id).await?;
+            match ledger::rival(&there, own, now_ms()) {
+                None => return Ok(there),
+                Some(rival) if rival.is_first || Instant::now() >= until => return Err(busy(rival.entry)),
+                Some(_) => sleep(READY_LOOK).await,
+            }
+        }
     }
 
     async fn carry_out(
@@ -212,7 +249,7 @@ impl RunpodTarget {
                     Problem::Refused,
                     format!("`{worker}` changes {why}, which Runpod does for no endpoint that is there"),
                 )
-                .hint(format!("take it out first: flash undeploy {} {worker}", id.name)));
+                .hint(format!("take it out first: flash undeploy {} --worker {worker}", id.name)));
             }
         }
         for (worker, want) in wanted {
@@ -255,14 +292,13 @@ impl RunpodTarget {
         for (worker, want) in wanted {
             let Some(there) = ours.by_worker.get(worker) else { continue };
             // Without a minimum a worker starts with the first request, and until then nobody pays for one.
-            while want.create.workers.min.unwrap_or(0) > 0 && !self.has_ready_worker(worker, there).await? {
-                if Instant::now() >= until {
-                    let minutes = READY_LIMIT.as_secs() / 60;
-                    let message = format!("no worker of `{worker}` was ready within {minutes} minutes");
-                    return Err(TargetError::new(Problem::NotReady, message)
-                        .hint(format!("what its workers said: flash logs {} --worker {worker}", id.name)));
-                }
-                sleep(READY_LOOK).await;
+            if want.create.workers.min.unwrap_or(0) > 0 {
+                self.has_ready_worker(worker, there, until).await.map_err(|error| match error.problem {
+                    Problem::NotReady => {
+                        error.hint(format!("what its workers said: flash logs {} --worker {worker}", id.name))
+                    }
+                    _ => error,
+                })?;
             }
             self.rest.health(&self.health_url(there)).await?;
             told(Step::Ready { worker: worker.clone() });
@@ -270,21 +306,40 @@ impl RunpodTarget {
         Ok(())
     }
 
-    async fn has_ready_worker(&self, name: &str, endpoint: &Endpoint) -> Result<bool, TargetError> {
-        let there = self.rest.workers(&endpoint.id).await?;
-        let current: Vec<_> = there.workers.iter().filter(|worker| !worker.is_stale).collect();
-        if current.iter().any(|worker| matches!(worker.status, WorkerState::Running | WorkerState::Idle)) {
-            return Ok(true);
-        }
-        match current.iter().find(|worker| worker.status == WorkerState::Unhealthy) {
-            Some(worker) => Err(TargetError::new(
-                Problem::NotReady,
-                format!(
-                    "worker {} of `{name}` is unhealthy: it crashed, or its image cannot be started",
-                    worker.id
-                ),
-            )),
-            None => Ok(false),
+    /// Waits for a worker of the release that is ready.
+    async fn has_ready_worker(
+        &self,
+        name: &str,
+        endpoint: &Endpoint,
+        until: Instant,
+    ) -> Result<(), TargetError> {
+        let mut unhealthy_since = None;
+        loop {
+            let there = self.rest.workers(&endpoint.id).await?;
+            let readiness = Readiness::of(&there.workers);
+            let message = match readiness {
+                Readiness::Ready => return Ok(()),
+                Readiness::Unhealthy(worker) => {
+                    let since: Instant = *unhealthy_since.get_or_insert_with(Instant::now);
+                    (since.elapsed() >= UNHEALTHY_LIMIT || Instant::now() >= until).then(|| {
+                        format!("worker {worker} of `{name}` is unhealthy: it crashed, or its image cannot be started")
+                    })
+                }
+                Readiness::Starting { throttled } => (Instant::now() >= until).then(|| {
+                    let minutes = READY_LIMIT.as_secs() / 60;
+                    let why = match throttled {
+                        0 => String::new(),
+                        throttled => {
+                            format!(": {throttled} wait for a machine, and none of its kind is free")
+                        }
+                    };
+                    format!("no worker of `{name}` was ready within {minutes} minutes{why}")
+                }),
+            };
+            if let Some(message) = message {
+                return Err(TargetError::new(Problem::NotReady, message));
+            }
+            sleep(READY_LOOK).await;
         }
     }
 
@@ -379,6 +434,9 @@ impl RunpodTarget {
                 return self.bring_live(id, spec, intent, told).await.map(Some);
             }
         }
+        if let Some(other) = entries.iter().find(|kept| kept.entry.is_under_way(now_ms())) {
+            return Err(busy(&other.entry));
+        }
         self.delete_endpoints(id).await?;
         let entry = Entry { state: State::Replaced, ..live.entry };
         self.write(id, &Held { template: live.template, entry, before: None }).await?;
@@ -418,6 +476,33 @@ fn moved(id: &EnvironmentId, there: &[Kept]) -> TargetError {
         format!("{id} has moved since the plan was made: now {now} live; nothing was changed"),
     )
     .hint(format!("look at the plan again: flash deploy send {} --plan", id.name))
+}
+
+/// How far the workers of a release are.
+enum Readiness {
+    Ready,
+    /// The one with this id.
+    Unhealthy(String),
+    /// So many have no machine.
+    Starting {
+        throttled: usize,
+    },
+}
+
+impl Readiness {
+    fn of(workers: &[CloudWorker]) -> Self {
+        // Those of the release before go on until they are replaced.
+        let current = || workers.iter().filter(|worker| !worker.is_stale);
+        if current().any(|worker| matches!(worker.status, WorkerState::Running | WorkerState::Idle)) {
+            return Self::Ready;
+        }
+        match current().find(|worker| worker.status == WorkerState::Unhealthy) {
+            Some(worker) => Self::Unhealthy(worker.id.clone()),
+            None => Self::Starting {
+                throttled: current().filter(|worker| worker.status == WorkerState::Throttled).count(),
+            },
+        }
+    }
 }
 
 /// Another sender is at work.

@@ -257,7 +257,7 @@ impl Found {
             self.problem(
                 format!("`{worker}`: Runpod cannot change an endpoint {how}"),
                 format!(
-                    "give the worker type another name, or `flash undeploy {environment} {worker}` first"
+                    "give the worker type another name, or `flash undeploy {environment} --worker {worker}` first"
                 ),
             );
         }

@@ -213,12 +213,21 @@ pub(super) fn live(entries: &[Kept]) -> Option<&Kept> {
     entries.iter().filter(|kept| kept.entry.state == State::Live).max_by_key(|kept| kept.entry.number)
 }
 
-/// The send that goes before ours, if another is under way: the one that began first.
-pub(super) fn goes_first<'a>(entries: &'a [Kept], own: &Entry, now_ms: u64) -> Option<&'a Entry> {
-    let others = entries.iter().map(|kept| &kept.entry).filter(|entry| entry.sender != own.sender);
+/// Another send that is under way.
+#[derive(Debug, PartialEq)]
+pub(super) struct Rival<'a> {
+    pub entry: &'a Entry,
+    /// Whether its turn is before ours.
+    pub is_first: bool,
+}
+
+/// Of the others that are under way, the one whose turn is first.
+pub(super) fn rival<'a>(entries: &'a [Kept], own: &Entry, now_ms: u64) -> Option<Rival<'a>> {
+    let others = entries.iter().map(|kept| &kept.entry);
     others
-        .filter(|entry| entry.is_under_way(now_ms) && turn(entry) < turn(own))
+        .filter(|entry| entry.sender != own.sender && entry.is_under_way(now_ms))
         .min_by_key(|entry| turn(entry))
+        .map(|entry| Rival { entry, is_first: turn(entry) < turn(own) })
 }
 
 fn turn(entry: &Entry) -> (u64, String) {

@@ -251,6 +251,18 @@ impl Cloud {
         change(&mut self.inner.state().endpoints.get_mut(id).unwrap().shown);
     }
 
+    /// Deletes an endpoint, as somebody would in the console.
+    pub fn delete(&self, id: &str) {
+        let reply = endpoints::delete(&mut self.inner.state(), id);
+        assert_eq!(reply.status, 204, "{id}");
+    }
+
+    /// Changes a variable of a template behind everybody's back.
+    pub fn meddle_template(&self, id: &str, variable: &str, value: &str) {
+        let mut state = self.inner.state();
+        state.templates.get_mut(id).unwrap()["env"][variable] = value.into();
+    }
+
     /// What `{{ RUNPOD_SECRET_NAME }}` stands for in the environment of workers.
     pub fn set_secret(&self, name: &str, value: &str) {
         self.inner.state().secrets.insert(name.to_owned(), value.to_owned());

@@ -113,13 +113,13 @@ fn of_two_senders_the_one_that_began_first_goes_on() {
     };
     let (early, late) = (sender("b", now - 10), sender("a", now));
     let both = entries(&id(), &[kept(&late), kept(&early)]).unwrap();
-    assert_eq!(goes_first(&both, &late, now), Some(&early));
-    assert_eq!(goes_first(&both, &early, now), None);
+    assert_eq!(rival(&both, &late, now), Some(Rival { entry: &early, is_first: true }));
+    assert_eq!(rival(&both, &early, now), Some(Rival { entry: &late, is_first: false }));
     // One that has died holds nobody up.
-    assert_eq!(goes_first(&both, &late, now + MINUTE + 1), None);
+    assert_eq!(rival(&both, &late, now + MINUTE + 1), None);
     // In the same millisecond the senders decide.
     let (one, other) = (sender("a", now), sender("b", now));
     let both = entries(&id(), &[kept(&other), kept(&one)]).unwrap();
-    assert_eq!(goes_first(&both, &other, now), Some(&one));
-    assert_eq!(goes_first(&both, &one, now), None);
+    assert_eq!(rival(&both, &other, now), Some(Rival { entry: &one, is_first: true }));
+    assert_eq!(rival(&both, &one, now), Some(Rival { entry: &other, is_first: false }));
 }

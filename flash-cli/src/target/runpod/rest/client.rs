@@ -411,3 +411,7 @@ fn read<T: DeserializeOwned>(operation: &str, answer: &[u8]) -> Result<T, RestEr
     serde_json::from_slice(answer)
         .map_err(|error| RestError::Malformed { operation: operation.to_owned(), reason: error.to_string() })
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
