@@ -24,9 +24,9 @@ fn is(line: &'static str) -> impl Fn(&Call) -> bool + Send + 'static {
     move |call| call.line() == line
 }
 
-/// Waits until a call was made, answered or not.
-fn made(bench: &Bench, line: &'static str) {
-    wait_for(line, LIMIT, || match bench.cloud.calls().iter().any(is(line)) {
+/// Waits until such a call was made, answered or not.
+fn made(bench: &Bench, is_it: impl Fn(&Call) -> bool) {
+    wait_for("the call", LIMIT, || match bench.cloud.calls().iter().any(&is_it) {
         true => Ok(()),
         false => Err(format!("{:?}", bench.cloud.calls().iter().map(Call::line).collect::<Vec<_>>())),
     });
@@ -38,18 +38,30 @@ fn states(bench: &Bench) -> Vec<Value> {
 }
 
 #[test]
-fn of_two_sends_at_once_the_second_is_told() {
+fn of_two_changes_at_once_the_second_is_told() {
     let Some(bench) = bench() else { return };
+    bench.done(&SEND);
+    bench.edit("numbers.iter().sum()", "numbers.iter().sum::<u32>() + 1");
+    bench.done(&SEND);
+    bench.edit("sum::<u32>() + 1", "sum::<u32>() + 2");
+    bench.cloud.forget_calls();
     // The first one is at work for so long.
-    bench.cloud.fail_next(is("POST /v2/serverless"), Fault::Slow(Duration::from_secs(15)));
+    let is_patch = |call: &Call| call.method == "PATCH" && call.path.starts_with("/v2/serverless/");
+    bench.cloud.fail_next(is_patch, Fault::Slow(Duration::from_secs(6)));
     let first = bench.start(&SEND);
-    made(&bench, "POST /v2/serverless");
-    let second = bench.send();
+    made(&bench, is_patch);
+    for second in [
+        ["deploy", "rollback", "cloud", "--yes"].as_slice(),
+        &["undeploy", "cloud", "--yes"],
+        &["deploy", "remove", "cloud", "--yes"],
+    ] {
+        let second = bench.flash(second);
+        assert_ne!(second.code, Some(0), "{second:?}");
+        assert!(second.stderr.contains("release 3 is being sent"), "{second:?}");
+    }
     let first = Finished::of(first.wait_with_output().unwrap());
     assert_eq!(first.code, Some(0), "{first:?}");
-    assert_ne!(second.code, Some(0), "{second:?}");
-    assert!(second.stderr.contains("release 1 is being sent"), "{second:?}");
-    assert_eq!(states(&bench).len(), 1);
+    assert_eq!(states(&bench).len(), 3);
     assert_eq!(bench.cloud.endpoints().len(), 2);
     bench.cloud.assert_contract_kept();
 }
@@ -59,7 +71,7 @@ fn a_send_that_is_killed_holds_nobody_up_for_long_and_is_gone_on_with() {
     let Some(bench) = bench() else { return };
     bench.cloud.fail_next(is("POST /v2/serverless"), Fault::Slow(Duration::from_secs(4)));
     let mut killed = bench.start(&SEND);
-    made(&bench, "POST /v2/serverless");
+    made(&bench, is("POST /v2/serverless"));
     killed.kill().unwrap();
     killed.wait().unwrap();
     let told = bench.send();
