@@ -145,8 +145,8 @@ fn counts(counts: &WorkerCounts) -> String {
     if some.is_empty() { "none".to_owned() } else { some.join(", ") }
 }
 
-fn dollars(cost: NanoDollars) -> String {
-    format!("${:.6}", cost.0 as f64 / 1e9)
+fn dollars(cost: Option<NanoDollars>) -> String {
+    cost.map_or_else(|| "unknown".to_owned(), |cost| format!("${:.6}", cost.0 as f64 / 1e9))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub(crate) struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Releases before the live one that still finish work.
     pub draining: Vec<u64>,
-    /// Since the environment was made.
-    pub cost: NanoDollars,
+    /// Since the environment was made, in a cloud in the last thirty days; `None` where that cannot be told now.
+    pub cost: Option<NanoDollars>,
 }
 
 /// Whether requests are answered.
@@ -49,7 +49,7 @@ pub(crate) struct WorkerStatus {
     /// The latest, the newest first; five at most.
     pub last_errors: Vec<LastError>,
     /// Since the environment was made.
-    pub cost: NanoDollars,
+    pub cost: Option<NanoDollars>,
 }
 
 /// Workers by what they do.

@@ -1,5 +1,8 @@
 //! Sends that meet others, that are killed, whose workers never become ready; and what others did meanwhile.
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -145,6 +148,34 @@ fn what_was_changed_by_hand_is_shown_and_put_right() {
     assert!(status.stderr.contains("the endpoints of page are gone"), "{status:?}");
     bench.done(&SEND);
     assert!(bench.endpoint("page").is_some());
+    bench.cloud.assert_contract_kept();
+}
+
+#[test]
+fn a_log_is_followed_and_a_bill_that_cannot_be_read_is_not_zero() {
+    let Some(bench) = bench() else { return };
+    bench.done(&SEND);
+    let page = bench.endpoint("page").unwrap()["id"].as_str().unwrap().to_owned();
+    let worker = bench.cloud.workers(&page).pop().unwrap();
+    bench.cloud.print(&worker, r#"{"requestId":"r1","message":"before","level":"INFO"}"#);
+    let mut following = bench.start(&["logs", "cloud", "--follow"]);
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = |part: &str| {
+        let line = lines.find(|line| line.as_ref().unwrap().contains(part)).unwrap().unwrap();
+        assert!(line.contains("r1"), "{line}");
+    };
+    next("before");
+    bench.cloud.print(&worker, r#"{"requestId":"r1","message":"later","level":"INFO"}"#);
+    next("later");
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let is_bill = |call: &Call| call.path == "/v2/billing/serverless";
+    bench.cloud.fail_next(is_bill, Fault::Status(403));
+    let status = bench.json(&["status", "cloud"]);
+    assert_eq!((&status["cost"], &status["workers"][0]["cost"]), (&Value::Null, &Value::Null), "{status}");
+    bench.cloud.fail_next(is_bill, Fault::Status(403));
+    let cost = bench.flash(&["cost", "cloud"]);
+    assert_eq!(cost.code, Some(2), "{cost:?}");
     bench.cloud.assert_contract_kept();
 }
 

@@ -150,14 +150,12 @@ fn lines(rest: &Rest, source: Source, from: LogFrom) -> BoxStream<'static, Resul
 /// What is there at this moment, by time. A log that is silent for a while has given all.
 async fn past(rest: &Rest, sources: &[Source], from: &LogFrom) -> Result<Vec<LogRecord>, TargetError> {
     let read = sources.iter().map(async |source| {
-        let (mut lines, mut all) = (lines(rest, source.clone(), from.clone()), Vec::new());
+        // Only from then on silence says anything.
+        let opened = rest.opened_worker_logs(&source.endpoint, &source.worker, from.clone()).await?;
+        let mut lines = opened.map(|event| event.map(|event| record(source, event))).boxed();
+        let mut all = Vec::new();
         while let Ok(Some(line)) = tokio::time::timeout(QUIET, lines.next()).await {
-            match line {
-                Ok(line) => all.push(line),
-                // The worker ended since it was listed, and its log with it.
-                Err(RestError::NotFound { .. }) => break,
-                Err(error) => return Err(error),
-            }
+            all.push(line?);
         }
         Ok::<_, RestError>(all)
     });
@@ -238,8 +236,7 @@ impl Following {
                             Err(_) => return,
                         }
                     }
-                    // The worker ended since it was listed, and its log with it.
-                    Ok(_) | Err(RestError::NotFound { .. }) => None,
+                    Ok(_) => None,
                     Err(error) => Some(error),
                 },
                 _ = look.tick() => match sources(&self.rest, &self.id, &self.query.select).await {

@@ -134,7 +134,7 @@ impl Environments {
                 })
                 .collect(),
             draining: overview.draining,
-            cost: NanoDollars(total),
+            cost: Some(NanoDollars(total)),
         })
     }
 
@@ -192,6 +192,6 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         completed: worker.completed,
         failed: worker.failed,
         last_errors: worker.last_errors.into_iter().map(error).collect(),
-        cost,
+        cost: Some(cost),
     }
 }

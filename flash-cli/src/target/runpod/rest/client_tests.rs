@@ -15,6 +15,8 @@ enum Act {
     Answer(u16, &'static str, String),
     /// The request is read, and the connection ends.
     Reset,
+    /// These bytes of a log; then the connection ends.
+    Log(&'static str),
 }
 
 fn ok(body: impl Into<String>) -> Act {
@@ -40,13 +42,21 @@ async fn serving(acts: Vec<Act>) -> (Rest, Seen) {
                 request.extend_from_slice(&piece[..read]);
             }
             written.lock().unwrap().push(String::from_utf8(request).unwrap());
-            if let Act::Answer(status, head, body) = act {
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n{head}\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
+            let answer = match act {
+                Act::Answer(status, head, body) => {
+                    let length = body.len();
+                    format!(
+                        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n{head}\r\n{body}"
+                    )
+                }
+                Act::Log(text) => {
+                    format!(
+                        "HTTP/1.1 200 X\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n{text}"
+                    )
+                }
+                Act::Reset => continue,
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
     let address = Url::parse(&format!("http://{address}")).unwrap();
@@ -164,4 +174,22 @@ async fn what_is_gone_already_is_deleted() {
         serving(vec![Act::Answer(404, "", String::new()), Act::Answer(204, "", String::new())]).await;
     rest.delete_template("t1").await.unwrap();
     rest.delete_endpoint("e1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_goes_on_after_a_break_where_it_was() {
+    const FIRST: &str =
+        "id: t/01\ndata: {\"ts\":\"t\",\"source\":\"container\",\"line\":\"one\"}\n\nid: t/02\ndata: {\"ts";
+    const SECOND: &str = "id: t/02\ndata: {\"ts\":\"t\",\"source\":\"container\",\"line\":\"two\"}\n\n";
+    let gone = Act::Answer(404, "", String::new());
+    let (rest, seen) = serving(vec![Act::Log(FIRST), Act::Reset, Act::Log(SECOND), gone]).await;
+    let log =
+        rest.opened_worker_logs("e1", "w1", crate::target::runpod::rest::LogFrom::Tail(7)).await.unwrap();
+    let events: Vec<_> = futures_util::StreamExt::collect(log).await;
+    let texts: Vec<String> = events.into_iter().map(|event| event.unwrap().line).collect();
+    assert_eq!(texts, ["one", "two"]);
+    assert_eq!(lines(&seen), ["GET /v2/serverless/e1/workers/w1/logs?tail=7"; 4]);
+    let seen = seen.lock().unwrap();
+    let resumed = |request: &String| request.to_lowercase().contains("last-event-id: t/0");
+    assert_eq!(seen.iter().map(resumed).collect::<Vec<_>>(), [false, true, true, true]);
 }

@@ -121,8 +121,35 @@ impl Rest {
         worker: &str,
         from: LogFrom,
     ) -> impl Stream<Item = Result<LogEvent, RestError>> + Send + use<> {
-        let reading = Reading {
-            rest: self.clone(),
+        Reading::new(self, endpoint, worker, from).lines()
+    }
+
+    /// As [`Rest::worker_logs`], once the log has answered.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) async fn opened_worker_logs(
+        &self,
+        endpoint: &str,
+        worker: &str,
+        from: LogFrom,
+    ) -> Result<impl Stream<Item = Result<LogEvent, RestError>> + Send + use<>, RestError> {
+        let mut reading = Reading::new(self, endpoint, worker, from);
+        while reading.answer.is_none() && !reading.has_ended {
+            match reading.open().await {
+                Ok(answer) => reading.answer = Some(answer),
+                Err(RestError::NotFound { .. }) => reading.has_ended = true,
+                Err(error) => reading.again(error).await?,
+            }
+        }
+        Ok(reading.lines())
+    }
+}
+
+impl Reading {
+    fn new(rest: &Rest, endpoint: &str, worker: &str, from: LogFrom) -> Self {
+        Self {
+            rest: rest.clone(),
             endpoint: endpoint.to_owned(),
             worker: worker.to_owned(),
             from,
@@ -131,16 +158,29 @@ impl Rest {
             ready: VecDeque::new(),
             failures: 0,
             has_ended: false,
-        };
-        stream::unfold(reading, |mut reading| async move {
+        }
+    }
+
+    fn lines(self) -> impl Stream<Item = Result<LogEvent, RestError>> + Send + use<> {
+        stream::unfold(self, |mut reading| async move {
             let next = reading.next().await?;
             reading.has_ended = next.is_err();
             Some((next, reading))
         })
     }
-}
 
-impl Reading {
+    /// Waits for the next try, where there is one.
+    async fn again(&mut self, error: RestError) -> Result<(), RestError> {
+        self.answer = None;
+        self.failures += 1;
+        let may_pass = matches!(error, RestError::Unreachable { .. } | RestError::RateLimited { .. });
+        if !may_pass || self.failures >= TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(PAUSE * self.failures).await;
+        Ok(())
+    }
+
     async fn next(&mut self) -> Option<Result<LogEvent, RestError>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -152,15 +192,11 @@ impl Reading {
             match self.step().await {
                 Ok(()) => {}
                 Err(RestError::NotFound { .. }) => return None,
-                Err(error @ (RestError::Unreachable { .. } | RestError::RateLimited { .. })) => {
-                    self.answer = None;
-                    self.failures += 1;
-                    if self.failures >= TRIES {
+                Err(error) => {
+                    if let Err(error) = self.again(error).await {
                         return Some(Err(error));
                     }
-                    tokio::time::sleep(PAUSE * self.failures).await;
                 }
-                Err(error) => return Some(Err(error)),
             }
         }
     }
