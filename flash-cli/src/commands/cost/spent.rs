@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
     if costs.calls == CallsFrom::Logs {
         output.status(
             "Note",
-            "billed is what the provider says, up to an hour late; calls and what they cost are an estimate from \
+            "billed is what the provider says so far; calls and what they cost are an estimate from \
              the logs of workers that are still there, by the prices of this app",
         );
     }
