@@ -60,7 +60,8 @@ pub(crate) fn add_environment(
     })
 }
 
-/// Removes what is declared of an environment. Nothing changes where nothing is.
+/// Removes what [`add_environment`] writes of an environment, and its table where nothing else is in it: variables and
+/// settings of worker types are somebody's work. Nothing changes where nothing is.
 ///
 /// # Errors
 /// As [`add_environment`].
@@ -68,11 +69,26 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
     edit(directory, |document| {
         let environments = document.get_mut("environments").and_then(Item::as_table_like_mut);
         let Some(environments) = environments else { return false };
-        let was_there = environments.remove(name).is_some();
-        if was_there && environments.is_empty() {
+        let Some(environment) = environments.get_mut(name) else { return false };
+        let Some(settings) = environment.as_table_like_mut() else { return false };
+        let mut has_changed = false;
+        for key in ["target", "listen", "port", "registry"] {
+            has_changed |= settings.remove(key).is_some();
+        }
+        if settings.is_empty() {
+            environments.remove(name);
+            has_changed = true;
+        } else if let Some(table) = environment.as_table_mut()
+            && table.iter().all(|(_, item)| item.is_table())
+            && table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().trim().is_empty()
+        {
+            // As it was before: tables below it need no head above them.
+            table.set_implicit(true);
+        }
+        if environments.is_empty() {
             document.remove("environments");
         }
-        was_there
+        has_changed
     })
 }
 
@@ -158,6 +174,20 @@ mod tests {
             remove_environment(directory, "other").unwrap();
         });
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn what_somebody_wrote_of_an_environment_outlives_it() {
+        let before =
+            "[run]\nport = 1\n\n# Smaller there.\n[environments.cloud.workers.page]\ncpu = \"cpu3c-2-4\"\n";
+        let after = edited(before, |directory| {
+            add_environment(directory, "cloud", &local(Some(8123))).unwrap();
+            remove_environment(directory, "cloud").unwrap();
+        });
+        assert_eq!(after.trim(), before.trim());
+        let before = "# Ours.\n[environments.a]\ntarget = \"local\"\n[environments.a.variables]\nX = \"1\"\n";
+        let after = edited(before, |directory| remove_environment(directory, "a").unwrap());
+        assert_eq!(after, before.replace("target = \"local\"\n", ""));
     }
 
     #[test]

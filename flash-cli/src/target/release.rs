@@ -186,6 +186,8 @@ pub(crate) enum Step {
     Starting { release: u64 },
     /// Workers of this type are ready.
     Ready { worker: String },
+    /// Workers of this type start with the first call; none was seen.
+    OnCall { worker: String },
     /// Traffic has moved.
     Live { release: u64 },
     /// The release before finishes what it has accepted.

@@ -44,6 +44,9 @@ pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
             output.status("Starting", &format!("release {release}"));
         }
         Step::Ready { worker } => output.status("Ready", &worker),
+        Step::OnCall { worker } => {
+            output.status("On call", &format!("{worker}: a worker starts with the first call"));
+        }
         Step::Live { release } => output.status("Switched", &format!("traffic goes to release {release}")),
         Step::Draining { release } => {
             output.status("Draining", &format!("release {release} finishes what it has accepted"));

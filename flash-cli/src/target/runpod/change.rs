@@ -292,7 +292,8 @@ impl RunpodTarget {
         for (worker, want) in wanted {
             let Some(there) = ours.by_worker.get(worker) else { continue };
             // Without a minimum a worker starts with the first request, and until then nobody pays for one.
-            if want.create.workers.min.unwrap_or(0) > 0 {
+            let is_on_call = want.create.workers.min.unwrap_or(0) == 0;
+            if !is_on_call {
                 self.has_ready_worker(worker, there, until).await.map_err(|error| match error.problem {
                     Problem::NotReady => {
                         error.hint(format!("what its workers said: flash logs {} --worker {worker}", id.name))
@@ -301,7 +302,8 @@ impl RunpodTarget {
                 })?;
             }
             self.rest.health(&self.health_url(there)).await?;
-            told(Step::Ready { worker: worker.clone() });
+            let worker = worker.clone();
+            told(if is_on_call { Step::OnCall { worker } } else { Step::Ready { worker } });
         }
         Ok(())
     }
