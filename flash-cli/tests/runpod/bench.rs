@@ -3,6 +3,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -15,6 +16,7 @@ use crate::{
 };
 
 const SOURCE: &str = include_str!("app.rs");
+const SOON: Duration = Duration::from_secs(30);
 
 /// What `flash deploy send` is given: builds without optimisation are soon done.
 pub const SEND: [&str; 6] = ["deploy", "send", "cloud", "--yes", "--release-profile", "dev"];
@@ -123,6 +125,20 @@ impl Bench {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let finished = self.done(&arguments);
         serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+    }
+
+    /// Waits until what is printed holds all `parts`: a line of a worker goes through the engine, the end of a job
+    /// does not, so either may be seen first.
+    pub fn told(&self, arguments: &[&str], parts: &[&str]) {
+        let what = format!("{parts:?} in {arguments:?}");
+        support::wait_for(&what, SOON, || {
+            let finished = self.done(arguments);
+            if parts.iter().all(|part| finished.stdout.contains(part)) {
+                Ok(())
+            } else {
+                Err(format!("{finished:?}"))
+            }
+        });
     }
 
     pub fn new_environment(&self) {
