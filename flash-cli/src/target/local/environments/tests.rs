@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{running::Stand, *};
 use crate::target::{
-    ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Step,
+    ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Status, Step,
     local::{
         artifact::stage,
         specs::{digest, spec_of, worker},
@@ -61,20 +61,28 @@ impl Bench {
         self.environments.undeploy(&self.id, worker, &steps).await
     }
 
+    async fn status(&self) -> Status {
+        self.environments.status(&self.id).await.unwrap()
+    }
+
     async fn serving(&self) -> Serving {
-        self.environments.status(&self.id).await.unwrap().serving
+        self.status().await.serving
+    }
+
+    async fn until_status(&self, wanted: impl Fn(&Status) -> bool) -> Status {
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < until, "still {status:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn until_serving(&self, wanted: impl Fn(&Serving) -> bool) -> Serving {
-        let until = tokio::time::Instant::now() + Duration::from_secs(30);
-        loop {
-            let serving = self.serving().await;
-            if wanted(&serving) {
-                return serving;
-            }
-            assert!(tokio::time::Instant::now() < until, "still {serving:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.until_status(|status| wanted(&status.serving)).await.serving
     }
 }
 
@@ -291,6 +299,8 @@ async fn only_the_last_ten_releases_can_be_gone_back_to() {
     for number in 1..=12_u8 {
         let base = (number > 1).then(|| u64::from(number) - 1);
         bench.send(base, spec(number)).await.unwrap();
+        // What a release that still drains runs from is never deleted.
+        bench.until_status(|status| status.draining.is_empty()).await;
     }
     let history = bench.environments.history(&bench.id).await.unwrap();
     let kept: Vec<u64> =
