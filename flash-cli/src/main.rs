@@ -1,33 +1,5 @@
 //! `flash`: run, build and deploy serverless workers written in Rust.
-//!
-//! `main` maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
-//! they reach the platform through `target`.
-mod build;
-mod commands;
-mod credentials;
-mod deploy;
-mod doctor;
-mod engine;
-mod error_chain;
-mod estimate;
-mod exit;
-mod image;
-mod orphan;
-mod output;
-mod platform;
-mod project;
-mod target;
-mod watch;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    if target::local::is_lifeline() {
-        target::local::lifeline_main();
-        return ExitCode::SUCCESS;
-    }
-    if target::local::is_service() {
-        return target::local::service_main();
-    }
-    commands::main()
+fn main() -> std::process::ExitCode {
+    flash_cli::main()
 }

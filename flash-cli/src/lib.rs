@@ -1,0 +1,35 @@
+//! The program `flash`: run, build and deploy serverless workers written in Rust.
+//!
+//! Not a library for others: it is one so that fuzz targets can reach what reads input from outside.
+//! [`main`] maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
+//! they reach the platform through `target`.
+mod build;
+mod commands;
+mod credentials;
+mod deploy;
+mod doctor;
+mod engine;
+mod error_chain;
+mod estimate;
+mod exit;
+mod image;
+mod orphan;
+mod output;
+mod platform;
+mod project;
+mod target;
+mod watch;
+
+use std::process::ExitCode;
+
+/// Plays the role that arguments and environment name: a command, the background service or the lifeline.
+pub fn main() -> ExitCode {
+    if target::local::is_lifeline() {
+        target::local::lifeline_main();
+        return ExitCode::SUCCESS;
+    }
+    if target::local::is_service() {
+        return target::local::service_main();
+    }
+    commands::main()
+}
