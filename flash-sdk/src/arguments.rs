@@ -15,7 +15,7 @@ use crate::{
     Error, ErrorKind, FieldError, Result,
     manifest::ArgumentSource,
     registry::{Argument, Function},
-    wire::RawJson,
+    wire::{RawJson, fault, fault_of_field},
 };
 
 /// What a type needs to be an argument or a result: `Serialize`, `Deserialize` and `JsonSchema`.
@@ -189,13 +189,13 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn take<T: Wire>(&self, argument: &Argument, source: ArgumentSource) -> Result<T, FieldError> {
-        let at = |message: String| FieldError { path: format!("/{}", argument.name), message };
+        let at = |message: String| FieldError::new(format!("/{}", argument.name), message);
         match (source, &self.fields) {
             (ArgumentSource::Body, Fields::Whole(body)) => {
                 serde_json::from_str(body).map_err(|error| refused_field::<T>(body, &error))
             }
             (ArgumentSource::Body, Fields::Named(fields)) => match fields.get(argument.name) {
-                Some(raw) => serde_json::from_str(raw.get()).map_err(|error| at(without_place(&error))),
+                Some(raw) => serde_json::from_str(raw.get()).map_err(|error| at(fault_of_field(&error))),
                 None => missing().ok_or_else(|| at("missing".to_owned())),
             },
             (ArgumentSource::Path | ArgumentSource::Query, _) => {
@@ -216,13 +216,7 @@ fn refused_field<T: DeserializeOwned>(body: &str, error: &serde_json::Error) -> 
         let segments = refused.path().iter().map(|segment| format!("/{segment}"));
         segments.collect::<String>()
     });
-    FieldError { path: path.unwrap_or_default(), message: without_place(error) }
-}
-
-/// serde_json's message without the line and column, which mean nothing for one field.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.to_owned())
+    FieldError::new(path.unwrap_or_default(), fault_of_field(error))
 }
 
 /// The value of an argument that was left out: `None` for an `Option`, nothing for other types.
@@ -250,7 +244,7 @@ fn missing<T: DeserializeOwned>() -> Option<T> {
 /// A path or query parameter: text first, else the JSON value that it spells.
 fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(Value::String(text.to_owned()))
-        .or_else(|refusal| serde_json::from_str(text).map_err(|_| without_place(&refusal)))
+        .or_else(|refusal| serde_json::from_str(text).map_err(|_| fault_of_field(&refusal)))
 }
 
 fn to_text<T: Serialize>(value: &T) -> Result<Option<String>> {
@@ -280,10 +274,17 @@ fn decode_with<T>(
     } else {
         serde_json::from_str(body)
             .map(Fields::Named)
-            .map_err(|_| FieldError { path: String::new(), message: "a JSON object was expected".to_owned() })
+            .map_err(|error| FieldError::new("", not_an_object(&error)))
     };
     let taken = fields.and_then(|fields| take(&Source { fields, text: &input.text }, &binding.sources));
     taken.map_err(|refusal| explain(function, body, refusal))
+}
+
+fn not_an_object(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => "a JSON object was expected".to_owned(),
+        _ => format!("not valid JSON: {}", fault(error)),
+    }
 }
 
 /// Every field that does not fit, by the schema; serde's own refusal where the schema finds none.

@@ -77,6 +77,28 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// How many characters of a path and of a message are kept: whoever sent the value knows it, and a refusal is never
+/// as long as what it refuses.
+const SHOWN: usize = 200;
+/// How long the findings of one error are in its message; `fields` holds each of them.
+const MAX_LIST_BYTES: usize = 2000;
+
+impl FieldError {
+    /// What is wrong at `path`, each cut at 200 characters.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: cut(path.into()), message: cut(message.into()) }
+    }
+}
+
+/// At most [`SHOWN`] characters of a text that somebody else wrote.
+pub(crate) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// An [`Error`] as it travels: inside a failed job's `error` string and in HTTP error bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireError {
@@ -91,7 +113,7 @@ pub struct WireError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// The worker that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_empty")]
     pub worker_id: Option<String>,
     /// The request that the call belonged to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +121,13 @@ pub struct WireError {
     /// For [`ErrorKind::InvalidInput`]: each field that does not fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
+}
+
+/// An id that may be missing; an empty one stands for none.
+pub(crate) fn not_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|id: &String| !id.is_empty()))
 }
 
 impl WireError {
@@ -147,12 +176,34 @@ impl Error {
         Self::new(ErrorKind::Handler, message)
     }
 
+    /// The error that `error` stands for, with the messages of its sources: for `anyhow::Error` and other types that
+    /// hold an error without being one. What was an [`Error`] before keeps its kind.
+    ///
+    /// ```
+    /// # fn load() -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
+    /// # fn run() -> flash_sdk::Result<()> {
+    /// load().map_err(|error| flash_sdk::Error::from_chain(&*error))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_chain(error: &(dyn StdError + 'static)) -> Self {
+        if let Some(StandardError(ours)) = error.downcast_ref() {
+            return WireError::clone(&ours.wire).into();
+        }
+        let mut wire = WireError::new(ErrorKind::Handler, error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            wire.causes.push(cause.to_string());
+            source = cause.source();
+        }
+        wire.into()
+    }
+
     /// An input that the function cannot use although its type fits; `path` is a JSON pointer.
     ///
     /// A route answers it with 422, a job fails with it.
     pub fn invalid_input(path: impl Into<String>, message: impl Into<String>) -> Self {
-        let field = FieldError { path: path.into(), message: message.into() };
-        Self::invalid_fields(vec![field])
+        Self::invalid_fields(vec![FieldError { path: path.into(), message: message.into() }])
     }
 
     /// As [`Error::invalid_input`], for several fields at once.
@@ -164,7 +215,16 @@ impl Error {
                 path => format!("`{}`: {}", path.trim_start_matches('/'), field.message),
             })
             .collect();
-        let mut wire = WireError::new(ErrorKind::InvalidInput, list.join("; "));
+        let mut message = String::new();
+        for (index, finding) in list.iter().enumerate() {
+            if message.len() + finding.len() > MAX_LIST_BYTES && index > 0 {
+                message.push_str(&format!("; and {} more", list.len() - index));
+                break;
+            }
+            message.push_str(if index > 0 { "; " } else { "" });
+            message.push_str(finding);
+        }
+        let mut wire = WireError::new(ErrorKind::InvalidInput, message);
         wire.fields = fields;
         wire.into()
     }
@@ -227,6 +287,50 @@ impl Error {
     }
 }
 
+/// Says what was tried when something fails: for a `Result` whose error converts into [`Error`], and for an `Option`.
+///
+/// ```
+/// use flash_sdk::{Result, ResultExt as _};
+///
+/// fn labels(path: &str) -> Result<String> {
+///     std::fs::read_to_string(path).with_context(|| format!("could not read the labels at {path}"))
+/// }
+/// # assert!(labels("/no/such/file").unwrap_err().message().starts_with("could not read"));
+/// ```
+pub trait ResultExt<T> {
+    /// Puts `message` in front of the error, which keeps its kind.
+    ///
+    /// # Errors
+    /// What failed, with `message` in front; for `None`, `message` as [`ErrorKind::Handler`].
+    fn context(self, message: impl Into<String>) -> Result<T>;
+
+    /// As [`context`](Self::context), for a message that is made only when something failed.
+    ///
+    /// # Errors
+    /// As [`context`](Self::context).
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> ResultExt<T> for std::result::Result<T, E> {
+    fn context(self, message: impl Into<String>) -> Result<T> {
+        self.with_context(|| message)
+    }
+
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
+        self.map_err(|error| error.into().context(message()))
+    }
+}
+
+impl<T> ResultExt<T> for Option<T> {
+    fn context(self, message: impl Into<String>) -> Result<T> {
+        self.with_context(|| message)
+    }
+
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
+        self.ok_or_else(|| Error::handler(message()))
+    }
+}
+
 impl From<WireError> for Error {
     fn from(wire: WireError) -> Self {
         Self { wire: Box::new(wire) }
@@ -235,13 +339,7 @@ impl From<WireError> for Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let mut wire = WireError::new(ErrorKind::Handler, error.to_string());
-        let mut source = error.source();
-        while let Some(cause) = source {
-            wire.causes.push(cause.to_string());
-            source = cause.source();
-        }
-        wire.into()
+        Self::from_chain(&error)
     }
 }
 
@@ -306,6 +404,28 @@ mod tests {
         let back: Error = serde_json::from_str::<WireError>(&text).unwrap().into();
         assert_eq!(back.to_wire(), &wire);
         assert_eq!(back.message(), "`text`: 3 to 10000 characters expected");
+    }
+
+    #[test]
+    fn a_worker_without_a_name_is_no_worker() {
+        let wire: WireError =
+            serde_json::from_str(r#"{"kind":"cancelled","message":"","worker_id":""}"#).unwrap();
+        assert_eq!(serde_json::to_string(&wire).unwrap(), r#"{"kind":"cancelled","message":""}"#);
+        let job = r#"{"id":"a","status":"CANCELLED","workerId":""}"#;
+        let job: crate::wire::job::JobObject = serde_json::from_str(job).unwrap();
+        assert_eq!(serde_json::to_string(&job).unwrap(), r#"{"id":"a","status":"CANCELLED"}"#);
+    }
+
+    #[test]
+    fn context_goes_in_front_of_whatever_failed() {
+        let failed: std::result::Result<u8, _> = "x".parse::<u8>();
+        let error = failed.context("could not read the size").unwrap_err();
+        assert_eq!(format!("{error:#}"), "could not read the size: invalid digit found in string");
+        let ours: Result<()> = Err(Error::invalid_input("/text", "too long"));
+        let error = ours.with_context(|| format!("in line {}", 7)).unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, "in line 7"));
+        assert_eq!(None::<u8>.context("there is no model").unwrap_err().message(), "there is no model");
+        assert_eq!(Some(1).with_context(|| -> String { unreachable!("nothing failed") }).unwrap(), 1);
     }
 
     #[test]

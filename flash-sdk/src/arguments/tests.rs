@@ -104,6 +104,25 @@ fn every_wrong_field_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn a_refused_input_is_not_repeated_and_one_that_cannot_be_read_is_told_by_its_place() {
+    let secret = "hunter2".repeat(30_000);
+    let wrong = [
+        <(Text,)>::decode(body(&format!(r#"{{"text":"a","times":"{secret}"}}"#)), function(STRUCT, None))
+            .err(),
+        <(Text,)>::decode(body(&format!("\"{secret}\"")), function(STRUCT, None)).err(),
+        <(String, Option<u32>)>::decode(body(&format!(r#"{{"text":["{secret}"]}}"#)), function(TWO, None))
+            .err(),
+        <(String, Option<u32>)>::decode(body(&format!("[\"{secret}\"]")), function(TWO, None)).err(),
+    ];
+    for error in wrong {
+        let text = serde_json::to_string(error.unwrap().to_wire()).unwrap();
+        assert!(text.len() < 1000 && !text.contains("hunter2"), "{text}");
+    }
+    let half = <(Text,)>::decode(body(r#"{"text":"\ud800"}"#), function(STRUCT, None)).unwrap_err();
+    assert!(half.message().contains("hex escape at line 1 column"), "{half}");
+}
+
+#[test]
 fn a_route_binds_path_query_and_body_by_name() {
     const ROUTE: &[Argument] = &[Argument::of::<u32>("id"), Argument::of::<String>("text")];
     let put = function(ROUTE, Some(Route { method: "PUT", path: "/items/{id}" }));

@@ -107,7 +107,11 @@ impl<T: DeserializeOwned> JobHandle<T> {
                 let job = client.wait(url, &self.id).await?;
                 let output = output_of(job).map_err(|error| super::located(error, function, None))?;
                 serde_json::from_str(output.get()).map_err(|error| {
-                    let message = format!("the result of `{}` is of another type: {error}", function.stage());
+                    let message = format!(
+                        "the result of `{}` is of another type: {}",
+                        function.stage(),
+                        crate::wire::fault(&error)
+                    );
                     Error::new(ErrorKind::Decode, message)
                 })
             }

@@ -285,7 +285,10 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
         return Err(refusal(status.as_u16(), &body).into());
     }
     serde_json::from_slice(&body).map_err(|error| {
-        Error::new(ErrorKind::Decode, format!("the platform's answer is not understood: {error}"))
+        Error::new(
+            ErrorKind::Decode,
+            format!("the platform's answer is not understood: {}", crate::wire::fault(&error)),
+        )
     })
 }
 

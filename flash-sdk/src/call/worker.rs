@@ -49,7 +49,10 @@ pub async fn call_worker<O: DeserializeOwned>(
     })?;
     let output = peers.call_worker(worker, input).await?;
     serde_json::from_str(output.get()).map_err(|error| {
-        Error::new(ErrorKind::Decode, format!("the output of `{worker}` is of another type: {error}"))
+        Error::new(
+            ErrorKind::Decode,
+            format!("the output of `{worker}` is of another type: {}", crate::wire::fault(&error)),
+        )
     })
 }
 

@@ -407,7 +407,11 @@ impl Endpoint {
 
     fn decoded<O: DeserializeOwned>(&self, output: &RawJson) -> Result<O> {
         serde_json::from_str(output.get()).map_err(|error| {
-            let message = format!("the output of `{}` is of another type: {error}", self.stage());
+            let message = format!(
+                "the output of `{}` is of another type: {}",
+                self.stage(),
+                crate::wire::fault(&error)
+            );
             Error::new(ErrorKind::Decode, message)
         })
     }

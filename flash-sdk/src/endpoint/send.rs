@@ -26,7 +26,10 @@ impl Received {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.success()?;
         serde_json::from_slice(&self.body).map_err(|error| {
-            Error::new(ErrorKind::Decode, format!("the endpoint's answer is not understood: {error}"))
+            Error::new(
+                ErrorKind::Decode,
+                format!("the endpoint's answer is not understood: {}", crate::wire::fault(&error)),
+            )
         })
     }
 

@@ -4,10 +4,12 @@
 //! platform in the CLI.
 pub mod envelope;
 pub mod exchange;
+mod fault;
 pub mod job;
 pub mod job_end;
 mod refusal;
 
+pub use fault::{fault, fault_of_field};
 pub use refusal::refusal;
 
 /// JSON text that is passed on as it came, checked for syntax once.

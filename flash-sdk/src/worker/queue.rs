@@ -193,7 +193,7 @@ impl Worker {
             Ok(Body::One(job)) => Taken::Jobs(vec![job]),
             Ok(Body::Batch(jobs)) if jobs.is_empty() => Taken::Wait(Duration::from_millis(100)),
             Ok(Body::Batch(jobs)) => Taken::Jobs(jobs),
-            Err(error) => Taken::Failed(format!("the job is not understood: {error}")),
+            Err(error) => Taken::Failed(format!("the job is not understood: {}", crate::wire::fault(&error))),
         }
     }
 

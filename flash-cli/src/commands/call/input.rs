@@ -161,7 +161,8 @@ mod tests {
             }),
         );
         let message = refused(&app, r#"{"times": "3"}"#);
-        for part in ["does not fit `greet`", "`name`: missing", "`times`: \"3\" was given", "greet(greeting)"]
+        for part in
+            ["does not fit `greet`", "`name`: missing", "`times`: a string was given", "greet(greeting)"]
         {
             assert!(message.contains(part), "{message}");
         }
@@ -188,7 +189,9 @@ mod tests {
         let fits = Input::read(Some(r#"{"id": 7, "dry": true, "text": "x"}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
         let message = refused(&app, r#"{"dry": "yes"}"#);
-        for part in ["`id`: missing", "`dry`: \"yes\"", "`text`: missing", "write(id, [dry], text)"] {
+        for part in
+            ["`id`: missing", "`dry`: a string was given", "`text`: missing", "write(id, [dry], text)"]
+        {
             assert!(message.contains(part), "{message}");
         }
     }

@@ -1,10 +1,10 @@
 //! Input checks at the door: each function's schema, compiled once per release.
-use flash_sdk::{FieldError, manifest::Manifest, schema};
+use flash_sdk::{FieldError, manifest::Manifest, schema::Checker};
 use serde_json::Value;
 
 /// By the function's place in the manifest; `None` where nothing is read.
 pub(crate) struct InputSchemas {
-    validators: Vec<Option<jsonschema::Validator>>,
+    checkers: Vec<Option<Checker>>,
 }
 
 impl InputSchemas {
@@ -16,15 +16,15 @@ impl InputSchemas {
             };
             root.insert("$defs".to_owned(), Value::Object(manifest.definitions.clone()));
             // A schema that cannot be compiled checks nothing here; the worker's own decoding still does.
-            jsonschema::validator_for(&Value::Object(root)).ok()
+            Checker::new(Value::Object(root))
         };
-        Self { validators: manifest.functions.iter().map(|function| compile(&function.input)).collect() }
+        Self { checkers: manifest.functions.iter().map(|function| compile(&function.input)).collect() }
     }
 
     /// Every field of `input` that does not fit this function.
     pub(crate) fn violations(&self, function: usize, input: &Value) -> Vec<FieldError> {
-        match self.validators.get(function) {
-            Some(Some(validator)) if !validator.is_valid(input) => schema::findings(validator, input),
+        match self.checkers.get(function) {
+            Some(Some(checker)) => checker.violations(input),
             _ => Vec::new(),
         }
     }

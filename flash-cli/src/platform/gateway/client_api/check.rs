@@ -7,6 +7,7 @@ use flash_sdk::{
     wire::{
         RawJson,
         envelope::{self, Envelope},
+        fault,
         job::{JobRequest, Policy},
     },
 };
@@ -41,13 +42,14 @@ pub(super) fn check(
 ) -> Result<Checked, Refusal> {
     // serde would read a list as the fields in order.
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Refusal::bad_request("the body is no job: send {\"input\": {…}}"));
+        return Err(Refusal::bad_request("the body is not a job but a list: send {\"input\": {…}}"));
     }
     let request: JobRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            Refusal::bad_request(format!("the body is no job: {error}; send {{\"input\": {{…}}}}"))
-        }
-        _ => Refusal::bad_request(format!("the body is no JSON: {error}")),
+        serde_json::error::Category::Data => Refusal::bad_request(format!(
+            "the body is not a job: {}; send {{\"input\": {{…}}}}",
+            fault(&error)
+        )),
+        _ => Refusal::bad_request(format!("the body is not valid JSON: {}", fault(&error))),
     })?;
     let options = options(&request)?;
     let input = request.input.ok_or_else(|| field("/input", "missing".to_owned()))?;
@@ -58,14 +60,16 @@ pub(super) fn check(
     }
     let (mut envelope, input) = envelope::open(input);
     envelope.request_id.get_or_insert_with(|| request_id.to_owned());
-    let function = function_of(release, endpoint, envelope.function.as_deref())?;
+    let function = function_of(release, endpoint, envelope.function.as_deref());
+    // The name stands in the input: one that cannot be read is not one that names no function.
+    let function = function.map_err(|refusal| read(&input).err().unwrap_or(refusal))?;
     envelope.function = Some(release.function(function).call_name());
     check_input(release, function, &input)?;
     Ok(Checked { input, envelope, options })
 }
 
 fn field(path: &str, message: String) -> Refusal {
-    Refusal::unprocessable(vec![FieldError { path: path.into(), message }])
+    Refusal::unprocessable(vec![FieldError::new(path, message)])
 }
 
 fn options(request: &JobRequest) -> Result<JobOptions, Refusal> {
@@ -134,11 +138,18 @@ pub(in super::super) fn check_input(
     function: usize,
     input: &RawValue,
 ) -> Result<(), Refusal> {
-    let Ok(value) = serde_json::from_str(input.get()) else {
-        return Err(Refusal::bad_request("the input is no JSON"));
-    };
-    match release.schemas.violations(function, &value) {
+    match release.schemas.violations(function, &read(input)?) {
         fields if fields.is_empty() => Ok(()),
         fields => Err(Refusal::unprocessable(fields)),
     }
+}
+
+/// What was checked for syntax only may still hold half a surrogate pair, or be nested too deep.
+fn read(input: &RawValue) -> Result<serde_json::Value, Refusal> {
+    serde_json::from_str(input.get()).map_err(|error| {
+        let fault = fault(&error);
+        Refusal::bad_request(format!(
+            "the input is not valid JSON: {fault}, counted from where the input starts"
+        ))
+    })
 }
