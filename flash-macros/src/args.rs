@@ -2,6 +2,8 @@
 //!
 //! Every rule that one attribute can break by itself is here. Names of hardware are not: they stay
 //! identifiers, and the compiler looks them up in `flash_sdk`.
+mod unknown;
+
 use std::{fmt, ops::RangeInclusive};
 
 use proc_macro2::{Span, TokenStream};
@@ -13,10 +15,7 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::{
-    errors::{Errors, nearest},
-    route::Route,
-};
+use crate::{errors::Errors, route::Route};
 
 /// What one attribute says, with every rule checked.
 pub(crate) struct RemoteArgs {
@@ -389,7 +388,7 @@ fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Re
     }
     let name = Ident::parse_any(input)?;
     let Some(key) = keys.iter().copied().find(|key| name == key.name()) else {
-        errors.on(&name, unknown_key(&name, keys));
+        errors.on(&name, unknown::message(&name, keys));
         skip_to_comma(input)?;
         return Ok(None);
     };
@@ -405,16 +404,6 @@ fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Re
         Err(error) => {
             skip_to_comma(input)?;
             Err(error)
-        }
-    }
-}
-
-fn unknown_key(name: &Ident, keys: &[Key]) -> String {
-    match nearest(&name.to_string(), keys.iter().map(|key| key.name())) {
-        Some(near) => format!("unknown setting `{name}`: did you mean `{near}`?"),
-        None => {
-            let known: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
-            format!("unknown setting `{name}`: there are {}", known.join(", "))
         }
     }
 }

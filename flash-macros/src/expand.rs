@@ -38,8 +38,8 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
     let public = expansion.public();
     let marker = expansion.marker(&resource(&args.resource));
     let local = expansion.local();
-    let companions = expansion.companion_module();
-    quote! { #public #companions #marker #local }
+    let (companions, place) = (expansion.companion_module(), expansion.place());
+    quote! { #public #companions #marker #place #local }
 }
 
 /// Everything made of an `impl` block.
@@ -81,13 +81,15 @@ fn instance(block: &ImplBlock) -> TokenStream {
     let make = match &block.init {
         None => quote! { async { ::core::unreachable!("a compile error tells what is missing") } },
         Some(Init { name, is_async: true, is_fallible: true }) => {
-            quote! { async { Self::#name().await.map_err(::core::convert::Into::into) } }
+            let made = converted(&quote!(Self::#name().await), name.span());
+            quote! { async { #made } }
         }
         Some(Init { name, is_async: true, is_fallible: false }) => {
             quote! { async { ::core::result::Result::Ok(Self::#name().await) } }
         }
         Some(Init { name, is_async: false, is_fallible: true }) => {
-            quote! { ::flash_sdk::__private::blocking(Self::#name) }
+            let made = converted(&quote!(Self::#name()), name.span());
+            quote! { ::flash_sdk::__private::blocking(|| #made) }
         }
         Some(Init { name, is_async: false, is_fallible: false }) => quote! {
             ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<Self>::Ok(Self::#name()))
@@ -97,7 +99,7 @@ fn instance(block: &ImplBlock) -> TokenStream {
     let instance_type = quote_spanned!(owner.span()=> ::flash_sdk::__private::Instance<#owner>);
     quote! {
         #[doc(hidden)]
-        #[allow(dead_code, clippy::useless_conversion)]
+        #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
         async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
             static INSTANCE: #instance_type = ::flash_sdk::__private::Instance::new();
             INSTANCE.get(|| #make).await
@@ -282,22 +284,25 @@ impl Expansion<'_> {
                             + ::core::marker::Send
                     >>
                 },
-                quote! { #call },
+                {
+                    let converted = converted(&quote!(__flash_chunk), self.returned_span());
+                    quote! { ::flash_sdk::__private::chunks(#call, |__flash_chunk| #converted) }
+                },
             ),
             Kind::Async | Kind::Blocking => {
+                let returned = self.returned_span();
+                let outcome = if self.function.is_alias {
+                    quote_spanned!(returned=> ::flash_sdk::__private::Outcome::into_result(__flash_outcome))
+                } else {
+                    quote!(__flash_outcome)
+                };
+                let converted = converted(&outcome, returned);
                 let steps = match kind {
-                    Kind::Async => {
-                        let convert = quote_spanned! {self.returned_span()=>
-                            __flash_outcome.map_err(::core::convert::Into::into)
-                        };
-                        quote! { let __flash_outcome = #call.await; #convert }
-                    }
-                    _ => {
-                        let blocking = quote_spanned! {self.returned_span()=>
-                            ::flash_sdk::__private::blocking(__flash_run).await
-                        };
-                        quote! { let __flash_run = move || #call; #blocking }
-                    }
+                    Kind::Async => quote! { let __flash_outcome = #call.await; #converted },
+                    _ => quote! {
+                        let __flash_run = move || { let __flash_outcome = #call; #converted };
+                        ::flash_sdk::__private::blocking(__flash_run).await
+                    },
                 };
                 (
                     quote! { ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<#output>> },
@@ -309,7 +314,7 @@ impl Expansion<'_> {
         // Boxed, so that functions that call each other in a circle have types of finite size, and the
         // compiler need not look into one to know that the other is `Send`.
         quote! {
-            #[allow(refining_impl_trait, clippy::useless_conversion)]
+            #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
             fn run((#(#names,)*): Self::Args) -> #result {
                 #boxed
             }
@@ -329,6 +334,17 @@ impl Expansion<'_> {
             ReturnType::Type(_, ty) => Type::span(ty),
             ReturnType::Default => self.function.name.span(),
         }
+    }
+}
+
+/// A result with the error of `flash_sdk`. The references choose the way by which the error has it: see
+/// `flash_sdk::__private::ways`.
+pub(crate) fn converted(outcome: &TokenStream, span: Span) -> TokenStream {
+    quote_spanned! {span=>
+        #outcome.map_err(|__flash_error| {
+            use ::flash_sdk::__private::ways::*;
+            (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+        })
     }
 }
 

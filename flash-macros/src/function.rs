@@ -1,9 +1,12 @@
 //! One function, free or a method: its signature checked, and taken apart into what expansion needs.
+use quote::quote_spanned;
 use syn::{
     Attribute, Block, Expr, ExprLit, FnArg, GenericArgument, Generics, Ident, Lifetime, Lit, LitStr, Meta,
     Pat, PatType, PathArguments, PathSegment, ReceiverKind, ReturnType, Safety, Signature, Type,
     TypeImplTrait, TypeParamBound, TypeReference, Visibility,
     ext::IdentExt as _,
+    parse_quote,
+    spanned::Spanned as _,
     visit_mut::{self, VisitMut},
 };
 
@@ -20,6 +23,8 @@ pub(crate) struct Function {
     pub(crate) kind: Kind,
     /// The `T` of `Result<T>`, or of each chunk of a stream.
     pub(crate) output: Type,
+    /// Returns a `Result` under a name of the user's own: what it stands for only the compiler knows.
+    pub(crate) is_alias: bool,
     /// The user's own signature and body.
     pub(crate) signature: Signature,
     pub(crate) body: Block,
@@ -80,7 +85,7 @@ impl Function {
         if errors.count() > known {
             return None;
         }
-        let (kind, output) = output?;
+        let Output { kind, ty: output, is_alias } = output?;
         Some(Self {
             name: signature.ident.clone(),
             visibility,
@@ -89,6 +94,7 @@ impl Function {
             arguments,
             kind,
             output,
+            is_alias,
             signature,
             body,
         })
@@ -236,6 +242,13 @@ fn parse_arguments(signature: &Signature, errors: &Errors) -> Vec<Argument> {
 
 fn parse_argument(argument: &PatType, errors: &Errors) -> Option<Argument> {
     check_owned(&argument.ty, errors);
+    if let Some(cfg) = argument.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
+        errors.on(
+            cfg,
+            "an argument of a `#[remote]` function is always there, as its callers may be built otherwise: take an \
+             `Option`, or put `#[cfg]` on two functions",
+        );
+    }
     match &*argument.pat {
         Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
             Some(Argument { ident: pattern.ident.clone(), ty: (*argument.ty).clone() })
@@ -282,15 +295,31 @@ fn check_owned(ty: &Type, errors: &Errors) {
     Borrows(errors).visit_type_mut(&mut ty.clone());
 }
 
-/// How the function runs and what it gives.
-fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<(Kind, Type)> {
+/// How a function runs and what it gives.
+struct Output {
+    kind: Kind,
+    ty: Type,
+    is_alias: bool,
+}
+
+fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Output> {
     let ReturnType::Type(_, returned) = &signature.output else {
         let message = format!("`{}` has to return a `Result`: add `-> Result<()>`", signature.ident);
         errors.on(&signature.ident, message);
         return None;
     };
-    let (kind, output) = match peeled(returned) {
-        Type::ImplTrait(unnamed) => (Kind::Stream, parse_stream(unnamed, signature, role, errors)?),
+    let ran = if signature.asyncness.is_some() { Kind::Async } else { Kind::Blocking };
+    let output = match peeled(returned) {
+        Type::ImplTrait(unnamed) => {
+            let ty = parse_stream(unnamed, signature, role, errors)?;
+            Output { kind: Kind::Stream, ty, is_alias: false }
+        }
+        returned if may_be_alias(returned) => {
+            check_owned(returned, errors);
+            let value =
+                quote_spanned!(returned.span()=> <#returned as ::flash_sdk::__private::Outcome>::Value);
+            return Some(Output { kind: ran, ty: parse_quote!(#value), is_alias: true });
+        }
         returned => {
             let Some(output) = result_argument(returned) else {
                 errors.on(
@@ -306,11 +335,39 @@ fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<(K
                 );
                 return None;
             }
-            (if signature.asyncness.is_some() { Kind::Async } else { Kind::Blocking }, output)
+            Output { kind: ran, ty: output, is_alias: false }
         }
     };
-    check_owned(&output, errors);
-    Some((kind, output))
+    check_owned(&output.ty, errors);
+    Some(output)
+}
+
+/// Generic types that people return where they forget the `Result`.
+const NO_RESULTS: [&str; 12] = [
+    "Option", "Vec", "VecDeque", "Box", "Arc", "Rc", "Cow", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
+    "Json",
+];
+
+/// Whether a type may be a `Result` under another name, such as `AppResult<T>` or `std::fmt::Result`.
+fn may_be_alias(ty: &Type) -> bool {
+    let Some(segment) = last_segment(ty) else { return false };
+    let name = segment.ident.unraw().to_string();
+    let is_generic = angle_arguments(segment).any(|argument| matches!(argument, GenericArgument::Type(_)));
+    let is_qualified = matches!(peeled(ty), Type::Path(path) if path.path.segments.len() > 1);
+    match name.as_str() {
+        "Result" => !is_generic && is_qualified,
+        "Res" | "Fallible" => true,
+        name => name.ends_with("Result") || (is_generic && !NO_RESULTS.contains(&name)),
+    }
+}
+
+/// The only type in the brackets of what may be a `Result` under another name.
+pub(crate) fn alias_argument(ty: &Type) -> Option<Type> {
+    let segment = last_segment(ty).filter(|_| may_be_alias(ty))?;
+    angle_arguments(segment).find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    })
 }
 
 fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, role: Role, errors: &Errors) -> Option<Type> {

@@ -9,7 +9,7 @@ use syn::{
 use crate::{
     args::{self, Place},
     errors::Errors,
-    function::{Function, Role, check_generics, last_segment, result_argument},
+    function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
     route::Route,
 };
 
@@ -220,7 +220,11 @@ fn parse_init(
         |ty: &Type| matches!(ty.to_token_stream().to_string(), text if text == owner || text == "Self");
     let is_fallible = match &signature.output {
         ReturnType::Type(_, ty) if is_owner(ty) => false,
-        ReturnType::Type(_, ty) if result_argument(ty).as_ref().is_some_and(is_owner) => true,
+        ReturnType::Type(_, ty)
+            if result_argument(ty).or_else(|| alias_argument(ty)).as_ref().is_some_and(is_owner) =>
+        {
+            true
+        }
         ReturnType::Type(_, ty) => {
             errors.on(ty, "`#[init]` returns `Self` or `Result<Self>`");
             return None;

@@ -71,13 +71,14 @@ use proc_macro::TokenStream;
 ///
 /// # Functions
 ///
-/// A function returns `Result<T>` (or `Result<T, E>`, where `E` converts into `flash_sdk::Error`) and takes
-/// up to eight arguments, which are owned and plain names. Arguments and results implement `Serialize`,
+/// A function returns `Result<T, E>`, under whatever name, and takes up to eight arguments, which are owned and plain
+/// names, without `#[cfg]`. `E` is `flash_sdk::Error`, any `std::error::Error`, `anyhow::Error`, `Box<dyn Error>`,
+/// `String` or another type with `Display`. Arguments and results implement `Serialize`,
 /// `DeserializeOwned`, `JsonSchema` and `Send`.
 ///
 /// - An `async fn` runs on the worker's runtime, a plain `fn` on its blocking pool. Both are `async` for
 ///   callers.
-/// - A plain `fn` that returns `impl Stream<Item = flash_sdk::Result<T>> + Send` streams: its chunks
+/// - A plain `fn` that returns `impl Stream<Item = Result<T, E>> + Send` streams: its chunks
 ///   arrive at the caller as they come. Callers call it without `.await`.
 ///
 /// The function cannot be generic, `const`, `unsafe` or `extern`, and it stands in a module, not in the
@@ -88,7 +89,7 @@ use proc_macro::TokenStream;
 /// | | |
 /// |---|---|
 /// | `f::spawn(a, b)` | hands the call over as a job and gives a `JobHandle`; not for routes |
-/// | `f::map(items)` | a stream of `(index, Result<T>)`, as results come, 16 calls at a time |
+/// | `f::map(items)` | a stream of `(index, Result<T>)`, as results come, 16 calls at a time; those that wait get workers at once, up to the maximum |
 /// | `f::map_with(items, concurrency)` | the same with a concurrency of your own |
 /// | `f::local(a, b)` | runs in this process, wherever the function lives |
 ///
@@ -146,7 +147,7 @@ pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 ///
 /// `main` takes no arguments, is `async` or not, and returns nothing, an `ExitCode`, or `Result<(), E>`
-/// where `E` converts into `flash_sdk::Error`. The attribute itself takes no arguments.
+/// with an error as a `#[remote]` function may have it. `flash` runs no binary whose `main` lacks this attribute. The attribute itself takes no arguments.
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
     main_attribute::expand_main(args.into(), item.into()).into()

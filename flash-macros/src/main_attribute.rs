@@ -2,9 +2,9 @@
 //! `main` when there is none.
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{ItemFn, ReturnType, parse_quote};
+use syn::{ItemFn, ReturnType, parse_quote, spanned::Spanned as _};
 
-use crate::errors::Errors;
+use crate::{errors::Errors, expand::converted, function::result_argument};
 
 /// Tokens in, tokens out, so unit tests need no compiler.
 pub(crate) fn expand_main(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -50,22 +50,34 @@ fn check(function: &ItemFn, errors: &Errors) {
 
 fn expand(function: ItemFn) -> TokenStream {
     let ItemFn { attrs, vis, sig, block, .. } = function;
-    let returned = match &sig.output {
-        ReturnType::Default => quote! { () },
-        ReturnType::Type(_, ty) => quote! { #ty },
+    let user_main = quote! { __flash_user_main };
+    let (returned, outcome, run) = match &sig.output {
+        ReturnType::Default => (quote! { () }, quote! { () }, user_main),
+        ReturnType::Type(_, ty) => match result_argument(ty) {
+            Some(output) => {
+                let converted = converted(&quote!(__flash_user_main().await), ty.span());
+                (quote! { #ty }, quote! { ::flash_sdk::Result<#output> }, quote! { || async { #converted } })
+            }
+            None => (quote! { #ty }, quote! { #ty }, user_main),
+        },
     };
     // Said once more, so that the caret of an error about the return type is on it.
     quote! {
         #(#attrs)*
+        #[allow(clippy::useless_conversion, clippy::needless_borrow)]
         #vis fn main() -> ::std::process::ExitCode {
             async fn __flash_user_main() -> #returned #block
 
-            ::flash_sdk::__private::main::<_, _, #returned>(
+            // In the app's own crate, so that only a binary with this attribute holds it.
+            static MARK: ::flash_sdk::__private::EntryMark = ::flash_sdk::__private::ENTRY_MARK;
+
+            ::flash_sdk::__private::main::<_, _, #outcome>(
                 ::flash_sdk::__private::AppInfo {
                     name: ::core::env!("CARGO_PKG_NAME"),
                     version: ::core::env!("CARGO_PKG_VERSION"),
+                    mark: &MARK,
                 },
-                __flash_user_main,
+                #run,
             )
         }
     }

@@ -83,7 +83,7 @@ fn a_free_function_expands_to_marker_companions_and_own_code() {
 }
 
 #[test]
-fn a_route_has_no_spawn_and_a_synchronous_function_runs_on_the_blocking_pool() {
+fn a_route_has_no_spawn_that_can_be_called_and_a_synchronous_function_runs_on_the_blocking_pool() {
     let expanded = expand_remote(
         quote!(resource = crate::PIPELINE, method = DELETE, path = "/items/{id}"),
         quote! { fn remove(id: u64) -> std::io::Result<()> { Ok(()) } },
@@ -170,7 +170,17 @@ fn a_wrong_attribute_leaves_the_functions_public_face() {
 #[test]
 fn settings_are_known_once_and_have_values() {
     one(settings(quote!(cpu = A, idel_timeout = 3)), "did you mean `idle_timeout`?");
-    one(settings(quote!(cpu = A, concurrency = 3)), "did you mean `max_concurrency`?");
+    one(settings(quote!(cpu = A, concurrency = 3)), "write `max_concurrency = 8`");
+    one(settings(quote!(cpu = A, timeout = 3)), "write `execution_timeout = 600`");
+    one(settings(quote!(cpu = A, idle_timeot = 3)), "did you mean `idle_timeout`?");
+    one(
+        settings(quote!(cpu = A, min_workers = 1)),
+        "write `workers = 0..=3`, from the minimum to the maximum",
+    );
+    one(settings(quote!(cpu = A, max_workers = 1)), "write `workers = 0..=3`");
+    one(settings(quote!(cpu = A, gpus = 1)), "write `gpu = Ada24`");
+    one(settings(quote!(cpu = A, memory = 16)), "it comes with the instance, and `Cpu3g_2_8` has");
+    one(settings(quote!(cpu = A, region = "eu")), "write `data_centers = [EuRo1]`");
     one(settings(quote!(cpu = A, zzz = 3)), "there are `worker`, `cpu`");
     one(settings(quote!(cpu = A, cpu = B)), "`cpu` is said twice");
     one(settings(quote!(cpu = A, workers)), "`workers` needs a value: `workers = 0..=3`");
@@ -282,6 +292,10 @@ fn a_function_can_be_called_across_processes() {
     one(function(quote! { fn f(a: Cow<'_, str>) -> Result<()> { Ok(()) } }), "cannot be borrowed");
     one(function(quote! { fn f() -> Result<&'static str> { Ok("") } }), "take `String`");
     one(function(quote! { fn f(_: u32) -> Result<()> { Ok(()) } }), "is a plain name");
+    one(
+        function(quote! { fn f(#[cfg(unix)] a: u32) -> Result<()> { Ok(()) } }),
+        "put `#[cfg]` on two functions",
+    );
     one(function(quote! { fn f(ref a: u32) -> Result<()> { Ok(()) } }), "is a plain name");
     one(function(quote! { fn f(&self) -> Result<()> { Ok(()) } }), "put `#[remote]` on the `impl`");
     one(
@@ -296,6 +310,12 @@ fn a_function_can_be_called_across_processes() {
 fn a_function_returns_a_result_or_a_stream_of_them() {
     one(function(quote! { fn f() {} }), "add `-> Result<()>`");
     one(function(quote! { fn f() -> u32 { 1 } }), "returns `Result<T>`");
+    one(function(quote! { fn f() -> Verdict { v() } }), "returns `Result<T>`");
+    one(function(quote! { fn f() -> Vec<u8> { v() } }), "returns `Result<T>`");
+    for alias in ["Res<u32>", "AppResult<u32>", "fmt::Result", "TextResult", "error::Maybe<u32>"] {
+        let alias: TokenStream = alias.parse().unwrap();
+        assert_eq!(function(quote! { fn f() -> #alias { v() } }), [""; 0], "{alias}");
+    }
     one(function(quote! { fn f() -> Result { Ok(1) } }), "returns `Result<T>`");
     one(function(quote! { fn f() -> impl Stream<Item = u32> { s() } }), "impl Stream<Item = Result<T>>");
     one(function(quote! { fn f() -> Result<impl Stream<Item = u32>> { s() } }), "not a `Result` of it");
@@ -315,6 +335,7 @@ fn an_impl_has_one_init_and_methods_with_a_shared_self() {
     one(block(quote! { #[init] fn load() -> u32 { 1 } #work }), "returns `Self` or `Result<Self>`");
     one(block(quote! { #[init] fn load() {} #work }), "returns `Self` or `Result<Self>`");
     assert_eq!(block(quote! { #[init] async fn load() -> io::Result<Model> { Self } #work }), [""; 0]);
+    assert_eq!(block(quote! { #[init] fn load() -> AppResult<Self> { Self } #work }), [""; 0]);
     one(block(quote! { #init fn work(&self) {} }), "there is nothing to call here");
     one(block(quote! { #init pub fn work(self) -> Result<()> { Ok(()) } }), "take `&self`");
     one(block(quote! { #init pub fn work(self: Arc<Self>) -> Result<()> { Ok(()) } }), "take `&self`");

@@ -67,6 +67,30 @@ pub fn get(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The value of a variable that the app needs, such as a key that was stored with `flash secret set`.
+///
+/// ```no_run
+/// # fn run() -> flash_sdk::Result<()> {
+/// let key = flash_sdk::env("HF_TOKEN")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// For a variable that is unset, empty or not UTF-8: which one, and how to set it. Its value is never part of the error.
+pub fn env(name: &str) -> crate::Result<String> {
+    let problem = match std::env::var(name) {
+        Ok(value) if !value.is_empty() => return Ok(value),
+        Ok(_) => "is empty",
+        Err(std::env::VarError::NotPresent) => "is not set",
+        Err(std::env::VarError::NotUnicode(_)) => "is not valid UTF-8",
+    };
+    Err(crate::Error::handler(format!(
+        "the environment variable `{name}` {problem}: for `flash run`, write `{name}=…` into `.env`; for a deployment, run \
+         `flash secret set ENVIRONMENT {name}`"
+    )))
+}
+
 /// A variable that holds a number.
 ///
 /// # Errors
@@ -75,5 +99,21 @@ pub fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String>
     match get(name) {
         None => Ok(default),
         Some(text) => text.parse().map_err(|_| format!("{name} is `{text}`; a whole number is expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_missing_variable_is_named_with_the_way_to_set_it() {
+        let error = crate::env("FLASH_TEST_NO_SUCH_VARIABLE").unwrap_err();
+        for part in [
+            "`FLASH_TEST_NO_SUCH_VARIABLE` is not set",
+            "`.env`",
+            "flash secret set ENVIRONMENT FLASH_TEST_NO_SUCH_VARIABLE",
+        ] {
+            assert!(error.message().contains(part), "{part}: {error}");
+        }
+        assert!(!crate::env("PATH").unwrap().is_empty());
     }
 }

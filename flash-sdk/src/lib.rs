@@ -35,6 +35,8 @@ pub mod endpoint;
 pub mod env;
 mod error;
 #[cfg(feature = "runtime")]
+mod failure;
+#[cfg(feature = "runtime")]
 mod function;
 pub mod manifest;
 #[cfg(feature = "runtime")]
@@ -49,7 +51,8 @@ pub mod wire;
 mod worker;
 
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
-pub use error::{Error, ErrorKind, FieldError, Result, WireError};
+pub use env::env;
+pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError};
 pub use resource::{Compute, ResourceConfig, Scaler};
 
 #[cfg(feature = "runtime")]
@@ -66,10 +69,12 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
+        failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
-            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, map, once, spawn,
-            stream, streaming,
+            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
+            spawn, stream, streaming,
         },
+        manifest::{ENTRY_MARK, EntryMark},
         registry::{Argument, Function, Registered, Resource, Route},
         worker::{AppInfo, IntoExit, main},
     };

@@ -12,6 +12,13 @@ use crate::catalogue::{
 /// The manifest format that this crate writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
 
+/// Stands in every binary whose `main` has `#[flash_sdk::main]`: one without it would run its own `main` when it is asked
+/// for a manifest, so it is not asked.
+pub const ENTRY_MARK: EntryMark = *b"flash-sdk: `main` has #[flash_sdk::main] (v1)";
+
+/// The type of [`ENTRY_MARK`].
+pub type EntryMark = [u8; 45];
+
 /// What an app binary consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -294,10 +294,14 @@ fn merge_configs(
     for function in functions {
         match declared.get(function.worker()) {
             None => errors.push(RegistryError(format!(
-                "{}: `{}` runs on worker type `{}`, which no function configures: say `cpu = …` or `gpu = …`",
+                "{}: `{}` runs on worker type `{}`, which no function configures: {}",
                 function.place(),
                 function.call_name(),
                 function.worker(),
+                match nearest(function.worker(), declared.keys().copied()) {
+                    Some(near) => format!("did you mean `worker = \"{near}\"`?"),
+                    None => "say `cpu = …` or `gpu = …`".to_owned(),
+                },
             ))),
             Some((first, config)) if config.compute.is_none() => {
                 if std::ptr::eq(*first, *function) {
@@ -312,6 +316,16 @@ fn merge_configs(
         }
     }
     declared.into_iter().map(|(name, (_, config))| (name, config)).collect()
+}
+
+/// The name most like a misspelt one, if any is like it. Names of worker types have at most 63 characters.
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    const ALIKE: f64 = 0.6;
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), known))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, known)| known)
 }
 
 /// Reports each pair of functions that `key` makes equal.
@@ -461,7 +475,17 @@ mod tests {
             errors_of(vec![function("f", 1, Resource::Declared(CPU), None), function("g", 2, other, None)]);
         assert!(conflict[0].contains("src/jobs.rs:1 and at src/jobs.rs:2"), "{conflict:?}");
         let missing = errors_of(vec![function("f", 1, Resource::Named("nowhere"), None)]);
-        assert!(missing[0].contains("which no function configures"), "{missing:?}");
+        assert!(missing[0].contains("which no function configures: say `cpu"), "{missing:?}");
+        let near = errors_of(vec![
+            function(
+                "f",
+                1,
+                Resource::Declared(ResourceConfig::new("front").cpu(CpuInstance::Cpu3c_1_2)),
+                None,
+            ),
+            function("g", 2, Resource::Named("frnt"), None),
+        ]);
+        assert!(near[0].ends_with("did you mean `worker = \"front\"`?"), "{near:?}");
         let hardware = errors_of(vec![function("f", 1, Resource::Declared(ResourceConfig::new("x")), None)]);
         assert!(hardware[0].contains("neither CPU nor GPU"), "{hardware:?}");
     }

@@ -52,6 +52,67 @@ async fn parse_nothing() -> std::result::Result<u32, std::num::ParseIntError> {
     "".parse::<u32>()
 }
 
+/// A `Result` under another name.
+type Res<T> = std::result::Result<T, String>;
+
+/// Fails with an error that is none of `std`'s.
+#[remote(worker = "errors", cpu = Cpu3c_1_2)]
+async fn with_anyhow(number: String) -> anyhow::Result<u32> {
+    anyhow::Context::context(number.parse::<u32>(), "no number")
+}
+
+/// Fails with a text.
+#[remote(worker = "errors")]
+fn with_text(number: u32) -> std::result::Result<u32, String> {
+    if number > 0 { Ok(number) } else { Err("too small".to_owned()) }
+}
+
+/// Fails with whatever it is.
+#[remote(worker = "errors")]
+async fn with_box(number: String) -> std::result::Result<u32, Box<dyn std::error::Error>> {
+    Ok(number.parse()?)
+}
+
+/// The same, on its way between threads.
+#[remote(worker = "errors")]
+fn with_shared_box(number: String) -> std::result::Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(number.parse()?)
+}
+
+/// Says `Result` by another name.
+#[remote(worker = "errors")]
+async fn with_alias(number: u32) -> Res<Vec<u32>> {
+    if number > 0 { Ok(vec![number]) } else { Err("too small".to_owned()) }
+}
+
+/// The same of `std`, where it blocks.
+#[remote(worker = "errors")]
+fn with_alias_of_std(fail: bool) -> std::fmt::Result {
+    if fail { Err(std::fmt::Error) } else { Ok(()) }
+}
+
+/// Streams, and ends with an error that is none of `std`'s.
+#[remote(worker = "errors")]
+fn words_with_anyhow(text: String) -> impl Stream<Item = anyhow::Result<String>> {
+    stream::iter([Ok(text), Err(anyhow::anyhow!("no more"))])
+}
+
+/// Loads with an error that is none of `std`'s.
+struct Loaded;
+
+#[remote(worker = "loaded", cpu = Cpu3c_1_2)]
+impl Loaded {
+    #[init]
+    fn load() -> Res<Self> {
+        Ok(Self)
+    }
+
+    /// Answers.
+    pub async fn answer(&self, fail: bool) -> anyhow::Result<u32> {
+        if fail { Err(anyhow::anyhow!("no answer")) } else { Ok(42) }
+    }
+}
+
 /// Blocks its thread.
 #[remote(worker = "pool", cpu = [Cpu3c_1_2, Cpu5c_1_2], request_count = 2)]
 #[must_use]
@@ -226,6 +287,26 @@ async fn any_error_type_converts() {
 }
 
 #[tokio::test]
+async fn common_error_types_and_aliases_convert_with_their_chain() -> Result<()> {
+    let chain = |error: Error| format!("{}: {error:#}", error.kind());
+    let number = || "x".to_owned();
+    let digit = "invalid digit found in string";
+    assert_eq!(chain(with_anyhow(number()).await.unwrap_err()), format!("handler: no number: {digit}"));
+    assert_eq!(chain(with_box(number()).await.unwrap_err()), format!("handler: {digit}"));
+    assert_eq!(chain(with_shared_box(number()).await.unwrap_err()), format!("handler: {digit}"));
+    assert_eq!(chain(with_text(0).await.unwrap_err()), "handler: too small");
+    assert_eq!(chain(with_alias(0).await.unwrap_err()), "handler: too small");
+    assert_eq!(with_alias::spawn(7).await?.wait().await?, [7]);
+    assert!(with_alias_of_std(true).await.is_err());
+    with_alias_of_std(false).await?;
+    assert_eq!(chain(Loaded::answer(true).await.unwrap_err()), "handler: no answer");
+    assert_eq!(Loaded::answer(false).await?, 42);
+    let chunks: Vec<_> = words_with_anyhow("a".to_owned()).map(|chunk| chunk.map_err(chain)).collect().await;
+    assert_eq!(chunks, [Ok("a".to_owned()), Err("handler: no more".to_owned())]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_spawned_call_is_waited_for_later() -> Result<()> {
     let job = hello::spawn("Ada".to_owned(), None).await?;
     assert_eq!(job.wait().await?, greeting("hello, Ada"));
@@ -354,6 +435,13 @@ mod mains {
         }
     }
 
+    pub(super) mod fails_in_other_words {
+        #[flash_sdk::main]
+        pub(in super::super) async fn main() -> anyhow::Result<()> {
+            anyhow::bail!("no")
+        }
+    }
+
     pub(super) mod says {
         use std::process::ExitCode;
 
@@ -374,6 +462,7 @@ fn the_result_of_main_is_the_exit_code() {
     let text = |code: ExitCode| format!("{code:?}");
     assert_eq!(text(mains::waits::main()), text(ExitCode::SUCCESS));
     assert_eq!(text(mains::fails::main()), text(ExitCode::FAILURE));
+    assert_eq!(text(mains::fails_in_other_words::main()), text(ExitCode::FAILURE));
     assert_eq!(text(mains::says::main()), text(ExitCode::from(7)));
     assert_eq!(text(mains::says_nothing::main()), text(ExitCode::SUCCESS));
 }

@@ -51,12 +51,30 @@ impl Face {
 }
 
 impl Expansion<'_> {
+    /// The marker under a name that the companions import. In the body of another function they do not find it,
+    /// since a module does not see what a body holds, and the compiler's error repeats the name.
+    pub(super) fn place(&self) -> TokenStream {
+        let (cfg, marker, place) = (&self.function.attributes.cfg, &self.marker, self.place_name());
+        quote! {
+            #(#cfg)*
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, dead_code)]
+            type #place = #marker;
+        }
+    }
+
+    fn place_name(&self) -> Ident {
+        let name = self.function.name.unraw();
+        format_ident!("__remote_function_{name}_stands_in_a_module_not_inside_another_function")
+    }
+
     /// The module beside a free function.
     pub(super) fn companion_module(&self) -> TokenStream {
         let function = self.function;
         let (name, visibility, cfg) = (&function.name, &function.visibility, &function.attributes.cfg);
         let companions = self.companions(&self.face(None).inside_module());
         let title = format!("Other ways to call `{}`.", name.unraw());
+        let (marker, place) = (&self.marker, self.place_name());
         // The parent is imported whole, so that signatures in docs and editors show the types as the user
         // wrote them; associated types of the marker would resolve as well, but read as nothing.
         quote! {
@@ -71,6 +89,7 @@ impl Expansion<'_> {
             )]
             #visibility mod #name {
                 use super::*;
+                use super::#place as #marker;
 
                 #companions
             }
@@ -91,10 +110,13 @@ impl Expansion<'_> {
     fn companions(&self, face: &Face) -> TokenStream {
         let local = self.local_companion(face);
         if self.function.kind == Kind::Stream {
-            return local;
+            let refused = self.refused_spawn(face, "AStream");
+            return quote! { #refused #local };
         }
-        // A route answers its request and makes no job.
-        let spawn = self.route.is_none().then(|| self.spawn(face));
+        let spawn = match self.route {
+            Some(_) => self.refused_spawn(face, "ARoute"),
+            None => self.spawn(face),
+        };
         let map = (!self.function.arguments.is_empty()).then(|| self.map(face));
         quote! { #spawn #map #local }
     }
@@ -117,6 +139,25 @@ impl Expansion<'_> {
                 #parameters
             ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<#output>> {
                 ::flash_sdk::__private::spawn::<#marker>((#(#names,)*)).await
+            }
+        }
+    }
+
+    /// What is no job has a `spawn` that cannot be called: its bound is never fulfilled, and the compiler says why.
+    fn refused_spawn(&self, face: &Face, kind: &str) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let parameters = parameters(&face.parameters);
+        let (cfg, name, kind) = (&self.function.attributes.cfg, face.name("spawn"), format_ident!("{kind}"));
+        // The lifetime puts the check of the bound off until somebody calls this.
+        quote! {
+            #(#cfg)*
+            #[doc(hidden)]
+            #[allow(dead_code, unused_variables, clippy::too_many_arguments, clippy::unused_async)]
+            #visibility async fn #name(#parameters) -> ::flash_sdk::Result<::flash_sdk::JobHandle<#output>>
+            where
+                for<'never> ::flash_sdk::__private::#kind: ::flash_sdk::__private::MakesJobs<'never>,
+            {
+                ::core::unreachable!("its bound is never fulfilled")
             }
         }
     }
@@ -146,7 +187,8 @@ impl Expansion<'_> {
             #(#cfg)*
             #[doc = #title]
             ///
-            /// Each result comes when it is there, with the index of its item.
+            /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+            /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #map(items: #items) -> #results {
                 #prefix #map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
@@ -155,7 +197,8 @@ impl Expansion<'_> {
             #(#cfg)*
             #[doc = #title_with]
             ///
-            /// Each result comes when it is there, with the index of its item.
+            /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+            /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #map_with(items: #items, concurrency: usize) -> #results {
                 ::flash_sdk::__private::map::<#marker, _>(#args, concurrency)

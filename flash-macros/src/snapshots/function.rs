@@ -21,6 +21,7 @@ pub async fn hello(
 )]
 pub mod hello {
     use super::*;
+    use super::__remote_function_hello_stands_in_a_module_not_inside_another_function as __flash_hello;
     #[cfg(unix)]
     ///Hands a call of `hello` over as a job and does not wait for its end.
     ///
@@ -36,7 +37,8 @@ pub mod hello {
     #[cfg(unix)]
     ///Calls `hello` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn map(
         items: impl ::core::iter::IntoIterator<
@@ -51,7 +53,8 @@ pub mod hello {
     #[cfg(unix)]
     ///Calls `hello` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn map_with(
         items: impl ::core::iter::IntoIterator<
@@ -120,7 +123,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
         };
         &FUNCTION
     }
-    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
     fn run(
         (name, at): Self::Args,
     ) -> ::flash_sdk::__private::BoxFuture<
@@ -129,7 +132,11 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
     > {
         ::std::boxed::Box::pin(async move {
             let __flash_outcome = __flash_local_hello(name, at).await;
-            __flash_outcome.map_err(::core::convert::Into::into)
+            __flash_outcome
+                .map_err(|__flash_error| {
+                    use ::flash_sdk::__private::ways::*;
+                    (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+                })
         })
     }
 }
@@ -138,6 +145,10 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
     ::flash_sdk::__private::Registered(< __flash_hello as
     ::flash_sdk::__private::RemoteFunction > ::descriptor)
 }
+#[cfg(unix)]
+#[doc(hidden)]
+#[allow(non_camel_case_types, dead_code)]
+type __remote_function_hello_stands_in_a_module_not_inside_another_function = __flash_hello;
 #[cfg(unix)]
 #[expect(unused_mut)]
 #[instrument]

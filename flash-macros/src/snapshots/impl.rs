@@ -10,10 +10,18 @@ impl Sentiment {
         todo!()
     }
     #[doc(hidden)]
-    #[allow(dead_code, clippy::useless_conversion)]
+    #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
     async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
         static INSTANCE: ::flash_sdk::__private::Instance<Sentiment> = ::flash_sdk::__private::Instance::new();
-        INSTANCE.get(|| ::flash_sdk::__private::blocking(Self::load)).await
+        INSTANCE
+            .get(|| ::flash_sdk::__private::blocking(|| {
+                Self::load()
+                    .map_err(|__flash_error| {
+                        use ::flash_sdk::__private::ways::*;
+                        (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+                    })
+            }))
+            .await
     }
     #[doc(hidden)]
     #[allow(dead_code)]
@@ -37,7 +45,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::classify` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn classify_map(
         items: impl ::core::iter::IntoIterator<
@@ -51,7 +60,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::classify` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn classify_map_with(
         items: impl ::core::iter::IntoIterator<
@@ -104,7 +114,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::again` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn again_map(
         items: impl ::core::iter::IntoIterator<
@@ -118,7 +129,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::again` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn again_map_with(
         items: impl ::core::iter::IntoIterator<
@@ -176,14 +188,18 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
         };
         &FUNCTION
     }
-    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
     fn run(
         (text,): Self::Args,
     ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<Label>> {
         ::std::boxed::Box::pin(async move {
             let __flash_instance = <Sentiment>::__flash_instance().await?;
             let __flash_outcome = __flash_instance.__flash_local_classify(text).await;
-            __flash_outcome.map_err(::core::convert::Into::into)
+            __flash_outcome
+                .map_err(|__flash_error| {
+                    use ::flash_sdk::__private::ways::*;
+                    (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+                })
         })
     }
 }
@@ -220,13 +236,20 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
         };
         &FUNCTION
     }
-    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
     fn run(
         (one, two): Self::Args,
     ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<Sentiment>> {
         ::std::boxed::Box::pin(async move {
             let __flash_instance = <Sentiment>::__flash_instance().await?;
-            let __flash_run = move || __flash_instance.__flash_local_again(one, two);
+            let __flash_run = move || {
+                let __flash_outcome = __flash_instance.__flash_local_again(one, two);
+                __flash_outcome
+                    .map_err(|__flash_error| {
+                        use ::flash_sdk::__private::ways::*;
+                        (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+                    })
+            };
             ::flash_sdk::__private::blocking(__flash_run).await
         })
     }

@@ -12,9 +12,26 @@ async fn remove(id: u64) -> ::flash_sdk::Result<()> {
 )]
 mod remove {
     use super::*;
+    use super::__remote_function_remove_stands_in_a_module_not_inside_another_function as __flash_remove;
+    #[doc(hidden)]
+    #[allow(
+        dead_code,
+        unused_variables,
+        clippy::too_many_arguments,
+        clippy::unused_async
+    )]
+    pub(super) async fn spawn(id: u64) -> ::flash_sdk::Result<::flash_sdk::JobHandle<()>>
+    where
+        for<'never> ::flash_sdk::__private::ARoute: ::flash_sdk::__private::MakesJobs<
+            'never,
+        >,
+    {
+        ::core::unreachable!("its bound is never fulfilled")
+    }
     ///Calls `remove` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub(super) fn map(
         items: impl ::core::iter::IntoIterator<
@@ -28,7 +45,8 @@ mod remove {
     }
     ///Calls `remove` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item.
+    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
+    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub(super) fn map_with(
         items: impl ::core::iter::IntoIterator<
@@ -86,12 +104,19 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
         };
         &FUNCTION
     }
-    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
     fn run(
         (id,): Self::Args,
     ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<()>> {
         ::std::boxed::Box::pin(async move {
-            let __flash_run = move || __flash_local_remove(id);
+            let __flash_run = move || {
+                let __flash_outcome = __flash_local_remove(id);
+                __flash_outcome
+                    .map_err(|__flash_error| {
+                        use ::flash_sdk::__private::ways::*;
+                        (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+                    })
+            };
             ::flash_sdk::__private::blocking(__flash_run).await
         })
     }
@@ -100,6 +125,9 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
     ::flash_sdk::__private::Registered(< __flash_remove as
     ::flash_sdk::__private::RemoteFunction > ::descriptor)
 }
+#[doc(hidden)]
+#[allow(non_camel_case_types, dead_code)]
+type __remote_function_remove_stands_in_a_module_not_inside_another_function = __flash_remove;
 fn __flash_local_remove(id: u64) -> std::io::Result<()> {
     Ok(())
 }

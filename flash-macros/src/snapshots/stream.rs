@@ -16,6 +16,24 @@ pub(super) fn words(
 )]
 pub(super) mod words {
     use super::*;
+    use super::__remote_function_words_stands_in_a_module_not_inside_another_function as __flash_words;
+    #[doc(hidden)]
+    #[allow(
+        dead_code,
+        unused_variables,
+        clippy::too_many_arguments,
+        clippy::unused_async
+    )]
+    pub(in super::super) async fn spawn(
+        text: String,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<String>>
+    where
+        for<'never> ::flash_sdk::__private::AStream: ::flash_sdk::__private::MakesJobs<
+            'never,
+        >,
+    {
+        ::core::unreachable!("its bound is never fulfilled")
+    }
     ///Runs `words` in this process, wherever else it lives.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub(in super::super) fn local(
@@ -59,7 +77,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
         };
         &FUNCTION
     }
-    #[allow(refining_impl_trait, clippy::useless_conversion)]
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
     fn run(
         (text,): Self::Args,
     ) -> ::core::pin::Pin<
@@ -76,6 +94,9 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
     ::flash_sdk::__private::Registered(< __flash_words as
     ::flash_sdk::__private::RemoteStream > ::descriptor)
 }
+#[doc(hidden)]
+#[allow(non_camel_case_types, dead_code)]
+type __remote_function_words_stands_in_a_module_not_inside_another_function = __flash_words;
 fn __flash_local_words(text: String) -> impl Stream<Item = Result<String>> + Send {
     todo!()
 }

@@ -67,8 +67,9 @@ pub struct JobObject {
     pub retries: Option<u32>,
     /// Where it is in its life.
     pub status: JobStatus,
-    /// The worker of the latest attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The worker of the latest attempt. On the wire a job that ended without one has an empty id, as on Runpod; read
+    /// back it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error::not_empty")]
     pub worker_id: Option<String>,
 }
 

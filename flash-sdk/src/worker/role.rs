@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, call, env,
-    manifest::{App, EndpointKind},
+    manifest::{App, EndpointKind, EntryMark},
     registry::Registry,
 };
 
@@ -21,6 +21,8 @@ pub struct AppInfo {
     pub name: &'static str,
     /// Package version.
     pub version: &'static str,
+    /// Tells the binary from others without running it.
+    pub mark: &'static EntryMark,
 }
 
 /// What the user's `main` may return.
@@ -89,6 +91,8 @@ where
     Fut: Future<Output = R>,
     R: IntoExit,
 {
+    // What nobody reads, an optimising linker leaves out.
+    std::hint::black_box(app.mark);
     let outcome = Role::from_env().and_then(|role| match role {
         Role::Describe => describe(app),
         Role::Worker => work(),

@@ -1,0 +1,84 @@
+//! What is said of a setting that there is not.
+use syn::Ident;
+
+use super::Key;
+use crate::errors::nearest;
+
+/// Names that other systems have for a setting, each with what says it here.
+const ELSEWHERE: [(&[&str], Key); 10] = [
+    (
+        &[
+            "timeout",
+            "timeout_seconds",
+            "timeout_secs",
+            "max_runtime",
+            "max_duration",
+            "job_timeout",
+            "deadline",
+        ],
+        Key::ExecutionTimeout,
+    ),
+    (
+        &[
+            "keep_alive",
+            "keep_warm",
+            "scaledown_window",
+            "scale_down_after",
+            "container_idle_timeout",
+            "idle",
+        ],
+        Key::IdleTimeout,
+    ),
+    (
+        &[
+            "min_workers",
+            "max_workers",
+            "workers_min",
+            "workers_max",
+            "min",
+            "max",
+            "scale",
+            "replicas",
+            "instances",
+            "min_instances",
+            "max_instances",
+            "min_containers",
+            "max_containers",
+        ],
+        Key::Workers,
+    ),
+    (&["gpus", "accelerator", "device", "gpu_pool", "gpu_pools", "gpu_group"], Key::Gpu),
+    (&["gpu_type", "gpu_name", "gpu_model"], Key::GpuTypes),
+    (&["vram", "vram_gb", "gpu_memory", "gpu_ram", "gpu_vram"], Key::VramGib),
+    (&["cpus", "vcpu", "vcpus", "cores", "memory", "memory_gb", "memory_mb", "ram", "instance"], Key::Cpu),
+    (
+        &["concurrency", "max_concurrent", "concurrent", "max_inputs", "allow_concurrent_inputs"],
+        Key::MaxConcurrency,
+    ),
+    (&["region", "regions", "zone", "location", "locations", "datacenter", "datacenters"], Key::DataCenters),
+    (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
+];
+
+/// Names the setting that was meant, as far as one can tell.
+pub(super) fn message(name: &Ident, keys: &[Key]) -> String {
+    let written = name.to_string();
+    let elsewhere =
+        ELSEWHERE.iter().find(|(names, key)| names.contains(&written.as_str()) && keys.contains(key));
+    if let Some((_, key)) = elsewhere {
+        let hint = match (key, written.as_str()) {
+            (Key::Cpu, "memory" | "memory_gb" | "memory_mb" | "ram") => {
+                ": it comes with the instance, and `Cpu3g_2_8` has 2 vCPUs and 8 GB"
+            }
+            (Key::Workers, _) => ", from the minimum to the maximum",
+            _ => "",
+        };
+        return format!("unknown setting `{name}`: write `{}`{hint}", key.form());
+    }
+    match nearest(&written, keys.iter().map(|key| key.name())) {
+        Some(near) => format!("unknown setting `{name}`: did you mean `{near}`?"),
+        None => {
+            let known: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
+            format!("unknown setting `{name}`: there are {}", known.join(", "))
+        }
+    }
+}
