@@ -56,16 +56,20 @@ fn a_workspace_without_a_package() {
 }
 
 #[test]
-fn a_crate_without_remote_functions() {
+fn a_plain_main_is_refused_and_not_run() {
     let directory = TempDir::new().unwrap();
-    // No `#[flash_sdk::main]` either: the binary runs as what it is, and prints what it likes.
-    crate_in(directory.path(), "plain", "", "fn main() { println!(\"hello\"); }");
+    let main = "fn main() { std::fs::write(\"ran\", \"\").unwrap(); println!(\"hello\"); }";
+    crate_in(directory.path(), "plain", "", main);
     refused(
         directory.path(),
         &["run", "--port", "0"],
-        1,
-        &["did not describe itself: it printed no manifest", "hint: does `main` have `#[flash_sdk::main]`?"],
+        2,
+        &[
+            "plain is not a Flash app: its `main` does not have `#[flash_sdk::main]`",
+            "hint: write `#[flash_sdk::main]`",
+        ],
     );
+    assert!(!directory.path().join("ran").exists(), "nothing of it was run");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Config, ConfigError, Package};
+use super::{Config, ConfigError, Package, entry};
 use crate::{image::registry::REGISTRY_VARIABLES, orphan::die_with_parent};
 
 /// How long a binary may take to describe itself.
@@ -110,6 +110,11 @@ fn without_credentials(command: &mut Command) {
 /// Why a binary's manifest cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DescribeError {
+    #[error("cannot read {}", program.display())]
+    Read { program: PathBuf, source: io::Error },
+    /// It was not run: that would have been the user's own `main`.
+    #[error("{} is not a Flash app: its `main` does not have `#[flash_sdk::main]`", .0.display())]
+    NoEntry(PathBuf),
     #[error("cannot start {}", program.display())]
     Start { program: PathBuf, source: io::Error },
     #[error("{} did not describe itself within {} s", .0.display(), DESCRIBE_LIMIT.as_secs())]
@@ -156,6 +161,13 @@ async fn ask(
     directory: &Path,
     environment: &[(String, OsString)],
 ) -> Result<Manifest, DescribeError> {
+    let file = program.to_owned();
+    let looked = tokio::task::spawn_blocking(move || entry::is_app(&file)).await;
+    match looked.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
+        Ok(true) => {}
+        Ok(false) => return Err(DescribeError::NoEntry(program.to_owned())),
+        Err(source) => return Err(DescribeError::Read { program: program.to_owned(), source }),
+    }
     let mut command = Command::new(program);
     without_credentials(&mut command);
     command.envs(environment.iter().map(|(name, value)| (name, value)));

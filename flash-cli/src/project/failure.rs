@@ -43,14 +43,15 @@ impl From<BuildError> for Failure {
 impl From<DescribeError> for Failure {
     fn from(error: DescribeError) -> Self {
         let code = match error {
-            DescribeError::Empty(_) | DescribeError::Config(_) => Code::Unusable,
+            DescribeError::Empty(_) | DescribeError::NoEntry(_) | DescribeError::Config(_) => Code::Unusable,
             _ => Code::Failed,
         };
         let failure = Self::of(code, &error);
         match error {
-            DescribeError::NotDescribed { .. } | DescribeError::Late(_) => {
-                failure.hint("does `main` have `#[flash_sdk::main]`?")
-            }
+            DescribeError::NoEntry(_) => failure
+                .hint("write `#[flash_sdk::main]` over `async fn main()`, in place of `#[tokio::main]`"),
+            DescribeError::NotDescribed { .. } | DescribeError::Late(_) => failure
+                .hint("what runs before `main`, such as a `ctor`, may neither print to stdout nor take long"),
             DescribeError::Empty(_) => failure.hint(
                 "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must \
                  use it",
@@ -59,7 +60,10 @@ impl From<DescribeError> for Failure {
                 failure.hint("lower `target_cpu` in flash.toml: the app is asked what it consists of here")
             }
             DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
-            DescribeError::Start { .. } | DescribeError::Refused(_) | DescribeError::Config(_) => failure,
+            DescribeError::Read { .. }
+            | DescribeError::Start { .. }
+            | DescribeError::Refused(_)
+            | DescribeError::Config(_) => failure,
         }
     }
 }

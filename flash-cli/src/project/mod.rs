@@ -4,6 +4,7 @@ mod build_settings;
 mod command_worker;
 mod config;
 mod edit;
+mod entry;
 mod environments;
 mod failure;
 mod overrides;
