@@ -207,7 +207,7 @@ async fn a_crash_loop_is_told_in_health_log_and_answer_and_jobs_stay_queued() {
     assert!(health["workers"]["unhealthy"].as_u64() >= Some(1), "{health}");
     assert_eq!(health["jobs"]["inQueue"], 1, "{health}");
     let told = api.app.event("log", |line| line["text"].as_str().unwrap().starts_with("crash loop: "));
-    assert!(told["text"].as_str().unwrap().contains("looking for the model | there is no model"), "{told}");
+    assert!(told["text"].as_str().unwrap().contains("exit code 3"), "{told}");
     // Twice more it ends; the loop is told once.
     let ends = || api.app.count("log", |line| line["text"].as_str().unwrap().starts_with("ended before"));
     support::wait_for(
@@ -217,6 +217,10 @@ async fn a_crash_loop_is_told_in_health_log_and_answer_and_jobs_stay_queued() {
     );
     let loops = api.app.count("log", |line| line["text"].as_str().unwrap().starts_with("crash loop: "));
     assert_eq!(loops, 1);
+    // Beside the line of the request that failed by it.
+    let why = |line: &Value| line["text"].as_str().unwrap().contains("there is no model");
+    let why = api.app.count("log", |line| why(line) && line["request_id"].is_null());
+    assert_eq!(why, 1, "why they do not start is printed once");
     assert_eq!(api.status("fragile", &left).await["status"], "IN_QUEUE");
 }
 

@@ -194,6 +194,9 @@ impl Pool {
         let own = pool.clone();
         let on_line = Arc::new(move |line| {
             let line = LogLine::of_worker(&worker_type, &worker, line);
+            if own.upgrade().is_some_and(|pool| pool.said_before(&worker, &line.text)) {
+                return;
+            }
             // The official worker's own lines name the job, where everybody else names the request.
             let job = line.request_id.as_deref().and_then(JobId::parse);
             let request = job.and_then(|job| own.upgrade()?.queue()?.request_of(job));
@@ -215,9 +218,9 @@ impl Pool {
 
     /// A worker has ended: its jobs go on elsewhere, and a crash slows down the next start.
     pub(super) fn bury(&self, id: &WorkerId, ended: Result<Exit, String>) {
-        let (reason, report) = match &ended {
-            Ok(exit) => (exit.to_string(), exit.report()),
-            Err(problem) => (problem.clone(), problem.clone()),
+        let (reason, report, cause) = match &ended {
+            Ok(exit) => (exit.to_string(), exit.report(), exit.cause()),
+            Err(problem) => (problem.clone(), problem.clone(), problem.clone()),
         };
         if let Some(worker) = self.lock().all.get(id) {
             worker.account.gone();
@@ -249,9 +252,20 @@ impl Pool {
         });
         drop(workers);
         self.tally().went_wrong(&format!("worker ended: {report}"), None, Some(id));
-        self.say_end(id, worker.phase, verdict, &reason, work, &report);
-        self.report(verdict, &report);
+        // What a worker said before it was ready stands above as its own lines: nobody waits for them elsewhere.
+        let reason = if worker.phase == Phase::Starting { &cause } else { &reason };
+        self.say_end(id, worker.phase, verdict, reason, work, &report);
+        self.report(verdict, &cause, &report);
         self.phases.notify_waiters();
+    }
+
+    /// Whether a worker that is not ready repeats what the last one of a row of deaths has said: why a start fails is
+    /// told once, not at each of them.
+    fn said_before(&self, id: &WorkerId, text: &str) -> bool {
+        let workers = self.lock();
+        let is_starting = workers.all.get(id).is_some_and(|worker| worker.phase == Phase::Starting);
+        let last = workers.last_crash.as_ref().filter(|_| is_starting && workers.crashes.any());
+        last.is_some_and(|last| last.last_lines.iter().any(|line| line == text))
     }
 
     fn is_at_work(&self, id: &WorkerId) -> bool {
@@ -291,13 +305,13 @@ impl Pool {
     }
 
     /// Tells of a row of deaths, and those who wait when there is no use in waiting.
-    fn report(&self, verdict: Verdict, report: &str) {
+    fn report(&self, verdict: Verdict, cause: &str, report: &str) {
         let Verdict::Loop { pause, began, tell } = verdict else { return };
         if began {
             let name = &self.worker_type.name;
             let text = format!(
                 "crash loop: workers of type `{name}` end one after the other without having worked; they \
-                 are started again with pauses, now {pause:?}, growing to 30 s; the last one: {report}"
+                 are started again with pauses, now {pause:?}, growing to 30 s; the last one: {cause}"
             );
             self.say(None, text);
         }
