@@ -146,6 +146,55 @@ async fn what_a_job_may_ask_for_is_bounded_and_the_refusal_names_it() {
 }
 
 #[tokio::test]
+async fn a_wrong_input_is_told_by_its_place_and_never_repeated() {
+    let setup = Setup::new();
+    let trouble = setup.endpoint("trouble");
+    let secret = "hunter2".repeat(30_000);
+    for (shape, path, said) in [
+        (json!({ "kind": secret }), "/kind", "one of `circle`, `rectangle` was expected"),
+        (json!({ "radius": secret }), "/kind", "missing: one of `circle`, `rectangle` was expected"),
+        (json!({ "kind": "circle", "radius": secret }), "/radius", "a string was given, number was expected"),
+        (json!({ "kind": "rectangle", "width": 1, secret.as_str(): 1 }), "/height", "missing"),
+    ] {
+        let refused = trouble.post("run", input_for("measure", shape)).await;
+        assert_eq!(refused.status, 422, "{path}: {refused:?}");
+        assert_eq!(refused.json()["fields"], json!([{ "path": path, "message": said }]));
+        assert!(refused.text.len() < 1000 && !refused.text.contains("hunter2"), "{}", refused.text);
+    }
+    // Text that only a closer look shows to be no JSON: the reason counts, not that no function could be read.
+    let deep = format!("{}1{}", "[".repeat(126), "]".repeat(126));
+    for (text, said) in
+        [("\"\\ud800\"", "hex escape at line 1 column"), (&*deep, "recursion limit exceeded at line 1")]
+    {
+        let body = format!(
+            "{{\"input\":{{\"__flash\":{{\"function\":\"long\"}},\"characters\":{{\"a\":{text}}}}}}}"
+        );
+        let request = trouble.client.raw().post(format!("{}/run", trouble.url)).body(body);
+        let refused = trouble.client.send(request).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        let error = refused.json()["error"].clone();
+        assert!(error.as_str().is_some_and(|error| error.contains(said)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_calls_of_a_map_get_their_workers_at_once() {
+    let setup = Setup::new();
+    let (mapper, mapped) = (setup.endpoint("mapper"), setup.endpoint("mapped"));
+    let job = mapper.run(json!({ "input": { "file": setup.gate("all"), "calls": 5 } })).await;
+    until("three workers at work", PATIENCE, async || {
+        let health = mapped.get("health").await.json();
+        match (&health["jobs"]["inProgress"], &health["jobs"]["inQueue"]) {
+            (running, waiting) if *running == 3 && *waiting == 2 => Ok(()),
+            _ => Err(health.to_string()),
+        }
+    })
+    .await;
+    setup.open("all");
+    assert_eq!(mapper.ended(&job).await["output"], 5);
+}
+
+#[tokio::test]
 async fn low_priority_starts_no_worker_and_runs_when_there_is_one() {
     let setup = Setup::new();
     let echo = setup.endpoint("echo");

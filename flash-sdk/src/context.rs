@@ -172,6 +172,7 @@ impl Context {
             traceparent: Some(child_span(&context.inner.traceparent)),
             deadline_ms: context.inner.deadline.map(epoch_ms),
             depth: context.inner.depth + 1,
+            fan_out: false,
         })
     }
 }

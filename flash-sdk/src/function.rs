@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::{
     Context, Error, ErrorKind, Result,
     arguments::{Args, Input, Wire},
-    call::{self, JobHandle},
+    call::{self, Company, JobHandle},
     registry::{Function, Handler},
     wire::RawJson,
 };
@@ -79,11 +79,15 @@ fn encode_output<T: serde::Serialize>(output: &T) -> Result<RawJson> {
 /// # Errors
 /// What the function fails with, or why it could not be reached.
 pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
+    call_as::<F>(args, Company::Alone).await
+}
+
+async fn call_as<F: RemoteFunction>(args: F::Args, company: Company) -> Result<F::Output> {
     let function = F::descriptor();
     match call::peers_of(function) {
         None => in_process::<F>(args).await,
         Some(peers) => {
-            let output = peers.call(function, call::encode(function, &args)?).await?;
+            let output = peers.call(function, call::encode(function, &args)?, company).await?;
             decode_output(function, &output)
         }
     }
@@ -93,7 +97,11 @@ fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &R
     serde_json::from_str(output.get()).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
-            format!("the result of `{}` is of another type: {error}", function.stage()),
+            format!(
+                "the result of `{}` is of another type: {}",
+                function.stage(),
+                crate::wire::fault(&error)
+            ),
         )
     })
 }
@@ -121,6 +129,11 @@ async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     })
 }
 
+/// The chunks of a function that streams, with errors of ours.
+pub fn chunks<S: Stream, T>(stream: S, convert: fn(S::Item) -> Result<T>) -> impl Stream<Item = Result<T>> {
+    stream.map(convert)
+}
+
 /// Calls a function and does not wait: the handle asks after the job.
 ///
 /// # Errors
@@ -143,7 +156,7 @@ where
 {
     let context = Context::current();
     let calls = items.into_iter().enumerate().map(move |(index, args)| {
-        let call = call::<F>(args);
+        let call = call_as::<F>(args, Company::Many);
         let scoped = match context.clone() {
             Some(context) => context.scope(call).left_future(),
             None => call.right_future(),

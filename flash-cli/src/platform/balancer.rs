@@ -392,6 +392,7 @@ impl Balancer {
             waiting: inner.anyone.len(),
             low_priority: inner.waiting() - inner.anyone.len(),
             low_priority_running: 0,
+            fanned_out: 0,
             oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
             running: inner.backends.values().map(|backend| backend.requests.len()).sum(),
             takers: inner

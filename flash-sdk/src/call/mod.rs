@@ -32,6 +32,14 @@ use crate::{
     },
 };
 
+/// Whether a call is made by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    Alone,
+    /// With many others at once, as by `map`.
+    Many,
+}
+
 /// A call's arguments on their way.
 pub(crate) struct EncodedCall {
     body: RawJson,
@@ -107,8 +115,13 @@ impl Peers {
     }
 
     /// Calls a function and waits for its result, no longer than the caller has.
-    pub(crate) async fn call(&self, function: &Function, call: EncodedCall) -> Result<RawJson> {
-        let envelope = self.envelope(function)?;
+    pub(crate) async fn call(
+        &self,
+        function: &Function,
+        call: EncodedCall,
+        company: Company,
+    ) -> Result<RawJson> {
+        let envelope = Envelope { fan_out: company == Company::Many, ..self.envelope(function)? };
         let request_id = envelope.request_id.clone();
         let deadline = Context::current().and_then(|context| context.deadline());
         let outcome = within(deadline, self.send(function, envelope, call)).await;

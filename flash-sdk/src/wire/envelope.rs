@@ -29,6 +29,10 @@ pub struct Envelope {
     /// How many calls stand above this one.
     #[serde(skip_serializing_if = "is_zero")]
     pub depth: u32,
+    /// One of many calls that are made at once, as by `map`: a platform of ours gets workers for those that wait at
+    /// once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fan_out: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -97,6 +101,7 @@ mod tests {
             traceparent: None,
             deadline_ms: Some(17),
             depth: 3,
+            fan_out: true,
         };
         for text in ["{}", "{ }", "{\"a\":1}", " {\"a\":{\"__flash\":2}} ", "[1,2]", "null", "\"__flash\""] {
             let (opened, input) = open(seal(&envelope, &raw(text)));

@@ -166,6 +166,7 @@ fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
         traceparent: text("traceparent").filter(|trace| trace.len() == 55),
         deadline_ms: Some(callers.map_or(own, |callers: u64| callers.min(own))),
         depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
+        fan_out: false,
     };
     Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
 }
@@ -211,7 +212,10 @@ async fn answer(
         true => None,
         false => Some(serde_json::from_slice(&body).map_err(|error| Refused {
             status: StatusCode::BAD_REQUEST,
-            error: Box::new(WireError::new(ErrorKind::InvalidInput, format!("the body is no JSON: {error}"))),
+            error: Box::new(WireError::new(
+                ErrorKind::InvalidInput,
+                format!("the body is not valid JSON: {}", crate::wire::fault(&error)),
+            )),
         })?),
     };
     let input = Input { body, text };

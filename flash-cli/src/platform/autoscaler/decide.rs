@@ -23,6 +23,8 @@ pub(crate) struct Observation {
     pub waiting: usize,
     /// How long the oldest of `waiting` has waited.
     pub oldest_wait: Duration,
+    /// How many of `waiting` were submitted together by a caller that waits for all of them.
+    pub fanned_out: usize,
     /// Low-priority jobs that wait: they start no worker, but keep those that run.
     pub low_priority: usize,
     pub running: usize,
@@ -100,13 +102,15 @@ fn for_request_count(limits: &Limits, seen: &Observation, requests: u32) -> usiz
     }
 }
 
-/// Work that waits keeps every worker; only work that waits too long asks for another, one at a time.
+/// Work that waits keeps every worker; only work that waits too long asks for another, one at a time. What was fanned out
+/// asks for all its workers at once: that it came together is no surprise that may pass by itself.
 fn for_queue_delay(limits: &Limits, seen: &Observation, delay: Duration) -> usize {
     let active = seen.workers.len();
+    let at_once = active + for_fan_out(limits, seen);
     match seen.waiting {
         0 => return 0,
-        _ if active == 0 => return 1,
-        _ if seen.oldest_wait < delay => return active,
+        _ if active == 0 => return at_once.max(1),
+        _ if at_once > active || seen.oldest_wait < delay => return at_once,
         _ => {}
     }
     let starting = seen.workers.iter().filter(|worker| **worker == WorkerView::Starting).count();
@@ -116,6 +120,13 @@ fn for_queue_delay(limits: &Limits, seen: &Observation, delay: Duration) -> usiz
     let rested = seen.since_last_start.is_none_or(|since| since >= rest);
     let unserved = seen.waiting > starting * limits.slots.max(1);
     active + usize::from(rested && unserved)
+}
+
+/// Workers for what was fanned out and will find no slot on those that are free or on their way.
+fn for_fan_out(limits: &Limits, seen: &Observation) -> usize {
+    let slots = limits.slots.max(1);
+    let soon_free = seen.workers.iter().filter(|worker| **worker != WorkerView::Busy).count();
+    seen.fanned_out.min(seen.waiting).saturating_sub(soon_free * slots).div_ceil(slots)
 }
 
 /// The longest idle first, up to `spare` of those past the idle timeout.
@@ -190,6 +201,31 @@ mod tests {
         assert_eq!(decide(&limits(0, 3, DELAY), &served), starts(0), "the one that starts will take it");
         let full = Observation { workers: vec![WorkerView::Busy; 3], ..late };
         assert_eq!(decide(&limits(0, 3, DELAY), &full), starts(0), "the maximum holds");
+    }
+
+    #[test]
+    fn a_fan_out_gets_the_workers_that_it_needs_at_once_and_no_more() {
+        let fanned_out = |waiting, fanned_out, workers| Observation {
+            waiting,
+            fanned_out,
+            workers,
+            ..Observation::default()
+        };
+        use WorkerView::{Busy, Starting};
+        assert_eq!(decide(&limits(0, 4, DELAY), &fanned_out(6, 6, vec![])), starts(4));
+        assert_eq!(decide(&limits(0, 9, DELAY), &fanned_out(5, 5, vec![Busy])), starts(5));
+        assert_eq!(
+            decide(&limits(0, 9, DELAY), &fanned_out(5, 5, vec![Busy, Starting, Starting])),
+            starts(3)
+        );
+        assert_eq!(decide(&limits(0, 9, DELAY), &fanned_out(5, 5, vec![Starting; 5])), starts(0));
+        assert_eq!(
+            decide(&limits(0, 9, DELAY), &fanned_out(100, 2, vec![Busy])),
+            starts(2),
+            "the rest waits"
+        );
+        let eight = Limits { slots: 8, ..limits(0, 9, DELAY) };
+        assert_eq!(decide(&eight, &fanned_out(17, 17, vec![])), starts(3));
     }
 
     #[test]

@@ -25,6 +25,7 @@ struct Arrival {
     at: u64,
     service: u64,
     low_priority: bool,
+    fan_out: bool,
 }
 
 /// What happens, and under which limits.
@@ -190,6 +191,7 @@ impl World {
         let observation = Observation {
             waiting: self.waiting.len(),
             oldest_wait: self.waiting.front().map_or(Duration::ZERO, |job| since(job.at)),
+            fanned_out: self.waiting.iter().filter(|job| job.fan_out).count(),
             low_priority: self.waiting_low.len(),
             running: running().count(),
             low_priority_running: running().filter(|(_, low)| *low).count(),
@@ -224,7 +226,12 @@ fn count(requests: u32) -> ScalerEntry {
 }
 
 fn burst(at: u64, jobs: usize, service: u64) -> Vec<Arrival> {
-    vec![Arrival { at, service, low_priority: false }; jobs]
+    vec![Arrival { at, service, low_priority: false, fan_out: false }; jobs]
+}
+
+/// As by `map`.
+fn fanned_out(at: u64, jobs: usize, service: u64) -> Vec<Arrival> {
+    vec![Arrival { at, service, low_priority: false, fan_out: true }; jobs]
 }
 
 /// Bursts of this many jobs, one each `period`, for the first eight minutes.
@@ -256,6 +263,22 @@ fn a_burst_from_zero_by_request_count_starts_what_the_formula_says_at_once() {
     assert!(outcome.longest_wait <= 2 * SECOND + 3 * SECOND + STEP, "{outcome:?}");
     let small = Script::new(count(4), burst(0, 4, SECOND)).run();
     assert_eq!((small.starts, small.served), (1, 4), "{small:?}");
+}
+
+#[test]
+fn a_fan_out_from_zero_runs_on_all_workers_that_are_allowed() {
+    let run = |arrivals| {
+        let mut script = Script::new(DELAY, arrivals);
+        (script.limits.max, script.start_time) = (4, SECOND / 2);
+        script.run()
+    };
+    let mapped = run(fanned_out(0, 6, SECOND));
+    assert_eq!((mapped.starts, mapped.stops, mapped.served), (4, 4, 6), "{mapped:?}");
+    assert!(mapped.longest_wait <= SECOND / 2 + SECOND + STEP, "two rounds of one second: {mapped:?}");
+    let alone = run(burst(0, 6, SECOND));
+    assert!(alone.longest_wait > 3 * SECOND, "what comes by itself is served by the delay: {alone:?}");
+    let few = run(fanned_out(0, 2, SECOND));
+    assert_eq!((few.starts, few.served), (2, 2), "no more workers than work: {few:?}");
 }
 
 #[test]

@@ -63,9 +63,9 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             let (headers, body) = split(request);
             let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
             let wrapped: Wrapped = parse(&body)?;
-            let input = wrapped.input.ok_or_else(|| {
-                Refusal::unprocessable(vec![FieldError { path: "/input".into(), message: "missing".into() }])
-            })?;
+            let input = wrapped
+                .input
+                .ok_or_else(|| Refusal::unprocessable(vec![FieldError::new("/input", "missing")]))?;
             run(&release, function, id, &headers, input).await
         }
     }
@@ -93,8 +93,9 @@ fn split(request: Request) -> (HeaderMap, Body) {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal::bad_request(format!("the body is not valid JSON: {}", flash_sdk::wire::fault(&error)))
+    })
 }
 
 /// Runs a queue function and answers with its job; one that did not complete is an error.
@@ -121,6 +122,7 @@ async fn run(
         traceparent: headers.get("traceparent").and_then(|trace| trace.to_str().ok()).map(str::to_owned),
         deadline_ms: None,
         depth: 0,
+        fan_out: false,
     };
     let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
     let started = Instant::now();

@@ -265,6 +265,7 @@ impl Pool {
         Observation {
             waiting: load.waiting,
             oldest_wait: load.oldest_wait,
+            fanned_out: load.fanned_out,
             low_priority: load.low_priority,
             running: load.running,
             low_priority_running: load.low_priority_running,

@@ -43,6 +43,8 @@ pub(super) struct Jobs {
     running: usize,
     /// Of these, how many have low priority.
     running_low: usize,
+    /// How many jobs of a fan-out came since none of normal priority waited: at least as many as wait.
+    fanned_out: usize,
     /// When to look at a job again: to expire it, or to forget it.
     timers: BTreeSet<(Timestamp, JobId)>,
     /// Ended jobs that a client waited for, oldest first; may hold some that are gone.
@@ -80,6 +82,14 @@ impl Jobs {
 
     pub(super) fn waiting(&self) -> usize {
         self.lines.normal.len()
+    }
+
+    /// How many waiting jobs are of a fan-out, at most.
+    pub(super) fn fanned_out(&mut self) -> usize {
+        if self.waiting() == 0 {
+            self.fanned_out = 0;
+        }
+        self.fanned_out.min(self.waiting())
     }
 
     pub(super) fn waiting_low(&self) -> usize {
@@ -137,6 +147,7 @@ impl Jobs {
             JobState::Queued { .. } => {
                 self.lines.of(entry.low_priority).push_back(id);
                 self.waiting_bytes += entry.input.get().len();
+                self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
             }
             JobState::Running(_) => self.starts_running(entry.low_priority),
             JobState::Done(Outcome::Dead(_)) => {

@@ -110,6 +110,8 @@ pub(crate) struct Load {
     /// Jobs of low priority that wait: no reason to start a worker.
     pub low_priority: usize,
     pub oldest_wait: Duration,
+    /// How many of `waiting` are of a fan-out, at most.
+    pub fanned_out: usize,
     pub running: usize,
     /// Of these, how many have low priority.
     pub low_priority_running: usize,
@@ -447,6 +449,7 @@ impl Queue {
             waiting: inner.jobs.waiting(),
             low_priority: inner.jobs.waiting_low(),
             oldest_wait: oldest.map_or(Duration::ZERO, |since| now.since(since)),
+            fanned_out: inner.jobs.fanned_out(),
             running: inner.jobs.running(),
             low_priority_running: inner.jobs.running_low(),
             takers: inner
