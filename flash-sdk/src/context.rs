@@ -11,7 +11,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Error, ErrorKind, Result,
-    wire::{RawJson, envelope::Envelope},
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        identity::{RequestId, TraceParent},
+    },
 };
 
 /// A chain of calls deeper than this is refused: it is a loop.
@@ -29,8 +33,8 @@ pub struct Context {
 
 struct Inner {
     job_id: Option<String>,
-    request_id: String,
-    traceparent: String,
+    request_id: RequestId,
+    traceparent: TraceParent,
     deadline: Option<Instant>,
     depth: u32,
     cancelled: CancellationToken,
@@ -43,7 +47,7 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context")
             .field("job_id", &self.job_id)
-            .field("request_id", &self.request_id)
+            .field("request_id", &&*self.request_id)
             .field("deadline", &self.deadline)
             .field("depth", &self.depth)
             .finish_non_exhaustive()
@@ -67,12 +71,12 @@ impl Context {
         let Setup { job_id, envelope, cancelled, progress } = setup;
         let request_id = envelope
             .request_id
-            .or_else(|| job_id.clone())
-            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            .or_else(|| RequestId::parse(job_id.as_deref()?))
+            .unwrap_or_else(RequestId::random);
         let inner = Inner {
             job_id,
             request_id,
-            traceparent: envelope.traceparent.unwrap_or_else(new_trace),
+            traceparent: envelope.traceparent.unwrap_or_else(TraceParent::random),
             deadline: envelope.deadline_ms.map(instant_of),
             depth: envelope.depth,
             cancelled,
@@ -155,7 +159,7 @@ impl Context {
     /// [`ErrorKind::Refused`] past [`MAX_DEPTH`], [`ErrorKind::Timeout`] when no time is left.
     pub(crate) fn envelope_for(current: Option<&Self>, function: String) -> Result<Envelope> {
         let Some(context) = current else {
-            return Ok(Envelope { function: Some(function), depth: 1, ..Envelope::default() });
+            return Ok(Envelope { function: Some(function.into()), depth: 1, ..Envelope::default() });
         };
         if context.inner.depth >= MAX_DEPTH {
             return Err(Error::new(
@@ -167,9 +171,9 @@ impl Context {
             return Err(Error::new(ErrorKind::Timeout, format!("no time left to call `{function}`")));
         }
         Ok(Envelope {
-            function: Some(function),
+            function: Some(function.into()),
             request_id: Some(context.inner.request_id.clone()),
-            traceparent: Some(child_span(&context.inner.traceparent)),
+            traceparent: Some(context.inner.traceparent.child()),
             deadline_ms: context.inner.deadline.map(epoch_ms),
             depth: context.inner.depth + 1,
             fan_out: false,
@@ -211,24 +215,6 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn new_trace() -> String {
-    let trace = uuid::Uuid::new_v4().simple();
-    let span = uuid::Uuid::new_v4().as_u64_pair().1;
-    format!("00-{trace}-{span:016x}-01")
-}
-
-/// The same trace with a new parent span.
-fn child_span(traceparent: &str) -> String {
-    let mut parts = traceparent.split('-');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(version), Some(trace), Some(_), Some(flags)) => {
-            let span = uuid::Uuid::new_v4().as_u64_pair().1;
-            format!("{version}-{trace}-{span:016x}-{flags}")
-        }
-        _ => new_trace(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +227,7 @@ mod tests {
     fn a_call_inherits_request_trace_and_deadline() {
         let deadline = epoch_ms(Instant::now() + Duration::from_secs(60));
         let envelope = Envelope {
-            request_id: Some("r1".into()),
+            request_id: RequestId::parse("r1"),
             deadline_ms: Some(deadline),
             depth: 2,
             ..Envelope::default()

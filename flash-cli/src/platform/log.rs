@@ -1,6 +1,7 @@
 //! Log lines on their way from workers and the platform to whoever shows or keeps them.
 use std::{sync::Arc, time::SystemTime};
 
+use flash_sdk::wire::identity::RequestId;
 use serde::Deserialize;
 
 use super::{
@@ -73,7 +74,10 @@ impl LogLine {
         let structured =
             text.starts_with("{\"requestId\"").then(|| serde_json::from_str::<Structured>(&text).ok());
         let (own_request, level, text) = match structured.flatten() {
-            Some(line) => (line.request_id, Some(line.level), line.message),
+            Some(line) => {
+                let request_id = line.request_id.filter(|id| RequestId::parse(id).is_some());
+                (request_id, Some(line.level), line.message)
+            }
             None => (None, None, text),
         };
         // One that names another request is of another job too.

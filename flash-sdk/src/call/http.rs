@@ -15,6 +15,7 @@ use crate::{
     wire::{
         RawJson,
         envelope::{self, Envelope},
+        identity::RequestId,
         job::{JobObject, JobStatus, Policy},
         refusal,
     },
@@ -151,7 +152,7 @@ impl Client {
         url: &'static str,
         id: String,
         function: &'static Function,
-        request_id: Option<String>,
+        request_id: Option<RequestId>,
     ) -> BoxStream<'static, Result<RawJson>> {
         let polls = stream::unfold(Some(id), move |state| {
             let request_id = request_id.clone();
@@ -253,8 +254,8 @@ pub(crate) fn escaped(segment: &str) -> String {
 pub(crate) fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
     let depth = (envelope.depth > 0).then(|| envelope.depth.to_string());
     [
-        ("x-request-id", envelope.request_id.clone()),
-        ("traceparent", envelope.traceparent.clone()),
+        ("x-request-id", envelope.request_id.clone().map(String::from)),
+        ("traceparent", envelope.traceparent.clone().map(String::from)),
         ("x-flash-deadline-ms", envelope.deadline_ms.map(|deadline| deadline.to_string())),
         ("x-flash-depth", depth),
     ]
@@ -304,6 +305,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::identity::FunctionName;
 
     #[test]
     fn a_path_segment_is_escaped() {
@@ -328,7 +330,7 @@ mod tests {
     fn a_foreign_worker_gets_its_input_as_it_is_and_ours_the_envelope() {
         let input = RawValue::from_string("{\"a\":1}".to_owned()).unwrap();
         let body = |function: Option<&str>, policy| {
-            let envelope = Envelope { function: function.map(str::to_owned), ..Envelope::default() };
+            let envelope = Envelope { function: function.map(FunctionName::new), ..Envelope::default() };
             job_body(&envelope, &input, None, policy).unwrap()
         };
         assert_eq!(body(None, Policy::default()), r#"{"input":{"a":1}}"#);

@@ -28,6 +28,7 @@ use crate::{
     wire::{
         RawJson,
         envelope::Envelope,
+        identity::RequestId,
         job::{ErrorText, JobObject, JobStatus},
     },
 };
@@ -194,14 +195,14 @@ pub(crate) async fn within<T>(deadline: Option<Instant>, call: impl Future<Outpu
 }
 
 /// The error with the stage and request that it belongs to, where nothing nearer said so.
-fn located(error: Error, function: &Function, request_id: Option<String>) -> Error {
+fn located(error: Error, function: &Function, request_id: Option<RequestId>) -> Error {
     located_at(error, function.stage(), request_id)
 }
 
-pub(crate) fn located_at(error: Error, stage: String, request_id: Option<String>) -> Error {
+pub(crate) fn located_at(error: Error, stage: String, request_id: Option<RequestId>) -> Error {
     let mut wire = error.into_wire();
     wire.stage.get_or_insert(stage);
-    wire.request_id = wire.request_id.or(request_id);
+    wire.request_id = wire.request_id.or(request_id.map(String::from));
     wire.into()
 }
 

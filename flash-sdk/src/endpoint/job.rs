@@ -13,6 +13,7 @@ use crate::{
     call::{http::POLL, located_at, output_of},
     wire::{
         RawJson,
+        identity::RequestId,
         job::{JobObject, JobStatus},
     },
 };
@@ -28,11 +29,11 @@ const STREAM_HOLD: Duration = Duration::from_secs(5);
 pub struct Job {
     endpoint: Endpoint,
     id: String,
-    request_id: Option<String>,
+    request_id: Option<RequestId>,
 }
 
 impl Job {
-    pub(super) fn new(endpoint: Endpoint, id: String, request_id: Option<String>) -> Self {
+    pub(super) fn new(endpoint: Endpoint, id: String, request_id: Option<RequestId>) -> Self {
         Self { endpoint, id, request_id }
     }
 

@@ -24,7 +24,12 @@ use crate::{
         located_at, output_of, settle, within,
     },
     env,
-    wire::{RawJson, envelope::Envelope, job::JobObject},
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        identity::{FunctionName, RequestId},
+        job::JobObject,
+    },
 };
 use retry::Repeat;
 
@@ -374,8 +379,8 @@ impl Endpoint {
     fn envelope(&self) -> Result<Envelope> {
         let name = self.function.clone().unwrap_or_else(|| self.address.queue.clone());
         let mut envelope = Context::envelope_for(Context::current().as_ref(), name)?;
-        envelope.function.clone_from(&self.function);
-        envelope.request_id.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
+        envelope.function = self.function.as_deref().map(FunctionName::new);
+        envelope.request_id.get_or_insert_with(RequestId::random);
         Ok(envelope)
     }
 
@@ -386,7 +391,8 @@ impl Endpoint {
         match tokio::time::timeout(limit, within(deadline, waiting)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let message = format!("no result within {} s; the job goes on", limit.as_secs_f64());
+                let message =
+                    format!("no result within {} s; the job goes on if it has begun", limit.as_secs_f64());
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::RawJson;
+use super::{
+    RawJson,
+    identity::{self, FunctionName, RequestId, TraceParent},
+};
 
 /// The reserved key.
 pub const KEY: &str = "__flash";
@@ -16,13 +19,13 @@ pub const KEY: &str = "__flash";
 pub struct Envelope {
     /// `function`, or `Type::method`; absent where the worker type has one function.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub function: Option<String>,
+    pub function: Option<FunctionName>,
     /// The request that the call belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "identity::request_id")]
+    pub request_id: Option<RequestId>,
     /// W3C trace context.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "identity::trace_parent")]
+    pub traceparent: Option<TraceParent>,
     /// When the caller stops waiting: milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
@@ -96,8 +99,8 @@ mod tests {
     #[test]
     fn an_envelope_rides_in_any_input() {
         let envelope = Envelope {
-            function: Some("Sentiment::classify".into()),
-            request_id: Some("r".into()),
+            function: Some(FunctionName::new("Sentiment::classify")),
+            request_id: RequestId::parse("r"),
             traceparent: None,
             deadline_ms: Some(17),
             depth: 3,
@@ -110,6 +113,18 @@ mod tests {
                 (serde_json::from_str(text).unwrap(), serde_json::from_str(input.get()).unwrap());
             assert_eq!(before, after);
         }
+    }
+
+    #[test]
+    fn what_names_nothing_is_bounded_or_left_out() {
+        let long = "x".repeat(2_000_000);
+        let text = format!(
+            r#"{{"a":1,"__flash":{{"request_id":"{long}","traceparent":"{long}","function":"{long}","depth":2}}}}"#
+        );
+        let (envelope, input) = open(raw(&text));
+        assert_eq!((envelope.request_id, envelope.traceparent, envelope.depth), (None, None, 2));
+        assert_eq!(envelope.function.unwrap().len(), 256);
+        assert_eq!(input.get(), r#"{"a":1}"#);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod envelope;
 pub mod exchange;
 mod fault;
+pub mod identity;
 pub mod job;
 pub mod job_end;
 mod refusal;

@@ -32,7 +32,10 @@ use crate::{
     context::Setup,
     panic,
     registry::{Function, Handler},
-    wire::envelope::Envelope,
+    wire::{
+        envelope::Envelope,
+        identity::{RequestId, TraceParent},
+    },
 };
 
 /// Request bodies over this are refused with 413: the provider's limit for load-balanced endpoints.
@@ -162,18 +165,13 @@ fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
     let callers = text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok());
     let envelope = Envelope {
         function: None,
-        request_id: text("x-request-id").filter(|id| is_plain(id)),
-        traceparent: text("traceparent").filter(|trace| trace.len() == 55),
+        request_id: text("x-request-id").and_then(|id| RequestId::parse(&id)),
+        traceparent: text("traceparent").and_then(|trace| TraceParent::parse(&trace)),
         deadline_ms: Some(callers.map_or(own, |callers: u64| callers.min(own))),
         depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
         fan_out: false,
     };
     Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
-}
-
-/// Request ids go into logs and headers: printable ASCII of a sensible length.
-fn is_plain(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A request that gets an error, boxed to keep the good road's type small.

@@ -7,6 +7,7 @@ use flash_sdk::{
     wire::{
         RawJson,
         envelope::{self, Envelope},
+        identity::RequestId,
         job::{JobObject, JobStatus},
         refusal,
     },
@@ -94,8 +95,8 @@ impl Submission<'_> {
     fn body(&self, request_id: &str) -> String {
         let Some(function) = self.function else { return format!("{{\"input\":{}}}", self.input.get()) };
         let envelope = Envelope {
-            function: Some(function.call_name()),
-            request_id: Some(request_id.to_owned()),
+            function: Some(function.call_name().into()),
+            request_id: RequestId::parse(request_id),
             ..Envelope::default()
         };
         format!("{{\"input\":{}}}", envelope::seal(&envelope, self.input).get())

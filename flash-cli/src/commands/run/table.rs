@@ -84,7 +84,7 @@ pub(in crate::commands) fn endpoints_apart(
 /// A job of this function, as its queue takes it.
 fn job(manifest: &Manifest, function: &FunctionEntry) -> String {
     let input = function.input.as_ref().map_or_else(|| json!({}), |input| sample(manifest, input, 0));
-    let envelope = Envelope { function: Some(function.call_name()), ..Envelope::default() };
+    let envelope = Envelope { function: Some(function.call_name().into()), ..Envelope::default() };
     let sealed = serde_json::value::to_raw_value(&input).map(|input| envelope::seal(&envelope, &input));
     // It is made of JSON.
     sealed.map_or_else(|_| "{}".to_owned(), |input| format!("{{\"input\":{}}}", input.get()))

@@ -10,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::{Bytes, BytesMut};
+use flash_sdk::wire::identity;
 use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
@@ -25,7 +26,27 @@ use crate::platform::{Platform, release::Release};
 
 /// The id that a request and everything it causes share.
 #[derive(Clone)]
-pub(super) struct RequestId(pub String);
+pub(super) enum RequestId {
+    /// By the client, in the header.
+    Given(identity::RequestId),
+    /// Here, because the header was missing or cannot be an id.
+    Made(identity::RequestId),
+}
+
+impl RequestId {
+    pub(super) fn as_str(&self) -> &str {
+        let (Self::Given(id) | Self::Made(id)) = self;
+        id
+    }
+
+    /// What a job of this request has whose body names one too: the header wins.
+    pub(super) fn or_of_body(self, body: Option<identity::RequestId>) -> identity::RequestId {
+        match self {
+            Self::Given(id) => id,
+            Self::Made(id) => body.unwrap_or(id),
+        }
+    }
+}
 
 /// Bounds of [`discard`].
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
@@ -96,20 +117,27 @@ async fn wrong_method(request: Request) -> Refusal {
 
 /// Gives every request its id, taken from the client where it is sensible, and says it in the answer.
 async fn with_request_id(mut request: Request, next: Next) -> Response {
-    let id = given_id(request.headers()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let value = HeaderValue::from_str(&id).expect("checked to be visible ASCII, or a UUID");
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = rendered(next.run(request).await, &id);
+    let id = request_id(request.headers());
+    let value = HeaderValue::from_str(id.as_str()).expect("a request id is visible ASCII");
+    request.extensions_mut().insert(id.clone());
+    let mut response = rendered(next.run(request).await, id.as_str());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }
 
-fn given_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let sensible = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    sensible.then(|| id.to_owned())
+fn request_id(headers: &HeaderMap) -> RequestId {
+    let given = headers.get(REQUEST_ID).and_then(|id| identity::RequestId::parse(id.to_str().ok()?));
+    given.map(RequestId::Given).unwrap_or_else(|| {
+        let made = identity::RequestId::parse(&uuid::Uuid::new_v4().to_string());
+        RequestId::Made(made.expect("a UUID is a request id"))
+    })
+}
+
+/// The trace that a client hands on in the header.
+pub(super) fn trace_parent(headers: &HeaderMap) -> Option<identity::TraceParent> {
+    identity::TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// Segments of the path, as axum's `Path`, with refusals of ours.

@@ -8,13 +8,17 @@ use flash_sdk::{
         RawJson,
         envelope::{self, Envelope},
         fault,
+        identity::TraceParent,
         job::{JobRequest, Policy},
     },
 };
 use serde_json::value::RawValue;
 
 use super::{
-    super::error::{Refusal, nearest},
+    super::{
+        error::{Refusal, nearest},
+        server::RequestId,
+    },
     JobOptions, pool_of,
 };
 use crate::platform::release::Release;
@@ -33,11 +37,12 @@ pub(super) struct Checked {
     pub options: JobOptions,
 }
 
-/// Parses and checks the body of `run` and `runsync`.
+/// Parses and checks the body of `run` and `runsync`. What its head says of request and trace wins over the body.
 pub(super) fn check(
     release: &Release,
     endpoint: &str,
-    request_id: &str,
+    request_id: RequestId,
+    trace: Option<TraceParent>,
     body: &[u8],
 ) -> Result<Checked, Refusal> {
     // serde would read a list as the fields in order.
@@ -55,15 +60,18 @@ pub(super) fn check(
     let input = request.input.ok_or_else(|| field("/input", "missing".to_owned()))?;
     if pool_of(release, endpoint)?.command().is_some() {
         // A program has no functions and no schema: its input goes through as it is.
-        let envelope = Envelope { request_id: Some(request_id.to_owned()), ..Envelope::default() };
+        let request_id = Some(request_id.or_of_body(None));
+        let envelope = Envelope { request_id, traceparent: trace, ..Envelope::default() };
         return Ok(Checked { input, envelope, options });
     }
     let (mut envelope, input) = envelope::open(input);
-    envelope.request_id.get_or_insert_with(|| request_id.to_owned());
+    // What names the request stands in its head; the envelope is for ways on which heads are lost.
+    envelope.request_id = Some(request_id.or_of_body(envelope.request_id));
+    envelope.traceparent = trace.or(envelope.traceparent);
     let function = function_of(release, endpoint, envelope.function.as_deref());
     // The name stands in the input: one that cannot be read is not one that names no function.
     let function = function.map_err(|refusal| read(&input).err().unwrap_or(refusal))?;
-    envelope.function = Some(release.function(function).call_name());
+    envelope.function = Some(release.function(function).call_name().into());
     check_input(release, function, &input)?;
     Ok(Checked { input, envelope, options })
 }

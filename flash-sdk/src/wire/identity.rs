@@ -1,0 +1,203 @@
+//! Names that come from outside, each with its bounds: they end up in every log line, header and listing of
+//! what they name.
+//!
+//! Whatever brings one (a header, an envelope in a body, a frame of the exchange, a worker's poll), it becomes
+//! one of these types there, and has the same bounds. A request id or trace that does not fit is as good as
+//! none: who receives it makes a new one.
+use std::{fmt, ops::Deref};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The id that a request and everything it causes share: 1 to 128 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct RequestId(Box<str>);
+
+/// W3C trace context: version, trace, parent span and flags in lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TraceParent(Box<str>);
+
+/// A function as a caller names it: `function`, or `Type::method`.
+///
+/// Only looking it up shows whether there is one; so any text becomes a name, but one over 256 bytes, which no
+/// function has, is cut.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FunctionName(Box<str>);
+
+impl RequestId {
+    /// Longest one.
+    pub const MAX_BYTES: usize = 128;
+
+    /// From what somebody says; `None` where it cannot be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits =
+            (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.into()))
+    }
+
+    /// A new one.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn random() -> Self {
+        Self(uuid::Uuid::new_v4().to_string().into())
+    }
+}
+
+impl TraceParent {
+    /// From what somebody says; `None` where it cannot be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |text: &str, digits: usize| {
+            text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let is_set = |text: &str| text.bytes().any(|byte| byte != b'0');
+        let mut parts = text.split('-');
+        let [version, trace, span, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+        let fits = parts.next().is_none()
+            && hex(version, 2)
+            && version != "ff"
+            && hex(trace, 32)
+            && is_set(trace)
+            && hex(span, 16)
+            && is_set(span)
+            && hex(flags, 2);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The trace, without the span.
+    pub fn trace(&self) -> &str {
+        &self.0[3..35]
+    }
+
+    /// A trace that begins here.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn random() -> Self {
+        Self(format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), new_span()).into())
+    }
+
+    /// The same trace with a new parent span.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn child(&self) -> Self {
+        Self(format!("{}{}{}", &self.0[..36], new_span(), &self.0[52..]).into())
+    }
+}
+
+#[cfg(feature = "runtime")]
+fn new_span() -> String {
+    format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().1)
+}
+
+impl FunctionName {
+    /// Longest one.
+    const MAX_BYTES: usize = 256;
+
+    /// See the type.
+    pub fn new(text: &str) -> Self {
+        Self(text[..text.floor_char_boundary(Self::MAX_BYTES)].into())
+    }
+}
+
+impl From<String> for FunctionName {
+    fn from(text: String) -> Self {
+        if text.len() <= Self::MAX_BYTES { Self(text.into()) } else { Self::new(&text) }
+    }
+}
+
+impl<'de> Deserialize<'de> for FunctionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+macro_rules! reads_as_text {
+    ($($name:ident)*) => {$(
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.into()
+            }
+        }
+    )*};
+}
+
+reads_as_text!(RequestId TraceParent FunctionName);
+
+/// For a field: a text that does not fit is as good as none.
+pub(super) fn request_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RequestId>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| RequestId::parse(&text)))
+}
+
+/// As [`request_id`].
+pub(super) fn trace_parent<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<TraceParent>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| TraceParent::parse(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_short_visible_ascii() {
+        for good in ["r", "0190b6c0-d2f0-7c0a-8000-000000000000", &"x".repeat(128), "a/b:c;{}"] {
+            assert_eq!(RequestId::parse(good).as_deref(), Some(good));
+        }
+        for bad in ["", " ", "a b", "a\nb", "ä", "a\u{1b}[2J", &"x".repeat(129), &"x".repeat(2_000_000)] {
+            assert_eq!(RequestId::parse(bad), None, "{} bytes", bad.len());
+        }
+    }
+
+    #[test]
+    fn a_trace_is_that_of_the_specification() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceParent::parse(good).unwrap();
+        assert_eq!((&*trace, trace.trace()), (good, "4bf92f3577b34da6a3ce929d0e0e4736"));
+        for bad in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            &"-".repeat(2_000_000),
+        ] {
+            assert_eq!(TraceParent::parse(bad), None, "{} bytes", bad.len());
+        }
+    }
+
+    #[cfg(feature = "runtime")]
+    #[test]
+    fn a_child_is_in_the_same_trace() {
+        let trace = TraceParent::random();
+        let child = trace.child();
+        assert_eq!(TraceParent::parse(&child).as_ref(), Some(&child));
+        assert!(child.trace() == trace.trace() && child != trace);
+    }
+
+    #[test]
+    fn a_function_name_is_cut_where_a_character_begins() {
+        assert_eq!(&*FunctionName::new("Type::method"), "Type::method");
+        let long = FunctionName::from("ä".repeat(1_000_000) + "x");
+        assert_eq!(&*long, "ä".repeat(128).as_str());
+        let odd = FunctionName::from("x".to_owned() + &"ä".repeat(1000));
+        assert_eq!(odd.len(), 255);
+    }
+}
