@@ -27,6 +27,7 @@ use crate::{
     call::http_client,
     wire::{
         RawJson, envelope,
+        identity::RequestId,
         job::{ErrorText, JobStatus, PostedResult, TakenJob},
         job_end,
     },
@@ -38,6 +39,8 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(90);
 const TOO_MANY: Duration = Duration::from_secs(5);
 /// Between failed requests: from the first to the second, doubling.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Tries of a chunk; what follows it waits meanwhile.
+const CHUNK_TRIES: u32 = 4;
 
 /// Takes jobs until a signal comes, then finishes what runs.
 pub(super) async fn run(
@@ -203,7 +206,8 @@ impl Worker {
             Some(input) => envelope::open(input),
             None => (envelope::Envelope::default(), crate::wire::null()),
         };
-        envelope.request_id.get_or_insert_with(|| id.clone());
+        // The provider's id of a job; should it not fit, the context makes a new one.
+        envelope.request_id = envelope.request_id.or_else(|| RequestId::parse(&id));
         // Chunks and progress go out in order, beside the running function.
         let (updates, queued) = mpsc::unbounded_channel();
         let posting = self.post_updates(&id, queued);
@@ -285,29 +289,49 @@ impl Worker {
         }
     }
 
-    /// Posts updates in order. Best effort: an update that the platform does not take is followed by others.
+    /// Posts updates in order. Progress is best effort: one that the platform does not take is followed by others.
+    /// Of chunks none follows: a stream has no gaps, and the job's result lists them all.
     async fn post_updates(&self, id: &str, mut queued: mpsc::UnboundedReceiver<Update>) {
+        let mut stream = self.urls.stream.as_deref().map(|url| update_url(url, id));
         while let Some(update) = queued.recv().await {
-            let (url, posted) = match update {
+            match update {
                 Update::Progress(output) => {
                     let status = Some(JobStatus::InProgress);
-                    (
-                        Some(&self.urls.output),
-                        PostedResult { status, output: Some(output), ..PostedResult::default() },
-                    )
+                    let posted = PostedResult { status, output: Some(output), ..PostedResult::default() };
+                    let posted = self.post(id, &update_url(&self.urls.output, id), &posted).await;
+                    if let Err(Refusal::Retry(problem) | Refusal::Final(problem)) = posted {
+                        tracing::warn!("could not post progress of job `{id}`: {problem}");
+                    }
+                }
+                Update::Chunk(output) => {
+                    let Some(url) = &stream else { continue };
+                    let posted = PostedResult { output: Some(output), ..PostedResult::default() };
+                    if let Err(problem) = self.post_chunk(id, url, &posted).await {
+                        tracing::warn!(
+                            "the stream of job `{id}` ends here, its result will be whole: a chunk was refused: {problem}"
+                        );
+                        stream = None;
+                    }
                 }
                 Update::End => return,
-                Update::Chunk(output) => (
-                    self.urls.stream.as_ref(),
-                    PostedResult { output: Some(output), ..PostedResult::default() },
-                ),
-            };
-            let Some(url) = url else { continue };
-            let url = Runpod::with(&url.replace("$ID", id), "isStream=false");
-            if let Err(Refusal::Retry(problem) | Refusal::Final(problem)) = self.post(id, &url, &posted).await
-            {
-                tracing::warn!("could not post an update of job `{id}`: {problem}");
             }
+        }
+    }
+
+    /// Offers a chunk a few times.
+    async fn post_chunk(&self, id: &str, url: &str, posted: &PostedResult) -> Result<(), String> {
+        let mut pause = BACK_OFF.0;
+        for _ in 1..CHUNK_TRIES {
+            match self.post(id, url, posted).await {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Final(problem)) => return Err(problem),
+                Err(Refusal::Retry(_)) => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+        match self.post(id, url, posted).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Retry(problem) | Refusal::Final(problem)) => Err(problem),
         }
     }
 
@@ -366,6 +390,11 @@ impl Worker {
             .header("content-type", "application/json")
             .header("authorization", &self.urls.key)
     }
+}
+
+/// Where updates of a job are posted.
+fn update_url(template: &str, id: &str) -> String {
+    Runpod::with(&template.replace("$ID", id), "isStream=false")
 }
 
 /// A chunk or progress on its way.

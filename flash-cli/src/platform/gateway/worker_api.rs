@@ -26,10 +26,11 @@ use super::{
 use crate::platform::{
     Platform,
     pool::Pool,
-    queue::{JobId, Link, Outcome, Queue, Reported, Taken, WorkerId},
+    queue::{JobId, Link, Offered, Outcome, Queue, Reported, Taken, WorkerId},
 };
 
-/// How long polls are held: under the 90 s after which workers give up.
+/// How long polls are held, and chunks for which there is no room: under the 60 and 90 s after which workers give
+/// up.
 const HOLD: Duration = Duration::from_secs(30);
 
 /// Largest result.
@@ -295,8 +296,15 @@ pub(super) async fn chunk(
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
-    queue_of(&pool)?.chunk(&worker, job_in(&job)?, output);
-    Ok(StatusCode::OK)
+    match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output, HOLD).await {
+        // One that does not run here has ended, or runs anew elsewhere: nobody waits for this chunk.
+        Offered::Taken | Offered::NotRunning => Ok(StatusCode::OK),
+        Offered::Refused => {
+            let message = "the chunks that wait to be fetched are as many as are kept: this one and later ones of the \
+                           job are refused; its result should list all";
+            Err(Refusal::too_many(message))
+        }
+    }
 }
 
 fn job_in(path: &str) -> Result<JobId, Refusal> {

@@ -106,7 +106,12 @@ impl Queue {
     pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
         let until = tokio::time::Instant::now() + hold;
         loop {
-            let arrivals = |queue: &Self| Some(queue.lock().jobs.get_mut(job)?.arrivals());
+            let arrivals = |queue: &Self| {
+                let mut inner = queue.lock();
+                let entry = inner.jobs.get_mut(job)?;
+                entry.has_reader();
+                Some(entry.arrivals())
+            };
             let Some(arrived) = self.home_of(arrivals) else { return Ok(None) };
             let arrived = arrived.notified();
             let news = |queue: &Self| {
@@ -123,7 +128,7 @@ impl Queue {
             let chunks = |queue: &Self| {
                 let mut inner = queue.lock();
                 let entry = inner.jobs.get_mut(job)?;
-                Some((entry.ticket == ticket).then(|| entry.take_chunks()))
+                Some((entry.ticket == ticket).then(|| entry.fetch_chunks()))
             };
             match self.home_of(chunks) {
                 None => return Ok(None),

@@ -1,0 +1,143 @@
+//! Streams: what is taken is never dropped, and COMPLETED says that nothing is missing.
+use super::*;
+
+/// More chunks than may wait.
+const MANY: usize = 10_020;
+
+fn list(numbers: std::ops::Range<usize>) -> String {
+    format!("{:?}", numbers.collect::<Vec<_>>())
+}
+
+async fn fetched(queue: &Queue, id: JobId) -> Vec<String> {
+    let news = queue.stream(id, Duration::ZERO).await.unwrap().unwrap();
+    news.chunks.iter().map(|chunk| chunk.get().to_owned()).collect()
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+fn completed(output: &str) -> Outcome {
+    Outcome::Completed(json(output))
+}
+
+/// A job that a worker runs.
+async fn streaming(queue: &Bench) -> (FakeWorker, JobFrame, JobId) {
+    let mut worker = FakeWorker::attach(queue, "w", 1);
+    let id = queue.run("{}");
+    let job = worker.job().await;
+    (worker, job, id)
+}
+
+#[tokio::test]
+async fn chunks_past_the_bound_come_out_of_the_result_in_their_order() {
+    let queue = queue();
+    let (worker, job, id) = streaming(&queue).await;
+    for number in 0..MANY {
+        queue.chunk(&worker.id, id, json(&number.to_string()));
+    }
+    assert_eq!(fetched(&queue, id).await, numbers(0..10_000));
+    // There is room again: what comes now must wait for what was refused.
+    queue.chunk(&worker.id, id, json(&MANY.to_string()));
+    assert!(fetched(&queue, id).await.is_empty());
+    queue.finish(&worker.id, id, Some(job.attempt), completed(&list(0..MANY + 1)), None);
+    assert_eq!(fetched(&queue, id).await, numbers(10_000..MANY + 1));
+    assert_eq!(status(&queue, id), Completed);
+    assert!(fetched(&queue, id).await.is_empty(), "each once");
+}
+
+#[tokio::test]
+async fn a_job_whose_refused_chunks_are_nowhere_fails_and_keeps_what_it_returned() {
+    // As the official worker posts them: nothing, a part, something else.
+    for output in ["[]", &list(0..10_000), "{\"tokens\":10020}", "null"] {
+        let queue = queue();
+        let (worker, job, id) = streaming(&queue).await;
+        for number in 0..MANY {
+            queue.chunk(&worker.id, id, json(&number.to_string()));
+        }
+        let reported = queue.finish(&worker.id, id, Some(job.attempt), completed(output), None);
+        assert_eq!(reported, Reported::Accepted);
+        let object = queue.peek(id).unwrap();
+        assert_eq!((object.status, object.output.unwrap().get()), (Failed, output));
+        assert!(object.error.unwrap().contains("chunk 10001 and later ones were refused"));
+        assert_eq!(fetched(&queue, id).await.len(), 10_000);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_within_its_bounds_completes_whatever_the_job_returns() {
+    for output in ["[]", "[1]", "7"] {
+        let queue = queue();
+        let (worker, job, id) = streaming(&queue).await;
+        for number in 0..10_000 {
+            queue.chunk(&worker.id, id, json(&number.to_string()));
+        }
+        queue.finish(&worker.id, id, Some(job.attempt), completed(output), None);
+        assert_eq!((status(&queue, id), fetched(&queue, id).await.len()), (Completed, 10_000));
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_bounded_in_bytes_and_by_the_budget_too() {
+    let queue = Bench::holding(Limits::default(), Budget::of(400_000));
+    let (worker, job, id) = streaming(&queue).await;
+    let chunk = format!("\"{}\"", "x".repeat(100_000));
+    for _ in 0..5 {
+        queue.chunk(&worker.id, id, json(&chunk));
+    }
+    queue.finish(&worker.id, id, Some(job.attempt), completed("[]"), None);
+    assert_eq!((status(&queue, id), fetched(&queue, id).await.len()), (Failed, 4));
+    let queue = super::queue();
+    let (worker, job, id) = streaming(&queue).await;
+    let chunk = format!("\"{}\"", "x".repeat(8_000_000));
+    for _ in 0..10 {
+        queue.chunk(&worker.id, id, json(&chunk));
+    }
+    queue.finish(&worker.id, id, Some(job.attempt), completed("[]"), None);
+    assert_eq!((status(&queue, id), fetched(&queue, id).await.len()), (Failed, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_posts_a_chunk_goes_at_the_pace_of_the_client() {
+    const HOLD: Duration = Duration::from_secs(30);
+    let queue = queue();
+    let (worker, job, id) = streaming(&queue).await;
+    assert!(fetched(&queue, id).await.is_empty(), "a client follows the stream");
+    for number in 0..10_000 {
+        let offered = queue.offer_chunk(&worker.id, id, json(&number.to_string()), HOLD).await;
+        assert_eq!(offered, Offered::Taken);
+    }
+    let (offered, first) =
+        tokio::join!(queue.offer_chunk(&worker.id, id, json("10000"), HOLD), fetched(&queue, id));
+    assert_eq!((offered, first), (Offered::Taken, numbers(0..10_000)));
+    assert_eq!(fetched(&queue, id).await, ["10000"]);
+    queue.finish(&worker.id, id, Some(job.attempt), completed("[]"), None);
+    assert_eq!(status(&queue, id), Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_posts_a_chunk_that_nobody_fetches_is_refused_and_all_later_ones() {
+    const HOLD: Duration = Duration::from_secs(30);
+    let queue = queue();
+    let (worker, _job, id) = streaming(&queue).await;
+    let began = tokio::time::Instant::now();
+    for number in 0..10_000 {
+        queue.chunk(&worker.id, id, json(&number.to_string()));
+    }
+    let offer = |text: &'static str| queue.offer_chunk(&worker.id, id, json(text), HOLD);
+    assert_eq!(offer("1").await, Offered::Refused);
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody ever fetched: there is nothing to wait for");
+    assert_eq!(fetched(&queue, id).await.len(), 10_000);
+    assert_eq!(offer("2").await, Offered::Refused, "a stream has no gap");
+    // The same with a client that stopped fetching.
+    queue.detach(&worker.id, "gone");
+    let mut worker = FakeWorker::attach(&queue, "v", 1);
+    worker.job().await;
+    for number in 0..10_000 {
+        queue.chunk(&worker.id, id, json(&number.to_string()));
+    }
+    assert_eq!(queue.offer_chunk(&worker.id, id, json("3"), HOLD).await, Offered::Refused);
+    assert_eq!(began.elapsed(), HOLD);
+    queue.cancel(id).unwrap();
+    assert_eq!(queue.offer_chunk(&worker.id, id, json("4"), HOLD).await, Offered::NotRunning);
+}
