@@ -7,7 +7,11 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::{ErrorKind, FieldError, manifest::FunctionEntry, wire::envelope::Envelope};
+use flash_sdk::{
+    ErrorKind, FieldError,
+    manifest::FunctionEntry,
+    wire::{envelope::Envelope, identity},
+};
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
@@ -17,9 +21,14 @@ use super::{
     error::Refusal,
     proxy,
     routes::Target,
-    server::{RequestId, live, read_body},
+    server::{RequestId, live, read_body, trace_parent},
 };
-use crate::platform::{Platform, pool::Intake, queue::JobId, release::Release};
+use crate::platform::{
+    Platform,
+    pool::Intake,
+    queue::{Abandoned, JobId},
+    release::Release,
+};
 
 /// How much longer than one execution a caller waits: for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
@@ -27,11 +36,11 @@ const START_ALLOWANCE: Duration = Duration::from_secs(120);
 /// The answer, with what the request has cost up to now in its headers.
 pub(super) async fn dispatch(
     state: State<Platform>,
-    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    let mut response = answer(&state, &id, request).await.into_response();
-    costs::say(&state.shared.context.billing, &id, &mut response);
+    let mut response = answer(&state, id.as_str(), request).await.into_response();
+    costs::say(&state.shared.context.billing, id.as_str(), &mut response);
     response
 }
 
@@ -117,16 +126,16 @@ async fn run(
         return Err(Refusal::not_found(format!("`{}` takes no jobs", function.worker)));
     };
     let envelope = Envelope {
-        function: Some(function.call_name()),
-        request_id: Some(id.to_owned()),
-        traceparent: headers.get("traceparent").and_then(|trace| trace.to_str().ok()).map(str::to_owned),
+        function: Some(function.call_name().into()),
+        request_id: identity::RequestId::parse(id),
+        traceparent: trace_parent(headers),
         deadline_ms: None,
         depth: 0,
         fan_out: false,
     };
     let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
     let started = Instant::now();
-    let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait).await?;
+    let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait, Abandoned::Stops).await?;
     let stage = format!("{}/{}", function.worker, function.call_name());
     match job.status {
         flash_sdk::wire::job::JobStatus::Completed => job_response(&job),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         error::Refusal,
-        server::{Parameters, RequestId, Segments, live, read_body},
+        server::{Parameters, RequestId, Segments, live, read_body, trace_parent},
     },
     Brief, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
     check::{Checked, check},
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::platform::{
     Platform,
-    queue::{Idempotency, Origin, Queue, Submission, Submitted, Waiter},
+    queue::{Abandoned, Idempotency, JobId, Origin, Queue, Submission, Submitted, Waiter},
 };
 
 /// The header with a client's own name for a job.
@@ -71,7 +71,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 
 pub(super) async fn run(
     state: State<Platform>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(request_id): Extension<RequestId>,
     Segments(endpoint): Segments<String>,
     headers: HeaderMap,
     body: Body,
@@ -82,7 +82,8 @@ pub(super) async fn run(
     // Anew: a slow body may outlive its release.
     let release = live(&state)?;
     let mut queue = queue_of(&release, &endpoint)?.clone();
-    let Checked { input, envelope, options } = check(&release, &endpoint, &request_id, &body)?;
+    let Checked { input, envelope, options } =
+        check(&release, &endpoint, request_id, trace_parent(&headers), &body)?;
     let known = match &key {
         Some(key) => known_before(&state, &endpoint, key, &envelope, &input)?,
         None => None,
@@ -125,7 +126,7 @@ fn known_before(
 
 pub(super) async fn runsync(
     state: State<Platform>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(request_id): Extension<RequestId>,
     Segments(endpoint): Segments<String>,
     Parameters(wait): Parameters<Wait>,
     headers: HeaderMap,
@@ -138,19 +139,41 @@ pub(super) async fn runsync(
     let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
     let release = live(&state)?;
     let queue = queue_of(&release, &endpoint)?;
-    let Checked { input, envelope, options } = check(&release, &endpoint, &request_id, &body)?;
-    let job = submit_and_wait(queue, input, envelope, options, wait.bounded()).await?;
+    let Checked { input, envelope, options } =
+        check(&release, &endpoint, request_id, trace_parent(&headers), &body)?;
+    let job = submit_and_wait(queue, input, envelope, options, wait.bounded(), Abandoned::RunsOn).await?;
     job_response(&job)
 }
 
+/// A client that waits for a job, and does not know its id yet.
+struct Waiting<'a> {
+    queue: &'a Queue,
+    job: JobId,
+    abandoned: Abandoned,
+}
+
+impl Waiting<'_> {
+    /// From here on the client knows the id.
+    fn told(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.queue.abandon(self.job, self.abandoned);
+    }
+}
+
 /// Submits a job and waits for its end; its state at that moment when the wait runs out, from when on it is
-/// durable.
+/// durable. Where the client goes away meanwhile, which drops this future, the job is `abandoned`.
 pub(in super::super) async fn submit_and_wait(
     queue: &Queue,
     input: RawJson,
     envelope: Envelope,
     options: JobOptions,
     wait: Duration,
+    abandoned: Abandoned,
 ) -> Result<JobObject, Refusal> {
     let (end, ended) = oneshot::channel();
     let submission = Submission {
@@ -158,9 +181,14 @@ pub(in super::super) async fn submit_and_wait(
         ..submission(Origin::RunSync, input, envelope, options)
     };
     let id = queue.submit(submission)?.id;
-    if let Ok(Ok(job)) = tokio::time::timeout(wait, ended).await {
-        return Ok(job);
-    }
-    queue.keep(id).await?;
-    queue.status(id).await?.ok_or_else(|| Refusal::not_found(format!("job `{id}` is gone")))
+    let waiting = Waiting { queue, job: id, abandoned };
+    let job = match tokio::time::timeout(wait, ended).await {
+        Ok(Ok(job)) => Some(job),
+        _ => {
+            queue.keep(id).await?;
+            queue.status(id).await?
+        }
+    };
+    waiting.told();
+    job.ok_or_else(|| Refusal::not_found(format!("job `{id}` is gone")))
 }
