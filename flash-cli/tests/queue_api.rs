@@ -299,6 +299,136 @@ async fn events_come_as_they_happen_and_end_with_the_job() {
 }
 
 #[tokio::test]
+async fn a_long_stream_that_nobody_fetched_in_time_is_whole_at_its_end() {
+    let setup = Setup::new();
+    let trickle = setup.endpoint("trickle");
+    setup.open("rest");
+    let chunks = 10_050;
+    let job = trickle.run(json!({ "input": { "file": setup.gate("rest"), "chunks": chunks } })).await;
+    let end = trickle.ended(&job).await;
+    assert_eq!((&end["status"], &end["error"]), (&json!("COMPLETED"), &json!(null)));
+    let stream = trickle.get(&format!("stream/{job}")).await.json();
+    let outputs = stream["stream"].as_array().unwrap().iter().map(|chunk| chunk["output"].clone());
+    assert_eq!(outputs.collect::<Vec<_>>(), (1..=chunks).map(|number| json!(number)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_job_whose_client_has_gone_is_let_go_before_its_start() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let running = gated.run(json!({ "input": { "file": setup.gate("it") } })).await;
+    gated.until(&running, is_running).await;
+    // One worker with one slot: these wait. None of their clients has heard an id.
+    let file = json!({ "file": setup.gate("it") });
+    let waits = |path: &str, body: Value| {
+        let request = gated.client.raw().post(setup.app.url.clone() + path).json(&body);
+        tokio::spawn(async move { request.send().await.map(drop) })
+    };
+    let gone = [
+        waits("/v2/gated/runsync", json!({ "input": file })),
+        waits("/waits/wait_at_gate/run_sync", file.clone()),
+        waits("/waits/wait_at_gate/runsync", json!({ "input": file })),
+    ];
+    let webhook = "http://127.0.0.1:9/told-anyway";
+    let told = waits("/v2/gated/runsync", json!({ "input": file, "webhook": webhook }));
+    let listed = async |status: &str, count: usize| {
+        until(&format!("{count} jobs {status}"), PATIENCE, async || {
+            let jobs = gated.listed(&format!("status={status}")).await;
+            if jobs.len() == count { Ok(jobs) } else { Err(format!("{jobs:?}")) }
+        })
+        .await
+    };
+    listed("IN_QUEUE", 4).await;
+    gone.iter().chain([&told]).for_each(|client| client.abort());
+    let cancelled = listed("CANCELLED", 3).await;
+    assert!(cancelled.iter().all(|job| job["workerId"] == ""), "none was started: {cancelled:?}");
+    setup.open("it");
+    assert_eq!(gated.ended(&running).await["status"], "COMPLETED");
+    listed("COMPLETED", 2).await;
+}
+
+#[tokio::test]
+async fn a_running_job_stops_with_the_client_of_run_sync_and_goes_on_without_that_of_runsync() {
+    let setup = Setup::new();
+    for (worker, function, path, status) in [
+        ("cancelled", "wait_for_cancel", "/waits/wait_for_cancel/run_sync", "CANCELLED"),
+        ("purged", "wait_for_purge", "/v2/purged/runsync", "COMPLETED"),
+    ] {
+        let endpoint = setup.endpoint(worker);
+        let file = json!({ "file": setup.gate(worker) });
+        let body = if path.starts_with("/v2/") { json!({ "input": file }) } else { file };
+        let request = endpoint.client.raw().post(setup.app.url.clone() + path).json(&body);
+        let client = tokio::spawn(async move { request.send().await.map(drop) });
+        let only = async |wanted: &str| {
+            until(&format!("{function} to be {wanted}"), PATIENCE, async || {
+                let jobs = endpoint.listed("").await;
+                if jobs.len() == 1 && jobs[0]["status"] == wanted { Ok(()) } else { Err(format!("{jobs:?}")) }
+            })
+            .await;
+        };
+        only("IN_PROGRESS").await;
+        client.abort();
+        if status == "CANCELLED" {
+            only(status).await;
+        }
+        setup.open(worker);
+        only(status).await;
+    }
+}
+
+#[tokio::test]
+async fn the_header_names_a_request_and_no_name_in_a_body_is_longer_than_one() {
+    let setup = Setup::new();
+    let echo = setup.endpoint("echo");
+    let long = "x".repeat(2_000_000);
+    let body = |request_id: &str| {
+        let envelope = json!({ "request_id": request_id, "traceparent": long, "function": "echo" });
+        json!({ "input": { "value": 1, "__flash": envelope } })
+    };
+    let send = async |header: Option<&str>, id: &str| {
+        let request = echo.client.raw().post(format!("{}/run", echo.url)).json(&body(id));
+        let request = header.into_iter().fold(request, |request, id| request.header("x-request-id", id));
+        let answer = echo.client.send(request).await;
+        echo.ended(&id_of(&answer)).await;
+        answer
+    };
+    for (header, in_body, expected) in
+        [(Some("head"), "body", Some("head")), (None, "body", Some("body")), (None, long.as_str(), None)]
+    {
+        let answer = send(header, in_body).await;
+        let expected = expected.unwrap_or_else(|| answer.header("x-request-id"));
+        let listed = echo.listed(&format!("requestId={expected}")).await;
+        assert_eq!((listed.len(), &listed[0]["id"]), (1, &json!(id_of(&answer))), "{expected}");
+    }
+    let unknown = json!({ "input": { "value": 1, "__flash": { "function": long } } });
+    let refused = echo.post("run", unknown).await;
+    assert_eq!((refused.status, refused.text.len() < 1000), (422, true), "{} bytes", refused.text.len());
+    let log = setup.app.stderr();
+    assert!(log.lines().all(|line| line.len() < 1000), "a line of the log grew with a client's name");
+}
+
+#[tokio::test]
+async fn what_jobs_hold_is_in_the_metrics_and_given_back() {
+    let setup = Setup::new();
+    let gated = setup.endpoint("gated");
+    let held = async || gated.get("metrics").await.json()["memory"]["heldBytes"].as_u64().unwrap();
+    let running = gated.run(json!({ "input": { "file": setup.gate("it") } })).await;
+    gated.until(&running, is_running).await;
+    let before = held().await;
+    let config = json!({ "accessId": "x".repeat(4_000_000) });
+    for _ in 0..3 {
+        gated.run(json!({ "input": { "file": setup.gate("it") }, "s3Config": config })).await;
+    }
+    let memory = gated.get("metrics").await.json()["memory"].clone();
+    assert!(memory["heldBytes"].as_u64().unwrap() >= before + 12_000_000, "{memory}");
+    assert!((100_000_000..=2_147_483_648).contains(&memory["limitBytes"].as_u64().unwrap()), "{memory}");
+    gated.post("purge-queue", json!({})).await;
+    let after = held().await;
+    assert!(after < before + 10_000, "{before} bytes before, {after} after");
+    setup.open("it");
+}
+
+#[tokio::test]
 async fn an_idempotency_key_is_one_job() {
     let setup = Setup::new();
     let gated = setup.endpoint("gated");

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     exit::Failure,
     output::Output,
-    target::{Serving, Status, WorkerCounts, WorkerStatus},
+    target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus},
 };
 
 /// Between two looks with `--watch`.
@@ -104,6 +104,10 @@ fn show(status: &Status, json: bool, output: &Output) {
             ["worker type", "compute", "scale", "workers", "waiting", "running", "done", "failed", "cost"];
         output.table(&head, &rows);
     }
+    if let Some(memory) = &status.job_memory {
+        output.line("");
+        output.line(&memory_line(memory));
+    }
     for worker in status.workers.iter().filter(|worker| !worker.last_errors.is_empty()) {
         output.line("");
         output.line(&format!("last errors of {}", worker.name));
@@ -129,6 +133,13 @@ fn row(worker: &WorkerStatus) -> Vec<String> {
     ]
 }
 
+/// What jobs hold; where nothing more fits in, what that means.
+fn memory_line(memory: &JobMemory) -> String {
+    let JobMemory { held_bytes, limit_bytes } = *memory;
+    let full = if held_bytes >= limit_bytes { ": full, new jobs are refused with 429" } else { "" };
+    format!("jobs hold {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
+}
+
 /// `2 busy, 1 idle`: states that no worker is in are left out.
 fn counts(counts: &WorkerCounts) -> String {
     let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled } = *counts;
@@ -152,6 +163,13 @@ fn dollars(cost: Option<NanoDollars>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_memory_is_told_with_what_it_means() {
+        let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
+        assert_eq!(memory(1), "jobs hold 1 of 2147 MB");
+        assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are refused with 429"));
+    }
 
     #[test]
     fn workers_are_told_by_what_they_do() {

@@ -52,7 +52,7 @@ pub(crate) use tally::Problem;
 use gateway::Door;
 use meter::Billing;
 use pool::PoolContext;
-use queue::{Backlog, Clock, QueueContext, Teller};
+use queue::{Backlog, Budget, Clock, QueueContext, Teller};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::last_words;
@@ -195,7 +195,7 @@ impl Platform {
         };
         let Machine { lifeline, isolation } = machine;
         let isolation = isolation.limiting(limits);
-        let (store, backlog) = Backlog::open(&store, durability)?;
+        let (store, mut backlog) = Backlog::open(&store, durability)?;
         let (teller, tidings) = Teller::new();
         let closing = CancellationToken::new();
         let courier = Courier {
@@ -205,7 +205,9 @@ impl Platform {
             closing: closing.clone(),
         };
         let door = Door::new(access, log.clone());
-        let queues = QueueContext { clock: Clock::system(), store, teller };
+        let budget = Budget::default();
+        backlog.join(&budget);
+        let queues = QueueContext { clock: Clock::system(), store, teller, budget };
         let context = PoolContext {
             log,
             lifeline,

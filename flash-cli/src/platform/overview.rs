@@ -17,6 +17,16 @@ pub(crate) struct Overview {
     pub workers: Vec<TypeOverview>,
     /// Releases that still finish work, the latest first.
     pub draining: Vec<u64>,
+    /// `None` where it does not run.
+    pub job_memory: Option<JobMemory>,
+}
+
+/// What the jobs of a platform hold in memory, those of replaced releases included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JobMemory {
+    pub held_bytes: u64,
+    /// Past this, new jobs are refused.
+    pub limit_bytes: u64,
 }
 
 /// A worker type at this moment.
@@ -49,7 +59,14 @@ impl Platform {
         let draining = releases.iter().filter(|release| !is_live(release) && !release.is_over());
         let mut draining: Vec<u64> = draining.map(|release| release.number).collect();
         draining.sort_unstable_by(|one, other| other.cmp(one));
-        Overview { live: live.as_ref().map(|live| live.number), workers, draining }
+        let budget = &self.shared.context.queues.budget;
+        let job_memory = JobMemory { held_bytes: budget.held() as u64, limit_bytes: budget.limit() as u64 };
+        Overview {
+            live: live.as_ref().map(|live| live.number),
+            workers,
+            draining,
+            job_memory: Some(job_memory),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use release::{
     ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
     ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
 };
-pub(crate) use status::{LastError, Serving, Status, WorkerCounts, WorkerStatus};
+pub(crate) use status::{JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
 
 /// Told of each step of a change while it is under way.
 pub(crate) type Told<'a> = &'a mut (dyn FnMut(Step) + Send);

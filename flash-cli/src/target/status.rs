@@ -16,6 +16,17 @@ pub(crate) struct Status {
     pub draining: Vec<u64>,
     /// Since the environment was made, in a cloud in the last thirty days; `None` where that cannot be told now.
     pub cost: Option<NanoDollars>,
+    /// What jobs hold; `None` where the target does not tell.
+    #[serde(default)]
+    pub job_memory: Option<JobMemory>,
+}
+
+/// What the jobs of an environment hold in memory: inputs, results that are kept, chunks that nobody fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobMemory {
+    pub held_bytes: u64,
+    /// Past this, new jobs are refused with 429.
+    pub limit_bytes: u64,
 }
 
 /// Whether requests are answered.

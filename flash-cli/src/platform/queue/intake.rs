@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Failing, Fate, Inner, JobId, Origin, Queue, Waiter,
+    budget::{Held, OutOfRoom, Purpose},
     job::{Entry, Extras, IdempotencyKey},
+    jobs::Setting,
     state::JobState,
     store::Ticket,
 };
@@ -73,8 +75,8 @@ pub(crate) struct Submitted {
 pub(crate) enum SubmitError {
     #[error("{waiting} jobs wait already")]
     Full { waiting: usize },
-    #[error("the inputs of {waiting} waiting jobs have {megabytes} MB already")]
-    TooManyBytes { waiting: usize, megabytes: usize },
+    #[error(transparent)]
+    OutOfRoom(#[from] OutOfRoom),
     #[error("the idempotency key belongs to job `{0}`, whose function or input is another")]
     KeyInUse(JobId),
     #[error("the app no longer has this worker type")]
@@ -114,19 +116,19 @@ impl Queue {
         if waiting >= limits.max_waiting {
             return Err(SubmitError::Full { waiting });
         }
-        if waiting > 0 && inner.jobs.waiting_bytes() + submission.input.get().len() > limits.max_waiting_bytes
-        {
-            return Err(SubmitError::TooManyBytes {
-                waiting,
-                megabytes: inner.jobs.waiting_bytes() / 1_000_000,
-            });
-        }
+        let purpose = match submission.origin {
+            Origin::Run | Origin::RunSync => Purpose::Intake,
+            // Its caller has a slot, and ends only with its answer.
+            Origin::Call => Purpose::Progress,
+        };
+        let mut entry = self.entry(submission, fingerprint);
+        entry.held = inner.room_for(entry.weight(), purpose, &self.setting)?;
         // Under the lock, so that ids are in the order of the line.
-        let id = match submission.origin {
+        let id = match entry.origin {
             Origin::Run => JobId::of_run(),
             Origin::RunSync | Origin::Call => JobId::of_waited(),
         };
-        inner.jobs.insert(id, Box::new(self.entry(submission, fingerprint)));
+        inner.jobs.insert(id, Box::new(entry));
         let ticket = if durable { inner.jobs.store(id, &self.setting) } else { None };
         inner.dispatch(&self.setting);
         let left_waiting = inner.jobs.has_waiting();
@@ -181,6 +183,7 @@ impl Queue {
             waiters: Vec::from_iter(submission.waiter),
             extras: (extras != Extras::default()).then(|| Box::new(extras)),
             run: None,
+            held: Held::default(),
         }
     }
 
@@ -224,6 +227,14 @@ impl Queue {
 }
 
 impl Inner {
+    /// Room for a new job, where need be in the place of what was kept longer than promised.
+    fn room_for(&mut self, bytes: usize, purpose: Purpose, setting: &Setting) -> Result<Held, OutOfRoom> {
+        setting.budget.try_hold(bytes, purpose).or_else(|_| {
+            self.jobs.make_room(setting);
+            setting.budget.try_hold(bytes, purpose)
+        })
+    }
+
     fn known(&self, key: &str, fingerprint: u64) -> Result<Option<Submitted>, SubmitError> {
         let Some((id, found)) = self.jobs.by_key(key) else { return Ok(None) };
         let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());

@@ -1,5 +1,5 @@
 //! One job and everything kept with it.
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use flash_sdk::{
     catalogue::NanoDollars,
@@ -13,12 +13,13 @@ use flash_sdk::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Taken, Timestamp, WorkerId,
+    Budget, Taken, Timestamp, WorkerId,
+    budget::Held,
     id::JobId,
     limits::Limits,
     state::{Attempt, IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
     store::{Seq, Ticket},
-    stream::Stream,
+    stream::Chunks,
 };
 
 /// Who is told of a job's end.
@@ -68,11 +69,6 @@ pub(super) enum Keep {
     Timed,
 }
 
-/// Chunks kept for `stream`, at most: a client that never asks must not fill the memory.
-const MAX_CHUNKS: usize = 10_000;
-/// As [`MAX_CHUNKS`], in bytes.
-const MAX_CHUNK_BYTES: usize = 64_000_000;
-
 /// A job. Small while it waits: a million may.
 pub(crate) struct Entry {
     pub(super) state: JobState,
@@ -105,7 +101,12 @@ pub(crate) struct Entry {
     pub(super) extras: Option<Box<Extras>>,
     /// Since a worker had it, or somebody streams it.
     pub(super) run: Option<Box<Run>>,
+    /// What it holds of the platform's memory: always its [`Entry::weight`].
+    pub(super) held: Held,
 }
+
+/// What a job takes beside its data: itself, and its places in lines, timers and tables.
+const OVERHEAD: usize = size_of::<Entry>() + 200;
 
 /// What a job has once it runs.
 #[derive(Default)]
@@ -118,8 +119,7 @@ pub(super) struct Run {
     /// What the worker says that it ran; foreign ones do not say.
     pub reported_run: Option<Duration>,
     pub progress: Option<RawJson>,
-    pub chunks: VecDeque<RawJson>,
-    pub chunk_bytes: usize,
+    pub chunks: Chunks,
     pub arrivals: Option<Arc<Notify>>,
 }
 
@@ -133,6 +133,7 @@ impl Entry {
                     self.queued_at = now;
                 }
                 self.state = next;
+                self.weigh();
                 Ok(())
             }
             Err((unchanged, illegal)) => {
@@ -142,8 +143,52 @@ impl Entry {
         }
     }
 
+    /// Counts again what it holds. Everything that changes that ends with this.
+    pub(super) fn weigh(&mut self) {
+        self.held.set(self.weight());
+    }
+
+    /// What it holds counts from now on.
+    pub(super) fn join(&mut self, budget: &Budget) {
+        self.held.join(budget);
+    }
+
+    /// What it holds, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let envelope = &self.envelope;
+        let envelope = envelope.function.as_deref().map_or(0, str::len)
+            + envelope.request_id.as_deref().map_or(0, str::len)
+            + envelope.traceparent.as_deref().map_or(0, str::len);
+        let extras = self.extras.as_ref().map_or(0, |extras| {
+            let key = extras.idempotency.as_ref().map_or(0, |key| key.key.len());
+            size_of::<Extras>() + text(&extras.webhook) + text(&extras.s3_config) + key
+        });
+        let outcome = match &self.state {
+            JobState::Done(outcome) => {
+                outcome.error().map_or(0, str::len) + outcome.output().map_or(0, |output| output.get().len())
+            }
+            JobState::Queued { .. } | JobState::Running(_) => 0,
+        };
+        let run = self.run.as_ref().map_or(0, |run| {
+            let progress = run.progress.as_ref().map_or(0, |progress| progress.get().len());
+            size_of::<Run>() + progress + run.chunks.weight()
+        });
+        OVERHEAD + self.input.get().len() + envelope + extras + outcome + run
+    }
+
+    /// Its times and worker, which weigh the same whatever they are.
     pub(super) fn run_mut(&mut self) -> &mut Run {
-        self.run.get_or_insert_default()
+        if self.run.is_none() {
+            self.run = Some(Box::default());
+            self.weigh();
+        }
+        self.run.as_mut().expect("made above")
+    }
+
+    pub(super) fn set_progress(&mut self, output: RawJson) {
+        self.run_mut().progress = Some(output);
+        self.weigh();
     }
 
     /// Gives the job to a worker.
@@ -189,9 +234,9 @@ impl Entry {
             run.ran = None;
             run.reported_run = None;
             run.progress = None;
-            run.chunks.clear();
-            run.chunk_bytes = 0;
+            run.chunks.begin_anew();
         }
+        self.weigh();
     }
 
     /// Attempts since the submission or the last retry, without those that do not count.
@@ -239,12 +284,15 @@ impl Entry {
         let waiters = std::mem::take(&mut self.waiters);
         let keep = match self.origin {
             Origin::Call if !waiters.is_empty() => Keep::Not,
+            // Its client stopped waiting, and asks like that of `run`.
+            Origin::RunSync if self.record.is_some() => Keep::Timed,
             Origin::Call | Origin::RunSync => Keep::Bounded,
             Origin::Run => Keep::Timed,
         };
         for waiter in waiters {
             self.tell(id, waiter);
         }
+        self.weigh();
         keep
     }
 
@@ -270,6 +318,10 @@ impl Entry {
     pub(super) fn drop_input(&mut self) {
         if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
             self.input = flash_sdk::wire::null();
+            if let Some(extras) = &mut self.extras {
+                extras.s3_config = None;
+            }
+            self.weigh();
         }
     }
 
@@ -322,30 +374,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn push_chunk(&mut self, chunk: RawJson) {
-        let run = self.run_mut();
-        if run.chunks.len() < MAX_CHUNKS && run.chunk_bytes < MAX_CHUNK_BYTES {
-            run.chunk_bytes += chunk.get().len();
-            run.chunks.push_back(chunk);
-        }
-        if let Some(arrivals) = &run.arrivals {
-            arrivals.notify_waiters();
-        }
-    }
-
-    pub(super) fn take_chunks(&mut self) -> Stream {
-        let chunks = self.run.as_mut().map(|run| {
-            run.chunk_bytes = 0;
-            run.chunks.drain(..).collect()
-        });
-        Stream { status: self.status(), chunks: chunks.unwrap_or_default() }
-    }
-
-    pub(super) fn has_chunks(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| !run.chunks.is_empty())
-    }
-
-    /// Told when a chunk arrives or the job ends.
+    /// Told when a chunk arrives or is fetched, and when the job ends.
     pub(super) fn arrivals(&mut self) -> Arc<Notify> {
         self.run_mut().arrivals.get_or_insert_default().clone()
     }

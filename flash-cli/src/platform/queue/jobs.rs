@@ -11,7 +11,7 @@ use std::{
 use flash_sdk::wire::job::JobStatus;
 
 use super::{
-    Ended, Timestamp, Totals, WorkerId,
+    Budget, Ended, Timestamp, Totals, WorkerId,
     clock::Clock,
     id::JobId,
     job::{Entry, Keep, Origin},
@@ -32,6 +32,8 @@ pub(super) struct Setting {
     pub clock: Clock,
     pub store: Store,
     pub teller: Teller,
+    /// What all jobs of the platform may hold together.
+    pub budget: Budget,
 }
 
 /// See the module.
@@ -39,7 +41,6 @@ pub(super) struct Setting {
 pub(super) struct Jobs {
     all: BTreeMap<JobId, Box<Entry>>,
     lines: Lines,
-    waiting_bytes: usize,
     running: usize,
     /// Of these, how many have low priority.
     running_low: usize,
@@ -96,10 +97,6 @@ impl Jobs {
         self.lines.low.len()
     }
 
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
-    }
-
     pub(super) fn has_waiting(&self) -> bool {
         self.lines.len() > 0
     }
@@ -146,7 +143,6 @@ impl Jobs {
         match &entry.state {
             JobState::Queued { .. } => {
                 self.lines.of(entry.low_priority).push_back(id);
-                self.waiting_bytes += entry.input.get().len();
                 self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
             }
             JobState::Running(_) => self.starts_running(entry.low_priority),
@@ -207,7 +203,6 @@ impl Jobs {
     }
 
     fn left_line(&mut self, entry: &Entry) {
-        self.waiting_bytes -= entry.input.get().len();
         let all = &self.all;
         let line = self.lines.of(entry.low_priority);
         line.left();
@@ -222,7 +217,6 @@ impl Jobs {
         let entry = self.all.get_mut(&id)?;
         let taken = entry.lease(id, worker, now)?;
         let low_priority = entry.low_priority;
-        self.waiting_bytes -= entry.input.get().len();
         self.lines.of(low_priority).left();
         self.starts_running(low_priority);
         Some(taken)
@@ -233,7 +227,6 @@ impl Jobs {
         let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
         entry.unlease();
         let low_priority = entry.low_priority;
-        self.waiting_bytes += entry.input.get().len();
         self.lines.of(low_priority).push_front(id);
         self.stops_running(low_priority);
     }
@@ -250,7 +243,6 @@ impl Jobs {
         entry.forget_attempt();
         store_requeued(entry, setting);
         let low_priority = entry.low_priority;
-        self.waiting_bytes += entry.input.get().len();
         self.lines.of(low_priority).push_front(id);
         self.stops_running(low_priority);
         self.totals.retried += 1;
@@ -270,7 +262,6 @@ impl Jobs {
         self.timers.insert((entry.timer, id));
         store_requeued(entry, setting);
         let is_call = entry.origin == Origin::Call;
-        self.waiting_bytes += entry.input.get().len();
         self.lines.of(entry.low_priority).push_back(id);
         self.dead.remove(&id);
         self.totals.retried += 1;
@@ -287,7 +278,6 @@ impl Jobs {
         let now = setting.clock.now();
         let entry = self.all.get_mut(&id)?;
         let was_queued = entry.is_queued();
-        let bytes = entry.input.get().len();
         entry.step(event, now).ok()?;
         let keep = entry.ended(id, now);
         let forget_at = entry.forget_at(now, &setting.limits);
@@ -305,7 +295,6 @@ impl Jobs {
         let (is_dead, low_priority) =
             (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority);
         if was_queued {
-            self.waiting_bytes -= bytes;
             let all = &self.all;
             let line = self.lines.of(low_priority);
             line.left();
@@ -337,14 +326,36 @@ impl Jobs {
             }
             Keep::Bounded => {
                 self.kept_sync.push_back(id);
-                if self.kept_sync.len() > setting.limits.max_kept_sync
-                    && let Some(oldest) = self.kept_sync.pop_front()
-                    && self.get(oldest).is_some_and(|entry| !entry.is_queued() && !entry.is_running())
-                {
-                    self.remove(oldest, setting);
+                if self.kept_sync.len() > setting.limits.max_kept_sync {
+                    self.let_go_of_kept(setting);
                 }
             }
             Keep::Timed => {}
+        }
+    }
+
+    /// Forgets the oldest result whose client has it; not that of a job which was made durable since. `false`
+    /// when there is none.
+    fn let_go_of_kept(&mut self, setting: &Setting) -> bool {
+        let Some(oldest) = self.kept_sync.pop_front() else { return false };
+        if self.get(oldest).is_some_and(|entry| entry.status().is_final() && entry.record.is_none()) {
+            self.remove(oldest, setting);
+        }
+        true
+    }
+
+    /// While the platform's jobs hold too much: forgets what nobody was promised, the oldest first. That is
+    /// results whose client has them, then jobs that killed their workers. Results that a client asks for
+    /// later stay.
+    pub(super) fn make_room(&mut self, setting: &Setting) {
+        while setting.budget.is_short() {
+            if self.let_go_of_kept(setting) {
+                continue;
+            }
+            let Some(oldest) = self.dead.first().copied() else { return };
+            if self.remove(oldest, setting).is_none() {
+                return;
+            }
         }
     }
 
@@ -379,6 +390,8 @@ pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
         input: entry.input.clone(),
         record: entry.record,
         ticket: entry.ticket,
+        // A copy of what the job is now.
+        _held: setting.budget.hold(entry.weight()),
     });
 }
 

@@ -6,8 +6,6 @@ use std::time::Duration;
 pub(crate) struct Limits {
     /// Jobs that may wait; more are refused.
     pub max_waiting: usize,
-    /// Bytes that the inputs of waiting jobs may have together; more are refused.
-    pub max_waiting_bytes: usize,
     /// How long one attempt may run, unless the job says otherwise.
     pub execution_timeout: Duration,
     /// How long a job may take from submission to its end, unless it says otherwise.
@@ -33,7 +31,6 @@ impl Default for Limits {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         Self {
             max_waiting: 2_000_000,
-            max_waiting_bytes: 1 << 30,
             execution_timeout: Duration::from_secs(600),
             ttl: 24 * HOUR,
             max_attempts: 3,

@@ -4,6 +4,8 @@
 //! many of them run is the autoscaler's decision, keeping them alive the supervisor's work. What is true
 //! is in memory ([`jobs`]); what a client was promised is also in the [`store`]. Invariant: a taker's
 //! leases name exactly the jobs that run on it, plus stopped ones that it has not let go of yet.
+mod abandon;
+mod budget;
 mod charge;
 mod clock;
 mod id;
@@ -42,6 +44,8 @@ use flash_sdk::{
 };
 use tokio::sync::Notify;
 
+pub(crate) use abandon::Abandoned;
+pub(crate) use budget::Budget;
 pub(crate) use clock::{Clock, Timestamp};
 pub(crate) use id::JobId;
 pub(crate) use intake::{Idempotency, Submission, SubmitError, Submitted};
@@ -55,7 +59,8 @@ pub(crate) use recovery::{Backlog, Claim, QueueContext};
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
 pub(crate) use store::{Durability, Failing, OpenError, Store};
-pub(crate) use stream::Stream;
+use stream::whole_stream;
+pub(crate) use stream::{Offered, Stream};
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
 pub(crate) use tell::{Teller, Tidings};
@@ -127,6 +132,9 @@ pub(crate) struct Totals {
     pub retried: u64,
 }
 
+/// Longest text of an error in the log.
+const MAX_LOGGED_ERROR: usize = 4096;
+
 /// What the log is told when a job ends.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -144,13 +152,13 @@ pub(crate) struct Ended {
 impl Ended {
     fn of(job: JobId, entry: &Entry) -> Self {
         let error = match &entry.state {
-            JobState::Done(outcome) => outcome.error().map(|text| ErrorText::parse(text).chain()),
+            JobState::Done(outcome) => outcome.error().map(|text| shortened(ErrorText::parse(text).chain())),
             _ => None,
         };
         Self {
             job,
-            request_id: entry.envelope.request_id.clone(),
-            function: entry.envelope.function.clone(),
+            request_id: entry.envelope.request_id.clone().map(String::from),
+            function: entry.envelope.function.clone().map(String::from),
             worker: entry.worker().cloned(),
             status: entry.status(),
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
@@ -158,6 +166,16 @@ impl Ended {
             error,
         }
     }
+}
+
+/// A worker's error may be as long as a result.
+fn shortened(mut text: String) -> String {
+    let bytes = text.len();
+    if bytes > MAX_LOGGED_ERROR {
+        text.truncate(text.floor_char_boundary(MAX_LOGGED_ERROR));
+        text.push_str(&format!("… ({bytes} bytes; `status` has all of it)"));
+    }
+    text
 }
 
 /// Called at each end of a job, under no lock.
@@ -313,6 +331,16 @@ impl Queue {
         ran: Option<Duration>,
     ) -> Reported {
         let mut inner = self.lock();
+        let running = inner.jobs.get(job).filter(|entry| entry.is_run_by(worker));
+        let (outcome, rest) = match running.and_then(Entry::taken_before_refusal) {
+            None => (outcome, Vec::new()),
+            Some(taken) => {
+                drop(inner);
+                let whole = whole_stream(worker, taken, outcome);
+                inner = self.lock();
+                whole
+            }
+        };
         let held = inner.release(worker, job, attempt, &self.setting);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
@@ -325,6 +353,7 @@ impl Queue {
         {
             if let Some(entry) = inner.jobs.get_mut(job) {
                 entry.run_mut().reported_run = ran;
+                entry.append_chunks(rest);
             }
             let lease = Lease { worker: worker.clone(), attempt: current };
             ended = inner.jobs.end(job, JobEvent::Finished { lease, outcome }, &self.setting);
@@ -345,16 +374,7 @@ impl Queue {
         if let Some(entry) = self.lock().jobs.get_mut(job)
             && entry.is_run_by(worker)
         {
-            entry.run_mut().progress = Some(output);
-        }
-    }
-
-    /// One chunk of a job that streams.
-    pub(crate) fn chunk(&self, worker: &WorkerId, job: JobId, output: RawJson) {
-        if let Some(entry) = self.lock().jobs.get_mut(job)
-            && entry.is_run_by(worker)
-        {
-            entry.push_chunk(output);
+            entry.set_progress(output);
         }
     }
 
@@ -425,6 +445,7 @@ impl Queue {
             }
         }
         ended.extend(inner.delete_due(now, &self.setting));
+        inner.jobs.make_room(&self.setting);
         drop(inner);
         self.tell(ended);
     }
@@ -486,7 +507,7 @@ impl Queue {
 
     /// The request that a job belongs to.
     pub(crate) fn request_of(&self, job: JobId) -> Option<String> {
-        self.lock().jobs.get(job)?.envelope.request_id.clone()
+        self.lock().jobs.get(job)?.envelope.request_id.clone().map(String::from)
     }
 
     fn tell(&self, ended: impl IntoIterator<Item = Ended>) {
@@ -500,7 +521,7 @@ impl Inner {
     /// The job with the request that it belongs to: one without is a request of its own.
     fn job_and_request(&self, job: JobId) -> Option<(JobId, String)> {
         let request = self.jobs.get(job)?.envelope.request_id.clone();
-        Some((job, request.unwrap_or_else(|| job.to_string())))
+        Some((job, request.map_or_else(|| job.to_string(), String::from)))
     }
 
     /// Deletes jobs that have expired and results that were kept long enough. Who waits for an expired one

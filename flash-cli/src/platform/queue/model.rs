@@ -187,7 +187,8 @@ struct Pair {
 fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
     let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (teller, _) = Teller::new();
-    let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
+    let context =
+        QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget: Budget::default() };
     let limits = Limits { execution_timeout: Duration::from_secs(600), ..Limits::default() };
     let queue = Queue::new("model", 1, limits, &context, Box::new(|_| {}));
     queue.adopt(&mut backlog, Claim::All);

@@ -9,7 +9,7 @@ use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
-    Clock, Durability, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
+    Budget, Clock, Durability, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
     jobs::{Setting, tell_webhook},
     state::JobEvent,
     store::{Change, Stored},
@@ -21,6 +21,8 @@ pub(crate) struct QueueContext {
     pub clock: Clock,
     pub store: Store,
     pub teller: Teller,
+    /// What their jobs may hold together.
+    pub budget: Budget,
 }
 
 /// Jobs from the store that no queue has claimed yet, by endpoint.
@@ -61,6 +63,13 @@ impl Backlog {
             backlog.jobs.entry(stored.endpoint.clone()).or_default().push(stored);
         })?;
         Ok((store, backlog))
+    }
+
+    /// Counts what its jobs hold, also while no queue has claimed them.
+    pub(crate) fn join(&mut self, budget: &Budget) {
+        for Stored { entry, .. } in self.jobs.values_mut().flatten() {
+            entry.join(budget);
+        }
     }
 
     /// Deletes jobs whose time is over though no queue looks after them.
@@ -111,9 +120,9 @@ impl Queue {
         context: &QueueContext,
         on_end: OnEnd,
     ) -> Self {
-        let QueueContext { clock, store, teller } = context.clone();
+        let QueueContext { clock, store, teller, budget } = context.clone();
         Self {
-            setting: Setting { endpoint: endpoint.into(), release, limits, clock, store, teller },
+            setting: Setting { endpoint: endpoint.into(), release, limits, clock, store, teller, budget },
             inner: std::sync::Mutex::default(),
             changed: Notify::new(),
             on_end,
@@ -136,6 +145,7 @@ impl Queue {
                 tell_webhook(id, &entry, &self.setting);
             }
             entry.drop_input();
+            entry.join(&self.setting.budget);
             inner.jobs.insert(id, entry);
         }
         // Their time may have come while there was no platform.

@@ -2,7 +2,10 @@
 use flash_sdk::wire::{RawJson, job::JobObject};
 use tokio::sync::mpsc;
 
-use super::store::{Change, Failing, Seq, Store, Ticket};
+use super::{
+    budget::Held,
+    store::{Change, Failing, Seq, Store, Ticket},
+};
 
 /// Ends that may wait to be told; more are left out until the next start of the platform.
 const MAX_WAITING: usize = 100_000;
@@ -15,6 +18,8 @@ pub(crate) struct Tidings {
     pub input: RawJson,
     pub(super) record: Option<Seq>,
     pub(super) ticket: Ticket,
+    /// What it holds until it is told.
+    pub(super) _held: Held,
 }
 
 impl Tidings {

@@ -196,7 +196,15 @@ impl RunpodTarget {
             }
         };
         let cost = costs.map(|costs| NanoDollars(costs.values().map(|cost| cost.0).sum()));
-        Ok(Status { id: id.clone(), url: None, serving, workers, draining: Vec::new(), cost })
+        Ok(Status {
+            id: id.clone(),
+            url: None,
+            serving,
+            workers,
+            draining: Vec::new(),
+            cost,
+            job_memory: None,
+        })
     }
 
     async fn worker_status(

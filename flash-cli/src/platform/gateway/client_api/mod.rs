@@ -167,7 +167,7 @@ pub(super) fn job_response(job: &JobObject) -> Result<Response, Refusal> {
 impl From<SubmitError> for Refusal {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::Full { .. } | SubmitError::TooManyBytes { .. } => {
+            SubmitError::Full { .. } | SubmitError::OutOfRoom(_) => {
                 Self::too_many(format!("the queue is full: {error}"))
             }
             SubmitError::KeyInUse(_) => {

@@ -60,7 +60,8 @@ pub(super) async fn health(
     Ok(Json(json!({ "jobs": jobs(pool), "workers": workers(pool) })).into_response())
 }
 
-/// As `health`, with the ids of ready workers: the shape that the provider's deploy tool reads.
+/// As `health`, with the ids of ready workers, the shape that the provider's deploy tool reads, and with what
+/// the jobs of all endpoints hold.
 pub(super) async fn metrics(
     state: State<Platform>,
     Segments(endpoint): Segments<String>,
@@ -69,7 +70,14 @@ pub(super) async fn metrics(
     let pool = pool_of(&release, &endpoint)?;
     let load = pool.load();
     let ready: Vec<&str> = load.takers.iter().map(|(worker, _, _)| worker.as_ref()).collect();
-    let body = json!({ "jobs": jobs(pool), "readyWorkers": ready, "workers": workers(pool) });
+    let budget = &state.shared.context.queues.budget;
+    let memory = json!({ "heldBytes": budget.held(), "limitBytes": budget.limit() });
+    let body = json!({
+        "jobs": jobs(pool),
+        "memory": memory,
+        "readyWorkers": ready,
+        "workers": workers(pool),
+    });
     Ok(Json(body).into_response())
 }
 

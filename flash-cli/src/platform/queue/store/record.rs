@@ -7,6 +7,7 @@ use flash_sdk::{
 use super::{
     super::{
         Timestamp, WorkerId,
+        budget::Held,
         id::JobId,
         job::{Entry, Extras, Origin, Run},
         jobs::Setting,
@@ -124,6 +125,7 @@ impl Record {
             waiters: Vec::new(),
             extras: self.extras.map(Box::new),
             run: None,
+            held: Held::default(),
         };
         if let Some(end) = end {
             entry.state = JobState::Done(end.outcome);
@@ -138,6 +140,7 @@ impl Record {
                 ..Run::default()
             }));
         }
+        entry.weigh();
         (self.id, Box::new(entry))
     }
 }

@@ -110,7 +110,8 @@ async fn what_came_beside_an_error_survives_a_restart() {
     let Bench { queue, now, directory, .. } = queue;
     queue.setting.store.close();
     let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
-    let context = QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0 };
+    let context =
+        QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0, budget: Budget::default() };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
     let job = again.status(id).await.unwrap().unwrap();
@@ -168,6 +169,7 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
         clock: Clock::Manual(queue.now.clone()),
         store: queue.setting.store.clone(),
         teller: queue.setting.teller.clone(),
+        budget: Budget::default(),
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| {}));
     next.adopt(&mut backlog, Claim::All);
@@ -189,7 +191,12 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
     assert_eq!(queue.stored_dead(10).await.unwrap().len(), 1);
     queue.setting.store.crash();
     let (store, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
-    let context = QueueContext { clock: Clock::Manual(queue.now.clone()), store, teller: Teller::new().0 };
+    let context = QueueContext {
+        clock: Clock::Manual(queue.now.clone()),
+        store,
+        teller: Teller::new().0,
+        budget: Budget::default(),
+    };
     let next = Queue::new("bench", 1, limits, &context, Box::new(|_| {}));
     next.adopt(&mut backlog, Claim::All);
     assert_eq!((status(&next, finished), status(&next, dead)), (Completed, Failed));
@@ -200,7 +207,12 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
 fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
     bench.setting.store.close();
     let (store, backlog) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
-    let context = QueueContext { clock: Clock::Manual(bench.now.clone()), store, teller: Teller::new().0 };
+    let context = QueueContext {
+        clock: Clock::Manual(bench.now.clone()),
+        store,
+        teller: Teller::new().0,
+        budget: Budget::default(),
+    };
     let queue = |release| Queue::new("bench", release, Limits::default(), &context, Box::new(|_| {}));
     (backlog, [queue(1), queue(2)])
 }

@@ -146,6 +146,55 @@ async fn a_job_whose_neighbour_had_to_be_killed_does_not_pay_for_it() {
 }
 
 #[tokio::test]
+async fn a_long_error_is_short_in_the_log_and_whole_for_the_client() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let id = queue.run("{}");
+    let job = worker.job().await;
+    let error = "ä".repeat(1_000_000);
+    queue.finish(&worker.id, id, Some(job.attempt), Outcome::Failed(error.clone()), None);
+    assert_eq!(queue.peek(id).unwrap().error, Some(error));
+    let logged = queue.ends.lock().unwrap()[0].error.clone().unwrap();
+    assert!(logged.len() < 4200 && logged.ends_with("(2000000 bytes; `status` has all of it)"), "{logged}");
+}
+
+#[tokio::test]
+async fn a_job_that_its_client_left_is_let_go_unless_somebody_hears_of_it() {
+    let waited = |queue: &Bench, told: Option<&str>| {
+        let (end, _) = oneshot::channel();
+        let webhook = told.map(str::to_owned);
+        let waiter = Some(Waiter::Client(end));
+        let job = Submission::new(Origin::RunSync, json("{}"), Envelope::default());
+        queue.submit(Submission { waiter, webhook, ..job }).unwrap().id
+    };
+    let queue = queue();
+    let (left, told, asked_for) =
+        (waited(&queue, None), waited(&queue, Some("http://127.0.0.1:1/")), queue.run("{}"));
+    for id in [left, told, asked_for] {
+        queue.abandon(id, Abandoned::RunsOn);
+    }
+    let seen = [left, told, asked_for].map(|id| status(&queue, id));
+    assert_eq!(seen, [Cancelled, InQueue, InQueue]);
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    assert_eq!(id_of(&worker.job().await), told, "the one that was left never starts");
+    for (abandoned, expected) in [(Abandoned::RunsOn, InProgress), (Abandoned::Stops, Cancelled)] {
+        let queue = super::queue();
+        let id = waited(&queue, None);
+        let mut worker = FakeWorker::attach(&queue, "w", 1);
+        let job = worker.job().await;
+        queue.abandon(id, abandoned);
+        assert_eq!(status(&queue, id), expected);
+        if expected == Cancelled {
+            assert!(matches!(worker.frame().await, ToWorker::Stop(frame) if frame.id == job.id));
+        }
+        // Whoever is too late changes nothing.
+        worker.finish(&queue, &job);
+        queue.abandon(id, Abandoned::Stops);
+        assert!(status(&queue, id).is_final());
+    }
+}
+
+#[tokio::test]
 async fn low_priority_comes_last_and_is_counted_apart() {
     let queue = queue();
     let low = queue.submit(Submission { low_priority: true, ..job("1") }).unwrap().id;
@@ -154,15 +203,6 @@ async fn low_priority_comes_last_and_is_counted_apart() {
     assert_eq!((load.waiting, load.low_priority), (1, 1));
     let mut worker = FakeWorker::attach(&queue, "w", 2);
     assert_eq!((id_of(&worker.job().await), id_of(&worker.job().await)), (normal, low));
-}
-
-#[tokio::test]
-async fn inputs_that_wait_are_bounded_in_bytes() {
-    let queue = Bench::with(Limits { max_waiting_bytes: 10, ..Limits::default() });
-    let first = queue.run("\"123456\"");
-    assert!(matches!(queue.submit(job("\"123456\"")), Err(SubmitError::TooManyBytes { .. })));
-    queue.cancel(first).unwrap();
-    queue.run("\"123456\"");
 }
 
 #[tokio::test]

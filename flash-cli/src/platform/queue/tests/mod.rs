@@ -1,7 +1,9 @@
 //! The queue against what it promises, without processes: workers are the ends of channels.
+mod budget;
 mod kept;
 mod life;
 mod polling;
+mod stream;
 
 use std::sync::{
     Arc, Mutex,
@@ -83,13 +85,17 @@ impl std::ops::Deref for Bench {
 
 impl Bench {
     fn with(limits: Limits) -> Self {
+        Self::holding(limits, Budget::default())
+    }
+
+    fn holding(limits: Limits, budget: Budget) -> Self {
         let directory = TempDir::new().unwrap();
         let (store, _) = Backlog::open(directory.path(), Durability::Process).unwrap();
         let now = Arc::new(AtomicU64::new(1_000_000_000_000));
         let (teller, told) = Teller::new();
         let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let seen = ends.clone();
-        let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller };
+        let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
         let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
         Self { queue, now, ends, told, directory }

@@ -9,8 +9,8 @@ use super::{
     running::{Running, Stand},
 };
 use crate::target::{
-    DeployedEndpoint, Environment, EnvironmentId, LastError, LogQuery, LogRecord, Problem, ReleaseRecord,
-    ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    DeployedEndpoint, Environment, EnvironmentId, JobMemory, LastError, LogQuery, LogRecord, Problem,
+    ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
     local::{Counts, TypeOverview, database::StoredRelease},
 };
 
@@ -135,6 +135,9 @@ impl Environments {
                 .collect(),
             draining: overview.draining,
             cost: Some(NanoDollars(total)),
+            job_memory: overview
+                .job_memory
+                .map(|memory| JobMemory { held_bytes: memory.held_bytes, limit_bytes: memory.limit_bytes }),
         })
     }
 

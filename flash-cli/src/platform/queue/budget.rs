@@ -1,0 +1,206 @@
+//! How many bytes the jobs of a platform may hold in memory, over all its worker types and releases.
+//!
+//! Each job has a [`Held`], which says what it holds from its acceptance until it is forgotten and gives it
+//! back when it is dropped. New work is refused when there is no room for it. What was accepted before is
+//! not: a result that arrives is always taken, also when the sum is over the limit then.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// What jobs may hold together on a machine with enough memory. A job costs about 600 bytes beside its data.
+const LIMIT: usize = 2 << 30;
+
+/// Who asks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A client's new job.
+    Intake,
+    /// What an accepted job needs to go on: its calls to other functions, its chunks. It has an eighth
+    /// more, so that a full platform can finish what it has.
+    Progress,
+}
+
+/// The bytes that jobs hold. Cheap to share; each change is one atomic operation.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limit: usize,
+    held: AtomicUsize,
+    /// What the largest refused job asked for, since the last one that found room.
+    wanted: AtomicUsize,
+}
+
+/// There is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the jobs of this environment hold {} of {} MB (inputs, kept results, chunks that nobody fetched)",
+    held / 1_000_000,
+    limit / 1_000_000
+)]
+pub(crate) struct OutOfRoom {
+    held: usize,
+    limit: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(machine_memory().map_or(LIMIT, |memory| LIMIT.min(memory / 2)))
+    }
+}
+
+/// In bytes, where the system tells.
+#[cfg(target_os = "linux")]
+fn machine_memory() -> Option<usize> {
+    nix::sys::sysinfo::sysinfo().ok().and_then(|system| usize::try_from(system.ram_total()).ok())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn machine_memory() -> Option<usize> {
+    None
+}
+
+impl Budget {
+    /// A budget of this many bytes.
+    pub(crate) fn of(limit: usize) -> Self {
+        let shared = Shared { limit, held: AtomicUsize::new(0), wanted: AtomicUsize::new(0) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What all jobs hold now.
+    pub(crate) fn held(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// What they may hold.
+    pub(crate) fn limit(&self) -> usize {
+        self.shared.limit
+    }
+
+    /// Room for something new.
+    ///
+    /// # Errors
+    /// When it does not fit in.
+    pub(super) fn try_hold(&self, bytes: usize, purpose: Purpose) -> Result<Held, OutOfRoom> {
+        let Shared { limit, held, wanted } = &*self.shared;
+        let most = self.most(purpose);
+        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= most);
+        match held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => {
+                wanted.store(0, Ordering::Relaxed);
+                Ok(Held { budget: Some(self.clone()), bytes })
+            }
+            Err(held) => {
+                wanted.fetch_max(bytes, Ordering::Relaxed);
+                Err(OutOfRoom { held, limit: *limit })
+            }
+        }
+    }
+
+    /// Holds it, whether there is room or not.
+    pub(super) fn hold(&self, bytes: usize) -> Held {
+        self.shared.held.fetch_add(bytes, Ordering::Relaxed);
+        Held { budget: Some(self.clone()), bytes }
+    }
+
+    /// Whether so much more would fit in.
+    pub(super) fn has_room(&self, bytes: usize, purpose: Purpose) -> bool {
+        self.held().saturating_add(bytes) <= self.most(purpose)
+    }
+
+    /// Whether something should be let go early: more is held than may be, or a job was refused that still
+    /// has no room.
+    pub(super) fn is_short(&self) -> bool {
+        let wanted = self.shared.wanted.load(Ordering::Relaxed);
+        !self.has_room(wanted, Purpose::Intake)
+    }
+
+    fn most(&self, purpose: Purpose) -> usize {
+        let limit = self.shared.limit;
+        match purpose {
+            Purpose::Intake => limit,
+            Purpose::Progress => limit.saturating_add(limit / 8),
+        }
+    }
+}
+
+/// What one holder has of a budget; given back on drop. The default one belongs to no budget yet.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    budget: Option<Budget>,
+    bytes: usize,
+}
+
+impl Held {
+    /// It holds this much from now on.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes != before
+            && let Some(budget) = &self.budget
+        {
+            let held = &budget.shared.held;
+            match bytes.checked_sub(before) {
+                Some(more) => held.fetch_add(more, Ordering::Relaxed),
+                None => held.fetch_sub(before - bytes, Ordering::Relaxed),
+            };
+        }
+    }
+
+    /// It counts from now on, unless it did.
+    pub(super) fn join(&mut self, budget: &Budget) {
+        if self.budget.is_none() {
+            *self = budget.hold(self.bytes);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_given_back_and_the_limit_is_for_what_is_new() {
+        let budget = Budget::of(800);
+        let mut first = budget.try_hold(500, Purpose::Intake).unwrap();
+        let refused = budget.try_hold(301, Purpose::Intake).unwrap_err();
+        assert_eq!((refused.held, refused.limit), (500, 800));
+        assert!(budget.is_short(), "the refused one still has no room");
+        let work = budget.try_hold(400, Purpose::Progress).unwrap();
+        assert!(budget.try_hold(1, Purpose::Progress).is_err());
+        // A result is taken whatever the sum is.
+        first.set(2000);
+        assert_eq!(budget.held(), 2400);
+        drop((first, work));
+        assert_eq!(budget.held(), 0);
+        drop(budget.try_hold(800, Purpose::Intake).unwrap());
+        assert!(!budget.is_short());
+    }
+
+    #[test]
+    fn what_was_found_in_the_store_counts_once_it_belongs_to_a_budget() {
+        let budget = Budget::of(10);
+        let mut held = Held::default();
+        held.set(30);
+        assert_eq!(budget.held(), 0);
+        held.join(&budget);
+        held.join(&budget);
+        assert_eq!((budget.held(), budget.is_short()), (30, true));
+        drop(held);
+        assert_eq!(budget.held(), 0);
+    }
+}
