@@ -164,6 +164,7 @@ const WORKER_STREAMS: &[&str] = &[
     "a_generator_that_yields_an_error_fails_there",
     "a_generator_that_yields_nothing_completes",
     "the_last_answer_of_stream_has_all_that_is_left",
+    "a_job_whose_chunks_nobody_fetches_and_it_does_not_return_fails_with_the_reason",
 ];
 
 /// Cases of `worker_life.py`.

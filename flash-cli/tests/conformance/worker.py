@@ -89,6 +89,9 @@ def counting(job):
             raise ValueError(f"no {number}")
         if number == given.get("error_at"):
             yield {"error": f"nothing after {number - 1}"}
+        if "bytes" in given:
+            yield "x" * given["bytes"]
+            continue
         yield {"number": number} if given.get("wrap") else number
 
 
