@@ -16,14 +16,19 @@ mod image;
 mod orphan;
 mod output;
 mod platform;
+mod port_holder;
 mod project;
 mod target;
 mod watch;
 
 use std::process::ExitCode;
 
-/// Plays the role that arguments and environment name: a command, the background service or the lifeline.
+/// Plays the role that arguments and environment name: a command, the background service, the lifeline, or what
+/// stands before the compiler.
 pub fn main() -> ExitCode {
+    if build::is_compiler() {
+        return build::compiler_main();
+    }
     if target::local::is_lifeline() {
         target::local::lifeline_main();
         return ExitCode::SUCCESS;

@@ -24,8 +24,7 @@ use tempfile::TempDir;
 /// What the app of these tests does.
 const SOURCE: &str = include_str!("build/app.rs");
 
-/// A crate to build images of. All tests have it in one place, one after the other: where a crate lies is among
-/// the flags of all that it is built from, so that each place has to build everything.
+/// A crate to build images of. All tests have it in one place, one after the other, so that cargo builds it once.
 struct App {
     directory: PathBuf,
     _alone: Flock<File>,
@@ -222,6 +221,30 @@ fn two_checkouts_in_different_directories_give_the_same_digests() {
 }
 
 #[test]
+fn projects_that_share_a_target_directory_share_the_builds_of_their_dependencies() {
+    let app = App::new("");
+    let other = support::crate_of("other-built-app", &[("src/main.rs", SOURCE)]);
+    let target = root().join("target");
+    let build_other = || {
+        let shared = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+        finish_with(&["build", "--release-profile", "dev"], other.path(), &shared)
+    };
+    let compiled = |finished: Finished| {
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let lines = finished.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("Compiling "));
+        lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    (compiled(app.build(&[])), compiled(build_other()));
+    let edit = |directory: &Path| {
+        std::fs::write(directory.join("src/main.rs"), format!("{SOURCE}\n// Another one.\n")).unwrap();
+    };
+    edit(app.path());
+    assert_eq!(compiled(app.build(&[])), ["built-app"]);
+    edit(other.path());
+    assert_eq!(compiled(build_other()), ["other-built-app"]);
+}
+
+#[test]
 fn what_is_pushed_is_what_is_pulled_and_a_second_push_uploads_nothing() {
     if !has_programs(&["skopeo", "docker-registry"]) {
         return;
@@ -264,6 +287,7 @@ fn a_registry_that_refuses_is_one_line_and_no_tag() {
     assert!(errors.len() == 1 && errors[0].contains("refused the credentials"), "{wrong:?}");
     assert!(wrong.stderr.contains("hint: ") && !wrong.stderr.contains("not-this-one"), "{wrong:?}");
     assert!(!wrong.stderr.contains("Pushed") && !wrong.stdout.contains("page"), "{wrong:?}");
+    assert!(!wrong.stderr.contains("Compiled"), "the login is tried before the build: {wrong:?}");
     let right = app.build_with(&push, &credentials(PASSWORD));
     assert_eq!(right.code, Some(0), "{right:?}");
 

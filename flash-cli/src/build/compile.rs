@@ -10,6 +10,7 @@ use std::{
 use super::{
     Sources,
     plan::Variant,
+    rustc,
     toolchain::{Linking, Toolchain},
 };
 use crate::project::{Build, Package};
@@ -38,7 +39,13 @@ impl Compiler<'_> {
             ["--target", triple, "--profile", self.profile].map(OsString::from).into();
         arguments.extend(locked);
         let mut environment = cuda.to_vec();
-        let flags = self.flags(variant);
+        // Where the project lies is for its own crates alone: their dependencies are compiled once for all projects.
+        let (mut mapped, wrapper) = (self.mapped_everywhere(), self.wrapper());
+        match wrapper {
+            Some(wrapper) => environment.extend(wrapper),
+            None => mapped = self.mapped_paths(),
+        }
+        let flags = self.flags(variant, &mapped);
         match own_flags() {
             // Cargo takes flags from one place only, and the variable is the first.
             Some(own) => {
@@ -70,7 +77,11 @@ impl Compiler<'_> {
         Build { arguments, features: variant.features.iter().cloned().collect(), environment }
     }
 
-    fn flags(&self, variant: &Variant) -> Vec<String> {
+    fn wrapper(&self) -> Option<Vec<(String, OsString)>> {
+        rustc::environment(&self.mapped_paths(), &self.package.directory)
+    }
+
+    fn flags(&self, variant: &Variant, mapped: &[(PathBuf, String)]) -> Vec<String> {
         let mut flags: Vec<String> = Vec::new();
         if variant.target.linking == Linking::StaticGlibc {
             flags.push("-Ctarget-feature=+crt-static".to_owned());
@@ -78,14 +89,13 @@ impl Compiler<'_> {
         // Said in any case: the machine's own configuration may name its own processor.
         let cpu = variant.target_cpu.as_deref().unwrap_or(variant.target.default_cpu());
         flags.push(format!("-Ctarget-cpu={cpu}"));
-        let mapped = self.mapped_paths();
         flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
     }
 
-    /// Directories of this machine, and what binaries call them. Of several that fit, the last counts.
-    fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
-        let Package { workspace, target_directory, build_directory, sources, .. } = self.package;
+    /// Directories of this machine whatever is built, and what binaries call them. Of several that fit, the last counts.
+    fn mapped_everywhere(&self) -> Vec<(PathBuf, String)> {
+        let Package { target_directory, build_directory, .. } = self.package;
         let home = self.cargo_home.iter();
         let mut mapped: Vec<_> = home.map(|home| (home.clone(), "/cargo".to_owned())).collect();
         if let Some(commit) = &self.toolchain.commit {
@@ -93,6 +103,15 @@ impl Compiler<'_> {
             let sources = self.toolchain.sysroot.join("lib/rustlib/src/rust");
             mapped.push((sources, format!("/rustc/{commit}")));
         }
+        mapped.push((target_directory.clone(), "/target".to_owned()));
+        mapped.push((build_directory.clone(), "/target".to_owned()));
+        in_order(mapped)
+    }
+
+    /// The same with those of the project.
+    fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
+        let Package { workspace, sources, .. } = self.package;
+        let mut mapped = self.mapped_everywhere();
         let outside = sources.iter().filter(|source| !source.starts_with(workspace));
         mapped.extend(
             outside.filter_map(|source| {
@@ -100,19 +119,19 @@ impl Compiler<'_> {
             }),
         );
         mapped.push((workspace.clone(), "/src".to_owned()));
-        mapped.push((target_directory.clone(), "/target".to_owned()));
-        mapped.push((build_directory.clone(), "/target".to_owned()));
-        // Of two that fit, the longer one is meant, wherever this machine has them.
-        mapped.sort_by_key(|(from, _)| from.components().count());
-        mapped
+        in_order(mapped)
     }
 
     /// The same for crates with C in them. The first variable that is set counts there, so it is the one that
-    /// is added to.
+    /// is added to. It is the same for all crates, and has the project's directories only where C of its own may name
+    /// them: with another value all C is compiled anew.
     fn c_flags(&self, triple: &str) -> Vec<(String, OsString)> {
         let is_plain = |path: &Path| path.to_str().is_some_and(|path| !path.contains(char::is_whitespace));
-        let ours: Vec<String> = self
-            .mapped_paths()
+        let mapped = match self.package.has_build_script {
+            true => self.mapped_paths(),
+            false => self.mapped_everywhere(),
+        };
+        let ours: Vec<String> = mapped
             .iter()
             .filter(|(from, _)| is_plain(from))
             .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
@@ -136,6 +155,12 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// Of two that fit, the longer one is meant, wherever this machine has them.
+fn in_order(mut mapped: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
+    mapped.sort_by_key(|(from, _)| from.components().count());
+    mapped
 }
 
 /// Flags that whoever started `flash` has set.

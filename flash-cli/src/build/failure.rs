@@ -1,7 +1,7 @@
 //! What a command says of a build that cannot be made, and what to do about it.
 use super::{
     cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
-    record::RecordError, toolchain::ToolchainError,
+    push::LookAheadError, record::RecordError, toolchain::ToolchainError,
 };
 use crate::{
     exit::{Code, Failure},
@@ -108,6 +108,15 @@ impl From<NamesError> for Failure {
             NamesError::SeveralRegistries(_) => failure.hint("one push goes to one registry"),
             NamesError::Tagged(_) => failure.hint("give the tag by itself: --tag TAG"),
             NamesError::Same { .. } => failure.hint("give one of the worker types another name"),
+        }
+    }
+}
+
+impl From<LookAheadError> for Failure {
+    fn from(error: LookAheadError) -> Self {
+        match error {
+            LookAheadError::Names(error) => error.into(),
+            LookAheadError::Registry(error) => error.into(),
         }
     }
 }

@@ -3,15 +3,23 @@ use std::time::Instant;
 
 use oci_spec::distribution::Reference;
 
-use super::{make::Built, progress::Sums, record::BuildDirectory};
+use super::{
+    make::Built,
+    names::{NamesError, references},
+    progress::Sums,
+    record::BuildDirectory,
+};
 use crate::{
     exit::{Code, Failure},
     image::{
         Image, SBOM_MEDIA_TYPE,
-        registry::{self, Attachment, Logins, Patience, Registry},
+        registry::{self, Attachment, Logins, Patience, Registry, RegistryError},
     },
     output::Output,
 };
+
+/// Stands for a tag where none is known yet.
+pub(crate) const ANY_TAG: &str = "latest";
 
 /// Pushes each image to the name at its place, and notes the names in the record.
 ///
@@ -31,6 +39,31 @@ pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output
     }
     built.seconds.push = started.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// Whether the registry answers and takes this user's login, asked before a build. `workers` are those whose names are
+/// known: of a repository whose name is a guess it is not held against anybody that he may not push there.
+///
+/// # Errors
+/// When no push could succeed.
+pub(crate) async fn look_ahead(repository: &str, workers: &[String]) -> Result<(), LookAheadError> {
+    let guessed = ["worker".to_owned()];
+    let names = references(repository, ANY_TAG, if workers.is_empty() { &guessed } else { workers })?;
+    let Some(first) = names.first() else { return Ok(()) };
+    let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
+    match registry::is_there(&registry, first).await {
+        Err(RegistryError::Denied { .. } | RegistryError::NameRefused { .. }) if workers.is_empty() => Ok(()),
+        answer => Ok(answer.map(drop)?),
+    }
+}
+
+/// Why nothing could be pushed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookAheadError {
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 async fn push_one(

@@ -29,6 +29,8 @@ pub(crate) struct Package {
     pub profiles: Vec<String>,
     /// Cargo features that it has.
     pub features: Vec<String>,
+    /// Whether it, or a local crate that it is built from, has a build script.
+    pub has_build_script: bool,
 }
 
 /// Why there is nothing to run.
@@ -81,11 +83,14 @@ impl Package {
             .iter()
             .find(|package| package.manifest_path.as_std_path() == manifest)
             .ok_or_else(|| PackageError::Workspace(manifest.clone()))?;
+        let local = local_packages(&metadata, package);
+        let is_script = |target: &cargo_metadata::Target| target.kind.contains(&TargetKind::CustomBuild);
         Ok(Self {
             name: package.name.to_string(),
             directory: manifest.parent().unwrap_or(&directory).to_owned(),
             binary: binary_of(package)?,
-            sources: local_sources(&metadata, package),
+            has_build_script: local.iter().any(|own| own.targets.iter().any(is_script)),
+            sources: local.iter().map(|own| directory_of(own)).collect(),
             workspace: metadata.workspace_root.as_std_path().to_owned(),
             target_directory: metadata.target_directory.as_std_path().to_owned(),
             build_directory: metadata
@@ -97,6 +102,18 @@ impl Package {
             profiles: profiles(metadata.workspace_root.as_std_path()),
             features: package.features.keys().cloned().collect(),
         })
+    }
+
+    /// Whether nothing was ever compiled with this profile (for this target, where one is named): then all
+    /// dependencies will be.
+    pub(crate) fn is_first_build(&self, target: Option<&str>, profile: &str) -> bool {
+        let directory = match profile {
+            "dev" | "test" => "debug",
+            "bench" => "release",
+            other => other,
+        };
+        let below = target.map_or(self.build_directory.clone(), |triple| self.build_directory.join(triple));
+        !below.join(directory).join("deps").is_dir()
     }
 }
 
@@ -128,18 +145,18 @@ fn profiles(workspace: &Path) -> Vec<String> {
     CARGO_PROFILES.iter().map(|&name| name.to_owned()).chain(own).collect()
 }
 
-/// Directories of all crates by path that this one is built from, itself first.
-fn local_sources(metadata: &Metadata, package: &CargoPackage) -> Vec<PathBuf> {
-    let Some(resolve) = &metadata.resolve else { return vec![directory_of(package)] };
+/// All crates by path that this one is built from, itself first.
+fn local_packages<'a>(metadata: &'a Metadata, package: &'a CargoPackage) -> Vec<&'a CargoPackage> {
+    let Some(resolve) = &metadata.resolve else { return vec![package] };
     let (mut seen, mut queue) = (BTreeSet::from([&package.id]), VecDeque::from([&package.id]));
-    let mut directories = Vec::new();
+    let mut found = Vec::new();
     while let Some(id) = queue.pop_front() {
         // Crates of a registry do not change under us; neither does what they depend on.
         let Some(local) = metadata.packages.iter().find(|known| known.id == *id && known.source.is_none())
         else {
             continue;
         };
-        directories.push(directory_of(local));
+        found.push(local);
         let node = resolve.nodes.iter().find(|node| node.id == *id);
         for dependency in node.into_iter().flat_map(|node| &node.dependencies) {
             if seen.insert(dependency) {
@@ -147,7 +164,7 @@ fn local_sources(metadata: &Metadata, package: &CargoPackage) -> Vec<PathBuf> {
             }
         }
     }
-    directories
+    found
 }
 
 fn directory_of(package: &CargoPackage) -> PathBuf {

@@ -1,0 +1,191 @@
+//! What stands before the compiler in a build (`RUSTC_WRAPPER`): flags for the crates of the project alone.
+//!
+//! Cargo's flags are for all crates, and are part of what it knows them by. A directory of the project among them would
+//! have all dependencies compiled anew for each project, also where several share a target directory. So cargo is told
+//! only what is the same for all projects; this adds, for crates that lie in the project, how its directories are called
+//! in binaries. What that does to a crate depends on nothing but where it lies, so cargo need not know of it.
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use serde::Deserialize;
+
+/// Carries the mapped directories: `FROM=TO`, separated.
+const MAPPED: &str = "FLASH_RUSTC_MAPPED";
+/// Carries the wrapper that the user has of his own.
+const INNER: &str = "FLASH_RUSTC_INNER";
+const BETWEEN: u8 = 0x1f;
+/// As cargo takes a wrapper from the environment, the first of them first.
+const WRAPPER: &str = "RUSTC_WRAPPER";
+const CONFIGURED: &str = "CARGO_BUILD_RUSTC_WRAPPER";
+
+/// What is set for cargo, so that this program stands before the compiler. `mapped` are directories of this machine and
+/// what binaries call them; of several that fit, the last counts. `None` where this program is not to be found any more.
+pub(super) fn environment(mapped: &[(PathBuf, String)], package: &Path) -> Option<Vec<(String, OsString)>> {
+    let own = env::current_exe().ok().filter(|own| own.is_file())?;
+    let pairs: Vec<OsString> = mapped
+        .iter()
+        .map(|(from, to)| {
+            let mut pair = from.clone().into_os_string();
+            pair.push("=");
+            pair.push(to);
+            pair
+        })
+        .collect();
+    let between = OsString::from(char::from(BETWEEN).to_string());
+    let mut environment =
+        vec![(WRAPPER.to_owned(), own.into()), (MAPPED.to_owned(), pairs.join(between.as_os_str()))];
+    environment.extend(inner(package).map(|inner| (INNER.to_owned(), inner)));
+    Some(environment)
+}
+
+/// The wrapper that cargo would use without this one, such as `sccache`.
+fn inner(package: &Path) -> Option<OsString> {
+    let said = env::var_os(WRAPPER).or_else(|| env::var_os(CONFIGURED));
+    let inner = said.or_else(|| configured(package, super::compile::cargo_home().as_deref()))?;
+    (!inner.is_empty()).then_some(inner)
+}
+
+/// That of cargo's configuration: the nearest file above a crate that names one, else that of cargo's home.
+fn configured(package: &Path, home: Option<&Path>) -> Option<OsString> {
+    #[derive(Deserialize)]
+    struct File {
+        build: Option<Build>,
+    }
+    #[derive(Deserialize)]
+    struct Build {
+        #[serde(rename = "rustc-wrapper")]
+        wrapper: Option<String>,
+    }
+    let above = package.ancestors().map(|above| above.join(".cargo"));
+    above.chain(home.map(Path::to_owned)).find_map(|place| {
+        // The older of two names counts, as it does for cargo.
+        let text = ["config", "config.toml"]
+            .iter()
+            .find_map(|name| std::fs::read_to_string(place.join(name)).ok())?;
+        let file: File = toml::from_str(&text).ok()?;
+        let wrapper = file.build?.wrapper?;
+        // A name is looked up in PATH; a path is one from where the directory of the file lies.
+        Some(match place.parent() {
+            Some(base) if wrapper.contains('/') => base.join(wrapper).into(),
+            _ => wrapper.into(),
+        })
+    })
+}
+
+/// Whether this process was started in place of the compiler: by cargo, or by a build script that does as cargo does.
+pub(crate) fn is_compiler() -> bool {
+    env::var_os(MAPPED).is_some() && is_compilers_line(&env::args_os().skip(1).collect::<Vec<_>>())
+}
+
+/// Whether a command line is one of the compiler: by its name, or behind another wrapper by what it is asked.
+fn is_compilers_line(words: &[OsString]) -> bool {
+    let name = words.first().and_then(|program| Path::new(program).file_name());
+    name.is_some_and(|name| name.as_bytes().starts_with(b"rustc"))
+        || words.iter().skip(1).any(|word| word == "--crate-name" || word == "-vV")
+}
+
+/// Becomes the compiler. Comes back only when it cannot be started.
+#[expect(clippy::print_stderr, reason = "it stands for a compiler, which cargo listens to")]
+pub(crate) fn compiler_main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let mapped = env::var_os(MAPPED).unwrap_or_default();
+    let more = more_flags(&arguments, env::var_os("CARGO_MANIFEST_DIR").as_deref(), &mapped);
+    let words: Vec<OsString> = env::var_os(INNER).into_iter().chain(arguments).chain(more).collect();
+    let Some((program, arguments)) = words.split_first() else { return ExitCode::FAILURE };
+    // A wrapper within must not find itself named as one, and no crate sees where the others lie.
+    let error = Command::new(program).args(arguments).env_remove(MAPPED).env_remove(INNER).exec();
+    eprintln!("error: cannot start {}: {error}", program.display());
+    ExitCode::FAILURE
+}
+
+/// The flags for a crate of the project that is compiled for its target; none for any other, and none for what runs
+/// during the build alone.
+fn more_flags(arguments: &[OsString], package: Option<&OsStr>, mapped: &OsStr) -> Vec<OsString> {
+    let pairs: Vec<&[u8]> =
+        mapped.as_bytes().split(|byte| *byte == BETWEEN).filter(|pair| !pair.is_empty()).collect();
+    let is_for_target = arguments.iter().any(|argument| argument == "--target");
+    let is_local = package.is_some_and(|package| {
+        pairs.iter().any(|pair| {
+            let from = pair.rsplitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default();
+            Path::new(package).starts_with(OsStr::from_bytes(from))
+        })
+    });
+    if !is_for_target || !is_local {
+        return Vec::new();
+    }
+    let flag = |pair: &[u8]| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(OsStr::from_bytes(pair));
+        flag
+    };
+    pairs.into_iter().map(flag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_crates_of_the_project_that_are_compiled_for_its_target_get_its_paths() {
+        let mapped =
+            OsString::from("/home/a/lib=/deps/lib\u{1f}/home/a/app=/src\u{1f}/home/a/app/target=/target");
+        let flags = |words: &str, package: &str| {
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            let flags = more_flags(&words, Some(OsStr::new(package)), &mapped);
+            flags.into_iter().map(|flag| flag.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let own = flags("rustc --crate-name app --target x", "/home/a/app");
+        assert_eq!(own.first().unwrap(), "--remap-path-prefix=/home/a/lib=/deps/lib");
+        assert_eq!(
+            own.last().unwrap(),
+            "--remap-path-prefix=/home/a/app/target=/target",
+            "the longest is last"
+        );
+        assert_eq!(flags("rustc --target x", "/home/a/app/crates/one"), own);
+        assert_eq!(flags("rustc --target x", "/home/a/lib"), own);
+        let none: [String; 0] = [];
+        assert_eq!(flags("rustc --target x", "/home/a/application"), none, "a name that only begins like it");
+        assert_eq!(flags("rustc --target x", "/home/a/.cargo/registry/src/serde-1.0.0"), none);
+        assert_eq!(flags("rustc --crate-name build_script_build", "/home/a/app"), none);
+        assert_eq!(more_flags(&["rustc".into(), "--target".into()], None, &mapped), none.map(OsString::from));
+    }
+
+    #[test]
+    fn a_command_of_flash_within_a_build_is_not_taken_for_the_compiler() {
+        let is = |line: &str| is_compilers_line(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in
+            ["rustc -vV", "/x/bin/rustc --print cfg", "my-wrapper /x/rustc --crate-name a", "rustc-1.95 -"]
+        {
+            assert!(is(line), "{line}");
+        }
+        for line in ["build --push x", "run", "__service", "call production f {}"] {
+            assert!(!is(line), "{line}");
+        }
+        assert!(!is_compilers_line(&[]));
+    }
+
+    #[test]
+    fn a_wrapper_of_the_user_is_found_where_cargo_finds_it() {
+        let place = tempfile::TempDir::new().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = place.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let (package, home) = (place.path().join("work/app"), place.path().join("home/.cargo"));
+        let found = || configured(&package, Some(&home)).map(|found| found.into_string().unwrap());
+        assert_eq!(found(), None);
+        write("home/.cargo/config.toml", "[build]\nrustc-wrapper = \"sccache\"\n");
+        write("work/app/.cargo/config.toml", "[net]\noffline = true\n");
+        assert_eq!(found().as_deref(), Some("sccache"));
+        write("work/.cargo/config.toml", "[build]\nrustc-wrapper = \"tools/wrap\"\n");
+        assert_eq!(found(), Some(place.path().join("work/tools/wrap").to_str().unwrap().to_owned()));
+        write("work/app/.cargo/config.toml", "[build]\nrustc-wrapper = \"\"\n");
+        assert_eq!(found().as_deref(), Some(""), "none is wanted");
+    }
+}
