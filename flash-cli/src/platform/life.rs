@@ -51,12 +51,28 @@ impl Drop for Starting<'_> {
         release.kill();
         // While the platform stops it stays in sight, so that its workers are waited for.
         if !self.platform.is_stopping() {
+            self.platform.keep_until_ended(&release);
             self.platform.set_starting(None);
         }
     }
 }
 
 impl Platform {
+    /// A release that did not go live stays known until its last worker has ended: one that knocks before it is killed
+    /// would be refused, and its log would tell that as an error.
+    fn keep_until_ended(&self, release: &Arc<Release>) {
+        // Without a runtime there is nobody left who could knock.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        self.torn_down().push(release.clone());
+        let (platform, release) = (self.clone(), release.clone());
+        self.shared.context.tasks.spawn(async move {
+            release.ended().await;
+            platform.torn_down().retain(|own| !Arc::ptr_eq(own, &release));
+        });
+    }
+
     /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,
     /// the old ones drain. `told` hears of each worker type that is ready. Dropping the future before its end
     /// ends the new release.

@@ -28,7 +28,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -144,6 +144,8 @@ struct Shared {
     past: Mutex<VecDeque<Arc<Release>>>,
     /// The release whose workers start beside the live one.
     starting: Mutex<Option<Arc<Release>>>,
+    /// Those that did not go live, until their workers have ended.
+    torn_down: Mutex<Vec<Arc<Release>>>,
     /// One deployment at a time.
     deploying: tokio::sync::Mutex<()>,
     next_release: AtomicU64,
@@ -224,6 +226,7 @@ impl Platform {
                 current: ArcSwapOption::empty(),
                 past: Mutex::default(),
                 starting: Mutex::default(),
+                torn_down: Mutex::default(),
                 deploying: tokio::sync::Mutex::default(),
                 next_release: AtomicU64::new(1),
                 address,
@@ -301,10 +304,20 @@ impl Platform {
         self.current().into_iter().chain(past.iter().cloned()).collect()
     }
 
+    fn torn_down(&self) -> MutexGuard<'_, Vec<Arc<Release>>> {
+        self.shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// As [`Platform::releases`], and the one that is on its way to go live.
-    fn all_releases(&self) -> Vec<Arc<Release>> {
+    fn open_releases(&self) -> Vec<Arc<Release>> {
         let starting = self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.releases().into_iter().chain(starting).collect()
+    }
+
+    /// As [`Platform::open_releases`], and those that are torn down: all whose workers may be there.
+    fn all_releases(&self) -> Vec<Arc<Release>> {
+        let torn_down = self.torn_down().clone();
+        self.open_releases().into_iter().chain(torn_down).collect()
     }
 
     /// The pools of a worker type whose workers may knock.
@@ -335,7 +348,7 @@ impl Platform {
         closing.cancel();
         gateway.close();
         context.tasks.close();
-        let releases = self.all_releases();
+        let releases = self.open_releases();
         let idle = async {
             for release in &releases {
                 release.idle().await;

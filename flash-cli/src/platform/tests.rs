@@ -284,6 +284,21 @@ async fn a_deployment_that_nobody_waits_for_any_more_leaves_no_worker_behind() {
 }
 
 #[tokio::test]
+async fn workers_of_a_release_that_is_torn_down_are_known_until_they_have_ended() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let deploying = bench.platform.deploy(of_script(1, "exec sleep 1000"), |_| ());
+    assert!(tokio::time::timeout(Duration::from_millis(300), deploying).await.is_err());
+    // On the one thread of this test nothing was killed yet. A worker that knocks now is no stranger.
+    let pools = bench.platform.worker_pools("script");
+    assert!(pools.len() == 1 && !pools[0].is_over());
+    assert!(!bench.platform.is_deploying() && bench.platform.overview().live.is_none());
+    until("it is forgotten", || bench.platform.worker_pools("script").is_empty()).await;
+    assert!(pools[0].is_over(), "not before its worker had ended");
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
     let store = TempDir::new().unwrap();
     let bench = start(store.path()).await;
