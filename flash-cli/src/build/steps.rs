@@ -22,7 +22,7 @@ use crate::{
     exit::{Code, Failure},
     image::{IncludeError, Included, included},
     output::Output,
-    project::{self, BuiltApp, Config, CudaPolicy, DescribeError, Package},
+    project::{self, BuiltApp, Config, CudaPolicy, DescribeError, LastManifest, Package, SourceState},
 };
 
 /// Between two looks at a lock that another build holds.
@@ -107,6 +107,7 @@ impl<'a> Build<'a> {
         let build =
             Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock };
         build.check_included().await?;
+        build.check_names().await?;
         Ok(build)
     }
 
@@ -158,6 +159,8 @@ impl<'a> Build<'a> {
     /// The binary by which the app is described, and what it says.
     async fn first(&self) -> Result<(Variant, BuiltApp, Manifest), Failure> {
         let mut first = self.first_variant()?;
+        // Looked at before cargo does: what is saved during the build may not be in it.
+        let sources = SourceState::of(self.package).await;
         loop {
             let built = self.compile(&first, &[], 0).await?;
             let started = Instant::now();
@@ -171,6 +174,7 @@ impl<'a> Build<'a> {
                 }
                 described => described?,
             };
+            LastManifest::keep(place, sources, &manifest);
             let (workers, functions) = (manifest.workers.len(), manifest.functions.len());
             let (workers, functions) = (counted(workers, "worker type"), counted(functions, "function"));
             let (app, time) = (&manifest.app.name, seconds(started.elapsed()));
@@ -229,6 +233,27 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// Names that the app did not have when it was last built are told before anything is compiled. While no source
+    /// has changed since, it has none of them now either; otherwise the build will tell.
+    async fn check_names(&self) -> Result<(), Failure> {
+        let Some(last) = LastManifest::load(&self.package.directory) else { return Ok(()) };
+        let checked = || {
+            self.config.check_against(&last.manifest)?;
+            self.request.selection.of(&last.manifest, &self.commands())?;
+            Ok(())
+        };
+        match checked() {
+            Err::<(), Failure>(failure) if last.is_current(self.package).await => Err(failure),
+            Err(failure) => {
+                let reason = failure.message();
+                self.output
+                    .warning(&format!("{reason} (as of the last build; the sources have changed since)"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Processors that are named wrongly are told before anything is compiled.
     async fn check_cpus(&self, target: &Target) -> Result<(), Failure> {
         for name in self.config.build.target_cpus() {
@@ -266,6 +291,12 @@ impl<'a> Build<'a> {
             sources: self.request.sources,
             cargo_home: cargo_home(),
         };
+        project::tell_of_first_build(
+            self.package,
+            Some(&variant.target.triple),
+            compiler.profile,
+            self.output,
+        );
         let BuiltApp { program: built, packages } =
             project::build(self.package, &compiler.build(variant, cuda)).await?;
         let directory = self.directory.binaries().join(number.to_string());

@@ -60,13 +60,24 @@ impl Agreed {
         }
     }
 
+    /// Whether it can be agreed on later, asked before what takes long.
+    ///
+    /// # Errors
+    /// Where nobody can be asked.
+    pub(super) fn can_be_asked(self) -> Result<(), Failure> {
+        match self {
+            Self::Already => Ok(()),
+            Self::Ask => self.somebody_is_there(),
+        }
+    }
+
     fn somebody_is_there(self) -> Result<(), Failure> {
         match is_terminal() {
             true => Ok(()),
-            false => {
-                Err(Failure::unusable("this is no terminal, so nobody can be asked: nothing was changed")
-                    .hint("agree with --yes"))
-            }
+            false => Err(Failure::unusable(
+                "nobody can be asked here, as this is not a terminal: nothing was changed",
+            )
+            .hint("agree with --yes")),
         }
     }
 }

@@ -109,6 +109,23 @@ pub(crate) fn release_of_images(
     Ok(Shipment { spec, sources: BTreeMap::new(), notes: None })
 }
 
+/// The release that a build of this manifest would make, as far as it is known without one: enough to ask a target
+/// whether it could take it.
+///
+/// # Errors
+/// When the settings do not go with the app.
+pub(crate) fn unbuilt_release(
+    manifest: &Manifest,
+    config: &Config,
+    environment: &EnvironmentSettings,
+) -> Result<ReleaseSpec, ArtifactError> {
+    let mut in_environment = config.manifest_in(environment, manifest)?;
+    // No image is made of a program of its own.
+    in_environment.workers.retain(|worker| manifest.worker(&worker.name).is_some());
+    let artifact = ArtifactSpec::Images { digest: String::new(), images: BTreeMap::new() };
+    Ok(spec(config, environment, in_environment, artifact, BuildOrigin::default()))
+}
+
 /// Without commands and secrets.
 fn spec(
     config: &Config,

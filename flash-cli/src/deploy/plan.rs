@@ -92,6 +92,14 @@ impl Plan {
         Self { changes: list.0, cost_before: live.map(hourly), cost_after: hourly(next) }
     }
 
+    /// What differs between two versions of an app: its worker types and functions.
+    pub(crate) fn of_app(before: &Manifest, after: &Manifest) -> Vec<Change> {
+        let mut list = List::default();
+        list.worker_types(&before.workers, &after.workers);
+        list.functions(Some(before), after);
+        list.0
+    }
+
     /// Whether nothing changes.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()

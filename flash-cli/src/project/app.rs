@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{Config, ConfigError, Package, entry};
-use crate::{image::registry::REGISTRY_VARIABLES, orphan::die_with_parent};
+use crate::{image::registry::REGISTRY_VARIABLES, orphan::die_with_parent, output::Output};
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -54,6 +54,14 @@ pub(crate) enum BuildError {
     Failed(String),
     #[error("cargo built no binary `{0}`")]
     NoBinary(String),
+}
+
+/// Says that a build will take its time, where cargo has compiled nothing yet.
+pub(crate) fn tell_of_first_build(package: &Package, target: Option<&str>, profile: &str, output: &Output) {
+    if package.is_first_build(target, profile) {
+        let name = &package.name;
+        output.status("Compiling", &format!("{name} and all it depends on: the first build takes minutes"));
+    }
 }
 
 /// Builds the package; cargo's own messages go to stderr as it prints them.

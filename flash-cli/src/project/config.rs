@@ -247,21 +247,22 @@ impl Config {
         })
     }
 
-    /// Whether the commands can stand beside the app, and what is set for its worker types is for some that
-    /// it has.
+    /// Whether the commands can stand beside the app, and what is set for its worker types, in `[build]` and in
+    /// each environment, is for some that it has and goes with what they are.
     ///
     /// # Errors
-    /// A name or path that both have; a name that the app does not have.
+    /// A name or path that both have; a name that the app does not have; a setting that contradicts the app's.
     pub(crate) fn check_against(&self, manifest: &Manifest) -> Result<(), ConfigError> {
         if let Some((line, message)) = self.build.unknown_worker(manifest) {
             return Err(ConfigError::Invalid { path: self.path.clone(), line, message });
         }
-        self.commands.iter().try_for_each(|Declared { path, line, command }| {
-            match command_worker::clash(command, manifest) {
-                Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
-                None => Ok(()),
-            }
-        })
+        self.commands.iter().try_for_each(|Declared { path, line, command }| match command_worker::clash(
+            command, manifest,
+        ) {
+            Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
+            None => Ok(()),
+        })?;
+        self.environments.iter().try_for_each(|own| self.manifest_in(own, manifest).map(drop))
     }
 }
 

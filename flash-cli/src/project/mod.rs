@@ -7,13 +7,15 @@ mod edit;
 mod entry;
 mod environments;
 mod failure;
+mod last_manifest;
 mod overrides;
 mod package;
 
-pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe};
+pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe, tell_of_first_build};
 pub(crate) use build_settings::{BuildSettings, CudaPolicy};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};
 pub(crate) use edit::{Declaration, EditError, add_environment, remove_environment};
 pub(crate) use environments::{EnvironmentSettings, check_variable_name};
+pub(crate) use last_manifest::{LastManifest, SourceState};
 pub(crate) use package::{Package, PackageError};

@@ -7,16 +7,19 @@ use clap::Args;
 use oci_spec::distribution::Reference;
 use serde::Serialize;
 
-use super::run::{self, RunArguments};
+use super::{
+    place::DirectoryArguments,
+    run::{self, RunArguments},
+};
 use crate::{
     build::{
         Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources,
-        StepSeconds, push, references,
+        StepSeconds, look_ahead, push, references,
     },
     exit::Failure,
     image::{ArchivedImage, write_archive},
     output::Output,
-    project::{Config, CudaPolicy, Package},
+    project::{Config, CudaPolicy, LastManifest, Package},
 };
 
 /// The tag of images that are made of no commit.
@@ -34,9 +37,8 @@ const DEFAULT_TAG: &str = "latest";
                   flash build --push ghcr.io/me/app --tag v1\n  flash build --run\n  flash build --json | jq -r '.images[].digest'"
 )]
 pub(crate) struct BuildArguments {
-    /// The crate's directory.
-    #[arg(default_value = ".")]
-    directory: PathBuf,
+    #[command(flatten)]
+    directory: DirectoryArguments,
     /// Make the images of these worker types only. May be given several times.
     #[arg(long = "worker", value_name = "NAME")]
     workers: Vec<String>,
@@ -89,11 +91,11 @@ pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Fail
     }
     // What it prints next comes after the table.
     output.flush();
-    run::run(RunArguments::of_images(arguments.directory), output)
+    run::run(RunArguments::of_images(arguments.directory.path().to_owned()), output)
 }
 
 async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failure> {
-    let package = Package::find(&arguments.directory)?;
+    let package = Package::find(arguments.directory.path())?;
     let config = Config::load(&package.directory)?;
     // A name that no registry takes is told before anything is waited for.
     if let Some(repository) = &arguments.push {
@@ -109,6 +111,18 @@ async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failur
     }
     let request = request(arguments);
     let build = Build::prepare(&request, &package, &config, output).await?;
+    if let Some(repository) = &arguments.push {
+        let last = LastManifest::load(&package.directory);
+        let known = last.iter().flat_map(|last| &last.manifest.workers).map(|worker| &worker.name);
+        let workers: Vec<String> = match request.selection.workers.as_slice() {
+            [] => known.cloned().collect(),
+            named => named.to_vec(),
+        };
+        look_ahead(repository, &workers).await?;
+    }
+    if arguments.run {
+        run::check_engine(&config).await?;
+    }
     let mut built = build.make().await?;
     let tag = arguments.tag.clone().unwrap_or_else(|| default_tag(&built.record));
     if let Some(file) = &arguments.tarball {

@@ -1,6 +1,4 @@
 //! `flash cost estimate`: where the numbers come from.
-use std::path::PathBuf;
-
 use clap::Args;
 use flash_sdk::manifest::Manifest;
 use jiff::Timestamp;
@@ -8,14 +6,17 @@ use serde::Serialize;
 
 use crate::{
     build::{BuildDirectory, Record},
-    commands::{place::target, time::parse_past_ms},
+    commands::{
+        place::{DirectoryArguments, Place, PlaceArguments},
+        time::parse_past_ms,
+    },
     estimate::{
         Estimate, EstimateError, Given, Measured, always_on, estimate, left_out, measured, stages, table,
     },
     exit::{Code, Failure},
     output::Output,
-    project::{Build, Config, Package, build, describe},
-    target::{CostQuery, EnvironmentId, Grain, Target, TargetKind},
+    project::{Build, Config, LastManifest, Package, SourceState, build, describe, tell_of_first_build},
+    target::{CostQuery, Costs, EnvironmentId, Grain},
 };
 
 /// Requests a day, where nobody says or has measured them.
@@ -33,9 +34,8 @@ const REQUESTS_PER_DAY: u64 = 10_000;
                   Exit codes: 0 success; 1 the app cannot be built, the target cannot be asked; 2 no seconds, wrong usage."
 )]
 pub(super) struct EstimateArguments {
-    /// The crate's directory.
-    #[arg(default_value = ".")]
-    directory: PathBuf,
+    #[command(flatten)]
+    directory: DirectoryArguments,
     /// Requests a day [default: 10000; with --from as measured].
     #[arg(long, value_name = "N")]
     requests_per_day: Option<u64>,
@@ -64,16 +64,17 @@ pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Outp
             "give it: --seconds WORKER=SECONDS for each stage; or take what an environment has measured: --from ENV",
         ));
     }
-    let package = Package::find(&arguments.directory)?;
+    let package = Package::find(arguments.directory.path())?;
     let config = Config::load(&package.directory)?;
+    // Asked before a build: an environment that is not there needs none.
+    let spent = match &arguments.from {
+        Some(name) => Some(spent(&package, name, &arguments.since).await?),
+        None => None,
+    };
     let manifest = manifest_of(&package, &config, output).await?;
     let (mut given, mut requests) = (arguments.seconds.clone(), arguments.requests_per_day);
-    if let Some(name) = &arguments.from {
-        let kind = config.environment(name).map_or(TargetKind::Local, |own| own.target);
-        let target = target(kind, Some(&package.directory)).await?;
-        let id = EnvironmentId::new(&package.name, name);
-        let id = id.map_err(|error| Failure::of(Code::Unusable, &error))?;
-        let measured = history(&manifest, target.as_ref(), &id, &arguments.since).await?;
+    if let Some(spent) = &spent {
+        let measured = spent.measured(&manifest, &arguments.since)?;
         requests = requests.or(Some(measured.requests_per_day));
         let own = stages(&manifest, &config.prices, &given).map_err(unusable)?;
         let is_given = |measured: &Given| own.iter().any(|stage| stage.worker == measured.name);
@@ -104,16 +105,22 @@ fn unusable(error: EstimateError) -> Failure {
 
 /// What the app consists of: as the last build recorded it, else by building it.
 async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Result<Manifest, Failure> {
+    let sources = SourceState::of(package).await;
+    let last = LastManifest::load(&package.directory).filter(|last| last.is_of(sources.as_ref()));
     let recorded = Record::load(&BuildDirectory::of(&package.directory));
-    let mut manifest = match recorded {
-        Ok(record) if record.app.app.name == package.name => {
+    let mut manifest = match (last, recorded) {
+        (Some(last), _) => last.manifest,
+        (None, Ok(record)) if record.app.app.name == package.name => {
             output.status("Reading", "what `flash build` made last, in .flash/build");
             record.app
         }
-        _ => {
+        (None, _) => {
             let how = Build { features: config.features.clone(), ..Build::default() };
+            tell_of_first_build(package, None, "dev", output);
             let app = build(package, &how).await?;
-            describe(&app.program, &package.directory, &[], config).await?
+            let manifest = describe(&app.program, &package.directory, &[], config).await?;
+            LastManifest::keep(&package.directory, sources, &manifest);
+            manifest
         }
     };
     for command in config.commands() {
@@ -124,20 +131,34 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
     Ok(manifest)
 }
 
-async fn history(
-    manifest: &Manifest,
-    target: &dyn Target,
-    id: &EnvironmentId,
-    from: &str,
-) -> Result<Measured, Failure> {
+/// What an environment has spent in a time.
+struct Spent {
+    id: EnvironmentId,
+    costs: Costs,
+    milliseconds: u64,
+}
+
+async fn spent(package: &Package, name: &str, from: &str) -> Result<Spent, Failure> {
     let now = Timestamp::now();
     let since_ms = parse_past_ms("--since", from, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
+    let of = PlaceArguments {
+        directory: package.directory.clone(),
+        app: Some(package.name.clone()),
+        target: None,
+    };
+    let Place { id, target } = of.environment(Some(name)).await?;
     // An environment younger than that had less time for its requests.
-    let since_ms = since_ms.max(target.environment(id).await?.created_ms);
-    let costs = target.costs(id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
-    measured(manifest, &costs, until_ms.saturating_sub(since_ms)).ok_or_else(|| {
-        Failure::unusable(format!("no function of {id} was called since {from}"))
-            .hint("give seconds by --seconds WORKER=SECONDS, or look further back with --since")
-    })
+    let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
+    let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
+    Ok(Spent { id, costs, milliseconds: until_ms.saturating_sub(since_ms) })
+}
+
+impl Spent {
+    fn measured(&self, manifest: &Manifest, from: &str) -> Result<Measured, Failure> {
+        measured(manifest, &self.costs, self.milliseconds).ok_or_else(|| {
+            Failure::unusable(format!("no function of {} was called since {from}", self.id))
+                .hint("give seconds by --seconds WORKER=SECONDS, or look further back with --since")
+        })
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use oci_spec::distribution::Reference;
 
 use crate::{
-    build::{Binaries, Build, Built, push, references},
+    build::{ANY_TAG, Binaries, Build, Built, LookAheadError, look_ahead, push, references},
     deploy::{digest_of_images, release_of, release_of_images},
     error_chain::error_chain,
     exit::Failure,
@@ -14,8 +14,6 @@ use crate::{
     target::{Finding, Preflight, Shipment, TargetKind},
 };
 
-/// Stands for a tag where none is known yet.
-const ANY_TAG: &str = "latest";
 /// Characters of a release's digest that its images are tagged with: a tag keeps an image from being collected by
 /// its registry, so that a release that is kept can be gone back to.
 const TAG_DIGITS: usize = 16;
@@ -96,13 +94,7 @@ impl<'a> Made<'a> {
             found.warnings.push(Finding { message, fix });
         }
         match images.names.first() {
-            None => found.problems.push(Finding {
-                message: format!("environment `{}` has no registry: its workers are images", settings.name),
-                fix: format!(
-                    "under [environments.{}] in flash.toml: registry = \"ghcr.io/YOU/APP\"",
-                    settings.name
-                ),
-            }),
+            None => found.problems.push(no_registry(settings)),
             Some(name) => {
                 if is_on_this_machine(name) {
                     found.warnings.push(Finding {
@@ -199,6 +191,35 @@ impl Images<'_> {
             }
         }
         found
+    }
+}
+
+/// What keeps any build from getting to the target, asked before one is made. `workers` are those that the app had
+/// when it was last built.
+///
+/// # Errors
+/// When the registry's name is none.
+pub(super) async fn problems_ahead(
+    target: TargetKind,
+    settings: &EnvironmentSettings,
+    workers: &[String],
+) -> Result<Vec<Finding>, Failure> {
+    if target == TargetKind::Local {
+        return Ok(Vec::new());
+    }
+    let Some(registry) = &settings.registry else { return Ok(vec![no_registry(settings)]) };
+    match look_ahead(registry, workers).await {
+        Ok(()) => Ok(Vec::new()),
+        Err(LookAheadError::Registry(error)) => Ok(vec![finding(&error)]),
+        Err(error @ LookAheadError::Names(_)) => Err(error.into()),
+    }
+}
+
+fn no_registry(settings: &EnvironmentSettings) -> Finding {
+    let name = &settings.name;
+    Finding {
+        message: format!("environment `{name}` has no registry: its workers are images"),
+        fix: format!("under [environments.{name}] in flash.toml: registry = \"ghcr.io/YOU/APP\""),
     }
 }
 

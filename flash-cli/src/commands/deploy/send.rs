@@ -1,20 +1,24 @@
 //! `flash deploy send`: build, plan, confirm, apply, verify.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, live, made::Made, show};
+use super::{
+    Ending, live,
+    made::{Made, problems_ahead},
+    show,
+};
 use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
         agree::Agreed,
         place::{Place, PlaceArguments},
     },
-    deploy::{Plan, SavedPlan, SavedPlanError},
+    deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
     exit::{Code, Failure},
     output::Output,
-    project::{Config, CudaPolicy, EnvironmentSettings, Package},
+    project::{Config, CudaPolicy, EnvironmentSettings, LastManifest, Package},
     target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind},
 };
 
@@ -98,6 +102,63 @@ impl SendOptions {
     }
 }
 
+impl SendOptions {
+    /// What can be refused without a look at the app: nobody waits for a build to be told.
+    fn check_before_build(&self) -> Result<(), Failure> {
+        if let Some(directory) = self.save_plan.as_deref().and_then(Path::parent)
+            && !directory.as_os_str().is_empty()
+            && !directory.is_dir()
+        {
+            let directory = directory.display();
+            return Err(Failure::unusable(format!("--save-plan: there is no directory {directory}")));
+        }
+        match self.plan || self.save_plan.is_some() {
+            true => Ok(()),
+            false => self.agreed().can_be_asked(),
+        }
+    }
+
+    fn agreed(&self) -> Agreed {
+        Agreed::by(self.yes || self.plan_file.is_some())
+    }
+}
+
+/// What would keep the release from being sent whatever the build makes of it: told before the build.
+async fn look_ahead(
+    place: &Place,
+    package: &Package,
+    config: &Config,
+    settings: &EnvironmentSettings,
+) -> Result<(), Failure> {
+    let last = LastManifest::load(&package.directory);
+    let workers = last.iter().flat_map(|last| &last.manifest.workers);
+    let workers: Vec<String> = workers.map(|worker| worker.name.clone()).collect();
+    let mut problems = problems_ahead(place.target.kind(), settings, &workers).await?;
+    if place.target.kind() != TargetKind::Local
+        && let Some(last) = last
+        && last.is_current(package).await
+    {
+        let spec = unbuilt_release(&last.manifest, config, settings)?;
+        // What only warns, and what would change, is told with the plan.
+        problems.extend(place.target.preflight(&place.id, &spec).await?.problems);
+    }
+    clear_of_problems(&problems)
+}
+
+/// All problems at once, each with what to do.
+fn clear_of_problems(problems: &[Finding]) -> Result<(), Failure> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let line = |Finding { message, fix }: &Finding| format!("\n  {message}\n    fix: {fix}");
+    let lines: String = problems.iter().map(line).collect();
+    let head = match problems.len() {
+        1 => "a problem keeps this release from being sent".to_owned(),
+        several => format!("{several} problems keep this release from being sent"),
+    };
+    Err(Failure::unusable(format!("{head}; nothing was changed{lines}")))
+}
+
 fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     let code = match error {
         SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
@@ -121,6 +182,7 @@ pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -
 
 async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
     let SendArguments { name, options } = arguments;
+    options.check_before_build()?;
     let package = Package::find(&options.directory)?;
     let config = Config::load(&package.directory)?;
     let of = PlaceArguments {
@@ -134,9 +196,10 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     let unusable = |error: SavedPlanError| of_saved_plan(&error, &place.id.name);
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
     let request = request(&options, place.target.kind());
-    let build = Build::prepare(&request, &package, &config, output).await?;
     let usual = EnvironmentSettings::of(&place.id.name, place.target.kind());
     let settings = config.environment(&place.id.name).unwrap_or(&usual);
+    let build = Build::prepare(&request, &package, &config, output).await?;
+    look_ahead(&place, &package, &config, settings).await?;
     // Lives until everything is sent: its files lie where they are until then.
     let mut made = Made::of(build, place.target.kind(), settings).await?;
     let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
@@ -223,17 +286,7 @@ impl Sending<'_> {
         for Finding { message, fix } in &self.preflight.warnings {
             self.output.warning(&format!("{message} ({fix})"));
         }
-        let problems = &self.preflight.problems;
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let line = |Finding { message, fix }: &Finding| format!("\n  {message}\n    fix: {fix}");
-        let lines: String = problems.iter().map(line).collect();
-        let head = match problems.len() {
-            1 => "a problem keeps this release from being sent".to_owned(),
-            several => format!("{several} problems keep this release from being sent"),
-        };
-        Err(Failure::unusable(format!("{head}; nothing was changed{lines}")))
+        clear_of_problems(&self.preflight.problems)
     }
 
     /// The plan, and what differs at the target.
@@ -294,16 +347,8 @@ impl Sending<'_> {
             self.show();
             self.output.flush();
         }
-        let breaking = self.plan.breaking();
-        if !breaking.is_empty() && !options.allow_breaking {
-            return Err(Failure::unusable(format!(
-                "callers would break: {}; nothing was changed",
-                breaking.join("; ")
-            ))
-            .hint("when that is meant: --allow-breaking"));
-        }
-        let agreed = Agreed::by(options.yes || options.plan_file.is_some());
-        agreed.or_ask(&format!("Bring this live in {}?", self.place.id))
+        show::allowed_to_break(&self.plan, options.allow_breaking)?;
+        options.agreed().or_ask(&format!("Bring this live in {}?", self.place.id))
     }
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {

@@ -44,6 +44,20 @@ fn nothing_changes_between_equal_releases() {
 }
 
 #[test]
+fn between_two_versions_of_an_app_only_its_functions_and_worker_types_are_named() {
+    let (before, mut after) = (spec().manifest, spec().manifest);
+    assert_eq!(Plan::of_app(&before, &after), []);
+    after.functions.retain(|function| function.name != "clean");
+    after.workers[0].workers_max += 1;
+    let names: Vec<String> = Plan::of_app(&before, &after)
+        .into_iter()
+        .map(|change| format!("{} {} {}", change.action.mark(), change.subject.label(), change.name))
+        .collect();
+    let worker = format!("~ worker type {}", after.workers[0].name);
+    assert_eq!(names, [worker.as_str(), "- function clean"]);
+}
+
+#[test]
 fn a_first_release_creates_everything() {
     let lines = lines(None, &spec());
     for expected in [
