@@ -400,6 +400,8 @@ async fn a_port_in_use_is_said_and_only_a_default_one_is_replaced() {
     let run = support::finish(&["run", directory.to_str().unwrap(), "--port", &port], &support::root());
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains(&format!("cannot bind localhost:{port}")), "{}", run.stderr);
+    let holder = format!("(process {})", std::process::id());
+    assert!(run.stderr.contains(&holder), "who holds it: {}", run.stderr);
     assert!(run.stderr.contains("hint: "), "{}", run.stderr);
 }
 

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     error_chain::error_chain,
     output::Output,
+    port_holder::holder_of,
     target::{Created, EnvironmentId, NewEnvironment, Problem, TargetError},
 };
 pub(super) use change::Steps;
@@ -230,7 +231,11 @@ impl Environments {
                     let message = format!("`{listen}` is no address of this machine");
                     return Err(TargetError::new(Problem::Refused, message));
                 }
-                Err(error) => last = Some(format!("cannot listen on {listen}, port {port}: {error}")),
+                Err(error) => {
+                    let holder = blocking(move || Ok::<_, TargetError>(holder_of(port))).await?;
+                    let holder = holder.map_or(String::new(), |holder| format!("; it is held by {holder}"));
+                    last = Some(format!("cannot listen on {listen}, port {port}: {error}{holder}"));
+                }
             }
         }
         let reason = last.unwrap_or_else(|| "0 is no port for keeps".to_owned());

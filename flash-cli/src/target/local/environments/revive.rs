@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error_chain::error_chain,
+    port_holder::holder_of,
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
@@ -61,8 +62,7 @@ impl Environments {
         let platform = match running.stand() {
             Stand::Up { platform, .. } => platform,
             Stand::Down { .. } => {
-                let address = running.address();
-                let listener = TcpListener::bind(address).await.map_err(|error| refused(running, &error))?;
+                let listener = listen(running).await?;
                 let runtime = spec.as_ref().map(|spec| spec.runtime.clone()).unwrap_or_default();
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
             }
@@ -164,12 +164,11 @@ impl Environments {
         running: &Arc<Running>,
         wanted: &RuntimeSettings,
     ) -> Result<Platform, TargetError> {
-        let address = running.address();
         let (platform, runtime) = match running.stand() {
             Stand::Up { platform, runtime, .. } => (platform, runtime),
             Stand::Down { .. } => {
-                let listener = TcpListener::bind(address).await.map_err(|error| {
-                    TargetError::new(Problem::Failed, refused(running, &error))
+                let listener = listen(running).await.map_err(|reason| {
+                    TargetError::new(Problem::Failed, reason)
                         .hint("end what listens there; the environment keeps its port")
                 })?;
                 return self.start_platform_with(running, listener, wanted.clone()).await;
@@ -183,9 +182,7 @@ impl Environments {
         }
         platform.stop().await;
         self.close_books(running).await;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| TargetError::new(Problem::Failed, refused(running, &error)))?;
+        let listener = listen(running).await.map_err(|reason| TargetError::new(Problem::Failed, reason))?;
         self.start_platform_with(running, listener, wanted.clone()).await
     }
 
@@ -230,12 +227,22 @@ impl Environments {
     }
 }
 
-fn refused(running: &Running, error: &io::Error) -> String {
+/// Opens the environment's port.
+///
+/// # Errors
+/// Why it cannot be opened, and who has it.
+async fn listen(running: &Running) -> Result<TcpListener, String> {
     let (port, listen) = (running.stored.port, running.stored.listen);
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!("port {port} of {listen} is taken by another program"),
-        _ => format!("cannot listen on {listen}, port {port}: {error}"),
+    let error = match TcpListener::bind(running.address()).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return Err(format!("cannot listen on {listen}, port {port}: {error}"));
     }
+    let holder = tokio::task::spawn_blocking(move || holder_of(port)).await.ok().flatten();
+    let holder = holder.map_or(String::new(), |holder| format!(", {holder}"));
+    Err(format!("port {port} of {listen} is taken by another program{holder}"))
 }
 
 /// The secrets of a release, for its workers' environment only.
