@@ -356,12 +356,19 @@ impl Output {
             (true, LogStream::System) => (DIM, DIM, RESET),
             (true, LogStream::Stdout) => (DIM, "", RESET),
         };
-        // On a terminal the beginning of the id is enough to tell requests apart.
-        let request = if self.colour.0 { request.get(..8).unwrap_or(&request) } else { &request };
+        // The beginning of an id that Flash made is enough to tell requests apart, and to ask for its lines.
+        let request = short_id(&request);
         let level = line.level.map_or(String::new(), |level| printable(level) + " ");
         let text = printable(line.text);
         format!("{dim}{worker:<width$} {request:<8} |{reset} {colour}{level}{text}{reset}")
     }
+}
+
+/// The first characters of a random UUID. Any other id as it is: it may begin as many others do, and one that is
+/// ordered by time does.
+fn short_id(id: &str) -> &str {
+    let is_random = uuid::Uuid::try_parse(id).is_ok_and(|id| id.get_version_num() == 4);
+    id.get(..8).filter(|_| is_random).unwrap_or(id)
 }
 
 fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
@@ -473,6 +480,14 @@ mod tests {
     fn of_what_workers_print_only_colours_reach_the_terminal() {
         assert_eq!(printable("\u{1b}[1;31mred\u{1b}[0m\tend"), "\u{1b}[1;31mred\u{1b}[0m\tend");
         assert_eq!(printable("\u{1b}[2Ja\u{1b}]52;c;eA==\u{7}b\rc\u{1b}"), " [2Ja ]52;c;eA== b c ");
+    }
+
+    #[test]
+    fn ids_that_flash_made_are_shown_by_their_beginning_and_others_whole() {
+        assert_eq!(short_id("c1b4a7d0-d2f0-4c0a-8000-000000000000"), "c1b4a7d0");
+        for whole in ["-", "order-2026-000001", "0190b6c0-d2f0-7c0a-8000-000000000000", ""] {
+            assert_eq!(short_id(whole), whole);
+        }
     }
 
     #[test]

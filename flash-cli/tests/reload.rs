@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Client, PATIENCE, Running, copy_of_fixture, root};
+use support::{Client, PATIENCE, Running, SOON, copy_of_fixture, root, wait_for};
 use tempfile::TempDir;
 
 struct Source {
@@ -26,8 +26,13 @@ impl Source {
     }
 
     fn write_with(&self, from: &str, to: &str) {
+        self.write_with_more(from, to, "");
+    }
+
+    /// As [`Source::write_with`], with more at the end.
+    fn write_with_more(&self, from: &str, to: &str, more: &str) {
         assert!(self.text.contains(from), "{from}");
-        std::fs::write(&self.path, self.text.replace(from, to)).unwrap();
+        std::fs::write(&self.path, self.text.replace(from, to) + more).unwrap();
     }
 }
 
@@ -71,13 +76,23 @@ async fn a_reload_drops_no_request_and_a_compile_error_keeps_the_old_version() {
     assert!(failed["error"].as_str().unwrap().contains("the build of `reloaded-app` failed"), "{failed}");
     assert!(app.stderr().contains("mismatched types"), "cargo's own message is shown");
 
-    source.write_with("VERSION: &str = \"one\"", "VERSION: &str = \"four\"");
+    let told = ["+ function", "~ function", "- function", "Try"].map(|part| app.stderr().contains(part));
+    assert_eq!(told, [false; 4], "no function has changed yet: {}", app.stderr());
+
+    let more = "\n/// Was not there.\n#[remote(worker = \"added\", cpu = Cpu3c_1_2)]\npub async fn added_later(number: u32) -> \
+                flash_sdk::Result<u32> {\n    Ok(number)\n}\n";
+    source.write_with_more("VERSION: &str = \"one\"", "VERSION: &str = \"four\"", more);
     let reloads = || app.count("reload", |event| event["ok"] == true);
     let until = std::time::Instant::now() + PATIENCE;
     while reloads() < 2 {
         assert!(std::time::Instant::now() < until, "{}", app.stderr());
         tokio::task::yield_now().await;
     }
+    wait_for("what is new", SOON, || {
+        let told = app.stderr();
+        let is_told = told.contains("+ function     added_later") && told.contains("/added_later/run_sync");
+        if is_told { Ok(()) } else { Err(told) }
+    });
     let client = Client::new();
     let after = client.post(format!("{}/greet", app.url), json!({ "name": "x" })).await;
     assert_eq!(after.json()["greeting"], "four: hello x");

@@ -203,7 +203,7 @@ fn check(record: &Record) -> Result<(), Failure> {
     }
 }
 
-fn not_usable(error: EngineError) -> Failure {
+pub(super) fn not_usable(error: EngineError) -> Failure {
     let code = match error {
         EngineError::None
         | EngineError::Missing(_)

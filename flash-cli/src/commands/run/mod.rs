@@ -13,12 +13,14 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::place::DirectoryArguments;
 use crate::{
-    engine::{Kind, Wanted},
+    engine::{self, Kind, Wanted},
     exit::{Code, Failure},
     output::Output,
+    port_holder::holder_of,
     project::{Build, Config, Package, load_dotenv},
-    target::local::{self, Port, Supervision},
+    target::local::{self, BindError, Port, Supervision},
 };
 use image::BuiltImages;
 use session::{Origin, Session};
@@ -39,9 +41,8 @@ const DEFAULT_DRAIN_SECONDS: u64 = 10;
                   flash run --json | jq 'select(.event == \"log\")'\n  flash build && flash run --image"
 )]
 pub(crate) struct RunArguments {
-    /// The crate's directory.
-    #[arg(default_value = ".")]
-    directory: PathBuf,
+    #[command(flatten)]
+    directory: DirectoryArguments,
     /// Address to listen on [default: localhost; or FLASH_HOST, .env, flash.toml]. Anything but loopback is
     /// open to others: FLASH_API_KEY (environment or .env) asks them for a key.
     #[arg(long)]
@@ -82,7 +83,7 @@ impl RunArguments {
     /// `flash run --image DIR`, with everything else as it is by default.
     pub(crate) fn of_images(directory: PathBuf) -> Self {
         Self {
-            directory,
+            directory: DirectoryArguments::of(directory),
             host: None,
             port: None,
             release: false,
@@ -105,16 +106,25 @@ pub(crate) fn run(arguments: RunArguments, output: &Output) -> Result<(), Failur
 }
 
 async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> {
-    let package = Package::find(&arguments.directory)?;
+    let package = Package::find(arguments.directory.path())?;
     let config = Config::load(&package.directory)?;
     let dotenv = load_dotenv(&package.directory)?;
     let (host, port) = address(&arguments, &config, &dotenv)?;
+    // Read again when the platform starts; a wrong one is told before the build.
+    state::api_key(&dotenv)?;
     let listener = local::bind(&host, port, |taken| {
-        output.warning(&format!("port {taken} is in use; trying the next"));
+        let by = holder_of(taken).map_or(String::new(), |holder| format!(" by {holder}"));
+        output.warning(&format!("port {taken} is in use{by}; trying the next"));
     })
     .await
     .map_err(|error| {
-        Failure::of(Code::Failed, &error).hint("choose another with --port, or --port 0 for any free one")
+        let other = "choose another with --port, or --port 0 for any free one";
+        let holder = match &error {
+            BindError::Port { port, .. } => holder_of(*port),
+            BindError::Host { .. } | BindError::Ports { .. } => None,
+        };
+        let held = holder.map_or(String::new(), |holder| format!("it is held by {holder}; "));
+        Failure::of(Code::Failed, &error).hint(held + other)
     })?;
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
@@ -129,6 +139,11 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         output: output.clone(),
     };
     session.serve(listener).await
+}
+
+/// Whether there is an engine that could run images, asked before they are made.
+pub(super) async fn check_engine(config: &Config) -> Result<(), Failure> {
+    engine::find(&config.container).await.map(drop).map_err(image::not_usable)
 }
 
 async fn origin(

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_sdk::manifest::{FunctionEntry, Manifest};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -17,9 +17,11 @@ use super::{
     workspace::{Settings, Versions},
 };
 use crate::{
+    commands::deploy::show,
+    deploy::Plan,
     exit::{Code, Failure},
-    output::Output,
-    project::{self, Build, Config, Package},
+    output::{Endpoint, Output},
+    project::{self, Build, Config, LastManifest, Package, SourceState},
     target::local::{Access, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision},
     watch::SourceWatcher,
 };
@@ -100,6 +102,7 @@ impl Session {
         let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
         let table = endpoints(&first.manifest, &first.settings.commands, &url, "curl");
+        let mut live = first.manifest.clone();
         let outcome = tokio::select! {
             outcome = self.deploy(&platform, first) => Some(outcome),
             () = stop.next() => None,
@@ -139,7 +142,7 @@ impl Session {
             }
             // A signal during a build drops the build and stops.
             tokio::select! {
-                () = self.try_reload(&platform, &versions) => {}
+                () = self.try_reload(&platform, &versions, &url, &mut live) => {}
                 () = stop.next() => break,
             }
         }
@@ -208,6 +211,15 @@ impl Session {
 
     /// Builds and describes.
     async fn built(&self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
+        if let Some(last) = LastManifest::load(&self.package.directory)
+            && let Err(error) = self.settings()?.0.check_against(&last.manifest)
+            && last.is_current(&self.package).await
+        {
+            return Err(error.into());
+        }
+        let sources = SourceState::of(&self.package).await;
+        let profile = if build.arguments.is_empty() { "dev" } else { "release" };
+        project::tell_of_first_build(&self.package, None, profile, &self.output);
         let built = project::build(&self.package, build).await?.program;
         let (config, settings) = self.settings()?;
         let program = versions
@@ -216,7 +228,10 @@ impl Session {
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
         match project::describe(&program, &self.package.directory, &[], &config).await {
-            Ok(manifest) => Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings })),
+            Ok(manifest) => {
+                LastManifest::keep(&self.package.directory, sources, &manifest);
+                Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings }))
+            }
             Err(error) => {
                 // Not a version after all: the same binary must be looked at again.
                 versions.forget_latest();
@@ -249,15 +264,20 @@ impl Session {
         platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 
-    async fn try_reload(&self, platform: &Platform, versions: &Versions) {
+    async fn try_reload(&self, platform: &Platform, versions: &Versions, url: &str, live: &mut Manifest) {
         let started = Instant::now();
         let version = match self.version(versions).await {
             Ok(Some(version)) => version,
             Ok(None) => return,
             Err(failure) => return self.output.reloaded(Err(&failure.to_string())),
         };
+        let (manifest, commands) = (version.manifest.clone(), version.settings.commands.clone());
         match self.deploy(platform, version).await {
-            Ok(()) => self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64()))),
+            Ok(()) => {
+                self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64())));
+                self.tell_changes(live, &manifest, &endpoints(&manifest, &commands, url, "curl"));
+                *live = manifest;
+            }
             Err(failure) => {
                 match &self.origin {
                     Origin::Crate(_) => versions.forget_latest(),
@@ -266,6 +286,20 @@ impl Session {
                 self.output.reloaded(Err(&failure.to_string()));
             }
         }
+    }
+
+    /// What is another for callers; and how what is new is called, as the table said of the rest.
+    fn tell_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
+        for change in Plan::of_app(before, after) {
+            for (mark, line) in show::lines(&change) {
+                self.output.status(mark, &line);
+            }
+        }
+        let is_new = |row: &&Endpoint| {
+            let is_old = |own: &FunctionEntry| own.call_name() == row.function && own.worker == row.worker;
+            !before.functions.iter().any(is_old) && after.functions.iter().any(is_old)
+        };
+        table.iter().filter(is_new).for_each(|row| self.output.status("Try", &row.curl));
     }
 
     async fn stop(&self, platform: &Platform, stop: &mut StopSignals) {

@@ -144,6 +144,17 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
     }
 }
 
+/// A small input of a function: arguments in path and query stand beside those of the body, by name.
+pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
+    let body = function.input.as_ref().map_or_else(|| json!({}), |input| sample(manifest, input, 0));
+    let outside = function.arguments.iter().filter(|own| own.source != ArgumentSource::Body && own.required);
+    let outside = outside.map(|own| (own.name.clone(), sample(manifest, &own.schema, 0)));
+    match (body, function.route.is_some()) {
+        (Value::Object(body), true) => Value::Object(outside.chain(body).collect()),
+        (body, _) => body,
+    }
+}
+
 /// A small value of this schema: its example or default, else one of its type.
 fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
     let Value::Object(members) = schema else { return json!({}) };
