@@ -133,9 +133,12 @@ async fn the_whole_story_of_an_environment() {
     })
     .await;
 
+    // Under its other names.
+    assert_eq!(app.json(&["history", "production"]), history);
+
     // Gone.
     app.fails(2, &["deploy", "remove", "production"], &["--yes"]);
-    app.succeeds(&["deploy", "remove", "production", "--yes"]);
+    app.succeeds(&["remove", "production", "--yes"]);
     assert!(!app.environment().exists());
     app.fails(2, &["deploy", "info", "production"], &["production"]);
     let settings = std::fs::read_to_string(app.path().join("flash.toml")).unwrap();
@@ -155,6 +158,12 @@ async fn a_build_that_never_becomes_ready_is_undone_and_the_old_one_serves() {
         (&history["releases"][0]["state"]["state"], &history["releases"][1]["state"]["state"]),
         (&json!("failed"), &json!("live"))
     );
+    let refused = app.fails(2, &["rollback", "production", "2", "--yes"], &["release 2 was never live"]);
+    assert_eq!(refused.stdout, "", "no plan of it is shown");
+    let lines = app.logs(&["--since", "1h"]);
+    let strangers: Vec<_> =
+        lines.iter().filter(|line| line["text"].as_str().unwrap().contains("401")).collect();
+    assert!(strangers.is_empty(), "workers that were torn down are no errors: {strangers:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,6 +288,11 @@ async fn what_is_taken_away_is_called_breaking_and_is_gone_after_it() {
     app.send(&["--allow-breaking"]);
     let gone = client.raw().post(format!("{url}/v2/fragile/run")).bearer_auth(&key).body("{\"input\":{}}");
     assert_eq!(client.send(gone).await.status, 404);
+    // Going back breaks callers as sending does.
+    app.succeeds(&["rollback", "production", "1", "--yes", "--allow-breaking"]);
+    let back = ["rollback", "production", "2", "--yes"];
+    let refused = app.fails(2, &back, &["callers would break", "--allow-breaking"]);
+    assert!(refused.stdout.contains("fragile"), "{refused:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
 //! `flash doctor`: what this machine has of what flash needs.
 //!
 //! Here are the arguments and what is printed; `crate::doctor` looks.
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::Args;
 use flash_sdk::catalogue::ComputeCapability;
 use serde_json::json;
 
+use super::place::DirectoryArguments;
 use crate::{
     build::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},
@@ -25,9 +26,8 @@ use crate::{
                   eval \"$(flash doctor --cuda-env 8.9)\" && cargo clippy --features cuda"
 )]
 pub(crate) struct DoctorArguments {
-    /// The crate's directory, for its flash.toml and the room on its disk.
-    #[arg(default_value = ".")]
-    directory: PathBuf,
+    #[command(flatten)]
+    directory: DirectoryArguments,
     /// Print the variables that a GPU build for these compute capabilities gives to cargo, and nothing else:
     /// for building by hand as `flash build --gpu` does.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -60,12 +60,13 @@ pub(crate) fn run(arguments: DoctorArguments, output: &Output) -> Result<(), Fai
 
 /// Outside of a crate, and where cargo is missing, the machine can still be looked at.
 fn project(arguments: &DoctorArguments) -> Result<Project, Failure> {
-    let found = Package::find(&arguments.directory);
+    let found = Package::find(arguments.directory.path());
     if let Err(error @ PackageError::NoDirectory(_)) = found {
         return Err(error.into());
     }
     let package = found.ok();
-    let directory = package.as_ref().map_or(&arguments.directory, |package| &package.directory).clone();
+    let directory =
+        package.as_ref().map_or(arguments.directory.path(), |package| &package.directory).to_owned();
     let config = Config::load(&directory)?;
     Ok(Project { directory, package, config })
 }

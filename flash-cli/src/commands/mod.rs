@@ -44,6 +44,9 @@ enum Command {
     Deploy(deploy::DeployArguments),
     #[command(visible_alias = "environment")]
     Env(deploy::EnvironmentArguments),
+    Rollback(deploy::Alone<deploy::RollbackArguments>),
+    History(deploy::Alone<deploy::HistoryArguments>),
+    Remove(deploy::Alone<deploy::RemoveArguments>),
     Undeploy(undeploy::UndeployArguments),
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
@@ -80,6 +83,21 @@ pub(crate) fn main() -> ExitCode {
         Command::Env(arguments) => {
             let output = Output::new(arguments.json);
             let outcome = deploy::run_environment(arguments, &output).map(|ending| code = ending.into());
+            (output.clone(), finished(outcome, &output))
+        }
+        Command::Rollback(arguments) => {
+            let output = Output::new(arguments.json);
+            let outcome = deploy::run_rollback(arguments, &output).map(|ending| code = ending.into());
+            (output.clone(), finished(outcome, &output))
+        }
+        Command::History(arguments) => {
+            let output = Output::new(arguments.json);
+            let outcome = deploy::run_history(arguments, &output).map(|ending| code = ending.into());
+            (output.clone(), finished(outcome, &output))
+        }
+        Command::Remove(arguments) => {
+            let output = Output::new(arguments.json);
+            let outcome = deploy::run_remove(arguments, &output).map(|ending| code = ending.into());
             (output.clone(), finished(outcome, &output))
         }
         Command::Undeploy(arguments) => {

@@ -15,7 +15,7 @@ use crate::{
     after_help = "Examples:\n  flash deploy history production\n  flash deploy history --json | jq '.releases[0]'\n\n\
                   Exit codes: 0 listed; 1 the target cannot be reached; 2 there is no such environment."
 )]
-pub(super) struct HistoryArguments {
+pub(crate) struct HistoryArguments {
     #[command(flatten)]
     environment: OneEnvironment,
 }

@@ -1,4 +1,6 @@
 //! `flash deploy list`.
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 
@@ -21,16 +23,19 @@ pub(super) struct ListArguments {
     /// Those of this target alone.
     #[arg(long)]
     target: Option<TargetKind>,
+    /// The project's directory, whose .env is looked at for a key of the cloud.
+    #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
 }
 
 /// Runs it.
 pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -> Result<(), Failure> {
     let environments = match arguments.target {
         Some(kind) => {
-            let project = here().project();
+            let project = project_in(arguments.directory);
             target(kind, project.as_deref()).await?.environments().await?
         }
-        None => everywhere(output).await?,
+        None => everywhere(arguments.directory, output).await?,
     };
     if json {
         output.object(&json!({ "environments": environments }));
@@ -53,14 +58,14 @@ pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -
     Ok(())
 }
 
-fn here() -> PlaceArguments {
-    PlaceArguments { directory: ".".into(), app: None, target: None }
+fn project_in(directory: PathBuf) -> Option<PathBuf> {
+    PlaceArguments { directory, app: None, target: None }.project()
 }
 
 /// Those of this machine, then those of the cloud as far as they can be had.
-async fn everywhere(output: &Output) -> Result<Vec<Environment>, Failure> {
+async fn everywhere(directory: PathBuf, output: &Output) -> Result<Vec<Environment>, Failure> {
     let mut environments = target(TargetKind::Local, None).await?.environments().await?;
-    let project = here().project();
+    let project = project_in(directory);
     // A broken file is another command's business.
     let config = project.as_deref().and_then(|directory| Config::load(directory).ok()).unwrap_or_default();
     let is_declared = config.environments().iter().any(|own| own.target == TargetKind::Runpod);

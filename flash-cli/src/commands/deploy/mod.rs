@@ -10,12 +10,13 @@ mod new;
 mod remove;
 mod rollback;
 mod send;
-mod show;
+pub(super) mod show;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub(crate) use self::{history::HistoryArguments, remove::RemoveArguments, rollback::RollbackArguments};
 use super::place::PlaceArguments;
 use crate::{exit::Failure, output::Output};
 
@@ -65,9 +66,9 @@ enum DeployCommand {
     Send(send::SendArguments),
     List(list::ListArguments),
     Info(info::InfoArguments),
-    History(history::HistoryArguments),
-    Rollback(rollback::RollbackArguments),
-    Remove(remove::RemoveArguments),
+    History(HistoryArguments),
+    Rollback(RollbackArguments),
+    Remove(RemoveArguments),
 }
 
 /// How a command ended that did what it should.
@@ -121,6 +122,31 @@ pub(crate) fn run(arguments: DeployArguments, output: &Output) -> Result<Ending,
 /// Runs `flash env`.
 pub(crate) fn run_environment(arguments: EnvironmentArguments, output: &Output) -> Result<Ending, Failure> {
     run_command(arguments.command, arguments.json, output)
+}
+
+/// A subcommand of `flash deploy` under a name of its own.
+#[derive(Args)]
+pub(crate) struct Alone<T: Args> {
+    #[command(flatten)]
+    arguments: T,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `flash rollback`.
+pub(crate) fn run_rollback(alone: Alone<RollbackArguments>, output: &Output) -> Result<Ending, Failure> {
+    run_command(DeployCommand::Rollback(alone.arguments), alone.json, output)
+}
+
+/// Runs `flash history`.
+pub(crate) fn run_history(alone: Alone<HistoryArguments>, output: &Output) -> Result<Ending, Failure> {
+    run_command(DeployCommand::History(alone.arguments), alone.json, output)
+}
+
+/// Runs `flash remove`.
+pub(crate) fn run_remove(alone: Alone<RemoveArguments>, output: &Output) -> Result<Ending, Failure> {
+    run_command(DeployCommand::Remove(alone.arguments), alone.json, output)
 }
 
 fn run_command(command: DeployCommand, json: bool, output: &Output) -> Result<Ending, Failure> {

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash deploy remove staging\n  flash deploy remove staging --yes\n\n\
                   Exit codes: 0 removed; 1 it was tried and failed; 2 --yes is missing, or there is no such environment.")]
-pub(super) struct RemoveArguments {
+pub(crate) struct RemoveArguments {
     /// The environment: never guessed.
     #[arg(value_name = "ENV")]
     name: String,

@@ -8,7 +8,7 @@ use crate::{
     deploy::Plan,
     exit::Failure,
     output::Output,
-    target::{EnvironmentId, ReleaseRecord, live_before},
+    target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before},
 };
 
 /// Go back to what an earlier release was.
@@ -18,9 +18,10 @@ use crate::{
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy rollback production\n  flash deploy rollback production 3 --yes\n\n\
-                  Exit codes: 0 live; 1 it was tried and failed; 2 wrong usage, --yes is missing, or no such release."
+                  Exit codes: 0 live; 1 it was tried and failed; 2 wrong usage, --yes or \
+                  --allow-breaking is missing, or no such release."
 )]
-pub(super) struct RollbackArguments {
+pub(crate) struct RollbackArguments {
     /// The environment [default: the only one of the app], and the number of a release [default: the one that was
     /// live before].
     #[arg(value_names = ["ENV", "RELEASE"], num_args = 0..=2)]
@@ -28,6 +29,9 @@ pub(super) struct RollbackArguments {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+    /// Go on when callers break: a function, route or field is removed, or a field newly required.
+    #[arg(long)]
+    allow_breaking: bool,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -57,15 +61,12 @@ impl RollbackArguments {
 pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Output) -> Result<(), Failure> {
     let (name, release) = arguments.meant()?;
     let place = arguments.place.environment(name.as_deref()).await?;
+    let history = place.target.history(&place.id).await?;
     let to = match release {
-        Some(release) => release,
-        None => before_live(&place.target.history(&place.id).await?, &place.id)?,
+        Some(release) => can_be_gone_back_to(&history, release, &place.id)?,
+        None => before_live(&history, &place.id)?,
     };
     let live = match place.target.environment(&place.id).await?.live {
-        Some(live) if live.number == to => {
-            return Err(Failure::unusable(format!("release {to} is the live one already"))
-                .hint(format!("which ones there are: flash deploy history {}", place.id.name)));
-        }
         Some(_) => Some(place.target.spec(&place.id, None).await?),
         None => None,
     };
@@ -77,6 +78,7 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
         }
         output.flush();
     }
+    show::allowed_to_break(&plan, arguments.allow_breaking)?;
     Agreed::by(arguments.yes).or_ask(&format!("Go back to release {to} in {}?", place.id))?;
     let mut told = live::tell(output);
     let record = place
@@ -88,15 +90,39 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
     live::confirm(&place, &record, json!({ "plan": plan }), json, output).await
 }
 
+/// A release that was named, if it may become what is live: told before its plan is looked at.
+fn can_be_gone_back_to(history: &[ReleaseRecord], number: u64, id: &EnvironmentId) -> Result<u64, Failure> {
+    let which = || format!("which ones there are: flash deploy history {}", id.name);
+    let refused = |why: String| Err(Failure::unusable(format!("release {number} {why}")).hint(which()));
+    match history.iter().find(|record| record.number == number) {
+        None => {
+            let numbers: Vec<String> = history.iter().map(|record| record.number.to_string()).collect();
+            let there = if numbers.is_empty() { "none".to_owned() } else { numbers.join(", ") };
+            Err(Failure::unusable(format!("{id} has no release {number}; it has {there}")).hint(which()))
+        }
+        Some(record) => match &record.state {
+            ReleaseState::Live => refused("is the live one already".to_owned()),
+            ReleaseState::Starting => refused("is only starting".to_owned()),
+            ReleaseState::Failed { reason } => {
+                let reason = reason.lines().next().unwrap_or_default();
+                refused(format!("was never live: {reason}"))
+            }
+            ReleaseState::Replaced if !record.kept => Err(not_kept(number, id)),
+            ReleaseState::Replaced => Ok(number),
+        },
+    }
+}
+
+fn not_kept(number: u64, id: &EnvironmentId) -> Failure {
+    Failure::unusable(format!("the artifact of release {number} is not kept any more"))
+        .hint(format!("send it again from its sources: flash deploy send {}", id.name))
+}
+
 /// The release that had traffic before the live one. Without a live one, the last that had.
 fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Failure> {
     match live_before(history) {
         Some(record) if record.kept => Ok(record.number),
-        Some(record) => Err(Failure::unusable(format!(
-            "release {} was live before, and its artifact is not kept any more",
-            record.number
-        ))
-        .hint(format!("send it again from its sources: flash deploy send {}", id.name))),
+        Some(record) => Err(not_kept(record.number, id)),
         None => Err(Failure::unusable(format!("no release was live in {id} before"))
             .hint(format!("which ones there are: flash deploy history {}", id.name))),
     }
@@ -105,7 +131,7 @@ fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{BuildOrigin, ReleaseState};
+    use crate::target::BuildOrigin;
 
     fn record(number: u64, state: ReleaseState, kept: bool) -> ReleaseRecord {
         ReleaseRecord {
@@ -136,5 +162,29 @@ mod tests {
         assert!(before_live(&history[..3], &id).unwrap_err().to_string().contains("no release was live"));
         let gone = [record(2, ReleaseState::Live, true), record(1, ReleaseState::Replaced, false)];
         assert!(before_live(&gone, &id).unwrap_err().to_string().contains("not kept any more"));
+    }
+    #[test]
+    fn only_a_release_that_had_traffic_can_be_gone_back_to() {
+        let id = EnvironmentId::new("app", "a").unwrap();
+        let failed = ReleaseState::Failed { reason: "`model` is not ready\nits last lines".to_owned() };
+        let history = [
+            record(5, ReleaseState::Starting, true),
+            record(4, ReleaseState::Live, true),
+            record(3, failed, true),
+            record(2, ReleaseState::Replaced, true),
+            record(1, ReleaseState::Replaced, false),
+        ];
+        let said = |number| can_be_gone_back_to(&history, number, &id).map_err(|error| error.to_string());
+        assert_eq!(said(2), Ok(2));
+        for (number, part) in [
+            (1, "not kept any more"),
+            (3, "release 3 was never live: `model` is not ready\n  hint"),
+            (4, "is the live one already"),
+            (5, "is only starting"),
+            (6, "app/a has no release 6; it has 5, 4, 3, 2, 1"),
+        ] {
+            let text = said(number).unwrap_err();
+            assert!(text.contains(part) && text.contains("hint"), "{number}: {text}");
+        }
     }
 }

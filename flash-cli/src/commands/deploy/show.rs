@@ -1,6 +1,7 @@
 //! How a plan is printed.
 use crate::{
     deploy::{Change, FieldChange, Plan},
+    exit::Failure,
     output::Output,
     target::{FieldChange as AtTarget, TargetKind},
 };
@@ -30,6 +31,21 @@ pub(super) fn plan(plan: &Plan, output: &Output) {
     }
 }
 
+/// Whether a plan may be carried out although callers break.
+///
+/// # Errors
+/// When some would, and nobody has said that this is meant.
+pub(super) fn allowed_to_break(plan: &Plan, allowed: bool) -> Result<(), Failure> {
+    match plan.breaking() {
+        breaking if breaking.is_empty() || allowed => Ok(()),
+        breaking => {
+            let reasons = breaking.join("; ");
+            Err(Failure::unusable(format!("callers would break: {reasons}; nothing was changed"))
+                .hint("when that is meant: --allow-breaking"))
+        }
+    }
+}
+
 /// Prints what becomes another at the target itself, endpoint by endpoint.
 pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Output) {
     if changes.is_empty() {
@@ -52,7 +68,7 @@ pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Outpu
 }
 
 /// The lines of a change, each with its mark.
-fn lines(change: &Change) -> Vec<(&'static str, String)> {
+pub(in crate::commands) fn lines(change: &Change) -> Vec<(&'static str, String)> {
     let head = format!("{:<12} {}", change.subject.label(), change.name);
     let breaking =
         |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!("  BREAKING: {why}"));
