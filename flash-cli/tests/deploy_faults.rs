@@ -23,6 +23,13 @@ fn refused(app: &Deployed, code: i32, arguments: &[&str], said: &[&str]) -> Fini
     finished
 }
 
+/// Nothing was compiled and asked what it consists of before it was refused.
+#[track_caller]
+fn is_unbuilt(finished: &Finished) {
+    let built = ["Compiling", "Compiled", "Described"].iter().any(|step| finished.stderr.contains(step));
+    assert!(!built, "{finished:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_wrongly_is_refused_with_what_to_ask_instead() {
     let (app, client) = (Deployed::live(""), Client::new());
@@ -36,20 +43,38 @@ async fn what_is_asked_wrongly_is_refused_with_what_to_ask_instead() {
     refused(&app, 2, &["deploy", "remove", "stagin", "--yes"], &["stagin"]);
     refused(&app, 2, &["deploy", "remove", "production"], &["--yes"]);
     refused(&app, 2, &["status", "stagin"], &["stagin"]);
+    for command in
+        [&["status"][..], &["logs"], &["deploy", "info"], &["key", "list"], &["secret", "list"], &["cost"]]
+    {
+        let mistyped = [command, &["prodction"]].concat();
+        refused(&app, 2, &mistyped, &["no environment `prodction`; did you mean `production`"]);
+    }
     // Releases.
     refused(&app, 2, &["deploy", "rollback", "production", "--yes"], &["release"]);
     refused(&app, 2, &["deploy", "rollback", "production", "77", "--yes"], &["77"]);
     refused(&app, 2, &["undeploy", "production", "--worker", "greter", "--yes"], &["greter", "greeter"]);
     app.version("one", "two");
-    refused(&app, 2, &["deploy", "send", "production", "--release-profile", "dev"], &["--yes"]);
+    let send = ["deploy", "send", "production", "--release-profile", "dev"];
+    is_unbuilt(&refused(&app, 2, &send, &["--yes"]));
+    is_unbuilt(&refused(&app, 2, &["deploy", "--env", "production"], &["--yes"]));
+    let plan = app.run(&[&send[..], &["--save-plan", "/nowhere/plan.json"]].concat());
+    assert!(plan.code == Some(1) && plan.stderr.contains("/nowhere"), "{plan:#?}");
+    is_unbuilt(&plan);
     // Calls.
-    refused(&app, 2, &["call", "production", "gret", "{}"], &["gret", "greet"]);
-    refused(&app, 2, &["call", "production", "greet", "{oops"], &["JSON"]);
+    refused(&app, 2, &["call", "production", "gret", "{}"], &["gret", "did you mean `greet`", "it has: "]);
+    let example = "for example: flash call production greet '{\"name\":\"text\"}'";
+    refused(&app, 2, &["call", "production", "greet", "{oops"], &["JSON", example]);
+    refused(&app, 2, &["call", "production", "greet", "{}"], &["`name`", example]);
     refused(&app, 2, &["call", "production", "greet", "@/nowhere.json"], &["/nowhere.json"]);
     // Logs.
     refused(&app, 2, &["logs", "production", "-f", "--until", "1m"], &["--until"]);
     refused(&app, 2, &["logs", "production", "--search", "(open"], &["no regular expression"]);
     refused(&app, 2, &["logs", "production", "--since", "sometimes"], &["sometimes"]);
+    let mistyped = ["logs", "production", "--worker", "greter"];
+    refused(&app, 2, &mistyped, &["did you mean `greeter`", "worker types: fragile, front, greeter, model"]);
+    refused(&app, 2, &["logs", "production", "--worker", "greeter-00ff00", "-f"], &["greeter-00ff00"]);
+    refused(&app, 2, &["logs", "production", "--release", "77"], &["no release 77", "the latest is 1"]);
+    app.succeeds(&["logs", "production", "--worker", "fragile", "--stream", "stderr"]);
     // Keys and secrets.
     refused(&app, 2, &["key", "revoke", "production", "flash_nothing"], &["flash_nothing"]);
     refused(
@@ -65,6 +90,9 @@ async fn what_is_asked_wrongly_is_refused_with_what_to_ask_instead() {
         &["FLASH_ROLE"],
     );
     refused(&app, 2, &["secret", "remove", "production", "ABSENT"], &["ABSENT"]);
+    let told =
+        refused(&app, 2, &["secret", "set", "production", "TOKEN", "hunter2"], &["stdin", "TOKEN < FILE"]);
+    assert!(!told.stderr.contains("hunter2"), "{told:#?}");
     // Costs.
     refused(&app, 2, &["cost", "production", "--since", "soon"], &["soon"]);
     // After all that, the first release serves.
@@ -81,17 +109,31 @@ async fn a_project_that_cannot_be_sent_changes_nothing() {
         |text: &str| std::fs::write(app.path().join("flash.toml"), format!("{text}\n{project}")).unwrap();
     let send = app.sending(&[]);
 
+    // Each of these is known before a build: by the file alone, or by what the app was when it was last built.
     with("[run]\nprot = 1");
-    refused(&app, 2, &send, &["flash.toml:2", "prot", "port"]);
+    is_unbuilt(&refused(&app, 2, &send, &["flash.toml:2", "prot", "port"]));
     let misspelt = format!("{project}\n[environments.production.workers.greter]\nworkers_max = 1\n");
-    std::fs::write(app.path().join("flash.toml"), misspelt).unwrap();
-    refused(&app, 2, &send, &["greter", "greeter"]);
+    std::fs::write(app.path().join("flash.toml"), &misspelt).unwrap();
+    is_unbuilt(&refused(&app, 2, &send, &["greter", "did you mean `greeter`"]));
+    is_unbuilt(&app.fails(2, &["build", "--release-profile", "dev"], &["greter", "did you mean `greeter`"]));
+    is_unbuilt(&app.fails(2, &["run", "--port", "0"], &["greter", "did you mean `greeter`"]));
     let swapped =
         format!("{project}\n[environments.production.workers.greeter]\nworkers_min = 3\nworkers_max = 1\n");
     std::fs::write(app.path().join("flash.toml"), swapped).unwrap();
-    refused(&app, 2, &send, &["flash.toml:", "workers"]);
+    is_unbuilt(&refused(&app, 2, &send, &["flash.toml:", "workers"]));
     with("[build]\ninclude = [\"absent/*\"]");
-    refused(&app, 2, &send, &["absent/*"]);
+    is_unbuilt(&refused(&app, 2, &send, &["absent/*"]));
+    with("");
+    is_unbuilt(&app.fails(2, &["build", "--worker", "greter"], &["greter", "did you mean `greeter`"]));
+    is_unbuilt(&app.fails(1, &["build", "--push", "127.0.0.1:1/me/app"], &["127.0.0.1:1 cannot be reached"]));
+
+    // After a change of the sources the name may be a new one: it is told at once, and the build decides.
+    std::fs::write(app.path().join("flash.toml"), &misspelt).unwrap();
+    app.version("one", "two");
+    let finished = refused(&app, 2, &send, &["warning: ", "as of the last build", "did you mean `greeter`"]);
+    let (warned, compiled) = (finished.stderr.find("warning: "), finished.stderr.find("Compiled "));
+    assert!(warned.unwrap() < compiled.unwrap(), "{finished:#?}");
+    app.version("two", "one");
     with("");
     app.edit("hello, {name}", "hello, {nobody}");
     let finished = app.run(&send);
@@ -182,7 +224,8 @@ async fn a_place_that_cannot_be_used_is_named() {
     // A port that somebody has.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    refused(&app, 1, &["deploy", "new", "production", "--port", &port], &[&port]);
+    let holder = format!("(process {})", std::process::id());
+    refused(&app, 1, &["deploy", "new", "production", "--port", &port], &[&port, &holder]);
     assert_eq!(app.json(&["deploy", "list"])["environments"], json!([]), "nothing was made");
 }
 

@@ -1,5 +1,8 @@
 //! Which environment of which app, on which target, a command is for.
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use dialoguer::Select;
@@ -9,7 +12,11 @@ use super::agree::{is_terminal, unanswered};
 use crate::{
     exit::{Code, Failure},
     project::Config,
-    target::{EnvironmentId, Target, TargetKind, local::LocalTarget, runpod::RunpodTarget},
+    target::{
+        Environment, EnvironmentId, Target, TargetKind,
+        local::{LocalTarget, nearest},
+        runpod::RunpodTarget,
+    },
 };
 
 /// What every command that is for one environment takes.
@@ -24,6 +31,30 @@ pub(crate) struct PlaceArguments {
     /// Where the environment lives [default: as flash.toml says, else local].
     #[arg(long)]
     pub target: Option<TargetKind>,
+}
+
+/// The crate's directory, for commands that work on it: by its place among the arguments, or as every other command
+/// takes it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DirectoryArguments {
+    /// The crate's directory [default: the current one].
+    #[arg(value_name = "DIR")]
+    positional: Option<PathBuf>,
+    /// The same, as other commands take it.
+    #[arg(long = "dir", short = 'C', value_name = "DIR", conflicts_with = "positional")]
+    named: Option<PathBuf>,
+}
+
+impl DirectoryArguments {
+    /// This one, as if it had been written.
+    pub(crate) fn of(directory: PathBuf) -> Self {
+        Self { positional: Some(directory), named: None }
+    }
+
+    /// The one that is meant.
+    pub(crate) fn path(&self) -> &Path {
+        self.positional.as_deref().or(self.named.as_deref()).unwrap_or(Path::new("."))
+    }
 }
 
 /// An environment and its target.
@@ -72,7 +103,13 @@ impl PlaceArguments {
         };
         if let Some(name) = name {
             let id = EnvironmentId::new(&app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-            return Ok(Place { target: target(kind(&id.name), directory).await?, id });
+            let target = target(kind(&id.name), directory).await?;
+            // In a cloud an environment is there once it is declared.
+            if target.kind() == TargetKind::Local {
+                let declared = config.environments().iter().map(|own| &own.name);
+                check_there(&id, &target.environments().await?, declared)?;
+            }
+            return Ok(Place { target, id });
         }
         let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
         // One that is declared on another target must not keep the local ones from being found.
@@ -118,6 +155,36 @@ impl PlaceArguments {
     }
 }
 
+/// Whether an environment of this name is on this machine; else which name may have been meant.
+///
+/// # Errors
+/// When there is none.
+fn check_there<'a>(
+    id: &EnvironmentId,
+    there: &'a [Environment],
+    declared: impl Iterator<Item = &'a String>,
+) -> Result<(), Failure> {
+    if there.iter().any(|own| own.id == *id) {
+        return Ok(());
+    }
+    let of_app = there.iter().filter(|own| own.id.app == id.app).map(|own| own.id.name.as_str());
+    // One that is only declared may be in a cloud, or not made yet: the name is right then.
+    let names: BTreeSet<&str> =
+        of_app.chain(declared.map(String::as_str)).filter(|own| *own != id.name).collect();
+    let make = format!("flash deploy new {}", id.name);
+    if names.is_empty() {
+        let apps: BTreeSet<&str> = there.iter().map(|own| own.id.app.as_str()).collect();
+        let near = if apps.contains(id.app.as_str()) { String::new() } else { nearest(&id.app, apps) };
+        let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
+        return Err(Failure::unusable(message)
+            .hint(format!("make it first: {make}; all there are: flash deploy list")));
+    }
+    let near = nearest(&id.name, names.iter().copied());
+    let names: Vec<&str> = names.into_iter().collect();
+    let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
+    Err(Failure::unusable(message).hint(format!("it has: {}; another one: {make}", names.join(", "))))
+}
+
 /// The target of this kind, ready to be asked. The directory is that of the app's crate, where there is one: a key
 /// may lie beside it.
 ///
@@ -144,4 +211,52 @@ fn package(directory: &Path) -> Option<(PathBuf, String)> {
     let own = directory.ancestors().find(|above| above.join("Cargo.toml").is_file())?;
     let manifest: CargoToml = toml::from_str(&std::fs::read_to_string(own.join("Cargo.toml")).ok()?).ok()?;
     manifest.package.map(|package| (own.to_owned(), package.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn there(app: &str, name: &str) -> Environment {
+        Environment {
+            id: EnvironmentId::new(app, name).unwrap(),
+            target: TargetKind::Local,
+            created_ms: 0,
+            url: None,
+            live: None,
+            endpoints: Vec::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_environment_that_is_not_there_is_answered_with_those_that_are() {
+        let all = [there("shop", "production"), there("shop", "staging"), there("blog", "test")];
+        let said = |app: &str, name: &str, declared: &[&str]| {
+            let declared: Vec<String> = declared.iter().map(|&name| name.to_owned()).collect();
+            let id = EnvironmentId::new(app, name).unwrap();
+            check_there(&id, &all, declared.iter()).map_err(|failure| (failure.code, failure.to_string()))
+        };
+        assert_eq!(said("shop", "staging", &[]), Ok(()));
+        for (app, name, declared, parts) in [
+            ("shop", "stagin", &[][..], ["did you mean `staging`", "production, staging"]),
+            ("shop", "clod", &["cloud"], ["did you mean `cloud`", "cloud, production, staging"]),
+            ("shop", "xyz", &[], ["no environment `xyz`\n", "flash deploy new xyz"]),
+            ("shpo", "production", &[], ["did you mean `shop`", "flash deploy list"]),
+            ("blog", "tset", &[], ["did you mean `test`", "it has: test"]),
+            // Declared and not made yet.
+            (
+                "new",
+                "production",
+                &["production"],
+                ["no environment `production`", "flash deploy new production"],
+            ),
+        ] {
+            let (code, text) = said(app, name, declared).unwrap_err();
+            assert_eq!(code, Code::Unusable);
+            assert!(parts.iter().all(|part| text.contains(part)), "{app}/{name}: {text}");
+        }
+    }
 }

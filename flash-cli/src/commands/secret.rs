@@ -17,7 +17,7 @@ use crate::{
     exit::Failure,
     output::Output,
     project::check_variable_name,
-    target::{SecretEntry, SecretValue},
+    target::{EnvironmentId, SecretEntry, SecretValue},
 };
 
 /// The longest value: more is no secret but a file.
@@ -65,25 +65,44 @@ struct SetArguments {
 #[derive(Args)]
 struct OneSecret {
     /// The environment [default: the only one of the app], and the secret's name: that of a variable.
-    #[arg(value_names = ["ENV", "NAME"], num_args = 1..=2, required = true)]
+    // A third word is a value that somebody meant to give. It is taken here to be refused in our words: clap would
+    // print it.
+    #[arg(value_names = ["ENV", "NAME"], num_args = 1.., required = true)]
     names: Vec<String>,
     #[command(flatten)]
     place: PlaceArguments,
 }
 
+/// What is on a command line others can read: the value has been told to everybody on this machine.
+fn value_on_the_command_line(environment: &str, name: &str) -> Failure {
+    Failure::unusable("the value of a secret is not taken from the command line, where others can read it").hint(
+        format!(
+            "choose a new value, and give it on stdin: flash secret set {environment} {name} < FILE; on a terminal \
+             `flash secret set {environment} {name}` asks for it"
+        ),
+    )
+}
+
 impl OneSecret {
+    /// The environment, if one is named, and the secret. No word that may be a value is in a message.
     fn meant(&self) -> Result<(Option<&str>, &str), Failure> {
+        let is_variable = |word: &str| check_variable_name(word).is_ok();
+        let is_environment = |word: &str| EnvironmentId::new("", word).is_ok();
         let (environment, name) = match self.names.as_slice() {
-            [name] => (None, name),
-            [environment, name, ..] => (Some(environment.as_str()), name),
             [] => return Err(Failure::unusable("no secret is named")),
+            [name] => (None, name),
+            [environment, name] if is_environment(environment) => (Some(environment.as_str()), name),
+            [environment, name, ..] if is_environment(environment) => {
+                let name = if is_variable(name) { name } else { "NAME" };
+                return Err(value_on_the_command_line(environment, name));
+            }
+            // The first word is no environment's name: `TOKEN VALUE`.
+            [name, ..] if is_variable(name) => return Err(value_on_the_command_line("ENV", name)),
+            [environment, name, ..] => (Some(environment.as_str()), name),
         };
-        // Whoever writes the value there has told it to everybody on this machine.
-        if name.contains('=') {
-            return Err(Failure::unusable(
-                "a value on the command line is no secret: others can read it there",
-            )
-            .hint("flash secret set NAME asks for it, or reads it from stdin; choose a new value"));
+        if let Some((name, _)) = name.split_once('=') {
+            let name = if is_variable(name) { name } else { "NAME" };
+            return Err(value_on_the_command_line(environment.unwrap_or("ENV"), name));
         }
         check_variable_name(name).map_err(Failure::unusable)?;
         Ok((environment, name))
@@ -217,7 +236,18 @@ mod tests {
         for wrong in ["FLASH_X", "RUNPOD_API_KEY", "PORT", "1A", "A-B", ""] {
             assert!(of(&[wrong]).meant().is_err(), "{wrong}");
         }
-        let error = of(&["TOKEN=hunter2"]).meant().unwrap_err().to_string();
-        assert!(error.contains("no secret") && !error.contains("hunter2"), "{error}");
+        for words in [
+            &["TOKEN=hunter2"][..],
+            &["production", "TOKEN=hunter2"],
+            &["production", "TOKEN", "hunter2"],
+            &["TOKEN", "hunter2"],
+            &["TOKEN", "hunter2", "more of hunter2"],
+            &["production", "TOKEN", "hunter2", "hunter2"],
+            &["production", "the hunter2=hunter2"],
+        ] {
+            let error = of(words).meant().unwrap_err().to_string();
+            let is_told = error.contains("stdin") && error.contains("flash secret set");
+            assert!(is_told && !error.contains("hunter2"), "{words:?}: {error}");
+        }
     }
 }

@@ -50,7 +50,11 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         Some(worker) if names.contains(&worker.as_str()) => vec![worker],
         Some(worker) => {
             let near = crate::target::local::nearest(worker, names.iter().copied());
-            return Err(Failure::unusable(format!("{} has no endpoint `{worker}`{near}", place.id)));
+            let failure = Failure::unusable(format!("{} has no endpoint `{worker}`{near}", place.id));
+            return Err(match names.as_slice() {
+                [] => failure.hint(format!("nothing is live: flash deploy send {}", place.id.name)),
+                names => failure.hint(format!("endpoints: {}", names.join(", "))),
+            });
         }
     };
     if going.is_empty() {

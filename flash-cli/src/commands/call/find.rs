@@ -80,6 +80,16 @@ pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<Callee<'a>,
     })
 }
 
+/// As many names as are listed in a hint.
+const LISTED: usize = 12;
+
+/// What can be called, each by its first name; `None` for too many to list, and for none.
+pub(super) fn listed(manifest: &Manifest) -> Option<String> {
+    let programs = manifest.commands().map(|worker| worker.name.clone());
+    let names: Vec<String> = manifest.functions.iter().map(name_of).chain(programs).collect();
+    (1..=LISTED).contains(&names.len()).then(|| names.join(", "))
+}
+
 /// `POST /classify` or `/classify`.
 fn is_route(function: &FunctionEntry, name: &str) -> bool {
     let Some(route) = &function.route else { return false };

@@ -3,13 +3,16 @@ use std::io::Read as _;
 
 use flash_sdk::{
     FieldError,
-    manifest::{ArgumentSource, FunctionEntry, Manifest},
+    manifest::{ArgumentEntry, ArgumentSource, FunctionEntry, Manifest},
     schema,
 };
 use serde_json::{Value, json, value::RawValue};
 
 use super::name_of;
-use crate::exit::{Code, Failure};
+use crate::{
+    commands::run::table,
+    exit::{Code, Failure},
+};
 
 /// JSON as it was given, and what it says.
 pub(super) struct Input {
@@ -17,45 +20,59 @@ pub(super) struct Input {
     pub(super) value: Value,
 }
 
-impl Input {
+/// The text of an input, and where it is from.
+pub(super) struct Given {
+    text: String,
+    from: String,
+}
+
+impl Given {
     /// JSON, `@FILE`, or `-` for stdin; nothing is an empty object.
     ///
     /// # Errors
-    /// When it cannot be read or is no JSON.
+    /// When it cannot be read.
     pub(super) fn read(text: Option<&str>) -> Result<Self, Failure> {
+        let given = |text: String, from: &str| Self { text, from: from.to_owned() };
         match text {
-            None => Self::parse("{}", "the input"),
+            None => Ok(given("{}".to_owned(), "the input")),
             Some("-") => {
                 let mut text = String::new();
                 std::io::stdin()
                     .read_to_string(&mut text)
                     .map_err(|error| Failure::of(Code::Unusable, &error))?;
-                Self::parse(&text, "stdin")
+                Ok(given(text, "stdin"))
             }
             Some(text) => match text.strip_prefix('@') {
-                None => Self::parse(text, "the input"),
+                None => Ok(given(text.to_owned(), "the input")),
                 Some(path) => {
                     let text = std::fs::read_to_string(path).map_err(|error| {
                         Failure::unusable(format!("cannot read {path}: {error}"))
                             .hint("give the input as JSON, as @FILE, or - for what comes on stdin")
                     })?;
-                    Self::parse(&text, path)
+                    Ok(given(text, path))
                 }
             },
         }
     }
 
-    fn parse(text: &str, from: &str) -> Result<Self, Failure> {
+    /// What it says.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub(super) fn parse(&self) -> Result<Input, Failure> {
+        let Self { text, from } = self;
         let wrong = |error: serde_json::Error| {
-            Failure::unusable(format!("{from} is no JSON: {error}")).hint(
+            Failure::unusable(format!("{from} is not valid JSON: {error}")).hint(
                 "an object is written in quotes for the shell: '{\"name\": \"value\"}'; a file as @FILE",
             )
         };
         let raw: Box<RawValue> = serde_json::from_str(text).map_err(wrong)?;
         let value = serde_json::from_str(raw.get()).map_err(wrong)?;
-        Ok(Self { raw, value })
+        Ok(Input { raw, value })
     }
+}
 
+impl Input {
     /// As it was given, so that no digit of a number is lost.
     pub(super) fn raw(&self) -> &RawValue {
         &self.raw
@@ -78,15 +95,33 @@ pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input
             field => format!("\n  `{field}`: {message}"),
         })
         .collect();
-    let arguments: Vec<String> = function
-        .arguments
-        .iter()
-        .map(
-            |argument| if argument.required { argument.name.clone() } else { format!("[{}]", argument.name) },
-        )
-        .collect();
-    Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat()))
-        .hint(format!("it takes: {}({})", function.call_name(), arguments.join(", "))))
+    Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat())))
+}
+
+/// How a function is called: its arguments, and a call of it that fits, under the name that it was called by.
+pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function: &FunctionEntry) -> String {
+    let argument = |argument: &ArgumentEntry| match argument.required {
+        true => argument.name.clone(),
+        false => format!("[{}]", argument.name),
+    };
+    let arguments: Vec<String> = function.arguments.iter().map(argument).collect();
+    let example = table::example(manifest, function).to_string();
+    format!(
+        "it takes {}({}), for example: flash call {environment} {} {}",
+        function.call_name(),
+        arguments.join(", "),
+        quoted(name),
+        quoted(&example)
+    )
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_:/.-".contains(&byte);
+    match word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> Vec<FieldError> {
@@ -141,8 +176,12 @@ mod tests {
         ArgumentEntry { name: name.to_owned(), source, required, schema }
     }
 
+    fn read(text: Option<&str>) -> Result<Input, Failure> {
+        Given::read(text)?.parse()
+    }
+
     fn refused(manifest: &Manifest, input: &str) -> String {
-        let input = Input::read(Some(input)).unwrap();
+        let input = read(Some(input)).unwrap();
         check(manifest, &manifest.functions[0], &input).unwrap_err().to_string()
     }
 
@@ -161,14 +200,16 @@ mod tests {
             }),
         );
         let message = refused(&app, r#"{"times": "3"}"#);
-        for part in
-            ["does not fit `greet`", "`name`: missing", "`times`: a string was given", "greet(greeting)"]
-        {
+        for part in ["does not fit `greet`", "`name`: missing", "`times`: a string was given"] {
             assert!(message.contains(part), "{message}");
         }
-        let fits = Input::read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
+        let fits = read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
         assert!(refused(&app, "[]").contains("object was expected"));
+        let usage = usage("production", "greet", &app, &app.functions[0]);
+        let example = usage.rsplit_once("flash call production greet '").unwrap().1.trim_end_matches('\'');
+        assert!(usage.starts_with("it takes greet(greeting), for example: "), "{usage}");
+        assert!(check(&app, &app.functions[0], &read(Some(example)).unwrap()).is_ok(), "{usage}");
     }
 
     #[test]
@@ -186,29 +227,31 @@ mod tests {
             "additionalProperties": false,
         }));
         let app = manifest(vec![write]);
-        let fits = Input::read(Some(r#"{"id": 7, "dry": true, "text": "x"}"#)).unwrap();
+        let fits = read(Some(r#"{"id": 7, "dry": true, "text": "x"}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
+        let usage = usage("a", "PUT /items/{id}", &app, &app.functions[0]);
+        let example = usage.rsplit_once("flash call a 'PUT /items/{id}' '").unwrap().1.trim_end_matches('\'');
+        assert!(usage.starts_with("it takes write(id, [dry], text), "), "{usage}");
+        assert!(check(&app, &app.functions[0], &read(Some(example)).unwrap()).is_ok(), "{usage}");
         let message = refused(&app, r#"{"dry": "yes"}"#);
-        for part in
-            ["`id`: missing", "`dry`: a string was given", "`text`: missing", "write(id, [dry], text)"]
-        {
+        for part in ["`id`: missing", "`dry`: a string was given", "`text`: missing"] {
             assert!(message.contains(part), "{message}");
         }
     }
 
     #[test]
     fn an_input_comes_from_words_and_files_and_keeps_its_digits() {
-        assert_eq!(Input::read(None).unwrap().value, json!({}));
+        assert_eq!(read(None).unwrap().value, json!({}));
         let long = "123456789012345678901234567890";
-        assert_eq!(Input::read(Some(long)).unwrap().raw().get(), long);
+        assert_eq!(read(Some(long)).unwrap().raw().get(), long);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "{\"a\": 1}\n").unwrap();
-        let from_file = Input::read(Some(&format!("@{}", file.path().display()))).unwrap();
+        let from_file = read(Some(&format!("@{}", file.path().display()))).unwrap();
         assert_eq!(from_file.value, json!({ "a": 1 }));
         for (wrong, part) in
-            [("{a: 1}", "the input is no JSON"), ("@/no/such/file", "cannot read /no/such/file")]
+            [("{a: 1}", "the input is not valid JSON"), ("@/no/such/file", "cannot read /no/such/file")]
         {
-            let Err(error) = Input::read(Some(wrong)) else { panic!("{wrong}") };
+            let Err(error) = read(Some(wrong)) else { panic!("{wrong}") };
             assert!(error.to_string().contains(part), "{error}");
         }
     }

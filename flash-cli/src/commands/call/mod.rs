@@ -26,7 +26,6 @@ use crate::{
     target::{EnvironmentId, ReleaseSpec, Target, TargetKind},
 };
 use find::{Callee, find};
-use input::Input;
 use send::{Caller, Submission};
 
 /// How much longer than it may run a function's result is waited for: for a worker to start.
@@ -114,17 +113,24 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
             "a function is expected, and at most an environment and an input beside it",
         ));
     };
-    let input = Input::read(words.input)?;
+    let input = input::Given::read(words.input)?;
+    let input = match input.parse() {
+        Ok(input) => input,
+        Err(failure) => return Err(with_example(failure, arguments, &words).await),
+    };
     let Place { id, target } = arguments.place.environment(words.environment).await?;
     let spec = target.spec(&id, None).await?;
     let price_per_second = price(&spec, words.function, target.kind());
     let manifest = spec.manifest;
     let callee = find(&manifest, words.function).map_err(|error| {
-        Failure::of(Code::Unusable, &error).hint(format!("flash deploy info {} lists what there is", id.name))
+        let there = find::listed(&manifest).map(|names| format!("it has: {names}; "));
+        let more = format!("flash deploy info {} lists what there is", id.name);
+        Failure::of(Code::Unusable, &error).hint(there.unwrap_or_default() + &more)
     })?;
     allowed(arguments, &callee)?;
     if let Some(function) = callee.function() {
-        input::check(&manifest, function, &input)?;
+        input::check(&manifest, function, &input)
+            .map_err(|failure| failure.hint(input::usage(&id.name, words.function, &manifest, function)))?;
     }
     let environment = target.environment(&id).await?;
     let endpoint = environment.endpoints.iter().find(|endpoint| endpoint.worker == callee.worker());
@@ -155,6 +161,19 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
                 _ => caller.run(&submission, &said).await,
             }
         }
+    }
+}
+
+/// An input that is not JSON, with one that would fit where the function can be asked for. Whatever goes wrong on the
+/// way, the input is what was wrong first.
+async fn with_example(failure: Failure, arguments: &CallArguments, words: &Words<'_>) -> Failure {
+    let Ok(Place { id, target }) = arguments.place.environment(words.environment).await else {
+        return failure;
+    };
+    let Ok(ReleaseSpec { manifest, .. }) = target.spec(&id, None).await else { return failure };
+    match find(&manifest, words.function).ok().and_then(|callee| callee.function()) {
+        Some(function) => failure.hint(input::usage(&id.name, words.function, &manifest, function)),
+        None => failure,
     }
 }
 

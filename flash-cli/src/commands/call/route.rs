@@ -67,7 +67,10 @@ mod tests {
     use flash_sdk::manifest::ArgumentEntry;
     use serde_json::json;
 
-    use super::{super::find::tests::function, *};
+    use super::{
+        super::{find::tests::function, input::Given},
+        *,
+    };
 
     #[test]
     fn arguments_go_where_the_route_finds_them() {
@@ -85,7 +88,10 @@ mod tests {
             of("text", ArgumentSource::Body),
         ];
         write.input = Some(json!({}));
-        let input = Input::read(Some(r#"{"id": "a/b", "dry": true, "note": null, "text": "x"}"#)).unwrap();
+        let input = Given::read(Some(r#"{"id": "a/b", "dry": true, "note": null, "text": "x"}"#))
+            .unwrap()
+            .parse()
+            .unwrap();
         let request = request(&write, "http://127.0.0.1:1/web", &input).unwrap();
         assert_eq!(request.method, Method::PUT);
         assert_eq!(request.url.as_str(), "http://127.0.0.1:1/web/items/a%2Fb/text?dry=true");
@@ -96,7 +102,7 @@ mod tests {
     fn a_body_alone_is_sent_as_it_was_given() {
         let mut classify = function("classify", None, "web", Some(("POST", "/classify")));
         classify.input = Some(json!({}));
-        let input = Input::read(Some(r#"{ "text": "x" }"#)).unwrap();
+        let input = Given::read(Some(r#"{ "text": "x" }"#)).unwrap().parse().unwrap();
         let request = request(&classify, "http://127.0.0.1:1/web/", &input).unwrap();
         assert_eq!(request.url.as_str(), "http://127.0.0.1:1/web/classify");
         assert_eq!(request.body.as_deref(), Some(r#"{ "text": "x" }"#));

@@ -4,17 +4,23 @@
 //! contradicts itself. Which lines fit is for the target to say.
 mod question;
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    time::Duration,
+};
 
 use clap::Args;
 use futures_util::StreamExt as _;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{place::PlaceArguments, time};
+use super::{
+    place::{Place, PlaceArguments},
+    time,
+};
 use crate::{
     exit::Failure,
     output::Output,
-    target::{LogLevel, LogQuery, LogStream},
+    target::{LogLevel, LogQuery, LogStream, Selected, Tail, local::nearest},
 };
 
 /// Between two looks whether the reader of our pipe is still there.
@@ -118,8 +124,47 @@ async fn reader_gone(output: &Output) {
     }
 }
 
+/// Whether there is, or ever was, what lines are asked for by name: none of a name that is misspelt would look like a
+/// worker that says nothing.
+async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
+    let Place { id, target } = place;
+    if let Some(number) = select.release {
+        let releases = target.history(id).await?;
+        if !releases.iter().any(|record| record.number == number) {
+            let failure = Failure::unusable(format!("{id} has no release {number}"));
+            return Err(match releases.as_slice() {
+                [] => failure.hint(format!("nothing was sent yet: flash deploy send {}", id.name)),
+                [latest, ..] => failure.hint(format!(
+                    "the latest is {}; which there are: flash history {}",
+                    latest.number, id.name
+                )),
+            });
+        }
+    }
+    let Some(name) = &select.worker else { return Ok(()) };
+    let endpoints = target.environment(id).await?.endpoints;
+    if endpoints.iter().any(|own| own.worker == *name) {
+        return Ok(());
+    }
+    // Of a single worker, or of an earlier release.
+    let select = Selected { worker: Some(name.clone()), ..Selected::default() };
+    let one = LogQuery { select, tail: Tail::Last(NonZeroUsize::MIN), follow: false };
+    if target.logs(id, &one).await?.next().await.transpose()?.is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = endpoints.iter().map(|own| own.worker.as_str()).collect();
+    let near = nearest(name, names.iter().copied());
+    let hint = match names.as_slice() {
+        [] => format!("nothing is live: flash deploy send {}", id.name),
+        names => format!("worker types: {}", names.join(", ")),
+    };
+    Err(Failure::unusable(format!("{id} has no worker type or worker `{name}`, and no line of one{near}"))
+        .hint(hint))
+}
+
 async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
     let place = arguments.place.environment(arguments.environment.as_deref()).await?;
+    check_names(&place, &query.select).await?;
     let mut records = place.target.logs(&place.id, &query).await?;
     let zone = arguments.timestamps.then(TimeZone::system);
     let mut found = false;

@@ -6,7 +6,7 @@ use crate::{
     error_chain::error_chain,
     target::{
         EnvironmentId, KeyEntry, NewKey, Problem, SecretEntry, SecretValue, TargetError,
-        local::{KeyHash, keys},
+        local::{KeyHash, keys, nearest},
     },
 };
 
@@ -92,7 +92,8 @@ impl Environments {
         let found = match fitting.as_slice() {
             [only] => (*only).clone(),
             [] => {
-                let message = format!("{id} has no key that begins with `{prefix}`");
+                let near = nearest(prefix, keys.iter().map(|key| key.prefix.as_str()));
+                let message = format!("{id} has no key that begins with `{prefix}`{near}");
                 return Err(TargetError::new(Problem::NotFound, message).hint(hint));
             }
             several => {
@@ -148,7 +149,9 @@ impl Environments {
         let running = self.find(id)?;
         let (key, own) = (running.stored.key, name.to_owned());
         if !self.ask(move |database| database.remove_secret(key, &own)).await? {
-            return Err(TargetError::new(Problem::NotFound, format!("{id} has no secret `{name}`"))
+            let there = self.secrets(id).await?;
+            let near = nearest(name, there.iter().map(|secret| secret.name.as_str()));
+            return Err(TargetError::new(Problem::NotFound, format!("{id} has no secret `{name}`{near}"))
                 .hint(format!("see which there are: flash secret list {}", id.name)));
         }
         self.forget_unused(&running).await;

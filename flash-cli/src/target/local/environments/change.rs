@@ -18,6 +18,8 @@ use crate::target::{
 /// How often it is tried to keep what is live, and between two tries.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// Releases that are named to whoever names one that is not there.
+const SHOWN_NUMBERS: usize = 10;
 
 /// Told of each step. A change has a handful of them and one for each worker type.
 pub(in crate::target::local) type Steps = tokio::sync::mpsc::UnboundedSender<Step>;
@@ -90,7 +92,7 @@ impl Environments {
                 Problem::NotFound,
                 format!("{} has no release {to}", running.stored.id),
             )
-            .hint(history));
+            .hint(format!("{}; {history}", numbers(&releases))));
         };
         if live == Some(to) {
             return Err(TargetError::new(Problem::Refused, format!("release {to} is the live one already")));
@@ -283,6 +285,14 @@ fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>)
     });
     Err(TargetError::new(Problem::Moved, format!("{id} has moved: {seen} when the plan was made; now {now}"))
         .hint(format!("look at the plan again: flash deploy send {} --plan", id.name)))
+}
+
+/// `it has 1, 2, 3`: the latest of them.
+fn numbers(releases: &[StoredRelease]) -> String {
+    let latest = releases.iter().take(SHOWN_NUMBERS).map(|release| release.record.number.to_string());
+    let mut latest: Vec<String> = latest.collect();
+    latest.reverse();
+    if latest.is_empty() { "it has none".to_owned() } else { format!("it has {}", latest.join(", ")) }
 }
 
 /// Removes a worker type with its functions.
