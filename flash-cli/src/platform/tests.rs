@@ -283,6 +283,27 @@ async fn a_deployment_that_nobody_waits_for_any_more_leaves_no_worker_behind() {
     assert_eq!(bench.platform.shared.context.tasks.len(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_running_the_end_waits_for_no_limit_whoever_is_still_connected() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.ring.set(vec![KeyHash::of("key")], Vec::new());
+    bench.deploy(1).await;
+    bench.accepted(1).await;
+    bench.work(1).await;
+    // One that has said nothing yet, and one that is kept after its answer.
+    let silent = tokio::net::TcpStream::connect(bench.platform.shared.address).await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    let ping = client.get(format!("{}/ping", bench.platform.worker_url()));
+    assert_eq!(ping.send().await.unwrap().text().await.unwrap(), r#"{"status":"healthy"}"#);
+    within("stop", bench.platform.stop()).await;
+    // What stays for as long as they are connected would be waited for until its limit.
+    let Shared { gateway, context, .. } = &*bench.platform.shared;
+    until("nothing is left", || gateway.is_empty() && context.tasks.is_empty()).await;
+    drop((silent, client));
+}
+
 #[tokio::test]
 async fn workers_of_a_release_that_is_torn_down_are_known_until_they_have_ended() {
     let store = TempDir::new().unwrap();
