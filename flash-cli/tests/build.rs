@@ -242,6 +242,16 @@ fn projects_that_share_a_target_directory_share_the_builds_of_their_dependencies
     assert_eq!(compiled(app.build(&[])), ["built-app"]);
     edit(other.path());
     assert_eq!(compiled(build_other()), ["other-built-app"]);
+
+    // One of the same name elsewhere, older than what was built, is not taken for the other.
+    let namesake = support::crate_of("other-built-app", &[]);
+    std::fs::create_dir(namesake.path().join("src")).unwrap();
+    let (source, old) = (namesake.path().join("src/main.rs"), std::time::SystemTime::UNIX_EPOCH);
+    std::fs::write(&source, SOURCE.replace("fn crunch(", "fn munch(")).unwrap();
+    File::options().append(true).open(&source).unwrap().set_modified(old).unwrap();
+    let shared = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let built = finish_with(&["build", "--release-profile", "dev"], namesake.path(), &shared);
+    assert!(built.code == Some(0) && built.stdout.contains("munch"), "{built:?}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Compiler<'_> {
     }
 
     fn wrapper(&self) -> Option<Vec<(String, OsString)>> {
-        rustc::environment(&self.mapped_paths(), &self.package.directory)
+        rustc::environment(&self.mapped_paths(), self.package)
     }
 
     fn flags(&self, variant: &Variant, mapped: &[(PathBuf, String)]) -> Vec<String> {

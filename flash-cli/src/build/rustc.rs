@@ -3,10 +3,15 @@
 //! Cargo's flags are for all crates, and are part of what it knows them by. A directory of the project among them would
 //! have all dependencies compiled anew for each project, also where several share a target directory. So cargo is told
 //! only what is the same for all projects; this adds, for crates that lie in the project, how its directories are called
-//! in binaries. What that does to a crate depends on nothing but where it lies, so cargo need not know of it.
+//! in binaries.
+//!
+//! To cargo, members of two workspaces that have the same name, version and place in them are the same crate, and of a
+//! shared target directory it would take one for the other. So what this compiles of a workspace is noted to depend on
+//! where the workspace lies, as if the crate had read that from a variable.
 use std::{
     env,
     ffi::{OsStr, OsString},
+    io::Write as _,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -14,8 +19,12 @@ use std::{
 
 use serde::Deserialize;
 
+use crate::project::Package;
+
 /// Carries the mapped directories: `FROM=TO`, separated.
 const MAPPED: &str = "FLASH_RUSTC_MAPPED";
+/// Carries where the workspace lies.
+const WORKSPACE: &str = "FLASH_RUSTC_WORKSPACE";
 /// Carries the wrapper that the user has of his own.
 const INNER: &str = "FLASH_RUSTC_INNER";
 const BETWEEN: u8 = 0x1f;
@@ -25,7 +34,10 @@ const CONFIGURED: &str = "CARGO_BUILD_RUSTC_WRAPPER";
 
 /// What is set for cargo, so that this program stands before the compiler. `mapped` are directories of this machine and
 /// what binaries call them; of several that fit, the last counts. `None` where this program is not to be found any more.
-pub(super) fn environment(mapped: &[(PathBuf, String)], package: &Path) -> Option<Vec<(String, OsString)>> {
+pub(super) fn environment(
+    mapped: &[(PathBuf, String)],
+    package: &Package,
+) -> Option<Vec<(String, OsString)>> {
     let own = env::current_exe().ok().filter(|own| own.is_file())?;
     let pairs: Vec<OsString> = mapped
         .iter()
@@ -37,9 +49,12 @@ pub(super) fn environment(mapped: &[(PathBuf, String)], package: &Path) -> Optio
         })
         .collect();
     let between = OsString::from(char::from(BETWEEN).to_string());
-    let mut environment =
-        vec![(WRAPPER.to_owned(), own.into()), (MAPPED.to_owned(), pairs.join(between.as_os_str()))];
-    environment.extend(inner(package).map(|inner| (INNER.to_owned(), inner)));
+    let mut environment = vec![
+        (WRAPPER.to_owned(), own.into()),
+        (MAPPED.to_owned(), pairs.join(between.as_os_str())),
+        (WORKSPACE.to_owned(), package.workspace.clone().into()),
+    ];
+    environment.extend(inner(&package.directory).map(|inner| (INNER.to_owned(), inner)));
     Some(environment)
 }
 
@@ -89,18 +104,63 @@ fn is_compilers_line(words: &[OsString]) -> bool {
         || words.iter().skip(1).any(|word| word == "--crate-name" || word == "-vV")
 }
 
-/// Becomes the compiler. Comes back only when it cannot be started.
+/// Becomes the compiler, or has it run. Cargo is told of what went wrong as the compiler would tell it.
 #[expect(clippy::print_stderr, reason = "it stands for a compiler, which cargo listens to")]
 pub(crate) fn compiler_main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let mapped = env::var_os(MAPPED).unwrap_or_default();
-    let more = more_flags(&arguments, env::var_os("CARGO_MANIFEST_DIR").as_deref(), &mapped);
-    let words: Vec<OsString> = env::var_os(INNER).into_iter().chain(arguments).chain(more).collect();
-    let Some((program, arguments)) = words.split_first() else { return ExitCode::FAILURE };
+    let (mapped, workspace) = (env::var_os(MAPPED).unwrap_or_default(), env::var_os(WORKSPACE));
+    let package = env::var_os("CARGO_MANIFEST_DIR");
+    let more = more_flags(&arguments, package.as_deref(), &mapped);
+    let words: Vec<OsString> =
+        env::var_os(INNER).into_iter().chain(arguments.iter().cloned()).chain(more).collect();
+    let Some((program, rest)) = words.split_first() else { return ExitCode::FAILURE };
+    let mut compiler = Command::new(program);
     // A wrapper within must not find itself named as one, and no crate sees where the others lie.
-    let error = Command::new(program).args(arguments).env_remove(MAPPED).env_remove(INNER).exec();
-    eprintln!("error: cannot start {}: {error}", program.display());
-    ExitCode::FAILURE
+    compiler.args(rest).env_remove(MAPPED).env_remove(INNER).env_remove(WORKSPACE);
+    let told = |error: std::io::Error| {
+        eprintln!("error: cannot start {}: {error}", program.display());
+        ExitCode::FAILURE
+    };
+    let member_of = workspace.filter(|workspace| {
+        package.as_deref().is_some_and(|package| Path::new(package).starts_with(workspace))
+    });
+    let (Some(workspace), Some(noted)) = (member_of, dep_info(&arguments)) else {
+        return told(compiler.exec());
+    };
+    let status = match compiler.status() {
+        Ok(status) => status,
+        Err(error) => return told(error),
+    };
+    if status.success()
+        && let Err(error) = note_workspace(&noted, &workspace)
+    {
+        eprintln!("error: cannot write {}: {error}", noted.display());
+        return ExitCode::FAILURE;
+    }
+    status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The file in which the compiler notes what a crate was made of, as cargo asks for it.
+fn dep_info(arguments: &[OsString]) -> Option<PathBuf> {
+    let texts: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
+    let after = |name: &str| {
+        let at = texts.iter().position(|text| *text == name)?;
+        arguments.get(at + 1)
+    };
+    texts.iter().find(|text| text.starts_with("--emit=") && text.contains("dep-info"))?;
+    let directory = Path::new(after("--out-dir")?);
+    let name = after("--crate-name")?.to_str()?;
+    let extra = texts.iter().find_map(|text| {
+        text.strip_prefix("extra-filename=").or_else(|| text.strip_prefix("-Cextra-filename="))
+    });
+    Some(directory.join(format!("{name}{}.d", extra.unwrap_or_default())))
+}
+
+/// As the compiler notes a variable that a crate has read: with another value of it the crate is compiled anew.
+fn note_workspace(dep_info: &Path, workspace: &OsStr) -> std::io::Result<()> {
+    let value = workspace.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mut file = std::fs::OpenOptions::new().append(true).open(dep_info)?;
+    writeln!(file, "\n# env-dep:{WORKSPACE}={value}")
 }
 
 /// The flags for a crate of the project that is compiled for its target; none for any other, and none for what runs
@@ -153,6 +213,26 @@ mod tests {
         assert_eq!(flags("rustc --target x", "/home/a/.cargo/registry/src/serde-1.0.0"), none);
         assert_eq!(flags("rustc --crate-name build_script_build", "/home/a/app"), none);
         assert_eq!(more_flags(&["rustc".into(), "--target".into()], None, &mapped), none.map(OsString::from));
+    }
+
+    #[test]
+    fn what_a_member_was_made_of_is_noted_where_cargo_looks_for_it() {
+        let place = tempfile::TempDir::new().unwrap();
+        let line = format!(
+            "rustc --crate-name app --emit=dep-info,link -C extra-filename=-12ab --out-dir {}",
+            place.path().display()
+        );
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let noted = dep_info(&words).unwrap();
+        assert_eq!(noted, place.path().join("app-12ab.d"));
+        std::fs::write(&noted, "app: src/main.rs\n").unwrap();
+        note_workspace(&noted, OsStr::new("/home/a\\b")).unwrap();
+        let text = std::fs::read_to_string(&noted).unwrap();
+        assert_eq!(text, "app: src/main.rs\n\n# env-dep:FLASH_RUSTC_WORKSPACE=/home/a\\\\b\n");
+        for other in ["rustc -vV", "rustc - --crate-name ___ --print=file-names"] {
+            let words: Vec<OsString> = other.split(' ').map(OsString::from).collect();
+            assert_eq!(dep_info(&words), None, "{other}");
+        }
     }
 
     #[test]
