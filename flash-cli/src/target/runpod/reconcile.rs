@@ -96,12 +96,14 @@ pub(crate) fn changes(there: &Ours, wanted: &BTreeMap<String, Desired>) -> Vec<F
 }
 
 /// Where requests to an endpoint go: for a queue the base of `/run`, else of its paths. `queue`: the queue API's base.
+///
+/// An address that the API names counts only when [`may_have_key`] allows it.
 pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
     let told = endpoint.request_urls.as_ref().and_then(|urls| match &urls.base {
         Some(base) => Some(base.as_str()),
         None => urls.run.as_deref().map(|run| run.strip_suffix("/run").unwrap_or(run)),
     });
-    if let Some(told) = told {
+    if let Some(told) = told.filter(|told| may_have_key(told, queue)) {
         return told.trim_end_matches('/').to_owned();
     }
     match endpoint.kind {
@@ -112,6 +114,26 @@ pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
         }
         _ => format!("{}/{}", queue.as_str().trim_end_matches('/'), endpoint.id),
     }
+}
+
+/// Where the health of an endpoint is asked for. The queue's host knows that of load-balanced endpoints too.
+pub(crate) fn health_url(endpoint: &Endpoint, queue: &Url) -> String {
+    let told = endpoint.request_urls.as_ref().and_then(|urls| urls.health.clone());
+    let usual = || format!("{}/{}/health", queue.as_str().trim_end_matches('/'), endpoint.id);
+    told.filter(|told| may_have_key(told, queue)).unwrap_or_else(usual)
+}
+
+/// Whether the account's key may be sent to an address that an answer of the API names: the queue API's host and
+/// hosts below it, by the same scheme. Whoever can change an answer must not be able to choose who gets the key.
+fn may_have_key(address: &str, queue: &Url) -> bool {
+    let (Ok(address), Some(known)) = (Url::parse(address), queue.host_str()) else { return false };
+    let is_below = |host: &str| host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'));
+    let is_known = address.host_str().is_some_and(|host| host == known || is_below(host));
+    is_known
+        && address.scheme() == queue.scheme()
+        && address.port_or_known_default() == queue.port_or_known_default()
+        && address.username().is_empty()
+        && address.password().is_none()
 }
 
 /// What is sent: all of it, as the API forgets what is left out. Siblings that are not known yet stay as they are.

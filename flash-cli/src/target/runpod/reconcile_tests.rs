@@ -124,12 +124,43 @@ fn addresses_are_those_told_else_those_documented() {
     let mut endpoint = there(&wanted("inference_worker"), "e1");
     assert_eq!(base_url(&endpoint, &queue), "https://api.runpod.ai/v2/e1");
     endpoint.request_urls = Some(super::super::rest::EndpointUrls {
-        run: Some("http://127.0.0.1:1/v2/e1/run".into()),
+        run: Some("https://eu.api.runpod.ai/v2/e1/run".into()),
         ..Default::default()
     });
-    assert_eq!(base_url(&endpoint, &queue), "http://127.0.0.1:1/v2/e1");
+    assert_eq!(base_url(&endpoint, &queue), "https://eu.api.runpod.ai/v2/e1");
     let balanced = there(&wanted("classify_pipeline"), "e2");
     assert_eq!(base_url(&balanced, &queue), "https://e2.api.runpod.ai");
+}
+
+#[test]
+fn the_account_key_goes_to_no_other_host_whatever_an_answer_names() {
+    let queue: Url = "https://api.runpod.ai/v2".parse().unwrap();
+    let mut endpoint = there(&wanted("inference_worker"), "e1");
+    let mut asked = |url: &str| {
+        endpoint.request_urls = Some(super::super::rest::EndpointUrls {
+            run: Some(format!("{url}/run")),
+            health: Some(format!("{url}/health")),
+            ..Default::default()
+        });
+        (base_url(&endpoint, &queue), health_url(&endpoint, &queue))
+    };
+    let usual = ("https://api.runpod.ai/v2/e1".to_owned(), "https://api.runpod.ai/v2/e1/health".to_owned());
+    for elsewhere in [
+        "http://api.runpod.ai/v2/e1",
+        "https://api.runpod.ai:8443/v2/e1",
+        "https://api.runpod.ai.example.com/v2/e1",
+        "https://evilapi.runpod.ai/v2/e1",
+        "https://api.runpod.ai@example.com/v2/e1",
+        "https://someone@api.runpod.ai/v2/e1",
+        "https://169.254.169.254/v2/e1",
+        "file:///v2/e1",
+        "//api.runpod.ai/v2/e1",
+        "",
+    ] {
+        assert_eq!(asked(elsewhere), usual, "{elsewhere}");
+    }
+    let below = "https://e1.api.runpod.ai/v2/e1";
+    assert_eq!(asked(below), (below.to_owned(), format!("{below}/health")));
 }
 
 prop_compose! {

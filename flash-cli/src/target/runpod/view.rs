@@ -80,11 +80,9 @@ impl RunpodTarget {
         reconcile::base_url(endpoint, &self.rest.addresses().queue)
     }
 
-    /// The queue's host knows the health of load-balanced endpoints too.
+    /// Where its health is asked for.
     pub(super) fn health_url(&self, endpoint: &Endpoint) -> String {
-        let said = endpoint.request_urls.as_ref().and_then(|urls| urls.health.clone());
-        let queue = self.rest.addresses().queue.as_str();
-        said.unwrap_or_else(|| format!("{}/{}/health", queue.trim_end_matches('/'), endpoint.id))
+        reconcile::health_url(endpoint, &self.rest.addresses().queue)
     }
 
     /// The releases that are written down, the latest first.
