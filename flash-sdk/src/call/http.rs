@@ -274,6 +274,8 @@ fn with_defaults(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder
         .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
+        // A platform redirects nobody; following would carry a key or a job to an address that nobody named.
+        .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client with these fixed settings can be built")
 }

@@ -67,7 +67,12 @@ fn client(url: &str) -> reqwest::Client {
     // A platform next door: neither certificates, which take a while to load, nor a proxy.
     let neighbour = url.starts_with("http://").then(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::builder().tls_certs_only([]).no_proxy().build().ok()
+        reqwest::Client::builder()
+            .tls_certs_only([])
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .ok()
     });
     neighbour.flatten().unwrap_or_else(http_client)
 }

@@ -340,13 +340,7 @@ impl Worker {
             self.client.post(url).header("authorization", &self.urls.key).header("x-request-id", id);
         let response = request.json(posted).timeout(Duration::from_secs(60)).send().await;
         let status = response.map_err(|error| Refusal::Retry(chain(&error.without_url())))?.status();
-        let problem = format!("HTTP {status}");
-        match status.as_u16() {
-            ..=399 => Ok(()),
-            // A worker's key may be rotated, a limit may pass; all other refusals stay.
-            401 | 403 | 408 | 425 | 429 | 500.. => Err(Refusal::Retry(problem)),
-            _ => Err(Refusal::Final(problem)),
-        }
+        judge(status)
     }
 
     async fn listen_for_stops(&self) {
@@ -406,9 +400,23 @@ enum Update {
 }
 
 /// A post that was not taken.
+#[derive(Debug)]
 enum Refusal {
     Retry(String),
     Final(String),
+}
+
+/// What the answer to a post means.
+fn judge(status: StatusCode) -> Result<(), Refusal> {
+    let problem = format!("HTTP {status}");
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        // Something stands before the platform and sends posts elsewhere: nobody has the result yet.
+        300..=399 => Err(Refusal::Retry(format!("{problem}: redirects are not followed"))),
+        // A worker's key may be rotated, a limit may pass; all other refusals stay.
+        401 | 403 | 408 | 425 | 429 | 500.. => Err(Refusal::Retry(problem)),
+        _ => Err(Refusal::Final(problem)),
+    }
 }
 
 async fn sleep_unless(time: Duration, shutdown: &Shutdown) {
@@ -428,4 +436,30 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_2xx_means_that_a_result_was_taken() {
+        for (status, taken, again) in [
+            (200, true, false),
+            (204, true, false),
+            (301, false, true),
+            (302, false, true),
+            (304, false, true),
+            (308, false, true),
+            (400, false, false),
+            (401, false, true),
+            (404, false, false),
+            (429, false, true),
+            (503, false, true),
+        ] {
+            let judged = judge(StatusCode::from_u16(status).unwrap());
+            assert_eq!(judged.is_ok(), taken, "{status}");
+            assert_eq!(matches!(judged, Err(Refusal::Retry(_))), again, "{status}");
+        }
+    }
 }

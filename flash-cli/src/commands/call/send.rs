@@ -119,7 +119,9 @@ impl Caller {
         let build = |builder: reqwest::ClientBuilder| {
             let builder = builder
                 .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(10));
+                .connect_timeout(Duration::from_secs(10))
+                // The key and the input go where the environment is, and nowhere else.
+                .redirect(reqwest::redirect::Policy::none());
             builder.build().map_err(|error| Failure::failed(format!("no HTTP client can be made: {error}")))
         };
         Ok(Self {
