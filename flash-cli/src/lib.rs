@@ -3,6 +3,14 @@
 //! Not a library for others: it is one so that fuzz targets can reach what reads input from outside.
 //! [`main`] maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
 //! they reach the platform through `target`.
+/// Registers a function of bytes as the fuzz target of this name; see `fuzzing`.
+macro_rules! fuzz_target {
+    ($name:literal, $run:expr) => {
+        #[cfg(any(test, fuzzing))]
+        inventory::submit! { $crate::fuzzing::Target { name: $name, run: $run } }
+    };
+}
+
 mod build;
 mod commands;
 mod credentials;
@@ -12,6 +20,8 @@ mod engine;
 mod error_chain;
 mod estimate;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod image;
 mod orphan;
 mod output;

@@ -1,4 +1,4 @@
-//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `bench`, `cuda-build`.
+//! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`.
 //!
 //! One file per task. Each is a list of commands that anybody could type; a task shows every one it runs
 //! and stops at the first that fails.
@@ -6,9 +6,11 @@ mod bench;
 mod command;
 mod cuda_build;
 mod failure;
+mod fuzz;
 mod lint;
 mod output;
 mod prepare;
+mod references;
 mod steps;
 mod test;
 mod workspace;
@@ -26,7 +28,8 @@ use clap::{Parser, Subcommand};
     name = "cargo xtask",
     bin_name = "cargo xtask",
     after_help = "Examples:\n  cargo xtask test            everything that must pass, on a fresh machine too\n  \
-                  cargo xtask lint            the quick part: format, clippy, docs\n  \
+                  cargo xtask lint            the quick part: format, references, clippy, docs\n  \
+                  cargo xtask fuzz            a minute of search for breaking inputs, a target\n  \
                   cargo xtask bench --json    flash against hand-written services, as numbers\n  \
                   cargo xtask bench platform  the platform itself, beside its aims\n  \
                   cargo xtask cuda-build      the example with CUDA, on a machine without a GPU too"
@@ -40,6 +43,7 @@ struct Arguments {
 enum Task {
     Test(test::Arguments),
     Lint(lint::Arguments),
+    Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
     CudaBuild(cuda_build::Arguments),
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::CudaBuild(arguments) => cuda_build::run(&arguments),
     };

@@ -211,3 +211,7 @@ fn find<R: Read>(tar: &mut tar::Archive<R>, binary: &str) -> io::Result<Option<H
     }
     Ok(found)
 }
+
+fuzz_target!("tar_reader", |data| {
+    let _ = find(&mut tar::Archive::new(data), "app");
+});

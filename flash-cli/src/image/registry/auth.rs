@@ -355,6 +355,13 @@ fn bearer(token: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+fuzz_target!("registry_challenge", |data| {
+    let Ok(header) = std::str::from_utf8(data) else { return };
+    if let Some(Challenge::Token { realm, .. }) = challenge_of(header) {
+        let _ = host_of(&realm);
+    }
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,7 +140,7 @@ impl Source<'_> {
 }
 
 /// The first byte of a part, by `Content-Range: bytes FIRST-LAST/SIZE`.
-fn begins_at(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn begins_at(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }

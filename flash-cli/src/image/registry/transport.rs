@@ -222,6 +222,12 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
+fuzz_target!("registry_refusal", |data| {
+    if let Some(reason) = Refusal::parse(data).reason {
+        assert!(reason.chars().count() <= REASON_CHARS && !reason.contains('\n'), "{reason}");
+    }
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -375,3 +375,10 @@ fn received(headers: &HeaderMap) -> Option<u64> {
     let last: u64 = range.rsplit_once('-')?.1.trim().parse().ok()?;
     Some(if last == 0 { 0 } else { last.saturating_add(1) })
 }
+
+fuzz_target!("registry_ranges", |data| {
+    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
+    let _ = received(&HeaderMap::from_iter([(header::RANGE, value.clone())]));
+    let _ = super::download::begins_at(&HeaderMap::from_iter([(header::CONTENT_RANGE, value.clone())]));
+    let _ = super::transport::retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]));
+});

@@ -141,6 +141,17 @@ impl Pattern {
     }
 }
 
+fuzz_target!("route_table", |data| {
+    // A pattern a line; what follows an empty line is the path that is asked for.
+    let text = String::from_utf8_lossy(data);
+    let (patterns, path) = text.split_once("\n\n").unwrap_or(("/a/{id}", &text));
+    let pattern = |path: &str| Pattern::new(Method::GET, path, 0, Kind::Route(0));
+    let patterns = patterns.lines().take(16).map(pattern).collect();
+    let table = RouteTable { patterns, commands: vec!["service".to_owned()] };
+    let _ = table.find(&Method::GET, path);
+    let _ = table.find(&Method::POST, path);
+});
+
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;

@@ -93,3 +93,14 @@ pub(super) fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+fuzz_target!("log_record", |data| {
+    let Some(record) = Record::parse(data) else { return };
+    let mut written = Vec::new();
+    record.write(&mut written);
+    assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 1, "one record, one line");
+    let again = Record::parse(&written).expect("what was written is read");
+    let mut twice = Vec::new();
+    again.write(&mut twice);
+    assert_eq!(twice, written);
+});

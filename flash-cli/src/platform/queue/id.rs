@@ -41,7 +41,8 @@ impl JobId {
             None => (text, false),
         };
         // Only the form that we write: two spellings must not name one job.
-        let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
+        let is_ours = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let uuid = Uuid::try_parse(text).ok().filter(|_| is_ours)?;
         Some(Self { uuid, sync })
     }
 
@@ -63,6 +64,13 @@ impl fmt::Debug for JobId {
         fmt::Display::fmt(self, f)
     }
 }
+
+fuzz_target!("job_id", |data| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(id) = JobId::parse(text) {
+        assert_eq!(id.to_string(), text, "an id has one written form");
+    }
+});
 
 #[cfg(test)]
 mod tests {

@@ -98,6 +98,11 @@ fn gone(worker: &WorkerId) -> Refusal {
     Refusal::not_found(message).coded("affinity_worker_gone")
 }
 
+fuzz_target!("affinity", |data| {
+    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
+    let _ = Affinity::of(&HeaderMap::from_iter([(http::HeaderName::from_static(WORKER_ID), value)]));
+});
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -98,6 +98,12 @@ fn unescaped(field: &str) -> PathBuf {
     path.into()
 }
 
+fuzz_target!("cgroup_layout", |data| {
+    let text = String::from_utf8_lossy(data);
+    let (groups, mountinfo) = text.split_once('\0').unwrap_or((&text, &text));
+    let _ = Layout::read(groups, mountinfo);
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
