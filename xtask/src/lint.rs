@@ -1,16 +1,17 @@
-//! `cargo xtask lint`: format, clippy, documentation; warnings are errors.
+//! `cargo xtask lint`: format, references in documents, clippy, documentation; warnings are errors.
 use clap::Args;
 
 use crate::{
     command::{cargo, run as run_command},
     failure::Failure,
-    prepare,
+    prepare, references,
     steps::Steps,
 };
 
-/// Check format, lints and documentation of the whole workspace; warnings are errors.
+/// Check format, documents, lints and documentation of the whole workspace; warnings are errors.
 ///
-/// Runs `cargo fmt --all --check`, `cargo clippy` over all targets and `cargo doc`. Changes no source:
+/// Runs `cargo fmt --all --check`, looks whether every file, heading, function and constant that a Markdown file
+/// names is there, and runs `cargo clippy` over all targets and `cargo doc`. Changes no source:
 /// `cargo fmt --all` and `cargo clippy --fix` do.
 #[derive(Args)]
 pub(crate) struct Arguments {}
@@ -30,6 +31,7 @@ pub(crate) fn take(steps: &mut Steps) -> Result<(), Failure> {
         run_command(&mut cargo(&["fmt", "--all", "--check"]))
             .map_err(|failure| failure.hint("cargo fmt --all"))
     })?;
+    steps.take("references", references::check)?;
     steps.take("clippy", || {
         run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
