@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod support;
 
-use std::{net::TcpListener, process::Stdio};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -363,4 +367,94 @@ async fn only_one_of_two_sends_changes_an_environment() {
     assert_eq!(well, 1, "{ends:#?}");
     let history = app.json(&["deploy", "history", "production"]);
     assert_eq!(history["releases"].as_array().unwrap().len(), 2, "{history}");
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn holds(content: &[u8], canary: &str) -> bool {
+    content.windows(canary.len()).any(|part| part == canary.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_and_a_secret_are_found_nowhere_but_where_they_belong() {
+    let (app, client) = (Deployed::new(""), Client::new());
+    app.succeeds(&["deploy", "new", "production"]);
+    let secret = format!("canary-{}", uuid::Uuid::new_v4().simple());
+    let file = app.config().join("value");
+    std::fs::write(&file, &secret).unwrap();
+    app.succeeds(&["secret", "set", "production", "API_TOKEN", "--from-file", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    app.send(&[]);
+    let (key, url) = (app.key(), app.url());
+
+    // What goes well, what fails, what is refused and what kills its worker, each with the key.
+    let ask = async |path: &str, body: &str| {
+        let request = client.raw().post(format!("{url}{path}")).bearer_auth(&key);
+        client.send(request.header("content-type", "application/json").body(body.to_owned())).await
+    };
+    let mut said = vec![app.get(&client, &format!("{url}/hello/ada")).await.text];
+    for (path, body) in [
+        ("/main/greet/run_sync", r#"{"name":"ada"}"#),
+        ("/main/greet/run_sync", r#"{"nam":1}"#),
+        ("/main/gree/run_sync", "{"),
+        ("/main/crash/run_sync", r#"{"words":"last"}"#),
+        ("/v2/greeter/status/nothing", "{}"),
+    ] {
+        said.push(ask(path, body).await.text);
+    }
+    let mut commands = Vec::new();
+    for arguments in [
+        &["logs", "production", "--json"][..],
+        &["logs", "production"],
+        &["status", "production", "--json"],
+        &["deploy", "info", "production", "--json"],
+        &["deploy", "history", "production", "--json"],
+        &["key", "list", "production", "--json"],
+        &["secret", "list", "production", "--json"],
+        &["service", "status", "--json"],
+        &["call", "production", "crash", r#"{"words":"last"}"#],
+        &["deploy", "send", "production", "--release-profile", "dev", "--plan"],
+    ] {
+        let finished = app.run(arguments);
+        commands.push((arguments, format!("{finished:?}")));
+    }
+
+    let ours = |canary: &str, place: &str, content: &[u8]| {
+        assert!(!holds(content, canary), "{place} holds {canary}")
+    };
+    for canary in [key.as_str(), secret.as_str()] {
+        for answer in &said {
+            ours(canary, "an answer", answer.as_bytes());
+        }
+        for (arguments, finished) in &commands {
+            ours(canary, &format!("what flash {arguments:?} prints"), finished.as_bytes());
+        }
+        // Databases, jobs, logs, artifacts and the service's own log.
+        for file in files(app.data()) {
+            ours(canary, &file.display().to_string(), &std::fs::read(&file).unwrap_or_default());
+        }
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            ours(canary, "a command line", &line);
+        }
+    }
+    // Workers have the secret, and never the key.
+    let mut with_secret = 0;
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        with_secret += usize::from(holds(&environment, &secret));
+        assert!(!holds(&environment, &key), "{} has the key", process.path().display());
+    }
+    assert!(with_secret > 0, "no worker has the secret: this test looks in the wrong place");
 }
