@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Client, SOON, deployed::Deployed, until};
+use support::{Client, SOON, deployed::Deployed, receiver::Receiver, until};
 
 /// The version that answers on the route.
 async fn version(app: &Deployed, client: &Client, url: &str) -> String {
@@ -518,6 +518,36 @@ async fn the_apps_own_main_calls_what_is_deployed() {
     assert_eq!(deployed, "hello, main one", "{said}");
     let (_, said) = run(&[("FLASH_ENV", "staging")]);
     assert!(said.contains("staging") && said.contains("flash deploy"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_of_a_deployment_reach_private_addresses_only_where_its_settings_say_so() {
+    let (app, client, receiver) = (Deployed::live(""), Client::new(), Receiver::start().await);
+    let (url, key) = (app.url(), app.key());
+    let submit = async || {
+        let body = json!({ "input": { "name": "ada" }, "webhook": receiver.url }).to_string();
+        let job = client.raw().post(format!("{url}/main/greet/runsync")).bearer_auth(&key);
+        let answer = client.send(job.header("content-type", "application/json").body(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    submit().await;
+    until("the refusal in the log", SOON, async || {
+        let lines = app.logs(&["--search", "webhook of job"]);
+        let said = lines
+            .iter()
+            .find(|line| line["text"].as_str().unwrap().contains("127.0.0.1 is not a public address"));
+        said.map(|_| ()).ok_or_else(|| format!("{lines:#?}"))
+    })
+    .await;
+    assert_eq!(receiver.deliveries().len(), 0);
+
+    let settings = std::fs::read_to_string(app.path().join("flash.toml")).unwrap_or_default();
+    let allowed = "\n[environments.production]\nwebhook_networks = [\"127.0.0.1\"]\n";
+    std::fs::write(app.path().join("flash.toml"), settings + allowed).unwrap();
+    app.send(&[]);
+    app.succeeds(&["service", "restart"]);
+    submit().await;
+    assert_eq!(receiver.received(1).await[0].json()["status"], "COMPLETED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,7 @@ async fn a_webhook_that_was_not_told_is_told_by_the_next_platform() {
     let deliveries = receiver.received(before + 1).await;
     let told = deliveries.last().unwrap();
     assert!(told.is_signed_with(WEBHOOK_SECRET), "{told:?}");
+    assert_eq!(told.header("webhook-id"), deliveries[0].header("webhook-id"), "the same end, the same id");
     let body = told.json();
     assert_eq!((&body["id"], &body["status"], &body["output"]), (&json!(id), &json!("COMPLETED"), &json!(7)));
     assert_eq!(body["webhook"], receiver.url);

@@ -142,7 +142,7 @@ fn spec(
         variables: environment.variables.clone(),
         secrets: BTreeMap::new(),
         prices: config.own_prices.clone(),
-        runtime: runtime(config),
+        runtime: runtime(config, environment),
         cloud: environment.cloud.clone(),
     }
 }
@@ -162,7 +162,7 @@ fn short(commit: &Commit) -> String {
     format!("{text}{}", if commit.dirty { "+" } else { "" })
 }
 
-fn runtime(config: &Config) -> RuntimeSettings {
+fn runtime(config: &Config, environment: &EnvironmentSettings) -> RuntimeSettings {
     let usual = RuntimeSettings::default();
     RuntimeSettings {
         drain_seconds: config.drain_seconds.unwrap_or(usual.drain_seconds),
@@ -170,6 +170,7 @@ fn runtime(config: &Config) -> RuntimeSettings {
         stop_grace_ms: config.stop_grace_ms.unwrap_or(usual.stop_grace_ms),
         limits: config.limits.unwrap_or(usual.limits),
         keep_releases: config.keep_releases.unwrap_or(usual.keep_releases),
+        webhook_networks: environment.webhook_networks.clone(),
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn spec() -> ReleaseSpec {
             stop_grace_ms: 500,
             limits: true,
             keep_releases: 10,
+            webhook_networks: Vec::new(),
         },
         cloud: Default::default(),
     }

@@ -203,14 +203,23 @@ impl List {
 
     fn settings(&mut self, before: &RuntimeSettings, after: &RuntimeSettings) {
         let settings = |of: &RuntimeSettings| {
-            let RuntimeSettings { drain_seconds, ping_timeout_seconds, stop_grace_ms, limits, keep_releases } =
-                of;
+            let RuntimeSettings {
+                drain_seconds,
+                ping_timeout_seconds,
+                stop_grace_ms,
+                limits,
+                keep_releases,
+                webhook_networks,
+            } = of;
+            let networks: Vec<_> = webhook_networks.iter().map(ToString::to_string).collect();
+            let networks = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
             [
                 ("drain_seconds", drain_seconds.to_string()),
                 ("ping_timeout", ping_timeout_seconds.to_string()),
                 ("stop_grace_ms", stop_grace_ms.to_string()),
                 ("limits", limits.to_string()),
                 ("keep_releases", keep_releases.to_string()),
+                ("webhook_networks", networks),
             ]
         };
         for ((name, before), (_, after)) in settings(before).into_iter().zip(settings(after)) {

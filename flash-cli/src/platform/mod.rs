@@ -57,7 +57,7 @@ pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::last_words;
 use webhook::Courier;
-pub(crate) use webhook::Secret;
+pub(crate) use webhook::{Reach as WebhookReach, Secret};
 
 /// How long the kernel may take to end what was killed.
 const REAPING: Duration = Duration::from_millis(500);
@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
+    /// Where webhooks may go.
+    pub webhook_reach: WebhookReach,
     /// Who may ask.
     pub access: Access,
     /// When a replaced release ends.
@@ -181,6 +183,7 @@ impl Platform {
             store,
             durability,
             webhook_secret,
+            webhook_reach,
             access,
             hand_over,
             machine,
@@ -202,6 +205,7 @@ impl Platform {
         let closing = CancellationToken::new();
         let courier = Courier {
             secret: webhook_secret,
+            reach: webhook_reach,
             store: store.clone(),
             log: log.clone(),
             closing: closing.clone(),

@@ -40,6 +40,7 @@ async fn start(store: &Path) -> Bench {
         store: store.to_owned(),
         durability: Durability::Process,
         webhook_secret: Secret::random(),
+        webhook_reach: WebhookReach::Anywhere,
         access: Access::Ring(ring.clone()),
         hand_over: HandOver::Never,
         supervision: Supervision::default(),

@@ -8,6 +8,7 @@ use flash_sdk::{
     DataCenter,
     manifest::{EndpointKind, Manifest},
 };
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -31,6 +32,7 @@ pub(super) struct Written {
     data_centers: Option<Spanned<Vec<Spanned<String>>>>,
     network_volumes: Option<Spanned<Vec<Spanned<String>>>>,
     registry_credential: Option<Spanned<String>>,
+    webhook_networks: Vec<Spanned<String>>,
     variables: BTreeMap<Spanned<String>, Spanned<String>>,
     workers: BTreeMap<Spanned<String>, overrides::Written>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct EnvironmentSettings {
     pub registry: Option<String>,
     /// How its workers are placed in a cloud.
     pub cloud: CloudSettings,
+    /// Networks that webhooks may reach beside public addresses.
+    pub webhook_networks: Vec<IpNet>,
     /// Variables of its workers. No secrets: the file is in everybody's hands.
     pub variables: BTreeMap<String, String>,
     workers: Vec<Declared>,
@@ -102,6 +106,7 @@ impl Written {
         }
         let target = self.target.unwrap_or(TargetKind::Local);
         let cloud = cloud(target, self.data_centers, self.network_volumes, self.registry_credential)?;
+        let webhook_networks = networks(target, self.webhook_networks)?;
         let variables = self.variables.into_iter().map(variable).collect::<Result<_, _>>()?;
         let declared = |(name, written): (Spanned<String>, overrides::Written)| {
             let line = line_of(name.span().start);
@@ -114,6 +119,7 @@ impl Written {
             port,
             registry: self.registry.map(Spanned::into_inner),
             cloud,
+            webhook_networks,
             variables,
             workers: self.workers.into_iter().map(declared).collect::<Result<_, Mistake>>()?,
         })
@@ -167,6 +173,28 @@ fn cloud(
     })
 }
 
+/// Networks in CIDR notation, or single addresses.
+fn networks(target: TargetKind, said: Vec<Spanned<String>>) -> Result<Vec<IpNet>, Mistake> {
+    said.into_iter()
+        .map(|said| {
+            let text = said.get_ref().trim();
+            if target != TargetKind::Local {
+                return mistake(said.span(), "`webhook_networks` is for target = \"local\"");
+            }
+            let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+            match network {
+                Ok(network) => Ok(network),
+                Err(_) => {
+                    let message = format!(
+                        "`{text}` is not a network; an address or CIDR notation is expected, such as \"10.0.0.0/8\""
+                    );
+                    mistake(said.span(), message)
+                }
+            }
+        })
+        .collect()
+}
+
 /// Whether the cloud could have given this id to something.
 fn is_id(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -218,6 +246,7 @@ impl EnvironmentSettings {
             port: None,
             registry: None,
             cloud: CloudSettings::default(),
+            webhook_networks: Vec::new(),
             variables: BTreeMap::new(),
             workers: Vec::new(),
         }

@@ -2,6 +2,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use flash_sdk::manifest::{Manifest, WorkerType};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Everything that a release is, but for the values of secrets. Two equal ones behave the same.
@@ -103,6 +104,9 @@ pub(crate) struct RuntimeSettings {
     /// So many releases can be gone back to: their artifacts are kept.
     #[serde(default = "default_kept_releases")]
     pub keep_releases: u64,
+    /// Networks that webhooks may reach beside public addresses.
+    #[serde(default)]
+    pub webhook_networks: Vec<IpNet>,
 }
 
 /// Unless the project says otherwise.
@@ -120,6 +124,7 @@ impl Default for RuntimeSettings {
             stop_grace_ms: 500,
             limits: true,
             keep_releases: DEFAULT_KEPT_RELEASES,
+            webhook_networks: Vec::new(),
         }
     }
 }

@@ -22,7 +22,9 @@ use crate::{
     exit::{Code, Failure},
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
-    target::local::{Access, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision},
+    target::local::{
+        Access, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision, WebhookReach,
+    },
     watch::SourceWatcher,
 };
 
@@ -188,6 +190,7 @@ impl Session {
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
+            webhook_reach: WebhookReach::Anywhere,
             access: api_key.map_or(Access::Open, Access::Key),
             hand_over: HandOver::AfterLongestRun,
         };

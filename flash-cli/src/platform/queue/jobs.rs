@@ -386,6 +386,7 @@ pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
     let Some(url) = entry.extras.as_ref().and_then(|extras| extras.webhook.clone()) else { return };
     setting.teller.tell(Tidings {
         url,
+        event: event_of(id, entry),
         job: entry.object(id),
         input: entry.input.clone(),
         record: entry.record,
@@ -393,6 +394,12 @@ pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
         // A copy of what the job is now.
         _held: setting.budget.hold(entry.weight()),
     });
+}
+
+/// A client's retry gives a job a new time to live, so each of its ends has an id of its own; all that it is made
+/// of is stored, so an end that is told again after a restart keeps it.
+fn event_of(id: JobId, entry: &Entry) -> String {
+    format!("{id}_{:x}", entry.expires_at.0)
 }
 
 /// Jobs that a calling worker made are never in a listing.

@@ -63,7 +63,7 @@ use stream::whole_stream;
 pub(crate) use stream::{Offered, Stream};
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
-pub(crate) use tell::{Teller, Tidings};
+pub(crate) use tell::{MAX_UNTOLD, Teller, Tidings};
 
 use super::meter::Account;
 

@@ -8,11 +8,13 @@ use super::{
 };
 
 /// Ends that may wait to be told; more are left out until the next start of the platform.
-const MAX_WAITING: usize = 100_000;
+pub(crate) const MAX_UNTOLD: usize = 100_000;
 
 /// The end of a job that wants a webhook told.
 pub(crate) struct Tidings {
     pub url: String,
+    /// Tells this end from others, those of the same job after a retry among them. The same after a restart.
+    pub event: String,
     pub job: JobObject,
     /// The job's input, which the body repeats.
     pub input: RawJson,
@@ -46,7 +48,7 @@ pub(crate) struct Teller(mpsc::Sender<Tidings>);
 impl Teller {
     /// A teller, and what it is told.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let (sender, receiver) = mpsc::channel(MAX_UNTOLD);
         (Self(sender), receiver)
     }
 

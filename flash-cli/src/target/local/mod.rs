@@ -42,8 +42,8 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 pub(crate) use crate::platform::{
     Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
     HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, Machine, NewRelease, OpenError, Options, Platform,
-    Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, lifeline_main, nearest,
-    survey,
+    Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, WebhookReach,
+    lifeline_main, nearest, survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

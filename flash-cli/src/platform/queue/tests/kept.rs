@@ -100,6 +100,33 @@ async fn a_webhook_is_told_once_of_the_end() {
 }
 
 #[tokio::test]
+async fn each_end_of_a_job_is_an_event_of_its_own_and_stays_it_after_a_restart() {
+    let mut bench = queue();
+    let id = bench.submit(Submission { webhook: Some("http://x/".into()), ..job("7") }).unwrap().id;
+    let mut worker = FakeWorker::attach(&bench, "w", 1);
+    let mut events = Vec::new();
+    for round in 0..2 {
+        if round > 0 {
+            bench.advance(Duration::from_secs(1));
+            bench.retry(id).unwrap();
+        }
+        let frame = worker.job().await;
+        bench.finish(&worker.id, id, Some(frame.attempt), Outcome::Failed("no".into()), None);
+        events.push(bench.told.recv().await.unwrap().event);
+    }
+    assert_ne!(events[0], events[1], "a receiver that knows the first end takes the second for another");
+    bench.all_stored().await.unwrap();
+    let Bench { queue, now, directory, .. } = bench;
+    queue.setting.store.close();
+    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let (teller, mut told) = Teller::new();
+    let context = QueueContext { clock: Clock::Manual(now), store, teller };
+    let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
+    again.adopt(&mut backlog, Claim::All);
+    assert_eq!(told.recv().await.unwrap().event, events[1], "it was not taken: told again under its id");
+}
+
+#[tokio::test]
 async fn what_came_beside_an_error_survives_a_restart() {
     let queue = queue();
     let worker = FakeWorker::attach(&queue, "w", 1);

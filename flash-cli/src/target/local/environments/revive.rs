@@ -17,7 +17,7 @@ use crate::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
             Access, Artifact, Durability, HandOver, Limiting, Machine, NewRelease, Options, Platform,
-            Supervision, artifact, cipher::Cipher, database::Database,
+            Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -283,6 +283,7 @@ fn options(
         store: running.directory.jobs(),
         durability: Durability::Machine,
         webhook_secret: running.webhook_secret.clone(),
+        webhook_reach: WebhookReach::PublicAnd(runtime.webhook_networks.as_slice().into()),
         access: Access::Ring(running.ring.clone()),
         hand_over: HandOver::Never,
         supervision: Supervision {

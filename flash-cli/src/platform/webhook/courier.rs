@@ -1,0 +1,124 @@
+//! The loop that delivers: takes ends from queues, starts what may start, and tries again what was refused.
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Url;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lines::{Limits, Lines, Receiver},
+    post::{Poster, Refusal},
+    reach::Reach,
+    secret::Secret,
+};
+use crate::platform::{
+    log::{LogLine, Sink},
+    queue::{MAX_UNTOLD, Store, Tidings},
+};
+
+/// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
+/// POSTs under way. A pause before the next try takes no place.
+const LIMITS: Limits = Limits { all: 256, per_receiver: 16 };
+/// Between two looks whether a failing store takes writes again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Delivers until the platform closes.
+pub(crate) struct Courier {
+    pub secret: Secret,
+    pub reach: Reach,
+    pub store: Store,
+    pub log: Sink,
+    pub closing: CancellationToken,
+}
+
+/// An end, and how often its receiver has refused it.
+struct Delivery {
+    tidings: Tidings,
+    refused: usize,
+}
+
+/// What to do with a delivery after a try.
+enum Next {
+    Over,
+    Again { delivery: Delivery, after: Duration },
+}
+
+impl Courier {
+    /// See the type.
+    pub(crate) async fn run(self, mut tidings: mpsc::Receiver<Tidings>) {
+        let poster = match Poster::new(self.secret.clone(), self.reach.clone()) {
+            Ok(poster) => poster,
+            Err(error) => {
+                self.say(format!("webhooks are off: the HTTP client cannot be made: {error}"));
+                return;
+            }
+        };
+        let courier = Arc::new(self);
+        let mut lines = Lines::new(LIMITS);
+        let (mut posts, mut pauses) = (JoinSet::new(), JoinSet::new());
+        loop {
+            while let Some((receiver, delivery)) = lines.start_next() {
+                let (courier, poster) = (courier.clone(), poster.clone());
+                posts.spawn(async move { (receiver, courier.attempt(&poster, delivery).await) });
+            }
+            // What waits here is bounded like what waits in the channel: the rest is told after the next start.
+            let has_room = lines.waiting() + pauses.len() < MAX_UNTOLD;
+            let delivery = tokio::select! {
+                () = courier.closing.cancelled() => break,
+                Some(Ok((receiver, next))) = posts.join_next() => {
+                    lines.ended(&receiver);
+                    if let Next::Again { delivery, after } = next {
+                        pauses.spawn(async move {
+                            tokio::time::sleep(after).await;
+                            delivery
+                        });
+                    }
+                    continue;
+                }
+                Some(Ok(delivery)) = pauses.join_next() => delivery,
+                next = tidings.recv(), if has_room => match next {
+                    Some(tidings) => Delivery { tidings, refused: 0 },
+                    None => break,
+                },
+            };
+            lines.arrive(&receiver_of(&delivery.tidings.url), delivery);
+        }
+        // What is under way is told again after the next start.
+        posts.shutdown().await;
+        pauses.shutdown().await;
+    }
+
+    async fn attempt(&self, poster: &Poster, mut delivery: Delivery) -> Next {
+        if delivery.tidings.committed(&self.store).await.is_err() {
+            return Next::Again { delivery, after: STORE_RETRY };
+        }
+        let refusal = match poster.post(&delivery.tidings).await {
+            Ok(()) => None,
+            Err(Refusal::ForNow(reason)) => match PAUSES.get(delivery.refused) {
+                Some(pause) => {
+                    delivery.refused += 1;
+                    return Next::Again { delivery, after: *pause };
+                }
+                None => Some(format!("given up after {} tries: {reason}", delivery.refused + 1)),
+            },
+            Err(Refusal::ForGood(reason)) => Some(format!("given up: {reason}")),
+        };
+        if let Some(refusal) = refusal {
+            self.say(format!("webhook of job {}: {refusal}", delivery.tidings.job.id));
+        }
+        delivery.tidings.told(&self.store);
+        Next::Over
+    }
+
+    fn say(&self, text: String) {
+        (self.log)(LogLine::system("webhook", None, text));
+    }
+}
+
+/// Whose line a URL belongs to. What cannot be read shares a line; its delivery fails at once.
+fn receiver_of(url: &str) -> Receiver {
+    let url = Url::parse(url).ok();
+    let authority = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    authority.map_or_else(|| "".into(), |(host, port)| format!("{host}:{port}").into())
+}
