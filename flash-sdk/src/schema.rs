@@ -4,6 +4,8 @@
 //! this module turns its findings into [`FieldError`]s that name the field and what was expected. A value
 //! is never repeated: it may be a secret, and it may be long.
 mod choice;
+mod explain;
+mod recursion;
 
 use jsonschema::{
     ValidationError,
@@ -18,29 +20,42 @@ const MAX_FINDINGS: usize = 32;
 
 /// A schema that values are checked against, compiled once.
 pub struct Checker {
-    validator: jsonschema::Validator,
-    /// Says what the forms of an enum are called, which the validator does not.
-    schema: Value,
+    /// Boxed, so that no part of it moves.
+    schema: Box<Value>,
+    nodes: explain::Nodes,
+    /// Judges whether a value fits. `None` for a schema that contains itself: where such a one has choices, the time that
+    /// the validator takes can be exponential in the depth of the value, and the walk judges instead.
+    validator: Option<jsonschema::Validator>,
 }
 
 impl Checker {
     /// `None` for a schema that cannot be compiled.
     pub fn new(schema: Value) -> Option<Self> {
-        let validator = jsonschema::validator_for(&schema).ok()?;
-        Some(Self { validator, schema })
+        let validator = compile(&schema)?;
+        let validator = (!recursion::contains_itself(&schema)).then_some(validator);
+        Some(Self { schema: Box::new(schema), nodes: explain::Nodes::new(compile), validator })
     }
 
     /// Everything in `value` that does not fit.
     pub fn violations(&self, value: &Value) -> Vec<FieldError> {
-        if self.validator.is_valid(value) {
+        if self.validator.as_ref().is_some_and(|validator| validator.is_valid(value)) {
             return Vec::new();
         }
-        let mut findings = Findings { root: &self.schema, fields: Vec::new() };
-        for error in self.validator.iter_errors(value).take(MAX_FINDINGS) {
-            findings.add(&error);
+        let found = explain::Walk::new(&self.schema, &self.nodes).findings(value);
+        match &self.validator {
+            // A rule that the walk does not know, such as one about members that no part has looked at.
+            Some(validator) if found.is_empty() => {
+                let mut found = Findings::default();
+                validator.iter_errors(value).take(MAX_FINDINGS).for_each(|error| found.add("", &error));
+                found.fields
+            }
+            _ => found,
         }
-        findings.fields
     }
+}
+
+fn compile(schema: &Value) -> Option<jsonschema::Validator> {
+    jsonschema::validator_for(schema).ok()
 }
 
 /// Everything in `value` that does not fit `schema`; empty when it fits or the schema is unusable.
@@ -49,28 +64,30 @@ pub fn violations(schema: &Value, value: &Value) -> Vec<FieldError> {
 }
 
 /// What was found so far, one finding for each place.
-struct Findings<'a> {
-    root: &'a Value,
+#[derive(Default)]
+struct Findings {
     fields: Vec<FieldError>,
 }
 
-impl Findings<'_> {
+impl Findings {
+    fn is_full(&self) -> bool {
+        self.fields.len() >= MAX_FINDINGS
+    }
+
     fn push(&mut self, field: FieldError) {
-        if self.fields.len() < MAX_FINDINGS && !self.fields.iter().any(|known| known.path == field.path) {
+        if !self.is_full() && !self.fields.iter().any(|known| known.path == field.path) {
             self.fields.push(field);
         }
     }
 
-    fn add(&mut self, error: &ValidationError<'_>) {
-        let path = error.instance_path().as_str();
+    /// What the validator found in the value at `place`.
+    fn add(&mut self, place: &str, error: &ValidationError<'_>) {
+        let path = format!("{place}{}", error.instance_path());
         let message = match error.kind() {
-            Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
-                return self.add_choice(error, context);
-            }
             // The finding sits at the object; the field that is missing is the useful place.
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
-                return self.push(FieldError::new(format!("{path}/{name}"), "missing"));
+                return self.push(FieldError::new(explain::below(&path, name), "missing"));
             }
             Kind::Type { kind } => of_other_type(error.instance(), &kinds(kind)),
             Kind::Enum { options } => match options.as_array() {
@@ -81,28 +98,15 @@ impl Findings<'_> {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
                 format!("unknown: {}", listed(unexpected.iter().cloned()))
             }
+            Kind::OneOfNotValid { .. } | Kind::AnyOf { .. } => {
+                "fits none of the forms that are allowed".to_owned()
+            }
             Kind::OneOfMultipleValid { .. } => {
                 "fits several of the forms that are allowed, and exactly one was expected".to_owned()
             }
             _ => error.masked_with("the value").to_string(),
         };
         self.push(FieldError::new(path, message));
-    }
-
-    /// An enum, an `Option` of something, or an untagged choice: what is wrong with the form that was meant.
-    fn add_choice(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
-        let path = error.instance_path().as_str();
-        match choice::choose(self.root, error, context) {
-            choice::Meant::Form(index) => {
-                for error in context.get(index).into_iter().flatten().take(MAX_FINDINGS) {
-                    self.add(error);
-                }
-            }
-            choice::Meant::None { member, message } => {
-                let path = member.map_or_else(|| path.to_owned(), |member| format!("{path}/{member}"));
-                self.push(FieldError::new(path, message));
-            }
-        }
     }
 }
 

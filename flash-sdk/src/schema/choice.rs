@@ -2,10 +2,9 @@
 //!
 //! The forms are those that `schemars` writes for an enum: tagged inside or beside its content, tagged
 //! outside, plain names, or untagged. An `Option` is an untagged choice between its type and null.
-use jsonschema::{ValidationError, error::ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::{kinds, listed, of_other_type};
+use super::{listed, of_other_type};
 
 /// How deep references are followed: a schema that refers to itself says nothing about its form.
 const MAX_REFERENCES: usize = 16;
@@ -15,6 +14,8 @@ const MAX_REFERENCES: usize = 16;
 pub(super) enum Meant {
     /// The form of this index: what is wrong with it is what matters.
     Form(usize),
+    /// Any of these, if it fits one: nothing but that tells them apart.
+    OneOf(Vec<usize>),
     /// No form that there is: what was expected, of the value or of its member.
     None { member: Option<String>, message: String },
 }
@@ -31,15 +32,8 @@ enum Mark<'a> {
     Shape,
 }
 
-/// Picks the form that the value of `error` was meant to have; `context` holds what each form says against it.
-pub(super) fn choose(
-    root: &Value,
-    error: &ValidationError<'_>,
-    context: &[Vec<ValidationError<'static>>],
-) -> Meant {
-    let forms = root.pointer(error.schema_path().as_str()).and_then(Value::as_array);
-    let forms = forms.map_or(&[][..], Vec::as_slice);
-    let value = error.instance();
+/// Picks the form that a value was meant to have.
+pub(super) fn choose(root: &Value, forms: &[Value], value: &Value) -> Meant {
     let marks: Vec<Mark<'_>> = forms.iter().map(|form| mark_of(form, root)).collect();
     let tag = marks.iter().find_map(|mark| match mark {
         Mark::Tag { member, .. } => Some(*member),
@@ -47,7 +41,7 @@ pub(super) fn choose(
     });
     let has_shape = marks.iter().any(|mark| matches!(mark, Mark::Shape));
     match tag {
-        _ if marks.is_empty() || has_shape => by_shape(error, context),
+        _ if has_shape => by_shape(root, forms, value),
         Some(member) => by_tag(&marks, member, value),
         None => by_name(&marks, value),
     }
@@ -133,29 +127,55 @@ fn by_name(marks: &[Mark<'_>], value: &Value) -> Meant {
     Meant::None { member: None, message: format!("one of {} was expected", listed(forms)) }
 }
 
-/// The only form whose type the value has at all.
-fn by_shape(error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) -> Meant {
-    let other_types = |errors: &Vec<ValidationError<'static>>| {
-        errors.iter().find_map(|inner| match inner.kind() {
-            Kind::Type { kind } if inner.instance_path() == error.instance_path() => Some(kinds(kind)),
-            _ => None,
-        })
+/// The forms whose type the value has, and all of whose members.
+fn by_shape(root: &Value, forms: &[Value], value: &Value) -> Meant {
+    let kinds: Vec<Option<Vec<&str>>> = forms.iter().map(|form| kinds_of(form, root, 0)).collect();
+    let has_kind = |kinds: &Option<Vec<&str>>| {
+        kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| is_of(value, kind)))
     };
-    let mut fitting = (0..context.len()).filter(|index| other_types(&context[*index]).is_none());
-    match (fitting.next(), fitting.next()) {
-        (Some(only), None) => Meant::Form(only),
-        (None, _) if !context.is_empty() => {
-            let mut expected: Vec<String> = Vec::new();
-            for kinds in context.iter().filter_map(other_types) {
-                if !expected.contains(&kinds) {
-                    expected.push(kinds);
+    let fitting: Vec<usize> = (0..forms.len()).filter(|index| has_kind(&kinds[*index])).collect();
+    match &fitting[..] {
+        [only] => Meant::Form(*only),
+        [] => {
+            let mut expected: Vec<&str> = Vec::new();
+            for kind in kinds.iter().flatten().flatten() {
+                if !expected.contains(kind) {
+                    expected.push(kind);
                 }
             }
-            Meant::None { member: None, message: of_other_type(error.instance(), &expected.join(" or ")) }
+            Meant::None { member: None, message: of_other_type(value, &expected.join(" or ")) }
         }
-        _ => {
-            let message = format!("fits none of the {} forms that are allowed", context.len());
-            Meant::None { member: None, message }
-        }
+        _ => Meant::OneOf(fitting),
+    }
+}
+
+/// The JSON types that a form allows; `None` for any.
+fn kinds_of<'a>(form: &'a Value, root: &'a Value, depth: usize) -> Option<Vec<&'a str>> {
+    if depth > MAX_REFERENCES {
+        return None;
+    }
+    match form.get("type") {
+        Some(Value::String(kind)) => return Some(vec![kind]),
+        Some(Value::Array(kinds)) => return Some(kinds.iter().filter_map(Value::as_str).collect()),
+        _ => {}
+    }
+    if let Some(target) = form.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'))
+    {
+        return root.pointer(target).and_then(|target| kinds_of(target, root, depth + 1));
+    }
+    let forms = form.get("oneOf").or_else(|| form.get("anyOf"))?.as_array()?;
+    let kinds: Option<Vec<Vec<&str>>> = forms.iter().map(|form| kinds_of(form, root, depth + 1)).collect();
+    kinds.map(|kinds| kinds.concat())
+}
+
+fn is_of(value: &Value, kind: &str) -> bool {
+    match value {
+        Value::Null => kind == "null",
+        Value::Bool(_) => kind == "boolean",
+        // Whether a number is whole enough for an integer is for the form to say.
+        Value::Number(_) => matches!(kind, "number" | "integer"),
+        Value::String(_) => kind == "string",
+        Value::Array(_) => kind == "array",
+        Value::Object(_) => kind == "object",
     }
 }

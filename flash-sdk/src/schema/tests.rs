@@ -53,6 +53,23 @@ mod types {
     }
 
     #[derive(JsonSchema)]
+    #[serde(tag = "op", rename_all = "snake_case")]
+    pub(super) enum Formula {
+        Number { value: f64 },
+        Sum { left: Box<Formula>, right: Box<Formula> },
+        Product { left: Box<Formula>, right: Box<Formula> },
+        All { of: Vec<Formula> },
+    }
+
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    pub(super) enum Tree {
+        Leaf(u8),
+        Pair { left: Box<Tree>, right: Box<Tree> },
+        Single { left: Box<Tree> },
+    }
+
+    #[derive(JsonSchema)]
     pub(super) struct All {
         #[serde(default)]
         tagged: Vec<Tagged>,
@@ -118,16 +135,53 @@ fn content_is_judged_by_the_variant_that_the_tag_names() {
 #[test]
 fn a_variant_that_there_is_not_is_refused_with_those_that_there_are() {
     let forms = "one of `Unit`, `Other`, `{\"Text\": …}`, `{\"Wide\": …}` was expected";
-    for wrong in [json!("unit"), json!({"Txt": "a"}), json!({}), json!(7)] {
+    for wrong in [json!("unit"), json!({"Txt": "a"}), json!({})] {
         one(json!({"outside": wrong}), "/outside", forms);
     }
+    one(json!({"outside": 7}), "/outside", "an integer was given, string or object or null was expected");
 }
 
 #[test]
 fn an_untagged_choice_is_judged_by_the_form_that_its_type_allows() {
-    one(json!({"untagged": 7}), "/untagged", "an integer was given, string or object was expected");
+    one(json!({"untagged": 7}), "/untagged", "an integer was given, string or object or null was expected");
     one(json!({"closed": 7}), "/closed", "an integer was given, object or null was expected");
     one(json!({"closed": {"known": 1, "unknown": 2}}), "/closed", "unknown: `unknown`");
+}
+
+fn wrong_for<T: JsonSchema>(value: &Value) -> Vec<(String, String)> {
+    let fields = violations(&schemars::schema_for!(T).to_value(), value);
+    fields.into_iter().map(|field| (field.path, field.message)).collect()
+}
+
+/// The formula or tree that ends in `leaf`, so deep.
+fn nested(depth: usize, leaf: Value, wrap: fn(Value) -> Value) -> Value {
+    (0..depth).fold(leaf, |inner, _| wrap(inner))
+}
+
+#[test]
+fn a_type_that_contains_itself_takes_no_longer_the_deeper_a_value_is() {
+    let sum = |left: Value| json!({"op": "sum", "left": left, "right": {"op": "number", "value": 1}});
+    let right = nested(60, json!({"op": "number", "value": 1.5}), sum);
+    assert_eq!(wrong_for::<types::Formula>(&right), []);
+    let wrong = nested(60, json!({"op": "number", "value": "x"}), sum);
+    let path = format!("{}/value", "/left".repeat(60));
+    let found = wrong_for::<types::Formula>(&wrong);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].0.starts_with(&path[..190]) && found[0].1.starts_with("a string was given"),
+        "{found:?}"
+    );
+    let unknown = json!({"op": "all", "of": [{"op": "number", "value": 1}, {"op": "nmber"}]});
+    let expected = "one of `number`, `sum`, `product`, `all` was expected";
+    assert_eq!(wrong_for::<types::Formula>(&unknown), [("/of/1/op".to_owned(), expected.to_owned())]);
+
+    let single = |left: Value| json!({"left": left});
+    assert_eq!(wrong_for::<types::Tree>(&nested(60, json!(7), single)), []);
+    let found = wrong_for::<types::Tree>(&nested(60, json!("x"), single));
+    assert_eq!(found, [(String::new(), "fits none of the 3 forms that are allowed".to_owned())]);
+    let pair = |left: Value| json!({"left": left, "right": 1});
+    assert_eq!(wrong_for::<types::Tree>(&nested(60, json!(7), pair)), []);
+    assert_eq!(wrong_for::<types::Tree>(&nested(60, json!(true), pair)).len(), 1);
 }
 
 #[test]
