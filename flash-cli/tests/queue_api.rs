@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use support::{
-    PATIENCE, Running, SOON, fixture,
+    Client, PATIENCE, Running, SOON, answers_pings_while, fixture,
     kept::{Endpoint, WEBHOOK_SECRET, id_of, input_for, is_final},
     receiver::Receiver,
     until,
@@ -70,6 +70,41 @@ async fn status_sync_holds_until_the_end_or_until_its_wait_is_over() {
     assert_eq!(end, gated.status(&job).await, "as status says it");
     let unknown = gated.get("status-sync/no-such-job").await;
     assert_eq!(unknown.status, 404, "{unknown:?}");
+}
+
+#[tokio::test]
+async fn texts_of_megabytes_are_refused_in_few_words_and_hold_up_nobody() {
+    let setup = Setup::new();
+    let (client, url) = (Client::new(), setup.app.url.clone());
+    let text = "a".repeat(4_500_000);
+    let flash = |name: &str| json!({ "input": { "__flash": { "function": name } } });
+    let bodies = [
+        ("spinner/run", flash(&text)),
+        ("spinner/runsync", flash(&"ä".repeat(2_000_000))),
+        ("adder/run", json!({ "input": { "left": text, "right": text } })),
+        ("adder/run", json!({ "input": { (text.clone()): 1 } })),
+        ("adder/run", json!({ "input": { "left": 1 }, "webhook": text })),
+        ("adder/run", json!({ "input": { "left": 1 }, "policy": { "ttl": text } })),
+        ("adder/run", json!({ "input": { "left": 1 }, "policy": text })),
+    ];
+    // As text already: this test's own thread has pings to ask.
+    let bodies = bodies.map(|(path, body)| (path, body.to_string()));
+    let refused = async {
+        for (path, body) in bodies {
+            let to = format!("{url}/v2/{path}");
+            let (one, other) = tokio::join!(client.post_text(&to, body.clone()), client.post_text(&to, body));
+            for answer in [one, other] {
+                let beginning: String = answer.text.chars().take(300).collect();
+                assert!(matches!(answer.status, 400 | 422), "{path}: {} {beginning}", answer.status);
+                assert!(answer.text.len() <= 16_000, "{path}: {} bytes: {beginning}", answer.text.len());
+            }
+        }
+        for path in ["v2/spinner/nothing", "v2/spinner/status", "v2", "ping", "docs"] {
+            let answer = client.get(format!("{url}/{path}/{}", "b".repeat(50_000))).await;
+            assert!(answer.status == 404 && answer.text.len() < 1_000, "{path}: {answer:?}");
+        }
+    };
+    answers_pings_while(&client, &url, refused).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ pub mod registry;
 pub mod small_disk;
 
 use std::{
+    future::Future,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -120,6 +121,36 @@ pub async fn until<T>(what: &str, limit: Duration, mut seen: impl AsyncFnMut() -
             Err(_) => {}
         }
     }
+}
+
+/// Asks a platform for `/ping` without a pause, beside what is to disturb it, and sees to it that it answers in time.
+///
+/// # Panics
+/// When it does not. One late answer in twenty is the machine's: it has two cores, and other tests run.
+pub async fn answers_pings_while<T>(client: &Client, url: &str, disturbance: impl Future<Output = T>) -> T {
+    let in_time = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
+    let mut taken = Vec::new();
+    let pings = async {
+        loop {
+            let asked = Instant::now();
+            let answer = client.get(format!("{url}/ping")).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            taken.push(asked.elapsed());
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = disturbance => outcome,
+        () = pings => unreachable!(),
+    };
+    taken.sort_unstable();
+    let (count, slowest) = (taken.len(), taken.last().copied().unwrap_or_default());
+    let late = taken.iter().filter(|taken| **taken > in_time).count();
+    assert!(
+        count > 0 && late * 20 <= count && slowest < 6 * in_time,
+        "{late} of {count} late, {slowest:?} at most"
+    );
+    outcome
 }
 
 /// `flash` with these arguments, free of what the environment of the tests would change.

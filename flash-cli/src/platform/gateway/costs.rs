@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{error::Refusal, server::Segments};
+use super::{echo::Echo, error::Refusal, server::Segments};
 use crate::platform::{
     Platform,
     meter::{Billing, Hop, KEPT_REQUESTS, RequestCost, Share, Sums},
@@ -74,8 +74,9 @@ pub(super) async fn request(
 ) -> Result<Response, Refusal> {
     let Some(cost) = platform.shared.context.billing.requests().of(&request_id) else {
         return Err(Refusal::not_found(format!(
-            "nothing is known of a request `{request_id}`: costs are kept of the latest {KEPT_REQUESTS} requests, \
-             from the end of their first job on; the id is in the answer's header x-request-id"
+            "nothing is known of a request `{}`: costs are kept of the latest {KEPT_REQUESTS} requests, \
+             from the end of their first job on; the id is in the answer's header x-request-id",
+            Echo(&request_id)
         )));
     };
     let hop = |hop: &Hop| {

@@ -8,6 +8,7 @@ use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::{
+    echo::Echo,
     error::Refusal,
     server::{Segments, json_text, live},
 };
@@ -34,7 +35,8 @@ pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, R
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
         _ => {
             return Err(Refusal::not_found(format!(
-                "nothing is served at /docs/{name}; did you mean `/docs`?"
+                "nothing is served at /docs/{}; did you mean `/docs`?",
+                Echo(&name)
             )));
         }
     };

@@ -9,6 +9,20 @@ use flash_sdk::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use super::echo::{Echo, cut};
+
+/// An answer that refuses a request is never larger: a client must not make much of little.
+const MAX_BODY_BYTES: usize = 16_000;
+/// Bytes of its message, which may name several things of which each is cut already.
+const MAX_MESSAGE_BYTES: usize = 2_000;
+/// Bytes of the path and the message of each field.
+const MAX_FIELD_BYTES: usize = 300;
+/// Fields that are named, and messages below the first one.
+const MAX_FIELDS: usize = 32;
+const MAX_CAUSES: usize = 8;
+/// Bytes of a body beside what a [`WireError`] holds.
+const REST_BYTES: usize = 500;
+
 /// The header that names the worker of an answer, and the one that a request wants.
 pub(super) const WORKER_ID: &str = "x-runpod-worker-id";
 
@@ -53,7 +67,13 @@ impl Refusal {
         Self::of(status, WireError::new(kind, message))
     }
 
-    pub(crate) fn of(status: StatusCode, error: WireError) -> Self {
+    pub(crate) fn of(status: StatusCode, mut error: WireError) -> Self {
+        bound(&mut error);
+        Self::whole(status, error)
+    }
+
+    /// As it is, however long: for what a function itself says.
+    fn whole(status: StatusCode, error: WireError) -> Self {
         let error = Box::new(error);
         Self { status, error, job: None, allow: None, retry_after: None, code: None, served_by: None }
     }
@@ -72,12 +92,13 @@ impl Refusal {
     }
 
     /// The fields that do not fit.
-    pub(crate) fn unprocessable(fields: Vec<FieldError>) -> Self {
+    pub(crate) fn unprocessable(mut fields: Vec<FieldError>) -> Self {
+        bound_fields(&mut fields);
         Self::of(StatusCode::UNPROCESSABLE_ENTITY, flash_sdk::Error::invalid_fields(fields).into_wire())
     }
 
     pub(crate) fn method_not_allowed(method: &http::Method, path: &str, allow: String) -> Self {
-        let message = format!("{method} is not allowed at {path}; allowed: {allow}");
+        let message = format!("{method} is not allowed at {}; allowed: {allow}", Echo(path));
         let mut refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Refused, message);
         refusal.allow = Some(allow);
         refusal
@@ -125,7 +146,7 @@ impl Refusal {
             (ErrorKind::NoWorker, _) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let mut refusal = Self::of(status, error);
+        let mut refusal = Self::whole(status, error);
         refusal.job = Some((job.id, job.status));
         refusal
     }
@@ -152,6 +173,9 @@ impl Refusal {
     /// The answer, naming the request where nothing nearer did.
     fn render(mut self, request_id: &str) -> Response {
         self.error.request_id.get_or_insert_with(|| request_id.to_owned());
+        if self.job.is_none() {
+            fit(&mut self.error);
+        }
         let Self { status, error, job, allow, retry_after, code, served_by } = self;
         let body = Body {
             error: error.chain(),
@@ -179,6 +203,41 @@ impl Refusal {
     }
 }
 
+/// Cuts what a client may have put into it.
+fn bound(error: &mut WireError) {
+    cut(&mut error.message, MAX_MESSAGE_BYTES);
+    error.causes.truncate(MAX_CAUSES);
+    error.causes.iter_mut().for_each(|cause| cut(cause, MAX_FIELD_BYTES));
+    bound_fields(&mut error.fields);
+    for text in [&mut error.stage, &mut error.worker_id, &mut error.request_id].into_iter().flatten() {
+        cut(text, MAX_FIELD_BYTES);
+    }
+}
+
+fn bound_fields(fields: &mut Vec<FieldError>) {
+    fields.truncate(MAX_FIELDS);
+    for FieldError { path, message } in fields {
+        cut(path, MAX_FIELD_BYTES);
+        cut(message, MAX_FIELD_BYTES);
+    }
+}
+
+/// Cuts more until it fits as JSON, in which a byte may become six.
+fn fit(error: &mut WireError) {
+    bound(error);
+    let mut limit = MAX_MESSAGE_BYTES;
+    while limit > 0 && serde_json::to_vec(error).is_ok_and(|json| json.len() > MAX_BODY_BYTES - REST_BYTES) {
+        if !error.fields.is_empty() {
+            error.fields.truncate(error.fields.len() / 2);
+            continue;
+        }
+        limit /= 2;
+        error.causes.clear();
+        let names = [&mut error.stage, &mut error.worker_id, &mut error.request_id];
+        names.into_iter().flatten().chain([&mut error.message]).for_each(|text| cut(text, limit));
+    }
+}
+
 /// A refusal on its way out: handlers do not know the request's id, the layer around them does.
 #[derive(Clone)]
 struct Unrendered(Arc<Mutex<Option<Refusal>>>);
@@ -202,17 +261,52 @@ pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
     whole
 }
 
-/// `known` names near to a mistyped one, for a message: `; did you mean …?`
-pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let mut near: Vec<(usize, &str)> = known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
-        .filter(|(distance, name)| *distance <= name.len().max(wrong.len()) / 2)
-        .collect();
-    near.sort_unstable();
-    near.dedup();
-    match near.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().as_slice() {
-        [] => String::new(),
-        names => format!("; did you mean `{}`?", names.join("`, `")),
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn answered(refusal: Refusal) -> String {
+        let response = rendered(refusal.into_response(), "r1");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_refusal_is_larger_than_16_kb_whatever_a_client_sent() {
+        // Each of these bytes is six in JSON.
+        let long = "\u{1}".repeat(9_000_000);
+        let findings = |count: usize, text: &str| {
+            (0..count).map(|_| FieldError { path: text.to_owned(), message: text.to_owned() }).collect()
+        };
+        let mut nested = WireError::new(ErrorKind::InvalidInput, long.clone());
+        nested.causes = vec![long.clone(); 3];
+        nested.stage = Some(long.clone());
+        nested.request_id = Some(long.clone());
+        for refusal in [
+            Refusal::bad_request(long.clone()),
+            Refusal::unprocessable(findings(32, &long)),
+            Refusal::unprocessable(findings(100_000, "short")),
+            Refusal::method_not_allowed(&http::Method::PUT, &long, "GET".to_owned()),
+            Refusal::of(StatusCode::BAD_REQUEST, nested),
+            Refusal::not_found("near").at_stage(long.clone()).served_by(&long),
+        ] {
+            let body = answered(refusal).await;
+            assert!(body.len() <= MAX_BODY_BYTES, "{} bytes: {}", body.len(), &body[..200]);
+            let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert!(!json["error"].as_str().unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ordinary_refusal_is_whole() {
+        let fields = (0..32)
+            .map(|at| FieldError { path: format!("/input/{at}"), message: "x".repeat(200) })
+            .collect::<Vec<_>>();
+        let json: serde_json::Value =
+            serde_json::from_str(&answered(Refusal::unprocessable(fields)).await).unwrap();
+        assert_eq!(json["fields"].as_array().unwrap().len(), 32);
+        assert_eq!(json["fields"][31]["message"].as_str().unwrap().len(), 200);
     }
 }

@@ -20,7 +20,7 @@ use flash_sdk::{
 use http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{error::Refusal, server::Segments, worker_api::admit};
+use super::{echo::Echo, error::Refusal, server::Segments, worker_api::admit};
 use crate::platform::{
     Platform,
     pool::{Pool, Pulse},
@@ -170,8 +170,12 @@ impl Session {
     ) -> flash_sdk::Result<(Arc<Pool>, JobId)> {
         let release =
             self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
-        let not_found =
-            || Error::new(ErrorKind::NotFound, format!("there is no worker type `{worker}` with a queue"));
+        let not_found = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("there is no worker type `{}` with a queue", Echo(worker)),
+            )
+        };
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
         let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });

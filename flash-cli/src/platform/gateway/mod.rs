@@ -8,6 +8,7 @@ mod attempts;
 mod client_api;
 mod costs;
 mod docs;
+mod echo;
 mod error;
 mod exchange;
 mod functions;
@@ -20,7 +21,7 @@ mod server;
 mod worker_api;
 
 pub(crate) use access::Door;
-pub(crate) use error::nearest;
+pub(crate) use echo::nearest;
 pub(crate) use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use routes::RouteTable;
 pub(crate) use schemas::InputSchemas;

@@ -2,7 +2,10 @@
 use flash_sdk::manifest::{EndpointKind, Manifest};
 use http::Method;
 
-use super::error::{Refusal, nearest};
+use super::{
+    echo::{Echo, nearest},
+    error::Refusal,
+};
 
 /// What a path leads to. Functions by their place in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl RouteTable {
         let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
         if allowed.is_empty() {
             let near = nearest(path, self.paths());
-            return Err(Refusal::not_found(format!("nothing is served at {path}{near}")));
+            return Err(Refusal::not_found(format!("nothing is served at {}{near}", Echo(path))));
         }
         allowed.sort_unstable();
         allowed.dedup();

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::{
     client_api::MAX_RUNSYNC_BYTES,
+    echo::Echo,
     error::Refusal,
     server::{Parameters, Segments, read_body},
 };
@@ -86,7 +87,7 @@ fn admit_result(
 }
 
 fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
-    Refusal::not_found(format!("job `{job}` does not run on worker `{worker}`"))
+    Refusal::not_found(format!("job `{job}` does not run on worker `{}`", Echo(worker)))
 }
 
 /// Whether a poll says that its worker runs nothing; where the URL had no query it says so in its path.
@@ -309,7 +310,7 @@ pub(super) async fn chunk(
 
 fn job_in(path: &str) -> Result<JobId, Refusal> {
     let id = path.split('&').next().unwrap_or(path);
-    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{id}`")))
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{}`", Echo(id))))
 }
 
 pub(super) async fn ping(

@@ -16,7 +16,8 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
-        error::{Refusal, nearest},
+        echo::{Echo, nearest},
+        error::Refusal,
         server::RequestId,
     },
     JobOptions, pool_of,
@@ -125,7 +126,7 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
         let message = match name {
             Some(name) => {
                 let near = nearest(name, known.iter().map(String::as_str));
-                format!("endpoint `{endpoint}` has no function `{name}`{near}")
+                format!("endpoint `{endpoint}` has no function `{}`{near}", Echo(name))
             }
             None => format!(
                 "endpoint `{endpoint}` has several functions (`{}`): name one as \

@@ -18,7 +18,8 @@ pub(super) use check::check_input;
 pub(super) use submit::{JobOptions, submit_and_wait};
 
 use super::{
-    error::{Refusal, nearest},
+    echo::{Echo, nearest},
+    error::Refusal,
     server::{json_text, nothing_live},
 };
 use crate::platform::{
@@ -82,7 +83,8 @@ pub(super) fn unknown(path: &str) -> Refusal {
     let operation = path.split('/').nth(3).unwrap_or_default();
     let near = nearest(operation, OPERATIONS);
     Refusal::not_found(format!(
-        "the queue API has no {path}{near}; it has /v2/ENDPOINT/{{{}}}",
+        "the queue API has no {}{near}; it has /v2/ENDPOINT/{{{}}}",
+        Echo(path),
         OPERATIONS.join(", ")
     ))
 }
@@ -114,7 +116,8 @@ struct Brief<'a> {
 pub(super) fn pool_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Pool>, Refusal> {
     release.pool(endpoint).ok_or_else(|| {
         let known = release.pools().map(|pool| pool.worker_type.name.as_str());
-        Refusal::not_found(format!("there is no endpoint `{endpoint}`{}", nearest(endpoint, known)))
+        let near = nearest(endpoint, known);
+        Refusal::not_found(format!("there is no endpoint `{}`{near}", Echo(endpoint)))
     })
 }
 
@@ -154,8 +157,10 @@ fn queue_with(platform: &Platform, endpoint: &str, job: &str) -> Result<(Arc<Que
 
 fn no_such_job(endpoint: &str, job: &str) -> Refusal {
     Refusal::not_found(format!(
-        "endpoint `{endpoint}` has no job `{job}`: results are kept for 30 minutes, those of runsync for one, \
-         and a job whose ttl is over is deleted"
+        "endpoint `{}` has no job `{}`: results are kept for 30 minutes, those of runsync for one, \
+         and a job whose ttl is over is deleted",
+        Echo(endpoint),
+        Echo(job)
     ))
 }
 

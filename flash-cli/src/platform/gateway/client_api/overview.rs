@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
+        echo::Echo,
         error::Refusal,
         server::{Parameters, Segments, live},
     },
@@ -104,6 +105,7 @@ pub(super) async fn requests(
     let before = match before {
         None => None,
         Some(text) => Some(JobId::parse(&text).ok_or_else(|| {
+            let text = Echo(&text);
             Refusal::bad_request(format!("`before` is `{text}`: the `next` of the page before is expected"))
         })?),
     };

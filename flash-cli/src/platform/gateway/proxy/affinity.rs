@@ -5,7 +5,10 @@ use flash_sdk::ErrorKind;
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::error::{Refusal, WORKER_ID},
+    super::{
+        echo::Echo,
+        error::{Refusal, WORKER_ID},
+    },
     HOLD, STRICT_HOLD,
 };
 use crate::platform::{
@@ -88,13 +91,16 @@ fn unavailable(message: String) -> Refusal {
 }
 
 fn timed_out(worker: &WorkerId, hold: Duration) -> Refusal {
-    let message =
-        format!("timed out waiting for worker `{worker}`: all its slots were taken for {} s", hold.as_secs());
+    let message = format!(
+        "timed out waiting for worker `{}`: all its slots were taken for {} s",
+        Echo(worker),
+        hold.as_secs()
+    );
     Refusal::new(StatusCode::BAD_REQUEST, ErrorKind::Timeout, message).coded("worker_timeout")
 }
 
 fn gone(worker: &WorkerId) -> Refusal {
-    let message = format!("worker `{worker}` is gone: ask without `strict` to get another one");
+    let message = format!("worker `{}` is gone: ask without `strict` to get another one", Echo(worker));
     Refusal::not_found(message).coded("affinity_worker_gone")
 }
 
