@@ -1,22 +1,110 @@
 //! What becomes of a child process when this one ends without a word.
-use nix::sys::signal::Signal;
-use tokio::process::Command;
+//!
+//! The kernel sends a child its parent-death signal when the *thread* that started it ends, not the process.
+//! Threads of the async runtime do end before the process: one that blocks hands its work to a new one and ends
+//! when it is idle. So all such children are started by one thread that lives as long as this process ([`spawn`]).
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
 
-/// Has the kernel kill the child when the thread that spawned it ends, where the kernel can do that.
-///
-/// Threads of the async runtime live as long as the process. Elsewhere than on Linux the lifeline alone
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+
+/// Starts that wait for the thread, before others wait to hand theirs over.
+const WAITING: usize = 64;
+
+/// How a child ends with this process, where the kernel can do that. Elsewhere than on Linux the lifeline alone
 /// ends what is left.
-pub(crate) fn die_with_parent(command: &mut Command) {
-    signal_with_parent(command, Signal::SIGKILL);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithParent {
+    /// Killed.
+    Dies,
+    /// SIGTERM: killed in the midst of something, it would leave that half done.
+    IsAskedToEnd,
 }
 
-/// As [`die_with_parent`], for what must be asked to end: killed in the midst of something, it would leave
-/// that half done.
-pub(crate) fn end_with_parent(command: &mut Command) {
-    signal_with_parent(command, Signal::SIGTERM);
+impl WithParent {
+    fn signal(self) -> Signal {
+        match self {
+            Self::Dies => Signal::SIGKILL,
+            Self::IsAskedToEnd => Signal::SIGTERM,
+        }
+    }
 }
 
-fn signal_with_parent(command: &mut Command, signal: Signal) {
+/// Starts a program that ends with this process.
+///
+/// When the future is dropped before it is done, a child that was started ends as it would with this process.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) async fn spawn(mut command: Command, with_parent: WithParent) -> io::Result<Child> {
+    signal_with_parent(&mut command, with_parent);
+    let (started, child) = oneshot::channel();
+    let order = Order { command, with_parent, runtime: Handle::current(), started };
+    let ended = || io::Error::other("the thread that starts programs has ended");
+    spawner()?.send(order).await.map_err(|_| ended())?;
+    child.await.map_err(|_| ended())?
+}
+
+/// One start.
+struct Order {
+    command: Command,
+    with_parent: WithParent,
+    /// Waits for the child's end.
+    runtime: Handle,
+    started: oneshot::Sender<io::Result<Child>>,
+}
+
+impl Order {
+    fn carry_out(self) {
+        let Self { mut command, with_parent, runtime, started } = self;
+        let _entered = runtime.enter();
+        // A runtime that is shutting down takes no children and panics. This thread must not end of that: all
+        // children would.
+        let child = catch_unwind(AssertUnwindSafe(|| command.spawn()));
+        let child = child.unwrap_or_else(|_| Err(io::Error::other("the async runtime is ending")));
+        // With it go the descriptors that are for the child alone.
+        drop(command);
+        if let Err(Ok(unwanted)) = started.send(child)
+            && let Some(id) = unwanted.id().and_then(|id| i32::try_from(id).ok())
+        {
+            // Gone already: as good.
+            let _ = kill(Pid::from_raw(id), with_parent.signal());
+        }
+    }
+}
+
+/// The way to the thread, which is started with the first child.
+fn spawner() -> io::Result<mpsc::Sender<Order>> {
+    static SPAWNER: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
+    let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = &*spawner {
+        return Ok(running.clone());
+    }
+    let (orders, mut waiting) = mpsc::channel::<Order>(WAITING);
+    let run = move || {
+        while let Some(order) = waiting.blocking_recv() {
+            order.carry_out();
+        }
+    };
+    // Never joined: the static above keeps the other end, so it ends with the process.
+    std::thread::Builder::new().name("flash-spawner".to_owned()).spawn(run)?;
+    *spawner = Some(orders.clone());
+    Ok(orders)
+}
+
+fn signal_with_parent(command: &mut Command, with_parent: WithParent) {
+    let signal = with_parent.signal();
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id();
@@ -24,7 +112,7 @@ fn signal_with_parent(command: &mut Command, signal: Signal) {
             nix::sys::prctl::set_pdeathsig(signal)?;
             // The parent may have died between fork and here: then no signal will come.
             if nix::unistd::getppid().as_raw().cast_unsigned() != parent {
-                return Err(std::io::Error::other("the parent is gone"));
+                return Err(io::Error::other("the parent is gone"));
             }
             Ok(())
         };
@@ -36,4 +124,38 @@ fn signal_with_parent(command: &mut Command, signal: Signal) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (command, signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+    use super::*;
+
+    /// As a thread of the runtime's pool does, whose task has started a worker.
+    #[test]
+    fn a_child_outlives_the_thread_that_asked_for_it() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        let asking = std::thread::spawn(move || {
+            let mut cat = Command::new("cat");
+            cat.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+            handle.block_on(spawn(cat, WithParent::Dies)).unwrap()
+        });
+        let mut cat = asking.join().unwrap();
+        runtime.block_on(async {
+            cat.stdin.take().unwrap().write_all(b"still here\n").await.unwrap();
+            let line = BufReader::new(cat.stdout.take().unwrap()).lines().next_line().await.unwrap();
+            assert_eq!(line.as_deref(), Some("still here"));
+            assert!(cat.wait().await.unwrap().success());
+        });
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_an_error_of_its_start() {
+        let error = spawn(Command::new("/no/such/program"), WithParent::Dies).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

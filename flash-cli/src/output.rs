@@ -2,15 +2,16 @@
 //!
 //! With `--json` each line on stdout is one JSON object with an `event`. Printing elsewhere is forbidden
 //! by lints. A closed pipe is a normal end: it stops the printing and nothing else. A reader that pauses
-//! (`less`, Ctrl-S) must not stop the platform: lines go through a bounded queue to a thread that writes
-//! them, and log lines beyond it are dropped and counted.
+//! (`less`, Ctrl-S) must not stop the platform: lines go through bounded queues to threads that write
+//! them, one for each stream, and log lines beyond them are dropped and counted.
+mod writer;
+
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::target::{LogRecord, LogStream, local::LogLine};
+use writer::{LineWriter, Worth};
 
 /// How a command prints. Cheap to share.
 #[derive(Clone)]
@@ -30,22 +32,16 @@ pub(crate) struct Output {
     colour: (bool, bool),
     /// The widest worker id so far, for alignment.
     width: Arc<AtomicUsize>,
-    /// To the thread that writes stdout.
-    lines: SyncSender<Message>,
+    stdout: LineWriter,
+    stderr: LineWriter,
     /// Log lines that found the queue full.
     dropped: Arc<AtomicU64>,
 }
 
-enum Message {
-    Line(String),
-    /// Answered when everything before it is written, with what went wrong so far.
-    Flush(SyncSender<Option<io::Error>>),
-}
-
-/// Lines that wait for a slow reader.
-const QUEUED_LINES: usize = 20_000;
-/// How long the end waits for a reader that does not read.
+/// How long the end waits for a reader of stdout that does not read.
 const LAST_WRITES: Duration = Duration::from_secs(1);
+/// How long it waits for one of stderr, where errors go.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a thing that was looked at is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,19 +95,14 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
-        let (lines, queued) = sync_channel(QUEUED_LINES);
-        // Ends when the last handle is gone, or with the process.
-        std::thread::spawn(move || write_lines(&queued));
-        Self { json, colour, width: Arc::new(AtomicUsize::new(24)), lines, dropped: Arc::default() }
+        let (stdout, stderr) = (LineWriter::start(io::stdout()), LineWriter::start(io::stderr()));
+        Self { json, colour, width: Arc::new(AtomicUsize::new(24)), stdout, stderr, dropped: Arc::default() }
     }
 
     /// Waits until everything printed so far is written, for a bounded time.
     pub(crate) fn flush(&self) {
-        let (written, done) = sync_channel(1);
-        if self.lines.try_send(Message::Flush(written)).is_ok() {
-            // A reader that does not read loses what is left.
-            let _ = done.recv_timeout(LAST_WRITES);
-        }
+        self.stdout.flush(LAST_WRITES);
+        self.stderr.flush(LAST_WORDS);
     }
 
     /// Waits until all is written, however slow the reader: for commands whose result is what they print.
@@ -119,22 +110,16 @@ impl Output {
     /// # Errors
     /// When it cannot be written, be it for a full disk. A reader that went away is none.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        let (written, done) = sync_channel(1);
-        let sent = self.lines.send(Message::Flush(written));
-        match sent.ok().and_then(|()| done.recv().ok()).flatten() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.stdout.finish()
     }
 
     fn print(&self, line: &str) {
-        // Fails when the writing thread is gone, with a reader that went away: no failure of ours.
-        let _ = self.lines.send(Message::Line(line.to_owned()));
+        self.stdout.write(line.to_owned());
     }
 
     /// As `print`, for what may be lost rather than stop the platform.
-    fn print_or_drop(&self, line: String) {
-        if self.lines.try_send(Message::Line(line)).is_err() {
+    fn print_or_drop(&self, line: String, worth: Worth) {
+        if !self.stdout.try_write(line, worth) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -145,14 +130,16 @@ impl Output {
     }
 
     fn say(&self, line: &str) {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        // What nobody reads for so long is lost.
+        let _ = self.stderr.try_write(line.to_owned(), Worth::Event);
+        self.stderr.settle();
     }
 
     fn event(&self, event: &str, mut members: Value) {
         if let Value::Object(members) = &mut members {
             members.insert("event".to_owned(), event.into());
         }
-        self.print(&members.to_string());
+        self.print_or_drop(members.to_string(), Worth::Event);
     }
 
     /// A step begins or ended: what happens now.
@@ -204,9 +191,9 @@ impl Output {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
         }
         let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
-        self.print(&format!(
-            "{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n"
-        ));
+        let up =
+            format!("{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n");
+        self.print_or_drop(up, Worth::Event);
         self.endpoints(endpoints);
     }
 
@@ -228,10 +215,10 @@ impl Output {
                 "  {method:<6} {:<path$}  {:<function$}  {:<worker$}  {:<compute$}  {workers}",
                 row.path, row.function, row.worker, row.compute
             );
-            self.print(head.trim_end());
-            self.print(&format!("  {dim}{}{reset}", row.curl));
+            self.print_or_drop(head.trim_end().to_owned(), Worth::Event);
+            self.print_or_drop(format!("  {dim}{}{reset}", row.curl), Worth::Event);
         }
-        self.print("");
+        self.print_or_drop(String::new(), Worth::Event);
     }
 
     /// A change that is planned, marked as it is coloured.
@@ -297,7 +284,7 @@ impl Output {
     /// A line of a worker's log, as it comes.
     pub(crate) fn log(&self, line: &LogLine) {
         let time = line.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        self.print_or_drop(self.rendered(&Drawn {
+        let line = self.rendered(&Drawn {
             time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             release: line.release,
             worker_type: &line.worker_type,
@@ -307,7 +294,8 @@ impl Output {
             stream: line.origin.into(),
             level: line.level.as_deref(),
             text: &line.text,
-        }));
+        });
+        self.print_or_drop(line, Worth::Log);
     }
 
     /// A line of a log that was kept, after what is said in front of it. None is dropped.
@@ -437,39 +425,6 @@ fn log_json(line: &Drawn<'_>) -> Value {
         "level": line.level,
         "text": line.text,
     })
-}
-
-/// Writes lines as they come: all that wait in one write. A reader that went away gets nothing more.
-fn write_lines(queued: &Receiver<Message>) {
-    let mut stdout = BufWriter::new(io::stdout());
-    let mut wrong = None;
-    while let Ok(first) = queued.recv() {
-        for message in std::iter::once(first).chain(queued.try_iter()) {
-            match message {
-                Message::Line(line) => {
-                    note(
-                        &mut wrong,
-                        stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")),
-                    );
-                }
-                Message::Flush(written) => {
-                    note(&mut wrong, stdout.flush());
-                    let _ = written.try_send(wrong.take());
-                }
-            }
-        }
-        note(&mut wrong, stdout.flush());
-    }
-}
-
-/// Keeps the last error, but for that of a reader that went away: what waits is drained then, and nobody misses
-/// it.
-fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
-    if let Err(error) = written
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        *wrong = Some(error);
-    }
 }
 
 #[cfg(test)]

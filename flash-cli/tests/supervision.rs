@@ -9,7 +9,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use support::{Client, Running, SOON, fixture, is_alive};
+use support::{Client, Running, SOON, answers_pings_while, fixture, is_alive};
 
 /// From the answer of a cancel until nothing of the job is left.
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -109,6 +109,33 @@ async fn a_stopped_process_is_replaced_and_its_job_finishes_elsewhere() {
     let done = api.completed(Duration::from_secs(90), "holder", &job).await;
     assert!(pid(&done["output"]) != stopped && !is_alive(stopped), "{done}");
     assert!(api.said("has not pinged for 15 s: killed"));
+}
+
+#[tokio::test]
+async fn a_worker_that_prints_without_pause_holds_up_neither_others_nor_its_own_timeout() {
+    let api = Api::start(&[]);
+    let job = api.run("spinner", "shout", json!({})).await;
+    let shouting = |line: &Value| line["text"] == "y" && line["stream"] == "stderr";
+    let timed_out = async {
+        let begun = |status: &Value| status["status"] == "IN_PROGRESS";
+        api.until(SOON, "spinner", &job, begun).await;
+        // It may run for one second.
+        api.until(Duration::from_secs(10), "spinner", &job, is_final).await
+    };
+    let status = answers_pings_while(&api.client, &api.app.url, timed_out).await;
+    assert_eq!(status["status"], "TIMED_OUT", "{status}");
+    assert!(api.app.count("log", shouting) > 0, "it has printed");
+}
+
+#[tokio::test]
+async fn a_line_that_has_no_end_belongs_to_the_job_that_began_it() {
+    let api = Api::start(&[]);
+    for text in ["one", "two"] {
+        let job = api.run("trouble", "begin_line", json!({ "text": text })).await;
+        api.completed(SOON, "trouble", &job).await;
+        let line = api.app.event("log", |line| line["text"].as_str().unwrap().ends_with(text));
+        assert_eq!((&line["text"], &line["job_id"]), (&json!(text), &json!(job)), "{line}");
+    }
 }
 
 #[tokio::test]

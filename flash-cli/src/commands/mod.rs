@@ -155,6 +155,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => code,
         Err(failure) => {
             output.error(&failure);
+            output.flush();
             failure.code.into()
         }
     }

@@ -13,7 +13,10 @@ use nix::{
 use tokio::process::Command;
 
 use super::{ContainerSpec, Engine, Kind, call::describing};
-use crate::{image::LayoutError, orphan::end_with_parent};
+use crate::{
+    image::LayoutError,
+    orphan::{self, WithParent},
+};
 
 /// How long an answer may take that needs no work.
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
@@ -170,11 +173,11 @@ async fn answer(
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Ctrl-C is for us to pass on.
     command.process_group(0);
-    end_with_parent(&mut command);
-    let started = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => EngineError::Missing(kind),
-        _ => EngineError::Start { kind, source },
-    })?;
+    let started =
+        orphan::spawn(command, WithParent::IsAskedToEnd).await.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => EngineError::Missing(kind),
+            _ => EngineError::Start { kind, source },
+        })?;
     let mut asked = Asked(started.id());
     let output = started.wait_with_output();
     tokio::pin!(output);

@@ -21,7 +21,11 @@ use tokio::{
 };
 
 use super::{Config, ConfigError, Package, entry};
-use crate::{image::registry::REGISTRY_VARIABLES, orphan::die_with_parent, output::Output};
+use crate::{
+    image::registry::REGISTRY_VARIABLES,
+    orphan::{self, WithParent},
+    output::Output,
+};
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -85,8 +89,7 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     if !how.features.is_empty() {
         command.args(["--features", &how.features.join(",")]);
     }
-    die_with_parent(&mut command);
-    let mut cargo = command.spawn().map_err(BuildError::NoCargo)?;
+    let mut cargo = orphan::spawn(command, WithParent::Dies).await.map_err(BuildError::NoCargo)?;
     let (mut executable, mut packages) = (None, HashSet::new());
     if let Some(stdout) = cargo.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -179,9 +182,15 @@ async fn ask(
     let mut command = Command::new(program);
     without_credentials(&mut command);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    command.env(env::ROLE, "describe").current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
-    die_with_parent(&mut command);
-    let output = tokio::time::timeout(DESCRIBE_LIMIT, command.output())
+    command
+        .env(env::ROLE, "describe")
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let described = async { orphan::spawn(command, WithParent::Dies).await?.wait_with_output().await };
+    let output = tokio::time::timeout(DESCRIBE_LIMIT, described)
         .await
         .map_err(|_| DescribeError::Late(program.to_owned()))?
         .map_err(|source| DescribeError::Start { program: program.to_owned(), source })?;

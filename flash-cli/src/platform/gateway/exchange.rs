@@ -125,7 +125,7 @@ impl Session {
         let DoneFrame { id, attempt, output, error, ran_us } = done;
         let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&id)) else { return };
         // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
-        self.pool.drain_output(&self.worker);
+        self.pool.work_ends(&self.worker);
         let outcome = match error {
             Some(text) => Outcome::Failed(text),
             None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),

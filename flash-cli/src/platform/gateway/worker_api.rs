@@ -259,7 +259,7 @@ pub(super) async fn done(
         queue.progress(&worker, job, posted.output.unwrap_or_else(flash_sdk::wire::null));
         return Ok(StatusCode::OK.into_response());
     }
-    pool.drain_output(&worker);
+    pool.work_ends(&worker);
     let error = match posted.error {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text).filter(|text| !text.is_empty()),

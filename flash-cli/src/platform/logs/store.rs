@@ -1,8 +1,9 @@
 //! The handle of a log, and the buffer between those who say lines and the thread that writes them.
 //!
 //! Saying a line costs its serialisation, one lock and a copy. The writer takes all that waits at once and
-//! leaves an empty buffer behind. A full buffer makes the speaker wait; when the disk does not take anything,
-//! lines are lost, counted, and the log itself says so later.
+//! leaves an empty buffer behind. A full buffer makes the speaker wait, unless it speaks on a thread of the async
+//! runtime, where others would wait too. When the disk does not take anything, lines are lost, counted, and the log
+//! itself says so later.
 use std::{
     cell::RefCell,
     fs::{DirBuilder, File, TryLockError},
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
+use tokio::runtime::Handle as Runtime;
 
 use super::{
     LogLimits, QueryError, Records, query,
@@ -31,6 +32,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For how long a query waits for lines that were said before it.
 const SETTLING: Duration = Duration::from_secs(1);
+/// The part of [`LogLimits::waiting_bytes`] that there is beyond them for those who cannot wait: what the platform says of
+/// itself is little, and worth more than one more line of a worker.
+const RESERVE: usize = 32;
 /// A thread keeps no larger buffer for its lines.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -68,6 +72,13 @@ struct Waiting {
     lost: u64,
     writer_sleeps: bool,
     closed: bool,
+}
+
+impl Waiting {
+    /// One line always has room, however long it is.
+    fn has_room(&self, line: &[u8], limit: usize) -> bool {
+        self.lines.is_empty() || self.lines.len() + line.len() <= limit
+    }
 }
 
 /// Whether waiting for the disk makes sense.
@@ -130,7 +141,8 @@ impl LogStore {
         Ok(Self(Arc::new(Handle { shared, directory: directory.to_owned(), writer })))
     }
 
-    /// Takes lines. Blocks for a moment when the disk is behind by more than [`LogLimits::waiting_bytes`].
+    /// Takes lines. Blocks for a moment when the disk is behind by more than [`LogLimits::waiting_bytes`], and never
+    /// on a thread of the async runtime.
     pub(crate) fn sink(&self) -> Sink {
         let handle = self.0.clone();
         Arc::new(move |line: LogLine| handle.shared.say(&line))
@@ -186,14 +198,6 @@ fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
-/// Waits without holding up the other tasks of this thread, where a runtime can move them elsewhere.
-fn off_the_runtime<T>(wait: impl FnOnce() -> T) -> T {
-    match Runtime::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // The data is what the last full step left.
@@ -217,16 +221,21 @@ impl Shared {
     }
 
     fn accept(&self, line: &[u8]) {
+        let may_wait = Runtime::try_current().is_err();
+        let limit = if may_wait { self.limit } else { self.limit + self.limit / RESERVE };
         let mut waiting = self.lock();
-        if waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty() {
-            waiting = off_the_runtime(|| self.wait_for_room(waiting, line.len()));
+        if may_wait && !waiting.has_room(line, limit) {
+            waiting = self.wait_for_room(waiting, line);
         }
         if waiting.closed {
             return;
         }
         // Once one is lost, so are all until the buffer is taken: the log says how many at one place.
-        if waiting.lost > 0 || (waiting.lines.len() + line.len() > self.limit && !waiting.lines.is_empty()) {
+        if waiting.lost > 0 || !waiting.has_room(line, limit) {
             waiting.lost += 1;
+            if waiting.disk == Disk::Writes {
+                waiting.disk = Disk::Fails("the disk is behind".to_owned());
+            }
             return;
         }
         waiting.lines.extend_from_slice(line);
@@ -241,11 +250,10 @@ impl Shared {
     fn wait_for_room<'a>(
         &self,
         mut waiting: MutexGuard<'a, Waiting>,
-        more: usize,
+        line: &[u8],
     ) -> MutexGuard<'a, Waiting> {
         let until = Instant::now() + PATIENCE;
-        while waiting.lines.len() + more > self.limit
-            && !waiting.lines.is_empty()
+        while !waiting.has_room(line, self.limit)
             && !waiting.closed
             && waiting.disk == Disk::Writes
             && waiting.lost == 0

@@ -475,11 +475,11 @@ impl Pool {
         (self.log)(line);
     }
 
-    /// Reads what a worker has printed up to now, before its job ends.
-    pub(crate) fn drain_output(&self, id: &WorkerId) {
+    /// The job or request that a worker is at ends now: what it has printed up to here belongs to that one.
+    pub(crate) fn work_ends(&self, id: &WorkerId) {
         let output = self.lock().all.get(id).and_then(|worker| worker.output.clone());
         if let Some(output) = output {
-            output.drain();
+            output.work_ends();
         }
     }
 

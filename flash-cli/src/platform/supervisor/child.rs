@@ -17,6 +17,7 @@ use nix::{
 use tokio::process::{Child as TokioChild, Command};
 
 use super::output::{CurrentWork, OnLine, Output};
+use crate::orphan::{self, WithParent};
 
 /// How long the pipes may stay open after the end of the process: one that escaped may hold them.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -68,8 +69,9 @@ impl Child {
     }
 
     /// Starts it, with its output going to `on_line`.
-    pub(super) fn spawn(
+    pub(super) async fn spawn(
         mut command: Command,
+        with_parent: WithParent,
         current_work: CurrentWork,
         on_line: OnLine,
     ) -> io::Result<Self> {
@@ -80,16 +82,14 @@ impl Child {
             .stderr(Stdio::from(OwnedFd::from(stderr_end)))
             .process_group(0);
         // Before the start: nothing that can fail comes after it, so no started process is ever lost.
-        let output = Arc::new(Output::new(stdout.into(), stderr.into(), current_work, on_line)?);
-        let mut process = command.spawn()?;
-        // The command holds the writing ends; as long as it does, the pipes do not end.
-        drop(command);
+        let (output, pump) = Output::new(stdout.into(), stderr.into(), current_work, on_line)?;
+        // The command holds the writing ends: with it they are closed here, so that the pipes end with the process.
+        let mut process = orphan::spawn(command, with_parent).await?;
         let Some(group) = process.id().and_then(|id| i32::try_from(id).ok()) else {
             let _ = process.start_kill();
             return Err(io::ErrorKind::NotFound.into());
         };
-        let pumped = output.clone();
-        let pump = tokio::spawn(async move { pumped.pump().await });
+        let pump = tokio::spawn(pump.run());
         Ok(Self { process, group, output, pump })
     }
 

@@ -7,12 +7,16 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, Write as _},
+    os::fd::AsFd as _,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::signal::Signal,
+};
 
 use super::{cgroup, child::signal_group, container};
 
@@ -39,7 +43,13 @@ impl Lifeline {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0);
-        Ok(Self { child: Arc::new(Mutex::new(command.spawn()?)) })
+        let child = command.spawn()?;
+        if let Some(pipe) = &child.stdin {
+            // One that was stopped reads nothing: nobody waits for that.
+            let flags = OFlag::from_bits_retain(fcntl(pipe.as_fd(), FcntlArg::F_GETFL)?);
+            fcntl(pipe.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self { child: Arc::new(Mutex::new(child)) })
     }
 
     /// From now on this process group dies with us.
@@ -80,8 +90,9 @@ impl Lifeline {
 
     fn tell(&self, sign: char, what: &str) {
         if let Some(pipe) = &mut self.child().stdin {
-            // A lifeline that somebody killed cannot help; the kernel's signal still does.
-            let _ = writeln!(pipe, "{sign}{what}");
+            // A lifeline that somebody killed or stopped cannot help; the kernel's signal still does. In one write: the
+            // kernel takes a short line whole or not at all.
+            let _ = pipe.write_all(format!("{sign}{what}\n").as_bytes());
         }
     }
 

@@ -1,18 +1,41 @@
 //! What a worker prints, line by line, tagged with the request and job it belongs to.
 //!
 //! A pipe says nothing of requests. While a worker serves one request, what it prints belongs to that
-//! one, its last words too; so before a result is accepted the pipe is read empty ([`Output::drain`]): everything that was
-//! printed before the result was sent is in it by then. Lines of our SDK's logger name their request
-//! themselves.
+//! one, its last words too; so when a request ends, what is in the pipes at that moment is marked as its own
+//! ([`Output::work_ends`]): everything that was printed before the result was sent is in them by then. Lines of
+//! our SDK's logger name their request themselves.
+//!
+//! A worker that prints without pause must not slow anything but its own log. The async runtime only copies
+//! bytes, one bounded chunk per turn. Cutting them into lines, and whatever becomes of a line, is the work of one
+//! thread per worker. While that thread is behind, the pipes are left full and the worker waits. Only the last words of
+//! a request, if they are few, become lines at once, so that they are in the log before the end is told.
+mod attribution;
+mod lines;
+
 use std::{
     collections::VecDeque,
     io::{self, Read as _},
-    os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use tokio::io::unix::AsyncFd;
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{Notify, mpsc, oneshot},
+};
 
+use attribution::{Attribution, Piece};
+use lines::Printer;
+
+/// Bytes copied in one turn on the runtime.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Chunks that wait for the thread that makes lines of them.
+const WAITING_CHUNKS: usize = 32;
+/// Last words of a request that become lines at once; of more, only whose they are is noted.
+const AT_ONCE_BYTES: u64 = 16 * 1024;
 /// A line longer than this is cut into several.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Lines of stderr kept to tell why a worker died.
@@ -26,7 +49,7 @@ pub(crate) enum Source {
 }
 
 /// One line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub source: Source,
     pub text: String,
@@ -42,7 +65,7 @@ pub(crate) struct Work {
     pub job_id: Option<String>,
 }
 
-/// Where lines go.
+/// Where lines go. Called on a thread of the worker's own, which may wait.
 pub(crate) type OnLine = Arc<dyn Fn(Line) + Send + Sync>;
 /// The one job or request that the worker is at in this moment, if it is one.
 pub(crate) type CurrentWork = Arc<dyn Fn() -> Option<Work> + Send + Sync>;
@@ -51,104 +74,172 @@ pub(crate) type CurrentWork = Arc<dyn Fn() -> Option<Work> + Send + Sync>;
 pub(crate) struct Output {
     pipes: [Pipe; 2],
     current_work: CurrentWork,
-    on_line: OnLine,
-    last: Mutex<VecDeque<String>>,
+    last: LastLines,
+    printer: Arc<Mutex<Printer>>,
+    /// Chunks on their way to the printer.
+    queued: Arc<AtomicUsize>,
 }
+
+/// The last lines of stderr, oldest first.
+type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 struct Pipe {
     source: Source,
     fd: AsyncFd<std::fs::File>,
-    partial: Mutex<Vec<u8>>,
+    attribution: Mutex<Attribution>,
+    /// Work has ended: what was printed for it is passed on, though nothing new can be read.
+    marked: Notify,
+}
+
+/// Reads both pipes until they end.
+pub(super) struct Pump {
+    output: Arc<Output>,
+    chunks: mpsc::Sender<(Source, Piece)>,
+    /// Answered when all lines are out.
+    printed: oneshot::Receiver<()>,
 }
 
 impl Output {
-    /// Takes over the reading ends.
-    pub(crate) fn new(
+    /// Takes over the reading ends. Nothing is read before the pump runs.
+    pub(super) fn new(
         stdout: OwnedFd,
         stderr: OwnedFd,
         current_work: CurrentWork,
         on_line: OnLine,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Arc<Self>, Pump)> {
         let pipes = [pipe(Source::Stdout, stdout)?, pipe(Source::Stderr, stderr)?];
-        Ok(Self { pipes, current_work, on_line, last: Mutex::default() })
+        let last = LastLines::default();
+        let (chunks, waiting) = mpsc::channel(WAITING_CHUNKS);
+        let printer = Arc::new(Mutex::new(Printer::new(on_line, last.clone())));
+        let queued = Arc::<AtomicUsize>::default();
+        let printed = lines::print_all(printer.clone(), waiting, queued.clone())?;
+        let output = Arc::new(Self { pipes, current_work, last, printer, queued });
+        Ok((output.clone(), Pump { output, chunks, printed }))
     }
 
-    /// Reads until both pipes end.
-    pub(crate) async fn pump(&self) {
-        let [stdout, stderr] = &self.pipes;
-        tokio::join!(self.pump_one(stdout), self.pump_one(stderr));
-    }
-
-    async fn pump_one(&self, pipe: &Pipe) {
-        loop {
-            let Ok(mut ready) = pipe.fd.readable().await else { return };
-            match self.read_available(pipe) {
-                Ok(true) => ready.clear_ready(),
-                Ok(false) | Err(_) => return,
+    /// The work of this moment is about to end: what has been printed up to now belongs to it, a last line that is
+    /// not ended too. Takes a bounded time, however much was printed.
+    pub(crate) fn work_ends(&self) {
+        let work = (self.current_work)();
+        for pipe in &self.pipes {
+            let mut attribution = pipe.attribution();
+            let waiting = waiting_bytes(&pipe.fd);
+            if !self.print_at_once(pipe, &mut attribution, waiting, work.as_ref()) {
+                attribution.work_ends(waiting, work.clone());
+                pipe.marked.notify_one();
             }
         }
     }
 
-    /// Reads what is there and tags it with the work of this moment.
-    pub(crate) fn drain(&self) {
-        for pipe in &self.pipes {
-            // The pump sees an end or error by itself.
-            let _ = self.read_available(pipe);
+    /// `false` where that would take long, or something else comes before.
+    fn print_at_once(
+        &self,
+        pipe: &Pipe,
+        attribution: &mut Attribution,
+        waiting: u64,
+        work: Option<&Work>,
+    ) -> bool {
+        let is_next = attribution.is_settled() && self.queued.load(Ordering::Acquire) == 0;
+        if !is_next || waiting > AT_ONCE_BYTES {
+            return false;
         }
+        // Taken while its thread waits for somebody who takes lines.
+        let Ok(mut printer) = self.printer.try_lock() else { return false };
+        let mut bytes = vec![0; usize::try_from(waiting).unwrap_or(0)];
+        // The pump sees an end or error by itself.
+        let count = if bytes.is_empty() { 0 } else { pipe.fd.get_ref().read(&mut bytes).unwrap_or(0) };
+        bytes.truncate(count);
+        printer.print(pipe.source, &attribution.end(bytes, work.cloned()));
+        true
     }
 
     /// The last lines of stderr.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
+}
 
-    /// `false` at the end of the pipe.
-    fn read_available(&self, pipe: &Pipe) -> io::Result<bool> {
-        let mut partial = pipe.partial.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            match pipe.fd.get_ref().read(&mut chunk) {
-                Ok(0) => {
-                    if !partial.is_empty() {
-                        let rest = std::mem::take(&mut *partial);
-                        self.emit(pipe.source, &rest);
+impl Pump {
+    /// Reads until both pipes end, and until the lines of all that was read are out.
+    pub(super) async fn run(self) {
+        let Self { output, chunks, printed } = self;
+        let [stdout, stderr] = &output.pipes;
+        tokio::join!(output.read(stdout, &chunks), output.read(stderr, &chunks));
+        drop(chunks);
+        let _ = printed.await;
+    }
+}
+
+impl Output {
+    async fn read(&self, pipe: &Pipe, chunks: &mpsc::Sender<(Source, Piece)>) {
+        // Without room for another chunk nothing is read: the worker waits then, and nobody else.
+        while let Ok(room) = chunks.reserve().await {
+            let mut ready = tokio::select! {
+                biased;
+                () = pipe.marked.notified() => None,
+                ready = pipe.fd.readable() => match ready {
+                    Ok(ready) => Some(ready),
+                    Err(_) => return,
+                },
+            };
+            match self.take(pipe) {
+                Ok(Some(piece)) => {
+                    let is_last = piece.is_last;
+                    room.send((pipe.source, piece));
+                    if is_last {
+                        return;
                     }
-                    return Ok(false);
+                    // There may be more, without end: others have their turn first.
+                    tokio::task::yield_now().await;
                 }
-                Ok(count) => {
-                    partial.extend_from_slice(&chunk[..count]);
-                    self.emit_lines(pipe.source, &mut partial);
+                Ok(None) => {
+                    if let Some(ready) = &mut ready {
+                        ready.clear_ready();
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// One chunk, if there is one now.
+    fn take(&self, pipe: &Pipe) -> io::Result<Option<Piece>> {
+        let mut attribution = pipe.attribution();
+        if let Some(end) = attribution.due() {
+            self.queued.fetch_add(1, Ordering::AcqRel);
+            return Ok(Some(end));
+        }
+        let mut bytes = vec![0; attribution.room(CHUNK_BYTES)];
+        let count = loop {
+            match pipe.fd.get_ref().read(&mut bytes) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-        }
+        };
+        bytes.truncate(count);
+        let piece = attribution.read(bytes, || (self.current_work)());
+        // Before the lock is let go: nothing may overtake it.
+        self.queued.fetch_add(1, Ordering::AcqRel);
+        Ok(Some(piece))
     }
+}
 
-    fn emit_lines(&self, source: Source, partial: &mut Vec<u8>) {
-        let mut start = 0;
-        while let Some(length) = partial[start..].iter().position(|byte| *byte == b'\n') {
-            self.emit(source, &partial[start..start + length]);
-            start += length + 1;
-        }
-        partial.drain(..start);
-        if partial.len() > MAX_LINE_BYTES {
-            let long = std::mem::take(partial);
-            self.emit(source, &long);
-        }
+impl Pipe {
+    fn attribution(&self) -> MutexGuard<'_, Attribution> {
+        self.attribution.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn emit(&self, source: Source, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes).trim_end_matches('\r').to_owned();
-        if source == Source::Stderr {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.len() == LAST_LINES {
-                last.pop_front();
-            }
-            last.push_back(text.clone());
-        }
-        (self.on_line)(Line { source, text, work: (self.current_work)() });
+/// What is in the pipe at this moment.
+fn waiting_bytes(pipe: &AsyncFd<std::fs::File>) -> u64 {
+    let mut count: nix::libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, for which there is room.
+    let asked = unsafe { nix::libc::ioctl(pipe.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) };
+    match asked {
+        0 => u64::try_from(count).unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -156,9 +247,12 @@ fn pipe(source: Source, fd: OwnedFd) -> io::Result<Pipe> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    // Not tokio's own pipe type: its `try_read` trusts readiness that the event loop has not seen yet, and
-    // `drain` must read what is there now.
+    // Not tokio's own pipe type: its `try_read` trusts readiness that the event loop has not seen yet, and what
+    // was marked as there must be read.
     // SAFETY: the file owns its descriptor and keeps the same one open until it is dropped.
     let fd = unsafe { AsyncFd::register(std::fs::File::from(fd))? };
-    Ok(Pipe { source, fd, partial: Mutex::default() })
+    Ok(Pipe { source, fd, attribution: Mutex::default(), marked: Notify::new() })
 }
+
+#[cfg(test)]
+mod tests;

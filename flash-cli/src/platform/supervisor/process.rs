@@ -12,7 +12,7 @@ use super::{
     output::{CurrentWork, OnLine, Output},
     unix::enter_groups,
 };
-use crate::orphan::die_with_parent;
+use crate::orphan::WithParent;
 
 /// How long what is killed may take until its group can be removed; later, the lifeline does it.
 const REMOVAL: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it in its place, with its output going to `on_line`.
-    pub(super) fn spawn(
+    pub(super) async fn spawn(
         spec: &Spec,
         place: Place,
         lifeline: &Lifeline,
@@ -36,10 +36,11 @@ impl Process {
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
         Self::try_spawn(spec, place, lifeline, current_work, on_line)
+            .await
             .map_err(|source| SpawnError { program: spec.program.clone(), source })
     }
 
-    fn try_spawn(
+    async fn try_spawn(
         spec: &Spec,
         place: Place,
         lifeline: &Lifeline,
@@ -52,11 +53,10 @@ impl Process {
             // The project's own settings win.
             .envs(place.environment.iter().map(|(name, value)| (name, value)))
             .envs(spec.environment.iter().map(|(name, value)| (name, value)));
-        die_with_parent(&mut command);
         if let Some(group) = &place.group {
             enter_groups(&mut command, group.doors());
         }
-        let child = Child::spawn(command, current_work, on_line)?;
+        let child = Child::spawn(command, WithParent::Dies, current_work, on_line).await?;
         lifeline.add(child.group());
         Ok(Self { child, place, memory: None, lifeline: lifeline.clone() })
     }

@@ -53,13 +53,13 @@ impl Running {
         match start {
             Start::Process(spec) => {
                 let place = isolation.place(worker_type, id).await;
-                let process = Process::spawn(&spec, place, lifeline, current_work, on_line)?;
+                let process = Process::spawn(&spec, place, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
             Start::Container { engine, spec, directory } => {
                 let share = isolation.share(worker_type).await;
                 let spec = container::Spec { engine, container: spec, directory, share };
-                let container = Container::spawn(spec, lifeline, current_work, on_line)?;
+                let container = Container::spawn(spec, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Container(Box::new(container))))
             }
         }

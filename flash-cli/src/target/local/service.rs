@@ -76,6 +76,7 @@ pub(crate) fn service_main() -> ExitCode {
             CANNOT_START
         }
     };
+    output.flush();
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 

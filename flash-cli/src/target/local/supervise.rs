@@ -19,7 +19,7 @@ use super::{
     service::{ANOTHER_RUNS, ARGUMENT, CANNOT_START, End, StopSignals},
 };
 use crate::{
-    orphan::end_with_parent,
+    orphan::{self, WithParent},
     output::Output,
     target::{Problem, TargetError},
 };
@@ -41,7 +41,6 @@ pub(super) fn supervise(output: &Output) -> Result<(), End> {
     let lock = Lock::take(&directory.supervisor_lock(), LOCK_TIME).map_err(problem)?;
     let lock = lock.ok_or(End::AnotherRuns)?;
     write_pid(&directory.pid_file()).map_err(problem)?;
-    // One thread: the service dies with the thread that started it, and this one lives as long as the process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(problem)?;
     let ended = runtime.block_on(keep_running(output));
     let _ = std::fs::remove_file(directory.pid_file());
@@ -60,8 +59,7 @@ async fn keep_running(output: &Output) -> Result<(), End> {
         let started = Instant::now();
         let mut command = Command::new(&program);
         command.arg(ARGUMENT);
-        end_with_parent(&mut command);
-        let mut service = command.spawn().map_err(problem)?;
+        let mut service = orphan::spawn(command, WithParent::IsAskedToEnd).await.map_err(problem)?;
         let status = tokio::select! {
             status = service.wait() => status.map_err(problem)?,
             () = stop.next() => {

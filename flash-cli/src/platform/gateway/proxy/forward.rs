@@ -272,7 +272,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         // What was printed before the answer's end belongs to this request; the slot goes after it.
-        self.pool.drain_output(&self.slot.worker);
+        self.pool.work_ends(&self.slot.worker);
         if let Some(pulse) = self.pool.pulse(&self.slot.worker) {
             self.pool.served(&pulse);
         }

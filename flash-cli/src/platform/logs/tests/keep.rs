@@ -134,6 +134,31 @@ async fn lines_wait_for_a_full_disk_and_what_is_lost_beyond_is_counted() {
 }
 
 #[tokio::test]
+async fn on_a_thread_of_the_runtime_nobody_waits_for_a_slow_disk() {
+    let directory = TempDir::new().unwrap();
+    let (began, writing) = std::sync::mpsc::channel();
+    let (release, stuck) = std::sync::mpsc::channel::<()>();
+    let write = move |file: &mut File, bytes: &[u8]| {
+        let _ = began.send(());
+        let _ = stuck.recv();
+        file.write(bytes)
+    };
+    let means = Means { write: Box::new(write), ..Means::default() };
+    let limits = LogLimits { waiting_bytes: 4096, ..small() };
+    let store = LogStore::open_by(directory.path(), limits, means).unwrap();
+    let sink = store.sink();
+    sink(line("w1", "0"));
+    writing.recv_timeout(BOUND).unwrap();
+    (1..200).for_each(|number| sink(line("w1", number.to_string())));
+    drop(release);
+    let said = texts(&store, &all()).await;
+    let (note, kept) = said.split_last().unwrap();
+    assert_eq!(kept, numbers(0..kept.len()));
+    // Whoever had waited would have found the disk too slow.
+    assert_eq!(*note, format!("{} lines were lost: the disk is behind", 200 - kept.len()));
+}
+
+#[tokio::test]
 async fn the_oldest_segments_go_beyond_the_size() {
     let directory = TempDir::new().unwrap();
     let limits = LogLimits { total_bytes: 5 * 4096, ..small() };

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     engine::{Call, ContainerSpec, Engine, EngineError, Removed},
     error_chain::error_chain,
-    orphan::end_with_parent,
+    orphan::WithParent,
 };
 
 /// How long a client that is asked to end is left alone until it is asked again.
@@ -75,7 +75,7 @@ pub(in crate::platform::supervisor) struct Container {
 
 impl Container {
     /// Starts it with its share of the machine, its output going to `on_line`.
-    pub(in crate::platform::supervisor) fn spawn(
+    pub(in crate::platform::supervisor) async fn spawn(
         spec: Spec,
         lifeline: &Lifeline,
         current_work: CurrentWork,
@@ -89,6 +89,7 @@ impl Container {
         spec.gpus.clone_from(&share.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
         let client = start(&engine, &spec, &directory, lifeline, current_work, on_line.clone())
+            .await
             .map_err(|source| SpawnError { program: engine.program().into(), source })?;
         Ok(Self {
             name: spec.name,
@@ -173,7 +174,7 @@ impl Container {
     }
 }
 
-fn start(
+async fn start(
     engine: &Engine,
     spec: &ContainerSpec,
     directory: &Path,
@@ -192,11 +193,10 @@ fn start(
         file.rewind()?;
         command.stdin(Stdio::from(file));
     }
-    end_with_parent(&mut command);
     let removal = Removal { program: engine.program().to_owned(), arguments: engine.remove() };
     // Before it is started: a name without a container costs nothing.
     lifeline.add_container(&spec.name, &removal);
-    match Child::spawn(command, current_work, on_line) {
+    match Child::spawn(command, WithParent::IsAskedToEnd, current_work, on_line).await {
         Ok(client) => {
             lifeline.add_client(client.group());
             Ok(client)

@@ -1,0 +1,199 @@
+//! Lines on their way to stdout or stderr: a bounded queue, and a thread that writes.
+//!
+//! A terminal that is paused, or a full pipe, holds up the thread and nobody else.
+use std::{
+    io::{self, BufWriter, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+/// Lines of logs that wait for a slow reader, and their bytes.
+const QUEUED_LOGS: usize = 20_000;
+const QUEUED_BYTES: usize = 16 << 20;
+/// As many lines of other kinds have room beyond them.
+const RESERVE: usize = 1_000;
+/// How long a line is waited for, so that it stands before what others print after it.
+const SETTLING: Duration = Duration::from_millis(20);
+
+/// Which lines are given up first when nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    Log,
+    Event,
+}
+
+/// A handle to the thread, which ends with its last handle or with the process. Cheap to share.
+#[derive(Clone)]
+pub(super) struct LineWriter {
+    messages: SyncSender<Message>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: AtomicUsize,
+    bytes: AtomicUsize,
+    /// Somebody has waited for a line in vain, and nothing was written since.
+    is_stuck: AtomicBool,
+}
+
+enum Message {
+    Line(String),
+    /// Answered when everything before it is written, with what went wrong so far.
+    Flush(SyncSender<Option<io::Error>>),
+}
+
+impl State {
+    fn add(&self, bytes: usize) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.load(Ordering::Relaxed) >= QUEUED_LOGS
+            || self.bytes.load(Ordering::Relaxed) >= QUEUED_BYTES
+    }
+}
+
+impl LineWriter {
+    pub(super) fn start(to: impl Write + Send + 'static) -> Self {
+        let (messages, queued) = sync_channel(QUEUED_LOGS + RESERVE);
+        let state = Arc::<State>::default();
+        let writing = state.clone();
+        std::thread::spawn(move || write_lines(to, &queued, &writing));
+        Self { messages, state }
+    }
+
+    /// Waits for room, however slow the reader.
+    pub(super) fn write(&self, line: String) {
+        self.state.add(line.len());
+        // Fails when the writing thread is gone, with a reader that went away: no failure of ours.
+        let _ = self.messages.send(Message::Line(line));
+    }
+
+    /// Never waits. `false` when too many lines wait already: this one is lost.
+    pub(super) fn try_write(&self, line: String, worth: Worth) -> bool {
+        if worth == Worth::Log && self.state.is_full() {
+            return false;
+        }
+        let bytes = line.len();
+        self.state.add(bytes);
+        let sent = self.messages.try_send(Message::Line(line)).is_ok();
+        if !sent {
+            self.state.remove(bytes);
+        }
+        sent
+    }
+
+    /// Waits a moment until everything so far is written; not at all while the reader does not read.
+    pub(super) fn settle(&self) {
+        if !self.state.is_stuck.load(Ordering::Relaxed) && !self.flush(SETTLING) {
+            self.state.is_stuck.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything so far is written, for a bounded time.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let (written, done) = sync_channel(1);
+        // A reader that does not read loses what is left.
+        self.messages.try_send(Message::Flush(written)).is_ok() && done.recv_timeout(limit).is_ok()
+    }
+
+    /// Waits until all is written, however slow the reader.
+    ///
+    /// # Errors
+    /// When it cannot be written, be it for a full disk. A reader that went away is none.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        let (written, done) = sync_channel(1);
+        let sent = self.messages.send(Message::Flush(written));
+        match sent.ok().and_then(|()| done.recv().ok()).flatten() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes lines as they come: all that wait in one write. A reader that went away gets nothing more.
+fn write_lines(to: impl Write, queued: &Receiver<Message>, state: &State) {
+    let mut to = BufWriter::new(to);
+    let mut wrong = None;
+    while let Ok(first) = queued.recv() {
+        for message in std::iter::once(first).chain(queued.try_iter()) {
+            match message {
+                Message::Line(line) => {
+                    note(&mut wrong, to.write_all(line.as_bytes()).and_then(|()| to.write_all(b"\n")));
+                    state.remove(line.len());
+                }
+                Message::Flush(written) => {
+                    note(&mut wrong, to.flush());
+                    state.is_stuck.store(false, Ordering::Relaxed);
+                    let _ = written.try_send(wrong.take());
+                }
+            }
+        }
+        note(&mut wrong, to.flush());
+        state.is_stuck.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Keeps the last error, but for that of a reader that went away: what waits is drained then, and nobody misses
+/// it.
+fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        *wrong = Some(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that is paused until the other end of the channel is gone.
+    struct Paused {
+        resumed: Receiver<()>,
+        written: SyncSender<Vec<u8>>,
+    }
+
+    impl Write for Paused {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.resumed.recv();
+            let _ = self.written.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_paused_reader_stops_nobody_and_costs_logs_before_anything_else() {
+        let (resume, resumed) = sync_channel(0);
+        let (written, shown) = sync_channel(1_000_000);
+        let writer = LineWriter::start(Paused { resumed, written });
+        let kept = (0..2 * QUEUED_LOGS).filter(|_| writer.try_write("log".to_owned(), Worth::Log)).count();
+        assert!(kept >= QUEUED_LOGS && kept < 2 * QUEUED_LOGS, "{kept}");
+        assert!(writer.try_write("event".to_owned(), Worth::Event));
+        for _ in 0..1000 {
+            writer.settle();
+        }
+        drop(resume);
+        writer.finish().unwrap();
+        drop(writer);
+        let text: Vec<u8> = shown.iter().flatten().collect();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().filter(|line| *line == "log").count(), kept);
+        assert_eq!(text.lines().last(), Some("event"));
+    }
+}
