@@ -223,6 +223,35 @@ fn a_restart_makes_another_process() {
 }
 
 #[test]
+fn the_log_of_a_service_that_runs_is_bounded() {
+    let service = Service::new();
+    service.said("start");
+    let log = service.data.join("service.log");
+    let older = service.data.join("service.log.1");
+    // As if it had printed that.
+    let mut file = File::options().append(true).open(&log).unwrap();
+    std::io::Write::write_all(&mut file, &vec![b'\n'; 10 << 20]).unwrap();
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    wait_for("a new log", SOON, || match (length(&log), length(&older)) {
+        (log, older) if log < 1 << 20 && older >= 10 << 20 => Ok(()),
+        lengths => Err(format!("{lengths:?}")),
+    });
+    // Both processes go on in the new one: the service says that it stops, its supervisor why it starts it again.
+    end(service.pid());
+    wait_for("what the supervisor says", SOON, || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        if said.contains("it is started again") { Ok(()) } else { Err(said) }
+    });
+    wait_for("the next service", SOON, || {
+        let status = service.act("status");
+        if status.code == Some(0) { Ok(()) } else { Err(format!("{status:?}")) }
+    });
+    service.said("stop");
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("Stopped"), "{said}");
+}
+
+#[test]
 fn a_directory_with_a_long_name_works_as_any_other() {
     let service = Service::below(&format!("{0}/{0}", "long".repeat(40)));
     service.said("start");

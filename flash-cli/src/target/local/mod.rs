@@ -17,6 +17,7 @@ mod logs;
 mod process;
 mod server;
 mod service;
+mod service_log;
 mod socket;
 #[cfg(test)]
 mod specs;

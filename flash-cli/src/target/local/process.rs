@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     client::Connection,
     directory::{DATA_DIRECTORY, DataDirectory},
-    lock, service, systemd,
+    lock, service, service_log, systemd,
     wire::{Hello, Manager, ServiceStatus},
 };
 use crate::target::{Problem, TargetError};
@@ -34,8 +34,6 @@ const HUNG_TIME: Duration = Duration::from_secs(10);
 /// Between two questions to systemd, each of which starts a program.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// What the service has printed beyond this is not kept over a start.
-const LOG_LIMIT: u64 = 10 << 20;
 /// As much as is shown of what it printed before it failed.
 const SHOWN_LINES: usize = 20;
 
@@ -229,24 +227,14 @@ fn not_started(reason: &str) -> TargetError {
         .hint("do what its last lines say, then: flash service start")
 }
 
-/// Makes the log and says how long it is.
+/// Makes the log, a new one where it is full, and says how long it is.
 fn prepare_log(directory: &DataDirectory) -> Result<u64, TargetError> {
     let path = directory.log();
     let problem = |error: io::Error| {
         TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
             .hint(format!("make room and make it writable, or set {DATA_DIRECTORY} to another directory"))
     };
-    let file = open_log(directory).map_err(problem)?;
-    let length = file.metadata().map_err(problem)?.len();
-    if length > LOG_LIMIT {
-        file.set_len(0).map_err(problem)?;
-        return Ok(0);
-    }
-    Ok(length)
-}
-
-fn open_log(directory: &DataDirectory) -> io::Result<File> {
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(directory.log())
+    service_log::prepare(&path).map_err(problem)
 }
 
 fn last_lines(directory: &DataDirectory, from: u64) -> Vec<String> {
@@ -254,7 +242,7 @@ fn last_lines(directory: &DataDirectory, from: u64) -> Vec<String> {
         let mut file = File::open(directory.log())?;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        file.take(LOG_LIMIT).read_to_end(&mut bytes)?;
+        file.take(2 * service_log::LIMIT).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
@@ -265,7 +253,7 @@ fn last_lines(directory: &DataDirectory, from: u64) -> Vec<String> {
 /// Starts a supervisor that outlives this command and its terminal.
 fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
     let problem = |error: io::Error| not_started(&error.to_string());
-    let log = open_log(directory).map_err(problem)?;
+    let log = service_log::open(&directory.log()).map_err(problem)?;
     let mut command = Command::new(std::env::current_exe().map_err(problem)?);
     let inherited = std::env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_"))

@@ -13,6 +13,7 @@ use super::{
     environments::Environments,
     lock::{self, Lock},
     server::{Control, Door, router},
+    service_log::{Role, Rotation},
     supervise,
     wire::Manager,
 };
@@ -126,6 +127,9 @@ impl StopSignals {
 async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> Result<(), TargetError> {
     let mut stop = StopSignals::listen()?;
     let started_ms = now_ms();
+    let _log = Rotation::start(directory, Role::Rotates).map_err(|error| {
+        TargetError::new(Problem::Failed, format!("cannot look after service.log: {error}"))
+    })?;
     let environments = Environments::open(directory.clone(), output.clone()).await?;
     let door = Door::open(directory).map_err(|error| {
         let path = directory.socket();

@@ -17,6 +17,7 @@ use super::{
     directory::DataDirectory,
     lock::{Lock, write_pid},
     service::{ANOTHER_RUNS, ARGUMENT, CANNOT_START, End, StopSignals},
+    service_log::{Role, Rotation},
 };
 use crate::{
     orphan::{self, WithParent},
@@ -41,6 +42,7 @@ pub(super) fn supervise(output: &Output) -> Result<(), End> {
     let lock = Lock::take(&directory.supervisor_lock(), LOCK_TIME).map_err(problem)?;
     let lock = lock.ok_or(End::AnotherRuns)?;
     write_pid(&directory.pid_file()).map_err(problem)?;
+    let _log = Rotation::start(&directory, Role::Follows).map_err(problem)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(problem)?;
     let ended = runtime.block_on(keep_running(output));
     let _ = std::fs::remove_file(directory.pid_file());
