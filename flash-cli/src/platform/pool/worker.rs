@@ -20,7 +20,7 @@ use crate::{
         log::LogLine,
         meter::Account,
         queue::{JobId, WorkerId},
-        supervisor::{Exit, Hearing, Output, Running, Work},
+        supervisor::{Exit, Hearing, Output, Running, Stranger, Work, stranger_on},
     },
 };
 
@@ -123,7 +123,7 @@ impl Pool {
             worker.output = Some(process.output());
         }
         let start_limit = tokio::time::sleep(START_LIMIT);
-        let watched = self.watch_health(id, check);
+        let watched = self.watch_health(id, check, process.group());
         tokio::pin!(start_limit, watched);
         let mut start_is_over = false;
         let mut kill_at = None;
@@ -175,15 +175,36 @@ impl Pool {
     }
 
     /// Brings requests to a worker once it is healthy, and replaces it when it stays unhealthy.
-    async fn watch_health(&self, id: &WorkerId, check: Option<HealthCheck>) -> Infallible {
+    async fn watch_health(
+        &self,
+        id: &WorkerId,
+        check: Option<HealthCheck>,
+        group: Option<i32>,
+    ) -> Infallible {
         if let Some(check) = check {
             check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
+            if let Some(stranger) = self.stranger_on(check.port(), group).await {
+                let port = check.port();
+                let text = format!(
+                    "port {port}, which it was given, is taken by {stranger}: killed, and started again on another port"
+                );
+                self.say(Some(id), text);
+                self.stop(id, Stop::Now);
+                return std::future::pending().await;
+            }
             self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
             let problem = check.until_broken().await;
             self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
             self.replace(id);
         }
         std::future::pending().await
+    }
+
+    /// Whoever answers on a worker's port instead of it.
+    async fn stranger_on(&self, port: u16, group: Option<i32>) -> Option<Stranger> {
+        let group = group?;
+        // It reads `/proc`. Where no thread is to be had, nothing is known.
+        tokio::task::spawn_blocking(move || stranger_on(port, group)).await.ok().flatten()
     }
 
     async fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Running, String> {

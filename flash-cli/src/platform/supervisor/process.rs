@@ -66,6 +66,11 @@ impl Process {
         self.child.output()
     }
 
+    /// Its process group.
+    pub(super) fn group(&self) -> i32 {
+        self.child.group()
+    }
+
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         self.child.signal(Signal::SIGTERM);

@@ -73,6 +73,14 @@ impl Running {
         }
     }
 
+    /// The process group of one that is a process of this machine.
+    pub(crate) fn group(&self) -> Option<i32> {
+        match &self.0 {
+            Kind::Process(process) => Some(process.group()),
+            Kind::Container(_) => None,
+        }
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         match &self.0 {
