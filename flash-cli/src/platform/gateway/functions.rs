@@ -16,12 +16,14 @@ use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 
 use super::{
-    client_api::{JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown},
+    client_api::{
+        Arrived, JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown,
+    },
     costs,
     error::Refusal,
     proxy,
     routes::Target,
-    server::{RequestId, live, read_body, trace_parent},
+    server::{RequestId, live, trace_parent},
 };
 use crate::platform::{
     Platform,
@@ -58,10 +60,11 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
         Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request);
-            let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
+            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
-            let text = if body.is_empty() { b"{}" } else { body.as_ref() };
+            let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
             let input = parse(text)?;
+            drop(arrived);
             run(&release, function, id, &headers, input).await
         }
         Target::RunSyncWrapped { function } => {
@@ -70,8 +73,9 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
                 input: Option<Box<RawValue>>,
             }
             let (headers, body) = split(request);
-            let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
-            let wrapped: Wrapped = parse(&body)?;
+            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            let wrapped: Wrapped = parse(&arrived.body)?;
+            drop(arrived);
             let input = wrapped
                 .input
                 .ok_or_else(|| Refusal::unprocessable(vec![FieldError::new("/input", "missing")]))?;

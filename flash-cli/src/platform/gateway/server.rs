@@ -196,15 +196,29 @@ pub(super) fn nothing_live(platform: &Platform) -> Refusal {
 ///
 /// # Errors
 /// 413 beyond it, 400 for a body that breaks off.
-pub(super) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    read_allowed(body, limit, |_| Ok(())).await
+}
+
+/// As [`read_body`], where each length that it grows to must be allowed.
+///
+/// # Errors
+/// As there, and what is not allowed.
+pub(super) async fn read_allowed(
+    mut body: Body,
+    limit: usize,
+    mut allow: impl FnMut(usize) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > limit {
+        let length = whole.len() + data.len();
+        let allowed = if length > limit { Err(Refusal::too_large(limit)) } else { allow(length) };
+        if let Err(refusal) = allowed {
             drop(whole);
             discard(body).await;
-            return Err(Refusal::too_large(limit));
+            return Err(refusal);
         }
         whole.extend_from_slice(&data);
     }

@@ -107,6 +107,11 @@ impl Budget {
         Held { budget: Some(self.clone()), bytes }
     }
 
+    /// For a body on its way in, before there is a job.
+    pub(crate) fn arriving(&self) -> Arriving {
+        Arriving(self.hold(0))
+    }
+
     /// Whether so much more would fit in.
     pub(super) fn has_room(&self, bytes: usize, purpose: Purpose) -> bool {
         self.held().saturating_add(bytes) <= self.most(purpose)
@@ -169,6 +174,24 @@ impl Drop for Held {
     }
 }
 
+/// What a body holds that is still coming in: a job's memory is full before the job is there.
+#[derive(Debug)]
+pub(crate) struct Arriving(Held);
+
+impl Arriving {
+    /// So many bytes are there by now.
+    ///
+    /// # Errors
+    /// When they do not fit in.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), OutOfRoom> {
+        let Self(held) = self;
+        let Some(budget) = &held.budget else { return Ok(()) };
+        let mut more = budget.try_hold(bytes.saturating_sub(held.bytes), Purpose::Intake)?;
+        held.bytes += std::mem::take(&mut more.bytes);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +212,23 @@ mod tests {
         assert_eq!(budget.held(), 0);
         drop(budget.try_hold(800, Purpose::Intake).unwrap());
         assert!(!budget.is_short());
+    }
+
+    #[test]
+    fn a_body_counts_as_it_comes_in_and_no_longer_than_it_is_there() {
+        let budget = Budget::of(1000);
+        let (mut one, mut other) = (budget.arriving(), budget.arriving());
+        for bytes in [300, 300, 600] {
+            one.grow_to(bytes).unwrap();
+        }
+        other.grow_to(400).unwrap();
+        assert_eq!(budget.held(), 1000);
+        assert!(other.grow_to(401).is_err());
+        assert_eq!(budget.held(), 1000);
+        drop(one);
+        other.grow_to(1000).unwrap();
+        drop(other);
+        assert_eq!(budget.held(), 0);
     }
 
     #[test]

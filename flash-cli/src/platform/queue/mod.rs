@@ -45,7 +45,7 @@ use flash_sdk::{
 use tokio::sync::Notify;
 
 pub(crate) use abandon::Abandoned;
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Arriving, Budget};
 pub(crate) use clock::{Clock, Timestamp};
 pub(crate) use id::JobId;
 pub(crate) use intake::{Idempotency, Submission, SubmitError, Submitted};

@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 pub(super) use check::check_input;
-pub(super) use submit::{JobOptions, submit_and_wait};
+pub(super) use submit::{Arrived, JobOptions, submit_and_wait};
 
 use super::{
     echo::{Echo, nearest},

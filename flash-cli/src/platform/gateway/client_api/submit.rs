@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use flash_sdk::wire::{RawJson, envelope::Envelope, job::JobObject};
 use http::HeaderMap;
 use serde_json::value::RawValue;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         error::Refusal,
-        server::{Parameters, RequestId, Segments, live, read_body, trace_parent},
+        server::{Parameters, RequestId, Segments, live, read_allowed, trace_parent},
     },
     Brief, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
     check::{Checked, check},
@@ -23,7 +24,10 @@ use super::{
 };
 use crate::platform::{
     Platform,
-    queue::{Abandoned, Idempotency, JobId, Origin, Queue, Submission, Submitted, Waiter},
+    queue::{
+        Abandoned, Arriving, Budget, Idempotency, JobId, Origin, Queue, Submission, SubmitError, Submitted,
+        Waiter,
+    },
 };
 
 /// The header with a client's own name for a job.
@@ -69,6 +73,33 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     }
 }
 
+/// The body of a job. It counts as the job will: many that come in slowly fill the memory as well.
+pub(in super::super) struct Arrived {
+    pub body: Bytes,
+    _counted: Arriving,
+}
+
+impl Arrived {
+    /// Reads one of up to `limit` bytes.
+    ///
+    /// # Errors
+    /// 413 beyond it, 429 when jobs hold too much, 400 for a body that breaks off.
+    pub(in super::super) async fn read(
+        platform: &Platform,
+        body: Body,
+        limit: usize,
+    ) -> Result<Self, Refusal> {
+        Self::read_within(&platform.shared.context.queues.budget, body, limit).await
+    }
+
+    async fn read_within(budget: &Budget, body: Body, limit: usize) -> Result<Self, Refusal> {
+        let mut counted = budget.arriving();
+        let allow = |bytes| counted.grow_to(bytes).map_err(|full| SubmitError::from(full).into());
+        let body = read_allowed(body, limit, allow).await?;
+        Ok(Self { body, _counted: counted })
+    }
+}
+
 pub(super) async fn run(
     state: State<Platform>,
     Extension(request_id): Extension<RequestId>,
@@ -78,12 +109,13 @@ pub(super) async fn run(
 ) -> Result<Response, Refusal> {
     queue_of(live(&state)?.as_ref(), &endpoint)?;
     let key = idempotency_key(&headers)?;
-    let body = read_body(body, MAX_RUN_BYTES).await?;
+    let arrived = Arrived::read(&state, body, MAX_RUN_BYTES).await?;
     // Anew: a slow body may outlive its release.
     let release = live(&state)?;
     let mut queue = queue_of(&release, &endpoint)?.clone();
     let Checked { input, envelope, options } =
-        check(&release, &endpoint, request_id, trace_parent(&headers), &body)?;
+        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)?;
+    drop(arrived);
     let known = match &key {
         Some(key) => known_before(&state, &endpoint, key, &envelope, &input)?,
         None => None,
@@ -136,11 +168,12 @@ pub(super) async fn runsync(
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(Refusal::bad_request("the header Idempotency-Key is for run: use run, then status-sync"));
     }
-    let body = read_body(body, MAX_RUNSYNC_BYTES).await?;
+    let arrived = Arrived::read(&state, body, MAX_RUNSYNC_BYTES).await?;
     let release = live(&state)?;
     let queue = queue_of(&release, &endpoint)?;
     let Checked { input, envelope, options } =
-        check(&release, &endpoint, request_id, trace_parent(&headers), &body)?;
+        check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)?;
+    drop(arrived);
     let job = submit_and_wait(queue, input, envelope, options, wait.bounded(), Abandoned::RunsOn).await?;
     job_response(&job)
 }
@@ -191,4 +224,35 @@ pub(in super::super) async fn submit_and_wait(
     };
     waiting.told();
     job.ok_or_else(|| Refusal::not_found(format!("job `{id}` is gone")))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn body(length: usize) -> Body {
+        let pieces = std::iter::repeat_n(
+            Ok::<_, std::convert::Infallible>(Bytes::from(vec![b'x'; 100])),
+            length / 100,
+        );
+        Body::from_stream(futures_util::stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn a_body_for_which_jobs_leave_no_room_is_429_and_one_over_the_limit_413() {
+        let budget = Budget::of(1000);
+        let first = Arrived::read_within(&budget, body(600), 2000).await.unwrap();
+        assert_eq!((first.body.len(), budget.held()), (600, 600));
+        let refused = Arrived::read_within(&budget, body(600), 2000).await.err().unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.message().starts_with("the queue is full: the jobs of this environment hold"));
+        assert_eq!(budget.held(), 600, "what was read of it is let go");
+        let refused = Arrived::read_within(&budget, body(300), 200).await.err().unwrap();
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        drop(first);
+        assert!(Arrived::read_within(&budget, body(1000), 2000).await.is_ok());
+        assert_eq!(budget.held(), 0);
+    }
 }
