@@ -38,7 +38,8 @@ fn counted(queue: &Queue) -> usize {
 
 #[tokio::test]
 async fn everything_that_a_job_carries_counts_against_one_budget() {
-    let parts: [(&str, fn(&mut Submission)); 4] = [
+    type Fill = fn(&mut Submission);
+    let parts: [(&str, Fill); 4] = [
         ("input", |job| job.input = json(&text(DATA))),
         ("s3Config", |job| job.s3_config = Some(text(DATA))),
         ("webhook", |job| job.webhook = Some(text(DATA))),
