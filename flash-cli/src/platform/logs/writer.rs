@@ -30,16 +30,27 @@ const KEPT_CAPACITY: usize = 4 << 20;
 
 type Write = Box<dyn FnMut(&mut File, &[u8]) -> io::Result<usize> + Send>;
 type Clock = Box<dyn Fn() -> SystemTime + Send>;
+type Lived = Box<dyn Fn() -> Duration + Send>;
 
 /// What the writer has of the machine.
 pub(super) struct Means {
     pub clock: Clock,
+    /// How long it has had them.
+    pub lived: Lived,
     pub write: Write,
 }
 
+/// A clock that is wrong when the machine starts is put right soon. Before that nothing is deleted for its age.
+const TRUSTED_AFTER: Duration = Duration::from_secs(60 * 60);
+
 impl Default for Means {
     fn default() -> Self {
-        Self { clock: Box::new(SystemTime::now), write: Box::new(|file, bytes| file.write(bytes)) }
+        let since = Instant::now();
+        Self {
+            clock: Box::new(SystemTime::now),
+            lived: Box::new(move || since.elapsed()),
+            write: Box::new(|file, bytes| file.write(bytes)),
+        }
     }
 }
 
@@ -207,7 +218,7 @@ impl Writer {
 
     fn is_old(&self, segment: &Segment) -> bool {
         let age = (self.means.clock)().duration_since(segment.last_write);
-        age.is_ok_and(|age| age > self.limits.age)
+        (self.means.lived)() >= TRUSTED_AFTER && age.is_ok_and(|age| age > self.limits.age)
     }
 
     fn delete_beyond_limits(&mut self) {
