@@ -29,6 +29,8 @@ mod platform;
 mod port_holder;
 mod project;
 mod target;
+#[cfg(test)]
+mod wal_cuts;
 mod watch;
 
 use std::process::ExitCode;

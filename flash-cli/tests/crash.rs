@@ -388,3 +388,23 @@ async fn a_job_that_kills_its_workers_is_dead_after_three_attempts_and_harms_nob
     let last = endpoint.run(harmless(7)).await;
     assert_eq!(endpoint.ended(&last).await["output"], 7);
 }
+
+#[tokio::test]
+async fn jobs_that_kill_their_workers_hold_up_no_other() {
+    let kept = Kept::new("crash-of-a-row", "");
+    let app = kept.start();
+    let endpoint = Endpoint::of(&app, "poisoned");
+    let mut poisons = Vec::new();
+    for _ in 0..3 {
+        poisons.push(endpoint.run(input_for("poison", json!({ "words": "gone" }))).await);
+    }
+    let healthy = endpoint.run(input_for("harmless", json!({ "number": 7 }))).await;
+    assert_eq!(endpoint.ended(&healthy).await["output"], 7);
+    for poison in &poisons {
+        assert_dead(&endpoint.ended(poison).await, "gone", 3);
+    }
+    // Nine workers died, and no start was put off for that.
+    let said = |text: &str| app.count("log", |line| line["text"].as_str().unwrap().contains(text));
+    assert_eq!((said("next start in"), said("crash loop")), (0, 0));
+    assert_eq!(endpoint.get("health").await.json()["workers"]["unhealthy"], 0);
+}

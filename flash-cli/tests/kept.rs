@@ -165,6 +165,53 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn one_damaged_job_is_set_aside_and_the_others_go_on() {
+    let kept = Kept::new("kept-but-for-one", "");
+    let app = kept.start();
+    let barred = Endpoint::of(&app, "barred");
+    let mut jobs = Vec::new();
+    for number in 0..3 {
+        jobs.push(barred.run(pass(number)).await);
+    }
+    app.signal(Signal::SIGTERM);
+    app.wait();
+    let file = rusqlite::Connection::open(kept.state().join("jobs.sqlite")).unwrap();
+    file.execute("UPDATE job SET input = '{\"number\":' WHERE seq = 2", []).unwrap();
+    drop(file);
+    std::fs::write(kept.gate(), "").unwrap();
+    let app = kept.start();
+    app.event("log", |line| line["text"].as_str().unwrap().starts_with("stored job 2 is damaged"));
+    let barred = Endpoint::of(&app, "barred");
+    for number in [0, 2] {
+        assert_completed(&barred.ended(&jobs[number]).await, number as u64);
+    }
+    assert_eq!(barred.get(&format!("status/{}", jobs[1])).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_job_that_the_platform_dies_of_is_dead_in_the_end() {
+    let kept = Kept::new("kept-and-deadly", "");
+    let mut app = kept.start();
+    let relayed = |number: u64, milliseconds: u64| json!({ "input": { "number": number, "milliseconds": milliseconds } });
+    let deadly = Endpoint::of(&app, "relay").run(relayed(1, 600_000)).await;
+    for _ in 0..4 {
+        let relay = Endpoint::of(&app, "relay");
+        let running = relay.until(&deadly, |job| job["status"] == "IN_PROGRESS" || is_final(job)).await;
+        assert_eq!(running["status"], "IN_PROGRESS", "{running}");
+        kill(app);
+        app = kept.start();
+    }
+    let relay = Endpoint::of(&app, "relay");
+    let end = relay.ended(&deadly).await;
+    assert_eq!(end["status"], "FAILED");
+    assert!(end["error"].as_str().unwrap().contains("the platform died 3 times while this job"), "{end}");
+    assert_eq!(relay.dead().await[0]["id"], json!(deadly));
+    // Nothing else is held up.
+    let next = relay.run(relayed(2, 0)).await;
+    assert_completed(&relay.ended(&next).await, 2);
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_new_jobs_and_loses_none() {
     let kept = Kept::new("kept-on-a-full-disk", "");
     let state = kept.state();

@@ -277,20 +277,20 @@ impl Platform {
             old.close();
             if !closing.is_cancelled() {
                 old.ended().await;
-                platform.hand_over(&old);
+                platform.hand_over(&old).await;
                 platform.forget_ended();
             }
         });
     }
 
     /// What is left in a release that has ended goes on in the live one; results stay where none is live.
-    fn hand_over(&self, old: &Release) {
+    async fn hand_over(&self, old: &Release) {
         let live = self.current();
         for pool in old.pools() {
             let Some(queue) = pool.queue() else { continue };
             match live.as_ref().and_then(|live| live.pool(&pool.worker_type.name)?.queue()) {
-                Some(successor) => queue.hand_over(successor),
-                None => queue.give_up_waiting(),
+                Some(successor) => queue.hand_over(successor).await,
+                None => queue.give_up_waiting().await,
             }
         }
     }

@@ -31,7 +31,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -52,7 +52,7 @@ pub(crate) use tally::Problem;
 use gateway::Door;
 use meter::Billing;
 use pool::PoolContext;
-use queue::{Backlog, Budget, Clock, QueueContext, Teller};
+use queue::{Backlog, Budget, Due, QueueContext, SetAside, Teller};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::last_words;
@@ -65,6 +65,11 @@ const REAPING: Duration = Duration::from_millis(500);
 const REMOVING: Duration = Duration::from_secs(30);
 /// Between two looks for results in replaced releases that were kept long enough.
 const FORGET_PAST: Duration = Duration::from_secs(5);
+/// Between two notes of what the time is, for the next platform.
+const KEEP_TIME: Duration = Duration::from_secs(60);
+/// Damaged jobs that the log names, each with its problem.
+const DAMAGES_NAMED: usize = 5;
+
 /// What a platform needs to start.
 pub(crate) struct Options {
     /// Open already, so that the caller decides about ports.
@@ -161,6 +166,8 @@ struct Shared {
     hand_over: HandOver,
     /// Ends with this platform.
     own_machine: Option<Machine>,
+    /// Stored jobs that cannot be read.
+    set_aside: usize,
     /// A release is to come: it was live before the platform started.
     is_expecting: AtomicBool,
     /// The platform stops: no new work.
@@ -200,7 +207,8 @@ impl Platform {
         };
         let Machine { lifeline, isolation } = machine;
         let isolation = isolation.limiting(limits);
-        let (store, mut backlog) = Backlog::open(&store, durability)?;
+        let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
+        set_aside_told(&set_aside, &log);
         let (teller, tidings) = Teller::new();
         let closing = CancellationToken::new();
         let courier = Courier {
@@ -213,7 +221,7 @@ impl Platform {
         let door = Door::new(access, log.clone());
         let budget = Budget::default();
         backlog.join(&budget);
-        let queues = QueueContext { clock: Clock::system(), store, teller, budget };
+        let queues = QueueContext { clock, store, teller, budget };
         let context = PoolContext {
             log,
             lifeline,
@@ -241,6 +249,7 @@ impl Platform {
                 hand_over,
                 own_machine,
                 is_expecting: AtomicBool::new(false),
+                set_aside: set_aside.before + set_aside.now.len(),
                 closing,
                 served: CancellationToken::new(),
                 gateway: TaskTracker::new(),
@@ -255,12 +264,19 @@ impl Platform {
     /// Deletes what was kept long enough in releases that were replaced: their own loops have ended.
     async fn forget_past(self) {
         let closing = self.shared.closing.clone();
+        let mut time_kept = Instant::now();
         while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
             self.shared.door.tell_rest();
+            if time_kept.elapsed() >= KEEP_TIME {
+                time_kept = Instant::now();
+                self.shared.context.queues.keep_time();
+            }
             let past: Vec<_> =
                 self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
             for queue in past.iter().flat_map(|release| release.pools()).filter_map(|pool| pool.queue()) {
-                queue.end_overdue();
+                while queue.end_overdue() == Due::More {
+                    tokio::task::yield_now().await;
+                }
             }
             let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
             backlog.delete_due(&self.shared.context.queues);
@@ -374,7 +390,7 @@ impl Platform {
         if let Some(machine) = own_machine {
             machine.end(reaping).await;
         }
-        context.queues.store.close();
+        context.queues.close();
         clean
     }
 
@@ -384,5 +400,18 @@ impl Platform {
             release.close();
             release.kill();
         }
+    }
+}
+
+/// Tells the log of jobs that could not be read.
+fn set_aside_told(set_aside: &SetAside, log: &Sink) {
+    let say = |text| log(LogLine::system("platform", None, text));
+    for (place, problem) in set_aside.now.iter().take(DAMAGES_NAMED) {
+        say(format!(
+            "stored job {place} is damaged and does not run: {problem}; it is kept in the table `damaged` of jobs.sqlite"
+        ));
+    }
+    if let Some(more) = set_aside.now.len().checked_sub(DAMAGES_NAMED + 1) {
+        say(format!("{} further stored jobs are damaged too", more + 1));
     }
 }

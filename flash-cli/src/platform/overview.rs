@@ -17,6 +17,8 @@ pub(crate) struct Overview {
     pub workers: Vec<TypeOverview>,
     /// Releases that still finish work, the latest first.
     pub draining: Vec<u64>,
+    /// Stored jobs that cannot be read.
+    pub set_aside: usize,
     /// `None` where it does not run.
     pub job_memory: Option<JobMemory>,
 }
@@ -66,6 +68,7 @@ impl Platform {
             workers,
             draining,
             job_memory: Some(job_memory),
+            set_aside: self.shared.set_aside,
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn not_started(error: &StartError) -> Failure {
         StartError::Store(OpenError::Newer { .. }) => {
             failure.hint("use the newer flash, or move the file away")
         }
-        StartError::Store(OpenError::Unreadable { .. } | OpenError::Damaged { .. }) => {
+        StartError::Store(OpenError::Unreadable { .. }) => {
             failure.hint("move the file away to start without its jobs, or run without --keep")
         }
         StartError::Store(OpenError::Directory { .. } | OpenError::Thread(_))

@@ -1,7 +1,8 @@
 //! When to start the next worker after one died, and when dying has become a loop. No clock, no I/O.
 //!
-//! A worker that did something useful or lived for long before it died is replaced at once: its death says
-//! nothing about the next one. Deaths in a row without either get growing pauses.
+//! A worker that did something useful or lived for long before it died is replaced at once: its death says nothing
+//! about the next one. One that died at work is replaced at once too: the job or request may be the cause, a job has a
+//! number of attempts, and other work must not wait for it. Deaths in a row without any of these get growing pauses.
 use std::time::{Duration, Instant};
 
 /// A worker that lived this long after it was ready was no crash of its start.
@@ -20,7 +21,7 @@ pub(crate) enum Death {
     Starting,
     /// Soon after it was ready, with nothing to do: its own fault.
     Idle,
-    /// Soon after it was ready, at its first work. That work may be the cause: its attempts are counted.
+    /// With work that it had not finished, its first. That work may be the cause: its attempts are counted.
     AtFirstWork,
     /// After it had finished work, or after a long life.
     Proven,
@@ -33,8 +34,8 @@ pub(crate) enum Verdict {
     AtOnce,
     /// The next start has to wait.
     Pause(Duration),
-    /// Workers die in a row. `began`: with this death. `tell`: whoever waits need not wait any longer.
-    Loop { pause: Duration, began: bool, tell: bool },
+    /// Workers die in a row; whoever waits need not wait any longer. `began`: with this death.
+    Loop { pause: Duration, began: bool },
 }
 
 /// The deaths of one worker type.
@@ -47,17 +48,21 @@ pub(crate) struct Crashes {
 impl Crashes {
     /// A worker died.
     pub(crate) fn died(&mut self, death: Death, now: Instant) -> Verdict {
-        if death == Death::Proven {
-            self.proven();
-            return Verdict::AtOnce;
+        match death {
+            Death::Proven => {
+                self.proven();
+                return Verdict::AtOnce;
+            }
+            // It became ready, which is no proof that it works: the row neither grows nor ends.
+            Death::AtFirstWork => return Verdict::AtOnce,
+            Death::Starting | Death::Idle => {}
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         let pause = FIRST_PAUSE.saturating_mul(1 << (self.in_a_row - 1).min(16)).min(MAX_PAUSE);
         self.again_at = Some(now + pause);
         match self.in_a_row {
             count if count < LOOP_AT => Verdict::Pause(pause),
-            // Work that kills its worker ends by its own number of attempts; the rest may go on waiting.
-            count => Verdict::Loop { pause, began: count == LOOP_AT, tell: death != Death::AtFirstWork },
+            count => Verdict::Loop { pause, began: count == LOOP_AT },
         }
     }
 
@@ -95,7 +100,7 @@ mod tests {
         let (mut crashes, now) = (Crashes::default(), Instant::now());
         let verdicts: Vec<Verdict> = (0..10).map(|_| crashes.died(Death::Starting, now)).collect();
         assert_eq!(verdicts[..2], [Verdict::Pause(ms(250)), Verdict::Pause(ms(500))]);
-        let looped = |pause, began| Verdict::Loop { pause: ms(pause), began, tell: true };
+        let looped = |pause, began| Verdict::Loop { pause: ms(pause), began };
         assert_eq!(verdicts[2..4], [looped(1_000, true), looped(2_000, false)]);
         assert_eq!(verdicts[7..], [looped(30_000, false); 3]);
         assert!(crashes.is_loop() && crashes.backing_off(now + ms(29_999)));
@@ -114,11 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn work_that_kills_its_worker_fails_nobody_elses() {
+    fn a_death_at_work_holds_up_no_other_work() {
         let (mut crashes, now) = (Crashes::default(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(crashes.died(Death::AtFirstWork, now), Verdict::AtOnce);
+        }
+        assert!(!crashes.any() && !crashes.backing_off(now));
+        // Nor does it hide that workers do not start.
+        for _ in 0..2 {
+            crashes.died(Death::Starting, now);
+        }
         crashes.died(Death::AtFirstWork, now);
-        crashes.died(Death::AtFirstWork, now);
-        let third = crashes.died(Death::AtFirstWork, now);
-        assert_eq!(third, Verdict::Loop { pause: ms(1_000), began: true, tell: false });
+        assert_eq!(crashes.died(Death::Starting, now), Verdict::Loop { pause: ms(1_000), began: true });
     }
 }

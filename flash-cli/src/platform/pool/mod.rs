@@ -26,7 +26,7 @@ use super::{
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
     meter::{Account, Billing, Meter},
-    queue::{JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
+    queue::{Due, JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},
 };
 pub(crate) use crash::Crashes;
@@ -202,10 +202,13 @@ impl Pool {
             self.kill_silent(&mut watch, now);
             let mut period = PERIOD;
             if let Some(queue) = self.queue() {
-                queue.end_overdue();
+                queue.feed();
+                if queue.end_overdue() == Due::More {
+                    period = Duration::ZERO;
+                }
                 let stuck = queue.stuck(now);
                 if !stuck.is_empty() {
-                    period = QUICK_PERIOD;
+                    period = period.min(QUICK_PERIOD);
                     self.stop_stuck(queue, stuck, now);
                 }
             }
@@ -217,6 +220,7 @@ impl Pool {
                         tokio::time::sleep(REST).await;
                     }
                 }
+                () = self.fed() => {}
             }
         }
     }
@@ -226,6 +230,17 @@ impl Pool {
             Intake::Queue(queue) => queue.changed().await,
             Intake::Balanced(balancer) => balancer.changed().await,
         }
+    }
+
+    /// Waits until jobs can be handed out that had to be marked before.
+    async fn fed(&self) {
+        if let Some(queue) = self.queue()
+            && queue.fed().await.is_ok()
+        {
+            return;
+        }
+        // What cannot be written now is tried at the next look.
+        std::future::pending().await
     }
 
     /// How busy it is.

@@ -327,7 +327,7 @@ impl Pool {
 
     /// Tells of a row of deaths, and those who wait when there is no use in waiting.
     fn report(&self, verdict: Verdict, cause: &str, report: &str) {
-        let Verdict::Loop { pause, began, tell } = verdict else { return };
+        let Verdict::Loop { pause, began } = verdict else { return };
         if began {
             let name = &self.worker_type.name;
             let text = format!(
@@ -336,10 +336,7 @@ impl Pool {
             );
             self.say(None, text);
         }
-        if tell {
-            let next = format!("{report}; it is tried again in {pause:?}");
-            self.fail_waiting(&next);
-        }
+        self.fail_waiting(&format!("{report}; it is tried again in {pause:?}"));
     }
 
     fn fail_waiting(&self, reason: &str) {

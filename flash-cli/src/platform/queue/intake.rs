@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Failing, Fate, Inner, JobId, Origin, Queue, Waiter,
     budget::{Held, OutOfRoom, Purpose},
+    guard::Guard,
     job::{Entry, Extras, IdempotencyKey},
     jobs::Setting,
     state::JobState,
@@ -104,13 +105,12 @@ impl Queue {
             }
             Fate::Ended => return Err(SubmitError::Ended),
         }
-        let key = submission.idempotency_key.as_deref();
-        let fingerprint =
-            key.map(|_| fingerprint(submission.envelope.function.as_deref(), submission.input.get()));
-        if let Some((key, fingerprint)) = key.zip(fingerprint)
-            && let Some(known) = inner.known(key, fingerprint)?
-        {
-            return Ok(known);
+        let key = submission.idempotency_key.as_deref().map(|key| IdempotencyKey {
+            key: key.into(),
+            fingerprint: fingerprint(submission.envelope.function.as_deref(), submission.input.get()),
+        });
+        if let Some(known) = key.as_ref().and_then(|key| self.setting.keys.lock().known(key).transpose()) {
+            return known;
         }
         let (limits, waiting) = (&self.setting.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
         if waiting >= limits.max_waiting {
@@ -121,8 +121,14 @@ impl Queue {
             // Its caller has a slot, and ends only with its answer.
             Origin::Call => Purpose::Progress,
         };
-        let mut entry = self.entry(submission, fingerprint);
+        let mut entry = self.entry(submission, key.clone());
         entry.held = inner.room_for(entry.weight(), purpose, &self.setting)?;
+        // Held until the key names the new job: another release may be given the same one in this moment. Not before
+        // there is room: what goes for it leaves its keys.
+        let keys = key.as_ref().map(|key| (key, self.setting.keys.lock()));
+        if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
+            return known;
+        }
         // Under the lock, so that ids are in the order of the line.
         let id = match entry.origin {
             Origin::Run => JobId::of_run(),
@@ -130,6 +136,9 @@ impl Queue {
         };
         inner.jobs.insert(id, Box::new(entry));
         let ticket = if durable { inner.jobs.store(id, &self.setting) } else { None };
+        if let Some((key, mut keys)) = keys {
+            keys.name(key, id, ticket.unwrap_or_default());
+        }
         inner.dispatch(&self.setting);
         let left_waiting = inner.jobs.has_waiting();
         drop(inner);
@@ -139,25 +148,8 @@ impl Queue {
         Ok(Submitted { id, idempotency: Idempotency::New, ticket: ticket.unwrap_or_default() })
     }
 
-    /// The job that a client's key names already.
-    ///
-    /// # Errors
-    /// When that job is for another function or has another input.
-    pub(crate) fn known_by_key(
-        &self,
-        key: &str,
-        function: Option<&str>,
-        input: &str,
-    ) -> Result<Option<Submitted>, SubmitError> {
-        self.lock().known(key, fingerprint(function, input))
-    }
-
-    fn entry(&self, submission: Submission, fingerprint: Option<u64>) -> Entry {
+    fn entry(&self, submission: Submission, idempotency: Option<IdempotencyKey>) -> Entry {
         let Submission { input, envelope, origin, execution_timeout, ttl, low_priority, .. } = submission;
-        let idempotency = submission
-            .idempotency_key
-            .zip(fingerprint)
-            .map(|(key, fingerprint)| IdempotencyKey { key: key.into(), fingerprint });
         let extras = Extras { webhook: submission.webhook, idempotency, s3_config: submission.s3_config };
         let now = self.setting.clock.now();
         let ttl = ttl.unwrap_or(self.setting.limits.ttl);
@@ -168,6 +160,9 @@ impl Queue {
             envelope,
             origin,
             low_priority,
+            suspect: false,
+            losses: 0,
+            guard: Guard::Free,
             execution_timeout: execution_timeout.unwrap_or(self.setting.limits.execution_timeout),
             ttl,
             submitted_at: now,
@@ -233,15 +228,6 @@ impl Inner {
             self.jobs.make_room(setting);
             setting.budget.try_hold(bytes, purpose)
         })
-    }
-
-    fn known(&self, key: &str, fingerprint: u64) -> Result<Option<Submitted>, SubmitError> {
-        let Some((id, found)) = self.jobs.by_key(key) else { return Ok(None) };
-        let known = found.extras.as_ref().and_then(|extras| extras.idempotency.as_ref());
-        if known.is_none_or(|key| key.fingerprint != fingerprint) {
-            return Err(SubmitError::KeyInUse(id));
-        }
-        Ok(Some(Submitted { id, idempotency: Idempotency::Repeated, ticket: found.ticket }))
     }
 }
 

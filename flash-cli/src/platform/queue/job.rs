@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     Budget, Taken, Timestamp, WorkerId,
     budget::Held,
+    guard::Guard,
     id::JobId,
     limits::Limits,
     state::{Attempt, IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
@@ -76,6 +77,11 @@ pub(crate) struct Entry {
     pub(super) envelope: Envelope,
     pub(super) origin: Origin,
     pub(super) low_priority: bool,
+    /// It was aboard when a worker died, and may be the cause: it runs alone on a worker until it ends.
+    pub(super) suspect: bool,
+    /// Times that the platform died while it was at work.
+    pub(super) losses: u32,
+    pub(super) guard: Guard,
     pub(super) execution_timeout: Duration,
     /// How long it may take from submission, or from a client's retry, to its end.
     pub(super) ttl: Duration,
@@ -205,6 +211,7 @@ impl Entry {
         Some(Taken {
             id,
             attempt,
+            alone: self.suspect,
             execution_timeout: self.execution_timeout,
             envelope: self.envelope.clone(),
             input: self.input.clone(),
@@ -223,6 +230,8 @@ impl Entry {
     pub(super) fn retry(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
         self.step(JobEvent::Retried { attempts: self.attempts }, now)?;
         self.attempts_before = self.attempts;
+        self.suspect = false;
+        (self.losses, self.guard) = (0, Guard::Free);
         self.told = false;
         self.forget_attempt();
         Ok(())
@@ -242,6 +251,11 @@ impl Entry {
     /// Attempts since the submission or the last retry, without those that do not count.
     pub(super) fn attempts_now(&self) -> Attempt {
         self.attempts - self.attempts_before
+    }
+
+    /// Its client's name for it.
+    pub(super) fn key(&self) -> Option<&IdempotencyKey> {
+        self.extras.as_ref()?.idempotency.as_ref()
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -274,6 +288,7 @@ impl Entry {
 
     /// Tells who waits that it has ended; says how long to keep it.
     pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Keep {
+        self.guard = Guard::Free;
         let run = self.run_mut();
         let ran = run.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
         // A worker cannot have run for longer than it had the job.

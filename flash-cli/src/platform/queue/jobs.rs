@@ -4,7 +4,8 @@
 //! always agree with it. Invariants: `lines` counts exactly the queued jobs, `running` the running ones;
 //! each job has one timer; a job with a `record` has its last change on the way to the store.
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -13,15 +14,21 @@ use flash_sdk::wire::job::JobStatus;
 use super::{
     Budget, Ended, Timestamp, Totals, WorkerId,
     clock::Clock,
+    guard::Guarded,
     id::JobId,
     job::{Entry, Keep, Origin},
+    keys::Keys,
     limits::Limits,
-    line::Lines,
+    line::{Lines, Room, Turn},
+    lost::Loss,
     state::{JobEvent, JobState, Outcome},
     store::{Change, End, Record, Store, Ticket},
     taker::Taken,
     tell::{Teller, Tidings},
 };
+
+/// Jobs that one look at many takes, at most: nobody else waits for the lock for longer. A millisecond or less.
+const PIECE: usize = 256;
 
 /// What a queue is and lives by.
 pub(super) struct Setting {
@@ -31,6 +38,8 @@ pub(super) struct Setting {
     pub limits: Limits,
     pub clock: Clock,
     pub store: Store,
+    /// Those of its endpoint, in all releases.
+    pub keys: Keys,
     pub teller: Teller,
     /// What all jobs of the platform may hold together.
     pub budget: Budget,
@@ -40,7 +49,9 @@ pub(super) struct Setting {
 #[derive(Default)]
 pub(super) struct Jobs {
     all: BTreeMap<JobId, Box<Entry>>,
-    lines: Lines,
+    pub(super) lines: Lines,
+    /// Jobs that are in no line before their mark is durable.
+    pub(super) guarded: Guarded,
     running: usize,
     /// Of these, how many have low priority.
     running_low: usize,
@@ -51,7 +62,6 @@ pub(super) struct Jobs {
     /// Ended jobs that a client waited for, oldest first; may hold some that are gone.
     kept_sync: VecDeque<JobId>,
     dead: BTreeSet<JobId>,
-    keys: HashMap<Box<str>, JobId>,
     pub totals: Totals,
 }
 
@@ -67,18 +77,13 @@ impl Jobs {
 
     /// From the latest before `before` back in time.
     pub(super) fn newest_first(&self, before: Option<JobId>) -> impl Iterator<Item = (JobId, &Entry)> {
-        let end = before.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let range = self.all.range((std::ops::Bound::Unbounded, end));
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.all.range((Bound::Unbounded, end));
         range.rev().map(|(id, entry)| (*id, entry.as_ref()))
     }
 
     pub(super) fn dead(&self) -> impl Iterator<Item = JobId> {
         self.dead.iter().rev().copied()
-    }
-
-    pub(super) fn by_key(&self, key: &str) -> Option<(JobId, &Entry)> {
-        let id = *self.keys.get(key)?;
-        self.get(id).map(|entry| (id, entry))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -122,17 +127,41 @@ impl Jobs {
     /// Since when the next one of normal priority waits.
     pub(super) fn oldest_wait(&mut self) -> Option<Timestamp> {
         let all = &self.all;
-        let id = self.lines.normal.front(|id| is_queued(all, id))?;
-        self.get(id).map(|entry| entry.queued_at)
+        let fronts = self.lines.normal.fronts(|id| is_queued(all, id));
+        fronts.into_iter().flatten().filter_map(|id| self.get(id)).map(|entry| entry.queued_at).min()
     }
 
-    /// Waiting jobs, in order.
-    pub(super) fn waiting_ids(&self) -> Vec<JobId> {
-        let mut seen = BTreeSet::new();
-        self.lines.ids().filter(|id| is_queued(&self.all, *id) && seen.insert(*id)).collect()
+    /// Jobs from after `after` up to `last`, in the order of their submission: so many, and where to go on if there
+    /// may be more.
+    pub(super) fn piece(
+        &self,
+        after: Option<JobId>,
+        last: JobId,
+        is_wanted: impl Fn(&Entry) -> bool,
+    ) -> (Vec<JobId>, Option<JobId>) {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        if after.is_some_and(|after| after >= last) {
+            return (Vec::new(), None);
+        }
+        let (mut ids, mut next) = (Vec::with_capacity(PIECE), None);
+        for (looked_at, (id, entry)) in self.all.range((start, Bound::Included(last))).enumerate() {
+            if looked_at == PIECE {
+                return (ids, next);
+            }
+            next = Some(*id);
+            if is_wanted(entry) {
+                ids.push(*id);
+            }
+        }
+        (ids, None)
     }
 
-    /// Those of them that somebody waits for. Only ids that say so are looked up: a million may wait.
+    /// The latest that is there.
+    pub(super) fn last(&self) -> Option<JobId> {
+        self.all.last_key_value().map(|(id, _)| *id)
+    }
+
+    /// Waiting jobs that somebody waits for. Only ids that say so are looked up: a million may wait.
     pub(super) fn waited_ids(&self) -> Vec<JobId> {
         let has_waiter = |id: &JobId| self.get(*id).is_some_and(|entry| !entry.waiters.is_empty());
         self.lines.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
@@ -142,7 +171,13 @@ impl Jobs {
     pub(super) fn insert(&mut self, id: JobId, entry: Box<Entry>) {
         match &entry.state {
             JobState::Queued { .. } => {
-                self.lines.of(entry.low_priority).push_back(id);
+                let line = self.lines.of(entry.low_priority).of(entry.suspect);
+                if entry.guard.is_unmarked() {
+                    line.expect();
+                    self.guarded.push(id, &entry);
+                } else {
+                    line.push_back(id);
+                }
                 self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
             }
             JobState::Running(_) => self.starts_running(entry.low_priority),
@@ -150,9 +185,6 @@ impl Jobs {
                 self.dead.insert(id);
             }
             JobState::Done(_) => {}
-        }
-        if let Some(key) = entry.extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
-            self.keys.insert(key.key.clone(), id);
         }
         self.timers.insert((entry.timer, id));
         self.all.insert(id, entry);
@@ -176,6 +208,9 @@ impl Jobs {
     /// Takes a job out, as if it had never been.
     pub(super) fn remove(&mut self, id: JobId, setting: &Setting) -> Option<Box<Entry>> {
         let entry = self.take(id)?;
+        if let Some(key) = entry.key() {
+            setting.keys.lock().forget(key, id);
+        }
         if let Some(seq) = entry.record {
             setting.store.write(Change::Forgotten { seq });
         }
@@ -186,64 +221,69 @@ impl Jobs {
     pub(super) fn take(&mut self, id: JobId) -> Option<Box<Entry>> {
         let entry = self.all.remove(&id)?;
         match &entry.state {
-            JobState::Queued { .. } => self.left_line(&entry),
+            JobState::Queued { .. } => self.left_line(id, &entry),
             JobState::Running(_) => self.stops_running(entry.low_priority),
             JobState::Done(_) => {
                 self.dead.remove(&id);
             }
         }
         self.timers.remove(&(entry.timer, id));
-        if let Some(key) = entry.extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
-            // A later job may have the key by now.
-            if self.keys.get(&key.key) == Some(&id) {
-                self.keys.remove(&key.key);
-            }
-        }
         Some(entry)
     }
 
-    fn left_line(&mut self, entry: &Entry) {
+    fn left_line(&mut self, id: JobId, entry: &Entry) {
         let all = &self.all;
-        let line = self.lines.of(entry.low_priority);
-        line.left();
+        let line = self.lines.of(entry.low_priority).of(entry.suspect);
+        line.left_early(id);
         line.sweep(|id| is_queued(all, id));
     }
 
-    /// Gives the next waiting job to a worker.
-    pub(super) fn lease_next(&mut self, worker: &WorkerId, now: Timestamp) -> Option<Taken> {
+    /// Gives the next waiting job to a worker, where there is one for what it has aboard.
+    pub(super) fn lease_next(&mut self, worker: &WorkerId, room: Room, now: Timestamp) -> Option<Taken> {
         let all = &self.all;
-        let next = self.lines.normal.pop(|id| is_queued(all, id));
-        let id = next.or_else(|| self.lines.low.pop(|id| is_queued(all, id)))?;
+        let Turn::Job(id) = self.lines.next(worker, room, |id| is_queued(all, id)) else { return None };
         let entry = self.all.get_mut(&id)?;
         let taken = entry.lease(id, worker, now)?;
-        let low_priority = entry.low_priority;
-        self.lines.of(low_priority).left();
+        let (low_priority, suspect) = (entry.low_priority, entry.suspect);
+        self.lines.of(low_priority).of(suspect).left();
         self.starts_running(low_priority);
         Some(taken)
+    }
+
+    /// A worker takes no more jobs.
+    pub(super) fn lost_worker(&mut self, worker: &WorkerId) {
+        self.lines.lost(worker);
     }
 
     /// Takes a lease back that its worker never saw.
     pub(super) fn unlease(&mut self, id: JobId) {
         let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
         entry.unlease();
-        let low_priority = entry.low_priority;
-        self.lines.of(low_priority).push_front(id);
+        let (low_priority, suspect) = (entry.low_priority, entry.suspect);
+        self.lines.of(low_priority).of(suspect).push_front(id);
         self.stops_running(low_priority);
     }
 
-    /// The worker of a running job is gone: it waits again, in front, for it has waited longest. An attempt
-    /// that ended through no fault of the job does not count.
-    pub(super) fn requeue_lost(&mut self, id: JobId, counts: bool, setting: &Setting) {
+    /// The worker of a running job is gone: it waits again. In front, for it has waited longest; but one that may
+    /// have killed its worker waits apart from all others.
+    pub(super) fn requeue_lost(&mut self, id: JobId, loss: Loss, setting: &Setting) {
         let now = setting.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return };
         if entry.step(JobEvent::Lost, now).is_err() {
             return;
         }
-        entry.attempts_before += u32::from(!counts);
+        entry.attempts_before += u32::from(!loss.counts());
+        entry.suspect |= loss.is_suspicious();
         entry.forget_attempt();
         store_requeued(entry, setting);
-        let low_priority = entry.low_priority;
-        self.lines.of(low_priority).push_front(id);
+        let (low_priority, suspect) = (entry.low_priority, entry.suspect);
+        let line = self.lines.of(low_priority).of(suspect);
+        // Suspects take turns: the innocent ones among them wait for one death of each other at most.
+        if suspect {
+            line.push_back(id);
+        } else {
+            line.push_front(id);
+        }
         self.stops_running(low_priority);
         self.totals.retried += 1;
     }
@@ -252,8 +292,12 @@ impl Jobs {
     pub(super) fn retry(&mut self, id: JobId, setting: &Setting) -> bool {
         let now = setting.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return false };
+        let had_losses = entry.losses > 0;
         if entry.retry(now).is_err() {
             return false;
+        }
+        if had_losses && let Some(seq) = entry.record {
+            setting.store.write(Change::Cleared { seq });
         }
         self.timers.remove(&(entry.timer, id));
         // It gets its whole time again.
@@ -262,7 +306,7 @@ impl Jobs {
         self.timers.insert((entry.timer, id));
         store_requeued(entry, setting);
         let is_call = entry.origin == Origin::Call;
-        self.lines.of(entry.low_priority).push_back(id);
+        self.lines.of(entry.low_priority).of(entry.suspect).push_back(id);
         self.dead.remove(&id);
         self.totals.retried += 1;
         if !is_call {
@@ -292,12 +336,12 @@ impl Jobs {
         entry.timer = forget_at;
         self.timers.insert((forget_at, id));
         let ended = Ended::of(id, entry);
-        let (is_dead, low_priority) =
-            (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority);
+        let (is_dead, low_priority, suspect) =
+            (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority, entry.suspect);
         if was_queued {
             let all = &self.all;
-            let line = self.lines.of(low_priority);
-            line.left();
+            let line = self.lines.of(low_priority).of(suspect);
+            line.left_early(id);
             line.sweep(|id| is_queued(all, id));
         } else {
             self.stops_running(low_priority);
@@ -357,6 +401,11 @@ impl Jobs {
                 return;
             }
         }
+    }
+
+    /// Whether the time of a job has come.
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.timers.first().is_some_and(|(due, _)| *due <= now)
     }
 
     /// The next job whose time has come, taken out: it has expired, or its result was kept long enough.

@@ -1,19 +1,23 @@
-//! Who is next: jobs that wait, in order, those of low priority behind all others.
+//! Who is next: jobs that wait, in order, those of low priority behind all others, and those that may have killed a
+//! worker apart from the rest.
 use std::collections::VecDeque;
 
-use super::id::JobId;
+use super::{WorkerId, id::JobId};
 
 /// Entries that are no longer valid, beyond the valid ones, before they are swept out.
 const SLACK: usize = 1024;
 
-/// The waiting jobs of one priority.
+/// Waiting jobs, first come, first served.
 ///
 /// A job that leaves from the middle (cancelled, expired) stays in `ids` until it is met or swept, so that
-/// leaving costs nothing however long the line is. `waiting` counts those that are really there.
+/// leaving costs nothing however long the line is. `waiting` counts those that are really there, and those that are
+/// expected: they may not be taken yet.
 #[derive(Default)]
 pub(super) struct Line {
     ids: VecDeque<JobId>,
     waiting: usize,
+    /// So many at the front were expected before any other came.
+    ahead: usize,
 }
 
 impl Line {
@@ -26,12 +30,30 @@ impl Line {
     pub(super) fn push_front(&mut self, id: JobId) {
         self.ids.push_front(id);
         self.waiting += 1;
+        self.ahead += usize::from(self.ahead > 0);
+    }
+
+    /// A job waits that [`Line::arrive`] will bring: before all that come meanwhile.
+    pub(super) fn expect(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// An expected job may be taken.
+    pub(super) fn arrive(&mut self, id: JobId) {
+        self.ids.insert(self.ahead, id);
+        self.ahead += 1;
+    }
+
+    fn drop_front(&mut self) -> Option<JobId> {
+        let id = self.ids.pop_front()?;
+        self.ahead = self.ahead.saturating_sub(1);
+        Some(id)
     }
 
     /// The next one. `is_waiting` tells whether a job still is; [`Line::left`] must be called for it.
     pub(super) fn pop(&mut self, is_waiting: impl Fn(JobId) -> bool) -> Option<JobId> {
         loop {
-            let id = self.ids.pop_front()?;
+            let id = self.drop_front()?;
             if is_waiting(id) {
                 return Some(id);
             }
@@ -45,7 +67,7 @@ impl Line {
             if is_waiting(id) {
                 return Some(id);
             }
-            self.ids.pop_front();
+            self.drop_front();
         }
     }
 
@@ -54,9 +76,19 @@ impl Line {
         self.waiting -= 1;
     }
 
+    /// As [`Line::left`], for one that was not its turn. From the front it goes at once: when all leave in order, there
+    /// is nothing to sweep.
+    pub(super) fn left_early(&mut self, id: JobId) {
+        self.left();
+        if self.ids.front() == Some(&id) {
+            self.drop_front();
+        }
+    }
+
     /// Sweeps out those that left, when they are too many.
     pub(super) fn sweep(&mut self, is_waiting: impl Fn(JobId) -> bool) {
         if self.ids.len() > 2 * self.waiting + SLACK {
+            self.ahead = self.ids.iter().take(self.ahead).filter(|id| is_waiting(**id)).count();
             self.ids.retain(|id| is_waiting(*id));
         }
     }
@@ -65,25 +97,139 @@ impl Line {
         self.waiting
     }
 
+    /// Whether one may be there that can be taken.
+    fn has_next(&self) -> bool {
+        self.waiting > 0 && !self.ids.is_empty()
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = JobId> {
         self.ids.iter().copied()
+    }
+}
+
+/// How many jobs above suspicion go before one that may have killed its worker, while they wait beside it: a row
+/// of such jobs, each costing a worker, must not hold up all others, and a full queue must not hold them up for ever.
+const YIELDS: u32 = 64;
+
+/// What a worker that asks for a job has aboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Nothing: it may have a job that must be alone.
+    Empty,
+    /// Other jobs.
+    Shared,
+}
+
+/// What a line has for a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Job(JobId),
+    /// The next one must be alone: nothing for this worker until it is empty.
+    OnceEmpty,
+    Nothing,
+}
+
+/// The waiting jobs of one priority.
+#[derive(Default)]
+pub(super) struct Rank {
+    /// Jobs above suspicion.
+    clear: Line,
+    /// Jobs that were aboard when a worker died: each runs alone, so that the next death tells which one it was.
+    suspects: Line,
+    /// Jobs of `clear` that have gone before the first suspect.
+    passed: u32,
+    /// The worker that gets nothing more until it is empty, for a suspect whose turn has come.
+    emptying: Option<WorkerId>,
+}
+
+impl Rank {
+    pub(super) fn of(&mut self, suspect: bool) -> &mut Line {
+        if suspect { &mut self.suspects } else { &mut self.clear }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.clear.len() + self.suspects.len()
+    }
+
+    /// The next job for this worker, taken out. [`Line::left`] must be called for it.
+    pub(super) fn next(&mut self, worker: &WorkerId, room: Room, is_waiting: impl Fn(JobId) -> bool) -> Turn {
+        let (clear, suspects) = (self.clear.has_next(), self.suspects.has_next());
+        let is_due = suspects && (!clear || self.passed >= YIELDS);
+        match room {
+            Room::Empty if is_due => {
+                (self.passed, self.emptying) = (0, None);
+                if let Some(suspect) = self.suspects.pop(&is_waiting) {
+                    return Turn::Job(suspect);
+                }
+            }
+            // One worker is enough for them: the others go on.
+            Room::Shared if is_due && self.emptying.get_or_insert_with(|| worker.clone()) == worker => {
+                return Turn::OnceEmpty;
+            }
+            Room::Empty | Room::Shared => {}
+        }
+        if !clear {
+            return Turn::Nothing;
+        }
+        self.passed = if suspects { self.passed.saturating_add(1) } else { 0 };
+        self.clear.pop(is_waiting).map_or(Turn::Nothing, Turn::Job)
+    }
+
+    /// This worker will not take a suspect: it is gone, or going.
+    pub(super) fn lost(&mut self, worker: &WorkerId) {
+        if self.emptying.as_ref() == Some(worker) {
+            self.emptying = None;
+        }
+    }
+
+    /// The first of either kind, which stay.
+    pub(super) fn fronts(&mut self, is_waiting: impl Fn(JobId) -> bool + Copy) -> [Option<JobId>; 2] {
+        [self.clear.front(is_waiting), self.suspects.front(is_waiting)]
+    }
+
+    fn ids(&self) -> impl Iterator<Item = JobId> {
+        self.clear.ids().chain(self.suspects.ids())
     }
 }
 
 /// Both priorities.
 #[derive(Default)]
 pub(super) struct Lines {
-    pub normal: Line,
-    pub low: Line,
+    pub normal: Rank,
+    pub low: Rank,
 }
 
 impl Lines {
-    pub(super) fn of(&mut self, low_priority: bool) -> &mut Line {
+    pub(super) fn of(&mut self, low_priority: bool) -> &mut Rank {
         if low_priority { &mut self.low } else { &mut self.normal }
     }
 
     pub(super) fn len(&self) -> usize {
         self.normal.len() + self.low.len()
+    }
+
+    /// The next job for this worker, those of normal priority first. As [`Rank::next`].
+    pub(super) fn next(
+        &mut self,
+        worker: &WorkerId,
+        room: Room,
+        is_waiting: impl Fn(JobId) -> bool + Copy,
+    ) -> Turn {
+        match self.normal.next(worker, room, is_waiting) {
+            Turn::Nothing => self.low.next(worker, room, is_waiting),
+            turn => turn,
+        }
+    }
+
+    /// Expected jobs that have arrived and were not taken.
+    pub(super) fn ahead(&self) -> usize {
+        self.normal.clear.ahead + self.low.clear.ahead
+    }
+
+    /// As [`Rank::lost`].
+    pub(super) fn lost(&mut self, worker: &WorkerId) {
+        self.normal.lost(worker);
+        self.low.lost(worker);
     }
 
     /// All, those of normal priority first; may hold some that left.

@@ -1,6 +1,5 @@
-//! Jobs that their worker has lost: what it says by running nothing, and what such jobs end with.
-//!
-//! Workers that went away are the queue's own concern; here are those that are still there.
+//! Jobs that their worker has lost: it died, or it lives and says by running nothing that it has none. What becomes of
+//! such jobs, and what they end with.
 use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 
 use super::{
@@ -8,7 +7,90 @@ use super::{
     state::{JobEvent, Lease},
 };
 
+/// Whether the death of a worker counts against the jobs that it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Jobs,
+    Nobody,
+}
+
+/// What the loss of an attempt says of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Nothing: its worker was ended for another reason.
+    Spared,
+    /// Its worker lives, and lost it.
+    Forgotten,
+    /// Its worker died: it may be the cause.
+    Suspect,
+    /// Its worker died on what would be its last attempt, with others aboard: it may be the cause, and is not dead
+    /// before it has had an attempt alone.
+    Unclear,
+}
+
+impl Loss {
+    /// Whether the attempt is one of those that a job gets.
+    pub(super) fn counts(self) -> bool {
+        matches!(self, Self::Forgotten | Self::Suspect)
+    }
+
+    pub(super) fn is_suspicious(self) -> bool {
+        matches!(self, Self::Suspect | Self::Unclear)
+    }
+}
+
 impl Queue {
+    /// A worker is gone: its jobs get another attempt, or end with `reason` when it was their last.
+    ///
+    /// Where one of its jobs was being stopped, the worker died for that: the others are not to blame. Where it had
+    /// several, each may be the cause: they run again one by one, and none is dead before it died alone.
+    pub(crate) fn detach(&self, worker: &WorkerId, reason: &str) {
+        self.detach_with(worker, reason, Blame::Jobs);
+    }
+
+    /// As [`Queue::detach`], for a worker that was ended on purpose: its jobs are not to blame.
+    pub(crate) fn detach_stopped(&self, worker: &WorkerId, reason: &str) {
+        self.detach_with(worker, reason, Blame::Nobody);
+    }
+
+    fn detach_with(&self, worker: &WorkerId, reason: &str, blame: Blame) {
+        let mut inner = self.lock();
+        inner.free.retain(|free| free != worker);
+        inner.jobs.lost_worker(worker);
+        let Some(taker) = inner.takers.remove(worker) else { return };
+        let counts = blame == Blame::Jobs && !taker.is_stopping();
+        let mut ended = Vec::new();
+        let mut leased = taker.into_leased();
+        let in_company = leased.len() > 1;
+        if !counts {
+            // These wait in front: the first of them ends up first.
+            leased.reverse();
+        }
+        for (id, stake) in leased {
+            inner.settle(id, stake, &self.setting);
+            let Some(entry) = inner.jobs.get(id) else { continue };
+            // A stopped attempt may be the last thing of a job that ended or waits anew.
+            if !entry.is_run_by(worker) {
+                continue;
+            }
+            let attempts = entry.attempts_now();
+            let was_last = attempts >= self.setting.limits.max_attempts;
+            match (counts, was_last, in_company) {
+                (false, ..) => inner.jobs.requeue_lost(id, Loss::Spared, &self.setting),
+                (true, false, _) => inner.jobs.requeue_lost(id, Loss::Suspect, &self.setting),
+                (true, true, true) => inner.jobs.requeue_lost(id, Loss::Unclear, &self.setting),
+                (true, true, false) => {
+                    let error = worker_died(worker, attempts, reason);
+                    ended.extend(inner.jobs.end(id, JobEvent::Died(error), &self.setting));
+                }
+            }
+        }
+        inner.dispatch(&self.setting);
+        drop(inner);
+        self.tell(ended);
+        self.changed.notify_one();
+    }
+
     /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
     /// posts nothing for them. Any other job that it holds is lost, for it could not deliver its result or
     /// never got the job: that one gets another attempt, or fails when it was its last.
@@ -24,7 +106,7 @@ impl Queue {
             let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
             let (attempt, attempts) = (entry.attempts, entry.attempts_now());
             if attempts < self.setting.limits.max_attempts {
-                inner.jobs.requeue_lost(id, true, &self.setting);
+                inner.jobs.requeue_lost(id, Loss::Forgotten, &self.setting);
             } else {
                 let lease = Lease { worker: worker.clone(), attempt };
                 let outcome = Outcome::Failed(went_on(worker, attempts));
@@ -38,7 +120,7 @@ impl Queue {
 }
 
 /// For a job whose workers died, each with it.
-pub(super) fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
+fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
     let message = format!("the worker died on each of {attempts} attempts; the last one: {reason}");
     let mut error = WireError::new(ErrorKind::NoWorker, message);
     error.worker_id = Some(worker.to_string());

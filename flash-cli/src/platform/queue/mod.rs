@@ -8,10 +8,12 @@ mod abandon;
 mod budget;
 mod charge;
 mod clock;
+mod guard;
 mod id;
 mod intake;
 mod job;
 mod jobs;
+mod keys;
 mod limits;
 mod line;
 mod listing;
@@ -48,17 +50,17 @@ pub(crate) use abandon::Abandoned;
 pub(crate) use budget::{Arriving, Budget};
 pub(crate) use clock::{Clock, Timestamp};
 pub(crate) use id::JobId;
-pub(crate) use intake::{Idempotency, Submission, SubmitError, Submitted};
+pub(crate) use intake::{Idempotency, Submission, SubmitError};
 use job::Entry;
 pub(crate) use job::{Origin, Waiter};
 use jobs::{Jobs, Setting};
 pub(crate) use limits::Limits;
+use line::Room;
 pub(crate) use listing::Filter;
-use lost::worker_died;
 pub(crate) use recovery::{Backlog, Claim, QueueContext};
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
-pub(crate) use store::{Durability, Failing, OpenError, Store};
+pub(crate) use store::{Durability, Failing, OpenError, SetAside, Store};
 use stream::whole_stream;
 pub(crate) use stream::{Offered, Stream};
 use taker::Taker;
@@ -100,12 +102,15 @@ pub(crate) enum Reported {
     Late,
 }
 
-/// Whether the death of a worker counts against the jobs that it ran.
+/// Whether more jobs are due than one look has dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blame {
-    Jobs,
-    Nobody,
+pub(crate) enum Due {
+    Done,
+    More,
 }
+
+/// Jobs that one look deletes, at most: nobody else waits for the lock for longer.
+const DELETED_AT_ONCE: usize = 256;
 
 /// How busy the queue is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -245,6 +250,7 @@ impl Queue {
     pub(crate) fn drain(&self, worker: &WorkerId) {
         let mut inner = self.lock();
         inner.free.retain(|free| free != worker);
+        inner.jobs.lost_worker(worker);
         if let Some(taker) = inner.takers.get_mut(worker) {
             taker.drain();
         }
@@ -256,51 +262,12 @@ impl Queue {
         let idle = inner.takers.get(worker).is_some_and(Taker::is_idle);
         if idle {
             inner.free.retain(|free| free != worker);
+            inner.jobs.lost_worker(worker);
             if let Some(taker) = inner.takers.get_mut(worker) {
                 taker.drain();
             }
         }
         idle
-    }
-
-    /// A worker is gone: its jobs get another attempt, or end with `reason` when it was their last.
-    ///
-    /// Where one of its jobs was being stopped, the worker died for that: the others are not to blame.
-    pub(crate) fn detach(&self, worker: &WorkerId, reason: &str) {
-        self.detach_with(worker, reason, Blame::Jobs);
-    }
-
-    /// As [`Queue::detach`], for a worker that was ended on purpose: its jobs are not to blame.
-    pub(crate) fn detach_stopped(&self, worker: &WorkerId, reason: &str) {
-        self.detach_with(worker, reason, Blame::Nobody);
-    }
-
-    fn detach_with(&self, worker: &WorkerId, reason: &str, blame: Blame) {
-        let mut inner = self.lock();
-        inner.free.retain(|free| free != worker);
-        let Some(taker) = inner.takers.remove(worker) else { return };
-        let counts = blame == Blame::Jobs && !taker.is_stopping();
-        let mut ended = Vec::new();
-        // The first of them ends up in front.
-        for (id, stake) in taker.into_leased().into_iter().rev() {
-            inner.settle(id, stake, &self.setting);
-            let Some(entry) = inner.jobs.get(id) else { continue };
-            // A stopped attempt may be the last thing of a job that ended or waits anew.
-            if !entry.is_run_by(worker) {
-                continue;
-            }
-            let attempts = entry.attempts_now();
-            if !counts || attempts < self.setting.limits.max_attempts {
-                inner.jobs.requeue_lost(id, counts, &self.setting);
-            } else {
-                let error = worker_died(worker, attempts, reason);
-                ended.extend(inner.jobs.end(id, JobEvent::Died(error), &self.setting));
-            }
-        }
-        inner.dispatch(&self.setting);
-        drop(inner);
-        self.tell(ended);
-        self.changed.notify_one();
     }
 
     /// No worker starts: those who wait for an answer get `error` now. Jobs that nobody waits for stay.
@@ -359,7 +326,11 @@ impl Queue {
             ended = inner.jobs.end(job, JobEvent::Finished { lease, outcome }, &self.setting);
         }
         inner.dispatch(&self.setting);
+        let feeds = !inner.jobs.guarded.is_empty();
         drop(inner);
+        if feeds {
+            self.changed.notify_one();
+        }
         let reported = match (&ended, held) {
             (Some(_), _) => Reported::Accepted,
             (None, true) => Reported::LetGo,
@@ -416,18 +387,13 @@ impl Queue {
     }
 
     /// Removes the jobs that wait. Their callers are told.
-    pub(crate) fn purge(&self) -> usize {
-        let mut inner = self.lock();
-        let waiting = inner.jobs.waiting_ids();
-        let ended: Vec<Ended> =
-            waiting.iter().filter_map(|id| inner.jobs.end(*id, JobEvent::Cancelled, &self.setting)).collect();
-        drop(inner);
-        self.tell(ended);
-        waiting.len()
+    pub(crate) async fn purge(&self) -> usize {
+        self.end_waiting(|| JobEvent::Cancelled).await
     }
 
-    /// Ends jobs that ran too long, and deletes those whose time is over.
-    pub(crate) fn end_overdue(&self) {
+    /// Ends jobs that ran too long, and deletes those whose time is over: some of them where they are many. Whether
+    /// there are more.
+    pub(crate) fn end_overdue(&self) -> Due {
         let now = self.setting.clock.now();
         let mut inner = self.lock();
         let overdue: Vec<JobId> = inner
@@ -444,10 +410,12 @@ impl Queue {
                 ended.extend(inner.jobs.end(id, event, &self.setting));
             }
         }
-        ended.extend(inner.delete_due(now, &self.setting));
+        ended.extend(inner.delete_due(now, DELETED_AT_ONCE, &self.setting));
         inner.jobs.make_room(&self.setting);
+        let due = if inner.jobs.has_due(now) { Due::More } else { Due::Done };
         drop(inner);
         self.tell(ended);
+        due
     }
 
     /// Workers that hold on to a stopped job for longer than the grace.
@@ -524,11 +492,12 @@ impl Inner {
         Some((job, request.map_or_else(|| job.to_string(), String::from)))
     }
 
-    /// Deletes jobs that have expired and results that were kept long enough. Who waits for an expired one
-    /// is told.
-    fn delete_due(&mut self, now: Timestamp, setting: &Setting) -> Vec<Ended> {
+    /// Deletes jobs that have expired and results that were kept long enough, up to `limit`. Who waits for an expired
+    /// one is told.
+    fn delete_due(&mut self, now: Timestamp, limit: usize, setting: &Setting) -> Vec<Ended> {
         let mut ended = Vec::new();
-        while let Some((id, mut entry)) = self.jobs.pop_due(now, setting) {
+        for _ in 0..limit {
+            let Some((id, mut entry)) = self.jobs.pop_due(now, setting) else { break };
             if entry.status().is_final() {
                 continue;
             }
@@ -548,30 +517,41 @@ impl Inner {
         ended
     }
 
-    /// Hands waiting jobs to free slots.
+    /// Hands waiting jobs to free slots, the worker used last first.
     fn dispatch(&mut self, setting: &Setting) {
         let now = setting.clock.now();
-        while self.jobs.has_waiting() {
-            let Some(worker) = self.free.last().cloned() else { return };
+        let mut place = self.free.len();
+        while self.jobs.has_waiting() && place > 0 {
+            let worker = self.free[place - 1].clone();
             let Some(taker) = self.takers.get_mut(&worker).filter(|taker| taker.has_free_slot()) else {
-                self.free.pop();
+                place -= 1;
+                self.free.remove(place);
                 continue;
             };
-            let wanted = taker.wanted();
+            let (wanted, mut room) = (taker.wanted(), taker.room());
             let mut taken = Vec::with_capacity(1);
-            while taken.len() < wanted {
-                let Some(job) = self.jobs.lease_next(&worker, now) else { break };
+            while taken.len() < wanted
+                && let Some(job) = self.jobs.lease_next(&worker, room, now)
+            {
+                let alone = job.alone;
                 taken.push(job);
+                room = Room::Shared;
+                if alone {
+                    break;
+                }
             }
             if taken.is_empty() {
-                return;
+                // Nothing for this one as long as it has others aboard; it stays free for what comes.
+                place -= 1;
+                continue;
             }
             if let Err(refused) = taker.give(taken) {
                 // The worker went away a moment ago: as if it had never had them.
                 for taken in refused.into_iter().rev() {
                     self.jobs.unlease(taken.id);
                 }
-                self.free.pop();
+                place -= 1;
+                self.free.remove(place);
             }
         }
     }

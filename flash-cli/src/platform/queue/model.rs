@@ -65,6 +65,8 @@ struct Expected {
     forget: u64,
     attempts: u32,
     attempts_before: u32,
+    /// It was aboard when a worker died.
+    suspect: bool,
     leased_at: u64,
     /// Statuses since a client last heard of it, and when it was to be deleted in each: a crash may lead
     /// back to any of them.
@@ -89,6 +91,47 @@ struct Held {
     attempt: u32,
     /// When it was asked to stop, as a count of such wishes.
     stopping: Option<u32>,
+    alone: bool,
+}
+
+/// The waiting jobs of one priority: suspects run alone, and 64 others go before each of them.
+#[derive(Default)]
+struct Rank {
+    clear: VecDeque<JobId>,
+    suspects: VecDeque<JobId>,
+    passed: u32,
+    emptying: Option<usize>,
+}
+
+impl Rank {
+    fn of(&mut self, suspect: bool) -> &mut VecDeque<JobId> {
+        if suspect { &mut self.suspects } else { &mut self.clear }
+    }
+
+    fn len(&self) -> usize {
+        self.clear.len() + self.suspects.len()
+    }
+
+    fn next(&mut self, worker: usize, empty: bool) -> Result<JobId, Blocked> {
+        let due = !self.suspects.is_empty() && (self.clear.is_empty() || self.passed >= 64);
+        if due && empty {
+            (self.passed, self.emptying) = (0, None);
+            return Ok(self.suspects[0]);
+        }
+        if due && *self.emptying.get_or_insert(worker) == worker {
+            return Err(Blocked::UntilEmpty);
+        }
+        let first = self.clear.front().copied().ok_or(Blocked::Nothing)?;
+        self.passed = if self.suspects.is_empty() { 0 } else { self.passed + 1 };
+        Ok(first)
+    }
+}
+
+/// Why a worker gets no job of a rank.
+#[derive(PartialEq)]
+enum Blocked {
+    UntilEmpty,
+    Nothing,
 }
 
 #[derive(Default)]
@@ -96,8 +139,8 @@ struct Model {
     jobs: BTreeMap<JobId, Expected>,
     /// Deleted ones: until that is stored, a crash brings them back.
     gone: BTreeMap<JobId, Expected>,
-    normal: VecDeque<JobId>,
-    low: VecDeque<JobId>,
+    normal: Rank,
+    low: Rank,
     workers: [Option<Vec<Held>>; WORKERS],
     /// Jobs that each may have: what it has asked for at most.
     slots: [usize; WORKERS],
@@ -107,17 +150,29 @@ struct Model {
 }
 
 impl Model {
-    fn line(&mut self, low: bool) -> &mut VecDeque<JobId> {
-        if low { &mut self.low } else { &mut self.normal }
+    fn line(&mut self, low: bool, suspect: bool) -> &mut VecDeque<JobId> {
+        if low { &mut self.low } else { &mut self.normal }.of(suspect)
+    }
+
+    fn next_for(&mut self, worker: usize) -> Option<JobId> {
+        let held = self.workers[worker].as_ref()?;
+        if held.iter().any(|held| held.alone) {
+            return None;
+        }
+        let empty = held.is_empty();
+        match self.normal.next(worker, empty) {
+            Err(Blocked::Nothing) => self.low.next(worker, empty).ok(),
+            next => next.ok(),
+        }
     }
 
     fn set(&mut self, id: JobId, status: JobStatus) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.status = status;
         job.remember();
-        let low = job.low;
+        let (low, suspect) = (job.low, job.suspect);
         if status != JobStatus::InQueue {
-            self.line(low).retain(|own| *own != id);
+            self.line(low, suspect).retain(|own| *own != id);
         }
     }
 
@@ -142,7 +197,7 @@ impl Model {
 
     fn remove(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
-            self.line(job.low).retain(|own| *own != id);
+            self.line(job.low, job.suspect).retain(|own| *own != id);
             self.gone.insert(id, job);
         }
     }
@@ -185,7 +240,7 @@ struct Pair {
 }
 
 fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
-    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (teller, _) = Teller::new();
     let context =
         QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget: Budget::default() };
@@ -288,11 +343,12 @@ impl Pair {
                     forget: 0,
                     attempts: 0,
                     attempts_before: 0,
+                    suspect: false,
                     leased_at: 0,
                     since_told: vec![(JobStatus::InQueue, now + ttl_minutes * MINUTE)],
                 };
                 self.model.jobs.insert(submitted.id, job);
-                self.model.line(low).push_back(submitted.id);
+                self.model.line(low, false).push_back(submitted.id);
             }
             (other, known) => panic!("{other:?} for {known:?}"),
         }
@@ -311,14 +367,15 @@ impl Pair {
             held.retain(|held| held.stopping.is_none() || held.stopping != first);
         }
         *slots = (*slots).max(held.len() + 1);
-        let next = self.model.normal.front().or_else(|| self.model.low.front()).copied();
+        let next = self.model.next_for(worker);
         assert_eq!(taken.first().map(|job| job.id), next);
         let Some(id) = next else { return };
         let job = self.model.jobs.get_mut(&id).unwrap();
         job.attempts += 1;
         job.leased_at = self.now.load(Ordering::SeqCst);
         assert_eq!(taken[0].attempt, job.attempts);
-        held.push(Held { job: id, attempt: job.attempts, stopping: None });
+        let held = self.model.workers[worker].as_mut().unwrap();
+        held.push(Held { job: id, attempt: job.attempts, stopping: None, alone: job.suspect });
         self.model.set(id, JobStatus::InProgress);
     }
 
@@ -348,22 +405,32 @@ impl Pair {
 
     fn die(&mut self, worker: usize) {
         self.queue.detach(&worker_id(worker), "killed");
-        let Some(held) = self.model.workers[worker].take() else { return };
+        for rank in [&mut self.model.normal, &mut self.model.low] {
+            rank.emptying = rank.emptying.filter(|emptying| *emptying != worker);
+        }
+        let Some(mut held) = self.model.workers[worker].take() else { return };
         let counts = !held.iter().any(|held| held.stopping.is_some());
-        for held in held.into_iter().rev() {
+        let in_company = held.len() > 1;
+        if !counts {
+            held.reverse();
+        }
+        for held in held {
             self.model.stale.push((worker, held.job, held.attempt));
             let Some(job) = self.model.jobs.get_mut(&held.job) else { continue };
             if job.status != JobStatus::InProgress || job.attempts != held.attempt {
                 continue;
             }
-            if counts && job.attempts - job.attempts_before >= 3 {
+            let was_last = job.attempts - job.attempts_before >= 3;
+            if counts && was_last && !in_company {
                 self.model.end(held.job, JobStatus::Failed, true, self.now());
                 continue;
             }
-            job.attempts_before += u32::from(!counts);
-            let low = job.low;
+            job.attempts_before += u32::from(!counts || was_last);
+            job.suspect |= counts;
+            let (low, suspect) = (job.low, job.suspect);
             self.model.set(held.job, JobStatus::InQueue);
-            self.model.line(low).push_front(held.job);
+            let line = self.model.line(low, suspect);
+            if suspect { line.push_back(held.job) } else { line.push_front(held.job) }
         }
     }
 
@@ -379,13 +446,18 @@ impl Pair {
         job.attempts_before = job.attempts;
         job.expires = now + job.ttl;
         job.dead = false;
+        job.suspect = false;
         let low = job.low;
         self.model.set(id, JobStatus::InQueue);
-        self.model.line(low).push_back(id);
+        self.model.line(low, false).push_back(id);
     }
 
     fn crash(&mut self, jump_minutes: i64) {
         self.queue.setting.store.crash();
+        // What jobs are that the platform may have died of is another matter: `guard` has tests of its own.
+        let file = rusqlite::Connection::open(self.directory.path().join("jobs.sqlite")).unwrap();
+        file.execute("UPDATE life SET is_open = 0", []).unwrap();
+        drop(file);
         let jump = jump_minutes * i64::try_from(MINUTE).unwrap();
         self.now.store(self.now().saturating_add_signed(jump), Ordering::SeqCst);
         self.queue = open(&self.directory, &self.now);
@@ -420,6 +492,7 @@ impl Pair {
             job.dead = matches!(entry.state, JobState::Done(Outcome::Dead(_)));
             job.attempts = entry.attempts;
             job.attempts_before = entry.attempts_before;
+            job.suspect = job.attempts > job.attempts_before;
             if job.status.is_final() {
                 job.forget = entry.timer.0;
             } else {
@@ -432,8 +505,8 @@ impl Pair {
         drop(inner);
         for (id, job) in &self.model.jobs {
             if job.status == JobStatus::InQueue {
-                let line = if job.low { &mut self.model.low } else { &mut self.model.normal };
-                line.push_back(*id);
+                let rank = if job.low { &mut self.model.low } else { &mut self.model.normal };
+                rank.of(job.suspect).push_back(*id);
             }
         }
     }

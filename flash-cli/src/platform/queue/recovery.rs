@@ -9,10 +9,12 @@ use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
-    Budget, Clock, Durability, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller,
+    Budget, Clock, Durability, Ended, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller, Timestamp,
+    guard::{Guarded, platform_died},
+    job::Entry,
     jobs::{Setting, tell_webhook},
     state::JobEvent,
-    store::{Change, Stored},
+    store::{Change, Opened, SetAside, Stored},
 };
 
 /// What all queues of a platform share.
@@ -25,10 +27,25 @@ pub(crate) struct QueueContext {
     pub budget: Budget,
 }
 
+impl QueueContext {
+    /// Writes down what the time is, so that a platform after this one goes on from there.
+    pub(crate) fn keep_time(&self) {
+        self.store.write(Change::Time(self.clock.mark()));
+    }
+
+    /// The end of the platform by itself: blocks until all is written.
+    pub(crate) fn close(&self) {
+        self.keep_time();
+        self.store.close();
+    }
+}
+
 /// Jobs from the store that no queue has claimed yet, by endpoint.
 #[derive(Default)]
 pub(crate) struct Backlog {
     jobs: HashMap<Arc<str>, Vec<Stored>>,
+    /// No job's time is over before.
+    next_due: Timestamp,
 }
 
 /// Which jobs of an endpoint a queue takes in.
@@ -53,16 +70,20 @@ impl Claim {
 }
 
 impl Backlog {
-    /// Opens a store, and takes out what an earlier platform left in it.
+    /// Opens a store, and takes out what an earlier platform left in it. What the time is there, and which jobs could
+    /// not be read.
     ///
     /// # Errors
     /// As [`OpenError`] says.
-    pub(crate) fn open(directory: &Path, durability: Durability) -> Result<(Store, Self), OpenError> {
+    pub(crate) fn open(
+        directory: &Path,
+        durability: Durability,
+    ) -> Result<(Store, Self, Clock, SetAside), OpenError> {
         let mut backlog = Self::default();
-        let store = Store::open(directory, durability, |stored| {
+        let Opened { store, clock, set_aside } = Store::open(directory, durability, |stored| {
             backlog.jobs.entry(stored.endpoint.clone()).or_default().push(stored);
         })?;
-        Ok((store, backlog))
+        Ok((store, backlog, clock, set_aside))
     }
 
     /// Counts what its jobs hold, also while no queue has claimed them.
@@ -75,16 +96,25 @@ impl Backlog {
     /// Deletes jobs whose time is over though no queue looks after them.
     pub(crate) fn delete_due(&mut self, context: &QueueContext) {
         let now = context.clock.now();
+        if now < self.next_due {
+            // A million may wait here for their release: they are not looked through at each call.
+            return;
+        }
         for jobs in self.jobs.values_mut() {
-            jobs.retain(|Stored { entry, .. }| {
+            jobs.retain(|Stored { endpoint, id, entry, .. }| {
                 let is_due = entry.timer <= now;
                 if is_due && let Some(seq) = entry.record {
                     context.store.write(Change::Forgotten { seq });
+                }
+                if is_due && let Some(key) = entry.key() {
+                    context.store.keys(endpoint).lock().forget(key, *id);
                 }
                 !is_due
             });
         }
         self.jobs.retain(|_, jobs| !jobs.is_empty());
+        let timers = self.jobs.values().flatten().map(|job| job.entry.timer);
+        self.next_due = timers.min().unwrap_or(Timestamp(u64::MAX));
     }
 
     /// Jobs of one endpoint, oldest first.
@@ -121,8 +151,10 @@ impl Queue {
         on_end: OnEnd,
     ) -> Self {
         let QueueContext { clock, store, teller, budget } = context.clone();
+        let endpoint = endpoint.into();
+        let keys = store.keys(&endpoint);
         Self {
-            setting: Setting { endpoint: endpoint.into(), release, limits, clock, store, teller, budget },
+            setting: Setting { endpoint, release, limits, clock, store, keys, teller, budget },
             inner: std::sync::Mutex::default(),
             changed: Notify::new(),
             on_end,
@@ -133,6 +165,7 @@ impl Queue {
     pub(crate) fn adopt(&self, backlog: &mut Backlog, claim: Claim) {
         let own = self.setting.release;
         let mut inner = self.lock();
+        let mut open = Vec::new();
         for Stored { release, id, mut entry, .. } in backlog.claim(&self.setting.endpoint, own, claim) {
             if release != own
                 && !entry.status().is_final()
@@ -146,10 +179,16 @@ impl Queue {
             }
             entry.drop_input();
             entry.join(&self.setting.budget);
+            if entry.is_queued() {
+                open.push(id);
+            }
             inner.jobs.insert(id, entry);
         }
         // Their time may have come while there was no platform.
-        let ended = inner.delete_due(self.setting.clock.now(), &self.setting);
+        let mut ended = inner.delete_due(self.setting.clock.now(), usize::MAX, &self.setting);
+        for (id, losses) in inner.jobs.deadly(open.into_iter()) {
+            ended.extend(inner.jobs.end(id, platform_died(losses), &self.setting));
+        }
         inner.dispatch(&self.setting);
         drop(inner);
         self.tell(ended);
@@ -157,40 +196,87 @@ impl Queue {
     }
 
     /// Moves everything that does not run to the queue of the release that replaced this one; what comes late
-    /// follows.
-    pub(crate) fn hand_over(&self, successor: &Arc<Self>) {
+    /// follows. In pieces: each job is in one of the two at any time, and who asks for one waits for no other.
+    pub(crate) async fn hand_over(&self, successor: &Arc<Self>) {
+        let last = {
+            let mut own = self.lock();
+            own.fate = Fate::ReplacedBy(successor.clone());
+            // Nobody feeds this queue any more: the next one sees to them.
+            own.jobs.guarded = Guarded::default();
+            own.jobs.last()
+        };
+        let mut after = None;
+        while let Some(last) = last {
+            after = self.hand_over_piece(successor, after, last);
+            if after.is_none() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        successor.changed.notify_one();
+    }
+
+    /// Moves some of the jobs up to `last`; where to go on.
+    fn hand_over_piece(&self, successor: &Arc<Self>, after: Option<JobId>, last: JobId) -> Option<JobId> {
         // Both locks, always from the older to the newer: nobody finds a job in neither.
         let mut own = self.lock();
         let mut others = successor.lock();
-        let waiting = own.jobs.waiting_ids();
-        let ended: Vec<JobId> = own
-            .jobs
-            .newest_first(None)
-            .filter(|(_, entry)| entry.status().is_final())
-            .map(|(id, _)| id)
-            .collect();
-        for id in waiting.into_iter().chain(ended) {
+        let (ids, next) = own.jobs.piece(after, last, |entry| !entry.is_running());
+        for id in ids {
             if let Some(entry) = own.jobs.take(id) {
                 others.jobs.insert(id, entry);
             }
         }
-        own.fate = Fate::ReplacedBy(successor.clone());
         others.dispatch(&successor.setting);
-        drop((own, others));
-        successor.changed.notify_one();
+        next
     }
 
     /// Ends what still waits, and refuses what comes late: nothing will ever run it.
-    pub(crate) fn give_up_waiting(&self) {
+    pub(crate) async fn give_up_waiting(&self) {
         let message = format!("the app no longer has a worker type `{}`", self.setting.endpoint);
         let text = ErrorText::of(&WireError::new(ErrorKind::NoWorker, message), "platform").to_text();
+        self.lock().fate = Fate::Ended;
+        self.end_waiting(|| JobEvent::GivenUp(text.clone())).await;
+    }
+
+    /// Ends the jobs that wait at this moment, in pieces; how many they were.
+    pub(super) async fn end_waiting(&self, event: impl Fn() -> JobEvent) -> usize {
+        let Some(last) = self.lock().jobs.last() else { return 0 };
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let (ended, next) = self.end_waiting_piece(&event, after, last);
+            count += ended.len();
+            self.tell(ended);
+            after = match next {
+                Some(next) => Some(next),
+                None => return count,
+            };
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn end_waiting_piece(
+        &self,
+        event: &impl Fn() -> JobEvent,
+        after: Option<JobId>,
+        last: JobId,
+    ) -> (Vec<Ended>, Option<JobId>) {
         let mut inner = self.lock();
-        inner.fate = Fate::Ended;
-        let waiting = inner.jobs.waiting_ids();
-        let given_up = || JobEvent::GivenUp(text.clone());
-        let ended: Vec<_> =
-            waiting.into_iter().filter_map(|id| inner.jobs.end(id, given_up(), &self.setting)).collect();
-        drop(inner);
-        self.tell(ended);
+        let (ids, next) = inner.jobs.piece(after, last, Entry::is_queued);
+        let ended = ids.into_iter().filter_map(|id| inner.jobs.end(id, event(), &self.setting)).collect();
+        (ended, next)
+    }
+}
+
+impl Drop for Queue {
+    /// Nobody can ask for its jobs any more: their keys may name others.
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut keys = self.setting.keys.lock();
+        for (id, entry) in inner.jobs.newest_first(None) {
+            if let Some(key) = entry.key() {
+                keys.forget(key, id);
+            }
+        }
     }
 }

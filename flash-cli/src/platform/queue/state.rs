@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Failed(String),
     /// With the error's text, and what the worker returned beside it.
     FailedWith(String, RawJson),
-    /// It killed its worker on every attempt. Clients see a failed job. With the error's text.
+    /// It killed its worker on every attempt, or the platform again and again. Clients see a failed job. With the error's text.
     Dead(String),
     Cancelled,
     /// With the error's text.
@@ -79,7 +79,7 @@ pub(crate) enum JobEvent {
     Finished { lease: Lease, outcome: Outcome },
     /// The holder is gone, and another attempt is allowed.
     Lost,
-    /// The holder is gone, and it was the last attempt. With the error's text.
+    /// The holder is gone, and it was the last attempt; or so is the platform that had it. With the error's text.
     Died(String),
     /// Nobody can run it. With the error's text.
     GivenUp(String),
@@ -106,7 +106,7 @@ pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
         (S::Queued { attempts }, E::Leased(lease)) if lease.attempt == attempts + 1 => Ok(S::Running(lease)),
         (S::Running(holder), E::Finished { lease, outcome }) if holder == lease => Ok(S::Done(outcome)),
         (S::Running(lease), E::Lost) => Ok(S::Queued { attempts: lease.attempt }),
-        (S::Running(_), E::Died(error)) => Ok(S::Done(Outcome::Dead(error))),
+        (S::Queued { .. } | S::Running(_), E::Died(error)) => Ok(S::Done(Outcome::Dead(error))),
         (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
         (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
         (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),

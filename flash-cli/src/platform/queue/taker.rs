@@ -11,7 +11,7 @@ use flash_sdk::{
 };
 use tokio::sync::oneshot;
 
-use super::JobId;
+use super::{JobId, line::Room};
 use crate::platform::meter::{Account, Payer, Stake};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
@@ -23,6 +23,8 @@ const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
 pub(crate) struct Taken {
     pub id: JobId,
     pub attempt: u32,
+    /// Its worker gets no other job beside it.
+    pub alone: bool,
     pub execution_timeout: Duration,
     pub envelope: Envelope,
     pub input: RawJson,
@@ -52,6 +54,8 @@ struct Poll {
 struct Leased {
     job: JobId,
     attempt: u32,
+    /// No other may join it.
+    alone: bool,
     /// Since when it is asked to stop.
     stopping: Option<Instant>,
     stake: Stake,
@@ -96,12 +100,23 @@ impl Taker {
         !self.draining
     }
 
+    /// How many jobs it may have at the same time.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
     pub(super) fn has_free_slot(&self) -> bool {
         let open = match &self.hand {
             Hand::Exchange(_) => true,
             Hand::Polling { poll, .. } => poll.as_ref().is_some_and(|poll| !poll.answer.is_closed()),
         };
-        open && !self.draining && self.leased.len() < self.slots
+        let shares = !self.leased.iter().any(|leased| leased.alone);
+        open && shares && !self.draining && self.leased.len() < self.slots
+    }
+
+    /// Whether it may have a job that must be alone.
+    pub(super) fn room(&self) -> Room {
+        if self.leased.is_empty() { Room::Empty } else { Room::Shared }
     }
 
     /// How many jobs it can have at this moment.
@@ -150,7 +165,8 @@ impl Taker {
 
     /// Hands jobs over; gives them back when the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
-        let given: Vec<(JobId, u32)> = jobs.iter().map(|job| (job.id, job.attempt)).collect();
+        let given: Vec<(JobId, u32, bool)> =
+            jobs.iter().map(|job| (job.id, job.attempt, job.alone)).collect();
         match &mut self.hand {
             Hand::Exchange(frames) => {
                 if frames.is_closed() {
@@ -167,7 +183,8 @@ impl Taker {
             },
         }
         let account = &self.account;
-        let lease = |(job, attempt)| Leased { job, attempt, stopping: None, stake: account.begin() };
+        let lease =
+            |(job, attempt, alone)| Leased { job, attempt, alone, stopping: None, stake: account.begin() };
         self.leased.extend(given.into_iter().map(lease));
         self.idle_since = None;
         Ok(())
@@ -295,7 +312,7 @@ impl Taker {
 }
 
 fn frame_of(job: Taken) -> JobFrame {
-    let Taken { id, attempt, execution_timeout, envelope, input, s3_config: _ } = job;
+    let Taken { id, attempt, alone: _, execution_timeout, envelope, input, s3_config: _ } = job;
     JobFrame {
         id: id.to_string(),
         attempt,

@@ -53,12 +53,12 @@ pub(super) async fn retry(
 ) -> Result<Response, Refusal> {
     let (queue, id) = queue_with(&platform, &endpoint, &job)?;
     queue.retry(id).map_err(|error| refused(&endpoint, &job, error))?;
-    let queue = in_live_release(&platform, &endpoint, queue);
+    let queue = in_live_release(&platform, &endpoint, queue).await;
     changed(&queue, id, &job, "IN_QUEUE").await
 }
 
 /// A release that has ended has no workers: what waits there again goes on in the live one.
-fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Arc<Queue> {
+async fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Arc<Queue> {
     let is_own = |own: &Arc<Queue>| Arc::ptr_eq(own, &queue);
     let has_ended = platform
         .releases()
@@ -69,7 +69,7 @@ fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Ar
     let live = live.as_ref().and_then(|live| live.pool(endpoint)?.queue());
     match live {
         Some(live) if has_ended && !is_own(live) => {
-            queue.hand_over(live);
+            queue.hand_over(live).await;
             live.clone()
         }
         _ => queue,
@@ -81,7 +81,10 @@ pub(super) async fn purge(
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
     let queues = queues_of(&platform, &endpoint)?;
-    let removed: usize = queues.iter().map(|queue| queue.purge()).sum();
+    let mut removed = 0;
+    for queue in &queues {
+        removed += queue.purge().await;
+    }
     for queue in &queues {
         queue.all_stored().await?;
     }
@@ -113,7 +116,7 @@ pub(super) async fn requeue_all_dead(
         let back = ids.filter(|id| queue.retry(*id).is_ok()).count();
         if back > 0 {
             requeued += back;
-            in_live_release(&platform, &endpoint, queue).all_stored().await?;
+            in_live_release(&platform, &endpoint, queue).await.all_stored().await?;
         }
     }
     Ok(Json(json!({ "requeued": requeued })).into_response())

@@ -1,5 +1,5 @@
 //! `run` and `runsync`.
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Extension, Json,
@@ -10,7 +10,6 @@ use axum::{
 use bytes::Bytes;
 use flash_sdk::wire::{RawJson, envelope::Envelope, job::JobObject};
 use http::HeaderMap;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::{
@@ -20,13 +19,12 @@ use super::{
     },
     Brief, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
     check::{Checked, check},
-    job_response, queue_of, queues_of,
+    job_response, queue_of, queue_with,
 };
 use crate::platform::{
     Platform,
     queue::{
-        Abandoned, Arriving, Budget, Idempotency, JobId, Origin, Queue, Submission, SubmitError, Submitted,
-        Waiter,
+        Abandoned, Arriving, Budget, Idempotency, JobId, Origin, Queue, Submission, SubmitError, Waiter,
     },
 };
 
@@ -112,48 +110,24 @@ pub(super) async fn run(
     let arrived = Arrived::read(&state, body, MAX_RUN_BYTES).await?;
     // Anew: a slow body may outlive its release.
     let release = live(&state)?;
-    let mut queue = queue_of(&release, &endpoint)?.clone();
+    let queue = queue_of(&release, &endpoint)?;
     let Checked { input, envelope, options } =
         check(&release, &endpoint, request_id, trace_parent(&headers), &arrived.body)?;
     drop(arrived);
-    let known = match &key {
-        Some(key) => known_before(&state, &endpoint, key, &envelope, &input)?,
-        None => None,
-    };
-    let submitted = match known {
-        Some((old, submitted)) => {
-            queue = old;
-            submitted
-        }
-        None => {
-            let options = JobOptions { idempotency_key: key, ..options };
-            queue.submit(submission(Origin::Run, input, envelope, options))?
-        }
-    };
+    let options = JobOptions { idempotency_key: key, ..options };
+    let submitted = queue.submit(submission(Origin::Run, input, envelope, options))?;
     queue.stored(&submitted).await?;
     let id = submitted.id.to_string();
     if submitted.idempotency == Idempotency::New {
         return Ok(Json(Brief { id: &id, status: "IN_QUEUE" }).into_response());
     }
-    // Nothing is there only if its time was over in this moment.
-    let status = queue.status(submitted.id).await?.map_or("IN_QUEUE", |job| job.status.as_str());
+    // It may be in another release. None has it only if its time was over in this moment, or if it waits for its
+    // release to be brought back.
+    let status = match queue_with(&state, &endpoint, &id) {
+        Ok((queue, job)) => queue.status(job).await?.map_or("IN_QUEUE", |job| job.status.as_str()),
+        Err(_) => "IN_QUEUE",
+    };
     Ok(([(REPLAYED, "true")], Json(Brief { id: &id, status })).into_response())
-}
-
-/// The job that a key names in a release that was replaced and has not ended.
-fn known_before(
-    platform: &Platform,
-    endpoint: &str,
-    key: &str,
-    envelope: &Envelope,
-    input: &RawValue,
-) -> Result<Option<(Arc<Queue>, Submitted)>, Refusal> {
-    for queue in queues_of(platform, endpoint)?.into_iter().skip(1) {
-        if let Some(known) = queue.known_by_key(key, envelope.function.as_deref(), input.get())? {
-            return Ok(Some((queue, known)));
-        }
-    }
-    Ok(None)
 }
 
 pub(super) async fn runsync(

@@ -4,6 +4,8 @@
 //! what the next one starts from. A change gets a ticket at once and is durable when
 //! [`Store::committed`] says so; whoever promises something to a client waits for that first. Changes
 //! are committed in the order of their tickets, so what is durable is always a moment that was.
+#[cfg(test)]
+mod power_loss;
 mod record;
 mod schema;
 mod writer;
@@ -13,12 +15,17 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::watch;
 
+use super::{
+    clock::Clock,
+    keys::{KeyTables, Keys},
+};
+use record::Damaged;
 pub(super) use record::{Change, End, Record, Stored};
 
 /// A job's place in the store.
@@ -51,8 +58,6 @@ pub(crate) enum OpenError {
     Newer { path: PathBuf, found: i64 },
     #[error("{} is unreadable", path.display())]
     Unreadable { path: PathBuf, source: rusqlite::Error },
-    #[error("{}: job {seq} is damaged: {problem}", path.display())]
-    Damaged { path: PathBuf, seq: u64, problem: String },
     #[error("could not start the thread that writes")]
     Thread(#[source] std::io::Error),
 }
@@ -66,6 +71,47 @@ pub(crate) struct Failing(Arc<str>);
 #[derive(Clone)]
 pub(crate) struct Store {
     shared: Arc<Shared>,
+    keys: KeyTables,
+    lone: Lone,
+}
+
+/// A store that was opened.
+pub(super) struct Opened {
+    pub store: Store,
+    /// Goes on from where the last platform's left off.
+    pub clock: Clock,
+    pub set_aside: SetAside,
+}
+
+/// Jobs that could not be read. They are kept apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SetAside {
+    /// How many there were before.
+    pub before: usize,
+    /// Of this time: places, and what is wrong there.
+    pub now: Vec<(u64, String)>,
+}
+
+/// Which job runs that the platform before may have died of: one at a time in all queues, so that the next death tells
+/// which one it was. Cheap to share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lone(Arc<AtomicBool>);
+
+/// The right to be the one. Given back on drop.
+#[derive(Debug)]
+pub(super) struct LoneTurn(Arc<AtomicBool>);
+
+impl Lone {
+    /// `None` while another job has it.
+    pub(super) fn turn(&self) -> Option<LoneTurn> {
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| LoneTurn(self.0.clone()))
+    }
+}
+
+impl Drop for LoneTurn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 struct Shared {
@@ -92,22 +138,36 @@ struct Progress {
 
 impl Store {
     /// Opens the store in this directory, making it where there is none, and hands every job in it to
-    /// `found`, oldest first.
+    /// `found`, oldest first. Jobs that cannot be read are set aside.
     ///
     /// # Errors
     /// When it is in use, unreadable or from a newer version. Nothing is changed then.
     pub(super) fn open(
         directory: &Path,
         durability: Durability,
-        found: impl FnMut(Stored),
-    ) -> Result<Self, OpenError> {
+        mut found: impl FnMut(Stored),
+    ) -> Result<Opened, OpenError> {
         // Inputs and results are nobody else's to read.
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
             .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
-        let (connection, last) = schema::open(&directory.join("jobs.sqlite"), durability, found)?;
+        if durability == Durability::PowerLoss {
+            // SQLite does so for the files; a directory may have been made just now, as may those above it.
+            for made in directory.ancestors().take(3).filter(|made| !made.as_os_str().is_empty()) {
+                let synchronised = std::fs::File::open(made).and_then(|directory| directory.sync_all());
+                synchronised.map_err(|source| OpenError::Directory { path: made.to_owned(), source })?;
+            }
+        }
+        let keys = KeyTables::default();
+        let schema::Opened { connection, last, mark, damaged, set_aside } =
+            schema::open(&directory.join("jobs.sqlite"), durability, |stored| {
+                if let Some(key) = stored.entry.key() {
+                    keys.of(&stored.endpoint).lock().name(key, stored.id, Ticket::default());
+                }
+                found(stored);
+            })?;
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             wake: Condvar::new(),
@@ -115,13 +175,38 @@ impl Store {
             next_seq: AtomicU64::new(last + 1),
             writer: Mutex::default(),
         });
-        let writing = shared.clone();
+        let store = Self { shared: shared.clone(), keys, lone: Lone::default() };
+        let clock = Clock::resuming(mark.as_ref());
+        // Before any other: what follows is of this platform. A full disk keeps them waiting like all changes.
+        store.write(Change::Opened(clock.mark()));
+        let set_aside = SetAside {
+            before: set_aside,
+            now: damaged.iter().map(|damaged| (damaged.seq.0, damaged.problem.clone())).collect(),
+        };
+        for damaged in damaged {
+            store.write(Change::SetAside(damaged));
+        }
         let thread = std::thread::Builder::new()
             .name("flash-store".to_owned())
-            .spawn(move || writer::run(&connection, &writing))
+            .spawn(move || writer::run(&connection, &shared))
             .map_err(OpenError::Thread)?;
-        *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(Self { shared })
+        *store.shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Opened { store, clock, set_aside })
+    }
+
+    /// See [`Lone`].
+    pub(super) fn lone(&self) -> &Lone {
+        &self.lone
+    }
+
+    /// Whether a change is durable.
+    pub(super) fn is_committed(&self, ticket: Ticket) -> bool {
+        ticket <= self.shared.progress.borrow().committed
+    }
+
+    /// The keys by which clients know jobs of this endpoint.
+    pub(super) fn keys(&self, endpoint: &Arc<str>) -> Keys {
+        self.keys.of(endpoint)
     }
 
     /// A place for a new job.
@@ -176,8 +261,15 @@ impl Store {
         self.committed(last).await
     }
 
-    /// Commits what is left and ends the writer. For the end of the platform: blocks.
+    /// Commits what is left and ends the writer. For the end of the platform by itself: blocks.
     pub(crate) fn close(&self) {
+        if !self.shared.lock().closed {
+            self.write(Change::Closed);
+        }
+        self.end();
+    }
+
+    fn end(&self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
         let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -193,7 +285,7 @@ impl Store {
     /// Ends as a killed process does: what is not committed is lost.
     pub(super) fn crash(&self) {
         self.shared.lock().changes.clear();
-        self.close();
+        self.end();
     }
 }
 

@@ -8,6 +8,8 @@ use super::{
     super::{
         Timestamp, WorkerId,
         budget::Held,
+        clock::Mark,
+        guard::Guard,
         id::JobId,
         job::{Entry, Extras, Origin, Run},
         jobs::Setting,
@@ -49,6 +51,15 @@ pub(in super::super) struct Stored {
     pub entry: Box<Entry>,
 }
 
+/// A job that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct Damaged {
+    pub seq: Seq,
+    pub problem: String,
+    /// All that is stored of it, as JSON.
+    pub rows: String,
+}
+
 /// How a job ended.
 pub(in super::super) struct End {
     pub outcome: Outcome,
@@ -77,6 +88,18 @@ pub(in super::super) enum Change {
     Told { seq: Seq },
     /// It is deleted.
     Forgotten { seq: Seq },
+    /// A worker may have it from now on. It is one that the platform may die of, and did so as often as this.
+    Aboard { seq: Seq, losses: u32 },
+    /// The platform has not died of it.
+    Cleared { seq: Seq },
+    /// It cannot be read.
+    SetAside(Damaged),
+    /// A platform has the store from now on.
+    Opened(Mark),
+    /// The platform looked at the clock.
+    Time(Mark),
+    /// The platform ends by itself.
+    Closed,
 }
 
 impl Record {
@@ -110,6 +133,10 @@ impl Record {
             envelope: self.envelope,
             origin: if self.sync_origin { Origin::RunSync } else { Origin::Run },
             low_priority: self.low_priority,
+            // Its workers died, or lost it: which of the two is not stored.
+            suspect: self.attempts > self.attempts_before,
+            losses: 0,
+            guard: Guard::Free,
             execution_timeout: self.execution_timeout,
             ttl: self.ttl,
             submitted_at: self.submitted_at,

@@ -5,24 +5,51 @@ use flash_sdk::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},
 };
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, types::ValueRef};
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
         Timestamp,
+        clock::{Mark, Reading, Uptime},
+        guard::Guard,
         id::JobId,
         job::{Extras, IdempotencyKey},
         state::Outcome,
     },
-    Durability, End, OpenError, Record, Seq, Stored,
+    Damaged, Durability, End, OpenError, Record, Seq, Stored,
 };
 
 /// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// What brings a file from version 1 to 2, from 2 to 3 and so on.
-const UPGRADES: [&str; 1] = ["ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;"];
+const UPGRADES: [&str; 2] = ["ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;", TABLES_OF_3];
+
+/// Since version 3.
+///
+/// `aboard`: jobs that the platform may have died of. `losses` of it are certain; `is_aboard` while a worker may have
+/// it. `life`: one row, of the platform that has the file. `damaged`: rows that could not be read, as JSON.
+const TABLES_OF_3: &str = "
+    CREATE TABLE aboard (
+        seq INTEGER PRIMARY KEY,
+        losses INTEGER NOT NULL,
+        is_aboard INTEGER NOT NULL
+    );
+    CREATE TABLE life (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        is_open INTEGER NOT NULL,
+        queue_us INTEGER NOT NULL,
+        wall_us INTEGER NOT NULL,
+        boot TEXT,
+        uptime_us INTEGER
+    );
+    CREATE TABLE damaged (
+        seq INTEGER PRIMARY KEY,
+        problem TEXT NOT NULL,
+        rows TEXT NOT NULL
+    );
+";
 
 /// A job's row never changes but for its attempts and its release; its end is a row of its own, so that the input is not
 /// written twice.
@@ -60,12 +87,34 @@ const TABLES: &str = "
     );
 ";
 
-/// Opens and reads the file; the greatest place in it comes with the connection.
+/// An open file, all of which has been read.
+pub(super) struct Opened {
+    pub connection: Connection,
+    /// The greatest place in it.
+    pub last: u64,
+    /// What the last platform said of the time.
+    pub mark: Option<Mark>,
+    /// Rows to set aside, the first one first.
+    pub damaged: Vec<Damaged>,
+    /// How many were set aside before.
+    pub set_aside: usize,
+}
+
+/// How the platform ended that had the file before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastEnd {
+    /// By itself, or there was none.
+    Clean,
+    /// It was killed, or lost power.
+    Unclean,
+}
+
+/// Opens and reads the file. Changes nothing in one of this version.
 pub(super) fn open(
     path: &Path,
     durability: Durability,
     found: impl FnMut(Stored),
-) -> Result<(Connection, u64), OpenError> {
+) -> Result<Opened, OpenError> {
     let problem = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             OpenError::InUse { path: path.to_owned() }
@@ -87,7 +136,8 @@ pub(super) fn open(
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(problem)?;
     match version {
         0 => {
-            let create = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            let create =
+                format!("BEGIN IMMEDIATE; {TABLES} {TABLES_OF_3} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&create).map_err(problem)?;
         }
         VERSION => {}
@@ -99,38 +149,111 @@ pub(super) fn open(
         }
         found => return Err(OpenError::Newer { path: path.to_owned(), found }),
     }
-    let last = read(&connection, path, problem, found)?;
-    Ok((connection, last))
+    let (last_end, mark) = life(&connection).map_err(problem)?;
+    let (last, damaged) = read(&connection, last_end, found).map_err(problem)?;
+    if !damaged.is_empty() {
+        check(&connection).map_err(problem)?;
+    }
+    let set_aside =
+        connection.query_row("SELECT count(*) FROM damaged", [], |row| row.get(0)).map_err(problem)?;
+    Ok(Opened { connection, last, mark, damaged, set_aside })
+}
+
+/// A job whose row makes no sense may be the only one. Where the file itself is broken, nothing in it is believed.
+fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(verdict)))
+}
+
+/// How the last platform ended, and when it last looked at the clock. What cannot be read counts as unclean.
+fn life(connection: &Connection) -> rusqlite::Result<(LastEnd, Option<Mark>)> {
+    let mut statement = connection.prepare("SELECT is_open, queue_us, wall_us, boot, uptime_us FROM life")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok((LastEnd::Clean, None)) };
+    let mark = || -> rusqlite::Result<Mark> {
+        let boot = row.get::<_, Option<String>>(3)?.zip(row.get(4)?);
+        let reading = Reading { wall: row.get(2)?, uptime: boot.map(|(boot, since)| Uptime { boot, since }) };
+        Ok(Mark { queue: Timestamp(row.get(1)?), reading })
+    };
+    let last_end = if row.get(0).unwrap_or(true) { LastEnd::Unclean } else { LastEnd::Clean };
+    Ok((last_end, mark().ok()))
 }
 
 fn read(
     connection: &Connection,
-    path: &Path,
-    problem: impl Fn(rusqlite::Error) -> OpenError,
+    last_end: LastEnd,
     mut found: impl FnMut(Stored),
-) -> Result<u64, OpenError> {
-    let mut last = 0;
-    let mut statement = connection
-        .prepare(
-            "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
-                    execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
-                    input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                    ttl_ms, job.cost, job_end.cost, release
-             FROM job LEFT JOIN job_end USING (seq) ORDER BY job.seq",
-        )
-        .map_err(&problem)?;
-    let mut rows = statement.query([]).map_err(&problem)?;
-    while let Some(row) = rows.next().map_err(&problem)? {
-        last = row.get(0).map_err(&problem)?;
-        let damaged = |problem: String| OpenError::Damaged { path: path.to_owned(), seq: last, problem };
-        let record = record_of(row).map_err(|error| damaged(error.to_string()))?;
-        let end = end_of(row).map_err(|error| damaged(error.to_string()))?;
-        let (endpoint, release) = (record.endpoint.clone(), record.release);
-        let (id, mut entry) = record.into_entry(end);
-        entry.told = row.get::<_, Option<bool>>(21).map_err(&problem)?.unwrap_or(false);
-        found(Stored { endpoint, release, id, entry });
+) -> rusqlite::Result<(u64, Vec<Damaged>)> {
+    let (mut last, mut damaged) = (0, Vec::new());
+    let mut statement = connection.prepare(
+        "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
+                execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
+                input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
+                ttl_ms, job.cost, job_end.cost, release, losses, is_aboard
+         FROM job LEFT JOIN job_end USING (seq) LEFT JOIN aboard USING (seq) ORDER BY job.seq",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        match stored_of(row, last_end) {
+            Ok(stored) => found(stored),
+            // Both its rows: one whose end cannot be read must not run again.
+            Err(problem) => damaged.push(Damaged {
+                seq: Seq(last),
+                problem: problem.to_string(),
+                rows: dump(connection, last)?,
+            }),
+        }
     }
-    Ok(last)
+    Ok((last, damaged))
+}
+
+fn stored_of(row: &Row<'_>, last_end: LastEnd) -> Result<Stored, Damage> {
+    let record = record_of(row)?;
+    let end = end_of(row)?;
+    let (endpoint, release) = (record.endpoint.clone(), record.release);
+    let (id, mut entry) = record.into_entry(end);
+    entry.told = row.get::<_, Option<bool>>(21)?.unwrap_or(false);
+    let was_aboard = last_end == LastEnd::Unclean && row.get::<_, Option<bool>>(27)?.unwrap_or(false);
+    entry.losses = row.get::<_, Option<u32>>(26)?.unwrap_or(0).saturating_add(u32::from(was_aboard));
+    if entry.is_queued() && (entry.losses > 0 || last_end == LastEnd::Unclean) {
+        entry.guard = Guard::Unmarked;
+    }
+    Ok(Stored { endpoint, release, id, entry })
+}
+
+/// All that is stored of a job, whatever it is.
+fn dump(connection: &Connection, seq: u64) -> rusqlite::Result<String> {
+    let mut rows = serde_json::Map::new();
+    for table in ["job", "job_end", "aboard"] {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table} WHERE seq = ?"))?;
+        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let row = statement.query_row([seq], |row| {
+            let column = |(place, name): (usize, &String)| -> rusqlite::Result<_> {
+                Ok((name.clone(), plain(row.get_ref(place)?)))
+            };
+            names.iter().enumerate().map(column).collect::<rusqlite::Result<serde_json::Map<_, _>>>()
+        });
+        if let Some(row) = row.optional()? {
+            rows.insert(table.to_owned(), row.into());
+        }
+    }
+    Ok(serde_json::Value::from(rows).to_string())
+}
+
+/// Bytes are written in hexadecimal.
+fn plain(value: ValueRef<'_>) -> serde_json::Value {
+    match value {
+        ValueRef::Null => serde_json::Value::Null,
+        ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(number) => number.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
+        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +262,7 @@ enum Damage {
     Row(#[from] rusqlite::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("{0} is no outcome")]
+    #[error("{0} is not an outcome")]
     Outcome(i64),
 }
 
@@ -268,9 +391,9 @@ mod tests {
 
     fn read_all(path: &Path) -> (Connection, Vec<Stored>) {
         let mut all = Vec::new();
-        let (connection, last) = open(path, Durability::Process, |stored| all.push(stored)).unwrap();
-        assert_eq!(last, 4);
-        (connection, all)
+        let opened = open(path, Durability::Process, |stored| all.push(stored)).unwrap();
+        assert_eq!((opened.last, opened.mark), (4, None));
+        (opened.connection, all)
     }
 
     #[test]

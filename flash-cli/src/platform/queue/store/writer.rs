@@ -2,10 +2,11 @@
 use std::{sync::PoisonError, time::Duration};
 
 use flash_sdk::catalogue::NanoDollars;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Change, End, Failing, Progress, Record, Seq, Shared, Ticket,
+    super::clock::Mark,
+    Change, Damaged, End, Failing, Progress, Record, Seq, Shared, Ticket,
     schema::{StoredExtras, outcome_columns},
 };
 
@@ -48,7 +49,8 @@ pub(super) fn run(connection: &Connection, shared: &Shared) {
     }
 }
 
-fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Result<()> {
+/// Makes the changes of a group durable, as far as the store was asked to, or none of them.
+pub(super) fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     for change in group {
         write(&transaction, change)?;
@@ -81,9 +83,49 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
         }
         Change::Forgotten { seq } => {
             connection.prepare_cached("DELETE FROM job_end WHERE seq = ?1")?.execute([seq.0])?;
+            connection.prepare_cached("DELETE FROM aboard WHERE seq = ?1")?.execute([seq.0])?;
             connection.prepare_cached("DELETE FROM job WHERE seq = ?1")?.execute([seq.0]).map(drop)
         }
+        Change::Aboard { seq, losses } => {
+            let mark = "INSERT OR REPLACE INTO aboard VALUES (?1, ?2, 1)";
+            connection.prepare_cached(mark)?.execute(params![seq.0, losses]).map(drop)
+        }
+        Change::Cleared { seq } => {
+            connection.prepare_cached("DELETE FROM aboard WHERE seq = ?1")?.execute([seq.0]).map(drop)
+        }
+        Change::SetAside(Damaged { seq, problem, rows }) => {
+            connection.execute(
+                "INSERT OR REPLACE INTO damaged VALUES (?1, ?2, ?3)",
+                params![seq.0, problem, rows],
+            )?;
+            write(connection, &Change::Forgotten { seq: *seq })
+        }
+        Change::Opened(mark) => {
+            // Those that were aboard when the last platform died were counted as they were read.
+            let last = "SELECT is_open FROM life";
+            let was_open = connection.query_row(last, [], |row| Ok(row.get(0).unwrap_or(true))).optional()?;
+            if was_open.unwrap_or(false) {
+                connection.execute("UPDATE aboard SET losses = losses + 1 WHERE is_aboard = 1", [])?;
+            }
+            connection.execute("UPDATE aboard SET is_aboard = 0 WHERE is_aboard = 1", [])?;
+            write_mark(connection, mark)
+        }
+        Change::Time(mark) => write_mark(connection, mark),
+        Change::Closed => connection.execute("UPDATE life SET is_open = 0", []).map(drop),
     }
+}
+
+fn write_mark(connection: &Connection, Mark { queue, reading }: &Mark) -> rusqlite::Result<()> {
+    let uptime = reading.uptime.as_ref();
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO life VALUES (1, 1, ?1, ?2, ?3, ?4)")?
+        .execute(params![
+            whole(queue.0.into()),
+            whole(reading.wall.into()),
+            uptime.map(|uptime| &uptime.boot),
+            uptime.map(|uptime| whole(uptime.since.into())),
+        ])
+        .map(drop)
 }
 
 /// SQLite's integers have a sign. A number that does not fit would keep the whole group from being written.

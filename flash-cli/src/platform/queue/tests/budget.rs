@@ -271,7 +271,7 @@ impl Ledger {
             // Whether they fit the job's state is not the question here.
             (Op::Cancel(index), _) => drop(self.pick(index).map(|id| self.queue.cancel(id))),
             (Op::Retry(index), _) => drop(self.pick(index).map(|id| self.queue.retry(id))),
-            (Op::Purge, _) => drop(self.queue.purge()),
+            (Op::Purge, _) => drop(self.queue.purge().await),
             (Op::Advance(minutes), _) => {
                 self.queue.advance(Duration::from_secs(minutes * 60));
                 self.queue.end_overdue();

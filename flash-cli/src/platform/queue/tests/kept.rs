@@ -136,7 +136,7 @@ async fn what_came_beside_an_error_survives_a_restart() {
     queue.all_stored().await.unwrap();
     let Bench { queue, now, directory, .. } = queue;
     queue.setting.store.close();
-    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let context =
         QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0, budget: Budget::default() };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
@@ -191,7 +191,7 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
     // Also for the next platform.
     queue.status(id).await.unwrap();
     queue.setting.store.close();
-    let (_, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
+    let (_, mut backlog, ..) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
         store: queue.setting.store.clone(),
@@ -217,7 +217,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
     assert_eq!(page.jobs.iter().map(|job| job.status).collect::<Vec<_>>(), [Failed, Completed]);
     assert_eq!(queue.stored_dead(10).await.unwrap().len(), 1);
     queue.setting.store.crash();
-    let (store, mut backlog) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
+    let (store, mut backlog, ..) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
         store,
@@ -233,7 +233,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
 /// Queues of two releases on the store that a bench of release 1 leaves.
 fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
     bench.setting.store.close();
-    let (store, backlog) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
+    let (store, backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(bench.now.clone()),
         store,
@@ -267,6 +267,6 @@ async fn stored_jobs_whose_release_is_gone_are_the_live_ones_from_then_on() {
     assert_eq!(status(&live, id), InQueue);
     live.all_stored().await.unwrap();
     live.setting.store.close();
-    let (_, backlog) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
+    let (_, backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     assert_eq!(Vec::from_iter(backlog.releases()), [2]);
 }

@@ -87,7 +87,7 @@ async fn a_full_queue_refuses() {
     queue.run("{}");
     queue.run("{}");
     assert_eq!(queue.submit(job("{}")).unwrap_err().to_string(), "2 jobs wait already");
-    assert_eq!(queue.purge(), 2);
+    assert_eq!(queue.purge().await, 2);
     queue.run("{}");
 }
 
@@ -203,43 +203,6 @@ async fn low_priority_comes_last_and_is_counted_apart() {
     assert_eq!((load.waiting, load.low_priority), (1, 1));
     let mut worker = FakeWorker::attach(&queue, "w", 2);
     assert_eq!((id_of(&worker.job().await), id_of(&worker.job().await)), (normal, low));
-}
-
-#[tokio::test]
-async fn what_waits_goes_on_in_the_next_release() {
-    let (old, new) = (queue(), queue());
-    let ids = [old.run("1"), old.run("2")];
-    old.hand_over(&new);
-    assert!(old.is_idle() && old.peek(ids[0]).is_none());
-    let late = old.run("3");
-    assert_eq!(status(&new, late), InQueue, "a client that was slow to send it");
-    assert_eq!(old.status(late).await.unwrap().unwrap().status, InQueue);
-    let mut worker = FakeWorker::attach(&new, "w", 2);
-    assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], ids);
-    old.cancel(late).unwrap();
-    assert_eq!(status(&new, late), Cancelled, "who cancels finds it too");
-}
-
-#[tokio::test]
-async fn results_and_keys_go_on_in_the_next_release() {
-    let (old, new) = (queue(), queue());
-    let keyed = |input| Submission { idempotency_key: Some("k".into()), ..job(input) };
-    let id = old.submit(keyed("1")).unwrap().id;
-    old.cancel(id).unwrap();
-    old.hand_over(&new);
-    assert_eq!((status(&new, id), old.has_jobs()), (Cancelled, false));
-    let again = new.submit(keyed("1")).unwrap();
-    assert_eq!((again.id, again.idempotency), (id, Idempotency::Repeated));
-    assert!(matches!(new.submit(keyed("2")), Err(SubmitError::KeyInUse(_))));
-}
-
-#[tokio::test]
-async fn a_queue_without_a_successor_refuses_what_comes_late() {
-    let queue = queue();
-    let id = queue.run("1");
-    queue.give_up_waiting();
-    assert_eq!(status(&queue, id), Failed);
-    assert!(matches!(queue.submit(job("2")), Err(SubmitError::Ended)));
 }
 
 #[tokio::test]

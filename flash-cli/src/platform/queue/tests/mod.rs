@@ -1,9 +1,13 @@
 //! The queue against what it promises, without processes: workers are the ends of channels.
 mod budget;
+mod guard;
 mod kept;
+mod keys;
 mod life;
 mod polling;
+mod releases;
 mod stream;
+mod suspects;
 
 use std::sync::{
     Arc, Mutex,
@@ -69,6 +73,7 @@ fn id_of(job: &JobFrame) -> JobId {
 /// A queue with a store, a clock that the test sets, and what was told at the ends of jobs.
 struct Bench {
     queue: Arc<Queue>,
+    context: QueueContext,
     now: Arc<AtomicU64>,
     ends: Arc<Mutex<Vec<Ended>>>,
     told: tokio::sync::mpsc::Receiver<Tidings>,
@@ -90,7 +95,7 @@ impl Bench {
 
     fn holding(limits: Limits, budget: Budget) -> Self {
         let directory = TempDir::new().unwrap();
-        let (store, _) = Backlog::open(directory.path(), Durability::Process).unwrap();
+        let (store, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
         let now = Arc::new(AtomicU64::new(1_000_000_000_000));
         let (teller, told) = Teller::new();
         let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
@@ -98,7 +103,12 @@ impl Bench {
         let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
         let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
-        Self { queue, now, ends, told, directory }
+        Self { queue, context, now, ends, told, directory }
+    }
+
+    /// The queue of the same endpoint in the next release.
+    fn next_release(&self) -> Arc<Queue> {
+        Arc::new(Queue::new("bench", 2, Limits::default(), &self.context, Box::new(|_| ())))
     }
 
     fn advance(&self, time: Duration) {

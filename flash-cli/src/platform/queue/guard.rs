@@ -1,0 +1,164 @@
+//! Jobs that the platform before this one may have died of, as when a worker takes all memory of the machine.
+//!
+//! That a job runs is not stored. So after an unclean end any stored job that waits may be the cause. Each of them gets
+//! a durable mark before a worker has it; a mark that the next platform finds tells that the job was at work when this
+//! one died. A job with such a loss runs only while no other one does, in all queues of the platform: the next death is
+//! its own. After [`MAX_LOSSES`] it is dead. Jobs that come later need no mark, and in a life after a clean end nobody
+//! does.
+//!
+//! A job without its mark waits and is counted in its line, but cannot be taken from it. Who owns the queue feeds it
+//! ([`Queue::feed`]), as many as the workers have slots.
+use std::collections::VecDeque;
+
+use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
+
+use super::{
+    Failing, JobId, Queue, Taker,
+    job::Entry,
+    jobs::{Jobs, Setting},
+    state::JobEvent,
+    store::{Change, LoneTurn, Ticket},
+};
+
+/// Deaths of the platform that a job may be at work for, beside the first one that nobody has seen.
+pub(super) const MAX_LOSSES: u32 = 3;
+/// From as many on, no other such job runs beside it.
+const LONE_FROM: u32 = 2;
+
+/// Whether a job may be handed out.
+#[derive(Debug, Default)]
+pub(super) enum Guard {
+    /// The platform never died of it.
+    #[default]
+    Free,
+    /// It may have, and its mark is not durable.
+    Unmarked,
+    /// It has its mark. Where it must be the only one that runs, it is its turn.
+    Marked { _turn: Option<LoneTurn> },
+}
+
+impl Guard {
+    pub(super) fn is_unmarked(&self) -> bool {
+        matches!(self, Self::Unmarked)
+    }
+}
+
+/// Jobs on their way to their mark.
+#[derive(Default)]
+pub(super) struct Guarded {
+    /// In the order in which they come. May hold some that left.
+    unmarked: VecDeque<JobId>,
+    /// The same for those with losses.
+    lone: VecDeque<JobId>,
+    /// Their marks are on the way to the disk.
+    marking: VecDeque<Marking>,
+}
+
+struct Marking {
+    job: JobId,
+    ticket: Ticket,
+    turn: Option<LoneTurn>,
+}
+
+impl Guarded {
+    pub(super) fn push(&mut self, id: JobId, entry: &Entry) {
+        if entry.losses >= LONE_FROM { &mut self.lone } else { &mut self.unmarked }.push_back(id);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unmarked.is_empty() && self.lone.is_empty() && self.marking.is_empty()
+    }
+
+    /// When the next mark is durable.
+    pub(super) fn next_ticket(&self) -> Option<Ticket> {
+        self.marking.front().map(|marking| marking.ticket)
+    }
+}
+
+impl Jobs {
+    /// Has marks written for as many jobs as may be at work soon.
+    fn mark(&mut self, slots: usize, setting: &Setting) {
+        while let Some(id) = self.guarded.lone.front().copied() {
+            let is_waiting = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
+            let Some(losses) = self.get(id).filter(is_waiting).map(|entry| entry.losses) else {
+                self.guarded.lone.pop_front();
+                continue;
+            };
+            let Some(turn) = setting.store.lone().turn() else { break };
+            self.guarded.lone.pop_front();
+            self.write_mark(id, losses, Some(turn), setting);
+        }
+        while self.guarded.marking.len() + self.lines.ahead() < slots
+            && let Some(id) = self.guarded.unmarked.pop_front()
+        {
+            let waits = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
+            if let Some(losses) = self.get(id).filter(waits).map(|entry| entry.losses) {
+                self.write_mark(id, losses, None, setting);
+            }
+        }
+    }
+
+    fn write_mark(&mut self, job: JobId, losses: u32, turn: Option<LoneTurn>, setting: &Setting) {
+        if let Some(seq) = self.get(job).and_then(|entry| entry.record) {
+            let ticket = setting.store.write(Change::Aboard { seq, losses });
+            self.guarded.marking.push_back(Marking { job, ticket, turn });
+        }
+    }
+
+    /// Brings jobs to their lines whose marks are durable.
+    fn marked(&mut self, setting: &Setting) {
+        while self.guarded.next_ticket().is_some_and(|ticket| setting.store.is_committed(ticket))
+            && let Some(Marking { job, turn, .. }) = self.guarded.marking.pop_front()
+        {
+            let waits = |entry: &&mut Entry| entry.is_queued() && entry.guard.is_unmarked();
+            let Some(entry) = self.get_mut(job).filter(waits) else { continue };
+            entry.guard = Guard::Marked { _turn: turn };
+            let (low_priority, suspect) = (entry.low_priority, entry.suspect);
+            self.lines.of(low_priority).of(suspect).arrive(job);
+        }
+    }
+
+    /// Jobs that the platform has died of once too often.
+    pub(super) fn deadly(&self, ids: impl Iterator<Item = JobId>) -> Vec<(JobId, u32)> {
+        let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_queued());
+        let of = ids.filter_map(losses).map(|(id, entry)| (id, entry.losses));
+        of.filter(|(_, losses)| *losses >= MAX_LOSSES).collect()
+    }
+}
+
+impl Queue {
+    /// Sees to jobs that need a mark before a worker has them: has marks written, and hands out those that have theirs.
+    pub(crate) fn feed(&self) {
+        let mut inner = self.lock();
+        if inner.jobs.guarded.is_empty() {
+            return;
+        }
+        inner.jobs.marked(&self.setting);
+        let slots = inner.takers.values().filter(|taker| taker.takes_jobs()).map(Taker::slots).sum();
+        inner.jobs.mark(slots, &self.setting);
+        inner.dispatch(&self.setting);
+    }
+
+    /// Waits until [`Queue::feed`] has something to do: a mark that is on its way is durable.
+    ///
+    /// # Errors
+    /// When it cannot be written now.
+    pub(crate) async fn fed(&self) -> Result<(), Failing> {
+        let next = self.lock().jobs.guarded.next_ticket();
+        match next {
+            Some(ticket) => self.setting.store.committed(ticket).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// For a job that was at work whenever the platform died.
+pub(super) fn platform_died(losses: u32) -> JobEvent {
+    let message = format!(
+        "the platform died {losses} times while this job was at work, the last time without another job that could \
+         be the cause: most likely it takes more memory than the machine has. Run it where its workers are limited \
+         (`flash doctor` says whether they are), or on a larger machine, then requeue it"
+    );
+    let error = WireError::new(ErrorKind::NoWorker, message);
+    JobEvent::Died(ErrorText::of(&error, "platform").to_text())
+}

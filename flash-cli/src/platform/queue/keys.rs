@@ -1,0 +1,82 @@
+//! Clients' own names for jobs: which key names which job of an endpoint, in whatever release that job is.
+//!
+//! One table for all queues of an endpoint, and for stored jobs that no queue has claimed yet: a key makes one job,
+//! also for a client that was slow and sends it to a release that has been replaced. Locked after a queue's lock,
+//! never before it.
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Idempotency, JobId, SubmitError, intake::Submitted, job::IdempotencyKey, store::Ticket};
+
+/// The keys of all endpoints. Cheap to share.
+#[derive(Clone, Default)]
+pub(super) struct KeyTables(Arc<Mutex<HashMap<Arc<str>, Keys>>>);
+
+/// The keys of one endpoint. Cheap to share.
+#[derive(Clone, Default)]
+pub(super) struct Keys(Arc<Mutex<Table>>);
+
+/// See [`Keys`].
+#[derive(Default)]
+pub(super) struct Table(HashMap<Box<str>, Named>);
+
+/// The job that a key names.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    id: JobId,
+    fingerprint: u64,
+    /// Of its acceptance.
+    ticket: Ticket,
+}
+
+impl KeyTables {
+    /// Those of one endpoint.
+    pub(super) fn of(&self, endpoint: &Arc<str>) -> Keys {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.entry(endpoint.clone()).or_default().clone()
+    }
+}
+
+impl Keys {
+    /// The table, for as long as nobody else may change it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
+        // Each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The job that a key names.
+    ///
+    /// # Errors
+    /// When that job is for another function or has another input.
+    pub(super) fn known(&self, key: &IdempotencyKey) -> Result<Option<Submitted>, SubmitError> {
+        match self.0.get(&key.key) {
+            Some(named) if named.fingerprint == key.fingerprint => {
+                let Named { id, ticket, .. } = *named;
+                Ok(Some(Submitted { id, idempotency: Idempotency::Repeated, ticket }))
+            }
+            Some(named) => Err(SubmitError::KeyInUse(named.id)),
+            None => Ok(None),
+        }
+    }
+
+    /// From now on the key names this job.
+    pub(super) fn name(
+        &mut self,
+        IdempotencyKey { key, fingerprint }: &IdempotencyKey,
+        id: JobId,
+        ticket: Ticket,
+    ) {
+        self.0.insert(key.clone(), Named { id, fingerprint: *fingerprint, ticket });
+    }
+
+    /// The job is gone. A later one may have the key by now.
+    pub(super) fn forget(&mut self, key: &IdempotencyKey, id: JobId) {
+        if self.0.get(&key.key).is_some_and(|named| named.id == id) {
+            self.0.remove(&key.key);
+        }
+    }
+}
