@@ -124,11 +124,15 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
             Failure::failed("the background service does not run").hint("start it: flash service start")
         );
     };
-    let ServiceStatus { hello, data, environments } = status;
+    let ServiceStatus { hello, data, environments, damaged } = status;
     if json {
-        output.object(
-            &json!({ "running": true, "service": hello, "data": data, "environments": environments }),
-        );
+        output.object(&json!({
+            "running": true,
+            "service": hello,
+            "data": data,
+            "environments": environments,
+            "damaged": damaged,
+        }));
         return Ok(());
     }
     let manager = match hello.manager {
@@ -139,6 +143,9 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
     output.line(&format!("process        {}, kept running by {manager}", hello.pid));
     output.line(&format!("version        {}", hello.version));
     output.line(&format!("data           {}", data.display()));
+    for damage in &damaged {
+        output.line(&format!("damaged        {damage}"));
+    }
     if environments.is_empty() {
         output.line("environments   none");
         return Ok(());

@@ -97,6 +97,9 @@ fn show(status: &Status, json: bool, output: &Output) {
         }
     };
     output.line(&format!("{}: {serving}{url}{draining}, cost so far {}", status.id, dollars(status.cost)));
+    for damage in &status.damaged {
+        output.line(&format!("damaged: {damage}"));
+    }
     if !status.workers.is_empty() {
         output.line("");
         let rows: Vec<Vec<String>> = status.workers.iter().map(row).collect();

@@ -14,6 +14,9 @@ pub(crate) struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Releases before the live one that still finish work.
     pub draining: Vec<u64>,
+    /// What is stored of it and cannot be read; all else goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
     /// Since the environment was made, in a cloud in the last thirty days; `None` where that cannot be told now.
     pub cost: Option<NanoDollars>,
     /// What jobs hold; `None` where the target does not tell.

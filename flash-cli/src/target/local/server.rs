@@ -108,6 +108,7 @@ impl Control {
                 hello: self.hello().await,
                 data: self.directory.path().to_owned(),
                 environments: environments.hosted().await?,
+                damaged: environments.damaged(),
             }),
             Question::Environments => json(environments.environments().await?),
             Question::Create(new) => json(environments.create(new).await?),

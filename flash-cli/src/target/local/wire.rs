@@ -47,6 +47,9 @@ pub(crate) struct ServiceStatus {
     pub hello: Hello,
     pub data: PathBuf,
     pub environments: Vec<Hosted>,
+    /// Rows of environments that cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// An environment, in short.

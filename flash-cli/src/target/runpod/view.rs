@@ -200,6 +200,7 @@ impl RunpodTarget {
             serving,
             workers,
             draining: Vec::new(),
+            damaged: Vec::new(),
             cost,
             job_memory: None,
         })

@@ -118,9 +118,9 @@ async fn each_end_of_a_job_is_an_event_of_its_own_and_stays_it_after_a_restart()
     bench.all_stored().await.unwrap();
     let Bench { queue, now, directory, .. } = bench;
     queue.setting.store.close();
-    let (store, mut backlog) = Backlog::open(directory.path(), Durability::Process).unwrap();
+    let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (teller, mut told) = Teller::new();
-    let context = QueueContext { clock: Clock::Manual(now), store, teller };
+    let context = QueueContext { clock: Clock::Manual(now), store, teller, budget: Budget::default() };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
     assert_eq!(told.recv().await.unwrap().event, events[1], "it was not taken: told again under its id");

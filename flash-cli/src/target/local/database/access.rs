@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
-use super::{Database, EnvironmentKey, Result};
+use super::{Database, DatabaseError, EnvironmentKey, Result};
 use crate::target::{
     KeyEntry, SecretEntry,
     local::{KeyHash, cipher::Sealed, clock::now_ms},
@@ -46,15 +46,14 @@ impl Database {
             "SELECT prefix, label, created_ms, revoked_ms FROM key WHERE environment = ?
              ORDER BY created_ms, rowid",
         )?;
-        let rows = statement.query_map([environment.0], |row| {
+        self.readable(Some(environment), "key", statement.query([environment.0])?, |row| {
             Ok(KeyEntry {
                 prefix: row.get(0)?,
                 label: row.get(1)?,
                 created_ms: row.get(2)?,
                 revoked_ms: row.get(3)?,
             })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// This key opens nothing any more. One that was revoked before keeps its time.
@@ -75,13 +74,12 @@ impl Database {
         let connection = self.connection();
         let mut statement =
             connection.prepare_cached("SELECT environment, sha256 FROM key WHERE revoked_ms IS NULL")?;
-        let rows = statement.query_map([], |row| {
-            let hash: String = row.get(1)?;
-            Ok((EnvironmentKey(row.get(0)?), KeyHash::from_hex(&hash)))
-        })?;
-        let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
         // One that is damaged opens nothing.
-        Ok(rows.into_iter().filter_map(|(environment, hash)| Some((environment, hash?))).collect())
+        let damaged = || DatabaseError::Damaged("it is not the hash of a key".to_owned());
+        self.readable(None, "key of environment", statement.query([])?, |row| {
+            let hash: String = row.get(1)?;
+            Ok((EnvironmentKey(row.get(0)?), KeyHash::from_hex(&hash).ok_or_else(damaged)?))
+        })
     }
 
     /// Adds a version of a secret. `seal` is told which one it is: it is sealed for that place.
@@ -92,7 +90,7 @@ impl Database {
         seal: impl FnOnce(u64) -> std::result::Result<Sealed, E>,
     ) -> std::result::Result<SecretEntry, E>
     where
-        E: From<super::DatabaseError>,
+        E: From<DatabaseError>,
     {
         let problem = |error: rusqlite::Error| E::from(error.into());
         let mut connection = self.connection();
@@ -130,10 +128,9 @@ impl Database {
         let mut statement = connection.prepare_cached(
             "SELECT name, set_ms, version FROM secret WHERE environment = ? AND is_set = 1 ORDER BY name",
         )?;
-        let rows = statement.query_map([environment.0], |row| {
+        self.readable(Some(environment), "secret", statement.query([environment.0])?, |row| {
             Ok(SecretEntry { name: row.get(0)?, set_ms: row.get(1)?, version: row.get(2)? })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// This secret is not set any more; whether it was.

@@ -181,7 +181,10 @@ impl Database {
         let mut statement = connection.prepare_cached(
             "SELECT worker, sum(bill) FROM worker_cost WHERE environment = ? GROUP BY worker",
         )?;
-        let rows = statement.query_map([environment.0], |row| Ok((row.get(0)?, NanoDollars(row.get(1)?))))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let rows =
+            self.readable(Some(environment), "worker_cost", statement.query([environment.0])?, |row| {
+                Ok((row.get(0)?, NanoDollars(row.get(1)?)))
+            })?;
+        Ok(rows.into_iter().collect())
     }
 }

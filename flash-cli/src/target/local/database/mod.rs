@@ -4,6 +4,7 @@
 //! for that. Which change is allowed is decided elsewhere.
 mod access;
 mod costs;
+mod damage;
 mod releases;
 mod schema;
 
@@ -25,6 +26,7 @@ pub(super) use releases::{NewRow, StoredRelease};
 #[derive(Clone)]
 pub(super) struct Database {
     connection: Arc<Mutex<Connection>>,
+    damages: Arc<damage::Damages>,
 }
 
 /// Number of an environment in the file: what other rows refer to.
@@ -112,7 +114,7 @@ pub(super) type Result<T> = std::result::Result<T, DatabaseError>;
 impl Database {
     /// Opens the file, and makes it where it is missing.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        Ok(Self { connection: Arc::new(Mutex::new(schema::open(path)?)) })
+        Ok(Self { connection: Arc::new(Mutex::new(schema::open(path)?)), damages: Arc::default() })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -120,14 +122,13 @@ impl Database {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All environments, by app and name.
+    /// All environments that can be read, by app and name.
     pub(super) fn environments(&self) -> Result<Vec<StoredEnvironment>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
             "SELECT id, app, name, created_ms, listen, port FROM environment ORDER BY app, name",
         )?;
-        let rows = statement.query_map([], environment_of)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        self.readable(None, "environment", statement.query([])?, |row| Ok(environment_of(row)?))
     }
 
     /// Adds an environment. Two of one name, or on one port, are refused.
@@ -177,5 +178,7 @@ fn environment_of(row: &Row<'_>) -> rusqlite::Result<StoredEnvironment> {
     })
 }
 
+#[cfg(test)]
+mod power_loss;
 #[cfg(test)]
 mod tests;

@@ -113,7 +113,7 @@ impl Database {
         Ok(())
     }
 
-    /// All releases, the latest first.
+    /// All releases that can be read, the latest first.
     pub(in crate::target::local) fn releases(
         &self,
         environment: EnvironmentKey,
@@ -121,24 +121,45 @@ impl Database {
         let connection = self.connection();
         let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? ORDER BY number DESC");
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([environment.0])?;
-        let mut releases = Vec::new();
-        while let Some(row) = rows.next()? {
-            releases.push(release_of(row)?);
-        }
-        Ok(releases)
+        self.readable(Some(environment), "release", statement.query([environment.0])?, release_of)
     }
 
-    /// The live one.
+    /// The number of the live one.
+    pub(in crate::target::local) fn live_number(&self, environment: EnvironmentKey) -> Result<Option<u64>> {
+        let connection = self.connection();
+        let question = "SELECT number FROM release WHERE environment = ? AND is_live = 1";
+        let mut statement = connection.prepare_cached(question)?;
+        Ok(statement.query_row([environment.0], |row| row.get(0)).optional()?)
+    }
+
+    /// The live one. Where its row is damaged, as far as what it consists of tells.
     pub(in crate::target::local) fn live(
         &self,
         environment: EnvironmentKey,
     ) -> Result<Option<StoredRelease>> {
-        let connection = self.connection();
-        let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? AND is_live = 1");
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([environment.0])?;
-        rows.next()?.map(release_of).transpose()
+        let read = {
+            let connection = self.connection();
+            let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? AND is_live = 1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            self.readable(Some(environment), "release", statement.query([environment.0])?, release_of)?
+        };
+        if let Some(live) = read.into_iter().next() {
+            return Ok(Some(live));
+        }
+        let Some(number) = self.live_number(environment)? else { return Ok(None) };
+        Ok(self.spec(environment, number)?.map(|spec| StoredRelease {
+            record: ReleaseRecord {
+                number,
+                created_ms: 0,
+                state: ReleaseState::Live,
+                digest: spec.artifact.digest().to_owned(),
+                origin: spec.origin,
+                notes: None,
+                rollback_of: None,
+                kept: false,
+            },
+            live_ms: Some(0),
+        }))
     }
 
     /// What a release consists of.

@@ -191,3 +191,68 @@ fn a_file_of_a_newer_flash_is_not_touched() {
     let path = directory.path().join("flash.db");
     assert!(matches!(Database::open(&path), Err(DatabaseError::Newer { found: 99, .. })));
 }
+
+#[test]
+fn a_damaged_row_stops_nothing_but_itself_and_is_told_of() {
+    let cases = [
+        ("UPDATE environment SET listen = 'nowhere' WHERE name = 'staging'", "environment 2"),
+        ("UPDATE environment SET name = x'ff' WHERE name = 'staging'", "environment 2"),
+        ("UPDATE environment SET created_ms = -1 WHERE name = 'staging'", "environment 2"),
+        ("UPDATE release SET state = '{' WHERE number = 1", "release 1"),
+        ("UPDATE release SET origin = '{' WHERE number = 1", "release 1"),
+        ("UPDATE release SET digest = x'ff' WHERE number = 2", "release 2"),
+        ("UPDATE release SET state = 'live' WHERE number = 2", "release 2"),
+        ("UPDATE key SET created_ms = 'now' WHERE prefix = 'one'", "key one"),
+        ("UPDATE key SET sha256 = 'x' WHERE prefix = 'one'", "key of environment 1"),
+        ("UPDATE secret SET set_ms = 'now' WHERE name = 'ONE'", "secret ONE"),
+        ("UPDATE worker_cost SET bill = -7 WHERE worker = 'gpu'", "worker_cost gpu"),
+    ];
+    for (damage, place) in cases {
+        let (directory, database) = database();
+        let key = environment(&database, "production", 8900).unwrap().key;
+        environment(&database, "staging", 8901).unwrap();
+        for _ in 0..2 {
+            let number = add(&database, key);
+            database.set_live(key, Some(number)).unwrap();
+        }
+        for name in ["one", "two"] {
+            database.add_key(key, name, KeyHash::of(name), "label").unwrap();
+        }
+        for name in ["ONE", "TWO"] {
+            let sealed = Sealed { nonce: vec![1], ciphertext: vec![2] };
+            database.set_secret(key, name, |_| Ok::<_, DatabaseError>(sealed)).unwrap();
+        }
+        let spent =
+            |worker: &str| WorkerSpent { worker: worker.to_owned(), bill: 5, ..WorkerSpent::default() };
+        let spent = Spent { workers: vec![spent("cpu"), spent("gpu")], functions: Vec::new() };
+        database.add_costs(key, 0, &spent).unwrap();
+        database.connection().execute(damage, []).unwrap();
+        drop(database);
+        let database = Database::open(&directory.path().join("flash.db")).unwrap();
+        // All that the service asks for, of which one row at most is missing.
+        let names: Vec<String> =
+            database.environments().unwrap().into_iter().map(|own| own.id.name).collect();
+        assert!(names.contains(&"production".to_owned()), "{damage}");
+        assert_eq!(database.live_number(key).unwrap(), Some(2), "{damage}");
+        let live = database.live(key).unwrap().unwrap();
+        assert_eq!((live.record.number, live.record.state), (2, ReleaseState::Live), "{damage}");
+        assert_eq!(database.spec(key, 2).unwrap(), Some(empty_spec()), "{damage}");
+        let counts = [
+            names.len(),
+            database.releases(key).unwrap().len(),
+            database.keys(key).unwrap().len(),
+            database.key_hashes().unwrap().len(),
+            database.secrets(key).unwrap().len(),
+            database.bills(key).unwrap().len(),
+        ];
+        assert_eq!(counts.iter().sum::<usize>(), 11, "{damage}: {counts:?}");
+        let told = database.untold_damage();
+        assert!(
+            matches!(told.as_slice(), [one] if one.contains(&format!("the row of {place} "))),
+            "{told:?}"
+        );
+        assert!(database.untold_damage().is_empty(), "once");
+        let shown = [database.damaged(None), database.damaged(Some(key))].concat();
+        assert_eq!(shown, told);
+    }
+}

@@ -26,6 +26,9 @@ impl Environments {
             for running in self.all() {
                 self.book(&running).await;
             }
+            for damage in self.shared.database.untold_damage() {
+                self.shared.output.warning(&damage);
+            }
         }
     }
 

@@ -241,6 +241,10 @@ impl Environments {
         let directory = running.directory.clone();
         let pruned = self.ask(move |database| {
             let releases = database.releases(key)?;
+            if !database.damaged(Some(key)).is_empty() {
+                // Nobody knows what the releases need that cannot be read.
+                return Ok(());
+            }
             let runs = |release: &StoredRelease| {
                 let record = &release.record;
                 matches!(record.state, ReleaseState::Live | ReleaseState::Starting)

@@ -87,7 +87,10 @@ impl Environments {
                 let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
                     .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
                 let stored = database.environments()?;
-                delete_removed(&directory, &stored);
+                // Of one that cannot be read nobody knows which directory it has.
+                if database.damaged(None).is_empty() {
+                    delete_removed(&directory, &stored);
+                }
                 Ok((database, cipher, stored))
             })
             .await?
@@ -280,7 +283,7 @@ impl Environments {
             let key = running.stored.key;
             // What should be live counts as if it were; so does what nobody can tell.
             let should_serve =
-                async || !matches!(self.ask(move |database| database.live(key)).await, Ok(None));
+                async || !matches!(self.ask(move |database| database.live_number(key)).await, Ok(None));
             if serves || running.is_changing() || should_serve().await {
                 return false;
             }

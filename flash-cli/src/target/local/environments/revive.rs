@@ -53,8 +53,7 @@ impl Environments {
         let text = |error: TargetError| error.message;
         let _change = running.begin_own().ok_or("it is being changed")?;
         let key = running.stored.key;
-        let live = self.ask(move |database| database.live(key)).await.map_err(text)?;
-        let live = live.map(|live| live.record.number);
+        let live = self.ask(move |database| database.live_number(key)).await.map_err(text)?;
         let spec = match live {
             Some(number) => Some(self.stored_spec(running, number).await.map_err(text)?),
             None => None,

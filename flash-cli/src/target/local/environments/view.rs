@@ -38,10 +38,8 @@ impl Environments {
         let (live, spec, secrets) = self
             .ask(move |database| {
                 let live = database.live(key)?;
-                let spec = match &live {
-                    Some(live) => database.spec(key, live.record.number)?,
-                    None => None,
-                };
+                // Where it is damaged the status says so.
+                let spec = live.as_ref().and_then(|live| database.spec(key, live.record.number).ok()?);
                 Ok((live, spec, database.secrets(key)?))
             })
             .await?;
@@ -80,8 +78,8 @@ impl Environments {
         let number = match release {
             Some(number) => number,
             None => {
-                let live = self.ask(move |database| database.live(key)).await?;
-                live.map(|live| live.record.number).ok_or_else(|| {
+                let live = self.ask(move |database| database.live_number(key)).await?;
+                live.ok_or_else(|| {
                     TargetError::new(Problem::NotFound, format!("nothing is deployed to {id}"))
                         .hint(format!("deploy first: flash deploy send {}", id.name))
                 })?
@@ -106,13 +104,25 @@ impl Environments {
         let running = self.find(id)?;
         self.book(&running).await;
         let key = running.stored.key;
-        let (live, bills) = self.ask(move |database| Ok((database.live(key)?, database.bills(key)?))).await?;
-        let live = live.map(|live| live.record.number);
+        let (live, bills, mut damaged) = self
+            .ask(move |database| {
+                let (live, bills) = (database.live_number(key)?, database.bills(key)?);
+                Ok((live, bills, database.damaged(Some(key))))
+            })
+            .await?;
         let (overview, trouble) = match running.stand() {
             Stand::Down { reason } => (None, Some(reason)),
             Stand::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
         };
         let overview = overview.unwrap_or_default();
+        if overview.set_aside > 0 {
+            let file = running.directory.jobs().join("jobs.sqlite");
+            damaged.push(format!(
+                "{} stored jobs cannot be read and do not run: they are in the table `damaged` of {}",
+                overview.set_aside,
+                file.display()
+            ));
+        }
         let serving = match live {
             None => Serving::Empty,
             Some(release) if overview.live == Some(release) => Serving::Live { release },
@@ -134,6 +144,7 @@ impl Environments {
                 })
                 .collect(),
             draining: overview.draining,
+            damaged,
             cost: Some(NanoDollars(total)),
             job_memory: overview
                 .job_memory
@@ -148,6 +159,11 @@ impl Environments {
         query: &LogQuery,
     ) -> Result<futures_util::stream::BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
         self.find(id)?.logs.query(query)
+    }
+
+    /// Environments that cannot be read, and so do not run.
+    pub(in crate::target::local) fn damaged(&self) -> Vec<String> {
+        self.shared.database.damaged(None)
     }
 
     /// For the service's own status: name, address, live release.

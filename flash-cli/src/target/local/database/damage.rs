@@ -1,0 +1,91 @@
+//! Rows that cannot be read: passed over and told of, so that one of them stops nothing else.
+//!
+//! They stay where they are: what refers to them stays too, and whoever knows how can put them right.
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Row, Rows, types::ValueRef};
+
+use super::{Database, EnvironmentKey, Result};
+
+/// Rows that were met and could not be read.
+#[derive(Default)]
+pub(super) struct Damages(Mutex<BTreeMap<Place, Damage>>);
+
+/// Of which environment, if it is not the environment's own row, and which row.
+type Place = (Option<EnvironmentKey>, String);
+
+struct Damage {
+    problem: String,
+    is_told: bool,
+}
+
+impl Damages {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Damage>> {
+        // Each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Database {
+    /// All rows that can be read; the others are remembered. The first column says which row it is.
+    pub(super) fn readable<T>(
+        &self,
+        environment: Option<EnvironmentKey>,
+        table: &str,
+        mut rows: Rows<'_>,
+        read: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            match read(row) {
+                Ok(read) => all.push(read),
+                Err(error) => self.note(environment, table, row, &error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Remembers a row that cannot be read.
+    pub(super) fn note(
+        &self,
+        environment: Option<EnvironmentKey>,
+        table: &str,
+        row: &Row<'_>,
+        error: &super::DatabaseError,
+    ) {
+        let name = match row.get_ref(0) {
+            Ok(ValueRef::Integer(number)) => number.to_string(),
+            Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => "of unknown name".to_owned(),
+        };
+        let problem = crate::error_chain::error_chain(error);
+        let place = (environment, format!("{table} {name}"));
+        self.damages.lock().entry(place).or_insert(Damage { problem, is_told: false });
+    }
+
+    /// Rows that could not be read: of this environment, or, for `None`, of environments themselves.
+    pub(in crate::target::local) fn damaged(&self, environment: Option<EnvironmentKey>) -> Vec<String> {
+        let damages = self.damages.lock();
+        let own = damages.iter().filter(|((of, _), _)| *of == environment);
+        own.map(|((_, place), damage)| text(place, damage)).collect()
+    }
+
+    /// Those that the log has not heard of.
+    pub(in crate::target::local) fn untold_damage(&self) -> Vec<String> {
+        let mut damages = self.damages.lock();
+        let untold = damages.iter_mut().filter(|(_, damage)| !damage.is_told);
+        untold
+            .map(|((_, place), damage)| {
+                damage.is_told = true;
+                text(place, damage)
+            })
+            .collect()
+    }
+}
+
+fn text(place: &str, Damage { problem, .. }: &Damage) -> String {
+    format!("flash.db: the row of {place} cannot be read and is passed over: {problem}")
+}
