@@ -41,6 +41,8 @@ struct Written {
 struct WrittenRun {
     host: Option<String>,
     port: Option<u16>,
+    /// Other names by which `flash run` may be asked without a key.
+    allow_hosts: Vec<String>,
     /// Seconds that running work gets at the end.
     drain_seconds: Option<u64>,
     /// Seconds for which a worker that pings may be silent; 0: for ever.
@@ -65,6 +67,8 @@ struct WrittenRun {
 pub(crate) struct Config {
     pub host: Option<String>,
     pub port: Option<u16>,
+    /// Other names by which `flash run` may be asked without a key.
+    pub allow_hosts: Vec<String>,
     pub drain_seconds: Option<u64>,
     /// Seconds; 0 or from 3 on.
     pub ping_timeout: Option<u64>,
@@ -154,6 +158,7 @@ impl Config {
         let WrittenRun {
             host,
             port,
+            allow_hosts,
             drain_seconds,
             ping_timeout,
             stop_grace_ms,
@@ -196,6 +201,7 @@ impl Config {
         Ok(Self {
             host,
             port,
+            allow_hosts,
             drain_seconds,
             ping_timeout,
             stop_grace_ms,

@@ -9,7 +9,7 @@ mod state;
 pub(super) mod table;
 mod workspace;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -20,7 +20,7 @@ use crate::{
     output::Output,
     port_holder::holder_of,
     project::{Build, Config, Package, load_dotenv},
-    target::local::{self, BindError, Port, Supervision},
+    target::local::{self, AllowedHosts, BindError, Port, Supervision},
 };
 use image::BuiltImages;
 use session::{Origin, Session};
@@ -51,6 +51,11 @@ pub(crate) struct RunArguments {
     /// free one.
     #[arg(long, short)]
     port: Option<u16>,
+    /// Other host names by which it may be asked without a key, separated by commas; *.NAME is everything below
+    /// NAME [default: none; or FLASH_ALLOW_HOST, .env, `allow_hosts` in flash.toml]. Addresses, localhost and this
+    /// machine's own name are always allowed.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    allow_host: Vec<String>,
     /// Build with optimisations.
     #[arg(long)]
     release: bool,
@@ -86,6 +91,7 @@ impl RunArguments {
             directory: DirectoryArguments::of(directory),
             host: None,
             port: None,
+            allow_host: Vec::new(),
             release: false,
             features: Vec::new(),
             no_reload: false,
@@ -135,6 +141,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         keep: arguments.keep,
         supervision: supervision(&config),
         limits: config.limits.unwrap_or(true),
+        allowed_hosts: allowed_hosts(&arguments, &config, &dotenv, &host)?,
         host,
         output: output.clone(),
     };
@@ -184,10 +191,7 @@ fn address(
     config: &Config,
     dotenv: &[(String, String)],
 ) -> Result<(String, Port), Failure> {
-    let variable = |name: &str| {
-        let from_file = || dotenv.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
-    };
+    let variable = |name: &str| variable(name, dotenv);
     let host = arguments.host.clone().or_else(|| variable("FLASH_HOST")).or_else(|| config.host.clone());
     let from_variable = match variable("FLASH_PORT") {
         None => None,
@@ -198,4 +202,36 @@ fn address(
     let port = arguments.port.or(from_variable).or(config.port);
     let port = port.map_or(Port::From(DEFAULT_PORT), Port::Exactly);
     Ok((host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), port))
+}
+
+/// From the environment, then from `.env`.
+fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
+    let from_file = || dotenv.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
+}
+
+/// Those of the first place that names any, as for the address, and the name that it listens on.
+fn allowed_hosts(
+    arguments: &RunArguments,
+    config: &Config,
+    dotenv: &[(String, String)],
+    host: &str,
+) -> Result<AllowedHosts, Failure> {
+    let from_variable = || {
+        let names = variable("FLASH_ALLOW_HOST", dotenv).unwrap_or_default();
+        names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    let mut names = arguments.allow_host.clone();
+    if names.is_empty() {
+        names = from_variable();
+    }
+    if names.is_empty() {
+        names.clone_from(&config.allow_hosts);
+    }
+    let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    names.extend((!is_address).then(|| host.to_owned()));
+    match AllowedHosts::new(names) {
+        Ok(hosts) => Ok(hosts.and_this_machine()),
+        Err(error) => Err(Failure::unusable(format!("allowed hosts: {error}"))),
+    }
 }

@@ -23,7 +23,8 @@ use crate::{
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
     target::local::{
-        Access, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision, WebhookReach,
+        Access, AllowedHosts, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision,
+        WebhookReach,
     },
     watch::SourceWatcher,
 };
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub supervision: Supervision,
     pub limits: bool,
     pub host: String,
+    /// By which it may be asked without a key.
+    pub allowed_hosts: AllowedHosts,
     pub output: Output,
 }
 
@@ -191,7 +194,7 @@ impl Session {
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
             webhook_reach: WebhookReach::Anywhere,
-            access: api_key.map_or(Access::Open, Access::Key),
+            access: api_key.map_or_else(|| Access::Open(self.allowed_hosts.clone()), Access::Key),
             hand_over: HandOver::AfterLongestRun,
         };
         Platform::start(options).map_err(|error| not_started(&error))

@@ -1,7 +1,8 @@
 //! Who may ask: a key where one is set, and no web pages of strangers.
 //!
-//! The worker API has keys of its own and is left to `worker_api`; keys are `keys`' matter, and how often
-//! somebody may fail that of `attempts`.
+//! The worker API has keys of its own and is left to `worker_api`; keys are `keys`' matter, where one stands in a
+//! request that of `presented`, who may ask without one that of `hosts`, and how often somebody may fail that of
+//! `attempts`.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Mutex, PoisonError},
@@ -13,12 +14,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::StatusCode;
 
 use super::{
     attempts::{Answer, Attempts, Tell},
     error::Refusal,
+    hosts,
     keys::{Access, Owner},
+    presented,
 };
 use crate::platform::{LogLine, Platform, Sink};
 
@@ -81,7 +84,7 @@ impl Door {
     fn admits(&self, given: Option<&str>, is_key_of_a_worker: impl Fn(&str) -> bool) -> Result<(), Denial> {
         let given = given.ok_or(Denial::NoKey)?;
         let owner = match &self.access {
-            Access::Open => Owner::Own,
+            Access::Open(_) => Owner::Own,
             Access::Key(key) if key.opens(given) => Owner::Own,
             Access::Key(_) => Owner::Nobody,
             Access::Ring(ring) => ring.owner(given),
@@ -91,6 +94,15 @@ impl Door {
             _ if is_key_of_a_worker(given) => Ok(()),
             Owner::Other => Err(Denial::Elsewhere),
             Owner::Nobody => Err(Denial::Unknown),
+        }
+    }
+
+    /// Whether this is a key of the platform, also one that does not open it.
+    fn is_key(&self, given: &str) -> bool {
+        match &self.access {
+            Access::Open(_) => false,
+            Access::Key(key) => key.opens(given),
+            Access::Ring(ring) => ring.owner(given) != Owner::Nobody,
         }
     }
 
@@ -134,71 +146,52 @@ const OVERVIEW: [&str; 4] = ["purge-queue", "requests", "metrics", "dead"];
 /// Characters of a path in a line of the log: clients choose them.
 const MAX_PATH: usize = 100;
 
-/// Lets a request through that may come in.
-pub(super) async fn check(State(platform): State<Platform>, request: Request, next: Next) -> Response {
-    match admitted(&platform, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+/// Lets a request through that may come in, without the key that it came in with.
+pub(super) async fn check(State(platform): State<Platform>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let operation = operation(path);
+    if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
+        return next.run(request).await;
     }
+    let opened = match admitted(&platform, &request) {
+        Ok(opened) => opened.map(str::to_owned),
+        Err(refusal) => return refusal.into_response(),
+    };
+    let door = &platform.shared.door;
+    let is_key = |given: &str| door.is_key(given) || platform.is_key_of_a_worker(given);
+    presented::take_out(&mut request, opened.as_deref(), is_key);
+    next.run(request).await
 }
 
-fn admitted(platform: &Platform, request: &Request) -> Result<(), Refusal> {
+/// The third segment of a path of the queue API.
+fn operation(path: &str) -> Option<&str> {
+    path.strip_prefix("/v2/").and_then(|rest| rest.split('/').nth(1))
+}
+
+/// The key that opened, where one is asked for.
+fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a str>, Refusal> {
     let path = request.uri().path();
-    let operation = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').nth(1));
-    if operation.is_some_and(|operation| WORKER_API.contains(&operation)) || path == "/ping" {
-        return Ok(());
-    }
     let door = &platform.shared.door;
-    if matches!(door.access, Access::Open) {
-        return from_here(request, platform.shared.address.ip().is_loopback());
+    if let Access::Open(allowed) = &door.access {
+        return hosts::check(request, allowed).map(|()| None);
     }
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.map(|given| given.strip_prefix("Bearer ").unwrap_or(given).trim());
+    let given = presented::key_of(request.headers());
     // A worker calls other functions with its own key, and sees to nothing else.
-    let is_call = !path.starts_with("/_flash/") && !operation.is_some_and(|own| OVERVIEW.contains(&own));
-    door.admits(given, |key| is_call && platform.is_key_of_a_worker(key)).map_err(|denial| {
-        let asked: String = path.chars().take(MAX_PATH).collect();
-        door.refuse(denial, client(request), &format!("{} {asked}", request.method()))
-    })
+    let is_call =
+        !path.starts_with("/_flash/") && !operation(path).is_some_and(|own| OVERVIEW.contains(&own));
+    match door.admits(given, |key| is_call && platform.is_key_of_a_worker(key)) {
+        Ok(()) => Ok(given),
+        Err(denial) => {
+            let asked: String = path.chars().take(MAX_PATH).collect();
+            Err(door.refuse(denial, client(request), &format!("{} {asked}", request.method())))
+        }
+    }
 }
 
 /// Who asks. All whose address is unknown are one.
-fn client(request: &Request) -> IpAddr {
+pub(super) fn client(request: &Request) -> IpAddr {
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
     address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
-}
-
-/// Without a key, whoever reaches the port may ask. A browser reaches it for any page that it shows, so a
-/// page from elsewhere is refused: one that says so (`Origin`), and on loopback also one whose own name was
-/// pointed at this machine (`Host`).
-fn from_here(request: &Request, on_loopback: bool) -> Result<(), Refusal> {
-    let headers = request.headers();
-    let asked = asked_host(headers);
-    let is_known_here = !on_loopback || asked.is_none_or(is_this_machine);
-    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let is_own_page = origin.is_none_or(|origin| {
-        let origin = origin.parse::<Uri>().ok();
-        let host = origin.as_ref().and_then(Uri::host);
-        host.is_some_and(|host| is_this_machine(host) || asked == Some(host))
-    });
-    if is_known_here && is_own_page {
-        return Ok(());
-    }
-    let message = "a web page from elsewhere may not ask: set FLASH_API_KEY and send it as a bearer token";
-    Err(Refusal::new(StatusCode::FORBIDDEN, flash_sdk::ErrorKind::Refused, message))
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// The host that the client asked for, without its port.
-fn asked_host(headers: &HeaderMap) -> Option<&str> {
-    let host = headers.get(header::HOST)?.to_str().ok()?;
-    // An IPv6 address has colons of its own, inside of brackets.
-    let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
-    end.map_or(Some(host), |end| host.get(..end))
 }
 
 #[cfg(test)]
@@ -209,14 +202,6 @@ mod tests {
         super::keys::{KeyHash, KeyRing},
         *,
     };
-
-    fn request(headers: &[(&str, &str)]) -> Request {
-        let mut request = http::Request::builder().uri("/v2/x/run");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(axum::body::Body::empty()).unwrap()
-    }
 
     /// A door of an environment with the key `own`, its neighbour's being `other`, and what the log hears.
     fn door() -> (Door, Arc<Mutex<Vec<String>>>) {
@@ -257,26 +242,5 @@ mod tests {
         assert!((1..=6).contains(&lines.len()), "{lines:?}");
         assert_eq!(lines[0], "refused POST /v2/x/run from 127.0.0.1: an unknown key");
         assert!(!lines.iter().any(|line| line.contains("sesame")));
-    }
-
-    #[test]
-    fn pages_from_elsewhere_are_refused_and_everything_else_may_ask() {
-        let allowed = [
-            &[][..],
-            &[("origin", "http://localhost:5173"), ("host", "localhost:8888")],
-            &[("origin", "http://127.0.0.1:8888")],
-            &[("origin", "http://[::1]:8888"), ("host", "[::1]:8888")],
-        ];
-        for headers in allowed {
-            assert!(from_here(&request(headers), true).is_ok(), "{headers:?}");
-        }
-        let elsewhere = [("origin", "https://box.lan"), ("host", "box.lan:8888")];
-        assert!(from_here(&request(&elsewhere), false).is_ok(), "opened to the network, asked by its name");
-        assert!(from_here(&request(&elsewhere), true).is_err(), "a name that was pointed at loopback");
-        assert!(from_here(&request(&elsewhere[1..]), true).is_err());
-        for origin in ["https://evil.example", "null", "https://localhost.evil.example", "http://10.0.0.1"] {
-            let headers = [("origin", origin), ("host", "localhost:8888")];
-            assert!(from_here(&request(&headers), true).is_err(), "{origin}");
-        }
     }
 }

@@ -25,8 +25,13 @@ pub(super) async fn index(state: State<Platform>) -> Result<Response, Refusal> {
     Ok(Json(json!({ "app": app.name, "version": app.version, "docs": "/docs" })).into_response())
 }
 
-pub(super) async fn page() -> Html<&'static str> {
-    Html(PAGE)
+/// In no frame: a page around it could have its buttons pressed.
+pub(super) async fn page() -> Response {
+    let unframed = [
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    ];
+    (unframed, Html(PAGE)).into_response()
 }
 
 pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, Refusal> {

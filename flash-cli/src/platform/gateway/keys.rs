@@ -8,11 +8,13 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
+use super::hosts::AllowedHosts;
+
 /// Who may ask a platform.
 #[derive(Clone)]
 pub(crate) enum Access {
-    /// Whoever reaches the port, but for web pages from elsewhere.
-    Open,
+    /// Whoever reaches the port by one of these names, but for web pages from elsewhere.
+    Open(AllowedHosts),
     /// Who has this key.
     Key(ApiKey),
     /// Who has one of the keys of an environment, which come and go.
