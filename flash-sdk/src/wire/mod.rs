@@ -8,9 +8,11 @@ mod fault;
 pub mod identity;
 pub mod job;
 pub mod job_end;
+mod nesting;
 mod refusal;
 
 pub use fault::{fault, fault_of_field};
+pub use nesting::{MAX_NESTING, Nesting};
 pub use refusal::refusal;
 
 /// JSON text that is passed on as it came, checked for syntax once.

@@ -20,7 +20,7 @@ use flash_sdk::{
 use http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{echo::Echo, error::Refusal, server::Segments, worker_api::admit};
+use super::{echo::Echo, error::Refusal, nesting, server::Segments, worker_api::admit};
 use crate::platform::{
     Platform,
     pool::{Pool, Pulse},
@@ -101,11 +101,20 @@ impl Session {
             ToPlatform::Done(done) => self.done(done),
             ToPlatform::Chunk(frame) => {
                 if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
+                    if nesting::is_too_deep(&frame.output) {
+                        let failed = nesting::failure("chunk", &self.worker);
+                        // Told to nobody where another attempt has taken over.
+                        let _ = queue.finish(&self.worker, job, Some(frame.attempt), failed, None);
+                        return;
+                    }
                     queue.chunk(&self.worker, job, frame.output);
                 }
             }
             ToPlatform::Progress(frame) => {
-                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
+                // Progress is a courtesy: what nobody can read is left out.
+                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id))
+                    && !nesting::is_too_deep(&frame.output)
+                {
                     queue.progress(&self.worker, job, frame.output);
                 }
             }
@@ -128,6 +137,9 @@ impl Session {
         self.pool.work_ends(&self.worker);
         let outcome = match error {
             Some(text) => Outcome::Failed(text),
+            None if output.as_ref().is_some_and(nesting::is_too_deep) => {
+                nesting::failure("result", &self.worker)
+            }
             None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
         };
         let ran = Some(Duration::from_micros(ran_us));
@@ -168,6 +180,9 @@ impl Session {
         envelope: flash_sdk::wire::envelope::Envelope,
         input: flash_sdk::wire::RawJson,
     ) -> flash_sdk::Result<(Arc<Pool>, JobId)> {
+        if nesting::is_too_deep(&input) {
+            return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
+        }
         let release =
             self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
         let not_found = || {

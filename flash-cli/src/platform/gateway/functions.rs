@@ -21,7 +21,7 @@ use super::{
     },
     costs,
     error::Refusal,
-    proxy,
+    nesting, proxy,
     routes::Target,
     server::{RequestId, live, trace_parent},
 };
@@ -63,6 +63,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
+            nesting::check(text, 0)?;
             let input = parse(text)?;
             drop(arrived);
             run(&release, function, id, &headers, input).await
@@ -74,6 +75,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             }
             let (headers, body) = split(request);
             let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            nesting::check(&arrived.body, 1)?;
             let wrapped: Wrapped = parse(&arrived.body)?;
             drop(arrived);
             let input = wrapped

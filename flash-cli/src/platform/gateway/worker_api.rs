@@ -10,7 +10,7 @@ use axum::{
 use flash_sdk::{
     ErrorKind, WireError,
     wire::{
-        RawJson, envelope,
+        Nesting, RawJson, envelope,
         job::{ErrorText, JobStatus, PostedResult},
     },
 };
@@ -22,6 +22,7 @@ use super::{
     client_api::MAX_RUNSYNC_BYTES,
     echo::Echo,
     error::Refusal,
+    nesting,
     server::{Parameters, Segments, read_body},
 };
 use crate::platform::{
@@ -208,6 +209,11 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
         let error = (refusal.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(NoResult(message));
         Unusable { refusal, error }
     })?;
+    if Nesting::of(&body).is_too_deep_within(1) {
+        let refusal = nesting::too_deep();
+        let error = (!body.starts_with(PROGRESS)).then(|| NoResult(nesting::unreadable("result")));
+        return Err(Unusable { refusal, error });
+    }
     serde_json::from_slice(&body).map_err(|error| {
         // Python writes NaN and Infinity, which JSON does not have.
         let message = format!("the result is no JSON: {error}");
@@ -326,4 +332,22 @@ pub(super) async fn ping(
         pool.say_unhealthy(&worker, &check.unwrap_or_default(), &reason.unwrap_or_default());
     }
     Ok(StatusCode::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_result_that_nobody_decodes_ends_its_job_and_progress_does_not() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let result = |levels| posted(Body::from(format!("{{\"output\": {}}}", nested(levels))));
+        assert!(result(127).await.is_ok());
+        let Err(Unusable { refusal, error }) = result(128).await else { panic!("it was taken") };
+        assert_eq!(refusal.status(), StatusCode::BAD_REQUEST);
+        assert!(error.unwrap().0.contains("nested too deeply"));
+        let progress = format!("{{\"status\": \"IN_PROGRESS\", \"output\": {}}}", nested(128));
+        let Err(Unusable { error, .. }) = posted(Body::from(progress)).await else { panic!("it was taken") };
+        assert!(error.is_none());
+    }
 }

@@ -18,6 +18,7 @@ use super::{
     super::{
         echo::{Echo, nearest},
         error::Refusal,
+        nesting,
         server::RequestId,
     },
     JobOptions, pool_of,
@@ -46,6 +47,7 @@ pub(super) fn check(
     trace: Option<TraceParent>,
     body: &[u8],
 ) -> Result<Checked, Refusal> {
+    nesting::check(body, 1)?;
     // serde would read a list as the fields in order.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(Refusal::bad_request("the body is not a job but a list: send {\"input\": {…}}"));

@@ -1,0 +1,40 @@
+//! JSON that is nested deeper than a worker decodes: refused here, and given to nobody.
+use flash_sdk::{
+    ErrorKind, WireError,
+    wire::{MAX_NESTING, Nesting, RawJson, job::ErrorText},
+};
+
+use super::error::Refusal;
+use crate::platform::queue::{Outcome, WorkerId};
+
+/// Refuses a body whose input, `around` levels within it, is nested too deeply.
+///
+/// # Errors
+/// 400.
+pub(super) fn check(body: &[u8], around: usize) -> Result<(), Refusal> {
+    if Nesting::of(body).is_too_deep_within(around) { Err(too_deep()) } else { Ok(()) }
+}
+
+/// The answer to a body that is nested too deeply.
+pub(super) fn too_deep() -> Refusal {
+    Refusal::bad_request(unreadable("body"))
+}
+
+/// Whether nobody could read what a worker sent.
+pub(super) fn is_too_deep(output: &RawJson) -> bool {
+    Nesting::of(output.get().as_bytes()).is_too_deep()
+}
+
+/// Why there is no result, or what else it was.
+pub(super) fn unreadable(what: &str) -> String {
+    format!(
+        "the {what} is nested too deeply: at most {MAX_NESTING} arrays and objects may lie within each other"
+    )
+}
+
+/// What a job ends with whose worker sent such a thing.
+pub(super) fn failure(what: &str, worker: &WorkerId) -> Outcome {
+    let mut error = WireError::new(ErrorKind::Handler, unreadable(what));
+    error.worker_id = Some(worker.to_string());
+    Outcome::Failed(ErrorText::of(&error, "platform").to_text())
+}
