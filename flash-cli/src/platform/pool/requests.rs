@@ -127,9 +127,9 @@ impl Pool {
         });
     }
 
-    /// What the platform has to say of a request on one of its workers.
-    pub(crate) fn say_of_request(&self, worker: &WorkerId, request_id: &str, text: String) {
-        let mut line = LogLine::system(&self.worker_type.name, Some(worker), text);
+    /// What the platform has to say of a request, and of the worker that served it.
+    pub(crate) fn say_of_request(&self, worker: Option<&WorkerId>, request_id: &str, text: String) {
+        let mut line = LogLine::system(&self.worker_type.name, worker, text);
         line.request_id = Some(request_id.to_owned());
         (self.log)(line);
     }

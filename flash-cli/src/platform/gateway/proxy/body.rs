@@ -9,6 +9,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use flash_sdk::wire::Nesting;
 use hyper::body::{Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,20 +23,24 @@ pub(super) struct Upload(Arc<Mutex<Source>>);
 struct Source {
     body: Body,
     limit: usize,
+    /// Measured where the body is the JSON of a function.
+    nesting: Option<Nesting>,
     passed: usize,
     state: UploadState,
 }
 
 /// How far an upload has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum UploadState {
     /// Nobody has asked for a byte: it can be lent again.
     Untouched,
     Passing,
     /// The client broke it off.
-    Broken(String),
+    Broken(Arc<axum::Error>),
     /// It is over the limit.
     TooLarge,
+    /// It is JSON that nobody decodes.
+    TooDeep,
 }
 
 /// The body of a request in the hands of a connection.
@@ -47,8 +52,9 @@ pub(super) struct Lent(Arc<Mutex<Source>>);
 pub(super) struct BrokenUpload;
 
 impl Upload {
-    pub(super) fn new(body: Body, limit: usize) -> Self {
-        Self(Arc::new(Mutex::new(Source { body, limit, passed: 0, state: UploadState::Untouched })))
+    /// `nesting` measures the body, where it is the JSON of a function.
+    pub(super) fn new(body: Body, limit: usize, nesting: Option<Nesting>) -> Self {
+        Self(Arc::new(Mutex::new(Source { body, limit, nesting, passed: 0, state: UploadState::Untouched })))
     }
 
     pub(super) fn lend(&self) -> Lent {
@@ -57,11 +63,6 @@ impl Upload {
 
     pub(super) fn state(&self) -> UploadState {
         locked(&self.0).state.clone()
-    }
-
-    /// What has not passed.
-    pub(super) fn rest(self) -> Body {
-        std::mem::take(&mut locked(&self.0).body)
     }
 }
 
@@ -81,15 +82,27 @@ impl hyper::body::Body for Lent {
         let polled = Pin::new(&mut source.body).poll_frame(cx);
         let state = match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                source.passed += frame.data_ref().map_or(0, Bytes::len);
-                if source.passed > source.limit { UploadState::TooLarge } else { UploadState::Passing }
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                source.passed += data.len();
+                let is_too_deep = source.nesting.as_mut().is_some_and(|nesting| {
+                    nesting.read(data);
+                    nesting.is_too_deep()
+                });
+                match () {
+                    () if source.passed > source.limit => UploadState::TooLarge,
+                    () if is_too_deep => UploadState::TooDeep,
+                    () => UploadState::Passing,
+                }
             }
-            Poll::Ready(Some(Err(error))) => UploadState::Broken(error.to_string()),
-            Poll::Ready(None) | Poll::Pending => UploadState::Passing,
+            Poll::Ready(Some(Err(_))) | Poll::Ready(None) | Poll::Pending => UploadState::Passing,
         };
         source.state = state;
         match (&source.state, polled) {
-            (UploadState::TooLarge | UploadState::Broken(_), _) => Poll::Ready(Some(Err(BrokenUpload))),
+            (UploadState::TooLarge | UploadState::TooDeep, _) => Poll::Ready(Some(Err(BrokenUpload))),
+            (_, Poll::Ready(Some(Err(error)))) => {
+                source.state = UploadState::Broken(Arc::new(error));
+                Poll::Ready(Some(Err(BrokenUpload)))
+            }
             (_, polled) => polled.map(|frame| frame.map(|frame| frame.map_err(|_| BrokenUpload))),
         }
     }
@@ -341,19 +354,29 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_that_no_connection_took_is_lent_again_whole() {
-        let upload = Upload::new(Body::from("body"), 10);
+        let upload = Upload::new(Body::from("body"), 10, None);
         drop(upload.lend());
-        assert_eq!(upload.state(), UploadState::Untouched);
+        assert!(matches!(upload.state(), UploadState::Untouched));
         assert_eq!(upload.lend().collect().await.unwrap().to_bytes(), "body");
-        assert_eq!(upload.state(), UploadState::Passing);
+        assert!(matches!(upload.state(), UploadState::Passing));
     }
 
     #[tokio::test]
-    async fn an_upload_over_the_limit_stops_there_and_its_rest_can_be_read() {
+    async fn an_upload_over_the_limit_stops_there() {
         let chunks = ["01234", "56789", "0", "rest"].map(Ok::<_, std::convert::Infallible>);
-        let upload = Upload::new(Body::from_stream(futures_util::stream::iter(chunks)), 10);
+        let upload = Upload::new(Body::from_stream(futures_util::stream::iter(chunks)), 10, None);
         assert!(upload.lend().collect().await.is_err());
-        assert_eq!(upload.state(), UploadState::TooLarge);
-        assert_eq!(upload.rest().collect().await.unwrap().to_bytes(), "rest");
+        assert!(matches!(upload.state(), UploadState::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_json_that_nobody_decodes_stops_there() {
+        for (levels, is_too_deep) in [(127, false), (128, true)] {
+            let chunks = vec![Ok::<_, std::convert::Infallible>("["); levels];
+            let body = Body::from_stream(futures_util::stream::iter(chunks));
+            let upload = Upload::new(body, 1000, Some(Nesting::default()));
+            assert_eq!(upload.lend().collect().await.is_err(), is_too_deep, "{levels}");
+            assert_eq!(matches!(upload.state(), UploadState::TooDeep), is_too_deep, "{levels}");
+        }
     }
 }

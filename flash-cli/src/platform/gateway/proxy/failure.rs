@@ -5,7 +5,7 @@ use flash_sdk::ErrorKind;
 use http::StatusCode;
 use hyper_util::client::legacy;
 
-use super::{super::error::Refusal, MAX_BODY_BYTES, PROCESSING};
+use super::{super::error::Refusal, MAX_BODY_BYTES, MAX_INTERIM, PROCESSING};
 use crate::platform::{pool::Pool, queue::WorkerId};
 
 /// A worker whose connection broke has most likely died; how it did is known a moment later.
@@ -22,6 +22,10 @@ pub(super) enum Failure {
     NoHttp(legacy::Error),
     /// It gave no answer in time.
     Late,
+    /// Its answer does not say where it ends, or in two ways.
+    Unframed(&'static str),
+    /// It sends one word before its answer after another.
+    Endless,
     /// It declares an answer over the limit.
     TooLarge { declared: u64 },
     /// It changes to a protocol that nobody asked for.
@@ -58,7 +62,9 @@ impl Failure {
                 Some(end) => format!("ended before it answered: {end}"),
                 None => format!("broke off before it answered: {}", chain(&error)),
             },
-            Self::NoHttp(error) => format!("answered with something that is no HTTP: {}", chain(&error)),
+            Self::NoHttp(error) => format!("answered with something that is not HTTP: {}", chain(&error)),
+            Self::Unframed(why) => format!("answered with {why}"),
+            Self::Endless => format!("sent more than {MAX_INTERIM} interim responses before its answer"),
             Self::Late => format!("gave no answer within {seconds} s"),
             Self::TooLarge { declared } => format!(
                 "answered with {declared} bytes; an answer may have {} MB",

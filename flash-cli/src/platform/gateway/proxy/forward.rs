@@ -1,26 +1,38 @@
 //! The way of one request to a worker and of the answer back.
 use std::{
-    sync::{Arc, LazyLock},
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{body::Body, extract::Request, response::Response};
+use flash_sdk::wire::Nesting;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     super::{
+        access,
         error::{Refusal, WORKER_ID},
-        server::{REQUEST_ID, discard},
+        nesting,
+        server::{REQUEST_ID, broken},
     },
-    MAX_BODY_BYTES, PROCESSING, affinity,
+    MAX_BODY_BYTES, MAX_INTERIM, PROCESSING, affinity,
     body::{Answer, Bounds, Cut, Lent, Upload, UploadState},
     failure::Failure,
+    forwarded,
+    request_line::RequestLine,
     upgrade::Wanted,
 };
 use crate::platform::{
@@ -77,7 +89,13 @@ pub(in super::super) async fn forward(
 ) -> Result<Response, Refusal> {
     let function = stage.split_once('/').map(|(_, function)| function);
     let route = Route { pool, balancer, request_id, path, function };
-    route.take(request).await.map_err(|refusal| refusal.at_stage(stage.to_owned()))
+    let mut line = Some(RequestLine::new(pool, request_id, &request));
+    route.take(request, &mut line).await.map_err(|refusal| {
+        if let Some(line) = &mut line {
+            line.status = Some(refusal.status());
+        }
+        refusal.at_stage(stage.to_owned())
+    })
 }
 
 /// Where a request goes.
@@ -91,50 +109,50 @@ struct Route<'a> {
 }
 
 impl Route<'_> {
-    async fn take(&self, mut request: Request) -> Result<Response, Refusal> {
+    /// `line` is taken when a worker answers.
+    async fn take(&self, mut request: Request, line: &mut Option<RequestLine>) -> Result<Response, Refusal> {
         let declared = request
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
         if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
-            discard(request.into_body()).await;
             return Err(Refusal::too_large(MAX_BODY_BYTES));
         }
         let (wish, hold) = affinity::wish(self.pool, request.headers()).await?;
         let wanted = Wanted::of(&mut request);
         let is_head = request.method() == http::Method::HEAD;
+        let client = access::client(&request);
         let (mut head, body) = request.into_parts();
         // Extensions hold the client connection's own things, such as its upgrade.
         head.extensions.clear();
-        let upload = Upload::new(body, MAX_BODY_BYTES);
+        let nesting = (self.function.is_some() && may_be_json(&head.headers)).then(Nesting::default);
+        let upload = Upload::new(body, MAX_BODY_BYTES, nesting);
         let mut attempt = 1;
         loop {
             let slot = self.balancer.acquire(&wish, hold, self.request_id).await;
             let mut slot =
                 slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
             slot.stake.runs(self.function);
+            if let Some(line) = line {
+                line.worker = Some(slot.worker.clone());
+            }
             // Also when the client goes away meanwhile.
             slot.ends(Some(Ending::Cancelled));
             let since = Instant::now();
-            let request = self.rewritten(&head, &upload, &slot, wanted.as_ref())?;
-            let failure = match timeout_at(since + PROCESSING, CLIENT.request(request)).await {
+            let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
+            let failure = match timeout_at(since + PROCESSING, send(request)).await {
                 Ok(Ok(response)) => {
-                    let serving =
-                        Serving { pool: self.pool.clone(), slot, request_id: self.request_id.into() };
+                    let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
+                    let serving = Serving { pool, line, slot, request_id };
                     return answered(response, serving, wanted, since, is_head).await;
                 }
-                Ok(Err(error)) => Failure::from(error),
+                Ok(Err(failure)) => failure,
                 Err(_) => Failure::Late,
             };
             match (upload.state(), &failure) {
-                (UploadState::TooLarge, _) => {
-                    drop(slot);
-                    discard(upload.rest()).await;
-                    return Err(Refusal::too_large(MAX_BODY_BYTES));
-                }
-                (UploadState::Broken(cause), _) => {
-                    return Err(Refusal::bad_request(format!("the request's body broke off: {cause}")));
-                }
+                (UploadState::TooLarge, _) => return Err(Refusal::too_large(MAX_BODY_BYTES)),
+                (UploadState::TooDeep, _) => return Err(nesting::too_deep()),
+                (UploadState::Broken(cause), _) => return Err(broken(&*cause)),
                 // The worker has seen nothing of it, so another one may have it.
                 (UploadState::Untouched, Failure::Connect { refused, .. }) if attempt < CONNECT_ATTEMPTS => {
                     if *refused {
@@ -157,6 +175,7 @@ impl Route<'_> {
     fn rewritten(
         &self,
         head: &Parts,
+        client: IpAddr,
         upload: &Upload,
         slot: &Slot,
         wanted: Option<&Wanted>,
@@ -168,6 +187,7 @@ impl Route<'_> {
             .map_err(|error| Refusal::bad_request(format!("the path is unusable: {error}")))?;
         head.version = http::Version::HTTP_11;
         strip(&mut head.headers);
+        forwarded::announce(&mut head.headers, client);
         // The platform itself tells the client to go on.
         head.headers.remove(header::EXPECT);
         if let Some(wanted) = wanted {
@@ -180,7 +200,42 @@ impl Route<'_> {
     }
 }
 
-/// Takes out what belongs to one connection: the known headers, and those that `Connection` names.
+/// Whether a function takes the body for JSON. Those that send none say so.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_none_or(|kind| {
+        let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+        kind.contains("json") || kind.contains("x-www-form-urlencoded")
+    })
+}
+
+/// Sends a request; gives up on a worker that goes on and on before it answers.
+async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incoming>, Failure> {
+    let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+    let told = endless.clone();
+    hyper::ext::on_informational(&mut request, move |_| {
+        if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
+            told.notify_one();
+        }
+    });
+    tokio::select! {
+        answered = CLIENT.request(request) => answered.map_err(Failure::from),
+        () = endless.notified() => Err(Failure::Endless),
+    }
+}
+
+/// Why nobody can tell where an answer ends, or everybody could tell otherwise. The HTTP library goes by the coding
+/// where there is also a length; a client behind other servers may go by the length.
+fn unframed(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Some("a transfer coding other than `chunked`");
+    }
+    headers.contains_key(header::CONTENT_LENGTH).then_some("both a length and a transfer coding")
+}
+
+/// Takes out what belongs to one connection: the known headers, and those that `Connection` names. It cannot name
+/// what every message needs.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -188,6 +243,7 @@ fn strip(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -204,6 +260,7 @@ async fn answered(
 ) -> Result<Response, Refusal> {
     let worker = serving.slot.worker.clone();
     let status = response.status();
+    serving.ends_with(status);
     if status.is_server_error() {
         serving.slot.ends(Some(Ending::Failed));
         serving.slot.stake.went_wrong(&format!("answered {status}"));
@@ -225,6 +282,14 @@ async fn answered(
             drop(serving);
         });
         return Ok(response.map(|_| Body::empty()));
+    }
+    if let Some(why) = unframed(response.headers()) {
+        drop(response);
+        return Err(serving.failed(Failure::Unframed(why)).await);
+    }
+    if let Some(length) = response.headers().get(header::CONTENT_LENGTH).cloned() {
+        // Once, also where it came twice: the library has seen that they are the same.
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
     }
     let declared = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let declared = declared.and_then(|length| length.parse().ok()).filter(|_| !is_head);
@@ -248,14 +313,23 @@ fn name_worker(headers: &mut HeaderMap, worker: &str) {
 /// A request that a worker serves.
 struct Serving {
     pool: Arc<Pool>,
+    /// Written before the slot goes to another request.
+    line: Option<RequestLine>,
     slot: Slot,
     request_id: String,
 }
 
 impl Serving {
+    fn ends_with(&mut self, status: StatusCode) {
+        if let Some(line) = &mut self.line {
+            line.status = Some(status);
+        }
+    }
+
     /// What its client hears of a failure.
     async fn failed(&mut self, failure: Failure) -> Refusal {
         let refusal = failure.refusal(&self.pool, &self.slot.worker).await;
+        self.ends_with(refusal.status());
         self.slot.ends(Some(Ending::Failed));
         self.slot.stake.went_wrong(refusal.message());
         refusal
@@ -265,7 +339,7 @@ impl Serving {
         let text = format!("the answer was cut off: {cut}");
         self.slot.ends(Some(Ending::Failed));
         self.slot.stake.went_wrong(&text);
-        self.pool.say_of_request(&self.slot.worker, &self.request_id, text);
+        self.pool.say_of_request(Some(&self.slot.worker), &self.request_id, text);
     }
 }
 
@@ -273,6 +347,9 @@ impl Drop for Serving {
     fn drop(&mut self) {
         // What was printed before the answer's end belongs to this request; the slot goes after it.
         self.pool.work_ends(&self.slot.worker);
+        if let Some(line) = &mut self.line {
+            line.cost = self.slot.stake.so_far().amount;
+        }
         if let Some(pulse) = self.pool.pulse(&self.slot.worker) {
             self.pool.served(&pulse);
         }
