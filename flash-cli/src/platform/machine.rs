@@ -1,11 +1,13 @@
 //! What all platforms of one process have in common of this machine.
 //!
 //! Its GPUs are shared out once, its control groups made once, and one lifeline outlives the process: two platforms
-//! that each did so would give the same GPU away twice.
+//! that each did so would give the same GPU away twice. The open files of the process are shared out among their
+//! listeners.
 use std::{sync::Arc, time::Duration};
 
 use super::{
     StartError,
+    listener::{Descriptors, Listeners, Share},
     supervisor::{Isolation, Lifeline, Limiting},
 };
 
@@ -14,6 +16,7 @@ use super::{
 pub(crate) struct Machine {
     pub(super) lifeline: Lifeline,
     pub(super) isolation: Isolation,
+    descriptors: Descriptors,
 }
 
 impl Machine {
@@ -23,11 +26,17 @@ impl Machine {
     /// When no lifeline can be started.
     pub(crate) fn start(
         limiting: Limiting,
+        listeners: Listeners,
         say: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let lifeline = Lifeline::start().map_err(StartError::Lifeline)?;
         let isolation = Isolation::start(limiting, &lifeline, Arc::new(say));
-        Ok(Self { lifeline, isolation })
+        Ok(Self { lifeline, isolation, descriptors: Descriptors::of_this_process(listeners) })
+    }
+
+    /// What one more listener of this process may hold.
+    pub(crate) fn share(&self) -> Share {
+        self.descriptors.share()
     }
 
     /// Ends the lifeline, when every platform has stopped. One that has more to do goes on alone after `limit`.

@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod launch;
 mod life;
+mod listener;
 mod log;
 pub(crate) mod logs;
 mod machine;
@@ -39,8 +40,9 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use gateway::{Access, ApiKey, KeyHash, KeyRing, nearest};
+pub(crate) use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
+pub(crate) use listener::{Listeners, Received, Share, serve as serve_connections};
 pub(crate) use log::{LogLine, Sink};
 pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
@@ -201,11 +203,12 @@ impl Platform {
         let (machine, own_machine) = match machine {
             Some(shared) => (shared, None),
             None => {
-                let own = Machine::start(limits, say)?;
+                let own = Machine::start(limits, Listeners::One, say)?;
                 (own.clone(), Some(own))
             }
         };
-        let Machine { lifeline, isolation } = machine;
+        let share = machine.share();
+        let Machine { lifeline, isolation, .. } = machine;
         let isolation = isolation.limiting(limits);
         let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
         set_aside_told(&set_aside, &log);
@@ -255,7 +258,7 @@ impl Platform {
                 gateway: TaskTracker::new(),
             }),
         };
-        platform.shared.gateway.spawn(gateway::serve(listener, platform.clone()));
+        platform.shared.gateway.spawn(gateway::serve(listener, share, platform.clone()));
         platform.shared.gateway.spawn(courier.run(tidings));
         platform.shared.gateway.spawn(platform.clone().forget_past());
         Ok(platform)

@@ -1,28 +1,40 @@
 //! The HTTP server: connections, the fixed paths, and what every request has.
-use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{error::Error, net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{FromRequestParts, Path, Query, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Path, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use bytes::{Bytes, BytesMut};
 use flash_sdk::wire::identity;
-use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONNECTION, request::Parts};
 use http_body_util::BodyExt as _;
+use hyper::{
+    body::{Body as _, Incoming},
+    service::Service as _,
+};
+use hyper_util::service::TowerToHyperService;
 use serde::de::DeserializeOwned;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     access, client_api, costs, docs,
     error::{Refusal, rendered},
-    exchange, functions, worker_api,
+    exchange, framing, functions, worker_api,
 };
-use crate::platform::{Platform, release::Release};
+use crate::platform::{
+    Platform,
+    listener::{self, Received, Share, Stalled},
+    release::Release,
+};
 
 /// The id that a request and everything it causes share.
 #[derive(Clone)]
@@ -52,6 +64,10 @@ impl RequestId {
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
+/// A body that is read whole may take this long, and longer at this rate.
+const BODY_GRACE: Duration = Duration::from_secs(30);
+const LEAST_BYTES_PER_SECOND: u32 = 16_000;
+
 /// When a connection that nothing comes over is probed, how often, and how many probes may fail.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
@@ -61,9 +77,9 @@ const PROBES: u32 = 4;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// Serves until the platform closes.
-pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
+pub(crate) async fn serve(listener: TcpListener, share: Share, platform: Platform) {
     let served = platform.shared.served.clone();
-    let router = router(platform);
+    let router = TowerToHyperService::new(router(platform));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
@@ -72,11 +88,32 @@ pub(crate) async fn serve(listener: TcpListener, platform: Platform) {
             TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
         let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
     });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(async move { served.cancelled().await });
-    // Its errors are those of single connections, which it handles itself.
-    let _ = serving.await;
+    let respond = move |request, client| respond(router.clone(), request, client);
+    listener::serve(listener, share, served, respond).await;
+}
+
+/// Answers a request. What is left of a body that is too large, or for which there is no room, is read before that:
+/// many clients read no answer before they have sent everything. One that waits for a word of ours gets it without
+/// sending any.
+async fn respond(
+    router: TowerToHyperService<Router>,
+    request: http::Request<Incoming>,
+    client: SocketAddr,
+) -> Response {
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(ConnectInfo(client));
+    let waits = framing::waits_to_send(&head.headers);
+    let (body, rest) = Received::new(body);
+    let Ok(response) = router.call(Request::from_parts(head, Body::new(body))).await;
+    let is_to_be_read = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => !waits || rest.is_asked_for(),
+        StatusCode::TOO_MANY_REQUESTS => rest.is_asked_for(),
+        _ => false,
+    };
+    if is_to_be_read {
+        discard(rest.into_body()).await;
+    }
+    response
 }
 
 fn router(platform: Platform) -> Router {
@@ -99,6 +136,7 @@ fn router(platform: Platform) -> Router {
         .fallback(functions::dispatch)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(platform.clone(), access::check))
+        .layer(middleware::from_fn(with_sound_head))
         .layer(middleware::from_fn(with_request_id))
         .with_state(platform)
 }
@@ -113,6 +151,18 @@ async fn wrong_method(request: Request) -> Refusal {
         None => "GET, HEAD",
     };
     Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
+}
+
+/// Refuses a request whose head is not sound, and ends its connection.
+async fn with_sound_head(mut request: Request, next: Next) -> Response {
+    match framing::check(&mut request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            let mut response = refusal.into_response();
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
 }
 
 /// Gives every request its id, taken from the client where it is sensible, and says it in the answer.
@@ -192,10 +242,16 @@ pub(super) fn nothing_live(platform: &Platform) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
 }
 
+/// How long so much of a body may have taken: clients on slow lines get through, those that trickle do not.
+fn time_for(bytes: usize) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    BODY_GRACE + Duration::from_secs(1) * bytes / LEAST_BYTES_PER_SECOND
+}
+
 /// A body up to `limit` bytes.
 ///
 /// # Errors
-/// 413 beyond it, 400 for a body that breaks off.
+/// 413 beyond it, 408 for a body that comes too slowly, 400 for one that breaks off.
 pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     read_allowed(body, limit, |_| Ok(())).await
 }
@@ -209,25 +265,42 @@ pub(super) async fn read_allowed(
     limit: usize,
     mut allow: impl FnMut(usize) -> Result<(), Refusal>,
 ) -> Result<Bytes, Refusal> {
+    // Its declared length, where it has one.
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|least| least > limit) {
+        return Err(Refusal::too_large(limit));
+    }
+    let began = Instant::now();
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
+    while let Ok(frame) = timeout_at(began + time_for(whole.len()), body.frame()).await {
+        let Some(frame) = frame else { return Ok(whole.freeze()) };
+        let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         let length = whole.len() + data.len();
-        let allowed = if length > limit { Err(Refusal::too_large(limit)) } else { allow(length) };
-        if let Err(refusal) = allowed {
-            drop(whole);
-            discard(body).await;
-            return Err(refusal);
+        if length > limit {
+            return Err(Refusal::too_large(limit));
+        }
+        allow(length)?;
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Err(too_slow(&format!("{} bytes of it came in {} s", whole.len(), began.elapsed().as_secs())))
 }
 
-/// Reads the rest of a body that was refused: many clients read no answer before they have sent everything.
-/// Bounded in bytes and time; beyond that the connection breaks.
-pub(super) async fn discard(mut body: Body) {
+/// The answer to a body that did not come whole.
+pub(super) fn broken(error: &(dyn Error + 'static)) -> Refusal {
+    match std::iter::successors(Some(error), |error| (*error).source()).find(|cause| cause.is::<Stalled>()) {
+        Some(stalled) => too_slow(&stalled.to_string()),
+        None => Refusal::bad_request(format!("the request's body broke off: {error}")),
+    }
+}
+
+fn too_slow(what: &str) -> Refusal {
+    let message = format!("the request's body comes too slowly: {what}");
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, flash_sdk::ErrorKind::Timeout, message)
+}
+
+/// Reads the rest of a body that was refused. Bounded in bytes and time; beyond that the connection breaks.
+async fn discard(mut body: Received<Incoming>) {
     let reading = async {
         let mut left = MAX_DISCARDED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -243,4 +316,42 @@ pub(super) async fn discard(mut body: Body) {
 /// A JSON answer from text that is JSON already.
 pub(super) fn json_text(text: String) -> Response {
     ([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    const CHUNK: usize = 100_000;
+
+    /// A body of so many chunks, each of which takes this long.
+    fn body(chunks: usize, pause: Duration) -> Body {
+        let chunks = stream::iter(0..chunks).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, std::convert::Infallible>(Bytes::from(vec![b'x'; CHUNK]))
+        });
+        Body::from_stream(chunks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_upload_arrives_and_a_trickle_is_refused() {
+        // 20 kB/s for 25 minutes.
+        let read = read_body(body(300, Duration::from_secs(5)), 300 * CHUNK).await;
+        assert_eq!(read.unwrap().len(), 300 * CHUNK);
+        // 1 kB/s.
+        let began = Instant::now();
+        let refusal = read_body(body(300, Duration::from_secs(100)), 300 * CHUNK).await.unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(began.elapsed(), BODY_GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_over_the_limit_is_refused_and_a_declared_length_before_any_of_it_is_read() {
+        let refusal = read_body(body(2, Duration::from_secs(1)), CHUNK).await.unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let refusal = read_body(Body::from(vec![b'x'; 11]), 10).await.unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }

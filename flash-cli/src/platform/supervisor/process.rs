@@ -12,7 +12,7 @@ use super::{
     output::{CurrentWork, OnLine, Output},
     unix::enter_groups,
 };
-use crate::orphan::WithParent;
+use crate::{orphan::WithParent, platform::listener::restore_limit};
 
 /// How long what is killed may take until its group can be removed; later, the lifeline does it.
 const REMOVAL: Duration = Duration::from_millis(200);
@@ -53,6 +53,7 @@ impl Process {
             // The project's own settings win.
             .envs(place.environment.iter().map(|(name, value)| (name, value)))
             .envs(spec.environment.iter().map(|(name, value)| (name, value)));
+        restore_limit(&mut command);
         if let Some(group) = &place.group {
             enter_groups(&mut command, group.doors());
         }

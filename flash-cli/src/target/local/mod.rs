@@ -41,10 +41,10 @@ pub(crate) use systemd::{check_free, install, installed, lingers};
 pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
-    Access, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability, FunctionTotal,
-    HandOver, Images, KeyHash, KeyRing, Limiting, LogLine, Machine, NewRelease, OpenError, Options, Platform,
-    Problem, Secret, Sink, StartError, Supervision, Survey, TypeOverview, TypeTotal, WebhookReach,
-    lifeline_main, nearest, survey,
+    Access, AllowedHosts, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability,
+    FunctionTotal, HandOver, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine, NewRelease,
+    OpenError, Options, Platform, Problem, Received, Secret, Share, Sink, StartError, Supervision, Survey,
+    TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections, survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

@@ -10,11 +10,14 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
+use hyper::{body::Incoming, service::Service as _};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::{
     net::{UnixListener, UnixStream, unix::SocketAddr},
     sync::mpsc,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     directory::DataDirectory,
@@ -25,7 +28,10 @@ use super::{
         ServiceStatus,
     },
 };
-use crate::target::{Problem, ReleaseRecord, TargetError};
+use crate::target::{
+    Problem, ReleaseRecord, TargetError,
+    local::{Received, Share, serve_connections},
+};
 
 /// A manifest with large schemas fits many times.
 const BODY_LIMIT: usize = 64 << 20;
@@ -79,8 +85,21 @@ impl axum::serve::Listener for Door {
     }
 }
 
+/// Serves until `closing`, with the patience that listeners of environments have.
+pub(super) async fn serve(door: Door, share: Share, closing: CancellationToken, control: Control) {
+    let router = TowerToHyperService::new(router(control));
+    let respond = move |request: http::Request<Incoming>, _| {
+        let router = router.clone();
+        async move {
+            let Ok(response) = router.call(request.map(|body| Body::new(Received::new(body).0))).await;
+            response
+        }
+    };
+    serve_connections(door, share, closing, respond).await;
+}
+
 /// All paths.
-pub(super) fn router(control: Control) -> Router {
+fn router(control: Control) -> Router {
     Router::new()
         .route(HELLO, get(hello))
         .route(ASK, post(ask))

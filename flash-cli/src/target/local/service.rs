@@ -12,7 +12,7 @@ use super::{
     directory::DataDirectory,
     environments::Environments,
     lock::{self, Lock},
-    server::{Control, Door, router},
+    server::{self, Control, Door},
     service_log::{Role, Rotation},
     supervise,
     wire::Manager,
@@ -138,8 +138,8 @@ async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> R
     let control =
         Control { environments: environments.clone(), directory: directory.clone(), started_ms, manager };
     let closing = CancellationToken::new();
-    let server = axum::serve(door, router(control)).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let server = tokio::spawn(server.into_future());
+    let share = environments.share();
+    let server = tokio::spawn(server::serve(door, share, closing.clone(), control));
     output.status("Serving", &format!("local environments of {}", directory.path().display()));
     stop.next().await;
     output.status("Stopping", "running work gets its drain time");

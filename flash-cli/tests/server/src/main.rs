@@ -1,6 +1,8 @@
 //! A plain HTTP server on `$PORT`, as somebody who knows nothing of Flash would write it. What it does next
 //! is in the request, so that tests force the order of things.
 #![allow(clippy::unwrap_used, reason = "a server of tests fails by panicking")]
+mod hostile;
+
 use std::{collections::HashMap, convert::Infallible, sync::Mutex};
 
 use axum::{
@@ -44,6 +46,9 @@ async fn opened(name: &str, times: usize) {
 async fn main() {
     let port = std::env::var("PORT").unwrap().parse::<u16>().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    if std::env::args().any(|argument| argument == "hostile") {
+        match hostile::serve(listener).await {}
+    }
     let (stop, mut stopped) = watch::channel(false);
     let router = Router::new()
         .route("/ping", get(StatusCode::OK))

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Limiting, Machine,
+    Limiting, Listeners, Machine, Share,
     cipher::Cipher,
     database::{Database, DatabaseError, StoredEnvironment},
     directory::DataDirectory,
@@ -97,7 +97,7 @@ impl Environments {
         };
         let (database, cipher, stored) = opened;
         let told = output.clone();
-        let machine = Machine::start(Limiting::All, move |text| told.warning(&text))
+        let machine = Machine::start(Limiting::All, Listeners::Several, move |text| told.warning(&text))
             .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
         let environments = Self {
             shared: Arc::new(Shared {
@@ -289,6 +289,11 @@ impl Environments {
             }
         }
         true
+    }
+
+    /// What a listener beside those of the environments may hold of this process.
+    pub(super) fn share(&self) -> Share {
+        self.shared.machine.share()
     }
 
     /// Ends everything: running work gets its drain time, jobs and releases stay for the next start.

@@ -1,0 +1,495 @@
+//! Accepting connections and serving each in a task of its own.
+//!
+//! A connection is *silent* while no request is under way on it: before the head of its first one, and between an
+//! answer and the next head. When a new connection finds no place, the one that has been silent the longest makes
+//! room; where none is silent, the new one waits.
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt::Debug,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+    serve::Listener,
+};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    HEAD_TIME, WRITE_PAUSE,
+    descriptors::{Place, Share},
+};
+
+/// Between two looks for a place: another listener may have freed one, or a connection may have been silent for this
+/// long.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
+
+/// What was answered gets this long to be written before a silent connection ends.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+/// As many silent connections make room at once.
+const MAKE_ROOM: usize = 16;
+
+/// Accepts connections until `closing`, and has `respond` answer their requests. Ends when all connections have;
+/// those that changed their protocol are no longer its own.
+pub(crate) async fn serve<L, R, F>(mut listener: L, share: Share, closing: CancellationToken, respond: R)
+where
+    L: Listener<Addr: Clone + Debug + Sync>,
+    R: Fn(http::Request<Incoming>, L::Addr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let connections = Arc::new(Connections { share, silent: Mutex::default() });
+    let tasks = TaskTracker::new();
+    let accepting = async {
+        loop {
+            let (stream, address) = listener.accept().await;
+            let place = connections.place().await;
+            let visit = Visit::begin(&connections);
+            let respond = respond.clone();
+            let respond = move |request| respond(request, address.clone());
+            tasks.spawn(serve_one(Held::new(stream, place), visit, closing.clone(), respond));
+        }
+    };
+    let _ = closing.run_until_cancelled(accepting).await;
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn serve_one<I, R, F>(stream: Held<I>, visit: Arc<Visit>, closing: CancellationToken, respond: R)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Fn(http::Request<Incoming>) -> F,
+    F: Future<Output = Response>,
+{
+    let service = service_fn(|request| {
+        let busy = Busy::begin(&visit);
+        let answering = respond(request);
+        async move { Ok::<_, Infallible>(answering.await.map(|body| Answer { body, _busy: busy })) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let ended = async {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = visit.asked_to_go.cancelled() => {}
+        }
+    };
+    tokio::select! {
+        // Its errors are the client's: a head that cannot be parsed was answered, one that did not come is over.
+        _ = connection.as_mut() => return,
+        () = ended => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    match visit.state() {
+        State::Busy => {
+            let _ = connection.await;
+        }
+        // The end of its last answer may still be on its way.
+        State::Silent { was_answered: true, .. } => {
+            let _ = tokio::time::timeout(LAST_BYTES, connection).await;
+        }
+        State::Silent { was_answered: false, .. } => {}
+    }
+}
+
+struct Connections {
+    share: Share,
+    silent: Mutex<Silent>,
+}
+
+/// Connections that say nothing, by the order in which they fell silent, and since when.
+#[derive(Default)]
+struct Silent {
+    next: u64,
+    connections: BTreeMap<u64, (Instant, CancellationToken)>,
+}
+
+impl Connections {
+    /// A place for one more connection.
+    async fn place(&self) -> Place {
+        loop {
+            if let Some(place) = self.share.take() {
+                return place;
+            }
+            self.make_room();
+            // A place of another listener may have been in the way.
+            let _ = tokio::time::timeout(NEXT_LOOK, self.share.freed()).await;
+        }
+    }
+
+    /// Asks those that have been silent the longest to go. What a new one has to say may be on its way.
+    fn make_room(&self) {
+        let mut silent = self.silent();
+        for _ in 0..MAKE_ROOM {
+            let Some(longest) = silent.connections.first_entry() else { return };
+            let (since, asked_to_go) = longest.get();
+            if since.elapsed() < NEXT_LOOK {
+                return;
+            }
+            asked_to_go.cancel();
+            longest.remove();
+        }
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Silent> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection among the others.
+struct Visit {
+    connections: Arc<Connections>,
+    asked_to_go: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Busy,
+    Silent {
+        since: u64,
+        /// Whether a request came over it before.
+        was_answered: bool,
+    },
+}
+
+impl Visit {
+    fn begin(connections: &Arc<Connections>) -> Arc<Self> {
+        let (connections, asked_to_go) = (connections.clone(), CancellationToken::new());
+        let visit = Arc::new(Self { connections, asked_to_go, state: Mutex::new(State::Busy) });
+        visit.falls_silent(false);
+        visit
+    }
+
+    fn falls_silent(&self, was_answered: bool) {
+        let mut silent = self.connections.silent();
+        let since = silent.next;
+        silent.next += 1;
+        silent.connections.insert(since, (Instant::now(), self.asked_to_go.clone()));
+        self.set_state(State::Silent { since, was_answered });
+        drop(silent);
+        self.connections.share.look_again();
+    }
+
+    fn is_busy_from_now(&self) {
+        let mut silent = self.connections.silent();
+        if let State::Silent { since, .. } = self.set_state(State::Busy) {
+            silent.connections.remove(&since);
+        }
+    }
+
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the state before.
+    fn set_state(&self, state: State) -> State {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.is_busy_from_now();
+    }
+}
+
+/// A request that is under way.
+struct Busy(Arc<Visit>);
+
+impl Busy {
+    fn begin(visit: &Arc<Visit>) -> Self {
+        visit.is_busy_from_now();
+        Self(visit.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.falls_silent(true);
+    }
+}
+
+/// An answer; its request is under way until its last byte.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream and its place, which it keeps when the connection changes its protocol. A write that the other side takes
+/// nothing of for [`WRITE_PAUSE`] fails.
+struct Held<I> {
+    stream: I,
+    /// Runs while a write waits.
+    pause: Option<Pin<Box<Sleep>>>,
+    _place: Place,
+}
+
+impl<I> Held<I> {
+    fn new(stream: I, place: Place) -> Self {
+        Self { stream, pause: None, _place: place }
+    }
+
+    /// What a write has come to, in view of the time that it has waited.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.pause = None;
+            return polled;
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(WRITE_PAUSE)));
+        pause.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.in_time(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, net::SocketAddr};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        sync::{Notify, mpsc},
+        task::JoinHandle,
+    };
+
+    use super::{
+        super::{Descriptors, Listeners},
+        *,
+    };
+
+    /// Connections without a network.
+    struct Incomings(mpsc::UnboundedReceiver<DuplexStream>);
+
+    impl Listener for Incomings {
+        type Io = DuplexStream;
+        type Addr = SocketAddr;
+
+        async fn accept(&mut self) -> (DuplexStream, SocketAddr) {
+            match self.0.recv().await {
+                Some(stream) => (stream, SocketAddr::from(([127, 0, 0, 1], 1))),
+                None => pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(SocketAddr::from(([127, 0, 0, 1], 1)))
+        }
+    }
+
+    struct Server {
+        incoming: mpsc::UnboundedSender<DuplexStream>,
+        /// Answers requests for `/held`.
+        gate: Arc<Notify>,
+        closing: CancellationToken,
+        serving: JoinHandle<()>,
+    }
+
+    impl Server {
+        /// A listener with room for so many connections.
+        fn start(places: usize) -> Self {
+            let (incoming, incomings) = mpsc::unbounded_channel();
+            let (gate, closing) = (Arc::new(Notify::new()), CancellationToken::new());
+            let held = gate.clone();
+            let respond = move |request: http::Request<Incoming>, _| {
+                let held = held.clone();
+                async move {
+                    if request.uri().path() == "/held" {
+                        held.notified().await;
+                    }
+                    let long = request.uri().path() == "/long";
+                    Response::new(Body::from(if long { "x".repeat(100_000) } else { "answer".to_owned() }))
+                }
+            };
+            let share = Descriptors::new(places, Listeners::One).share();
+            let serving = tokio::spawn(serve(Incomings(incomings), share, closing.clone(), respond));
+            Self { incoming, gate, closing, serving }
+        }
+
+        /// A new connection over which this was sent.
+        async fn open(&self, sent: &str) -> DuplexStream {
+            let (mut client, server) = duplex(4096);
+            self.incoming.send(server).unwrap();
+            client.write_all(sent.as_bytes()).await.unwrap();
+            client
+        }
+    }
+
+    /// All that comes until the connection ends.
+    async fn rest(mut client: DuplexStream) -> String {
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    async fn answered(client: &mut DuplexStream) {
+        let mut text = String::new();
+        while !text.ends_with("answer") {
+            let byte = client.read_u8().await.unwrap();
+            text.push(char::from(byte));
+        }
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+
+    const WHOLE: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    const HELD: &str = "GET /held HTTP/1.1\r\nhost: x\r\n\r\n";
+    const HALF: &str = "GET / HTTP/1.1\r\nhost:";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_whole_head_ends_in_time() {
+        let server = Server::start(8);
+        for sent in ["", "G", HALF, "\r\n\r\n"] {
+            let began = Instant::now();
+            let client = server.open(sent).await;
+            assert!(!rest(client).await.contains(" 200 "), "{sent:?}");
+            assert_eq!(began.elapsed().as_secs(), HEAD_TIME.as_secs(), "{sent:?}");
+        }
+        // The same between two requests.
+        let mut client = server.open(WHOLE).await;
+        answered(&mut client).await;
+        client.write_all(WHOLE.as_bytes()).await.unwrap();
+        answered(&mut client).await;
+        let began = Instant::now();
+        assert_eq!(rest(client).await, "");
+        assert_eq!(began.elapsed().as_secs(), HEAD_TIME.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
+        let server = Server::start(8);
+        let mut client = server.open("GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut some = [0; 1000];
+        for _ in 0..20 {
+            tokio::time::sleep(WRITE_PAUSE - Duration::from_secs(1)).await;
+            client.read_exact(&mut some).await.unwrap();
+        }
+        let before = rest_after(client, WRITE_PAUSE + Duration::from_secs(1)).await;
+        assert!(before < 80_000, "slowly is in order: {before}");
+    }
+
+    /// How many bytes come, and then the end, after nothing was read for so long.
+    async fn rest_after(client: DuplexStream, pause: Duration) -> usize {
+        tokio::time::sleep(pause).await;
+        rest(client).await.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_silent_the_longest_makes_room() {
+        let server = Server::start(2);
+        let began = Instant::now();
+        let silent: Vec<DuplexStream> = vec![server.open(HALF).await, server.open("").await];
+        for _ in 0..20 {
+            let mut client = server.open(WHOLE).await;
+            answered(&mut client).await;
+        }
+        for client in silent {
+            assert_eq!(rest(client).await, "");
+        }
+        assert!(began.elapsed() < HEAD_TIME, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_being_served_keeps_its_place_and_the_next_waits() {
+        let server = Server::start(2);
+        let mut held = vec![server.open(HELD).await, server.open(HELD).await];
+        let mut next = server.open(WHOLE).await;
+        let mut early = [0];
+        let waits = tokio::time::timeout(HEAD_TIME * 3, next.read(&mut early)).await;
+        assert!(waits.is_err(), "it was served, or refused: {waits:?}");
+        server.gate.notify_one();
+        answered(&mut next).await;
+        server.gate.notify_one();
+        // One has made room since its answer, the other has its own.
+        for client in &mut held {
+            answered(client).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_the_silent_go_at_once_and_the_others_with_their_answer() {
+        let server = Server::start(8);
+        let half = server.open(HALF).await;
+        let held = server.open(HELD).await;
+        let mut idle = server.open(WHOLE).await;
+        answered(&mut idle).await;
+        server.closing.cancel();
+        assert_eq!((rest(half).await, rest(idle).await), (String::new(), String::new()));
+        assert!(!server.serving.is_finished());
+        server.gate.notify_one();
+        assert!(rest(held).await.ends_with("answer"));
+        server.serving.await.unwrap();
+    }
+}

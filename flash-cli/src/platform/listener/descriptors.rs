@@ -1,0 +1,216 @@
+//! Open files, of which the system allows each process only so many, shared out among the listeners of this one.
+//!
+//! A service hosts several environments, each with a listener. Whoever holds all connections of one keeps nobody from
+//! the others: there is always a share left for one more listener than there are. `flash run` has one listener, and
+//! that has all.
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use tokio::{process::Command, sync::Notify};
+
+/// As many open files as this process asks for; the system may allow fewer.
+const WANTED: rlim_t = 65_536;
+/// A connection and, for a request on its way to a worker, one more.
+const OF_A_CONNECTION: usize = 2;
+/// A listener holds no more connections than this, however many there could be.
+const OF_A_LISTENER: usize = 10_000;
+
+/// The limit of open files that this process was started with, where it was raised.
+static STARTED_WITH: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
+
+/// The connections that all listeners of this process may hold. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Descriptors(Arc<Mutex<Shares>>);
+
+/// How many listeners a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listeners {
+    One,
+    /// They come and go.
+    Several,
+}
+
+struct Shares {
+    listeners_to_come: usize,
+    /// Connections that there may be.
+    total: usize,
+    /// Connections that there are.
+    taken: usize,
+    listeners: usize,
+}
+
+impl Descriptors {
+    /// Those of this process, whose limit of open files is raised as far as the system allows and it makes sense.
+    pub(crate) fn of_this_process(listeners: Listeners) -> Self {
+        Self::new(connections_within(raise_limit()), listeners)
+    }
+
+    pub(super) fn new(total: usize, listeners: Listeners) -> Self {
+        let listeners_to_come = match listeners {
+            Listeners::One => 0,
+            Listeners::Several => 1,
+        };
+        Self(Arc::new(Mutex::new(Shares { listeners_to_come, total, taken: 0, listeners: 0 })))
+    }
+
+    /// The share of one more listener.
+    pub(crate) fn share(&self) -> Share {
+        self.lock().listeners += 1;
+        let own = Own { held: AtomicUsize::new(0), freed: Notify::new() };
+        Share { all: self.clone(), own: Arc::new(own) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shares> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many connections go with so many open files. A quarter is for all else: stores, logs, the pipes of workers.
+fn connections_within(files: rlim_t) -> usize {
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    ((files - files / 4) / OF_A_CONNECTION).max(1)
+}
+
+/// How many of `total` connections one of so many listeners may hold.
+fn allowance(total: usize, listeners: usize) -> usize {
+    (total / listeners.max(1)).clamp(1, OF_A_LISTENER)
+}
+
+/// What one listener may hold.
+pub(crate) struct Share {
+    all: Descriptors,
+    own: Arc<Own>,
+}
+
+struct Own {
+    held: AtomicUsize,
+    freed: Notify,
+}
+
+impl Share {
+    /// A place for one more connection, if there is one.
+    pub(super) fn take(&self) -> Option<Place> {
+        let mut shares = self.all.lock();
+        let held = self.own.held.load(Ordering::Relaxed);
+        let listeners = shares.listeners + shares.listeners_to_come;
+        if held >= allowance(shares.total, listeners) || shares.taken >= shares.total {
+            return None;
+        }
+        shares.taken += 1;
+        self.own.held.store(held + 1, Ordering::Relaxed);
+        Some(Place { all: self.all.clone(), own: self.own.clone() })
+    }
+
+    /// Waits until a place may have become free, or [`Share::look_again`] was called.
+    pub(super) async fn freed(&self) {
+        self.own.freed.notified().await;
+    }
+
+    /// Has who waits for a place look again.
+    pub(super) fn look_again(&self) {
+        self.own.freed.notify_one();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.lock().listeners -= 1;
+    }
+}
+
+/// A connection's place; free again when it is dropped.
+pub(super) struct Place {
+    all: Descriptors,
+    own: Arc<Own>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shares = self.all.lock();
+        shares.taken -= 1;
+        self.own.held.fetch_sub(1, Ordering::Relaxed);
+        drop(shares);
+        self.own.freed.notify_one();
+    }
+}
+
+/// Raises the limit of open files; gives what it is then.
+fn raise_limit() -> rlim_t {
+    // Where it cannot be asked for, the least that systems have.
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
+    let wanted = WANTED.min(hard);
+    if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
+        return soft;
+    }
+    // Two that do this at once have the same in mind.
+    let _ = STARTED_WITH.set((soft, hard));
+    wanted
+}
+
+/// Gives a child the limit of open files that this process was started with: there are programs that look at each
+/// number up to it, or that hold no higher ones.
+pub(crate) fn restore_limit(command: &mut Command) {
+    let Some((soft, hard)) = STARTED_WITH.get().copied() else { return };
+    // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe; nothing is allocated.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(share: &Share) -> Vec<Place> {
+        std::iter::from_fn(|| share.take()).collect()
+    }
+
+    #[test]
+    fn one_listener_cannot_take_what_another_needs() {
+        let all = Descriptors::new(120, Listeners::Several);
+        let first = all.share();
+        let of_first = fill(&first);
+        assert_eq!(of_first.len(), 60, "half of it is for the next");
+        let second = all.share();
+        assert_eq!(fill(&second).len(), 40);
+        assert!(first.take().is_none());
+        drop(of_first);
+        assert_eq!(fill(&first).len(), 40);
+        drop(second);
+        assert_eq!(fill(&first).len(), 60);
+    }
+
+    #[test]
+    fn together_they_never_hold_more_than_there_is() {
+        let all = Descriptors::new(10, Listeners::Several);
+        let shares: Vec<Share> = (0..8).map(|_| all.share()).collect();
+        let places: Vec<Vec<Place>> = shares.iter().map(fill).collect();
+        assert!(places.iter().all(|own| own.len() == 1));
+        let more: Vec<Share> = (0..8).map(|_| all.share()).collect();
+        let held: Vec<Vec<Place>> = more.iter().map(fill).collect();
+        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn a_quarter_of_the_open_files_is_for_all_else() {
+        assert_eq!(connections_within(65_536), 24_576);
+        assert_eq!(connections_within(1024), 384);
+        assert_eq!(connections_within(0), 1);
+        assert_eq!(allowance(24_576, 1), 10_000);
+        assert_eq!(allowance(24_576, 6), 4096);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_becomes_free_is_told() {
+        let all = Descriptors::new(1, Listeners::One);
+        let share = all.share();
+        let place = share.take().unwrap();
+        assert!(share.take().is_none());
+        drop(place);
+        share.freed().await;
+        assert!(share.take().is_some());
+    }
+}
