@@ -280,7 +280,6 @@ pub(super) async fn read_allowed(
             return Err(Refusal::too_large(limit));
         }
         allow(length)?;
-        }
         whole.extend_from_slice(&data);
     }
     Err(too_slow(&format!("{} bytes of it came in {} s", whole.len(), began.elapsed().as_secs())))

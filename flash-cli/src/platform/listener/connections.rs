@@ -433,7 +433,7 @@ mod tests {
         let mut client = server.open("GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let mut some = [0; 1000];
         for _ in 0..20 {
-            tokio::time::sleep(WRITE_PAUSE - Duration::from_secs(1)).await;
+            sleep(WRITE_PAUSE - Duration::from_secs(1)).await;
             client.read_exact(&mut some).await.unwrap();
         }
         let before = rest_after(client, WRITE_PAUSE + Duration::from_secs(1)).await;
@@ -442,7 +442,7 @@ mod tests {
 
     /// How many bytes come, and then the end, after nothing was read for so long.
     async fn rest_after(client: DuplexStream, pause: Duration) -> usize {
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         rest(client).await.len()
     }
 
