@@ -44,8 +44,11 @@ enum Command {
     Deploy(deploy::DeployArguments),
     #[command(visible_alias = "environment")]
     Env(deploy::EnvironmentArguments),
+    /// Go back to what an earlier release was: the same as `flash deploy rollback`.
     Rollback(deploy::Alone<deploy::RollbackArguments>),
+    /// List the releases of an environment: the same as `flash deploy history`.
     History(deploy::Alone<deploy::HistoryArguments>),
+    /// Remove an environment and everything kept of it: the same as `flash deploy remove`.
     Remove(deploy::Alone<deploy::RemoveArguments>),
     Undeploy(undeploy::UndeployArguments),
     Status(status::StatusArguments),

@@ -72,7 +72,7 @@ impl Bench {
         std::fs::create_dir_all(&place).unwrap();
         let lock = File::create(place.join("lock")).unwrap();
         let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
-        // One path for all apps: it is in the compiler's flags, and another one would compile all crates anew.
+        // One path for all apps: cargo knows a crate by it.
         let place = place.join("app");
         if place.exists() {
             std::fs::remove_dir_all(&place).unwrap();
