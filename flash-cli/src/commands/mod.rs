@@ -69,89 +69,40 @@ pub(crate) fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     // What a command that did what it should tells by its exit code.
     let mut code = ExitCode::SUCCESS;
+    let mut ended = |ending: deploy::Ending| code = ending.into();
     let (output, outcome) = match command {
         Command::Run(arguments) => {
             let output = Output::new(arguments.json);
             (output.clone(), run::run(arguments, &output))
-        }
-        Command::Build(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(build::run(arguments, &output), &output))
-        }
-        Command::Deploy(arguments) => {
-            let output = Output::new(arguments.json);
-            let outcome = deploy::run(arguments, &output).map(|ending| code = ending.into());
-            (output.clone(), finished(outcome, &output))
-        }
-        Command::Env(arguments) => {
-            let output = Output::new(arguments.json);
-            let outcome = deploy::run_environment(arguments, &output).map(|ending| code = ending.into());
-            (output.clone(), finished(outcome, &output))
-        }
-        Command::Rollback(arguments) => {
-            let output = Output::new(arguments.json);
-            let outcome = deploy::run_rollback(arguments, &output).map(|ending| code = ending.into());
-            (output.clone(), finished(outcome, &output))
-        }
-        Command::History(arguments) => {
-            let output = Output::new(arguments.json);
-            let outcome = deploy::run_history(arguments, &output).map(|ending| code = ending.into());
-            (output.clone(), finished(outcome, &output))
-        }
-        Command::Remove(arguments) => {
-            let output = Output::new(arguments.json);
-            let outcome = deploy::run_remove(arguments, &output).map(|ending| code = ending.into());
-            (output.clone(), finished(outcome, &output))
-        }
-        Command::Undeploy(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(undeploy::run(arguments, &output), &output))
-        }
-        Command::Status(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(status::run(arguments, &output), &output))
         }
         Command::Logs(arguments) => {
             let output = Output::new(arguments.json);
             // It knows itself whether its reader still waits for the rest.
             (output.clone(), logs::run(arguments, &output))
         }
-        Command::Call(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(call::run(arguments, &output), &output))
+        Command::Build(own) => printing(own.json, |output| build::run(own, output)),
+        Command::Deploy(own) => printing(own.json, |output| deploy::run(own, output).map(&mut ended)),
+        Command::Env(own) => {
+            printing(own.json, |output| deploy::run_environment(own, output).map(&mut ended))
         }
-        Command::Service(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(service::run(arguments, &output), &output))
+        Command::Rollback(own) => {
+            printing(own.json, |output| deploy::run_rollback(own, output).map(&mut ended))
         }
-        Command::Cost(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(cost::run(arguments, &output), &output))
+        Command::History(own) => {
+            printing(own.json, |output| deploy::run_history(own, output).map(&mut ended))
         }
-        Command::Key(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(key::run(arguments, &output), &output))
-        }
-        Command::Secret(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(secret::run(arguments, &output), &output))
-        }
-        Command::Login(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(login::run(&arguments, &output), &output))
-        }
-        Command::Logout(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(login::run_logout(&arguments, &output), &output))
-        }
-        Command::Catalog(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(catalog::run(&arguments, &output), &output))
-        }
-        Command::Doctor(arguments) => {
-            let output = Output::new(arguments.json);
-            (output.clone(), finished(doctor::run(arguments, &output), &output))
-        }
+        Command::Remove(own) => printing(own.json, |output| deploy::run_remove(own, output).map(&mut ended)),
+        Command::Undeploy(own) => printing(own.json, |output| undeploy::run(own, output)),
+        Command::Status(own) => printing(own.json, |output| status::run(own, output)),
+        Command::Call(own) => printing(own.json, |output| call::run(own, output)),
+        Command::Service(own) => printing(own.json, |output| service::run(own, output)),
+        Command::Cost(own) => printing(own.json, |output| cost::run(own, output)),
+        Command::Key(own) => printing(own.json, |output| key::run(own, output)),
+        Command::Secret(own) => printing(own.json, |output| secret::run(own, output)),
+        Command::Login(own) => printing(own.json, |output| login::run(&own, output)),
+        Command::Logout(own) => printing(own.json, |output| login::run_logout(&own, output)),
+        Command::Catalog(own) => printing(own.json, |output| catalog::run(&own, output)),
+        Command::Doctor(own) => printing(own.json, |output| doctor::run(own, output)),
     };
     output.flush();
     match outcome {
@@ -162,6 +113,16 @@ pub(crate) fn main() -> ExitCode {
             failure.code.into()
         }
     }
+}
+
+/// Runs a command whose result is what it prints.
+fn printing(
+    json: bool,
+    command: impl FnOnce(&Output) -> Result<(), Failure>,
+) -> (Output, Result<(), Failure>) {
+    let output = Output::new(json);
+    let outcome = finished(command(&output), &output);
+    (output, outcome)
 }
 
 /// For a command whose result is what it prints: it is done when that is written.
