@@ -12,11 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flash_sdk::wire::exchange::{ToWorker, Writer};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
     meter::{Account, Stake},
-    queue::{Load, WorkerId},
+    queue::{Load, Stuck, WorkerId},
     tally::Ending,
 };
 
@@ -94,17 +95,45 @@ struct Waiter {
 
 struct Backend {
     address: SocketAddr,
+    /// To a worker that says when nothing runs of a request.
+    frames: Option<Writer<ToWorker>>,
     account: Account,
     slots: usize,
     /// The requests that it serves: number of the slot and the request's id.
     requests: Vec<(u64, Arc<str>)>,
+    /// Those of them that nobody waits for any more, until the worker has let go.
+    abandoned: Vec<Abandoned>,
     idle_since: Instant,
     draining: bool,
+}
+
+/// A request that nobody waits for. Its thread may run on, and takes its slot as long.
+struct Abandoned {
+    slot: u64,
+    began: Instant,
+    since: Instant,
 }
 
 impl Backend {
     fn has_room(&self) -> bool {
         !self.draining && self.requests.len() < self.slots
+    }
+
+    fn end(&mut self, slot: u64) {
+        // By number: a resumed worker has the id of one whose requests may still be ending.
+        self.requests.retain(|(number, _)| *number != slot);
+        self.abandoned.retain(|abandoned| abandoned.slot != slot);
+        self.idle_since = Instant::now();
+    }
+
+    /// Asks the worker to say when this request is over; `false` where nobody would answer.
+    fn abandon(&mut self, slot: u64, began: Instant) -> bool {
+        let known = self.requests.iter().any(|(number, _)| *number == slot);
+        let asked = known && self.frames.as_ref().is_some_and(|frames| frames.send(ToWorker::Release(slot)));
+        if asked {
+            self.abandoned.push(Abandoned { slot, began, since: Instant::now() });
+        }
+        asked
     }
 }
 
@@ -118,9 +147,43 @@ pub(crate) struct Slot {
     pub stake: Stake,
     since: Instant,
     ending: Option<Ending>,
+    progress: Progress,
+    /// Whether its worker is told the slot's number.
+    is_told: bool,
+}
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// No worker has seen it.
+    Unsent,
+    /// A worker may be at it.
+    Sent,
+    /// It was answered to the last byte, and nothing of it runs.
+    Over,
 }
 
 impl Slot {
+    /// How its worker names it; `None` for a worker that would not know what to do with it.
+    pub(crate) fn name(&self) -> Option<u64> {
+        self.is_told.then_some(self.number)
+    }
+
+    /// The request goes to the worker. From here on the slot is free when the worker says so.
+    pub(crate) fn sent(&mut self) {
+        self.progress = Progress::Sent;
+    }
+
+    /// The worker has seen nothing of it.
+    pub(crate) fn unsent(&mut self) {
+        self.progress = Progress::Unsent;
+    }
+
+    /// The worker has ended it.
+    pub(crate) fn over(&mut self) {
+        self.progress = Progress::Over;
+    }
+
     /// How its request ends, as far as is known by now. One that is tried elsewhere does not end here.
     pub(crate) fn ends(&mut self, ending: Option<Ending>) {
         self.ending = ending;
@@ -136,9 +199,10 @@ impl Drop for Slot {
         self.stake.end(None);
         let mut inner = self.balancer.lock();
         if let Some(backend) = inner.backends.get_mut(&self.worker) {
-            // By number: a resumed worker has the id of one whose requests may still be ending.
-            backend.requests.retain(|(number, _)| *number != self.number);
-            backend.idle_since = Instant::now();
+            if self.progress == Progress::Sent && backend.abandon(self.number, self.since) {
+                return;
+            }
+            backend.end(self.number);
         }
         self.balancer.hand_out(inner, &self.worker);
     }
@@ -222,9 +286,10 @@ impl Inner {
         backend.requests.push((number, request_id.clone()));
         let mut stake = backend.account.begin();
         stake.is_for(request_id);
-        let (worker, address) = (worker.clone(), backend.address);
+        let (worker, address, is_told) = (worker.clone(), backend.address, backend.frames.is_some());
         let (balancer, since) = (balancer.clone(), Instant::now());
-        Some(Slot { balancer, number, worker, address, stake, since, ending: None })
+        let progress = Progress::Unsent;
+        Some(Slot { balancer, number, worker, address, stake, since, ending: None, progress, is_told })
     }
 
     /// Who waits for this worker only waits in vain.
@@ -252,19 +317,23 @@ impl Balancer {
         self.lock().coming.insert(worker.clone());
     }
 
-    /// A worker is ready for requests. What they owe goes to its account.
+    /// A worker is ready for requests. What they owe goes to its account. With `frames` it says when it has
+    /// let go of one.
     pub(crate) fn attach(
         self: &Arc<Self>,
         worker: &WorkerId,
         address: SocketAddr,
         slots: u32,
         account: Account,
+        frames: Option<Writer<ToWorker>>,
     ) {
         let backend = Backend {
             address,
+            frames,
             account,
             slots: slots.max(1) as usize,
             requests: Vec::new(),
+            abandoned: Vec::new(),
             idle_since: Instant::now(),
             draining: false,
         };
@@ -272,6 +341,31 @@ impl Balancer {
         inner.coming.remove(worker);
         inner.backends.insert(worker.clone(), backend);
         self.hand_out(inner, worker);
+    }
+
+    /// A worker has let go of a request that nobody waited for.
+    pub(crate) fn released(self: &Arc<Self>, worker: &WorkerId, slot: u64) {
+        let mut inner = self.lock();
+        if let Some(backend) = inner.backends.get_mut(worker) {
+            // One that is still waited for ends with its answer.
+            if backend.abandoned.iter().any(|abandoned| abandoned.slot == slot) {
+                backend.end(slot);
+            }
+        }
+        self.hand_out(inner, worker);
+    }
+
+    /// Workers that hold on to a request for longer than `grace`, although nobody waits for it and the `limit`
+    /// of its time has passed.
+    pub(crate) fn stuck(&self, now: Instant, limit: Duration, grace: Duration) -> Vec<Stuck> {
+        let inner = self.lock();
+        let stuck = |(worker, backend): (&WorkerId, &Backend)| {
+            let since =
+                backend.abandoned.iter().map(|request| request.since.max(request.began + limit)).min()?;
+            let stopping_for = Some(now.saturating_duration_since(since)).filter(|time| *time > grace)?;
+            Some(Stuck { worker: worker.clone(), stopping_for })
+        };
+        inner.backends.iter().filter_map(stuck).collect()
     }
 
     /// A worker gets no more requests. Those it has it may finish.

@@ -18,6 +18,12 @@ pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
 /// A result or an argument over this fails its job or call: the provider's payload limit.
 pub const MAX_RESULT_BYTES: usize = 20_000_000;
 
+/// Names a request's slot to the worker that serves it.
+pub const SLOT_HEADER: &str = "x-flash-slot";
+
+/// In an answer: a thread of its request still runs, so its slot is not free with the last byte.
+pub const HELD_HEADER: &str = "x-flash-held";
+
 /// Platform to worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +36,8 @@ pub enum ToWorker {
     Drain,
     /// The end of a call that this worker made.
     Reply(ReplyFrame),
+    /// Nobody waits for the request in this slot any more: say when nothing of it runs.
+    Release(u64),
 }
 
 /// Worker to platform.
@@ -48,6 +56,8 @@ pub enum ToPlatform {
     Call(CallFrame),
     /// The caller no longer waits for this call.
     Abandon(u64),
+    /// Nothing runs any more of the request in this slot.
+    Released(u64),
 }
 
 /// A job for a worker.
@@ -82,6 +92,9 @@ pub struct ReadyFrame {
     /// Where a load-balanced worker serves HTTP on loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_port: Option<u16>,
+    /// Whether it answers [`ToWorker::Release`], which workers of earlier versions do not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub releases_slots: bool,
 }
 
 /// The end of a job.

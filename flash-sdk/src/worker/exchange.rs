@@ -63,7 +63,11 @@ pub(super) async fn run_queue(
         tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
     functions.init().await.map_err(|error| format!("{error:#}"))?;
     let max_concurrency = functions.worker_type().max_concurrency;
-    connection.frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None }));
+    connection.frames.send(ToPlatform::Ready(ReadyFrame {
+        max_concurrency,
+        http_port: None,
+        releases_slots: false,
+    }));
     let lost = tokio::select! {
         () = shutdown.requested() => None,
         outcome = reading => Some(outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome)),
@@ -102,11 +106,20 @@ pub(super) async fn run_load_balanced(
     let (frames, calls, mut reader) =
         (connection.frames.clone(), connection.calls.clone(), connection.reader);
     let stop = shutdown.clone();
+    let (requests, released) = (server.requests(), frames.clone());
     let reading = tokio::spawn(async move {
+        let releases = TaskTracker::new();
         while let Ok(Some(frame)) = reader.next::<ToWorker>().await {
             match frame {
                 ToWorker::Reply(reply) => calls.complete(reply),
                 ToWorker::Drain => stop.request(),
+                ToWorker::Release(slot) => {
+                    let (over, frames) = (requests.over(slot), released.clone());
+                    releases.spawn(async move {
+                        over.await;
+                        frames.send(ToPlatform::Released(slot));
+                    });
+                }
                 // Jobs go to queue workers; a platform that sends one here gets no answer.
                 ToWorker::Job(_) | ToWorker::Stop(_) => {}
             }
@@ -117,7 +130,7 @@ pub(super) async fn run_load_balanced(
     let initialised = async move {
         functions.init().await.map_err(|error| format!("{error:#}"))?;
         let max_concurrency = functions.worker_type().max_concurrency;
-        frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port }));
+        frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port, releases_slots: true }));
         Ok(())
     };
     let outcome = server.run(initialised, shutdown).await;
@@ -223,6 +236,8 @@ impl Session {
                 Ok(Some(ToWorker::Stop(frame))) => self.stop(&(frame.id, frame.attempt)),
                 Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
                 Ok(Some(ToWorker::Drain)) => shutdown.request(),
+                // Requests go to load-balanced workers.
+                Ok(Some(ToWorker::Release(_))) => {}
                 Ok(None) if shutdown.is_requested() => break Ok(()),
                 Ok(None) => break Err("the platform closed the exchange".to_owned()),
                 Err(error) => break Err(format!("the exchange broke: {error}")),

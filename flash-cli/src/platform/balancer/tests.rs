@@ -1,6 +1,8 @@
 //! Who gets a slot, in which order, and what becomes of those who leave.
 use std::{pin::Pin, task::Poll};
 
+use flash_sdk::wire::exchange;
+
 use super::*;
 
 const HOLD: Duration = Duration::from_secs(120);
@@ -19,7 +21,7 @@ fn only(worker: &str) -> Wish {
 fn balancer(workers: &[(&str, u32)]) -> Arc<Balancer> {
     let balancer = Arc::new(Balancer::default());
     for (worker, slots) in workers {
-        balancer.attach(&(*worker).into(), address(1), *slots, Account::free());
+        balancer.attach(&(*worker).into(), address(1), *slots, Account::free(), None);
     }
     balancer
 }
@@ -83,7 +85,7 @@ async fn a_request_waits_for_a_worker_and_gives_up_in_time() {
         async move { balancer.acquire(&Wish::Any, Hold::of(HOLD), "r").await.map(|slot| slot.address) }
     });
     balancer.changed().await;
-    balancer.attach(&"a".into(), address(1), 1, Account::free());
+    balancer.attach(&"a".into(), address(1), 1, Account::free(), None);
     assert_eq!(waiting.await.unwrap(), Ok(address(1)));
 }
 
@@ -160,7 +162,7 @@ async fn a_waiter_that_goes_leaves_the_line() {
 async fn a_new_worker_serves_as_many_waiters_as_it_has_slots() {
     let balancer = balancer(&[]);
     let mut line: Vec<Asking> = (0..5).map(|_| waits(&balancer, Wish::Any)).collect();
-    balancer.attach(&"a".into(), address(1), 3, Account::free());
+    balancer.attach(&"a".into(), address(1), 3, Account::free(), None);
     // Kept while they are counted: a slot that is dropped serves the next one.
     let polled: Vec<_> = line.iter_mut().map(poll).collect();
     let served: Vec<bool> = polled.iter().map(Poll::is_ready).collect();
@@ -226,7 +228,7 @@ async fn a_worker_that_starts_can_be_waited_for() {
     let balancer = balancer(&[]);
     balancer.expect(&"a".into());
     let waiting = waits(&balancer, only("a"));
-    balancer.attach(&"a".into(), address(7), 1, Account::free());
+    balancer.attach(&"a".into(), address(7), 1, Account::free(), None);
     assert_eq!(waiting.await.unwrap().address, address(7));
 
     balancer.expect(&"b".into());
@@ -240,7 +242,7 @@ async fn a_request_of_the_worker_before_it_takes_nothing_from_a_resumed_one() {
     let balancer = balancer(&[("a", 1)]);
     let old = slot(&balancer, Wish::Any);
     balancer.detach(&"a".into());
-    balancer.attach(&"a".into(), address(2), 1, Account::free());
+    balancer.attach(&"a".into(), address(2), 1, Account::free(), None);
     let new = slot(&balancer, Wish::Any);
     drop(old);
     let waiting = waits(&balancer, Wish::Any);
@@ -256,4 +258,76 @@ async fn more_than_ten_thousand_waiters_are_refused() {
     assert_eq!(refused, Some(NoBackend::Full(MAX_WAITING)));
     drop(line);
     drop(waits(&balancer, Wish::Any));
+}
+
+/// A balancer with one worker of this many slots that says when it has let go, and the frames it gets.
+fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStream>) {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let (frames, writing) = exchange::write(near);
+    tokio::spawn(writing);
+    let balancer = Arc::new(Balancer::default());
+    balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(frames));
+    (balancer, exchange::read(far))
+}
+
+async fn release(frames: &mut exchange::Reader<tokio::io::DuplexStream>) -> u64 {
+    match frames.next::<ToWorker>().await.unwrap() {
+        Some(ToWorker::Release(slot)) => slot,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_keeps_its_slot_until_its_worker_lets_go() {
+    let (balancer, mut frames) = telling(1);
+    let mut left = slot(&balancer, Wish::Any);
+    let name = left.name().unwrap();
+    left.sent();
+    drop(left);
+    let mut next = waits(&balancer, Wish::Any);
+    assert_eq!(release(&mut frames).await, name);
+    assert_eq!(balancer.load(Instant::now()).running, 1);
+    assert!(!balancer.is_idle() && !balancer.drain_if_idle(&"a".into()));
+    balancer.released(&"a".into(), name + 1000);
+    assert!(poll(&mut next).is_pending(), "that was another one");
+    balancer.released(&"a".into(), name);
+    let Poll::Ready(Ok(mut next)) = poll(&mut next) else { panic!("the slot is free") };
+    // One that is waited for is over with its answer, whatever its worker says.
+    next.sent();
+    balancer.released(&"a".into(), next.name().unwrap());
+    assert_eq!(balancer.load(Instant::now()).running, 1);
+    next.over();
+    drop(next);
+    assert!(balancer.is_idle(), "answered whole: nobody is asked");
+    drop(slot(&balancer, Wish::Any));
+    assert!(balancer.is_idle(), "no worker has seen it");
+}
+
+#[tokio::test]
+async fn a_worker_is_stuck_with_what_it_holds_beyond_its_time_and_the_grace() {
+    let (balancer, _frames) = telling(2);
+    let (limit, grace) = (Duration::from_secs(10), Duration::from_millis(250));
+    let mut held = slot(&balancer, Wish::Any);
+    held.sent();
+    let ten_past = Instant::now() + limit + grace * 2;
+    assert!(balancer.stuck(ten_past, limit, grace).is_empty(), "it is waited for");
+    drop(held);
+    assert!(balancer.stuck(Instant::now() + grace * 2, limit, grace).is_empty(), "it has time left");
+    let stuck = balancer.stuck(ten_past + grace, limit, grace);
+    assert_eq!(stuck.iter().map(|stuck| &*stuck.worker).collect::<Vec<_>>(), ["a"]);
+    balancer.detach(&"a".into());
+    assert!(
+        balancer.stuck(ten_past + grace, limit, grace).is_empty() && balancer.is_idle(),
+        "its process is gone"
+    );
+}
+
+#[tokio::test]
+async fn a_slot_is_free_at_once_where_no_worker_would_say_so() {
+    let balancer = balancer(&[("a", 1)]);
+    let mut slot = slot(&balancer, Wish::Any);
+    assert_eq!(slot.name(), None);
+    slot.sent();
+    drop(slot);
+    assert!(balancer.is_idle());
 }

@@ -90,13 +90,14 @@ impl Session {
 
     fn handle(&mut self, frame: ToPlatform) {
         match frame {
-            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None }) => {
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, .. }) => {
                 let link = Link::Exchange(self.frames.clone());
                 self.pool.ready_for_jobs(&self.worker, link, max_concurrency);
             }
-            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port) }) => {
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port), releases_slots }) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                self.pool.ready_for_requests(&self.worker, address, max_concurrency);
+                let frames = releases_slots.then(|| self.frames.clone());
+                self.pool.ready_for_requests(&self.worker, address, max_concurrency, frames);
             }
             ToPlatform::Done(done) => self.done(done),
             ToPlatform::Chunk(frame) => {
@@ -118,6 +119,7 @@ impl Session {
                     queue.progress(&self.worker, job, frame.output);
                 }
             }
+            ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
                 if let Some((pool, job)) = self.calls.remove(&call)

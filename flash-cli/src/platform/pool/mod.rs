@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::manifest::{EndpointKind, WorkerType};
+use flash_sdk::{
+    manifest::{EndpointKind, WorkerType},
+    wire::exchange::{ToWorker, Writer},
+};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -206,11 +209,11 @@ impl Pool {
                 if queue.end_overdue() == Due::More {
                     period = Duration::ZERO;
                 }
-                let stuck = queue.stuck(now);
-                if !stuck.is_empty() {
-                    period = period.min(QUICK_PERIOD);
-                    self.stop_stuck(queue, stuck, now);
-                }
+            }
+            let stuck = self.stuck(now);
+            if !stuck.is_empty() {
+                period = period.min(QUICK_PERIOD);
+                self.stop_stuck(stuck, now);
             }
             tokio::select! {
                 () = self.closed.cancelled() => {}
@@ -336,20 +339,35 @@ impl Pool {
         }
     }
 
-    /// Workers that hold on to stopped jobs: SIGTERM first, SIGKILL when that has not helped either.
-    fn stop_stuck(&self, queue: &Queue, stuck: Vec<Stuck>, now: Instant) {
+    /// Workers that hold on to what was ended.
+    fn stuck(&self, now: Instant) -> Vec<Stuck> {
+        match &self.intake {
+            Intake::Queue(queue) => queue.stuck(now),
+            Intake::Balanced(balancer) => {
+                let limit = Duration::from_secs(self.worker_type.execution_timeout_seconds.into());
+                balancer.stuck(now, limit, self.supervision.stop_grace / 2)
+            }
+        }
+    }
+
+    /// Workers that hold on to stopped work: SIGTERM first, SIGKILL when that has not helped either.
+    fn stop_stuck(&self, stuck: Vec<Stuck>, now: Instant) {
+        let (work, ended) = match &self.intake {
+            Intake::Queue(_) => ("a stopped job", "a job stopped"),
+            Intake::Balanced(_) => ("a request that is over", "a request that was over"),
+        };
         for Stuck { worker, stopping_for } in stuck {
             let Some(terminated) = self.terminated_at(&worker) else {
                 let held = stopping_for.as_millis();
-                self.say(Some(&worker), format!("does not let go of a job stopped {held} ms ago: SIGTERM"));
-                queue.drain(&worker);
+                self.say(Some(&worker), format!("does not let go of {ended} {held} ms ago: SIGTERM"));
+                self.drain(&worker);
                 self.stop(&worker, Stop::Terminate);
                 continue;
             };
             if now.saturating_duration_since(terminated) >= self.supervision.stop_grace / 2
                 && self.stop(&worker, Stop::Now)
             {
-                self.say(Some(&worker), "still does not let go of a stopped job: killed".to_owned());
+                self.say(Some(&worker), format!("still does not let go of {work}: killed"));
             }
         }
     }
@@ -431,11 +449,24 @@ impl Pool {
     }
 
     /// A load-balanced worker is ready for requests.
-    pub(crate) fn ready_for_requests(&self, id: &WorkerId, address: SocketAddr, slots: u32) {
+    pub(crate) fn ready_for_requests(
+        &self,
+        id: &WorkerId,
+        address: SocketAddr,
+        slots: u32,
+        frames: Option<Writer<ToWorker>>,
+    ) {
         if let Intake::Balanced(balancer) = &self.intake
             && let Some(account) = self.became_ready(id)
         {
-            balancer.attach(id, address, slots, account);
+            balancer.attach(id, address, slots, account, frames);
+        }
+    }
+
+    /// A worker has let go of a request that nobody waited for.
+    pub(crate) fn released(&self, id: &WorkerId, slot: u64) {
+        if let Intake::Balanced(balancer) = &self.intake {
+            balancer.released(id, slot);
         }
     }
 

@@ -192,7 +192,7 @@ impl Pool {
                 self.stop(id, Stop::Now);
                 return std::future::pending().await;
             }
-            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency);
+            self.ready_for_requests(id, check.address, self.worker_type.max_concurrency, None);
             let problem = check.until_broken().await;
             self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
             self.replace(id);

@@ -125,6 +125,14 @@ pub(super) struct Bounds {
     pub since: tokio::time::Instant,
 }
 
+/// How an answer ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its last byte.
+    Whole,
+    Cut(Cut),
+}
+
 /// Why an answer ends without its last byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -159,10 +167,16 @@ impl fmt::Display for Cut {
 /// The body of an answer. When it has to be cut off, the connection to the client breaks: that is the only
 /// way to tell that there was more.
 ///
-/// `keep` lives as long as the worker is busy with the answer; it is called when the answer is cut off.
-pub(super) struct Answer<B, K> {
+/// `keep` lives as long as the worker is busy with the answer; it is called with the answer's end, unless the
+/// client goes away before.
+pub(super) struct Answer<B, K>
+where
+    B: hyper::body::Body,
+    K: FnOnce(End),
+{
     carried: Arc<Mutex<Option<Carried<B, K>>>>,
     bounds: Bounds,
+    is_whole: bool,
     watch: Option<AbortOnDropHandle<()>>,
 }
 
@@ -181,12 +195,12 @@ pub(super) struct CutOff;
 
 impl<B, K> Answer<B, K>
 where
-    B: Send + 'static,
-    K: FnOnce(Cut) + Send + 'static,
+    B: hyper::body::Body + Send + 'static,
+    K: FnOnce(End) + Send + 'static,
 {
     pub(super) fn new(body: B, bounds: Bounds, keep: K) -> Self {
         let carried = Carried { body, passed: 0, keep, writer: None };
-        Self { carried: Arc::new(Mutex::new(Some(carried))), bounds, watch: None }
+        Self { carried: Arc::new(Mutex::new(Some(carried))), bounds, is_whole: false, watch: None }
     }
 
     /// Ends the answer when its time is over, also while the client reads nothing and so nobody polls it.
@@ -198,17 +212,38 @@ where
             if let Some(Carried { body, passed, keep, writer }) = late {
                 // The worker's connection closes before its slot is free.
                 drop(body);
-                keep(Cut::Late { limit: time, passed });
+                keep(End::Cut(Cut::Late { limit: time, passed }));
                 writer.iter().for_each(Waker::wake_by_ref);
             }
         }))
     }
 }
 
+impl<B: hyper::body::Body, K: FnOnce(End)> Answer<B, K> {
+    /// Every byte has come from the worker.
+    fn end_whole(&self) {
+        let whole = locked(&self.carried).take();
+        if let Some(Carried { body, keep, .. }) = whole {
+            drop(body);
+            keep(End::Whole);
+        }
+    }
+}
+
+impl<B: hyper::body::Body, K: FnOnce(End)> Drop for Answer<B, K> {
+    fn drop(&mut self) {
+        // A body of a known length is not asked for more after its last byte.
+        let is_whole = locked(&self.carried).as_ref().is_some_and(|carried| carried.body.is_end_stream());
+        if is_whole {
+            self.end_whole();
+        }
+    }
+}
+
 impl<B, K> hyper::body::Body for Answer<B, K>
 where
     B: hyper::body::Body<Data = Bytes, Error: fmt::Display> + Unpin + Send + 'static,
-    K: FnOnce(Cut) + Send + Unpin + 'static,
+    K: FnOnce(End) + Send + Unpin + 'static,
 {
     type Data = Bytes;
     type Error = CutOff;
@@ -217,6 +252,9 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if self.is_whole {
+            return Poll::Ready(None);
+        }
         let mut guard = locked(&self.carried);
         let Some(carried) = guard.as_mut() else { return Poll::Ready(Some(Err(CutOff))) };
         let polled = Pin::new(&mut carried.body).poll_frame(cx);
@@ -239,9 +277,15 @@ where
             if let Some(Carried { body, keep, .. }) = guard.take() {
                 drop(guard);
                 drop(body);
-                keep(cut);
+                keep(End::Cut(cut));
             }
             return Poll::Ready(Some(Err(CutOff)));
+        }
+        if matches!(polled, Poll::Ready(None)) {
+            drop(guard);
+            self.is_whole = true;
+            self.end_whole();
+            return Poll::Ready(None);
         }
         drop(guard);
         if to_watch && self.watch.is_none() {
@@ -286,12 +330,17 @@ mod tests {
     type Feed = mpsc::Sender<Result<&'static [u8], &'static str>>;
 
     /// An answer of at most ten bytes in 330 s, and where its cut is told: an error when `keep` is dropped.
-    fn answer() -> (Feed, Answer<Fed, impl FnOnce(Cut) + Send + Unpin>, oneshot::Receiver<Cut>) {
+    fn answer() -> (Feed, Answer<Fed, impl FnOnce(End) + Send + Unpin>, oneshot::Receiver<Cut>) {
         let (feed, fed) = mpsc::channel(8);
         let (told, cut) = oneshot::channel();
+        let keep = move |end| {
+            if let End::Cut(cut) = end {
+                let _ = told.send(cut);
+            }
+        };
         let since = tokio::time::Instant::now();
         let bounds = Bounds { bytes: 10, time: Duration::from_secs(330), since };
-        (feed, Answer::new(Fed(fed), bounds, move |cut| drop(told.send(cut))), cut)
+        (feed, Answer::new(Fed(fed), bounds, keep), cut)
     }
 
     #[tokio::test]
@@ -304,6 +353,7 @@ mod tests {
         }
         drop(feed);
         assert!(answer.frame().await.is_none());
+        assert!(answer.frame().await.is_none(), "it stays at its end");
         drop(answer);
         assert!(cut.await.is_err(), "nothing was cut off");
     }

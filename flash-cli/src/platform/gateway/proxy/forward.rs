@@ -9,7 +9,10 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use flash_sdk::wire::Nesting;
+use flash_sdk::wire::{
+    Nesting,
+    exchange::{HELD_HEADER, SLOT_HEADER},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -29,7 +32,7 @@ use super::{
         server::{REQUEST_ID, broken},
     },
     MAX_BODY_BYTES, MAX_INTERIM, PROCESSING, affinity,
-    body::{Answer, Bounds, Cut, Lent, Upload, UploadState},
+    body::{Answer, Bounds, Cut, End, Lent, Upload, UploadState},
     failure::Failure,
     forwarded,
     request_line::RequestLine,
@@ -140,10 +143,12 @@ impl Route<'_> {
             slot.ends(Some(Ending::Cancelled));
             let since = Instant::now();
             let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
+            slot.sent();
             let failure = match timeout_at(since + PROCESSING, send(request)).await {
                 Ok(Ok(response)) => {
                     let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
-                    let serving = Serving { pool, line, slot, request_id };
+                    let is_held = response.headers().contains_key(HELD_HEADER);
+                    let serving = Serving { pool, line, slot, request_id, is_held };
                     return answered(response, serving, wanted, since, is_head).await;
                 }
                 Ok(Err(failure)) => failure,
@@ -159,6 +164,7 @@ impl Route<'_> {
                         self.pool.stopped_listening(&slot.worker);
                     }
                     attempt += 1;
+                    slot.unsent();
                     slot.ends(None);
                 }
                 _ => {
@@ -190,6 +196,10 @@ impl Route<'_> {
         forwarded::announce(&mut head.headers, client);
         // The platform itself tells the client to go on.
         head.headers.remove(header::EXPECT);
+        head.headers.remove(SLOT_HEADER);
+        if let Some(name) = slot.name() {
+            head.headers.insert(SLOT_HEADER, HeaderValue::from(name));
+        }
         if let Some(wanted) = wanted {
             wanted.announce(&mut head.headers);
         }
@@ -299,9 +309,10 @@ async fn answered(
         return Err(serving.failed(Failure::TooLarge { declared }).await);
     }
     strip(response.headers_mut());
+    response.headers_mut().remove(HELD_HEADER);
     name_worker(response.headers_mut(), &worker);
     let bounds = Bounds { bytes: MAX_BODY_BYTES, time: PROCESSING, since };
-    Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |cut| serving.cut_off(&cut)))))
+    Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |end| serving.ended(&end)))))
 }
 
 fn name_worker(headers: &mut HeaderMap, worker: &str) {
@@ -317,12 +328,22 @@ struct Serving {
     line: Option<RequestLine>,
     slot: Slot,
     request_id: String,
+    /// Whether a thread of it runs on after its answer.
+    is_held: bool,
 }
 
 impl Serving {
     fn ends_with(&mut self, status: StatusCode) {
         if let Some(line) = &mut self.line {
             line.status = Some(status);
+        }
+    }
+
+    fn ended(&mut self, end: &End) {
+        match end {
+            End::Whole if self.is_held => {}
+            End::Whole => self.slot.over(),
+            End::Cut(cut) => self.cut_off(cut),
         }
     }
 
