@@ -20,6 +20,7 @@ mod engine;
 mod error_chain;
 mod estimate;
 mod exit;
+mod formats;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod image;

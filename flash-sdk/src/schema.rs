@@ -5,6 +5,7 @@
 //! is never repeated: it may be a secret, and it may be long.
 mod choice;
 mod explain;
+mod format;
 mod recursion;
 
 use jsonschema::{
@@ -14,6 +15,8 @@ use jsonschema::{
 use serde_json::Value;
 
 use crate::FieldError;
+use format::Format;
+pub use format::TextFormats;
 
 /// More findings than this help nobody.
 const MAX_FINDINGS: usize = 32;
@@ -30,10 +33,10 @@ pub struct Checker {
 
 impl Checker {
     /// `None` for a schema that cannot be compiled.
-    pub fn new(schema: Value) -> Option<Self> {
-        let validator = compile(&schema)?;
+    pub fn new(schema: Value, texts: TextFormats) -> Option<Self> {
+        let validator = compile(&schema, texts)?;
         let validator = (!recursion::contains_itself(&schema)).then_some(validator);
-        Some(Self { schema: Box::new(schema), nodes: explain::Nodes::new(compile), validator })
+        Some(Self { schema: Box::new(schema), nodes: explain::Nodes::new(texts), validator })
     }
 
     /// Everything in `value` that does not fit.
@@ -54,13 +57,16 @@ impl Checker {
     }
 }
 
-fn compile(schema: &Value) -> Option<jsonschema::Validator> {
-    jsonschema::validator_for(schema).ok()
+fn compile(schema: &Value, texts: TextFormats) -> Option<jsonschema::Validator> {
+    let options = jsonschema::options().with_keyword("format", move |_, format, _| {
+        Ok(Box::new(Format::new(format.as_str().unwrap_or_default(), texts)))
+    });
+    options.build(schema).ok()
 }
 
 /// Everything in `value` that does not fit `schema`; empty when it fits or the schema is unusable.
-pub fn violations(schema: &Value, value: &Value) -> Vec<FieldError> {
-    Checker::new(schema.clone()).map_or_else(Vec::new, |checker| checker.violations(value))
+pub fn violations(schema: &Value, value: &Value, texts: TextFormats) -> Vec<FieldError> {
+    Checker::new(schema.clone(), texts).map_or_else(Vec::new, |checker| checker.violations(value))
 }
 
 /// What was found so far, one finding for each place.

@@ -12,7 +12,7 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-use super::{Findings, choice};
+use super::{Findings, TextFormats, choice, compile};
 use crate::FieldError;
 
 /// Nodes and values are known by where they are: neither moves while it is known.
@@ -24,19 +24,19 @@ fn place_of(value: &Value) -> Place {
 
 /// What each node of one schema asks by itself, compiled at the first need.
 pub(super) struct Nodes {
-    compile: fn(&Value) -> Option<Validator>,
+    texts: TextFormats,
     compiled: Mutex<HashMap<Place, Option<Arc<Validator>>>>,
 }
 
 impl Nodes {
-    pub(super) fn new(compile: fn(&Value) -> Option<Validator>) -> Self {
-        Self { compile, compiled: Mutex::default() }
+    pub(super) fn new(texts: TextFormats) -> Self {
+        Self { texts, compiled: Mutex::default() }
     }
 
     fn of(&self, node: &Value, root: &Value) -> Option<Arc<Validator>> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let compile = || (self.compile)(&without_parts(node, root)).map(Arc::new);
-        compiled.entry(place_of(node)).or_insert_with(compile).clone()
+        let compiling = || compile(&without_parts(node, root), self.texts).map(Arc::new);
+        compiled.entry(place_of(node)).or_insert_with(compiling).clone()
     }
 }
 

@@ -12,6 +12,7 @@ use super::name_of;
 use crate::{
     commands::run::table,
     exit::{Code, Failure},
+    formats,
 };
 
 /// JSON as it was given, and what it says.
@@ -134,7 +135,7 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
         other => other.clone(),
     };
     let of_body = |body: &Value| match &function.input {
-        Some(schema) => schema::violations(&with_definitions(schema), body),
+        Some(schema) => schema::violations(&with_definitions(schema), body, formats::fits),
         None => Vec::new(),
     };
     let outside: Vec<_> =
@@ -148,7 +149,7 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
     let required: Vec<&str> =
         outside.iter().filter(|argument| argument.required).map(|argument| argument.name.as_str()).collect();
     let schema = json!({ "type": "object", "properties": properties, "required": required });
-    let mut found = schema::violations(&with_definitions(&schema), input);
+    let mut found = schema::violations(&with_definitions(&schema), input, formats::fits);
     let names: Vec<&str> = outside.iter().map(|argument| argument.name.as_str()).collect();
     if let Some(body) = body_of(input, &names) {
         found.extend(of_body(&body));

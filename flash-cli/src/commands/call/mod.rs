@@ -2,7 +2,6 @@
 //!
 //! `find` says which function is meant, `input` what it is given and whether that fits, `send` sends and waits, `told`
 //! says what came of it. Here are the arguments and the way through these.
-mod events;
 mod find;
 mod input;
 mod route;

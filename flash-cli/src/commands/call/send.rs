@@ -7,6 +7,7 @@ use flash_sdk::{
     wire::{
         RawJson,
         envelope::{self, Envelope},
+        events::{self, Events},
         identity::RequestId,
         job::{JobObject, JobStatus},
         refusal,
@@ -18,7 +19,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    events::Events,
     route::RouteRequest,
     told::{Called, Telling},
 };
@@ -314,9 +314,13 @@ impl Caller {
         let mut bytes = response.bytes_stream();
         let (mut events, mut chunks) = (Events::default(), Chunks::new(as_they_come, telling));
         while let Some(some) = bytes.next().await {
-            for event in events.push(&some.map_err(|broken| self.broken(broken))?) {
+            let some = some.map_err(|broken| self.broken(broken))?;
+            let found = events.push(&some);
+            for event in
+                found.map_err(|too_long| Failure::failed(format!("the route's answer: {too_long}")))?
+            {
                 match (event.name.as_str(), RawValue::from_string(event.data)) {
-                    ("error", Ok(said)) => *error = serde_json::from_str(said.get()).ok(),
+                    (events::ERROR, Ok(said)) => *error = serde_json::from_str(said.get()).ok(),
                     (_, Ok(chunk)) => chunks.take(chunk),
                     (_, Err(_)) => return Err(Failure::failed("the route sent a chunk that is no JSON")),
                 }

@@ -2,6 +2,8 @@
 use flash_sdk::{FieldError, manifest::Manifest, schema::Checker};
 use serde_json::Value;
 
+use crate::formats;
+
 /// By the function's place in the manifest; `None` where nothing is read.
 pub(crate) struct InputSchemas {
     checkers: Vec<Option<Checker>>,
@@ -16,7 +18,7 @@ impl InputSchemas {
             };
             root.insert("$defs".to_owned(), Value::Object(manifest.definitions.clone()));
             // A schema that cannot be compiled checks nothing here; the worker's own decoding still does.
-            Checker::new(Value::Object(root))
+            Checker::new(Value::Object(root), formats::fits)
         };
         Self { checkers: manifest.functions.iter().map(|function| compile(&function.input)).collect() }
     }
