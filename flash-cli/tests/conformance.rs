@@ -384,3 +384,28 @@ async fn a_job_of_the_official_worker_that_runs_when_flash_ends_is_finished_and_
     assert!(status.success(), "{status}");
     assert!(!left.iter().any(|process| is_alive(*process)), "no worker and no heartbeat is left");
 }
+
+/// Requests that are made up for each operation of the API description.
+const MADE_UP: &str = "40";
+
+#[test]
+fn made_up_requests_are_answered_as_the_api_description_says() {
+    let Some(python) = python() else { return };
+    let app = Running::start(&root().join("flash-cli/tests/zoo"), &["--no-reload"]);
+    let directory = TempDir::new().unwrap();
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                  response_schema_conformance,positive_data_acceptance";
+    let output = Command::new(python)
+        .args(["-B", "-m", "schemathesis.cli", "run", &format!("{}/openapi.json", app.url)])
+        .args(["--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", MADE_UP])
+        // The same requests each time: what one run finds, the next one finds, too.
+        .args(["--seed", "1", "--generation-deterministic", "--generation-database", "none", "--no-color"])
+        .args(["--suppress-health-check", "all", "--continue-on-failure"])
+        .current_dir(directory.path())
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", directory.path())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{stdout}");
+    assert!(output.status.success(), "{}\n{stdout}\n{stderr}\n{}", output.status, app.stderr());
+}

@@ -5,6 +5,8 @@
 //! object (a struct, a map, any JSON) *is* the body; otherwise each argument is a field of its name.
 //!
 //! Decoding trusts serde alone. The schema is asked only after serde refused, to name every wrong field.
+mod text;
+
 use std::{borrow::Cow, collections::HashMap};
 
 use schemars::{JsonSchema, SchemaGenerator};
@@ -12,11 +14,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Error, ErrorKind, FieldError, Result,
+    Error, ErrorKind, FieldError, Result, json,
     manifest::ArgumentSource,
     registry::{Argument, Function},
     wire::{RawJson, fault, fault_of_field},
 };
+use text::Takes;
 
 /// What a type needs to be an argument or a result: `Serialize`, `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -63,6 +66,8 @@ pub struct Binding {
     pub sources: Vec<ArgumentSource>,
     /// The lone body argument that is the body itself.
     pub whole_body: bool,
+    /// By argument: whether a key of the query may be repeated for it.
+    takes: Vec<Takes>,
 }
 
 impl Function {
@@ -88,7 +93,17 @@ impl Binding {
             (Some((argument, _)), None) => is_object(&lone_schema(argument)),
             _ => false,
         };
-        Self { sources, whole_body }
+        let takes = |argument: &Argument| match allows(&lone_schema(argument), "array") {
+            true => Takes::List,
+            false => Takes::One,
+        };
+        let takes = function.arguments.iter().map(takes).collect();
+        Self { sources, whole_body, takes }
+    }
+
+    /// Objects that the call puts around an argument of the body.
+    fn depth(&self) -> u8 {
+        u8::from(!self.whole_body)
     }
 
     /// Schema of the body; `None` when nothing is read from it.
@@ -134,24 +149,65 @@ fn lone_schema(argument: &Argument) -> Value {
 
 /// Whether every value of this root schema is a JSON object, or anything is allowed.
 fn is_object(root: &Value) -> bool {
-    fn check(schema: &Value, root: &Value, depth: u32) -> bool {
-        let Value::Object(members) = schema else { return schema == &Value::Bool(true) };
-        if let Some(kind) = members.get("type") {
-            return kind == "object";
-        }
-        if let Some(target) = members.get("$ref").and_then(Value::as_str) {
-            let target = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
-            return depth < 16 && target.is_some_and(|target| check(target, root, depth + 1));
-        }
-        let mut choices =
-            ["oneOf", "anyOf"].iter().filter_map(|key| members.get(*key)?.as_array()).flatten().peekable();
-        if choices.peek().is_some() {
-            return choices.all(|choice| check(choice, root, depth + 1));
-        }
-        // No constraint on the type: `serde_json::Value`.
-        !members.contains_key("enum") && !members.contains_key("const")
+    let mut kinds = Vec::new();
+    match kinds_of(root, root, 0, &mut kinds) {
+        Kinds::Any => true,
+        Kinds::Listed => !kinds.is_empty() && kinds.iter().all(|kind| kind == "object"),
+        Kinds::Unknown => false,
     }
-    check(root, root, 0)
+}
+
+/// Whether some value of this root schema is of this JSON type.
+fn allows(root: &Value, wanted: &str) -> bool {
+    let mut kinds = Vec::new();
+    match kinds_of(root, root, 0, &mut kinds) {
+        Kinds::Any => true,
+        Kinds::Listed | Kinds::Unknown => kinds.iter().any(|kind| kind == wanted),
+    }
+}
+
+/// What a schema says of the types that it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// Nothing: `serde_json::Value`.
+    Any,
+    /// All of them are listed.
+    Listed,
+    /// There may be others.
+    Unknown,
+}
+
+/// Lists the JSON types that a schema allows.
+fn kinds_of(schema: &Value, root: &Value, depth: u32, kinds: &mut Vec<String>) -> Kinds {
+    let Value::Object(members) = schema else {
+        return if schema == &Value::Bool(true) { Kinds::Any } else { Kinds::Unknown };
+    };
+    match members.get("type") {
+        Some(Value::String(kind)) => {
+            kinds.push(kind.clone());
+            return Kinds::Listed;
+        }
+        Some(Value::Array(listed)) => {
+            kinds.extend(listed.iter().filter_map(|kind| kind.as_str().map(str::to_owned)));
+            return Kinds::Listed;
+        }
+        _ => {}
+    }
+    if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+        let target = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        return match target {
+            Some(target) if depth < 16 => kinds_of(target, root, depth + 1, kinds),
+            _ => Kinds::Unknown,
+        };
+    }
+    let choices = ["oneOf", "anyOf"].iter().filter_map(|key| members.get(*key)?.as_array()).flatten();
+    let all: Vec<Kinds> = choices.map(|choice| kinds_of(choice, root, depth + 1, kinds)).collect();
+    match all.as_slice() {
+        [] if members.contains_key("enum") || members.contains_key("const") => Kinds::Unknown,
+        all if all.iter().all(|kinds| *kinds == Kinds::Any) => Kinds::Any,
+        all if all.contains(&Kinds::Unknown) => Kinds::Unknown,
+        _ => Kinds::Listed,
+    }
 }
 
 /// A function's arguments as a tuple.
@@ -161,6 +217,12 @@ pub trait Args: Sized + Send + 'static {
     /// # Errors
     /// [`ErrorKind::Encode`], for a value that has no JSON form.
     fn encode(&self, function: &Function) -> Result<RawJson>;
+
+    /// Refuses what could not travel, for a call in this process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`], for a value that has no JSON form.
+    fn check(&self, function: &Function) -> Result<()>;
 
     /// Path and query parameters for a call to a route.
     ///
@@ -183,12 +245,21 @@ enum Fields<'a> {
 
 /// What one decoding reads from.
 struct Source<'a> {
+    function: &'a Function,
+    binding: &'a Binding,
     fields: Fields<'a>,
     text: &'a [(String, String)],
 }
 
 impl Source<'_> {
-    fn take<T: Wire>(&self, argument: &Argument, source: ArgumentSource) -> Result<T, FieldError> {
+    /// The argument at this place; what does not fit goes to `refused`.
+    fn take<T: Wire>(&self, index: usize, refused: &mut Vec<FieldError>) -> Option<T> {
+        self.try_take(index).map_err(|refusal| refused.push(refusal)).ok()
+    }
+
+    fn try_take<T: Wire>(&self, index: usize) -> Result<T, FieldError> {
+        let (argument, source) = (&self.function.arguments[index], self.binding.sources[index]);
+        let takes = self.binding.takes[index];
         let at = |message: String| FieldError::new(format!("/{}", argument.name), message);
         match (source, &self.fields) {
             (ArgumentSource::Body, Fields::Whole(body)) => {
@@ -199,9 +270,10 @@ impl Source<'_> {
                 None => missing().ok_or_else(|| at("missing".to_owned())),
             },
             (ArgumentSource::Path | ArgumentSource::Query, _) => {
-                match self.text.iter().find(|(name, _)| name == argument.name) {
-                    Some((_, text)) => from_text(text).map_err(at),
-                    None => missing().ok_or_else(|| at("missing".to_owned())),
+                let given = self.text.iter().filter(|(name, _)| name == argument.name);
+                match given.map(|(_, text)| text.as_str()).collect::<Vec<_>>().as_slice() {
+                    [] => missing().ok_or_else(|| at("missing".to_owned())),
+                    texts => text::decode(texts, takes).map_err(at),
                 }
             }
         }
@@ -241,28 +313,19 @@ fn missing<T: DeserializeOwned>() -> Option<T> {
     T::deserialize(Absent).ok()
 }
 
-/// A path or query parameter: text first, else the JSON value that it spells.
-fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(Value::String(text.to_owned()))
-        .or_else(|refusal| serde_json::from_str(text).map_err(|_| fault_of_field(&refusal)))
-}
-
-fn to_text<T: Serialize>(value: &T) -> Result<Option<String>> {
-    Ok(match serde_json::to_value(value).map_err(encode_error)? {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    })
-}
-
-fn encode_error(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Encode, format!("an argument has no JSON form: {error}"))
+/// A value in a path or a query: text as it is, anything else as JSON. `null` is left out.
+fn to_text(value: &RawValue) -> Option<String> {
+    match value.get() {
+        "null" => None,
+        text if text.starts_with('"') => serde_json::from_str(text).ok(),
+        text => Some(text.to_owned()),
+    }
 }
 
 fn decode_with<T>(
     input: &Input,
     function: &Function,
-    take: impl FnOnce(&Source<'_>, &[ArgumentSource]) -> Result<T, FieldError>,
+    take: impl FnOnce(&Source<'_>) -> Result<T, Vec<FieldError>>,
 ) -> Result<T> {
     let binding = function.binding();
     let body = input.body.as_deref().map_or("", RawValue::get).trim();
@@ -274,10 +337,10 @@ fn decode_with<T>(
     } else {
         serde_json::from_str(body)
             .map(Fields::Named)
-            .map_err(|error| FieldError::new("", not_an_object(&error)))
+            .map_err(|error| vec![FieldError::new("", not_an_object(&error))])
     };
-    let taken = fields.and_then(|fields| take(&Source { fields, text: &input.text }, &binding.sources));
-    taken.map_err(|refusal| explain(function, body, refusal))
+    let taken = fields.and_then(|fields| take(&Source { function, binding, fields, text: &input.text }));
+    taken.map_err(|refused| explain(function, body, refused))
 }
 
 fn not_an_object(error: &serde_json::Error) -> String {
@@ -289,53 +352,70 @@ fn not_an_object(error: &serde_json::Error) -> String {
 
 /// Every field that does not fit, by the schema; serde's own refusal where the schema finds none.
 #[cold]
-fn explain(function: &Function, body: &str, refusal: FieldError) -> Error {
+fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
     let mut generator = SchemaGenerator::default();
     let schema = function.binding().input_schema(function, &mut generator);
     let mut fields = Vec::new();
     if let (Some(Value::Object(mut schema)), Ok(value)) = (schema, serde_json::from_str::<Value>(body)) {
         schema.insert("$defs".to_owned(), Value::Object(generator.take_definitions(true)));
-        fields = crate::schema::violations(&Value::Object(schema), &value);
+        fields = crate::schema::violations(&Value::Object(schema), &value, |_, _| true);
     }
-    if !fields.iter().any(|field| field.path == refusal.path || refusal.path.is_empty()) {
-        fields.push(refusal);
+    for refusal in refused {
+        if !fields.iter().any(|field| field.path == refusal.path || refusal.path.is_empty()) {
+            fields.push(refusal);
+        }
     }
     Error::invalid_fields(fields)
 }
 
 macro_rules! args_for_tuples {
     ($(($($type:ident $index:tt),*))+) => {$(
+        #[allow(non_snake_case, reason = "a decoded argument is named as its type")]
         impl<$($type: Wire),*> Args for ($($type,)*) {
             fn encode(&self, function: &Function) -> Result<RawJson> {
                 let binding = function.binding();
                 let _ = binding;
                 $(if binding.whole_body && binding.sources[$index] == ArgumentSource::Body {
-                    return serde_json::value::to_raw_value(&self.$index).map_err(encode_error);
+                    return encode_argument(&self.$index, &function.arguments[$index], binding);
                 })*
                 let mut text = String::from("{");
                 $(if binding.sources[$index] == ArgumentSource::Body {
-                    push_field(&mut text, function.arguments[$index].name, &self.$index)?;
+                    let argument = &function.arguments[$index];
+                    push_field(&mut text, argument.name, &encode_argument(&self.$index, argument, binding)?);
                 })*
                 text.push('}');
-                RawValue::from_string(text).map_err(encode_error)
+                RawValue::from_string(text).map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))
+            }
+
+            fn check(&self, function: &Function) -> Result<()> {
+                let binding = function.binding();
+                let _ = binding;
+                $(check_argument(&self.$index, &function.arguments[$index], binding)?;)*
+                Ok(())
             }
 
             fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>> {
                 #[allow(unused_mut, reason = "a function without arguments has none to push")]
                 let mut parameters = Vec::new();
-                let _ = function;
-                $(if function.binding().sources[$index] != ArgumentSource::Body
-                    && let Some(text) = to_text(&self.$index)?
-                {
-                    parameters.push((function.arguments[$index].name, text));
+                let binding = function.binding();
+                let _ = binding;
+                $(if binding.sources[$index] != ArgumentSource::Body {
+                    let argument = &function.arguments[$index];
+                    let text = to_text(&encode_argument(&self.$index, argument, binding)?);
+                    parameters.extend(text.map(|text| (argument.name, text)));
                 })*
                 Ok(parameters)
             }
 
             fn decode(input: Input, function: &Function) -> Result<Self> {
-                decode_with(&input, function, |source, sources| {
-                    let _ = (source, sources);
-                    Ok(($(source.take::<$type>(&function.arguments[$index], sources[$index])?,)*))
+                decode_with(&input, function, |source| {
+                    let mut refused = Vec::new();
+                    let _ = (source, &mut refused);
+                    match ($(source.take::<$type>($index, &mut refused),)*) {
+                        ($(Some($type),)*) => Ok(($($type,)*)),
+                        #[allow(unreachable_patterns, reason = "no argument, no refusal")]
+                        _ => Err(refused),
+                    }
                 })
             }
         }
@@ -354,7 +434,15 @@ args_for_tuples! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
 }
 
-fn push_field<T: Serialize>(text: &mut String, name: &str, value: &T) -> Result<()> {
+fn encode_argument<T: Serialize>(value: &T, argument: &Argument, binding: &Binding) -> Result<RawJson> {
+    json::encode(value, format_args!("argument `{}`", argument.name), binding.depth())
+}
+
+fn check_argument<T: Serialize>(value: &T, argument: &Argument, binding: &Binding) -> Result<()> {
+    json::check(value, format_args!("argument `{}`", argument.name), binding.depth())
+}
+
+fn push_field(text: &mut String, name: &str, value: &RawValue) {
     if text.len() > 1 {
         text.push(',');
     }
@@ -362,8 +450,7 @@ fn push_field<T: Serialize>(text: &mut String, name: &str, value: &T) -> Result<
     // An argument's name is a Rust identifier: nothing in it needs escaping.
     text.push_str(name);
     text.push_str("\":");
-    text.push_str(&serde_json::to_string(value).map_err(encode_error)?);
-    Ok(())
+    text.push_str(value.get());
 }
 
 #[cfg(test)]

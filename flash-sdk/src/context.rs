@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     Error, ErrorKind, Result,
@@ -132,6 +135,16 @@ impl Context {
         self.inner.cancelled.is_cancelled() || self.time_left() == Some(Duration::ZERO)
     }
 
+    /// Tells this call, and every call in process below it, that nobody waits for it any more.
+    pub(crate) fn cancel(&self) {
+        self.inner.cancelled.cancel();
+    }
+
+    /// Cancels the call on drop, unless it is disarmed before.
+    pub(crate) fn cancel_on_drop(&self) -> DropGuard {
+        self.inner.cancelled.clone().drop_guard()
+    }
+
     /// Counts synchronous functions of this call while they run.
     pub(crate) fn blocking(&self) -> &TaskTracker {
         &self.inner.blocking
@@ -183,17 +196,15 @@ impl Context {
 
 /// Reports progress of the current job: clients see it as `output` while the job runs.
 ///
-/// Outside of a job it does nothing.
+/// Outside of a job nobody sees it.
 ///
 /// # Errors
 /// [`ErrorKind::Encode`], for a value that has no JSON form.
 pub fn progress(value: impl serde::Serialize) -> Result<()> {
-    if let Some(context) = Context::current()
-        && let Some(sink) = context.progress_sink()
-    {
-        let value = serde_json::value::to_raw_value(&value)
-            .map_err(|error| Error::new(ErrorKind::Encode, format!("progress has no JSON form: {error}")))?;
-        sink(value);
+    let context = Context::current();
+    match context.as_ref().and_then(Context::progress_sink) {
+        Some(sink) => sink(crate::json::encode(&value, "progress", 0)?),
+        None => crate::json::check(&value, "progress", 0)?,
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A function as a type: what the macro implements, and everything generic over it.
 //!
 //! The macro's code stays thin; whatever can be written once for all functions is here.
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
@@ -13,8 +13,11 @@ use tokio::sync::OnceCell;
 use crate::{
     Context, Error, ErrorKind, Result,
     arguments::{Args, Input, Wire},
-    call::{self, Company, JobHandle},
+    call::{self, Company, JobEnd, JobHandle},
+    context::Setup,
+    json, panic,
     registry::{Function, Handler},
+    stream::{Call, Guarded},
     wire::RawJson,
 };
 
@@ -52,7 +55,7 @@ pub const fn once<F: RemoteFunction>() -> Handler {
         Box::pin(async move {
             let args = F::Args::decode(input, F::descriptor())?;
             let output = F::run(args).await?;
-            encode_output(&output)
+            json::encode(&output, RESULT, 0)
         })
     }
     Handler::Once(handle::<F>)
@@ -60,19 +63,17 @@ pub const fn once<F: RemoteFunction>() -> Handler {
 
 /// Runs a function that streams on a request's input.
 pub const fn streaming<F: RemoteStream>() -> Handler {
-    fn handle<F: RemoteStream>(input: Input) -> BoxStream<'static, Result<RawJson>> {
-        match F::Args::decode(input, F::descriptor()) {
-            Ok(args) => F::run(args).map(|chunk| encode_output(&chunk?)).boxed(),
-            Err(error) => stream::once(async { Err(error) }).boxed(),
-        }
+    fn handle<F: RemoteStream>(input: Input) -> Result<BoxStream<'static, Result<RawJson>>> {
+        let args = F::Args::decode(input, F::descriptor())?;
+        Ok(F::run(args).map(|chunk| json::encode(&chunk?, CHUNK, CHUNK_DEPTH)).boxed())
     }
     Handler::Stream(handle::<F>)
 }
 
-fn encode_output<T: serde::Serialize>(output: &T) -> Result<RawJson> {
-    serde_json::value::to_raw_value(output)
-        .map_err(|error| Error::new(ErrorKind::Encode, format!("the result has no JSON form: {error}")))
-}
+const RESULT: &str = "the result";
+const CHUNK: &str = "a chunk of the result";
+/// The chunks of a job are read as one list, too.
+const CHUNK_DEPTH: u8 = 1;
 
 /// Calls a function where it lives.
 ///
@@ -108,25 +109,50 @@ fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &R
 
 /// Calls a function in this process, as a call of its own: deeper by one, its failures named as a stage.
 async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
-    let function = F::descriptor();
     let current = Context::current();
-    let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
+    let envelope = Context::envelope_for(current.as_ref(), F::descriptor().call_name())?;
     let inside = Context::nested(current.as_ref(), envelope);
-    let outcome = match inside.deadline() {
-        Some(deadline) => {
-            let run = tokio::time::timeout_at(deadline.into(), inside.scope(F::run(args)));
-            run.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "the caller's deadline passed")))
-        }
-        None => inside.scope(F::run(args)).await,
+    match within(inside.deadline(), run_within::<F>(inside, args)).await {
+        Ok(outcome) => outcome,
+        Err(Late) => Err(staged(F::descriptor(), late())),
+    }
+}
+
+/// Runs a function within this call. What ends differently over the wire ends so here, too: a panic is an
+/// error, and so is a value that could not travel.
+async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result<F::Output> {
+    // Synchronous code that runs for a call which was dropped is told.
+    let cancel = inside.cancel_on_drop();
+    let run = async {
+        args.check(F::descriptor())?;
+        let output = F::run(args).await?;
+        json::check(&output, RESULT, 0)?;
+        Ok(output)
     };
-    outcome.map_err(|error| match error.stage() {
-        Some(_) => error,
-        None => {
-            let mut wire = error.into_wire();
-            wire.stage = Some(function.stage());
-            wire.into()
-        }
-    })
+    let outcome = panic::catch_async(inside.scope(run)).await.and_then(|outcome| outcome);
+    cancel.disarm();
+    outcome.map_err(|error| staged(F::descriptor(), error))
+}
+
+/// The deadline passed.
+struct Late;
+
+async fn within<T>(deadline: Option<Instant>, run: impl Future<Output = T>) -> Result<T, Late> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), run).await.map_err(|_| Late),
+        None => Ok(run.await),
+    }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "the caller's deadline passed")
+}
+
+/// The error with the function that it is of, where nothing nearer said so.
+fn staged(function: &Function, error: Error) -> Error {
+    let mut wire = error.into_wire();
+    wire.stage.get_or_insert_with(|| function.stage());
+    wire.into()
 }
 
 /// The chunks of a function that streams, with errors of ours.
@@ -141,7 +167,23 @@ pub fn chunks<S: Stream, T>(stream: S, convert: fn(S::Item) -> Result<T>) -> imp
 pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Output>> {
     let function = F::descriptor();
     match call::peers_of(function) {
-        None => Ok(JobHandle::in_process(tokio::spawn(in_process::<F>(args)))),
+        None => {
+            let current = Context::current();
+            let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
+            // As over the wire, what the arguments lack is told now and not by the job.
+            args.check(function)?;
+            let id = JobHandle::<F::Output>::new_id();
+            // A job of its own: who made it may end before it.
+            let inside = Context::new(Setup { job_id: Some(id.clone()), envelope, ..Setup::default() });
+            let deadline = inside.deadline();
+            let job = async move {
+                match within(deadline, run_within::<F>(inside, args)).await {
+                    Ok(outcome) => JobEnd::of(outcome),
+                    Err(Late) => JobEnd::timed_out(staged(F::descriptor(), late())),
+                }
+            };
+            Ok(JobHandle::in_process(id, job))
+        }
         Some(peers) => peers.spawn(function, call::encode(function, &args)?).await,
     }
 }
@@ -173,20 +215,49 @@ pub const MAP_CONCURRENCY: usize = 16;
 pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::Item>> + Send {
     let function = F::descriptor();
     match call::peers_of(function) {
-        None => F::run(args).left_stream(),
+        None => opened(stream_in_process::<F>(args)).left_stream(),
         Some(peers) => {
             let encoded = call::encode(function, &args);
             let chunks = stream::once(async move { peers.stream(function, encoded?).await });
-            chunks
-                .map(|opened| match opened {
-                    Ok(chunks) => chunks.left_stream(),
-                    Err(error) => stream::once(async { Err(error) }).right_stream(),
-                })
-                .flatten()
-                .map(|chunk| decode_output(F::descriptor(), &chunk?))
-                .right_stream()
+            let chunks = chunks.map(opened).flatten().map(|chunk| decode_output(F::descriptor(), &chunk?));
+            match Context::current() {
+                Some(caller) => {
+                    let chunks = chunks.boxed();
+                    opened(Guarded::open(caller, Call::Callers, function, || Ok(chunks))).left_stream()
+                }
+                None => chunks.right_stream(),
+            }
+            .right_stream()
         }
     }
+}
+
+/// The stream, or one that holds only why there is none.
+fn opened<T, S: Stream<Item = Result<T>>>(opened: Result<S>) -> impl Stream<Item = Result<T>> {
+    match opened {
+        Ok(chunks) => chunks.left_stream(),
+        Err(error) => stream::once(std::future::ready(Err(error))).right_stream(),
+    }
+}
+
+/// Calls a function that streams in this process, as [`in_process`] does with others.
+fn stream_in_process<F: RemoteStream>(args: F::Args) -> Result<impl Stream<Item = Result<F::Item>>> {
+    let function = F::descriptor();
+    let current = Context::current();
+    let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
+    let inside = Context::nested(current.as_ref(), envelope);
+    let run = || {
+        args.check(function)?;
+        Ok(F::run(args).map(checked_chunk).boxed())
+    };
+    let chunks = Guarded::open(inside, Call::Own, function, run).map_err(|error| staged(function, error))?;
+    Ok(chunks.map(move |chunk| chunk.map_err(|error| staged(function, error))))
+}
+
+fn checked_chunk<T: Wire>(chunk: Result<T>) -> Result<T> {
+    let chunk = chunk?;
+    json::check(&chunk, CHUNK, CHUNK_DEPTH)?;
+    Ok(chunk)
 }
 
 /// Runs a synchronous function on the blocking pool, within the current call.
@@ -204,7 +275,7 @@ where
     let task = tokio::task::spawn_blocking(move || {
         let _token = token;
         let caught = AssertUnwindSafe(|| run().map_err(Into::into));
-        let run = || crate::panic::catch(caught);
+        let run = || panic::catch(caught);
         match context {
             Some(context) => context.sync_scope(run),
             None => run(),

@@ -38,6 +38,8 @@ mod error;
 mod failure;
 #[cfg(feature = "runtime")]
 mod function;
+#[cfg(feature = "runtime")]
+mod json;
 pub mod manifest;
 #[cfg(feature = "runtime")]
 mod panic;
@@ -46,6 +48,8 @@ mod registry;
 mod resource;
 #[cfg(feature = "schema")]
 pub mod schema;
+#[cfg(feature = "runtime")]
+mod stream;
 pub mod wire;
 #[cfg(feature = "runtime")]
 mod worker;

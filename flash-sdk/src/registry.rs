@@ -86,8 +86,8 @@ pub struct Argument {
 pub enum Handler {
     /// One result.
     Once(fn(Input) -> BoxFuture<'static, Result<RawJson>>),
-    /// Chunks as they come.
-    Stream(fn(Input) -> BoxStream<'static, Result<RawJson>>),
+    /// Chunks as they come; arguments that do not fit are refused before the first.
+    Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
 }
 
 impl fmt::Debug for Handler {

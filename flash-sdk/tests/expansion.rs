@@ -8,7 +8,8 @@ use std::{
 
 use flash_sdk::{
     __private::{Function, RemoteFunction, RemoteStream, Resource},
-    Compute, CpuInstance, Error, ErrorKind, ResourceConfig, Result, remote,
+    Compute, Context, CpuInstance, Error, ErrorKind, JobHandle, ResourceConfig, Result, remote,
+    wire::job::JobStatus,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;
@@ -366,6 +367,155 @@ async fn paths_and_visibility_hold_in_nested_modules() -> Result<()> {
 async fn a_panic_in_a_blocking_function_is_an_error() {
     let error: Error = panics(1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Panic);
+}
+
+#[tokio::test]
+async fn a_panic_in_an_asynchronous_function_is_an_error_of_its_stage() {
+    let error: Error = panics_later("boom".to_owned()).await.unwrap_err();
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::Panic, Some("panics_later/panics_later")));
+    assert!(error.message().contains("boom"), "{error}");
+}
+
+/// Panics after a while.
+#[remote(cpu = Cpu3c_1_2)]
+async fn panics_later(message: String) -> Result<()> {
+    tokio::task::yield_now().await;
+    panic!("{message}")
+}
+
+/// Never ends.
+#[remote(cpu = Cpu3c_1_2)]
+async fn never(number: u32) -> Result<u32> {
+    std::future::pending::<()>().await;
+    Ok(number)
+}
+
+/// Runs on until it is told to stop.
+#[remote(cpu = Cpu3c_1_2)]
+fn stubborn(number: u32) -> Result<u32> {
+    STARTED.fetch_add(1, Ordering::SeqCst);
+    while !Context::current().is_some_and(|call| call.is_cancelled()) {
+        std::thread::yield_now();
+    }
+    STOPPED.fetch_add(1, Ordering::SeqCst);
+    Ok(number)
+}
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+static STOPPED: AtomicU32 = AtomicU32::new(0);
+
+async fn reached(count: &AtomicU32) {
+    let wait = async {
+        while count.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.expect("it should come to this");
+}
+
+/// What a job's handle says in the end, and what waiting for it gives.
+async fn end_of<T: serde::de::DeserializeOwned>(job: JobHandle<T>) -> (JobStatus, Result<T>) {
+    let until_it_ends = async {
+        loop {
+            match job.status().await.unwrap() {
+                status if status.is_final() => return status,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let bound = std::time::Duration::from_secs(60);
+    let status = tokio::time::timeout(bound, until_it_ends).await.expect("the job should end");
+    (status, job.wait().await)
+}
+
+#[tokio::test]
+async fn the_handle_of_a_job_in_process_says_how_it_ended() -> Result<()> {
+    let (status, result) = end_of(hello::spawn("Ada".to_owned(), None).await?).await;
+    assert_eq!((status, result?), (JobStatus::Completed, greeting("hello, Ada")));
+    for (failed, kind) in [
+        (end_of(panics::spawn(1).await?).await, ErrorKind::Panic),
+        (end_of(parse_nothing::spawn().await?).await, ErrorKind::Handler),
+    ] {
+        assert_eq!((failed.0, failed.1.unwrap_err().kind()), (JobStatus::Failed, kind));
+    }
+    let (status, result) = end_of(panics_later::spawn("boom".to_owned()).await?).await;
+    assert_eq!((status, result.unwrap_err().kind()), (JobStatus::Failed, ErrorKind::Panic));
+
+    let job = never::spawn(1).await?;
+    assert_eq!(job.status().await?, JobStatus::InProgress);
+    job.cancel().await?;
+    assert_eq!(job.status().await?, JobStatus::Cancelled, "at once");
+    assert_eq!(job.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
+
+    let ended = hello::spawn("Ada".to_owned(), None).await?;
+    while !ended.status().await?.is_final() {
+        tokio::task::yield_now().await;
+    }
+    ended.cancel().await?;
+    assert_eq!(ended.status().await?, JobStatus::Completed, "it had ended");
+    assert_eq!(ended.wait().await?, greeting("hello, Ada"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_in_process_tells_its_thread() -> Result<()> {
+    let job = stubborn::spawn(1).await?;
+    reached(&STARTED).await;
+    job.cancel().await?;
+    reached(&STOPPED).await;
+    assert_eq!(job.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    Ok(())
+}
+
+/// Measures, not always well.
+#[remote(cpu = Cpu3c_1_2)]
+async fn measure(scale: f64) -> Result<Vec<Option<f64>>> {
+    Ok(vec![Some(1.0), Some(1.0 / scale)])
+}
+
+/// Measures on and on.
+#[remote(cpu = Cpu3c_1_2)]
+fn measures(scale: f64) -> impl Stream<Item = Result<f32>> {
+    stream::iter([Ok(1.0), Ok(1.0 / scale as f32), Ok(2.0)])
+}
+
+#[tokio::test]
+async fn a_value_without_a_json_form_is_an_error_in_process_too() -> Result<()> {
+    assert_eq!(measure(2.0).await?, [Some(1.0), Some(0.5)]);
+    let error = measure(0.0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encode);
+    assert_eq!(error.message(), "the result has no JSON form: `[1]`: infinity is not a JSON number");
+    let error = measure(f64::NAN).await.unwrap_err();
+    assert_eq!(error.message(), "argument `scale` has no JSON form: NaN is not a JSON number");
+    assert_eq!(measure::spawn(f64::NAN).await.err().map(|error| error.kind()), Some(ErrorKind::Encode));
+
+    let chunks: Vec<_> = measures(0.0).collect().await;
+    assert_eq!(chunks.len(), 2, "the failure is the last: {chunks:?}");
+    let error = chunks[1].as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::Encode, Some("measures/measures")));
+    assert!(error.message().contains("infinity"), "{error}");
+    let first = measures(f64::NAN).boxed().next().await.unwrap();
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Encode);
+    assert_eq!(flash_sdk::progress(f32::NAN).unwrap_err().kind(), ErrorKind::Encode);
+    Ok(())
+}
+
+/// Streams over a route: who is served, then an end of its own.
+#[remote(worker = "pipeline", method = GET, path = "/ticks")]
+fn ticks(ending: Option<String>) -> impl Stream<Item = Result<Option<String>>> {
+    stream::iter(0..2).map(move |at| {
+        assert!(at == 0 || ending.is_none(), "this is the end");
+        Ok(Context::current().map(|call| call.request_id().to_owned()))
+    })
+}
+
+#[tokio::test]
+async fn a_route_that_streams_is_called_in_process() {
+    let ids: Vec<_> = ticks(None).map(Result::unwrap).collect().await;
+    assert!(ids.len() == 2 && ids[0].is_some() && ids[0] == ids[1], "{ids:?}");
+    let items: Vec<_> = ticks(Some("panic".to_owned())).collect().await;
+    let last = items.last().unwrap().as_ref().unwrap_err();
+    assert_eq!((items.len(), last.kind(), last.stage()), (2, ErrorKind::Panic, Some("pipeline/ticks")));
 }
 
 /// Panics.

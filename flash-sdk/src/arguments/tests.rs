@@ -139,3 +139,137 @@ fn a_route_binds_path_query_and_body_by_name() {
     let encoded = (7_u32, "8".to_owned()).encode_text(get).unwrap();
     assert_eq!(encoded, [("id", "7".to_owned()), ("text", "8".to_owned())]);
 }
+
+/// Arguments of a query, by the text of it.
+fn query<A: Args>(arguments: &'static [Argument], query: &[(&str, &str)]) -> Result<A> {
+    let get = function(arguments, Some(Route { method: "GET", path: "/items" }));
+    let text = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    A::decode(Input { body: None, text }, get)
+}
+
+#[test]
+fn a_repeated_key_is_a_list() {
+    const TAGS: &[Argument] = &[Argument::of::<Vec<String>>("tag")];
+    let tags = |text: &[(&str, &str)]| query::<(Vec<String>,)>(TAGS, text).unwrap().0;
+    assert_eq!(tags(&[("tag", "a"), ("other", "x"), ("tag", "b")]), ["a", "b"]);
+    assert_eq!(tags(&[("tag", "a")]), ["a"]);
+    assert_eq!(tags(&[("tag", "7"), ("tag", "true")]), ["7", "true"]);
+    // As a caller in Rust writes it.
+    assert_eq!(tags(&[("tag", r#"["a","b"]"#)]), ["a", "b"]);
+    assert_eq!(tags(&[("tag", "[]")]), [""; 0]);
+
+    const NUMBERS: &[Argument] = &[Argument::of::<Option<Vec<u128>>>("n")];
+    let numbers = |text: &[(&str, &str)]| query::<(Option<Vec<u128>>,)>(NUMBERS, text).map(|(n,)| n);
+    let most = u128::MAX.to_string();
+    assert_eq!(numbers(&[("n", "1"), ("n", &most)]).unwrap(), Some(vec![1, u128::MAX]));
+    assert_eq!(numbers(&[]).unwrap(), None);
+    let error = numbers(&[("n", "1"), ("n", "x")]).unwrap_err();
+    assert!(error.message().contains("`n`: invalid type: string, expected u128"), "{error}");
+
+    const PAIR: &[Argument] = &[Argument::of::<(u8, bool)>("pair")];
+    assert_eq!(query::<((u8, bool),)>(PAIR, &[("pair", "1"), ("pair", "true")]).unwrap().0, (1, true));
+}
+
+#[test]
+fn a_value_that_is_given_twice_is_refused_by_name() {
+    const ONE: &[Argument] = &[Argument::of::<u32>("n")];
+    let error = query::<(u32,)>(ONE, &[("n", "1"), ("n", "2")]).unwrap_err();
+    assert_eq!(error.message(), "`n`: given 2 times, one value was expected");
+    const OPTION: &[Argument] = &[Argument::of::<Option<String>>("n")];
+    let error = query::<(Option<String>,)>(OPTION, &[("n", "1"), ("n", "1")]).unwrap_err();
+    assert_eq!(paths(&error), ["/n"]);
+}
+
+#[test]
+fn every_wrong_parameter_is_named() {
+    const THREE: &[Argument] =
+        &[Argument::of::<u32>("a"), Argument::of::<bool>("b"), Argument::of::<String>("c")];
+    let error = query::<(u32, bool, String)>(THREE, &[("a", "x"), ("b", "y")]).unwrap_err();
+    assert_eq!(paths(&error), ["/a", "/b", "/c"], "{error}");
+    let error = query::<(u32, bool, String)>(THREE, &[("a", "-1"), ("b", "true"), ("c", "")]).unwrap_err();
+    assert_eq!(paths(&error), ["/a"], "{error}");
+
+    // Those of the path beside those of the body.
+    const MIXED: &[Argument] =
+        &[Argument::of::<u8>("id"), Argument::of::<String>("text"), Argument::of::<bool>("loud")];
+    let put = function(MIXED, Some(Route { method: "PUT", path: "/items/{id}" }));
+    let mut input = body(r#"{"text":1}"#);
+    input.text = vec![("id".into(), "300".into())];
+    let error = <(u8, String, bool)>::decode(input, put).unwrap_err();
+    let mut named = paths(&error);
+    named.sort_unstable();
+    assert_eq!(named, ["/id", "/loud", "/text"], "{error}");
+}
+
+#[test]
+fn text_is_what_its_type_makes_of_it() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Order {
+        Newest,
+        Oldest,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u32),
+        Name(String),
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Wrapped(u8);
+
+    fn one<T: Wire + PartialEq + std::fmt::Debug>(text: &str) -> Result<T, String> {
+        let argument: &'static [Argument] = Box::leak(Box::new([Argument::of::<T>("x")]));
+        query::<(T,)>(argument, &[("x", text)])
+            .map(|(value,)| value)
+            .map_err(|error| error.message().to_owned())
+    }
+    assert_eq!(one("newest"), Ok(Order::Newest));
+    assert_eq!(one("7"), Ok(Id::Name("7".into())));
+    assert_eq!(one("7"), Ok(Wrapped(7)));
+    assert_eq!(one("null"), Ok(None::<u32>));
+    assert_eq!(one("null"), Ok(Some("null".to_owned())));
+    assert_eq!(one("1.5"), Ok(Some(1.5_f32)));
+    assert_eq!(one("x"), Ok('x'));
+    assert_eq!(one(r#"{"text":"a"}"#), Ok(Text { text: "a".into(), times: 0 }));
+    assert_eq!(one("true"), Ok(true));
+    for wrong in [one::<u8>("300"), one::<u8>("5.0"), one::<u8>(""), one::<u8>("1 2"), one::<u8>("[1]")] {
+        assert!(wrong.is_err(), "{wrong:?}");
+    }
+    assert!(one::<Order>("other").unwrap_err().contains("newest"));
+    assert!(one::<bool>("1").unwrap_err().contains("expected a boolean"));
+}
+
+#[test]
+fn what_a_caller_writes_into_a_query_is_read_back() {
+    fn there_and_back<T: Wire + Clone + PartialEq + std::fmt::Debug>(value: &T) {
+        let argument: &'static [Argument] = Box::leak(Box::new([Argument::of::<T>("x")]));
+        let get = function(argument, Some(Route { method: "GET", path: "/items" }));
+        let text = (value.clone(),).encode_text(get).unwrap();
+        let text = text.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+        assert_eq!(<(T,)>::decode(Input { body: None, text }, get).unwrap().0, *value);
+    }
+    there_and_back(&"[\"quoted\"]\n".to_owned());
+    there_and_back(&vec!["a,b".to_owned(), "[1]".to_owned()]);
+    there_and_back(&Vec::<u8>::new());
+    there_and_back(&(u128::MAX, i128::MIN));
+    there_and_back(&Some(vec![Some(true), None]));
+    there_and_back(&None::<String>);
+    there_and_back(&-0.5_f64);
+}
+
+#[test]
+fn an_argument_without_a_json_form_is_named() {
+    const TWO: &[Argument] = &[Argument::of::<String>("text"), Argument::of::<Vec<f64>>("scores")];
+    let expected = "argument `scores` has no JSON form: `[1]`: NaN is not a JSON number";
+    let scores = vec![0.0, f64::NAN];
+    let job = function(TWO, None);
+    let call = ("a".to_owned(), scores);
+    assert_eq!(call.encode(job).unwrap_err().message(), expected);
+    assert_eq!(call.check(job).unwrap_err().message(), expected);
+    let get = function(TWO, Some(Route { method: "GET", path: "/items" }));
+    let error = call.encode_text(get).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Encode, expected));
+}

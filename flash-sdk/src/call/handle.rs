@@ -1,11 +1,38 @@
 //! A handle to a job that was handed over without waiting for it.
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
 use serde::de::DeserializeOwned;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{http::Client, output_of};
 use crate::{Error, ErrorKind, Result, registry::Function, wire::job::JobStatus};
+
+/// How a job in this process ended.
+pub(crate) struct JobEnd<T> {
+    status: JobStatus,
+    outcome: Result<T>,
+}
+
+impl<T> JobEnd<T> {
+    /// The function returned this.
+    pub(crate) fn of(outcome: Result<T>) -> Self {
+        let status = if outcome.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+        Self { status, outcome }
+    }
+
+    /// Its time was over.
+    pub(crate) fn timed_out(error: Error) -> Self {
+        Self { status: JobStatus::TimedOut, outcome: Err(error) }
+    }
+
+    fn cancelled() -> Self {
+        let error = Error::new(ErrorKind::Cancelled, "the job was cancelled");
+        Self { status: JobStatus::Cancelled, outcome: Err(error) }
+    }
+}
 
 /// A job that runs elsewhere, or in a task of this process where no platform is configured.
 ///
@@ -18,7 +45,8 @@ pub struct JobHandle<T> {
 enum Place<T> {
     InProcess {
         task: JoinHandle<Result<T>>,
-        abort: AbortHandle,
+        /// Said once, by the function's end or by a cancel, whichever comes first.
+        ended: Arc<OnceLock<JobStatus>>,
     },
     Remote {
         client: &'static Client,
@@ -29,10 +57,25 @@ enum Place<T> {
 }
 
 impl<T> JobHandle<T> {
-    pub(crate) fn in_process(task: JoinHandle<Result<T>>) -> Self {
-        let abort = task.abort_handle();
-        let id = format!("local-{}", uuid::Uuid::new_v4());
-        Self { id, place: Place::InProcess { task, abort } }
+    /// An id for a job in this process.
+    pub(crate) fn new_id() -> String {
+        format!("local-{}", uuid::Uuid::new_v4())
+    }
+
+    pub(crate) fn in_process(id: String, job: impl Future<Output = JobEnd<T>> + Send + 'static) -> Self
+    where
+        T: Send + 'static,
+    {
+        let ended = Arc::new(OnceLock::new());
+        let says = ended.clone();
+        let task = tokio::spawn(async move {
+            let JobEnd { status, outcome } = job.await;
+            match says.set(status) {
+                Ok(()) => outcome,
+                Err(_) => JobEnd::cancelled().outcome,
+            }
+        });
+        Self { id, place: Place::InProcess { task, ended } }
     }
 
     pub(crate) fn remote(
@@ -55,8 +98,12 @@ impl<T> JobHandle<T> {
     /// When the platform cannot be reached, or has forgotten the job: results are kept for 30 minutes.
     pub async fn status(&self) -> Result<JobStatus> {
         match &self.place {
-            Place::InProcess { abort, .. } if abort.is_finished() => Ok(JobStatus::Completed),
-            Place::InProcess { .. } => Ok(JobStatus::InProgress),
+            Place::InProcess { task, ended } => Ok(match ended.get() {
+                Some(status) => *status,
+                // Only the end of the runtime ends a task that has not said so.
+                None if task.is_finished() => JobStatus::Cancelled,
+                None => JobStatus::InProgress,
+            }),
             Place::Remote { client, url, .. } => Ok(client.status(url, &self.id).await?.status),
         }
     }
@@ -67,8 +114,10 @@ impl<T> JobHandle<T> {
     /// When the platform cannot be reached or does not know the job.
     pub async fn cancel(&self) -> Result<()> {
         match &self.place {
-            Place::InProcess { abort, .. } => {
-                abort.abort();
+            Place::InProcess { task, ended } => {
+                if ended.set(JobStatus::Cancelled).is_ok() {
+                    task.abort();
+                }
                 Ok(())
             }
             Place::Remote { client, url, .. } => client.post_job(url, "cancel", &self.id).await,
@@ -98,9 +147,7 @@ impl<T: DeserializeOwned> JobHandle<T> {
         match self.place {
             Place::InProcess { task, .. } => match task.await {
                 Ok(outcome) => outcome,
-                Err(error) if error.is_cancelled() => {
-                    Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"))
-                }
+                Err(error) if error.is_cancelled() => JobEnd::cancelled().outcome,
                 Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
             },
             Place::Remote { client, url, function, .. } => {

@@ -4,17 +4,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{EncodedCall, located, output_of};
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context, Error, ErrorKind, Result, WireError,
     registry::Function,
     wire::{
         RawJson,
         envelope::{self, Envelope},
+        events::{self, Event, Events},
         identity::RequestId,
         job::{JobObject, JobStatus, Policy},
         refusal,
@@ -195,7 +196,7 @@ impl Client {
         Ok((chunks, ended))
     }
 
-    /// A plain request to a route of another worker type.
+    /// The answer of a route of another worker type.
     pub(super) async fn request_route(
         &self,
         url: &str,
@@ -203,6 +204,53 @@ impl Client {
         envelope: &Envelope,
         call: EncodedCall,
     ) -> Result<RawJson> {
+        json(self.route_request(url, function, envelope, call)?).await
+    }
+
+    /// The chunks of a route that streams, as they come. Dropping them ends the request.
+    pub(super) async fn stream_route(
+        &self,
+        url: &str,
+        function: &'static Function,
+        envelope: &Envelope,
+        call: EncodedCall,
+    ) -> Result<BoxStream<'static, Result<RawJson>>> {
+        let request = self.route_request(url, function, envelope, call)?;
+        let response = request.header("accept", events::CONTENT_TYPE).send().await.map_err(transport)?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = response.bytes().await.map_err(transport)?;
+            return Err(refusal(status.as_u16(), &body).into());
+        }
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.starts_with(events::CONTENT_TYPE)) {
+            let message = format!(
+                "`{}` answered {} where {} was expected",
+                function.stage(),
+                kind.unwrap_or("without a content type"),
+                events::CONTENT_TYPE,
+            );
+            return Err(Error::new(ErrorKind::Decode, message));
+        }
+        let request_id = envelope.request_id.clone();
+        let chunks = stream::try_unfold((response, Events::default()), |(mut response, mut events)| async {
+            let Some(bytes) = response.chunk().await.map_err(transport)? else { return Ok::<_, Error>(None) };
+            let found =
+                events.push(&bytes).map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))?;
+            Ok(Some((stream::iter(found.into_iter().map(chunk_of)), (response, events))))
+        });
+        let chunks = chunks.try_flatten();
+        Ok(chunks.map_err(move |error| located(error, function, request_id.clone())).boxed())
+    }
+
+    /// A plain request to a route.
+    fn route_request(
+        &self,
+        url: &str,
+        function: &Function,
+        envelope: &Envelope,
+        call: EncodedCall,
+    ) -> Result<reqwest::RequestBuilder> {
         let Some(route) = function.route else {
             return Err(Error::new(ErrorKind::NotFound, format!("`{}` is no route", function.call_name())));
         };
@@ -223,7 +271,18 @@ impl Client {
         for (name, value) in trace_headers(envelope) {
             request = request.header(name, value);
         }
-        json(request).await
+        Ok(request)
+    }
+}
+
+/// What an event of a route tells: a chunk, or the failure that ends the stream.
+fn chunk_of(event: Event) -> Result<RawJson> {
+    let not_understood = |error: serde_json::Error| {
+        Error::new(ErrorKind::Decode, format!("an event of the route is not understood: {error}"))
+    };
+    match event.name.as_str() {
+        events::ERROR => Err(serde_json::from_str::<WireError>(&event.data).map_err(not_understood)?.into()),
+        _ => RawValue::from_string(event.data).map_err(not_understood),
     }
 }
 

@@ -15,6 +15,7 @@ use std::{collections::HashMap, sync::OnceLock, time::Instant};
 use futures_util::stream::BoxStream;
 
 pub(crate) use exchange::Calls;
+pub(crate) use handle::JobEnd;
 pub use handle::JobHandle;
 pub(crate) use http::http_client;
 pub(crate) use place::Process;
@@ -174,9 +175,15 @@ impl Peers {
     ) -> Result<BoxStream<'static, Result<RawJson>>> {
         let envelope = self.envelope(function)?;
         let url = self.url_of(function.worker())?;
-        let id = self.client.run(url, &envelope, &call.body).await;
-        let id = id.map_err(|error| located(error, function, envelope.request_id.clone()))?;
-        Ok(self.client.stream(url, id, function, envelope.request_id))
+        let request_id = envelope.request_id.clone();
+        let opened = match function.route {
+            Some(_) => self.client.stream_route(url, function, &envelope, call).await,
+            None => {
+                let id = self.client.run(url, &envelope, &call.body).await;
+                id.map(|id| self.client.stream(url, id, function, request_id.clone()))
+            }
+        };
+        opened.map_err(|error| located(error, function, request_id))
     }
 
     fn envelope(&self, function: &Function) -> Result<Envelope> {

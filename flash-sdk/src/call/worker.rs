@@ -2,7 +2,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Peers, Process, located_at, settle, within};
-use crate::{Context, Error, ErrorKind, Result, env, wire::RawJson};
+use crate::{Context, Error, ErrorKind, Result, env, json, wire::RawJson};
 
 /// Runs a job on a worker type that is no Rust function: a `[workers.NAME]` of `flash.toml`, or an endpoint
 /// that somebody else deployed. Waits for its output.
@@ -44,9 +44,7 @@ pub async fn call_worker<O: DeserializeOwned>(
     input: &(impl Serialize + ?Sized + Sync),
 ) -> Result<O> {
     let peers = settle(Process::Other).ok_or_else(|| no_platform(worker))?;
-    let input = serde_json::value::to_raw_value(input).map_err(|error| {
-        Error::new(ErrorKind::Encode, format!("the input for `{worker}` has no JSON form: {error}"))
-    })?;
+    let input = json::encode(input, format_args!("the input for `{worker}`"), 0)?;
     let output = peers.call_worker(worker, input).await?;
     serde_json::from_str(output.get()).map_err(|error| {
         Error::new(

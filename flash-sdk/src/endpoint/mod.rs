@@ -23,7 +23,7 @@ use crate::{
         http::{Client, WAIT, job_body, trace_headers},
         located_at, output_of, settle, within,
     },
-    env,
+    env, json,
     wire::{
         RawJson,
         envelope::Envelope,
@@ -424,8 +424,7 @@ impl Endpoint {
 }
 
 fn encoded<I: Serialize + ?Sized>(input: &I) -> Result<RawJson> {
-    serde_json::value::to_raw_value(input)
-        .map_err(|error| Error::new(ErrorKind::Encode, format!("the input has no JSON form: {error}")))
+    json::encode(input, "the input", 0)
 }
 
 /// What an endpoint has to do, and with what.

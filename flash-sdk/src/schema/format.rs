@@ -96,7 +96,9 @@ impl Integer {
             whole.is_some() || number.as_f64().is_some_and(|float| float.abs() >= BEYOND_64_BITS.1);
         match (fits, is_whole) {
             (true, _) => None,
-            (false, true) => Some(format!("an integer from {} to {} was expected", self.least(), self.most())),
+            (false, true) => {
+                Some(format!("an integer from {} to {} was expected", self.least(), self.most()))
+            }
             (false, false) => Some("a number was given, an integer was expected".to_owned()),
         }
     }

@@ -3,6 +3,7 @@
 //! Owns shapes only. Who sends what when is the business of `worker` and `call` here and of the
 //! platform in the CLI.
 pub mod envelope;
+pub mod events;
 pub mod exchange;
 mod fault;
 pub mod identity;

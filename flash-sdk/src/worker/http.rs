@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
 };
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     job::Functions,
+    requests::{Requests, Running},
     settings::{HttpSettings, Settings},
     shutdown::Shutdown,
 };
@@ -32,8 +33,12 @@ use crate::{
     context::Setup,
     panic,
     registry::{Function, Handler},
+    stream::{Call, Guarded},
     wire::{
+        RawJson,
         envelope::Envelope,
+        events,
+        exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
     },
 };
@@ -47,6 +52,7 @@ pub(super) struct Server {
     health: Option<TcpListener>,
     port: u16,
     ready: watch::Sender<bool>,
+    requests: Requests,
     router: Router,
 }
 
@@ -55,6 +61,7 @@ struct Shared {
     ready: watch::Receiver<bool>,
     worker_id: HeaderValue,
     execution_timeout: Duration,
+    requests: Requests,
 }
 
 impl Server {
@@ -65,14 +72,21 @@ impl Server {
         let bound = listener.local_addr().map_err(|error| error.to_string())?.port();
         let health = if health_port == port { None } else { Some(listen(host, *health_port).await?) };
         let (ready, is_ready) = watch::channel(false);
+        let requests = Requests::default();
         let shared = Arc::new(Shared {
             ready: is_ready,
             worker_id: HeaderValue::from_str(&settings.worker_id)
                 .unwrap_or(HeaderValue::from_static("unknown")),
             execution_timeout: Duration::from_secs(functions.worker_type().execution_timeout_seconds.into()),
+            requests: requests.clone(),
         });
         let router = router(&functions, shared)?;
-        Ok(Self { listener, health, port: bound, ready, router })
+        Ok(Self { listener, health, port: bound, ready, requests, router })
+    }
+
+    /// What it serves.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// The port that was given.
@@ -143,12 +157,20 @@ async fn serve(
     let _ = shared.ready.clone().wait_for(|ready| *ready).await;
     let context = context_of(request.headers(), shared.execution_timeout);
     let request_id = context.request_id().to_owned();
-    let mut response = match answer(function, context.clone(), path, request).await {
+    let mut running = Some(shared.requests.begin(request.headers(), &context));
+    // A client that goes away drops all of this: threads of the call are told.
+    let cancel = context.cancel_on_drop();
+    let answer = answer(function, &shared, &context, &mut running, path, request).await;
+    cancel.disarm();
+    let mut response = match answer {
         Ok(response) => response,
         // Within the call, so that the line in the log names the request.
         Err(Refused { status, error }) => context.sync_scope(|| refuse(status, *error, &shared, &request_id)),
     };
     let headers = response.headers_mut();
+    if running.is_some_and(|running| running.holds_its_slot()) {
+        headers.insert(HELD_HEADER, HeaderValue::from_static("1"));
+    }
     headers.insert("x-runpod-worker-id", shared.worker_id.clone());
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert("x-request-id", value);
@@ -198,7 +220,9 @@ fn status_of(error: &Error) -> StatusCode {
 
 async fn answer(
     function: &'static Function,
-    context: Context,
+    shared: &Arc<Shared>,
+    context: &Context,
+    running: &mut Option<Running>,
     path: RawPathParams,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -220,7 +244,7 @@ async fn answer(
     let deadline = context.deadline();
     match function.handler {
         Handler::Once(handle) => {
-            let running = context.scope(panic::catch_async(handle(input)));
+            let running = context.clone().scope(panic::catch_async(handle(input)));
             let output = match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), running).await.map_err(|_| {
                     Error::new(
@@ -234,25 +258,38 @@ async fn answer(
             let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             Ok((json, Box::<str>::from(output).into_string()).into_response())
         }
-        Handler::Stream(handle) => Ok(server_sent_events(context.sync_scope(|| handle(input)))),
+        Handler::Stream(handle) => {
+            let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
+            Ok(server_sent_events(chunks, context.clone(), shared.clone(), running.take()))
+        }
     }
 }
 
 /// Chunks as server-sent events; a failure is a last event of its own kind.
 fn server_sent_events(
-    chunks: futures_util::stream::BoxStream<'static, Result<crate::wire::RawJson>>,
+    chunks: Guarded<RawJson>,
+    context: Context,
+    shared: Arc<Shared>,
+    running: Option<Running>,
 ) -> Response {
-    let events = chunks.map(|chunk| {
-        let event = match chunk {
-            Ok(chunk) => format!("data: {}\n\n", chunk.get()),
+    let events = chunks.map(move |chunk| {
+        Ok::<_, Infallible>(match chunk {
+            Ok(chunk) => events::chunk(&chunk),
             Err(error) => {
-                let error = serde_json::to_string(error.to_wire()).unwrap_or_default();
-                format!("event: error\ndata: {error}\n\n")
+                let error = context.clone().sync_scope(|| failed(error.into_wire(), &shared, &context));
+                events::error(&error)
             }
-        };
-        Ok::<_, Infallible>(event)
+        })
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    // The answer takes its slot up to here, so its end waits for what still runs.
+    let end = stream::once(async move {
+        if let Some(running) = running {
+            running.ended().await;
+        }
+        None
+    });
+    let events = events.chain(end.filter_map(std::future::ready));
+    let headers = [(header::CONTENT_TYPE, events::CONTENT_TYPE), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(events)).into_response()
 }
 
@@ -288,10 +325,22 @@ struct ErrorBody<'a> {
     fields: &'a [FieldError],
 }
 
+/// An error after the head of the answer, with where it happened.
+fn failed(mut error: WireError, shared: &Shared, context: &Context) -> WireError {
+    log(&error);
+    error.worker_id = error.worker_id.or_else(|| shared.worker_id.to_str().ok().map(str::to_owned));
+    error.request_id.get_or_insert_with(|| context.request_id().to_owned());
+    error
+}
+
+fn log(error: &WireError) {
+    let stage = error.stage.as_deref().unwrap_or("this function");
+    tracing::error!("{} {stage} failed: {}", error.kind, error.chain());
+}
+
 fn refuse(status: StatusCode, error: WireError, shared: &Shared, request_id: &str) -> Response {
     if status.is_server_error() {
-        let stage = error.stage.as_deref().unwrap_or("this function");
-        tracing::error!("{} {stage} failed: {}", error.kind, error.chain());
+        log(&error);
     }
     let message = match &error.stage {
         Some(stage) => format!("stage `{stage}` failed: {}", error.chain()),

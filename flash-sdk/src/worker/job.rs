@@ -127,7 +127,7 @@ pub(super) async fn run(
     let running = context.clone().scope(panic::catch_async(async {
         match found?.handler {
             Handler::Once(handle) => handle(Input::job(input)).await,
-            Handler::Stream(handle) => collect(handle(Input::job(input)), chunk).await,
+            Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await,
         }
     }));
     let outcome = tokio::select! {

@@ -9,6 +9,7 @@ mod http;
 mod job;
 mod log;
 mod queue;
+mod requests;
 mod role;
 mod settings;
 mod shutdown;

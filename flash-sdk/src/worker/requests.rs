@@ -1,0 +1,132 @@
+//! The requests that a load-balanced worker serves, by the slot that each takes on its platform.
+//!
+//! A request is over when its answer is and no thread of it runs: nothing can interrupt a synchronous function,
+//! so a slot may stay taken after its client has gone or was told that the time is over.
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::HeaderMap;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use crate::{Context, wire::exchange::SLOT_HEADER};
+
+/// What runs. Cheap to share.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<Mutex<HashMap<u64, TaskTracker>>>);
+
+/// A request that runs; it is over on drop, but for its threads.
+pub(super) struct Running {
+    requests: Requests,
+    /// `None` where the platform names none.
+    slot: Option<u64>,
+    /// Counts the request itself and its threads.
+    work: TaskTracker,
+    _itself: TaskTrackerToken,
+}
+
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, TaskTracker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self, headers: &HeaderMap, context: &Context) -> Running {
+        let slot = headers.get(SLOT_HEADER).and_then(|slot| slot.to_str().ok()?.parse().ok());
+        let work = context.blocking().clone();
+        if let Some(slot) = slot {
+            self.lock().insert(slot, work.clone());
+        }
+        Running { requests: self.clone(), slot, _itself: work.token(), work }
+    }
+
+    /// Ends when nothing of the request in this slot runs; at once for one that is over or never came.
+    pub(super) fn over(&self, slot: u64) -> impl Future<Output = ()> + Send + use<> {
+        let (work, requests) = (self.lock().get(&slot).cloned(), self.clone());
+        async move {
+            if let Some(work) = work {
+                work.close();
+                work.wait().await;
+                requests.lock().remove(&slot);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Whether a thread of it runs that its platform has to wait for.
+    pub(super) fn holds_its_slot(&self) -> bool {
+        self.slot.is_some() && self.work.len() > 1
+    }
+
+    /// Lets the request go, and waits for its threads.
+    pub(super) async fn ended(self) {
+        let work = self.work.clone();
+        drop(self);
+        work.close();
+        work.wait().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // With threads left it stays known: the platform asks for their end.
+        if let Some(slot) = self.slot.filter(|_| self.work.len() <= 1) {
+            self.requests.lock().remove(&slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+    use crate::context::Setup;
+
+    fn begun(requests: &Requests, slot: u64) -> (Context, Running) {
+        let context = Context::new(Setup::default());
+        let headers =
+            HeaderMap::from_iter([(SLOT_HEADER.parse().unwrap(), slot.to_string().parse().unwrap())]);
+        let running = requests.begin(&headers, &context);
+        (context, running)
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_released_when_the_request_and_its_threads_have_ended() {
+        let requests = Requests::default();
+        let (context, running) = begun(&requests, 7);
+        let thread = context.blocking().token();
+        assert!(running.holds_its_slot());
+        let mut over = std::pin::pin!(requests.over(7));
+        assert!(futures_util::poll!(&mut over).is_pending(), "its answer is under way");
+        drop(running);
+        assert!(futures_util::poll!(&mut over).is_pending(), "its thread runs on");
+        drop(thread);
+        over.await;
+        assert_eq!(futures_util::poll!(std::pin::pin!(requests.over(7))), Poll::Ready(()));
+        assert!(requests.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_leaves_nothing_behind_is_forgotten() {
+        let requests = Requests::default();
+        let (_context, running) = begun(&requests, 1);
+        assert!(!running.holds_its_slot());
+        drop(running);
+        assert!(requests.lock().is_empty());
+        requests.over(1).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_stream_waits_for_its_threads() {
+        let requests = Requests::default();
+        let (context, running) = begun(&requests, 2);
+        let thread = context.blocking().token();
+        let mut ended = std::pin::pin!(running.ended());
+        assert!(futures_util::poll!(&mut ended).is_pending());
+        drop(thread);
+        ended.await;
+    }
+}
