@@ -13,7 +13,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Client, SOON, deployed::Deployed, receiver::Receiver, until};
+use support::{
+    Client, SOON,
+    deployed::{APP, Deployed},
+    receiver::Receiver,
+    until,
+};
 
 /// The version that answers on the route.
 async fn version(app: &Deployed, client: &Client, url: &str) -> String {
@@ -449,6 +454,49 @@ async fn after_a_crash_of_the_service_everything_is_as_it_was() {
     // What was before can still be gone back to.
     app.succeeds(&["deploy", "rollback", "production", "--yes"]);
     assert_eq!(version(&app, &client, &url).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_reaches_neither_the_files_of_its_service_nor_its_control() {
+    let app = Deployed::live("");
+    let (data, service) = (app.data().canonicalize().unwrap(), app.service());
+    let data = data.display();
+    let script = format!(
+        r#"
+        cd {data}
+        for file in flash.db control.key secret.key environments/{APP}/production/webhook_secret /proc/{service}/root/etc/passwd
+        do head -c 1 "$file" >/dev/null 2>&1 && echo "reads $file"
+        done
+        touch new 2>/dev/null && echo "writes"
+        rm -f flash.db 2>/dev/null && echo "removes"
+        echo own >"$OLDPWD/own" && cat "$OLDPWD/own" /etc/passwd /proc/self/environ >/dev/null && echo "works"
+        "#
+    );
+    let called = app.json(&["call", "production", "script", &json!({ "script": script }).to_string()]);
+    let said = std::fs::read_to_string(app.data().join("service.log")).unwrap();
+    if !said.contains("are not closed to workers") {
+        assert_eq!(called["output"], "works\n", "{called}");
+    }
+    // Its socket is in reach of every process of this user; without the key nothing is answered.
+    let curl = [
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        "content-type: application/json",
+        "-d",
+        "\"Service\"",
+    ];
+    let asked = Command::new("curl")
+        .args(curl)
+        .arg("--unix-socket")
+        .arg(app.data().join("service.sock"))
+        .arg("http://flash/ask")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "401", "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::TypeOverview;
 pub(crate) use pool::{Counts, Supervision};
-pub(crate) use supervisor::{Limiting, Survey, lifeline_main, survey};
+pub(crate) use supervisor::{Confinement, Limiting, Survey, lifeline_main, survey};
 pub(crate) use tally::Problem;
 
 use gateway::Door;
@@ -92,6 +92,8 @@ pub(crate) struct Options {
     pub hand_over: HandOver,
     pub supervision: Supervision,
     pub limits: Limiting,
+    /// What workers must not reach, as far as the kernel can close it to them.
+    pub confinement: Option<Confinement>,
     /// What it shares with others of this process; one of its own where there is none.
     pub machine: Option<Machine>,
 }
@@ -188,6 +190,7 @@ impl Platform {
             log,
             drain_time,
             limits,
+            confinement,
             supervision,
             store,
             durability,
@@ -209,7 +212,7 @@ impl Platform {
         };
         let share = machine.share();
         let Machine { lifeline, isolation, .. } = machine;
-        let isolation = isolation.limiting(limits);
+        let isolation = isolation.of(limits, confinement);
         let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
         set_aside_told(&set_aside, &log);
         let (teller, tidings) = Teller::new();

@@ -45,6 +45,7 @@ async fn start(store: &Path) -> Bench {
         hand_over: HandOver::Never,
         supervision: Supervision::default(),
         limits: Limiting::None,
+        confinement: None,
     };
     Bench { platform: Platform::start(options).unwrap(), ring, lines }
 }

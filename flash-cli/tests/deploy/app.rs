@@ -38,6 +38,13 @@ pub async fn variable(name: String) -> Result<Option<String>> {
     Ok(std::env::var(name).ok())
 }
 
+/// Runs a script of the shell, and says what it printed.
+#[remote(worker = "greeter")]
+pub async fn script(script: String) -> Result<String> {
+    let output = std::process::Command::new("sh").args(["-c", &script]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Counts, a chunk a number.
 #[remote(worker = "greeter")]
 pub fn count(to: u32) -> impl Stream<Item = Result<u32>> {

@@ -189,6 +189,7 @@ impl Session {
                 (true, Origin::Crate(_)) => Limiting::All,
                 (true, Origin::Images(_)) => Limiting::Containers,
             },
+            confinement: None,
             supervision: self.supervision,
             store: directory,
             durability,

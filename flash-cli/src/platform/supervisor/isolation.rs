@@ -16,9 +16,10 @@ use tokio::sync::OnceCell;
 use super::{
     Lifeline,
     cgroup::{self, Cgroups, Group, Limits},
+    confinement::{Confinement, Rules},
     gpu::{self, Gpus, Lease},
 };
-use crate::engine::Resources;
+use crate::{engine::Resources, error_chain::error_chain};
 
 /// Processes and threads of a worker: no program of use needs more, and a fork bomb ends there.
 const MAX_PROCESSES: u32 = 4096;
@@ -41,6 +42,8 @@ pub(crate) enum Limiting {
 #[derive(Clone)]
 pub(crate) struct Isolation {
     limiting: Limiting,
+    /// What its workers must not reach.
+    confinement: Option<Arc<Confinement>>,
     shared: Arc<Shared>,
 }
 
@@ -57,6 +60,7 @@ struct Shared {
     are_threads_set: bool,
     say: Say,
     said_no_group: AtomicBool,
+    said_open: AtomicBool,
     said_shared: AtomicBool,
     said_fewer: AtomicBool,
 }
@@ -66,6 +70,7 @@ pub(crate) struct Place {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
     pub group: Option<Group>,
+    pub rules: Option<Rules>,
     #[expect(dead_code, reason = "held until the worker has ended")]
     gpus: Option<Lease>,
 }
@@ -101,15 +106,35 @@ impl Isolation {
             are_threads_set: std::env::var_os(env::THREADS).is_some(),
             say,
             said_no_group: AtomicBool::new(false),
+            said_open: AtomicBool::new(false),
             said_shared: AtomicBool::new(false),
             said_fewer: AtomicBool::new(false),
         };
-        Self { limiting, shared: Arc::new(shared) }
+        Self { limiting, confinement: None, shared: Arc::new(shared) }
     }
 
-    /// The same groups and GPUs, for a platform with limits of its own choice.
-    pub(crate) fn limiting(&self, limiting: Limiting) -> Self {
-        Self { limiting, shared: self.shared.clone() }
+    /// The same groups and GPUs, for a platform with limits of its own choice, whose workers must not reach what is
+    /// confined.
+    pub(crate) fn of(&self, limiting: Limiting, confinement: Option<Confinement>) -> Self {
+        Self { limiting, confinement: confinement.map(Arc::new), shared: self.shared.clone() }
+    }
+
+    /// What holds a worker back from files; `None` where none are closed to it.
+    async fn rules(&self) -> Option<Rules> {
+        let confinement = self.confinement.clone()?;
+        let closed = confinement.closed.clone();
+        // It lists directories.
+        let made = tokio::task::spawn_blocking(move || confinement.rules()).await.ok()?;
+        made.map_err(|reason| {
+            self.say_once(&self.shared.said_open, || {
+                format!(
+                    "files of the service in {} are not closed to workers: {}",
+                    closed.display(),
+                    error_chain(&reason)
+                )
+            });
+        })
+        .ok()
     }
 
     fn cgroups(&self) -> Option<&Cgroups> {
@@ -172,7 +197,7 @@ impl Isolation {
             environment.extend(lease.environment());
         }
         let group = self.group(worker, &limits(&worker_type.compute));
-        Place { environment, group, gpus }
+        Place { environment, group, rules: self.rules().await, gpus }
     }
 
     fn group(&self, worker: &str, limits: &Limits) -> Option<Group> {

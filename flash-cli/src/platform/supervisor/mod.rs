@@ -4,6 +4,7 @@
 //! Knows processes and exit codes, not jobs. How many to run is the autoscaler's decision.
 mod cgroup;
 mod child;
+mod confinement;
 mod container;
 mod exit;
 mod gpu;
@@ -16,6 +17,7 @@ mod start;
 mod unix;
 
 pub(crate) use child::{SpawnError, Spec};
+pub(crate) use confinement::Confinement;
 pub(crate) use exit::{Exit, last_words};
 pub(crate) use isolation::{Isolation, Limiting, Survey, survey};
 pub(crate) use lifeline::{Lifeline, watch_over as lifeline_main};

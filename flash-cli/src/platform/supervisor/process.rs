@@ -42,7 +42,7 @@ impl Process {
 
     async fn try_spawn(
         spec: &Spec,
-        place: Place,
+        mut place: Place,
         lifeline: &Lifeline,
         current_work: CurrentWork,
         on_line: OnLine,
@@ -56,6 +56,9 @@ impl Process {
         restore_limit(&mut command);
         if let Some(group) = &place.group {
             enter_groups(&mut command, group.doors());
+        }
+        if let Some(rules) = place.rules.take() {
+            rules.hold(&mut command);
         }
         let child = Child::spawn(command, WithParent::Dies, current_work, on_line).await?;
         lifeline.add(child.group());

@@ -1,5 +1,5 @@
 //! Asks the background service, and starts it where it does not run.
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -37,6 +37,8 @@ pub(crate) struct LocalTarget {
 #[derive(Clone)]
 pub(super) struct Connection {
     client: reqwest::Client,
+    /// Where the service writes what opens its socket, at each start.
+    key: PathBuf,
     /// Keeps the way to the socket open.
     _reach: Arc<Reach>,
 }
@@ -55,7 +57,7 @@ impl Connection {
             .no_proxy()
             .build()
             .map_err(|error| problem(error_chain(&error)))?;
-        Ok(Self { client, _reach: Arc::new(reach) })
+        Ok(Self { client, key: directory.control_key(), _reach: Arc::new(reach) })
     }
 
     /// Which service answers; `None` when none does.
@@ -80,7 +82,10 @@ impl Connection {
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<reqwest::Response, TargetError> {
-        let response = self.client.post(url(path)).json(body).send().await.map_err(|error| broken(&error))?;
+        // Without one, the service says what is wrong.
+        let key = tokio::fs::read_to_string(&self.key).await.unwrap_or_default();
+        let request = self.client.post(url(path)).bearer_auth(key).json(body);
+        let response = request.send().await.map_err(|error| broken(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }

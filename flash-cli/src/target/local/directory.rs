@@ -65,6 +65,11 @@ impl DataDirectory {
         self.0.join("service.sock")
     }
 
+    /// Opens the socket. Only who may read the data can order anything: a worker may not, where the kernel closes it.
+    pub(crate) fn control_key(&self) -> PathBuf {
+        self.0.join("control.key")
+    }
+
     /// What the service prints: its own troubles, and panics.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("service.log")
@@ -98,6 +103,12 @@ pub(crate) struct EnvironmentDirectory(PathBuf);
 impl EnvironmentDirectory {
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The data of the service that it is part of.
+    pub(crate) fn data(&self) -> &Path {
+        // `environments/APP/NAME` below it.
+        self.0.ancestors().nth(3).unwrap_or(&self.0)
     }
 
     /// Makes it, with its parts.
@@ -169,6 +180,7 @@ mod tests {
         let environment = directory.environment(&EnvironmentId::new("app", "production").unwrap());
         environment.make().unwrap();
         assert_eq!(mode(&environment.artifacts()), 0o700);
+        assert_eq!(environment.data(), directory.path());
     }
 
     #[test]

@@ -41,10 +41,11 @@ pub(crate) use systemd::{check_free, install, installed, lingers};
 pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
-    Access, AllowedHosts, ApiKey, Artifact, CommandWorker, CostTotals, Counts, DeployError, Durability,
-    FunctionTotal, HandOver, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine, NewRelease,
-    OpenError, Options, Platform, Problem, Received, Secret, Share, Sink, StartError, Supervision, Survey,
-    TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections, survey,
+    Access, AllowedHosts, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts, DeployError,
+    Durability, FunctionTotal, HandOver, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine,
+    NewRelease, OpenError, Options, Platform, Problem, Received, Secret, Share, Sink, StartError,
+    Supervision, Survey, TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections,
+    survey,
 };
 
 /// How many ports after the wished one are tried when nobody insists on it.

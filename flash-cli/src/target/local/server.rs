@@ -1,15 +1,24 @@
 //! The control API: HTTP on a Unix socket that only this user reaches.
-use std::{io, os::unix::fs::MetadataExt as _, os::unix::fs::PermissionsExt as _, sync::Arc};
+//!
+//! Workers are processes of this user too. They can connect, but what they ask is refused: it takes the key in a file
+//! that is closed to them.
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use futures_util::{StreamExt as _, stream};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
@@ -43,6 +52,47 @@ pub(super) struct Control {
     pub directory: DataDirectory,
     pub started_ms: u64,
     pub manager: Manager,
+    pub key: ControlKey,
+}
+
+/// What opens the control API. Another one at each start.
+#[derive(Clone)]
+pub(super) struct ControlKey(Arc<str>);
+
+impl ControlKey {
+    /// Makes one, and writes it where this user's commands find it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn make(directory: &DataDirectory) -> io::Result<Self> {
+        let key = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|half| half.simple().to_string()).concat();
+        let path = directory.control_key();
+        let new = path.with_extension("key.new");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(key.as_bytes())?;
+        // In one step: a command may be reading it.
+        std::fs::rename(new, path)?;
+        Ok(Self(key.into()))
+    }
+
+    fn opens(&self, headers: &HeaderMap) -> bool {
+        use subtle::ConstantTimeEq as _;
+        let given = headers.get(header::AUTHORIZATION).map(|given| given.as_bytes()).unwrap_or_default();
+        let given = given.strip_prefix(b"Bearer ").unwrap_or(given);
+        self.0.as_bytes().ct_eq(given).into()
+    }
+}
+
+async fn keyed(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    if control.key.opens(request.headers()) {
+        return next.run(request).await;
+    }
+    let message =
+        "this process may not give orders to the background service: its control key is not the right one";
+    let error = TargetError::new(Problem::Refused, message).hint(
+        "run the command outside of a worker, as the user whose service it is, with the same FLASH_DATA_DIR",
+    );
+    (StatusCode::UNAUTHORIZED, Json(error)).into_response()
 }
 
 /// The socket, for this user's processes only: its mode says so, and who comes is looked at.
@@ -100,13 +150,16 @@ pub(super) async fn serve(door: Door, share: Share, closing: CancellationToken, 
 
 /// All paths.
 fn router(control: Control) -> Router {
+    let control = Arc::new(control);
     Router::new()
-        .route(HELLO, get(hello))
         .route(ASK, post(ask))
         .route(ORDER, post(order))
         .route(LOGS, post(logs))
+        .layer(from_fn_with_state(control.clone(), keyed))
+        // Commands of any version may ask which one runs.
+        .route(HELLO, get(hello))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::new(control))
+        .with_state(control)
 }
 
 impl Control {

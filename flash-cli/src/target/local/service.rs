@@ -12,7 +12,7 @@ use super::{
     directory::DataDirectory,
     environments::Environments,
     lock::{self, Lock},
-    server::{self, Control, Door},
+    server::{self, Control, ControlKey, Door},
     service_log::{Role, Rotation},
     supervise,
     wire::Manager,
@@ -82,6 +82,9 @@ pub(crate) fn service_main() -> ExitCode {
 }
 
 fn serve(manager: Manager, output: &Output) -> Result<(), End> {
+    // It holds keys and secrets, and starts other people's code as the same user.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
     let directory = DataDirectory::of_user()?;
     let problem = |what: &str, error: std::io::Error| {
         TargetError::new(Problem::Failed, format!("{what} {}: {error}", directory.path().display()))
@@ -131,12 +134,21 @@ async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> R
         TargetError::new(Problem::Failed, format!("cannot look after service.log: {error}"))
     })?;
     let environments = Environments::open(directory.clone(), output.clone()).await?;
+    let key = ControlKey::make(directory).map_err(|error| {
+        let path = directory.control_key();
+        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+    })?;
     let door = Door::open(directory).map_err(|error| {
         let path = directory.socket();
         TargetError::new(Problem::Failed, format!("cannot open {}: {error}", path.display()))
     })?;
-    let control =
-        Control { environments: environments.clone(), directory: directory.clone(), started_ms, manager };
+    let control = Control {
+        environments: environments.clone(),
+        directory: directory.clone(),
+        started_ms,
+        manager,
+        key,
+    };
     let closing = CancellationToken::new();
     let share = environments.share();
     let server = tokio::spawn(server::serve(door, share, closing.clone(), control));

@@ -16,8 +16,8 @@ use crate::{
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, Artifact, Durability, HandOver, Limiting, Machine, NewRelease, Options, Platform,
-            Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
+            Access, Artifact, Confinement, Durability, HandOver, Limiting, Machine, NewRelease, Options,
+            Platform, Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -296,6 +296,11 @@ fn options(
             },
         },
         limits: if runtime.limits { Limiting::All } else { Limiting::None },
+        confinement: Some(Confinement {
+            closed: running.directory.data().to_owned(),
+            open: vec![running.directory.work()],
+            readable: vec![running.directory.artifacts()],
+        }),
         machine: Some(machine.clone()),
     }
 }
