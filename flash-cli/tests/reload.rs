@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Client, PATIENCE, Running, SOON, copy_of_fixture, root, wait_for};
+use support::{Client, PATIENCE, Running, SOON, copy_of_fixture, crate_files, root, until, wait_for};
 use tempfile::TempDir;
 
 struct Source {
@@ -120,4 +120,98 @@ async fn an_app_that_cannot_work_keeps_the_old_version_too() {
     }
     let answer = Client::new().get(format!("{}/items/7", app.url)).await;
     assert_eq!(answer.json()["version"], "one");
+}
+
+/// Writes a file with all directories above it.
+fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// Waits until the app says this. Each edit is one more step of a path on which nothing may be lost.
+async fn says(app: &Running, expected: &str) {
+    let (client, url) = (Client::new(), format!("{}/said", app.url));
+    until(expected, PATIENCE, async || {
+        let answer = client.get(&url).await;
+        match answer.status == 200 && answer.json() == expected {
+            true => Ok(()),
+            false => Err(format!("{answer:?}\n{}", app.stderr())),
+        }
+    })
+    .await;
+}
+
+fn saying(expression: &str) -> String {
+    let route = r#"worker = "said", cpu = Cpu3c_1_2, workers = 0..=1, method = GET, path = "/said""#;
+    format!(
+        "//! Says something.\n#[flash_sdk::remote({route})]\npub async fn said() -> flash_sdk::Result<String> {{\n    \
+         Ok({expression})\n}}\n\n#[flash_sdk::main]\nasync fn main() -> flash_sdk::Result<()> {{\n    Ok(())\n}}\n"
+    )
+}
+
+#[tokio::test]
+async fn what_is_served_is_what_is_on_the_disk() {
+    let held = TempDir::new().unwrap();
+    let place = held.path().canonicalize().unwrap();
+    // A directory of this name is cargo's only where cargo says so.
+    let directory = place.join("target/app");
+    let (manifest, source) = (directory.join("Cargo.toml"), directory.join("src/main.rs"));
+    std::fs::create_dir_all(&directory).unwrap();
+    crate_files("moved-app", &directory, &[("src/main.rs", &saying("\"first\".to_owned()"))]);
+    let target = root().join("target");
+    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let app = Running::start_with(&directory, &[], &environment);
+    says(&app, "first").await;
+
+    // Sources that go and come back are still watched.
+    std::fs::remove_dir_all(directory.join("src")).unwrap();
+    app.event_within("reload", PATIENCE, |event| event["ok"] == false);
+    write(&source, &saying("\"restored\".to_owned()"));
+    says(&app, "restored").await;
+
+    // All at once: another name, a module in a new directory, a crate by path, and files from elsewhere.
+    let (words, text, asked) = (place.join("words"), place.join("text.txt"), place.join("asked/for.txt"));
+    write(
+        &words.join("Cargo.toml"),
+        "[package]\nname = \"words\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+    );
+    write(&words.join("src/lib.rs"), "//! Words.\n/// One.\npub const WORD: &str = \"word\";\n");
+    write(&text, "text");
+    write(&asked, "asked");
+    write(
+        &directory.join("build.rs"),
+        "//! Reads a file.\nfn main() {\n    println!(\"cargo::rerun-if-changed=../../asked/for.txt\");\n    let asked = \
+         std::fs::read_to_string(\"../../asked/for.txt\").unwrap();\n    println!(\"cargo::rustc-env=ASKED={asked}\");\n}\n",
+    );
+    write(&directory.join("src/target/mod.rs"), "/// Where to.\npub const GOAL: &str = \"goal\";\n");
+    let all = "[words::WORD, target::GOAL, include_str!(\"../../../text.txt\"), env!(\"ASKED\")].join(\" \")";
+    write(&source, &saying(all).replace("#[flash_sdk::remote", "mod target;\n\n#[flash_sdk::remote"));
+    let renamed = std::fs::read_to_string(&manifest).unwrap().replace("moved-app", "renamed-app");
+    write(
+        &manifest,
+        &renamed.replace("[dependencies]", "[dependencies]\nwords = { path = \"../../words\" }"),
+    );
+    says(&app, "word goal text asked").await;
+
+    // None of these was there when `flash run` started.
+    write(&words.join("src/lib.rs"), "//! Words.\n/// One.\npub const WORD: &str = \"WORD\";\n");
+    says(&app, "WORD goal text asked").await;
+    write(&text, "TEXT");
+    says(&app, "WORD goal TEXT asked").await;
+    write(&asked, "ASKED");
+    says(&app, "WORD goal TEXT ASKED").await;
+    write(&directory.join("src/target/mod.rs"), "/// Where to.\npub const GOAL: &str = \"GOAL\";\n");
+    says(&app, "WORD GOAL TEXT ASKED").await;
+
+    // A manifest that cargo cannot read is told with cargo's words; the app goes on.
+    let told = |event: &serde_json::Value| {
+        event["error"].as_str().is_some_and(|error| error.contains("cargo cannot read"))
+    };
+    let before = app.count("reload", told);
+    write(&manifest, "[package\n");
+    wait_for("cargo's word on the manifest", PATIENCE, || match app.count("reload", told) > before {
+        true => Ok(()),
+        false => Err(app.stderr()),
+    });
+    says(&app, "WORD GOAL TEXT ASKED").await;
 }

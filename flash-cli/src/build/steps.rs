@@ -297,7 +297,7 @@ impl<'a> Build<'a> {
             compiler.profile,
             self.output,
         );
-        let BuiltApp { program: built, packages } =
+        let BuiltApp { program: built, packages, files } =
             project::build(self.package, &compiler.build(variant, cuda)).await?;
         let directory = self.directory.binaries().join(number.to_string());
         let program = directory.join(&self.package.binary);
@@ -310,7 +310,7 @@ impl<'a> Build<'a> {
         })?;
         let (binary, time) = (&self.package.binary, seconds(started.elapsed()));
         self.output.status("Compiled", &format!("{binary} for {variant} ({time})"));
-        Ok(BuiltApp { program, packages })
+        Ok(BuiltApp { program, packages, files })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The app binary: built by cargo, asked to describe itself.
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     ffi::OsString,
     io,
     os::unix::process::ExitStatusExt as _,
@@ -20,7 +20,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Config, ConfigError, Package, entry};
+use super::{Config, ConfigError, Package, dep_info::files_read_for, entry};
 use crate::{
     image::registry::REGISTRY_VARIABLES,
     orphan::{self, WithParent},
@@ -46,6 +46,8 @@ pub(crate) struct BuiltApp {
     pub program: PathBuf,
     /// All packages that were compiled for it, among them those of build scripts and macros.
     pub packages: HashSet<PackageId>,
+    /// All files of local crates that it was built from, wherever they lie.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Why there is no binary.
@@ -108,7 +110,8 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
         return Err(BuildError::Failed(package.name.clone()));
     }
     let program = executable.ok_or_else(|| BuildError::NoBinary(package.binary.clone()))?;
-    Ok(BuiltApp { program, packages })
+    let files = files_read_for(&program, &package.workspace);
+    Ok(BuiltApp { program, packages, files })
 }
 
 /// Credentials for registries are nothing to build scripts and apps.

@@ -6,7 +6,7 @@ impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
         let failure = Self::of(Code::Unusable, &error);
         match error {
-            PackageError::NoDirectory(_) => failure,
+            PackageError::NoDirectory(_) | PackageError::Gone(_) => failure,
             PackageError::NoManifest(_) => {
                 failure.hint("run it inside a crate, or name one: flash run DIR, flash build DIR")
             }

@@ -3,6 +3,7 @@ mod app;
 mod build_settings;
 mod command_worker;
 mod config;
+mod dep_info;
 mod edit;
 mod entry;
 mod environments;

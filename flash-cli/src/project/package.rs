@@ -1,13 +1,20 @@
 //! The crate in a directory, by `cargo metadata`.
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
 
 /// Profiles that cargo has by itself.
 const CARGO_PROFILES: [&str; 4] = ["dev", "release", "test", "bench"];
+
+/// Files in a crate's directory, or in one above it, that decide how cargo builds it.
+const BUILD_SETTINGS: [&str; 5] =
+    ["Cargo.toml", "rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"];
+/// Times of files are coarser than the clock.
+const COARSE: Duration = Duration::from_millis(50);
 
 /// The crate that is run.
 #[derive(Debug, Clone)]
@@ -31,6 +38,24 @@ pub(crate) struct Package {
     pub features: Vec<String>,
     /// Whether it, or a local crate that it is built from, has a build script.
     pub has_build_script: bool,
+    /// What cargo read to know all this, as it was then.
+    inputs: Inputs,
+}
+
+/// Files and their state.
+type Inputs = BTreeMap<PathBuf, FileState>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileState {
+    Missing,
+    /// There, and what is in it is of no interest.
+    There,
+    Written {
+        at: SystemTime,
+        length: u64,
+    },
+    /// Written while cargo read it: which of the two came first is not known.
+    Unknown,
 }
 
 /// Why there is nothing to run.
@@ -44,6 +69,8 @@ pub(crate) enum PackageError {
     Unreadable { path: PathBuf, reason: String },
     #[error("{} is a workspace without a package of its own", .0.display())]
     Workspace(PathBuf),
+    #[error("{} is gone", .0.display())]
+    Gone(PathBuf),
     #[error("package `{0}` has no binary")]
     NoBinary(String),
     #[error("package `{package}` has several binaries (`{}`) and names none as `default-run`", binaries.join("`, `"))]
@@ -65,32 +92,61 @@ impl Package {
             .map(|above| above.join("Cargo.toml"))
             .find(|manifest| manifest.is_file())
             .ok_or_else(|| PackageError::NoManifest(directory.clone()))?;
+        Self::read(&manifest)
+    }
+
+    /// The same crate as cargo sees it now; `None` when nothing was written that could have changed that.
+    ///
+    /// # Errors
+    /// Why it is none any more that can be run.
+    pub(crate) fn renewed(&self) -> Result<Option<Self>, PackageError> {
+        if self.inputs.iter().all(|(path, state)| *state == state_of(path)) {
+            return Ok(None);
+        }
+        let manifest = self.directory.join("Cargo.toml");
+        // Another one above it would be another crate.
+        if !manifest.is_file() {
+            return Err(PackageError::Gone(manifest));
+        }
+        Self::read(&manifest).map(Some)
+    }
+
+    /// Files besides those of [`Package::sources`] that say how it is built; some may be missing.
+    pub(crate) fn build_inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.inputs.keys()
+    }
+
+    fn read(manifest: &Path) -> Result<Self, PackageError> {
+        let directory = manifest.parent().unwrap_or(Path::new("/"));
+        let started = SystemTime::now();
         let metadata = MetadataCommand::new()
-            .manifest_path(&manifest)
+            .manifest_path(manifest)
             // By where it is started cargo chooses toolchain and configuration.
-            .current_dir(manifest.parent().unwrap_or(&directory))
+            .current_dir(directory)
             .exec()
             .map_err(|error| match error {
                 cargo_metadata::Error::Io(error) => PackageError::NoCargo(error),
                 cargo_metadata::Error::CargoMetadata { stderr } => {
                     let reason = stderr.trim().trim_start_matches("error: ").replace('\n', " ");
-                    PackageError::Unreadable { path: manifest.clone(), reason }
+                    PackageError::Unreadable { path: manifest.to_owned(), reason }
                 }
-                other => PackageError::Unreadable { path: manifest.clone(), reason: other.to_string() },
+                other => PackageError::Unreadable { path: manifest.to_owned(), reason: other.to_string() },
             })?;
         let package = metadata
             .packages
             .iter()
             .find(|package| package.manifest_path.as_std_path() == manifest)
-            .ok_or_else(|| PackageError::Workspace(manifest.clone()))?;
+            .ok_or_else(|| PackageError::Workspace(manifest.to_owned()))?;
         let local = local_packages(&metadata, package);
         let is_script = |target: &cargo_metadata::Target| target.kind.contains(&TargetKind::CustomBuild);
+        let sources: Vec<PathBuf> = local.iter().map(|own| directory_of(own)).collect();
         Ok(Self {
             name: package.name.to_string(),
-            directory: manifest.parent().unwrap_or(&directory).to_owned(),
+            directory: directory.to_owned(),
             binary: binary_of(package)?,
             has_build_script: local.iter().any(|own| own.targets.iter().any(is_script)),
-            sources: local.iter().map(|own| directory_of(own)).collect(),
+            inputs: inputs_of(&sources, metadata.workspace_root.as_std_path(), started),
+            sources,
             workspace: metadata.workspace_root.as_std_path().to_owned(),
             target_directory: metadata.target_directory.as_std_path().to_owned(),
             build_directory: metadata
@@ -145,6 +201,36 @@ fn profiles(workspace: &Path) -> Vec<String> {
     CARGO_PROFILES.iter().map(|&name| name.to_owned()).chain(own).collect()
 }
 
+/// What decides of which crates, with which settings and by which toolchain these are built.
+fn inputs_of(sources: &[PathBuf], workspace: &Path, started: SystemTime) -> Inputs {
+    let mut paths = BTreeSet::from([workspace.join("Cargo.lock")]);
+    for source in sources {
+        // Which binaries and libraries it has, cargo sees by these.
+        paths.extend(["src/main.rs", "src/lib.rs", "src/bin"].map(|file| source.join(file)));
+        for above in source.ancestors() {
+            // Cargo looks for them in all directories above; nobody makes them far above while an app runs.
+            let is_near = above == source || above == workspace;
+            let here = BUILD_SETTINGS.map(|file| above.join(file));
+            paths.extend(here.into_iter().filter(|path| is_near || path.is_file()));
+        }
+    }
+    let state = |path: &Path| match state_of(path) {
+        FileState::Written { at, .. } if at + COARSE >= started => FileState::Unknown,
+        state => state,
+    };
+    paths.into_iter().map(|path| (path.clone(), state(&path))).collect()
+}
+
+fn state_of(path: &Path) -> FileState {
+    let Ok(metadata) = path.metadata() else { return FileState::Missing };
+    match metadata.modified() {
+        Ok(at) if path.extension().is_none_or(|extension| extension != "rs") => {
+            FileState::Written { at, length: metadata.len() }
+        }
+        _ => FileState::There,
+    }
+}
+
 /// All crates by path that this one is built from, itself first.
 fn local_packages<'a>(metadata: &'a Metadata, package: &'a CargoPackage) -> Vec<&'a CargoPackage> {
     let Some(resolve) = &metadata.resolve else { return vec![package] };
@@ -169,4 +255,62 @@ fn local_packages<'a>(metadata: &'a Metadata, package: &'a CargoPackage) -> Vec<
 
 fn directory_of(package: &CargoPackage) -> PathBuf {
     package.manifest_path.parent().map(|parent| parent.as_std_path().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn manifest(name: &str, more: &str) -> String {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}")
+    }
+
+    /// Until cargo's view is the latest: what was written while it was read is read once more.
+    fn settled(mut package: Package) -> Package {
+        let until = Instant::now() + Duration::from_secs(60);
+        while let Some(renewed) = package.renewed().unwrap() {
+            assert!(Instant::now() < until, "{package:?}");
+            package = renewed;
+        }
+        package
+    }
+
+    #[test]
+    fn what_cargo_makes_of_a_package_is_asked_again_when_it_may_have_changed() {
+        let held = tempfile::TempDir::new().unwrap();
+        let place = held.path().canonicalize().unwrap();
+        let (app, words) = (place.join("app"), place.join("words"));
+        write(&app.join("Cargo.toml"), &manifest("first", "[workspace]\n"));
+        write(&app.join("src/main.rs"), "fn main() {}");
+        let package = settled(Package::find(&app).unwrap());
+        assert_eq!((package.name.as_str(), package.binary.as_str()), ("first", "first"));
+        // Another text of a source changes nothing of it.
+        write(&app.join("src/main.rs"), "fn main() { }");
+        assert!(package.renewed().unwrap().is_none());
+
+        write(&words.join("Cargo.toml"), &manifest("words", ""));
+        write(&words.join("src/lib.rs"), "");
+        let depends = "[workspace]\n[dependencies]\nwords = { path = \"../words\" }\n";
+        write(&app.join("Cargo.toml"), &manifest("second", depends));
+        let package = settled(package);
+        assert_eq!((package.name.as_str(), package.binary.as_str()), ("second", "second"));
+        assert_eq!(package.sources, [app.clone(), words.clone()]);
+
+        std::fs::create_dir(app.join("src/bin")).unwrap();
+        std::fs::rename(app.join("src/main.rs"), app.join("src/bin/other.rs")).unwrap();
+        assert_eq!(settled(package.clone()).binary, "other");
+
+        // A crate above it would be another one.
+        write(&place.join("Cargo.toml"), &manifest("above", ""));
+        std::fs::remove_file(app.join("Cargo.toml")).unwrap();
+        let gone = package.renewed().unwrap_err();
+        assert!(matches!(&gone, PackageError::Gone(path) if *path == app.join("Cargo.toml")), "{gone}");
+    }
 }

@@ -9,7 +9,7 @@ mod state;
 pub(super) mod table;
 mod workspace;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -144,6 +144,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         allowed_hosts: allowed_hosts(&arguments, &config, &dotenv, &host)?,
         host,
         output: output.clone(),
+        read: BTreeSet::new(),
     };
     session.serve(listener).await
 }

@@ -1,7 +1,9 @@
 //! One `flash run`: make a version of the app, serve, reload on changes, stop on signals.
 use std::{
+    collections::BTreeSet,
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use flash_sdk::manifest::{FunctionEntry, Manifest};
@@ -26,7 +28,7 @@ use crate::{
         Access, AllowedHosts, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision,
         WebhookReach,
     },
-    watch::SourceWatcher,
+    watch::{Scope, SourceWatcher},
 };
 
 /// See the module.
@@ -42,6 +44,8 @@ pub(super) struct Session {
     /// By which it may be asked without a key.
     pub allowed_hosts: AllowedHosts,
     pub output: Output,
+    /// What the latest build was made of, wherever it lies.
+    pub read: BTreeSet<PathBuf>,
 }
 
 /// Where versions of the app come from.
@@ -75,6 +79,11 @@ impl StopSignals {
     }
 }
 
+/// A path, and what it leads to where it is or goes through a link: either may be written.
+fn with_target(path: &PathBuf) -> impl Iterator<Item = PathBuf> + use<> {
+    [Some(path.clone()), path.canonicalize().ok()].into_iter().flatten()
+}
+
 /// A version of the app that can be brought live.
 struct Version {
     manifest: Manifest,
@@ -82,9 +91,16 @@ struct Version {
     settings: Settings,
 }
 
+/// What callers were told of the app, and how it is called.
+struct Told {
+    url: String,
+    curl: String,
+    manifest: Manifest,
+}
+
 impl Session {
     /// Serves until a signal.
-    pub(super) async fn serve(self, listener: TcpListener) -> Result<(), Failure> {
+    pub(super) async fn serve(mut self, listener: TcpListener) -> Result<(), Failure> {
         let mut stop = StopSignals::listen()?;
         let port = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?.port();
         let url = match self.host.contains(':') {
@@ -96,18 +112,21 @@ impl Session {
         })?;
         // Watched before the first build, so that a save during it is not missed.
         let mut watcher = match self.reload {
-            true => Some(self.watch()?),
+            true => Some(self.watch().await?),
             false => None,
         };
+        let began = SystemTime::now();
         let first = tokio::select! {
             version = self.version(&versions) => version?,
             () = stop.next() => return Ok(()),
         };
+        self.watch_also(&mut watcher, began).await;
         let Some(first) = first else { return Ok(()) };
         let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
-        let table = endpoints(&first.manifest, &first.settings.commands, &url, "curl");
-        let mut live = first.manifest.clone();
+        let program = "curl".to_owned();
+        let table = endpoints(&first.manifest, &first.settings.commands, &url, &program);
+        let mut told = Told { url, curl: program, manifest: first.manifest.clone() };
         let outcome = tokio::select! {
             outcome = self.deploy(&platform, first) => Some(outcome),
             () = stop.next() => None,
@@ -124,7 +143,7 @@ impl Session {
                 return Ok(());
             }
         }
-        self.output.ready(&url, &app, &table);
+        self.output.ready(&told.url, &app, &table);
         if let Origin::Images(images) = &self.origin {
             tokio::select! {
                 () = images.forget_former() => {}
@@ -142,12 +161,12 @@ impl Session {
                 }
             };
             tokio::select! {
-                () = changed => {}
+                watched = changed => self.warn_of_unwatched(watched),
                 () = stop.next() => break,
             }
             // A signal during a build drops the build and stops.
             tokio::select! {
-                () = self.try_reload(&platform, &versions, &url, &mut live) => {}
+                () = self.try_reload(&platform, &versions, &mut watcher, &mut told) => {}
                 () = stop.next() => break,
             }
         }
@@ -155,15 +174,41 @@ impl Session {
         Ok(())
     }
 
-    fn watch(&self) -> Result<SourceWatcher, Failure> {
-        let watcher = match &self.origin {
-            Origin::Crate(_) => SourceWatcher::new(&self.package.sources),
-            Origin::Images(images) => SourceWatcher::of_files(&images.files(&self.package.directory)),
-        };
-        watcher.map_err(|error| {
+    /// What a version is made of.
+    fn scope(&self) -> Scope {
+        let package = &self.package;
+        match &self.origin {
+            Origin::Crate(_) => {
+                let outputs = [&package.target_directory, &package.build_directory];
+                let settings = ["flash.toml", ".env"].map(|name| package.directory.join(name));
+                let read = settings.iter().chain(package.build_inputs()).chain(&self.read);
+                let (directories, files): (Vec<_>, Vec<_>) = read.cloned().partition(|path| path.is_dir());
+                Scope::new(package.sources.iter().cloned(), outputs.into_iter().flat_map(with_target))
+                    .with_directories(directories)
+                    .with_files(files)
+            }
+            Origin::Images(images) => Scope::new([], []).with_files(images.files(&package.directory)),
+        }
+    }
+
+    async fn watch(&self) -> Result<SourceWatcher, Failure> {
+        SourceWatcher::new(self.scope()).await.map_err(|error| {
             Failure::failed(format!("cannot watch the sources: {error}"))
                 .hint("run without: flash run --no-reload")
         })
+    }
+
+    /// Watches what turned out to be a source in a build that began then.
+    async fn watch_also(&self, watcher: &mut Option<SourceWatcher>, began: SystemTime) {
+        if let Some(watcher) = watcher {
+            self.warn_of_unwatched(watcher.set(self.scope(), began).await);
+        }
+    }
+
+    fn warn_of_unwatched(&self, watched: notify::Result<()>) {
+        if let Err(error) = watched {
+            self.output.warning(&format!("not all sources can be watched: {error}; start flash run again"));
+        }
     }
 
     fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
@@ -202,9 +247,12 @@ impl Session {
     }
 
     /// Makes a version; `None` when nothing differs from the one before.
-    async fn version(&self, versions: &Versions) -> Result<Option<Version>, Failure> {
+    async fn version(&mut self, versions: &Versions) -> Result<Option<Version>, Failure> {
         match &self.origin {
-            Origin::Crate(build) => self.built(build, versions).await,
+            Origin::Crate(build) => {
+                let build = build.clone();
+                self.built(&build, versions).await
+            }
             Origin::Images(images) => {
                 let (config, settings) = self.settings()?;
                 let version = images.version(&config, &settings, versions.directory(), &self.output).await?;
@@ -217,7 +265,7 @@ impl Session {
     }
 
     /// Builds and describes.
-    async fn built(&self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
+    async fn built(&mut self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
         if let Some(last) = LastManifest::load(&self.package.directory)
             && let Err(error) = self.settings()?.0.check_against(&last.manifest)
             && last.is_current(&self.package).await
@@ -227,8 +275,11 @@ impl Session {
         let sources = SourceState::of(&self.package).await;
         let profile = if build.arguments.is_empty() { "dev" } else { "release" };
         project::tell_of_first_build(&self.package, None, profile, &self.output);
-        let built = project::build(&self.package, build).await?.program;
+        let built = project::build(&self.package, build).await?;
+        self.read = built.files.iter().flat_map(with_target).collect();
+        let built = built.program;
         let (config, settings) = self.settings()?;
+        self.read.extend(settings.files.iter().flat_map(|(file, _)| with_target(file)));
         let program = versions
             .keep(&built, &settings)
             .await
@@ -271,9 +322,35 @@ impl Session {
         platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 
-    async fn try_reload(&self, platform: &Platform, versions: &Versions, url: &str, live: &mut Manifest) {
-        let started = Instant::now();
-        let version = match self.version(versions).await {
+    /// Looks at the package anew: it may have another name, or be made of other crates.
+    async fn renew_package(&mut self, watcher: &mut Option<SourceWatcher>) -> Result<(), Failure> {
+        if matches!(self.origin, Origin::Images(_)) {
+            return Ok(());
+        }
+        let package = self.package.clone();
+        let renewed = tokio::task::spawn_blocking(move || package.renewed());
+        let renewed = renewed.await.map_err(|error| Failure::failed(format!("a step ended: {error}")))?;
+        let Some(renewed) = renewed? else { return Ok(()) };
+        self.package = renewed;
+        // Before the build reads them.
+        self.watch_also(watcher, SystemTime::now()).await;
+        Ok(())
+    }
+
+    async fn try_reload(
+        &mut self,
+        platform: &Platform,
+        versions: &Versions,
+        watcher: &mut Option<SourceWatcher>,
+        told: &mut Told,
+    ) {
+        let (started, began) = (Instant::now(), SystemTime::now());
+        let version = match self.renew_package(watcher).await {
+            Ok(()) => self.version(versions).await,
+            Err(failure) => Err(failure),
+        };
+        self.watch_also(watcher, began).await;
+        let version = match version {
             Ok(Some(version)) => version,
             Ok(None) => return,
             Err(failure) => return self.output.reloaded(Err(&failure.to_string())),
@@ -282,8 +359,9 @@ impl Session {
         match self.deploy(platform, version).await {
             Ok(()) => {
                 self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64())));
-                self.tell_changes(live, &manifest, &endpoints(&manifest, &commands, url, "curl"));
-                *live = manifest;
+                let table = endpoints(&manifest, &commands, &told.url, &told.curl);
+                self.tell_changes(&told.manifest, &manifest, &table);
+                told.manifest = manifest;
             }
             Err(failure) => {
                 match &self.origin {
