@@ -16,6 +16,7 @@ mod commands;
 mod credentials;
 mod deploy;
 mod doctor;
+mod dotenv;
 mod engine;
 mod error_chain;
 mod estimate;

@@ -18,6 +18,7 @@ use super::{
     environments,
 };
 use crate::{
+    dotenv,
     engine::{Kind, Wanted},
     target::local::{CommandWorker, nearest},
 };
@@ -301,24 +302,17 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// The variables of `.env` in this directory; none without the file.
 pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let path = directory.join(".env");
-    if !path.is_file() {
-        return Ok(Vec::new());
+    match std::fs::read(&path) {
+        Ok(file) => dotenv::parse(&file).map_err(|error| ConfigError::Invalid {
+            path,
+            line: error.line,
+            message: error.to_string(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        // A directory of this name is somebody's Python environment.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(Vec::new()),
+        Err(source) => Err(ConfigError::Unreadable { path, source }),
     }
-    let problem = |error: dotenvy::Error| match error {
-        dotenvy::Error::Io(source) => ConfigError::Unreadable { path: path.clone(), source },
-        // The text of the line may be a secret: only its number is said.
-        dotenvy::Error::LineParse(line, _) => {
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let number = text.lines().position(|own| own.contains(line.trim())).map_or(1, |index| index + 1);
-            ConfigError::Invalid {
-                path: path.clone(),
-                line: number,
-                message: "NAME=value was expected".to_owned(),
-            }
-        }
-        _ => ConfigError::Invalid { path: path.clone(), line: 1, message: "cannot be understood".to_owned() },
-    };
-    dotenvy::from_path_iter(&path).map_err(problem)?.collect::<Result<_, _>>().map_err(problem)
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use std::{
 use flash_sdk::{credentials, env};
 use serde::{Deserialize, Serialize};
 
-use crate::target::{Problem, SecretValue, TargetError};
+use crate::{
+    dotenv,
+    target::{Problem, SecretValue, TargetError},
+};
 
 const FILE: &str = "runpod.json";
 
@@ -79,22 +82,15 @@ fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     let Some(path) = directory.ancestors().map(|above| above.join(".env")).find(|path| path.is_file()) else {
         return Ok(None);
     };
-    let broken = |error: &dotenvy::Error| {
-        let reason = match error {
-            dotenvy::Error::Io(error) => error.to_string(),
-            _ => "a line is not NAME=VALUE".to_owned(),
-        };
-        TargetError::new(Problem::Refused, format!("cannot read {}: {reason}", path.display()))
-            .hint(format!("mend it, or set {}", env::RUNPOD_API_KEY))
+    let broken = |place: String, reason: String| {
+        TargetError::new(Problem::Refused, format!("cannot read {place}: {reason}"))
+            .hint(format!("correct it, or set {}", env::RUNPOD_API_KEY))
     };
-    for entry in dotenvy::from_path_iter(&path).map_err(|error| broken(&error))? {
-        let (name, value) = entry.map_err(|error| broken(&error))?;
-        if name == env::RUNPOD_API_KEY && !value.is_empty() {
-            let (key, source) = (SecretValue::new(value), KeySource::Dotenv(path));
-            return Ok(Some(FoundKey { key, source }));
-        }
-    }
-    Ok(None)
+    let file = std::fs::read(&path).map_err(|error| broken(path.display().to_string(), error.to_string()))?;
+    let variables = dotenv::parse(&file)
+        .map_err(|error| broken(format!("{}:{}", path.display(), error.line), error.to_string()))?;
+    let key = variables.into_iter().find(|(name, value)| name == env::RUNPOD_API_KEY && !value.is_empty());
+    Ok(key.map(|(_, key)| FoundKey { key: SecretValue::new(key), source: KeySource::Dotenv(path) }))
 }
 
 /// Nobody has logged in.
