@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     exit::Failure,
-    image::{IncludeError, Included, IncludedFile, included},
+    image::{IncludeError, Included, IncludedFile, LeftOut, included},
 };
 
 /// The app's binaries, and the files that go with them. They lie where they are as long as this lives: another
@@ -54,9 +54,9 @@ impl<'a> Build<'a> {
         let patterns: Vec<Vec<String>> = self.config.build.include_lists().map(<[String]>::to_vec).collect();
         let lists = on_thread(move || all_included(&directory, &patterns, &binary)).await?;
         let lists = lists.map_err(ImagesError::Include)?;
-        let hidden: BTreeSet<&String> = lists.iter().flat_map(|list| &list.hidden).collect();
-        for path in hidden {
-            self.output.warning(&format!("{path} is hidden and stays out: name it in `include`"));
+        let left_out: BTreeSet<&LeftOut> = lists.iter().flat_map(|list| &list.left_out).collect();
+        for left_out in left_out {
+            self.output.warning(&left_out.to_string());
         }
         let files = lists.into_iter().flat_map(|list| list.files);
         // A file that several lists take is the same one each time.

@@ -1,7 +1,7 @@
 //! From compiled binaries to images in the layout, checked and recorded. Reads and writes files: for a blocking
 //! thread.
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::image::{
     AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
-    included,
+    LeftOut, included,
 };
 
 /// Bytes in a megabyte, as `max_size_mb` counts them.
@@ -43,8 +43,8 @@ pub(super) struct ImageSources {
 pub(super) struct Assembled {
     pub images: Vec<Image>,
     pub built: Vec<BuiltImage>,
-    /// Files that patterns met and left out, as their names are hidden.
-    pub hidden: Vec<String>,
+    /// What patterns met and left out.
+    pub left_out: BTreeSet<LeftOut>,
 }
 
 /// Why there are no images.
@@ -68,11 +68,11 @@ impl ImageSources {
     pub(super) fn assemble(&self, plan: &Plan, layout: &Layout) -> Result<Assembled, ImagesError> {
         let mut assembler = Assembler::new(layout);
         let mut included_by: HashMap<&[String], Included> = HashMap::new();
-        let mut assembled = Assembled { images: Vec::new(), built: Vec::new(), hidden: Vec::new() };
+        let mut assembled = Assembled { images: Vec::new(), built: Vec::new(), left_out: BTreeSet::new() };
         for planned in &plan.images {
             if !included_by.contains_key(&*planned.include) {
                 let files = included(&self.directory, &planned.include, &self.binary)?;
-                assembled.hidden.extend(files.hidden.iter().cloned());
+                assembled.left_out.extend(files.left_out.iter().cloned());
                 included_by.insert(&planned.include, files);
             }
             let spec = self.spec(planned, &included_by[&*planned.include]);

@@ -93,9 +93,8 @@ impl Build<'_> {
         let count = counted(plan.images.len(), "image");
         let (started, _shown) = (Instant::now(), self.output.activity("Assembling", &count));
         let assembled = on_thread(move || sources.assemble(&plan, &into)).await??;
-        for path in &assembled.hidden {
-            self.output
-                .warning(&format!("{path} is hidden and stays out of the images: name it in `include`"));
+        for left_out in &assembled.left_out {
+            self.output.warning(&left_out.to_string());
         }
         seconds.assemble = started.elapsed().as_secs_f64();
         self.output.status("Assembled", &format!("{count} ({:.1} s)", seconds.assemble));

@@ -1,13 +1,13 @@
 //! The files that an app takes with it: `include = ["models/**", "data/*.json"]`.
 //!
-//! A pattern is relative to the crate's directory, and a directory that it matches is taken whole. What nobody
-//! means is left out: hidden names that the pattern does not spell, cargo's `target`, and what `flash` wrote. Links
-//! are followed, as an image has no use for a link to somebody's disk, but not out of the crate: the image would
-//! depend on the machine. `.env` files are never taken, which hold secrets: an image is copied to registries and to machines,
-//! and what was in it once cannot be taken back.
+//! A pattern is relative to the crate's directory, and a directory that it matches is taken whole, hidden files too: the
+//! app has them with `flash run`. A pattern that begins with a wildcard names no directory; it takes hidden names that it
+//! spells, and not cargo's `target` or what `flash` wrote. Links are followed, as an image has no use for a link to
+//! somebody's disk, but not out of the crate: the image would depend on the machine. `.env` files are never taken, which
+//! hold secrets: an image is copied to registries and to machines, and what was in it once cannot be taken back.
 use std::{
-    collections::BTreeMap,
-    io,
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
     os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
 };
@@ -34,8 +34,41 @@ pub(crate) struct IncludedFile {
 pub(crate) struct Included {
     /// By path.
     pub files: Vec<IncludedFile>,
-    /// Paths that a wildcard met and left out, as their names are hidden.
-    pub hidden: Vec<String>,
+    /// What the patterns met and did not take.
+    pub left_out: BTreeSet<LeftOut>,
+}
+
+/// A path that a wildcard met and that stays out of images, though the app has it with `flash run`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LeftOut {
+    /// No directory above it is named, and neither is it.
+    Hidden(String),
+    Secret(String),
+    Git(String),
+}
+
+impl LeftOut {
+    fn path(&self) -> &str {
+        match self {
+            Self::Hidden(path) | Self::Secret(path) | Self::Git(path) => path,
+        }
+    }
+}
+
+/// For a warning.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hidden(path) => {
+                write!(f, "`{path}` is hidden and stays out: name it, or its directory, in `include`")
+            }
+            Self::Secret(path) => write!(
+                f,
+                "`{path}` stays out, because `.env` files hold secrets; the app has it with `flash run` only"
+            ),
+            Self::Git(path) => write!(f, "`{path}` stays out: it has everything that was ever committed"),
+        }
+    }
 }
 
 /// Why files cannot be included.
@@ -78,10 +111,11 @@ pub(crate) fn included(
         .canonicalize()
         .map_err(|source| IncludeError::Read { path: directory.to_owned(), source })?;
     let mut taken = BTreeMap::new();
-    let mut hidden = Vec::new();
+    let mut left_out = BTreeSet::new();
     for pattern in patterns {
         let pattern = Pattern::new(pattern)?;
-        let mut search = Search { root: &root, pattern: &pattern, taken: &mut taken, hidden: &mut hidden };
+        let mut search =
+            Search { root: &root, pattern: &pattern, taken: &mut taken, left_out: &mut left_out };
         if search.run()? == 0 {
             return Err(IncludeError::NoMatch {
                 nearest: nearest(&root, &pattern),
@@ -93,10 +127,8 @@ pub(crate) fn included(
     if let Some(path) = taken.keys().find(|path| path.split('/').next() == Some(binary)) {
         return Err(IncludeError::Binary { path: path.clone(), binary: binary.to_owned() });
     }
-    hidden.sort();
-    hidden.dedup();
-    hidden.retain(|path| !taken.contains_key(path));
-    Ok(Included { files: taken.into_values().collect(), hidden })
+    left_out.retain(|left_out| !taken.contains_key(left_out.path()));
+    Ok(Included { files: taken.into_values().collect(), left_out })
 }
 
 /// A pattern, checked.
@@ -157,6 +189,11 @@ impl Pattern {
             .filter(|part| is_hidden(part))
             .all(|part| self.dotted.iter().any(|dotted| dotted.is_match(part)))
     }
+
+    /// Whether hidden names in this path, which begins as it does, are no reason to leave it out.
+    fn takes_hidden(&self, path: &str) -> bool {
+        !self.start.is_empty() || self.spells(path)
+    }
 }
 
 fn is_literal(part: &str) -> bool {
@@ -196,7 +233,7 @@ struct Search<'a> {
     root: &'a Path,
     pattern: &'a Pattern,
     taken: &'a mut BTreeMap<String, IncludedFile>,
-    hidden: &'a mut Vec<String>,
+    left_out: &'a mut BTreeSet<LeftOut>,
 }
 
 impl Search<'_> {
@@ -242,10 +279,14 @@ impl Search<'_> {
             return Ok(Judgement::Pass);
         }
         let matches = self.pattern.matches(path);
-        if !self.pattern.spells(path) {
-            // Of those that are never taken there is nothing to tell.
-            if matches && refuse_reserved(&parts).is_ok() {
-                self.hidden.push(path.to_owned());
+        // What a pattern spells it means; it is refused below where nobody may.
+        if !self.pattern.spells(path)
+            && let Some(left_out) = self.left_out(path, &parts)
+        {
+            // In the crate's own directory nobody means those that are never taken.
+            let is_told = matches!(left_out, LeftOut::Hidden(_)) || parts.len() > 1;
+            if matches && is_told && parts.first() != Some(&".flash") {
+                self.left_out.insert(left_out);
             }
             return Ok(Judgement::Pass);
         }
@@ -264,6 +305,18 @@ impl Search<'_> {
             (true, kind) if kind.is_file() => Ok(Judgement::Take),
             (true, _) => Err(IncludeError::NotRegular(path.to_owned())),
         }
+    }
+
+    /// Why this path, which the pattern does not spell, is not taken.
+    fn left_out(&self, path: &str, parts: &[&str]) -> Option<LeftOut> {
+        let name = parts.last().copied().unwrap_or_default();
+        if is_secret(name) {
+            return Some(LeftOut::Secret(path.to_owned()));
+        }
+        if name == ".git" {
+            return Some(LeftOut::Git(path.to_owned()));
+        }
+        (!self.pattern.takes_hidden(path)).then(|| LeftOut::Hidden(path.to_owned()))
     }
 
     /// Whether the pattern can match this path or one below.
@@ -307,7 +360,7 @@ impl Search<'_> {
         let parts: Vec<&str> = relative.split('/').collect();
         // A broken link is one file; a directory hides files that may match.
         let broken = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
-        let meant = self.leads_to(&parts) && self.pattern.spells(&relative);
+        let meant = self.leads_to(&parts) && self.pattern.takes_hidden(&relative);
         if !meant || (broken && !self.pattern.matches(&relative)) {
             return Ok(());
         }
@@ -327,7 +380,8 @@ impl Search<'_> {
     /// Whether a file beside this path would be taken.
     fn around(&self, path: &Path) -> bool {
         let beside = path.with_file_name("name");
-        self.relative(&beside).is_some_and(|path| self.pattern.matches(&path) && self.pattern.spells(&path))
+        self.relative(&beside)
+            .is_some_and(|path| self.pattern.matches(&path) && self.pattern.takes_hidden(&path))
     }
 }
 
@@ -433,7 +487,8 @@ mod tests {
         assert!(!error("zebra").contains("there is"));
         assert!(!error("models/*.gguf").contains("there is"));
         // All that it matches is hidden.
-        assert!(error("data/*").starts_with("`data/*` matches no file"));
+        assert!(error("*/.k").starts_with("`*/.k` matches no file"));
+        assert_eq!(paths(&directory, &["data/*"]), ["data/.keep"]);
     }
 
     #[test]
@@ -449,7 +504,36 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_means_is_left_out_and_hidden_names_are_told() {
+    fn what_is_in_a_named_directory_is_taken_hidden_or_not_as_the_app_has_it_with_flash_run() {
+        let names = [
+            "data/.hidden",
+            "data/.cache/y",
+            "data/a/.b/c.json",
+            "data/.env",
+            "data/more/.env.local",
+            "data/clone/.git/config",
+            "data/.env.example",
+            "other/.x",
+        ];
+        let directory = files(&names);
+        for patterns in [["data/**"].as_slice(), &["data"], &["data/*"], &["data/*", "data/**/*.json"]] {
+            let all = include(&directory, patterns).unwrap();
+            let taken: Vec<&str> = all.files.iter().map(|file| file.path.as_str()).collect();
+            assert_eq!(taken, ["data/.cache/y", "data/.env.example", "data/.hidden", "data/a/.b/c.json"]);
+            let told: Vec<String> = all.left_out.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), 3, "{told:?}");
+            for (path, reason) in [
+                ("`data/.env` stays out", "secrets"),
+                ("`data/more/.env.local` stays out", "secrets"),
+                ("`data/clone/.git` stays out", "committed"),
+            ] {
+                assert!(told.iter().any(|line| line.contains(path) && line.contains(reason)), "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_names_no_directory_takes_no_hidden_names_and_tells_of_them() {
         let directory = files(&[
             "a",
             ".env",
@@ -457,13 +541,15 @@ mod tests {
             ".git/config",
             ".flash/x",
             "target/debug/x",
+            ".netrc",
             "data/.cache/y",
             "data/target/z",
         ]);
         let everything = include(&directory, &["**"]).unwrap();
         let taken: Vec<&str> = everything.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(taken, ["a", "data/target/z"]);
-        assert_eq!(everything.hidden, ["data/.cache"]);
+        let hidden = |path: &str| LeftOut::Hidden(path.to_owned());
+        assert_eq!(everything.left_out, BTreeSet::from([hidden(".netrc"), hidden("data/.cache")]));
         assert_eq!(paths(&directory, &["data/.cache/*"]), ["data/.cache/y"]);
         assert_eq!(paths(&directory, &["data/.cache"]), ["data/.cache/y"]);
     }

@@ -18,7 +18,7 @@ mod verify;
 
 pub(crate) use archive::{ArchiveError, ArchivedImage, write_archive};
 pub(crate) use assemble::{AssembleError, Assembler, Base, Binary, Image, ImageSpec};
-pub(crate) use include::{IncludeError, Included, IncludedFile, included};
+pub(crate) use include::{IncludeError, Included, IncludedFile, LeftOut, included};
 pub(crate) use layer::Access;
 pub(crate) use layout::{BlobWriter, Layout, LayoutError};
 pub(crate) use sbom::{SBOM_MEDIA_TYPE, SbomError, sbom};
