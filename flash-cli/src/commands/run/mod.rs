@@ -9,7 +9,12 @@ mod state;
 pub(super) mod table;
 mod workspace;
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -123,15 +128,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         output.warning(&format!("port {taken} is in use{by}; trying the next"));
     })
     .await
-    .map_err(|error| {
-        let other = "choose another with --port, or --port 0 for any free one";
-        let holder = match &error {
-            BindError::Port { port, .. } => holder_of(*port),
-            BindError::Host { .. } | BindError::Ports { .. } => None,
-        };
-        let held = holder.map_or(String::new(), |holder| format!("it is held by {holder}; "));
-        Failure::of(Code::Failed, &error).hint(held + other)
-    })?;
+    .map_err(|error| not_bound(&error))?;
     let drain_seconds = arguments.drain_seconds.or(config.drain_seconds).unwrap_or(DEFAULT_DRAIN_SECONDS);
     let session = Session {
         origin: origin(&arguments, &config, &package, output).await?,
@@ -186,6 +183,37 @@ fn supervision(config: &Config) -> Supervision {
     Supervision { ping_timeout, stop_grace }
 }
 
+fn not_bound(error: &BindError) -> Failure {
+    let failure = Failure::of(Code::Failed, error);
+    match error {
+        BindError::UnknownHost { .. } | BindError::OtherMachine { .. } => failure.hint(
+            "--host localhost is for this machine only, --host 0.0.0.0 for all its IPv4 addresses, --host :: for IPv6 \
+             too",
+        ),
+        BindError::Port { .. } | BindError::Ports { .. } => {
+            let holder = match error {
+                BindError::Port { port, .. } => holder_of(*port),
+                _ => None,
+            };
+            let held = holder.map_or(String::new(), |holder| format!("it is held by {holder}; "));
+            failure.hint(format!("{held}choose another with --port, or --port 0 for any free one"))
+        }
+    }
+}
+
+/// A name or an address without a port; an IPv6 address may have the brackets that it has in a URL.
+fn host_alone(text: &str) -> Result<String, Failure> {
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = inside.unwrap_or(text);
+    // With the interface, a link-local address is complete.
+    let is_ipv6 = host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    if is_ipv6 || (inside.is_none() && !host.contains(['/', ':', '[', ']', '@', ' '])) {
+        return Ok(host.to_owned());
+    }
+    Err(Failure::unusable(format!("`{text}` is not a host: a name or an IP address is expected"))
+        .hint("the port is given apart: --host localhost --port 9000"))
+}
+
 /// Flag, then environment, then `.env`, then `flash.toml`, then the default.
 fn address(
     arguments: &RunArguments,
@@ -202,7 +230,7 @@ fn address(
     };
     let port = arguments.port.or(from_variable).or(config.port);
     let port = port.map_or(Port::From(DEFAULT_PORT), Port::Exactly);
-    Ok((host.unwrap_or_else(|| DEFAULT_HOST.to_owned()), port))
+    Ok((host_alone(host.as_deref().unwrap_or(DEFAULT_HOST))?, port))
 }
 
 /// From the environment, then from `.env`.
@@ -234,5 +262,38 @@ fn allowed_hosts(
     match AllowedHosts::new(names) {
         Ok(hosts) => Ok(hosts.and_this_machine()),
         Err(error) => Err(Failure::unusable(format!("allowed hosts: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_taken_as_people_write_it_and_refused_with_the_way_to_write_it() {
+        for (text, host) in [
+            ("localhost", "localhost"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("[::]", "::"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            ("box.lan", "box.lan"),
+        ] {
+            assert_eq!(host_alone(text).unwrap(), host, "{text}");
+        }
+        for text in [
+            "http://localhost",
+            "localhost:9000",
+            "[::1]:9000",
+            "[localhost]",
+            "[::1",
+            "a@b",
+            "127.0.0.1/8",
+            "a b",
+        ] {
+            let refused = host_alone(text).unwrap_err().to_string();
+            assert!(refused.contains(&format!("`{text}` is not a host")), "{refused}");
+        }
     }
 }

@@ -27,7 +27,7 @@ mod wire;
 
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, SocketAddr},
 };
 
 use tokio::net::TcpListener;
@@ -68,8 +68,10 @@ pub(crate) enum Port {
 /// Why no port could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("`{host}` is no address of this machine")]
-    Host { host: String, source: io::Error },
+    #[error("no address is known for the host `{host}`")]
+    UnknownHost { host: String, source: io::Error },
+    #[error("`{host}` ({address}) is not an address of this machine")]
+    OtherMachine { host: String, address: IpAddr },
     #[error("cannot bind {host}:{port}")]
     Port { host: String, port: u16, source: io::Error },
     #[error("cannot bind any of the ports {from} to {to} on {host}")]
@@ -82,27 +84,32 @@ pub(crate) async fn bind(
     port: Port,
     mut skipped: impl FnMut(u16),
 ) -> Result<TcpListener, BindError> {
-    let host_error = |source| BindError::Host { host: host.to_owned(), source };
+    let unknown = |source| BindError::UnknownHost { host: host.to_owned(), source };
     let (first, last) = match port {
         Port::Exactly(port) => (port, port),
         Port::From(port) => (port, port.saturating_add(MORE_PORTS)),
     };
     // `localhost` may have several addresses; the first that is ours serves, IPv4 before IPv6.
-    let mut addresses: Vec<SocketAddr> = (host, first).to_socket_addrs().map_err(host_error)?.collect();
+    let mut addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host((host, first)).await.map_err(unknown)?.collect();
     addresses.sort_by_key(|address| address.is_ipv6());
-    let address = *addresses.first().ok_or_else(|| host_error(io::ErrorKind::NotFound.into()))?;
-    let mut refusal = None;
-    for port in first..=last {
-        match TcpListener::bind(SocketAddr::new(address.ip(), port)).await {
+    let mut address = addresses.first().ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?.ip();
+    let mut others = addresses.iter().skip(1).map(SocketAddr::ip);
+    let mut port_now = first;
+    let source = loop {
+        match TcpListener::bind(SocketAddr::new(address, port_now)).await {
             Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port < last => skipped(port),
-            Err(error) => {
-                refusal = Some(error);
-                break;
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port_now < last => {
+                skipped(port_now);
+                port_now += 1;
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => match others.next() {
+                Some(other) => address = other,
+                None => return Err(BindError::OtherMachine { host: host.to_owned(), address }),
+            },
+            Err(error) => break error,
         }
-    }
-    let source = refusal.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+    };
     let host = host.to_owned();
     Err(match port {
         Port::Exactly(port) => BindError::Port { host, port, source },
@@ -126,5 +133,16 @@ mod tests {
         let refused =
             bind("127.0.0.1", Port::Exactly(port), |_| panic!("no other is tried")).await.unwrap_err();
         assert_eq!(refused.to_string(), format!("cannot bind 127.0.0.1:{port}"));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_unknown_or_elsewhere_is_told_as_that() {
+        // Longer than a name can be: no server is asked for it.
+        let name = "a".repeat(300);
+        let unknown = bind(&name, Port::Exactly(0), |_| ()).await.unwrap_err();
+        assert!(matches!(&unknown, BindError::UnknownHost { host, .. } if *host == name), "{unknown}");
+        // An address for documentation, which no machine has.
+        let elsewhere = bind("192.0.2.1", Port::From(8888), |_| ()).await.unwrap_err();
+        assert_eq!(elsewhere.to_string(), "`192.0.2.1` (192.0.2.1) is not an address of this machine");
     }
 }
