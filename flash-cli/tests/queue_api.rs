@@ -178,6 +178,30 @@ async fn what_a_job_may_ask_for_is_bounded_and_the_refusal_names_it() {
         assert_eq!(echo.ended(&job).await["output"]["value"], 1);
     }
     assert_eq!(echo.listed("").await.len(), 2, "what was refused is not there");
+
+    // Some clients write every field that they know; some compress.
+    for null in [
+        json!({ "policy": null }),
+        json!({ "policy": { "lowPriority": null }, "webhook": null, "s3Config": null }),
+    ] {
+        let mut body = null;
+        body["input"] = json!({ "value": 1 });
+        let taken = echo.post("runsync", body.clone()).await;
+        assert_eq!(taken.status, 200, "{body}: {taken:?}");
+    }
+    let app = &setup.app.url;
+    for address in [
+        format!("{app}/v2/echo/run"),
+        format!("{app}/v2/echo/runsync"),
+        format!("{app}/jobs/add/run_sync"),
+        format!("{app}/greet"),
+    ] {
+        let request = echo.client.raw().post(&address).header("content-type", "application/json");
+        let refused =
+            echo.client.send(request.header("content-encoding", "gzip").body(vec![0x1f, 0x8b, 8])).await;
+        assert_eq!(refused.status, 415, "{address}: {refused:?}");
+        assert!(refused.json()["error"].as_str().unwrap().contains("Content-Encoding: gzip"), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -78,8 +78,8 @@ pub struct JobObject {
 pub struct JobRequest {
     /// The function's input.
     pub input: Option<RawJson>,
-    /// Limits of this job.
-    #[serde(default)]
+    /// Limits of this job. `null` says as much as nothing, as everywhere in a request.
+    #[serde(default, deserialize_with = "or_default")]
     pub policy: Policy,
     /// URL that is told of the end.
     #[serde(default)]
@@ -100,7 +100,7 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
     /// No reason to start a worker.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
     pub low_priority: bool,
 }
 
@@ -127,8 +127,15 @@ pub struct PostedResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<serde_json::Value>,
     /// The worker asks to be replaced.
-    #[serde(default, rename = "stopPod", skip_serializing_if = "is_false")]
+    #[serde(default, rename = "stopPod", skip_serializing_if = "is_false", deserialize_with = "or_default")]
     pub stop_pod: bool,
+}
+
+/// `null` as the default: some clients write every field that they know.
+fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -206,6 +213,23 @@ mod tests {
             assert_eq!(format!("\"{}\"", status.as_str()), name);
         }
         assert_eq!(serde_json::from_str::<JobStatus>("\"RUNNING\"").unwrap(), JobStatus::InProgress);
+    }
+
+    #[test]
+    fn null_says_as_much_as_nothing_in_a_request() {
+        let nothing: JobRequest = serde_json::from_str(r#"{"input":{}}"#).unwrap();
+        for text in [
+            r#"{"input":{},"policy":null,"webhook":null,"s3Config":null}"#,
+            r#"{"input":{},"policy":{"executionTimeout":null,"ttl":null,"lowPriority":null}}"#,
+        ] {
+            let request: JobRequest = serde_json::from_str(text).unwrap();
+            assert_eq!(request.policy, nothing.policy, "{text}");
+            assert!(request.webhook.is_none() && request.s3_config.is_none(), "{text}");
+        }
+        assert!(serde_json::from_str::<JobRequest>(r#"{"input":{},"policy":{"lowPriority":1}}"#).is_err());
+        let posted: PostedResult =
+            serde_json::from_str(r#"{"status":null,"output":{},"error":null,"stopPod":null}"#).unwrap();
+        assert!(posted.status.is_none() && posted.error.is_none() && !posted.stop_pod);
     }
 
     #[test]

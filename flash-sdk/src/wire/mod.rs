@@ -2,6 +2,7 @@
 //!
 //! Owns shapes only. Who sends what when is the business of `worker` and `call` here and of the
 //! platform in the CLI.
+mod coding;
 pub mod envelope;
 pub mod events;
 pub mod exchange;
@@ -12,6 +13,7 @@ pub mod job_end;
 mod nesting;
 mod refusal;
 
+pub use coding::unsupported_coding;
 pub use fault::{fault, fault_of_field};
 pub use nesting::{MAX_NESTING, Nesting};
 pub use refusal::refusal;

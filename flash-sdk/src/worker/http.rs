@@ -40,6 +40,7 @@ use crate::{
         events,
         exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
+        unsupported_coding,
     },
 };
 
@@ -229,6 +230,7 @@ async fn answer(
     let mut text: Vec<(String, String)> =
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     text.extend(query_of(request.uri().query().unwrap_or_default()));
+    check_coding(request.headers())?;
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| body_refused(&rejection))?;
     let body = match body.is_empty() {
         true => None,
@@ -262,6 +264,17 @@ async fn answer(
             let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
             Ok(server_sent_events(chunks, context.clone(), shared.clone(), running.take()))
         }
+    }
+}
+
+fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
+    let values = headers.get_all(header::CONTENT_ENCODING);
+    match unsupported_coding(values.iter().map(HeaderValue::as_bytes)) {
+        None => Ok(()),
+        Some(message) => Err(Refused {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            error: Box::new(WireError::new(ErrorKind::InvalidInput, message)),
+        }),
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     client_api::{
         Arrived, JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown,
     },
+    coding::check_coding,
     costs,
     error::Refusal,
     nesting, proxy,
@@ -59,7 +60,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
         }
         Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
         Target::RunSync { function } => {
-            let (headers, body) = split(request);
+            let (headers, body) = split(request)?;
             let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
@@ -73,7 +74,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             struct Wrapped {
                 input: Option<Box<RawValue>>,
             }
-            let (headers, body) = split(request);
+            let (headers, body) = split(request)?;
             let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
             nesting::check(&arrived.body, 1)?;
             let wrapped: Wrapped = parse(&arrived.body)?;
@@ -102,9 +103,10 @@ async fn forward(
     }
 }
 
-fn split(request: Request) -> (HeaderMap, Body) {
+fn split(request: Request) -> Result<(HeaderMap, Body), Refusal> {
     let (parts, body) = request.into_parts();
-    (parts.headers, body)
+    check_coding(&parts.headers)?;
+    Ok((parts.headers, body))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {

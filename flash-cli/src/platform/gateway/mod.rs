@@ -6,6 +6,7 @@
 mod access;
 mod attempts;
 mod client_api;
+mod coding;
 mod costs;
 mod docs;
 mod echo;

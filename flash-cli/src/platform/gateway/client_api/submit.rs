@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{
+        coding::check_coding,
         error::Refusal,
         server::{Parameters, RequestId, Segments, live, read_allowed, trace_parent},
     },
@@ -107,6 +108,7 @@ pub(super) async fn run(
 ) -> Result<Response, Refusal> {
     queue_of(live(&state)?.as_ref(), &endpoint)?;
     let key = idempotency_key(&headers)?;
+    check_coding(&headers)?;
     let arrived = Arrived::read(&state, body, MAX_RUN_BYTES).await?;
     // Anew: a slow body may outlive its release.
     let release = live(&state)?;
@@ -142,6 +144,7 @@ pub(super) async fn runsync(
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(Refusal::bad_request("the header Idempotency-Key is for run: use run, then status-sync"));
     }
+    check_coding(&headers)?;
     let arrived = Arrived::read(&state, body, MAX_RUNSYNC_BYTES).await?;
     let release = live(&state)?;
     let queue = queue_of(&release, &endpoint)?;
