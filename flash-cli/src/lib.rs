@@ -30,6 +30,7 @@ mod output;
 mod platform;
 mod port_holder;
 mod project;
+mod sample;
 mod target;
 #[cfg(test)]
 mod wal_cuts;

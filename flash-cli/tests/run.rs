@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::json;
-use support::{Client, PATIENCE, Running, SOON, fixture, is_alive, wait_for};
+use support::{Client, PATIENCE, Running, SOON, crate_of, fixture, is_alive, root, wait_for};
 
 #[tokio::test]
 async fn a_queue_function_answers_with_its_job() {
@@ -489,4 +489,117 @@ fn the_table_is_greppable_and_its_curls_work() {
     wait_for("its end", PATIENCE.min(Duration::from_secs(60)), || {
         child.try_wait().unwrap().map(drop).ok_or_else(|| "still runs".to_owned())
     });
+}
+
+/// Types of all kinds, each of which a value must fit.
+const ZOO: &str = r##"//! Takes what there is.
+use std::collections::{BTreeMap, BTreeSet};
+
+use flash_sdk::{Result, remote};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One of several.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Shape {
+    /// With another inside.
+    Within { inner: Box<Shape>, by: f32 },
+    /// Alone.
+    Circle { radius: f64 },
+}
+
+/// Without a tag.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Either {
+    /// A pair.
+    Pair(u8, String),
+    /// A name.
+    Name { name: String },
+}
+
+/// All at once.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub struct Zoo {
+    letter: char,
+    pair: (bool, i64, Option<char>),
+    five: [u16; 5],
+    shape: Shape,
+    either: Either,
+    size: Size,
+    map: BTreeMap<String, Vec<Shape>>,
+    numbered: BTreeMap<u32, String>,
+    set: BTreeSet<String>,
+    positive: std::num::NonZeroU32,
+    #[schemars(range(min = 10, max = 20))]
+    bounded: i32,
+    #[schemars(length(min = 8))]
+    long: String,
+    #[schemars(regex(pattern = "^[A-Z]{3}-[0-9]+$"))]
+    code: String,
+    any: serde_json::Value,
+    nothing: (),
+    tree: Tree,
+    left_out: Option<String>,
+}
+
+/// A size.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub enum Size {
+    /// Not large.
+    Small,
+    /// In numbers.
+    Exact(u32),
+}
+
+/// Holds itself.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub struct Tree {
+    children: Vec<Tree>,
+}
+
+/// Gives back what it got.
+#[remote(worker = "zoo", cpu = Cpu3c_1_2, workers = 0..=1)]
+pub async fn visit(zoo: Zoo) -> Result<Zoo> {
+    Ok(zoo)
+}
+
+/// Several arguments.
+#[remote(worker = "zoo", cpu = Cpu3c_1_2, workers = 0..=1)]
+pub async fn several(letter: char, shapes: Vec<Shape>, at: Option<u8>) -> Result<usize> {
+    Ok(shapes.len() + usize::from(letter == 'x') + usize::from(at.unwrap_or(0)))
+}
+
+/// In the path and the query.
+#[remote(worker = "web", cpu = Cpu3c_1_2, workers = 0..=1, method = GET, path = "/cage/{letter}/{number}")]
+pub async fn cage(letter: char, number: i16, open: bool, word: String) -> Result<String> {
+    Ok(format!("{letter}{number}{open}{word}"))
+}
+
+#[flash_sdk::main]
+async fn main() -> Result<()> {
+    Ok(())
+}
+"##;
+
+#[test]
+fn printed_curls_work_as_printed_whatever_the_types_are_and_with_a_key() {
+    let directory = crate_of("printed-app", &[("src/main.rs", ZOO)]);
+    let target = root().join("target");
+    let environment =
+        [("CARGO_TARGET_DIR", target.to_str().unwrap()), ("FLASH_API_KEY", "test-key-of-curls")];
+    // As it stands in a URL, where this machine has it.
+    let host = std::net::TcpListener::bind("[::1]:0").map_or("127.0.0.1", |_| "[::1]");
+    let app = Running::start_with(directory.path(), &["--no-reload", "--host", host], &environment);
+    let ready = app.event("ready", |_| true);
+    let endpoints = ready["endpoints"].as_array().unwrap();
+    assert_eq!(endpoints.len(), 3, "{ready}");
+    for endpoint in endpoints {
+        let curl = endpoint["curl"].as_str().unwrap();
+        assert!(!curl.contains("test-key-of-curls"), "the key is in a file: {curl}");
+        let command = format!("{curl} -sS --fail-with-body --max-time 60");
+        let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert!(output.status.success(), "{curl}: {output:?}\n{}", app.stderr());
+    }
 }

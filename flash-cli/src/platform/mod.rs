@@ -40,6 +40,8 @@ use flash_sdk::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(test)]
+pub(crate) use gateway::InputSchemas;
 pub(crate) use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
 pub(crate) use listener::{Listeners, Received, Share, serve as serve_connections};

@@ -107,14 +107,8 @@ pub(super) async fn confirm(
 
 /// The rows of the endpoint table, each with a `curl` that works as printed for this user.
 pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &CredentialStore) -> Vec<Endpoint> {
-    let header = store.header_file(&environment.id).display().to_string();
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@".contains(char);
-    let header = match header.chars().all(is_plain) {
-        true => format!("@{header}"),
-        false => format!("'@{}'", header.replace('\'', "'\\''")),
-    };
     let commands: Vec<CommandWorker> = spec.commands.iter().map(command).collect();
-    let program = format!("curl -H {header}");
+    let program = table::curl_with_header(&store.header_file(&environment.id));
     match &environment.url {
         Some(url) => table::endpoints(&spec.manifest, &commands, url, &program),
         None => table::endpoints_apart(&spec.manifest, &environment.endpoints, &program),

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     image::BuiltImages,
-    state::{Keep, Place, api_key, not_started, webhook_secret},
+    state::{Keep, Place, api_key, curl, not_started, webhook_secret},
     table::endpoints,
     workspace::{Settings, Versions},
 };
@@ -124,7 +124,7 @@ impl Session {
         let Some(first) = first else { return Ok(()) };
         let platform = self.platform(listener, &versions)?;
         let app = first.manifest.app.name.clone();
-        let program = "curl".to_owned();
+        let program = curl(versions.directory(), &project::load_dotenv(&self.package.directory)?)?;
         let table = endpoints(&first.manifest, &first.settings.commands, &url, &program);
         let mut told = Told { url, curl: program, manifest: first.manifest.clone() };
         let outcome = tokio::select! {

@@ -7,10 +7,14 @@ use std::{
 
 use clap::ValueEnum;
 
+use super::table::curl_with_header;
 use crate::{
     exit::{Code, Failure},
     target::local::{ApiKey, Durability, OpenError, Secret, StartError},
 };
+
+/// The variable with the key that clients must send.
+const API_KEY: &str = "FLASH_API_KEY";
 
 /// What kept jobs survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,12 +70,23 @@ fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
 
 /// The key of `FLASH_API_KEY` that clients must send, if it is set.
 pub(super) fn api_key(dotenv: &[(String, String)]) -> Result<Option<ApiKey>, Failure> {
-    const VARIABLE: &str = "FLASH_API_KEY";
     let key = |text: String| {
         ApiKey::new(&text)
-            .ok_or_else(|| Failure::unusable(format!("{VARIABLE} is not made of visible ASCII characters")))
+            .ok_or_else(|| Failure::unusable(format!("{API_KEY} is not made of visible ASCII characters")))
     };
-    variable(VARIABLE, dotenv).map(key).transpose()
+    variable(API_KEY, dotenv).map(key).transpose()
+}
+
+/// How `curl` is called where that key is asked for: with a header file in this directory, so that the key is in no
+/// list of processes and in no history of a shell.
+pub(super) fn curl(directory: &Path, dotenv: &[(String, String)]) -> Result<String, Failure> {
+    let Some(key) = variable(API_KEY, dotenv) else { return Ok("curl".to_owned()) };
+    let path = directory.join("header");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(format!("Authorization: Bearer {key}\n").as_bytes()))
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+    Ok(curl_with_header(&path))
 }
 
 /// The secret of `FLASH_WEBHOOK_SECRET` (environment or `.env`), or one that is made once and kept in

@@ -1,14 +1,21 @@
 //! The endpoint table: one row a function or command, with a `curl` that works as printed.
+use std::path::Path;
+
 use flash_sdk::{
     manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };
-use serde_json::{Map, Value, json};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
 use crate::{
     output::Endpoint,
+    sample::sample,
     target::{DeployedEndpoint, local::CommandWorker},
 };
+
+/// All but what needs no encoding in any part of a URL.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The rows for an app that is served at `url`. `program` is `curl` with what opens the place.
 pub(in crate::commands) fn endpoints(
@@ -62,8 +69,9 @@ pub(in crate::commands) fn endpoints_apart(
             None => {
                 let whole = format!("{url}/runsync");
                 let curl = format!(
-                    "{program} -X POST {whole} -H 'content-type: application/json' -d '{}'",
-                    job(manifest, function).replace('\'', "'\\''")
+                    "{program} -X POST {} -H 'content-type: application/json' -d {}",
+                    quoted(&whole),
+                    quoted(&job(manifest, function))
                 );
                 ("POST".to_owned(), whole, curl)
             }
@@ -83,7 +91,7 @@ pub(in crate::commands) fn endpoints_apart(
 
 /// A job of this function, as its queue takes it.
 fn job(manifest: &Manifest, function: &FunctionEntry) -> String {
-    let input = function.input.as_ref().map_or_else(|| json!({}), |input| sample(manifest, input, 0));
+    let input = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
     let envelope = Envelope { function: Some(function.call_name().into()), ..Envelope::default() };
     let sealed = serde_json::value::to_raw_value(&input).map(|input| envelope::seal(&envelope, &input));
     // It is made of JSON.
@@ -97,11 +105,14 @@ fn row_of_command(command: &CommandWorker, url: &str, program: &str) -> Endpoint
         EndpointKind::Queue => {
             let path = format!("/v2/{name}/runsync");
             let curl = format!(
-                "{program} -X POST {url}{path} -H 'content-type: application/json' -d '{{\"input\":{{}}}}'"
+                "{program} -X POST {} -H 'content-type: application/json' -d '{{\"input\":{{}}}}'",
+                quoted(&format!("{url}{path}"))
             );
             ("POST", path, curl)
         }
-        EndpointKind::LoadBalanced => ("ANY", format!("/{name}/"), format!("{program} {url}/{name}/")),
+        EndpointKind::LoadBalanced => {
+            ("ANY", format!("/{name}/"), format!("{program} {}", quoted(&format!("{url}/{name}/"))))
+        }
     };
     Endpoint {
         method: method.to_owned(),
@@ -121,24 +132,29 @@ fn workers(worker: &WorkerType) -> String {
 fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, program: &str) -> String {
     let (mut url, mut query) = (url.to_owned(), Vec::new());
     for argument in &function.arguments {
-        let value = match sample(manifest, &argument.schema, 0) {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
+        let texts = || texts(manifest, &argument.schema);
         match argument.source {
-            ArgumentSource::Path => url = url.replace(&format!("{{{}}}", argument.name), &value),
-            ArgumentSource::Query if argument.required => query.push(format!("{}={value}", argument.name)),
+            ArgumentSource::Path => url = url.replace(&format!("{{{}}}", argument.name), &texts().join(",")),
+            ArgumentSource::Query if argument.required => {
+                query.extend(texts().iter().map(|text| format!("{}={text}", argument.name)));
+            }
             ArgumentSource::Query | ArgumentSource::Body => {}
         }
     }
     if !query.is_empty() {
-        url = format!("'{url}?{}'", query.join("&"));
+        url = format!("{url}?{}", query.join("&"));
     }
-    let verb = if method == "GET" { String::new() } else { format!(" -X {method}") };
+    let url = quoted(&url);
+    let verb = match method {
+        "GET" => String::new(),
+        // With `-X HEAD` curl waits for a body.
+        "HEAD" => " --head".to_owned(),
+        other => format!(" -X {other}"),
+    };
     match &function.input {
-        Some(input) => {
-            let body = sample(manifest, input, 0).to_string().replace('\'', "'\\''");
-            format!("{program}{verb} {url} -H 'content-type: application/json' -d '{body}'")
+        Some(schema) => {
+            let body = input(manifest, schema).to_string();
+            format!("{program}{verb} {url} -H 'content-type: application/json' -d {}", quoted(&body))
         }
         None => format!("{program}{verb} {url}"),
     }
@@ -146,71 +162,52 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
 
 /// A small input of a function: arguments in path and query stand beside those of the body, by name.
 pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
-    let body = function.input.as_ref().map_or_else(|| json!({}), |input| sample(manifest, input, 0));
+    let body = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
     let outside = function.arguments.iter().filter(|own| own.source != ArgumentSource::Body && own.required);
-    let outside = outside.map(|own| (own.name.clone(), sample(manifest, &own.schema, 0)));
+    let outside = outside.map(|own| (own.name.clone(), input(manifest, &own.schema)));
     match (body, function.route.is_some()) {
         (Value::Object(body), true) => Value::Object(outside.chain(body).collect()),
         (body, _) => body,
     }
 }
 
-/// A small value of this schema: its example or default, else one of its type.
-fn sample(manifest: &Manifest, schema: &Value, depth: u32) -> Value {
-    let Value::Object(members) = schema else { return json!({}) };
-    if let Some(given) = members.get("examples").and_then(|all| all.get(0)).or_else(|| members.get("default"))
-    {
-        return given.clone();
+/// `curl` with the header that is in this file.
+pub(in crate::commands) fn curl_with_header(file: &Path) -> String {
+    format!("curl -H {}", quoted(&format!("@{}", file.display())))
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@:%,".contains(char);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
-    if let Some(given) = members.get("const").or_else(|| members.get("enum").and_then(|all| all.get(0))) {
-        return given.clone();
-    }
-    // A type that holds itself would have no end.
-    if depth > 8 {
-        return Value::Null;
-    }
-    if let Some(name) =
-        members.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"))
-    {
-        return manifest
-            .definitions
-            .get(name)
-            .map_or(Value::Null, |target| sample(manifest, target, depth + 1));
-    }
-    if let Some(choice) = ["oneOf", "anyOf"].iter().find_map(|key| members.get(*key)?.get(0)) {
-        return sample(manifest, choice, depth + 1);
-    }
-    let kind = match members.get("type") {
-        Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
-        kind => kind.and_then(Value::as_str),
+}
+
+/// What a client writes for a path or query parameter of this schema: one text, or one for each item of an array.
+fn texts(manifest: &Manifest, schema: &Value) -> Vec<String> {
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
     };
-    match kind {
-        Some("string") => json!("text"),
-        Some("integer") => match members.get("minimum").and_then(Value::as_i64) {
-            Some(least) if least > 1 => json!(least),
-            _ => json!(1),
-        },
-        Some("number") => json!(1.0),
-        Some("boolean") => json!(true),
-        Some("array") => match members.get("items") {
-            Some(items) => json!([sample(manifest, items, depth + 1)]),
-            None => json!([]),
-        },
-        Some("null") => Value::Null,
-        _ => {
-            let required = members.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-            let properties = members.get("properties").and_then(Value::as_object);
-            let of = |name: &Value| {
-                let name = name.as_str()?;
-                Some((name.to_owned(), sample(manifest, properties?.get(name)?, depth + 1)))
-            };
-            Value::Object(required.iter().filter_map(of).collect::<Map<_, _>>())
-        }
-    }
+    let texts = match sample(schema, &manifest.definitions) {
+        Some(Value::Array(items)) => items.into_iter().map(text).collect(),
+        Some(value) => vec![text(value)],
+        None => vec!["text".to_owned()],
+    };
+    texts.iter().map(|text| utf8_percent_encode(text, ENCODED).to_string()).collect()
+}
+
+/// The input of a function, or the body of a route.
+fn input(manifest: &Manifest, schema: &Value) -> Value {
+    sample(schema, &manifest.definitions).unwrap_or_else(|| json!({}))
 }
 
 #[cfg(test)]
 mod tests {
+    use flash_sdk::manifest::{ArgumentEntry, RouteEntry};
+
     use super::*;
     use crate::deploy::fixtures::manifest;
 
@@ -237,5 +234,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_curl_is_one_command_of_a_shell_whatever_the_schema_and_the_address_are() {
+        let argument = |name: &str, source, required, schema: Value| ArgumentEntry {
+            name: name.to_owned(),
+            source,
+            required,
+            schema,
+        };
+        let text = |given: &str| json!({ "type": "string", "examples": [given] });
+        let mut manifest = manifest();
+        let mut function = manifest.functions[0].clone();
+        function.input = None;
+        function.route = Some(RouteEntry { method: "GET".to_owned(), path: "/a/{id}/b".to_owned() });
+        function.arguments = vec![
+            argument("id", ArgumentSource::Path, true, text("a/b? c'd")),
+            argument("tag", ArgumentSource::Query, true, json!({ "type": "array", "items": text("x&y") })),
+            argument("on", ArgumentSource::Query, true, json!({ "type": "boolean" })),
+            argument("at", ArgumentSource::Query, false, json!({ "type": "integer" })),
+        ];
+        let curl = |function: &FunctionEntry, manifest: &Manifest| {
+            let mut manifest = manifest.clone();
+            manifest.functions = vec![function.clone()];
+            endpoints(&manifest, &[], "http://[::1]:8888", "curl").remove(0).curl
+        };
+        assert_eq!(
+            curl(&function, &manifest),
+            "curl 'http://[::1]:8888/a/a%2Fb%3F%20c%27d/b?tag=x%26y&on=true'"
+        );
+        function.route = Some(RouteEntry { method: "HEAD".to_owned(), path: "/a".to_owned() });
+        function.arguments.clear();
+        assert_eq!(curl(&function, &manifest), "curl --head 'http://[::1]:8888/a'");
+        function.route = Some(RouteEntry { method: "POST".to_owned(), path: "/a".to_owned() });
+        function.input = Some(json!({ "$ref": "#/$defs/It" }));
+        manifest.definitions.insert("It".to_owned(), text("it's"));
+        let said = curl(&function, &manifest);
+        assert!(said.ends_with("-d '\"it'\\''s\"'"), "{said}");
+        assert_eq!(curl_with_header(Path::new("/a/key")), "curl -H @/a/key");
+        assert_eq!(curl_with_header(Path::new("/a b/it's")), "curl -H '@/a b/it'\\''s'");
     }
 }
