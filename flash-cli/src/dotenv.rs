@@ -227,6 +227,16 @@ fn has_substitution_at_start(text: &str) -> bool {
         .is_some_and(|(inside, _)| is_name(inside.split(':').next().unwrap_or_default()))
 }
 
+fuzz_target!("dotenv", |data| match parse(data) {
+    Ok(variables) => {
+        let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+        let written: String =
+            variables.iter().map(|(name, value)| format!("{name}=\"{}\"\n", quoted(value))).collect();
+        assert_eq!(parse(written.as_bytes()).as_ref(), Ok(&variables), "every value can be written");
+    }
+    Err(error) => assert!((1..=line_of(data)).contains(&error.line), "{error:?}"),
+});
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

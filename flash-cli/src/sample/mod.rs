@@ -249,5 +249,15 @@ fn merge(whole: &mut Option<Value>, part: Value) {
     }
 }
 
+fuzz_target!("schema_sample", |data| {
+    let Ok(schema @ Value::Object(_)) = serde_json::from_slice(data) else { return };
+    let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(found) = sample(&schema, &definitions) {
+        let checker = Checker::new(schema.clone());
+        let findings = checker.map_or_else(Vec::new, |checker| checker.violations(&found));
+        assert!(findings.is_empty(), "{found} for {schema}: {findings:?}");
+    }
+});
+
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,12 @@ fn write(expression: &Hir, text: &mut String) -> Option<()> {
         HirKind::Class(class) => text.push(one_of(class)?),
         HirKind::Repetition(repetition) => {
             for _ in 0..repetition.min {
+                let before = text.len();
                 write(&repetition.sub, text)?;
+                // Nothing, however often.
+                if text.len() == before {
+                    break;
+                }
             }
         }
         HirKind::Capture(capture) => write(&capture.sub, text)?,

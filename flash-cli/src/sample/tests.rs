@@ -34,6 +34,7 @@ fn types_of_rust_have_samples_that_the_door_takes() {
         (json!({ "type": "string", "minLength": 1, "maxLength": 1 }), json!("t")),
         (json!({ "type": "string", "minLength": 6 }), json!("textte")),
         (json!({ "type": "string", "pattern": "^[A-Z]{2}-\\d+$" }), json!("AA-1")),
+        (json!({ "type": "string", "pattern": "^(){4000000000}a$" }), json!("a")),
         (json!({ "type": "integer", "format": "uint8", "minimum": 0, "maximum": 255 }), json!(1)),
         (json!({ "type": "integer", "format": "uint128", "minimum": 0 }), json!(1)),
         (json!({ "type": "integer", "format": "int32", "not": { "const": 0 } }), json!(1)),
