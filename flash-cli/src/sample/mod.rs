@@ -10,6 +10,8 @@ use std::cell::Cell;
 use flash_sdk::schema::Checker;
 use serde_json::{Map, Value, json};
 
+use crate::formats;
+
 /// How deep references are followed: a type that holds itself has no end.
 const DEEPEST: u32 = 12;
 /// Schemas looked at for one sample. Types that hold each other in many ways would take for ever.
@@ -211,7 +213,8 @@ impl Sampler<'_> {
         let mut root = members.clone();
         root.insert("$defs".to_owned(), Value::Object(self.definitions.clone()));
         // A schema that cannot be compiled is checked nowhere.
-        Checker::new(Value::Object(root)).is_none_or(|checker| checker.violations(value).is_empty())
+        Checker::new(Value::Object(root), formats::fits)
+            .is_none_or(|checker| checker.violations(value).is_empty())
     }
 }
 
@@ -253,7 +256,7 @@ fuzz_target!("schema_sample", |data| {
     let Ok(schema @ Value::Object(_)) = serde_json::from_slice(data) else { return };
     let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
     if let Some(found) = sample(&schema, &definitions) {
-        let checker = Checker::new(schema.clone());
+        let checker = Checker::new(schema.clone(), formats::fits);
         let findings = checker.map_or_else(Vec::new, |checker| checker.violations(&found));
         assert!(findings.is_empty(), "{found} for {schema}: {findings:?}");
     }
