@@ -138,6 +138,7 @@ mod tests {
             profiles: Vec::new(),
             features: Vec::new(),
             has_build_script: false,
+            inputs: BTreeMap::new(),
         }
     }
 

@@ -39,14 +39,14 @@ pub(crate) struct Package {
     /// Whether it, or a local crate that it is built from, has a build script.
     pub has_build_script: bool,
     /// What cargo read to know all this, as it was then.
-    inputs: Inputs,
+    pub(super) inputs: Inputs,
 }
 
 /// Files and their state.
-type Inputs = BTreeMap<PathBuf, FileState>;
+pub(super) type Inputs = BTreeMap<PathBuf, FileState>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileState {
+pub(super) enum FileState {
     Missing,
     /// There, and what is in it is of no interest.
     There,
