@@ -271,11 +271,9 @@ async fn neither_a_hostile_client_nor_a_hostile_worker_confuses_the_gateway() {
         assert!(!text.contains("smuggled"), "{name}: {text}");
     }
     for (name, answer, flood, expected) in cases_of_answers() {
-        // Many at once, or a flood would take its time.
-        let flood = flood.repeat(if flood.is_empty() { 0 } else { 8_000 / flood.len() });
         let sent = request(
             "GET /hostile/x HTTP/1.1",
-            &[HOST, CLOSE, &format!("x-answer: {}", hex(&answer)), &format!("x-flood: {}", hex(&flood))],
+            &[HOST, CLOSE, &format!("x-answer: {}", hex(&answer)), &format!("x-flood: {}", hex(flood))],
             "",
         );
         let text = app.exchange(name, sent.as_bytes()).await;

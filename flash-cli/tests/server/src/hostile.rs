@@ -32,7 +32,11 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await?;
             continue;
         }
-        let (asked, flood) = (bytes_of(&head, "x-answer"), bytes_of(&head, "x-flood"));
+        let (asked, mut flood) = (bytes_of(&head, "x-answer"), bytes_of(&head, "x-flood"));
+        if !flood.is_empty() {
+            // Many at once, or it would take its time.
+            flood = flood.repeat(256 * 1024 / flood.len() + 1);
+        }
         stream.write_all(&asked).await?;
         let mut sent = 0;
         while !flood.is_empty() && sent < FLOOD_BYTES {
