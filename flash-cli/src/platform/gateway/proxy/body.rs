@@ -88,10 +88,12 @@ impl hyper::body::Body for Lent {
                     nesting.read(data);
                     nesting.is_too_deep()
                 });
-                match () {
-                    () if source.passed > source.limit => UploadState::TooLarge,
-                    () if is_too_deep => UploadState::TooDeep,
-                    () => UploadState::Passing,
+                if source.passed > source.limit {
+                    UploadState::TooLarge
+                } else if is_too_deep {
+                    UploadState::TooDeep
+                } else {
+                    UploadState::Passing
                 }
             }
             Poll::Ready(Some(Err(_))) | Poll::Ready(None) | Poll::Pending => UploadState::Passing,
