@@ -117,11 +117,11 @@ impl Budget {
         self.held().saturating_add(bytes) <= self.most(purpose)
     }
 
-    /// Whether something should be let go early: more is held than may be, or a job was refused that still
-    /// has no room.
+    /// Whether something should be let go early: a job was refused that still has no room. That more is held
+    /// than may be is no reason by itself: what is kept does no harm while nothing new comes.
     pub(super) fn is_short(&self) -> bool {
         let wanted = self.shared.wanted.load(Ordering::Relaxed);
-        !self.has_room(wanted, Purpose::Intake)
+        wanted > 0 && !self.has_room(wanted, Purpose::Intake)
     }
 
     fn most(&self, purpose: Purpose) -> usize {
@@ -239,7 +239,8 @@ mod tests {
         assert_eq!(budget.held(), 0);
         held.join(&budget);
         held.join(&budget);
-        assert_eq!((budget.held(), budget.is_short()), (30, true));
+        assert_eq!((budget.held(), budget.is_short()), (30, false));
+        assert!(budget.try_hold(1, Purpose::Intake).is_err() && budget.is_short());
         drop(held);
         assert_eq!(budget.held(), 0);
     }

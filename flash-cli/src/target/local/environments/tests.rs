@@ -123,6 +123,8 @@ async fn a_send_is_refused_when_another_release_is_live_than_its_sender_saw() {
         "{moved}"
     );
     assert_eq!(bench.send(Some(1), spec(2)).await.unwrap().number, 2);
+    let memory = bench.status().await.job_memory.expect("its platform runs");
+    assert!(memory.held_bytes == 0 && memory.limit_bytes > 0, "{memory:?}");
     assert_eq!(bench.steps[2], Step::Draining { release: 1 });
     let running = bench.environments.find(&bench.id).unwrap();
     let change = running.begin().await.unwrap();
