@@ -42,7 +42,7 @@ fn accepted(seq: u64) -> Change {
         envelope: Envelope::default(),
         extras: None,
         // One in four does not fit on a page.
-        input: json(format!("\"{}\"", "x".repeat(if seq % 6 == 0 { 9_000 } else { 100 }))),
+        input: json(format!("\"{}\"", "x".repeat(if seq.is_multiple_of(6) { 9_000 } else { 100 }))),
         release: 1,
     }))
 }

@@ -231,7 +231,7 @@ fn dump(connection: &Connection, seq: u64) -> rusqlite::Result<String> {
     let mut rows = serde_json::Map::new();
     for table in ["job", "job_end", "aboard"] {
         let mut statement = connection.prepare(&format!("SELECT * FROM {table} WHERE seq = ?"))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let row = statement.query_row([seq], |row| {
             let column = |(place, name): (usize, &String)| -> rusqlite::Result<_> {
                 Ok((name.clone(), plain(row.get_ref(place)?)))

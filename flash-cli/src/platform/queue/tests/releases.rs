@@ -83,7 +83,6 @@ async fn a_job_is_found_all_the_while_that_a_release_hands_over() {
 /// For whoever wants the numbers: `cargo test --release -- --ignored --nocapture no_pause`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a million jobs take a while"]
-#[expect(clippy::print_stdout, reason = "its result is a number")]
 async fn no_pause_is_long_while_a_million_jobs_are_handed_over_or_forgotten() {
     let old = Bench::with(Limits { max_kept_sync: 2_000_000, ..Limits::default() });
     let new = old.next_release();
