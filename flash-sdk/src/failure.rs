@@ -163,7 +163,6 @@ pub mod ways {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_borrow, reason = "as the macro writes it")]
 mod tests {
     use std::fmt;
 

@@ -417,7 +417,7 @@ async fn reached(count: &AtomicU32) {
 async fn end_of<T: serde::de::DeserializeOwned>(job: JobHandle<T>) -> (JobStatus, Result<T>) {
     let until_it_ends = async {
         loop {
-            match job.status().await.unwrap() {
+            match job.status().await.expect("a handle knows its status") {
                 status if status.is_final() => return status,
                 _ => tokio::task::yield_now().await,
             }
