@@ -136,7 +136,7 @@ impl Repository {
         let names: Vec<&str> = code.trim_end_matches("()").split("::").collect();
         let is_named = |name: &str| self.words.contains(name);
         let is_identifier = |name: &&str| !name.is_empty() && name.chars().all(is_word);
-        let is_qualified = names.len() > 1 && names.iter().all(|name| is_identifier(&name));
+        let is_qualified = names.len() > 1 && names.iter().all(is_identifier);
         let is_strict = document == STRICT && is_compound(code.trim_end_matches("()"));
         if (is_qualified && !is_foreign(names[0])) || is_strict {
             let missing = names.iter().find(|name| !is_named(name))?;

@@ -183,7 +183,7 @@ mod tests {
         let (written, shown) = sync_channel(1_000_000);
         let writer = LineWriter::start(Paused { resumed, written });
         let kept = (0..2 * QUEUED_LOGS).filter(|_| writer.try_write("log".to_owned(), Worth::Log)).count();
-        assert!(kept >= QUEUED_LOGS && kept < 2 * QUEUED_LOGS, "{kept}");
+        assert!((QUEUED_LOGS..2 * QUEUED_LOGS).contains(&kept), "{kept}");
         assert!(writer.try_write("event".to_owned(), Worth::Event));
         for _ in 0..1000 {
             writer.settle();

@@ -1,7 +1,7 @@
 //! One `flash run`: make a version of the app, serve, reload on changes, stop on signals.
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -80,8 +80,8 @@ impl StopSignals {
 }
 
 /// A path, and what it leads to where it is or goes through a link: either may be written.
-fn with_target(path: &PathBuf) -> impl Iterator<Item = PathBuf> + use<> {
-    [Some(path.clone()), path.canonicalize().ok()].into_iter().flatten()
+fn with_target(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    [Some(path.to_path_buf()), path.canonicalize().ok()].into_iter().flatten()
 }
 
 /// A version of the app that can be brought live.
@@ -183,9 +183,12 @@ impl Session {
                 let settings = ["flash.toml", ".env"].map(|name| package.directory.join(name));
                 let read = settings.iter().chain(package.build_inputs()).chain(&self.read);
                 let (directories, files): (Vec<_>, Vec<_>) = read.cloned().partition(|path| path.is_dir());
-                Scope::new(package.sources.iter().cloned(), outputs.into_iter().flat_map(with_target))
-                    .with_directories(directories)
-                    .with_files(files)
+                Scope::new(
+                    package.sources.iter().cloned(),
+                    outputs.into_iter().flat_map(|path| with_target(path)),
+                )
+                .with_directories(directories)
+                .with_files(files)
             }
             Origin::Images(images) => Scope::new([], []).with_files(images.files(&package.directory)),
         }
@@ -276,7 +279,7 @@ impl Session {
         let profile = if build.arguments.is_empty() { "dev" } else { "release" };
         project::tell_of_first_build(&self.package, None, profile, &self.output);
         let built = project::build(&self.package, build).await?;
-        self.read = built.files.iter().flat_map(with_target).collect();
+        self.read = built.files.iter().flat_map(|path| with_target(path)).collect();
         let built = built.program;
         let (config, settings) = self.settings()?;
         self.read.extend(settings.files.iter().flat_map(|(file, _)| with_target(file)));

@@ -118,7 +118,9 @@ mod tests {
     #[test]
     fn a_request_names_one_host_and_nothing_contradicts_it() {
         const HOST: (&str, &str) = ("host", "box:8888");
-        let cases: &[(Version, &str, &[(&str, &str)], Result<&str, u16>)] = &[
+        /// Version, target and headers of a request, and the target that is left of it or the refusal.
+        type Case<'a> = (Version, &'a str, &'a [(&'a str, &'a str)], Result<&'a str, u16>);
+        let cases: &[Case<'_>] = &[
             (Version::HTTP_11, "/a?b=1", &[HOST], Ok("/a?b=1")),
             (Version::HTTP_11, "/a", &[("host", "[::1]:8888")], Ok("/a")),
             (Version::HTTP_11, "/a", &[], Err(400)),

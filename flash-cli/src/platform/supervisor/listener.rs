@@ -132,12 +132,12 @@ mod tests {
                     .stdout(Stdio::null())
                     .process_group(0)
                     .spawn()
-                    .unwrap(),
+                    .expect("cat can be started"),
             )
         }
 
         fn group(&self) -> i32 {
-            i32::try_from(self.0.id()).unwrap()
+            i32::try_from(self.0.id()).expect("process ids are small")
         }
     }
 

@@ -38,10 +38,10 @@ struct Delivery {
     refused: usize,
 }
 
-/// What to do with a delivery after a try.
-enum Next {
-    Over,
-    Again { delivery: Delivery, after: Duration },
+/// A delivery to try again.
+struct Again {
+    delivery: Delivery,
+    after: Duration,
 }
 
 impl Courier {
@@ -68,7 +68,7 @@ impl Courier {
                 () = courier.closing.cancelled() => break,
                 Some(Ok((receiver, next))) = posts.join_next() => {
                     lines.ended(&receiver);
-                    if let Next::Again { delivery, after } = next {
+                    if let Some(Again { delivery, after }) = next {
                         pauses.spawn(async move {
                             tokio::time::sleep(after).await;
                             delivery
@@ -89,16 +89,17 @@ impl Courier {
         pauses.shutdown().await;
     }
 
-    async fn attempt(&self, poster: &Poster, mut delivery: Delivery) -> Next {
+    /// `None` when the delivery is over, whether it was taken or given up.
+    async fn attempt(&self, poster: &Poster, mut delivery: Delivery) -> Option<Again> {
         if delivery.tidings.committed(&self.store).await.is_err() {
-            return Next::Again { delivery, after: STORE_RETRY };
+            return Some(Again { delivery, after: STORE_RETRY });
         }
         let refusal = match poster.post(&delivery.tidings).await {
             Ok(()) => None,
             Err(Refusal::ForNow(reason)) => match PAUSES.get(delivery.refused) {
                 Some(pause) => {
                     delivery.refused += 1;
-                    return Next::Again { delivery, after: *pause };
+                    return Some(Again { delivery, after: *pause });
                 }
                 None => Some(format!("given up after {} tries: {reason}", delivery.refused + 1)),
             },
@@ -108,7 +109,7 @@ impl Courier {
             self.say(format!("webhook of job {}: {refusal}", delivery.tidings.job.id));
         }
         delivery.tidings.told(&self.store);
-        Next::Over
+        None
     }
 
     fn say(&self, text: String) {
