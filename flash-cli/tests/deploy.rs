@@ -573,9 +573,9 @@ async fn webhooks_of_a_deployment_reach_private_addresses_only_where_its_setting
     let (app, client, receiver) = (Deployed::live(""), Client::new(), Receiver::start().await);
     let (url, key) = (app.url(), app.key());
     let submit = async || {
-        let body = json!({ "input": { "name": "ada" }, "webhook": receiver.url }).to_string();
-        let job = client.raw().post(format!("{url}/main/greet/runsync")).bearer_auth(&key);
-        let answer = client.send(job.header("content-type", "application/json").body(body)).await;
+        let body = json!({ "input": { "__flash": { "function": "greet" }, "name": "ada" }, "webhook": receiver.url });
+        let job = client.raw().post(format!("{url}/v2/greeter/run")).bearer_auth(&key);
+        let answer = client.send(job.json(&body)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     };
     submit().await;

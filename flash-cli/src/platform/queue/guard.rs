@@ -20,8 +20,9 @@ use super::{
     store::{Change, LoneTurn, Ticket},
 };
 
-/// Deaths of the platform that a job may be at work for, beside the first one that nobody has seen.
-pub(super) const MAX_LOSSES: u32 = 3;
+/// Deaths of the platform that a job may be at work for, beside the first one that nobody has seen. Three of them while
+/// no other suspect ran: one alone may be somebody with `kill -9`.
+pub(super) const MAX_LOSSES: u32 = LONE_FROM + 3;
 /// From as many on, no other such job runs beside it.
 const LONE_FROM: u32 = 2;
 
@@ -155,8 +156,8 @@ impl Queue {
 /// For a job that was at work whenever the platform died.
 pub(super) fn platform_died(losses: u32) -> JobEvent {
     let message = format!(
-        "the platform died {losses} times while this job was at work, the last time without another job that could \
-         be the cause: most likely it takes more memory than the machine has. Run it where its workers are limited \
+        "the platform died {losses} times while this job was at work, the last 3 times without another job that \
+         could be the cause: most likely it takes more memory than the machine has. Run it where its workers are limited \
          (`flash doctor` says whether they are), or on a larger machine, then requeue it"
     );
     let error = WireError::new(ErrorKind::NoWorker, message);
