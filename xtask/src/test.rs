@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 /// What tests start: without these a test would build them, and run into its time limit.
-const PROGRAMS: [&str; 4] = ["flash-cli", "fixture-app", "fixture-server", "mixed-workers"];
+const PROGRAMS: [&str; 5] = ["flash-cli", "fixture-app", "fixture-server", "fixture-zoo", "mixed-workers"];
 
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
