@@ -234,7 +234,8 @@ fn projects_that_share_a_target_directory_share_the_builds_of_their_dependencies
         let lines = finished.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("Compiling "));
         lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    (compiled(app.build(&[])), compiled(build_other()));
+    compiled(app.build(&[]));
+    compiled(build_other());
     let edit = |directory: &Path| {
         std::fs::write(directory.join("src/main.rs"), format!("{SOURCE}\n// Another one.\n")).unwrap();
     };

@@ -257,7 +257,7 @@ async fn the_calls_of_a_map_get_their_workers_at_once() {
 async fn json_that_no_worker_decodes_is_refused_at_every_door() {
     let setup = Setup::new();
     let echo = setup.endpoint("echo");
-    let client = support::Client::new();
+    let client = Client::new();
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     let doors = |levels: usize| {
         let value = nested(levels);

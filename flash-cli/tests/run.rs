@@ -397,7 +397,7 @@ async fn a_port_in_use_is_said_and_only_a_default_one_is_replaced() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let directory = fixture();
-    let run = support::finish(&["run", directory.to_str().unwrap(), "--port", &port], &support::root());
+    let run = support::finish(&["run", directory.to_str().unwrap(), "--port", &port], &root());
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains(&format!("cannot bind localhost:{port}")), "{}", run.stderr);
     let holder = format!("(process {})", std::process::id());
@@ -409,7 +409,7 @@ async fn a_port_in_use_is_said_and_only_a_default_one_is_replaced() {
 async fn an_ipv6_address_serves_or_is_refused_where_there_is_none() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         let directory = fixture();
-        let run = support::finish(&["run", directory.to_str().unwrap(), "--host", "::1"], &support::root());
+        let run = support::finish(&["run", directory.to_str().unwrap(), "--host", "::1"], &root());
         assert!(run.code == Some(1) && run.stderr.contains("cannot bind"), "{}", run.stderr);
         return;
     }
@@ -422,10 +422,8 @@ async fn an_ipv6_address_serves_or_is_refused_where_there_is_none() {
 #[test]
 fn a_host_that_is_not_ours_is_refused() {
     let directory = fixture();
-    let run = support::finish(
-        &["run", directory.to_str().unwrap(), "--host", "no.such.host.invalid"],
-        &support::root(),
-    );
+    let run =
+        support::finish(&["run", directory.to_str().unwrap(), "--host", "no.such.host.invalid"], &root());
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("`no.such.host.invalid`"), "{}", run.stderr);
 }
