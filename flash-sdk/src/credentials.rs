@@ -1,6 +1,6 @@
 //! The user's credential file: which environments this user can call, where they are, and with which key.
 //!
-//! Written by `flash`, read by `flash` and by apps with [`FLASH_ENV`](crate::env). One JSON file,
+//! Written by `flash`, read by `flash` and by apps with [`FLASH_ENV`](mod@crate::env). One JSON file,
 //! `credentials.json`, mode 0600, in [`directory`].
 use std::{
     collections::BTreeMap,
