@@ -170,14 +170,12 @@ async fn a_cancelled_busy_loop_is_gone_within_a_second_and_its_slot_is_free_only
 #[tokio::test]
 async fn a_busy_loop_over_its_execution_timeout_is_gone_within_a_second() {
     let api = Api::start(&[]);
-    let input = json!({ "input": { "seconds": 600 } });
     let before = api.app.descendants();
-    let accepted = api.client.post(api.url("spinner", "run"), input).await.json();
-    let job = accepted["id"].as_str().unwrap();
-    api.until(SOON, "spinner", job, |status| status["status"] == "IN_PROGRESS").await;
+    let job = api.run("spinner", "spin", json!({ "seconds": 600 })).await;
+    api.until(SOON, "spinner", &job, |status| status["status"] == "IN_PROGRESS").await;
     let worker: Vec<i32> =
         api.app.descendants().into_iter().filter(|process| !before.contains(process)).collect();
-    api.until(SOON, "spinner", job, |status| status["status"] == "TIMED_OUT").await;
+    api.until(SOON, "spinner", &job, |status| status["status"] == "TIMED_OUT").await;
     for process in worker {
         let took = time_until_gone(process).await;
         assert!(took < A_SECOND, "{took:?}");

@@ -66,7 +66,11 @@ impl<T> Guarded<T> {
     }
 
     fn is_late(&mut self, cx: &mut std::task::Context<'_>) -> bool {
-        self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        // A stream that never pauses leaves the runtime's timers no turn: the time is looked at here too.
+        let is_over = |deadline: &Sleep| deadline.deadline() <= tokio::time::Instant::now();
+        self.deadline
+            .as_mut()
+            .is_some_and(|deadline| is_over(deadline) || deadline.as_mut().poll(cx).is_ready())
     }
 }
 

@@ -87,7 +87,20 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
             > + ::core::marker::Send,
         >,
     > {
-        ::std::boxed::Box::pin(__flash_local_words(text))
+        ::std::boxed::Box::pin(
+            ::flash_sdk::__private::chunks(
+                __flash_local_words(text),
+                |__flash_chunk| {
+                    __flash_chunk
+                        .map_err(|__flash_error| {
+                            use ::flash_sdk::__private::ways::*;
+                            (&&&&&look(&__flash_error))
+                                .__flash_way()
+                                .error(__flash_error)
+                        })
+                },
+            ),
+        )
     }
 }
 ::flash_sdk::__private::inventory::submit! {
