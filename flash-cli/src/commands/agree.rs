@@ -28,7 +28,7 @@ impl Agreed {
     /// Goes on when it is agreed on.
     ///
     /// # Errors
-    /// When the user says no, and where nobody can be asked.
+    /// When the user says no, and off a terminal, where there is no one to ask.
     pub(super) fn or_ask(self, question: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
@@ -63,7 +63,7 @@ impl Agreed {
     /// Whether it can be agreed on later, asked before what takes long.
     ///
     /// # Errors
-    /// Where nobody can be asked.
+    /// Off a terminal, where there is no one to ask.
     pub(super) fn can_be_asked(self) -> Result<(), Failure> {
         match self {
             Self::Already => Ok(()),

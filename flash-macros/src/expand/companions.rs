@@ -143,7 +143,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// What is no job has a `spawn` that cannot be called: its bound is never fulfilled, and the compiler says why.
+    /// Routes and streams get a `spawn` that cannot be called: its bound is never met, and the compiler says why.
     fn refused_spawn(&self, face: &Face, kind: &str) -> TokenStream {
         let Face { visibility, output, .. } = face;
         let parameters = parameters(&face.parameters);
