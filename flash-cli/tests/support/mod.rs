@@ -274,11 +274,13 @@ impl Running {
     pub fn event_within(&self, name: &str, limit: Duration, fits: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + limit;
         let mut seen = self.seen.0.lock().unwrap();
+        let mut looked_at = 0;
         loop {
-            let found = seen.events.iter().find(|event| event["event"] == name && fits(event));
+            let found = seen.events[looked_at..].iter().find(|event| event["event"] == name && fits(event));
             if let Some(event) = found {
                 return event.clone();
             }
+            looked_at = seen.events.len();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || seen.ended {
                 let last: Vec<_> = seen.events.iter().rev().take(10).collect();
