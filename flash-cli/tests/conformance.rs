@@ -21,11 +21,12 @@ use std::{
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{Client, PATIENCE, Running, SOON, copy_of_fixture, fixture, is_alive, root, wait_for};
+use support::{
+    Client, PATIENCE, Running, SOON, copy_of_fixture, fixture, is_alive, root,
+    schemathesis::{self, Takes, python},
+    wait_for,
+};
 use tempfile::TempDir;
-
-/// Names the interpreter that has the official package.
-const PYTHON: &str = "FLASH_TEST_PYTHON";
 
 /// Signs webhooks: the platform and the receiver have it.
 const WEBHOOK_SECRET: (&str, &str) = ("FLASH_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -188,19 +189,6 @@ struct Case {
     /// The traceback of a case that failed.
     detail: String,
     seconds: f64,
-}
-
-/// The interpreter. Without one the tests do nothing, unless `FLASH_REQUIRE_PYTHON=1` forbids such a gap.
-fn python() -> Option<PathBuf> {
-    let Some(python) = std::env::var_os(PYTHON) else {
-        assert!(
-            std::env::var("FLASH_REQUIRE_PYTHON").as_deref() != Ok("1"),
-            "FLASH_REQUIRE_PYTHON=1, but {PYTHON} does not name a Python with the official `runpod` package",
-        );
-        eprintln!("skipped: {PYTHON} is not set");
-        return None;
-    };
-    Some(python.into())
 }
 
 fn scripts() -> PathBuf {
@@ -385,29 +373,8 @@ async fn a_job_of_the_official_worker_that_runs_when_flash_ends_is_finished_and_
     assert!(!left.iter().any(|process| is_alive(*process)), "no worker and no heartbeat is left");
 }
 
-/// Requests that are made up for each operation of the API description.
-const MADE_UP: &str = "40";
-
-/// Not among the checks: `positive_data_acceptance`. To JSON Schema 5.0 is an integer, to serde it is not, and no
-/// schema can say so; the door and the worker refuse it alike.
 #[test]
 fn made_up_requests_are_answered_as_the_api_description_says() {
-    let Some(python) = python() else { return };
     let app = Running::start(&root().join("flash-cli/tests/zoo"), &["--no-reload"]);
-    let directory = TempDir::new().unwrap();
-    let checks =
-        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
-    let output = Command::new(python)
-        .args(["-B", "-m", "schemathesis.cli", "run", &format!("{}/openapi.json", app.url)])
-        .args(["--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", MADE_UP])
-        // The same requests each time: what one run finds, the next one finds, too.
-        .args(["--seed", "1", "--generation-deterministic", "--no-color"])
-        .args(["--suppress-health-check", "all", "--continue-on-failure"])
-        .current_dir(directory.path())
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", directory.path())
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{stdout}");
-    assert!(output.status.success(), "{}\n{stdout}\n{stderr}\n{}", output.status, app.stderr());
+    schemathesis::demand_described_answers(&app, Takes::WhatFits);
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::{Client, Running, is_alive, root};
+use support::{
+    Client, Running, is_alive, root,
+    schemathesis::{self, Takes},
+};
 
 fn example() -> PathBuf {
     root().join("examples/03_mixed_workers")
@@ -87,6 +90,12 @@ async fn the_pipeline_refuses_what_is_not_a_text() {
         assert!(!answer.json()["fields"].as_array().unwrap().is_empty(), "{answer:?}");
     }
     assert_eq!(client.post_text(&url, "{").await.status, 400);
+}
+
+#[test]
+fn made_up_requests_are_answered_as_its_api_description_says() {
+    let app = Running::start(&example(), &["--no-reload"]);
+    schemathesis::demand_described_answers(&app, Takes::WhatItsFunctionsTake);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub mod images;
 pub mod kept;
 pub mod receiver;
 pub mod registry;
+pub mod schemathesis;
 pub mod small_disk;
 
 use std::{
