@@ -6,7 +6,7 @@
 //! the kind, and ask by an address or by a name of this machine.
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header, uri::Authority};
 
 use super::error::Refusal;
 
@@ -132,12 +132,36 @@ fn is_of_other_site<B>(request: &Request<B>) -> bool {
 /// The host that the client asked for, without its port.
 fn asked_host<B>(request: &Request<B>) -> Option<&str> {
     let Some(host) = request.headers().get(header::HOST) else { return request.uri().host() };
-    // What cannot be read is the name of nobody.
-    let Ok(host) = host.to_str() else { return Some("") };
-    // An IPv6 address has colons of its own, inside of brackets.
+    // What is not a host and a port is the name of nobody.
+    let host = host.to_str().unwrap_or_default();
+    // An IPv6 address has colons of its own, inside brackets.
     let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
-    Some(end.and_then(|end| host.get(..end)).unwrap_or(host))
+    let (name, port) = host.split_at(end.unwrap_or(host.len()));
+    let is_plain = !host.contains('@') && host.parse::<Authority>().is_ok();
+    let has_port = port.is_empty() || port.starts_with(':');
+    Some(if is_plain && has_port { name } else { "" })
 }
+
+fuzz_target!("host_and_origin", |data| {
+    // The first line is `Host`, the second one, if there is one, `Origin`.
+    let text = String::from_utf8_lossy(data);
+    let (host, origin) = text.split_once('\n').map_or((&*text, None), |(host, origin)| (host, Some(origin)));
+    let named = [(header::HOST, Some(host)), (header::ORIGIN, origin)];
+    let headers = named.into_iter().filter_map(|(name, text)| Some((name, text?.parse().ok()?)));
+    let mut request = Request::new(());
+    request.headers_mut().extend(headers);
+    let is_let_in = check(&request, &AllowedHosts::default()).is_ok();
+    // What a browser takes them for.
+    let host_of = |url: &str| Some(reqwest::Url::parse(url).ok()?.host_str()?.to_owned());
+    let asked = request.headers().get(header::HOST).and_then(|_| host_of(&format!("http://{host}/")));
+    let page = request.headers().get(header::ORIGIN).and_then(|_| host_of(origin?));
+    if let (true, Some(asked)) = (is_let_in, &asked) {
+        assert!(is_this_machine(&normal(asked)) || address(asked).is_some(), "{asked}");
+    }
+    if let (true, Some(page)) = (is_let_in, page) {
+        assert!(is_this_machine(&normal(&page)) || asked.is_some_and(|asked| asked == page), "{page}");
+    }
+});
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +197,8 @@ mod tests {
             "box.lan.evil.example",
             "tunnel.example",
             "localhost.evil.example",
+            "localhost:80@evil.example",
+            "[::1].evil.example",
             "",
         ] {
             assert!(!may("/f/run_sync", &[("host", host)], &hosts), "{host}");
