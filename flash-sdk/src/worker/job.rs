@@ -8,10 +8,11 @@ use crate::{
     Context, Error, ErrorKind, Result,
     arguments::Input,
     context::{ProgressSink, Setup},
+    error::cut,
     manifest::WorkerType,
     panic,
     registry::{Function, Handler, Registry},
-    wire::{RawJson, envelope::Envelope},
+    wire::{RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
 };
 
 /// The functions of this worker's type.
@@ -78,6 +79,7 @@ impl Functions {
             (Some(name), functions) => {
                 functions.iter().copied().find(|function| function.is_named(name)).ok_or_else(|| {
                     let worker = &self.worker_type.name;
+                    let name = cut(name.to_owned());
                     let message =
                         format!("worker type `{worker}` has no function `{name}`; known: `{}`", names());
                     Error::new(ErrorKind::NotFound, message)
@@ -167,8 +169,31 @@ async fn collect(
             all.push(',');
         }
         all.push_str(chunk.get());
+        if all.len() > MAX_RESULT_BYTES {
+            let message =
+                format!("the chunks have over {MAX_RESULT_BYTES} bytes of JSON, the most of a result");
+            return Err(Error::new(ErrorKind::Encode, message));
+        }
         send(chunk);
     }
     all.push(']');
     Ok(RawJson::from(serde_json::value::RawValue::from_string(all).expect("a list of JSON values is JSON")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_without_end_is_gathered_up_to_the_limit_of_a_result() {
+        let text = format!("\"{}\"", "x".repeat(1_000_000));
+        let chunk = || Ok(RawValue::from_string(text.clone()).unwrap().into());
+        let chunks: Vec<Result<RawJson>> = std::iter::repeat_with(chunk).take(30).collect();
+        let mut sent = 0;
+        let ended = collect(futures_util::stream::iter(chunks).boxed(), |_| sent += 1).await;
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Encode);
+        assert_eq!(sent, 19, "those that fit were sent on their way");
+    }
 }
