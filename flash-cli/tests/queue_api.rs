@@ -202,6 +202,17 @@ async fn what_a_job_may_ask_for_is_bounded_and_the_refusal_names_it() {
         assert_eq!(refused.status, 415, "{address}: {refused:?}");
         assert!(refused.json()["error"].as_str().unwrap().contains("Content-Encoding: gzip"), "{refused:?}");
     }
+
+    // What only the queue API knows is not dropped without a word elsewhere.
+    let input = json!({ "left": 1, "right": 2 });
+    let body = json!({ "input": input, "webhook": "https://box.example/", "policy": { "ttl": 60_000 } });
+    let refused = echo.client.post(format!("{app}/jobs/add/runsync"), body).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let fields = refused.json()["fields"].clone();
+    let paths: Vec<&Value> = fields.as_array().unwrap().iter().map(|field| &field["path"]).collect();
+    assert_eq!(paths, ["/webhook", "/policy"], "{fields}");
+    let body = json!({ "input": input, "webhook": null });
+    assert_eq!(echo.client.post(format!("{app}/jobs/add/runsync"), body).await.status, 200);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use flash_sdk::{
     wire::{envelope::Envelope, identity},
 };
 use http::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -70,20 +71,42 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             run(&release, function, id, &headers, input).await
         }
         Target::RunSyncWrapped { function } => {
-            #[derive(serde::Deserialize)]
-            struct Wrapped {
-                input: Option<Box<RawValue>>,
-            }
             let (headers, body) = split(request)?;
             let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
             nesting::check(&arrived.body, 1)?;
             let wrapped: Wrapped = parse(&arrived.body)?;
             drop(arrived);
-            let input = wrapped
-                .input
-                .ok_or_else(|| Refusal::unprocessable(vec![FieldError::new("/input", "missing")]))?;
+            let input = wrapped.input(&release.function(function).worker)?;
             run(&release, function, id, &headers, input).await
         }
+    }
+}
+
+/// The body of `runsync` of a function. What the queue API takes beside the input must not be lost without a word.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wrapped {
+    input: Option<Box<RawValue>>,
+    webhook: Option<IgnoredAny>,
+    policy: Option<IgnoredAny>,
+    s3_config: Option<IgnoredAny>,
+}
+
+impl Wrapped {
+    fn input(self, worker: &str) -> Result<Box<RawValue>, Refusal> {
+        let options = [("/webhook", self.webhook), ("/policy", self.policy), ("/s3Config", self.s3_config)];
+        let given = options.iter().filter(|(_, given)| given.is_some());
+        let mut wrong: Vec<FieldError> = given
+            .map(|(path, _)| {
+                FieldError::new(*path, format!("not taken here: send the job to /v2/{worker}/runsync"))
+            })
+            .collect();
+        match self.input {
+            Some(input) if wrong.is_empty() => return Ok(input),
+            Some(_) => {}
+            None => wrong.insert(0, FieldError::new("/input", "missing")),
+        }
+        Err(Refusal::unprocessable(wrong))
     }
 }
 
