@@ -74,10 +74,10 @@ impl Agreed {
     fn somebody_is_there(self) -> Result<(), Failure> {
         match is_terminal() {
             true => Ok(()),
-            false => Err(Failure::unusable(
-                "nobody can be asked here, as this is not a terminal: nothing was changed",
-            )
-            .hint("agree with --yes")),
+            false => {
+                Err(Failure::unusable("not a terminal, cannot ask for confirmation: nothing was changed")
+                    .hint("confirm with --yes"))
+            }
         }
     }
 }
