@@ -11,6 +11,7 @@ mod lint;
 mod output;
 mod prepare;
 mod references;
+mod slowest;
 mod steps;
 mod test;
 mod workspace;

@@ -40,7 +40,8 @@ impl Steps {
     }
 }
 
-fn text(time: Duration) -> String {
+/// As people say it.
+pub(crate) fn text(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds >= 60 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{:.1} s", time.as_secs_f64()),

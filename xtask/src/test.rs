@@ -10,8 +10,9 @@ use clap::Args;
 use crate::{
     command::{self, cargo, run as run_command},
     failure::Failure,
-    lint, prepare,
+    lint, prepare, slowest,
     steps::Steps,
+    workspace,
 };
 
 /// Prepare what tests need, lint, and run all tests of the workspace.
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
 /// What tests start: without these a test would build them, and run into its time limit.
 const PROGRAMS: [&str; 5] = ["flash-cli", "fixture-app", "fixture-server", "fixture-zoo", "mixed-workers"];
 
+/// Written by cargo-nextest, as `.config/nextest.toml` says.
+const REPORT: &str = "junit.xml";
+
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut steps = Steps::start();
@@ -65,7 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failure> {
-    let mut runner = match command::succeeds("cargo", &["nextest", "--version"]) {
+    let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
+    let mut runner = match has_nextest {
         true => cargo(&["nextest", "run", "--no-fail-fast"]),
         // All but doc tests, which are a step of their own.
         false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
@@ -77,5 +82,12 @@ fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failu
     runner.args(arguments).env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
     runner.env("FLASH_REQUIRE_CONTAINERS", "1");
     runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
-    run_command(&mut runner)
+    let report = workspace::target().join("nextest/default").join(REPORT);
+    // One of an earlier run says nothing about this one.
+    let _ = std::fs::remove_file(&report);
+    let outcome = run_command(&mut runner);
+    if has_nextest && report.exists() {
+        slowest::print(&report)?;
+    }
+    outcome
 }

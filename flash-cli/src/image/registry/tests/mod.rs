@@ -10,7 +10,7 @@ mod resuming;
 mod token_server;
 mod tokens;
 
-#[path = "../../../../tests/support/registry.rs"]
+#[path = "../../../../tests/it/support/registry.rs"]
 mod docker_registry;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! A directory tree stands in for the kernel's: its files are there or made by a write, and a new group has
-//! none. What the kernel does with them is tested with the real ones, by `tests/limits.rs`.
+//! none. What the kernel does with them is tested with the real ones, by `tests/it/limits.rs`.
 use tempfile::TempDir;
 
 use super::{super::MemoryKill, *};

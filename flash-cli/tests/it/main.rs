@@ -1,0 +1,32 @@
+//! `flash` from outside: the real binary, real processes and a real network, as users and workers meet them.
+//!
+//! One program, so that what all tests share is compiled and linked once. A file for each subject; `support` is what they
+//! share.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod build;
+mod calling;
+mod command_workers;
+mod conformance;
+mod crash;
+mod deploy;
+mod deploy_faults;
+mod docs_page;
+mod doctor;
+mod images;
+mod kept;
+mod limits;
+mod load_balancing;
+mod metering;
+mod mixed_workers;
+mod project;
+mod queue_api;
+mod raw_http;
+mod reload;
+mod run;
+mod runpod;
+mod runpod_stand_in;
+mod same_answers;
+mod service;
+mod supervision;
+mod support;
+mod worker_protocol;
