@@ -37,8 +37,12 @@ pub(crate) struct Arguments {
     for_runner: Vec<String>,
 }
 
-/// What tests start: without these a test would build them, and run into its time limit.
-const PROGRAMS: [&str; 5] = ["flash-cli", "fixture-app", "fixture-server", "fixture-zoo", "mixed-workers"];
+/// What tests start beside `flash` itself: without these a test would build them, and run into its time limit.
+const PROGRAMS: [&str; 4] = ["fixture-app", "fixture-server", "fixture-zoo", EXAMPLE];
+
+/// The one package with models. Its tests are built by themselves, as it is built as a program: with the features of
+/// all packages together, its machine-learning library would be built once more.
+const EXAMPLE: &str = "mixed-workers";
 
 /// Written by cargo-nextest, as `.config/nextest.toml` says.
 const REPORT: &str = "junit.xml";
@@ -70,24 +74,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failure> {
     let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
-    let mut runner = match has_nextest {
-        true => cargo(&["nextest", "run", "--no-fail-fast"]),
-        // All but doc tests, which are a step of their own.
-        false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
-    };
-    let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
-    if !arguments.iter().any(is_package) {
-        runner.arg("--workspace");
-    }
-    runner.args(arguments).env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
-    runner.env("FLASH_REQUIRE_CONTAINERS", "1");
-    runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
     let report = workspace::target().join("nextest/default").join(REPORT);
-    // One of an earlier run says nothing about this one.
-    let _ = std::fs::remove_file(&report);
-    let outcome = run_command(&mut runner);
-    if has_nextest && report.exists() {
-        slowest::print(&report)?;
+    let (mut times, mut outcome) = (Vec::new(), Ok(()));
+    for packages in sets_of_packages(arguments) {
+        let mut runner = match has_nextest {
+            true => cargo(&["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
+            // All but doc tests, which are a step of their own.
+            false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
+        };
+        runner.args(packages).args(arguments);
+        runner.env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
+        runner.env("FLASH_REQUIRE_CONTAINERS", "1");
+        runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
+        // One of an earlier run says nothing about this one.
+        let _ = std::fs::remove_file(&report);
+        let passed = run_command(&mut runner);
+        if has_nextest && report.exists() {
+            times.extend(slowest::times(&report)?);
+        }
+        outcome = outcome.and(passed);
     }
+    slowest::print(times);
     outcome
+}
+
+/// The packages whose tests are built and run together; one set, and none named, where the arguments name packages.
+fn sets_of_packages(arguments: &[String]) -> Vec<Vec<&'static str>> {
+    let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    if arguments.iter().any(is_package) {
+        return vec![Vec::new()];
+    }
+    let others = PROGRAMS.iter().flat_map(|program| ["--exclude", program]);
+    vec![std::iter::once("--workspace").chain(others).collect(), vec!["--package", EXAMPLE]]
 }

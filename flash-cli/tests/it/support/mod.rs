@@ -59,13 +59,15 @@ version = "0.1.0"
 edition = "2024"
 
 [dependencies]
+chrono = {{ version = "0.4", default-features = false, features = ["alloc", "serde"] }}
 flash-sdk = {{ path = {sdk:?} }}
 futures-util = {{ version = "0.3", default-features = false, features = ["std", "sink"] }}
-schemars = "1.2"
+schemars = {{ version = "1.2", features = ["chrono04", "uuid1"] }}
 serde = {{ version = "1", features = ["derive", "rc"] }}
 serde_json = {{ version = "1", features = ["raw_value"] }}
 tokio = {{ version = "1.54", features = ["time"] }}
 tracing = {{ version = "0.1", default-features = false, features = ["std", "attributes"] }}
+uuid = {{ version = "1", features = ["serde"] }}
 
 [workspace]
 
