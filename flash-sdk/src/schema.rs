@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::FieldError;
 use format::Format;
-pub use format::TextFormats;
+pub use format::{TextFormats, integer_range};
 
 /// More findings than this help nobody.
 const MAX_FINDINGS: usize = 32;

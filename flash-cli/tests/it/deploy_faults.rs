@@ -10,10 +10,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
-    self, Client, Finished, SOON, deployed::Deployed, small_disk::SmallDisk, until, wait_for,
+    self, Client, Finished, SOON, answers_pings_while, deployed::Deployed, small_disk::SmallDisk, until,
+    wait_for,
 };
 
 /// A fault that is there already: the command ends with this code and says each of these, and what to do next.
@@ -272,6 +273,49 @@ async fn a_disk_that_fills_up_while_sending_leaves_what_was_live() {
     app.send(&[]);
     let answer = app.get(&client, &format!("{url}/hello/ada")).await;
     assert_eq!(answer.json()["version"], "two");
+    // The service first: the disk is under it.
+    app.succeeds(&["service", "stop"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stderr, reason = "whoever runs the tests should know of the gap")]
+async fn a_full_disk_under_the_logs_costs_lines_and_neither_workers_nor_answers() {
+    let (app, client) = (Deployed::new(""), Client::new());
+    app.succeeds(&["deploy", "new", "production"]);
+    let Some(disk) = SmallDisk::mount(&app.environment().join("logs"), 60) else {
+        eprintln!("not tested: no file system can be mounted here");
+        return;
+    };
+    // The next command brings it back: it opens its logs there.
+    app.succeeds(&["service", "stop"]);
+    app.send(&[]);
+    let url = app.url();
+    let call = async |function: &str, input: Value| {
+        let request = client.raw().post(format!("{url}/main/{function}/run_sync")).bearer_auth(app.key());
+        let answer = client.send(request.json(&input)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let greet = async || call("greet", json!({ "name": "ada" })).await;
+    greet().await;
+    let workers = support::descendants(app.service());
+    disk.fill_but(0);
+    // Somewhat more than waits for a disk, on the pipe of the worker itself.
+    let script = "yes $(head -c 60000 /dev/zero | tr '\\0' x) | head -n 600 > /proc/$PPID/fd/2";
+    answers_pings_while(&client, &url, call("script", json!({ "script": script }))).await;
+    greet().await;
+    for worker in &workers {
+        assert!(support::is_alive(*worker), "{worker} of {workers:?} has ended");
+    }
+    disk.empty();
+    until("the word on what was lost", SOON, async || {
+        // A line more, so that something is written.
+        greet().await;
+        let lines = app.logs(&["--since", "1h"]);
+        let is_told =
+            |line: &Value| line["text"].as_str().is_some_and(|text| text.contains(" lines were lost: "));
+        if lines.iter().any(is_told) { Ok(()) } else { Err(format!("{} lines", lines.len())) }
+    })
+    .await;
     // The service first: the disk is under it.
     app.succeeds(&["service", "stop"]);
 }

@@ -1,7 +1,7 @@
 //! What `format` asks of a value.
 //!
 //! By JSON Schema alone, `5.0` is an integer and `format` is a remark. serde reads neither `5.0` nor `300` as a
-//! `u8`, so here a number of an integer format must be one, and within its range.
+//! `u8`, nor `1e300` as an `f32`, so here a number of an integer format must be one, and within its range.
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Number, Value};
 
@@ -23,6 +23,7 @@ impl Format {
     fn problem(&self, value: &Value) -> Option<String> {
         match (value, self.integer) {
             (Value::Number(number), Some(integer)) => integer.problem(number),
+            (Value::Number(number), None) if self.format == "float" => float_problem(number),
             (Value::String(text), _) if !(self.texts)(&self.format, text) => {
                 Some(format!("the format `{}` was expected", self.format))
             }
@@ -41,11 +42,23 @@ impl<'i> Keyword<'i> for Format {
     }
 }
 
+/// serde reads no `f32` that is too large for one.
+fn float_problem(number: &Number) -> Option<String> {
+    #[expect(clippy::cast_possible_truncation, reason = "whether it becomes infinite is the question")]
+    let fits = number.as_f64().is_some_and(|number| (number as f32).is_finite());
+    (!fits).then(|| format!("a number from {:e} to {:e} was expected", f32::MIN, f32::MAX))
+}
+
 /// An integer type of Rust, as `schemars` writes its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Integer {
     signed: bool,
     bits: u32,
+}
+
+/// The least and the greatest number of an integer format, such as `uint32`; `None` for any other format.
+pub fn integer_range(format: &str) -> Option<(i128, u128)> {
+    Integer::of(format).map(|integer| (integer.least(), integer.most()))
 }
 
 /// The least magnitude of a whole number that `serde_json` holds as a float only.

@@ -55,7 +55,42 @@ fn document(manifest: &Manifest, release: u64) -> Value {
         "components": { "schemas": schemas },
     });
     point_to_components(&mut document);
+    bound_numbers(&mut document);
     document
+}
+
+/// Rust knows what the format of a number means; a client that only knows JSON Schema reads the bounds.
+fn bound_numbers(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.values_mut().for_each(bound_numbers);
+            let Some((least, most)) = bounds(members) else { return };
+            for (bound, key) in [(least, "minimum"), (most, "maximum")] {
+                if let Some(bound) = bound {
+                    members.entry(key).or_insert(bound);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound_numbers),
+        _ => {}
+    }
+}
+
+/// The greatest `f32` as Rust writes it in JSON: a little more than it is.
+const GREATEST_FLOAT: f64 = 3.402_823_5e38;
+
+/// The bounds of a number of this schema; `None` in place of one that has no number in JSON, as have some of 128 bits.
+fn bounds(schema: &Map<String, Value>) -> Option<(Option<Value>, Option<Value>)> {
+    let format = schema.get("format")?.as_str()?;
+    let is = |name: &str| match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == name),
+        kind => kind.is_some_and(|kind| kind == name),
+    };
+    if is("number") && format == "float" {
+        return Some((Some((-GREATEST_FLOAT).into()), Some(GREATEST_FLOAT.into())));
+    }
+    let (least, most) = flash_sdk::schema::integer_range(format).filter(|_| is("integer"))?;
+    Some((i64::try_from(least).ok().map(Value::from), u64::try_from(most).ok().map(Value::from)))
 }
 
 /// Schemas refer to `#/$defs/NAME`; in this document they stand under `components`.
@@ -246,4 +281,35 @@ fn error_schema() -> Value {
         },
         "required": ["error", "kind"],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_bounds_of_their_format() {
+        let mut schema = json!({
+            "properties": {
+                "format": { "type": "integer", "format": "int8", "minimum": 1 },
+                "type": { "type": ["integer", "null"], "format": "uint64" },
+                "wide": { "type": "integer", "format": "uint128", "minimum": 0 },
+                "text": { "type": "string", "format": "uuid" },
+                "plain": { "type": "integer" },
+                "double": { "type": "number", "format": "double" },
+            },
+        });
+        bound_numbers(&mut schema);
+        assert_eq!(
+            schema["properties"],
+            json!({
+                "format": { "type": "integer", "format": "int8", "minimum": 1, "maximum": 127 },
+                "type": { "type": ["integer", "null"], "format": "uint64", "minimum": 0, "maximum": u64::MAX },
+                "wide": { "type": "integer", "format": "uint128", "minimum": 0 },
+                "text": { "type": "string", "format": "uuid" },
+                "plain": { "type": "integer" },
+                "double": { "type": "number", "format": "double" },
+            })
+        );
+    }
 }
