@@ -1,34 +1,34 @@
-//! Asks before something changes: on a terminal the user, elsewhere the flags.
+//! Asks for confirmation before something changes: on a terminal by a prompt, elsewhere by a flag.
 use std::io::IsTerminal as _;
 
 use dialoguer::{Confirm, Input};
 
 use crate::exit::Failure;
 
-/// Whether somebody can be asked.
+/// Whether the user can be prompted.
 pub(super) fn is_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// How much a change is agreed on.
+/// Whether a change is already confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Agreed {
-    /// By a flag.
+    /// Confirmed by a flag.
     Already,
-    /// Not yet: whoever is there is asked.
+    /// Not yet: prompt the user.
     Ask,
 }
 
 impl Agreed {
-    /// By `--yes`.
+    /// From `--yes`.
     pub(super) fn by(yes: bool) -> Self {
         if yes { Self::Already } else { Self::Ask }
     }
 
-    /// Goes on when it is agreed on.
+    /// Continues once the change is confirmed.
     ///
     /// # Errors
-    /// When the user says no, and off a terminal, where there is no one to ask.
+    /// When the user says no, and when there is no terminal to prompt on.
     pub(super) fn or_ask(self, question: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
@@ -42,10 +42,10 @@ impl Agreed {
         }
     }
 
-    /// As [`Agreed::or_ask`], by the typed name of what goes.
+    /// Like [`Agreed::or_ask`], but the user must type the name of what is removed.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Agreed::or_ask`].
     pub(super) fn or_ask_for_name(self, name: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
@@ -60,10 +60,10 @@ impl Agreed {
         }
     }
 
-    /// Whether it can be agreed on later, asked before what takes long.
+    /// Whether confirmation is possible at all. Checked before slow work starts.
     ///
     /// # Errors
-    /// Off a terminal, where there is no one to ask.
+    /// When there is no terminal to prompt on.
     pub(super) fn can_be_asked(self) -> Result<(), Failure> {
         match self {
             Self::Already => Ok(()),
@@ -82,7 +82,7 @@ impl Agreed {
     }
 }
 
-/// A question that was broken off.
+/// The error for a prompt that was aborted.
 pub(super) fn unanswered(error: dialoguer::Error) -> Failure {
     Failure::failed(format!("no answer: {error}"))
 }

@@ -1,4 +1,4 @@
-//! `flash catalog`: what Runpod offers, with prices and stock of this moment.
+//! `flash catalog`: what Runpod offers, with current prices and stock.
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -17,18 +17,18 @@ use crate::{
     },
 };
 
-/// What Runpod offers for serverless workers: hardware, prices, stock, places.
+/// Show what Runpod offers for serverless workers: hardware, prices, stock, data centers.
 ///
-/// Asked at this moment, with the key of `flash login`. Prices are those of flexible workers.
+/// Queries Runpod with the key of `flash login`. Prices are those of flex workers.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash catalog gpus\n  flash catalog cpus --json\n  flash catalog datacenters\n\n\
-                  Exit codes: 0 shown; 1 Runpod could not be asked; 2 wrong usage, or no key."
+                  Exit codes: 0 success; 1 Runpod could not be queried; 2 wrong usage, or no key."
 )]
 pub(crate) struct CatalogArguments {
     #[command(subcommand)]
     what: What,
-    /// The project's directory, whose .env is looked at for a key.
+    /// The project's directory; its .env is searched for a key.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".", global = true)]
     directory: PathBuf,
     /// Print JSON.
@@ -74,18 +74,18 @@ fn stock(stock: Option<Stock>) -> String {
     .to_owned()
 }
 
-/// Ids of what there is some of.
+/// The IDs of the entries that are in stock.
 fn available(list: &[StockOf]) -> Vec<&str> {
     list.iter().filter(|one| one.availability > Stock::None).map(|one| one.id.as_str()).collect()
 }
 
-/// Dollars a second, in the digits that prices have, and an hour.
+/// Dollars per second, with as many digits as published prices have, and dollars per hour.
 fn price(per_hour: f64) -> [String; 2] {
     [format!("{:.5}", per_hour / 3600.0), format!("{per_hour:.3}")]
 }
 
 fn gpus(mut gpus: Vec<CatalogGpu>, json: bool, output: &Output) {
-    // Types without a pool cannot be asked for.
+    // GPU types without a pool cannot be requested.
     gpus.retain(|gpu| gpu.pool.is_some());
     gpus.sort_by(|a, b| (a.memory, &a.pool, &a.id).cmp(&(b.memory, &b.pool, &b.id)));
     if json {
@@ -114,7 +114,7 @@ fn cpus(mut cpus: Vec<CatalogCpu>, json: bool, output: &Output) {
         return;
     }
     let row = |cpu: &CatalogCpu| {
-        // The API does not say for which time; its examples are prices of an hour.
+        // The API does not name the unit of time; its examples are hourly prices.
         let [_, hour] = price(cpu.price.serverless_per_vcpu);
         vec![
             cpu.id.clone(),

@@ -1,6 +1,6 @@
-//! `flash doctor`: what this machine has of what flash needs.
+//! `flash doctor`: whether this machine has what flash needs.
 //!
-//! Here are the arguments and what is printed; `crate::doctor` looks.
+//! This file holds the arguments and prints the findings; `crate::doctor` does the checks.
 use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::Args;
@@ -16,10 +16,10 @@ use crate::{
     project::{Config, Package, PackageError},
 };
 
-/// See whether this machine has what flash's commands need, and how to get what is missing.
+/// Check whether this machine has what flash needs, and how to get what is missing.
 ///
-/// `✓` is there, `!` is missing for some commands, `✗` is missing for `flash run` or for building images of CPU
-/// worker types. Nothing is installed or changed. Exit code 0 without a `✗`, else 1.
+/// `✓` is present, `!` is missing for some commands, `✗` is missing for `flash run` or for building images of CPU
+/// worker types. Nothing is installed or changed. The exit code is 0 without a `✗`, else 1.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash doctor\n  flash doctor --json | jq '.findings[] | select(.state != \"good\")'\n  \
@@ -28,8 +28,8 @@ use crate::{
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     directory: DirectoryArguments,
-    /// Print the variables that a GPU build for these compute capabilities gives to cargo, and nothing else:
-    /// for building by hand as `flash build --gpu` does.
+    /// Print only the environment variables that a GPU build for these compute capabilities passes to cargo, so
+    /// that you can build by hand as `flash build --gpu` does.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     cuda_env: Vec<ComputeCapability>,
     /// Print one JSON object.
@@ -37,7 +37,7 @@ pub(crate) struct DoctorArguments {
     pub json: bool,
 }
 
-/// Looks and tells.
+/// Runs the checks and prints the findings.
 pub(crate) fn run(arguments: DoctorArguments, output: &Output) -> Result<(), Failure> {
     let project = project(&arguments)?;
     if !arguments.cuda_env.is_empty() {
@@ -54,11 +54,11 @@ pub(crate) fn run(arguments: DoctorArguments, output: &Output) -> Result<(), Fai
     match is_fit {
         true => Ok(()),
         false => Err(Failure::failed("flash cannot run or build an app here")
-            .hint("do what is told beside each `✗`, then: flash doctor")),
+            .hint("fix each `✗` as described, then run again: flash doctor")),
     }
 }
 
-/// Outside of a crate, and where cargo is missing, the machine can still be looked at.
+/// Outside a crate, and without cargo, the machine can still be checked.
 fn project(arguments: &DoctorArguments) -> Result<Project, Failure> {
     let found = Package::find(arguments.directory.path());
     if let Err(error @ PackageError::NoDirectory(_)) = found {

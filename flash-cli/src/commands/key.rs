@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{credentials::CredentialStore, exit::Failure, output::Output, target::KeyEntry};
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed; 2 wrong usage, or there is no such \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage, or no such \
                           environment or key.";
 
-/// Keys that open an environment. Only their hashes are kept where the environment is.
+/// Manage the keys of an environment. The environment stores only their hashes.
 #[derive(Args)]
 #[command(
     after_help = format!("Examples:\n  flash key list production\n  flash key new production --label ci\n  \
@@ -27,11 +27,11 @@ pub(crate) struct KeyArguments {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// List keys by how they begin.
+    /// List keys by their first characters.
     List(OneEnvironment),
-    /// Make one more key, and show it once.
+    /// Make another key and show it once.
     New(NewKeyArguments),
-    /// Let a key open nothing from now on.
+    /// Revoke a key: it opens nothing from now on.
     Revoke(RevokeArguments),
 }
 
@@ -39,17 +39,17 @@ enum KeyCommand {
 struct NewKeyArguments {
     #[command(flatten)]
     environment: OneEnvironment,
-    /// What it is for, in your words.
+    /// What the key is for, in your own words.
     #[arg(long, value_name = "TEXT", default_value = "")]
     label: String,
-    /// Keep it in your credential file instead of the one there: how a key is rotated.
+    /// Store it in your credential file in place of the current one: use this to rotate your key.
     #[arg(long = "use")]
     used: bool,
 }
 
 #[derive(Args)]
 struct RevokeArguments {
-    /// The environment [default: the only one of the app], and how the key begins.
+    /// The environment [default: the only one of the app], and the first characters of the key.
     #[arg(value_names = ["ENV", "PREFIX"], num_args = 1..=2, required = true)]
     names: Vec<String>,
     #[command(flatten)]
@@ -94,14 +94,14 @@ async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<
     let place = place.environment(name.as_deref()).await?;
     let new = place.target.new_key(&place.id, &label).await?;
     let key = new.key.expose();
-    // It exists from here on: whatever fails now, it must be seen.
+    // The key exists from here on: show it even if a later step fails.
     match json {
         true => {
             output.object(&json!({ "environment": place.id, "key": key, "entry": new.entry, "used": used }))
         }
         false => {
             output.line(key);
-            // "The line above", where both go to one terminal.
+            // "The line above" is only true if both streams go to one terminal in order.
             output.flush();
             output.status("Key", "the line above; it is not shown again");
         }
@@ -110,7 +110,7 @@ async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<
         CredentialStore::of_user()?.set_key(&place.id, &new.key)?;
         output.status(
             "Kept",
-            "it is yours from now on; revoke the one before: flash key list, flash key revoke",
+            "your commands use it from now on; revoke the old one: flash key list, flash key revoke",
         );
     }
     Ok(())
@@ -120,20 +120,20 @@ async fn revoke(arguments: RevokeArguments, json: bool, output: &Output) -> Resu
     let (name, prefix) = match arguments.names.as_slice() {
         [prefix] => (None, prefix),
         [name, prefix, ..] => (Some(name.as_str()), prefix),
-        [] => return Err(Failure::unusable("no key is named").hint("which ones there are: flash key list")),
+        [] => return Err(Failure::unusable("no key given").hint("to list them: flash key list")),
     };
-    // As `list` prints it.
+    // As printed by `list`.
     let prefix = prefix.trim_end_matches('…');
     let place = arguments.place.environment(name).await?;
     let entry = place.target.revoke_key(&place.id, prefix).await?;
     match json {
         true => output.object(&json!({ "environment": place.id, "revoked": entry })),
-        false => output.status("Revoked", &format!("{}… opens {} no more", entry.prefix, place.id)),
+        false => output.status("Revoked", &format!("{}… no longer opens {}", entry.prefix, place.id)),
     }
     let own = CredentialStore::of_user()?.environment(&place.id)?;
     if own.is_some_and(|own| own.key.starts_with(&entry.prefix)) {
         let name = &place.id.name;
-        output.warning(&format!("this was your own key: make another one: flash key new {name} --use"));
+        output.warning(&format!("this was your own key; make a new one: flash key new {name} --use"));
     }
     Ok(())
 }

@@ -17,19 +17,19 @@ use crate::{
     },
 };
 
-/// Keep the key of your Runpod account, for the target `runpod`.
+/// Store the key of your Runpod account, for the target `runpod`.
 ///
-/// Asks for it on a terminal without showing it, else reads it from stdin; checks it with one call that changes
-/// nothing; keeps it in the user's configuration directory, in a file that nobody else can read. RUNPOD_API_KEY and a
-/// .env of the project win over it.
+/// Prompts for it on a terminal without showing it, else reads it from stdin; checks it with one read-only call;
+/// stores it in your configuration directory, in a file that only you can read. RUNPOD_API_KEY and the project's
+/// .env override it.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash login\n  pass runpod | flash login\n  flash login --check\n\n\
-                  Exit codes: 0 the key works and is kept; 1 Runpod could not be asked; 2 the key is none, or not let in.")]
+                  Exit codes: 0 the key works and is stored; 1 Runpod could not be reached; 2 the key is invalid or was rejected.")]
 pub(crate) struct LoginArguments {
-    /// Only say which key is in use, and whether it works.
+    /// Only show which key is in use, and whether it works.
     #[arg(long)]
     check: bool,
-    /// The project's directory, whose .env is looked at.
+    /// The project's directory; its .env is searched for a key.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
     directory: PathBuf,
     /// Print JSON.
@@ -37,10 +37,10 @@ pub(crate) struct LoginArguments {
     pub json: bool,
 }
 
-/// Forget the key that `flash login` keeps.
+/// Delete the key stored by `flash login`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  flash logout\n\nExit codes: 0 no key is kept; 1 it could not be removed."
+    after_help = "Examples:\n  flash logout\n\nExit codes: 0 no key is stored; 1 it could not be removed."
 )]
 pub(crate) struct LogoutArguments {
     /// Print JSON.
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &LoginArguments, output: &Output) -> Result<(), Fai
         tell("Kept", &KeySource::Login(path.clone()), endpoints, arguments.json, output);
         let in_use = in_use(&arguments.directory)?;
         if let Some(FoundKey { source, .. }) = in_use.filter(|found| found.source != KeySource::Login(path)) {
-            output.warning(&format!("{source} wins over it here: that key is used, not this one"));
+            output.warning(&format!("{source} overrides it here: that key is used, not this one"));
         }
         Ok(())
     })
@@ -74,7 +74,7 @@ fn in_use(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     account::find(Some(directory))
 }
 
-/// One call that changes nothing; how many endpoints the account has.
+/// Makes one read-only call; returns how many endpoints the account has.
 async fn works(key: SecretValue) -> Result<usize, TargetError> {
     let rest = Rest::new(key, Addresses::from_environment()?)?;
     Ok(rest.endpoints().await?.len())
@@ -98,10 +98,10 @@ pub(crate) fn run_logout(arguments: &LogoutArguments, output: &Output) -> Result
     match (arguments.json, &forgotten) {
         (true, _) => output.object(&json!({ "forgotten": forgotten })),
         (false, Some(path)) => output.status("Forgotten", &format!("the key in {}", path.display())),
-        (false, None) => output.status("Unchanged", "no key is kept"),
+        (false, None) => output.status("Unchanged", "no key is stored"),
     }
     if let Some(FoundKey { source, .. }) = account::find(Some(Path::new(".")))? {
-        output.warning(&format!("{source} has a key still, and it is used here"));
+        output.warning(&format!("{source} still has a key, which is used here"));
     }
     Ok(())
 }

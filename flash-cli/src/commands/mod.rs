@@ -1,4 +1,4 @@
-//! The commands, a file each, and the command line that chooses one.
+//! The commands, one file each, and the command line that selects one.
 mod agree;
 mod build;
 mod call;
@@ -29,8 +29,8 @@ use crate::{exit::Failure, output::Output};
     name = "flash",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 success; 1 it was tried and failed (build, app, port); \
-                  2 wrong usage, no crate, a broken flash.toml, a missing confirmation; flash deploy --plan: changes."
+    after_help = "Exit codes: 0 success; 1 failed (build, app, port); \
+                  2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -44,11 +44,11 @@ enum Command {
     Deploy(deploy::DeployArguments),
     #[command(visible_alias = "environment")]
     Env(deploy::EnvironmentArguments),
-    /// Go back to what an earlier release was: the same as `flash deploy rollback`.
+    /// Go back to an earlier release: the same as `flash deploy rollback`.
     Rollback(deploy::Alone<deploy::RollbackArguments>),
     /// List the releases of an environment: the same as `flash deploy history`.
     History(deploy::Alone<deploy::HistoryArguments>),
-    /// Remove an environment and everything kept of it: the same as `flash deploy remove`.
+    /// Remove an environment and everything stored for it: the same as `flash deploy remove`.
     Remove(deploy::Alone<deploy::RemoveArguments>),
     Undeploy(undeploy::UndeployArguments),
     Status(status::StatusArguments),
@@ -67,7 +67,7 @@ enum Command {
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    // What a command that did what it should tells by its exit code.
+    // The exit code of a command that succeeded.
     let mut code = ExitCode::SUCCESS;
     let mut ended = |ending: deploy::Ending| code = ending.into();
     let (output, outcome) = match command {
@@ -77,7 +77,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Logs(arguments) => {
             let output = Output::new(arguments.json);
-            // It knows itself whether its reader still waits for the rest.
+            // It checks by itself whether its reader still waits for the rest.
             (output.clone(), logs::run(arguments, &output))
         }
         Command::Build(own) => printing(own.json, |output| build::run(own, output)),
@@ -115,7 +115,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Runs a command whose result is what it prints.
+/// Runs a command whose result is its output.
 fn printing(
     json: bool,
     command: impl FnOnce(&Output) -> Result<(), Failure>,
@@ -125,11 +125,11 @@ fn printing(
     (output, outcome)
 }
 
-/// For a command whose result is what it prints: it is done when that is written.
+/// For a command whose result is its output: it is done once that is written.
 fn finished(outcome: Result<(), Failure>, output: &Output) -> Result<(), Failure> {
     let written = output.finish();
     outcome?;
-    written.map_err(|error| Failure::failed(format!("the result cannot be written: {error}")))
+    written.map_err(|error| Failure::failed(format!("cannot write the result: {error}")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which environment of which app, on which target, a command is for.
+//! Which environment of which app, on which target, a command applies to.
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -19,39 +19,39 @@ use crate::{
     },
 };
 
-/// What every command that is for one environment takes.
+/// The arguments of every command that applies to one environment.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlaceArguments {
     /// The crate's directory.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
-    /// The app, where the directory is none [default: the crate's package name].
+    /// The app, when the directory is not a crate [default: the crate's package name].
     #[arg(long)]
     pub app: Option<String>,
-    /// Where the environment lives [default: as flash.toml says, else local].
+    /// The environment's target [default: as in flash.toml, else local].
     #[arg(long)]
     pub target: Option<TargetKind>,
 }
 
-/// The crate's directory, for commands that work on it: by its place among the arguments, or as every other command
-/// takes it.
+/// The crate's directory, for commands that work on it: as a positional argument, or with the flag of the other
+/// commands.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DirectoryArguments {
     /// The crate's directory [default: the current one].
     #[arg(value_name = "DIR")]
     positional: Option<PathBuf>,
-    /// The same, as other commands take it.
+    /// The crate's directory, as a flag like in other commands.
     #[arg(long = "dir", short = 'C', value_name = "DIR", conflicts_with = "positional")]
     named: Option<PathBuf>,
 }
 
 impl DirectoryArguments {
-    /// This one, as if it had been written.
+    /// This directory, as if given on the command line.
     pub(crate) fn of(directory: PathBuf) -> Self {
         Self { positional: Some(directory), named: None }
     }
 
-    /// The one that is meant.
+    /// The directory that is meant.
     pub(crate) fn path(&self) -> &Path {
         self.positional.as_deref().or(self.named.as_deref()).unwrap_or(Path::new("."))
     }
@@ -64,31 +64,31 @@ pub(crate) struct Place {
 }
 
 impl PlaceArguments {
-    /// The app that is meant: `--app`, else the package of the directory or one above.
+    /// The app: `--app`, else the package of the directory or of one above.
     ///
     /// # Errors
-    /// Outside of a crate, without `--app`.
+    /// Outside a crate, without `--app`.
     pub(crate) fn app(&self) -> Result<String, Failure> {
         match &self.app {
             Some(app) => Ok(app.clone()),
             None => package(&self.directory).map(|(_, name)| name).ok_or_else(|| {
                 Failure::unusable(format!("{} is not inside a crate", self.directory.display()))
-                    .hint("name the app: --app NAME; all of them: flash deploy list")
+                    .hint("give the app: --app NAME; to list all: flash deploy list")
             }),
         }
     }
 
-    /// The directory of the app's crate, where that is known: its `flash.toml` is there.
+    /// The directory of the app's crate, if known: it holds `flash.toml`.
     pub(crate) fn project(&self) -> Option<PathBuf> {
         let (directory, name) = package(&self.directory)?;
         self.app.as_ref().is_none_or(|app| *app == name).then_some(directory)
     }
 
-    /// The environment of this name; the only one of the app when not named. Where there are several, whoever is at
-    /// the terminal chooses.
+    /// The environment of this name, or the app's only one if no name is given. If there are several, the user
+    /// chooses on a terminal.
     ///
     /// # Errors
-    /// When it is not clear which one is meant. Whether it exists is for the target to say.
+    /// When it is not clear which one is meant. The target checks whether it exists.
     pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Place, Failure> {
         let app = self.app()?;
         let project = self.project();
@@ -104,7 +104,7 @@ impl PlaceArguments {
         if let Some(name) = name {
             let id = EnvironmentId::new(&app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
             let target = target(kind(&id.name), directory).await?;
-            // In a cloud an environment is there once it is declared.
+            // In a cloud, a declared environment counts as existing.
             if target.kind() == TargetKind::Local {
                 let declared = config.environments().iter().map(|own| &own.name);
                 check_there(&id, &target.environments().await?, declared)?;
@@ -112,13 +112,13 @@ impl PlaceArguments {
             return Ok(Place { target, id });
         }
         let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
-        // One that is declared on another target must not keep the local ones from being found.
+        // An environment declared on another target must not hide the local ones.
         let first = self.target.unwrap_or(TargetKind::Local);
         let first_target = target(first, directory).await?;
         let environments = first_target.environments().await?;
         let of_app = environments.into_iter().map(|own| own.id).filter(|id| id.app == app);
         let found: Vec<String> = of_app.map(|id| id.name).collect();
-        // What is declared and was never made is no choice, as long as there is another.
+        // A declared environment that was never made is not a choice.
         names.retain(|name| match self.target {
             Some(_) => found.contains(name),
             None => kind(name) != TargetKind::Local || found.contains(name),
@@ -134,7 +134,7 @@ impl PlaceArguments {
                     other => target(other, directory).await?,
                 },
             }),
-            [] => Err(Failure::unusable(format!("`{app}` has no environment"))
+            [] => Err(Failure::unusable(format!("`{app}` has no environments"))
                 .hint("make one: flash deploy new production")),
             several if is_terminal() => {
                 let ask = || {
@@ -149,16 +149,16 @@ impl PlaceArguments {
             }
             several => {
                 Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
-                    .hint("name one of them"))
+                    .hint("give one of these names"))
             }
         }
     }
 }
 
-/// Whether an environment of this name is on this machine; else which name may have been meant.
+/// Whether this environment exists on this machine; if not, which name may have been meant.
 ///
 /// # Errors
-/// When there is none.
+/// When it does not exist.
 fn check_there<'a>(
     id: &EnvironmentId,
     there: &'a [Environment],
@@ -168,7 +168,7 @@ fn check_there<'a>(
         return Ok(());
     }
     let of_app = there.iter().filter(|own| own.id.app == id.app).map(|own| own.id.name.as_str());
-    // One that is only declared may be in a cloud, or not made yet: the name is right then.
+    // A declared environment may be in a cloud, or not made yet: its name is still correct.
     let names: BTreeSet<&str> =
         of_app.chain(declared.map(String::as_str)).filter(|own| *own != id.name).collect();
     let make = format!("flash deploy new {}", id.name);
@@ -176,17 +176,18 @@ fn check_there<'a>(
         let apps: BTreeSet<&str> = there.iter().map(|own| own.id.app.as_str()).collect();
         let near = if apps.contains(id.app.as_str()) { String::new() } else { nearest(&id.app, apps) };
         let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
-        return Err(Failure::unusable(message)
-            .hint(format!("make it first: {make}; all there are: flash deploy list")));
+        return Err(
+            Failure::unusable(message).hint(format!("make it first: {make}; to list all: flash deploy list"))
+        );
     }
     let near = nearest(&id.name, names.iter().copied());
     let names: Vec<&str> = names.into_iter().collect();
     let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
-    Err(Failure::unusable(message).hint(format!("it has: {}; another one: {make}", names.join(", "))))
+    Err(Failure::unusable(message).hint(format!("it has: {}; to make this one: {make}", names.join(", "))))
 }
 
-/// The target of this kind, ready to be asked. The directory is that of the app's crate, where there is one: a key
-/// may lie beside it.
+/// The target of this kind, ready for requests. The directory is that of the app's crate, if there is one: its .env
+/// may hold a key.
 ///
 /// # Errors
 /// When it cannot be reached or started.
@@ -197,7 +198,7 @@ pub(crate) async fn target(kind: TargetKind, directory: Option<&Path>) -> Result
     }
 }
 
-/// The crate in this directory or above, and its name, without asking cargo: that takes longer than most commands.
+/// The name of the crate in this directory or above, without running cargo, which takes longer than most commands.
 fn package(directory: &Path) -> Option<(PathBuf, String)> {
     #[derive(Deserialize)]
     struct CargoToml {

@@ -20,14 +20,15 @@ use crate::{
     target::{EnvironmentId, SecretEntry, SecretValue},
 };
 
-/// The longest value: more is no secret but a file.
+/// The longest value: a larger one should be a file.
 const MAX_BYTES: u64 = 64 * 1024;
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed; 2 wrong usage, or there is no such \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage, or no such \
                           environment or secret.";
 
-/// Secrets of an environment: variables of its workers that nobody can read back.
+/// Manage the secrets of an environment: variables of its workers whose values cannot be read back.
 ///
-/// Encrypted at rest; never in logs, plans or JSON. A change takes effect with the next release.
+/// Secrets are encrypted at rest and never appear in logs, plans or JSON. A change takes effect with the next
+/// release.
 #[derive(Args)]
 #[command(
     after_help = format!("Examples:\n  flash secret set production HF_TOKEN\n  pass hf | flash secret set HF_TOKEN\n  \
@@ -44,9 +45,9 @@ pub(crate) struct SecretArguments {
 
 #[derive(Subcommand)]
 enum SecretCommand {
-    /// Set a secret: asked for on a terminal without showing it, else read from stdin.
+    /// Set a secret: prompts for it on a terminal without showing it, else reads it from stdin.
     Set(SetArguments),
-    /// List names. Values cannot be read.
+    /// List the names. Values cannot be read.
     List(OneEnvironment),
     /// Remove a secret.
     Remove(OneSecret),
@@ -56,47 +57,46 @@ enum SecretCommand {
 struct SetArguments {
     #[command(flatten)]
     secret: OneSecret,
-    /// Read the value from a file. One line end at its end does not count.
+    /// Read the value from a file. One trailing newline is ignored.
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 }
 
-/// A secret, and an environment that may be left out where there is one.
+/// A secret, and an environment that is optional if the app has only one.
 #[derive(Args)]
 struct OneSecret {
-    /// The environment [default: the only one of the app], and the secret's name: that of a variable.
-    // A third word is a value that somebody meant to give. It is taken here to be refused in our words: clap would
-    // print it.
+    /// The environment [default: the only one of the app], and the secret's name, which is a variable name.
+    // A third word would be a value. It is accepted here so that our own message rejects it: clap would print it.
     #[arg(value_names = ["ENV", "NAME"], num_args = 1.., required = true)]
     names: Vec<String>,
     #[command(flatten)]
     place: PlaceArguments,
 }
 
-/// What is on a command line others can read: the value has been told to everybody on this machine.
+/// Other users can read command lines: the value is known to everybody on this machine.
 fn value_on_the_command_line(environment: &str, name: &str) -> Failure {
-    Failure::unusable("the value of a secret is not taken from the command line, where others can read it").hint(
+    Failure::unusable("do not pass secrets as arguments: other users can read the command line").hint(
         format!(
-            "choose a new value, and give it on stdin: flash secret set {environment} {name} < FILE; on a terminal \
-             `flash secret set {environment} {name}` asks for it"
+            "choose a new value and pass it on stdin: flash secret set {environment} {name} < FILE; on a terminal, \
+             `flash secret set {environment} {name}` prompts for it"
         ),
     )
 }
 
 impl OneSecret {
-    /// The environment, if one is named, and the secret. No word that may be a value is in a message.
+    /// The environment, if given, and the secret. Messages never contain a word that may be a value.
     fn meant(&self) -> Result<(Option<&str>, &str), Failure> {
         let is_variable = |word: &str| check_variable_name(word).is_ok();
         let is_environment = |word: &str| EnvironmentId::new("", word).is_ok();
         let (environment, name) = match self.names.as_slice() {
-            [] => return Err(Failure::unusable("no secret is named")),
+            [] => return Err(Failure::unusable("no secret given")),
             [name] => (None, name),
             [environment, name] if is_environment(environment) => (Some(environment.as_str()), name),
             [environment, name, ..] if is_environment(environment) => {
                 let name = if is_variable(name) { name } else { "NAME" };
                 return Err(value_on_the_command_line(environment, name));
             }
-            // The first word is no environment's name: `TOKEN VALUE`.
+            // The first word is not an environment's name: `TOKEN VALUE`.
             [name, ..] if is_variable(name) => return Err(value_on_the_command_line("ENV", name)),
             [environment, name, ..] => (Some(environment.as_str()), name),
         };
@@ -125,7 +125,7 @@ async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(),
     let SetArguments { secret, from_file } = arguments;
     let (environment, name) = secret.meant()?;
     let place = secret.place.environment(environment).await?;
-    // A secret of nothing is not asked for.
+    // Do not prompt for the secret of an environment that does not exist.
     place.target.environment(&place.id).await?;
     let value = tokio::task::block_in_place(|| value(&format!("Value of {name}"), from_file.as_deref()))?;
     let entry = place.target.set_secret(&place.id, name, &value).await?;
@@ -138,7 +138,7 @@ async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(),
     Ok(())
 }
 
-/// Asked for without showing it on a terminal, else read from the file or stdin.
+/// Prompts on a terminal without showing the value, else reads the file or stdin.
 pub(super) fn value(prompt: &str, file: Option<&Path>) -> Result<SecretValue, Failure> {
     let text = match file {
         Some(path) => {
@@ -162,7 +162,7 @@ fn read_some(from: impl std::io::Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The value without one line end. No part of it is in a message.
+/// The value without one trailing newline. Messages never contain any part of it.
 fn checked(bytes: &[u8]) -> Result<SecretValue, Failure> {
     let bytes = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
     let text = match std::str::from_utf8(bytes) {
@@ -171,10 +171,12 @@ fn checked(bytes: &[u8]) -> Result<SecretValue, Failure> {
             return Err(Failure::unusable(format!("the value is longer than {MAX_BYTES} bytes")));
         }
         Ok(text) if text.contains('\0') => {
-            return Err(Failure::unusable("the value holds a NUL character, which no variable can"));
+            return Err(Failure::unusable(
+                "the value contains a NUL character, which a variable cannot hold",
+            ));
         }
         Ok(text) => text,
-        Err(_) => return Err(Failure::unusable("the value is not UTF-8, which variables of workers are")),
+        Err(_) => return Err(Failure::unusable("the value is not valid UTF-8")),
     };
     Ok(SecretValue::new(text.to_owned()))
 }
@@ -200,7 +202,7 @@ async fn remove(secret: OneSecret, json: bool, output: &Output) -> Result<(), Fa
         false => output.status("Removed", &format!("{name} from {}", place.id)),
     }
     let next = &place.id.name;
-    output.status("Next", &format!("workers have it until the next release: flash deploy send {next}"));
+    output.status("Next", &format!("workers keep it until the next release: flash deploy send {next}"));
     Ok(())
 }
 

@@ -11,15 +11,16 @@ use crate::{
     },
 };
 
-/// See, start, stop or install the background service that local environments live in.
+/// Manage the background service that runs local environments.
 ///
-/// Commands for environments start it when they need it; it goes on after they end. Its data are in FLASH_DATA_DIR
-/// [default: ~/.local/share/flash]: environments, releases, keys, secrets, jobs and logs outlive every stop.
+/// Commands for environments start it when they need it, and it keeps running after they end. Its data is in
+/// FLASH_DATA_DIR [default: ~/.local/share/flash]: environments, releases, keys, secrets, jobs and logs survive
+/// every stop.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  flash service status\n  flash service install   # with the machine, from now on\n  \
-                  flash service status --json | jq .environments\n\nExit codes: 0 success, and `status` of one that \
-                  runs; 1 it failed, or `status` of one that does not run; 2 wrong usage."
+    after_help = "Examples:\n  flash service status\n  flash service install   # start it with the machine\n  \
+                  flash service status --json | jq .environments\n\nExit codes: 0 success, or `status` of a service that \
+                  runs; 1 failed, or `status` of a service that is not running; 2 wrong usage."
 )]
 pub(crate) struct ServiceArguments {
     #[command(subcommand)]
@@ -31,21 +32,21 @@ pub(crate) struct ServiceArguments {
 
 #[derive(Clone, Copy, Subcommand)]
 enum Action {
-    /// Whether it runs, and what it hosts.
+    /// Show whether it runs, and which environments it runs.
     Status,
-    /// Start it, where it does not run.
+    /// Start it if it is not running.
     Start,
-    /// End it: running work gets its drain time, jobs and releases stay for the next start.
+    /// Stop it: running work gets its drain time; jobs and releases are kept for the next start.
     Stop,
-    /// Stop and start it: also how a new version of flash takes over.
+    /// Stop and start it, for example to switch to a new version of flash.
     Restart,
-    /// Have systemd start it with the machine, and again after a crash.
+    /// Install it in systemd, which starts it with the machine and again after a crash.
     Install,
-    /// Stop it and take it out of systemd again. Environments stay.
+    /// Stop it and remove it from systemd. Environments are kept.
     Uninstall,
 }
 
-const KILLED: &str = "it did not end in time and was killed: running work was cut off";
+const KILLED: &str = "it did not stop in time and was killed: running work was cut off";
 
 /// Runs it.
 pub(crate) fn run(arguments: ServiceArguments, output: &Output) -> Result<(), Failure> {
@@ -109,7 +110,7 @@ fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
         return output.object(&json!({ "running": false, "stopped": how }));
     }
     match stopped {
-        Stopped::Already => output.status("Stopped", "the background service did not run"),
+        Stopped::Already => output.status("Stopped", "the background service was not running"),
         Stopped::Clean => output.status("Stopped", "the background service"),
         Stopped::Killed => output.warning(KILLED),
     }
@@ -121,7 +122,7 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
             output.object(&json!({ "running": false, "data": directory.path() }));
         }
         return Err(
-            Failure::failed("the background service does not run").hint("start it: flash service start")
+            Failure::failed("the background service is not running").hint("start it: flash service start")
         );
     };
     let ServiceStatus { hello, data, environments, damaged } = status;
@@ -183,7 +184,7 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
     output.status("Running", &format!("process {}", started.hello().pid));
     if lingers != Some(true) {
         output.warning(
-            "it runs only while you are logged in; to have it start with the machine: loginctl enable-linger",
+            "it runs only while you are logged in; to start it with the machine: loginctl enable-linger",
         );
     }
     Ok(())
@@ -191,18 +192,17 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
 
 async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
     let Some(unit) = local::installed() else {
-        return Err(
-            Failure::failed("the service is not installed").hint("see whether it runs: flash service status")
-        );
+        return Err(Failure::failed("the service is not installed")
+            .hint("check whether it runs: flash service status"));
     };
     let path = unit.path().to_owned();
     unit.uninstall().await?;
     match json {
         true => output.object(&json!({ "unit": path, "installed": false })),
         false => {
-            output.status("Stopped", "the background service; environments stay where they are");
+            output.status("Stopped", "the background service; environments are kept");
             output.status("Uninstalled", &path.display().to_string());
-            output.note("have it run without systemd: flash service start");
+            output.note("to run it without systemd: flash service start");
         }
     }
     Ok(())

@@ -14,25 +14,25 @@ use crate::{
     target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus},
 };
 
-/// Between two looks with `--watch`.
+/// The refresh interval of `--watch`.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-/// Cursor to the beginning, and everything gone: for a terminal.
+/// Moves the cursor home and clears the screen, for a terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-/// What an environment does at this moment: workers by state, queues, last errors, cost so far.
+/// Show the current state of an environment: workers by state, queues, last errors, cost so far.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash status production\n  flash status --watch\n  flash status --json | jq '.workers[].waiting'\n\n\
-                  Exit codes: 0 shown, also when nothing is live; 1 the target cannot be reached, or a release should \
-                  be live and is not; 2 there is no such environment."
+                  Exit codes: 0 success, also when nothing is live; 1 the target cannot be reached, or a release should \
+                  be live and is not; 2 no such environment."
 )]
 pub(crate) struct StatusArguments {
     #[command(flatten)]
     environment: OneEnvironment,
-    /// Look again each second, until Ctrl-C.
+    /// Refresh every second, until Ctrl-C.
     #[arg(long, short)]
     watch: bool,
-    /// Print JSON; with --watch one object a line.
+    /// Print JSON; with --watch, one object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -55,7 +55,7 @@ async fn once(place: &Place, json: bool, output: &Output) -> Result<(), Failure>
     match &status.serving {
         Serving::Down { release, reason } => {
             Err(Failure::failed(format!("release {release} should be live and is not: {reason}"))
-                .hint(format!("what happened: flash logs {}", place.id.name)))
+                .hint(format!("see what happened: flash logs {}", place.id.name)))
         }
         Serving::Live { .. } | Serving::Empty => Ok(()),
     }
@@ -64,7 +64,7 @@ async fn once(place: &Place, json: bool, output: &Output) -> Result<(), Failure>
 async fn follow(place: &Place, json: bool, output: &Output) -> Result<(), Failure> {
     let is_terminal = std::io::stdout().is_terminal() && !json;
     let mut tick = tokio::time::interval(BETWEEN_LOOKS);
-    // After a pause one look is enough.
+    // After a pause, one look is enough.
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
@@ -136,14 +136,14 @@ fn row(worker: &WorkerStatus) -> Vec<String> {
     ]
 }
 
-/// What jobs hold; where nothing more fits in, what that means.
+/// How much memory jobs hold; when full, what that means.
 fn memory_line(memory: &JobMemory) -> String {
     let JobMemory { held_bytes, limit_bytes } = *memory;
-    let full = if held_bytes >= limit_bytes { ": full, new jobs are refused with 429" } else { "" };
+    let full = if held_bytes >= limit_bytes { ": full, new jobs are rejected with 429" } else { "" };
     format!("jobs hold {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
 }
 
-/// `2 busy, 1 idle`: states that no worker is in are left out.
+/// `2 busy, 1 idle`: states without workers are left out.
 fn counts(counts: &WorkerCounts) -> String {
     let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled } = *counts;
     let all = [

@@ -1,4 +1,4 @@
-//! Times as people write them in flags, and as lines and rows show theirs.
+//! Times as people write them in flags, and as they are shown in lines and rows.
 use jiff::{
     Span, SpanRelativeTo, Timestamp,
     civil::{Date, DateTime},
@@ -7,38 +7,38 @@ use jiff::{
 
 use crate::exit::Failure;
 
-/// Reads a time: so long ago, an instant, or a day or time of day by the clock of `zone`.
+/// Parses a time: how long ago, an instant, or a date with or without a time of day in `zone`.
 ///
 /// # Errors
-/// For what is neither.
+/// For any other text.
 pub(super) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let given = text.trim();
     let civil = |time: DateTime| time.to_zoned_datetime(zone.clone()).ok().map(|zoned| zoned.timestamp());
     ago(given, now)
         .or_else(|| given.parse::<Timestamp>().ok())
-        // A date alone is no time of day to the other one.
+        // A date alone has no time of day.
         .or_else(|| given.parse::<Date>().ok().filter(|_| given.len() == 10).and_then(|day| civil(day.into())))
         .or_else(|| given.parse::<DateTime>().ok().and_then(civil))
         .ok_or_else(|| {
             Failure::unusable(format!(
-                "`{flag} {text}` is no time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or 2026-11-23 12:00"
+                "`{flag} {text}` is not a valid time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or 2026-11-23 12:00"
             ))
         })
 }
 
-/// As [`parse`] by UTC, in milliseconds since 1970; a time that has been.
+/// Like [`parse`] in UTC, in milliseconds since 1970; the time must be in the past.
 ///
 /// # Errors
-/// As [`parse`], and for a time to come.
+/// As for [`parse`], and for a time in the future.
 pub(super) fn parse_past_ms(flag: &str, text: &str, now: Timestamp) -> Result<u64, Failure> {
     let time = parse(flag, text, now, &TimeZone::UTC)?;
     if time > now {
-        return Err(Failure::unusable(format!("`{flag} {text}` is still to come")));
+        return Err(Failure::unusable(format!("`{flag} {text}` is in the future")));
     }
     Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
-/// The day of a moment in milliseconds since 1970, by UTC.
+/// The date of a time in milliseconds since 1970, in UTC.
 pub(super) fn day(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     time.map_or_else(
@@ -48,14 +48,14 @@ pub(super) fn day(milliseconds: u64) -> String {
 }
 
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    // A span may have a sign; ours goes back always.
+    // A span may have a sign; here it always goes back.
     let is_plain = text.starts_with(|first: char| first.is_ascii_digit()) && text.is_ascii();
     let span = text.parse::<Span>().ok().filter(|_| is_plain)?.abs();
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
     now.checked_sub(duration).ok()
 }
 
-/// The time of a line: RFC 3339 with milliseconds, and the offset of `zone`.
+/// The time of a line: RFC 3339 with milliseconds and the offset of `zone`.
 pub(super) fn shown(time_us: u64, zone: &TimeZone) -> String {
     let time = i64::try_from(time_us).ok().and_then(|time| Timestamp::from_microsecond(time).ok());
     let zoned = time.unwrap_or_default().to_zoned_datetime(zone.clone());

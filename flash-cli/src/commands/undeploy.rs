@@ -13,13 +13,13 @@ use crate::{
     target::{Problem, Step},
 };
 
-/// Take an endpoint out of an environment, or all of them.
+/// Remove one endpoint from an environment, or all of them.
 ///
-/// Running work ends first. The environment stays, with its address, keys, secrets and history.
+/// Running work is finished first. The environment keeps its address, keys, secrets and history.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash undeploy production --worker inference_worker\n  flash undeploy production --yes\n\n\
-                  Exit codes: 0 done; 1 it was tried and failed; 2 wrong usage, --yes is missing, or no such endpoint."
+                  Exit codes: 0 done; 1 failed; 2 wrong usage, --yes is missing, or no such endpoint."
 )]
 pub(crate) struct UndeployArguments {
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(crate) struct UndeployArguments {
     /// Only this worker type.
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
     /// Print JSON.
@@ -52,7 +52,8 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
             let near = crate::target::local::nearest(worker, names.iter().copied());
             let failure = Failure::unusable(format!("{} has no endpoint `{worker}`{near}", place.id));
             return Err(match names.as_slice() {
-                [] => failure.hint(format!("nothing is live: flash deploy send {}", place.id.name)),
+                [] => failure
+                    .hint(format!("nothing is live; send a release: flash deploy send {}", place.id.name)),
                 names => failure.hint(format!("endpoints: {}", names.join(", "))),
             });
         }
@@ -68,11 +69,11 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         going.iter().for_each(|name| output.change("-", &format!("endpoint {name}")));
         output.flush();
     }
-    Agreed::by(yes).or_ask(&format!("Take this out of {}?", place.id))?;
+    Agreed::by(yes).or_ask(&format!("Remove this from {}?", place.id))?;
     let teller = output.clone();
     let mut told = move |step: Step| {
         if let Step::Draining { release } = step {
-            teller.status("Draining", &format!("release {release} finishes what it has accepted"));
+            teller.status("Draining", &format!("release {release} finishes the work it accepted"));
         }
     };
     let left = place.target.undeploy(&place.id, worker.as_deref(), &mut told).await?;
@@ -89,11 +90,11 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
     Ok(())
 }
 
-/// The credential file has the endpoints that are left.
+/// Updates the credential file to the endpoints that are left.
 async fn forget_addresses(place: &super::place::Place) -> Result<(), Failure> {
     let environment = match place.target.environment(&place.id).await {
         Ok(environment) => environment,
-        // Removed by somebody else meanwhile.
+        // Another process has removed it in the meantime.
         Err(error) if error.problem == Problem::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
     };

@@ -1,6 +1,6 @@
-//! `flash build`: an image per worker type, made without a container daemon.
+//! `flash build`: builds one image per worker type, without a container daemon.
 //!
-//! Here are the arguments and what is printed at the end; `crate::build` does the work.
+//! This file holds the arguments and prints the summary; `crate::build` does the work.
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -22,15 +22,15 @@ use crate::{
     project::{Config, CudaPolicy, LastManifest, Package},
 };
 
-/// The tag of images that are made of no commit.
+/// The tag of images that are not built from a commit.
 const DEFAULT_TAG: &str = "latest";
 
-/// Make an OCI image of each worker type of an app, small and reproducible.
+/// Build a small, reproducible OCI image for each worker type of an app.
 ///
-/// Compiles the app with cargo, asks the binary for its worker types, and writes their images to
-/// .flash/build/images, with a record of what was made in .flash/build/manifest.json. Needs no container
-/// daemon. Images of CPU worker types hold a static binary, CA certificates, the files of `include` in
-/// flash.toml, and nothing else.
+/// Compiles the app with cargo, asks the binary for its worker types, and writes one image for each to
+/// .flash/build/images. A record of the build goes to .flash/build/manifest.json. No container daemon is needed.
+/// Images of CPU worker types hold only a static binary, CA certificates, and the files listed under `include` in
+/// flash.toml.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash build\n  flash build examples/03_mixed_workers --worker inference_worker\n  \
@@ -39,48 +39,48 @@ const DEFAULT_TAG: &str = "latest";
 pub(crate) struct BuildArguments {
     #[command(flatten)]
     directory: DirectoryArguments,
-    /// Make the images of these worker types only. May be given several times.
+    /// Build only the images of this worker type. May be given several times.
     #[arg(long = "worker", value_name = "NAME")]
     workers: Vec<String>,
-    /// Only GPU worker types; and CUDA's compiler must be there.
+    /// Only GPU worker types; requires CUDA's compiler.
     #[arg(long, conflicts_with = "cpu")]
     gpu: bool,
     /// Only CPU worker types.
     #[arg(long)]
     cpu: bool,
-    /// Push the images to a registry: to REPOSITORY-WORKER, or to where {worker} stands in it.
+    /// Push the images to a registry: to REPOSITORY-WORKER, or with {worker} replaced by the worker type's name.
     #[arg(long, value_name = "REPOSITORY")]
     push: Option<String>,
-    /// The tag of pushed images [default: the git commit; `latest` outside of git].
+    /// The tag of pushed images [default: the git commit; `latest` outside a git repository].
     #[arg(long)]
     tag: Option<String>,
-    /// Write all images into one file too, for `podman load`, `docker load` and `skopeo`.
+    /// Also write all images to one file, for `podman load`, `docker load` and `skopeo`.
     #[arg(long, value_name = "FILE")]
     tarball: Option<PathBuf>,
-    /// What the images run on: linux/amd64 or linux/arm64 [default: as this machine].
+    /// The platform of the images: linux/amd64 or linux/arm64 [default: this machine's].
     #[arg(long)]
     platform: Option<Platform>,
     /// Cargo profile of the binaries.
     #[arg(long, value_name = "PROFILE", default_value = "release")]
     release_profile: String,
-    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    /// Cargo features to build the app with, separated by commas (in addition to those in flash.toml).
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
-    /// Make no bill of materials.
+    /// Do not write a bill of materials (SBOM).
     #[arg(long)]
     no_sbom: bool,
-    /// Refuse to build changes that are in no commit.
+    /// Refuse to build with uncommitted changes.
     #[arg(long)]
     require_clean: bool,
-    /// Then run the images as containers, as `flash run --image` does.
+    /// Then run the images as containers, like `flash run --image`.
     #[arg(long, conflicts_with_all = ["json", "workers", "cpu", "gpu", "platform"])]
     run: bool,
-    /// Print one JSON object: the content of .flash/build/manifest.json, and how long the steps took.
+    /// Print one JSON object: the content of .flash/build/manifest.json, and the duration of each step.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Builds.
+/// Runs the build.
 pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Fail
     if !arguments.run {
         return Ok(());
     }
-    // What it prints next comes after the table.
+    // The server prints its own output after the table.
     output.flush();
     run::run(RunArguments::of_images(arguments.directory.path().to_owned()), output)
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: BuildArguments, output: &Output) -> Result<(), Fail
 async fn build(arguments: &BuildArguments, output: &Output) -> Result<(), Failure> {
     let package = Package::find(arguments.directory.path())?;
     let config = Config::load(&package.directory)?;
-    // A name that no registry takes is told before anything is waited for.
+    // Report an invalid image name before any slow step.
     if let Some(repository) = &arguments.push {
         let workers = match arguments.workers.as_slice() {
             [] => &["worker".to_owned()],
@@ -152,13 +152,13 @@ fn default_tag(record: &Record) -> String {
     record.git.as_ref().map_or_else(|| DEFAULT_TAG.to_owned(), |commit| commit.short())
 }
 
-/// What images are called once they are loaded.
+/// The names of the images once they are loaded.
 fn tarball_names(app: &str, tag: &str, workers: &[String]) -> Result<Vec<Reference>, Failure> {
     let app = app.to_lowercase();
     Ok(references(&format!("localhost/{}", app.trim_matches('_')), tag, workers)?)
 }
 
-/// Whether a file can be written there, before anything is compiled.
+/// Whether the file can be written; checked before anything is compiled.
 fn check_place(file: &Path) -> Result<(), Failure> {
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -168,7 +168,7 @@ fn check_place(file: &Path) -> Result<(), Failure> {
         (true, false) => Ok(()),
         (true, true) => Err(Failure::unusable(format!("--tarball: {} is a directory", file.display()))),
         (false, _) => {
-            Err(Failure::unusable(format!("--tarball: there is no directory {}", directory.display())))
+            Err(Failure::unusable(format!("--tarball: directory {} does not exist", directory.display())))
         }
     }
 }
@@ -186,7 +186,7 @@ fn write_tarball(built: &Built, file: &Path, tag: &str, output: &Output) -> Resu
     Ok(())
 }
 
-/// The closing table.
+/// The summary table.
 fn print(record: &Record, output: &Output) {
     let row = |image: &BuiltImage| {
         vec![

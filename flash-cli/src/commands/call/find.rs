@@ -1,4 +1,4 @@
-//! Which function of an app is meant.
+//! Finds the function that a name refers to.
 use flash_sdk::manifest::{FunctionEntry, Manifest};
 
 use super::{name_of, takes_jobs};
@@ -7,7 +7,7 @@ use crate::target::local::nearest;
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Callee<'a> {
-    /// A job on a worker type; on a program of its own there is no function, and its input is its own business.
+    /// A job on a worker type. For a program there is no function, and its input is not checked.
     Job { worker: &'a str, function: Option<&'a FunctionEntry> },
     /// A request to a load-balanced worker type.
     Route(&'a FunctionEntry),
@@ -40,19 +40,19 @@ impl<'a> Callee<'a> {
     }
 }
 
-/// Why it is not clear.
+/// Why a name does not refer to exactly one function.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FindError {
     #[error("the app has no function `{name}`{near}")]
     Unknown { name: String, near: String },
-    #[error("`{name}` may be {}", among.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or "))]
+    #[error("`{name}` is ambiguous: it may be {}", among.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or "))]
     Several { name: String, among: Vec<String> },
 }
 
-/// The function of this name: as code calls it, `module/function`, a bare name, a route, or a program's worker type.
+/// Finds a function by name: as in code, `module/function`, a bare name, a route, or the worker type of a program.
 ///
 /// # Errors
-/// With the nearest names when there is none, with all of them when there are several.
+/// With the nearest names when nothing matches, with all matches when there are several.
 pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<Callee<'a>, FindError> {
     let ways: [&dyn Fn(&FunctionEntry) -> bool; 4] = [
         &|function| function.call_name() == name,
@@ -80,10 +80,10 @@ pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<Callee<'a>,
     })
 }
 
-/// As many names as are listed in a hint.
+/// The largest number of names that a hint lists.
 const LISTED: usize = 12;
 
-/// What can be called, each by its first name; `None` for too many to list, and for none.
+/// The first name of everything that can be called; `None` if there are none or too many to list.
 pub(super) fn listed(manifest: &Manifest) -> Option<String> {
     let programs = manifest.commands().map(|worker| worker.name.clone());
     let names: Vec<String> = manifest.functions.iter().map(name_of).chain(programs).collect();
@@ -103,7 +103,7 @@ fn in_module(function: &FunctionEntry) -> String {
     format!("{}/{}", function.module, function.call_name())
 }
 
-/// A name that tells a function from the others.
+/// A name that is unique to this function.
 fn apart(function: &FunctionEntry, others: &[&FunctionEntry]) -> String {
     let own = function.call_name();
     let route = name_of(function);

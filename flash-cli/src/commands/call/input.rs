@@ -1,4 +1,4 @@
-//! A function's input: from where it comes, and whether it fits.
+//! A function's input: where it comes from, and whether it fits.
 use std::io::Read as _;
 
 use flash_sdk::{
@@ -15,23 +15,23 @@ use crate::{
     formats,
 };
 
-/// JSON as it was given, and what it says.
+/// JSON as it was given, and its parsed value.
 pub(super) struct Input {
     raw: Box<RawValue>,
     pub(super) value: Value,
 }
 
-/// The text of an input, and where it is from.
+/// The text of an input, and where it came from.
 pub(super) struct Given {
     text: String,
     from: String,
 }
 
 impl Given {
-    /// JSON, `@FILE`, or `-` for stdin; nothing is an empty object.
+    /// JSON, `@FILE`, or `-` for stdin; without an argument, an empty object.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the input cannot be read.
     pub(super) fn read(text: Option<&str>) -> Result<Self, Failure> {
         let given = |text: String, from: &str| Self { text, from: from.to_owned() };
         match text {
@@ -48,7 +48,7 @@ impl Given {
                 Some(path) => {
                     let text = std::fs::read_to_string(path).map_err(|error| {
                         Failure::unusable(format!("cannot read {path}: {error}"))
-                            .hint("give the input as JSON, as @FILE, or - for what comes on stdin")
+                            .hint("give the input as JSON, as @FILE, or as - to read stdin")
                     })?;
                     Ok(given(text, path))
                 }
@@ -56,16 +56,15 @@ impl Given {
         }
     }
 
-    /// What it says.
+    /// The parsed value.
     ///
     /// # Errors
-    /// When it is not JSON.
+    /// When the text is not valid JSON.
     pub(super) fn parse(&self) -> Result<Input, Failure> {
         let Self { text, from } = self;
         let wrong = |error: serde_json::Error| {
-            Failure::unusable(format!("{from} is not valid JSON: {error}")).hint(
-                "an object is written in quotes for the shell: '{\"name\": \"value\"}'; a file as @FILE",
-            )
+            Failure::unusable(format!("{from} is not valid JSON: {error}"))
+                .hint("quote an object for the shell: '{\"name\": \"value\"}'; to read a file: @FILE")
         };
         let raw: Box<RawValue> = serde_json::from_str(text).map_err(wrong)?;
         let value = serde_json::from_str(raw.get()).map_err(wrong)?;
@@ -74,7 +73,7 @@ impl Given {
 }
 
 impl Input {
-    /// As it was given, so that no digit of a number is lost.
+    /// The original text, so that numbers keep all their digits.
     pub(super) fn raw(&self) -> &RawValue {
         &self.raw
     }
@@ -83,7 +82,7 @@ impl Input {
 /// Whether the input fits the function.
 ///
 /// # Errors
-/// Names every field that does not.
+/// Names every field that does not fit.
 pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input) -> Result<(), Failure> {
     let fields = violations(manifest, function, &input.value);
     if fields.is_empty() {
@@ -99,7 +98,7 @@ pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input
     Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat())))
 }
 
-/// How a function is called: its arguments, and a call of it that fits, under the name that it was called by.
+/// How to call a function: its arguments, and an example call under the name that the user typed.
 pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function: &FunctionEntry) -> String {
     let argument = |argument: &ArgumentEntry| match argument.required {
         true => argument.name.clone(),
@@ -116,7 +115,7 @@ pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function
     )
 }
 
-/// As a shell takes it for one word.
+/// Quoted as one word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_:/.-".contains(&byte);
     match word.bytes().all(is_plain) {
@@ -143,7 +142,7 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
     if function.route.is_none() || outside.is_empty() {
         return of_body(input);
     }
-    // Arguments of path and query stand beside those of the body, by name.
+    // Path and query arguments are listed with those of the body, by name.
     let properties: serde_json::Map<String, Value> =
         outside.iter().map(|argument| (argument.name.clone(), argument.schema.clone())).collect();
     let required: Vec<&str> =
@@ -157,7 +156,7 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
     found
 }
 
-/// What is left of an object without these members; `None` for no object.
+/// The object without these members; `None` if it is not an object.
 pub(super) fn body_of(input: &Value, without: &[&str]) -> Option<Value> {
     let members = input.as_object()?;
     let kept = members.iter().filter(|(name, _)| !without.contains(&name.as_str()));

@@ -1,7 +1,7 @@
-//! `flash call`: calls a function of a deployed app, over HTTP as any client does.
+//! `flash call`: calls a function of a deployed app over HTTP, as any client does.
 //!
-//! `find` says which function is meant, `input` what it is given and whether that fits, `send` sends and waits, `told`
-//! says what came of it. Here are the arguments and the way through these.
+//! `find` resolves the function's name, `input` reads and checks the input, `send` sends it and waits, `told`
+//! prints the outcome. This file holds the arguments and ties these together.
 mod find;
 mod input;
 mod route;
@@ -27,16 +27,17 @@ use crate::{
 use find::{Callee, find};
 use send::{Caller, Submission};
 
-/// How much longer than it may run a function's result is waited for: for a worker to start.
+/// How long to wait for a result beyond the function's time limit: a worker may have to start first.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
-/// The same in a cloud, whose machine may have to be found and the image pulled first.
+/// The same in a cloud, where a machine may have to be found and the image pulled first.
 const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
 
 /// Call a function of a deployed app.
 ///
-/// FUNCTION is a name as code calls it (classify, Sentiment::classify), module/function, or a route (/classify,
-/// "POST /classify"). The input is checked against the function's JSON schema before it is sent. The result goes to
-/// stdout; status, time, cost and request id to stderr. The key is FLASH_API_KEY, else that of the credential file.
+/// FUNCTION is a name as in code (classify, Sentiment::classify), module/function, or a route (/classify, "POST
+/// /classify"). The input is checked against the function's JSON schema before it is sent. The result goes to
+/// stdout; status, time, cost and request ID go to stderr. The key comes from FLASH_API_KEY, else from the
+/// credential file.
 #[derive(Args)]
 #[command(
     override_usage = "flash call [OPTIONS] [ENV] FUNCTION [JSON | @FILE | -]",
@@ -44,29 +45,31 @@ const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
                   flash call production /classify @input.json\n  \
                   echo '{\"to\": 3}' | flash call staging count - --stream\n  \
                   flash call production Sentiment::classify @clean.json --async\n\n\
-                  Exit codes: 0 success; 1 the call was made and failed; 2 no such function, an input that does not fit."
+                  Exit codes: 0 success; 1 the call failed; 2 no such function, or the input does not fit."
 )]
 pub(crate) struct CallArguments {
-    /// The environment (may be left out where there is one), the function, and its input: JSON, @FILE, or - for stdin.
+    /// The environment (optional if the app has only one), the function, and its input: JSON, @FILE, or - for
+    /// stdin.
     #[arg(required = true, num_args = 1..=3, allow_negative_numbers = true, value_name = "ENV FUNCTION JSON")]
     words: Vec<String>,
-    /// Hand the job over, print its id, and do not wait.
+    /// Submit the job, print its ID, and do not wait.
     #[arg(long = "async", conflicts_with = "stream")]
     asynchronous: bool,
-    /// Print each chunk as it comes, one JSON a line.
+    /// Print each chunk as it arrives, one JSON value per line.
     #[arg(long)]
     stream: bool,
-    /// Seconds to wait for the result at most [default: what the function may run, and two minutes; ten in a cloud].
+    /// The longest to wait for the result, in seconds [default: the function's time limit plus two minutes; plus
+    /// ten in a cloud].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     #[command(flatten)]
     place: PlaceArguments,
-    /// Print one JSON object: output, status, id, times, cost, request id.
+    /// Print one JSON object: output, status, ID, times, cost, request ID.
     #[arg(long)]
     pub json: bool,
 }
 
-/// The words of the command line, told apart.
+/// The positional arguments, by meaning.
 #[derive(Debug, PartialEq, Eq)]
 struct Words<'a> {
     environment: Option<&'a str>,
@@ -75,7 +78,7 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Of two words the second one is an input if it looks like one: neither names nor paths do.
+    /// Of two words, the second is an input if it looks like one: names and paths never do.
     fn of(words: &'a [String]) -> Option<Self> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Some(match *words.as_slice() {
@@ -108,9 +111,7 @@ pub(crate) fn run(arguments: CallArguments, output: &Output) -> Result<(), Failu
 
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
     let Some(words) = Words::of(&arguments.words) else {
-        return Err(Failure::unusable(
-            "a function is expected, and at most an environment and an input beside it",
-        ));
+        return Err(Failure::unusable("expected a function, and optionally an environment and an input"));
     };
     let input = input::Given::read(words.input)?;
     let input = match input.parse() {
@@ -123,7 +124,7 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     let manifest = spec.manifest;
     let callee = find(&manifest, words.function).map_err(|error| {
         let there = find::listed(&manifest).map(|names| format!("it has: {names}; "));
-        let more = format!("flash deploy info {} lists what there is", id.name);
+        let more = format!("to list them: flash deploy info {}", id.name);
         Failure::of(Code::Unusable, &error).hint(there.unwrap_or_default() + &more)
     })?;
     allowed(arguments, &callee)?;
@@ -163,8 +164,8 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     }
 }
 
-/// An input that is not JSON, with one that would fit where the function can be asked for. Whatever goes wrong on the
-/// way, the input is what was wrong first.
+/// The error for an input that is not valid JSON, with an example that fits if the function can be looked up.
+/// Errors of that look-up are ignored: the input is the first problem.
 async fn with_example(failure: Failure, arguments: &CallArguments, words: &Words<'_>) -> Failure {
     let Ok(Place { id, target }) = arguments.place.environment(words.environment).await else {
         return failure;
@@ -176,7 +177,7 @@ async fn with_example(failure: Failure, arguments: &CallArguments, words: &Words
     }
 }
 
-/// One second of the worker of a queue function, where the platform does not meter jobs itself.
+/// The price of one second of a queue function's worker, for platforms that do not meter jobs.
 fn price(spec: &ReleaseSpec, function: &str, kind: TargetKind) -> Option<NanoDollars> {
     if kind == TargetKind::Local {
         return None;
@@ -187,15 +188,17 @@ fn price(spec: &ReleaseSpec, function: &str, kind: TargetKind) -> Option<NanoDol
     spec.manifest.worker(callee.worker())?.compute.price_per_second(&prices)
 }
 
-/// Whether the function can be called so.
+/// Whether the function can be called this way.
 fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure> {
     let name = callee.name();
     if arguments.asynchronous && matches!(callee, Callee::Route(_)) {
-        return Err(Failure::unusable(format!("`{name}` is a route: it answers at once and makes no job"))
-            .hint("leave out --async"));
+        return Err(Failure::unusable(format!(
+            "`{name}` is a route: it answers directly and creates no job"
+        ))
+        .hint("leave out --async"));
     }
     if arguments.stream && callee.function().is_some_and(|function| !function.streams) {
-        return Err(Failure::unusable(format!("`{name}` has one result and streams nothing"))
+        return Err(Failure::unusable(format!("`{name}` returns a single result and does not stream"))
             .hint("leave out --stream"));
     }
     Ok(())
@@ -220,7 +223,7 @@ fn patience(
     }
 }
 
-/// The key that opens the environment.
+/// The key for the environment.
 fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
     if let Some(key) = env::get(env::API_KEY) {
         return Ok(key);
@@ -229,7 +232,7 @@ fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
         return Ok(key.expose().to_owned());
     }
     let credentials = Credentials::load().map_err(|error| {
-        Failure::of(Code::Unusable, &error).hint(format!("or give the key by the variable {}", env::API_KEY))
+        Failure::of(Code::Unusable, &error).hint(format!("or set the variable {}", env::API_KEY))
     })?;
     let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
     known.filter(|key| !key.is_empty()).ok_or_else(|| {
@@ -241,7 +244,7 @@ fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
     })
 }
 
-/// How a function is called, for messages.
+/// The function's name in messages.
 fn name_of(function: &FunctionEntry) -> String {
     match &function.route {
         Some(route) => format!("{} {}", route.method, route.path),
@@ -249,7 +252,7 @@ fn name_of(function: &FunctionEntry) -> String {
     }
 }
 
-/// Whether jobs can be sent to a worker type.
+/// Whether a worker type takes jobs.
 fn takes_jobs(manifest: &Manifest, worker: &str) -> bool {
     manifest.worker(worker).is_some_and(|worker| worker.kind == EndpointKind::Queue)
 }

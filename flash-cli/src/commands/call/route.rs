@@ -1,4 +1,4 @@
-//! A route's input as an HTTP request.
+//! Turns a route's input into an HTTP request.
 use flash_sdk::manifest::{ArgumentSource, FunctionEntry};
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::input::{Input, body_of};
 use crate::exit::Failure;
 
-/// A request that was not sent yet.
+/// A request that is not sent yet.
 #[derive(Debug, PartialEq)]
 pub(super) struct RouteRequest {
     pub method: Method,
@@ -14,25 +14,26 @@ pub(super) struct RouteRequest {
     pub body: Option<String>,
 }
 
-/// Puts each argument where the route finds it.
+/// Puts each argument where the route expects it.
 ///
 /// # Errors
-/// When there is no URL of it.
+/// When no URL can be made.
 pub(super) fn request(function: &FunctionEntry, base: &str, input: &Input) -> Result<RouteRequest, Failure> {
     let Some(route) = &function.route else {
-        return Err(Failure::unusable(format!("`{}` is no route", function.call_name())));
+        return Err(Failure::unusable(format!("`{}` is not a route", function.call_name())));
     };
     let outside: Vec<_> =
         function.arguments.iter().filter(|argument| argument.source != ArgumentSource::Body).collect();
-    let unusable =
-        |base: &str| Failure::failed(format!("`{base}` is no address for `{}`", function.call_name()));
+    let unusable = |base: &str| {
+        Failure::failed(format!("`{base}` is not a valid address for `{}`", function.call_name()))
+    };
     let mut url = Url::parse(base).map_err(|_| unusable(base))?;
     {
         let mut segments = url.path_segments_mut().map_err(|()| unusable(base))?;
         segments.pop_if_empty();
         for segment in route.path.trim_start_matches('/').split('/') {
             let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-            // A missing one was refused with the input.
+            // A missing argument was already rejected by the input check.
             let value = name.and_then(|name| input.value.get(name)).map(text);
             segments.push(value.as_deref().unwrap_or(segment));
         }
@@ -54,7 +55,7 @@ pub(super) fn request(function: &FunctionEntry, base: &str, input: &Input) -> Re
     Ok(RouteRequest { method, url, body })
 }
 
-/// As it stands in a path or query.
+/// The text for a path or query.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! Sends a call to a deployed environment and waits for what comes of it.
+//! Sends a call to a deployed environment and waits for the outcome.
 use std::time::{Duration, Instant};
 
 use flash_sdk::{
@@ -26,56 +26,56 @@ use crate::{error_chain::error_chain, exit::Failure, target::EnvironmentId};
 
 /// The longest that the platform is asked to hold a call.
 const HOLD: Duration = Duration::from_secs(90);
-/// The same for chunks, which should be seen soon.
+/// The same for chunks, which should be shown soon.
 const STREAM_HOLD: Duration = Duration::from_secs(5);
 /// How much longer than that an answer may take.
 const MARGIN: Duration = Duration::from_secs(30);
-/// Between two looks at a platform that does not hold a call.
+/// The interval between polls of a platform that does not hold calls.
 const PAUSE: Duration = Duration::from_millis(250);
-/// What is lost with an answer that does not arrive.
+/// What a lost answer would lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lost {
-    /// Nothing: the next one says the same.
+    /// Nothing: the next answer says the same.
     Nothing,
-    /// Chunks, which are given out once.
+    /// Chunks, which are delivered once.
     Chunks,
 }
 
 impl Lost {
-    /// Whether the same may be asked again after an answer of this status.
+    /// Whether a request may be repeated after an answer with this status.
     fn allows_after(self, status: StatusCode) -> bool {
         match self {
-            // What is asked too often may be asked again.
+            // Rate limited: retry.
             Self::Nothing => matches!(status.as_u16(), 429 | 502..=504),
-            // A gateway that gave up may have dropped an answer; one without a platform behind it has none.
+            // A gateway that timed out may have dropped an answer; one that cannot reach its platform has none.
             Self::Chunks => status == StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// Whether the same may be asked again when no answer came.
+    /// Whether a request may be repeated when no answer came.
     fn allows_unanswered(self, is_unsent: bool) -> bool {
         is_unsent || self == Self::Nothing
     }
 }
 
-/// What all hops of a request have cost, in the head of its answer.
+/// The cost of all hops of a request, from the answer's headers.
 const COST: &str = "x-flash-cost-nanodollars";
 
 /// Calls an environment.
 pub(super) struct Caller {
     client: reqwest::Client,
-    /// For this machine, which no proxy stands before.
+    /// For this machine: no proxy is used.
     local: reqwest::Client,
     key: String,
     request_id: String,
     environment: EnvironmentId,
-    /// How another key is got.
+    /// How to get another key.
     other_key: String,
     began: Instant,
     patience: Duration,
 }
 
-/// A job to hand over.
+/// A job to submit.
 pub(super) struct Submission<'a> {
     pub url: &'a str,
     pub worker: &'a str,
@@ -91,7 +91,7 @@ impl Submission<'_> {
         }
     }
 
-    /// A program gets its input as it is; a function its name beside it.
+    /// A program gets its input unchanged; for a function, the name is added.
     fn body(&self, request_id: &str) -> String {
         let Some(function) = self.function else { return format!("{{\"input\":{}}}", self.input.get()) };
         let envelope = Envelope {
@@ -104,25 +104,25 @@ impl Submission<'_> {
 }
 
 impl Caller {
-    /// Waits so long at most, from now on.
+    /// Sets the longest time to wait, counted from now.
     ///
     /// # Errors
-    /// When this machine has no TLS to offer.
+    /// When no TLS implementation is available.
     pub(super) fn new(
         environment: &EnvironmentId,
         other_key: String,
         key: String,
         patience: Duration,
     ) -> Result<Self, Failure> {
-        // Another part of the program may have chosen a provider already; that one serves too.
+        // Another part of the program may already have installed a provider, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build = |builder: reqwest::ClientBuilder| {
             let builder = builder
                 .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(10))
-                // The key and the input go where the environment is, and nowhere else.
+                // Redirects are not followed: the key and the input go only to the environment.
                 .redirect(reqwest::redirect::Policy::none());
-            builder.build().map_err(|error| Failure::failed(format!("no HTTP client can be made: {error}")))
+            builder.build().map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))
         };
         Ok(Self {
             client: build(reqwest::Client::builder())?,
@@ -137,7 +137,7 @@ impl Caller {
     }
 
     fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
-        let url = Url::parse(url).map_err(|_| Failure::failed(format!("`{url}` is no address")))?;
+        let url = Url::parse(url).map_err(|_| Failure::failed(format!("`{url}` is not a valid address")))?;
         let is_local = match url.host_str() {
             Some("localhost") => true,
             Some(host) => {
@@ -154,12 +154,12 @@ impl Caller {
         Ok(self.request(Method::POST, url)?.header("content-type", "application/json").body(body))
     }
 
-    /// What is left of the patience.
+    /// The remaining time to wait.
     fn left(&self) -> Duration {
         self.patience.saturating_sub(self.began.elapsed())
     }
 
-    /// Hands a job over and prints its id.
+    /// Submits a job and prints its ID.
     pub(super) async fn submit(
         &self,
         submission: &Submission<'_>,
@@ -197,7 +197,8 @@ impl Caller {
         self.poll(&url, MARGIN, Lost::Nothing, id).await
     }
 
-    /// Asks for what became of a job, again while the way is broken and there is time. The job goes on meanwhile.
+    /// Polls for the outcome of a job, and retries on connection errors while time is left. The job continues
+    /// meanwhile.
     async fn poll<T: DeserializeOwned>(
         &self,
         url: &str,
@@ -205,7 +206,7 @@ impl Caller {
         lost: Lost,
         id: &str,
     ) -> Result<T, Failure> {
-        let goes_on = |failure: Failure| failure.adding(&format!("; job {id} goes on"));
+        let goes_on = |failure: Failure| failure.adding(&format!("; job {id} continues"));
         loop {
             let sent = self.request(Method::GET, url)?.timeout(limit).send().await;
             let again = match &sent {
@@ -234,7 +235,7 @@ impl Caller {
         }
     }
 
-    /// Runs a function that streams: its chunks as they come, or all of them in one array.
+    /// Runs a function that streams: prints chunks as they arrive, or all of them as one array.
     pub(super) async fn stream(
         &self,
         submission: &Submission<'_>,
@@ -303,7 +304,7 @@ impl Caller {
         telling.end(called, self.began.elapsed())
     }
 
-    /// The chunks of a route that streams.
+    /// The chunks of a streaming route.
     async fn events(
         &self,
         response: Response,
@@ -322,14 +323,16 @@ impl Caller {
                 match (event.name.as_str(), RawValue::from_string(event.data)) {
                     (events::ERROR, Ok(said)) => *error = serde_json::from_str(said.get()).ok(),
                     (_, Ok(chunk)) => chunks.take(chunk),
-                    (_, Err(_)) => return Err(Failure::failed("the route sent a chunk that is no JSON")),
+                    (_, Err(_)) => {
+                        return Err(Failure::failed("the route sent a chunk that is not valid JSON"));
+                    }
                 }
             }
         }
         Ok(chunks.all())
     }
 
-    /// The body of a success: JSON, or text as a JSON string.
+    /// The body of a successful answer: JSON, or text as a JSON string.
     async fn output(&self, response: Response) -> Result<RawJson, Failure> {
         let text = response.text().await.map_err(|error| self.broken(error))?;
         let text = if text.is_empty() { "null".to_owned() } else { text };
@@ -338,7 +341,7 @@ impl Caller {
             .map_err(|error| Failure::failed(format!("the answer cannot be printed: {error}")))
     }
 
-    /// Sends, and sees to what is wrong with the key or the way.
+    /// Sends a request, and reports rejected keys and connection errors.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         self.checked(request.send().await.map_err(|error| self.broken(error))?).await
     }
@@ -348,14 +351,14 @@ impl Caller {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let refused = self.refusal(response).await?;
                 let Self { environment, other_key, .. } = self;
-                Err(Failure::failed(format!("{environment} refuses the key: {}", refused.chain()))
-                    .hint(format!("{other_key}; FLASH_API_KEY, where it is set, wins over what is kept")))
+                Err(Failure::failed(format!("{environment} rejected the key: {}", refused.chain()))
+                    .hint(format!("{other_key}; if FLASH_API_KEY is set, it overrides the stored key")))
             }
             _ => Ok(response),
         }
     }
 
-    /// The answer of the queue's API.
+    /// The answer of the queue API.
     async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
         if !response.status().is_success() {
             let error = self.refusal(response).await?;
@@ -363,14 +366,14 @@ impl Caller {
             let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
             let fields: String = fields.collect();
             return Err(Failure::failed(format!(
-                "the call was refused: {}{fields} (request {request})",
+                "the call was rejected: {}{fields} (request {request})",
                 error.chain()
             ))
             .hint(format!("flash status {}", self.environment.name)));
         }
         let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::failed(format!("the answer of {} is not understood: {error}", self.environment))
+            Failure::failed(format!("cannot parse the answer of {}: {error}", self.environment))
         })
     }
 
@@ -381,19 +384,18 @@ impl Caller {
     }
 
     fn broken(&self, error: reqwest::Error) -> Failure {
-        // Others say that the way is broken, and are told with their cause.
+        // Other errors are connection errors, reported with their cause.
         if error.is_timeout() && !error.is_connect() && self.left().is_zero() {
             return self.late(None);
         }
-        // Whatever is in the URL, its host is known to whoever reads this.
-        let message =
-            format!("{} cannot be reached: {}", self.environment, error_chain(&error.without_url()));
+        // The message names the environment, so the URL can be left out.
+        let message = format!("cannot reach {}: {}", self.environment, error_chain(&error.without_url()));
         Failure::failed(message).hint(format!("flash status {}", self.environment.name))
     }
 
     fn late(&self, job: Option<&str>) -> Failure {
         let seconds = self.patience.as_secs();
-        let job = job.map_or_else(String::new, |id| format!("; job {id} goes on"));
+        let job = job.map_or_else(String::new, |id| format!("; job {id} continues"));
         let message = format!("no result within {seconds} s{job} (request {})", self.request_id);
         Failure::failed(message)
             .hint(format!("flash logs {} --request {}", self.environment.name, self.request_id))
@@ -412,7 +414,7 @@ struct Chunk {
     output: RawJson,
 }
 
-/// Chunks: printed as they come, or kept.
+/// Chunks: printed as they arrive, or collected.
 enum Chunks<'a> {
     Printed(&'a Telling<'a>),
     Kept(Vec<RawJson>),
@@ -430,7 +432,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// All that were kept, as one array.
+    /// All collected chunks, as one array.
     fn all(self) -> Option<RawJson> {
         match self {
             Self::Printed(_) => None,

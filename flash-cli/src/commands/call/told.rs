@@ -1,4 +1,4 @@
-//! What came of a call, for people and for programs.
+//! The outcome of a call, for people and for programs.
 use std::time::Duration;
 
 use flash_sdk::{
@@ -14,23 +14,23 @@ use serde_json::value::RawValue;
 
 use crate::{exit::Failure, output::Output};
 
-/// How a call is told of.
+/// How to report a call.
 pub(super) struct Telling<'a> {
     pub environment: &'a str,
-    /// One second of the worker, for a platform that does not say what a job costs.
+    /// The price of one second of the worker, for platforms that do not report a job's cost.
     pub price_per_second: Option<NanoDollars>,
     pub json: bool,
     pub output: &'a Output,
 }
 
-/// What came of a call: all that `--json` prints.
+/// The outcome of a call: everything that `--json` prints.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Called {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<RawJson>,
-    /// Of a job as the queue names it, of a route as HTTP does.
+    /// For a job, the queue's status; for a route, the HTTP status.
     pub status: String,
-    /// Of the job.
+    /// The job's times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub(super) struct Called {
     pub execution_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nanodollars: Option<u64>,
-    /// Of a job whose platform does not say its cost: by its time and our price.
+    /// For a job whose platform does not report a cost: estimated from its time and the price list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated_nanodollars: Option<u64>,
     pub request_id: String,
@@ -48,14 +48,14 @@ pub(super) struct Called {
 }
 
 impl Called {
-    /// A job and what it is now.
+    /// A job and its current state.
     pub(super) fn of_job(job: JobObject, request_id: &str, stage: &str) -> Self {
         let error = failure_of(&job).map(|mut error| {
             error.stage.get_or_insert_with(|| stage.to_owned());
             error
         });
         Self {
-            // While a job runs its output is its progress.
+            // While a job runs, its output is its progress.
             output: job.output.filter(|_| job.status == JobStatus::Completed),
             status: job.status.as_str().to_owned(),
             id: Some(job.id),
@@ -72,11 +72,11 @@ impl Called {
 /// Why a job has no output.
 fn failure_of(job: &JobObject) -> Option<WireError> {
     use flash_sdk::ErrorKind;
-    let said = || ErrorText::parse(job.error.as_deref().unwrap_or("no reason was given"));
+    let said = || ErrorText::parse(job.error.as_deref().unwrap_or("no reason given"));
     match job.status {
         JobStatus::Failed => Some(said()),
         JobStatus::TimedOut => {
-            let message = job.error.as_deref().unwrap_or("it ran out of time");
+            let message = job.error.as_deref().unwrap_or("the job timed out");
             Some(WireError { kind: ErrorKind::Timeout, ..ErrorText::parse(message) })
         }
         JobStatus::Cancelled => Some(WireError::new(ErrorKind::Cancelled, "the job was cancelled")),
@@ -85,15 +85,15 @@ fn failure_of(job: &JobObject) -> Option<WireError> {
 }
 
 impl Telling<'_> {
-    /// Prints a chunk, one line.
+    /// Prints a chunk on one line.
     pub(super) fn chunk(&self, chunk: &RawValue) {
         self.output.line(&one_line(chunk));
     }
 
-    /// Prints the result, or says why there is none.
+    /// Prints the result, or the reason why there is none.
     ///
     /// # Errors
-    /// For a call that failed.
+    /// When the call failed.
     pub(super) fn end(&self, mut called: Called, took: Duration) -> Result<(), Failure> {
         if let (None, Some(price), Some(ms)) =
             (called.cost_nanodollars, self.price_per_second, called.execution_ms)
@@ -114,7 +114,7 @@ impl Telling<'_> {
         }
     }
 
-    /// A failure of the function, or of one that it called.
+    /// An error of the function, or of one that it called.
     pub(super) fn failed(&self, error: &WireError, request_id: &str) -> Failure {
         let request = error.request_id.as_deref().unwrap_or(request_id);
         let stage = error.stage.as_deref().map_or_else(String::new, |stage| format!("`{stage}` failed: "));
@@ -143,14 +143,14 @@ fn line(called: &Called, took: Duration) -> String {
     parts.join(", ")
 }
 
-/// JSON on several lines. Numbers keep their digits as far as a `Value` does; a longer one is printed as it came.
+/// Pretty-printed JSON. Numbers that a `Value` cannot hold exactly are printed as they came.
 fn indented(raw: &RawValue) -> String {
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(raw.get());
     let pretty = parsed.ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
     pretty.unwrap_or_else(|| raw.get().to_owned())
 }
 
-/// JSON has no line breaks inside of strings: those between are white space.
+/// JSON strings contain no raw line breaks, so any line break is white space.
 fn one_line(raw: &RawValue) -> String {
     raw.get().replace(['\n', '\r'], " ")
 }

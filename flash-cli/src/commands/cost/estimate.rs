@@ -1,4 +1,4 @@
-//! `flash cost estimate`: where the numbers come from.
+//! `flash cost estimate`: collects the numbers for an estimate.
 use clap::Args;
 use flash_sdk::manifest::Manifest;
 use jiff::Timestamp;
@@ -19,33 +19,34 @@ use crate::{
     target::{CostQuery, Costs, EnvironmentId, Grain},
 };
 
-/// Requests a day, where nobody says or has measured them.
+/// Requests per day, if neither given nor measured.
 const REQUESTS_PER_DAY: u64 = 10_000;
 
-/// What an app would cost a day and a month, and what the same would cost on its GPU alone.
+/// Estimate what an app costs per day and month, compared with running all of it on its GPU.
 ///
-/// Each request runs each stage once, for the seconds that --seconds gives or --from has measured. Prices are those of
-/// `[prices]` in flash.toml, else the catalogue's. Starting and idling are not in it: `flash cost ENV` shows them.
+/// Assumes that each request runs each stage once, for the seconds given by --seconds or measured by --from. Prices
+/// come from `[prices]` in flash.toml, else from the catalog. Start-up and idle time are not included: `flash cost
+/// ENV` shows them.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash cost estimate --requests-per-day 10000 --seconds preprocess_worker=0.05 \
                   --seconds inference_worker=0.2 --seconds postprocess_worker=0.03\n  \
                   flash cost estimate --from production --since 7d\n\n\
-                  Exit codes: 0 success; 1 the app cannot be built, the target cannot be asked; 2 no seconds, wrong usage."
+                  Exit codes: 0 success; 1 the app cannot be built, or the target cannot be reached; 2 no seconds, or wrong usage."
 )]
 pub(super) struct EstimateArguments {
     #[command(flatten)]
     directory: DirectoryArguments,
-    /// Requests a day [default: 10000; with --from as measured].
+    /// Requests per day [default: 10000; with --from, as measured].
     #[arg(long, value_name = "N")]
     requests_per_day: Option<u64>,
-    /// Seconds that a worker type, or one of its functions, runs for each request. Wins over --from.
+    /// Seconds that a worker type, or one of its functions, runs per request. Overrides --from.
     #[arg(long, value_name = "NAME=S")]
     seconds: Vec<Given>,
-    /// Take seconds per call and requests a day from what this environment has measured.
+    /// Use the seconds per call and requests per day measured in this environment.
     #[arg(long, value_name = "ENV")]
     from: Option<String>,
-    /// From when on, for --from: 24h, 7d, or a time.
+    /// Start of the period for --from: 24h, 7d, or a time.
     #[arg(long, default_value = "7d", requires = "from")]
     since: String,
 }
@@ -60,13 +61,13 @@ struct Printed<'a> {
 
 pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Output) -> Result<(), Failure> {
     if arguments.seconds.is_empty() && arguments.from.is_none() {
-        return Err(Failure::unusable("how long each stage runs is not known").hint(
-            "give it: --seconds WORKER=SECONDS for each stage; or take what an environment has measured: --from ENV",
+        return Err(Failure::unusable("the duration of each stage is unknown").hint(
+            "give --seconds WORKER=SECONDS for each stage, or use an environment's measurements: --from ENV",
         ));
     }
     let package = Package::find(arguments.directory.path())?;
     let config = Config::load(&package.directory)?;
-    // Asked before a build: an environment that is not there needs none.
+    // Checked before the build, which is not needed if the environment does not exist.
     let spent = match &arguments.from {
         Some(name) => Some(spent(&package, name, &arguments.since).await?),
         None => None,
@@ -97,13 +98,13 @@ fn unusable(error: EstimateError) -> Failure {
     let failure = Failure::of(Code::Unusable, &error);
     match error {
         EstimateError::NoPrice { .. } => {
-            failure.hint("set one in flash.toml, in dollars per second: [prices], then \"ID\" = 0.0002")
+            failure.hint("set one in flash.toml, in dollars per second: \"ID\" = 0.0002 under [prices]")
         }
         EstimateError::Unknown { .. } | EstimateError::Twice(_) => failure,
     }
 }
 
-/// What the app consists of: as the last build recorded it, else by building it.
+/// The parts of the app: from the record of the last build, else from a new build.
 async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Result<Manifest, Failure> {
     let sources = SourceState::of(package).await;
     let last = LastManifest::load(&package.directory).filter(|last| last.is_of(sources.as_ref()));
@@ -111,7 +112,7 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
     let mut manifest = match (last, recorded) {
         (Some(last), _) => last.manifest,
         (None, Ok(record)) if record.app.app.name == package.name => {
-            output.status("Reading", "what `flash build` made last, in .flash/build");
+            output.status("Reading", "the last `flash build`, in .flash/build");
             record.app
         }
         (None, _) => {
@@ -131,7 +132,7 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
     Ok(manifest)
 }
 
-/// What an environment has spent in a time.
+/// What an environment spent in a period.
 struct Spent {
     id: EnvironmentId,
     costs: Costs,
@@ -148,7 +149,7 @@ async fn spent(package: &Package, name: &str, from: &str) -> Result<Spent, Failu
         target: None,
     };
     let Place { id, target } = of.environment(Some(name)).await?;
-    // An environment younger than that had less time for its requests.
+    // A younger environment had less time for its requests.
     let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
     let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;
     Ok(Spent { id, costs, milliseconds: until_ms.saturating_sub(since_ms) })
@@ -158,7 +159,7 @@ impl Spent {
     fn measured(&self, manifest: &Manifest, from: &str) -> Result<Measured, Failure> {
         measured(manifest, &self.costs, self.milliseconds).ok_or_else(|| {
             Failure::unusable(format!("no function of {} was called since {from}", self.id))
-                .hint("give seconds by --seconds WORKER=SECONDS, or look further back with --since")
+                .hint("give --seconds WORKER=SECONDS, or look further back with --since")
         })
     }
 }

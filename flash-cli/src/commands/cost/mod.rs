@@ -1,6 +1,6 @@
 //! `flash cost`: what an environment has cost, and what an app would cost.
 //!
-//! `spent` and `estimate` are the two.
+//! The two halves are `spent` and `estimate`.
 mod estimate;
 mod spent;
 
@@ -9,29 +9,29 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::place::PlaceArguments;
 use crate::{exit::Failure, output::Output};
 
-/// From when on, where nobody says it.
+/// The default start of the period.
 const USUAL_SINCE: &str = "24h";
 
-/// What an environment has cost, and what an app would cost.
+/// Show what an environment has cost, or estimate what an app would cost.
 ///
-/// Workers are paid from their start to their end, each rounded up to seconds: for starting, for running calls, and for
+/// Workers are billed from start to end, each rounded up to whole seconds: for starting, for running calls, and for
 /// idling. Amounts are exact, in dollars.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash cost production\n  flash cost production --since 7d --by day\n  \
                   flash cost production --by function --json | jq '.rows[].nanodollars'\n  \
                   flash cost estimate --seconds preprocess_worker=0.05 --seconds inference_worker=0.2\n  \
                   flash cost estimate --from production --since 7d\n\n\
-                  Exit codes: 0 success; 1 the target cannot be asked; 2 no such environment, wrong usage.")]
+                  Exit codes: 0 success; 1 the target cannot be reached; 2 no such environment, or wrong usage.")]
 pub(crate) struct CostArguments {
     #[command(subcommand)]
     command: Option<CostCommand>,
     /// The environment [default: the only one].
     #[arg(value_name = "ENV")]
     environment: Option<String>,
-    /// From when on: a time ago, such as 90m, 24h or 7d, or a time, such as 2026-11-23T12:00Z.
+    /// Start of the period: how long ago, such as 90m, 24h or 7d, or a time, such as 2026-11-23T12:00Z.
     #[arg(long, default_value = USUAL_SINCE)]
     since: String,
-    /// What has a row of its own.
+    /// What to group by.
     #[arg(long, value_enum, default_value_t = By::Worker)]
     by: By,
     #[command(flatten)]
@@ -46,19 +46,19 @@ enum CostCommand {
     Estimate(estimate::EstimateArguments),
 }
 
-/// What has a row of its own.
+/// What to group by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum By {
-    /// Each worker type: starting, running, idling.
+    /// One row per worker type: starting, running, idling.
     Worker,
-    /// Each function: what its calls ran for; and the rest.
+    /// One row per function: the time its calls ran; and one for the rest.
     Function,
-    /// Each day, by UTC.
+    /// One row per day, in UTC.
     Day,
 }
 
 impl CostArguments {
-    /// What stands before a subcommand would be lost. Clap would refuse `--json` there, too.
+    /// Arguments before a subcommand would be lost. Clap would also reject `--json` there.
     fn check(&self) -> Result<(), Failure> {
         let Self { command, environment, since, by, place, json: _ } = self;
         let is_given = environment.is_some()
@@ -69,9 +69,9 @@ impl CostArguments {
             || place.directory.as_os_str() != ".";
         match command {
             Some(_) if is_given => Err(Failure::unusable(
-                "what stands before `estimate` is for `flash cost` without a subcommand",
+                "arguments before `estimate` belong to `flash cost` without a subcommand",
             )
-            .hint("write it after: flash cost estimate --from production --since 7d")),
+            .hint("put them after it: flash cost estimate --from production --since 7d")),
             _ => Ok(()),
         }
     }

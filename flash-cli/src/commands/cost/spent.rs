@@ -16,10 +16,10 @@ use crate::{
     target::{CallsFrom, CostQuery, Costs, Grain},
 };
 
-/// The row of what no call is charged for.
+/// The row for the cost that belongs to no call.
 const REST: &str = "starting and idle";
 
-/// A row: what something cost.
+/// A row: one item and its cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 struct Row {
     /// Worker type, function or day.
@@ -30,10 +30,10 @@ struct Row {
     calls: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
-    /// What the calls of this row cost by our prices, where that is no part of the bill but an estimate beside it.
+    /// The cost of this row's calls by our price list, where that is an estimate and not part of the bill.
     #[serde(skip_serializing_if = "Option::is_none")]
     calls_nanodollars: Option<NanoDollars>,
-    /// How a bill splits.
+    /// The breakdown of a bill.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<Parts>,
     nanodollars: NanoDollars,
@@ -50,7 +50,7 @@ struct Parts {
     idle_seconds: f64,
 }
 
-/// All that `--json` prints.
+/// Everything that `--json` prints.
 #[derive(Serialize)]
 struct Printed<'a> {
     app: &'a str,
@@ -58,7 +58,7 @@ struct Printed<'a> {
     since_ms: u64,
     until_ms: u64,
     by: &'static str,
-    /// `meter`: all calls, exactly; `logs`: an estimate of those that are in the logs of workers.
+    /// `meter`: all calls, exactly; `logs`: an estimate from the calls found in worker logs.
     calls_from: CallsFrom,
     rows: &'a [Row],
     total_nanodollars: NanoDollars,
@@ -91,7 +91,7 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
         return Ok(());
     }
     if rows.is_empty() {
-        output.status("Cost", &format!("nothing was spent in {id} since {}", arguments.since));
+        output.status("Cost", &format!("{id} has cost nothing since {}", arguments.since));
     }
     let (head, cells) = match costs.calls {
         CallsFrom::Meter => cells(&rows, total, arguments.by),
@@ -101,14 +101,14 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
     if costs.calls == CallsFrom::Logs {
         output.status(
             "Note",
-            "billed is what the provider says so far; calls and what they cost are an estimate from \
-             the logs of workers that are still there, by the prices of this app",
+            "`billed` is what the provider has billed so far; calls and their cost are estimated from \
+             the logs of workers that still exist, at this app's prices",
         );
     }
     Ok(())
 }
 
-/// Rows and their sum. The sum is that of the bill, whatever the rows are.
+/// Rows and their sum. The sum is always that of the bill.
 fn rows(costs: &Costs, by: By) -> (Vec<Row>, NanoDollars) {
     let total = NanoDollars(costs.workers.iter().fold(0, |sum, own| sum.saturating_add(own.bill.0)));
     let rows = match by {
@@ -119,7 +119,7 @@ fn rows(costs: &Costs, by: By) -> (Vec<Row>, NanoDollars) {
     (rows, total)
 }
 
-/// Bills under one name each, in the order of names, with the calls that belong to them.
+/// Bills grouped by name, sorted, with the calls that belong to them.
 fn bills(costs: &Costs, name: impl Fn(&crate::target::WorkerCost) -> String) -> Vec<Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for own in &costs.workers {
@@ -162,7 +162,7 @@ fn by_function(costs: &Costs, total: NanoDollars) -> Vec<Row> {
         })
         .collect();
     if costs.calls == CallsFrom::Logs {
-        // Of another source than the bill: the two do not add up.
+        // Calls and bill come from different sources and do not add up.
         return rows;
     }
     let called = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.nanodollars.0));
@@ -173,7 +173,7 @@ fn by_function(costs: &Costs, total: NanoDollars) -> Vec<Row> {
     rows
 }
 
-/// The head and the cells of a table.
+/// The table's header and cells.
 fn cells(rows: &[Row], total: NanoDollars, by: By) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let seconds = |seconds: f64| format!("{seconds:.1} s");
     let count = |count: Option<u64>| count.map_or_else(String::new, |count| count.to_string());
@@ -225,7 +225,7 @@ fn cells(rows: &[Row], total: NanoDollars, by: By) -> (Vec<&'static str>, Vec<Ve
     (head, cells)
 }
 
-/// As [`cells`], where calls are an estimate beside the bill.
+/// Like [`cells`], for calls that are estimated beside the bill.
 fn estimated_cells(rows: &[Row], billed: NanoDollars, by: By) -> (Vec<&'static str>, Vec<Vec<String>>) {
     if by == By::Function {
         let called = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.nanodollars.0));
@@ -252,7 +252,7 @@ fn estimated_cells(rows: &[Row], billed: NanoDollars, by: By) -> (Vec<&'static s
     (vec![name, "calls", "estimate", "billed"], cells)
 }
 
-/// Numbers of these columns end in the same place.
+/// Right-aligns the numbers in these columns.
 fn align(cells: &mut [Vec<String>], columns: &[usize]) {
     for &column in columns {
         let width = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -9,11 +9,11 @@ use crate::{
     target::{ReleaseRecord, ReleaseState},
 };
 
-/// List the releases of an environment, the latest first.
+/// List the releases of an environment, newest first.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy history production\n  flash deploy history --json | jq '.releases[0]'\n\n\
-                  Exit codes: 0 listed; 1 the target cannot be reached; 2 there is no such environment."
+                  Exit codes: 0 success; 1 the target cannot be reached; 2 no such environment."
 )]
 pub(crate) struct HistoryArguments {
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) async fn run(arguments: HistoryArguments, json: bool, output: &Output
         return Ok(());
     }
     if releases.is_empty() {
-        output.status("None", &format!("nothing was sent yet: flash deploy send {}", place.id.name));
+        output.status("None", &format!("no releases yet; send one: flash deploy send {}", place.id.name));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
@@ -50,7 +50,7 @@ fn row(record: &ReleaseRecord) -> Vec<String> {
         ReleaseState::Failed { reason } => Some(reason.lines().next().unwrap_or_default().to_owned()),
         _ => None,
     };
-    let back = record.rollback_of.map(|number| format!("back to {number}"));
+    let back = record.rollback_of.map(|number| format!("rollback to {number}"));
     let notes: Vec<String> = [back, record.notes.clone(), reason].into_iter().flatten().collect();
     let digest = record.digest.strip_prefix("sha256:").unwrap_or(&record.digest);
     vec![

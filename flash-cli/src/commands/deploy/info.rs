@@ -5,11 +5,11 @@ use serde_json::json;
 use super::{OneEnvironment, live, time};
 use crate::{credentials::CredentialStore, exit::Failure, output::Output};
 
-/// What is live in an environment, where, and how to call it.
+/// Show what is live in an environment, where, and how to call it.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy info production\n  flash deploy info --json | jq .environment.live\n\n\
-                  Exit codes: 0 shown; 1 the target cannot be reached; 2 there is no such environment."
+                  Exit codes: 0 success; 1 the target cannot be reached; 2 no such environment."
 )]
 pub(super) struct InfoArguments {
     #[command(flatten)]
@@ -32,9 +32,10 @@ pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -
         None => Vec::new(),
     };
     if !has_key {
-        // The `curl` of a row reads the user's header file, which is not there.
+        // The `curl` of a row reads the user's header file, which does not exist.
         for row in &mut rows {
-            row.curl = format!("no key is kept here: flash key new {} --use", place.id.name);
+            row.curl =
+                format!("no key stored on this machine; make one: flash key new {} --use", place.id.name);
         }
     }
     if json {
@@ -56,7 +57,7 @@ pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -
             output.line("");
             output.endpoints(&rows);
         }
-        None => line("release", &format!("none; send one: flash deploy send {}", environment.id.name)),
+        None => line("release", &format!("none yet; send one: flash deploy send {}", environment.id.name)),
     }
     Ok(())
 }

@@ -13,17 +13,17 @@ use crate::{
     target::{Environment, TargetKind},
 };
 
-/// List all environments, of all apps: those of this machine, and those of Runpod where a key for it is known.
+/// List all environments of all apps: those on this machine, and those on Runpod if a key is available.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash deploy list\n  flash deploy list --target local\n  \
                   flash deploy list --json | jq -r '.environments[].url'\n\n\
-                  Exit codes: 0 listed, also when the cloud cannot be reached, which is a warning; 1 the target cannot \
+                  Exit codes: 0 success (an unreachable cloud is only a warning); 1 the target cannot \
                   be reached.")]
 pub(super) struct ListArguments {
-    /// Those of this target alone.
+    /// Only environments on this target.
     #[arg(long)]
     target: Option<TargetKind>,
-    /// The project's directory, whose .env is looked at for a key of the cloud.
+    /// The project's directory; its .env is searched for a Runpod key.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 }
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -
         return Ok(());
     }
     if environments.is_empty() {
-        output.status("None", "there is no environment; make one: flash deploy new production");
+        output.status("None", "no environments; make one: flash deploy new production");
         return Ok(());
     }
     let row = |own: &Environment| {
@@ -62,20 +62,22 @@ fn project_in(directory: PathBuf) -> Option<PathBuf> {
     PlaceArguments { directory, app: None, target: None }.project()
 }
 
-/// Those of this machine, then those of the cloud as far as they can be had.
+/// Environments on this machine, then those in the cloud if it can be reached.
 async fn everywhere(directory: PathBuf, output: &Output) -> Result<Vec<Environment>, Failure> {
     let mut environments = target(TargetKind::Local, None).await?.environments().await?;
     let project = project_in(directory);
-    // A broken file is another command's business.
+    // An invalid flash.toml is reported by other commands.
     let config = project.as_deref().and_then(|directory| Config::load(directory).ok()).unwrap_or_default();
     let is_declared = config.environments().iter().any(|own| own.target == TargetKind::Runpod);
     match target(TargetKind::Runpod, project.as_deref()).await {
         Ok(cloud) => match cloud.environments().await {
             Ok(those) => environments.extend(those),
-            Err(error) => output.warning(&format!("those on Runpod are not listed: {error}")),
+            Err(error) => output.warning(&format!("environments on Runpod are not listed: {error}")),
         },
-        Err(failure) if is_declared => output.warning(&format!("those on Runpod are not listed: {failure}")),
-        // Whoever has no key has nothing there.
+        Err(failure) if is_declared => {
+            output.warning(&format!("environments on Runpod are not listed: {failure}"))
+        }
+        // Without a key there is nothing to list.
         Err(_) => {}
     }
     Ok(environments)

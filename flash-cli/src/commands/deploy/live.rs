@@ -1,4 +1,4 @@
-//! What follows when a release is live: it is seen to answer, its addresses are kept, its endpoints are shown.
+//! What happens once a release is live: check that it answers, store its addresses, print its endpoints.
 use std::time::{Duration, Instant};
 
 use flash_sdk::manifest::{ArgumentSource, EndpointKind, Manifest};
@@ -18,12 +18,12 @@ use crate::{
     },
 };
 
-/// How long one endpoint may take to answer: its workers are ready already, but a request may be slow.
+/// How long one endpoint may take to answer. Its workers are already ready, but a request may be slow.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How often an endpoint without a ready worker is asked again.
+/// How often an endpoint without a ready worker is polled.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// A line for each step.
+/// Prints a line for each step.
 pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
     let output = output.clone();
     let mut bar = None;
@@ -45,30 +45,30 @@ pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
         }
         Step::Ready { worker } => output.status("Ready", &worker),
         Step::OnCall { worker } => {
-            output.status("On call", &format!("{worker}: a worker starts with the first call"));
+            output.status("On call", &format!("{worker}: the first call starts a worker"));
         }
         Step::Live { release } => output.status("Switched", &format!("traffic goes to release {release}")),
         Step::Draining { release } => {
-            output.status("Draining", &format!("release {release} finishes what it has accepted"));
+            output.status("Draining", &format!("release {release} finishes the work it accepted"));
         }
     }
 }
 
-/// An error of a change, with where its reason can be read.
+/// The error of a failed change, with a hint where to find the reason.
 pub(super) fn failed(error: TargetError, name: &str) -> Failure {
     let is_ready = error.problem != Problem::NotReady;
     let has_hint = error.hint.is_some();
     let failure = Failure::from(error);
     match (is_ready, has_hint) {
-        (false, false) => failure.hint(format!("what its workers said: flash logs {name}")),
+        (false, false) => failure.hint(format!("see its workers' logs: flash logs {name}")),
         _ => failure,
     }
 }
 
-/// Sees that every endpoint answers, then says that the release is live.
+/// Checks that every endpoint answers, then reports the release as live.
 ///
 /// # Errors
-/// Which endpoints do not answer, and how.
+/// Which endpoints do not answer, and what they answered.
 pub(super) async fn confirm(
     place: &Place,
     record: &ReleaseRecord,
@@ -117,26 +117,26 @@ pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &Creden
 
 fn command(spec: &CommandSpec) -> CommandWorker {
     let CommandSpec { worker_type, program, arguments, environment: _, health_path } = spec.clone();
-    // For a line in a table: nothing is started.
+    // Only for a line in a table: nothing is started.
     CommandWorker { worker_type, program, arguments, environment: Vec::new(), health_path }
 }
 
-/// The user's key; a new one where there is none, be it that somebody else made the environment.
+/// The user's key; a new one if there is none, for example because somebody else made the environment.
 async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
-    // A target's own key is that of today, whatever is kept.
+    // If the target has its own key, use the current one, whatever is stored.
     if let Some(own) = place.target.caller_key() {
         store.set_key(&place.id, &own)?;
         return Ok(own);
     }
     if let Some(own) = store.environment(&place.id)?.filter(|own| !own.key.is_empty()) {
         let own = SecretValue::new(own.key);
-        // Its header file may be gone.
+        // Its header file may be missing.
         store.set_key(&place.id, &own)?;
         return Ok(own);
     }
     let new = place.target.new_key(&place.id, "made by flash deploy").await?;
     store.set_key(&place.id, &new.key)?;
-    output.status("Key", &format!("you had none: {}… is kept in your credential file", new.entry.prefix));
+    output.status("Key", &format!("you had none; {}… is now in your credential file", new.entry.prefix));
     Ok(new.key)
 }
 
@@ -160,25 +160,23 @@ async fn check(
     if wrong.is_empty() {
         return Ok(());
     }
-    let refuses = wrong.iter().any(|reason| reason.contains("refuses the key"));
+    let refuses = wrong.iter().any(|reason| reason.contains("rejected the key"));
     let hint = if refuses && environment.target == TargetKind::Runpod {
-        "log in with a key that may call endpoints: flash login".to_owned()
+        "log in with a key that is allowed to call endpoints: flash login".to_owned()
     } else if refuses {
-        format!("make a key and keep it: flash key new {name} --use")
+        format!("make a new key: flash key new {name} --use")
     } else {
-        format!(
-            "what its workers said: flash logs {name}; back to the one before: flash deploy rollback {name}"
-        )
+        format!("see its workers' logs: flash logs {name}; go back: flash deploy rollback {name}")
     };
     Err(Failure::failed(format!(
-        "the release has traffic, but not everything answers\n  {}",
+        "the release is live, but not every endpoint answers\n  {}",
         wrong.join("\n  ")
     ))
     .hint(hint))
 }
 
-/// A queue by its health, a load-balanced endpoint by a route that any request may ask for, else by its health with a
-/// worker that is ready.
+/// Checks a queue by its health; a load-balanced endpoint by a route that any request may call, else by its health
+/// and a ready worker.
 async fn answers(
     client: &Client,
     (environment, endpoint): (&Environment, &DeployedEndpoint),
@@ -186,8 +184,8 @@ async fn answers(
     key: &SecretValue,
 ) -> Result<(), String> {
     let own = endpoint.url.trim_end_matches('/');
-    // Asked for elsewhere than under the address: nothing else answers before a worker has started, and a release whose
-    // workers sleep until they are needed is a good one.
+    // This address is separate from the endpoint's URL, which does not answer before a worker has started. A
+    // release whose workers sleep until they are needed is still healthy.
     if let Some(health) = &endpoint.health {
         return expect(ask(client, health, key).await?, |status| status == StatusCode::OK);
     }
@@ -195,7 +193,7 @@ async fn answers(
         return expect(ask(client, &format!("{own}/health"), key).await?, |status| status == StatusCode::OK);
     }
     if let Some(path) = harmless_path(&spec.manifest, &endpoint.worker) {
-        // What the app refuses has reached it. A route that is not there, or is busy, has not.
+        // A rejection by the app means that the request reached it. A missing or busy route does not.
         let reached = |status: StatusCode| {
             let is_missing = matches!(
                 status,
@@ -213,7 +211,7 @@ async fn answers(
     has_ready_worker(client, &health, workers_min(spec, &endpoint.worker), key).await
 }
 
-/// An answer, as far as it matters here.
+/// The parts of an answer that matter here.
 struct Answer {
     url: String,
     status: StatusCode,
@@ -221,7 +219,7 @@ struct Answer {
 }
 
 async fn ask(client: &Client, url: &str, key: &SecretValue) -> Result<Answer, String> {
-    // The URL is in the message already.
+    // The message already has the URL.
     let failed = |error: reqwest::Error| format!("GET {url}: {}", error_chain(&error.without_url()));
     let asked = client.get(url).bearer_auth(key.expose()).send().await.map_err(failed)?;
     let status = asked.status();
@@ -233,14 +231,14 @@ fn expect(answer: Answer, is_good: impl Fn(StatusCode) -> bool) -> Result<(), St
     let Answer { url, status, .. } = answer;
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(format!("GET {url} refuses the key ({status})"))
+            Err(format!("GET {url} rejected the key ({status})"))
         }
         _ if is_good(status) => Ok(()),
-        _ => Err(format!("GET {url} answers {status}")),
+        _ => Err(format!("GET {url} answered {status}")),
     }
 }
 
-/// Workers come and go: one that is just replaced is waited for.
+/// Workers come and go: wait for one that is being replaced.
 async fn has_ready_worker(
     client: &Client,
     health: &str,
@@ -258,7 +256,7 @@ async fn has_ready_worker(
             return Ok(());
         }
         if Instant::now() >= end {
-            return Err(format!("GET {health} tells of no ready worker: {workers}"));
+            return Err(format!("GET {health} reports no ready worker: {workers}"));
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
@@ -270,7 +268,7 @@ fn workers_min(spec: &ReleaseSpec, worker: &str) -> u32 {
     all.find(|own| own.name == worker).map_or(0, |own| own.workers_min)
 }
 
-/// A GET route that needs no arguments: it changes nothing.
+/// A GET route without arguments: calling it changes nothing.
 fn harmless_path(manifest: &Manifest, worker: &str) -> Option<String> {
     manifest.functions_of(worker).find_map(|function| {
         let route = function.route.as_ref().filter(|route| route.method == "GET")?;

@@ -1,4 +1,4 @@
-//! What a build made for a target: binaries for this machine, images in a registry for a cloud.
+//! What a build makes for a target: binaries for this machine, images in a registry for a cloud.
 use std::collections::BTreeMap;
 
 use oci_spec::distribution::Reference;
@@ -14,30 +14,30 @@ use crate::{
     target::{Finding, Preflight, Shipment, TargetKind},
 };
 
-/// Characters of a release's digest that its images are tagged with: a tag keeps an image from being collected by
-/// its registry, so that a release that is kept can be gone back to.
+/// The number of characters of a release's digest used as its images' tag. A tag keeps the registry from deleting
+/// an image, so that a kept release can be rolled back to.
 const TAG_DIGITS: usize = 16;
 
-/// See the module. Its files lie where they are as long as it lives.
+/// See the module. Its files exist as long as this value lives.
 pub(super) enum Made<'a> {
     Binaries(Box<Binaries<'a>>),
     Images(Box<Images<'a>>),
 }
 
-/// Images in the layout of the crate, and what they will be called.
+/// Images in the crate's layout, and their future names.
 pub(super) struct Images<'a> {
     /// Holds the lock of the crate's builds.
     _build: Build<'a>,
     built: Built,
-    /// In the order of the images; none where no registry is known.
+    /// In the order of the images; empty if no registry is configured.
     names: Vec<Reference>,
 }
 
 impl<'a> Made<'a> {
-    /// Builds what this target takes.
+    /// Builds what this target needs.
     ///
     /// # Errors
-    /// When a step of the build fails, and when the registry's name is none.
+    /// When a build step fails, and when the registry's name is invalid.
     pub(super) async fn of(
         build: Build<'a>,
         target: TargetKind,
@@ -54,10 +54,10 @@ impl<'a> Made<'a> {
         Ok(Self::Images(Box::new(images)))
     }
 
-    /// The release that it makes in an environment.
+    /// The release for an environment.
     ///
     /// # Errors
-    /// When the settings do not go with the app, and when something cannot be read.
+    /// When the settings do not fit the app, and when something cannot be read.
     pub(super) async fn shipment(
         &self,
         package: &Package,
@@ -80,17 +80,16 @@ impl<'a> Made<'a> {
         }
     }
 
-    /// What keeps it from getting to its target. Nothing for binaries: they are sent with the release.
+    /// What would prevent the upload to the target. Nothing for binaries: they are sent with the release.
     pub(super) async fn look(&self, config: &Config, settings: &EnvironmentSettings) -> Preflight {
         let mut found = Preflight::default();
         let Self::Images(images) = self else { return found };
         for command in config.commands() {
             let message = format!(
-                "worker type `{}` is a program of its own: no image is made of it, so it is left out",
+                "worker type `{}` is a program: no image is built for it, so it is left out",
                 command.worker_type.name
             );
-            let fix =
-                "run it beside the app on this machine: flash deploy new NAME --target local".to_owned();
+            let fix = "run it with the app on this machine: flash deploy new NAME --target local".to_owned();
             found.warnings.push(Finding { message, fix });
         }
         match images.names.first() {
@@ -98,8 +97,8 @@ impl<'a> Made<'a> {
             Some(name) => {
                 if is_on_this_machine(name) {
                     found.warnings.push(Finding {
-                        message: format!("the cloud does not reach {}: it is this machine", name.registry()),
-                        fix: "name a registry that others reach, such as registry = \"ghcr.io/YOU/APP\""
+                        message: format!("the cloud cannot reach {}: it is this machine", name.registry()),
+                        fix: "use a registry that is reachable from the internet, such as registry = \"ghcr.io/YOU/APP\""
                             .to_owned(),
                     });
                 }
@@ -109,11 +108,11 @@ impl<'a> Made<'a> {
         found
     }
 
-    /// Brings it to where the target gets it from.
+    /// Uploads it to where the target fetches it.
     ///
     /// # Errors
-    /// When the registry does not take it, and when the target could not pull it afterwards. No environment has
-    /// changed then.
+    /// When the registry rejects it, and when the target could not pull it afterwards. The environment is unchanged
+    /// then.
     pub(super) async fn push(
         &mut self,
         settings: &EnvironmentSettings,
@@ -135,7 +134,7 @@ impl<'a> Made<'a> {
 }
 
 impl Images<'_> {
-    /// Names the images. The tag is of what they are, so that a new release moves no tag of an earlier one.
+    /// Names the images. The tag depends on their content, so a new release never moves an earlier release's tag.
     fn name(&mut self, registry: &str) -> Result<(), Failure> {
         let workers: Vec<String> = self.built.images.iter().map(|image| image.name.clone()).collect();
         self.names = references(registry, ANY_TAG, &workers)?;
@@ -145,7 +144,7 @@ impl Images<'_> {
         Ok(())
     }
 
-    /// What each is pulled by, in the order of the images.
+    /// The name to pull each image by, in the order of the images.
     fn by_digest(&self) -> impl Iterator<Item = Reference> {
         let named = self.built.images.iter().zip(&self.names);
         named.map(|(image, name)| {
@@ -154,7 +153,7 @@ impl Images<'_> {
         })
     }
 
-    /// The same by worker type. Without a registry, by digest alone: enough for a plan.
+    /// The same by worker type. Without a registry, by digest only, which is enough for a plan.
     fn pinned(&self) -> BTreeMap<String, String> {
         if self.names.is_empty() {
             let image = |image: &crate::image::Image| {
@@ -166,7 +165,7 @@ impl Images<'_> {
         workers.zip(self.by_digest().map(|name| name.whole())).collect()
     }
 
-    /// Whether the registry answers and takes the user's login, and whether what is there already can be pulled.
+    /// Whether the registry answers and accepts the user's login, and whether existing images can be pulled.
     async fn look(&self, has_credential: bool) -> Vec<Finding> {
         let Some(first) = self.names.first() else { return Vec::new() };
         let registry = match Registry::of(first, Logins::of_user(Some(first)), Patience::default()) {
@@ -185,7 +184,7 @@ impl Images<'_> {
                 Err(error @ RegistryError::Denied { .. }) => found.push(finding(&error)),
                 Err(error) => {
                     found.push(finding(&error));
-                    // The others would be told the same.
+                    // The other images would report the same.
                     break;
                 }
             }
@@ -194,11 +193,11 @@ impl Images<'_> {
     }
 }
 
-/// What keeps any build from getting to the target, asked before one is made. `workers` are those that the app had
-/// when it was last built.
+/// What would prevent any build from reaching the target; checked before building. `workers` are the app's worker
+/// types at its last build.
 ///
 /// # Errors
-/// When the registry's name is none.
+/// When the registry's name is invalid.
 pub(super) async fn problems_ahead(
     target: TargetKind,
     settings: &EnvironmentSettings,
@@ -218,20 +217,20 @@ pub(super) async fn problems_ahead(
 fn no_registry(settings: &EnvironmentSettings) -> Finding {
     let name = &settings.name;
     Finding {
-        message: format!("environment `{name}` has no registry: its workers are images"),
-        fix: format!("under [environments.{name}] in flash.toml: registry = \"ghcr.io/YOU/APP\""),
+        message: format!("environment `{name}` has no registry to push its images to"),
+        fix: format!("set registry = \"ghcr.io/YOU/APP\" under [environments.{name}] in flash.toml"),
     }
 }
 
 fn finding(error: &RegistryError) -> Finding {
-    let fix = error.hint().unwrap_or_else(|| "is `registry` in flash.toml right?".to_owned());
+    let fix = error.hint().unwrap_or_else(|| "check `registry` in flash.toml".to_owned());
     Finding { message: error_chain(error), fix }
 }
 
 fn not_public(name: &Reference) -> Finding {
     Finding {
         message: format!("{}/{} cannot be pulled without a login", name.registry(), name.repository()),
-        fix: "make it public, or give Runpod a login for it in its console, and name that in flash.toml: \
+        fix: "make it public, or add a login for it in Runpod's console and set its ID in flash.toml: \
               registry_credential = \"ID\""
             .to_owned(),
     }

@@ -1,6 +1,6 @@
-//! `flash deploy`, and `flash env` beside it: environments and what is live in them.
+//! `flash deploy` and `flash env`: environments and what is live in them.
 //!
-//! A file per subcommand; `show` prints plans, `live` is what follows when a release is live.
+//! One file per subcommand; `show` prints plans, `live` finishes a release that has gone live.
 mod history;
 mod info;
 mod list;
@@ -20,15 +20,15 @@ pub(crate) use self::{history::HistoryArguments, remove::RemoveArguments, rollba
 use super::place::PlaceArguments;
 use crate::{exit::Failure, output::Output};
 
-/// What `--help` says of exit codes.
-const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 it was tried and failed; 2 wrong usage, a \
-                          missing confirmation, or with --plan: there are changes (then other faults are 1).";
+/// The exit codes, for `--help`.
+const EXIT_CODES: &str = "Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage, a \
+                          missing confirmation, or with --plan: there are changes (all other errors are then 1).";
 
-/// Bring an app live in an environment, and keep it there.
+/// Deploy an app to an environment and keep it running there.
 ///
-/// Without a subcommand: as `flash deploy send`. Builds the app, shows what would change, asks, starts the new
-/// release beside the live one, moves traffic when it is ready, and checks that it answers. A release that does not
-/// become ready is undone, and the live one never stops serving.
+/// Without a subcommand: the same as `flash deploy send`. Builds the app, shows what would change, asks, starts the
+/// new release beside the live one, switches traffic when it is ready, and checks that it answers. A release that
+/// does not become ready is undone, and the live one never stops serving.
 #[derive(Args)]
 #[command(
     after_help = format!("Examples:\n  flash deploy new production\n  flash deploy --env production\n  \
@@ -47,7 +47,7 @@ pub(crate) struct DeployArguments {
     pub json: bool,
 }
 
-/// Environments, under another name: the subcommands of `flash deploy`.
+/// Manage environments: the subcommands of `flash deploy` under another name.
 #[derive(Args)]
 #[command(
     after_help = format!("Examples:\n  flash env new staging\n  flash env list\n  flash env remove staging\n\n{EXIT_CODES}")
@@ -71,7 +71,7 @@ enum DeployCommand {
     Remove(RemoveArguments),
 }
 
-/// How a command ended that did what it should.
+/// The result of a successful command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Done,
@@ -88,7 +88,7 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// An environment that may be left out where there is one.
+/// An environment; optional if the app has only one.
 #[derive(Args)]
 pub(super) struct OneEnvironment {
     /// The environment [default: the only one of the app].
@@ -99,15 +99,16 @@ pub(super) struct OneEnvironment {
 }
 
 impl DeployArguments {
-    /// The command that is meant. Flags of the short way go with no other; clap would refuse `--json` with them.
+    /// The command that is meant. Flags of the short form cannot be combined with a subcommand; clap would reject
+    /// `--json` there.
     fn meant(self) -> Result<DeployCommand, Failure> {
         let Self { command, env, send, json: _ } = self;
         match command {
             None => Ok(DeployCommand::Send(send::SendArguments { name: env, options: send })),
-            Some(_) if env.is_some() || send.are_given() => {
-                Err(Failure::unusable("flags before a subcommand are those of `flash deploy` without one")
-                    .hint("write them after the subcommand: flash deploy send production --yes"))
-            }
+            Some(_) if env.is_some() || send.are_given() => Err(Failure::unusable(
+                "flags before a subcommand belong to `flash deploy` without a subcommand",
+            )
+            .hint("put them after the subcommand: flash deploy send production --yes")),
             Some(command) => Ok(command),
         }
     }
@@ -124,7 +125,7 @@ pub(crate) fn run_environment(arguments: EnvironmentArguments, output: &Output) 
     run_command(arguments.command, arguments.json, output)
 }
 
-/// A subcommand of `flash deploy` under a name of its own.
+/// A subcommand of `flash deploy` that is also a command by itself.
 #[derive(Args)]
 pub(crate) struct Alone<T: Args> {
     #[command(flatten)]
@@ -164,17 +165,17 @@ fn run_command(command: DeployCommand, json: bool, output: &Output) -> Result<En
     })
 }
 
-/// Runs a command to its end.
+/// Runs a command to completion.
 ///
 /// # Errors
-/// Its own, and when there is no runtime.
+/// Those of the command, and when no runtime can be started.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
     runtime.block_on(work)
 }
 
-/// `2026-11-23 12:00:05`, in the time zone of this machine.
+/// `2026-11-23 12:00:05`, in this machine's time zone.
 pub(super) fn time(ms: u64) -> String {
     let timestamp = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     timestamp.map_or_else(
@@ -248,6 +249,6 @@ mod tests {
         let Some(DeployCommand::Rollback(wrong)) = parse("rollback production three").unwrap().command else {
             panic!("it is rollback")
         };
-        assert!(wrong.meant().unwrap_err().to_string().contains("`three` is no number of a release"));
+        assert!(wrong.meant().unwrap_err().to_string().contains("`three` is not a release number"));
     }
 }

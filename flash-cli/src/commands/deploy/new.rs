@@ -18,30 +18,30 @@ use crate::{
     target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind},
 };
 
-/// The name that is offered first.
+/// The suggested name.
 const USUAL_NAME: &str = "production";
 
-/// Make an environment, with its first key.
+/// Make an environment and its first key.
 ///
-/// Writes it to flash.toml, shows the key once, and keeps the key in the user's credential file, so that the
-/// commands of this user find it.
+/// Adds it to flash.toml, shows the key once, and stores the key in your credential file, where your commands find
+/// it.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy new production\n  flash deploy new staging --port 9001\n  \
                   flash deploy new cloud --target runpod --registry ghcr.io/me/app\n\n\
-                  Exit codes: 0 made; 1 it was tried and failed; 2 wrong usage, or it exists."
+                  Exit codes: 0 done; 1 failed; 2 wrong usage, or it already exists."
 )]
 pub(super) struct NewArguments {
-    /// Its name: 1 to 40 lower-case letters, digits and `-` [default: asked for on a terminal].
+    /// Its name: 1 to 40 lower-case letters, digits and `-` [default: prompts for it on a terminal].
     #[arg(value_name = "ENV")]
     name: Option<String>,
-    /// Address to listen on [default: 127.0.0.1]. Anything beyond loopback can be reached by others.
+    /// Address to listen on [default: 127.0.0.1]. Addresses other than loopback can be reached from other machines.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<IpAddr>,
-    /// Port to listen on [default: a free one, which it keeps].
+    /// Port to listen on [default: a free port, kept from then on].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// With --target runpod: where images are pushed to, such as ghcr.io/me/app. Kept in flash.toml.
+    /// With --target runpod: the registry to push images to, such as ghcr.io/me/app. Stored in flash.toml.
     #[arg(long, value_name = "REPOSITORY")]
     registry: Option<String>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(super) struct NewArguments {
 pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) -> Result<(), Failure> {
     let app = arguments.place.app()?;
     let project = arguments.place.project();
-    // A broken file is told before anything is made.
+    // Report an invalid file before anything is made.
     let config = match &project {
         Some(directory) => Config::load(directory)?,
         None => Config::default(),
@@ -75,9 +75,9 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     check(&arguments, &name, kind, declared)?;
     if kind == TargetKind::Runpod && project.is_none() {
         return Err(Failure::unusable(format!(
-            "{id} would be declared nowhere: an environment on Runpod is in its app's flash.toml"
+            "cannot declare {id}: an environment on Runpod needs its app's flash.toml"
         ))
-        .hint("name the crate's directory: --dir DIR"));
+        .hint("give the crate's directory: --dir DIR"));
     }
     let new = NewEnvironment {
         id: id.clone(),
@@ -86,15 +86,15 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     };
     if let Some(listen) = new.listen.filter(|listen| !listen.is_loopback()) {
         output.warning(&format!(
-            "{id} will listen on {listen}: whoever reaches this machine over the network reaches it, without \
-             encryption, and a key is all that keeps them out"
+            "{id} will listen on {listen}: it can be reached over the network, without \
+             encryption, protected only by its keys"
         ));
     }
     let place = target(kind, project.as_deref()).await?;
     let store = CredentialStore::of_user()?;
     let created = place.create(&new).await?;
     let key = created.key.as_ref().map(|new| &new.key);
-    // Where the target has a key of its own, it is the one that this user's calls show.
+    // If the target has its own key, this user's calls use it.
     let own = place.caller_key();
     let kept = key.or(own.as_ref()).map_or(Ok(()), |key| store.set_key(&id, key));
     let declared = match &project {
@@ -109,7 +109,7 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
         }
         None => Ok(()),
     };
-    // It exists from here on: whatever fails now, the key must be seen.
+    // The environment exists from here on: show the key even if a later step fails.
     let header = store.header_file(&id);
     if json {
         output.object(&json!({
@@ -123,10 +123,9 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
         output.status("Created", &format!("{id} on target {kind}{url}"));
         if let Some(key) = key {
             output.line(key.expose());
-            // "The line above", where both go to one terminal.
+            // "The line above" is only true if both streams go to one terminal in order.
             output.flush();
-            output
-                .status("Key", "the line above; it is not shown again. Kept for you in the credential file");
+            output.status("Key", "the line above; it is not shown again. Stored in your credential file");
         }
         output.status("Next", &format!("flash deploy send {name}"));
     }
@@ -135,7 +134,7 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     Ok(())
 }
 
-/// What goes with a kind of target, told before anything is made.
+/// Flags must fit the target; checked before anything is made.
 fn check(
     arguments: &NewArguments,
     name: &str,
@@ -152,11 +151,11 @@ fn check(
         TargetKind::Local => Ok(()),
         TargetKind::Runpod if arguments.listen.is_some() || arguments.port.is_some() => {
             Err(Failure::unusable(
-                "--listen and --port are for --target local: Runpod gives each endpoint its address",
+                "--listen and --port are for --target local: Runpod assigns each endpoint its address",
             ))
         }
         TargetKind::Runpod if arguments.registry.is_none() && declared.registry.is_none() => {
-            Err(Failure::unusable("an environment on Runpod needs a registry: its workers are images")
+            Err(Failure::unusable("an environment on Runpod needs a registry for its images")
                 .hint(format!("flash deploy new {name} --target runpod --registry ghcr.io/YOU/APP")))
         }
         TargetKind::Runpod => Ok(()),
@@ -165,7 +164,9 @@ fn check(
 
 fn ask_name() -> Result<String, Failure> {
     if !is_terminal() {
-        return Err(Failure::unusable("the environment has no name").hint("flash deploy new production"));
+        return Err(
+            Failure::unusable("no name given for the environment").hint("flash deploy new production")
+        );
     }
     let ask = || {
         Input::<String>::new()
@@ -179,7 +180,7 @@ fn ask_name() -> Result<String, Failure> {
 
 fn ask_target() -> Result<TargetKind, Failure> {
     let kinds = [TargetKind::Local, TargetKind::Runpod];
-    let texts = ["local: the background service of this machine", "runpod: Runpod's cloud"];
+    let texts = ["local: the background service on this machine", "runpod: Runpod's cloud"];
     let ask = || Select::new().with_prompt("Target").items(texts).default(0).interact();
     let chosen = tokio::task::block_in_place(ask).map_err(unanswered)?;
     Ok(kinds.get(chosen).copied().unwrap_or(TargetKind::Local))

@@ -10,15 +10,15 @@ use crate::{
     project::remove_environment,
 };
 
-/// Remove an environment: everything that runs in it, and everything that is kept of it.
+/// Remove an environment: everything that runs in it, and everything stored for it.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash deploy remove staging\n  flash deploy remove staging --yes\n\n\
-                  Exit codes: 0 removed; 1 it was tried and failed; 2 --yes is missing, or there is no such environment.")]
+                  Exit codes: 0 removed; 1 failed; 2 --yes is missing, or no such environment.")]
 pub(crate) struct RemoveArguments {
-    /// The environment: never guessed.
+    /// The environment. Required, so that nothing is removed by accident.
     #[arg(value_name = "ENV")]
     name: String,
-    /// Do not ask for its name.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output)
     let place = of.environment(Some(&name)).await?;
     let environment = place.target.environment(&place.id).await?;
     let releases = place.target.history(&place.id).await?.len();
-    // Keys that are for other environments too stay.
+    // Keys that are also for other environments stay.
     let keys = match place.target.caller_key() {
         Some(_) => 0,
         None => place.target.keys(&place.id).await?.len(),

@@ -11,25 +11,25 @@ use crate::{
     target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before},
 };
 
-/// Go back to what an earlier release was.
+/// Go back to an earlier release.
 ///
-/// Nothing is built: artifacts are kept. It is a new release in the history, and starts beside the live one as any
-/// other. Secrets have the values of today.
+/// Nothing is built: artifacts are kept. The rollback is a new release in the history and starts beside the live
+/// one like any other. Secrets have their current values.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy rollback production\n  flash deploy rollback production 3 --yes\n\n\
-                  Exit codes: 0 live; 1 it was tried and failed; 2 wrong usage, --yes or \
+                  Exit codes: 0 live; 1 failed; 2 wrong usage, --yes or \
                   --allow-breaking is missing, or no such release."
 )]
 pub(crate) struct RollbackArguments {
-    /// The environment [default: the only one of the app], and the number of a release [default: the one that was
-    /// live before].
+    /// The environment [default: the only one of the app], and a release number [default: the release that was live
+    /// before].
     #[arg(value_names = ["ENV", "RELEASE"], num_args = 0..=2)]
     names: Vec<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
-    /// Go on when callers break: a function, route or field is removed, or a field newly required.
+    /// Continue even if callers break: a function, route or field is removed, or a field becomes required.
     #[arg(long)]
     allow_breaking: bool,
     #[command(flatten)]
@@ -37,15 +37,15 @@ pub(crate) struct RollbackArguments {
 }
 
 impl RollbackArguments {
-    /// The environment and the release, each as far as it is said. No environment's name begins with a digit.
+    /// The environment and the release, if given. No environment's name begins with a digit.
     ///
     /// # Errors
-    /// For a release that is no number.
+    /// When the release is not a number.
     pub(super) fn meant(&self) -> Result<(Option<String>, Option<u64>), Failure> {
         let number = |text: &str| {
             text.parse().map_err(|_| {
-                Failure::unusable(format!("`{text}` is no number of a release"))
-                    .hint("which ones there are: flash deploy history")
+                Failure::unusable(format!("`{text}` is not a release number"))
+                    .hint("to list them: flash deploy history")
             })
         };
         match self.names.as_slice() {
@@ -73,7 +73,10 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
     let plan = Plan::between(live.as_ref(), &place.target.spec(&place.id, Some(to)).await?);
     if !json {
         match plan.is_empty() {
-            true => output.status("Unchanged", &format!("release {to} is what is live; it starts anew")),
+            true => output.status(
+                "Unchanged",
+                &format!("release {to} is the same as the live release; starting it again"),
+            ),
             false => show::plan(&plan, output),
         }
         output.flush();
@@ -90,9 +93,9 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
     live::confirm(&place, &record, json!({ "plan": plan }), json, output).await
 }
 
-/// A release that was named, if it may become what is live: told before its plan is looked at.
+/// A release that was named, if it can become live again; checked before its plan.
 fn can_be_gone_back_to(history: &[ReleaseRecord], number: u64, id: &EnvironmentId) -> Result<u64, Failure> {
-    let which = || format!("which ones there are: flash deploy history {}", id.name);
+    let which = || format!("to list them: flash deploy history {}", id.name);
     let refused = |why: String| Err(Failure::unusable(format!("release {number} {why}")).hint(which()));
     match history.iter().find(|record| record.number == number) {
         None => {
@@ -101,8 +104,8 @@ fn can_be_gone_back_to(history: &[ReleaseRecord], number: u64, id: &EnvironmentI
             Err(Failure::unusable(format!("{id} has no release {number}; it has {there}")).hint(which()))
         }
         Some(record) => match &record.state {
-            ReleaseState::Live => refused("is the live one already".to_owned()),
-            ReleaseState::Starting => refused("is only starting".to_owned()),
+            ReleaseState::Live => refused("is already live".to_owned()),
+            ReleaseState::Starting => refused("is still starting".to_owned()),
             ReleaseState::Failed { reason } => {
                 let reason = reason.lines().next().unwrap_or_default();
                 refused(format!("was never live: {reason}"))
@@ -114,17 +117,17 @@ fn can_be_gone_back_to(history: &[ReleaseRecord], number: u64, id: &EnvironmentI
 }
 
 fn not_kept(number: u64, id: &EnvironmentId) -> Failure {
-    Failure::unusable(format!("the artifact of release {number} is not kept any more"))
-        .hint(format!("send it again from its sources: flash deploy send {}", id.name))
+    Failure::unusable(format!("the artifact of release {number} is no longer kept"))
+        .hint(format!("build and send it again: flash deploy send {}", id.name))
 }
 
-/// The release that had traffic before the live one. Without a live one, the last that had.
+/// The release that had traffic before the live one. If none is live, the last that had traffic.
 fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Failure> {
     match live_before(history) {
         Some(record) if record.kept => Ok(record.number),
         Some(record) => Err(not_kept(record.number, id)),
-        None => Err(Failure::unusable(format!("no release was live in {id} before"))
-            .hint(format!("which ones there are: flash deploy history {}", id.name))),
+        None => Err(Failure::unusable(format!("{id} has no earlier release to go back to"))
+            .hint(format!("to list them: flash deploy history {}", id.name))),
     }
 }
 
@@ -159,7 +162,7 @@ mod tests {
         ];
         assert_eq!(before_live(&history, &id).unwrap(), 2);
         assert_eq!(before_live(&history[3..], &id).unwrap(), 2, "after everything was undeployed");
-        assert!(before_live(&history[..3], &id).unwrap_err().to_string().contains("no release was live"));
+        assert!(before_live(&history[..3], &id).unwrap_err().to_string().contains("no earlier release"));
         let gone = [record(2, ReleaseState::Live, true), record(1, ReleaseState::Replaced, false)];
         assert!(before_live(&gone, &id).unwrap_err().to_string().contains("not kept any more"));
     }

@@ -22,19 +22,19 @@ use crate::{
     target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind},
 };
 
-/// Build the app and bring it live in an environment.
+/// Build the app and deploy it to an environment.
 ///
 /// Shows a plan first: what is created (+), changed (~) and destroyed (-), field by field, what breaks callers, and
-/// what an hour costs before and after. The new release starts beside the live one and takes traffic when it is
-/// ready; the one before finishes what it has accepted. `.env` is not read: variables are in flash.toml, secrets
-/// are set by `flash secret`.
+/// the cost per hour before and after. The new release starts beside the live one and takes over the traffic when
+/// it is ready; the old one finishes the work it accepted. `.env` is not read: set variables in flash.toml, and
+/// secrets with `flash secret`.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash deploy send production\n  flash deploy send production --yes --release-notes \"faster\"\n  \
                   flash deploy send production --save-plan plan.json\n  flash deploy send production --plan-file plan.json\n\n\
-                  Exit codes: 0 live, or no changes; 1 it was tried and failed, or a saved plan is stale; 2 wrong usage, \
+                  Exit codes: 0 live, or no changes; 1 failed, or a saved plan is stale; 2 wrong usage, \
                   --yes or --allow-breaking is missing, or with --plan or --save-plan: there are \
-                  changes (then whatever goes wrong is 1, but for wrong usage)."
+                  changes (errors other than wrong usage are then 1)."
 )]
 pub(super) struct SendArguments {
     /// The environment [default: the only one of the app].
@@ -44,31 +44,31 @@ pub(super) struct SendArguments {
     pub options: SendOptions,
 }
 
-/// The flags of `flash deploy send`, and of `flash deploy` alone.
+/// The flags of `flash deploy send` and of `flash deploy` without a subcommand.
 #[derive(Args)]
 pub(super) struct SendOptions {
-    /// Only show what would change: exit code 0 for nothing, 2 for changes, 1 when it cannot be told.
+    /// Only show what would change. Exit code 0: nothing; 2: changes; 1: the plan cannot be made.
     #[arg(long)]
     pub plan: bool,
-    /// As --plan, and keep the plan in a file for --plan-file.
+    /// Like --plan, and save the plan to a file for --plan-file.
     #[arg(long, value_name = "FILE")]
     save_plan: Option<PathBuf>,
-    /// Carry out a saved plan, without asking. Refused when the environment or the app is another since.
+    /// Apply a saved plan without asking. Refused if the environment or the app has changed since.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "save_plan"])]
     plan_file: Option<PathBuf>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
-    /// Go on when callers break: a function, route or field is removed, or a field newly required.
+    /// Continue even if callers break: a function, route or field is removed, or a field becomes required.
     #[arg(long)]
     pub allow_breaking: bool,
-    /// What is new, for the history.
+    /// What is new in this release, for the history.
     #[arg(long, value_name = "TEXT")]
     release_notes: Option<String>,
     /// Cargo profile of the binaries.
     #[arg(long, value_name = "PROFILE", default_value = "release")]
     release_profile: String,
-    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    /// Cargo features to build the app with, separated by commas (in addition to those in flash.toml).
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
     /// The crate's directory.
@@ -77,7 +77,7 @@ pub(super) struct SendOptions {
 }
 
 impl SendOptions {
-    /// Whether any of them says something else than nothing.
+    /// Whether any flag is set.
     pub(super) fn are_given(&self) -> bool {
         let Self {
             plan,
@@ -103,14 +103,14 @@ impl SendOptions {
 }
 
 impl SendOptions {
-    /// What can be refused without a look at the app: nobody waits for a build to be told.
+    /// What can be rejected without looking at the app, so that nobody waits for a build first.
     fn check_before_build(&self) -> Result<(), Failure> {
         if let Some(directory) = self.save_plan.as_deref().and_then(Path::parent)
             && !directory.as_os_str().is_empty()
             && !directory.is_dir()
         {
             let directory = directory.display();
-            return Err(Failure::unusable(format!("--save-plan: there is no directory {directory}")));
+            return Err(Failure::unusable(format!("--save-plan: directory {directory} does not exist")));
         }
         match self.plan || self.save_plan.is_some() {
             true => Ok(()),
@@ -123,7 +123,7 @@ impl SendOptions {
     }
 }
 
-/// What would keep the release from being sent whatever the build makes of it: told before the build.
+/// Problems that no build could solve; reported before the build.
 async fn look_ahead(
     place: &Place,
     package: &Package,
@@ -139,13 +139,13 @@ async fn look_ahead(
         && last.is_current(package).await
     {
         let spec = unbuilt_release(&last.manifest, config, settings)?;
-        // What only warns, and what would change, is told with the plan.
+        // Warnings and changes are reported with the plan.
         problems.extend(place.target.preflight(&place.id, &spec).await?.problems);
     }
     clear_of_problems(&problems)
 }
 
-/// All problems at once, each with what to do.
+/// All problems at once, each with its fix.
 fn clear_of_problems(problems: &[Finding]) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
@@ -153,8 +153,8 @@ fn clear_of_problems(problems: &[Finding]) -> Result<(), Failure> {
     let line = |Finding { message, fix }: &Finding| format!("\n  {message}\n    fix: {fix}");
     let lines: String = problems.iter().map(line).collect();
     let head = match problems.len() {
-        1 => "a problem keeps this release from being sent".to_owned(),
-        several => format!("{several} problems keep this release from being sent"),
+        1 => "a problem prevents sending this release".to_owned(),
+        several => format!("{several} problems prevent sending this release"),
     };
     Err(Failure::unusable(format!("{head}; nothing was changed{lines}")))
 }
@@ -169,7 +169,7 @@ fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))
 }
 
-/// Runs it. Where only a plan is wanted, 2 says that there are changes, and whatever goes wrong is 1.
+/// Runs the command. For a plan only, exit code 2 means changes, and every error is 1.
 pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
     let is_for_plan = arguments.options.plan || arguments.options.save_plan.is_some();
     carry_out(arguments, json, output).await.map_err(|mut failure| {
@@ -192,7 +192,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     };
     let place = of.environment(name.as_deref()).await?;
     let environment = place.target.environment(&place.id).await.map_err(|error| unknown(error, &place))?;
-    // A file that is no plan is told before anything is compiled.
+    // Report an invalid plan file before anything is compiled.
     let unusable = |error: SavedPlanError| of_saved_plan(&error, &place.id.name);
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
     let request = request(&options, place.target.kind());
@@ -200,7 +200,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     let settings = config.environment(&place.id.name).unwrap_or(&usual);
     let build = Build::prepare(&request, &package, &config, output).await?;
     look_ahead(&place, &package, &config, settings).await?;
-    // Lives until everything is sent: its files lie where they are until then.
+    // Lives until everything is sent: its files exist until then.
     let mut made = Made::of(build, place.target.kind(), settings).await?;
     let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
     let mut shipment = made.shipment(&package, &config, settings, secrets, profile).await?;
@@ -226,10 +226,10 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     }
     if !sending.changes() {
         match sending.place.target.status(&sending.place.id).await?.serving {
-            // The same release again: it is what should run, and does not.
+            // The same release again: it should be running and is not.
             Serving::Down { release, reason } => {
                 output
-                    .status("Down", &format!("release {release} should be live: {reason}; it is sent again"));
+                    .status("Down", &format!("release {release} should be live: {reason}; sending it again"));
             }
             Serving::Live { .. } | Serving::Empty => return sending.nothing().await,
         }
@@ -253,11 +253,11 @@ fn unknown(error: TargetError, place: &Place) -> Failure {
 fn request(options: &SendOptions, target: TargetKind) -> Request {
     Request {
         selection: Selection::default(),
-        // Runpod's machines are of this kind, whatever this one is.
+        // Runpod's machines have this platform, whatever this machine has.
         platform: (target == TargetKind::Runpod).then_some(Platform::Amd64),
         profile: options.release_profile.clone(),
         features: options.features.clone(),
-        // A binary that is linked with CUDA's libraries finds them in its image only; here it is no image.
+        // A binary linked with CUDA's libraries finds them only in its image; here there is no image.
         cuda: (target == TargetKind::Local).then_some(CudaPolicy::Never),
         sources: Sources::Any,
         materials: Materials::LeftOut,
@@ -276,12 +276,12 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Whether there is anything to send. What somebody changed by hand at the target is put back by a release too.
+    /// Whether there is anything to send. A release also reverts manual changes at the target.
     fn changes(&self) -> bool {
         !self.plan.is_empty() || !self.preflight.changes.is_empty()
     }
 
-    /// All problems at once, each with what to do; warnings are told on the way.
+    /// All problems at once, each with its fix; warnings are printed first.
     fn clear_of_problems(&self) -> Result<(), Failure> {
         for Finding { message, fix } in &self.preflight.warnings {
             self.output.warning(&format!("{message} ({fix})"));
@@ -323,21 +323,19 @@ impl Sending<'_> {
         Ok(if self.changes() { Ending::Changes } else { Ending::Done })
     }
 
-    /// What is live is this already. It is looked at all the same, and whoever sends it gets a key and the addresses.
+    /// The live release already matches. It is still checked, and the user gets a key and the addresses.
     async fn nothing(&self) -> Result<Ending, Failure> {
         let (id, extra) = (&self.place.id, json!({ "changes": false }));
         match &self.environment.live {
             Some(live) => {
-                let text = format!("{id} has exactly this already (release {})", live.number);
+                let text = format!("{id} is already up to date (release {})", live.number);
                 self.output.status("Unchanged", &text);
                 live::confirm(&self.place, live, extra, self.json, self.output).await?;
             }
             None if self.json => {
                 self.output.object(&json!({ "environment": id, "changes": false, "release": null }));
             }
-            None => {
-                self.output.status("Unchanged", &format!("{id} has nothing, and there is nothing to send"))
-            }
+            None => self.output.status("Unchanged", &format!("{id} is empty, and there is nothing to send")),
         }
         Ok(Ending::Done)
     }
@@ -348,7 +346,7 @@ impl Sending<'_> {
             self.output.flush();
         }
         show::allowed_to_break(&self.plan, options.allow_breaking)?;
-        options.agreed().or_ask(&format!("Bring this live in {}?", self.place.id))
+        options.agreed().or_ask(&format!("Deploy this to {}?", self.place.id))
     }
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {

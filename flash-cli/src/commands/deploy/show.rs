@@ -6,7 +6,7 @@ use crate::{
     target::{FieldChange as AtTarget, TargetKind},
 };
 
-/// Prints every change, then what it costs. Digests are shortened: enough to tell them apart.
+/// Prints every change, then the cost. Digests are shortened, but still distinct.
 pub(super) fn plan(plan: &Plan, output: &Output) {
     for change in &plan.changes {
         for (mark, line) in lines(change) {
@@ -31,22 +31,22 @@ pub(super) fn plan(plan: &Plan, output: &Output) {
     }
 }
 
-/// Whether a plan may be carried out although callers break.
+/// Whether a plan may be applied although it breaks callers.
 ///
 /// # Errors
-/// When some would, and nobody has said that this is meant.
+/// When callers would break and the user has not allowed it.
 pub(super) fn allowed_to_break(plan: &Plan, allowed: bool) -> Result<(), Failure> {
     match plan.breaking() {
         breaking if breaking.is_empty() || allowed => Ok(()),
         breaking => {
             let reasons = breaking.join("; ");
-            Err(Failure::unusable(format!("callers would break: {reasons}; nothing was changed"))
-                .hint("when that is meant: --allow-breaking"))
+            Err(Failure::unusable(format!("this would break callers: {reasons}; nothing was changed"))
+                .hint("if this is intended: --allow-breaking"))
         }
     }
 }
 
-/// Prints what becomes another at the target itself, endpoint by endpoint.
+/// Prints what changes at the target itself, endpoint by endpoint.
 pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Output) {
     if changes.is_empty() {
         return;

@@ -1,7 +1,7 @@
-//! `flash logs`: what workers and the platform said in an environment.
+//! `flash logs`: the logs of an environment's workers and of the platform.
 //!
-//! Here are the arguments and the loop that prints; `question` makes the query of them, and refuses what
-//! contradicts itself. Which lines fit is for the target to say.
+//! This file holds the arguments and the loop that prints; `question` turns the arguments into a query and rejects
+//! contradictions. The target decides which lines match.
 mod question;
 
 use std::{
@@ -23,13 +23,13 @@ use crate::{
     target::{LogLevel, LogQuery, LogStream, Selected, Tail, local::nearest},
 };
 
-/// Between two looks whether the reader of our pipe is still there.
+/// The interval of checks whether the reader of our pipe still exists.
 const READER_LOOK: Duration = Duration::from_millis(250);
 
-/// Show what workers and the platform said in an environment.
+/// Show the logs of an environment's workers and of the platform.
 ///
-/// The last 100 lines, or with --since, --request or --job all that fit. Times are 90s, 10m, 2h or 3d ago;
-/// 2026-11-23T12:00:00Z; or 2026-11-23, 2026-11-23 12:00, 2026-11-23 12:00:00 by the clock of this machine.
+/// Shows the last 100 lines, or with --since, --request or --job all that match. Times: 90s, 10m, 2h or 3d (ago);
+/// 2026-11-23T12:00:00Z; or 2026-11-23, 2026-11-23 12:00, 2026-11-23 12:00:00 in this machine's time zone.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  flash logs production\n  flash logs production -f --worker inference_worker\n  \
@@ -44,67 +44,67 @@ pub(crate) struct LogsArguments {
     environment: Option<String>,
     #[command(flatten)]
     place: PlaceArguments,
-    /// Lines of this worker type, or of the worker with this id.
+    /// Only lines of this worker type, or of the worker with this ID.
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
-    /// Lines of this request on all workers that it reached, in order; the first 8 characters of an id that
-    /// Flash made are enough.
+    /// Only lines of this request, from all workers that it reached, in order. The first 8 characters of an ID made
+    /// by Flash are enough.
     #[arg(long, value_name = "ID")]
     request: Option<String>,
-    /// Lines of this job.
+    /// Only lines of this job.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// Lines of this release.
+    /// Only lines of this release.
     #[arg(long, value_name = "N")]
     release: Option<NonZeroU64>,
-    /// Go on with lines as they come, until Ctrl-C.
+    /// Keep printing new lines until Ctrl-C.
     #[arg(long, short)]
     follow: bool,
-    /// The last so many lines that fit; 0 with --follow: only what comes.
+    /// Show only the last N matching lines; 0 with --follow: only new lines.
     #[arg(long, short = 'n', value_name = "N")]
     lines: Option<usize>,
-    /// Nothing older.
+    /// Only lines at or after this time.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Nothing at this time or later.
+    /// Only lines before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Lines whose text this regular expression is found in.
+    /// Only lines whose text matches this regular expression.
     #[arg(long, value_name = "RE")]
     search: Option<String>,
-    /// This level or a higher one. Lines that say none count as info, those of stderr as warn.
+    /// Only this level and higher. Lines without a level count as info, or as warn on stderr.
     #[arg(long)]
     level: Option<LogLevel>,
-    /// Where lines come from; system is the platform itself. May be given several times.
+    /// Only lines from this source; system is the platform itself. May be given several times.
     #[arg(long)]
     stream: Vec<LogStream>,
-    /// Say the time in front of each line.
+    /// Print the time before each line.
     #[arg(long)]
     timestamps: bool,
-    /// Print one JSON object a line, as the `log` events of `flash run --json`.
+    /// Print one JSON object per line, like the `log` events of `flash run --json`.
     #[arg(long)]
     pub json: bool,
 }
 
-/// How the printing came to its end.
+/// Why the printing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// All lines were given.
+    /// All lines were printed.
     Complete,
-    /// Ctrl-C, or the reader has seen enough.
+    /// Ctrl-C, or the reader closed the pipe.
     Enough,
 }
 
-/// Shows the log.
+/// Prints the log.
 pub(crate) fn run(arguments: LogsArguments, output: &Output) -> Result<(), Failure> {
     let query = question::query(&arguments, Timestamp::now(), &TimeZone::system())?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
     let printing = runtime.spawn(print(arguments, query, output.clone()));
-    // Printing blocks while the reader of a pipe pauses: Ctrl-C and its going away are heard all the same.
+    // Printing blocks while the reader of a pipe pauses; Ctrl-C and a closed pipe must still be noticed.
     let end = runtime.block_on(async {
         tokio::select! {
-            ended = printing => ended.unwrap_or_else(|error| Err(Failure::failed(format!("the printing broke: {error}")))),
+            ended = printing => ended.unwrap_or_else(|error| Err(Failure::failed(format!("printing failed: {error}")))),
             _ = tokio::signal::ctrl_c() => Ok(End::Enough),
             () = reader_gone(output) => Ok(End::Enough),
         }
@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: LogsArguments, output: &Output) -> Result<(), Failu
     match end? {
         End::Enough => Ok(()),
         End::Complete => {
-            output.finish().map_err(|error| Failure::failed(format!("the log cannot be written: {error}")))
+            output.finish().map_err(|error| Failure::failed(format!("cannot write the log: {error}")))
         }
     }
 }
@@ -124,8 +124,8 @@ async fn reader_gone(output: &Output) {
     }
 }
 
-/// Whether there is, or ever was, what lines are asked for by name: none of a name that is misspelt would look like a
-/// worker that says nothing.
+/// Whether the release and worker asked for exist, or ever existed. Without this check, no lines for a misspelled
+/// name would look like a worker that logs nothing.
 async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
     let Place { id, target } = place;
     if let Some(number) = select.release {
@@ -133,9 +133,9 @@ async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
         if !releases.iter().any(|record| record.number == number) {
             let failure = Failure::unusable(format!("{id} has no release {number}"));
             return Err(match releases.as_slice() {
-                [] => failure.hint(format!("nothing was sent yet: flash deploy send {}", id.name)),
+                [] => failure.hint(format!("no releases yet; send one: flash deploy send {}", id.name)),
                 [latest, ..] => failure.hint(format!(
-                    "the latest is {}; which there are: flash history {}",
+                    "the latest is {}; to list them: flash history {}",
                     latest.number, id.name
                 )),
             });
@@ -146,7 +146,7 @@ async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
     if endpoints.iter().any(|own| own.worker == *name) {
         return Ok(());
     }
-    // Of a single worker, or of an earlier release.
+    // It may be a single worker, or belong to an earlier release.
     let select = Selected { worker: Some(name.clone()), ..Selected::default() };
     let one = LogQuery { select, tail: Tail::Last(NonZeroUsize::MIN), follow: false };
     if target.logs(id, &one).await?.next().await.transpose()?.is_some() {
@@ -155,11 +155,13 @@ async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
     let names: Vec<&str> = endpoints.iter().map(|own| own.worker.as_str()).collect();
     let near = nearest(name, names.iter().copied());
     let hint = match names.as_slice() {
-        [] => format!("nothing is live: flash deploy send {}", id.name),
+        [] => format!("nothing is live; send a release: flash deploy send {}", id.name),
         names => format!("worker types: {}", names.join(", ")),
     };
-    Err(Failure::unusable(format!("{id} has no worker type or worker `{name}`, and no line of one{near}"))
-        .hint(hint))
+    Err(Failure::unusable(format!(
+        "{id} has no worker type or worker `{name}`, and no log lines of one{near}"
+    ))
+    .hint(hint))
 }
 
 async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
@@ -172,7 +174,7 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                // What came before it is shown.
+                // Show the lines that came before the error.
                 output.flush();
                 return Err(error.into());
             }
@@ -184,13 +186,13 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
     if query.follow {
         output.flush();
         return Err(Failure::failed(
-            "the background service has ended the log: it was stopped, or the \
-                                    environment removed",
+            "the background service ended the log: it was stopped, or the \
+                                    environment was removed",
         )
-        .hint("see whether it runs: flash service status"));
+        .hint("check it: flash service status"));
     }
     if !found {
-        output.note("no lines fit");
+        output.note("no matching lines");
     }
     Ok(End::Complete)
 }

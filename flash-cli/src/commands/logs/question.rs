@@ -1,4 +1,4 @@
-//! What is asked for, made of the arguments. Refuses what contradicts itself before anything is asked.
+//! Turns the arguments into a query. Rejects contradictions before anything is sent.
 use std::num::NonZeroUsize;
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -10,34 +10,34 @@ use crate::{
     target::{LogQuery, Selected, Tail, compile_search},
 };
 
-/// Lines that are shown when nothing says how many.
+/// The default number of lines.
 const DEFAULT_LINES: NonZeroUsize = NonZeroUsize::new(100).expect("not 0");
 
-/// The query. One line says what is wrong and what to do.
+/// The query. Errors are one line: what is wrong and what to do.
 ///
 /// # Errors
-/// For arguments that contradict each other, and for what is no time or regular expression.
+/// When arguments contradict each other, and for an invalid time or regular expression.
 pub(super) fn query(arguments: &LogsArguments, now: Timestamp, zone: &TimeZone) -> Result<LogQuery, Failure> {
     let at = |flag: &str, text: &Option<String>| {
         text.as_deref().map(|text| time::parse(flag, text, now, zone)).transpose()
     };
     if arguments.until.is_some() && arguments.follow {
-        return Err(Failure::unusable("--until ends at a time and --follow does not: leave one of them out"));
+        return Err(Failure::unusable("--until and --follow cannot be combined: leave one of them out"));
     }
     let (since, until) = (at("--since", &arguments.since)?, at("--until", &arguments.until)?);
     if since.is_some_and(|since| since > now) {
         return Err(Failure::unusable(
-            "--since is in the future: give a time that has been, or --follow to see what comes",
+            "--since is in the future: give a past time, or --follow to see new lines",
         ));
     }
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
-        return Err(Failure::unusable("--since is not before --until, so no line can fit: swap them"));
+        return Err(Failure::unusable("--since is not before --until, so no line can match: swap them"));
     }
     if let Some(search) = &arguments.search {
         compile_search(search).map_err(|error| {
-            Failure::unusable(format!("{error}; for a character itself write `\\` before it"))
+            Failure::unusable(format!("{error}; write `\\` before a character to match it literally"))
         })?;
     }
     let select = Selected {
@@ -60,7 +60,7 @@ fn tail(arguments: &LogsArguments, select: &Selected) -> Result<Tail, Failure> {
         Some(Some(lines)) => Ok(Tail::Last(lines)),
         Some(None) if arguments.follow => Ok(Tail::Nothing),
         Some(None) => Err(Failure::unusable(
-            "-n 0 shows no line: add --follow to see what comes, or ask for one line at least",
+            "-n 0 shows no lines: add --follow to see new lines, or ask for at least one line",
         )),
         None if is_bounded => Ok(Tail::All),
         None => Ok(Tail::Last(DEFAULT_LINES)),

@@ -1,7 +1,7 @@
-//! `flash run --image`: the images of `flash build`, as containers, instead of binaries of this moment.
+//! `flash run --image`: runs the images of `flash build` as containers, instead of building binaries.
 //!
-//! Reads what was built, gives it to a container engine, and says what to start. What was built is what is
-//! tried: nothing is compiled here.
+//! Reads the record of the last build, imports the images into a container engine, and returns what to start.
+//! Nothing is compiled here.
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,26 +23,26 @@ use crate::{
     target::local::Images,
 };
 
-/// As many as are enough to tell the builds of a crate apart.
+/// Enough characters to tell the builds of a crate apart.
 const DIGITS_OF_DIGEST: usize = 12;
-/// What an image is tried out with: the smallest instance, so that the flags of limits are tried too.
+/// The instance for trying an image: the smallest one, so that the flags for limits are tested too.
 const TRIAL: Resources = Resources { vcpus: Some(1), memory_gb: Some(1), processes: 4096 };
 
-/// The builds of a crate, and the engine that runs them.
+/// A crate's builds, and the engine that runs them.
 pub(super) struct BuiltImages {
     directory: BuildDirectory,
     engine: Arc<Engine>,
-    /// Names of this crate's images in the engine's store begin with it.
+    /// The prefix of this crate's image names in the engine's store.
     prefix: String,
     limits: bool,
     latest: Mutex<Option<(Record, Settings)>>,
 }
 
 impl BuiltImages {
-    /// Looks for a build and for an engine.
+    /// Finds a build and an engine.
     ///
     /// # Errors
-    /// When one of them is missing, or does not fit the other.
+    /// When one of them is missing, or they do not fit each other.
     pub(super) async fn find(
         package: &Path,
         wanted: &Wanted,
@@ -65,16 +65,16 @@ impl BuiltImages {
         Ok(Self { directory, engine, prefix: prefix(package), limits, latest: Mutex::default() })
     }
 
-    /// Files that say when another build is there.
+    /// Files that change when there is a new build.
     pub(super) fn files(&self, package: &Path) -> Vec<PathBuf> {
         vec![self.directory.record(), package.join("flash.toml"), package.join(".env")]
     }
 
-    /// Gives the engine what was built; `None` when nothing differs from the time before. Containers have what
-    /// they leave in the directory.
+    /// Imports what was built into the engine; `None` if nothing changed since the last call. Containers write
+    /// their files to the directory.
     ///
     /// # Errors
-    /// When the build is not whole, or its images do not run here.
+    /// When the build is incomplete, or its images do not run here.
     pub(super) async fn version(
         &self,
         config: &Config,
@@ -108,7 +108,7 @@ impl BuiltImages {
         Ok(Some((manifest, Images { engine: self.engine.clone(), ids, directory })))
     }
 
-    /// The latest version turned out unusable: the same build is looked at again.
+    /// The latest version was unusable: import the same build again next time.
     pub(super) fn forget_latest(&self) {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -138,28 +138,28 @@ impl BuiltImages {
         Ok(id)
     }
 
-    /// What an image is called in the engine's store. No two builds have the same name for different images,
-    /// so a new one takes nothing from one that runs.
+    /// An image's name in the engine's store. Different images never have the same name, so a new one does not
+    /// affect a running one.
     fn name(&self, image: &BuiltImage) -> String {
         let digest = image.digest.trim_start_matches("sha256:");
         let short = digest.get(..DIGITS_OF_DIGEST).unwrap_or(digest);
         format!("{}:{}-{short}", self.prefix, image.worker)
     }
 
-    /// Names of the images of the latest version.
+    /// The names of the latest version's images.
     fn latest_names(&self) -> Option<Vec<String>> {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let (record, _) = latest.as_ref()?;
         Some(record.images.iter().map(|image| self.name(image)).collect())
     }
 
-    /// Removes this crate's images of former builds. Only for when no release of one of them is left.
+    /// Removes this crate's images of earlier builds. Call only when none of their releases is left.
     pub(super) async fn forget_former(&self) {
         let Some(keep) = self.latest_names() else { return };
         self.engine.forget_images(&format!("{}:", self.prefix), &keep).await;
     }
 
-    /// Says now that containers do not start here, rather than with the first job.
+    /// Starts a container as a test, so that a problem shows now and not with the first job.
     async fn try_out(&self, image: &str) -> Result<(), Failure> {
         let spec = ContainerSpec {
             name: format!("flash-trial-{}", std::process::id()),
@@ -172,14 +172,14 @@ impl BuiltImages {
     }
 }
 
-/// A name for the images of this crate that no other crate on this machine has.
+/// A name for this crate's images that no other crate on this machine has.
 fn prefix(package: &Path) -> String {
     let hash = Sha256::digest(package.as_os_str().as_encoded_bytes());
     let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("localhost/flash-{short}")
 }
 
-/// A binary for GPUs may not even start where there is no driver.
+/// A GPU binary may not even start without a driver.
 fn first_for_cpu(manifest: &Manifest) -> Option<&str> {
     let is_cpu = |compute: &ComputeEntry| matches!(compute, ComputeEntry::Cpu { .. });
     manifest.workers.iter().find(|worker| is_cpu(&worker.compute)).map(|worker| worker.name.as_str())
@@ -190,14 +190,15 @@ fn check(record: &Record) -> Result<(), Failure> {
     let without = record.app.workers.iter().filter(|worker| record.image(&worker.name).is_none());
     let without: Vec<String> = without.map(|worker| format!("`{}`", worker.name)).collect();
     if !without.is_empty() {
-        let message = format!("the last build made no image of {}", without.join(", "));
-        return Err(Failure::unusable(message).hint("make those of all worker types: flash build"));
+        let message = format!("the last build made no image for {}", without.join(", "));
+        return Err(Failure::unusable(message).hint("build all worker types: flash build"));
     }
     let here = Platform::of_this_machine().map(|platform| platform.to_string());
     match record.images.iter().find(|image| Some(&image.platform) != here.as_ref()) {
         Some(BuiltImage { worker, platform, .. }) => {
-            let message = format!("the image of `{worker}` is for {platform}, which this machine is not");
-            Err(Failure::unusable(message).hint("make those for this machine: flash build"))
+            let message =
+                format!("the image of `{worker}` is for {platform}, which does not match this machine");
+            Err(Failure::unusable(message).hint("build for this machine: flash build"))
         }
         None => Ok(()),
     }
@@ -217,9 +218,9 @@ pub(super) fn not_usable(error: EngineError) -> Failure {
         EngineError::None | EngineError::Missing(_) => failure.hint(
             "install the package `podman`, or `docker` (`docker.io` on Debian); without containers: flash run",
         ),
-        EngineError::Changed { .. } | EngineError::Layout(_) => failure.hint("make it again: flash build"),
+        EngineError::Changed { .. } | EngineError::Layout(_) => failure.hint("build again: flash build"),
         EngineError::Failed { .. } => failure.hint(
-            "settings for this machine: `container_global_args`, `container_args` under [run] in flash.toml",
+            "adjust `container_global_args` and `container_args` under [run] in flash.toml",
         ),
         _ => failure,
     }

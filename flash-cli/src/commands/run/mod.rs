@@ -1,8 +1,8 @@
 //! `flash run`: serves an app on this machine, with hot reload.
 //!
-//! Builds, starts the platform, brings the app live, and again whenever a source changes. `session` is
-//! the loop, `image` is where versions come from that are not built here; here are the arguments and the way
-//! from them to a session.
+//! Builds the app, starts the platform, deploys the app to it, and repeats that whenever a source changes.
+//! `session` is the loop; `image` provides versions that are not built here; this file holds the arguments and
+//! starts a session.
 mod image;
 mod session;
 mod state;
@@ -34,11 +34,11 @@ const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 8888;
 const DEFAULT_DRAIN_SECONDS: u64 = 10;
 
-/// Serve the app of a crate on this machine, as real autoscaled worker processes, with hot reload.
+/// Run the app of a crate on this machine, as autoscaled worker processes, with hot reload.
 ///
-/// Routes are served at their own path, queue functions at /MODULE/FUNCTION/run_sync, Runpod's API at
-/// /v2/WORKER/…, API docs at /docs. Needs no login, no container and no network. With --image it runs what
-/// `flash build` made, in containers.
+/// Routes are served at their own path, queue functions at /MODULE/FUNCTION/run_sync, Runpod's API at /v2/WORKER/…,
+/// API docs at /docs. No login, container or network is needed. With --image, it runs the images of `flash build`
+/// in containers.
 #[derive(Args)]
 #[command(
     visible_alias = "dev",
@@ -48,49 +48,49 @@ const DEFAULT_DRAIN_SECONDS: u64 = 10;
 pub(crate) struct RunArguments {
     #[command(flatten)]
     directory: DirectoryArguments,
-    /// Address to listen on [default: localhost; or FLASH_HOST, .env, flash.toml]. Anything but loopback is
-    /// open to others: FLASH_API_KEY (environment or .env) asks them for a key.
+    /// Address to listen on [default: localhost; or FLASH_HOST, .env, flash.toml]. Addresses other than loopback
+    /// are open to other machines: set FLASH_API_KEY (environment or .env) to require a key.
     #[arg(long)]
     host: Option<String>,
-    /// Port to listen on [default: 8888, or one of the next 20; or FLASH_PORT, .env, flash.toml]. 0 takes any
-    /// free one.
+    /// Port to listen on [default: 8888, or one of the next 20; or FLASH_PORT, .env, flash.toml]. 0 picks any free
+    /// port.
     #[arg(long, short)]
     port: Option<u16>,
-    /// Other host names by which it may be asked without a key, separated by commas; *.NAME is everything below
-    /// NAME [default: none; or FLASH_ALLOW_HOST, .env, `allow_hosts` in flash.toml]. Addresses, localhost and this
-    /// machine's own name are always allowed.
+    /// Other host names under which requests are accepted without a key, separated by commas; *.NAME matches every
+    /// name below NAME [default: none; or FLASH_ALLOW_HOST, .env, `allow_hosts` in flash.toml]. IP addresses,
+    /// localhost and this machine's own name are always allowed.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
-    /// Build with optimisations.
+    /// Build with optimizations.
     #[arg(long)]
     release: bool,
-    /// Cargo features to build the app with, separated by commas (beside those in flash.toml).
+    /// Cargo features to build the app with, separated by commas (in addition to those in flash.toml).
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
     /// Do not rebuild when a source changes.
     #[arg(long)]
     no_reload: bool,
     /// Run the images of the last `flash build` as containers instead of building the crate. Sources are not
-    /// watched; the next `flash build` goes live.
+    /// watched; the next `flash build` is loaded automatically.
     #[arg(long, conflicts_with_all = ["release", "features"])]
     image: bool,
     /// Container engine for --image [default: podman, else docker; or `container` in flash.toml].
     #[arg(long, value_name = "ENGINE", requires = "image")]
     container: Option<Kind>,
-    /// Seconds that running work gets when the app is replaced or stopped [default: 10].
+    /// Seconds that running work may take when the app is replaced or stopped [default: 10].
     #[arg(long)]
     drain_seconds: Option<u64>,
-    /// Keep jobs in .flash/state, so that the next run with --keep goes on with them; =power-loss: on the
-    /// disk before a job's id is answered. Without it they go with this run.
+    /// Keep jobs in .flash/state, so that the next run with --keep continues them. With =power-loss, a job is on
+    /// disk before its ID is returned. Without --keep, jobs are lost when the run ends.
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "process")]
     keep: Option<state::Keep>,
-    /// Print one JSON object a line: events `ready`, `log`, `reload`.
+    /// Print one JSON object per line: events `ready`, `log`, `reload`.
     #[arg(long)]
     pub json: bool,
 }
 
 impl RunArguments {
-    /// `flash run --image DIR`, with everything else as it is by default.
+    /// `flash run --image DIR`, with defaults for everything else.
     pub(crate) fn of_images(directory: PathBuf) -> Self {
         Self {
             directory: DirectoryArguments::of(directory),
@@ -121,7 +121,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     let config = Config::load(&package.directory)?;
     let dotenv = load_dotenv(&package.directory)?;
     let (host, port) = address(&arguments, &config, &dotenv)?;
-    // Read again when the platform starts; a wrong one is told before the build.
+    // Read again when the platform starts; an invalid secret is reported before the build.
     state::api_key(&dotenv)?;
     let listener = local::bind(&host, port, |taken| {
         let by = holder_of(taken).map_or(String::new(), |holder| format!(" by {holder}"));
@@ -146,7 +146,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     session.serve(listener).await
 }
 
-/// Whether there is an engine that could run images, asked before they are made.
+/// Whether an engine is available, checked before images are built.
 pub(super) async fn check_engine(config: &Config) -> Result<(), Failure> {
     engine::find(&config.container).await.map(drop).map_err(image::not_usable)
 }
@@ -187,7 +187,7 @@ fn not_bound(error: &BindError) -> Failure {
     let failure = Failure::of(Code::Failed, error);
     match error {
         BindError::UnknownHost { .. } | BindError::OtherMachine { .. } => failure.hint(
-            "--host localhost is for this machine only, --host 0.0.0.0 for all its IPv4 addresses, --host :: for IPv6 \
+            "use --host localhost for this machine only, --host 0.0.0.0 for all its IPv4 addresses, --host :: for IPv6 \
              too",
         ),
         BindError::Port { .. } | BindError::Ports { .. } => {
@@ -196,22 +196,22 @@ fn not_bound(error: &BindError) -> Failure {
                 _ => None,
             };
             let held = holder.map_or(String::new(), |holder| format!("it is held by {holder}; "));
-            failure.hint(format!("{held}choose another with --port, or --port 0 for any free one"))
+            failure.hint(format!("{held}choose another port with --port, or use --port 0 for any free one"))
         }
     }
 }
 
-/// A name or an address without a port; an IPv6 address may have the brackets that it has in a URL.
+/// A host name or address without a port; an IPv6 address may have brackets as in a URL.
 fn host_alone(text: &str) -> Result<String, Failure> {
     let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let host = inside.unwrap_or(text);
-    // With the interface, a link-local address is complete.
+    // A link-local address includes its interface.
     let is_ipv6 = host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     if is_ipv6 || (inside.is_none() && !host.contains(['/', ':', '[', ']', '@', ' '])) {
         return Ok(host.to_owned());
     }
-    Err(Failure::unusable(format!("`{text}` is not a host: a name or an IP address is expected"))
-        .hint("the port is given apart: --host localhost --port 9000"))
+    Err(Failure::unusable(format!("`{text}` is not a host; expected a name or an IP address"))
+        .hint("give the port separately: --host localhost --port 9000"))
 }
 
 /// Flag, then environment, then `.env`, then `flash.toml`, then the default.
@@ -225,7 +225,7 @@ fn address(
     let from_variable = match variable("FLASH_PORT") {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| {
-            Failure::unusable(format!("FLASH_PORT is `{text}`; a port from 0 to 65535 is expected"))
+            Failure::unusable(format!("FLASH_PORT is `{text}`; expected a port from 0 to 65535"))
         })?),
     };
     let port = arguments.port.or(from_variable).or(config.port);
@@ -239,7 +239,7 @@ fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
     std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
 }
 
-/// Those of the first place that names any, as for the address, and the name that it listens on.
+/// The names from the first source that has any, in the same order as for the address, plus the name it listens on.
 fn allowed_hosts(
     arguments: &RunArguments,
     config: &Config,

@@ -1,4 +1,4 @@
-//! One `flash run`: make a version of the app, serve, reload on changes, stop on signals.
+//! One `flash run`: builds a version of the app, serves it, reloads on changes, stops on signals.
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -41,10 +41,10 @@ pub(super) struct Session {
     pub supervision: Supervision,
     pub limits: bool,
     pub host: String,
-    /// By which it may be asked without a key.
+    /// The host names under which it accepts requests without a key.
     pub allowed_hosts: AllowedHosts,
     pub output: Output,
-    /// What the latest build was made of, wherever it lies.
+    /// The sources of the latest build, wherever they are.
     pub read: BTreeSet<PathBuf>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
 pub(super) enum Origin {
     /// Its crate, built here.
     Crate(Build),
-    /// What `flash build` made of it.
+    /// The images of `flash build`.
     Images(Box<BuiltImages>),
 }
 
@@ -79,19 +79,19 @@ impl StopSignals {
     }
 }
 
-/// A path, and what it leads to where it is or goes through a link: either may be written.
+/// A path, and its target if it is or goes through a link: either may be written.
 fn with_target(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     [Some(path.to_path_buf()), path.canonicalize().ok()].into_iter().flatten()
 }
 
-/// A version of the app that can be brought live.
+/// A version of the app that can be deployed.
 struct Version {
     manifest: Manifest,
     artifact: Artifact,
     settings: Settings,
 }
 
-/// What callers were told of the app, and how it is called.
+/// What callers know of the app, and how it is called.
 struct Told {
     url: String,
     curl: String,
@@ -108,9 +108,9 @@ impl Session {
             false => format!("http://{}:{port}", self.host),
         };
         let versions = Versions::new(&self.package.directory).map_err(|error| {
-            Failure::failed(format!("cannot write below {}: {error}", self.package.directory.display()))
+            Failure::failed(format!("cannot write to {}: {error}", self.package.directory.display()))
         })?;
-        // Watched before the first build, so that a save during it is not missed.
+        // Watching starts before the first build, so that no save during it is missed.
         let mut watcher = match self.reload {
             true => Some(self.watch().await?),
             false => None,
@@ -137,7 +137,7 @@ impl Session {
                 platform.stop().await;
                 return Err(failure);
             }
-            // Nothing serves yet, and nothing will.
+            // Nothing is being served, and nothing will be.
             None => {
                 self.stop(&platform, &mut stop).await;
                 return Ok(());
@@ -164,7 +164,7 @@ impl Session {
                 watched = changed => self.warn_of_unwatched(watched),
                 () = stop.next() => break,
             }
-            // A signal during a build drops the build and stops.
+            // A signal during a build cancels the build and stops.
             tokio::select! {
                 () = self.try_reload(&platform, &versions, &mut watcher, &mut told) => {}
                 () = stop.next() => break,
@@ -174,7 +174,7 @@ impl Session {
         Ok(())
     }
 
-    /// What a version is made of.
+    /// The inputs of a version.
     fn scope(&self) -> Scope {
         let package = &self.package;
         match &self.origin {
@@ -197,11 +197,11 @@ impl Session {
     async fn watch(&self) -> Result<SourceWatcher, Failure> {
         SourceWatcher::new(self.scope()).await.map_err(|error| {
             Failure::failed(format!("cannot watch the sources: {error}"))
-                .hint("run without: flash run --no-reload")
+                .hint("run without watching: flash run --no-reload")
         })
     }
 
-    /// Watches what turned out to be a source in a build that began then.
+    /// Watches newly found sources of a build that began at this time.
     async fn watch_also(&self, watcher: &mut Option<SourceWatcher>, began: SystemTime) {
         if let Some(watcher) = watcher {
             self.warn_of_unwatched(watcher.set(self.scope(), began).await);
@@ -210,7 +210,7 @@ impl Session {
 
     fn warn_of_unwatched(&self, watched: notify::Result<()>) {
         if let Err(error) = watched {
-            self.output.warning(&format!("not all sources can be watched: {error}; start flash run again"));
+            self.output.warning(&format!("cannot watch all sources: {error}; restart flash run"));
         }
     }
 
@@ -222,7 +222,7 @@ impl Session {
         let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
         if api_key.is_none() && !is_loopback {
             self.output.warning(&format!(
-                "whoever reaches {} may run functions: set FLASH_API_KEY to ask for a key",
+                "anyone who can reach {} can run functions: set FLASH_API_KEY to require a key",
                 self.host
             ));
         }
@@ -249,7 +249,7 @@ impl Session {
         Platform::start(options).map_err(|error| not_started(&error))
     }
 
-    /// Makes a version; `None` when nothing differs from the one before.
+    /// Makes a version; `None` if nothing changed since the last one.
     async fn version(&mut self, versions: &Versions) -> Result<Option<Version>, Failure> {
         match &self.origin {
             Origin::Crate(build) => {
@@ -267,7 +267,7 @@ impl Session {
         }
     }
 
-    /// Builds and describes.
+    /// Builds the app and reads its manifest.
     async fn built(&mut self, build: &Build, versions: &Versions) -> Result<Option<Version>, Failure> {
         if let Some(last) = LastManifest::load(&self.package.directory)
             && let Err(error) = self.settings()?.0.check_against(&last.manifest)
@@ -294,19 +294,19 @@ impl Session {
                 Ok(Some(Version { manifest, artifact: Artifact::Binary(program), settings }))
             }
             Err(error) => {
-                // Not a version after all: the same binary must be looked at again.
+                // The version is unusable: the same binary must be examined again.
                 versions.forget_latest();
                 Err(error.into())
             }
         }
     }
 
-    /// What a version is beside its code. Read anew each time, so that a saved price or command counts;
-    /// address and features are settled at the start.
+    /// The settings of a version, apart from its code. Read for each version, so that a saved price or command
+    /// takes effect; address and features are fixed at start.
     fn settings(&self) -> Result<(Config, Settings), Failure> {
         let environment: Vec<(String, String)> = project::load_dotenv(&self.package.directory)?
             .into_iter()
-            // The platform's own variables are not the project's to set, and a cloud key is not the workers'.
+            // The platform's own variables cannot be set by the project, and workers must not get a cloud key.
             .filter(|(name, _)| !name.starts_with("FLASH_") && !name.starts_with("RUNPOD_"))
             .collect();
         let config = Config::load(&self.package.directory)?;
@@ -325,14 +325,14 @@ impl Session {
         platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(Code::Failed, &error))
     }
 
-    /// Looks at the package anew: it may have another name, or be made of other crates.
+    /// Reads the package again: its name or its crates may have changed.
     async fn renew_package(&mut self, watcher: &mut Option<SourceWatcher>) -> Result<(), Failure> {
         if matches!(self.origin, Origin::Images(_)) {
             return Ok(());
         }
         let package = self.package.clone();
         let renewed = tokio::task::spawn_blocking(move || package.renewed());
-        let renewed = renewed.await.map_err(|error| Failure::failed(format!("a step ended: {error}")))?;
+        let renewed = renewed.await.map_err(|error| Failure::failed(format!("a task failed: {error}")))?;
         let Some(renewed) = renewed? else { return Ok(()) };
         self.package = renewed;
         // Before the build reads them.
@@ -376,7 +376,7 @@ impl Session {
         }
     }
 
-    /// What is another for callers; and how what is new is called, as the table said of the rest.
+    /// What changed for callers, and how to call what is new, like the table at the start.
     fn tell_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
         for change in Plan::of_app(before, after) {
             for (mark, line) in show::lines(&change) {
@@ -392,12 +392,14 @@ impl Session {
 
     async fn stop(&self, platform: &Platform, stop: &mut StopSignals) {
         let drain = self.drain_time.as_secs();
-        self.output
-            .status("Stopping", &format!("running work gets up to {drain} s; Ctrl-C again stops at once"));
+        self.output.status(
+            "Stopping",
+            &format!("running work gets up to {drain} s; press Ctrl-C again to stop at once"),
+        );
         tokio::select! {
             clean = platform.stop() => {
                 if !clean {
-                    self.output.warning("work that outlived the drain time was stopped");
+                    self.output.warning("work still running after the drain time was stopped");
                 }
             }
             () = stop.next() => {

@@ -1,4 +1,4 @@
-//! What of a `flash run` outlives it: the store of jobs with `--keep`, and the secret that signs webhooks.
+//! The parts of a `flash run` that outlive it: the job store with `--keep`, and the secret that signs webhooks.
 use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -19,20 +19,20 @@ const API_KEY: &str = "FLASH_API_KEY";
 /// What kept jobs survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
-    /// The end of flash, in whatever way. After a power cut the last moments may be missing.
+    /// Any end of flash. After a power cut, the most recent changes may be missing.
     Process,
-    /// A power cut as well: each job is on the disk before its id is answered. Slower.
+    /// A power cut as well: each job is on disk before its ID is returned. Slower.
     PowerLoss,
 }
 
-/// Where jobs are stored, and how firmly.
+/// Where jobs are stored, and how durably.
 pub(super) struct Place {
     pub directory: PathBuf,
     pub durability: Durability,
 }
 
 impl Place {
-    /// Beside the binaries of this process without `--keep`, so that it goes with them; else in the project.
+    /// Without `--keep`, beside the binaries of this process and removed with them; else in the project.
     pub(super) fn new(package: &Path, throw_away: &Path, keep: Option<Keep>) -> Self {
         let kept = || package.join(".flash").join("state");
         match keep {
@@ -47,11 +47,10 @@ impl Place {
 pub(super) fn not_started(error: &StartError) -> Failure {
     let failure = Failure::of(Code::Failed, error);
     match error {
-        StartError::Store(OpenError::InUse { .. }) => {
-            failure.hint("another `flash run --keep` serves this project: stop it, or run without --keep")
-        }
+        StartError::Store(OpenError::InUse { .. }) => failure
+            .hint("another `flash run --keep` is running for this project: stop it, or run without --keep"),
         StartError::Store(OpenError::Newer { .. }) => {
-            failure.hint("use the newer flash, or move the file away")
+            failure.hint("use the newer version of flash, or move the file away")
         }
         StartError::Store(OpenError::Unreadable { .. }) => {
             failure.hint("move the file away to start without its jobs, or run without --keep")
@@ -62,23 +61,23 @@ pub(super) fn not_started(error: &StartError) -> Failure {
     }
 }
 
-/// A variable of the environment, else of `.env`; empty is as good as unset.
+/// A variable of the environment, else of `.env`; an empty one counts as unset.
 fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
     let from_file = || dotenv.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
     std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
 }
 
-/// The key of `FLASH_API_KEY` that clients must send, if it is set.
+/// The key in `FLASH_API_KEY` that clients must send, if set.
 pub(super) fn api_key(dotenv: &[(String, String)]) -> Result<Option<ApiKey>, Failure> {
     let key = |text: String| {
         ApiKey::new(&text)
-            .ok_or_else(|| Failure::unusable(format!("{API_KEY} is not made of visible ASCII characters")))
+            .ok_or_else(|| Failure::unusable(format!("{API_KEY} may contain only visible ASCII characters")))
     };
     variable(API_KEY, dotenv).map(key).transpose()
 }
 
-/// How `curl` is called where that key is asked for: with a header file in this directory, so that the key is in no
-/// list of processes and in no history of a shell.
+/// The `curl` command when that key is required: with a header file in this directory, so that the key appears in
+/// no process list and no shell history.
 pub(super) fn curl(directory: &Path, dotenv: &[(String, String)]) -> Result<String, Failure> {
     let Some(key) = variable(API_KEY, dotenv) else { return Ok("curl".to_owned()) };
     let path = directory.join("header");
@@ -89,7 +88,7 @@ pub(super) fn curl(directory: &Path, dotenv: &[(String, String)]) -> Result<Stri
     Ok(curl_with_header(&path))
 }
 
-/// The secret of `FLASH_WEBHOOK_SECRET` (environment or `.env`), or one that is made once and kept in
+/// The secret in `FLASH_WEBHOOK_SECRET` (environment or `.env`), or one generated once and stored in
 /// `.flash/webhook_secret`.
 pub(super) fn webhook_secret(package: &Path, dotenv: &[(String, String)]) -> Result<Secret, Failure> {
     const VARIABLE: &str = "FLASH_WEBHOOK_SECRET";
@@ -100,7 +99,7 @@ pub(super) fn webhook_secret(package: &Path, dotenv: &[(String, String)]) -> Res
     let problem = |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
     match std::fs::read_to_string(&path) {
         Ok(text) => Secret::parse(&text).map_err(|error| {
-            Failure::failed(format!("{}: {error}", path.display())).hint("remove the file: a new one is made")
+            Failure::failed(format!("{}: {error}", path.display())).hint("remove the file to get a new one")
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = Secret::random();

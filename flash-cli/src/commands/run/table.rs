@@ -1,4 +1,4 @@
-//! The endpoint table: one row a function or command, with a `curl` that works as printed.
+//! The endpoint table: one row per function or command, with a `curl` command that works as printed.
 use std::path::Path;
 
 use flash_sdk::{
@@ -14,10 +14,10 @@ use crate::{
     target::{DeployedEndpoint, local::CommandWorker},
 };
 
-/// All but what needs no encoding in any part of a URL.
+/// Everything that must be encoded in some part of a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The rows for an app that is served at `url`. `program` is `curl` with what opens the place.
+/// The rows for an app served at `url`. `program` is `curl` with its authorization.
 pub(in crate::commands) fn endpoints(
     manifest: &Manifest,
     commands: &[CommandWorker],
@@ -50,7 +50,7 @@ pub(in crate::commands) fn endpoints(
     functions.chain(commands.iter().map(|command| row_of_command(command, url, program))).collect()
 }
 
-/// The rows for an app whose worker types have an address each, as in a cloud: jobs name their function inside.
+/// The rows for an app whose worker types each have an address, as in a cloud: jobs name their function inside.
 pub(in crate::commands) fn endpoints_apart(
     manifest: &Manifest,
     deployed: &[DeployedEndpoint],
@@ -89,12 +89,12 @@ pub(in crate::commands) fn endpoints_apart(
     manifest.functions.iter().map(row).collect()
 }
 
-/// A job of this function, as its queue takes it.
+/// A job for this function, as its queue takes it.
 fn job(manifest: &Manifest, function: &FunctionEntry) -> String {
     let input = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
     let envelope = Envelope { function: Some(function.call_name().into()), ..Envelope::default() };
     let sealed = serde_json::value::to_raw_value(&input).map(|input| envelope::seal(&envelope, &input));
-    // It is made of JSON.
+    // It consists of JSON values only.
     sealed.map_or_else(|_| "{}".to_owned(), |input| format!("{{\"input\":{}}}", input.get()))
 }
 
@@ -147,7 +147,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
     let url = quoted(&url);
     let verb = match method {
         "GET" => String::new(),
-        // With `-X HEAD` curl waits for a body.
+        // With `-X HEAD` curl would wait for a body.
         "HEAD" => " --head".to_owned(),
         other => format!(" -X {other}"),
     };
@@ -160,7 +160,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
     }
 }
 
-/// A small input of a function: arguments in path and query stand beside those of the body, by name.
+/// A small input for a function: path and query arguments are listed with those of the body, by name.
 pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
     let body = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
     let outside = function.arguments.iter().filter(|own| own.source != ArgumentSource::Body && own.required);
@@ -171,12 +171,12 @@ pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry
     }
 }
 
-/// `curl` with the header that is in this file.
+/// `curl` with the header in this file.
 pub(in crate::commands) fn curl_with_header(file: &Path) -> String {
     format!("curl -H {}", quoted(&format!("@{}", file.display())))
 }
 
-/// A word for a shell.
+/// Quoted as one word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@:%,".contains(char);
     match word.chars().all(is_plain) {
@@ -185,7 +185,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What a client writes for a path or query parameter of this schema: one text, or one for each item of an array.
+/// A client's text for a path or query parameter of this schema: one value, or one per item of an array.
 fn texts(manifest: &Manifest, schema: &Value) -> Vec<String> {
     let text = |value: Value| match value {
         Value::String(text) => text,

@@ -1,6 +1,6 @@
-//! Copies of app binaries, one a version: cargo overwrites its own while workers of the old still start.
+//! Copies of app binaries, one per version: cargo overwrites its own while workers of the old version still start.
 //!
-//! They live in `.flash/run/PID` and go with the process; what a killed one left is removed by the next.
+//! They are in `.flash/run/PID` and are removed with the process; the next one removes what a killed process left.
 use std::{
     io,
     path::{Path, PathBuf},
@@ -16,18 +16,18 @@ use flash_sdk::catalogue::PriceList;
 use crate::target::local::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
-/// Versions kept on disk: the live one, one that starts, and those that drain.
+/// The number of versions kept on disk: the live one, one that starts, and those that drain.
 const KEPT: u64 = 8;
 
 /// See the module.
 pub(super) struct Versions {
     directory: PathBuf,
     next: AtomicU64,
-    /// What the latest version was made of.
+    /// The inputs of the latest version.
     latest: Mutex<Option<Origin>>,
 }
 
-/// What a version was made of. A binary that cargo linked anew has another time; its content is not read.
+/// The inputs of a version. A newly linked binary has a new time; its content is not read.
 #[derive(PartialEq)]
 struct Origin {
     modified: SystemTime,
@@ -35,13 +35,13 @@ struct Origin {
     settings: Settings,
 }
 
-/// What a version is beside its binary.
+/// The settings of a version, apart from its binary.
 #[derive(Clone, PartialEq)]
 pub(super) struct Settings {
     pub environment: Vec<(String, String)>,
     pub prices: PriceList,
     pub commands: Vec<CommandWorker>,
-    /// Files that the commands name, with their times.
+    /// Files named by the commands, with their times.
     pub files: Vec<(PathBuf, SystemTime)>,
 }
 
@@ -49,13 +49,13 @@ impl Versions {
     pub(super) fn new(package: &Path) -> io::Result<Self> {
         let all = package.join(".flash").join("run");
         std::fs::create_dir_all(&all)?;
-        // What is made here is nobody's source.
+        // What is written here is not a source.
         std::fs::write(package.join(".flash").join(".gitignore"), "*\n")?;
         for entry in std::fs::read_dir(&all)?.flatten() {
             let owner = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
             let is_gone = |owner| kill(Pid::from_raw(owner), None) == Err(Errno::ESRCH);
             if owner.is_none_or(is_gone) {
-                // Left by somebody else at worst; then it stays.
+                // At worst it belongs to another process; then it stays.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
@@ -64,12 +64,12 @@ impl Versions {
         Ok(Self { directory, next: AtomicU64::new(1), latest: Mutex::default() })
     }
 
-    /// Where they are; goes with this process.
+    /// The directory of the copies; removed with this process.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Copies a binary; `None` when the latest version was made of the same binary and settings.
+    /// Copies a binary; `None` if the latest version has the same binary and settings.
     pub(super) async fn keep(&self, built: &Path, settings: &Settings) -> io::Result<Option<PathBuf>> {
         let metadata = tokio::fs::metadata(built).await?;
         let origin =
@@ -94,7 +94,7 @@ impl Versions {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest version turned out unusable: the same content is looked at again.
+    /// The latest version was unusable: the same content is examined again.
     pub(super) fn forget_latest(&self) {
         *self.latest() = None;
     }
@@ -102,7 +102,7 @@ impl Versions {
 
 impl Drop for Versions {
     fn drop(&mut self) {
-        // Whatever cannot be removed now is removed by the next `flash run`.
+        // The next `flash run` removes what cannot be removed now.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
