@@ -171,7 +171,7 @@ mod tests {
     fn a_full_memory_is_told_with_what_it_means() {
         let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
         assert_eq!(memory(1), "jobs hold 1 of 2147 MB");
-        assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are refused with 429"));
+        assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are rejected with 429"));
     }
 
     #[test]

@@ -285,7 +285,7 @@ async fn what_is_taken_away_is_called_breaking_and_is_gone_after_it() {
         "#[allow(dead_code)]\n",
     );
     let arguments = app.sending(&[]);
-    let refused = app.fails(2, &arguments, &["callers would break", "--allow-breaking"]);
+    let refused = app.fails(2, &arguments, &["this would break callers", "--allow-breaking"]);
     assert!(format!("{}{}", refused.stdout, refused.stderr).contains("title"), "{refused:#?}");
     assert_eq!(version(&app, &client, &url).await, "one");
     app.send(&["--allow-breaking"]);
@@ -294,7 +294,7 @@ async fn what_is_taken_away_is_called_breaking_and_is_gone_after_it() {
     // Going back breaks callers as sending does.
     app.succeeds(&["rollback", "production", "1", "--yes", "--allow-breaking"]);
     let back = ["rollback", "production", "2", "--yes"];
-    let refused = app.fails(2, &back, &["callers would break", "--allow-breaking"]);
+    let refused = app.fails(2, &back, &["this would break callers", "--allow-breaking"]);
     assert!(refused.stdout.contains("fragile"), "{refused:#?}");
 }
 

@@ -205,7 +205,7 @@ async fn what_is_damaged_is_named() {
         &app,
         1,
         &["call", "production", "greet", r#"{"name":"ada"}"#],
-        &["refuses the key", "flash key new"],
+        &["rejected the key", "flash key new"],
     );
 
     // The database.

@@ -254,12 +254,12 @@ fn worker_types_without_an_image_are_named() {
     project.replace_record(&record);
     let refused = refused(project.path(), &[]);
     assert!(
-        refused.stderr.contains("the last build made no image of `looker`, `page`"),
+        refused.stderr.contains("the last build made no image for `looker`, `page`"),
         "{}",
         refused.stderr
     );
     assert!(
-        refused.stderr.contains("hint: make those of all worker types: flash build"),
+        refused.stderr.contains("hint: build all worker types: flash build"),
         "{}",
         refused.stderr
     );

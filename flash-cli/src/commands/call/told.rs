@@ -195,7 +195,7 @@ mod tests {
         );
         for (text, part) in [
             (r#"{"id":"j","status":"CANCELLED"}"#, "cancelled"),
-            (r#"{"id":"j","status":"TIMED_OUT"}"#, "out of time"),
+            (r#"{"id":"j","status":"TIMED_OUT"}"#, "timed out"),
         ] {
             assert!(job(text).error.unwrap().message.contains(part), "{text}");
         }

@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(before_live(&history[3..], &id).unwrap(), 2, "after everything was undeployed");
         assert!(before_live(&history[..3], &id).unwrap_err().to_string().contains("no earlier release"));
         let gone = [record(2, ReleaseState::Live, true), record(1, ReleaseState::Replaced, false)];
-        assert!(before_live(&gone, &id).unwrap_err().to_string().contains("not kept any more"));
+        assert!(before_live(&gone, &id).unwrap_err().to_string().contains("no longer kept"));
     }
     #[test]
     fn only_a_release_that_had_traffic_can_be_gone_back_to() {
@@ -180,7 +180,7 @@ mod tests {
         let said = |number| can_be_gone_back_to(&history, number, &id).map_err(|error| error.to_string());
         assert_eq!(said(2), Ok(2));
         for (number, part) in [
-            (1, "not kept any more"),
+            (1, "no longer kept"),
             (3, "release 3 was never live: `model` is not ready\n  hint"),
             (4, "is the live one already"),
             (5, "is only starting"),

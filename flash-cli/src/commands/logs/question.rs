@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused_in_one_line() {
         let cases = [
-            ("-f --until 1h", "--until ends at a time and --follow does not"),
+            ("-f --until 1h", "--until and --follow cannot be combined"),
             ("--since 1h --until 2h", "--since is not before --until"),
             ("--since 2026-11-23T12:00:01Z", "--since is in the future"),
             ("-n 0", "-n 0 shows no line"),
