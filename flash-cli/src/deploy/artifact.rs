@@ -1,4 +1,4 @@
-//! From binaries and files to a release: everything hashed, nothing copied.
+//! Turns binaries and files into a release: everything is hashed, nothing is copied.
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// Commit characters that are enough to find it.
+/// The number of a commit's characters that identify it.
 const SHORT_COMMIT: usize = 12;
-/// Bytes that are read at once.
+/// The number of bytes read at once.
 const CHUNK: usize = 1 << 16;
 
 /// Why no release can be made.
@@ -33,9 +33,9 @@ pub(crate) enum ArtifactError {
     Config(#[from] ConfigError),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("the program of worker type `{worker}`, `{}`, is not among the files that are deployed", program.display())]
+    #[error("the program of worker type `{worker}`, `{}`, is not among the deployed files", program.display())]
     ProgramLeftOut { worker: String, program: PathBuf },
-    #[error("the program of worker type `{worker}`, `{}`, cannot be executed", program.display())]
+    #[error("the program of worker type `{worker}`, `{}`, is not executable", program.display())]
     NotExecutable { worker: String, program: PathBuf },
     #[error("hashing ended early: {0}")]
     Thread(String),
@@ -57,11 +57,11 @@ impl From<ArtifactError> for Failure {
     }
 }
 
-/// The release that a build makes in an environment. Its sources lie where they are as long as `binaries` lives.
-/// `secrets` says how often each was set.
+/// The release that a build makes in an environment. Its files exist as long as `binaries` lives. `secrets` holds
+/// how often each secret was set.
 ///
 /// # Errors
-/// When the settings do not go with the app, and when something cannot be read.
+/// When the settings do not fit the app, and when something cannot be read.
 pub(crate) async fn release_of(
     binaries: &Binaries<'_>,
     package: &Package,
@@ -89,11 +89,11 @@ pub(crate) async fn release_of(
     Ok(Shipment { spec: ReleaseSpec { commands, secrets, ..spec }, sources: hashed.sources, notes: None })
 }
 
-/// The release that images make in an environment: `images` says by worker type what each is called in its registry,
-/// with its digest. A program of its own has no image, so it is in no such release.
+/// The release that images make in an environment: `images` maps worker types to names in the registry, with
+/// digests. A program has no image, so such a release does not contain it.
 ///
 /// # Errors
-/// When the settings do not go with the app.
+/// When the settings do not fit the app.
 pub(crate) fn release_of_images(
     record: &Record,
     images: BTreeMap<String, String>,
@@ -109,18 +109,18 @@ pub(crate) fn release_of_images(
     Ok(Shipment { spec, sources: BTreeMap::new(), notes: None })
 }
 
-/// The release that a build of this manifest would make, as far as it is known without one: enough to ask a target
-/// whether it could take it.
+/// The release that a build of this manifest would make, as far as it is known without building: enough to ask a
+/// target whether it would accept it.
 ///
 /// # Errors
-/// When the settings do not go with the app.
+/// When the settings do not fit the app.
 pub(crate) fn unbuilt_release(
     manifest: &Manifest,
     config: &Config,
     environment: &EnvironmentSettings,
 ) -> Result<ReleaseSpec, ArtifactError> {
     let mut in_environment = config.manifest_in(environment, manifest)?;
-    // No image is made of a program of its own.
+    // Programs have no image.
     in_environment.workers.retain(|worker| manifest.worker(&worker.name).is_some());
     let artifact = ArtifactSpec::Images { digest: String::new(), images: BTreeMap::new() };
     Ok(spec(config, environment, in_environment, artifact, BuildOrigin::default()))
@@ -147,7 +147,7 @@ fn spec(
     }
 }
 
-/// Hash of all images by worker type: equal ones have equal digests.
+/// Hash of all images by worker type: equal images give equal digests.
 pub(crate) fn digest_of_images(images: &BTreeMap<String, String>) -> String {
     let mut hash = Sha256::new();
     hash.update(b"flash images 1\n");
@@ -174,14 +174,14 @@ fn runtime(config: &Config, environment: &EnvironmentSettings) -> RuntimeSetting
     }
 }
 
-/// What was hashed.
+/// The hashes.
 struct HashedFiles {
     binaries: BTreeMap<String, String>,
     files: BTreeMap<String, FileSpec>,
     sources: BTreeMap<String, PathBuf>,
 }
 
-/// Hashes each file once. Reads: for a blocking thread.
+/// Hashes each file once. Blocks on reads.
 fn hash(
     programs: &BTreeMap<String, PathBuf>,
     files: &BTreeMap<String, (PathBuf, bool)>,
@@ -221,7 +221,7 @@ fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Small letters, two a byte.
+/// Lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
@@ -230,7 +230,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Of the same content the same, wherever it was built. Lengths stand before names, so that no two lists read alike.
+/// The same for the same content, wherever it was built. Lengths precede names, so that no two lists hash alike.
 fn digest(binaries: &BTreeMap<String, String>, files: &BTreeMap<String, FileSpec>) -> String {
     let mut hash = Sha256::new();
     hash.update(b"flash artifact 1\n");
@@ -243,7 +243,7 @@ fn digest(binaries: &BTreeMap<String, String>, files: &BTreeMap<String, FileSpec
     hex(&hash.finalize())
 }
 
-/// The commands, each with its worker type as it is in the environment.
+/// The commands, each with its worker type as configured in the environment.
 fn commands(
     config: &Config,
     manifest: &Manifest,
@@ -278,7 +278,7 @@ fn relative(program: PathBuf, directory: &Path) -> PathBuf {
     }
 }
 
-/// The path of a program among the files; `None` for one of the machine: a bare name is looked up in `PATH`.
+/// The path of a program among the files; `None` for one on the machine: a bare name is looked up in `PATH`.
 fn included_as(program: &Path) -> Option<String> {
     if program.is_absolute() || !program.to_string_lossy().contains('/') {
         return None;

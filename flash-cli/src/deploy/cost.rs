@@ -1,4 +1,4 @@
-//! What an hour of a release costs, with as few workers as it keeps and with as many as it may have.
+//! The hourly cost of a release, with its minimum and maximum number of workers.
 use flash_sdk::{
     catalogue::{NanoDollars, PriceList},
     manifest::WorkerType,
@@ -14,14 +14,14 @@ const SECONDS_PER_HOUR: u64 = 3600;
 pub(crate) struct HourlyCost {
     pub at_min: NanoDollars,
     pub at_max: NanoDollars,
-    /// Worker types whose price nobody has published: not in the sums.
+    /// Worker types without a known price: not included in the sums.
     pub unknown: Vec<String>,
 }
 
-/// What an hour of it costs.
+/// The hourly cost.
 pub(crate) fn hourly(spec: &ReleaseSpec) -> HourlyCost {
     let own = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
-    // Prices were checked when flash.toml was read; those of a later version's catalogue may be unknown here.
+    // Prices were checked when flash.toml was read; those of a newer version's catalog may be unknown here.
     let prices = PriceList::with_overrides(own).unwrap_or_default();
     let mut cost = HourlyCost::default();
     for worker in &spec.manifest.workers {
@@ -37,13 +37,13 @@ pub(crate) fn hourly(spec: &ReleaseSpec) -> HourlyCost {
     cost
 }
 
-/// Nano-dollars of one worker.
+/// Nanodollars for one worker.
 fn per_hour(worker: &WorkerType, prices: &PriceList) -> Option<u64> {
     Some(worker.compute.price_per_second(prices)?.0.saturating_mul(SECONDS_PER_HOUR))
 }
 
 impl HourlyCost {
-    /// For people: `$0.1234 to $1.2345`, and what is not in it.
+    /// For people: `$0.1234 to $1.2345`, and what is not included.
     pub(crate) fn text(&self) -> String {
         let dollars = |cost: NanoDollars| format!("${:.4}", cost.0 as f64 / 1e9);
         let unknown = match self.unknown.as_slice() {

@@ -1,7 +1,7 @@
-//! Deployments, decided and prepared: what a release consists of, and what changes when it goes live.
+//! Prepares deployments: the contents of a release, and what changes when it goes live.
 //!
-//! Knows nothing of printing and asks no target. `artifact` hashes what a build made, `plan` compares two releases,
-//! `schema` their schemas, `saved` keeps a plan for later.
+//! Does not print and does not contact a target. `artifact` hashes a build's output, `plan` compares two releases,
+//! `schema` compares their schemas, `saved` stores a plan for later.
 mod artifact;
 mod cost;
 mod plan;

@@ -1,4 +1,4 @@
-//! What changes between the live release and the next one. Pure: two specs in, a list out.
+//! What changes between the live release and the next one. A pure function from two specs to a list.
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType};
@@ -11,29 +11,29 @@ use super::{
 };
 use crate::target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
 
-/// All changes, and what they cost.
+/// All changes, and the cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub changes: Vec<Change>,
-    /// `None` when nothing is live.
+    /// `None` if nothing is live.
     pub cost_before: Option<HourlyCost>,
     pub cost_after: HourlyCost,
 }
 
-/// One thing that changes.
+/// One item that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {
     pub action: Action,
     pub subject: Subject,
     pub name: String,
-    /// What of it, where that can be told in parts.
+    /// The changed parts, if they can be told apart.
     pub fields: Vec<FieldChange>,
-    /// Why callers break by the change as a whole.
+    /// Why the change as a whole breaks callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaking: Option<String>,
 }
 
-/// What happens to it.
+/// The kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
@@ -42,7 +42,7 @@ pub(crate) enum Action {
     Destroy,
 }
 
-/// What kind of thing it is.
+/// The kind of item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Subject {
@@ -63,13 +63,13 @@ pub(crate) struct FieldChange {
     pub field: String,
     pub before: Option<String>,
     pub after: Option<String>,
-    /// Why callers break by it.
+    /// Why it breaks callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaking: Option<String>,
 }
 
 impl Plan {
-    /// What sending `next` changes where `live` is live.
+    /// What sending `next` changes when `live` is live.
     pub(crate) fn between(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Self {
         let mut list = List::default();
         list.worker_types(live.map_or(&[][..], |live| &live.manifest.workers), &next.manifest.workers);
@@ -84,7 +84,7 @@ impl Plan {
         let unpriced = BTreeMap::new();
         let prices = live.map_or(&unpriced, |live| &live.prices);
         list.values(Subject::Price, prices, &next.prices, |price| format!("${price} per second"));
-        // The settings of a first release are no news.
+        // The settings of a first release are not listed.
         if let Some(live) = live {
             list.settings(&live.runtime, &next.runtime);
             list.cloud(&live.cloud, &next.cloud);
@@ -92,7 +92,7 @@ impl Plan {
         Self { changes: list.0, cost_before: live.map(hourly), cost_after: hourly(next) }
     }
 
-    /// What differs between two versions of an app: its worker types and functions.
+    /// The differences between two versions of an app: its worker types and functions.
     pub(crate) fn of_app(before: &Manifest, after: &Manifest) -> Vec<Change> {
         let mut list = List::default();
         list.worker_types(&before.workers, &after.workers);
@@ -120,7 +120,7 @@ impl Plan {
 }
 
 impl Action {
-    /// As it stands before a line.
+    /// The mark at the start of a line.
     pub(crate) fn mark(self) -> &'static str {
         match self {
             Self::Create => "+",
@@ -147,7 +147,7 @@ impl Subject {
     }
 }
 
-/// Changes so far.
+/// The changes so far.
 #[derive(Default)]
 struct List(Vec<Change>);
 
@@ -163,7 +163,7 @@ impl List {
         self.0.last_mut().expect("one was pushed")
     }
 
-    /// A thing that is one value.
+    /// An item with a single value.
     fn value(&mut self, subject: Subject, name: &str, before: Option<String>, after: Option<String>) {
         let action = match (&before, &after) {
             (before, after) if before == after => return,
@@ -256,7 +256,7 @@ impl List {
                     if !fields.is_empty() {
                         let change = self.push(Action::Change, Subject::WorkerType, &new.name, fields);
                         if kind_changes {
-                            change.breaking = Some("it is reached in another way".to_owned());
+                            change.breaking = Some("it is called differently".to_owned());
                         }
                     }
                 }
@@ -287,12 +287,12 @@ impl List {
         }
         for old in before.iter().filter(|old| after.iter().all(|new| name(new) != name(old))) {
             self.push(Action::Destroy, Subject::Command, &name(old), Vec::new()).breaking =
-                Some("whoever calls it gets an error".to_owned());
+                Some("callers get an error".to_owned());
         }
     }
 
-    /// A route is found again by method and path, whatever its function is called now; else, and a function of a
-    /// queue always, by its name.
+    /// A route is matched by method and path, whatever its function is called now. Otherwise, and for a queue
+    /// function always, the name is matched.
     fn functions(&mut self, live: Option<&Manifest>, next: &Manifest) {
         let before = live.map_or(&[][..], |live| &live.functions);
         let mut left: Vec<&FunctionEntry> = before.iter().collect();
@@ -327,7 +327,7 @@ impl List {
         }
         for old in left {
             self.push(Action::Destroy, subject_of(old), &name_of(old), Vec::new()).breaking =
-                Some("whoever calls it gets an error".to_owned());
+                Some("callers get an error".to_owned());
         }
     }
 
@@ -341,7 +341,7 @@ impl List {
         let mut fields = Vec::new();
         if old.route != new.route {
             let change = field("route", Some(name_of(old)), Some(name_of(new)));
-            fields.push(breaking("it is served elsewhere", change));
+            fields.push(breaking("it is served at another address", change));
         }
         if old.worker != new.worker {
             let change = field("worker", Some(old.worker.clone()), Some(new.worker.clone()));
@@ -354,7 +354,7 @@ impl List {
         if old.streams != new.streams {
             let text = |streams: bool| Some(if streams { "a stream" } else { "one result" }.to_owned());
             fields.push(breaking(
-                "it answers in another way",
+                "it answers differently",
                 field("answers", text(old.streams), text(new.streams)),
             ));
         }
@@ -378,7 +378,7 @@ impl List {
     }
 }
 
-/// The arguments of a route that come from there, as one schema.
+/// The route's arguments from this source, as one schema.
 fn arguments(function: &FunctionEntry, source: ArgumentSource) -> Value {
     let own = || {
         let is_own = move |argument: &&flash_sdk::manifest::ArgumentEntry| argument.source == source;
@@ -413,7 +413,7 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
     pairs.map(|((name, was), (_, is))| field(name, Some(was), Some(is))).collect()
 }
 
-/// Every setting in words.
+/// Every setting as text.
 fn worker_fields(worker: &WorkerType) -> Fields {
     let WorkerType {
         name: _,
@@ -457,13 +457,13 @@ fn command_fields(command: &CommandSpec) -> Fields {
     vec![("command", line.join(" ")), ("health_path", command.health_path.clone())]
 }
 
-/// By name: a value may be a secret in the wrong place.
+/// By name: a value may be a misplaced secret.
 fn command_variables(old: &CommandSpec, new: &CommandSpec) -> Vec<FieldChange> {
     let names: BTreeSet<&String> = old.environment.keys().chain(new.environment.keys()).collect();
     let change = |name: &String| {
         let (was, is) = (old.environment.get(name), new.environment.get(name));
         let text = |value: Option<&String>, word: &str| value.map(|_| word.to_owned());
-        (was != is).then(|| field(&format!("env.{name}"), text(was, "set"), text(is, "set anew")))
+        (was != is).then(|| field(&format!("env.{name}"), text(was, "set"), text(is, "new value")))
     };
     names.into_iter().filter_map(change).collect()
 }

@@ -1,4 +1,4 @@
-//! A plan in a file: what was agreed on, and for what it was agreed.
+//! A plan in a file: what was agreed to, and for which state.
 use std::{
     io,
     path::{Path, PathBuf},
@@ -21,21 +21,21 @@ pub(crate) struct SavedPlan {
     pub environment: EnvironmentId,
     /// The release that was live.
     pub base: Option<u64>,
-    /// [`digest_of`] the release to come.
+    /// [`digest_of`] the next release.
     pub spec: String,
     pub plan: Plan,
 }
 
-/// Why a saved plan cannot be carried out.
+/// Why a saved plan cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SavedPlanError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} is no saved plan", path.display())]
+    #[error("{} is not a saved plan", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("the saved plan is of version {0}; this flash reads {VERSION}")]
+    #[error("the saved plan has version {0}; this flash reads version {VERSION}")]
     Version(u32),
     #[error("the saved plan is for {saved}, not for {wanted}")]
     OtherEnvironment { saved: EnvironmentId, wanted: EnvironmentId },
@@ -50,7 +50,7 @@ fn release(number: Option<u64>) -> String {
 }
 
 impl SavedPlan {
-    /// A plan for this release where `base` is live.
+    /// A plan for this release, with `base` live.
     pub(crate) fn new(
         environment: &EnvironmentId,
         base: Option<u64>,
@@ -63,13 +63,13 @@ impl SavedPlan {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it is none of this version.
+    /// When it is not a plan of this version.
     pub(crate) fn load(path: &Path) -> Result<Self, SavedPlanError> {
         let text =
             std::fs::read(path).map_err(|source| SavedPlanError::Read { path: path.to_owned(), source })?;
         let damaged = |source| SavedPlanError::Damaged { path: path.to_owned(), source };
         let value: Value = serde_json::from_slice(&text).map_err(damaged)?;
-        // Read before the rest: another version may have another shape.
+        // Read before the rest: another version may have another structure.
         let version = value.get("version").and_then(Value::as_u64).and_then(|number| number.try_into().ok());
         match version {
             Some(version) if version != VERSION => Err(SavedPlanError::Version(version)),
@@ -87,10 +87,10 @@ impl SavedPlan {
         std::fs::write(path, text).map_err(write)
     }
 
-    /// Whether the world is as it was when the plan was made.
+    /// Whether nothing has changed since the plan was made.
     ///
     /// # Errors
-    /// What is another now.
+    /// What has changed.
     pub(crate) fn check(
         &self,
         environment: &EnvironmentId,
@@ -112,16 +112,16 @@ impl SavedPlan {
     }
 }
 
-/// SHA-256 of a release's JSON with sorted keys. Where it was built from does not count: saving the plan is enough to
-/// make a working tree another, and what is built is in the digests of its files.
+/// SHA-256 of a release's JSON with sorted keys. The origin is left out: saving the plan file is enough to change
+/// the working tree, and the digests of the files cover what is built.
 pub(crate) fn digest_of(spec: &ReleaseSpec) -> String {
     let spec = ReleaseSpec { origin: BuildOrigin::default(), ..spec.clone() };
-    // It is made of maps with string keys, so it has a JSON form.
+    // It consists of maps with string keys, so it has a JSON form.
     let text = serde_json::to_value(&spec).map(|value| canonical(&value)).unwrap_or_default();
     format!("sha256:{}", hex(&Sha256::digest(text)))
 }
 
-/// Without spaces, with sorted keys, whatever order the map of this build keeps.
+/// Without spaces and with sorted keys, whatever order this build's maps keep.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {

@@ -1,7 +1,7 @@
-//! What changes between two JSON schemas, and whether callers notice.
+//! The changes between two JSON schemas, and whether they break callers.
 //!
-//! Follows references and compares what values are, field by field; titles, texts and examples do not count. Where
-//! two schemas cannot be compared in parts, a difference counts as breaking: better asked once too often.
+//! Follows references and compares the values field by field; titles, descriptions and examples are ignored. If two
+//! schemas cannot be compared in parts, any difference counts as breaking: it is safer to ask once too often.
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -11,25 +11,25 @@ use super::plan::FieldChange;
 /// Who writes the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Callers: what they send today must still be taken.
+    /// Callers: what they send today must still be accepted.
     Input,
     /// The function: what callers read today must still be there.
     Output,
 }
 
-/// A schema and the definitions that it refers to.
+/// A schema and the definitions it refers to.
 #[derive(Clone, Copy)]
 pub(super) struct Schema<'a> {
     pub schema: &'a Value,
     pub definitions: &'a Map<String, Value>,
 }
 
-/// References that lead to references, and schemas within schemas, are followed this far.
+/// The largest depth of nested references and schemas to follow.
 const MAX_DEPTH: usize = 64;
-/// From this many differences on, each type is compared once only, wherever it is used.
+/// From this many differences on, each type is compared only once.
 const MANY: usize = 100;
 const CHOICES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
-/// What says nothing about values.
+/// Keywords that say nothing about values.
 const FOR_PEOPLE: [&str; 11] = [
     "title",
     "description",
@@ -45,7 +45,7 @@ const FOR_PEOPLE: [&str; 11] = [
 ];
 const LEAST: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const MOST: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
-/// What is compared in a way of its own; any other keyword is compared as it stands.
+/// Keywords with a comparison of their own; any other keyword is compared verbatim.
 const COMPARED: [&str; 10] = [
     "type",
     "enum",
@@ -75,17 +75,16 @@ pub(super) fn differences(
 struct Comparison<'a> {
     direction: Direction,
     changes: Vec<FieldChange>,
-    /// Types that are being compared, by their references, and those without a difference: a type that holds itself
-    /// is compared once.
+    /// Types being compared, by reference, and those found equal: a recursive type is compared once.
     under_way: BTreeSet<(&'a str, &'a str)>,
 }
 
-/// A schema behind its references.
+/// A schema with its references resolved.
 struct Resolved<'a> {
     own: Schema<'a>,
-    /// Null may be there instead.
+    /// Null is also allowed.
     nullable: bool,
-    /// The last reference on the way.
+    /// The last reference that was resolved.
     reference: Option<&'a str>,
 }
 
@@ -94,8 +93,8 @@ impl<'a> Schema<'a> {
         Self { schema, ..self }
     }
 
-    /// Without references and without choices of one: `anyOf: [X, null]` is X, and null beside it. What stands beside
-    /// a reference or a choice must not get lost: such a schema stays as it is.
+    /// Without references and single-choice alternatives: `anyOf: [X, null]` is X, also nullable. A schema with
+    /// more keywords beside a reference or choice is kept as it is, so that nothing is lost.
     fn resolved(self) -> Resolved<'a> {
         let (mut own, mut nullable, mut reference) = (self, false, None);
         for _ in 0..MAX_DEPTH {
@@ -120,18 +119,18 @@ impl<'a> Schema<'a> {
         Resolved { own, nullable, reference }
     }
 
-    /// The definition that it refers to, and its name.
+    /// The definition it refers to, and its name.
     fn target(self) -> Option<(&'a str, &'a Value)> {
         let name = self.schema.get("$ref")?.as_str()?;
         Some((name, self.definitions.get(name.strip_prefix("#/$defs/")?)?))
     }
 
-    /// Whether nothing else is said of values than by this keyword.
+    /// Whether this is the only keyword that constrains values.
     fn is_alone(self, keyword: &str) -> bool {
         self.schema.get(keyword).is_some() && self.keywords().all(|own| own == keyword)
     }
 
-    /// All but those for people.
+    /// All keywords except those for people.
     fn keywords(self) -> impl Iterator<Item = &'a str> {
         let keywords = self.schema.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
         keywords.filter(|own| !FOR_PEOPLE.contains(own))
@@ -163,7 +162,7 @@ impl<'a> Schema<'a> {
         types
     }
 
-    /// The only values that there may be.
+    /// The only allowed values.
     fn values(self) -> Option<Vec<&'a Value>> {
         let one = self.schema.get("const").map(|value| vec![value]);
         one.or_else(|| Some(self.schema.get("enum")?.as_array()?.iter().collect()))
@@ -183,7 +182,7 @@ impl<'a> Schema<'a> {
         required.is_some_and(|names| names.iter().any(|known| known == name))
     }
 
-    /// As it is told: `string`, `integer or null`.
+    /// As shown to users: `string`, `integer or null`.
     fn label(self) -> String {
         let Resolved { own, nullable, .. } = self.resolved();
         let mut types = own.types(nullable);
@@ -229,7 +228,7 @@ impl<'a> Comparison<'a> {
         }
         let (old, new) = (before.resolved(), after.resolved());
         let (was, is) = (old.own.types(old.nullable), new.own.types(new.nullable));
-        // Input may be wider than before, output narrower.
+        // Input may become wider, output narrower.
         let (fits, same) = match self.direction {
             Direction::Input => (was.is_subset(&is), was == is),
             Direction::Output => (is.is_subset(&was), was == is),
@@ -250,7 +249,7 @@ impl<'a> Comparison<'a> {
         } else if plain(old.own.schema) != plain(new.own.schema) {
             self.say(field, None, None, Some("it changes"));
         }
-        // Told again where it is used again. Without a difference there is nothing to tell.
+        // Shown again at its next use. If there is no difference, there is nothing to show.
         if let Some(pair) = pair
             && self.changes.len() > told
             && self.changes.len() < MANY
@@ -295,8 +294,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What all items of a list are, and all fields without a name of their own: a schema, or none of them (`false`),
-    /// or anything (`true`, or nothing said).
+    /// The schema of all list items, or of all fields without an entry of their own: a schema, or none (`false`),
+    /// or anything (`true`, or absent).
     fn inner(
         &mut self,
         field: &str,
@@ -323,7 +322,7 @@ impl<'a> Comparison<'a> {
         }
         let breaks = match self.direction {
             Direction::Input => after < before && old.types(false).contains(kind),
-            // Fields more are no harm to who reads those that were there; another kind of item is.
+            // Additional fields do not harm readers of the existing ones; another kind of item does.
             Direction::Output => after > before && before > 0 && new.types(false).contains(kind),
         };
         let label = |schema: Schema<'a>, inner: Option<&'a Value>| match inner {
@@ -332,10 +331,10 @@ impl<'a> Comparison<'a> {
             _ => "anything".to_owned(),
         };
         let (before, after) = (label(old, was), label(new, is));
-        self.say(&field, Some(before), Some(after), breaks.then_some("what it may hold changes"));
+        self.say(&field, Some(before), Some(after), breaks.then_some("its allowed content changes"));
     }
 
-    /// The items of a list that have a place of their own.
+    /// List items with a position of their own.
     fn first_items(&mut self, field: &str, old: Schema<'a>, new: Schema<'a>, depth: usize) {
         let items = |schema: Schema<'a>| -> Vec<Schema<'a>> {
             schema.choices_of("prefixItems").map(|item| schema.of(item)).collect()
@@ -346,18 +345,18 @@ impl<'a> Comparison<'a> {
         }
         if was.len() != is.len() {
             let text =
-                |items: &[Schema<'_>]| Some(format!("{} items with a place of their own", items.len()));
+                |items: &[Schema<'_>]| Some(format!("{} items with a position of their own", items.len()));
             self.say(field, text(&was), text(&is), Some("its items change"));
         }
     }
 
-    /// How a text or a number is meant.
+    /// The format of a text or number.
     fn formats(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
         fn format(schema: Schema<'_>) -> Option<&str> {
             schema.schema.get("format").and_then(Value::as_str)
         }
         let (was, is) = (format(old), format(new));
-        // Another type of number is told already.
+        // Another type of number is already reported.
         let is_told = old.types(false) != new.types(false) && bits(was).is_some() && bits(is).is_some();
         if was == is || is_told {
             return;
@@ -414,11 +413,11 @@ impl<'a> Comparison<'a> {
             Direction::Input => contains(&is, &was),
             Direction::Output => contains(&was, &is),
         };
-        // A value more that is answered breaks those who match on all of them; the removal of a field is worse.
+        // An additional value in an answer breaks callers that match on all values; a removed field is worse.
         self.say(field, text(&was), text(&is), (!fits).then_some("its values change"));
     }
 
-    /// Least and most, of numbers, texts and lists.
+    /// Minimum and maximum, of numbers, texts and lists.
     fn limits(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
         let text = |value: Option<&Value>, key: &str| value.map(|value| format!("{key} {value}"));
         for key in LEAST.iter().chain(&MOST).chain(&["pattern"]) {
@@ -440,13 +439,13 @@ impl<'a> Comparison<'a> {
                 }
             };
             let breaking =
-                (is_narrower && self.direction == Direction::Input).then_some("less is taken than before");
+                (is_narrower && self.direction == Direction::Input).then_some("it accepts less than before");
             self.say(field, text(was, key), text(is, key), breaking);
         }
     }
 
-    /// Choices between several schemas. Those that read the same are compared in what they refer to; any other is
-    /// another one.
+    /// Alternatives between several schemas. Identical ones are compared by what they refer to; any other counts as
+    /// different.
     fn choices(&mut self, field: &str, key: &str, (old, new): (Schema<'a>, Schema<'a>), depth: usize) {
         let all = |schema: Schema<'a>| -> Vec<(Value, Schema<'a>)> {
             schema.choices_of(key).map(|choice| (plain(choice), schema.of(choice))).collect()
@@ -462,7 +461,7 @@ impl<'a> Comparison<'a> {
         };
         let (gone, more) = (missing(&is, &was), missing(&was, &is));
         let breaks = match self.direction {
-            // All of them hold at once: one more takes less.
+            // All of them apply at once: one more accepts less.
             Direction::Input if key == "allOf" => gone + more > 0,
             Direction::Input => gone > 0,
             Direction::Output => gone + more > 0,
@@ -473,7 +472,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// One schema became several to choose from, or the other way round.
+    /// A single schema became several alternatives, or the other way round.
     fn one_or_several(&mut self, field: &str, old: Schema<'_>, new: Schema<'_>) {
         let is_there = |one: Schema<'_>, several: Schema<'_>| {
             ["anyOf", "oneOf"].into_iter().filter(|key| several.is_alone(key)).any(|key| {
@@ -491,7 +490,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The bits of a number's format: how far down, how far up.
+/// The range of a number's format in bits: below and above zero.
 fn bits(format: Option<&str>) -> Option<(u32, u32)> {
     match format? {
         "float" | "double" => Some((1024, 1024)),
@@ -509,7 +508,7 @@ fn bits(format: Option<&str>) -> Option<(u32, u32)> {
     }
 }
 
-/// Whether each value of the first format is one of the second; no format stands for all values.
+/// Whether every value of the first format is also one of the second; no format means any value.
 fn within(some: Option<&str>, all: Option<&str>) -> bool {
     match (bits(some), bits(all)) {
         (Some(some), Some(all)) => some.0 <= all.0 && some.1 <= all.1,
@@ -517,13 +516,13 @@ fn within(some: Option<&str>, all: Option<&str>) -> bool {
     }
 }
 
-/// A schema without what is for people. References stay: what they lead to is compared where they are.
+/// A schema without the parts for people. References are kept: their targets are compared on their own.
 fn plain(schema: &Value) -> Value {
     match schema {
         Value::Object(members) => {
             let kept = members.iter().filter(|(key, _)| !FOR_PEOPLE.contains(&key.as_str()));
             let value = |key: &str, value: &Value| match (key, value) {
-                // Names of fields, whatever they are.
+                // Field names, not keywords.
                 ("properties" | "patternProperties", Value::Object(fields)) => {
                     fields.iter().map(|(name, field)| (name.clone(), plain(field))).collect()
                 }

@@ -1,4 +1,4 @@
-//! The app binary: built by cargo, asked to describe itself.
+//! The app binary: cargo builds it, and it describes itself.
 use std::{
     collections::{BTreeSet, HashSet},
     ffi::OsString,
@@ -33,10 +33,10 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Build {
-    /// More of cargo's own arguments, such as a profile.
+    /// Additional arguments for cargo, such as a profile.
     pub arguments: Vec<OsString>,
     pub features: Vec<String>,
-    /// Set for cargo, on top of this process's environment.
+    /// Variables for cargo, in addition to this process's environment.
     pub environment: Vec<(String, OsString)>,
 }
 
@@ -44,9 +44,9 @@ pub(crate) struct Build {
 #[derive(Debug, Clone)]
 pub(crate) struct BuiltApp {
     pub program: PathBuf,
-    /// All packages that were compiled for it, among them those of build scripts and macros.
+    /// All packages compiled for it, including those of build scripts and macros.
     pub packages: HashSet<PackageId>,
-    /// All files of local crates that it was built from, wherever they lie.
+    /// All files of local crates it was built from, wherever they are.
     pub files: BTreeSet<PathBuf>,
 }
 
@@ -55,22 +55,22 @@ pub(crate) struct BuiltApp {
 pub(crate) enum BuildError {
     #[error("`cargo` cannot be started")]
     NoCargo(#[source] io::Error),
-    /// Cargo has said why on stderr.
+    /// Cargo has printed the reason on stderr.
     #[error("the build of `{0}` failed")]
     Failed(String),
     #[error("cargo built no binary `{0}`")]
     NoBinary(String),
 }
 
-/// Says that a build will take its time, where cargo has compiled nothing yet.
+/// Announces that a build will take a while, if cargo has compiled nothing yet.
 pub(crate) fn tell_of_first_build(package: &Package, target: Option<&str>, profile: &str, output: &Output) {
     if package.is_first_build(target, profile) {
         let name = &package.name;
-        output.status("Compiling", &format!("{name} and all it depends on: the first build takes minutes"));
+        output.status("Compiling", &format!("{name} and its dependencies: the first build takes minutes"));
     }
 }
 
-/// Builds the package; cargo's own messages go to stderr as it prints them.
+/// Builds the package. Cargo's own messages go to stderr as it prints them.
 ///
 /// # Errors
 /// When cargo fails. Dropping the future stops cargo.
@@ -78,7 +78,7 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     let mut command = Command::new("cargo");
     without_credentials(&mut command);
     command
-        // By where it is started cargo chooses toolchain and configuration.
+        // Cargo selects its toolchain and configuration by its working directory.
         .current_dir(&package.directory)
         .args(["build", "--message-format", "json-render-diagnostics", "--bin", &package.binary])
         .arg("--manifest-path")
@@ -114,48 +114,49 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     Ok(BuiltApp { program, packages, files })
 }
 
-/// Credentials for registries are nothing to build scripts and apps.
+/// Build scripts and apps must not get credentials for registries.
 fn without_credentials(command: &mut Command) {
     for name in REGISTRY_VARIABLES {
         command.env_remove(name);
     }
 }
 
-/// Why a binary's manifest cannot be had.
+/// Why a binary's manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DescribeError {
     #[error("cannot read {}", program.display())]
     Read { program: PathBuf, source: io::Error },
-    /// It was not run: that would have been the user's own `main`.
+    /// It was not run: that would have run the user's own `main`.
     #[error("{} is not a Flash app: its `main` does not have `#[flash_sdk::main]`", .0.display())]
     NoEntry(PathBuf),
     #[error("cannot start {}", program.display())]
     Start { program: PathBuf, source: io::Error },
     #[error("{} did not describe itself within {} s", .0.display(), DESCRIBE_LIMIT.as_secs())]
     Late(PathBuf),
-    /// What the binary itself says is wrong with the app.
-    #[error("the app is not usable:\n{0}")]
+    /// The problem that the binary itself reports about the app.
+    #[error("the app is invalid:\n{0}")]
     Refused(String),
-    /// It has instructions that this machine does not know.
-    #[error("{} is for a later processor than this machine has", .0.display())]
+    /// It uses instructions that this machine does not have.
+    #[error("{} was built for a newer processor than this machine's", .0.display())]
     OtherProcessor(PathBuf),
     #[error("{} did not describe itself: {reason}", program.display())]
     NotDescribed { program: PathBuf, reason: String },
     #[error(
-        "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this flash does not read"
+        "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this version of flash cannot read"
     )]
     Version { sdk: String, version: u32 },
-    #[error("crate `{0}` has no `#[remote]` items, and flash.toml no [workers.NAME]")]
+    #[error("crate `{0}` has no `#[remote]` items, and flash.toml has no [workers.NAME]")]
     Empty(String),
-    /// The project's settings do not go with the app.
+    /// The project's settings do not fit the app.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// Asks a binary what it consists of, with these variables set for it, and checks that it goes with the project's settings.
+/// Asks a binary to describe itself, with these variables set, and checks its manifest against the project's
+/// settings.
 ///
 /// # Errors
-/// When it does not answer, or what it answers cannot be run.
+/// When it does not answer, or when its manifest cannot be run.
 pub(crate) async fn describe(
     program: &Path,
     directory: &Path,
@@ -201,7 +202,7 @@ async fn ask(
         return Err(DescribeError::OtherProcessor(program.to_owned()));
     }
     if let (Some(signal), []) = (output.status.signal(), output.stderr.trim_ascii()) {
-        let said = format!("{} was ended by signal {signal}", program.display());
+        let said = format!("{} was killed by signal {signal}", program.display());
         return Err(DescribeError::Refused(said));
     }
     if !output.status.success() {
@@ -209,8 +210,8 @@ async fn ask(
     }
     let not_described = |reason: String| DescribeError::NotDescribed { program: program.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .map_err(|_| not_described("it printed no manifest".to_owned()))?;
-    // Read before the rest: another version may have another shape.
+        .map_err(|_| not_described("it printed no valid manifest".to_owned()))?;
+    // Read before the rest: another version may have another structure.
     let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or_default();
     if version != u64::from(MANIFEST_VERSION) {
         let sdk =

@@ -1,6 +1,6 @@
-//! `[build]` in `flash.toml`: how images are made of the app.
+//! `[build]` in `flash.toml`: how images are built.
 //!
-//! Checks what can be checked without the app; whether a named worker type exists is found when the app has
+//! Checks everything that can be checked without the app. Names of worker types are checked once the app has
 //! described itself.
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -15,7 +15,7 @@ use toml::Spanned;
 use super::command_worker::Mistake;
 use crate::target::local::nearest;
 
-/// The table as written. Unknown keys are mistakes.
+/// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Written {
@@ -39,39 +39,40 @@ struct WrittenWorker {
     compute_capabilities: Option<Vec<Spanned<String>>>,
 }
 
-/// What to do with GPU worker types where CUDA's compiler may be missing.
+/// What to do with GPU worker types when CUDA's compiler may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CudaPolicy {
-    /// Built with CUDA where its compiler is found, else without and with a warning: such an image runs its
-    /// models on the CPU.
+    /// Build with CUDA if its compiler is found, else without and with a warning: such an image runs its models on
+    /// the CPU.
     #[default]
     WhenAvailable,
-    /// Without a compiler the build fails.
+    /// The build fails without a compiler.
     Require,
-    /// Never built with CUDA.
+    /// Never build with CUDA.
     Never,
 }
 
-/// How images are made.
+/// How images are built.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BuildSettings {
-    /// Files that go into every image: patterns relative to the crate.
+    /// Files to add to every image: patterns relative to the crate.
     pub include: Vec<String>,
     /// Cargo features of every image's binary.
     pub features: Vec<String>,
-    /// The largest an image may be, compressed.
+    /// The largest size of an image, compressed.
     pub max_size_mb: u64,
-    /// Which processors the binary may expect; rustc's default when not said.
+    /// The processor that the binary may require; rustc's default if not set.
     pub target_cpu: Option<String>,
-    /// Whom the worker runs as: a number, or two with a colon. A name would need a file in the image.
+    /// The user that the worker runs as: a number, or two with a colon. A name would need a user database in the
+    /// image.
     pub user: String,
     pub cuda: CudaPolicy,
     /// The cargo feature of GPU worker types' binaries.
     pub cuda_feature: String,
-    /// What images with CUDA stand on; the default of this version when not said.
+    /// The base of images with CUDA; this version's default if not set.
     pub cuda_base: Option<Reference>,
-    /// Where CUDA's compiler is; looked for when not said.
+    /// The location of CUDA's compiler; searched for if not set.
     pub cuda_home: Option<PathBuf>,
     workers: Vec<Declared>,
 }
@@ -83,14 +84,14 @@ struct Declared {
     settings: WorkerSettings,
 }
 
-/// What differs for one worker type.
+/// Settings that differ for one worker type.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WorkerSettings {
-    /// Instead of the app's.
+    /// Replaces the app's.
     pub include: Option<Vec<String>>,
-    /// Instead of the app's.
+    /// Replaces the app's.
     pub target_cpu: Option<String>,
-    /// Instead of those of its GPU pools.
+    /// Replaces those of its GPU pools.
     pub compute_capabilities: Option<Vec<ComputeCapability>>,
 }
 
@@ -99,10 +100,10 @@ impl Default for BuildSettings {
         Self {
             include: Vec::new(),
             features: Vec::new(),
-            // A pull of more takes minutes; whoever wants that says so.
+            // Pulling a larger image takes minutes; that should be a deliberate choice.
             max_size_mb: 10_000,
             target_cpu: None,
-            // The number that images without a userland commonly use for nobody.
+            // The number that images without users commonly use for `nobody`.
             user: "65532:65532".to_owned(),
             cuda: CudaPolicy::default(),
             cuda_feature: "cuda".to_owned(),
@@ -114,24 +115,24 @@ impl Default for BuildSettings {
 }
 
 impl Written {
-    /// Checks every setting. `line_of` tells the line of an offset in the text.
+    /// Checks every setting. `line_of` returns the line of an offset in the text.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// The first invalid setting.
     pub(super) fn check(self, line_of: impl Fn(usize) -> usize) -> Result<BuildSettings, Mistake> {
         let default = BuildSettings::default();
         let max_size_mb = match self.max_size_mb {
             None => default.max_size_mb,
             Some(said) if *said.get_ref() > 0 => *said.get_ref(),
-            Some(said) => return Err(mistake(&said, "`max_size_mb` is 0; 1 or more is expected".to_owned())),
+            Some(said) => return Err(mistake(&said, "`max_size_mb` is 0; expected 1 or more".to_owned())),
         };
         let user = match self.user {
             None => default.user,
             Some(said) if is_user(said.get_ref()) => said.into_inner(),
             Some(said) => {
                 let message = format!(
-                    "`user` is `{}`; a number or two with a colon are expected, such as 65532:65532: images \
-                     have no file of names",
+                    "`user` is `{}`; expected one number or two with a colon, such as 65532:65532: images \
+                     have no user names",
                     said.get_ref()
                 );
                 return Err(mistake(&said, message));
@@ -190,25 +191,25 @@ fn is_user(text: &str) -> bool {
 }
 
 impl BuildSettings {
-    /// What is set for this worker type.
+    /// The settings for this worker type.
     pub(crate) fn worker(&self, name: &str) -> WorkerSettings {
         let declared = self.workers.iter().find(|declared| declared.name == name);
         declared.map(|declared| declared.settings.clone()).unwrap_or_default()
     }
 
-    /// Every list of patterns that an image may be made with.
+    /// All lists of patterns that images may be built with.
     pub(crate) fn include_lists(&self) -> impl Iterator<Item = &[String]> {
         let own = self.workers.iter().filter_map(|declared| declared.settings.include.as_deref());
         std::iter::once(&*self.include).chain(own)
     }
 
-    /// Every processor that is named.
+    /// All processors that are named.
     pub(crate) fn target_cpus(&self) -> impl Iterator<Item = &str> {
         let own = self.workers.iter().filter_map(|declared| declared.settings.target_cpu.as_deref());
         self.target_cpu.as_deref().into_iter().chain(own)
     }
 
-    /// The first setting for a worker type that the app does not have: its line, and what to say.
+    /// The first setting for a worker type that the app does not have: its line and a message.
     pub(super) fn unknown_worker(&self, manifest: &Manifest) -> Option<(usize, String)> {
         let unknown = self.workers.iter().find(|declared| manifest.worker(&declared.name).is_none())?;
         let near = nearest(&unknown.name, manifest.workers.iter().map(|worker| &*worker.name));
@@ -244,7 +245,7 @@ mod tests {
     fn a_wrong_value_is_named_where_it_stands() {
         for (text, at, what) in [
             ("max_size_mb = 0", "0", "1 or more"),
-            ("user = \"root\"", "\"root\"", "a number or two"),
+            ("user = \"root\"", "\"root\"", "one number or two"),
             ("cuda_base = \"Not A Name\"", "\"Not A Name\"", "Not A Name"),
             ("[workers.a]\ncompute_capabilities = [\"ada\"]", "\"ada\"", "no compute capability"),
         ] {

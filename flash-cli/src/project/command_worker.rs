@@ -1,6 +1,6 @@
 //! `[workers.NAME]` in `flash.toml`: a worker type that runs any program.
 //!
-//! From the table as written to a checked [`CommandWorker`]. What the program then gets is the platform's.
+//! Turns the table as written into a checked [`CommandWorker`]. The platform decides what the program then gets.
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -17,12 +17,12 @@ use toml::Spanned;
 
 use crate::target::local::{CommandWorker, nearest};
 
-/// What a command runs on when nothing is said: the smallest instance.
+/// The default instance of a command: the smallest one.
 const DEFAULT_CPU: CpuInstance = CpuInstance::Cpu3c_1_2;
-/// First segments of the platform's own paths, which a worker type cannot be reached below.
+/// First segments of the platform's own paths, which cannot be names of worker types.
 const TAKEN_NAMES: [&str; 3] = ["docs", "ping", "v2"];
 
-/// The table as written. Unknown keys are mistakes.
+/// The table as written. Unknown keys are errors.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
@@ -33,7 +33,7 @@ pub(super) struct Written {
     gpu_count: Option<Spanned<u32>>,
     /// `MIN..=MAX`, as in `#[remote]`.
     workers: Option<Spanned<String>>,
-    /// Seconds, as all times here.
+    /// Seconds, like all durations here.
     idle_timeout: Option<Spanned<u32>>,
     execution_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
@@ -64,7 +64,7 @@ impl Written {
     /// Checks every setting.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// The first invalid setting.
     pub(super) fn check(self, name: &Spanned<String>) -> Result<CommandWorker, Mistake> {
         check_name(name)?;
         let (program, arguments) = program_of(&self.command)?;
@@ -76,8 +76,8 @@ impl Written {
     fn worker_type(&self, name: String) -> Result<WorkerType, Mistake> {
         let kind = self.kind.unwrap_or(EndpointKind::Queue);
         if let (EndpointKind::Queue, Some(said)) = (kind, &self.max_concurrency) {
-            let message = "`max_concurrency` is for kind = \"load_balanced\": a queue worker asks for as \
-                           many jobs as it wants";
+            let message = "`max_concurrency` requires kind = \"load_balanced\": a queue worker takes as \
+                           many jobs as it asks for";
             return mistake(said.span(), message);
         }
         let defaults = ResourceConfig::new("defaults");
@@ -122,8 +122,10 @@ impl Written {
 
     fn compute(&self) -> Result<ComputeEntry, Mistake> {
         match (&self.cpu, &self.gpu, &self.gpu_count) {
-            (_, None, Some(count)) => mistake(count.span(), "`gpu_count` says how many of which `gpu`"),
-            (Some(_), Some(gpu), _) => mistake(gpu.span(), "a worker type is `cpu` or `gpu`, not both"),
+            (_, None, Some(count)) => mistake(count.span(), "`gpu_count` requires `gpu`"),
+            (Some(_), Some(gpu), _) => {
+                mistake(gpu.span(), "a worker type has either `cpu` or `gpu`, not both")
+            }
             (None, Some(gpu), count) => {
                 let count = match count {
                     Some(count) => within(count, "gpu_count", ResourceConfig::MAX_GPUS)?,
@@ -136,7 +138,7 @@ impl Written {
                     (None, None) => {
                         let pools = GpuPool::ALL.iter().map(|pool| pool.id());
                         let near = nearest(id, pools.chain(GpuType::ALL.iter().map(|gpu| gpu.id())));
-                        mistake(gpu.span(), format!("`{id}` is no GPU pool or type{near}"))
+                        mistake(gpu.span(), format!("`{id}` is not a GPU pool or type{near}"))
                     }
                 }
             }
@@ -145,7 +147,7 @@ impl Written {
                 None => {
                     let id = cpu.get_ref();
                     let near = nearest(id, CpuInstance::ALL.iter().map(|instance| instance.id()));
-                    mistake(cpu.span(), format!("`{id}` is no CPU instance{near}"))
+                    mistake(cpu.span(), format!("`{id}` is not a CPU instance{near}"))
                 }
             },
             (None, None, None) => Ok(ComputeEntry::Cpu { instances: vec![DEFAULT_CPU] }),
@@ -156,12 +158,13 @@ impl Written {
 fn check_name(name: &Spanned<String>) -> Result<(), Mistake> {
     let said = name.get_ref();
     if !ResourceConfig::is_name(said) {
-        let message =
-            format!("`{said}` is no name: a letter, then letters, digits, `_` or `-`, at most 63 in all");
+        let message = format!(
+            "`{said}` is not a valid name; expected a letter, then letters, digits, `_` or `-`, at most 63 in all"
+        );
         return mistake(name.span(), message);
     }
     if TAKEN_NAMES.contains(&said.as_str()) {
-        return mistake(name.span(), format!("`{said}` is a path of the platform: choose another name"));
+        return mistake(name.span(), format!("`{said}` is a path of the platform; choose another name"));
     }
     Ok(())
 }
@@ -170,13 +173,13 @@ fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mist
     match said.get_ref().split_first() {
         Some((program, arguments)) if !program.is_empty() => {
             if said.get_ref().iter().any(|word| word.contains('\0')) {
-                return mistake(said.span(), "a word of `command` holds a NUL character");
+                return mistake(said.span(), "`command` contains a NUL character");
             }
             Ok((program.clone(), arguments.to_vec()))
         }
         _ => mistake(
             said.span(),
-            "`command` is empty: name a program, as in [\"python3\", \"-u\", \"worker.py\"]",
+            "`command` is empty; expected a program, such as [\"python3\", \"-u\", \"worker.py\"]",
         ),
     }
 }
@@ -184,7 +187,7 @@ fn program_of(said: &Spanned<Vec<String>>) -> Result<(String, Vec<String>), Mist
 pub(super) fn within(said: &Spanned<u32>, name: &str, most: u32) -> Result<u32, Mistake> {
     match *said.get_ref() {
         number if (1..=most).contains(&number) => Ok(number),
-        number => mistake(said.span(), format!("`{name}` is {number}; 1 to {most} is expected")),
+        number => mistake(said.span(), format!("`{name}` is {number}; expected 1 to {most}")),
     }
 }
 
@@ -195,14 +198,14 @@ pub(super) fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> 
         .and_then(|(min, max)| Some((min.trim().parse::<u32>().ok()?, max.trim().parse::<u32>().ok()?)));
     match range {
         None => {
-            mistake(said.span(), format!("`workers` is `{text}`; \"MIN..=MAX\" is expected, as \"0..=3\""))
+            mistake(said.span(), format!("`workers` is `{text}`; expected \"MIN..=MAX\", such as \"0..=3\""))
         }
         Some((min, max)) if min > max => {
-            mistake(said.span(), format!("`workers` is `{text}`: the minimum is above the maximum"))
+            mistake(said.span(), format!("`workers` is `{text}`; the minimum is greater than the maximum"))
         }
         Some((_, max)) if !(1..=ResourceConfig::MAX_WORKERS).contains(&max) => {
             let most = ResourceConfig::MAX_WORKERS;
-            mistake(said.span(), format!("`workers` is `{text}`: the maximum is 1 to {most}"))
+            mistake(said.span(), format!("`workers` is `{text}`; the maximum must be 1 to {most}"))
         }
         Some(range) => Ok(range),
     }
@@ -210,10 +213,8 @@ pub(super) fn workers_of(said: &Spanned<String>) -> Result<(u32, u32), Mistake> 
 
 pub(super) fn scaler_of(said: &Spanned<WrittenScaler>) -> Result<ScalerEntry, Mistake> {
     match *said.get_ref() {
-        WrittenScaler::QueueDelay(0) => {
-            mistake(said.span(), "`queue_delay` is 0; 1 second or more is expected")
-        }
-        WrittenScaler::RequestCount(0) => mistake(said.span(), "`request_count` is 0; 1 or more is expected"),
+        WrittenScaler::QueueDelay(0) => mistake(said.span(), "`queue_delay` is 0; expected 1 second or more"),
+        WrittenScaler::RequestCount(0) => mistake(said.span(), "`request_count` is 0; expected 1 or more"),
         WrittenScaler::QueueDelay(seconds) => Ok(ScalerEntry::QueueDelay { seconds }),
         WrittenScaler::RequestCount(requests) => Ok(ScalerEntry::RequestCount { requests }),
     }
@@ -221,7 +222,7 @@ pub(super) fn scaler_of(said: &Spanned<WrittenScaler>) -> Result<ScalerEntry, Mi
 
 type Variables = BTreeMap<Spanned<String>, Spanned<String>>;
 
-/// The variables, and the health path among them. No value is repeated in a message: it may be a secret.
+/// The variables, including the health path. Messages never repeat a value: it may be a secret.
 fn environment_of(
     written: Variables,
     kind: EndpointKind,
@@ -234,18 +235,21 @@ fn environment_of(
             return mistake(
                 at,
                 format!(
-                    "`{name}` cannot be set: a variable's name has no `=`, and no NUL is in it or its value"
+                    "`{name}` cannot be set: its name must not contain `=`, and neither name nor value may contain NUL"
                 ),
             );
         }
         if CommandWorker::RESERVED.contains(&name.as_str()) || name.starts_with("FLASH_") {
-            return mistake(at, format!("`{name}` is for the platform to set: remove it"));
+            return mistake(at, format!("`{name}` is set by the platform; remove it"));
         }
         if name == CommandWorker::HEALTH_CHECK_PATH && kind == EndpointKind::LoadBalanced {
             if http::uri::PathAndQuery::try_from(value.get_ref().as_str()).is_err()
                 || !value.get_ref().starts_with('/')
             {
-                return mistake(value.span(), format!("`{name}` is no path: it begins with `/`, as `/ping`"));
+                return mistake(
+                    value.span(),
+                    format!("`{name}` is not a path; expected one that begins with `/`, such as `/ping`"),
+                );
             }
             health_path.clone_from(value.get_ref());
         }
@@ -254,27 +258,27 @@ fn environment_of(
     Ok((environment, health_path))
 }
 
-/// Why this command cannot stand beside the app; `None` when it can.
+/// Why this command conflicts with the app; `None` if it does not.
 pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<String> {
     let name = &command.worker_type.name;
     if let Some(function) = manifest.functions.iter().find(|function| function.worker == *name) {
         let place = function.place();
-        return Some(format!("`{name}` is a worker type of the app already ({place}): choose another name"));
+        return Some(format!("the app already has a worker type `{name}` ({place}); choose another name"));
     }
     if command.worker_type.kind == EndpointKind::Queue {
         return None;
     }
-    // All paths below its name are the command's, so the app must have none there.
+    // The command serves all paths below its name, so the app must not have any there.
     let function = manifest.functions.iter().find(|function| match &function.route {
         Some(route) => route.path.trim_start_matches('/').split('/').next() == Some(name),
         None => function.module.split('/').next() == Some(name),
     })?;
     let place = function.place();
-    Some(format!("the app serves paths below `/{name}` already ({place}): choose another name"))
+    Some(format!("the app already serves paths below `/{name}` ({place}); choose another name"))
 }
 
-/// Files of the project that the command lines name, with their times: saving one makes a new version. What
-/// those files use in their turn is not known.
+/// Files of the project that the command lines name, with their times: saving one makes a new version. Files used
+/// by those files are not known.
 pub(crate) fn files_of(commands: &[CommandWorker], directory: &Path) -> Vec<(PathBuf, SystemTime)> {
     let words = commands.iter().flat_map(|command| {
         let arguments = command.arguments.iter().map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! `flash.toml` and `.env`: what a project sets.
+//! `flash.toml` and `.env`: the settings of a project.
 use std::{
     collections::BTreeMap,
     io,
@@ -23,7 +23,7 @@ use crate::{
     target::local::{CommandWorker, nearest},
 };
 
-/// The file as written. Unknown keys are mistakes.
+/// The file as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -31,9 +31,9 @@ struct Written {
     build: build_settings::Written,
     /// Dollars per second, by CPU instance or GPU pool.
     prices: BTreeMap<toml::Spanned<String>, f64>,
-    /// Worker types that are programs of their own, by name.
+    /// Worker types that are programs, by name.
     workers: BTreeMap<toml::Spanned<String>, command_worker::Written>,
-    /// Where the app is deployed, by name.
+    /// The environments to deploy to, by name.
     environments: BTreeMap<toml::Spanned<String>, environments::Written>,
 }
 
@@ -42,55 +42,55 @@ struct Written {
 struct WrittenRun {
     host: Option<String>,
     port: Option<u16>,
-    /// Other names by which `flash run` may be asked without a key.
+    /// Other host names under which `flash run` accepts requests without a key.
     allow_hosts: Vec<String>,
-    /// Seconds that running work gets at the end.
+    /// Seconds that running work may take at the end.
     drain_seconds: Option<u64>,
-    /// Seconds for which a worker that pings may be silent; 0: for ever.
+    /// Seconds that a worker may go without a ping; 0: forever.
     ping_timeout: Option<toml::Spanned<u64>>,
-    /// Milliseconds for which a stopped job may hold its worker.
+    /// Milliseconds that a stopped job may keep its worker.
     stop_grace_ms: Option<toml::Spanned<u64>>,
-    /// Whether workers are held to the CPU time and memory of their instance; they are by default.
+    /// Whether workers are limited to the CPU time and memory of their instance; true by default.
     limits: Option<bool>,
-    /// So many releases of a deployment can be gone back to.
+    /// How many releases of a deployment can be rolled back to.
     keep_releases: Option<toml::Spanned<u64>>,
     /// Cargo features of the app to build with.
     features: Vec<String>,
     /// The engine that runs built images.
     container: Option<Kind>,
-    /// Arguments for it, before the subcommand and for each container.
+    /// Arguments for it: before the subcommand, and for each container.
     container_global_args: Vec<String>,
     container_args: Vec<String>,
 }
 
-/// What a project sets, checked.
+/// The checked settings of a project.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Config {
     pub host: Option<String>,
     pub port: Option<u16>,
-    /// Other names by which `flash run` may be asked without a key.
+    /// Other host names under which `flash run` accepts requests without a key.
     pub allow_hosts: Vec<String>,
     pub drain_seconds: Option<u64>,
-    /// Seconds; 0 or from 3 on.
+    /// Seconds; 0, or 3 and more.
     pub ping_timeout: Option<u64>,
     pub stop_grace_ms: Option<u64>,
     pub limits: Option<bool>,
     /// 1 to 100.
     pub keep_releases: Option<u64>,
     pub features: Vec<String>,
-    /// The engine that runs built images, and how it is called.
+    /// The engine that runs built images, and its arguments.
     pub container: Wanted,
     pub prices: PriceList,
-    /// Those of `prices` that are the project's own, as written.
+    /// The project's own entries in `prices`, as written.
     pub own_prices: BTreeMap<String, f64>,
     pub build: BuildSettings,
     environments: Vec<EnvironmentSettings>,
-    /// The file; empty without one.
+    /// The path of the file; empty if there is none.
     path: PathBuf,
     commands: Vec<Declared>,
 }
 
-/// A command and the place where it is declared.
+/// A command and where it is declared.
 #[derive(Debug, Clone, PartialEq)]
 struct Declared {
     path: PathBuf,
@@ -108,7 +108,7 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Reads `flash.toml` in this directory; without one everything has its default.
+    /// Reads `flash.toml` in this directory. Without the file, every setting has its default.
     pub(crate) fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join("flash.toml");
         match std::fs::read_to_string(&path) {
@@ -177,13 +177,13 @@ impl Config {
                 allowed(number).then_some(Some(number)).ok_or_else(|| ConfigError::Invalid {
                     path: path.to_owned(),
                     line: line_of(text, value.span().start),
-                    message: format!("`{name}` is {number}; {what} is expected"),
+                    message: format!("`{name}` is {number}; expected {what}"),
                 })
             };
         let ping_timeout = within(
             "ping_timeout",
             ping_timeout,
-            // Pings come each second at most, and one may be late.
+            // Pings come at most every second, and one may be late.
             &|seconds| seconds == 0 || (3..=3600).contains(&seconds),
             "0 (never) or 3 to 3600 seconds",
         )?;
@@ -223,25 +223,26 @@ impl Config {
         })
     }
 
-    /// Worker types that are programs of their own.
+    /// Worker types that are programs.
     pub(crate) fn commands(&self) -> Vec<CommandWorker> {
         self.commands.iter().map(|declared| declared.command.clone()).collect()
     }
 
-    /// What is set for the environment of this name, if anything is.
+    /// The settings of the environment with this name, if any.
     pub(crate) fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
         self.environments.iter().find(|environment| environment.name == name)
     }
 
-    /// All environments that are declared, by name.
+    /// All declared environments, by name.
     pub(crate) fn environments(&self) -> &[EnvironmentSettings] {
         &self.environments
     }
 
-    /// The manifest as it is in an environment: with its own settings of worker types, and those of commands.
+    /// The manifest as deployed to an environment: with the environment's settings for worker types, and with its
+    /// commands.
     ///
     /// # Errors
-    /// For a worker type that there is not, and for a setting that does not go with the app's.
+    /// For a worker type that does not exist, and for a setting that does not fit the app's.
     pub(crate) fn manifest_in(
         &self,
         environment: &EnvironmentSettings,
@@ -254,11 +255,11 @@ impl Config {
         })
     }
 
-    /// Whether the commands can stand beside the app, and what is set for its worker types, in `[build]` and in
-    /// each environment, is for some that it has and goes with what they are.
+    /// Whether the commands fit beside the app, and whether the settings for worker types, in `[build]` and in each
+    /// environment, are for existing worker types and fit them.
     ///
     /// # Errors
-    /// A name or path that both have; a name that the app does not have; a setting that contradicts the app's.
+    /// A name or path used by both; a name that the app does not have; a setting that contradicts the app's.
     pub(crate) fn check_against(&self, manifest: &Manifest) -> Result<(), ConfigError> {
         if let Some((line, message)) = self.build.unknown_worker(manifest) {
             return Err(ConfigError::Invalid { path: self.path.clone(), line, message });
@@ -273,7 +274,7 @@ impl Config {
     }
 }
 
-/// A mistake with the name that was probably meant, where serde says which names there are.
+/// Adds the name that was probably meant, if serde lists the valid names.
 fn with_nearest(message: &str) -> String {
     let Some((wrong, known)) = message.split_once(", expected ") else { return message.to_owned() };
     if !wrong.starts_with("unknown ") {
@@ -299,7 +300,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The variables of `.env` in this directory; none without the file.
+/// The variables of `.env` in this directory; empty without the file.
 pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let path = directory.join(".env");
     match std::fs::read(&path) {
@@ -309,7 +310,7 @@ pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, Con
             message: error.to_string(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        // A directory of this name is somebody's Python environment.
+        // A directory of this name is probably a Python environment.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(Vec::new()),
         Err(source) => Err(ConfigError::Unreadable { path, source }),
     }

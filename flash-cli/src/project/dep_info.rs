@@ -1,19 +1,19 @@
-//! What cargo read for a binary: the file `NAME.d` that it writes beside it, in the syntax of a Makefile. It lists the
-//! sources of all local crates, the files of their `include_str!` and `include_bytes!`, and what their build scripts
-//! name with `rerun-if-changed`.
+//! The files that cargo read for a binary: `NAME.d`, which it writes beside the binary in Makefile syntax. It lists
+//! the sources of all local crates, the files of their `include_str!` and `include_bytes!`, and what their build
+//! scripts name with `rerun-if-changed`.
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-/// The files that this binary was built from; none where cargo does not say. `base` is what relative paths are
-/// relative to.
+/// The files that this binary was built from; empty if cargo does not list any. Relative paths are relative to
+/// `base`.
 pub(super) fn files_read_for(program: &Path, base: &Path) -> BTreeSet<PathBuf> {
     let text = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
     parse(&text, program).into_iter().map(|file| base.join(file)).collect()
 }
 
-/// Spaces in paths have a backslash before them; nothing else is escaped.
+/// Spaces in paths are escaped with a backslash; nothing else is.
 fn parse(text: &str, program: &Path) -> Vec<PathBuf> {
     let target = program.to_string_lossy().replace(' ', "\\ ");
     let files_of = |line: &str| {

@@ -1,5 +1,5 @@
-//! Changes of `flash.toml` that `flash` makes itself. The rest of the file stays as it is written: comments, order
-//! and spaces. The file is replaced as a whole, so that nobody reads half of it.
+//! Changes that `flash` itself makes to `flash.toml`. The rest of the file is kept: comments, order and spaces. The
+//! file is replaced atomically, so that nobody reads a partial file.
 use std::{
     io::{self, Write as _},
     net::IpAddr,
@@ -15,13 +15,13 @@ use crate::target::TargetKind;
 pub(crate) enum EditError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} cannot be understood: {reason}", path.display())]
+    #[error("cannot parse {}: {reason}", path.display())]
     Syntax { path: PathBuf, reason: String },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 
-/// What is declared of an environment.
+/// The declaration of an environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Declaration {
     pub target: TargetKind,
@@ -30,11 +30,11 @@ pub(crate) struct Declaration {
     pub registry: Option<String>,
 }
 
-/// Declares an environment in the `flash.toml` of this directory, which is made where there is none. One that is
-/// declared already stays as it is, but for what is given here.
+/// Declares an environment in this directory's `flash.toml`, creating the file if needed. An existing declaration
+/// is kept, except for what is given here.
 ///
 /// # Errors
-/// When the file cannot be read, understood or written; then it is as before.
+/// When the file cannot be read, parsed or written; it is then unchanged.
 pub(crate) fn add_environment(
     directory: &Path,
     name: &str,
@@ -60,11 +60,11 @@ pub(crate) fn add_environment(
     })
 }
 
-/// Removes what [`add_environment`] writes of an environment, and its table where nothing else is in it: variables and
-/// settings of worker types are somebody's work. Nothing changes where nothing is.
+/// Removes what [`add_environment`] writes for an environment, and the table if nothing else is in it: variables
+/// and settings of worker types are the user's work. Does nothing if there is nothing to remove.
 ///
 /// # Errors
-/// As [`add_environment`].
+/// As for [`add_environment`].
 pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), EditError> {
     edit(directory, |document| {
         let environments = document.get_mut("environments").and_then(Item::as_table_like_mut);
@@ -82,7 +82,7 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
             && table.iter().all(|(_, item)| item.is_table())
             && table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().trim().is_empty()
         {
-            // As it was before: tables below it need no head above them.
+            // As before: subtables need no header of their own.
             table.set_implicit(true);
         }
         if environments.is_empty() {
@@ -92,17 +92,17 @@ pub(crate) fn remove_environment(directory: &Path, name: &str) -> Result<(), Edi
     })
 }
 
-/// A table whose own head is not written: `[environments.a]` alone.
+/// A table without a header of its own: only `[environments.a]`.
 fn implicit_table() -> Item {
     let mut table = Table::new();
     table.set_implicit(true);
     Item::Table(table)
 }
 
-/// Reads, changes and, where that says that something changed, replaces the file.
+/// Reads the file, changes it, and replaces it if `change` reports a change.
 fn edit(directory: &Path, change: impl FnOnce(&mut DocumentMut) -> bool) -> Result<(), EditError> {
     let path = directory.join("flash.toml");
-    // A link stays one: what it leads to is replaced.
+    // A link is kept: its target is replaced.
     let path = path.canonicalize().unwrap_or(path);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -125,7 +125,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mode = std::fs::metadata(path).map(|old| old.permissions());
     match mode {
         Ok(permissions) => new.as_file().set_permissions(permissions)?,
-        // As any new source file, not as a secret one.
+        // The mode of a new source file, not of a secret one.
         Err(_) => new.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?,
     }
     new.as_file().sync_all()?;

@@ -1,4 +1,4 @@
-//! Whether a binary is an app of ours, read from its file: one that is not would run its own `main` when asked.
+//! Whether a binary is a Flash app, found in its file: another program would run its own `main` if asked.
 use std::{
     fs::File,
     io::{self, Read},
@@ -30,7 +30,7 @@ fn holds(text: &mut impl Read, mark: &[u8]) -> io::Result<bool> {
         if read == 0 {
             return Ok(false);
         }
-        // The mark may lie across two chunks.
+        // The marker may cross two chunks.
         let rest = chunk.len().saturating_sub(mark.len() - 1);
         chunk.drain(..rest);
     }

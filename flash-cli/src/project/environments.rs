@@ -1,7 +1,7 @@
-//! `[environments.NAME]` in `flash.toml`: where an app is deployed, and what differs there.
+//! `[environments.NAME]` in `flash.toml`: where an app is deployed, and which settings differ there.
 //!
-//! Checks what can be checked without the app; [`EnvironmentSettings::apply`] does the rest once the app has
-//! described itself. What is made of it is for `crate::deploy`.
+//! Checks everything that can be checked without the app; [`EnvironmentSettings::apply`] does the rest once the app
+//! has described itself. `crate::deploy` uses the result.
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use flash_sdk::{
@@ -21,7 +21,7 @@ use crate::target::{
     local::{CommandWorker, nearest},
 };
 
-/// The table as written. Unknown keys are mistakes.
+/// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Written {
@@ -37,22 +37,22 @@ pub(super) struct Written {
     workers: BTreeMap<Spanned<String>, overrides::Written>,
 }
 
-/// What a project sets for an environment, checked.
+/// A project's checked settings for an environment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EnvironmentSettings {
     pub name: String,
     pub target: TargetKind,
-    /// Where it listens, when it is made.
+    /// The address to listen on; used when the environment is made.
     pub listen: Option<IpAddr>,
-    /// Its port, when it is made.
+    /// Its port; used when the environment is made.
     pub port: Option<u16>,
-    /// Where images are pushed to, for targets that pull them.
+    /// The registry that images are pushed to, for targets that pull them.
     pub registry: Option<String>,
-    /// How its workers are placed in a cloud.
+    /// Where its workers run in a cloud.
     pub cloud: CloudSettings,
-    /// Networks that webhooks may reach beside public addresses.
+    /// Networks that webhooks may reach in addition to public addresses.
     pub webhook_networks: Vec<IpNet>,
-    /// Variables of its workers. No secrets: the file is in everybody's hands.
+    /// Variables of its workers. No secrets: this file is usually committed.
     pub variables: BTreeMap<String, String>,
     workers: Vec<Declared>,
 }
@@ -65,10 +65,10 @@ struct Declared {
 }
 
 impl Written {
-    /// Checks every setting. `line_of` tells the line of an offset in the text.
+    /// Checks every setting. `line_of` returns the line of an offset in the text.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// The first invalid setting.
     pub(super) fn check(
         self,
         name: &Spanned<String>,
@@ -85,7 +85,7 @@ impl Written {
                     Ok(address) => Some(address),
                     Err(_) => {
                         let message = format!(
-                            "`listen` is `{text}`; an IP address is expected, such as \"127.0.0.1\" or \"0.0.0.0\""
+                            "`listen` is `{text}`; expected an IP address, such as \"127.0.0.1\" or \"0.0.0.0\""
                         );
                         return mistake(said.span(), message);
                     }
@@ -96,13 +96,13 @@ impl Written {
             Some(said) if *said.get_ref() == 0 => {
                 return mistake(
                     said.span(),
-                    "`port` is 0; 1 to 65535 is expected, or leave it out for a free one",
+                    "`port` is 0; expected 1 to 65535, or leave it out for a free port",
                 );
             }
             said => said.map(Spanned::into_inner),
         };
         if let Some(said) = self.registry.as_ref().filter(|said| said.get_ref().trim().is_empty()) {
-            return mistake(said.span(), "`registry` is empty; a name such as \"ghcr.io/me\" is expected");
+            return mistake(said.span(), "`registry` is empty; expected a name such as \"ghcr.io/me\"");
         }
         let target = self.target.unwrap_or(TargetKind::Local);
         let cloud = cloud(target, self.data_centers, self.network_volumes, self.registry_credential)?;
@@ -126,7 +126,7 @@ impl Written {
     }
 }
 
-/// What only `target = "runpod"` takes notice of.
+/// Settings that only `target = "runpod"` uses.
 fn cloud(
     target: TargetKind,
     data_centers: Option<Spanned<Vec<Spanned<String>>>>,
@@ -141,13 +141,13 @@ fn cloud(
     if target == TargetKind::Local
         && let Some((key, Some(at))) = said.into_iter().find(|(_, at)| at.is_some())
     {
-        return mistake(at, format!("`{key}` is for target = \"runpod\""));
+        return mistake(at, format!("`{key}` requires target = \"runpod\""));
     }
     let named_once = |said: Option<Spanned<Vec<Spanned<String>>>>| {
         let mut once: Vec<String> = Vec::new();
         for name in said.map(Spanned::into_inner).unwrap_or_default() {
             if once.contains(name.get_ref()) {
-                return mistake(name.span(), format!("`{}` is named twice", name.get_ref()));
+                return mistake(name.span(), format!("`{}` is listed twice", name.get_ref()));
             }
             once.push(name.into_inner());
         }
@@ -157,12 +157,15 @@ fn cloud(
         let id = name.get_ref();
         if DataCenter::from_id(id).is_none() {
             let near = nearest(id, DataCenter::ALL.iter().map(|center| center.id()));
-            return mistake(name.span(), format!("`{id}` is no data center{near}"));
+            return mistake(name.span(), format!("`{id}` is not a data center{near}"));
         }
     }
     for name in network_volumes.iter().flat_map(|said| said.get_ref()).chain(&registry_credential) {
         if !is_id(name.get_ref()) {
-            let message = format!("`{}` is no id: the console shows it, letters and digits", name.get_ref());
+            let message = format!(
+                "`{}` is not a valid ID; expected letters and digits, as shown in the console",
+                name.get_ref()
+            );
             return mistake(name.span(), message);
         }
     }
@@ -179,14 +182,14 @@ fn networks(target: TargetKind, said: Vec<Spanned<String>>) -> Result<Vec<IpNet>
         .map(|said| {
             let text = said.get_ref().trim();
             if target != TargetKind::Local {
-                return mistake(said.span(), "`webhook_networks` is for target = \"local\"");
+                return mistake(said.span(), "`webhook_networks` requires target = \"local\"");
             }
             let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
             match network {
                 Ok(network) => Ok(network),
                 Err(_) => {
                     let message = format!(
-                        "`{text}` is not a network; an address or CIDR notation is expected, such as \"10.0.0.0/8\""
+                        "`{text}` is not a network; expected an address or CIDR notation, such as \"10.0.0.0/8\""
                     );
                     mistake(said.span(), message)
                 }
@@ -195,49 +198,49 @@ fn networks(target: TargetKind, said: Vec<Spanned<String>>) -> Result<Vec<IpNet>
         .collect()
 }
 
-/// Whether the cloud could have given this id to something.
+/// Whether this could be an ID of the cloud.
 fn is_id(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=128).contains(&text.len()) && text.bytes().all(is_part)
 }
 
-/// A variable of workers. No value is repeated in a message: it may be a secret in the wrong place.
+/// A variable of workers. Messages never repeat a value: it may be a misplaced secret.
 fn variable((name, value): (Spanned<String>, Spanned<String>)) -> Result<(String, String), Mistake> {
     let at: Range<usize> = name.span();
     let name = name.into_inner();
     match check_variable_name(&name) {
         Err(message) => mistake(at, message),
         Ok(()) if value.get_ref().contains('\0') => {
-            mistake(value.span(), format!("the value of `{name}` holds a NUL character"))
+            mistake(value.span(), format!("the value of `{name}` contains a NUL character"))
         }
         Ok(()) => Ok((name, value.into_inner())),
     }
 }
 
-/// Whether workers may be given a variable or secret of this name.
+/// Whether workers may get a variable or secret of this name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the name.
 pub(crate) fn check_variable_name(name: &str) -> Result<(), String> {
     let is_name = (1..=128).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_name {
         return Err(format!(
-            "`{name}` is no name of a variable: letters, digits and `_` are expected, no digit first, at most 128 in all"
+            "`{name}` is not a valid variable name; expected letters, digits and `_`, no digit first, at most 128 in all"
         ));
     }
     let upper = name.to_ascii_uppercase();
     let is_reserved = upper.starts_with("FLASH_") || upper.starts_with("RUNPOD_");
-    // The level of log lines is a worker's own.
+    // Workers may set their own log level.
     if (is_reserved && name != "RUNPOD_LOG_LEVEL") || CommandWorker::RESERVED.contains(&name) {
-        return Err(format!("`{name}` is for the platform to set: choose another name"));
+        return Err(format!("`{name}` is set by the platform; choose another name"));
     }
     Ok(())
 }
 
 impl EnvironmentSettings {
-    /// One that sets nothing.
+    /// An environment without settings.
     pub(crate) fn of(name: &str, target: TargetKind) -> Self {
         Self {
             name: name.to_owned(),
@@ -252,11 +255,11 @@ impl EnvironmentSettings {
         }
     }
 
-    /// The manifest with what this environment sets for worker types, those of commands among them. `app` is
-    /// what the app says of itself.
+    /// The manifest with this environment's settings for worker types, including those of commands. `app` is the
+    /// app's own manifest.
     ///
     /// # Errors
-    /// Line and message, for a worker type that there is not, and for a setting that does not go with the app's.
+    /// Line and message, for a worker type that does not exist, and for a setting that does not fit the app's.
     pub(crate) fn apply(
         &self,
         app: &Manifest,
@@ -268,12 +271,12 @@ impl EnvironmentSettings {
             let names: Vec<String> = manifest.workers.iter().map(|worker| worker.name.clone()).collect();
             let Some(worker) = manifest.workers.iter_mut().find(|worker| worker.name == *name) else {
                 let near = nearest(name, names.iter().map(String::as_str));
-                return Err((*line, format!("there is no worker type `{name}`{near}")));
+                return Err((*line, format!("no worker type named `{name}`{near}")));
             };
             let is_command = commands.iter().any(|command| command.worker_type.name == *name);
             if is_command && worker.kind == EndpointKind::Queue && overrides.max_concurrency.is_some() {
-                let message = "`max_concurrency` is for kind = \"load_balanced\": a queue worker asks for as many \
-                               jobs as it wants";
+                let message = "`max_concurrency` requires kind = \"load_balanced\": a queue worker takes as many \
+                               jobs as it asks for";
                 return Err((*line, message.to_owned()));
             }
             overrides.apply(worker)?;

@@ -1,4 +1,4 @@
-//! What a command says of a project that cannot be used, and what to do about it.
+//! The errors of commands for a project that cannot be used, with what to do next.
 use super::{BuildError, ConfigError, DescribeError, EditError, PackageError};
 use crate::exit::{Code, Failure};
 
@@ -7,11 +7,11 @@ impl From<PackageError> for Failure {
         let failure = Self::of(Code::Unusable, &error);
         match error {
             PackageError::NoDirectory(_) | PackageError::Gone(_) => failure,
-            PackageError::NoManifest(_) => {
-                failure.hint("run it inside a crate, or name one: flash run DIR, flash build DIR")
-            }
+            PackageError::NoManifest(_) => failure.hint(
+                "run the command inside a crate, or give its directory: flash run DIR, flash build DIR",
+            ),
             PackageError::Workspace(_) => {
-                failure.hint("name the crate of your app: flash run DIR, flash build DIR")
+                failure.hint("give the directory of your app's crate: flash run DIR, flash build DIR")
             }
             PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),
             PackageError::SeveralBinaries { .. } => {
@@ -35,7 +35,9 @@ impl From<BuildError> for Failure {
         match error {
             BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
             BuildError::Failed(_) => failure,
-            BuildError::NoBinary(_) => failure.hint("is its `required-features` set off? see --features"),
+            BuildError::NoBinary(_) => {
+                failure.hint("check its `required-features`: --features turns features on")
+            }
         }
     }
 }
@@ -49,17 +51,17 @@ impl From<DescribeError> for Failure {
         let failure = Self::of(code, &error);
         match error {
             DescribeError::NoEntry(_) => failure
-                .hint("write `#[flash_sdk::main]` over `async fn main()`, in place of `#[tokio::main]`"),
+                .hint("put `#[flash_sdk::main]` above `async fn main()`, in place of `#[tokio::main]`"),
             DescribeError::NotDescribed { .. } | DescribeError::Late(_) => failure
-                .hint("what runs before `main`, such as a `ctor`, may neither print to stdout nor take long"),
+                .hint("code that runs before `main`, such as a `ctor`, must not print to stdout or take long"),
             DescribeError::Empty(_) => failure.hint(
-                "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` over a function; in a library, the binary must \
+                "put `#[flash_sdk::remote(cpu = Cpu3c_1_2)]` above a function; if it is in a library, the binary must \
                  use it",
             ),
             DescribeError::OtherProcessor(_) => {
-                failure.hint("lower `target_cpu` in flash.toml: the app is asked what it consists of here")
+                failure.hint("lower `target_cpu` in flash.toml: the build runs the app on this machine to read its manifest")
             }
-            DescribeError::Version { .. } => failure.hint("use the same version of flash and of flash-sdk"),
+            DescribeError::Version { .. } => failure.hint("use the same version of flash and flash-sdk"),
             DescribeError::Read { .. }
             | DescribeError::Start { .. }
             | DescribeError::Refused(_)

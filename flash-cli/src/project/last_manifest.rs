@@ -1,7 +1,7 @@
-//! What an app said of itself when it was last built: `.flash/manifest.json`.
+//! What an app reported about itself when it was last built: `.flash/manifest.json`.
 //!
-//! Names on a command line and in `flash.toml` are checked against it before the next build, which may take minutes.
-//! While no source has changed since, it is what the next build would say; after a change it is only a guess.
+//! Names on a command line and in `flash.toml` are checked against it before the next build, which may take
+//! minutes. It is exact while no source has changed; after a change it is only a guess.
 use std::{
     collections::BTreeMap,
     io::Write as _,
@@ -16,10 +16,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::Package;
 
-/// More files than this are not looked at: then no record is trusted.
+/// With more files than this, none are examined and the record is not trusted.
 const MAX_FILES: usize = 50_000;
 const FILE: &str = "manifest.json";
-/// Written by Flash, or read by it at each start: neither changes what the app consists of.
+/// Files that Flash writes, or reads at each start: they do not change the app's contents.
 const NOT_SOURCES: [&str; 2] = ["flash.toml", ".env"];
 
 /// The sources of a crate at one moment: names, lengths and times of files. Contents are not read.
@@ -27,7 +27,7 @@ const NOT_SOURCES: [&str; 2] = ["flash.toml", ".env"];
 pub(crate) struct SourceState(String);
 
 impl SourceState {
-    /// That of this moment. `None` where there are too many files, or one cannot be looked at.
+    /// The current sources. `None` if there are too many files, or one cannot be examined.
     pub(crate) async fn of(package: &Package) -> Option<Self> {
         let package = package.clone();
         tokio::task::spawn_blocking(move || Self::read(&package)).await.ok().flatten()
@@ -36,7 +36,7 @@ impl SourceState {
     fn read(package: &Package) -> Option<Self> {
         let mut files = BTreeMap::new();
         for root in package.sources.iter().chain([&package.workspace]) {
-            // Of a workspace that is elsewhere only the two files count that cargo reads there.
+            // Of a workspace elsewhere, only the two files count that cargo reads there.
             let depth = if package.sources.contains(root) { usize::MAX } else { 1 };
             let is_source = |entry: &DirEntry| entry.depth() == 0 || is_source(package, entry);
             for entry in WalkDir::new(root).max_depth(depth).into_iter().filter_entry(is_source) {
@@ -63,7 +63,7 @@ impl SourceState {
     }
 }
 
-/// Whether a file or directory below a crate belongs to what cargo may read.
+/// Whether cargo may read a file or directory below a crate.
 fn is_source(package: &Package, entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let is_hidden = name.as_encoded_bytes().starts_with(b".") && name != ".cargo";
@@ -75,22 +75,22 @@ fn is_source(package: &Package, entry: &DirEntry) -> bool {
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LastManifest {
-    /// The version of flash that wrote it: another one may mean something else by the same words.
+    /// The version of flash that wrote it: another version may mean something else by the same words.
     flash: String,
     sources: Option<SourceState>,
     pub manifest: Manifest,
 }
 
 impl LastManifest {
-    /// That of the crate in this directory. `None` when there is none that can be read: it is a record of what was
-    /// seen, not a setting.
+    /// The record of the crate in this directory. `None` if there is no readable one: it is a record, not a
+    /// setting.
     pub(crate) fn load(directory: &Path) -> Option<Self> {
         let last: Self = serde_json::from_slice(&std::fs::read(path(directory)).ok()?).ok()?;
         (last.flash == env!("CARGO_PKG_VERSION")).then_some(last)
     }
 
-    /// Keeps what an app said that was built from these sources. Without the record the next build is checked later,
-    /// so what goes wrong here is nobody's failure.
+    /// Stores what an app built from these sources reported. Without the record, the next build is only checked
+    /// later, so errors are ignored.
     pub(crate) fn keep(directory: &Path, sources: Option<SourceState>, manifest: &Manifest) {
         let flash = env!("CARGO_PKG_VERSION").to_owned();
         let last = Self { flash, sources, manifest: manifest.clone() };
@@ -104,12 +104,12 @@ impl LastManifest {
         let _ = write();
     }
 
-    /// Whether the next build would say the same.
+    /// Whether the next build would report the same.
     pub(crate) async fn is_current(&self, package: &Package) -> bool {
         self.is_of(SourceState::of(package).await.as_ref())
     }
 
-    /// As [`LastManifest::is_current`], for sources that were looked at already.
+    /// Like [`LastManifest::is_current`], for sources that were already examined.
     pub(crate) fn is_of(&self, sources: Option<&SourceState>) -> bool {
         sources.is_some() && self.sources.as_ref() == sources
     }

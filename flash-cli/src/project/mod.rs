@@ -1,4 +1,4 @@
-//! The user's project: its crate, `flash.toml`, `.env`, and the app binary that cargo makes of it.
+//! The user's project: its crate, `flash.toml`, `.env`, and the app binary that cargo builds.
 mod app;
 mod build_settings;
 mod command_worker;

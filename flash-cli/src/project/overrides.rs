@@ -1,6 +1,6 @@
 //! `[environments.NAME.workers.WORKER]` in `flash.toml`: settings of a worker type that differ in an environment.
 //!
-//! The same limits as in `#[remote]`, found here as what is written and applied later to what the app says.
+//! The limits are those of `#[remote]`. Values are checked here and applied later to the app's manifest.
 use flash_sdk::{
     CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, ScalerEntry, WorkerType},
@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::command_worker::{Mistake, WrittenScaler, mistake, scaler_of, within, workers_of};
 use crate::target::local::nearest;
 
-/// The table as written. Unknown keys are mistakes.
+/// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Written {
@@ -29,15 +29,15 @@ pub(super) struct Written {
     data_centers: Option<Spanned<OneOrMore>>,
 }
 
-/// A name, or a list of names. Where a list stands is known, not where in it a name does.
+/// A name, or a list of names. Errors point to the list, not to a name in it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a name or a list of names was expected")]
+#[serde(untagged, expecting = "expected a name or a list of names")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
 }
 
-/// Least and most workers, as far as they are said.
+/// The smallest and largest number of workers, if set.
 type Bounds = (Option<Said<u32>>, Option<Said<u32>>);
 
 impl OneOrMore {
@@ -49,7 +49,7 @@ impl OneOrMore {
     }
 }
 
-/// Each name as `find` knows it, none of them twice.
+/// Each name as resolved by `find`, without duplicates.
 fn all<T: PartialEq>(
     said: &Spanned<OneOrMore>,
     find: impl Fn(&str) -> Option<T>,
@@ -59,24 +59,24 @@ fn all<T: PartialEq>(
     for name in said.get_ref().names() {
         let Some(known) = find(name) else { return mistake(said.span(), wrong(name)) };
         if found.contains(&known) {
-            return mistake(said.span(), format!("`{name}` is named twice"));
+            return mistake(said.span(), format!("`{name}` is listed twice"));
         }
         found.push(known);
     }
     if found.is_empty() {
-        return mistake(said.span(), "an empty list names nothing: leave it out, or name one");
+        return mistake(said.span(), "the list is empty; leave it out, or add a name");
     }
     Ok(found)
 }
 
-/// A setting and the line where it stands.
+/// A setting and its line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Said<T> {
     line: usize,
     value: T,
 }
 
-/// What differs for a worker type, checked as far as that goes without the app.
+/// Settings that differ for a worker type, checked as far as possible without the app.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct WorkerOverrides {
     workers_min: Option<Said<u32>>,
@@ -86,7 +86,7 @@ pub(super) struct WorkerOverrides {
     pub(super) max_concurrency: Option<u32>,
     scaler: Option<ScalerEntry>,
     compute: Option<ComputeEntry>,
-    /// Without `gpu`: of the GPUs that the app names.
+    /// Without `gpu`: the number of the app's GPUs.
     gpu_count: Option<Said<u32>>,
     data_centers: Option<Vec<DataCenter>>,
 }
@@ -95,7 +95,7 @@ impl Written {
     /// Checks every setting.
     ///
     /// # Errors
-    /// The first that is wrong.
+    /// The first invalid setting.
     pub(super) fn check(self, line_of: &impl Fn(usize) -> usize) -> Result<WorkerOverrides, Mistake> {
         let (workers_min, workers_max) = self.scale(line_of)?;
         let number = |said: &Option<Spanned<u32>>, name, most| {
@@ -104,7 +104,7 @@ impl Written {
         let compute = self.compute()?;
         let gpu_count = match (&self.gpu_count, &compute) {
             (Some(said), Some(ComputeEntry::Cpu { .. })) => {
-                return mistake(said.span(), "`gpu_count` says how many of which `gpu`");
+                return mistake(said.span(), "`gpu_count` requires `gpu`");
             }
             (Some(said), None) => {
                 let value = within(said, "gpu_count", ResourceConfig::MAX_GPUS)?;
@@ -117,7 +117,7 @@ impl Written {
             Some(said) if said.get_ref().names().is_empty() => Some(Vec::new()),
             Some(said) => Some(all(said, DataCenter::from_id, |id| {
                 let near = nearest(id, DataCenter::ALL.iter().map(|center| center.id()));
-                format!("`{id}` is no data center{near}")
+                format!("`{id}` is not a data center{near}")
             })?),
             None => None,
         };
@@ -145,7 +145,7 @@ impl Written {
     fn scale(&self, line_of: &impl Fn(usize) -> usize) -> Result<Bounds, Mistake> {
         if let Some(said) = &self.workers {
             if let Some(double) = self.workers_min.as_ref().or(self.workers_max.as_ref()) {
-                return mistake(double.span(), "`workers` says the minimum and the maximum already");
+                return mistake(double.span(), "`workers` already sets the minimum and the maximum");
             }
             let (min, max) = workers_of(said)?;
             let line = line_of(said.span().start);
@@ -155,7 +155,7 @@ impl Written {
         let said = |said: &Spanned<u32>| Said { line: line_of(said.span().start), value: *said.get_ref() };
         let min = match &self.workers_min {
             Some(over) if *over.get_ref() > most => {
-                let message = format!("`workers_min` is {}; 0 to {most} is expected", over.get_ref());
+                let message = format!("`workers_min` is {}; expected 0 to {most}", over.get_ref());
                 return mistake(over.span(), message);
             }
             min => min.as_ref().map(said),
@@ -169,11 +169,11 @@ impl Written {
     fn compute(&self) -> Result<Option<ComputeEntry>, Mistake> {
         match (&self.cpu, &self.gpu) {
             (None, None) => Ok(None),
-            (Some(_), Some(gpu)) => mistake(gpu.span(), "a worker type is `cpu` or `gpu`, not both"),
+            (Some(_), Some(gpu)) => mistake(gpu.span(), "a worker type has either `cpu` or `gpu`, not both"),
             (Some(cpu), None) => {
                 let instances = all(cpu, CpuInstance::from_id, |id| {
                     let near = nearest(id, CpuInstance::ALL.iter().map(|instance| instance.id()));
-                    format!("`{id}` is no CPU instance{near}")
+                    format!("`{id}` is not a CPU instance{near}")
                 })?;
                 Ok(Some(ComputeEntry::Cpu { instances }))
             }
@@ -188,7 +188,7 @@ impl Written {
     }
 }
 
-/// Pools and single types, in the order in which they are written.
+/// Pools and single GPU types, in the order in which they are written.
 fn gpus(said: &Spanned<OneOrMore>, count: u32) -> Result<ComputeEntry, Mistake> {
     #[derive(PartialEq)]
     enum Gpu {
@@ -199,7 +199,7 @@ fn gpus(said: &Spanned<OneOrMore>, count: u32) -> Result<ComputeEntry, Mistake> 
     let found = all(said, find, |id| {
         let pools = GpuPool::ALL.iter().map(|pool| pool.id());
         let near = nearest(id, pools.chain(GpuType::ALL.iter().map(|gpu| gpu.id())));
-        format!("`{id}` is no GPU pool or type{near}")
+        format!("`{id}` is not a GPU pool or type{near}")
     })?;
     let (mut pools, mut types) = (Vec::new(), Vec::new());
     for gpu in found {
@@ -212,10 +212,10 @@ fn gpus(said: &Spanned<OneOrMore>, count: u32) -> Result<ComputeEntry, Mistake> 
 }
 
 impl WorkerOverrides {
-    /// Sets what is said.
+    /// Applies the settings.
     ///
     /// # Errors
-    /// Line and message, where it does not go with what the app says.
+    /// Line and message, if a setting does not fit the app's.
     pub(super) fn apply(&self, worker: &mut WorkerType) -> Result<(), (usize, String)> {
         let min = self.workers_min.map_or(worker.workers_min, |said| said.value);
         let max = self.workers_max.map_or(worker.workers_max, |said| said.value);
@@ -224,7 +224,9 @@ impl WorkerOverrides {
             let name = &worker.name;
             return Err((
                 line,
-                format!("`{name}` would have {min} to {max} workers: the minimum is above the maximum"),
+                format!(
+                    "`{name}` would have {min} to {max} workers; the minimum is greater than the maximum"
+                ),
             ));
         }
         (worker.workers_min, worker.workers_max) = (min, max);
@@ -237,10 +239,7 @@ impl WorkerOverrides {
         if let Some(said) = self.gpu_count {
             let ComputeEntry::Gpu { count, .. } = &mut worker.compute else {
                 let name = &worker.name;
-                return Err((
-                    said.line,
-                    format!("`{name}` runs on a CPU: `gpu_count` says how many of which `gpu`"),
-                ));
+                return Err((said.line, format!("`{name}` runs on a CPU; `gpu_count` requires `gpu`")));
             };
             *count = said.value;
         }

@@ -1,4 +1,4 @@
-//! The crate in a directory, by `cargo metadata`.
+//! The crate in a directory, from `cargo metadata`.
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
@@ -7,13 +7,13 @@ use std::{
 
 use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
 
-/// Profiles that cargo has by itself.
+/// Cargo's built-in profiles.
 const CARGO_PROFILES: [&str; 4] = ["dev", "release", "test", "bench"];
 
-/// Files in a crate's directory, or in one above it, that decide how cargo builds it.
+/// Files in a crate's directory, or in one above it, that affect how cargo builds it.
 const BUILD_SETTINGS: [&str; 5] =
     ["Cargo.toml", "rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"];
-/// Times of files are coarser than the clock.
+/// File times are coarser than the clock.
 const COARSE: Duration = Duration::from_millis(50);
 
 /// The crate that is run.
@@ -24,21 +24,21 @@ pub(crate) struct Package {
     pub directory: PathBuf,
     /// The binary with the app in it.
     pub binary: String,
-    /// Directories of the crate and of the local crates that it is built from.
+    /// Directories of the crate and of the local crates it is built from.
     pub sources: Vec<PathBuf>,
-    /// The root of its workspace: its own directory when it is alone.
+    /// The root of its workspace: its own directory if it is not in one.
     pub workspace: PathBuf,
-    /// Where cargo puts what it builds.
+    /// Where cargo puts its build output.
     pub target_directory: PathBuf,
-    /// Where cargo puts what only it needs; often the same.
+    /// Where cargo puts intermediate files; often the same.
     pub build_directory: PathBuf,
-    /// Cargo profiles that there are.
+    /// The available cargo profiles.
     pub profiles: Vec<String>,
-    /// Cargo features that it has.
+    /// The crate's cargo features.
     pub features: Vec<String>,
-    /// Whether it, or a local crate that it is built from, has a build script.
+    /// Whether it, or a local crate it is built from, has a build script.
     pub has_build_script: bool,
-    /// What cargo read to know all this, as it was then.
+    /// The files that cargo read to find this, and their state then.
     pub(super) inputs: Inputs,
 }
 
@@ -48,13 +48,13 @@ pub(super) type Inputs = BTreeMap<PathBuf, FileState>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileState {
     Missing,
-    /// There, and what is in it is of no interest.
+    /// It exists; its content does not matter.
     There,
     Written {
         at: SystemTime,
         length: u64,
     },
-    /// Written while cargo read it: which of the two came first is not known.
+    /// Written while cargo read it: it is not known which came first.
     Unknown,
 }
 
@@ -67,13 +67,13 @@ pub(crate) enum PackageError {
     NoManifest(PathBuf),
     #[error("cargo cannot read {}: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },
-    #[error("{} is a workspace without a package of its own", .0.display())]
+    #[error("{} is a workspace without a root package", .0.display())]
     Workspace(PathBuf),
-    #[error("{} is gone", .0.display())]
+    #[error("{} no longer exists", .0.display())]
     Gone(PathBuf),
     #[error("package `{0}` has no binary")]
     NoBinary(String),
-    #[error("package `{package}` has several binaries (`{}`) and names none as `default-run`", binaries.join("`, `"))]
+    #[error("package `{package}` has several binaries (`{}`) and no `default-run`", binaries.join("`, `"))]
     SeveralBinaries { package: String, binaries: Vec<String> },
     #[error("`cargo` cannot be started")]
     NoCargo(#[source] std::io::Error),
@@ -83,7 +83,7 @@ impl Package {
     /// The crate in or above `directory`.
     ///
     /// # Errors
-    /// Why there is none that can be run.
+    /// Why there is no crate that can be run.
     pub(crate) fn find(directory: &Path) -> Result<Self, PackageError> {
         let directory =
             directory.canonicalize().map_err(|_| PackageError::NoDirectory(directory.to_owned()))?;
@@ -95,23 +95,23 @@ impl Package {
         Self::read(&manifest)
     }
 
-    /// The same crate as cargo sees it now; `None` when nothing was written that could have changed that.
+    /// The same crate as cargo sees it now; `None` if no file was written that could have changed it.
     ///
     /// # Errors
-    /// Why it is none any more that can be run.
+    /// Why the crate can no longer be run.
     pub(crate) fn renewed(&self) -> Result<Option<Self>, PackageError> {
         if self.inputs.iter().all(|(path, state)| *state == state_of(path)) {
             return Ok(None);
         }
         let manifest = self.directory.join("Cargo.toml");
-        // Another one above it would be another crate.
+        // A `Cargo.toml` above it would be a different crate.
         if !manifest.is_file() {
             return Err(PackageError::Gone(manifest));
         }
         Self::read(&manifest).map(Some)
     }
 
-    /// Files besides those of [`Package::sources`] that say how it is built; some may be missing.
+    /// Files other than those in [`Package::sources`] that affect the build; some may not exist.
     pub(crate) fn build_inputs(&self) -> impl Iterator<Item = &PathBuf> {
         self.inputs.keys()
     }
@@ -121,7 +121,7 @@ impl Package {
         let started = SystemTime::now();
         let metadata = MetadataCommand::new()
             .manifest_path(manifest)
-            // By where it is started cargo chooses toolchain and configuration.
+            // Cargo selects its toolchain and configuration by its working directory.
             .current_dir(directory)
             .exec()
             .map_err(|error| match error {
@@ -160,8 +160,8 @@ impl Package {
         })
     }
 
-    /// Whether nothing was ever compiled with this profile (for this target, where one is named): then all
-    /// dependencies will be.
+    /// Whether nothing was ever compiled with this profile (and target, if given): all dependencies will be
+    /// compiled then.
     pub(crate) fn is_first_build(&self, target: Option<&str>, profile: &str) -> bool {
         let directory = match profile {
             "dev" | "test" => "debug",
@@ -194,21 +194,21 @@ fn binary_of(package: &CargoPackage) -> Result<String, PackageError> {
 /// Cargo's own profiles, and those of the workspace.
 fn profiles(workspace: &Path) -> Vec<String> {
     let manifest = std::fs::read_to_string(workspace.join("Cargo.toml")).unwrap_or_default();
-    // Cargo has read it, so it can be read.
+    // Cargo has already parsed it successfully.
     let manifest: toml::Table = toml::from_str(&manifest).unwrap_or_default();
     let own = manifest.get("profile").and_then(toml::Value::as_table);
     let own = own.into_iter().flat_map(|profiles| profiles.keys().cloned());
     CARGO_PROFILES.iter().map(|&name| name.to_owned()).chain(own).collect()
 }
 
-/// What decides of which crates, with which settings and by which toolchain these are built.
+/// The files that decide which crates are built, with which settings and by which toolchain.
 fn inputs_of(sources: &[PathBuf], workspace: &Path, started: SystemTime) -> Inputs {
     let mut paths = BTreeSet::from([workspace.join("Cargo.lock")]);
     for source in sources {
-        // Which binaries and libraries it has, cargo sees by these.
+        // Cargo finds a crate's binaries and libraries by these.
         paths.extend(["src/main.rs", "src/lib.rs", "src/bin"].map(|file| source.join(file)));
         for above in source.ancestors() {
-            // Cargo looks for them in all directories above; nobody makes them far above while an app runs.
+            // Cargo looks for them in all directories above; files far above rarely appear while an app runs.
             let is_near = above == source || above == workspace;
             let here = BUILD_SETTINGS.map(|file| above.join(file));
             paths.extend(here.into_iter().filter(|path| is_near || path.is_file()));
@@ -231,13 +231,13 @@ fn state_of(path: &Path) -> FileState {
     }
 }
 
-/// All crates by path that this one is built from, itself first.
+/// All path dependencies that this crate is built from, starting with itself.
 fn local_packages<'a>(metadata: &'a Metadata, package: &'a CargoPackage) -> Vec<&'a CargoPackage> {
     let Some(resolve) = &metadata.resolve else { return vec![package] };
     let (mut seen, mut queue) = (BTreeSet::from([&package.id]), VecDeque::from([&package.id]));
     let mut found = Vec::new();
     while let Some(id) = queue.pop_front() {
-        // Crates of a registry do not change under us; neither does what they depend on.
+        // Registry crates do not change, and neither do their dependencies.
         let Some(local) = metadata.packages.iter().find(|known| known.id == *id && known.source.is_none())
         else {
             continue;

@@ -190,7 +190,7 @@ fn a_mistake_ends_the_start_with_its_place() {
     let directory = app("command-mistake", "[workers.captioner]\ncommand = [\"x\"]\nidle_timeout = 0\n");
     let run = finish(&["run", "."], directory.path());
     assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
-    let expected = "flash.toml:3: `idle_timeout` is 0; 1 to 3600 is expected";
+    let expected = "flash.toml:3: `idle_timeout` is 0; expected 1 to 3600";
     assert!(run.stderr.contains(expected), "{}", run.stderr);
 }
 
@@ -224,7 +224,7 @@ async fn a_rust_function_calls_a_program_beside_its_own_worker_types() {
     std::fs::write(directory.path().join("flash.toml"), CAPTIONER.replace("captioner", "greeter")).unwrap();
     let clash = app.event_within("reload", PATIENCE, |event| event["ok"] == false);
     let error = clash["error"].as_str().unwrap();
-    assert!(error.contains("flash.toml:2: `greeter` is a worker type of the app already"), "{error}");
+    assert!(error.contains("flash.toml:2: the app already has a worker type `greeter`"), "{error}");
     assert_eq!(call(json!({})).await.status, 200);
 }
 

@@ -258,11 +258,7 @@ fn worker_types_without_an_image_are_named() {
         "{}",
         refused.stderr
     );
-    assert!(
-        refused.stderr.contains("hint: build all worker types: flash build"),
-        "{}",
-        refused.stderr
-    );
+    assert!(refused.stderr.contains("hint: build all worker types: flash build"), "{}", refused.stderr);
 }
 
 #[test]

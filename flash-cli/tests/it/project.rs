@@ -50,7 +50,7 @@ fn a_workspace_without_a_package() {
         "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
     )
     .unwrap();
-    refused(directory.path(), &["run"], 2, &["is a workspace without a package", "hint: "]);
+    refused(directory.path(), &["run"], 2, &["is a workspace without a root package", "hint: "]);
 }
 
 #[test]

@@ -183,7 +183,7 @@ mod tests {
             (1, "no longer kept"),
             (3, "release 3 was never live: `model` is not ready\n  hint"),
             (4, "is the live one already"),
-            (5, "is only starting"),
+            (5, "is still starting"),
             (6, "app/a has no release 6; it has 5, 4, 3, 2, 1"),
         ] {
             let text = said(number).unwrap_err();

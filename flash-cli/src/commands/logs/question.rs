@@ -130,7 +130,7 @@ mod tests {
             ("--since 2026-11-23T12:00:01Z", "--since is in the future"),
             ("-n 0", "-n 0 shows no line"),
             ("--search a(b", "the search `a(b` is no regular expression: unclosed group at character 2"),
-            ("--since yesterday", "`--since yesterday` is no time: write 90s"),
+            ("--since yesterday", "`--since yesterday` is not a valid time: write 90s"),
         ];
         for (arguments, refusal) in cases {
             let failure = asked(arguments).unwrap_err();

@@ -100,7 +100,7 @@ fn what_is_gone_is_destroyed_and_breaks_its_callers() {
         next.manifest.workers.remove(0);
         next.manifest.functions.remove(0);
     });
-    assert_eq!(lines, ["- worker type batch", "- function clean BREAKING whoever calls it gets an error"]);
+    assert_eq!(lines, ["- worker type batch", "- function clean BREAKING callers get an error"]);
 }
 
 #[test]
@@ -140,9 +140,12 @@ fn a_removed_field_of_the_answer_is_breaking() {
 fn a_route_is_the_same_by_its_path_and_another_by_another() {
     assert!(changed(|next| next.manifest.functions[1].name = "asked".to_owned()).is_empty());
     let moved = changed(|next| next.manifest.functions[1].route = route("PUT", "/ask").route);
-    assert_eq!(moved, ["~ route PUT /ask", "  route: POST /ask -> PUT /ask BREAKING it is served elsewhere"]);
+    assert_eq!(
+        moved,
+        ["~ route PUT /ask", "  route: POST /ask -> PUT /ask BREAKING it is served at another address"]
+    );
     let gone = changed(|next| drop(next.manifest.functions.remove(1)));
-    assert_eq!(gone, ["- route POST /ask BREAKING whoever calls it gets an error"]);
+    assert_eq!(gone, ["- route POST /ask BREAKING callers get an error"]);
     let query = changed(|next| {
         let mut argument = next.manifest.functions[1].arguments[0].clone();
         (argument.source, argument.name) = (ArgumentSource::Query, "q".to_owned());
@@ -181,7 +184,7 @@ fn a_function_that_moves_or_streams_is_breaking() {
         [
             "~ function clean",
             "  worker: batch -> web BREAKING its jobs go to another endpoint",
-            "  answers: one result -> a stream BREAKING it answers in another way",
+            "  answers: one result -> a stream BREAKING it answers differently",
         ]
     );
 }
@@ -230,9 +233,9 @@ fn commands_change_without_telling_what_is_in_their_variables() {
     next.commands.push(command("python4", "second"));
     assert_eq!(
         lines(Some(&live), &next),
-        ["~ command script", "  command: python3 -u -> python4 -u", "  env.TOKEN: set -> set anew"]
+        ["~ command script", "  command: python3 -u -> python4 -u", "  env.TOKEN: set -> new value"]
     );
-    assert_eq!(lines(Some(&live), &spec()), ["- command script BREAKING whoever calls it gets an error"]);
+    assert_eq!(lines(Some(&live), &spec()), ["- command script BREAKING callers get an error"]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn what_callers_send_today_must_still_be_taken() {
         (
             json!({ "type": "integer" }),
             json!({ "type": "integer", "minimum": 2 }),
-            "value: - -> minimum 2 BREAKING: less is taken than before",
+            "value: - -> minimum 2 BREAKING: it accepts less than before",
         ),
         (
             json!({ "type": "integer", "maximum": 2 }),
@@ -194,11 +194,16 @@ fn what_was_once_overlooked_is_seen() {
             closed(true),
             closed(false),
             Input,
-            "value{}: anything -> nothing BREAKING: what it may hold changes",
+            "value{}: anything -> nothing BREAKING: its allowed content changes",
         ),
         (closed(true), closed(false), Output, "value{}: anything -> nothing"),
-        (any.clone(), some.clone(), Input, "value[]: anything -> string BREAKING: what it may hold changes"),
-        (some, any, Output, "value[]: string -> anything BREAKING: what it may hold changes"),
+        (
+            any.clone(),
+            some.clone(),
+            Input,
+            "value[]: anything -> string BREAKING: its allowed content changes",
+        ),
+        (some, any, Output, "value[]: string -> anything BREAKING: its allowed content changes"),
         (
             number("uint64"),
             number("uint32"),

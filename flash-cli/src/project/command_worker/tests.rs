@@ -89,34 +89,40 @@ fn a_load_balanced_command_has_its_own_defaults() {
 fn a_mistake_is_named_with_its_line() {
     for (lines, message) in [
         ("comand = 1", "flash.toml:3: unknown field `comand`"),
-        ("cpu = 'cpu3c-1-3'", "flash.toml:3: `cpu3c-1-3` is no CPU instance; did you mean `cpu3c-1-2`"),
-        ("gpu = 'ADA_25'", "flash.toml:3: `ADA_25` is no GPU pool or type; did you mean `ADA_24`"),
-        ("cpu = 'cpu3c-1-2'\ngpu = 'ADA_24'", "flash.toml:4: a worker type is `cpu` or `gpu`, not both"),
-        ("gpu_count = 2", "flash.toml:3: `gpu_count` says how many"),
-        ("gpu = 'ADA_24'\ngpu_count = 9", "flash.toml:4: `gpu_count` is 9; 1 to 8 is expected"),
-        ("workers = '0..3'", "flash.toml:3: `workers` is `0..3`; \"MIN..=MAX\" is expected"),
-        ("workers = '3..=1'", "flash.toml:3: `workers` is `3..=1`: the minimum is above the maximum"),
-        ("workers = '0..=0'", "flash.toml:3: `workers` is `0..=0`: the maximum is 1 to 1000"),
-        ("workers = '0..=1001'", "flash.toml:3: `workers` is `0..=1001`: the maximum is 1 to 1000"),
+        ("cpu = 'cpu3c-1-3'", "flash.toml:3: `cpu3c-1-3` is not a CPU instance; did you mean `cpu3c-1-2`"),
+        ("gpu = 'ADA_25'", "flash.toml:3: `ADA_25` is not a GPU pool or type; did you mean `ADA_24`"),
+        (
+            "cpu = 'cpu3c-1-2'\ngpu = 'ADA_24'",
+            "flash.toml:4: a worker type has either `cpu` or `gpu`, not both",
+        ),
+        ("gpu_count = 2", "flash.toml:3: `gpu_count` requires `gpu`"),
+        ("gpu = 'ADA_24'\ngpu_count = 9", "flash.toml:4: `gpu_count` is 9; expected 1 to 8"),
+        ("workers = '0..3'", "flash.toml:3: `workers` is `0..3`; expected \"MIN..=MAX\""),
+        ("workers = '3..=1'", "flash.toml:3: `workers` is `3..=1`; the minimum is greater than the maximum"),
+        ("workers = '0..=0'", "flash.toml:3: `workers` is `0..=0`; the maximum must be 1 to 1000"),
+        ("workers = '0..=1001'", "flash.toml:3: `workers` is `0..=1001`; the maximum must be 1 to 1000"),
         ("workers = 3", "flash.toml:3: invalid type"),
-        ("idle_timeout = 0", "flash.toml:3: `idle_timeout` is 0; 1 to 3600 is expected"),
-        ("execution_timeout = 604801", "flash.toml:3: `execution_timeout` is 604801; 1 to 604800"),
+        ("idle_timeout = 0", "flash.toml:3: `idle_timeout` is 0; expected 1 to 3600"),
+        ("execution_timeout = 604801", "flash.toml:3: `execution_timeout` is 604801; expected 1 to 604800"),
         ("execution_timeout = -1", "flash.toml:3: invalid value"),
-        ("max_concurrency = 2", "flash.toml:3: `max_concurrency` is for kind = \"load_balanced\""),
-        ("kind = 'load_balanced'\nmax_concurrency = 0", "flash.toml:4: `max_concurrency` is 0; 1 to 10000"),
+        ("max_concurrency = 2", "flash.toml:3: `max_concurrency` requires kind = \"load_balanced\""),
+        (
+            "kind = 'load_balanced'\nmax_concurrency = 0",
+            "flash.toml:4: `max_concurrency` is 0; expected 1 to 10000",
+        ),
         ("kind = 'lb'", "flash.toml:3: unknown variant `lb`"),
         ("scaler = { queue_delay = 0 }", "flash.toml:3: `queue_delay` is 0"),
         ("scaler = { request_count = 0 }", "flash.toml:3: `request_count` is 0"),
         ("scaler = { delay = 1 }", "flash.toml:3: unknown variant `delay`"),
-        ("env = { FLASH_ROLE = 'x' }", "flash.toml:3: `FLASH_ROLE` is for the platform to set"),
+        ("env = { FLASH_ROLE = 'x' }", "flash.toml:3: `FLASH_ROLE` is set by the platform"),
         (
             "[workers.captioner.env]\nA = '1'\nRUNPOD_POD_ID = 'x'",
-            "flash.toml:5: `RUNPOD_POD_ID` is for the platform",
+            "flash.toml:5: `RUNPOD_POD_ID` is set by the platform",
         ),
         ("env = { 'A=B' = 'x' }", "flash.toml:3: `A=B` cannot be set"),
         (
             "kind = 'load_balanced'\nenv = { HEALTH_CHECK_PATH = 'health' }",
-            "flash.toml:4: `HEALTH_CHECK_PATH` is no path",
+            "flash.toml:4: `HEALTH_CHECK_PATH` is not a path",
         ),
     ] {
         let refused = refused(lines);
@@ -127,7 +133,7 @@ fn a_mistake_is_named_with_its_line() {
         ("[workers.captioner]\ncommand = []", "flash.toml:2: `command` is empty"),
         ("[workers.captioner]\ncommand = ['']", "flash.toml:2: `command` is empty"),
         ("[workers.captioner]\ncommand = 'python3 x'", "flash.toml:2: invalid type"),
-        ("\n[workers.'a/b']\ncommand = ['x']", "flash.toml:2: `a/b` is no name"),
+        ("\n[workers.'a/b']\ncommand = ['x']", "flash.toml:2: `a/b` is not a valid name"),
         ("[workers.v2]\ncommand = ['x']", "flash.toml:1: `v2` is a path of the platform"),
         ("[workers]\ncaptioner = 3", "flash.toml:2: invalid type"),
     ] {
@@ -167,7 +173,8 @@ fn a_name_of_the_app_is_refused() {
     };
     for kind in ["queue", "load_balanced"] {
         let refused = check("greeter", kind).unwrap_err();
-        let expected = "flash.toml:2: `greeter` is a worker type of the app already (src/main.rs:7): choose another name";
+        let expected =
+            "flash.toml:2: the app already has a worker type `greeter` (src/main.rs:7); choose another name";
         assert_eq!(refused, expected);
         assert_eq!(check("captioner", kind), Ok(()));
     }
@@ -176,7 +183,7 @@ fn a_name_of_the_app_is_refused() {
     for name in ["items", "jobs"] {
         let refused = check(name, "load_balanced").unwrap_err();
         assert!(
-            refused.contains(&format!("serves paths below `/{name}` already (src/main.rs:7)")),
+            refused.contains(&format!("already serves paths below `/{name}` (src/main.rs:7)")),
             "{refused}"
         );
     }

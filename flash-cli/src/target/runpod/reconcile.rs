@@ -203,7 +203,7 @@ fn fields(there: &Endpoint, change: &UpdateEndpoint, told: Telling<'_>) {
         for name in names.into_iter().filter(|name| *name != names::RELEASE) {
             if before.get(name) != env.get(name) {
                 let old = before.get(name).map(|_| "set".to_owned());
-                let new = env.get(name).map(|_| "set anew".to_owned());
+                let new = env.get(name).map(|_| "new value".to_owned());
                 pair(&format!("env.{name}"), old, new);
             }
         }
