@@ -1,9 +1,9 @@
-//! Keys and secrets, as far as they may be seen.
+//! Keys and secrets, as far as they may be shown.
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A key that was made just now: the only time that it can be read.
+/// A newly made key: the only time that it can be read.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct NewKey {
     pub entry: KeyEntry,
@@ -17,10 +17,10 @@ impl fmt::Debug for NewKey {
     }
 }
 
-/// A key as it is listed.
+/// A key as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyEntry {
-    /// How it begins: enough to tell keys apart, nothing to open with.
+    /// Its first characters: enough to tell keys apart, not enough to use it.
     pub prefix: String,
     /// What it is for, in its maker's words.
     pub label: String,
@@ -28,7 +28,7 @@ pub(crate) struct KeyEntry {
     pub revoked_ms: Option<u64>,
 }
 
-/// A secret as it is listed.
+/// A secret as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SecretEntry {
     pub name: String,
@@ -37,7 +37,7 @@ pub(crate) struct SecretEntry {
     pub version: u64,
 }
 
-/// Something that is written nowhere but where it is used.
+/// A value that is written only where it is used.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SecretValue(String);
@@ -48,7 +48,7 @@ impl SecretValue {
         Self(value)
     }
 
-    /// The value, for where it is used.
+    /// The value, for use.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -2,27 +2,27 @@
 use flash_sdk::catalogue::NanoDollars;
 use serde::{Deserialize, Serialize};
 
-/// Which time, and how finely.
+/// The period, and how finely to divide it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CostQuery {
-    /// Milliseconds since 1970, included.
+    /// Milliseconds since 1970, inclusive.
     pub since_ms: u64,
-    /// Milliseconds since 1970, not included.
+    /// Milliseconds since 1970, exclusive.
     pub until_ms: u64,
     pub grain: Grain,
 }
 
-/// Whether days are told apart.
+/// Whether to sum by day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grain {
     /// One sum.
     Whole,
-    /// A sum for each day, by UTC.
+    /// A sum for each day, in UTC.
     Day,
 }
 
-/// Sums of a time.
+/// The sums of a period.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Costs {
     /// By day and worker type.
@@ -33,31 +33,31 @@ pub(crate) struct Costs {
     pub calls: CallsFrom,
 }
 
-/// How what calls cost is known.
+/// How the cost of calls is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CallsFrom {
-    /// Each was counted when it ended.
+    /// Each call was counted when it ended.
     #[default]
     Meter,
-    /// An estimate: those of which the logs of workers still tell, with our prices.
+    /// An estimate at our prices, from the calls still found in workers' logs.
     Logs,
 }
 
-/// What the workers of a type cost.
+/// The cost of a worker type's workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WorkerCost {
-    /// Milliseconds since 1970 where the day begins; `None` without days.
+    /// Start of the day in milliseconds since 1970; `None` without days.
     pub day_ms: Option<u64>,
     pub worker: String,
-    /// What is paid: start, run and idle, each worker rounded up to seconds.
+    /// The bill: start, run and idle, each worker rounded up to seconds.
     pub bill: NanoDollars,
-    /// What it was paid for; `None` where bills do not say.
+    /// The breakdown of the bill; `None` if the provider gives none.
     #[serde(flatten)]
     pub split: Option<Split>,
 }
 
-/// What workers used their time for.
+/// What workers spent their time on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Split {
     pub start: NanoDollars,
@@ -66,21 +66,21 @@ pub(crate) struct Split {
     pub start_seconds: f64,
     pub run_seconds: f64,
     pub idle_seconds: f64,
-    /// Workers that were started.
+    /// The number of workers started.
     pub started: u64,
 }
 
-/// What the calls of a function cost.
+/// The cost of a function's calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FunctionCost {
     /// As in [`WorkerCost`].
     pub day_ms: Option<u64>,
     pub worker: String,
-    /// As code calls it; a route as `METHOD /path`.
+    /// As in code; a route as `METHOD /path`.
     pub function: String,
-    /// Calls that ended.
+    /// The number of calls that ended.
     pub calls: u64,
     pub cost: NanoDollars,
-    /// Time that they ran, all together.
+    /// The time they ran in total.
     pub seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! Environments: what they are called and what is known of each.
+//! Environments: their names and what is known of each.
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use clap::ValueEnum;
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{ReleaseRecord, access::NewKey};
 
-/// Which kind of place.
+/// The kind of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TargetKind {
-    /// The background service of this machine.
+    /// The background service on this machine.
     Local,
     /// Runpod's cloud.
     Runpod,
 }
 
 impl TargetKind {
-    /// As it is typed.
+    /// As the user types it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -46,10 +46,10 @@ impl fmt::Display for EnvironmentId {
     }
 }
 
-/// A name that no environment can have.
+/// An invalid environment name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot be the name of an environment: 1 to 40 lower-case letters, digits and `-` are expected, a letter \
+    "`{0}` is not a valid environment name; expected 1 to 40 lower-case letters, digits and `-`, with a letter \
      first"
 )]
 pub(crate) struct NameError(pub String);
@@ -58,7 +58,7 @@ impl EnvironmentId {
     /// An environment of this app.
     ///
     /// # Errors
-    /// For a name that could not stand in a path, a host name or a cloud's resource name.
+    /// For a name that cannot be part of a path, a host name or a cloud's resource name.
     pub(crate) fn new(app: &str, name: &str) -> Result<Self, NameError> {
         let is_name = |text: &str| {
             (1..=40).contains(&text.len())
@@ -77,7 +77,7 @@ impl EnvironmentId {
 impl FromStr for EnvironmentId {
     type Err = NameError;
 
-    /// `APP/NAME`, as it is printed.
+    /// `APP/NAME`, as printed.
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (app, name) = text.rsplit_once('/').ok_or_else(|| NameError(text.to_owned()))?;
         Self::new(app, name)
@@ -88,9 +88,9 @@ impl FromStr for EnvironmentId {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NewEnvironment {
     pub id: EnvironmentId,
-    /// Where it listens; loopback when not said.
+    /// The address to listen on; loopback if not set.
     pub listen: Option<IpAddr>,
-    /// A port of its own; a free one is chosen when not said, and stays.
+    /// Its port; if not set, a free one is chosen and kept.
     pub port: Option<u16>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct NewEnvironment {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Created {
     pub environment: Environment,
-    /// `None` where the target has keys of its own.
+    /// `None` if the target has keys of its own.
     pub key: Option<NewKey>,
 }
 
@@ -108,11 +108,11 @@ pub(crate) struct Environment {
     pub id: EnvironmentId,
     pub target: TargetKind,
     pub created_ms: u64,
-    /// Where routes are served; `None` where each endpoint has an address of its own.
+    /// The address of its routes; `None` if each endpoint has an address of its own.
     pub url: Option<String>,
     /// The live release.
     pub live: Option<ReleaseRecord>,
-    /// One by one, of the live release; empty without one.
+    /// The endpoints of the live release; empty if there is none.
     pub endpoints: Vec<DeployedEndpoint>,
     /// How often each secret was set.
     pub secrets: BTreeMap<String, u64>,
@@ -125,9 +125,9 @@ pub(crate) struct DeployedEndpoint {
     pub kind: EndpointKind,
     /// As the queue API names it.
     pub id: String,
-    /// For a queue the base of `/run` and its like, for a load-balanced one that of its paths.
+    /// For a queue, the base of `/run` and so on; for a load-balanced one, the base of its paths.
     pub url: String,
-    /// Where its health can be asked for, when that is elsewhere than under `url`.
+    /// The address of its health, if that is not under `url`.
     #[serde(default)]
     pub health: Option<String>,
 }

@@ -1,29 +1,29 @@
-//! What a target answers when it does not do what was asked.
+//! The errors of targets.
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Code, Failure};
 
-/// What a caller can do about an error.
+/// The kind of error, by what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Problem {
-    /// There is no such environment, release, worker type, key or secret.
+    /// No such environment, release, worker type, key or secret.
     NotFound,
-    /// There is one of this name already.
+    /// The name is already in use.
     Exists,
-    /// The environment is no longer as the caller saw it, or is being changed by somebody else.
+    /// The environment has changed since the caller looked, or somebody else is changing it.
     Moved,
-    /// What was asked makes no sense here.
+    /// The request makes no sense here.
     Refused,
-    /// The release did not become ready; what was live still is.
+    /// The release did not become ready; the live release is unchanged.
     NotReady,
-    /// The target cannot be reached, or broke off in the midst.
+    /// The target cannot be reached, or the connection broke.
     Unreachable,
     /// It was tried and failed.
     Failed,
 }
 
-/// An error of a target: cause, what to do next, and the last lines of a worker where one is at fault.
+/// An error of a target: cause, what to do next, and a worker's last lines if it caused the error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct TargetError {
@@ -40,7 +40,7 @@ impl TargetError {
         Self { problem, message: message.into(), hint: None, last_lines: Vec::new() }
     }
 
-    /// What to do next: a command where there is one.
+    /// What to do next, if possible a command.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -1,4 +1,4 @@
-//! Lines of a log, and which of them are asked for.
+//! Lines of a log, and how to select them.
 use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use regex::Regex;
@@ -16,7 +16,7 @@ pub(crate) enum LogStream {
     System,
 }
 
-/// How much a line matters.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
@@ -27,7 +27,7 @@ pub(crate) enum LogLevel {
     Error,
 }
 
-/// One line, as it is kept.
+/// One line, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogRecord {
     /// Microseconds since 1970.
@@ -38,7 +38,7 @@ pub(crate) struct LogRecord {
     pub request_id: Option<String>,
     pub job_id: Option<String>,
     pub stream: LogStream,
-    /// As the line says it itself.
+    /// As the line itself says.
     pub level: Option<String>,
     pub text: String,
 }
@@ -48,24 +48,24 @@ pub(crate) struct LogRecord {
 pub(crate) struct LogQuery {
     pub select: Selected,
     pub tail: Tail,
-    /// Goes on with lines as they come, instead of ending.
+    /// Continues with new lines instead of ending.
     pub follow: bool,
 }
 
-/// What lines must be like. All of it must be so; what is not said is not asked.
+/// The conditions on lines. All must hold; those not set are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Selected {
-    /// A worker type, or the id of one worker.
+    /// A worker type, or the ID of one worker.
     pub worker: Option<String>,
     /// All hops of a request.
     pub request: Option<String>,
     pub job: Option<String>,
     pub release: Option<u64>,
-    /// Microseconds since 1970, included.
+    /// Microseconds since 1970, inclusive.
     pub since_us: Option<u64>,
-    /// Microseconds since 1970, not included.
+    /// Microseconds since 1970, exclusive.
     pub until_us: Option<u64>,
-    /// A regular expression in the text.
+    /// A regular expression to search for in the text.
     pub search: Option<String>,
     /// This level or a higher one. Lines without one count as `info`, those of stderr as `warn`.
     pub level: Option<LogLevel>,
@@ -73,7 +73,7 @@ pub(crate) struct Selected {
     pub streams: Vec<LogStream>,
 }
 
-/// How many lines of those that are there already.
+/// How many of the existing lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tail {
@@ -81,17 +81,17 @@ pub(crate) enum Tail {
     All,
     /// The last ones.
     Last(NonZeroUsize),
-    /// None: only what comes.
+    /// None: only new lines.
     Nothing,
 }
 
-/// A search that is no regular expression.
+/// An invalid search expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the search `{pattern}` is no regular expression: {reason}{}", self.place())]
+#[error("the search `{pattern}` is not a valid regular expression: {reason}{}", self.place())]
 pub(crate) struct SearchError {
     pub pattern: String,
     pub reason: String,
-    /// The character where it goes wrong, from 1 on, where one is to blame.
+    /// The position of the error in characters, from 1, if it has one.
     pub position: Option<usize>,
 }
 
@@ -103,18 +103,18 @@ impl SearchError {
 
 impl From<SearchError> for TargetError {
     fn from(error: SearchError) -> Self {
-        Self::new(Problem::Refused, error.to_string()).hint("put \\ before a sign that is meant as it is")
+        Self::new(Problem::Refused, error.to_string()).hint("put \\ before a character to match it literally")
     }
 }
 
-/// What [`Selected::search`] means: checked the same way before it is asked and where it is used.
+/// Compiles [`Selected::search`]: checked in the same way before it is sent and where it is used.
 ///
 /// # Errors
-/// When it is no regular expression, or one that would need too much memory.
+/// For an invalid regular expression, or one that would need too much memory.
 pub(crate) fn compile_search(pattern: &str) -> Result<Regex, SearchError> {
     Regex::new(pattern).map_err(|error| {
         let said = error.to_string();
-        // The library draws the pattern with a mark below it and says the reason last.
+        // The library's message draws the pattern with a mark below it and gives the reason last.
         let mark = said.lines().find(|line| line.contains('^') && line.trim_matches([' ', '^']).is_empty());
         let position = mark.and_then(|line| (line.find('^')? + 1).checked_sub(DRAWN_INDENT));
         let last = said.lines().last().unwrap_or_default();
@@ -123,13 +123,13 @@ pub(crate) fn compile_search(pattern: &str) -> Result<Regex, SearchError> {
     })
 }
 
-/// Before the pattern where an error draws it.
+/// Precedes the pattern where an error draws it.
 const DRAWN_INDENT: usize = 4;
 
 impl FromStr for LogLevel {
     type Err = ();
 
-    /// As lines say it: in any case, `WARNING` for `WARN` too.
+    /// As written in lines: in any case, and `WARNING` for `WARN` too.
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.to_ascii_lowercase().as_str() {
             "trace" => Ok(Self::Trace),
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(error.position, Some(3));
         assert_eq!(
             error.to_string(),
-            "the search `ab(c` is no regular expression: unclosed group at character 3"
+            "the search `ab(c` is not a valid regular expression: unclosed group at character 3"
         );
         let huge = compile_search("(?:a{1000}){1000}").unwrap_err();
         assert_eq!(huge.position, None);

@@ -1,8 +1,8 @@
-//! Where environments live, and what commands may ask of such a place.
+//! Targets: where environments live, and what commands can do with them.
 //!
-//! [`Target`] is all that the commands know: the local one is the background service of this machine
-//! ([`local`]). Everything that travels through it is a type of this folder, with serde on both ways, so that a
-//! target may be another process.
+//! [`Target`] is all that the commands know: the local one is the background service on this machine ([`local`]).
+//! Everything that passes through it is a type of this folder that serde can read and write, so that a target may
+//! be another process.
 mod access;
 mod costs;
 mod environment;
@@ -33,43 +33,43 @@ pub(crate) use release::{
 };
 pub(crate) use status::{JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
 
-/// Told of each step of a change while it is under way.
+/// Called for each step of a running change.
 pub(crate) type Told<'a> = &'a mut (dyn FnMut(Step) + Send);
 
 /// A place where environments live.
 #[async_trait]
 pub(crate) trait Target: Send + Sync {
-    /// Which one it is.
+    /// Its kind.
     fn kind(&self) -> TargetKind;
 
-    /// Makes an environment with its first key, which nobody can read again.
+    /// Makes an environment with its first key, which cannot be read again.
     async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError>;
 
-    /// All environments, of all apps, by app and name.
+    /// All environments of all apps, by app and name.
     async fn environments(&self) -> Result<Vec<Environment>, TargetError>;
 
     /// One of them.
     async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError>;
 
-    /// What a release consists of; `None` stands for the live one.
+    /// The spec of a release; `None`: the live one.
     async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError>;
 
-    /// All releases, the latest first.
+    /// All releases, newest first.
     async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError>;
 
-    /// Looks, before anything is changed, at what would keep a release from being brought live, and at what differs
-    /// between what is there and what should be. The release need not be built: its artifact may be empty.
+    /// Checks, before any change, what would prevent a release from going live, and what differs between the
+    /// current and the wanted state. The release need not be built: its artifact may be empty.
     async fn preflight(&self, _id: &EnvironmentId, _spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
         Ok(Preflight::default())
     }
 
-    /// The key that the user's own calls show, where the target has one of its own for all environments.
+    /// The key that the user's own calls send, if the target has one key for all environments.
     fn caller_key(&self) -> Option<SecretValue> {
         None
     }
 
-    /// Brings a build live. `base` is the release that the sender has seen live: another one is
-    /// [`Problem::Moved`]. Returns when the new release serves; otherwise the one before it still does.
+    /// Deploys a build. `base` is the release that the sender saw live; if another one is live now, the error is
+    /// [`Problem::Moved`]. Returns when the new release serves; otherwise the previous one still does.
     async fn send(
         &self,
         id: &EnvironmentId,
@@ -78,7 +78,7 @@ pub(crate) trait Target: Send + Sync {
         told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
-    /// Makes a new release of what an earlier one was; `None`: of [`live_before`].
+    /// Makes a new release from an earlier one; `None`: from [`live_before`].
     async fn rollback(
         &self,
         id: &EnvironmentId,
@@ -86,8 +86,8 @@ pub(crate) trait Target: Send + Sync {
         told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
-    /// Takes one endpoint out, or all: running work ends first, the environment and its history stay. `None`
-    /// when nothing is live any more.
+    /// Removes one endpoint, or all: running work ends first; the environment and its history stay. Returns `None`
+    /// if nothing is live any more.
     async fn undeploy(
         &self,
         id: &EnvironmentId,
@@ -95,13 +95,13 @@ pub(crate) trait Target: Send + Sync {
         told: Told<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError>;
 
-    /// Ends everything and deletes jobs, releases, keys, secrets and logs.
+    /// Stops everything and deletes jobs, releases, keys, secrets and logs.
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError>;
 
-    /// What runs at this moment.
+    /// The current state.
     async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError>;
 
-    /// Lines of the log. Ends with the last one, or never when the query follows.
+    /// Lines of the log. Ends with the last one, or never if the query follows.
     async fn logs(
         &self,
         id: &EnvironmentId,
@@ -111,19 +111,19 @@ pub(crate) trait Target: Send + Sync {
     /// What was spent.
     async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError>;
 
-    /// Keys that open the environment, revoked ones too.
+    /// Keys of the environment, including revoked ones.
     async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError>;
 
-    /// One more key.
+    /// Makes another key.
     async fn new_key(&self, id: &EnvironmentId, label: &str) -> Result<NewKey, TargetError>;
 
-    /// From now on this key, named by its prefix, opens nothing.
+    /// Revokes the key with this prefix.
     async fn revoke_key(&self, id: &EnvironmentId, prefix: &str) -> Result<KeyEntry, TargetError>;
 
     /// Names of secrets; values cannot be read.
     async fn secrets(&self, id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError>;
 
-    /// Sets a secret for releases to come.
+    /// Sets a secret for future releases.
     async fn set_secret(
         &self,
         id: &EnvironmentId,
@@ -131,6 +131,6 @@ pub(crate) trait Target: Send + Sync {
         value: &SecretValue,
     ) -> Result<SecretEntry, TargetError>;
 
-    /// Removes a secret from releases to come.
+    /// Removes a secret from future releases.
     async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError>;
 }

@@ -1,18 +1,18 @@
 //! What is known about a release before it is sent.
 use serde::{Deserialize, Serialize};
 
-/// What a look at the target gave. All problems at once.
+/// The results of checking a target. All problems at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Preflight {
-    /// Each keeps the release from being sent.
+    /// Each prevents sending the release.
     pub problems: Vec<Finding>,
-    /// None of these does.
+    /// None of these prevents it.
     pub warnings: Vec<Finding>,
-    /// Where the target is another than the release wants, endpoint by endpoint: what somebody changed by hand too.
+    /// Where the target differs from the release, endpoint by endpoint, including manual changes.
     pub changes: Vec<FieldChange>,
 }
 
-/// Something that was found.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub message: String,
@@ -24,9 +24,9 @@ pub(crate) struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FieldChange {
     pub worker: String,
-    /// As the target calls it, such as `workers.max`; `endpoint` for one that is made or deleted.
+    /// The target's name for it, such as `workers.max`; `endpoint` for one that is created or deleted.
     pub field: String,
-    /// `None`: there is none yet. Values of variables are left out.
+    /// `None`: it does not exist yet. Values of variables are left out.
     pub old: Option<String>,
     pub new: Option<String>,
 }

@@ -1,42 +1,42 @@
-//! Releases: what one consists of, and what became of it.
+//! Releases: their contents and state.
 use std::{collections::BTreeMap, path::PathBuf};
 
 use flash_sdk::manifest::{Manifest, WorkerType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Everything that a release is, but for the values of secrets. Two equal ones behave the same.
+/// Everything in a release except the values of secrets. Equal ones behave the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReleaseSpec {
-    /// As the app described itself, with the environment's own settings of worker types applied and its
-    /// commands' worker types added.
+    /// The app's own manifest, with the environment's settings for worker types applied and the commands' worker
+    /// types added.
     pub manifest: Manifest,
-    /// Worker types that are programs of their own.
+    /// Worker types that are programs.
     pub commands: Vec<CommandSpec>,
     pub artifact: ArtifactSpec,
     pub origin: BuildOrigin,
-    /// Variables of workers that are no secrets.
+    /// Variables of workers that are not secrets.
     pub variables: BTreeMap<String, String>,
-    /// How often each secret had been set when this was made: what tells that one has changed.
+    /// How often each secret had been set at that time: shows whether one has changed.
     pub secrets: BTreeMap<String, u64>,
-    /// Overrides of the catalogue's prices, dollars per second.
+    /// Overrides of the catalog's prices, in dollars per second.
     pub prices: BTreeMap<String, f64>,
     pub runtime: RuntimeSettings,
-    /// What only a target in the cloud takes notice of.
+    /// Settings that only a cloud target uses.
     #[serde(default)]
     pub cloud: CloudSettings,
 }
 
-/// How the workers of a release are placed in a cloud: `[environments.NAME]` of `flash.toml`.
+/// Where a release's workers run in a cloud: `[environments.NAME]` of `flash.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CloudSettings {
-    /// Where worker types may run that name no data centers themselves. Empty: anywhere.
+    /// Where worker types without data centers of their own may run. Empty: anywhere.
     #[serde(default)]
     pub data_centers: Vec<String>,
-    /// Ids of network volumes that every worker has at `/runpod-volume`.
+    /// IDs of network volumes that every worker has at `/runpod-volume`.
     #[serde(default)]
     pub network_volumes: Vec<String>,
-    /// Id of the login with which the cloud pulls images; `None` for public ones.
+    /// ID of the credential that the cloud pulls images with; `None` for public ones.
     #[serde(default)]
     pub registry_credential: Option<String>,
 }
@@ -51,17 +51,17 @@ pub(crate) struct CommandSpec {
     pub health_path: String,
 }
 
-/// What the workers are made of.
+/// What the workers run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ArtifactSpec {
     /// Programs, for a target that starts processes.
     Binaries {
-        /// Hash of all that follows: equal artifacts have equal ones.
+        /// Hash of everything that follows: equal artifacts have equal hashes.
         digest: String,
         /// SHA-256 in hex of the binary of each worker type of the app.
         binaries: BTreeMap<String, String>,
-        /// Files that workers find in their directory, by relative path.
+        /// Files in the workers' directory, by relative path.
         files: BTreeMap<String, FileSpec>,
     },
     /// Images in a registry, by worker type, each named by its digest.
@@ -69,7 +69,7 @@ pub(crate) enum ArtifactSpec {
 }
 
 impl ArtifactSpec {
-    /// Tells artifacts apart.
+    /// Identifies an artifact.
     pub(crate) fn digest(&self) -> &str {
         match self {
             Self::Binaries { digest, .. } | Self::Images { digest, .. } => digest,
@@ -85,31 +85,31 @@ pub(crate) struct FileSpec {
     pub executable: bool,
 }
 
-/// What a build was made of.
+/// The origin of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BuildOrigin {
-    /// The commit, in short; with `+` after it when there were changes.
+    /// The short commit ID, followed by `+` if there were uncommitted changes.
     pub commit: Option<String>,
     pub profile: String,
 }
 
-/// How the workers of a release are treated: `[run]` of `flash.toml`.
+/// Options for a release's workers: `[run]` of `flash.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RuntimeSettings {
     pub drain_seconds: u64,
-    /// 0: for ever.
+    /// 0: forever.
     pub ping_timeout_seconds: u64,
     pub stop_grace_ms: u64,
     pub limits: bool,
-    /// So many releases can be gone back to: their artifacts are kept.
+    /// How many releases can be rolled back to: their artifacts are kept.
     #[serde(default = "default_kept_releases")]
     pub keep_releases: u64,
-    /// Networks that webhooks may reach beside public addresses.
+    /// Networks that webhooks may reach in addition to public addresses.
     #[serde(default)]
     pub webhook_networks: Vec<IpNet>,
 }
 
-/// Unless the project says otherwise.
+/// Used unless the project sets it.
 pub(crate) const DEFAULT_KEPT_RELEASES: u64 = 10;
 
 fn default_kept_releases() -> u64 {
@@ -129,11 +129,11 @@ impl Default for RuntimeSettings {
     }
 }
 
-/// A build on its way to a target.
+/// A build to be sent to a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipment {
     pub spec: ReleaseSpec,
-    /// Where the files of [`ArtifactSpec::Binaries`] lie at this moment, by SHA-256. Empty for images.
+    /// Where the files of [`ArtifactSpec::Binaries`] are now, by SHA-256. Empty for images.
     pub sources: BTreeMap<String, PathBuf>,
     pub notes: Option<String>,
 }
@@ -141,36 +141,36 @@ pub(crate) struct Shipment {
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReleaseRecord {
-    /// From 1 on, in each environment.
+    /// Counts from 1 in each environment.
     pub number: u64,
     pub created_ms: u64,
     pub state: ReleaseState,
-    /// Of its artifact.
+    /// The digest of its artifact.
     pub digest: String,
     pub origin: BuildOrigin,
     pub notes: Option<String>,
-    /// The release that this one went back to.
+    /// The release that this one rolled back to.
     pub rollback_of: Option<u64>,
-    /// Whether its artifact is still there to go back to.
+    /// Whether its artifact still exists, so that it can be rolled back to.
     pub kept: bool,
 }
 
-/// Where a release is in its life.
+/// The state of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum ReleaseState {
-    /// Its workers start beside the live release.
+    /// Its workers are starting beside the live release.
     Starting,
     /// Traffic goes to it.
     Live,
-    /// Another one took over, or it was undeployed.
+    /// Another release took over, or it was undeployed.
     Replaced,
-    /// It did not become ready, or the service ended meanwhile; it never had traffic.
+    /// It did not become ready, or the service ended in the meantime; it never had traffic.
     Failed { reason: String },
 }
 
-/// The release that was live before the one that is; the last that was, where nothing is live. Releases are made one
-/// after the other, so the order of their numbers is the order in which they went live.
+/// The release that was live before the live one; the last that was, if nothing is live. Releases are made one
+/// after the other, so their numbers are the order in which they went live.
 pub(crate) fn live_before<'a>(
     history: impl IntoIterator<Item = &'a ReleaseRecord> + Clone,
 ) -> Option<&'a ReleaseRecord> {
@@ -185,16 +185,16 @@ pub(crate) fn live_before<'a>(
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub(crate) enum Step {
-    /// So many bytes of so many are where the target wants them.
+    /// Bytes transferred so far, and the total.
     Sending { done: u64, total: u64 },
-    /// The release has its number; its workers start.
+    /// The release has its number; its workers are starting.
     Starting { release: u64 },
     /// Workers of this type are ready.
     Ready { worker: String },
-    /// Workers of this type start with the first call; none was seen.
+    /// Workers of this type start with the first call; none was observed.
     OnCall { worker: String },
     /// Traffic has moved.
     Live { release: u64 },
-    /// The release before finishes what it has accepted.
+    /// The previous release finishes the work it accepted.
     Draining { release: u64 },
 }

@@ -1,10 +1,10 @@
-//! What an environment does at this moment.
+//! The current state of an environment.
 use flash_sdk::{catalogue::NanoDollars, manifest::EndpointKind};
 use serde::{Deserialize, Serialize};
 
 use super::EnvironmentId;
 
-/// An environment at this moment.
+/// An environment's current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub id: EnvironmentId,
@@ -12,23 +12,23 @@ pub(crate) struct Status {
     pub serving: Serving,
     /// By name.
     pub workers: Vec<WorkerStatus>,
-    /// Releases before the live one that still finish work.
+    /// Earlier releases that still finish work.
     pub draining: Vec<u64>,
-    /// What is stored of it and cannot be read; all else goes on.
+    /// Stored data that cannot be read; everything else continues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
-    /// Since the environment was made, in a cloud in the last thirty days; `None` where that cannot be told now.
+    /// Since the environment was made; in a cloud, in the last thirty days. `None` if it is not known now.
     pub cost: Option<NanoDollars>,
-    /// What jobs hold; `None` where the target does not tell.
+    /// The memory held by jobs; `None` if the target does not report it.
     #[serde(default)]
     pub job_memory: Option<JobMemory>,
 }
 
-/// What the jobs of an environment hold in memory: inputs, results that are kept, chunks that nobody fetched.
+/// The memory held by an environment's jobs: inputs, kept results, chunks not fetched yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobMemory {
     pub held_bytes: u64,
-    /// Past this, new jobs are refused with 429.
+    /// Above this, new jobs are rejected with 429.
     pub limit_bytes: u64,
 }
 
@@ -36,15 +36,15 @@ pub(crate) struct JobMemory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum Serving {
-    /// By this release.
+    /// This release answers them.
     Live { release: u64 },
-    /// Nothing has been sent yet, or all was undeployed.
+    /// Nothing has been sent yet, or everything was undeployed.
     Empty,
-    /// A release should be live and is not: its port is taken, its artifact damaged.
+    /// A release should be live and is not: its port is in use, or its artifact is damaged.
     Down { release: u64, reason: String },
 }
 
-/// A worker type at this moment.
+/// The current state of a worker type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WorkerStatus {
     pub name: String,
@@ -54,19 +54,19 @@ pub(crate) struct WorkerStatus {
     pub workers_min: u32,
     pub workers_max: u32,
     pub workers: WorkerCounts,
-    /// Jobs or requests that wait.
+    /// Waiting jobs or requests.
     pub waiting: u64,
     pub running: u64,
     /// Since the service started.
     pub completed: u64,
     pub failed: u64,
-    /// The latest, the newest first; five at most.
+    /// The most recent errors, newest first; five at most.
     pub last_errors: Vec<LastError>,
     /// Since the environment was made.
     pub cost: Option<NanoDollars>,
 }
 
-/// Workers by what they do.
+/// Workers by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerCounts {
     pub starting: u32,
@@ -75,11 +75,11 @@ pub(crate) struct WorkerCounts {
     pub stopping: u32,
     /// Silent, or failing their health check.
     pub unhealthy: u32,
-    /// Held back by crashes of their kind.
+    /// Held back by crashes of the same worker type.
     pub throttled: u32,
 }
 
-/// Something that went wrong.
+/// An error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastError {
     pub time_ms: u64,

@@ -73,7 +73,7 @@ async fn what_is_asked_wrongly_is_refused_with_what_to_ask_instead() {
     refused(&app, 2, &["call", "production", "greet", "@/nowhere.json"], &["/nowhere.json"]);
     // Logs.
     refused(&app, 2, &["logs", "production", "-f", "--until", "1m"], &["--until"]);
-    refused(&app, 2, &["logs", "production", "--search", "(open"], &["no regular expression"]);
+    refused(&app, 2, &["logs", "production", "--search", "(open"], &["not a valid regular expression"]);
     refused(&app, 2, &["logs", "production", "--since", "sometimes"], &["sometimes"]);
     let mistyped = ["logs", "production", "--worker", "greter"];
     refused(&app, 2, &mistyped, &["did you mean `greeter`", "worker types: fragile, front, greeter, model"]);
@@ -241,7 +241,7 @@ async fn a_port_that_was_taken_meanwhile_is_told_and_taken_back() {
     app.succeeds(&["service", "stop"]);
     let taken = TcpListener::bind(url.trim_start_matches("http://")).unwrap();
     app.succeeds(&["service", "start"]);
-    let status = app.fails(1, &["status", "production"], &["taken by another program"]);
+    let status = app.fails(1, &["status", "production"], &["in use by another program"]);
     assert!(status.stderr.contains("release 1"), "{status:#?}");
     drop(taken);
     until("the environment", SOON, async || {

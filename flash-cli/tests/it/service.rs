@@ -239,7 +239,7 @@ fn the_log_of_a_service_that_runs_is_bounded() {
     wait_for("what the supervisor says", SOON, || {
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         let said = format!("{}{}", read(&older).trim(), read(&log));
-        if said.contains("it is started again") { Ok(()) } else { Err(said) }
+        if said.contains("restarting it") { Ok(()) } else { Err(said) }
     });
     wait_for("the next service", SOON, || {
         let status = service.act("status");
@@ -268,7 +268,7 @@ fn data_of_a_newer_flash_keep_the_service_from_starting_and_its_reason_is_shown(
         .unwrap();
     let failed = service.act("start");
     assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(failed.stderr.contains("was written by a newer flash"), "{failed:?}");
+    assert!(failed.stderr.contains("was written by a newer version of flash"), "{failed:?}");
 }
 
 #[test]

@@ -182,7 +182,7 @@ mod tests {
         for (number, part) in [
             (1, "no longer kept"),
             (3, "release 3 was never live: `model` is not ready\n  hint"),
-            (4, "is the live one already"),
+            (4, "is already live"),
             (5, "is still starting"),
             (6, "app/a has no release 6; it has 5, 4, 3, 2, 1"),
         ] {

@@ -129,7 +129,10 @@ mod tests {
             ("--since 1h --until 2h", "--since is not before --until"),
             ("--since 2026-11-23T12:00:01Z", "--since is in the future"),
             ("-n 0", "-n 0 shows no line"),
-            ("--search a(b", "the search `a(b` is no regular expression: unclosed group at character 2"),
+            (
+                "--search a(b",
+                "the search `a(b` is not a valid regular expression: unclosed group at character 2",
+            ),
             ("--since yesterday", "`--since yesterday` is not a valid time: write 90s"),
         ];
         for (arguments, refusal) in cases {

@@ -101,7 +101,7 @@ fn commands_are_worker_types_of_the_environment_too() {
     let manifest = applied(text).unwrap();
     assert_eq!(manifest.worker("script").unwrap().workers_max, 1);
     let error = applied(&text.replace("workers_max = 1", "max_concurrency = 2")).unwrap_err();
-    assert!(error.starts_with("flash.toml:3: `max_concurrency` is for"), "{error}");
+    assert!(error.starts_with("flash.toml:3: `max_concurrency` requires"), "{error}");
 }
 
 #[test]

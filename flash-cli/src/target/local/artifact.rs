@@ -1,7 +1,7 @@
-//! Artifacts on the disk: brought there by the sender, checked by the service, deleted when nobody goes back.
+//! Artifacts on disk: copied by the sender, checked by the service, deleted when no release needs them.
 //!
-//! An artifact is a directory named by its digest: `bin/SHA256` for programs, `files/PATH` for the rest. It is there
-//! whole or not at all, and nobody changes it. Everything here blocks.
+//! An artifact is a directory named by its digest: `bin/SHA256` for programs, `files/PATH` for the rest. It is
+//! either complete or absent, and never modified. Everything here blocks.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -16,15 +16,15 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{EnvironmentDirectory, make_private};
 use crate::target::{ArtifactSpec, FileSpec, Problem, TargetError};
 
-/// Marks a directory that somebody still writes.
+/// Marks a directory that is still being written.
 const PART: &str = ".part-";
-/// A part that nobody has written to for so long is left over.
+/// A partial directory not written to for this long is left over.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 const CHUNK: usize = 1 << 20;
 
 /// One file of an artifact.
 struct Piece<'a> {
-    /// Within the artifact.
+    /// Relative to the artifact.
     path: PathBuf,
     sha256: &'a str,
     mode: u32,
@@ -38,7 +38,7 @@ fn pieces(artifact: &ArtifactSpec) -> Result<Vec<Piece<'_>>, TargetError> {
     };
     let hashes = binaries.values().chain(files.values().map(|file| &file.sha256));
     if let Some(wrong) = std::iter::once(digest).chain(hashes).find(|hash| !is_hash(hash)) {
-        return Err(refused(format!("`{wrong}` is no SHA-256")));
+        return Err(refused(format!("`{wrong}` is not a SHA-256 digest")));
     }
     let programs: BTreeSet<&String> = binaries.values().collect();
     let programs = programs
@@ -47,7 +47,7 @@ fn pieces(artifact: &ArtifactSpec) -> Result<Vec<Piece<'_>>, TargetError> {
     let files = files.iter().map(|(path, FileSpec { sha256, executable })| {
         let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         if path.is_empty() || !is_below {
-            return Err(refused(format!("`{path}` is no path within an artifact")));
+            return Err(refused(format!("`{path}` is not a valid path within an artifact")));
         }
         let mode = if *executable { 0o700 } else { 0o600 };
         Ok(Piece { path: Path::new("files").join(path), sha256, mode })
@@ -59,10 +59,11 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Brings an artifact to where the service looks for it. `told` hears how many bytes of how many are there.
+/// Copies an artifact to the service's directory. `told` is called with the bytes copied so far and the total.
 ///
 /// # Errors
-/// For a file that is missing, has another content than was said, or has no room. Nothing is left then.
+/// For a file that is missing, has different content than expected, or does not fit on the disk. Nothing is left
+/// behind.
 pub(super) fn stage(
     directory: &EnvironmentDirectory,
     artifact: &ArtifactSpec,
@@ -77,7 +78,7 @@ pub(super) fn stage(
             told(total, total);
             return Ok(());
         }
-        // Out of the way in one step: workers of a release may still run from it.
+        // Moved away in one step: workers of a release may still run from it.
         let aside = directory.artifacts().join(format!("{PART}{}", uuid::Uuid::new_v4()));
         std::fs::rename(&whole, aside).map_err(|error| cannot_write(&whole, &error))?;
     }
@@ -111,7 +112,7 @@ pub(super) fn stage(
     finish(part, &whole)
 }
 
-/// Gives the directory its name, unless somebody else was faster with the same.
+/// Gives the directory its final name, unless another process was faster.
 fn finish(part: tempfile::TempDir, whole: &Path) -> Result<(), TargetError> {
     let problem = |error: io::Error| cannot_write(whole, &error);
     sync_directories(part.path()).map_err(problem)?;
@@ -158,29 +159,29 @@ fn copy(piece: &Piece<'_>, source: &Path, part: &Path, mut told: impl FnMut(u64)
         to.write_all(&chunk[..read]).map_err(unwritable)?;
         told(read as u64);
     }
-    // Whatever the mask of the process took away.
+    // Restores what the process's umask took away.
     to.set_permissions(std::fs::Permissions::from_mode(piece.mode)).map_err(unwritable)?;
     to.sync_all().map_err(unwritable)?;
     if hex(hash) != piece.sha256 {
         return Err(TargetError::new(
             Problem::Failed,
-            format!("{} is not what was built: its SHA-256 is another one", source.display()),
+            format!("{} has changed since the build: its SHA-256 differs", source.display()),
         )
         .hint("build again: flash deploy send"));
     }
     Ok(())
 }
 
-/// Whether an artifact is there, whole and unchanged.
+/// Whether an artifact exists, complete and unchanged.
 ///
 /// # Errors
-/// With what is wrong.
+/// What is wrong with it.
 pub(super) fn check(directory: &EnvironmentDirectory, artifact: &ArtifactSpec) -> Result<(), TargetError> {
     let whole = directory.artifact(artifact.digest());
     for piece in pieces(artifact)? {
         let path = whole.join(&piece.path);
         let damaged = |what: String| {
-            TargetError::new(Problem::Failed, format!("the artifact {}: {what}", short(artifact.digest())))
+            TargetError::new(Problem::Failed, format!("artifact {}: {what}", short(artifact.digest())))
                 .hint("send it again: flash deploy send")
         };
         let sha256 =
@@ -221,14 +222,16 @@ fn cannot_write(path: &Path, error: &io::Error) -> TargetError {
     let target = TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            target.hint("make room on that disk, or set FLASH_DATA_DIR to another one")
+            target.hint("free space on that disk, or set FLASH_DATA_DIR to a directory on another one")
         }
-        io::ErrorKind::ReadOnlyFilesystem => target.hint("set FLASH_DATA_DIR to a disk that can be written"),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            target.hint("set FLASH_DATA_DIR to a directory on a writable disk")
+        }
         _ => target,
     }
 }
 
-/// Where the binary of each worker type lies.
+/// The path of each worker type's binary.
 pub(super) fn programs(
     directory: &EnvironmentDirectory,
     artifact: &ArtifactSpec,
@@ -242,8 +245,8 @@ pub(super) fn programs(
     }
 }
 
-/// Gives the workers of a release a directory of their own with copies of the artifact's files: what they write
-/// there stays until the release is over.
+/// Gives a release's workers their own directory with copies of the artifact's files. What they write there stays
+/// until the release ends.
 pub(super) fn work_directory(
     directory: &EnvironmentDirectory,
     release: u64,
@@ -271,7 +274,7 @@ pub(super) fn work_directory(
     Ok(work)
 }
 
-/// Deletes artifacts and work directories that no release needs, and what broken sends left.
+/// Deletes artifacts and work directories that no release needs, and the remains of aborted sends.
 pub(super) fn prune(directory: &EnvironmentDirectory, digests: &BTreeSet<String>, releases: &BTreeSet<u64>) {
     let releases: BTreeSet<String> = releases.iter().map(u64::to_string).collect();
     for (place, kept) in [(directory.artifacts(), digests), (directory.work(), &releases)] {
@@ -282,7 +285,7 @@ pub(super) fn prune(directory: &EnvironmentDirectory, digests: &BTreeSet<String>
                 false => kept.contains(&name),
             };
             if !is_kept {
-                // What cannot be deleted now is tried again after the next release.
+                // What cannot be deleted now is deleted after the next release.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }

@@ -1,7 +1,7 @@
-//! Secrets at rest: AES-256-GCM with a key in a file of its own.
+//! Encrypts secrets at rest: AES-256-GCM with a key in a separate file.
 //!
-//! Who can read the key's file can read the secrets; a copy of the database alone shows none. A secret is bound to
-//! its place: moved to another environment or name it does not open.
+//! Anyone who can read the key file can read the secrets; a copy of the database alone reveals none. A secret is
+//! bound to its place: moved to another environment or name, it cannot be decrypted.
 use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -17,13 +17,13 @@ use crate::target::SecretValue;
 
 const KEY_LENGTH: usize = 32;
 
-/// Opens and closes secrets.
+/// Encrypts and decrypts secrets.
 pub(super) struct Cipher {
     key: LessSafeKey,
     random: SystemRandom,
 }
 
-/// A secret as it is stored.
+/// A secret as stored.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Sealed {
     pub nonce: Vec<u8>,
@@ -33,24 +33,24 @@ pub(super) struct Sealed {
 /// Why a secret cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CipherError {
-    #[error("cannot use the key of secrets")]
+    #[error("cannot use the encryption key of the secrets")]
     KeyFile(#[source] io::Error),
-    #[error("the key of secrets is damaged: {length} bytes instead of {KEY_LENGTH}")]
+    #[error("the encryption key of the secrets is damaged: {length} bytes instead of {KEY_LENGTH}")]
     KeyLength { length: usize },
     #[error(
-        "{} is missing, and the stored secrets open with it alone: put it back from a backup. Where there is none, \
+        "{} is missing, and the stored secrets cannot be decrypted without it: restore it from a backup. Without a backup, \
          make a new one (`head -c {KEY_LENGTH} /dev/urandom > {}`), start the service, and set all secrets again",
         path.display(), path.display()
     )]
     KeyMissing { path: PathBuf },
-    #[error("the system gives no random numbers")]
+    #[error("the system provides no random numbers")]
     Random,
     #[error("the secret was encrypted with another key, or is damaged")]
     Closed,
 }
 
 impl Cipher {
-    /// With the key in this file, which is made at first use: never where something is sealed already.
+    /// With the key in this file. It is made at first use, but never if encrypted secrets already exist.
     pub(super) fn open(path: &Path, has_sealed: bool) -> Result<Self, CipherError> {
         let random = SystemRandom::new();
         let key = match std::fs::read(path) {
@@ -86,7 +86,7 @@ impl Cipher {
         Ok(Sealed { nonce: nonce.to_vec(), ciphertext })
     }
 
-    /// Decrypts what was sealed for this place.
+    /// Decrypts a secret that was encrypted for this place.
     pub(super) fn open_sealed(&self, place: &str, sealed: &Sealed) -> Result<SecretValue, CipherError> {
         let nonce = Nonce::try_assume_unique_for_key(&sealed.nonce).map_err(|_| CipherError::Closed)?;
         let mut text = sealed.ciphertext.clone();
@@ -100,7 +100,7 @@ impl Cipher {
     }
 }
 
-/// Writes a file that is there whole or not at all, also after a power cut, and that only its owner reads.
+/// Writes a file atomically, also across a power cut, readable only by its owner.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file =
@@ -108,7 +108,7 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&part, path)?;
-    // The name, too, has to be on the disk.
+    // The directory entry has to be on disk too.
     path.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 

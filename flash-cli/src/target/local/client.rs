@@ -1,4 +1,4 @@
-//! Asks the background service, and starts it where it does not run.
+//! Sends requests to the background service, and starts it if it is not running.
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// How long a service that lives may take to say so.
+/// How long a running service may take to answer.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
-/// The background service of this machine, as commands see it.
+/// The background service on this machine, as commands see it.
 pub(crate) struct LocalTarget {
     directory: DataDirectory,
     connection: Connection,
@@ -37,19 +37,20 @@ pub(crate) struct LocalTarget {
 #[derive(Clone)]
 pub(super) struct Connection {
     client: reqwest::Client,
-    /// Where the service writes what opens its socket, at each start.
+    /// The file where the service writes the key to its socket at each start.
     key: PathBuf,
-    /// Keeps the way to the socket open.
+    /// Keeps the path to the socket valid.
     _reach: Arc<Reach>,
 }
 
 impl Connection {
-    /// To the service of this directory, whether it runs or not.
+    /// A client for the service of this directory, whether it runs or not.
     pub(super) fn new(directory: &DataDirectory) -> Result<Self, TargetError> {
         let problem = |reason: String| {
             TargetError::new(Problem::Unreachable, format!("cannot reach the background service: {reason}"))
         };
-        // rustls wants to be told which cryptography it uses, even where none is; who was first does not matter.
+        // rustls needs a crypto provider, even when nothing is encrypted; it does not matter who installs one
+        // first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let reach = Reach::new(directory).map_err(|error| problem(error.to_string()))?;
         let client = reqwest::Client::builder()
@@ -60,7 +61,7 @@ impl Connection {
         Ok(Self { client, key: directory.control_key(), _reach: Arc::new(reach) })
     }
 
-    /// Which service answers; `None` when none does.
+    /// The service that answers; `None` if none does.
     pub(super) async fn hello(&self) -> Result<Option<Hello>, TargetError> {
         let request = self.client.get(url(HELLO)).timeout(HELLO_TIME);
         match request.send().await {
@@ -70,19 +71,19 @@ impl Connection {
                 Problem::Unreachable,
                 format!("the background service does not answer within {} s", HELLO_TIME.as_secs()),
             )
-            .hint("end it and start it again: flash service restart")),
-            // It ended while it was asked.
+            .hint("restart it: flash service restart")),
+            // It stopped during the request.
             Err(_) => Ok(None),
         }
     }
 
-    /// The service and what it hosts.
+    /// The service and its environments.
     pub(super) async fn service(&self) -> Result<ServiceStatus, TargetError> {
         self.ask(&Question::Service).await
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<reqwest::Response, TargetError> {
-        // Without one, the service says what is wrong.
+        // Without a key, the service reports the problem.
         let key = tokio::fs::read_to_string(&self.key).await.unwrap_or_default();
         let request = self.client.post(url(path)).bearer_auth(key).json(body);
         let response = request.send().await.map_err(|error| broken(&error))?;
@@ -94,7 +95,7 @@ impl Connection {
         Err(serde_json::from_str(&text).unwrap_or_else(|_| {
             TargetError::new(
                 Problem::Failed,
-                format!("the background service refused the request: {status} {text}"),
+                format!("the background service rejected the request: {status} {text}"),
             )
         }))
     }
@@ -103,7 +104,7 @@ impl Connection {
         self.post(ASK, question).await?.json().await.map_err(|error| broken(&error))
     }
 
-    /// An answer of one JSON a line.
+    /// An answer with one JSON value per line.
     async fn lines<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
@@ -140,27 +141,30 @@ impl Connection {
     }
 }
 
-/// The host is not looked up: the socket is all that is connected to.
+/// The host is not resolved: the connection always goes to the socket.
 fn url(path: &str) -> String {
     format!("http://flash{path}")
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> TargetError {
     let reason = error_chain(error);
-    TargetError::new(Problem::Unreachable, format!("the background service broke off: {reason}"))
-        .hint("see whether it runs: flash service status")
+    TargetError::new(
+        Problem::Unreachable,
+        format!("the connection to the background service broke: {reason}"),
+    )
+    .hint("check it: flash service status")
 }
 
 fn broke_off() -> TargetError {
-    TargetError::new(Problem::Unreachable, "the background service ended in the midst of this")
-        .hint("what became of it: flash deploy history ENV; the service itself: flash service status")
+    TargetError::new(Problem::Unreachable, "the background service stopped during the request")
+        .hint("see the result: flash deploy history ENV; check the service: flash service status")
 }
 
 impl LocalTarget {
-    /// Finds the service, and starts it where it does not run.
+    /// Finds the service, and starts it if it is not running.
     ///
     /// # Errors
-    /// When it does not start, or is of another version and has work.
+    /// When it does not start, or has another version and has work.
     pub(crate) async fn connect() -> Result<Self, TargetError> {
         let directory = DataDirectory::of_user()?;
         process::ensure(&directory).await?;
@@ -172,18 +176,18 @@ impl LocalTarget {
         self.connection.ask(&question).await
     }
 
-    /// Brings the files of a build to where the service finds them.
+    /// Copies the files of a build to the service's directory.
     async fn stage(
         &self,
         id: &EnvironmentId,
         shipment: &Shipment,
         told: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), TargetError> {
-        // Known to the service: a typo makes no directory.
+        // Checked by the service first: a typo must not create a directory.
         self.environment(id).await?;
         let directory = self.directory.environment(id);
         let (artifact, sources) = (shipment.spec.artifact.clone(), shipment.sources.clone());
-        // Only the latest counts: who shows it may be slower than the disk.
+        // Only the latest value counts: showing it may be slower than the disk.
         let (sent, mut seen) = tokio::sync::watch::channel(None);
         let copied = tokio::task::spawn_blocking(move || {
             artifact::stage(&directory, &artifact, &sources, |done, total| {
@@ -273,7 +277,7 @@ impl Target for LocalTarget {
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
         let question = LogQuestion { id: id.clone(), query: query.clone() };
         let lines = self.connection.lines::<LogAnswer>(LOGS, &question).await?;
-        // After the last line nothing is read; a stream that ends without it was cut off.
+        // Nothing is read after the last line; a stream that ends without it was cut off.
         let records = stream::try_unfold(lines, |mut lines| async move {
             match lines.try_next().await? {
                 Some(LogAnswer::Line(record)) => Ok(Some((record, lines))),

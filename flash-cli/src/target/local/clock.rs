@@ -1,4 +1,4 @@
-//! What time it is, and how it is written.
+//! The current time, and how it is written.
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ pub(super) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Such as `2026-11-23 12:00:05 UTC`.
+/// For example `2026-11-23 12:00:05 UTC`.
 pub(crate) fn utc(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     // Times without a zone are written in UTC.

@@ -1,6 +1,6 @@
-//! Where the service keeps everything: `FLASH_DATA_DIR` and what lies in it.
+//! The service's data directory: `FLASH_DATA_DIR` and its contents.
 //!
-//! Paths and modes only. Who writes what is for the others to say.
+//! Only paths and modes; other modules read and write the files.
 use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::target::{EnvironmentId, Problem, TargetError};
 
-/// Overrides the place of the data.
+/// Overrides the location of the data.
 pub(crate) const DATA_DIRECTORY: &str = "FLASH_DATA_DIR";
 
 /// The data of one service. There is one service per directory.
@@ -17,10 +17,10 @@ pub(crate) const DATA_DIRECTORY: &str = "FLASH_DATA_DIR";
 pub(crate) struct DataDirectory(PathBuf);
 
 impl DataDirectory {
-    /// That of this user: `FLASH_DATA_DIR`, else `$XDG_DATA_HOME/flash`, else `~/.local/share/flash`.
+    /// This user's directory: `FLASH_DATA_DIR`, else `$XDG_DATA_HOME/flash`, else `~/.local/share/flash`.
     ///
     /// # Errors
-    /// Without a home directory, and when it cannot be made.
+    /// Without a home directory, and when it cannot be created.
     pub(crate) fn of_user() -> Result<Self, TargetError> {
         let variable =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -28,23 +28,23 @@ impl DataDirectory {
             .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("flash")))
             .or_else(|| std::env::home_dir().map(|home| home.join(".local").join("share").join("flash")))
             .ok_or_else(|| {
-                TargetError::new(Problem::Refused, "there is no directory for the data of local environments")
+                TargetError::new(Problem::Refused, "no directory found for the data of local environments")
                     .hint(format!("set {DATA_DIRECTORY} or HOME"))
             })?;
         Self::open(&path)
     }
 
-    /// This directory, made where it is missing.
+    /// This directory, created if it is missing.
     ///
     /// # Errors
-    /// When it cannot be made, or cannot be closed to others.
+    /// When it cannot be created, or cannot be closed to other users.
     pub(crate) fn open(path: &Path) -> Result<Self, TargetError> {
         let problem = |error: io::Error| {
             TargetError::new(Problem::Failed, format!("cannot use the directory {}: {error}", path.display()))
-                .hint(format!("make it writable, or set {DATA_DIRECTORY} to another one"))
+                .hint(format!("make it writable, or set {DATA_DIRECTORY} to another directory"))
         };
         make_private(path).map_err(problem)?;
-        // Found by its full name: the service runs elsewhere.
+        // Stored as an absolute path: the service has another working directory.
         path.canonicalize().map(Self).map_err(problem)
     }
 
@@ -65,12 +65,13 @@ impl DataDirectory {
         self.0.join("service.sock")
     }
 
-    /// Opens the socket. Only who may read the data can order anything: a worker may not, where the kernel closes it.
+    /// The key to the socket. Only processes that may read the data can send requests: workers may not, if the
+    /// kernel confines them.
     pub(crate) fn control_key(&self) -> PathBuf {
         self.0.join("control.key")
     }
 
-    /// What the service prints: its own troubles, and panics.
+    /// The service's own output: its errors, and panics.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("service.log")
     }
@@ -105,20 +106,20 @@ impl EnvironmentDirectory {
         &self.0
     }
 
-    /// The data of the service that it is part of.
+    /// The data directory it belongs to.
     pub(crate) fn data(&self) -> &Path {
         // `environments/APP/NAME` below it.
         self.0.ancestors().nth(3).unwrap_or(&self.0)
     }
 
-    /// Makes it, with its parts.
+    /// Creates it and its subdirectories.
     pub(crate) fn make(&self) -> io::Result<()> {
         [self.jobs(), self.logs(), self.artifacts(), self.work()]
             .iter()
             .try_for_each(|path| make_private(path))
     }
 
-    /// The platform's store of jobs.
+    /// The platform's job store.
     pub(crate) fn jobs(&self) -> PathBuf {
         self.0.join("jobs")
     }
@@ -127,7 +128,7 @@ impl EnvironmentDirectory {
         self.0.join("logs")
     }
 
-    /// Signs this environment's webhooks.
+    /// The key that signs this environment's webhooks.
     pub(crate) fn webhook_secret(&self) -> PathBuf {
         self.0.join("webhook_secret")
     }
@@ -141,21 +142,21 @@ impl EnvironmentDirectory {
         self.artifacts().join(digest)
     }
 
-    /// Where workers run, a directory for each release.
+    /// Working directories of workers, one for each release.
     pub(crate) fn work(&self) -> PathBuf {
         self.0.join("work")
     }
 
-    /// Where workers of this release run.
+    /// The working directory of this release's workers.
     pub(crate) fn work_of(&self, release: u64) -> PathBuf {
         self.work().join(release.to_string())
     }
 }
 
-/// Makes a directory with those above it; only its owner may look into it.
+/// Creates a directory and its parents; only its owner may read it.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // It may have been there before, open to others.
+    // It may have existed before, open to others.
     if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
     }

@@ -1,13 +1,13 @@
-//! Keys of environments as they are made.
+//! Makes the keys of environments.
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::target::{Problem, SecretValue, TargetError};
 
-/// How every key begins, so that scanners of repositories can tell one.
+/// The prefix of every key, so that secret scanners recognize it.
 const START: &str = "flash_";
-/// Random characters: 40 of 62 are 238 bits.
+/// Random characters: 40 of 62 give 238 bits.
 const RANDOM: usize = 40;
-/// As much of a key as is listed.
+/// How much of a key is listed.
 pub(super) const PREFIX: usize = 12;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -20,8 +20,8 @@ pub(super) fn random_key() -> Result<SecretValue, TargetError> {
         let mut bytes = [0; 64];
         random
             .fill(&mut bytes)
-            .map_err(|_| TargetError::new(Problem::Failed, "the system gives no random numbers"))?;
-        // Beyond a multiple of 62 the first digits would be more likely.
+            .map_err(|_| TargetError::new(Problem::Failed, "the system provides no random numbers"))?;
+        // Bytes beyond a multiple of 62 would favor the first digits.
         let even = bytes.iter().filter(|byte| usize::from(**byte) < 256 / DIGITS.len() * DIGITS.len());
         let left = START.len() + RANDOM - key.len();
         key.extend(even.take(left).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])));
@@ -29,7 +29,7 @@ pub(super) fn random_key() -> Result<SecretValue, TargetError> {
     Ok(SecretValue::new(key))
 }
 
-/// What is listed of a key.
+/// The listed part of a key.
 pub(super) fn prefix(key: &SecretValue) -> &str {
     &key.expose()[..PREFIX]
 }

@@ -1,4 +1,4 @@
-//! Locks that say which process is the one, and who that is.
+//! Locks that allow one process at a time, and tell which process it is.
 use std::{
     fs::{File, TryLockError},
     io::{self, Write as _},
@@ -7,17 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two tries.
+/// The pause between tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-/// Held as long as this is there; the kernel lets go when the process ends, in whatever way.
+/// Held as long as this value lives; the kernel releases it when the process ends, however it ends.
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock within this time, and leaves this process's id in its file; `None` when somebody else holds it.
-    /// Blocks.
+    /// Takes the lock within this time and writes this process's ID to its file; `None` if another process holds
+    /// it. Blocks.
     pub(super) fn take(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
         let file = open(path)?;
         let until = Instant::now() + patience;
@@ -35,16 +35,16 @@ impl Lock {
     }
 }
 
-/// Leaves this process's id in the file of a lock that it holds.
+/// Writes this process's ID to the file of a lock that it holds.
 fn sign(file: &File) {
-    // On a full disk the lock serves without an id: only a process that hangs is then not found.
+    // On a full disk the lock works without an ID: only a hung process cannot be found then.
     let _ = file.set_len(0);
     let _ = file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0);
 }
 
-/// Whether anybody holds it.
+/// Whether any process holds it.
 pub(super) fn is_held(path: &Path) -> io::Result<bool> {
-    // Shared, and for a moment: who wants to have it tries for longer than that.
+    // Shared and only for a moment: a process that wants the lock retries for longer.
     match open(path)?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -56,7 +56,7 @@ fn open(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Leaves this process's id where `flash service stop` finds it.
+/// Writes this process's ID to where `flash service stop` finds it.
 pub(super) fn write_pid(path: &Path) -> io::Result<()> {
     let part = path.with_extension("pid.part");
     let mut file =
@@ -65,8 +65,8 @@ pub(super) fn write_pid(path: &Path) -> io::Result<()> {
     std::fs::rename(&part, path)
 }
 
-/// The process of [`write_pid`], or who took the lock of this file. Only meaningful while the lock is held: ids are
-/// used again.
+/// The process of [`write_pid`], or the one that locked this file. Only valid while the lock is held: IDs are
+/// reused.
 pub(super) fn read_pid(path: &Path) -> Option<i32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 1)
 }

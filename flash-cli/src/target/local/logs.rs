@@ -1,4 +1,4 @@
-//! The log of one environment, as the service keeps it.
+//! The log of one environment, as the service stores it.
 use std::{io, path::Path};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
@@ -9,7 +9,7 @@ use crate::{
     target::{LogQuery, LogRecord, Problem, TargetError},
 };
 
-/// A handle to the log on the disk. Cheap to share.
+/// A handle to the log on disk. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Logs(LogStore);
 
@@ -19,22 +19,22 @@ impl Logs {
         LogStore::open(directory, LogLimits::default()).map(Self)
     }
 
-    /// Takes lines.
+    /// Accepts lines.
     pub(super) fn sink(&self) -> Sink {
         self.0.sink()
     }
 
-    /// Lines that fit.
+    /// Matching lines.
     pub(super) fn query(
         &self,
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
         let unreadable =
-            |error: io::Error| TargetError::new(Problem::Failed, format!("the log cannot be read: {error}"));
+            |error: io::Error| TargetError::new(Problem::Failed, format!("cannot read the log: {error}"));
         Ok(self.0.query(query)?.map(move |line| line.map_err(unreadable)).boxed())
     }
 
-    /// Everything is written. Blocks.
+    /// Waits until everything is written. Blocks.
     pub(super) fn close(&self) {
         self.0.close();
     }

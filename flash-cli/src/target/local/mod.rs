@@ -1,9 +1,9 @@
 //! The local target: the embedded platform, in this process for `flash run`, in the background service for
 //! environments.
 //!
-//! `flash run` opens the port, and the platform does the rest. The service hosts a platform for each environment:
-//! `client` asks it, by way of `wire` and `socket`; `process`, `supervise` and `systemd` have it run; `service`, `server`
-//! and `environments` are the service itself; `database`, `artifact` and `directory` are what it keeps.
+//! `flash run` opens the port, and the platform does the rest. The service runs a platform for each environment:
+//! `client` talks to it through `wire` and `socket`; `process`, `supervise` and `systemd` run it; `service`,
+//! `server` and `environments` are the service itself; `database`, `artifact` and `directory` are its data.
 mod artifact;
 mod cipher;
 mod client;
@@ -48,27 +48,27 @@ pub(crate) use crate::platform::{
     survey,
 };
 
-/// How many ports after the wished one are tried when nobody insists on it.
+/// How many further ports are tried when no port was requested explicitly.
 const MORE_PORTS: u16 = 20;
 
-/// Whether this process was started to watch over workers.
+/// Whether this process was started to supervise workers.
 pub(crate) fn is_lifeline() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == "__lifeline")
 }
 
-/// The port that `flash run` wishes for.
+/// The port for `flash run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// This one or none.
+    /// This port or none.
     Exactly(u16),
-    /// This one, or one of the next 20.
+    /// This port, or one of the next 20.
     From(u16),
 }
 
 /// Why no port could be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("no address is known for the host `{host}`")]
+    #[error("no address found for the host `{host}`")]
     UnknownHost { host: String, source: io::Error },
     #[error("`{host}` ({address}) is not an address of this machine")]
     OtherMachine { host: String, address: IpAddr },
@@ -78,7 +78,7 @@ pub(crate) enum BindError {
     Ports { host: String, from: u16, to: u16, source: io::Error },
 }
 
-/// Opens a port. With [`Port::From`], says by `skipped` which ones were taken.
+/// Opens a port. With [`Port::From`], `skipped` is called for each port in use.
 pub(crate) async fn bind(
     host: &str,
     port: Port,
@@ -89,7 +89,7 @@ pub(crate) async fn bind(
         Port::Exactly(port) => (port, port),
         Port::From(port) => (port, port.saturating_add(MORE_PORTS)),
     };
-    // `localhost` may have several addresses; the first that is ours serves, IPv4 before IPv6.
+    // `localhost` may have several addresses; the first that belongs to this machine is used, IPv4 before IPv6.
     let mut addresses: Vec<SocketAddr> =
         tokio::net::lookup_host((host, first)).await.map_err(unknown)?.collect();
     addresses.sort_by_key(|address| address.is_ipv6());

@@ -1,6 +1,6 @@
-//! The service as a process, seen from commands: found, started, stopped.
+//! Finds, starts and stops the service's process, for commands.
 //!
-//! What is said here has been seen: started means that it answers, stopped that nobody holds its locks.
+//! Everything reported here was observed: started means that it answers, stopped that nobody holds its locks.
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
@@ -25,20 +25,20 @@ use crate::target::{Problem, TargetError};
 
 /// How long the service may take until it answers.
 const START_TIME: Duration = Duration::from_secs(30);
-/// How long it may take to end: running work gets its drain time.
+/// How long it may take to stop: running work gets its drain time.
 const STOP_TIME: Duration = Duration::from_secs(60);
-/// How long the kernel may take to end what was killed.
+/// How long the kernel may take to end a killed process.
 const KILL_TIME: Duration = Duration::from_secs(5);
-/// How long one that does not even answer may take to end.
+/// How long a service that does not answer may take to stop.
 const HUNG_TIME: Duration = Duration::from_secs(10);
-/// Between two questions to systemd, each of which starts a program.
+/// The interval between queries to systemd, each of which starts a program.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// As much as is shown of what it printed before it failed.
+/// How much of its output is shown when it failed.
 const SHOWN_LINES: usize = 20;
 
-/// Variables of the starter that the service, and with it every worker, inherits. The rest, such as keys that happen
-/// to be set in a shell, stays behind.
+/// Variables that the service, and so every worker, inherits from the command that starts it. Others, such as keys
+/// that happen to be set in a shell, are dropped.
 const INHERITED: [&str; 20] = [
     "HOME",
     "USER",
@@ -65,7 +65,7 @@ const INHERITED: [&str; 20] = [
 /// How a service was found.
 #[derive(Debug, Clone)]
 pub(crate) enum Started {
-    /// It did not run before.
+    /// It was not running before.
     Now(Hello),
     Already(Hello),
 }
@@ -78,18 +78,18 @@ impl Started {
     }
 }
 
-/// How it ended.
+/// How it stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
-    /// It did not run.
+    /// It was not running.
     Already,
-    /// All by itself.
+    /// By itself.
     Clean,
     /// It took too long and was killed.
     Killed,
 }
 
-/// What the service hosts; `None` when it does not run.
+/// The service's environments; `None` if it is not running.
 pub(crate) async fn status(directory: &DataDirectory) -> Result<Option<ServiceStatus>, TargetError> {
     let connection = Connection::new(directory)?;
     match connection.hello().await? {
@@ -101,7 +101,7 @@ pub(crate) async fn status(directory: &DataDirectory) -> Result<Option<ServiceSt
     }
 }
 
-/// Finds the service or starts it. One of another version that has nothing to lose makes way for this one.
+/// Finds or starts the service. A service of another version with nothing to lose is replaced by this version.
 pub(super) async fn ensure(directory: &DataDirectory) -> Result<(), TargetError> {
     let started = start(directory).await?;
     let hello = started.hello();
@@ -123,10 +123,10 @@ fn same_version(hello: &Hello) -> Result<(), TargetError> {
     }
     let message = format!("the background service is flash {}, and this is flash {own}", hello.version);
     Err(TargetError::new(Problem::Refused, message)
-        .hint("have this version serve (running work ends first): flash service restart"))
+        .hint("switch to this version (running work ends first): flash service restart"))
 }
 
-/// Starts the service where it does not run, and waits until it answers.
+/// Starts the service if it is not running, and waits until it answers.
 pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetError> {
     let connection = Connection::new(directory)?;
     if let Some(hello) = connection.hello().await? {
@@ -136,7 +136,7 @@ pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetEr
     let failed =
         |reason: &str| TargetError { last_lines: last_lines(directory, printed), ..not_started(reason) };
     let begun = Instant::now();
-    // One that ends right now gets its time for that first.
+    // A service that is stopping now may finish first.
     let mut limit = if runs(directory)? { STOP_TIME + START_TIME } else { START_TIME };
     let mut attempt = Attempt::begin(directory).await?;
     loop {
@@ -158,11 +158,11 @@ pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetEr
     }
 }
 
-/// A start that is under way.
+/// A start in progress.
 enum Attempt {
-    /// This supervisor is to start it.
+    /// This supervisor is starting it.
     Supervisor(Child),
-    /// A supervisor found another one there.
+    /// A supervisor found another one already there.
     Another,
     Systemd {
         unit: systemd::Unit,
@@ -170,7 +170,7 @@ enum Attempt {
     },
 }
 
-/// What has become of it so far.
+/// The progress so far.
 enum Look {
     Going,
     AnotherRuns,
@@ -188,13 +188,13 @@ impl Attempt {
         }
     }
 
-    /// To be called once a service answers. Where that is another one's, a supervisor of ours still waits for the lock:
-    /// left alone it would bring the service back after a stop that comes soon.
+    /// Call this once a service answers. If it belongs to another supervisor, ours still waits for the lock: left
+    /// alone, it would restart the service after a stop that comes soon.
     fn settle(self, directory: &DataDirectory) {
         let Self::Supervisor(mut child) = self else { return };
         let holder = lock::read_pid(&directory.supervisor_lock());
         if holder.is_some_and(|holder| u32::try_from(holder) != Ok(child.id())) {
-            // It has ended already, or has nothing to lose.
+            // It has already ended, or has nothing to lose.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -223,16 +223,16 @@ impl Attempt {
 }
 
 fn not_started(reason: &str) -> TargetError {
-    TargetError::new(Problem::Unreachable, format!("the background service does not start: {reason}"))
-        .hint("do what its last lines say, then: flash service start")
+    TargetError::new(Problem::Unreachable, format!("cannot start the background service: {reason}"))
+        .hint("fix the problem shown in its last lines, then: flash service start")
 }
 
-/// Makes the log, a new one where it is full, and says how long it is.
+/// Makes the log, or a new one if it is full, and returns its length.
 fn prepare_log(directory: &DataDirectory) -> Result<u64, TargetError> {
     let path = directory.log();
     let problem = |error: io::Error| {
         TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
-            .hint(format!("make room and make it writable, or set {DATA_DIRECTORY} to another directory"))
+            .hint(format!("free space and make it writable, or set {DATA_DIRECTORY} to another directory"))
     };
     service_log::prepare(&path).map_err(problem)
 }
@@ -277,9 +277,9 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
     command.spawn().map_err(problem)
 }
 
-/// Ends the service, and waits until it has ended.
+/// Stops the service, and waits until it has ended.
 pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetError> {
-    // One that does not answer is ended all the same, but it will hardly end by itself.
+    // A service that does not answer is stopped too, but hardly ends by itself.
     let (hello, patience) = match Connection::new(directory)?.hello().await {
         Ok(hello) => (hello, STOP_TIME),
         Err(_) => (None, HUNG_TIME),
@@ -297,7 +297,7 @@ pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetErr
         (Manager::Systemd, Some(unit)) => forced = unit.stop().await?,
         _ => {
             let pids = pids(directory)?;
-            // The supervisor ends its service; without one the service is told itself.
+            // The supervisor stops its service; without a supervisor the service gets the signal.
             if let Some(pid) = pids.first() {
                 signal(*pid, Signal::SIGTERM);
             }
@@ -315,10 +315,10 @@ pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetErr
     if ended(directory, KILL_TIME).await? {
         return Ok(Stopped::Killed);
     }
-    Err(TargetError::new(Problem::Failed, "the background service does not end, not even when it is killed"))
+    Err(TargetError::new(Problem::Failed, "the background service does not stop, even when killed"))
 }
 
-/// The supervisor, then the service, as far as they run.
+/// The supervisor, then the service, if they run.
 fn pids(directory: &DataDirectory) -> Result<Vec<i32>, TargetError> {
     let mut pids = Vec::new();
     for lock in [directory.supervisor_lock(), directory.service_lock()] {
@@ -330,7 +330,7 @@ fn pids(directory: &DataDirectory) -> Result<Vec<i32>, TargetError> {
 }
 
 fn signal(pid: i32, signal: Signal) {
-    // One that has ended meanwhile needs none.
+    // A process that has ended in the meantime needs no signal.
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
@@ -339,7 +339,7 @@ fn is_held(path: &std::path::Path) -> Result<bool, TargetError> {
         .map_err(|error| TargetError::new(Problem::Failed, format!("cannot use {}: {error}", path.display())))
 }
 
-/// Whether a service or a supervisor is there.
+/// Whether a service or a supervisor is running.
 fn runs(directory: &DataDirectory) -> Result<bool, TargetError> {
     Ok(is_held(&directory.supervisor_lock())? || is_held(&directory.service_lock())?)
 }

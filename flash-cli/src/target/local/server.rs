@@ -1,7 +1,7 @@
-//! The control API: HTTP on a Unix socket that only this user reaches.
+//! The control API: HTTP on a Unix socket that only this user can reach.
 //!
-//! Workers are processes of this user too. They can connect, but what they ask is refused: it takes the key in a file
-//! that is closed to them.
+//! Workers are processes of this user too. They can connect, but their requests are rejected: each needs the key in
+//! a file that they cannot read.
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -42,10 +42,10 @@ use crate::target::{
     local::{Received, Share, serve_connections},
 };
 
-/// A manifest with large schemas fits many times.
+/// Many times the size of a manifest with large schemas.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// What requests are answered from.
+/// The state for answering requests.
 #[derive(Clone)]
 pub(super) struct Control {
     pub environments: Environments,
@@ -55,12 +55,12 @@ pub(super) struct Control {
     pub key: ControlKey,
 }
 
-/// What opens the control API. Another one at each start.
+/// The key to the control API. A new one at each start.
 #[derive(Clone)]
 pub(super) struct ControlKey(Arc<str>);
 
 impl ControlKey {
-    /// Makes one, and writes it where this user's commands find it.
+    /// Makes a key, and writes it where this user's commands find it.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -70,7 +70,7 @@ impl ControlKey {
         let new = path.with_extension("key.new");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(key.as_bytes())?;
-        // In one step: a command may be reading it.
+        // Atomically: a command may be reading it.
         std::fs::rename(new, path)?;
         Ok(Self(key.into()))
     }
@@ -87,22 +87,21 @@ async fn keyed(State(control): State<Arc<Control>>, request: Request, next: Next
     if control.key.opens(request.headers()) {
         return next.run(request).await;
     }
-    let message =
-        "this process may not give orders to the background service: its control key is not the right one";
+    let message = "this process may not control the background service: its control key is wrong";
     let error = TargetError::new(Problem::Refused, message).hint(
-        "run the command outside of a worker, as the user whose service it is, with the same FLASH_DATA_DIR",
+        "run the command outside a worker, as the user who runs the service, with the same FLASH_DATA_DIR",
     );
     (StatusCode::UNAUTHORIZED, Json(error)).into_response()
 }
 
-/// The socket, for this user's processes only: its mode says so, and who comes is looked at.
+/// The socket, only for this user's processes: its mode enforces that, and each peer is checked.
 pub(super) struct Door {
     listener: UnixListener,
     owner: u32,
 }
 
 impl Door {
-    /// Opens the socket. The caller holds the service's lock: a socket that is there is nobody's.
+    /// Opens the socket. The caller holds the service's lock, so an existing socket is unused.
     pub(super) fn open(directory: &DataDirectory) -> io::Result<Self> {
         let path = directory.socket();
         match std::fs::remove_file(&path) {
@@ -135,7 +134,7 @@ impl axum::serve::Listener for Door {
     }
 }
 
-/// Serves until `closing`, with the patience that listeners of environments have.
+/// Serves until `closing`, with the timeouts of the environments' listeners.
 pub(super) async fn serve(door: Door, share: Share, closing: CancellationToken, control: Control) {
     let router = TowerToHyperService::new(router(control));
     let respond = move |request: http::Request<Incoming>, _| {
@@ -156,7 +155,7 @@ fn router(control: Control) -> Router {
         .route(ORDER, post(order))
         .route(LOGS, post(logs))
         .layer(from_fn_with_state(control.clone(), keyed))
-        // Commands of any version may ask which one runs.
+        // Commands of any version may ask which service runs.
         .route(HELLO, get(hello))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(control)
@@ -214,16 +213,16 @@ async fn hello(State(control): State<Arc<Control>>) -> Response {
     json(control.hello().await)
 }
 
-/// A change that was begun is ended, whether the one who asked waits for it or not.
+/// A change that has begun is completed, whether its requester waits for it or not.
 async fn ask(State(control): State<Arc<Control>>, Json(question): Json<Question>) -> Response {
     let answer = tokio::spawn(async move { control.answer(question).await });
     match answer.await {
         Ok(answer) => answer.unwrap_or_else(refused),
-        Err(_) => refused(TargetError::new(Problem::Failed, "the service failed in the midst of this")),
+        Err(_) => refused(TargetError::new(Problem::Failed, "the service failed during the request")),
     }
 }
 
-/// As [`ask`], with a line for each step.
+/// Like [`ask`], with a line for each step.
 async fn order(State(control): State<Arc<Control>>, Json(order): Json<Order>) -> Response {
     let (steps, told) = mpsc::unbounded_channel();
     let done = tokio::spawn(async move { carry_out(&control.environments, order, &steps).await });
@@ -233,7 +232,7 @@ async fn order(State(control): State<Arc<Control>>, Json(order): Json<Order>) ->
             Ok(Ok(record)) => Progress::Done(record),
             Ok(Err(error)) => Progress::Failed(error),
             Err(_) => {
-                Progress::Failed(TargetError::new(Problem::Failed, "the service failed in the midst of this"))
+                Progress::Failed(TargetError::new(Problem::Failed, "the service failed during the request"))
             }
         }
     });
@@ -264,7 +263,7 @@ async fn logs(State(control): State<Arc<Control>>, Json(question): Json<LogQuest
     }
 }
 
-/// One JSON a line. Lines that wait already travel together.
+/// One JSON value per line. Lines that are waiting are sent together.
 fn lines<T: Serialize + Send + 'static>(items: impl stream::Stream<Item = T> + Send + 'static) -> Response {
     let chunks = items.ready_chunks(256).map(|items| {
         let mut text = Vec::new();

@@ -1,6 +1,6 @@
-//! The service's own process: `flash __service`, which commands start and nobody types.
+//! The service's own process: `flash __service`, started by commands and never typed.
 //!
-//! `flash __service` hosts the environments; `flash __service systemd` is the same, started by systemd; `flash
+//! `flash __service` runs the environments; `flash __service systemd` is the same, started by systemd; `flash
 //! __service supervise` keeps the first one running where there is no systemd.
 use std::{process::ExitCode, time::Duration};
 
@@ -24,19 +24,19 @@ use crate::{
 
 /// The hidden argument that makes `flash` the service.
 pub(super) const ARGUMENT: &str = "__service";
-/// After it: the supervisor.
+/// Follows it: the supervisor.
 pub(super) const SUPERVISE: &str = "supervise";
-/// After it: started by systemd.
+/// Follows it: started by systemd.
 pub(super) const SYSTEMD: &str = "systemd";
 
-/// Exit code: it could not start, and starting it again helps nobody.
+/// Exit code: it could not start, and starting it again does not help.
 pub(super) const CANNOT_START: i32 = 1;
-/// Exit code: another service of this directory runs.
+/// Exit code: another service of this directory is running.
 pub(super) const ANOTHER_RUNS: i32 = 3;
 
-/// How long a service that ends may take until the next one gives up: as long as a stop.
+/// How long to wait for a stopping service before giving up: as long as a stop may take.
 const LOCK_TIME: Duration = Duration::from_secs(70);
-/// Open answers get this long at the end.
+/// How long open answers may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Whether this process was started to be the service.
@@ -56,7 +56,7 @@ impl From<TargetError> for End {
     }
 }
 
-/// The service, until it is told to end.
+/// Runs the service until it is told to stop.
 pub(crate) fn service_main() -> ExitCode {
     let output = Output::new(false);
     let mode = std::env::args().nth(2);
@@ -64,7 +64,7 @@ pub(crate) fn service_main() -> ExitCode {
         None => serve(Manager::Supervisor, &output),
         Some(SYSTEMD) => serve(Manager::Systemd, &output),
         Some(SUPERVISE) => supervise::supervise(&output),
-        Some(_) => Err(TargetError::new(Problem::Refused, "this argument is not for typing").into()),
+        Some(_) => Err(TargetError::new(Problem::Refused, "this argument is for internal use").into()),
     };
     let code = match ended {
         Ok(()) => return ExitCode::SUCCESS,
@@ -97,7 +97,7 @@ fn serve(manager: Manager, output: &Output) -> Result<(), End> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| problem("could not start the async runtime for", error))?;
     let served = runtime.block_on(host(&directory, manager, output));
-    // Blocking work that hangs does not keep the process.
+    // Blocking work that hangs must not keep the process alive.
     runtime.shutdown_timeout(LAST_ANSWERS);
     drop(lock);
     Ok(served?)
@@ -130,9 +130,8 @@ impl StopSignals {
 async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> Result<(), TargetError> {
     let mut stop = StopSignals::listen()?;
     let started_ms = now_ms();
-    let _log = Rotation::start(directory, Role::Rotates).map_err(|error| {
-        TargetError::new(Problem::Failed, format!("cannot look after service.log: {error}"))
-    })?;
+    let _log = Rotation::start(directory, Role::Rotates)
+        .map_err(|error| TargetError::new(Problem::Failed, format!("cannot watch service.log: {error}")))?;
     let environments = Environments::open(directory.clone(), output.clone()).await?;
     let key = ControlKey::make(directory).map_err(|error| {
         let path = directory.control_key();
@@ -159,7 +158,7 @@ async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> R
     let _ = std::fs::remove_file(directory.socket());
     closing.cancel();
     environments.stop().await;
-    // Whoever follows a log is cut off.
+    // Connections that follow a log are cut off.
     let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
     output.status("Stopped", "all environments");
     Ok(())

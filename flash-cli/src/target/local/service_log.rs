@@ -1,8 +1,8 @@
-//! `service.log`: what the service and its supervisor print, bounded while they run.
+//! `service.log`: the output of the service and its supervisor, limited in size while they run.
 //!
-//! Panics of any thread go there too, so the file cannot be behind a writer of ours: both processes write through the
-//! descriptors that they were started with. When the file is full, the service renames it and has its own descriptors
-//! lead to a new one; the supervisor's follow. Libraries that rotate files own the file they write, which is why none
+//! Panics of any thread go there too, so there can be no writer of ours in between: both processes write directly
+//! to the descriptors they were started with. When the file is full, the service renames it and redirects its
+//! descriptors to a new one; the supervisor follows. Libraries that rotate files own the file they write, so none
 //! is used.
 use std::{
     fs::{File, Metadata},
@@ -18,31 +18,31 @@ use std::{
 
 use super::directory::DataDirectory;
 
-/// A file that has reached it is followed by a new one.
+/// A file of this size is replaced by a new one.
 pub(super) const LIMIT: u64 = 10 << 20;
-/// Between two looks at its size.
+/// The interval between checks of its size.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What a process does about a full file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Begins a new one. One process alone does that.
+    /// Starts a new file. Only one process does that.
     Rotates,
-    /// Goes on in the new one.
+    /// Continues in the new file.
     Follows,
 }
 
-/// Looks after the output of this process until it is dropped. Does nothing where that does not go to the log.
+/// Watches this process's output until it is dropped. Does nothing if the output does not go to the log.
 pub(super) struct Rotation {
     #[expect(dead_code, reason = "its end tells the thread to end")]
     stop: Sender<()>,
 }
 
 impl Rotation {
-    /// Starts a thread that looks every second.
+    /// Starts a thread that checks every second.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub(super) fn start(directory: &DataDirectory, role: Role) -> io::Result<Self> {
         let path = directory.log();
         let (stop, stopped) = channel();
@@ -51,7 +51,7 @@ impl Rotation {
             loop {
                 for (stream, is_ours) in &mut streams {
                     if *is_ours {
-                        // A disk that refuses is asked again: until it gives, nothing is written either.
+                        // If the disk refuses, try again: until then nothing can be written anyway.
                         let _ = stream.look(&path, role);
                     }
                 }
@@ -65,12 +65,12 @@ impl Rotation {
     }
 }
 
-/// Opens it to write at its end. Nobody else's to read.
+/// Opens it for appending. Only its owner may read it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Begins a new file where the present one is full, and says how long the one to write to is.
+/// Starts a new file if the current one is full; returns the length of the file to write to.
 pub(super) fn prepare(path: &Path) -> io::Result<u64> {
     let length = open(path)?.metadata()?.len();
     if length < LIMIT {
@@ -81,7 +81,7 @@ pub(super) fn prepare(path: &Path) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The one before. There is one: what was in it is replaced.
+/// The previous file. There is only one: its content is replaced.
 fn older(path: &Path) -> PathBuf {
     path.with_extension("log.1")
 }
@@ -101,7 +101,7 @@ impl Stream {
         }
     }
 
-    /// Whether it goes to the log, or to what was the log before.
+    /// Whether the output goes to the log, or to what was the log before.
     fn goes_to(self, path: &Path) -> bool {
         let Ok(own) = self.metadata() else { return false };
         [path, &older(path)].iter().any(|path| std::fs::metadata(path).is_ok_and(|file| is_same(&file, &own)))
@@ -118,7 +118,7 @@ impl Stream {
     }
 }
 
-/// The file to write to from now on, where that is another one than `current`.
+/// The file to write to from now on, if it is not `current`.
 fn next(path: &Path, current: &Metadata, role: Role, limit: u64) -> io::Result<Option<File>> {
     match std::fs::metadata(path) {
         Ok(file) if !is_same(&file, current) => open(path).map(Some),
@@ -127,7 +127,7 @@ fn next(path: &Path, current: &Metadata, role: Role, limit: u64) -> io::Result<O
             open(path).map(Some)
         }
         Ok(_) => Ok(None),
-        // Somebody took it away, or the disk was full when it was to be made.
+        // The file was removed, or the disk was full when it was to be created.
         Err(error) if error.kind() == io::ErrorKind::NotFound => open(path).map(Some),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! How the control socket is reached, however long the name of its directory.
+//! How the control socket is reached, however long its directory's name is.
 use std::{
     fs::File,
     io,
@@ -11,23 +11,23 @@ use std::{
 
 use super::directory::DataDirectory;
 
-/// The kernel takes 107 bytes for the path of a socket.
+/// The kernel accepts 107 bytes for the path of a socket.
 const LONGEST: usize = 100;
 
-/// A path to the socket that is short enough. Good as long as this is there.
+/// A path to the socket that is short enough. Valid as long as this value lives.
 pub(super) struct Reach {
     path: PathBuf,
     _directory: Option<File>,
 }
 
 impl Reach {
-    /// To the socket in this directory, which must be there; the socket need not.
+    /// For the socket in this directory, which must exist; the socket need not.
     pub(super) fn new(directory: &DataDirectory) -> io::Result<Self> {
         let path = directory.socket();
         if path.as_os_str().as_bytes().len() <= LONGEST {
             return Ok(Self { path, _directory: None });
         }
-        // By way of an open handle: no link in a directory that others write to.
+        // Through an open handle, so that no link in a directory writable by others is followed.
         let handle = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags(nix::fcntl::OFlag::O_DIRECTORY.bits())

@@ -1,4 +1,4 @@
-//! Keeps the service running where no systemd does: starts it again after a crash.
+//! Keeps the service running where systemd does not: starts it again after a crash.
 //!
 //! A service that ends by itself, or cannot start at all, is not started again.
 use std::{
@@ -25,15 +25,15 @@ use crate::{
     target::{Problem, TargetError},
 };
 
-/// How long another supervisor may take to let go: who only looks holds the lock for a moment.
+/// How long another supervisor may take to release the lock: a mere check holds it only for a moment.
 const LOCK_TIME: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Less than a command waits for the service.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// One that ran for so long did not crash because of how it started.
+/// A service that ran this long did not crash because of how it started.
 const WELL: Duration = Duration::from_secs(60);
 
-/// Until the service ends by itself or a signal ends both.
+/// Runs until the service ends by itself or a signal ends both.
 pub(super) fn supervise(output: &Output) -> Result<(), End> {
     let directory = DataDirectory::of_user()?;
     let problem = |error: io::Error| {
@@ -54,7 +54,7 @@ async fn keep_running(output: &Output) -> Result<(), End> {
     let mut stop = StopSignals::listen()?;
     let problem =
         |error: io::Error| TargetError::new(Problem::Failed, format!("cannot run the service: {error}"));
-    // Found once: a newer flash in its place is started after the next crash.
+    // Resolved once: a newer flash in its place is started after the next crash.
     let program = std::env::current_exe().map_err(problem)?;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -78,7 +78,7 @@ async fn keep_running(output: &Output) -> Result<(), End> {
             After::Crashed => {
                 pause = if started.elapsed() > WELL { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 let pause = pause.as_secs_f32();
-                output.warning(&format!("the service ended with {status}; it is started again in {pause} s"));
+                output.warning(&format!("the service ended with {status}; restarting it in {pause} s"));
             }
         }
         tokio::select! {
@@ -97,7 +97,7 @@ fn after(status: ExitStatus) -> After {
     match status.code() {
         Some(0) => After::Ended(Ok(())),
         Some(ANOTHER_RUNS) => After::Ended(Err(End::AnotherRuns)),
-        // It has said why.
+        // It has printed the reason.
         Some(CANNOT_START) => {
             After::Ended(Err(End::Failed(TargetError::new(Problem::Failed, "the service cannot start"))))
         }

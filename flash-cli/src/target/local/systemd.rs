@@ -1,4 +1,4 @@
-//! The service as a unit of the user's systemd: it starts with the machine, and again after a crash.
+//! The service as a unit of the user's systemd: started with the machine, and again after a crash.
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
@@ -20,21 +20,21 @@ pub(crate) struct Unit {
     path: PathBuf,
 }
 
-/// Whether systemd had to kill what it stopped.
+/// Whether systemd had to kill the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Forced {
     Yes,
     No,
 }
 
-/// Where units of this user are.
+/// The directory of this user's units.
 fn path() -> Option<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
     Some(config.join("systemd").join("user").join(NAME))
 }
 
-/// The unit, where one is installed that serves this directory.
+/// The unit for this directory, if one is installed.
 pub(super) fn unit_of(directory: &DataDirectory) -> Option<Unit> {
     let path = path()?;
     let text = std::fs::read_to_string(&path).ok()?;
@@ -54,13 +54,13 @@ fn data_of(text: &str) -> Option<String> {
     let mut data = String::new();
     let mut rest = line.chars();
     while let Some(next) = rest.next() {
-        // Of an escaped character the second one counts.
+        // Of an escaped character, the second one counts.
         data.push(if matches!(next, '\\' | '%') { rest.next()? } else { next });
     }
     Some(data)
 }
 
-/// As systemd reads a word: `%` begins a specifier.
+/// In systemd's syntax for a word: `%` begins a specifier.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{escaped}\"")
@@ -69,7 +69,7 @@ fn quoted(text: &str) -> String {
 fn text(program: &Path, directory: &DataDirectory) -> String {
     // `$` begins a variable in the command only.
     let program = quoted(&program.display().to_string()).replace('$', "$$");
-    // One word to the end of the line, which takes no quotes.
+    // One word to the end of the line, without quotes.
     let log = directory.log().display().to_string().replace('%', "%%");
     format!(
         "[Unit]\n\
@@ -111,13 +111,12 @@ async fn systemctl(arguments: &[&str]) -> Result<String, TargetError> {
 /// Whether a unit for this directory can be installed.
 ///
 /// # Errors
-/// Without systemd, and where a unit is installed that serves another directory.
+/// Without systemd, and if a unit for another directory is installed.
 pub(crate) async fn check_free(directory: &DataDirectory) -> Result<(), TargetError> {
     if systemctl(&["show", "--property=Version"]).await.is_err() {
-        let message = "this user has no systemd that answers (`systemctl --user`)";
-        return Err(TargetError::new(Problem::Failed, message).hint(
-            "start the service at each boot by other means, such as cron: @reboot flash service start",
-        ));
+        let message = "no systemd found for this user (`systemctl --user` does not answer)";
+        return Err(TargetError::new(Problem::Failed, message)
+            .hint("start the service at boot by other means, such as cron: @reboot flash service start"));
     }
     let Some(path) = path().filter(|path| path.is_file()) else { return Ok(()) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
@@ -129,18 +128,18 @@ pub(crate) async fn check_free(directory: &DataDirectory) -> Result<(), TargetEr
     let other = data_of(&text).unwrap_or_else(|| "another directory".to_owned());
     let message = format!("{} is installed and serves {other}", path.display());
     Err(TargetError::new(Problem::Refused, message)
-        .hint("take that one out of systemd first, which ends it: flash service uninstall"))
+        .hint("uninstall that one first, which stops it: flash service uninstall"))
 }
 
-/// Writes the unit and starts it. No other service of this directory may run.
+/// Writes the unit and starts it. No other service of this directory may be running.
 ///
 /// # Errors
-/// When systemd does not take the unit.
+/// When systemd rejects the unit.
 pub(crate) async fn install(directory: &DataDirectory) -> Result<Unit, TargetError> {
     let problem = |reason: String| TargetError::new(Problem::Failed, reason);
-    let path = path().ok_or_else(|| problem("there is no directory for units: set HOME".to_owned()))?;
+    let path = path().ok_or_else(|| problem("no directory found for units: set HOME".to_owned()))?;
     let program = std::env::current_exe()
-        .map_err(|error| problem(format!("cannot find the program of flash: {error}")))?;
+        .map_err(|error| problem(format!("cannot find the flash executable: {error}")))?;
     let write = || {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         std::fs::write(&path, text(&program, directory))
@@ -148,12 +147,12 @@ pub(crate) async fn install(directory: &DataDirectory) -> Result<Unit, TargetErr
     write().map_err(|error| problem(format!("cannot write {}: {error}", path.display())))?;
     systemctl(&["daemon-reload"]).await?;
     systemctl(&["enable", NAME]).await?;
-    // Not `--now`: that leaves alone what runs by an older unit.
+    // Not `--now`: that does not restart a service started by an older unit.
     systemctl(&["restart", NAME]).await?;
     Ok(Unit { path })
 }
 
-/// Whether units of this user run without a login; `None` where nobody can tell.
+/// Whether this user's units run without a login; `None` if unknown.
 pub(crate) async fn lingers() -> Option<bool> {
     let user = std::env::var("USER").ok()?;
     let output = Command::new("loginctl")
@@ -169,7 +168,7 @@ pub(crate) async fn lingers() -> Option<bool> {
     }
 }
 
-/// The unit that is installed, whichever directory it serves.
+/// The installed unit, whichever directory it serves.
 pub(crate) fn installed() -> Option<Unit> {
     path().filter(|path| path.is_file()).map(|path| Unit { path })
 }
@@ -189,14 +188,14 @@ impl Unit {
         failure_in(&systemctl(&shown).await.ok()?)
     }
 
-    /// Ends the service, by force where it takes too long.
+    /// Stops the service, by force if it takes too long.
     pub(super) async fn stop(&self) -> Result<Forced, TargetError> {
         systemctl(&["stop", NAME]).await?;
         let result = systemctl(&["show", "--property=Result", NAME]).await?;
         Ok(if result.trim() == "Result=timeout" { Forced::Yes } else { Forced::No })
     }
 
-    /// Ends the service and removes the unit.
+    /// Stops the service and removes the unit.
     pub(crate) async fn uninstall(self) -> Result<(), TargetError> {
         systemctl(&["disable", "--now", NAME]).await?;
         std::fs::remove_file(&self.path).map_err(|error| {
@@ -206,15 +205,15 @@ impl Unit {
     }
 }
 
-/// What systemd's properties say about a start that came to nothing.
+/// What systemd's properties say about a failed start.
 fn failure_in(properties: &str) -> Option<String> {
     let property =
         |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let status = property("ExecMainStatus").unwrap_or("0");
     let has_failed = property("ActiveState") == Some("failed");
-    // Systemd will try again, but trying again does not help.
+    // Systemd will try again, but that does not help.
     let cannot = property("SubState") == Some("auto-restart") && status == CANNOT_START.to_string();
-    (has_failed || cannot).then(|| format!("systemd says that it ended with status {status}"))
+    (has_failed || cannot).then(|| format!("systemd reports that it ended with status {status}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What travels over the control socket.
+//! The messages on the control socket.
 //!
-//! Both ends are the same program of the same version: [`Hello`] makes sure of that, and is all that must stay
+//! Both ends are the same program in the same version: [`Hello`] makes sure of that, and is all that must stay
 //! readable between versions.
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::target::{
     Serving, Step, TargetError,
 };
 
-/// Where [`Hello`] is.
+/// The path of [`Hello`].
 pub(super) const HELLO: &str = "/hello";
-/// Where questions go.
+/// The path for requests.
 pub(super) const ASK: &str = "/ask";
-/// Where orders go; the answer is a line for each step.
+/// The path for changes; the answer has a line for each step.
 pub(super) const ORDER: &str = "/order";
-/// Where logs are; the answer is a line for each line.
+/// The path for logs; the answer has a line for each log line.
 pub(super) const LOGS: &str = "/logs";
 
 /// Which service this is.
@@ -27,11 +27,11 @@ pub(crate) struct Hello {
     pub pid: u32,
     pub started_ms: u64,
     pub manager: Manager,
-    /// Whether ending it would cut nobody off.
+    /// Whether ending it would interrupt nobody.
     pub is_idle: bool,
 }
 
-/// Who starts the service again when it crashes.
+/// Who restarts the service when it crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Manager {
@@ -41,7 +41,7 @@ pub(crate) enum Manager {
     Systemd,
 }
 
-/// The service and what it hosts.
+/// The service and its environments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServiceStatus {
     pub hello: Hello,
@@ -60,7 +60,7 @@ pub(crate) struct Hosted {
     pub serving: Serving,
 }
 
-/// What is answered at once, with JSON of the contract's type or a [`TargetError`].
+/// Requests that are answered at once, with JSON of the contract's type or a [`TargetError`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Question {
@@ -81,7 +81,7 @@ pub(super) enum Question {
     RemoveSecret { id: EnvironmentId, name: String },
 }
 
-/// What takes its time.
+/// Changes, which take time.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
@@ -90,7 +90,7 @@ pub(super) enum Order {
     Undeploy { id: EnvironmentId, worker: Option<String> },
 }
 
-/// A line of the answer to an order. The last one is not a step.
+/// A line of the answer to a change. The last one is not a step.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Progress {
@@ -106,12 +106,12 @@ pub(super) struct LogQuestion {
     pub query: LogQuery,
 }
 
-/// A line of a log on its way.
+/// A line of a log.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LogAnswer {
     Line(LogRecord),
     Failed(TargetError),
-    /// There are no more: without it the service broke off.
+    /// The end: without it, the connection broke.
     End,
 }

@@ -1,4 +1,4 @@
-//! The key of the user's account: where it is looked for, and where `flash login` keeps it.
+//! The key of the user's account: where it is searched for, and where `flash login` stores it.
 use std::{
     fmt,
     io::{self, Write as _},
@@ -23,7 +23,7 @@ pub(crate) enum KeySource {
     Variable,
     /// A `.env` of the project.
     Dotenv(PathBuf),
-    /// What `flash login` keeps.
+    /// Stored by `flash login`.
     Login(PathBuf),
 }
 
@@ -48,10 +48,10 @@ struct Kept {
     api_key: SecretValue,
 }
 
-/// The key in use: that of the variable, of a `.env` in `directory` or above, of `flash login`.
+/// The key in use: from the variable, from a `.env` in `directory` or above, or from `flash login`.
 ///
 /// # Errors
-/// When a file is there and cannot be read.
+/// When a file exists and cannot be read.
 pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetError> {
     if let Some(key) = env::get(env::RUNPOD_API_KEY) {
         return Ok(Some(FoundKey { key: SecretValue::new(key), source: KeySource::Variable }));
@@ -63,7 +63,7 @@ pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetE
     match std::fs::read(&path) {
         Ok(text) => {
             let kept: Kept = serde_json::from_slice(&text)
-                .map_err(|_| unreadable(&path, "it is not what `flash login` writes"))?;
+                .map_err(|_| unreadable(&path, "it was not written by `flash login`"))?;
             Ok(Some(FoundKey { key: kept.api_key, source: KeySource::Login(path) }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -73,10 +73,10 @@ pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetE
 
 fn unreadable(path: &Path, reason: &str) -> TargetError {
     TargetError::new(Problem::Failed, format!("cannot read the key in {}: {reason}", path.display()))
-        .hint("flash login writes it anew")
+        .hint("write it again: flash login")
 }
 
-/// Nothing of the file is repeated in an error: it holds secrets.
+/// Errors never repeat anything from the file: it holds secrets.
 fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let Some(path) = directory.ancestors().map(|above| above.join(".env")).find(|path| path.is_file()) else {
@@ -93,23 +93,23 @@ fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     Ok(key.map(|(_, key)| FoundKey { key: SecretValue::new(key), source: KeySource::Dotenv(path) }))
 }
 
-/// Nobody has logged in.
+/// No key was found.
 pub(crate) fn no_key() -> TargetError {
-    TargetError::new(Problem::Refused, "there is no key for Runpod")
-        .hint("flash login asks for one and keeps it; RUNPOD_API_KEY and .env are looked at too")
+    TargetError::new(Problem::Refused, "no key for Runpod found")
+        .hint("store one: flash login; or set RUNPOD_API_KEY in the environment or in .env")
 }
 
 fn path() -> Option<PathBuf> {
     credentials::directory().map(|directory| directory.join(FILE))
 }
 
-/// Keeps a key for this user, in a file that nobody else can read.
+/// Stores a key for this user, in a file that only the user can read.
 ///
 /// # Errors
-/// When it cannot be written; then the file is as before.
+/// When it cannot be written; the file is then unchanged.
 pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
     let path = path().ok_or_else(|| {
-        TargetError::new(Problem::Refused, "there is no home directory to keep the key in")
+        TargetError::new(Problem::Refused, "no home directory to store the key in")
             .hint(format!("set {}", env::CONFIG_DIR))
     })?;
     let write = || {
@@ -127,12 +127,12 @@ pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
         Ok(_) => Ok(path),
         Err(error) => {
             Err(TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
-                .hint(format!("free the disk or mend its rights, or set {}", env::RUNPOD_API_KEY)))
+                .hint(format!("free space or fix its permissions, or set {}", env::RUNPOD_API_KEY)))
         }
     }
 }
 
-/// Forgets the key that is kept; `None` when there is none.
+/// Deletes the stored key; `None` if there is none.
 ///
 /// # Errors
 /// When it cannot be removed.

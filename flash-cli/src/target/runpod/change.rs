@@ -1,7 +1,7 @@
-//! Brings a release live, takes it out, removes an environment: record, endpoints, readiness, leftovers, record.
+//! Deploys a release, undeploys it, removes an environment: record, endpoints, readiness, leftovers, record.
 //!
-//! The API does one thing at a time and may break off between any two. What holds it together is the order: nothing is
-//! deleted before all that is new is ready, and each step is one that the next send finds done or does again.
+//! The API does one thing at a time and may fail between any two. The order makes up for that: nothing is deleted
+//! before everything new is ready, and each step is one that the next send finds done or repeats.
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, sleep};
@@ -20,22 +20,22 @@ use crate::target::{
     live_before,
 };
 
-/// Between two signs of life of a sender: a third of what makes it count as dead.
+/// The interval of a sender's heartbeat: a third of the time after which it counts as dead.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// How long workers may take to be ready: images are pulled meanwhile.
+/// How long workers may take to be ready: images are pulled in that time.
 const READY_LIMIT: Duration = Duration::from_secs(15 * 60);
 const READY_LOOK: Duration = Duration::from_secs(1);
-/// How long a worker type may have unhealthy workers and no ready one: one that crashed is started again.
+/// How long a worker type may have unhealthy workers and no ready one: a crashed worker is restarted.
 const UNHEALTHY_LIMIT: Duration = Duration::from_secs(15);
-/// How long a send of a later turn may take to give way.
+/// How long a send with a later turn may take to give way.
 const GIVE_WAY: Duration = Duration::from_secs(5);
 
 /// Which release must be live for a change to go on.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Base {
-    /// The one that the sender has seen, or none.
+    /// The one that the sender saw, or none.
     Seen(Option<u64>),
-    /// Whichever is.
+    /// Any.
     Any,
 }
 
@@ -46,18 +46,18 @@ pub(super) struct Intent {
     pub rollback_of: Option<u64>,
 }
 
-/// A release that is being made; nobody else makes one meanwhile.
+/// A release in progress; nobody else makes one in the meantime.
 struct Held {
     template: String,
     entry: Entry,
     before: Option<Kept>,
 }
 
-/// What a change has done up to now, for when it breaks off; and how it is undone.
+/// What a change has done so far, for the error message and for undoing it.
 #[derive(Default)]
 struct Done {
     steps: Vec<String>,
-    /// Endpoints that were changed, as they were before.
+    /// The changed endpoints, in their former state.
     changed: Vec<Endpoint>,
 }
 
@@ -65,7 +65,7 @@ impl Done {
     fn told(&self) -> String {
         match self.steps.as_slice() {
             [] => "nothing was changed at Runpod".to_owned(),
-            steps => format!("done: {}; the rest was not", steps.join(", ")),
+            steps => format!("done so far: {}", steps.join(", ")),
         }
     }
 }
@@ -73,18 +73,18 @@ impl Done {
 impl From<Damaged> for TargetError {
     fn from(error: Damaged) -> Self {
         Self::new(Problem::Failed, error.to_string())
-            .hint("somebody changed a template of flash's by hand: delete that template in the console")
+            .hint("somebody edited a template made by flash: delete that template in the console")
     }
 }
 
 fn refused(findings: Vec<Finding>) -> TargetError {
     let lines: String =
         findings.iter().map(|Finding { message, fix }| format!("\n  {message}; {fix}")).collect();
-    TargetError::new(Problem::Refused, format!("this cannot be had at Runpod{lines}"))
+    TargetError::new(Problem::Refused, format!("Runpod cannot provide this{lines}"))
 }
 
 impl RunpodTarget {
-    /// Makes a new release. What was live keeps serving, or serves again, when it does not become ready.
+    /// Makes a new release. If it does not become ready, the live release keeps serving, or serves again.
     pub(super) async fn bring_live(
         &self,
         id: &EnvironmentId,
@@ -93,13 +93,10 @@ impl RunpodTarget {
         told: Told<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         if matches!(spec.artifact, ArtifactSpec::Binaries { .. }) {
-            return Err(TargetError::new(
-                Problem::Refused,
-                "Runpod starts images, and this release has none",
-            )
-            .hint(format!("flash deploy send {}", id.name)));
+            return Err(TargetError::new(Problem::Refused, "Runpod runs images, and this release has none")
+                .hint(format!("flash deploy send {}", id.name)));
         }
-        // What cannot be is told before anything is written down.
+        // Report impossible settings before anything is recorded.
         desired(id, &spec, 0).map_err(refused)?;
         let mut held = self.begin(id, spec, intent).await?;
         told(Step::Starting { release: held.entry.number });
@@ -114,14 +111,16 @@ impl RunpodTarget {
                 format!("release {} is not live: {}; {}", held.entry.number, error.message, done.told());
             if error.problem != Problem::NotReady {
                 error.hint = Some(match error.hint {
-                    Some(hint) => format!("{hint}; the next flash deploy send {} goes on from here", id.name),
-                    None => format!("the next flash deploy send {} goes on from here", id.name),
+                    Some(hint) => {
+                        format!("{hint}; the next flash deploy send {} continues from here", id.name)
+                    }
+                    None => format!("the next flash deploy send {} continues from here", id.name),
                 });
             }
             held.entry.state = State::Failed(error.message.clone());
             if self.write(id, &held).await.is_err() {
                 error.message +=
-                    "; that it failed could not be written down: it counts as failed in a minute";
+                    "; the failure could not be recorded: the release counts as failed in a minute";
             }
             return Err(error);
         }
@@ -130,11 +129,11 @@ impl RunpodTarget {
             let number = held.entry.number;
             return Err(TargetError {
                 message: format!(
-                    "release {number} serves, but that could not be written down: {}",
+                    "release {number} serves, but this could not be recorded: {}",
                     error.message
                 ),
                 hint: Some(format!(
-                    "in a minute, again: flash deploy send {}; it finds all of it done",
+                    "in a minute, run again: flash deploy send {}; it will find everything done",
                     id.name
                 )),
                 ..error
@@ -143,14 +142,14 @@ impl RunpodTarget {
         told(Step::Live { release: held.entry.number });
         if let Some(before) = held.before.take() {
             let entry = Entry { state: State::Replaced, ..before.entry };
-            // Of two that say they are live the later one is: this may be left undone.
+            // If two releases claim to be live, the later one is, so this may be left undone.
             let _ = self.write(id, &Held { template: before.template, entry, before: None }).await;
         }
         self.prune(id, &held.entry).await;
         Ok(held.entry.record(now_ms()))
     }
 
-    /// Writes the record and sees that nobody else sends.
+    /// Writes the record and makes sure that nobody else is sending.
     async fn begin(
         &self,
         id: &EnvironmentId,
@@ -173,23 +172,23 @@ impl RunpodTarget {
         let template = self.rest.create_template(&entry.template(id)?).await?.id;
         let alone = self.alone(id, &entry).await;
         let gone_on = alone.and_then(|there| {
-            // One may have ended between the looks.
+            // Another send may have ended between the looks.
             let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
             if is_moved { Err(moved(id, &there)) } else { Ok(()) }
         });
         match gone_on {
             Ok(()) => Ok(Held { template, entry, before }),
             Err(error) => {
-                // One that is left counts as dead in a minute.
+                // A record that is left counts as dead in a minute.
                 let _ = self.rest.delete_template(&template).await;
                 Err(error)
             }
         }
     }
 
-    /// Waits until no other send is under way. Both have written themselves down before they look, so at least one of two
-    /// sees the other. Whose turn is later gives way at once. The other one waits for that: if it does not happen, the
-    /// later one had looked, and gone on, before there was anything to see.
+    /// Waits until no other send is running. Both write their records before they look, so at least one of two sees
+    /// the other. The one with the later turn gives way at once. The other waits for that: if it does not happen,
+    /// the later one had looked, and gone on, before there was anything to see.
     async fn alone(&self, id: &EnvironmentId, own: &Entry) -> Result<Vec<Kept>, TargetError> {
         let until = Instant::now() + GIVE_WAY;
         loop {
@@ -217,9 +216,9 @@ impl RunpodTarget {
             }
             let stays = match (self.put_back(done).await, &held.before) {
                 (Ok(()), Some(before)) => format!("release {} is live as before", before.entry.number),
-                // What was made for it sleeps again: nobody pays for workers that never were ready.
+                // Endpoints made for it sleep again, so that workers that were never ready cost nothing.
                 (Ok(()), None) => "nothing was live before".to_owned(),
-                (Err(failed), _) => format!("going back failed too: {}", failed.message),
+                (Err(failed), _) => format!("the rollback failed too: {}", failed.message),
             };
             return Err(TargetError { message: format!("{}; {stays}", error.message), ..error });
         }
@@ -235,7 +234,7 @@ impl RunpodTarget {
         Ok(of_environment(id, &self.rest.endpoints().await?))
     }
 
-    /// Makes what is missing, asleep; then changes what differs: only now all addresses are known.
+    /// Makes what is missing, asleep; then changes what differs, now that all addresses are known.
     async fn apply(
         &self,
         id: &EnvironmentId,
@@ -247,9 +246,9 @@ impl RunpodTarget {
             if let Some(why) = ours.get(worker).and_then(|there| replacement(there, want)) {
                 return Err(TargetError::new(
                     Problem::Refused,
-                    format!("`{worker}` changes {why}, which Runpod does for no endpoint that is there"),
+                    format!("`{worker}` changes {why}, which Runpod does not support for existing endpoints"),
                 )
-                .hint(format!("take it out first: flash undeploy {} --worker {worker}", id.name)));
+                .hint(format!("remove it first: flash undeploy {} --worker {worker}", id.name)));
             }
         }
         for (worker, want) in wanted {
@@ -272,11 +271,11 @@ impl RunpodTarget {
         Ok(())
     }
 
-    /// Gives changed endpoints back what they had. One that was made for this release sleeps again.
+    /// Restores changed endpoints. One that was made for this release sleeps again.
     async fn put_back(&self, done: &mut Done) -> Result<(), TargetError> {
         for there in done.changed.drain(..) {
             self.rest.update_endpoint(&there.id, &as_it_was(&there)).await?;
-            done.steps.push(format!("{} put back", there.name));
+            done.steps.push(format!("{} restored", there.name));
         }
         Ok(())
     }
@@ -291,12 +290,12 @@ impl RunpodTarget {
         let ours = self.ours(id).await?;
         for (worker, want) in wanted {
             let Some(there) = ours.by_worker.get(worker) else { continue };
-            // Without a minimum a worker starts with the first request, and until then nobody pays for one.
+            // Without a minimum, a worker starts with the first request and costs nothing until then.
             let is_on_call = want.create.workers.min.unwrap_or(0) == 0;
             if !is_on_call {
                 self.has_ready_worker(worker, there, until).await.map_err(|error| match error.problem {
                     Problem::NotReady => {
-                        error.hint(format!("what its workers said: flash logs {} --worker {worker}", id.name))
+                        error.hint(format!("see its workers' logs: flash logs {} --worker {worker}", id.name))
                     }
                     _ => error,
                 })?;
@@ -308,7 +307,7 @@ impl RunpodTarget {
         Ok(())
     }
 
-    /// Waits for a worker of the release that is ready.
+    /// Waits for a ready worker of the release.
     async fn has_ready_worker(
         &self,
         name: &str,
@@ -332,10 +331,10 @@ impl RunpodTarget {
                     let why = match throttled {
                         0 => String::new(),
                         throttled => {
-                            format!(": {throttled} wait for a machine, and none of its kind is free")
+                            format!(": {throttled} are waiting for a machine, and none is available")
                         }
                     };
-                    format!("no worker of `{name}` was ready within {minutes} minutes{why}")
+                    format!("no worker of `{name}` became ready within {minutes} minutes{why}")
                 }),
             };
             if let Some(message) = message {
@@ -345,8 +344,7 @@ impl RunpodTarget {
         }
     }
 
-    /// Says every so often that this lives; returns only when that could not be said for so long that another sender
-    /// may begin.
+    /// Sends the heartbeat; returns only if that failed for so long that another sender may begin.
     async fn beat(&self, id: &EnvironmentId, held: &Held) -> TargetError {
         let mut heard = Instant::now();
         loop {
@@ -367,7 +365,7 @@ impl RunpodTarget {
         Ok(())
     }
 
-    /// Forgets releases beyond those that are kept. What fails here is done by the next send.
+    /// Deletes releases beyond those that are kept. What fails here is done by the next send.
     async fn prune(&self, id: &EnvironmentId, live: &Entry) {
         let Ok(entries) = self.entries(id).await else { return };
         let kept = usize::try_from(live.spec.runtime.keep_releases).unwrap_or(usize::MAX);
@@ -392,7 +390,7 @@ impl RunpodTarget {
             None => {
                 let before = live_before(&history).map(|record| record.number);
                 before.ok_or_else(|| {
-                    TargetError::new(Problem::Refused, format!("{id} has no release before the live one"))
+                    TargetError::new(Problem::Refused, format!("{id} has no earlier release to go back to"))
                         .hint(format!("flash deploy history {}", id.name))
                 })?
             }
@@ -423,7 +421,7 @@ impl RunpodTarget {
                     Problem::NotFound,
                     format!("{id} has no worker type `{worker}`"),
                 )
-                .hint(format!("there are: {names}")));
+                .hint(format!("it has: {names}")));
             }
             spec.manifest.workers.retain(|own| own.name != worker);
             spec.manifest.functions.retain(|function| function.worker != worker);
@@ -445,7 +443,7 @@ impl RunpodTarget {
         Ok(None)
     }
 
-    /// Those of the environment, second ones of a name too.
+    /// The environment's endpoints, including duplicates.
     async fn delete_endpoints(&self, id: &EnvironmentId) -> Result<(), TargetError> {
         let ours = self.ours(id).await?;
         for endpoint in ours.by_worker.values().chain(&ours.duplicates) {
@@ -461,7 +459,7 @@ impl RunpodTarget {
             return Err(busy(&other.entry));
         }
         self.delete_endpoints(id).await?;
-        // The records last: as long as there is one, what is left can be removed again.
+        // The records last: as long as one exists, the removal can be repeated.
         for kept in &entries {
             self.rest.delete_template(&kept.template).await?;
         }
@@ -469,23 +467,23 @@ impl RunpodTarget {
     }
 }
 
-/// It is no longer as the sender saw it.
+/// The environment is no longer as the sender saw it.
 fn moved(id: &EnvironmentId, there: &[Kept]) -> TargetError {
     let live = ledger::live(there).map(|kept| kept.entry.number);
     let now = live.map_or("nothing is".to_owned(), |number| format!("release {number} is"));
     TargetError::new(
         Problem::Moved,
-        format!("{id} has moved since the plan was made: now {now} live; nothing was changed"),
+        format!("{id} has changed since the plan was made: now {now} live; nothing was changed"),
     )
-    .hint(format!("look at the plan again: flash deploy send {} --plan", id.name))
+    .hint(format!("make a new plan: flash deploy send {} --plan", id.name))
 }
 
-/// How far the workers of a release are.
+/// The progress of a release's workers.
 enum Readiness {
     Ready,
-    /// The one with this id.
+    /// The worker with this ID.
     Unhealthy(String),
-    /// So many have no machine.
+    /// This many have no machine.
     Starting {
         throttled: usize,
     },
@@ -493,7 +491,7 @@ enum Readiness {
 
 impl Readiness {
     fn of(workers: &[CloudWorker]) -> Self {
-        // Those of the release before go on until they are replaced.
+        // Workers of the previous release continue until they are replaced.
         let current = || workers.iter().filter(|worker| !worker.is_stale);
         if current().any(|worker| matches!(worker.status, WorkerState::Running | WorkerState::Idle)) {
             return Self::Ready;
@@ -507,22 +505,19 @@ impl Readiness {
     }
 }
 
-/// Another sender is at work.
+/// Another sender is active.
 fn busy(other: &Entry) -> TargetError {
     let since = now_ms().saturating_sub(other.created_ms) / 1000;
     let silent = now_ms().saturating_sub(other.heartbeat_ms) / 1000;
     let left = ledger::STALE.as_secs().saturating_sub(silent).max(1);
     TargetError::new(
         Problem::Moved,
-        format!(
-            "release {} is being sent at this moment (since {since} s); nothing was changed",
-            other.number
-        ),
+        format!("release {} is already being sent (for {since} s); nothing was changed", other.number),
     )
-    .hint(format!("wait for its end; if its sender was killed, try again in {left} s"))
+    .hint(format!("wait until it ends; if its sender was killed, try again in {left} s"))
 }
 
-/// All that can be changed of an endpoint, as it is.
+/// All settings of an endpoint that can be changed, as they are.
 fn as_it_was(there: &Endpoint) -> UpdateEndpoint {
     let has_idle_time = there.workers.idle_timeout;
     UpdateEndpoint {
@@ -534,7 +529,7 @@ fn as_it_was(there: &Endpoint) -> UpdateEndpoint {
         ports: there.ports.clone(),
         registry: Some(there.registry.clone()),
         gpu: there.gpu.clone().map(|gpu| super::rest::GpuChoice {
-            // A list that is there and empty clears what was set.
+            // An empty list clears the setting.
             excluded_types: gpu.excluded_types.filter(|types| !types.is_empty()),
             min_cuda_version: None,
             allowed_cuda_versions: None,

@@ -1,4 +1,4 @@
-//! What keeps a release from being brought live at the provider, found before anything is changed.
+//! What prevents a release from going live at the provider, found before anything is changed.
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_sdk::{
@@ -18,16 +18,16 @@ use crate::target::{Finding, Preflight, ReleaseSpec};
 /// Seconds that the provider's load balancer waits for an answer.
 const LOAD_BALANCER_LIMIT_SECONDS: u32 = 330;
 
-/// What is known of the account and of what the provider offers. Empty lists: it was not asked.
+/// What is known of the account and the provider's offers. Empty lists: not queried.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Account {
-    /// All of the account, foreign ones too.
+    /// All endpoints of the account, including foreign ones.
     pub endpoints: Vec<Endpoint>,
     pub gpus: Vec<GpuOffer>,
     pub cpus: Vec<CpuOffer>,
     /// Ids.
     pub data_centers: Vec<String>,
-    /// Workers that the account may have at most; `None`: unknown.
+    /// The largest number of workers the account may have; `None`: unknown.
     pub quota: Option<u32>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Account {
 pub(crate) struct GpuOffer {
     pub id: String,
     pub pool: Option<String>,
-    /// By data center, whether there is any.
+    /// By data center, whether it is in stock.
     pub in_stock: BTreeMap<String, bool>,
 }
 
@@ -46,11 +46,11 @@ pub(crate) struct CpuOffer {
     pub id: String,
     pub vcpus_min: u32,
     pub vcpus_max: u32,
-    /// By data center, whether there is any.
+    /// By data center, whether it is in stock.
     pub in_stock: BTreeMap<String, bool>,
 }
 
-/// All that is found, at once. `wanted` is empty where the release cannot be had at all. Changes are left to
+/// All findings at once. `wanted` is empty if the release cannot be provided at all. Changes are left to
 /// [`super::reconcile::changes`].
 pub(crate) fn findings(
     spec: &ReleaseSpec,
@@ -73,7 +73,7 @@ pub(crate) fn findings(
     found.0
 }
 
-/// Later endpoints of worker types that have one already.
+/// Later endpoints of worker types that already have one.
 pub(crate) fn duplicates(ours: &Ours) -> Vec<Finding> {
     let warning = |endpoint: &Endpoint| Finding {
         message: format!(
@@ -81,7 +81,7 @@ pub(crate) fn duplicates(ours: &Ours) -> Vec<Finding> {
             endpoint.id,
             plain_name(&endpoint.name)
         ),
-        fix: "delete it in Runpod's console when nobody calls it".to_owned(),
+        fix: "delete it in Runpod's console if nobody calls it".to_owned(),
     };
     ours.duplicates.iter().map(warning).collect()
 }
@@ -91,7 +91,7 @@ struct Found(Preflight);
 
 impl Found {
     fn problem(&mut self, message: String, fix: String) {
-        // Several worker types may have the same one.
+        // Several worker types may have the same finding.
         let finding = Finding { message, fix };
         if !self.0.problems.contains(&finding) {
             self.0.problems.push(finding);
@@ -112,17 +112,17 @@ impl Found {
         }
         for small in instances.iter().copied().filter(|cpu| !pools::can_be_made(*cpu)) {
             self.warning(
-                format!("`{}`: {small} is left out, as Runpod makes no workers of one vCPU", worker.name),
-                format!("name {} instead", pools::nearest_that_can_be_made(small)),
+                format!("`{}`: {small} is ignored, because Runpod has no workers with one vCPU", worker.name),
+                format!("use {} instead", pools::nearest_that_can_be_made(small)),
             );
         }
     }
 
-    /// Whatever has enough memory may cost many times what the cheapest does.
+    /// Any GPU with enough memory may cost many times as much as the cheapest.
     fn memory(&mut self, worker: &WorkerType) {
         let ComputeEntry::Gpu { pools, types, .. } = &worker.compute else { return };
         let least = pools.iter().map(|pool| pool.vram_gb()).min().unwrap_or(0);
-        // What `vram_gib` says is in the manifest as the pools that have it.
+        // In the manifest, `vram_gib` has become the pools that have it.
         let [cheapest, others @ ..] = pools.as_slice() else { return };
         if others.is_empty() || !types.is_empty() || pools.as_slice() != GpuPool::with_memory(least) {
             return;
@@ -130,11 +130,11 @@ impl Found {
         let others = others.iter().map(|pool| pool.id()).collect::<Vec<_>>().join(", ");
         self.warning(
             format!(
-                "`{}` takes any GPU of {least} GB or more: {} is the cheapest, and it may get {others}",
+                "`{}` accepts any GPU with {least} GB or more: {} is the cheapest, but it may get {others}",
                 worker.name,
                 cheapest.id()
             ),
-            format!("say `gpu = {cheapest:?}` instead of `vram_gib` for that one alone"),
+            format!("use `gpu = {cheapest:?}` instead of `vram_gib` for only that one"),
         );
     }
 
@@ -143,22 +143,22 @@ impl Found {
         if worker.kind == EndpointKind::LoadBalanced && worker.execution_timeout_seconds > limit {
             self.warning(
                 format!(
-                    "`{}` may run {} s, but Runpod's load balancer ends a request after {limit} s",
+                    "`{}` may run for {} s, but Runpod's load balancer ends requests after {limit} s",
                     worker.name, worker.execution_timeout_seconds
                 ),
-                format!("set `execution_timeout` to {limit} or less, or make long work a job"),
+                format!("set `execution_timeout` to {limit} or less, or use a job for long work"),
             );
         }
     }
 
-    /// Data centers must be known and have the hardware.
+    /// Data centers must exist and have the hardware.
     fn places(&mut self, spec: &ReleaseSpec, worker: &WorkerType, account: &Account) {
         let centers = data_centers(spec, worker);
         if !account.data_centers.is_empty() {
             for unknown in centers.iter().filter(|center| !account.data_centers.contains(center)) {
                 self.problem(
                     format!("Runpod has no data center `{unknown}` (`{}`)", worker.name),
-                    format!("`data_centers` may hold {}", account.data_centers.join(", ")),
+                    format!("`data_centers` may contain {}", account.data_centers.join(", ")),
                 );
             }
         }
@@ -166,15 +166,15 @@ impl Found {
         if !volumes.is_empty() && centers.is_empty() {
             self.warning(
                 format!(
-                    "`{}` has network volumes and no data centers: it runs only where they are",
+                    "`{}` has network volumes but no data centers: it runs only where the volumes are",
                     worker.name
                 ),
-                "say `data_centers` to see before a send whether these have stock".to_owned(),
+                "set `data_centers` to check their stock before a send".to_owned(),
             );
         }
     }
 
-    /// Names must be known to the provider; where data centers are pinned, one must have stock.
+    /// The provider must know the names; if data centers are pinned, one must have stock.
     fn hardware(&mut self, desired: &Desired, account: &Account) {
         let (worker, create) = (&desired.worker, &desired.create);
         let mut stock = BTreeSet::new();
@@ -197,7 +197,7 @@ impl Found {
                 let Some(offer) = account.cpus.iter().find(|offer| offer.id == cpu.id) else {
                     let known = account.cpus.iter().map(|offer| offer.id.as_str()).collect::<Vec<_>>();
                     self.problem(
-                        format!("`{worker}`: Runpod offers no CPU flavor `{}`", cpu.id),
+                        format!("`{worker}`: Runpod has no CPU flavor `{}`", cpu.id),
                         format!("choose one of {}", known.join(", ")),
                     );
                     continue;
@@ -215,11 +215,11 @@ impl Found {
         if is_known && !pinned.is_empty() && pinned.iter().all(|center| !stock.contains(center)) {
             let elsewhere = stock.into_iter().collect::<Vec<_>>().join(", ");
             self.warning(
-                format!("`{worker}`: nothing that it may run on is in stock in {}", pinned.join(", ")),
+                format!("`{worker}`: none of its hardware is in stock in {}", pinned.join(", ")),
                 if elsewhere.is_empty() {
-                    "name other hardware: Runpod has none of it in stock anywhere".to_owned()
+                    "choose other hardware: Runpod has none of this in stock anywhere".to_owned()
                 } else {
-                    format!("name other hardware, or other `data_centers`: there is stock in {elsewhere}")
+                    format!("choose other hardware or other `data_centers`: in stock in {elsewhere}")
                 },
             );
         }
@@ -229,23 +229,23 @@ impl Found {
         let known: BTreeSet<&str> = account.gpus.iter().filter_map(|offer| offer.pool.as_deref()).collect();
         for unknown in gpu.pools.iter().filter(|pool| !known.contains(pool.as_str())) {
             self.problem(
-                format!("`{worker}`: Runpod offers no GPU pool `{unknown}`"),
-                format!("choose among {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+                format!("`{worker}`: Runpod has no GPU pool `{unknown}`"),
+                format!("choose one of {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
             );
         }
-        // An exclusion that does not belong to the pools is refused.
+        // The API rejects exclusions that do not belong to the pools.
         for excluded in gpu.excluded_types.iter().flatten() {
             let offer = account.gpus.iter().find(|offer| &offer.id == excluded);
             if offer.is_none_or(|offer| offer.pool.as_ref().is_none_or(|pool| !gpu.pools.contains(pool))) {
                 self.problem(
                     format!("`{worker}`: Runpod does not list {excluded} in {}", gpu.pools.join(", ")),
-                    "name the pool with `gpu = …` instead of `gpu_types = […]`".to_owned(),
+                    "set the pool with `gpu = …` instead of `gpu_types = […]`".to_owned(),
                 );
             }
         }
     }
 
-    /// Neither the way to reach an endpoint nor its kind of hardware can be changed.
+    /// Neither an endpoint's type nor its kind of hardware can be changed.
     fn kept_type(&mut self, desired: &Desired, account: &Account) {
         let is_it = |endpoint: &&Endpoint| {
             plain_name(&endpoint.name) == desired.create.name && owner(endpoint).is_some()
@@ -257,7 +257,7 @@ impl Found {
             self.problem(
                 format!("`{worker}`: Runpod cannot change an endpoint {how}"),
                 format!(
-                    "give the worker type another name, or `flash undeploy {environment} --worker {worker}` first"
+                    "rename the worker type, or run `flash undeploy {environment} --worker {worker}` first"
                 ),
             );
         }
@@ -280,18 +280,18 @@ impl Found {
         if ours + others > u64::from(quota) {
             self.problem(
                 format!(
-                    "the account may have {quota} workers, and this release may need {ours} beside {others} of \
+                    "the account is limited to {quota} workers, and this release may need {ours} in addition to {others} of \
                      other endpoints"
                 ),
-                "lower `workers` of worker types under `[environments.NAME.workers]`, delete endpoints that \
-                 nobody needs, or raise the account's limit in Runpod's console"
+                "lower `workers` of worker types under `[environments.NAME.workers]`, delete unused endpoints, \
+                 or raise the account's limit in Runpod's console"
                     .to_owned(),
             );
         }
     }
 }
 
-/// Types that a worker may get.
+/// GPU types that a worker may get.
 fn wanted_gpus<'a>(gpu: &'a GpuChoice, account: &'a Account) -> impl Iterator<Item = &'a GpuOffer> {
     let is_wanted = |offer: &&GpuOffer| {
         offer.pool.as_ref().is_some_and(|pool| gpu.pools.contains(pool))
@@ -376,7 +376,7 @@ mod tests {
         };
         spec.manifest.workers[1].compute = of_pools(GpuPool::with_memory(30));
         let told = warning(&spec).unwrap();
-        assert!(told.message.contains("any GPU of 32 GB or more: AMPERE_48 is the cheapest"), "{told:?}");
+        assert!(told.message.contains("any GPU with 32 GB or more: AMPERE_48 is the cheapest"), "{told:?}");
         assert!(told.fix.contains("gpu = Ampere48"), "{told:?}");
         // Somebody's own choice needs no word.
         spec.manifest.workers[1].compute = of_pools(&[GpuPool::Ada24, GpuPool::Ampere24]);

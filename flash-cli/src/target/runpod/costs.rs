@@ -1,4 +1,4 @@
-//! What the endpoints cost, from the provider's bills; and, beside it, what calls cost by our prices, from logs.
+//! The cost of the endpoints, from the provider's bills, and an estimate of the calls' cost, from logs.
 use std::collections::BTreeMap;
 
 use flash_sdk::{
@@ -36,14 +36,14 @@ impl RunpodTarget {
         let query = BillingQuery {
             start: written(since_ms),
             end: written(until_ms),
-            // The finest: longer ones begin before the time that is asked for.
+            // The finest bucket: longer ones begin before the requested time.
             bucket: "hour",
             endpoint: None,
         };
         Ok(self.rest.billing(&query).await?)
     }
 
-    /// By day and worker type. How time was spent is not in a bill.
+    /// By day and worker type. Bills do not break down the time.
     pub(super) async fn bills(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
         let ours = of_environment(id, &self.rest.endpoints().await?);
         let of_id: BTreeMap<&str, &str> =
@@ -58,7 +58,7 @@ impl RunpodTarget {
             sums.entry((day, worker)).or_default().0 += amount(&record).0;
         }
         let functions = self.called(id, query).await?;
-        // Nothing is billed yet for what has just begun.
+        // Nothing is billed yet for the most recent time.
         for call in &functions {
             if let Some(worker) = ours.by_worker.get_key_value(&call.worker) {
                 sums.entry((call.day_ms, worker.0)).or_default();
@@ -73,7 +73,7 @@ impl RunpodTarget {
         Ok(Costs { workers: workers.collect(), functions, calls: CallsFrom::Logs })
     }
 
-    /// What calls of queue functions cost by our prices, from the line that a worker writes at the end of each.
+    /// The cost of queue functions' calls at our prices, from the line that a worker logs at the end of each.
     async fn called(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Vec<FunctionCost>, TargetError> {
         let entries = self.entries(id).await?;
         let Some(spec) = ledger::live(&entries).map(|kept| &kept.entry.spec) else { return Ok(Vec::new()) };
@@ -98,7 +98,7 @@ impl RunpodTarget {
         let cost = |(key, (calls, seconds)): ((Option<u64>, String, String), (u64, f64))| {
             let (day_ms, worker, function) = key;
             let price = spec.manifest.worker(&worker)?.compute.price_per_second(&prices)?;
-            // Rounded: an estimate, of times with two decimals of a millisecond.
+            // Rounded: an estimate, from times with two decimals of a millisecond.
             let cost = NanoDollars((price.0 as f64 * seconds).round() as u64);
             Some(FunctionCost { day_ms, worker, function, calls, cost, seconds })
         };
@@ -121,10 +121,13 @@ impl RunpodTarget {
     }
 }
 
-/// Milliseconds since 1970 where the day of a record begins.
+/// Start of a record's day in milliseconds since 1970.
 fn day_of(record: &BillingRecord) -> Result<u64, TargetError> {
     let start: Timestamp = record.start_time.parse().map_err(|_| {
-        TargetError::new(Problem::Failed, format!("a bill says `{}` where a time belongs", record.start_time))
+        TargetError::new(
+            Problem::Failed,
+            format!("a bill contains `{}` instead of a time", record.start_time),
+        )
     })?;
     let ms = u64::try_from(start.as_millisecond()).unwrap_or(0);
     Ok(ms / DAY_MS * DAY_MS)

@@ -1,4 +1,4 @@
-//! What the endpoints of a release should be.
+//! The desired endpoints of a release.
 use std::collections::BTreeMap;
 
 use flash_sdk::{
@@ -13,29 +13,29 @@ use super::{
 };
 use crate::target::{ArtifactSpec, CommandSpec, EnvironmentId, Finding, ReleaseSpec};
 
-/// Where load-balanced workers listen.
+/// The port of load-balanced workers.
 const HTTP_PORT: u16 = 8000;
-/// What the provider asks for to know whether a load-balanced worker is ready.
+/// The path that the provider polls to find out whether a load-balanced worker is ready.
 const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
-/// The key with which workers call each other: a secret that the user makes in the provider's console.
+/// The key with which workers call each other: a secret that the user creates in the provider's console.
 const KEY_PLACEHOLDER: &str = "{{ RUNPOD_SECRET_FLASH_API_KEY }}";
 /// GB of disk of a GPU worker.
 const GPU_DISK_GB: u32 = 20;
-/// GB of disk for each vCPU: what every flavor has.
+/// GB of disk per vCPU: every flavor has it.
 const CPU_DISK_GB: u32 = 10;
 
-/// An endpoint as it should be, complete but for [`env::ENDPOINTS`]: see [`with_siblings`].
+/// A desired endpoint, complete except for [`env::ENDPOINTS`]: see [`with_siblings`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Desired {
     pub worker: String,
-    /// Its image is empty as long as the release is not built.
+    /// Its image is empty while the release is not built.
     pub create: CreateEndpoint,
 }
 
 /// The endpoints of a release, by worker type.
 ///
 /// # Errors
-/// All that cannot be made.
+/// Everything that cannot be made.
 pub(crate) fn desired(
     id: &EnvironmentId,
     spec: &ReleaseSpec,
@@ -52,16 +52,16 @@ pub(crate) fn desired(
         .collect())
 }
 
-/// What of a release cannot be made at all.
+/// The parts of a release that cannot be made at all.
 pub(crate) fn refusals(spec: &ReleaseSpec) -> Vec<Finding> {
     let types = worker_types(spec);
     let refused = types.iter().filter_map(|(worker, _)| {
         let instance = *pools::hardware(&worker.compute).err()?.first()?;
         let able = pools::nearest_that_can_be_made(instance);
         Some(Finding {
-            message: format!("`{}`: Runpod makes no workers of one vCPU, such as {instance}", worker.name),
+            message: format!("`{}`: Runpod has no workers with one vCPU, such as {instance}", worker.name),
             fix: format!(
-                "say `cpu = \"{able}\"` under `[environments.NAME.workers.{}]` in flash.toml, or in its `#[remote]`",
+                "set `cpu = \"{able}\"` under `[environments.NAME.workers.{}]` in flash.toml, or in its `#[remote]`",
                 worker.name
             ),
         })
@@ -69,7 +69,7 @@ pub(crate) fn refusals(spec: &ReleaseSpec) -> Vec<Finding> {
     refused.collect()
 }
 
-/// All worker types, by name, each with its command where it is one. A command's own entry wins.
+/// All worker types, by name, each with its command if it is one. A command's own entry takes precedence.
 pub(crate) fn worker_types(spec: &ReleaseSpec) -> Vec<(&WorkerType, Option<&CommandSpec>)> {
     let mut all: BTreeMap<&str, (&WorkerType, Option<&CommandSpec>)> = BTreeMap::new();
     for worker in &spec.manifest.workers {
@@ -81,7 +81,7 @@ pub(crate) fn worker_types(spec: &ReleaseSpec) -> Vec<(&WorkerType, Option<&Comm
     all.into_values().collect()
 }
 
-/// The endpoint as it is made first: no worker starts, as nobody can call its siblings yet.
+/// The endpoint as first created: no workers start, because they could not call their siblings yet.
 pub(crate) fn asleep(desired: &Desired) -> CreateEndpoint {
     let mut create = desired.create.clone();
     create.env.remove(env::ENDPOINTS);
@@ -92,7 +92,7 @@ pub(crate) fn asleep(desired: &Desired) -> CreateEndpoint {
 /// Complete: with the addresses of all endpoints of the environment, by worker type.
 pub(crate) fn with_siblings(desired: &Desired, urls: &BTreeMap<String, String>) -> Desired {
     let mut complete = desired.clone();
-    // A map of texts to texts is always JSON.
+    // A map from strings to strings can always be written as JSON.
     let urls = serde_json::to_string(urls).unwrap_or_default();
     complete.create.env.insert(env::ENDPOINTS.to_owned(), urls);
     complete
@@ -144,7 +144,7 @@ fn endpoint(
     Some(Desired { worker: worker.name.clone(), create })
 }
 
-/// Those of the worker type, else those of the environment.
+/// The worker type's own, else the environment's.
 pub(crate) fn data_centers(spec: &ReleaseSpec, worker: &WorkerType) -> Vec<String> {
     if worker.data_centers.is_empty() {
         spec.cloud.data_centers.clone()
@@ -153,7 +153,7 @@ pub(crate) fn data_centers(spec: &ReleaseSpec, worker: &WorkerType) -> Vec<Strin
     }
 }
 
-/// Empty where the release is not built.
+/// Empty if the release is not built.
 fn image(artifact: &ArtifactSpec, worker: &str) -> String {
     match artifact {
         ArtifactSpec::Images { images, .. } => images.get(worker).cloned().unwrap_or_default(),
@@ -178,12 +178,12 @@ fn scaling(worker: &WorkerType) -> Scaling {
     }
 }
 
-/// The API refuses an idle timeout of a queue that scales by request count.
+/// The API rejects an idle timeout for a queue that scales by request count.
 pub(crate) fn has_idle_timeout(kind: EndpointType, scaling: Scaling) -> bool {
     !matches!((kind, scaling), (EndpointType::Queue, Scaling::RequestCount { .. }))
 }
 
-/// What the workers see. What the user says never wins over what makes them ours.
+/// The workers' variables. The user's never override those that identify the endpoint as ours.
 fn variables(
     id: &EnvironmentId,
     spec: &ReleaseSpec,

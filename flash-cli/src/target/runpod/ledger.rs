@@ -1,7 +1,7 @@
-//! The history of an environment, as templates in the cloud hold it. No I/O.
+//! The history of an environment, stored as templates in the cloud. No I/O.
 //!
-//! Each release is a private template whose variables are its record; nothing ever runs from it. Who of two senders
-//! may go on, which release is live and which sends have died follows from these records alone.
+//! Each release is a private template whose variables are its record; nothing ever runs from it. These records
+//! alone decide which of two senders may go on, which release is live, and which sends have died.
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
@@ -19,9 +19,9 @@ use crate::target::{EnvironmentId, ReleaseRecord, ReleaseSpec, ReleaseState};
 
 /// A send whose sender was silent for longer has died.
 pub(super) const STALE: Duration = Duration::from_secs(60);
-/// Characters of one variable.
+/// The length of one variable in characters.
 const PIECE: usize = 30_000;
-/// A record unpacks to no more than this: it is read from elsewhere.
+/// The largest size of an unpacked record: its content is not trusted.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 const STATE: &str = "FLASH_STATE";
@@ -33,7 +33,7 @@ const NOTES: &str = "FLASH_NOTES";
 const ROLLBACK_OF: &str = "FLASH_ROLLBACK_OF";
 const SPEC: &str = "FLASH_SPEC_";
 
-/// What a record says of its release.
+/// A release's state, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
     Starting,
@@ -62,13 +62,13 @@ pub(super) struct Kept {
     pub entry: Entry,
 }
 
-/// A record that cannot be read.
+/// An unreadable record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record of a release cannot be used: {0}")]
 pub(super) struct Damaged(String);
 
 impl Entry {
-    /// A release that begins now.
+    /// A release that is starting now.
     pub(super) fn starting(
         number: u64,
         spec: ReleaseSpec,
@@ -119,7 +119,7 @@ impl Entry {
     /// The template that holds it.
     ///
     /// # Errors
-    /// As [`Entry::variables`].
+    /// As for [`Entry::variables`].
     pub(super) fn template(&self, id: &EnvironmentId) -> Result<CreateTemplate, Damaged> {
         let first = match &self.spec.artifact {
             crate::target::ArtifactSpec::Images { images, .. } => images.values().next().cloned(),
@@ -134,14 +134,14 @@ impl Entry {
         })
     }
 
-    /// Whether its sender is still at it.
+    /// Whether its sender is still active.
     pub(super) fn is_under_way(&self, now_ms: u64) -> bool {
         self.state == State::Starting
             && now_ms.saturating_sub(self.heartbeat_ms)
                 <= u64::try_from(STALE.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// As the history shows it.
+    /// As shown in the history.
     pub(super) fn record(&self, now_ms: u64) -> ReleaseRecord {
         let state = match &self.state {
             State::Starting if self.is_under_way(now_ms) => ReleaseState::Starting,
@@ -170,8 +170,8 @@ impl Entry {
             Some("starting") => State::Starting,
             Some("live") => State::Live,
             Some("replaced") => State::Replaced,
-            Some("failed") => State::Failed(text(REASON).unwrap_or_else(|| "no reason was kept".to_owned())),
-            other => return Err(Damaged(format!("`{}` is no state", other.unwrap_or_default()))),
+            Some("failed") => State::Failed(text(REASON).unwrap_or_else(|| "no reason recorded".to_owned())),
+            other => return Err(Damaged(format!("`{}` is not a state", other.unwrap_or_default()))),
         };
         Ok(Self {
             number,
@@ -186,10 +186,10 @@ impl Entry {
     }
 }
 
-/// The releases of an environment by number, the latest first. Templates of others are passed over.
+/// The releases of an environment by number, newest first. Templates of others are skipped.
 ///
 /// # Errors
-/// When one of ours cannot be read: nothing is done on a history that is not whole.
+/// When one of ours cannot be read: nothing is done on an incomplete history.
 pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<Kept>, Damaged> {
     let mut kept = Vec::new();
     for template in templates {
@@ -208,20 +208,20 @@ pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<
     Ok(kept)
 }
 
-/// The live release: the latest that says so.
+/// The live release: the latest one recorded as live.
 pub(super) fn live(entries: &[Kept]) -> Option<&Kept> {
     entries.iter().filter(|kept| kept.entry.state == State::Live).max_by_key(|kept| kept.entry.number)
 }
 
-/// Another send that is under way.
+/// Another running send.
 #[derive(Debug, PartialEq)]
 pub(super) struct Rival<'a> {
     pub entry: &'a Entry,
-    /// Whether its turn is before ours.
+    /// Whether its turn comes before ours.
     pub is_first: bool,
 }
 
-/// Of the others that are under way, the one whose turn is first.
+/// The other running send whose turn is first.
 pub(super) fn rival<'a>(entries: &'a [Kept], own: &Entry, now_ms: u64) -> Option<Rival<'a>> {
     let others = entries.iter().map(|kept| &kept.entry);
     others

@@ -1,7 +1,7 @@
-//! Lines of all workers of an environment, as one log.
+//! The lines of all workers of an environment, as one log.
 //!
-//! The provider keeps a log for each worker and for as long as the worker is there; each is a stream of its own. Here
-//! they are made one, by time.
+//! The provider keeps one log per worker, as long as the worker exists; each is a stream of its own. Here they are
+//! merged by time.
 use std::{
     collections::{BTreeMap, HashSet},
     time::Duration,
@@ -25,16 +25,16 @@ use crate::{
     target::{EnvironmentId, LogQuery, LogRecord, LogStream, Selected, Tail, TargetError},
 };
 
-/// Most lines that a worker's log gives of what is there.
+/// The largest number of existing lines to read from a worker's log.
 const MOST_LINES: u32 = 5000;
-/// A log that follows does not say where what is there ends: after so long without a line it has.
+/// A followed log does not mark the end of its existing lines: it is assumed after this long without a line.
 const QUIET: Duration = Duration::from_millis(1500);
-/// How often new workers are looked for.
+/// The interval of looks for new workers.
 const LOOK: Duration = Duration::from_secs(5);
-/// Lines on their way to a slow reader.
+/// The buffer of lines for a slow reader.
 const WAITING: usize = 256;
 
-/// What a worker's lines are of.
+/// What a worker's lines belong to.
 #[derive(Clone)]
 struct Source {
     worker_type: String,
@@ -43,7 +43,7 @@ struct Source {
     endpoint: String,
 }
 
-/// How our workers write a line in a container, and the provider's own.
+/// The format of our workers' lines in a container, and of the provider's own.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonLine {
@@ -67,7 +67,7 @@ fn record(source: &Source, event: LogEvent) -> LogRecord {
         release: source.release,
         worker_type: source.worker_type.clone(),
         worker: Some(source.worker.clone()),
-        // At Runpod a job is a request.
+        // At Runpod, a job is a request.
         job_id: request.clone(),
         request_id: request,
         stream: match event.source {
@@ -106,23 +106,23 @@ impl RunpodTarget {
     }
 }
 
-/// Where each worker's log begins.
+/// Where to start reading each worker's log.
 fn from(query: &LogQuery) -> LogFrom {
     match (query.select.since_us, query.tail) {
         (Some(since), _) => {
             let time = i64::try_from(since).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
             LogFrom::Since(time.unwrap_or(Timestamp::UNIX_EPOCH).to_string())
         }
-        // Which lines are asked for is known only here: the last ten that fit may lie far back.
+        // Filtering happens here: the last ten matching lines may be far back.
         (None, Tail::All | Tail::Last(_)) => LogFrom::Tail(MOST_LINES),
         (None, Tail::Nothing) => LogFrom::Tail(0),
     }
 }
 
-/// The workers that are there. A release is that in which their endpoint was last changed.
+/// The existing workers. A worker's release is the one that last changed its endpoint.
 async fn sources(rest: &Rest, id: &EnvironmentId, select: &Selected) -> Result<Vec<Source>, RestError> {
     let endpoints = of_environment(id, &rest.endpoints().await?).by_worker;
-    // A worker type that is named needs no look at the others; the id of a worker does.
+    // A worker type needs only its own endpoint; the ID of a worker needs all.
     let named = select.worker.as_ref().filter(|name| endpoints.contains_key(*name)).cloned();
     let chosen: BTreeMap<String, Endpoint> = endpoints
         .into_iter()
@@ -147,10 +147,10 @@ fn lines(rest: &Rest, source: Source, from: LogFrom) -> BoxStream<'static, Resul
     events.map(move |event| event.map(|event| record(&source, event))).boxed()
 }
 
-/// What is there at this moment, by time. A log that is silent for a while has given all.
+/// The existing lines, by time. A log that is silent for a while is complete.
 async fn past(rest: &Rest, sources: &[Source], from: &LogFrom) -> Result<Vec<LogRecord>, TargetError> {
     let read = sources.iter().map(async |source| {
-        // Only from then on silence says anything.
+        // Silence only counts from then on.
         let opened = rest.opened_worker_logs(&source.endpoint, &source.worker, from.clone()).await?;
         let mut lines = opened.map(|event| event.map(|event| record(source, event))).boxed();
         let mut all = Vec::new();
@@ -161,12 +161,12 @@ async fn past(rest: &Rest, sources: &[Source], from: &LogFrom) -> Result<Vec<Log
     });
     let mut all: Vec<LogRecord> =
         futures_util::future::try_join_all(read).await?.into_iter().flatten().collect();
-    // Stable: lines of one worker stay in their order.
+    // Stable: lines of one worker keep their order.
     all.sort_by_key(|line| line.time_us);
     Ok(all)
 }
 
-/// Those that are asked for.
+/// The matching lines.
 fn chosen(all: Vec<LogRecord>, mut matcher: LogMatcher, tail: Tail) -> (Vec<LogRecord>, LogMatcher) {
     let mut lines: Vec<LogRecord> = all.into_iter().filter(|line| matcher.takes(line)).collect();
     if let Tail::Last(last) = tail {
@@ -175,7 +175,7 @@ fn chosen(all: Vec<LogRecord>, mut matcher: LogMatcher, tail: Tail) -> (Vec<LogR
     (lines, matcher)
 }
 
-/// Lines as they come, of workers that start later too. Ends when nobody reads them any more.
+/// New lines, including those of workers that start later. Ends when nobody reads them any more.
 fn follow(mut following: Following) -> impl Stream<Item = Result<LogRecord, TargetError>> + Send {
     let (give, take) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -188,16 +188,16 @@ fn follow(mut following: Following) -> impl Stream<Item = Result<LogRecord, Targ
     stream::unfold(take, |mut take| async move { Some((take.recv().await?, take)) })
 }
 
-/// A log that goes on.
+/// A followed log.
 struct Following {
     rest: Rest,
     id: EnvironmentId,
     query: LogQuery,
     matcher: LogMatcher,
     first: Vec<Source>,
-    /// When the newest line is of that was shown already.
+    /// The time of the newest line already shown.
     newest: Option<u64>,
-    /// The lines of that moment that were: others of it may have come since.
+    /// The lines of that time already shown: more lines of it may have come since.
     at_newest: HashSet<(Option<String>, String)>,
 }
 
@@ -242,18 +242,18 @@ impl Following {
                 _ = look.tick() => match sources(&self.rest, &self.id, &self.query.select).await {
                     Ok(now) => {
                         for source in now.into_iter().filter(|source| known.insert(source.worker.clone())) {
-                            // All that it has said: it is new.
+                            // All of its lines: the worker is new.
                             all.push(lines(&self.rest, source, LogFrom::Tail(MOST_LINES)));
                         }
                         None
                     }
-                    // Workers that are known go on; the next look may do.
+                    // Known workers continue; the next look may succeed.
                     Err(RestError::Unreachable { .. } | RestError::RateLimited { .. }) => None,
                     Err(error) => Some(error),
                 },
             };
             if let Some(error) = failed {
-                // When nobody reads any more, nobody misses it.
+                // Nobody reads any more, so nothing is lost.
                 let _ = give.send(Err(error.into())).await;
                 return;
             }

@@ -1,9 +1,9 @@
 //! Runpod's cloud as a target.
 //!
-//! The cloud is the state: worker types are serverless endpoints, found by name; releases are templates that
-//! hold what each one was. Nothing is kept on this machine but the key. [`rest`] speaks the provider's REST API;
-//! `names`, `desired`, `reconcile`, `pools` and `checks` decide without asking anybody; `ledger` is how a release is
-//! written down. `change` brings releases live, `view` tells what is there.
+//! The cloud holds the state: worker types are serverless endpoints, found by name; releases are templates that
+//! record them. Only the key is stored on this machine. [`rest`] calls the provider's REST API; `names`, `desired`,
+//! `reconcile`, `pools` and `checks` decide without I/O; `ledger` is the record of releases. `change` deploys
+//! releases, `view` reports what exists.
 pub(crate) mod account;
 mod change;
 mod checks;
@@ -41,10 +41,10 @@ pub(crate) struct RunpodTarget {
 }
 
 impl RunpodTarget {
-    /// With the key of this user; `directory` is the project's, for its `.env`. Nothing is asked yet.
+    /// With this user's key; `directory` is the project's, for its `.env`. Sends nothing yet.
     ///
     /// # Errors
-    /// Without a key, and for addresses that are none.
+    /// Without a key, and for invalid addresses.
     pub(crate) fn connect(directory: Option<&Path>) -> Result<Self, TargetError> {
         let found = account::find(directory)?.ok_or_else(account::no_key)?;
         Ok(Self { rest: Rest::new(found.key, Addresses::from_environment()?)? })
@@ -52,20 +52,13 @@ impl RunpodTarget {
 }
 
 fn keys_are_elsewhere() -> TargetError {
-    TargetError::new(
-        Problem::Refused,
-        "keys of Runpod's cloud are those of your account, not of an environment",
-    )
-    .hint("make and revoke them in the console, under Settings, API Keys; then: flash login")
+    TargetError::new(Problem::Refused, "Runpod has keys for your account, not for an environment")
+        .hint("create and revoke them in the console, under Settings, API Keys; then: flash login")
 }
 
 fn secrets_are_elsewhere() -> TargetError {
-    TargetError::new(
-        Problem::Refused,
-        "Runpod keeps secrets itself, and its API has nothing to set them with",
-    )
-    .hint(
-        "make the secret in the console, and name it in flash.toml: [environments.NAME.variables] \
+    TargetError::new(Problem::Refused, "Runpod stores secrets itself, and its API cannot set them").hint(
+        "create the secret in the console, and refer to it in flash.toml: [environments.NAME.variables] \
          TOKEN = \"{{ RUNPOD_SECRET_TOKEN }}\"",
     )
 }

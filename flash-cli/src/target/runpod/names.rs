@@ -1,4 +1,5 @@
-//! What is ours at the provider: names and markers. Whatever lacks either is foreign and never touched.
+//! Which resources at the provider are ours: names and markers. A resource that lacks either is foreign and never
+//! touched.
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::rest::{Endpoint, Template};
@@ -10,10 +11,10 @@ pub(crate) const APP: &str = "FLASH_APP";
 pub(crate) const ENVIRONMENT: &str = "FLASH_ENVIRONMENT";
 /// Marker of a template: its release. On an endpoint: the release whose image and variables its workers have.
 pub(crate) const RELEASE: &str = "FLASH_RELEASE";
-/// Marker of an endpoint, and what its workers are.
+/// Marker of an endpoint: the worker type.
 pub(crate) const WORKER: &str = flash_sdk::env::WORKER;
 
-/// What the provider may append to the name of an endpoint with Flashboot.
+/// The suffix that the provider may append to the name of an endpoint with FlashBoot.
 const FLASHBOOT_SUFFIX: &str = " -fb";
 
 /// The endpoint of a worker type.
@@ -26,7 +27,7 @@ pub(crate) fn template_name(id: &EnvironmentId, release: u64) -> String {
     format!("flash.{}.{}.r{release}", id.app, id.name)
 }
 
-/// The name without what the provider appended.
+/// The name without the provider's suffix.
 pub(crate) fn plain_name(name: &str) -> &str {
     name.strip_suffix(FLASHBOOT_SUFFIX).unwrap_or(name)
 }
@@ -35,11 +36,11 @@ pub(crate) fn plain_name(name: &str) -> &str {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ours {
     pub by_worker: BTreeMap<String, Endpoint>,
-    /// Later ones of the same worker types.
+    /// Later endpoints of the same worker types.
     pub duplicates: Vec<Endpoint>,
 }
 
-/// The endpoints of this environment. Where a worker type has several, the oldest is the one.
+/// The endpoints of this environment. If a worker type has several, the oldest is used.
 pub(crate) fn of_environment(id: &EnvironmentId, endpoints: &[Endpoint]) -> Ours {
     let mut sorted: Vec<&Endpoint> = endpoints.iter().collect();
     sorted.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
@@ -63,7 +64,7 @@ pub(crate) fn environments_in(endpoints: &[Endpoint], templates: &[Template]) ->
     of_endpoints.chain(of_templates).collect()
 }
 
-/// Whose endpoint it is, and of which worker type. `None`: somebody else's.
+/// The environment and worker type of an endpoint. `None`: it is foreign.
 pub(crate) fn owner(endpoint: &Endpoint) -> Option<(EnvironmentId, String)> {
     let (id, worker) = parts(plain_name(&endpoint.name))?;
     let env = endpoint.env.as_ref()?;
@@ -71,7 +72,7 @@ pub(crate) fn owner(endpoint: &Endpoint) -> Option<(EnvironmentId, String)> {
         .then(|| (id, worker.to_owned()))
 }
 
-/// The release that a template holds. `None`: it is somebody else's.
+/// The release that a template holds. `None`: it is foreign.
 pub(crate) fn release_in(template: &Template) -> Option<(EnvironmentId, u64)> {
     let (id, last) = parts(&template.name)?;
     let number = last.strip_prefix('r')?;

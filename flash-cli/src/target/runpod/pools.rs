@@ -1,19 +1,19 @@
-//! Hardware as the provider's API takes it.
+//! Hardware in the form of the provider's API.
 use flash_sdk::{CpuInstance, GpuPool, GpuType, manifest::ComputeEntry};
 
 use super::rest::{CpuChoice, GpuChoice};
 
-/// The least number of vCPUs that the API makes workers with.
+/// The smallest number of vCPUs the API supports.
 const LEAST_VCPUS: u32 = 2;
 
-/// Hardware of an endpoint: one of the two, as the API wants it.
+/// Hardware of an endpoint: exactly one of the two, as the API requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hardware {
     Cpu(Vec<CpuChoice>),
     Gpu(GpuChoice),
 }
 
-/// What to ask for. `Err`: instances of which none can be made.
+/// What to request. `Err`: instances of which none can be made.
 pub(crate) fn hardware(compute: &ComputeEntry) -> Result<Hardware, &[CpuInstance]> {
     match compute {
         ComputeEntry::Cpu { instances } => {
@@ -26,18 +26,18 @@ pub(crate) fn hardware(compute: &ComputeEntry) -> Result<Hardware, &[CpuInstance
     }
 }
 
-/// Whether the API makes workers of this size.
+/// Whether the API supports this size.
 pub(crate) fn can_be_made(cpu: CpuInstance) -> bool {
     cpu.vcpus() >= LEAST_VCPUS
 }
 
-/// The smallest instance of the same flavor that can be made.
+/// The smallest supported instance of the same flavor.
 pub(crate) fn nearest_that_can_be_made(cpu: CpuInstance) -> CpuInstance {
     let same = CpuInstance::ALL.iter().copied().filter(|other| other.flavor() == cpu.flavor());
     same.filter(|other| can_be_made(*other)).min_by_key(|other| other.vcpus()).unwrap_or(cpu)
 }
 
-/// A type is asked for by its pool, without the pool's other types.
+/// A GPU type is requested by its pool, excluding the pool's other types.
 fn gpu(pools: &[GpuPool], types: &[GpuType], count: u32) -> GpuChoice {
     let mut all: Vec<GpuPool> = Vec::new();
     for pool in pools.iter().copied().chain(types.iter().map(|gpu| gpu.pool())) {

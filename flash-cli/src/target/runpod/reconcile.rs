@@ -1,4 +1,4 @@
-//! What differs between endpoints as they are and as they should be.
+//! The differences between actual and desired endpoints.
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_sdk::env;
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::target::FieldChange;
 
-/// The change that makes this endpoint the wanted one: fields that differ, each as a whole. `None` when none does but
-/// [`names::RELEASE`]. What no change can express is told by [`replacement`].
+/// The change that turns this endpoint into the desired one: fields that differ, each as a whole. `None` if only
+/// [`names::RELEASE`] differs. What no change can express is reported by [`replacement`].
 pub(crate) fn difference(there: &Endpoint, wanted: &Desired) -> Option<UpdateEndpoint> {
     let want = &wanted.create;
     let env = whole_env(there, want);
@@ -41,14 +41,14 @@ pub(crate) fn difference(there: &Endpoint, wanted: &Desired) -> Option<UpdateEnd
         change.gpu = want.gpu.as_ref().and_then(|gpu| gpu_change(there.gpu.as_ref(), gpu));
         change.cpu = want.cpu.clone().filter(|cpu| there.cpu.as_ref() != Some(cpu));
     }
-    // These start new workers anyway: they are to know which release they are of.
+    // These changes start new workers anyway, which should know their release.
     if change.image.is_some() || change.args.is_some() || change.disk.is_some() || change.ports.is_some() {
         change.env = Some(env);
     }
     (change != UpdateEndpoint::default()).then_some(change)
 }
 
-/// Why this endpoint can never become the wanted one.
+/// Why this endpoint can never become the desired one.
 pub(crate) fn replacement(there: &Endpoint, wanted: &Desired) -> Option<&'static str> {
     let is_cpu = |cpu: bool, gpu: bool| cpu && !gpu;
     let want = &wanted.create;
@@ -95,9 +95,9 @@ pub(crate) fn changes(there: &Ours, wanted: &BTreeMap<String, Desired>) -> Vec<F
     all
 }
 
-/// Where requests to an endpoint go: for a queue the base of `/run`, else of its paths. `queue`: the queue API's base.
+/// The base address of an endpoint: for a queue, of `/run`; else of its paths. `queue`: the queue API's base.
 ///
-/// An address that the API names counts only when [`may_have_key`] allows it.
+/// An address given by the API is only used if [`may_have_key`] allows it.
 pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
     let told = endpoint.request_urls.as_ref().and_then(|urls| match &urls.base {
         Some(base) => Some(base.as_str()),
@@ -116,15 +116,15 @@ pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
     }
 }
 
-/// Where the health of an endpoint is asked for. The queue's host knows that of load-balanced endpoints too.
+/// The health address of an endpoint. The queue's host also has that of load-balanced endpoints.
 pub(crate) fn health_url(endpoint: &Endpoint, queue: &Url) -> String {
     let told = endpoint.request_urls.as_ref().and_then(|urls| urls.health.clone());
     let usual = || format!("{}/{}/health", queue.as_str().trim_end_matches('/'), endpoint.id);
     told.filter(|told| may_have_key(told, queue)).unwrap_or_else(usual)
 }
 
-/// Whether the account's key may be sent to an address that an answer of the API names: the queue API's host and
-/// hosts below it, by the same scheme. Whoever can change an answer must not be able to choose who gets the key.
+/// Whether the account's key may be sent to an address given by the API: the queue API's host and hosts below it,
+/// with the same scheme. Somebody who can change an answer must not be able to choose who gets the key.
 fn may_have_key(address: &str, queue: &Url) -> bool {
     let (Ok(address), Some(known)) = (Url::parse(address), queue.host_str()) else { return false };
     let is_below = |host: &str| host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'));
@@ -136,7 +136,7 @@ fn may_have_key(address: &str, queue: &Url) -> bool {
         && address.password().is_none()
 }
 
-/// What is sent: all of it, as the API forgets what is left out. Siblings that are not known yet stay as they are.
+/// All variables to send, because the API drops those left out. Siblings that are not known yet are kept.
 fn whole_env(there: &Endpoint, want: &CreateEndpoint) -> BTreeMap<String, String> {
     let mut env = want.env.clone();
     if let Some(siblings) = there.env.as_ref().and_then(|env| env.get(env::ENDPOINTS)) {
@@ -152,7 +152,7 @@ fn env_differs(there: &Endpoint, env: &BTreeMap<String, String>) -> bool {
     !there.iter().filter(is_compared).eq(env.iter().filter(is_compared))
 }
 
-/// A range without an idle timeout says nothing of it.
+/// A range without an idle timeout leaves it unchanged.
 fn same_workers(there: &WorkerRange, want: &WorkerRange) -> bool {
     there.min.unwrap_or(0) == want.min.unwrap_or(0)
         && there.max == want.max
@@ -177,7 +177,7 @@ fn gpu_change(there: Option<&GpuChoice>, want: &GpuChoice) -> Option<GpuChoice> 
     })
 }
 
-/// Told of a field: its name, and what it was and becomes.
+/// Called with a field's name, its old value and its new one.
 type Telling<'a> = &'a mut dyn FnMut(&str, Option<String>, Option<String>);
 
 fn fields(there: &Endpoint, change: &UpdateEndpoint, told: Telling<'_>) {
@@ -257,16 +257,16 @@ fn gpu_text(gpu: &GpuChoice) -> String {
 fn scaling_text(scaling: Scaling) -> String {
     match scaling {
         Scaling::QueueDelay { queue_delay } => format!("queue delay {queue_delay} s"),
-        Scaling::RequestCount { request_count } => format!("{request_count} requests a worker"),
+        Scaling::RequestCount { request_count } => format!("{request_count} requests per worker"),
     }
 }
 
-/// An absent text is an empty one to the API.
+/// To the API, an absent text is an empty one.
 fn text(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or_default()
 }
 
-/// The API promises no order of these.
+/// The API promises no order for these.
 fn set(list: &[String]) -> BTreeSet<&str> {
     list.iter().map(String::as_str).collect()
 }

@@ -1,4 +1,4 @@
-//! What is there: environments, releases, status, and what a look before a send finds.
+//! Reports what exists: environments, releases, status, and the findings of a check before a send.
 use std::{collections::BTreeMap, time::Duration};
 
 use flash_sdk::{
@@ -21,17 +21,17 @@ use crate::target::{
     ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
 };
 
-/// Endpoints that are asked at the same time.
+/// The number of endpoints queried at the same time.
 const AT_ONCE: usize = 8;
-/// Endpoints for which a cost is not known yet are asked for this much time.
+/// How far back to query endpoints whose cost is not known yet.
 pub(super) const WHOLE_BILL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl RunpodTarget {
     pub(super) async fn make(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
         let environment = self.one_environment(&new.id).await?;
         if environment.live.is_some() || !environment.endpoints.is_empty() {
-            return Err(TargetError::new(Problem::Exists, format!("{} is there already", new.id))
-                .hint(format!("send to it: flash deploy send {}", new.id.name)));
+            return Err(TargetError::new(Problem::Exists, format!("{} already exists", new.id))
+                .hint(format!("send a release to it: flash deploy send {}", new.id.name)));
         }
         Ok(Created { environment: Environment { created_ms: now_ms(), ..environment }, key: None })
     }
@@ -54,7 +54,7 @@ impl RunpodTarget {
         templates: &[Template],
     ) -> Environment {
         let ours = of_environment(id, endpoints);
-        // One that is damaged is told where it matters; the others are listed all the same.
+        // A damaged record is reported where it matters; the others are listed anyway.
         let entries = ledger::entries(id, templates).unwrap_or_default();
         let live = ledger::live(&entries);
         let endpoint = |(worker, endpoint): (String, Endpoint)| DeployedEndpoint {
@@ -75,17 +75,17 @@ impl RunpodTarget {
         }
     }
 
-    /// Below which address an endpoint is called.
+    /// The base address of an endpoint.
     pub(super) fn base_url(&self, endpoint: &Endpoint) -> String {
         reconcile::base_url(endpoint, &self.rest.addresses().queue)
     }
 
-    /// Where its health is asked for.
+    /// The address of its health.
     pub(super) fn health_url(&self, endpoint: &Endpoint) -> String {
         reconcile::health_url(endpoint, &self.rest.addresses().queue)
     }
 
-    /// The releases that are written down, the latest first.
+    /// The recorded releases, newest first.
     pub(super) async fn entries(&self, id: &EnvironmentId) -> Result<Vec<Kept>, TargetError> {
         Ok(ledger::entries(id, &self.rest.templates().await?)?)
     }
@@ -102,9 +102,9 @@ impl RunpodTarget {
         };
         let missing = || match release {
             Some(number) => TargetError::new(Problem::NotFound, format!("{id} has no release {number}"))
-                .hint(format!("flash deploy history {} lists them", id.name)),
+                .hint(format!("to list them: flash deploy history {}", id.name)),
             None => TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
-                .hint(format!("flash deploy send {}", id.name)),
+                .hint(format!("send a release: flash deploy send {}", id.name)),
         };
         found.map(|kept| kept.entry.spec.clone()).ok_or_else(missing)
     }
@@ -121,7 +121,7 @@ impl RunpodTarget {
             self.rest.data_centers()
         )?;
         let ours = of_environment(id, &endpoints);
-        // Whatever the number will be: it makes no difference.
+        // The number makes no difference here.
         let wanted = desired::desired(id, spec, 0).unwrap_or_default();
         let urls = self.urls(&ours.by_worker);
         let is_complete = wanted.keys().all(|worker| urls.contains_key(worker));
@@ -151,7 +151,7 @@ impl RunpodTarget {
             gpus: gpus.into_iter().map(gpu).collect(),
             cpus: cpus.into_iter().map(cpu).collect(),
             data_centers: centers.into_iter().map(|center| center.id).collect(),
-            // The API does not tell it.
+            // The API does not report it.
             quota: None,
         };
         let mut preflight = checks::findings(spec, &wanted, &account);
@@ -160,7 +160,7 @@ impl RunpodTarget {
         Ok(preflight)
     }
 
-    /// Where the worker types are called, by name.
+    /// The addresses of the worker types, by name.
     pub(super) fn urls(&self, endpoints: &BTreeMap<String, Endpoint>) -> BTreeMap<String, String> {
         endpoints.iter().map(|(worker, endpoint)| (worker.clone(), self.base_url(endpoint))).collect()
     }
@@ -171,7 +171,7 @@ impl RunpodTarget {
         let entries = ledger::entries(id, &templates)?;
         let live = ledger::live(&entries).map(|kept| &kept.entry);
         let spec = live.map(|entry| &entry.spec);
-        // A key may be allowed to see endpoints and no bills.
+        // A key may be allowed to read endpoints but not bills.
         let costs = self.totals(&ours.by_worker).await.ok();
         let mut asked = Vec::new();
         for (worker, endpoint) in &ours.by_worker {
@@ -189,7 +189,7 @@ impl RunpodTarget {
             None => Serving::Empty,
             Some(release) if missing.is_empty() => Serving::Live { release },
             Some(release) => {
-                let reason = format!("the endpoints of {} are gone", missing.join(", "));
+                let reason = format!("the endpoints of {} no longer exist", missing.join(", "));
                 Serving::Down { release, reason }
             }
         };
@@ -219,7 +219,7 @@ impl RunpodTarget {
         let mut last_errors = Vec::new();
         for one in &there.workers {
             match one.status {
-                // A worker that is to be replaced ends with its work.
+                // A worker about to be replaced ends with its work.
                 WorkerState::Running | WorkerState::Idle if one.is_stale => counts.stopping += 1,
                 WorkerState::Running => counts.busy += 1,
                 WorkerState::Idle => counts.idle += 1,
@@ -263,7 +263,7 @@ fn kind(endpoint: &Endpoint) -> EndpointKind {
     }
 }
 
-/// As the endpoint says it, where no release does.
+/// From the endpoint, if no release tells.
 fn hardware(endpoint: &Endpoint) -> String {
     match (&endpoint.gpu, &endpoint.cpu) {
         (Some(gpu), _) => format!("GPU {}", gpu.pools.join("|")),

@@ -64,7 +64,7 @@ fn a_file_with_another_content_is_refused_and_nothing_is_left() {
     let Bench { directory, artifact, sources, data: _data } = bench();
     std::fs::write(&sources[&sha256("weights")], "changed").unwrap();
     let error = stage(&directory, &artifact, &sources, |_, _| ()).unwrap_err();
-    assert!(error.message.contains("is not what was built"), "{error}");
+    assert!(error.message.contains("has changed since the build"), "{error}");
     assert_eq!(names(&directory.artifacts()), Vec::<String>::new());
 }
 
@@ -85,7 +85,7 @@ fn a_missing_file_is_named_and_nothing_is_left() {
 fn a_full_disk_is_said_with_what_to_do() {
     let error = cannot_write(Path::new("/data"), &io::ErrorKind::StorageFull.into());
     assert!(error.message.starts_with("cannot write /data: "), "{error}");
-    assert!(error.hint.unwrap().starts_with("make room on that disk"));
+    assert!(error.hint.unwrap().starts_with("free space on that disk"));
 }
 
 #[test]

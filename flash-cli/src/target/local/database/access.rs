@@ -9,16 +9,16 @@ use crate::target::{
     local::{KeyHash, cipher::Sealed, clock::now_ms},
 };
 
-/// The current secret of a name.
+/// The current version of a secret.
 pub(in crate::target::local) struct StoredSecret {
     pub name: String,
     pub version: u64,
-    /// `None` when it was removed meanwhile.
+    /// `None` if it was removed in the meantime.
     pub sealed: Option<Sealed>,
 }
 
 impl Database {
-    /// Adds a key; only its hash and how it begins are stored.
+    /// Adds a key; only its hash and its first characters are stored.
     pub(in crate::target::local) fn add_key(
         &self,
         environment: EnvironmentKey,
@@ -39,7 +39,7 @@ impl Database {
         Ok(entry)
     }
 
-    /// Keys of an environment, the first one first.
+    /// Keys of an environment, oldest first.
     pub(in crate::target::local) fn keys(&self, environment: EnvironmentKey) -> Result<Vec<KeyEntry>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
@@ -56,7 +56,7 @@ impl Database {
         })
     }
 
-    /// This key opens nothing any more. One that was revoked before keeps its time.
+    /// Revokes this key. A key that was already revoked keeps its time.
     pub(in crate::target::local) fn revoke_key(
         &self,
         environment: EnvironmentKey,
@@ -69,12 +69,12 @@ impl Database {
         Ok(())
     }
 
-    /// Hashes of all keys that open something.
+    /// Hashes of all keys that are not revoked.
     pub(in crate::target::local) fn key_hashes(&self) -> Result<Vec<(EnvironmentKey, KeyHash)>> {
         let connection = self.connection();
         let mut statement =
             connection.prepare_cached("SELECT environment, sha256 FROM key WHERE revoked_ms IS NULL")?;
-        // One that is damaged opens nothing.
+        // A damaged key opens nothing.
         let damaged = || DatabaseError::Damaged("it is not the hash of a key".to_owned());
         self.readable(None, "key of environment", statement.query([])?, |row| {
             let hash: String = row.get(1)?;
@@ -82,7 +82,7 @@ impl Database {
         })
     }
 
-    /// Adds a version of a secret. `seal` is told which one it is: it is sealed for that place.
+    /// Adds a version of a secret. `seal` gets the version, which is part of the place the secret is bound to.
     pub(in crate::target::local) fn set_secret<E>(
         &self,
         environment: EnvironmentKey,
@@ -122,7 +122,7 @@ impl Database {
         Ok(entry)
     }
 
-    /// Secrets that are set, by name.
+    /// The secrets that are set, by name.
     pub(in crate::target::local) fn secrets(&self, environment: EnvironmentKey) -> Result<Vec<SecretEntry>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
@@ -133,7 +133,7 @@ impl Database {
         })
     }
 
-    /// This secret is not set any more; whether it was.
+    /// Unsets this secret; returns whether it was set.
     pub(in crate::target::local) fn remove_secret(
         &self,
         environment: EnvironmentKey,
@@ -146,7 +146,7 @@ impl Database {
         Ok(changed > 0)
     }
 
-    /// These versions of secrets, as far as they are there.
+    /// These versions of secrets, as far as they exist.
     pub(in crate::target::local) fn sealed_secrets(
         &self,
         environment: EnvironmentKey,
@@ -172,13 +172,13 @@ impl Database {
             .collect()
     }
 
-    /// Whether anything is stored that the key of secrets opens.
+    /// Whether any encrypted value is stored.
     pub(in crate::target::local) fn has_sealed(&self) -> Result<bool> {
         let question = "SELECT EXISTS (SELECT 1 FROM secret WHERE ciphertext IS NOT NULL)";
         Ok(self.connection().query_row(question, [], |row| row.get(0))?)
     }
 
-    /// Deletes the values that are not set any more and that no release of these needs.
+    /// Deletes the values that are no longer set and that none of these releases needs.
     pub(in crate::target::local) fn forget_secrets(
         &self,
         environment: EnvironmentKey,

@@ -1,4 +1,4 @@
-//! What was spent, a row for each minute.
+//! What was spent, one row per minute.
 use std::{collections::BTreeMap, time::Duration};
 
 use flash_sdk::catalogue::NanoDollars;
@@ -10,7 +10,7 @@ use crate::target::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, Wor
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-/// What came on top since the last look.
+/// The increase since the last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::target::local) struct Spent {
     pub workers: Vec<WorkerSpent>,
@@ -46,7 +46,7 @@ impl Spent {
     }
 }
 
-/// 290 thousand years fit.
+/// Large enough for 290 thousand years.
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
@@ -56,7 +56,7 @@ fn seconds(micros: i64) -> f64 {
 }
 
 impl Database {
-    /// Adds to the sums of the minute in which `now_ms` lies.
+    /// Adds to the sums of the minute of `now_ms`.
     pub(in crate::target::local) fn add_costs(
         &self,
         environment: EnvironmentKey,
@@ -108,20 +108,20 @@ impl Database {
         Ok(())
     }
 
-    /// Sums of a time, to the minute.
+    /// The sums of a period, to the minute.
     pub(in crate::target::local) fn costs(
         &self,
         environment: EnvironmentKey,
         query: &CostQuery,
     ) -> Result<Costs> {
-        // A minute counts when it begins within the time; the one in which it starts counts too.
+        // A minute counts if it begins within the period; the minute in which the period begins counts too.
         let (first, end) = (query.since_ms / MINUTE_MS, query.until_ms.div_ceil(MINUTE_MS));
         let end = i64::try_from(end).unwrap_or(i64::MAX);
         let minutes_of_grain = match query.grain {
             Grain::Whole => None,
             Grain::Day => Some(DAY_MS / MINUTE_MS),
         };
-        // Without days all minutes are of day 0, which is not told.
+        // Without days, all minutes belong to day 0, which is not returned.
         let day = minutes_of_grain.map_or("0".to_owned(), |minutes| format!("minute / {minutes}"));
         let day_ms = |day: u64| minutes_of_grain.map(|_| day * DAY_MS);
         let connection = self.connection();
@@ -172,7 +172,7 @@ impl Database {
         Ok(Costs { workers, functions, calls: CallsFrom::Meter })
     }
 
-    /// What the worker types have cost since the environment was made.
+    /// The cost of the worker types since the environment was made.
     pub(in crate::target::local) fn bills(
         &self,
         environment: EnvironmentKey,

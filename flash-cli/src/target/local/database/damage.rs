@@ -1,6 +1,6 @@
-//! Rows that cannot be read: passed over and told of, so that one of them stops nothing else.
+//! Unreadable rows: they are skipped and reported, so that one of them stops nothing else.
 //!
-//! They stay where they are: what refers to them stays too, and whoever knows how can put them right.
+//! They stay in place, as does everything that refers to them, so that they can be repaired.
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,11 +10,11 @@ use rusqlite::{Row, Rows, types::ValueRef};
 
 use super::{Database, EnvironmentKey, Result};
 
-/// Rows that were met and could not be read.
+/// Rows that could not be read.
 #[derive(Default)]
 pub(super) struct Damages(Mutex<BTreeMap<Place, Damage>>);
 
-/// Of which environment, if it is not the environment's own row, and which row.
+/// The environment, unless it is the environment's own row, and the row.
 type Place = (Option<EnvironmentKey>, String);
 
 struct Damage {
@@ -30,7 +30,7 @@ impl Damages {
 }
 
 impl Database {
-    /// All rows that can be read; the others are remembered. The first column says which row it is.
+    /// All readable rows; the others are recorded. The first column identifies the row.
     pub(super) fn readable<T>(
         &self,
         environment: Option<EnvironmentKey>,
@@ -48,7 +48,7 @@ impl Database {
         Ok(all)
     }
 
-    /// Remembers a row that cannot be read.
+    /// Records a row that cannot be read.
     pub(super) fn note(
         &self,
         environment: Option<EnvironmentKey>,
@@ -59,7 +59,7 @@ impl Database {
         let name = match row.get_ref(0) {
             Ok(ValueRef::Integer(number)) => number.to_string(),
             Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-            _ => "of unknown name".to_owned(),
+            _ => "with unknown name".to_owned(),
         };
         let problem = crate::error_chain::error_chain(error);
         let place = (environment, format!("{table} {name}"));
@@ -73,7 +73,7 @@ impl Database {
         own.map(|((_, place), damage)| text(place, damage)).collect()
     }
 
-    /// Those that the log has not heard of.
+    /// Those not yet logged.
     pub(in crate::target::local) fn untold_damage(&self) -> Vec<String> {
         let mut damages = self.damages.lock();
         let untold = damages.iter_mut().filter(|(_, damage)| !damage.is_told);
@@ -87,5 +87,5 @@ impl Database {
 }
 
 fn text(place: &str, Damage { problem, .. }: &Damage) -> String {
-    format!("flash.db: the row of {place} cannot be read and is passed over: {problem}")
+    format!("flash.db: cannot read the row of {place}, skipping it: {problem}")
 }

@@ -1,7 +1,7 @@
-//! What the service must not forget, in one SQLite file: environments, releases, keys, secrets, costs.
+//! The service's permanent data in one SQLite file: environments, releases, keys, secrets, costs.
 //!
-//! Each change is on the disk when its function returns. Everything here blocks; the service calls it on threads
-//! for that. Which change is allowed is decided elsewhere.
+//! Each change is on disk when its function returns. Everything here blocks; the service calls it on threads for
+//! blocking work. Which changes are allowed is decided elsewhere.
 mod access;
 mod costs;
 mod damage;
@@ -22,18 +22,18 @@ use crate::target::{EnvironmentId, NewEnvironment, Problem, TargetError};
 pub(super) use costs::{FunctionSpent, Spent, WorkerSpent};
 pub(super) use releases::{NewRow, StoredRelease};
 
-/// A handle to the open file. Cheap to share.
+/// A handle to the open file. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Database {
     connection: Arc<Mutex<Connection>>,
     damages: Arc<damage::Damages>,
 }
 
-/// Number of an environment in the file: what other rows refer to.
+/// The number of an environment in the file, used by other rows to refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EnvironmentKey(i64);
 
-/// An environment as it is stored.
+/// An environment as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StoredEnvironment {
     pub key: EnvironmentKey,
@@ -43,26 +43,26 @@ pub(super) struct StoredEnvironment {
     pub port: u16,
 }
 
-/// Why the file cannot be used, or not changed.
+/// Why the file cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
     #[error("cannot open {}", path.display())]
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("cannot open {}", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("{} was written by a newer flash: it is of version {found}", path.display())]
+    #[error("{} was written by a newer version of flash: its format is version {found}", path.display())]
     Newer { path: PathBuf, found: i64 },
     #[error("the disk of the service's data is full")]
     Full,
-    #[error("the service's data cannot be written: its disk is read-only")]
+    #[error("cannot write the service's data: its disk is read-only")]
     ReadOnly,
-    #[error("there is one already")]
+    #[error("it already exists")]
     Exists,
-    #[error("the environment is not there any more")]
+    #[error("the environment no longer exists")]
     Gone,
     #[error("the service's data is damaged: {0}")]
     Damaged(String),
-    #[error("the service's data cannot be used")]
+    #[error("cannot use the service's data")]
     Sqlite(#[source] rusqlite::Error),
 }
 
@@ -95,9 +95,9 @@ impl From<DatabaseError> for TargetError {
         let problem = if matches!(error, DatabaseError::Gone) { Problem::NotFound } else { Problem::Failed };
         let target = Self::new(problem, crate::error_chain::error_chain(&error));
         match error {
-            DatabaseError::Full => target.hint("make room on it, then try again"),
+            DatabaseError::Full => target.hint("free space on it, then try again"),
             DatabaseError::ReadOnly => target.hint("make it writable, then: flash service restart"),
-            DatabaseError::Newer { .. } => target.hint("use the newer flash"),
+            DatabaseError::Newer { .. } => target.hint("use the newer version of flash"),
             DatabaseError::Damaged(_) => target.hint("restore flash.db from a backup, or move it away"),
             DatabaseError::Open { .. }
             | DatabaseError::File { .. }
@@ -108,21 +108,21 @@ impl From<DatabaseError> for TargetError {
     }
 }
 
-/// How each function here ends.
+/// The result of each function here.
 pub(super) type Result<T> = std::result::Result<T, DatabaseError>;
 
 impl Database {
-    /// Opens the file, and makes it where it is missing.
+    /// Opens the file, creating it if it is missing.
     pub(super) fn open(path: &Path) -> Result<Self> {
         Ok(Self { connection: Arc::new(Mutex::new(schema::open(path)?)), damages: Arc::default() })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic in the midst of a transaction rolls it back.
+        // A panic during a transaction rolls it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All environments that can be read, by app and name.
+    /// All readable environments, by app and name.
     pub(super) fn environments(&self) -> Result<Vec<StoredEnvironment>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
@@ -131,7 +131,7 @@ impl Database {
         self.readable(None, "environment", statement.query([])?, |row| Ok(environment_of(row)?))
     }
 
-    /// Adds an environment. Two of one name, or on one port, are refused.
+    /// Adds an environment. A duplicate name or port is an error.
     pub(super) fn add_environment(
         &self,
         new: &NewEnvironment,
@@ -148,13 +148,13 @@ impl Database {
         Ok(StoredEnvironment { key, id: new.id.clone(), created_ms, listen, port })
     }
 
-    /// Removes an environment and all that refers to it.
+    /// Removes an environment and everything that refers to it.
     pub(super) fn remove_environment(&self, environment: EnvironmentKey) -> Result<()> {
         self.connection().execute("DELETE FROM environment WHERE id = ?", [environment.0])?;
         Ok(())
     }
 
-    /// Whether an environment of this name is there.
+    /// Whether an environment of this name exists.
     pub(super) fn has_environment(&self, id: &EnvironmentId) -> Result<bool> {
         let connection = self.connection();
         let mut statement =

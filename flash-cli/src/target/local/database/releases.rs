@@ -11,19 +11,19 @@ pub(in crate::target::local) struct NewRow<'a> {
     pub rollback_of: Option<u64>,
 }
 
-/// A release as it is stored, without what it consists of.
+/// A release as stored, without its spec.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::target::local) struct StoredRelease {
-    /// `kept` is for the disk to say.
+    /// `kept` depends on the disk.
     pub record: ReleaseRecord,
-    /// When it went live, where it did.
+    /// When it went live, if it did.
     pub live_ms: Option<u64>,
 }
 
 const COLUMNS: &str = "number, created_ms, live_ms, state, digest, origin, notes, rollback_of";
 
 impl Database {
-    /// Adds a release that starts now, with the next number.
+    /// Adds a starting release with the next number.
     pub(in crate::target::local) fn add_release(
         &self,
         environment: EnvironmentKey,
@@ -68,7 +68,7 @@ impl Database {
         Ok(record)
     }
 
-    /// This release is the live one from now on; the one before it is replaced. `None`: nothing is live.
+    /// Makes this release the live one and replaces the previous one. `None`: nothing is live.
     pub(in crate::target::local) fn set_live(
         &self,
         environment: EnvironmentKey,
@@ -90,7 +90,7 @@ impl Database {
         Ok(())
     }
 
-    /// This release never went live.
+    /// Records that this release never went live.
     pub(in crate::target::local) fn set_failed(
         &self,
         environment: EnvironmentKey,
@@ -105,7 +105,7 @@ impl Database {
         Ok(())
     }
 
-    /// No release of an earlier service starts any more.
+    /// Ends all releases that were starting under an earlier service.
     pub(in crate::target::local) fn fail_starting(&self, reason: &str) -> Result<()> {
         let starting = serde_json::to_string(&ReleaseState::Starting)?;
         let failed = serde_json::to_string(&ReleaseState::Failed { reason: reason.to_owned() })?;
@@ -113,7 +113,7 @@ impl Database {
         Ok(())
     }
 
-    /// All releases that can be read, the latest first.
+    /// All readable releases, newest first.
     pub(in crate::target::local) fn releases(
         &self,
         environment: EnvironmentKey,
@@ -124,7 +124,7 @@ impl Database {
         self.readable(Some(environment), "release", statement.query([environment.0])?, release_of)
     }
 
-    /// The number of the live one.
+    /// The number of the live release.
     pub(in crate::target::local) fn live_number(&self, environment: EnvironmentKey) -> Result<Option<u64>> {
         let connection = self.connection();
         let question = "SELECT number FROM release WHERE environment = ? AND is_live = 1";
@@ -132,7 +132,7 @@ impl Database {
         Ok(statement.query_row([environment.0], |row| row.get(0)).optional()?)
     }
 
-    /// The live one. Where its row is damaged, as far as what it consists of tells.
+    /// The live release. If its row is damaged, as much as its spec tells.
     pub(in crate::target::local) fn live(
         &self,
         environment: EnvironmentKey,
@@ -162,7 +162,7 @@ impl Database {
         }))
     }
 
-    /// What a release consists of.
+    /// The spec of a release.
     pub(in crate::target::local) fn spec(
         &self,
         environment: EnvironmentKey,

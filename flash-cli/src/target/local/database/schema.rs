@@ -5,11 +5,10 @@ use rusqlite::Connection;
 
 use super::{DatabaseError, Result};
 
-/// Of the tables below. A file with a lower one would be brought up here; there is none yet.
+/// The version of the tables below. A file with a lower version would be migrated here; there is none yet.
 const VERSION: i64 = 1;
 
-/// A secret keeps its row when it is removed, without its value: the next one of that name counts on. Costs are
-/// sums of a minute.
+/// A removed secret keeps its row without its value, so that version numbers continue. Costs are sums per minute.
 const TABLES: &str = "
     CREATE TABLE environment (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -88,9 +87,9 @@ fn make_private(path: &Path) -> Result<()> {
     })
 }
 
-/// Opens the file, and makes it where it is missing.
+/// Opens the file, creating it if it is missing.
 pub(super) fn open(path: &Path) -> Result<Connection> {
-    // What has a reason of its own keeps it, with what to do about it.
+    // Errors that have their own message and hint keep it.
     let problem = |error: rusqlite::Error| match DatabaseError::from(error) {
         DatabaseError::Sqlite(source) => DatabaseError::Open { path: path.to_owned(), source },
         known => known,

@@ -10,19 +10,20 @@ use crate::{
     },
 };
 
-/// As long as a secret may be: more than that no environment of a process takes.
+/// The longest secret: the system accepts no longer variable.
 const SECRET_LIMIT: usize = 100_000;
 
-/// What a secret is bound to.
+/// The place that a secret is bound to.
 pub(super) fn place(running: &Running, name: &str, version: u64) -> String {
     format!("{}/{name}/{version}", running.stored.id)
 }
 
 impl Environments {
-    /// Adds a key without handing it to the platform yet.
+    /// Adds a key without passing it to the platform yet.
     pub(super) async fn add_key(&self, running: &Running, label: &str) -> Result<NewKey, TargetError> {
         let environment = running.stored.key;
-        // Two that begin alike could not be told apart: 62^6 beginnings make that rare, not impossible.
+        // Keys with equal first characters could not be told apart: with 62^6 prefixes that is rare, not
+        // impossible.
         for _ in 0..5 {
             let key = keys::random_key()?;
             let (own, label) = (key.clone(), label.to_owned());
@@ -39,10 +40,10 @@ impl Environments {
                 return Ok(NewKey { entry, key });
             }
         }
-        Err(TargetError::new(Problem::Failed, "no key could be made that begins unlike all others"))
+        Err(TargetError::new(Problem::Failed, "could not make a key with a unique prefix"))
     }
 
-    /// Tells every platform which keys open it, and which are those of its neighbours.
+    /// Gives every platform its own keys and those of its neighbors.
     pub(super) async fn hand_out_keys(&self) -> Result<(), TargetError> {
         let _alone = self.shared.rings.lock().await;
         let mut by_environment: BTreeMap<_, Vec<KeyHash>> = BTreeMap::new();
@@ -57,7 +58,7 @@ impl Environments {
         Ok(())
     }
 
-    /// Keys, revoked ones too.
+    /// All keys, including revoked ones.
     pub(in crate::target::local) async fn keys(
         &self,
         id: &EnvironmentId,
@@ -66,7 +67,7 @@ impl Environments {
         self.ask(move |database| database.keys(key)).await
     }
 
-    /// One more key; it opens when this returns.
+    /// Makes another key; it is valid when this returns.
     pub(in crate::target::local) async fn new_key(
         &self,
         id: &EnvironmentId,
@@ -78,15 +79,14 @@ impl Environments {
         Ok(key)
     }
 
-    /// This key opens nothing any more when this returns. The whole beginning is to be given, or as much of it as
-    /// is enough.
+    /// Revokes this key; it is invalid when this returns. The prefix may be shortened as long as it is unique.
     pub(in crate::target::local) async fn revoke_key(
         &self,
         id: &EnvironmentId,
         prefix: &str,
     ) -> Result<KeyEntry, TargetError> {
         let keys = self.keys(id).await?;
-        let hint = format!("see which there are: flash key list {}", id.name);
+        let hint = format!("to list them: flash key list {}", id.name);
         let fitting: Vec<&KeyEntry> =
             keys.iter().filter(|key| !prefix.is_empty() && key.prefix.starts_with(prefix)).collect();
         let found = match fitting.as_slice() {
@@ -117,7 +117,7 @@ impl Environments {
         self.ask(move |database| database.secrets(key)).await
     }
 
-    /// Sets a secret for releases to come.
+    /// Sets a secret for future releases.
     pub(in crate::target::local) async fn set_secret(
         &self,
         id: &EnvironmentId,
@@ -140,7 +140,7 @@ impl Environments {
         Ok(entry)
     }
 
-    /// Removes a secret from releases to come.
+    /// Removes a secret from future releases.
     pub(in crate::target::local) async fn remove_secret(
         &self,
         id: &EnvironmentId,
@@ -152,37 +152,35 @@ impl Environments {
             let there = self.secrets(id).await?;
             let near = nearest(name, there.iter().map(|secret| secret.name.as_str()));
             return Err(TargetError::new(Problem::NotFound, format!("{id} has no secret `{name}`{near}"))
-                .hint(format!("see which there are: flash secret list {}", id.name)));
+                .hint(format!("to list them: flash secret list {}", id.name)));
         }
         self.forget_unused(&running).await;
         Ok(())
     }
 
-    /// Old values go at once, unless a release is about to use them.
+    /// Deletes old values at once, unless a release is about to use them.
     async fn forget_unused(&self, running: &Arc<Running>) {
-        // During a change its end does this.
+        // During a change, the end of the change does this.
         if let Some(_change) = running.begin_own() {
             self.prune(running).await;
         }
     }
 }
 
-/// Whether the system takes it as a variable of a process.
+/// Whether the system accepts it as a variable of a process.
 fn check_secret(name: &str, value: &SecretValue) -> Result<(), TargetError> {
     let refused = |message: String| Err(TargetError::new(Problem::Refused, message));
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if !is_name || name.len() > 200 {
-        return refused(format!(
-            "`{name}` cannot be the name of a secret: letters, digits and `_` are expected"
-        ));
+        return refused(format!("`{name}` is not a valid secret name; expected letters, digits and `_`"));
     }
     if name.starts_with("FLASH_") || name.starts_with("RUNPOD_") {
-        return refused(format!("`{name}` cannot be the name of a secret: the platform sets such variables"));
+        return refused(format!("`{name}` is not a valid secret name: it is reserved for the platform"));
     }
     if value.expose().contains('\0') || value.expose().len() > SECRET_LIMIT {
         return refused(format!(
-            "`{name}` is too long for a variable, or has a zero byte ({SECRET_LIMIT} bytes at most)"
+            "the value of `{name}` is too long ({SECRET_LIMIT} bytes at most), or contains a zero byte"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What was spent: the platform counts, the database keeps.
+//! What was spent: the platform counts, the database stores.
 use std::{sync::PoisonError, time::Duration};
 
 use tokio::time::MissedTickBehavior;
@@ -17,10 +17,10 @@ use crate::target::{
 };
 
 impl Environments {
-    /// Until the service ends.
+    /// Runs until the service ends.
     pub(super) async fn keep_books(self) {
         let mut ticks = tokio::time::interval(BOOKING);
-        // After a pause one look is enough.
+        // After a pause, one look is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.shared.closing.run_until_cancelled(ticks.tick()).await.is_some() {
             for running in self.all() {
@@ -32,18 +32,18 @@ impl Environments {
         }
     }
 
-    /// Brings the books of an environment up to this moment.
+    /// Brings the costs of an environment up to date.
     pub(super) async fn book(&self, running: &Running) {
-        // One at a time: two looks must not book the same.
+        // One at a time: two must not book the same amounts.
         let _alone = running.booking.lock().await;
         self.book_alone(running).await;
     }
 
-    /// Books what a platform that has ended counted last, and forgets it: the next one begins at nothing.
+    /// Books the last counts of a platform that has ended, and forgets it: the next one starts at zero.
     pub(super) async fn close_books(&self, running: &Running) {
         let _alone = running.booking.lock().await;
         self.book_alone(running).await;
-        running.set_stand(Stand::Down { reason: "it starts".to_owned() });
+        running.set_stand(Stand::Down { reason: "it is starting".to_owned() });
         *running.booked.lock().unwrap_or_else(PoisonError::into_inner) = CostTotals::default();
     }
 
@@ -56,13 +56,13 @@ impl Environments {
             return;
         }
         let key = running.stored.key;
-        // What cannot be kept now is part of the next difference.
+        // What cannot be stored now is part of the next difference.
         if self.ask(move |database| database.add_costs(key, now_ms(), &spent)).await.is_ok() {
             *running.booked.lock().unwrap_or_else(PoisonError::into_inner) = totals;
         }
     }
 
-    /// Sums of a time.
+    /// The sums of a period.
     pub(in crate::target::local) async fn costs(
         &self,
         id: &EnvironmentId,
@@ -75,7 +75,7 @@ impl Environments {
     }
 }
 
-/// What came on top.
+/// The increase.
 fn difference(before: &CostTotals, now: &CostTotals) -> Spent {
     let workers = now.workers.iter().map(|now| {
         let before = before.workers.iter().find(|before| before.worker_type == now.worker_type);

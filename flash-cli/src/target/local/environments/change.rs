@@ -1,4 +1,4 @@
-//! Changes of what is live: send, roll back, undeploy. One at a time in each environment.
+//! Changes of what is live: send, roll back, undeploy. One at a time per environment.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
@@ -15,13 +15,13 @@ use crate::target::{
     },
 };
 
-/// How often it is tried to keep what is live, and between two tries.
+/// How often to retry recording the live release, and the pause between tries.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
-/// Releases that are named to whoever names one that is not there.
+/// How many releases to list in an error about an unknown one.
 const SHOWN_NUMBERS: usize = 10;
 
-/// Told of each step. A change has a handful of them and one for each worker type.
+/// Called for each step. A change has a handful of steps, and one per worker type.
 pub(in crate::target::local) type Steps = tokio::sync::mpsc::UnboundedSender<Step>;
 
 /// A release to be made.
@@ -32,7 +32,7 @@ struct Wanted {
 }
 
 impl Environments {
-    /// Brings what was staged live.
+    /// Deploys what was staged.
     pub(in crate::target::local) async fn send(
         &self,
         id: &EnvironmentId,
@@ -48,7 +48,7 @@ impl Environments {
         self.release(&running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
     }
 
-    /// Makes a new release of what an earlier one was.
+    /// Makes a new release from an earlier one.
     pub(in crate::target::local) async fn rollback(
         &self,
         id: &EnvironmentId,
@@ -61,15 +61,15 @@ impl Environments {
         let to = self.goal(&running, live.as_ref(), to).await?;
         let spec = self.stored_spec(&running, to).await?;
         if !running.directory.artifact(spec.artifact.digest()).is_dir() {
-            let message = format!("the artifact of release {to} is not kept any more");
+            let message = format!("the artifact of release {to} is no longer kept");
             return Err(TargetError::new(Problem::Refused, message)
-                .hint(format!("check its commit out and: flash deploy send {}", id.name)));
+                .hint(format!("check out its commit and send it again: flash deploy send {}", id.name)));
         }
         self.release(&running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps)
             .await
     }
 
-    /// Which release to go back to.
+    /// The release to go back to.
     async fn goal(
         &self,
         running: &Running,
@@ -78,12 +78,12 @@ impl Environments {
     ) -> Result<u64, TargetError> {
         let key = running.stored.key;
         let releases = self.ask(move |database| database.releases(key)).await?;
-        let history = format!("see which there are: flash deploy history {}", running.stored.id.name);
+        let history = format!("to list them: flash deploy history {}", running.stored.id.name);
         let live = live.map(|live| live.record.number);
         let Some(to) = to else {
             let before = live_before(releases.iter().map(|release| &release.record));
             return before.map(|before| before.number).ok_or_else(|| {
-                let message = format!("no release of {} was live before", running.stored.id);
+                let message = format!("{} has no earlier release to go back to", running.stored.id);
                 TargetError::new(Problem::NotFound, message).hint(history)
             });
         };
@@ -95,7 +95,7 @@ impl Environments {
             .hint(format!("{}; {history}", numbers(&releases))));
         };
         if live == Some(to) {
-            return Err(TargetError::new(Problem::Refused, format!("release {to} is the live one already")));
+            return Err(TargetError::new(Problem::Refused, format!("release {to} is already live")));
         }
         if let ReleaseState::Failed { reason } = &goal.record.state
             && goal.live_ms.is_none()
@@ -106,7 +106,7 @@ impl Environments {
         Ok(to)
     }
 
-    /// Takes one endpoint out, or all.
+    /// Removes one endpoint, or all.
     pub(in crate::target::local) async fn undeploy(
         &self,
         id: &EnvironmentId,
@@ -136,7 +136,7 @@ impl Environments {
         steps: &Steps,
     ) -> Result<(), TargetError> {
         let key = running.stored.key;
-        // First, so that a crash after this does not bring it back.
+        // First, so that a later crash does not bring it back.
         self.ask(move |database| database.set_live(key, None)).await?;
         let _ = steps.send(Step::Draining { release: live });
         if let Some(platform) = running.platform() {
@@ -151,7 +151,7 @@ impl Environments {
         self.ask(move |database| database.live(key)).await
     }
 
-    /// Starts a release beside the live one and moves the traffic to it.
+    /// Starts a release beside the live one and switches traffic to it.
     async fn release(
         &self,
         running: &Arc<Running>,
@@ -161,13 +161,13 @@ impl Environments {
     ) -> Result<ReleaseRecord, TargetError> {
         let key = running.stored.key;
         let secrets = self.ask(move |database| database.secrets(key)).await?;
-        // Of this moment, whatever the sender has seen: these are what its workers get.
+        // The current secrets, whatever the sender has seen: its workers get these.
         wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
         self.check_artifact(running, &wanted.spec).await?;
         let platform = self.fit_platform(running, &wanted.spec.runtime).await?;
         let before = live.map(|live| live.record.number);
         platform.expect(before.is_some());
-        // Where it starts only now, nobody else has done this yet.
+        // If the platform starts only now, nobody else has done this yet.
         self.resume_stored(running, &platform, before).await;
         let (record, spec) = self
             .ask(move |database| {
@@ -178,7 +178,7 @@ impl Environments {
             .await?;
         let number = record.number;
         let tell = |step| {
-            // A sender who went away changes nothing.
+            // A sender that has gone changes nothing.
             let _ = steps.send(step);
         };
         tell(Step::Starting { release: number });
@@ -200,7 +200,7 @@ impl Environments {
         }
         self.keep_live(running, number).await?;
         running.set_trouble(None);
-        // What the one before left when it could not come back, and what nobody else can finish.
+        // Removes what the previous release left if it could not come back, and what nobody else can finish.
         self.resume_stored(running, &platform, Some(number)).await;
         platform.adopt_rest();
         tell(Step::Live { release: number });
@@ -211,7 +211,7 @@ impl Environments {
         Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
     }
 
-    /// Writes down that this release, which serves already, is the live one.
+    /// Records that this release, which already serves, is the live one.
     async fn keep_live(&self, running: &Running, number: u64) -> Result<(), TargetError> {
         let key = running.stored.key;
         let mut tries = 1;
@@ -224,25 +224,26 @@ impl Environments {
                 tokio::time::sleep(BETWEEN_TRIES).await;
                 continue;
             }
-            let message = format!("release {number} serves, but this cannot be kept: {}", error.message);
+            let message =
+                format!("release {number} serves, but this could not be recorded: {}", error.message);
             running.set_trouble(Some(message.clone()));
             return Err(TargetError { message, ..error });
         }
     }
 
-    /// Deletes what only releases needed that nobody goes back to.
+    /// Deletes what was only needed by releases that nobody can go back to.
     pub(super) async fn prune(&self, running: &Arc<Running>) {
         let key = running.stored.key;
-        // Without it nobody knows which releases have jobs left.
+        // Without the job store it is unknown which releases have jobs left.
         let Some(platform) = running.platform() else { return };
-        // In this order: what is resumed meanwhile is in one of them.
+        // In this order: a release resumed in the meantime is in one of them.
         let mut draining: BTreeSet<u64> = platform.stored_releases().into_iter().collect();
         draining.extend(platform.overview().draining);
         let directory = running.directory.clone();
         let pruned = self.ask(move |database| {
             let releases = database.releases(key)?;
             if !database.damaged(Some(key)).is_empty() {
-                // Nobody knows what the releases need that cannot be read.
+                // It is unknown what unreadable releases need.
                 return Ok(());
             }
             let runs = |release: &StoredRelease| {
@@ -270,13 +271,15 @@ impl Environments {
             database.forget_secrets(key, &needed)
         });
         if let Err(error) = pruned.await {
-            // Tried again after the next change.
-            self.shared.output.warning(&format!("{}: old releases stay for now: {error}", running.stored.id));
+            // Retried after the next change.
+            self.shared
+                .output
+                .warning(&format!("{}: cannot delete old releases yet: {error}", running.stored.id));
         }
     }
 }
 
-/// Whether what the sender has seen live still is.
+/// Whether the release that the sender saw live still is.
 fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>) -> Result<(), TargetError> {
     let number = live.map(|live| live.record.number);
     if number == base {
@@ -287,8 +290,11 @@ fn is_still(id: &EnvironmentId, base: Option<u64>, live: Option<&StoredRelease>)
         let since = live.live_ms.unwrap_or(live.record.created_ms);
         format!("release {} is, since {}", live.record.number, utc(since))
     });
-    Err(TargetError::new(Problem::Moved, format!("{id} has moved: {seen} when the plan was made; now {now}"))
-        .hint(format!("look at the plan again: flash deploy send {} --plan", id.name)))
+    Err(TargetError::new(
+        Problem::Moved,
+        format!("{id} has changed: {seen} when the plan was made; now {now}"),
+    )
+    .hint(format!("make a new plan: flash deploy send {} --plan", id.name)))
 }
 
 /// `it has 1, 2, 3`: the latest of them.
@@ -311,7 +317,7 @@ fn without(spec: &mut ReleaseSpec, worker: &str, id: &EnvironmentId) -> Result<(
             Problem::Refused,
             format!("`{worker}` is the last worker type of {id}"),
         )
-        .hint(format!("take all out: flash undeploy {}", id.name)));
+        .hint(format!("remove everything: flash undeploy {}", id.name)));
     }
     spec.manifest.workers.retain(|own| own.name != worker);
     spec.manifest.functions.retain(|function| function.worker != worker);
@@ -335,12 +341,12 @@ fn not_ready(
     let message =
         format!("release {number} did not become ready: a worker of `{worker_type}`: {reason}; {stays}");
     let mut target = TargetError::new(Problem::NotReady, message)
-        .hint(format!("see more: flash logs {} --release {number}", running.stored.id.name));
+        .hint(format!("see its logs: flash logs {} --release {number}", running.stored.id.name));
     target.last_lines = last_lines;
     target
 }
 
-/// As the platform wants them.
+/// In the platform's form.
 pub(super) fn commands(commands: &[CommandSpec]) -> Vec<CommandWorker> {
     let command = |command: &CommandSpec| CommandWorker {
         worker_type: command.worker_type.clone(),

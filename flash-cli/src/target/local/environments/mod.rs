@@ -1,8 +1,8 @@
-//! The environments of this machine while the service runs: each with a platform of its own.
+//! The environments on this machine while the service runs: each has a platform of its own.
 //!
-//! Owns their life: made, brought back after an end of the service, removed. Changes of what is live are in
-//! `change`, what is told of them in `view`, keys and secrets in `access`, sums of costs in `books`. The database is
-//! the truth: what runs is made to fit it.
+//! Manages their life: made, restarted with the service, removed. `change` changes what is live, `view` reports it,
+//! `access` holds keys and secrets, `books` the sums of costs. The database is authoritative: what runs is made to
+//! match it.
 mod access;
 mod books;
 mod change;
@@ -37,12 +37,12 @@ use crate::{
 pub(super) use change::Steps;
 use running::Running;
 
-/// Ports of environments that were given none.
+/// Ports of environments made without one.
 const PORTS: std::ops::RangeInclusive<u16> = 8900..=9899;
-/// Between two looks at what was spent.
+/// The interval between looks at what was spent.
 const BOOKING: Duration = Duration::from_secs(1);
 
-/// All environments. Cheap to share.
+/// All environments. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Environments {
     shared: Arc<Shared>,
@@ -52,42 +52,42 @@ struct Shared {
     directory: DataDirectory,
     database: Database,
     cipher: Cipher,
-    /// All of them share it.
+    /// Shared by all environments.
     machine: Machine,
     running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
-    /// Taken while an environment is made or removed.
+    /// Held while an environment is made or removed.
     list: tokio::sync::Mutex<()>,
-    /// Taken while keys are handed to the platforms: the latest are handed out last.
+    /// Held while keys are passed to the platforms, so that the latest keys are passed last.
     rings: tokio::sync::Mutex<()>,
-    /// No environment is brought back any more.
+    /// No environment is restarted any more.
     closing: CancellationToken,
     tasks: TaskTracker,
     output: Output,
 }
 
-/// Does what blocks on a thread for that.
+/// Runs blocking work on a thread for it.
 async fn blocking<T: Send + 'static, E: Into<TargetError> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, TargetError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(Into::into),
-        Err(_) => Err(TargetError::new(Problem::Failed, "the service failed in the midst of this")
+        Err(_) => Err(TargetError::new(Problem::Failed, "the service failed during the request")
             .hint("see service.log in the service's data directory")),
     }
 }
 
 impl Environments {
-    /// Opens the data and brings back what should run.
+    /// Opens the data and starts what should run.
     pub(super) async fn open(directory: DataDirectory, output: Output) -> Result<Self, TargetError> {
         let opened = {
             let directory = directory.clone();
             blocking(move || -> Result<_, TargetError> {
                 let database = Database::open(&directory.database())?;
-                database.fail_starting("the service ended while it started")?;
+                database.fail_starting("the service ended while the release was starting")?;
                 let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
                     .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
                 let stored = database.environments()?;
-                // Of one that cannot be read nobody knows which directory it has.
+                // The directory of an unreadable environment is unknown.
                 if database.damaged(None).is_empty() {
                     delete_removed(&directory, &stored);
                 }
@@ -116,11 +116,11 @@ impl Environments {
         for stored in stored {
             let id = stored.id.clone();
             if let Err(error) = environments.host(stored).await {
-                // The others go on; this one is not there until the next start.
+                // The others continue; this one is missing until the next start.
                 environments.shared.output.warning(&format!("{id}: {error}"));
             }
         }
-        // Before anything listens: a right key is never refused.
+        // Before anything listens, so that a valid key is never rejected.
         environments.hand_out_keys().await?;
         for running in environments.all() {
             environments.spawn_revival(running);
@@ -133,7 +133,7 @@ impl Environments {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them, by app and name.
+    /// All environments, by app and name.
     fn all(&self) -> Vec<Arc<Running>> {
         self.running().values().cloned().collect()
     }
@@ -141,11 +141,11 @@ impl Environments {
     fn find(&self, id: &EnvironmentId) -> Result<Arc<Running>, TargetError> {
         self.running().get(id).cloned().ok_or_else(|| {
             TargetError::new(Problem::NotFound, format!("`{}` has no environment `{}`", id.app, id.name))
-                .hint("see which there are: flash deploy list")
+                .hint("to list them: flash deploy list")
         })
     }
 
-    /// Asks the database, on a thread that may block.
+    /// Queries the database on a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Database) -> Result<T, DatabaseError> + Send + 'static,
@@ -154,7 +154,7 @@ impl Environments {
         blocking(move || question(&database)).await
     }
 
-    /// Puts an environment in the list, without a platform yet.
+    /// Adds an environment to the list, without a platform yet.
     async fn host(&self, stored: StoredEnvironment) -> Result<Arc<Running>, TargetError> {
         let directory = self.shared.directory.environment(&stored.id);
         let running = blocking(move || Running::new(stored, directory)).await?;
@@ -167,7 +167,7 @@ impl Environments {
         self.shared.tasks.spawn(self.clone().revive(running));
     }
 
-    /// Makes an environment with its first key. It listens at once, and answers that nothing is deployed.
+    /// Makes an environment and its first key. It listens at once, and answers that nothing is deployed.
     pub(super) async fn create(&self, new: NewEnvironment) -> Result<Created, TargetError> {
         check_name(&new.id)?;
         let _alone = self.shared.list.lock().await;
@@ -181,7 +181,7 @@ impl Environments {
         let id = new.id.clone();
         let stored = self
             .ask(move |database| {
-                // Of an environment that was removed half.
+                // Left by an environment that was only partly removed.
                 let _ = std::fs::remove_dir_all(directory.path());
                 database.add_environment(&new, listen, port)
             })
@@ -198,7 +198,7 @@ impl Environments {
                 Ok(Created { environment: self.environment(&id).await?, key: Some(key) })
             }
             Err(error) => {
-                // As if nothing had been asked; when even that fails, the first error is the one to tell.
+                // Undo everything; if that fails too, report the first error.
                 let running = self.running().remove(&id);
                 if let Some(running) = running {
                     running.end().await;
@@ -215,7 +215,7 @@ impl Environments {
         }
     }
 
-    /// The port that was asked for, or the first that is free and no other environment's.
+    /// The requested port, or the first free one that no other environment has.
     async fn free_port(
         &self,
         listen: IpAddr,
@@ -225,13 +225,13 @@ impl Environments {
         let mut last = None;
         for port in wished.map_or(PORTS, |port| port..=port).filter(|port| *port > 0) {
             if taken.contains(&port) {
-                last = Some(format!("port {port} is another environment's"));
+                last = Some(format!("port {port} belongs to another environment"));
                 continue;
             }
             match TcpListener::bind((listen, port)).await {
                 Ok(listener) => return Ok((listener, port)),
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    let message = format!("`{listen}` is no address of this machine");
+                    let message = format!("`{listen}` is not an address of this machine");
                     return Err(TargetError::new(Problem::Refused, message));
                 }
                 Err(error) => {
@@ -241,27 +241,30 @@ impl Environments {
                 }
             }
         }
-        let reason = last.unwrap_or_else(|| "0 is no port for keeps".to_owned());
-        Err(TargetError::new(Problem::Failed, reason).hint("choose a free one: --port PORT"))
+        let reason = last.unwrap_or_else(|| "port 0 cannot be kept".to_owned());
+        Err(TargetError::new(Problem::Failed, reason).hint("choose a free port: --port PORT"))
     }
 
-    /// Ends an environment and deletes all that belongs to it.
+    /// Stops an environment and deletes everything that belongs to it.
     pub(super) async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
         let running = self.find(id)?;
         let _change = running.begin().await?;
         let _alone = self.shared.list.lock().await;
         let key = running.stored.key;
-        // First: whatever ends this in the midst leaves a directory only, and the next start deletes it. When this
-        // cannot be done, nothing has changed.
+        // First: if this is interrupted, only a directory is left, which the next start deletes. If this fails,
+        // nothing has changed.
         self.ask(move |database| database.remove_environment(key)).await?;
         running.end().await;
         let directory = running.directory.clone();
         let deleted = blocking(move || -> Result<(), TargetError> {
-            // Stays while other environments of the app are there.
+            // Stays while the app has other environments.
             let leave_app = || directory.path().parent().map(std::fs::remove_dir);
             std::fs::remove_dir_all(directory.path()).or_else(missing_is_fine).map_err(|error| {
                 let path = directory.path().display();
-                TargetError::new(Problem::Failed, format!("{path} stays until the next start: {error}"))
+                TargetError::new(
+                    Problem::Failed,
+                    format!("cannot delete {path} until the next start: {error}"),
+                )
             })?;
             let _ = leave_app();
             Ok(())
@@ -273,7 +276,7 @@ impl Environments {
         self.hand_out_keys().await
     }
 
-    /// Whether ending now would cut nobody off.
+    /// Whether ending now would interrupt nobody.
     pub(super) async fn has_nothing_to_lose(&self) -> bool {
         for running in self.all() {
             let serves = running.platform().is_some_and(|platform| {
@@ -281,7 +284,7 @@ impl Environments {
                 overview.live.is_some() || !overview.draining.is_empty()
             });
             let key = running.stored.key;
-            // What should be live counts as if it were; so does what nobody can tell.
+            // An environment that should be live counts as if it were, and so does one whose state is unknown.
             let should_serve =
                 async || !matches!(self.ask(move |database| database.live_number(key)).await, Ok(None));
             if serves || running.is_changing() || should_serve().await {
@@ -291,12 +294,12 @@ impl Environments {
         true
     }
 
-    /// What a listener beside those of the environments may hold of this process.
+    /// The number of file descriptors left for other listeners.
     pub(super) fn share(&self) -> Share {
         self.shared.machine.share()
     }
 
-    /// Ends everything: running work gets its drain time, jobs and releases stay for the next start.
+    /// Stops everything: running work gets its drain time, jobs and releases stay for the next start.
     pub(super) async fn stop(&self) {
         self.shared.closing.cancel();
         self.shared.tasks.close();
@@ -306,20 +309,19 @@ impl Environments {
             self.book(running).await;
             running.close_logs().await;
         }
-        // Changes that were under way see that their platform has ended.
+        // Running changes notice that their platform has ended.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.shared.tasks.wait()).await;
         self.shared.machine.end(Duration::from_secs(5)).await;
     }
 }
 
-/// The app's name stands in paths; a package's name is always one of these.
+/// The app's name is part of paths; a package's name is always valid.
 fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
     let app = &id.app;
     let is_name = (1..=100).contains(&app.len())
         && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if !is_name {
-        let message =
-            format!("`{app}` cannot be the name of an app: letters, digits, `-` and `_` are expected");
+        let message = format!("`{app}` is not a valid app name; expected letters, digits, `-` and `_`");
         return Err(TargetError::new(Problem::Refused, message));
     }
     EnvironmentId::new(app, &id.name)
@@ -328,7 +330,7 @@ fn check_name(id: &EnvironmentId) -> Result<(), TargetError> {
 }
 
 fn exists(id: &EnvironmentId) -> TargetError {
-    TargetError::new(Problem::Exists, format!("`{}` has an environment `{}` already", id.app, id.name))
+    TargetError::new(Problem::Exists, format!("`{}` already has an environment `{}`", id.app, id.name))
         .hint(format!("see it: flash deploy info {}", id.name))
 }
 
@@ -336,17 +338,17 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Deletes directories of environments that were removed: what an earlier service had no time for.
+/// Deletes directories of removed environments that an earlier service did not get to.
 fn delete_removed(directory: &DataDirectory, stored: &[StoredEnvironment]) {
     let kept: Vec<_> =
         stored.iter().map(|stored| directory.environment(&stored.id).path().to_owned()).collect();
     let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
     for app in entries(&directory.path().join("environments")) {
         for environment in entries(&app.path()).filter(|entry| !kept.contains(&entry.path())) {
-            // What cannot be deleted now is tried again at the next start.
+            // What cannot be deleted now is deleted at the next start.
             let _ = std::fs::remove_dir_all(environment.path());
         }
-        // Stays while environments of the app are there.
+        // Stays while the app has environments.
         let _ = std::fs::remove_dir(app.path());
     }
 }

@@ -1,6 +1,6 @@
-//! Bringing an environment back: its port, its live release, older releases with work left.
+//! Restarts an environment: its port, its live release, older releases with work left.
 //!
-//! Tried until it holds. One that cannot come back, for whatever reason, keeps no other from it.
+//! Retried until it succeeds. An environment that cannot be restarted does not hold up the others.
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
@@ -23,11 +23,11 @@ use crate::{
 };
 use flash_sdk::catalogue::PriceList;
 
-/// Between two tries.
+/// The pause between tries.
 const BETWEEN_TRIES: Duration = Duration::from_secs(3);
 
 impl Environments {
-    /// Tries until it runs as it should, is removed, or the service ends.
+    /// Retries until it runs as it should, is removed, or the service ends.
     pub(super) async fn revive(self, running: Arc<Running>) {
         loop {
             let tried = tokio::select! {
@@ -67,7 +67,7 @@ impl Environments {
             }
         };
         platform.expect(live.is_some());
-        // First, so that their jobs are never out of sight.
+        // First, so that their jobs are always visible.
         self.resume_stored(running, &platform, live).await;
         if let Some((number, spec)) = live.zip(spec.as_ref())
             && platform.overview().live != live
@@ -82,7 +82,7 @@ impl Environments {
         Ok(())
     }
 
-    /// Has all releases that left jobs finish them, but for the one that is, or will be, live.
+    /// Has all releases with jobs left finish them, except the one that is, or will be, live.
     pub(super) async fn resume_stored(&self, running: &Arc<Running>, platform: &Platform, live: Option<u64>) {
         for number in platform.stored_releases().into_iter().filter(|number| Some(*number) != live) {
             if let Err(error) = self.resume(running, platform, number).await {
@@ -108,7 +108,7 @@ impl Environments {
         Ok(())
     }
 
-    /// What a release consists of.
+    /// The spec of a release.
     pub(super) async fn stored_spec(
         &self,
         running: &Running,
@@ -117,7 +117,7 @@ impl Environments {
         let key = running.stored.key;
         self.ask(move |database| database.spec(key, number)).await?.ok_or_else(|| {
             TargetError::new(Problem::NotFound, format!("{} has no release {number}", running.stored.id))
-                .hint(format!("see which there are: flash deploy history {}", running.stored.id.name))
+                .hint(format!("to list them: flash deploy history {}", running.stored.id.name))
         })
     }
 
@@ -130,7 +130,7 @@ impl Environments {
         blocking(move || artifact::check(&directory, &artifact)).await
     }
 
-    /// Has it listen, with nothing deployed yet.
+    /// Makes it listen, with nothing deployed yet.
     pub(super) async fn start_platform(
         &self,
         running: &Arc<Running>,
@@ -157,7 +157,7 @@ impl Environments {
         Ok(platform)
     }
 
-    /// While nothing is live a platform can be replaced: by one that is as the first release wants it.
+    /// While nothing is live, a platform can be replaced by one with the options of the first release.
     pub(super) async fn fit_platform(
         &self,
         running: &Arc<Running>,
@@ -168,13 +168,13 @@ impl Environments {
             Stand::Down { .. } => {
                 let listener = listen(running).await.map_err(|reason| {
                     TargetError::new(Problem::Failed, reason)
-                        .hint("end what listens there; the environment keeps its port")
+                        .hint("stop the program that listens there; the environment keeps its port")
                 })?;
                 return self.start_platform_with(running, listener, wanted.clone()).await;
             }
         };
         let overview = platform.overview();
-        // How many releases are kept is nothing to a platform.
+        // The platform does not need the number of kept releases.
         let fits = runtime == RuntimeSettings { keep_releases: runtime.keep_releases, ..wanted.clone() };
         if fits || overview.live.is_some() || !overview.draining.is_empty() {
             return Ok(platform);
@@ -229,7 +229,7 @@ impl Environments {
 /// Opens the environment's port.
 ///
 /// # Errors
-/// Why it cannot be opened, and who has it.
+/// Why it cannot be opened, and which process holds it.
 async fn listen(running: &Running) -> Result<TcpListener, String> {
     let (port, listen) = (running.stored.port, running.stored.listen);
     let error = match TcpListener::bind(running.address()).await {
@@ -241,10 +241,10 @@ async fn listen(running: &Running) -> Result<TcpListener, String> {
     }
     let holder = tokio::task::spawn_blocking(move || holder_of(port)).await.ok().flatten();
     let holder = holder.map_or(String::new(), |holder| format!(", {holder}"));
-    Err(format!("port {port} of {listen} is taken by another program{holder}"))
+    Err(format!("port {port} of {listen} is in use by another program{holder}"))
 }
 
-/// The secrets of a release, for its workers' environment only.
+/// The secrets of a release, only for its workers' environment.
 fn open_secrets(
     database: &Database,
     cipher: &Cipher,

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How long a change waits for an environment that is being brought back.
+/// How long a change waits for an environment that is being restarted.
 const REVIVAL: Duration = Duration::from_secs(150);
 
 /// See the module.
@@ -39,15 +39,15 @@ pub(super) struct Running {
     /// A change has ended.
     changed: Notify,
     stand: Mutex<Stand>,
-    /// What is in the books already of what the platform has counted.
+    /// The part of the platform's counts that is already booked.
     pub booked: Mutex<CostTotals>,
-    /// Taken while that is brought up to date.
+    /// Held while that is brought up to date.
     pub booking: tokio::sync::Mutex<()>,
-    /// It is removed: nobody brings it back.
+    /// It was removed and is not restarted.
     pub gone: CancellationToken,
 }
 
-/// How it stands.
+/// Its state.
 #[derive(Clone)]
 pub(super) enum Stand {
     /// Nothing listens.
@@ -55,25 +55,25 @@ pub(super) enum Stand {
     /// It listens.
     Up {
         platform: Platform,
-        /// What the platform was started with.
+        /// The options the platform was started with.
         runtime: RuntimeSettings,
         /// Why the release that should be live is not.
         trouble: Option<String>,
     },
 }
 
-/// Who changes the environment.
+/// Who is changing the environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Changing {
     #[default]
     Nobody,
-    /// Somebody who asked for it, since this time.
+    /// A request, since this time.
     User(u64),
-    /// The service itself: it brings the environment back, or tidies up.
+    /// The service itself: it restarts the environment, or cleans up.
     Service,
 }
 
-/// Nobody else changes the environment while this is there.
+/// While this exists, nobody else changes the environment.
 pub(super) struct Change<'a> {
     of: &'a Running,
 }
@@ -94,7 +94,7 @@ impl Running {
         let problem = |error: io::Error| {
             let path = directory.path().display();
             TargetError::new(Problem::Failed, format!("cannot use the directory {path}: {error}"))
-                .hint("make room, or make it writable, then: flash service restart")
+                .hint("free space or make it writable, then: flash service restart")
         };
         directory.make().map_err(problem)?;
         let logs = Logs::open(&directory.logs()).map_err(problem)?;
@@ -107,7 +107,7 @@ impl Running {
             webhook_secret,
             change: Mutex::default(),
             changed: Notify::new(),
-            stand: Mutex::new(Stand::Down { reason: "it starts".to_owned() }),
+            stand: Mutex::new(Stand::Down { reason: "it is starting".to_owned() }),
             booked: Mutex::default(),
             booking: tokio::sync::Mutex::default(),
             gone: CancellationToken::new(),
@@ -118,11 +118,11 @@ impl Running {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a change that somebody asked for. While the environment is being brought back, waits for that: whoever
-    /// asks right after a crash gets what they asked for.
+    /// Begins a requested change. While the environment is being restarted, waits for that, so that a request right
+    /// after a crash succeeds.
     ///
     /// # Errors
-    /// While there is another one.
+    /// While another change is running.
     pub(super) async fn begin(&self) -> Result<Change<'_>, TargetError> {
         let until = tokio::time::Instant::now() + REVIVAL;
         loop {
@@ -130,25 +130,27 @@ impl Running {
             let reason = match self.try_begin(Changing::User(now_ms())) {
                 Ok(_) if self.gone.is_cancelled() => {
                     let message = format!("{} was removed", self.stored.id);
-                    return Err(TargetError::new(Problem::NotFound, message)
-                        .hint("see which there are: flash deploy list"));
+                    return Err(
+                        TargetError::new(Problem::NotFound, message).hint("to list them: flash deploy list")
+                    );
                 }
                 Ok(change) => return Ok(change),
-                Err(Changing::User(since)) => format!("is under way since {}", utc(since)),
+                Err(Changing::User(since)) => format!("has been running since {}", utc(since)),
                 Err(_) if tokio::time::timeout_at(until, changed).await.is_ok() => continue,
-                Err(_) => format!("is under way: it is being brought back for {} s", REVIVAL.as_secs()),
+                Err(_) => format!("is running: it has been restarting for {} s", REVIVAL.as_secs()),
             };
             let message = format!("another change of {} {reason}", self.stored.id);
-            return Err(TargetError::new(Problem::Moved, message).hint("wait for its end, then try again"));
+            return Err(TargetError::new(Problem::Moved, message).hint("wait until it ends, then try again"));
         }
     }
 
-    /// Begins a change of the service itself; `None` while there is another one, and after its removal.
+    /// Begins a change by the service itself; `None` while there is another one, and after the environment's
+    /// removal.
     pub(super) fn begin_own(&self) -> Option<Change<'_>> {
         self.try_begin(Changing::Service).ok().filter(|_| !self.gone.is_cancelled())
     }
 
-    /// Whether a change is under way.
+    /// Whether a change is running.
     pub(super) fn is_changing(&self) -> bool {
         *self.change() != Changing::Nobody
     }
@@ -164,7 +166,7 @@ impl Running {
         }
     }
 
-    /// How it stands.
+    /// Its state.
     pub(super) fn stand(&self) -> Stand {
         self.stand.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -173,7 +175,7 @@ impl Running {
         *self.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
     }
 
-    /// Why nothing is served; `None`: it is again.
+    /// Sets why nothing is served; `None`: it is served again.
     pub(super) fn set_trouble(&self, reason: Option<String>) {
         match &mut *self.stand.lock().unwrap_or_else(PoisonError::into_inner) {
             Stand::Up { trouble, .. } => *trouble = reason,
@@ -192,12 +194,12 @@ impl Running {
         }
     }
 
-    /// Where it listens, or would.
+    /// The address it listens on, or would.
     pub(super) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.stored.listen, self.stored.port)
     }
 
-    /// Where this machine reaches it.
+    /// The URL on this machine.
     pub(super) fn url(&self) -> String {
         let address = self.address();
         if address.ip().is_unspecified() {
@@ -207,27 +209,27 @@ impl Running {
         }
     }
 
-    /// Ends the platform; running work gets its drain time.
+    /// Stops the platform; running work gets its drain time.
     pub(super) async fn stop(&self) {
         if let Some(platform) = self.platform() {
             platform.stop().await;
         }
     }
 
-    /// Ends it at once, for good.
+    /// Stops it at once, for good.
     pub(super) async fn end(&self) {
         self.gone.cancel();
         if let Some(platform) = self.platform() {
             platform.end_now().await;
         }
-        self.set_stand(Stand::Down { reason: "it is removed".to_owned() });
+        self.set_stand(Stand::Down { reason: "it is being removed".to_owned() });
         self.close_logs().await;
     }
 
-    /// Has all that was said written.
+    /// Waits until all log lines are written.
     pub(super) async fn close_logs(&self) {
         let logs = self.logs.clone();
-        // Only a panic in it could be told of, and that is in the service's own log.
+        // The only error would be a panic, which is in the service's own log.
         let _ = tokio::task::spawn_blocking(move || logs.close()).await;
     }
 }

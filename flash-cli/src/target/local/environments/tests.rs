@@ -99,7 +99,7 @@ async fn a_new_environment_has_a_port_of_its_own_and_a_key_that_is_told_once() {
     let port = first.environment.url.unwrap().rsplit(':').next().unwrap().parse().unwrap();
     let taken = NewEnvironment { port: Some(port), ..new("third") };
     let refused = environments.create(taken).await.unwrap_err();
-    assert!(refused.message.contains("another environment's"), "{refused}");
+    assert!(refused.message.contains("belongs to another environment"), "{refused}");
     assert_eq!(environments.environments().await.unwrap().len(), 2);
     // Nothing that lies on the disk is the key.
     let text = std::fs::read(data.path().join("flash.db-wal")).unwrap();
@@ -129,7 +129,7 @@ async fn a_send_is_refused_when_another_release_is_live_than_its_sender_saw() {
     let running = bench.environments.find(&bench.id).unwrap();
     let change = running.begin().await.unwrap();
     let busy = bench.send(Some(2), spec(3)).await.unwrap_err();
-    assert!(busy.problem == Problem::Moved && busy.message.contains("is under way since"), "{busy}");
+    assert!(busy.problem == Problem::Moved && busy.message.contains("has been running since"), "{busy}");
     drop(change);
     bench.environments.stop().await;
 }
@@ -148,7 +148,7 @@ async fn a_rollback_is_a_new_release_of_what_was_live_before() {
     assert_eq!(bench.rollback(Some(9)).await.unwrap_err().problem, Problem::NotFound);
     std::fs::remove_dir_all(bench.directory.environment(&bench.id).artifact(&digest(2))).unwrap();
     let gone = bench.rollback(Some(2)).await.unwrap_err();
-    assert!(gone.message.contains("is not kept any more"), "{gone}");
+    assert!(gone.message.contains("is no longer kept"), "{gone}");
     let history = bench.environments.history(&bench.id).await.unwrap();
     assert_eq!(history.iter().map(|release| release.kept).collect::<Vec<_>>(), [true, false, true]);
     bench.environments.stop().await;
@@ -184,7 +184,7 @@ async fn worker_types_are_taken_out_one_by_one_or_all_and_stay_out() {
     let environment = bench.environments.environment(&bench.id).await.unwrap();
     assert_eq!(environment.endpoints.iter().map(|own| own.worker.as_str()).collect::<Vec<_>>(), ["two"]);
     let last = bench.undeploy(Some("two")).await.unwrap_err();
-    assert_eq!(last.hint.unwrap(), "take all out: flash undeploy production");
+    assert_eq!(last.hint.unwrap(), "remove everything: flash undeploy production");
     assert!(bench.undeploy(None).await.unwrap().is_none());
     assert_eq!(bench.serving().await, Serving::Empty);
     bench.environments.stop().await;

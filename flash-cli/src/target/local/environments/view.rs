@@ -1,4 +1,4 @@
-//! What is told of environments.
+//! Reports about environments.
 use flash_sdk::{
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
@@ -15,7 +15,7 @@ use crate::target::{
 };
 
 impl Environments {
-    /// All of them, by app and name.
+    /// All environments, by app and name.
     pub(in crate::target::local) async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
         let mut environments = Vec::new();
         for running in self.all() {
@@ -24,7 +24,7 @@ impl Environments {
         Ok(environments)
     }
 
-    /// One of them.
+    /// One environment.
     pub(in crate::target::local) async fn environment(
         &self,
         id: &EnvironmentId,
@@ -38,7 +38,7 @@ impl Environments {
         let (live, spec, secrets) = self
             .ask(move |database| {
                 let live = database.live(key)?;
-                // Where it is damaged the status says so.
+                // If it is damaged, the status says so.
                 let spec = live.as_ref().and_then(|live| database.spec(key, live.record.number).ok()?);
                 Ok((live, spec, database.secrets(key)?))
             })
@@ -67,7 +67,7 @@ impl Environments {
         })
     }
 
-    /// What a release consists of; `None`: the live one.
+    /// The spec of a release; `None`: the live one.
     pub(in crate::target::local) async fn spec(
         &self,
         id: &EnvironmentId,
@@ -88,7 +88,7 @@ impl Environments {
         self.stored_spec(&running, number).await
     }
 
-    /// All releases, the latest first.
+    /// All releases, newest first.
     pub(in crate::target::local) async fn history(
         &self,
         id: &EnvironmentId,
@@ -99,7 +99,7 @@ impl Environments {
         Ok(releases.into_iter().map(|release| record(&running, release)).collect())
     }
 
-    /// What runs at this moment.
+    /// The current state.
     pub(in crate::target::local) async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
         let running = self.find(id)?;
         self.book(&running).await;
@@ -118,7 +118,7 @@ impl Environments {
         if overview.set_aside > 0 {
             let file = running.directory.jobs().join("jobs.sqlite");
             damaged.push(format!(
-                "{} stored jobs cannot be read and do not run: they are in the table `damaged` of {}",
+                "cannot read {} stored jobs, which will not run: they are in the table `damaged` of {}",
                 overview.set_aside,
                 file.display()
             ));
@@ -127,7 +127,7 @@ impl Environments {
             None => Serving::Empty,
             Some(release) if overview.live == Some(release) => Serving::Live { release },
             Some(release) => {
-                Serving::Down { release, reason: trouble.unwrap_or_else(|| "it starts".to_owned()) }
+                Serving::Down { release, reason: trouble.unwrap_or_else(|| "it is starting".to_owned()) }
             }
         };
         let total = bills.values().fold(0_u64, |sum, bill| sum.saturating_add(bill.0));

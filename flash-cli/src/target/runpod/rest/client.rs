@@ -1,4 +1,4 @@
-//! Calls of the API: made, repeated where that is safe, and read.
+//! Calls of the API: sent, retried where that is safe, and read.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -16,20 +16,20 @@ use super::{
 };
 use crate::{error_chain::error_chain, target::SecretValue};
 
-/// Names the REST API's host, for proxies and tests.
+/// Overrides the REST API's host, for proxies and tests.
 const REST_URL: &str = "FLASH_RUNPOD_REST_URL";
-/// Names the queue API's base, as Runpod's own clients read it.
+/// Overrides the queue API's base, with the variable of Runpod's own clients.
 const QUEUE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
 
-/// What production appends to the names of endpoints with quick starts.
+/// The suffix that production appends to the names of endpoints with quick starts.
 const QUICK_START_SUFFIX: &str = " -fb";
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Of one try.
+/// The limit of one try.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Lists of a large account fit; whatever is larger is no answer of this API.
+/// Enough for the lists of a large account; anything larger is not an answer of this API.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// Where the API is.
+/// The API's addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Addresses {
     /// Paths start with `/v2/` below it.
@@ -39,10 +39,10 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The provider's, unless variables say otherwise.
+    /// The provider's addresses, unless variables override them.
     ///
     /// # Errors
-    /// For what is no address, or one that would send the key over a network in the clear.
+    /// For an invalid address, or one that would send the key unencrypted over a network.
     pub(crate) fn from_environment() -> Result<Self, RestError> {
         let of = |variable: &'static str, usual: &str| {
             let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
@@ -68,11 +68,11 @@ fn address(variable: &'static str, text: &str) -> Result<Url, RestError> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback => Ok(url),
-        _ => Err(wrong("https:// is expected: the key travels with every call".to_owned())),
+        _ => Err(wrong("expected https://, because every call sends the key".to_owned())),
     }
 }
 
-/// The API, opened by one key.
+/// The API, with one key.
 #[derive(Clone)]
 pub(crate) struct Rest {
     client: Client,
@@ -87,17 +87,17 @@ impl fmt::Debug for Rest {
     }
 }
 
-/// What a try gave that was no success.
+/// What a failed try returned.
 struct Failed {
     setback: Setback,
     error: RestError,
 }
 
 impl Rest {
-    /// Nothing is asked yet.
+    /// Sends nothing yet.
     ///
     /// # Errors
-    /// When there is no TLS.
+    /// When no TLS is available.
     pub(crate) fn new(key: SecretValue, addresses: Addresses) -> Result<Self, RestError> {
         // Another part of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -113,22 +113,22 @@ impl Rest {
         Ok(Self { client, key, addresses, pace: Pace::default() })
     }
 
-    /// Where it asks.
+    /// Its addresses.
     pub(crate) fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// What it shows.
+    /// Its key.
     pub(crate) fn key(&self) -> &SecretValue {
         &self.key
     }
 
-    /// All endpoints of the account, those of others too.
+    /// All endpoints of the account, including foreign ones.
     pub(crate) async fn endpoints(&self) -> Result<Vec<Endpoint>, RestError> {
         self.list("/v2/serverless", "endpoints").await
     }
 
-    /// Makes an endpoint, once: an answer that does not say whether it was made is followed by a look.
+    /// Creates an endpoint once: if the answer does not say whether it was created, looks first.
     pub(crate) async fn create_endpoint(&self, new: &CreateEndpoint) -> Result<Endpoint, RestError> {
         self.create("/v2/serverless", "endpoints", new).await
     }
@@ -142,7 +142,7 @@ impl Rest {
         self.ask(Method::PATCH, &format!("/v2/serverless/{id}"), Some(&body(change))).await
     }
 
-    /// Deletes an endpoint with its workers and jobs. One that is gone is no error.
+    /// Deletes an endpoint with its workers and jobs. A missing endpoint is not an error.
     pub(crate) async fn delete_endpoint(&self, id: &str) -> Result<(), RestError> {
         self.delete(&format!("/v2/serverless/{id}")).await
     }
@@ -157,7 +157,7 @@ impl Rest {
         self.list("/v2/templates", "templates").await
     }
 
-    /// Makes a template, once, as [`Rest::create_endpoint`] does.
+    /// Creates a template once, like [`Rest::create_endpoint`].
     pub(crate) async fn create_template(&self, new: &CreateTemplate) -> Result<Template, RestError> {
         self.create("/v2/templates", "templates", new).await
     }
@@ -171,7 +171,7 @@ impl Rest {
         self.ask(Method::PATCH, &format!("/v2/templates/{id}"), Some(&body(change))).await
     }
 
-    /// Deletes a template. One that is gone is no error.
+    /// Deletes a template. A missing template is not an error.
     pub(crate) async fn delete_template(&self, id: &str) -> Result<(), RestError> {
         self.delete(&format!("/v2/templates/{id}")).await
     }
@@ -191,7 +191,7 @@ impl Rest {
         self.list("/v2/catalog/datacenters?include=GPU_AVAILABILITY,CPU_AVAILABILITY", "dataCenters").await
     }
 
-    /// What endpoints cost, by bucket.
+    /// The cost of endpoints, by bucket.
     pub(crate) async fn billing(&self, query: &BillingQuery) -> Result<Vec<BillingRecord>, RestError> {
         let mut url = self.url("/v2/billing/serverless")?;
         url.query_pairs_mut()
@@ -204,7 +204,7 @@ impl Rest {
         self.list_at(url, "records").await
     }
 
-    /// Jobs and workers of an endpoint, from the address that the endpoint names for it.
+    /// Jobs and workers of an endpoint, from the address given by the endpoint.
     pub(crate) async fn health(&self, url: &str) -> Result<Health, RestError> {
         let url = Url::parse(url).map_err(|error| RestError::Malformed {
             operation: format!("GET {url}"),
@@ -260,7 +260,7 @@ impl Rest {
         read(&operation, &answer)
     }
 
-    /// For calls that may be made twice.
+    /// For calls that may be repeated.
     async fn until_done(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Vec<u8>, RestError> {
         let (started, mut failures) = (Instant::now(), 0);
         loop {
@@ -274,7 +274,7 @@ impl Rest {
         }
     }
 
-    /// A creation is not repeated before a look: the API has no key that would tell two from one.
+    /// A creation is not repeated before a look: the API has no idempotency key.
     async fn create<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -294,7 +294,7 @@ impl Rest {
             failures += 1;
             let given_up = self.rest(failed, failures, started).await;
             if is_unsure {
-                // After the pause, and before giving up too: it may have been made meanwhile.
+                // After the pause, and before giving up too: it may have been created in the meantime.
                 let now = self.like(path, list, &new).await?;
                 if let Some((_, made)) = now.into_iter().find(|(id, _)| !before.contains(id)) {
                     return serde_json::from_value(made)
@@ -305,7 +305,7 @@ impl Rest {
         }
     }
 
-    /// What is there that `new` may have become, by id: of its name and with its variables. The API adds to both.
+    /// The resource that `new` may have become, by ID: same name and variables. The API adds to both.
     async fn like(&self, path: &str, list: &str, new: &Value) -> Result<BTreeMap<String, Value>, RestError> {
         let all: Vec<Value> = self.list(path, list).await?;
         let is_like = |there: &Value| {
@@ -318,7 +318,7 @@ impl Rest {
         Ok(all.into_iter().filter(is_like).filter_map(with_id).collect())
     }
 
-    /// Waits until the next try is due.
+    /// Waits until the next try.
     async fn rest(&self, failed: Failed, failures: u32, started: Instant) -> Result<(), RestError> {
         match retry::pause(self.pace, failed.setback, failures, started.elapsed(), fastrand::f64()) {
             Some(pause) => {
@@ -329,7 +329,7 @@ impl Rest {
         }
     }
 
-    /// One try. The outer error is final, the inner one may pass.
+    /// One try. The outer error is final, the inner one may be temporary.
     async fn once(
         &self,
         method: &Method,
@@ -343,7 +343,7 @@ impl Rest {
         }
         let unreachable = |error: reqwest::Error| {
             let setback = if error.is_connect() { Setback::NotSent } else { Setback::Unsure };
-            // An address may hold what is nobody's business; the operation is named already.
+            // The error's URL may contain private parts, and the operation is already named.
             let reason = error_chain(&error.without_url());
             Failed { setback, error: RestError::Unreachable { operation: operation.clone(), reason } }
         };
@@ -376,7 +376,7 @@ impl Rest {
         }
     }
 
-    /// A request to the API that is followed as long as it lasts; see `events`.
+    /// A long-lived request to the API; see `events`.
     pub(super) fn following(&self, url: Url) -> reqwest::RequestBuilder {
         self.client.get(url).bearer_auth(self.key.expose())
     }

@@ -144,11 +144,11 @@ async fn a_pause_beyond_patience_is_told_and_not_waited_for() {
 async fn what_fails_for_good_is_told_once_and_without_the_key() {
     let refused = r#"{"title":"Unprocessable Entity","status":422,"detail":"no","errors":["$.x: bad"]}"#;
     for (act, part) in [
-        (Act::Answer(401, "", String::new()), "does not know the key"),
+        (Act::Answer(401, "", String::new()), "rejected the key"),
         (Act::Answer(403, "", r#"{"detail":"read only"}"#.to_owned()), "read only"),
         (Act::Answer(422, "", refused.to_owned()), "$.x: bad"),
-        (ok("<html>"), "is not what its document says"),
-        (ok(r#"{"templates":[{"id":7}]}"#), "is not what its document says"),
+        (ok("<html>"), "does not match its API description"),
+        (ok(r#"{"templates":[{"id":7}]}"#), "does not match its API description"),
         (Act::Answer(302, "location: http://elsewhere.example/\r\n", String::new()), "302"),
     ] {
         let (rest, seen) = serving(vec![act]).await;

@@ -1,28 +1,28 @@
-//! How the cloud says no, and what to do about it.
+//! The API's errors, and what to do about them.
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::target::{Problem, TargetError};
 
-/// Why a call did not do what it should. Each names the call; none holds the key.
+/// Why a call failed. Each names the call; none contains the key.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum RestError {
-    #[error("Runpod does not know the key (401 on {operation})")]
+    #[error("Runpod rejected the key (401 on {operation})")]
     Unauthorized { operation: String },
-    #[error("the key may not do this (403 on {operation}{})", told(detail))]
+    #[error("the key lacks permission (403 on {operation}{})", told(detail))]
     Forbidden { operation: String, detail: String },
-    #[error("Runpod has none of this (404 on {operation}{})", told(detail))]
+    #[error("not found at Runpod (404 on {operation}{})", told(detail))]
     NotFound { operation: String, detail: String },
-    #[error("Runpod refuses {operation} ({status}{}{})", told(detail), list(errors))]
+    #[error("Runpod rejected {operation} ({status}{}{})", told(detail), list(errors))]
     Refused { operation: String, status: u16, detail: String, errors: Vec<String> },
-    #[error("Runpod is asked too often ({operation}); it wants a pause of {} s", pause.as_secs())]
+    #[error("Runpod's rate limit was reached ({operation}); it asks for a pause of {} s", pause.as_secs())]
     RateLimited { operation: String, pause: Duration },
-    #[error("Runpod does not answer {operation}: {reason}")]
+    #[error("Runpod did not answer {operation}: {reason}")]
     Unreachable { operation: String, reason: String },
-    #[error("Runpod's answer to {operation} is not what its document says: {reason}")]
+    #[error("Runpod's answer to {operation} does not match its API description: {reason}")]
     Malformed { operation: String, reason: String },
-    #[error("`{variable}` is no address for Runpod: {reason}")]
+    #[error("`{variable}` is not a valid address for Runpod: {reason}")]
     Address { variable: &'static str, reason: String },
 }
 
@@ -44,13 +44,13 @@ pub(super) struct ProblemBody {
     pub errors: Vec<String>,
 }
 
-/// An error's text is shown; a page of HTML is not.
+/// The error's text is shown, but not a page of HTML.
 const LONGEST_DETAIL: usize = 500;
 
 impl ProblemBody {
     pub(super) fn read(body: &[u8]) -> Self {
         let mut read: Self = serde_json::from_slice(body).unwrap_or_default();
-        // With a property missing, the API calls all the others unknown: what is missing comes first and alone.
+        // If a property is missing, the API reports all others as unknown: show only what is missing.
         if read.errors.iter().any(|error| error.contains("missing propert")) {
             read.errors.retain(|error| error.contains("missing propert"));
         }
@@ -65,7 +65,7 @@ impl ProblemBody {
 }
 
 impl RestError {
-    /// Of an answer that is no success.
+    /// The error of an unsuccessful answer.
     pub(super) fn of_status(operation: &str, status: u16, body: &[u8]) -> Self {
         let (body, operation) = (ProblemBody::read(body), operation.to_owned());
         let detail = body.detail();
@@ -75,7 +75,7 @@ impl RestError {
             404 => Self::NotFound { operation, detail },
             500.. => Self::Unreachable {
                 operation,
-                reason: format!("it fails by itself ({status}{})", told(&detail)),
+                reason: format!("it has an internal error ({status}{})", told(&detail)),
             },
             _ => Self::Refused { operation, status, detail, errors: body.errors },
         }
@@ -87,22 +87,20 @@ impl From<RestError> for TargetError {
         let message = error.to_string();
         let of = |problem| Self::new(problem, message);
         match error {
-            RestError::Unauthorized { .. } => {
-                of(Problem::Refused).hint("flash login asks for a key; RUNPOD_API_KEY and .env win over it")
-            }
-            RestError::Forbidden { .. } => of(Problem::Refused).hint(
-                "give the key the right to read and write serverless endpoints, in the console's settings",
-            ),
+            RestError::Unauthorized { .. } => of(Problem::Refused)
+                .hint("store a valid key: flash login; RUNPOD_API_KEY and .env override it"),
+            RestError::Forbidden { .. } => of(Problem::Refused)
+                .hint("allow the key to read and write serverless endpoints, in the console's settings"),
             RestError::NotFound { .. } => of(Problem::NotFound),
             RestError::Refused { .. } | RestError::Malformed { .. } => of(Problem::Failed),
             RestError::Address { .. } => {
-                of(Problem::Refused).hint("https://api.runpod.io is the usual one: leave the variable out")
+                of(Problem::Refused).hint("unset the variable to use the default, https://api.runpod.io")
             }
             RestError::RateLimited { pause, .. } => {
                 of(Problem::Unreachable).hint(format!("try again in {} s", pause.as_secs().max(1)))
             }
             RestError::Unreachable { .. } => of(Problem::Unreachable)
-                .hint("see that this machine reaches the internet, then the same command again"),
+                .hint("check this machine's internet connection, then run the command again"),
         }
     }
 }

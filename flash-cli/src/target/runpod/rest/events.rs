@@ -1,4 +1,4 @@
-//! Log lines of a worker, as server-sent events: read, and taken up again where they broke off.
+//! Log lines of a worker as server-sent events: read, and resumed after a break.
 use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{Stream, stream};
@@ -8,18 +8,18 @@ use serde::Deserialize;
 use super::{Rest, RestError};
 use crate::error_chain::error_chain;
 
-/// A stream that says nothing for so long is opened anew: a connection may be dead without a word.
+/// A stream that is silent for this long is reopened: a connection may be dead without notice.
 const SILENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_secs(1);
-/// Tries in a row that bring nothing.
+/// The number of tries in a row without a result.
 const TRIES: u32 = 5;
-/// A line longer than this is cut by the provider long before.
+/// The provider cuts lines long before this length.
 const LONGEST_EVENT: usize = 1 << 20;
 
-/// Where a log begins.
+/// Where to start in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogFrom {
-    /// So many lines of those that are there, 5000 at most.
+    /// This many of the existing lines, 5000 at most.
     Tail(u32),
     /// RFC 3339.
     Since(String),
@@ -36,7 +36,7 @@ pub(crate) enum LogSource {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogEvent {
-    /// To go on after it; means nothing else.
+    /// The position to resume after; has no other meaning.
     pub id: String,
     /// RFC 3339.
     pub ts: String,
@@ -51,7 +51,7 @@ struct Data {
     line: String,
 }
 
-/// Events out of bytes.
+/// Parses events from bytes.
 #[derive(Debug, Default)]
 struct Parser {
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// The events that are complete with these bytes. Comments and fields of no use here are passed over.
+    /// The events completed by these bytes. Comments and unused fields are skipped.
     fn feed(&mut self, bytes: &[u8]) -> Result<Vec<LogEvent>, String> {
         self.bytes.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -99,7 +99,7 @@ impl Parser {
     }
 }
 
-/// A log that is read.
+/// A log being read.
 struct Reading {
     rest: Rest,
     endpoint: String,
@@ -113,8 +113,8 @@ struct Reading {
 }
 
 impl Rest {
-    /// The lines of a worker as they come. Goes on by itself after a break; ends when the worker is gone, and with an
-    /// error that stays.
+    /// A worker's lines as they arrive. Resumes by itself after a break; ends when the worker is gone, and with a
+    /// permanent error.
     pub(crate) fn worker_logs(
         &self,
         endpoint: &str,
@@ -124,7 +124,7 @@ impl Rest {
         Reading::new(self, endpoint, worker, from).lines()
     }
 
-    /// As [`Rest::worker_logs`], once the log has answered.
+    /// Like [`Rest::worker_logs`], once the log has answered.
     ///
     /// # Errors
     /// When it does not.
@@ -169,7 +169,7 @@ impl Reading {
         })
     }
 
-    /// Waits for the next try, where there is one.
+    /// Waits for the next try, if there is one.
     async fn again(&mut self, error: RestError) -> Result<(), RestError> {
         self.answer = None;
         self.failures += 1;
@@ -210,15 +210,15 @@ impl Reading {
         let broken = |reason: String| RestError::Unreachable { operation: operation.clone(), reason };
         if self.answer.is_none() {
             self.answer = Some(self.open().await?);
-            // What came of an event before a break comes again whole.
+            // A partial event before a break is sent again as a whole.
             self.parser = Parser { id: std::mem::take(&mut self.parser.id), ..Parser::default() };
         }
         let Some(answer) = &mut self.answer else { return Ok(()) };
         match tokio::time::timeout(SILENCE, answer.chunk()).await {
-            // Silence is no failure: nothing may have happened. The connection may be dead, though.
+            // Silence is not a failure: nothing may have happened. The connection may be dead, though.
             Err(_) => self.answer = None,
             Ok(Err(error)) => return Err(broken(error_chain(&error.without_url()))),
-            Ok(Ok(None)) => return Err(broken("it broke off".to_owned())),
+            Ok(Ok(None)) => return Err(broken("the connection broke".to_owned())),
             Ok(Ok(Some(bytes))) => {
                 let events = self.parser.feed(&bytes);
                 let events = events.map_err(|reason| RestError::Malformed { operation, reason })?;
@@ -242,7 +242,7 @@ impl Reading {
             request = request.header("Last-Event-ID", &self.parser.id);
         }
         let unreachable = |reason: String| RestError::Unreachable { operation: self.operation(), reason };
-        // The head comes at once, whatever the lines do.
+        // The headers come at once, regardless of the lines.
         let answer = tokio::time::timeout(SILENCE, request.send()).await;
         let answer = answer.map_err(|_| unreachable("no answer".to_owned()))?;
         let answer = answer.map_err(|error| unreachable(error_chain(&error.without_url())))?;

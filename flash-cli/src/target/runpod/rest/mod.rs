@@ -1,4 +1,4 @@
-//! Runpod's REST API, version 2: what is asked of it and how it answers. Knows nothing of apps and releases.
+//! Runpod's REST API, version 2: its requests and answers. Independent of apps and releases.
 mod client;
 mod error;
 mod events;

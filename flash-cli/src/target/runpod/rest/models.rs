@@ -1,12 +1,12 @@
-//! Endpoints and templates, as the API's document describes them (`info.version` 2.0.0).
+//! Endpoints and templates, as in the API's description (`info.version` 2.0.0).
 //!
-//! What is read is read leniently: only what the document calls required is. What is sent is exactly what the
-//! document allows: unknown properties are refused there.
+//! Reading is lenient: only fields that the description calls required are required. Sending is strict: exactly
+//! what the description allows, because unknown properties are rejected.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How requests reach the workers of an endpoint. Can never be changed.
+/// How requests reach an endpoint's workers. Can never be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum EndpointType {
@@ -14,7 +14,7 @@ pub(crate) enum EndpointType {
     LoadBalancer,
 }
 
-/// Whether stopped workers are kept for quick starts. Left out it is off.
+/// Whether stopped workers are kept for quick starts. Off if left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Flashboot {
@@ -29,9 +29,9 @@ pub(crate) enum Flashboot {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub(crate) enum Scaling {
-    /// When a request has waited so many seconds; for queues only.
+    /// When a request has waited this many seconds; only for queues.
     QueueDelay { queue_delay: f64 },
-    /// One worker for so many requests.
+    /// One worker per this many requests.
     RequestCount { request_count: u32 },
 }
 
@@ -43,18 +43,18 @@ pub(crate) struct WorkerRange {
     pub min: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
-    /// Seconds, 1 to 3600. Refused for queues that scale by request count.
+    /// Seconds, 1 to 3600. Rejected for queues that scale by request count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<u32>,
 }
 
-/// GPUs of which any may be used.
+/// GPUs, any of which may be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GpuChoice {
     /// At least one, such as `ADA_24`.
     pub pools: Vec<String>,
-    /// Types of these pools that are not wanted. Cleared by an update that names pools without them.
+    /// Types of these pools to exclude. Cleared by an update that names pools without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excluded_types: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub(crate) struct CpuChoice {
     pub vcpu_count: u32,
 }
 
-/// Where requests go. A queue has `run` and the like, a load balancer has `base`; both have `health`.
+/// Where to send requests. A queue has `run` and so on, a load balancer has `base`; both have `health`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EndpointUrls {
@@ -85,7 +85,7 @@ pub(crate) struct EndpointUrls {
     pub purge_queue: Option<String>,
 }
 
-/// A serverless endpoint as it is.
+/// An existing serverless endpoint.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Endpoint {
@@ -106,15 +106,15 @@ pub(crate) struct Endpoint {
     pub scaling: Scaling,
     pub data_center_ids: Vec<String>,
     pub network_volumes: Vec<String>,
-    /// Milliseconds a request may take.
+    /// The time limit of a request, in milliseconds.
     pub timeout: u64,
     pub flashboot: Flashboot,
     /// RFC 3339.
     pub created_at: String,
 }
 
-/// An endpoint to make. Exactly one of `gpu` and `cpu`. `flashboot` and `timeout` are no options here: what the API
-/// does without them is not what its document says.
+/// An endpoint to create, with exactly one of `gpu` and `cpu`. `flashboot` and `timeout` are not optional here: the
+/// API's defaults differ from its description.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreateEndpoint {
@@ -130,7 +130,7 @@ pub(crate) struct CreateEndpoint {
     pub env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
-    /// Id of a registry credential.
+    /// ID of a registry credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,12 +141,13 @@ pub(crate) struct CreateEndpoint {
     pub scaling: Scaling,
     pub data_center_ids: Vec<String>,
     pub network_volumes: Vec<String>,
-    /// Milliseconds a request may take.
+    /// The time limit of a request, in milliseconds.
     pub timeout: u64,
     pub flashboot: Flashboot,
 }
 
-/// Fields of an endpoint to change; what is `None` stays. `env`, `cpu` and `gpu.pools` are replaced as a whole.
+/// Fields of an endpoint to change; `None` leaves a field unchanged. `env`, `cpu` and `gpu.pools` are replaced as a
+/// whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpdateEndpoint {
@@ -162,7 +163,7 @@ pub(crate) struct UpdateEndpoint {
     pub env: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<String>>,
-    /// `Some(None)` takes the credential away.
+    /// `Some(None)` removes the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +184,7 @@ pub(crate) struct UpdateEndpoint {
     pub flashboot: Option<Flashboot>,
 }
 
-/// A template as it is, as far as it matters here.
+/// An existing template, with the fields used here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Template {
@@ -196,7 +197,7 @@ pub(crate) struct Template {
     pub public: bool,
 }
 
-/// A private template to make.
+/// A private template to create.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct CreateTemplate {
     pub name: String,

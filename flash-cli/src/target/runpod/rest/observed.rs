@@ -1,7 +1,7 @@
-//! Workers, health, catalogue and bills: what is only read.
+//! Workers, health, catalog and bills: everything that is only read.
 use serde::{Deserialize, Serialize};
 
-/// What a worker does. One that the document does not name counts as `Unknown`.
+/// The state of a worker. States that the description does not name become `Unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum WorkerState {
@@ -9,7 +9,7 @@ pub(crate) enum WorkerState {
     /// Ready, without work.
     Idle,
     Initializing,
-    /// There is no hardware for it at this moment.
+    /// No hardware is available for it right now.
     Throttled,
     Unhealthy,
     #[serde(other)]
@@ -22,7 +22,7 @@ pub(crate) enum WorkerState {
 pub(crate) struct CloudWorker {
     pub id: String,
     pub status: WorkerState,
-    /// Of an earlier version of the endpoint.
+    /// From an earlier version of the endpoint.
     pub is_stale: bool,
     pub version: Option<u64>,
     pub image: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct CloudWorker {
     pub started_at: Option<String>,
 }
 
-/// Answer of the workers' list; the active ones only.
+/// The list of workers; only active ones.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointWorkers {
@@ -69,7 +69,7 @@ pub(crate) struct HealthWorkers {
     pub unhealthy: u32,
 }
 
-/// Stock of something.
+/// The stock of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Stock {
@@ -79,7 +79,7 @@ pub(crate) enum Stock {
     High,
 }
 
-/// Stock in one data center, or of one kind of hardware there.
+/// The stock in one data center, or of one kind of hardware there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StockOf {
     pub id: String,
@@ -102,7 +102,7 @@ pub(crate) struct CatalogGpu {
     pub data_centers: Vec<StockOf>,
 }
 
-/// Dollars an hour for one GPU.
+/// Dollars per hour for one GPU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GpuPrice {
     pub serverless: Option<f64>,
@@ -122,14 +122,14 @@ pub(crate) struct CatalogCpu {
     pub data_centers: Vec<StockOf>,
 }
 
-/// How many vCPUs a worker may have.
+/// The possible numbers of vCPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VcpuRange {
     pub min: u32,
     pub max: u32,
 }
 
-/// Dollars for one vCPU; the document does not say for which time, an hour by its examples.
+/// Dollars for one vCPU; the description does not name the unit of time, its examples suggest an hour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CpuPrice {
@@ -161,7 +161,7 @@ pub(crate) struct BillingQuery {
     pub endpoint: Option<String>,
 }
 
-/// What an endpoint cost in a time, in dollars.
+/// The cost of an endpoint in a period, in dollars.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BillingRecord {

@@ -1,7 +1,7 @@
-//! Whether and when a call is made again: decided here, done in `client`.
+//! Whether and when to retry a call: decided here, done in `client`.
 use std::time::Duration;
 
-/// A cloud that asks for a longer pause than this is not waited for.
+/// If the API asks for a longer pause than this, do not wait.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 const TRIES: u32 = 6;
 /// All tries and pauses of one call.
@@ -20,18 +20,18 @@ impl Default for Pace {
     }
 }
 
-/// How a try went wrong.
+/// How a try failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setback {
     /// 429: certainly not carried out.
     TooMany { asked: Option<Duration> },
-    /// 5xx, or broken off: it may have been carried out.
+    /// 5xx, or a broken connection: it may have been carried out.
     Unsure,
     /// Not even connected: certainly not carried out.
     NotSent,
 }
 
-/// The pause before the next try, or none when there is none. `failures` counts this one too; `jitter` is 0 to 1.
+/// The pause before the next try, or `None` if there is none. `failures` includes this one; `jitter` is 0 to 1.
 pub(super) fn pause(
     pace: Pace,
     setback: Setback,
@@ -52,7 +52,7 @@ pub(super) fn pause(
     (elapsed.saturating_add(pause) < WHOLE).then_some(pause)
 }
 
-/// The pause that an answer asks for: `Retry-After` in seconds, else the longest reset of a quota that is used up in
+/// The pause that an answer asks for: `Retry-After` in seconds, else the longest reset of an exhausted quota in
 /// `RateLimit`, such as `"minute";r=0;t=12, "hour";r=2800;t=1812`.
 pub(super) fn asked(retry_after: Option<&str>, rate_limit: Option<&str>) -> Option<Duration> {
     if let Some(seconds) = retry_after.and_then(|text| text.trim().parse().ok()) {
