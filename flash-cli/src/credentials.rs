@@ -1,4 +1,4 @@
-//! The user's credential file, as `flash` writes it, and the header files beside it.
+//! The user's credential file, as written by `flash`, and the header files beside it.
 //!
 //! ```text
 //! credentials.json      keys and addresses of environments; see `flash_sdk::credentials`
@@ -6,7 +6,7 @@
 //! .lock                 held while the file is changed
 //! ```
 //!
-//! Directories are 0700 and files 0600 from the moment that they exist. A file is replaced as a whole.
+//! Directories have mode 0700 and files 0600 from their creation on. Files are replaced atomically.
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write as _},
@@ -24,13 +24,13 @@ use crate::{
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 
-/// Where the user's credentials are.
+/// The location of the user's credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialStore {
     directory: PathBuf,
 }
 
-/// Why credentials cannot be kept or read.
+/// Why credentials cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error(transparent)]
@@ -46,7 +46,7 @@ impl From<StoreError> for Failure {
 }
 
 impl CredentialStore {
-    /// That of this user.
+    /// This user's credentials.
     ///
     /// # Errors
     /// Without a home directory and FLASH_CONFIG_DIR.
@@ -55,10 +55,10 @@ impl CredentialStore {
         Ok(Self { directory })
     }
 
-    /// The credentials of an environment, if there are any.
+    /// The credentials for an environment, if there are any.
     ///
     /// # Errors
-    /// When the file is there and cannot be used.
+    /// When the file exists and cannot be used.
     pub(crate) fn environment(
         &self,
         id: &EnvironmentId,
@@ -72,14 +72,14 @@ impl CredentialStore {
         self.directory.join("headers").join(&id.app).join(&id.name)
     }
 
-    /// Keeps a key, and its header file.
+    /// Stores a key and its header file.
     ///
     /// # Errors
-    /// When it cannot be written; then the file is as before.
+    /// When it cannot be written; the file is then unchanged.
     pub(crate) fn set_key(&self, id: &EnvironmentId, key: &SecretValue) -> Result<(), StoreError> {
         let header = format!("Authorization: Bearer {}\n", key.expose());
         self.change(
-            // First: where it cannot be written, nothing is kept. A header file that is gone comes back.
+            // First: if it cannot be written, nothing is stored. A missing header file is restored.
             || self.replace(&self.header_file(id), header.as_bytes()),
             |all| {
                 let of_app = all.environments.entry(id.app.clone()).or_default();
@@ -88,10 +88,10 @@ impl CredentialStore {
         )
     }
 
-    /// Keeps where an environment is. Nothing is kept where there is no key to it.
+    /// Stores the addresses of an environment. Does nothing if there is no key for it.
     ///
     /// # Errors
-    /// As [`CredentialStore::set_key`].
+    /// As for [`CredentialStore::set_key`].
     pub(crate) fn set_addresses(
         &self,
         id: &EnvironmentId,
@@ -108,10 +108,10 @@ impl CredentialStore {
         self.change(|| Ok(()), change)
     }
 
-    /// Forgets an environment.
+    /// Deletes an environment's credentials.
     ///
     /// # Errors
-    /// As [`CredentialStore::set_key`].
+    /// As for [`CredentialStore::set_key`].
     pub(crate) fn forget(&self, id: &EnvironmentId) -> Result<(), StoreError> {
         let forget = |all: &mut Credentials| {
             if let Some(of_app) = all.environments.get_mut(&id.app) {
@@ -132,12 +132,12 @@ impl CredentialStore {
             }
             _ => {}
         }
-        // Gone with its last file.
+        // Removed with its last file.
         let _ = header.parent().map(std::fs::remove_dir);
         Ok(())
     }
 
-    /// Writes what is beside the file, and reads, changes and replaces the file, one process at a time.
+    /// Writes the header file, then reads, changes and replaces the file, one process at a time.
     fn change(
         &self,
         beside: impl FnOnce() -> Result<(), StoreError>,
@@ -171,7 +171,7 @@ impl CredentialStore {
         let parent = path.parent().unwrap_or(&self.directory);
         make_private(parent)?;
         let write = || {
-            // Made with 0600 by itself; said all the same, as it matters.
+            // Already created with 0600; set explicitly because it matters.
             let permissions = Permissions::from_mode(PRIVATE_FILE);
             let mut new =
                 tempfile::Builder::new().prefix(".new-").permissions(permissions).tempfile_in(parent)?;

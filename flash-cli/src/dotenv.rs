@@ -1,7 +1,7 @@
-//! `.env` files: `NAME=value` lines. The grammar stands in `docs/run.md`.
+//! `.env` files: `NAME=value` lines. `docs/run.md` documents the grammar.
 //!
-//! A value comes out as it is written, or the file is refused with the line, the fault and the way to write it:
-//! nothing is substituted or dropped silently. No message repeats anything of the file, which holds secrets.
+//! A value is either taken exactly as written, or the file is rejected with the line, the problem and how to fix
+//! it: nothing is substituted or dropped silently. Messages repeat nothing from the file, which holds secrets.
 use std::fmt;
 
 /// What is wrong with a file, and in which line.
@@ -13,7 +13,7 @@ pub(crate) struct DotenvError {
     pub fault: Fault,
 }
 
-/// What is wrong, each with what to write instead.
+/// The problem, with what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Utf16,
@@ -22,7 +22,7 @@ pub(crate) enum Fault {
     NoValue,
     BadName,
     Unclosed(char),
-    /// Behind the quote that ends a value, in this line.
+    /// Text after the closing quote of a value, in this line.
     AfterQuote {
         line: usize,
     },
@@ -39,7 +39,7 @@ impl fmt::Display for Fault {
             Self::Nul => f.write_str("a variable cannot hold the character NUL; remove it"),
             Self::NoValue => f.write_str("no `=` in this line; write NAME=value, or put # before a comment"),
             Self::BadName => f.write_str(
-                "a name has letters, digits, `_` and `.` and does not begin with a digit; write NAME=value",
+                "a name may contain letters, digits, `_` and `.`, and must not begin with a digit; write NAME=value",
             ),
             Self::Unclosed('\'') => f.write_str(
                 "the quote ' that begins the value is not closed; close it, or write NAME=\"…\" for a value that begins \
@@ -51,12 +51,12 @@ impl fmt::Display for Fault {
             ),
             Self::AfterQuote { line } => write!(
                 f,
-                "there is text after the quote that closes the value (in line {line}); only a comment may follow it: \
-                 in \"…\" write \\\" for a quote that belongs to the value"
+                "there is text after the closing quote (in line {line}); only a comment may follow it: \
+                 in \"…\" write \\\" for a quote inside the value"
             ),
             Self::Escape(escaped) => write!(
                 f,
-                "\\{} means nothing in \"…\"; write \\\\ for a backslash, or NAME='…', where it has no meaning",
+                "\\{} is not a valid escape in \"…\"; write \\\\ for a backslash, or use NAME='…', where backslashes have no meaning",
                 escaped.escape_default()
             ),
             Self::Substitution => f.write_str(
@@ -69,10 +69,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The variables in a file, in its order. Of several with one name the last counts.
+/// The variables in a file, in order. If several have the same name, the last one counts.
 ///
 /// # Errors
-/// The first line that is not understood.
+/// The first line that cannot be parsed.
 pub(crate) fn parse(file: &[u8]) -> Result<Vec<(String, String)>, DotenvError> {
     let at = |line: usize, fault: Fault| DotenvError { line, fault };
     if file.starts_with(&[0xff, 0xfe]) || file.starts_with(&[0xfe, 0xff]) {
@@ -83,7 +83,7 @@ pub(crate) fn parse(file: &[u8]) -> Result<Vec<(String, String)>, DotenvError> {
     if let Some(nul) = text.find('\0') {
         return Err(at(line_of(&file[..nul]), Fault::Nul));
     }
-    // Editors of Windows write it.
+    // Editors on Windows write it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { rest: text, line: 1 };
     let mut variables: Vec<(String, String)> = Vec::new();
@@ -102,14 +102,14 @@ fn line_of(before: &[u8]) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// What was not read yet.
+/// The unread rest.
 struct Reader<'a> {
     rest: &'a str,
     line: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a line, or the several that a quoted value has.
+    /// Reads one line, or several for a quoted value.
     fn line(&mut self) -> Result<Option<(String, String)>, Fault> {
         self.skip_blanks();
         let line = self.rest.lines().next().unwrap_or_default();
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Ok(Some((name.to_owned(), value)))
     }
 
-    /// A value without quotes: everything to the end of the line or to a comment, without blanks around it.
+    /// A value without quotes: everything up to the end of the line or a comment, without surrounding blanks.
     fn plain(&mut self) -> Result<String, Fault> {
         let line = self.rest.lines().next().unwrap_or_default();
         let is_comment = |at: usize| line[..at].ends_with(is_blank);
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         if has_substitution(value) {
             return Err(Fault::Substitution);
         }
-        // A key in PEM: its other lines would be taken for variables.
+        // A PEM key: its other lines would be taken for variables.
         if value.starts_with("-----BEGIN ") && !value.contains("-----END ") {
             return Err(Fault::SeveralLines);
         }
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Within a line. A carriage return before the end of a line belongs to that.
+/// Within a line. A carriage return before a newline belongs to the newline.
 fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\r')
 }
@@ -215,7 +215,8 @@ fn unescaped(character: char) -> Option<char> {
     }
 }
 
-/// Whether `${NAME}` is in it: other readers of such files put a variable there, so it is said that this one does not.
+/// Whether it contains `${NAME}`: other readers of such files substitute a variable, so the message says that this
+/// one does not.
 fn has_substitution(value: &str) -> bool {
     value.match_indices('$').any(|(at, _)| has_substitution_at_start(&value[at..]))
 }

@@ -1,4 +1,4 @@
-//! An error with its causes in one line.
+//! Prints an error with its causes on one line.
 use std::error::Error;
 
 /// `what failed: why: why that`.

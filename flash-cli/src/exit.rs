@@ -3,12 +3,12 @@ use std::{error::Error, fmt, process::ExitCode};
 
 use crate::error_chain::error_chain;
 
-/// How a command ended when it did not end well.
+/// How a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// It was tried and failed: the build, the app, a worker, a port.
     Failed = 1,
-    /// Wrong usage, no crate, a broken `flash.toml`: nothing was tried.
+    /// Wrong usage, no crate, an invalid `flash.toml`: nothing was tried.
     Unusable = 2,
 }
 
@@ -31,12 +31,12 @@ impl Failure {
         Self { code: Code::Failed, message: message.into(), hint: None }
     }
 
-    /// An error with its causes, and whether something was tried.
+    /// An error with its causes, and the exit code.
     pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
         Self { code, message: error_chain(error), hint: None }
     }
 
-    /// With more at the end of its first line.
+    /// Appends to its message.
     pub(crate) fn adding(mut self, more: &str) -> Self {
         self.message.push_str(more);
         self
@@ -55,7 +55,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// One line, and a second one with what to do.
+    /// The message, and a second line with what to do next.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         match &self.hint {

@@ -1,12 +1,12 @@
-//! Text formats of JSON Schema, as the types read them for which `schemars` writes them.
+//! Text formats of JSON Schema, as parsed by the types for which `schemars` writes them.
 //!
-//! A format is checked here where serde checks it, too: dates of `chrono` and `jiff`, UUIDs, addresses, URLs.
-//! Any other is for the function to judge. Who is refused here is told so without a worker.
+//! A format is checked here if serde checks it too: dates of `chrono` and `jiff`, UUIDs, addresses, URLs. The
+//! function checks all others. What is rejected here is rejected without a worker.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::civil;
 
-/// Whether a text is of this format.
+/// Whether a text has this format.
 pub(crate) fn fits(format: &str, text: &str) -> bool {
     match format {
         "date" => is_date(text),
@@ -24,7 +24,7 @@ pub(crate) fn fits(format: &str, text: &str) -> bool {
     }
 }
 
-/// RFC 3339, with a space or a small `t` and `z` as both crates read it.
+/// RFC 3339, with a space or a lower-case `t` and `z`, as both crates accept it.
 fn is_timestamp(text: &str) -> bool {
     let zoned = |(date, rest): (&str, &str)| {
         let at = rest.find(['Z', 'z', '+', '-'])?;
@@ -49,7 +49,7 @@ enum Seconds {
     Optional,
 }
 
-/// Hours to seconds, with up to nine digits of a fraction.
+/// Hours to seconds, with up to nine decimals.
 fn is_time(text: &str, seconds: Seconds) -> bool {
     if seconds == Seconds::Optional && digits_at(text, &[2, 2], b':') {
         return text.parse::<civil::Time>().is_ok();
@@ -75,7 +75,7 @@ fn all_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a text is runs of so many digits each, with this byte between them.
+/// Whether a text is groups of this many digits each, separated by this byte.
 fn digits_at(text: &str, runs: &[usize], between: u8) -> bool {
     let parts = text.split(char::from(between));
     parts.clone().count() == runs.len()

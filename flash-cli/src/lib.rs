@@ -1,9 +1,9 @@
 //! The program `flash`: run, build and deploy serverless workers written in Rust.
 //!
-//! Not a library for others: it is one so that fuzz targets can reach what reads input from outside.
-//! [`main`] maps a result to an exit code and does nothing else. Commands are in `commands`, a file each;
-//! they reach the platform through `target`.
-/// Registers a function of bytes as the fuzz target of this name; see `fuzzing`.
+//! Not a library for others: it is one so that fuzz targets can reach the code that reads external input. [`main`]
+//! only maps a result to an exit code. Commands are in `commands`, one file each; they reach the platform through
+//! `target`.
+/// Registers a function of bytes as the fuzz target with this name; see `fuzzing`.
 macro_rules! fuzz_target {
     ($name:literal, $run:expr) => {
         #[cfg(any(test, fuzzing))]
@@ -38,8 +38,8 @@ mod watch;
 
 use std::process::ExitCode;
 
-/// Plays the role that arguments and environment name: a command, the background service, the lifeline, or what
-/// stands before the compiler.
+/// Runs as what arguments and environment select: a command, the background service, the lifeline, or the compiler
+/// wrapper.
 pub fn main() -> ExitCode {
     if build::is_compiler() {
         return build::compiler_main();

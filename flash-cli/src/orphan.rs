@@ -1,8 +1,8 @@
-//! What becomes of a child process when this one ends without a word.
+//! What happens to a child process when this one ends unexpectedly.
 //!
 //! The kernel sends a child its parent-death signal when the *thread* that started it ends, not the process.
-//! Threads of the async runtime do end before the process: one that blocks hands its work to a new one and ends
-//! when it is idle. So all such children are started by one thread that lives as long as this process ([`spawn`]).
+//! Threads of the async runtime can end before the process: a thread that blocks hands its work to a new one and
+//! ends when idle. So one thread that lives as long as this process starts all such children ([`spawn`]).
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,16 +19,16 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-/// Starts that wait for the thread, before others wait to hand theirs over.
+/// How many starts may wait for the thread before callers block.
 const WAITING: usize = 64;
 
-/// How a child ends with this process, where the kernel can do that. Elsewhere than on Linux the lifeline alone
+/// How a child ends with this process, if the kernel supports it. On systems other than Linux, only the lifeline
 /// ends what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WithParent {
     /// Killed.
     Dies,
-    /// SIGTERM: killed in the midst of something, it would leave that half done.
+    /// SIGTERM: if it were killed in the middle of something, that would be left half done.
     IsAskedToEnd,
 }
 
@@ -43,7 +43,7 @@ impl WithParent {
 
 /// Starts a program that ends with this process.
 ///
-/// When the future is dropped before it is done, a child that was started ends as it would with this process.
+/// If the future is dropped before it is done, a started child ends as it would with this process.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -69,22 +69,22 @@ impl Order {
     fn carry_out(self) {
         let Self { mut command, with_parent, runtime, started } = self;
         let _entered = runtime.enter();
-        // A runtime that is shutting down takes no children and panics. This thread must not end of that: all
-        // children would.
+        // A runtime that is shutting down accepts no children and panics. That must not end this thread, because
+        // all children would end with it.
         let child = catch_unwind(AssertUnwindSafe(|| command.spawn()));
         let child = child.unwrap_or_else(|_| Err(io::Error::other("the async runtime is ending")));
-        // With it go the descriptors that are for the child alone.
+        // The descriptors meant only for the child are closed with it.
         drop(command);
         if let Err(Ok(unwanted)) = started.send(child)
             && let Some(id) = unwanted.id().and_then(|id| i32::try_from(id).ok())
         {
-            // Gone already: as good.
+            // It is already gone.
             let _ = kill(Pid::from_raw(id), with_parent.signal());
         }
     }
 }
 
-/// The way to the thread, which is started with the first child.
+/// The channel to the thread, which is started with the first child.
 fn spawner() -> io::Result<mpsc::Sender<Order>> {
     static SPAWNER: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
     let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);

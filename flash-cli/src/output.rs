@@ -1,9 +1,8 @@
-//! All that `flash` prints. Data goes to stdout, everything else to stderr; colour only on a terminal.
+//! Everything that `flash` prints. Data goes to stdout, everything else to stderr; color only on a terminal.
 //!
-//! With `--json` each line on stdout is one JSON object with an `event`. Printing elsewhere is forbidden
-//! by lints. A closed pipe is a normal end: it stops the printing and nothing else. A reader that pauses
-//! (`less`, Ctrl-S) must not stop the platform: lines go through bounded queues to threads that write
-//! them, one for each stream, and log lines beyond them are dropped and counted.
+//! With `--json`, each line on stdout is one JSON object with an `event`. Lints forbid printing elsewhere. A closed
+//! pipe is a normal end: it only stops the printing. A paused reader (`less`, Ctrl-S) must not stop the platform:
+//! lines go through bounded queues to one writing thread per stream, and excess log lines are dropped and counted.
 mod writer;
 
 use std::{
@@ -24,13 +23,13 @@ use serde_json::{Value, json};
 use crate::target::{LogRecord, LogStream, local::LogLine};
 use writer::{LineWriter, Worth};
 
-/// How a command prints. Cheap to share.
+/// How a command prints. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Output {
     json: bool,
-    /// Colour on stdout and on stderr.
+    /// Color on stdout and on stderr.
     colour: (bool, bool),
-    /// The widest worker id so far, for alignment.
+    /// The longest worker ID so far, for alignment.
     width: Arc<AtomicUsize>,
     stdout: LineWriter,
     stderr: LineWriter,
@@ -38,12 +37,12 @@ pub(crate) struct Output {
     dropped: Arc<AtomicU64>,
 }
 
-/// How long the end waits for a reader of stdout that does not read.
+/// How long to wait at the end for a reader of stdout that does not read.
 const LAST_WRITES: Duration = Duration::from_secs(1);
-/// How long it waits for one of stderr, where errors go.
+/// How long to wait for one of stderr, where errors go.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How a thing that was looked at is.
+/// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     Good,
@@ -63,16 +62,16 @@ pub(crate) struct Endpoint {
     pub curl: String,
 }
 
-/// A bar on stderr for something that takes long; nothing where stderr is no terminal. Gone when dropped.
+/// A progress bar on stderr; nothing if stderr is not a terminal. Removed when dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// So many bytes are done.
+    /// Sets the bytes done.
     pub(crate) fn set(&self, done: u64) {
         self.0.set_position(done);
     }
 
-    /// There is this much to do.
+    /// Sets the total.
     pub(crate) fn set_total(&self, total: u64) {
         self.0.set_length(total);
     }
@@ -99,16 +98,16 @@ impl Output {
         Self { json, colour, width: Arc::new(AtomicUsize::new(24)), stdout, stderr, dropped: Arc::default() }
     }
 
-    /// Waits until everything printed so far is written, for a bounded time.
+    /// Waits until everything printed so far is written, for a limited time.
     pub(crate) fn flush(&self) {
         self.stdout.flush(LAST_WRITES);
         self.stderr.flush(LAST_WORDS);
     }
 
-    /// Waits until all is written, however slow the reader: for commands whose result is what they print.
+    /// Waits until everything is written, however slow the reader is: for commands whose result is their output.
     ///
     /// # Errors
-    /// When it cannot be written, be it for a full disk. A reader that went away is none.
+    /// When it cannot be written, for example because the disk is full. A closed pipe is not an error.
     pub(crate) fn finish(&self) -> io::Result<()> {
         self.stdout.finish()
     }
@@ -117,7 +116,7 @@ impl Output {
         self.stdout.write(line.to_owned());
     }
 
-    /// As `print`, for what may be lost rather than stop the platform.
+    /// Like `print`, for lines that may be lost rather than block the platform.
     fn print_or_drop(&self, line: String, worth: Worth) {
         if !self.stdout.try_write(line, worth) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +129,7 @@ impl Output {
     }
 
     fn say(&self, line: &str) {
-        // What nobody reads for so long is lost.
+        // What nobody reads for this long is lost.
         let _ = self.stderr.try_write(line.to_owned(), Worth::Event);
         self.stderr.settle();
     }
@@ -142,13 +141,13 @@ impl Output {
         self.print_or_drop(members.to_string(), Worth::Event);
     }
 
-    /// A step begins or ended: what happens now.
+    /// A step that begins or has ended.
     pub(crate) fn status(&self, verb: &str, text: &str) {
         let (bold, reset) = if self.colour.1 { (GREEN, RESET) } else { ("", "") };
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
     }
 
-    /// Shows that something takes its time.
+    /// Shows that something takes a while.
     pub(crate) fn activity(&self, verb: &str, what: &str) -> Progress {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {spinner}") {
@@ -160,10 +159,10 @@ impl Output {
         Progress(bar)
     }
 
-    /// Shows how far something is, in bytes.
+    /// Shows progress in bytes.
     pub(crate) fn progress(&self, verb: &str, what: &str) -> Progress {
         let bar = ProgressBar::new(0);
-        // The template is ours: it has no mistakes.
+        // The template is fixed and valid.
         if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {msg} {bytes}/{total_bytes} {wide_bar}")
         {
             bar.set_style(style);
@@ -173,19 +172,19 @@ impl Output {
         Progress(bar)
     }
 
-    /// Something is wrong, and the command goes on.
+    /// A problem that does not stop the command.
     pub(crate) fn warning(&self, text: &str) {
         let (red, reset) = if self.colour.1 { (RED, RESET) } else { ("", "") };
         self.say(&format!("{red}warning{reset}: {text}"));
     }
 
-    /// Something is wrong, and the command ends or a step is given up.
+    /// A problem that ends the command or a step.
     pub(crate) fn error(&self, text: &dyn std::fmt::Display) {
         let (red, reset) = if self.colour.1 { (RED, RESET) } else { ("", "") };
         self.say(&format!("{red}error{reset}: {text}"));
     }
 
-    /// The server is up: one table, a copyable `curl` each.
+    /// The server is up: prints one table, with a `curl` command for each row.
     pub(crate) fn ready(&self, url: &str, app: &str, endpoints: &[Endpoint]) {
         if self.json {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
@@ -221,7 +220,7 @@ impl Output {
         self.print_or_drop(String::new(), Worth::Event);
     }
 
-    /// A change that is planned, marked as it is coloured.
+    /// A planned change, colored by its mark.
     pub(crate) fn change(&self, mark: &str, text: &str) {
         let colour = match mark {
             "+" => GREEN,
@@ -232,9 +231,9 @@ impl Output {
         self.print(&format!("{colour}{mark}{reset} {text}"));
     }
 
-    /// One JSON object: all that a command prints with `--json`.
+    /// One JSON object: everything that a command prints with `--json`.
     pub(crate) fn object(&self, object: &impl Serialize) {
-        // What is printed is made of maps with string keys: it has a JSON form.
+        // It consists of maps with string keys, so it has a JSON form.
         if let Ok(text) = serde_json::to_string(object) {
             self.print(&text);
         }
@@ -245,7 +244,7 @@ impl Output {
         self.print(text);
     }
 
-    /// A thing that was looked at, and below it what that means and what to do.
+    /// A finding, and below it what it means and what to do.
     pub(crate) fn finding(&self, mark: Mark, name: &str, said: &str, below: &[&str]) {
         let (sign, colour) = match mark {
             Mark::Good => ("✓", GREEN),
@@ -259,7 +258,7 @@ impl Output {
         }
     }
 
-    /// Rows below a head, in aligned columns. A column of numbers is aligned at its right.
+    /// Rows below a header, in aligned columns. Numbers are right-aligned.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
         let mut lines = table_lines(head, rows).into_iter();
@@ -298,7 +297,7 @@ impl Output {
         self.print_or_drop(line, Worth::Log);
     }
 
-    /// A line of a log that was kept, after what is said in front of it. None is dropped.
+    /// A stored log line, with a prefix. None is dropped.
     pub(crate) fn record(&self, record: &LogRecord, before: &str) {
         let line = self.rendered(&Drawn {
             time_ms: record.time_us / 1000,
@@ -318,7 +317,7 @@ impl Output {
         }
     }
 
-    /// Something beside the data: on stderr, without a mark.
+    /// A note, not data: on stderr, without a mark.
     pub(crate) fn note(&self, text: &str) {
         self.say(text);
     }
@@ -344,7 +343,7 @@ impl Output {
             (true, LogStream::System) => (DIM, DIM, RESET),
             (true, LogStream::Stdout) => (DIM, "", RESET),
         };
-        // The beginning of an id that Flash made is enough to tell requests apart, and to ask for its lines.
+        // The first characters of an ID made by Flash are enough to tell requests apart, and to select their lines.
         let request = short_id(&request);
         let level = line.level.map_or(String::new(), |level| printable(level) + " ");
         let text = printable(line.text);
@@ -352,8 +351,8 @@ impl Output {
     }
 }
 
-/// The first characters of a random UUID. Any other id as it is: it may begin as many others do, and one that is
-/// ordered by time does.
+/// The first characters of a random UUID. Other IDs as they are: they may share their beginnings, and time-ordered
+/// ones do.
 fn short_id(id: &str) -> &str {
     let is_random = uuid::Uuid::try_parse(id).is_ok_and(|id| id.get_version_num() == 4);
     id.get(..8).filter(|_| is_random).unwrap_or(id)
@@ -380,9 +379,9 @@ fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     std::iter::once(&head).chain(rows).map(|row| line(row)).collect()
 }
 
-/// A worker's text without what would move the cursor or end the line.
+/// A worker's text without anything that would move the cursor or end the line.
 ///
-/// Colours stay: `ESC [ … m`. Any other sequence could clear the screen or write the clipboard of whoever looks.
+/// Colors are kept: `ESC [ … m`. Other sequences could clear the screen or write to the user's clipboard.
 fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, char) in text.char_indices() {
@@ -399,7 +398,7 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// A log line, wherever it comes from.
+/// A log line, from any source.
 struct Drawn<'a> {
     time_ms: u64,
     release: Option<u64>,

@@ -1,5 +1,5 @@
-//! Who listens on a port that is taken, by `/proc`. Elsewhere than on Linux nobody is found, and of processes of other
-//! users the kernel tells nothing.
+//! Which process listens on a port, from `/proc`. On systems other than Linux no process is found, and the kernel
+//! hides processes of other users.
 use std::{
     collections::BTreeSet,
     fmt,
@@ -19,7 +19,7 @@ enum What {
     FlashRun(PathBuf),
     /// The background service, with its environments.
     FlashService,
-    /// Its program, and what it runs where that is told right after it. The rest of a command line may be secret.
+    /// Its program, and its script if that comes right after. The rest of a command line may be secret.
     Other(String),
 }
 
@@ -31,14 +31,14 @@ impl fmt::Display for Holder {
                 write!(f, "another `flash run` in {} (process {pid})", directory.display())
             }
             What::FlashService => {
-                write!(f, "an environment of the background service of flash (process {pid})")
+                write!(f, "an environment of flash's background service (process {pid})")
             }
             What::Other(command) => write!(f, "`{command}` (process {pid})"),
         }
     }
 }
 
-/// Who listens on a port, whatever the address. Reads `/proc`: for a moment in which nothing else waits.
+/// Which process listens on a port, on any address. Reads `/proc`: call it only when nothing else waits.
 pub(crate) fn holder_of(port: u16) -> Option<Holder> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
@@ -56,7 +56,7 @@ pub(crate) fn holder_of(port: u16) -> Option<Holder> {
     Some(Holder { pid, what: what(pid) })
 }
 
-/// The sockets that listen on a port, of a table of the kernel's.
+/// The sockets that listen on a port, from a table of the kernel.
 fn listening(table: &str, port: u16) -> impl Iterator<Item = &str> {
     const LISTEN: &str = "0A";
     table.lines().skip(1).filter_map(move |line| {
@@ -83,7 +83,7 @@ fn what(pid: u32) -> What {
     what_of(&words, &place)
 }
 
-/// By the words of a command line, and where it was started.
+/// Identified by its command line and its working directory.
 fn what_of(words: &[String], place: &Path) -> What {
     let name = words.first().map_or("?", |word| word.rsplit('/').next().unwrap_or(word));
     match words.get(1).map(String::as_str) {
@@ -100,7 +100,7 @@ fn what_of(words: &[String], place: &Path) -> What {
     }
 }
 
-/// How the background service is started.
+/// The command line of the background service.
 const SERVICE: &str = "__service";
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
             ("/usr/bin/flash run", format!("another `flash run` in {here} (process 7)")),
             ("flash dev --port 9000 shop", format!("another `flash run` in {here}/shop (process 7)")),
             ("flash run -C shop", format!("another `flash run` in {here}/shop (process 7)")),
-            ("flash __service", "an environment of the background service of flash (process 7)".to_owned()),
+            ("flash __service", "an environment of flash's background service (process 7)".to_owned()),
             (
                 "/usr/bin/python3 /srv/app/server.py --token hunter2",
                 "`python3 server.py` (process 7)".to_owned(),

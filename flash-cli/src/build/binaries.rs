@@ -1,4 +1,4 @@
-//! Binaries without images: what a target needs that starts processes.
+//! Binaries without images: what a target that starts processes needs.
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -16,20 +16,20 @@ use crate::{
     image::{IncludeError, Included, IncludedFile, LeftOut, included},
 };
 
-/// The app's binaries, and the files that go with them. They lie where they are as long as this lives: another
-/// build of the crate waits, and takes them away.
+/// The app's binaries and the files that go with them. The files exist as long as this value lives: another build
+/// of the crate waits for that, and then deletes them.
 pub(crate) struct Binaries<'a> {
     pub manifest: Manifest,
     /// By worker type of the app.
     pub programs: BTreeMap<String, PathBuf>,
-    /// Those of `include`, of the app and of all its worker types, by path.
+    /// The files of `include`, of the app and of all its worker types, by path.
     pub files: Vec<IncludedFile>,
     pub commit: Option<Commit>,
     build: Build<'a>,
 }
 
 impl<'a> Build<'a> {
-    /// Compiles and describes, with the same flags as for images: what one of them has compiled, the other finds.
+    /// Compiles and describes the app, with the same flags as for images, so that compiled code is shared.
     ///
     /// # Errors
     /// When a step fails.
@@ -59,7 +59,7 @@ impl<'a> Build<'a> {
             self.output.warning(&left_out.to_string());
         }
         let files = lists.into_iter().flat_map(|list| list.files);
-        // A file that several lists take is the same one each time.
+        // A file in several lists is the same one each time.
         let by_path: BTreeMap<String, IncludedFile> = files.map(|file| (file.path.clone(), file)).collect();
         Ok(by_path.into_values().collect())
     }
@@ -75,7 +75,7 @@ fn all_included(
 
 impl Drop for Binaries<'_> {
     fn drop(&mut self) {
-        // What stays is removed by the next build.
+        // The next build removes what is left.
         let _ = std::fs::remove_dir_all(self.build.directory.binaries());
     }
 }

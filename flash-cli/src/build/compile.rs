@@ -1,7 +1,7 @@
-//! One binary by cargo, so that the same sources give the same bytes wherever they lie.
+//! Builds one binary with cargo, so that the same sources give the same bytes wherever they are.
 //!
-//! Paths of this machine are mapped away, symbols stripped, times fixed. What a crate's own build script or
-//! `env!` writes into the binary is beyond this.
+//! Paths of this machine are remapped, symbols stripped, times fixed. What a crate's own build script or `env!`
+//! writes into the binary cannot be controlled here.
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -21,9 +21,9 @@ pub(crate) struct Compiler<'a> {
     pub toolchain: &'a Toolchain,
     /// Cargo's profile.
     pub profile: &'a str,
-    /// What may be built.
+    /// The sources that may be built.
     pub sources: Sources,
-    /// Where cargo keeps the sources of crates.
+    /// Where cargo stores the sources of crates.
     pub cargo_home: Option<PathBuf>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Compiler<'a> {
 const BETWEEN_FLAGS: &str = "\u{1f}";
 
 impl Compiler<'_> {
-    /// What cargo is told for this binary. `cuda` are the variables that CUDA's compiler needs.
+    /// Cargo's settings for this binary. `cuda` holds the variables that CUDA's compiler needs.
     pub(crate) fn build(&self, variant: &Variant, cuda: &[(String, OsString)]) -> Build {
         let triple = &variant.target.triple;
         let locked = (self.sources == Sources::Committed).then(|| OsString::from("--locked"));
@@ -39,7 +39,8 @@ impl Compiler<'_> {
             ["--target", triple, "--profile", self.profile].map(OsString::from).into();
         arguments.extend(locked);
         let mut environment = cuda.to_vec();
-        // Where the project lies is for its own crates alone: their dependencies are compiled once for all projects.
+        // The project's location is only passed to its own crates, so dependencies are compiled once for all
+        // projects.
         let (mut mapped, wrapper) = (self.mapped_everywhere(), self.wrapper());
         match wrapper {
             Some(wrapper) => environment.extend(wrapper),
@@ -47,19 +48,19 @@ impl Compiler<'_> {
         }
         let flags = self.flags(variant, &mapped);
         match own_flags() {
-            // Cargo takes flags from one place only, and the variable is the first.
+            // Cargo takes flags from only one place, and this variable has precedence.
             Some(own) => {
                 let all: Vec<&str> = own.iter().chain(&flags).map(String::as_str).collect();
                 environment.push(("CARGO_ENCODED_RUSTFLAGS".to_owned(), all.join(BETWEEN_FLAGS).into()));
             }
-            // Joined by cargo with those that the project's own configuration has for this target.
+            // Cargo merges these with the project's own configuration for this target.
             None => {
                 let flags = toml::Value::from(flags);
                 arguments.push("--config".into());
                 arguments.push(format!("target.{triple}.rustflags={flags}").into());
             }
         }
-        // One that does not exist would exist by these.
+        // Setting them would create a target that does not exist.
         if self.package.profiles.iter().any(|known| known == self.profile) {
             let profile = self.profile.to_uppercase().replace('-', "_");
             environment.extend([
@@ -70,7 +71,7 @@ impl Compiler<'_> {
         }
         environment.extend([
             ("CARGO_INCREMENTAL".to_owned(), "0".into()),
-            // For whatever would write the time of the build into it.
+            // For code that would write the build time into the binary.
             ("SOURCE_DATE_EPOCH".to_owned(), "0".into()),
         ]);
         environment.extend(self.c_flags(triple));
@@ -86,20 +87,21 @@ impl Compiler<'_> {
         if variant.target.linking == Linking::StaticGlibc {
             flags.push("-Ctarget-feature=+crt-static".to_owned());
         }
-        // Said in any case: the machine's own configuration may name its own processor.
+        // Always set: the machine's own configuration may set its own processor.
         let cpu = variant.target_cpu.as_deref().unwrap_or(variant.target.default_cpu());
         flags.push(format!("-Ctarget-cpu={cpu}"));
         flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
         flags
     }
 
-    /// Directories of this machine whatever is built, and what binaries call them. Of several that fit, the last counts.
+    /// Directories of this machine that every build uses, and their names in binaries. If several match, the last
+    /// one counts.
     fn mapped_everywhere(&self) -> Vec<(PathBuf, String)> {
         let Package { target_directory, build_directory, .. } = self.package;
         let home = self.cargo_home.iter();
         let mut mapped: Vec<_> = home.map(|home| (home.clone(), "/cargo".to_owned())).collect();
         if let Some(commit) = &self.toolchain.commit {
-            // The name that the standard library has in itself already, where its sources are not installed.
+            // The name that the standard library already contains if its sources are not installed.
             let sources = self.toolchain.sysroot.join("lib/rustlib/src/rust");
             mapped.push((sources, format!("/rustc/{commit}")));
         }
@@ -108,7 +110,7 @@ impl Compiler<'_> {
         in_order(mapped)
     }
 
-    /// The same with those of the project.
+    /// The same, including the project's directories.
     fn mapped_paths(&self) -> Vec<(PathBuf, String)> {
         let Package { workspace, sources, .. } = self.package;
         let mut mapped = self.mapped_everywhere();
@@ -122,9 +124,9 @@ impl Compiler<'_> {
         in_order(mapped)
     }
 
-    /// The same for crates with C in them. The first variable that is set counts there, so it is the one that
-    /// is added to. It is the same for all crates, and has the project's directories only where C of its own may name
-    /// them: with another value all C is compiled anew.
+    /// The same for crates with C code. There, only the first variable that is set counts, so that one is extended.
+    /// It is the same for all crates, and includes the project's directories only if its own C code may name them:
+    /// a different value recompiles all C code.
     fn c_flags(&self, triple: &str) -> Vec<(String, OsString)> {
         let is_plain = |path: &Path| path.to_str().is_some_and(|path| !path.contains(char::is_whitespace));
         let mapped = match self.package.has_build_script {
@@ -157,13 +159,13 @@ impl Compiler<'_> {
     }
 }
 
-/// Of two that fit, the longer one is meant, wherever this machine has them.
+/// If two match, the longer one is meant, wherever this machine has them.
 fn in_order(mut mapped: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
     mapped.sort_by_key(|(from, _)| from.components().count());
     mapped
 }
 
-/// Flags that whoever started `flash` has set.
+/// Flags set by the user who started `flash`.
 fn own_flags() -> Option<Vec<String>> {
     let split = |text: String, by: &str| {
         text.split(by).filter(|flag| !flag.is_empty()).map(str::to_owned).collect::<Vec<_>>()
@@ -172,7 +174,7 @@ fn own_flags() -> Option<Vec<String>> {
     encoded.or_else(|| std::env::var("RUSTFLAGS").ok().map(|text| split(text, " ")))
 }
 
-/// Where cargo keeps what it downloads.
+/// Where cargo stores its downloads.
 pub(crate) fn cargo_home() -> Option<PathBuf> {
     let said = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
     said.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))

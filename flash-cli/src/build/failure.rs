@@ -1,4 +1,4 @@
-//! What a command says of a build that cannot be made, and what to do about it.
+//! The errors of commands for failed builds, with what to do next.
 use super::{
     cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
     push::LookAheadError, record::RecordError, toolchain::ToolchainError,
@@ -18,7 +18,7 @@ impl From<ToolchainError> for Failure {
                 failure.hint(format!("rustup target add {}", triples[1]))
             }
             ToolchainError::UnknownCpu { triple, .. } => {
-                failure.hint(format!("those it knows: rustc --print target-cpus --target {triple}"))
+                failure.hint(format!("to list processors: rustc --print target-cpus --target {triple}"))
             }
         }
     }
@@ -28,7 +28,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let failure = Self::of(Code::Unusable, &error);
         match error {
-            PlanError::Command { .. } => failure.hint("leave it out of --worker"),
+            PlanError::Command { .. } => failure.hint("remove it from --worker"),
             PlanError::UnknownWorker { .. } | PlanError::NoneOf(_) => failure,
         }
     }
@@ -64,10 +64,10 @@ impl From<VerifyError> for Failure {
         let failure = Self::of(Code::Failed, &error);
         match error {
             VerifyError::NotStatic { .. } => failure.hint(
-                "a crate links a library of this machine: look for its feature `vendored`, `bundled` or `static`",
+                "a crate links a library of this machine; check whether it has a feature `vendored`, `bundled` or `static`",
             ),
             VerifyError::NotWhole { .. } | VerifyError::Layout(_) => {
-                failure.hint("is the disk full or failing? build again: flash build")
+                failure.hint("check that the disk is not full or failing, then build again: flash build")
             }
             VerifyError::NoBinary { .. } | VerifyError::NotElf { .. } | VerifyError::OtherMachine { .. } => {
                 failure
@@ -105,9 +105,9 @@ impl From<NamesError> for Failure {
             NamesError::Invalid { .. } | NamesError::NoRepository(_) => failure.hint(
                 "a name is REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app; a tag has no spaces",
             ),
-            NamesError::SeveralRegistries(_) => failure.hint("one push goes to one registry"),
-            NamesError::Tagged(_) => failure.hint("give the tag by itself: --tag TAG"),
-            NamesError::Same { .. } => failure.hint("give one of the worker types another name"),
+            NamesError::SeveralRegistries(_) => failure.hint("push to one registry at a time"),
+            NamesError::Tagged(_) => failure.hint("give the tag separately: --tag TAG"),
+            NamesError::Same { .. } => failure.hint("rename one of the worker types"),
         }
     }
 }

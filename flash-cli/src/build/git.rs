@@ -1,4 +1,4 @@
-//! Which commit a build was made of.
+//! The commit that a build was made from.
 use std::{
     collections::HashSet,
     io,
@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-/// A look at the work tree of a large repository takes a while; more than this, and something hangs.
+/// Checking the work tree of a large repository takes a while; longer than this means that something hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The state of the sources.
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Commit {
     /// In full.
     pub commit: String,
-    /// Whether files differ from it, or are unknown to it.
+    /// Whether files differ from it, or are not tracked.
     pub dirty: bool,
 }
 
@@ -26,23 +26,23 @@ pub(crate) struct Commit {
 pub(crate) enum GitError {
     #[error("`git` cannot be started")]
     NotStarted(#[source] io::Error),
-    #[error("`git {command}` gave no answer within {} s", LIMIT.as_secs())]
+    #[error("`git {command}` did not finish within {} s", LIMIT.as_secs())]
     Late { command: &'static str },
     #[error("`git {command}` failed: {said}")]
     Failed { command: &'static str, said: String },
 }
 
 impl Commit {
-    /// That of the repository around the first of these directories, with what differs in any of them; `None`
-    /// outside of a repository, and in one without a commit.
+    /// The commit of the repository around the first of these directories, and whether anything differs in any of
+    /// them; `None` outside a repository, and in one without a commit.
     ///
     /// # Errors
-    /// When there is a repository and git does not tell.
+    /// When there is a repository and git fails.
     pub(crate) async fn of(directories: &[PathBuf]) -> Result<Option<Self>, GitError> {
         let Some(first) = directories.first().filter(|first| is_in_repository(first)) else {
             return Ok(None);
         };
-        // One that has no commit yet has nothing to compare with.
+        // Without a commit there is nothing to compare with.
         if git(first, "rev-list", &["--max-count=1", "--all"]).await?.trim().is_empty() {
             return Ok(None);
         }
@@ -61,7 +61,7 @@ impl Commit {
     }
 }
 
-/// The first of these files that no commit has, if there is one.
+/// The first of these files that is in no commit, if any.
 pub(crate) async fn unknown_file<'a>(
     directory: &Path,
     files: impl Iterator<Item = &'a Path>,
@@ -77,14 +77,14 @@ fn is_in_repository(directory: &Path) -> bool {
 }
 
 async fn is_changed(directory: &Path) -> Result<bool, GitError> {
-    // Whatever the user's configuration says of untracked files: a new source file is a change.
+    // Overrides the user's configuration for untracked files: a new source file is a change.
     let changes = git(directory, "status", &["--porcelain", "--untracked-files=normal", "--", "."]).await?;
     Ok(!changes.trim().is_empty())
 }
 
 async fn git(directory: &Path, name: &'static str, arguments: &[&str]) -> Result<String, GitError> {
     let mut command = Command::new("git");
-    // Locks of the index are for commands that change something.
+    // Only commands that change something need locks of the index.
     command.arg("--no-optional-locks").arg("-C").arg(directory).arg(name).args(arguments).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output())
         .await

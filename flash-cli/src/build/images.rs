@@ -1,5 +1,5 @@
-//! From compiled binaries to images in the layout, checked and recorded. Reads and writes files: for a blocking
-//! thread.
+//! Turns compiled binaries into images in the layout, checks and records them. Reads and writes files, so it
+//! belongs on a blocking thread.
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
@@ -18,12 +18,12 @@ use crate::image::{
     LeftOut, included,
 };
 
-/// Bytes in a megabyte, as `max_size_mb` counts them.
+/// Bytes in a megabyte, for `max_size_mb`.
 const MEGABYTE: u64 = 1_000_000;
-/// Parts that are listed of an image that is too large.
+/// How many parts of an oversized image are listed.
 const LISTED_PARTS: usize = 5;
 
-/// What the images of one build have in common.
+/// The shared inputs of a build's images.
 pub(super) struct ImageSources {
     /// The crate's directory.
     pub directory: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct ImageSources {
     pub binary: String,
     pub manifest: Manifest,
     pub binaries: BTreeMap<Variant, PathBuf>,
-    /// What images with CUDA stand on, where there are any.
+    /// The base of images with CUDA, if there are any.
     pub cuda_base: Option<Base>,
     pub platform: Platform,
     pub user: String,
@@ -43,7 +43,7 @@ pub(super) struct ImageSources {
 pub(super) struct Assembled {
     pub images: Vec<Image>,
     pub built: Vec<BuiltImage>,
-    /// What patterns met and left out.
+    /// What patterns matched and left out.
     pub left_out: BTreeSet<LeftOut>,
 }
 
@@ -52,19 +52,19 @@ pub(super) struct Assembled {
 pub(crate) enum ImagesError {
     #[error(transparent)]
     Include(#[from] IncludeError),
-    #[error("cannot make the image of {worker}")]
+    #[error("cannot build the image of {worker}")]
     Assemble { worker: String, source: AssembleError },
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(
-        "the image of {worker} has {} MB compressed, over the limit of {limit_mb} MB; the largest parts, unpacked: {largest}",
+        "the image of {worker} is {} MB compressed, over the limit of {limit_mb} MB; largest parts, unpacked: {largest}",
         size.div_ceil(MEGABYTE)
     )]
     TooLarge { worker: String, size: u64, limit_mb: u64, largest: String },
 }
 
 impl ImageSources {
-    /// Assembles all images of a plan. Nothing of what the layout says is in it changes yet.
+    /// Assembles all images of a plan. The layout's index does not change yet.
     pub(super) fn assemble(&self, plan: &Plan, layout: &Layout) -> Result<Assembled, ImagesError> {
         let mut assembler = Assembler::new(layout);
         let mut included_by: HashMap<&[String], Included> = HashMap::new();
@@ -89,7 +89,7 @@ impl ImageSources {
     fn spec(&self, planned: &PlannedImage, files: &Included) -> ImageSpec {
         let app = &self.manifest.app;
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        // Not the commit: the same sources are to give the same digest with git beside them and without.
+        // Without the commit: the same sources must give the same digest with and without git.
         let labels = BTreeMap::from([
             label("org.opencontainers.image.title", &format!("{}: {}", app.name, planned.worker)),
             label("org.opencontainers.image.version", &app.version),
@@ -153,7 +153,7 @@ impl ImageSources {
 }
 
 impl Platform {
-    /// As image formats have it.
+    /// As in image formats.
     pub(super) fn of_image(self) -> oci_spec::image::Platform {
         let architecture = match self {
             Self::Amd64 => Arch::Amd64,

@@ -25,15 +25,15 @@ use crate::{
 /// How long the steps took, in seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct StepSeconds {
-    /// Cargo's part, and the app's description of itself.
+    /// Compiling, and reading the app's manifest.
     pub compile: f64,
     pub assemble: f64,
     pub verify: f64,
-    /// 0 when nothing was pushed.
+    /// 0 if nothing was pushed.
     pub push: f64,
 }
 
-/// What a build made.
+/// The result of a build.
 pub(crate) struct Built {
     pub seconds: StepSeconds,
     pub record: Record,
@@ -46,12 +46,12 @@ impl Build<'_> {
     /// Makes the images and the record of them.
     ///
     /// # Errors
-    /// When a step fails; then the images and the record of the build before stay.
+    /// When a step fails; the images and the record of the previous build are then kept.
     pub(crate) async fn make(&self) -> Result<Built, Failure> {
         let started = Instant::now();
         let compiled = self.compile_all().await?;
         if self.request.sources == Sources::Committed {
-            // A file may have been saved while cargo was at work.
+            // A file may have been saved while cargo was running.
             commit(self.package, self.request.sources, self.output).await?;
         }
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
@@ -120,7 +120,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Writes bills of materials beside those of the build before; with none, there are none.
+    /// Writes bills of materials beside those of the previous build; without any, there are none.
     async fn list_materials(&self, compiled: Compiled) -> Result<(), Failure> {
         let (package, directory) = (self.package.clone(), self.directory.clone());
         let Compiled { plan, binaries, .. } = compiled;
@@ -133,7 +133,7 @@ impl Build<'_> {
         Ok(on_thread(move || materials::write(&package, &directory, &images, &binaries)).await??)
     }
 
-    /// Pulls what images with CUDA stand on, if the plan has any.
+    /// Pulls the base of images with CUDA, if the plan has any.
     async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<CudaBase>, Failure> {
         if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
             return Ok(None);
@@ -157,34 +157,34 @@ impl Build<'_> {
         Ok(Some(CudaBase { own, base: Base::Image { manifest: pulled.manifest, reference: name.whole() } }))
     }
 
-    /// Makes a build the one that others see: index, record, bills. Only then is what it does not need removed.
+    /// Publishes a build: index, record, bills of materials. Only then is everything it does not need removed.
     fn publish(&self, built: &Built, base: Option<CudaBase>) -> Result<(), Failure> {
         let failed = |error: LayoutError| Failure::of(Code::Failed, &error);
         let manifests: Vec<_> = built.images.iter().map(|image| image.manifest.clone()).collect();
         built.layout.set_index(&manifests).map_err(failed)?;
         built.record.save(&self.directory)?;
         self.directory.take_new_sboms()?;
-        // A base that was named by its digest is then there for the next build without a network.
+        // A base named by its digest can then be used without a network by the next build.
         let own = base.iter().flat_map(|base| &base.own);
         let kept = built.images.iter().flat_map(blobs).map(Descriptor::digest).chain(own);
         if let Err(error) = built.layout.keep_only(kept) {
-            self.output.warning(&format!("what no image needs any more stays: {}", error_chain(&error)));
+            self.output.warning(&format!("cannot remove unused files: {}", error_chain(&error)));
         }
-        // They are in the images now. What stays is removed by the next build.
+        // They are in the images now. The next build removes what is left.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
         Ok(())
     }
 }
 
-/// What images with CUDA stand on.
+/// The base of images with CUDA.
 #[derive(Clone)]
 struct CudaBase {
     base: Base,
-    /// What it has beside its layers: index or manifest by its name, manifest, config.
+    /// Its blobs other than layers: index or manifest by its name, manifest, config.
     own: [Digest; 3],
 }
 
-/// All that an image consists of.
+/// All blobs of an image.
 fn blobs(image: &Image) -> impl Iterator<Item = &Descriptor> {
     let layers = image.layers.iter().map(|layer| &layer.descriptor);
     [&image.manifest, &image.config].into_iter().chain(&image.base_layers).chain(layers)

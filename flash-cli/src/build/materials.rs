@@ -1,4 +1,4 @@
-//! Bills of materials: which crates each image's binary was made of, beside the images.
+//! Bills of materials: the crates in each image's binary, stored beside the images.
 use std::{collections::BTreeMap, io};
 
 use cargo_metadata::MetadataCommand;
@@ -12,7 +12,7 @@ use crate::{
 /// Why there is no bill of materials.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MaterialsError {
-    #[error("cargo cannot tell what the binary is made of")]
+    #[error("cargo cannot list the binary's dependencies")]
     Metadata(#[source] cargo_metadata::Error),
     #[error(transparent)]
     Sbom(#[from] SbomError),
@@ -20,11 +20,11 @@ pub(crate) enum MaterialsError {
     Write { path: std::path::PathBuf, source: io::Error },
 }
 
-/// Writes a bill for each of these worker types where those of a new build are kept. Asks cargo and writes files: for
-/// a blocking thread.
+/// Writes a bill of materials for each of these worker types into the new build's directory. Runs cargo and writes
+/// files, so it belongs on a blocking thread.
 ///
 /// # Errors
-/// When cargo does not answer or the directory cannot be written.
+/// When cargo fails or the directory cannot be written.
 pub(super) fn write(
     package: &Package,
     directory: &BuildDirectory,
@@ -46,7 +46,7 @@ pub(super) fn write(
             bills.insert(variant, sbom(&metadata, &package.name, compiled)?);
         }
     }
-    // Of a build that was interrupted.
+    // Left by an interrupted build.
     let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).map_err(unwritable)?;
     images.iter().try_for_each(|(worker, variant)| {

@@ -1,7 +1,7 @@
-//! From a crate to images: one per worker type, and a record of what was made.
+//! Builds images from a crate: one per worker type, and a record of them.
 //!
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
-//! hands them to `image`, which knows nothing of cargo. Where the images go afterwards is for others.
+//! passes them to `image`, which knows nothing of cargo. Other modules use the images.
 mod binaries;
 mod compile;
 pub(crate) mod cuda;

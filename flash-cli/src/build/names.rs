@@ -1,15 +1,15 @@
-//! What images are called in a registry.
+//! The names of images in a registry.
 use std::collections::BTreeMap;
 
 use oci_spec::distribution::{ParseError, Reference};
 
-/// Stands for the worker type in a name.
+/// Placeholder for the worker type in a name.
 const PLACEHOLDER: &str = "{worker}";
 
-/// Why images have no names.
+/// Why images cannot be named.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum NamesError {
-    #[error("`{name}` is no name for an image")]
+    #[error("`{name}` is not a valid image name")]
     Invalid { name: String, source: ParseError },
     #[error("`{0}` has no repository")]
     NoRepository(String),
@@ -21,12 +21,12 @@ pub(crate) enum NamesError {
     Same { name: String, first: String, second: String },
 }
 
-/// A repository per worker type: `REGISTRY/REPO-WORKER`, or what stands where `{worker}` is written. A worker's
-/// name is written small, and with a dash for what a registry does not take: few take more than one level below
-/// an owner, so it is part of the last one.
+/// One repository per worker type: `REGISTRY/REPO-WORKER`, or with `{worker}` replaced. A worker type's name is
+/// written in lower case, with a dash for characters that registries reject. Few registries allow more than one
+/// level below an owner, so it is part of the last one.
 ///
 /// # Errors
-/// When the registry's rules allow no such name, and when two worker types would get the same.
+/// When the registry's rules allow no such name, and when two worker types would get the same name.
 pub(crate) fn references(
     repository: &str,
     tag: &str,

@@ -1,4 +1,4 @@
-//! Which binaries a build needs, and which image each goes into. Decides only: compiles and reads nothing.
+//! Which binaries a build needs, and which image each goes into. A pure decision: compiles and reads nothing.
 use std::{collections::BTreeSet, fmt};
 
 use flash_sdk::{
@@ -9,10 +9,10 @@ use flash_sdk::{
 use super::toolchain::{Linking, Target};
 use crate::{project::BuildSettings, target::local::nearest};
 
-/// What the user asked for.
+/// What the user requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
-    /// Worker types by name; all when empty.
+    /// Worker types by name; empty means all.
     pub workers: Vec<String>,
     /// Only those on this hardware.
     pub hardware: Option<Hardware>,
@@ -27,7 +27,7 @@ pub(crate) enum Hardware {
 /// Whether GPU worker types are built with CUDA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cuda {
-    /// With a compiler that was found, for this target.
+    /// With a compiler, for this target.
     With(Target),
     /// Without: they run their models on the CPU.
     Without,
@@ -38,9 +38,9 @@ pub(crate) enum Cuda {
 pub(crate) struct Variant {
     pub target: Target,
     pub features: BTreeSet<String>,
-    /// rustc's default when not said.
+    /// rustc's default if not set.
     pub target_cpu: Option<String>,
-    /// What its kernels are compiled for; none for a binary that knows nothing of GPUs.
+    /// What its kernels are compiled for; `None` for a binary without GPU code.
     pub capabilities: Option<BTreeSet<ComputeCapability>>,
 }
 
@@ -72,36 +72,36 @@ pub(crate) struct PlannedImage {
     pub include: Vec<String>,
 }
 
-/// What is to be made.
+/// What to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub images: Vec<PlannedImage>,
-    /// GPU worker types whose images will know nothing of GPUs.
+    /// GPU worker types whose images will have no GPU code.
     pub without_cuda: Vec<String>,
 }
 
 impl Plan {
-    /// The binaries that are needed, each once.
+    /// The required binaries, without duplicates.
     pub(crate) fn variants(&self) -> BTreeSet<&Variant> {
         self.images.iter().map(|image| &image.variant).collect()
     }
 }
 
-/// Why there is nothing to make.
+/// Why there is nothing to build.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum PlanError {
     #[error("the app has no worker type `{name}`{near}")]
     UnknownWorker { name: String, near: String },
-    #[error("`{name}` is a program of its own in flash.toml: flash makes no image of it")]
+    #[error("`{name}` is a program in flash.toml: flash builds no image for it")]
     Command { name: String },
     #[error("the app has no {} worker type", match .0 { Hardware::Cpu => "CPU", Hardware::Gpu => "GPU" })]
     NoneOf(Hardware),
 }
 
-/// The settings that a plan is made of.
+/// The settings that affect a plan.
 pub(crate) struct Inputs<'a> {
     pub manifest: &'a Manifest,
-    /// Worker types of `flash.toml` that are programs of their own.
+    /// Worker types of `flash.toml` that are programs.
     pub commands: &'a [String],
     pub settings: &'a BuildSettings,
     /// Cargo features of every binary.
@@ -112,10 +112,10 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// Decides.
+    /// Makes the plan.
     ///
     /// # Errors
-    /// When what was asked for does not exist.
+    /// When something requested does not exist.
     pub(crate) fn plan(&self, selection: &Selection) -> Result<Plan, PlanError> {
         let chosen = selection.of(self.manifest, self.commands)?;
         let image = |worker: &&WorkerType| {
@@ -161,10 +161,10 @@ pub(crate) fn hardware_of(worker: &WorkerType) -> Hardware {
 }
 
 impl Selection {
-    /// The worker types that are meant. `commands` are those of `flash.toml` that are programs of their own.
+    /// The selected worker types. `commands` are the programs in `flash.toml`.
     ///
     /// # Errors
-    /// When what was asked for does not exist.
+    /// When something requested does not exist.
     pub(crate) fn of<'a>(
         &self,
         manifest: &'a Manifest,

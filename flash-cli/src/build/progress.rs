@@ -1,4 +1,4 @@
-//! Many blobs on their way, as one bar.
+//! One progress bar for many blobs.
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -8,12 +8,12 @@ use oci_spec::image::Digest;
 
 use crate::{image::registry, output::Progress};
 
-/// What is done and to be done, by blob.
+/// Bytes done and total, by blob.
 #[derive(Default)]
 pub(super) struct Sums(Mutex<HashMap<Digest, (u64, u64)>>);
 
 impl Sums {
-    /// One of them got further.
+    /// Progress of one blob.
     pub(super) fn show(&self, of_blob: registry::Progress, bar: &Progress) {
         let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         blobs.insert(of_blob.digest, (of_blob.done, of_blob.total));

@@ -1,4 +1,4 @@
-//! The images of a build, to a registry: one repository per worker type, bills of materials attached.
+//! Pushes a build's images to a registry: one repository per worker type, with bills of materials attached.
 use std::time::Instant;
 
 use oci_spec::distribution::Reference;
@@ -18,31 +18,31 @@ use crate::{
     output::Output,
 };
 
-/// Stands for a tag where none is known yet.
+/// Placeholder for a tag that is not known yet.
 pub(crate) const ANY_TAG: &str = "latest";
 
-/// Pushes each image to the name at its place, and notes the names in the record.
+/// Pushes each image to the name at its position, and adds the names to the record.
 ///
 /// # Errors
-/// When the registry does not take one, or its bill: those before it are there with their tags, and its own
-/// tag is what it was.
+/// When the registry rejects an image or its bill of materials: earlier ones are there with their tags, and its own
+/// tag is unchanged.
 pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output) -> Result<(), Failure> {
     let Some(first) = names.first() else { return Ok(()) };
     let started = Instant::now();
-    // One connection for all: what one repository has got is mounted into the others.
+    // One connection for all: what one repository has is mounted into the others.
     let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
     for (index, (image, name)) in built.images.iter().zip(names).enumerate() {
         push_one(&registry, built, image, name, output).await?;
         built.record.images[index].reference = Some(format!("{}@{}", name.whole(), image.manifest.digest()));
-        // Each by itself: a later one may fail.
+        // One by one: a later one may fail.
         built.record.save(&built.directory)?;
     }
     built.seconds.push = started.elapsed().as_secs_f64();
     Ok(())
 }
 
-/// Whether the registry answers and takes this user's login, asked before a build. `workers` are those whose names are
-/// known: of a repository whose name is a guess it is not held against anybody that he may not push there.
+/// Whether the registry answers and accepts this user's login; checked before a build. `workers` are those whose
+/// names are known: a missing permission for a repository with a guessed name is ignored.
 ///
 /// # Errors
 /// When no push could succeed.
@@ -85,7 +85,7 @@ async fn push_one(
     output.status(
         "Pushed",
         &format!(
-            "{} ({} blobs uploaded, {kilobytes} kB; {} there already, {} mounted; {:.1} s)",
+            "{} ({} blobs uploaded, {kilobytes} kB; {} already there, {} mounted; {:.1} s)",
             name.whole(),
             pushed.uploaded,
             pushed.skipped,

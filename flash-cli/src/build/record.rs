@@ -1,9 +1,9 @@
-//! `.flash/build/`: what the last build made.
+//! `.flash/build/`: the output of the last build.
 //!
 //! ```text
 //! .flash/build/manifest.json   the record: the app's manifest, images by digest, commit, versions
 //! .flash/build/images/         all images, one OCI layout: they share most of their blobs
-//! .flash/build/sbom/           what each image's binary was made of
+//! .flash/build/sbom/           the bill of materials of each image's binary
 //! ```
 use std::{
     io::{self, Write as _},
@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use super::git::Commit;
 
-/// The format that this flash writes and reads.
+/// The format version that this flash writes and reads.
 const VERSION: u32 = 1;
 const FILE: &str = "manifest.json";
 
-/// What a build made.
+/// The output of a build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub version: u32,
-    /// What the app says of itself.
+    /// The app's own manifest.
     pub app: Manifest,
     pub images: Vec<BuiltImage>,
-    /// None outside of a git repository.
+    /// `None` outside a git repository.
     pub git: Option<Commit>,
     /// Version of flash.
     pub flash: String,
@@ -39,13 +39,13 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BuiltImage {
     pub worker: String,
-    /// Of its manifest.
+    /// The digest of its manifest.
     pub digest: String,
     /// Such as `linux/amd64`.
     pub platform: String,
-    /// Bytes that travel: config and layers.
+    /// Bytes to transfer: config and layers.
     pub compressed: u64,
-    /// Bytes on the disk of whoever runs it.
+    /// Bytes on disk when unpacked.
     pub unpacked: u64,
     pub functions: Vec<String>,
     pub binary: BuiltBinary,
@@ -62,7 +62,7 @@ pub(crate) struct BuiltBinary {
     pub features: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_cpu: Option<String>,
-    /// Compute capabilities; none for a binary that knows nothing of GPUs.
+    /// Compute capabilities; empty for a binary without GPU code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<Vec<ComputeCapability>>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct BuiltBinary {
 /// Why there is no record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
-    #[error("nothing is built in {}", .0.display())]
+    #[error("no build found in {}", .0.display())]
     NotBuilt(PathBuf),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -78,7 +78,7 @@ pub(crate) enum RecordError {
     Write { path: PathBuf, source: io::Error },
     #[error("{} is damaged", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("{} is of version {version}; this flash reads {VERSION}", path.display())]
+    #[error("{} has version {version}; this flash reads version {VERSION}", path.display())]
     Version { path: PathBuf, version: u64 },
 }
 
@@ -87,24 +87,24 @@ pub(crate) enum RecordError {
 pub(crate) struct BuildDirectory(PathBuf);
 
 impl BuildDirectory {
-    /// That of the crate in this directory.
+    /// The directory of this crate's builds.
     pub(crate) fn of(package: &Path) -> Self {
         Self(package.join(".flash").join("build"))
     }
 
-    /// Makes it.
+    /// Creates it.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub(crate) fn create(&self) -> Result<(), RecordError> {
         let write = |source| RecordError::Write { path: self.0.clone(), source };
         std::fs::create_dir_all(&self.0).map_err(write)?;
-        // What is made here is nobody's source.
+        // What is written here is not a source.
         let ignore = self.0.with_file_name(".gitignore");
         std::fs::write(ignore, "*\n").map_err(write)
     }
 
-    /// The record of what was built.
+    /// The path of the record.
     pub(crate) fn record(&self) -> PathBuf {
         self.0.join(FILE)
     }
@@ -119,43 +119,43 @@ impl BuildDirectory {
         self.0.join("sbom")
     }
 
-    /// Those of a build that is not done yet.
+    /// The bills of materials of an unfinished build.
     pub(crate) fn new_sboms(&self) -> PathBuf {
         self.0.join("sbom.new")
     }
 
-    /// The new bills take the place of the old ones.
+    /// Replaces the old bills of materials with the new ones.
     ///
     /// # Errors
     /// When the directory cannot be written.
     pub(crate) fn take_new_sboms(&self) -> Result<(), RecordError> {
         let (place, new) = (self.sboms(), self.new_sboms());
-        // Those of the build before; when they stay, the next line fails.
+        // Removes those of the previous build; if that fails, the next line fails too.
         let _ = std::fs::remove_dir_all(&place);
         std::fs::rename(new, &place).map_err(|source| RecordError::Write { path: place.clone(), source })
     }
 
-    /// Removes what builds that were ended in the midst of writing have left. For who holds the lock.
+    /// Removes what interrupted builds left. The caller must hold the lock.
     pub(crate) fn sweep(&self) {
         for directory in [self.0.clone(), self.images()] {
             let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
             let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp"));
-            // What stays takes disk and does nothing else.
+            // What is left takes disk space and does no other harm.
             left.for_each(|entry| drop(std::fs::remove_file(entry.path())));
         }
     }
 
-    /// That of one worker type, in CycloneDX's JSON.
+    /// The bill of materials of one worker type, in CycloneDX's JSON.
     pub(crate) fn sbom(&self, worker: &str) -> PathBuf {
         self.sboms().join(format!("{worker}.cdx.json"))
     }
 
-    /// The file that one build at a time holds locked.
+    /// The file that one build at a time locks.
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join(".lock")
     }
 
-    /// Binaries on their way into images.
+    /// Binaries before they are put into images.
     pub(crate) fn binaries(&self) -> PathBuf {
         self.0.join("bin")
     }
@@ -168,10 +168,10 @@ impl Record {
         Self { version: VERSION, app, images: Vec::new(), git, flash, rustc }
     }
 
-    /// Reads what the last build made.
+    /// Reads the record of the last build.
     ///
     /// # Errors
-    /// When there was none, or its record cannot be understood.
+    /// When there is none, or when it cannot be parsed.
     pub(crate) fn load(directory: &BuildDirectory) -> Result<Self, RecordError> {
         let path = directory.record();
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
@@ -180,7 +180,7 @@ impl Record {
         })?;
         let damaged = |source| RecordError::Damaged { path: path.clone(), source };
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
-        // Read before the rest: another version may have another shape.
+        // Read before the rest: another version may have another structure.
         match value["version"].as_u64() {
             Some(version) if version != u64::from(VERSION) => {
                 Err(RecordError::Version { path: path.clone(), version })
@@ -189,17 +189,17 @@ impl Record {
         }
     }
 
-    /// Writes it: whole, or not at all.
+    /// Writes it atomically.
     ///
     /// # Errors
-    /// When the directory cannot be written; then the old one stays.
+    /// When the directory cannot be written; the old one is then kept.
     pub(crate) fn save(&self, directory: &BuildDirectory) -> Result<(), RecordError> {
         let path = directory.record();
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&directory.0)?;
             serde_json::to_writer_pretty(&mut file, self)?;
             file.write_all(b"\n")?;
-            // Temporary files are their owner's only; this one is for any tool.
+            // Temporary files are private to their owner; this one is for any tool.
             file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
             file.persist(&path)?;
             Ok(())

@@ -1,13 +1,13 @@
-//! What stands before the compiler in a build (`RUSTC_WRAPPER`): flags for the crates of the project alone.
+//! The compiler wrapper of a build (`RUSTC_WRAPPER`): adds flags only for the project's crates.
 //!
-//! Cargo's flags are for all crates, and are part of what it knows them by. A directory of the project among them would
-//! have all dependencies compiled anew for each project, also where several share a target directory. So cargo is told
-//! only what is the same for all projects; this adds, for crates that lie in the project, how its directories are called
-//! in binaries.
+//! Cargo's flags apply to all crates and are part of their identity. With a project directory among them, all
+//! dependencies would be recompiled for each project, even with a shared target directory. So cargo only gets what
+//! is the same for all projects; this wrapper adds, for crates in the project, the names of its directories in
+//! binaries.
 //!
-//! To cargo, members of two workspaces that have the same name, version and place in them are the same crate, and of a
-//! shared target directory it would take one for the other. So what this compiles of a workspace is noted to depend on
-//! where the workspace lies, as if the crate had read that from a variable.
+//! To cargo, members of two workspaces with the same name, version and place are the same crate, and in a shared
+//! target directory it would confuse them. So crates of a workspace are recorded as depending on the workspace's
+//! location, as if they had read it from a variable.
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -21,19 +21,20 @@ use serde::Deserialize;
 
 use crate::project::Package;
 
-/// Carries the mapped directories: `FROM=TO`, separated.
+/// Holds the mapped directories: `FROM=TO`, separated.
 const MAPPED: &str = "FLASH_RUSTC_MAPPED";
-/// Carries where the workspace lies.
+/// Holds the location of the workspace.
 const WORKSPACE: &str = "FLASH_RUSTC_WORKSPACE";
-/// Carries the wrapper that the user has of his own.
+/// Holds the user's own wrapper.
 const INNER: &str = "FLASH_RUSTC_INNER";
 const BETWEEN: u8 = 0x1f;
-/// As cargo takes a wrapper from the environment, the first of them first.
+/// The variables from which cargo takes a wrapper, in order of precedence.
 const WRAPPER: &str = "RUSTC_WRAPPER";
 const CONFIGURED: &str = "CARGO_BUILD_RUSTC_WRAPPER";
 
-/// What is set for cargo, so that this program stands before the compiler. `mapped` are directories of this machine and
-/// what binaries call them; of several that fit, the last counts. `None` where this program is not to be found any more.
+/// The variables that make cargo run this program in front of the compiler. `mapped` are directories of this
+/// machine and their names in binaries; if several match, the last one counts. `None` if this program can no longer
+/// be found.
 pub(super) fn environment(
     mapped: &[(PathBuf, String)],
     package: &Package,
@@ -58,14 +59,14 @@ pub(super) fn environment(
     Some(environment)
 }
 
-/// The wrapper that cargo would use without this one, such as `sccache`.
+/// The wrapper that cargo would otherwise use, such as `sccache`.
 fn inner(package: &Path) -> Option<OsString> {
     let said = env::var_os(WRAPPER).or_else(|| env::var_os(CONFIGURED));
     let inner = said.or_else(|| configured(package, super::compile::cargo_home().as_deref()))?;
     (!inner.is_empty()).then_some(inner)
 }
 
-/// That of cargo's configuration: the nearest file above a crate that names one, else that of cargo's home.
+/// The wrapper from cargo's configuration: the nearest file above a crate that sets one, else that of cargo's home.
 fn configured(package: &Path, home: Option<&Path>) -> Option<OsString> {
     #[derive(Deserialize)]
     struct File {
@@ -78,13 +79,13 @@ fn configured(package: &Path, home: Option<&Path>) -> Option<OsString> {
     }
     let above = package.ancestors().map(|above| above.join(".cargo"));
     above.chain(home.map(Path::to_owned)).find_map(|place| {
-        // The older of two names counts, as it does for cargo.
+        // The older of two names takes precedence, as in cargo.
         let text = ["config", "config.toml"]
             .iter()
             .find_map(|name| std::fs::read_to_string(place.join(name)).ok())?;
         let file: File = toml::from_str(&text).ok()?;
         let wrapper = file.build?.wrapper?;
-        // A name is looked up in PATH; a path is one from where the directory of the file lies.
+        // A name is looked up in PATH; a path is relative to the file's directory.
         Some(match place.parent() {
             Some(base) if wrapper.contains('/') => base.join(wrapper).into(),
             _ => wrapper.into(),
@@ -92,19 +93,19 @@ fn configured(package: &Path, home: Option<&Path>) -> Option<OsString> {
     })
 }
 
-/// Whether this process was started in place of the compiler: by cargo, or by a build script that does as cargo does.
+/// Whether this process was started in place of the compiler: by cargo, or by a build script that does the same.
 pub(crate) fn is_compiler() -> bool {
     env::var_os(MAPPED).is_some() && is_compilers_line(&env::args_os().skip(1).collect::<Vec<_>>())
 }
 
-/// Whether a command line is one of the compiler: by its name, or behind another wrapper by what it is asked.
+/// Whether a command line calls the compiler: by its name, or, behind another wrapper, by its arguments.
 fn is_compilers_line(words: &[OsString]) -> bool {
     let name = words.first().and_then(|program| Path::new(program).file_name());
     name.is_some_and(|name| name.as_bytes().starts_with(b"rustc"))
         || words.iter().skip(1).any(|word| word == "--crate-name" || word == "-vV")
 }
 
-/// Becomes the compiler, or has it run. Cargo is told of what went wrong as the compiler would tell it.
+/// Becomes the compiler, or runs it. Errors are reported to cargo as the compiler would report them.
 #[expect(clippy::print_stderr, reason = "it stands for a compiler, which cargo listens to")]
 pub(crate) fn compiler_main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -115,7 +116,7 @@ pub(crate) fn compiler_main() -> ExitCode {
         env::var_os(INNER).into_iter().chain(arguments.iter().cloned()).chain(more).collect();
     let Some((program, rest)) = words.split_first() else { return ExitCode::FAILURE };
     let mut compiler = Command::new(program);
-    // A wrapper within must not find itself named as one, and no crate sees where the others lie.
+    // A wrapper inside must not see itself as one, and no crate may see where the others are.
     compiler.args(rest).env_remove(MAPPED).env_remove(INNER).env_remove(WORKSPACE);
     let told = |error: std::io::Error| {
         eprintln!("error: cannot start {}: {error}", program.display());
@@ -140,7 +141,7 @@ pub(crate) fn compiler_main() -> ExitCode {
     status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The file in which the compiler notes what a crate was made of, as cargo asks for it.
+/// The file in which the compiler records a crate's inputs, as cargo requests it.
 fn dep_info(arguments: &[OsString]) -> Option<PathBuf> {
     let texts: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
     let after = |name: &str| {
@@ -156,15 +157,15 @@ fn dep_info(arguments: &[OsString]) -> Option<PathBuf> {
     Some(directory.join(format!("{name}{}.d", extra.unwrap_or_default())))
 }
 
-/// As the compiler notes a variable that a crate has read: with another value of it the crate is compiled anew.
+/// As the compiler records a variable that a crate has read: a different value recompiles the crate.
 fn note_workspace(dep_info: &Path, workspace: &OsStr) -> std::io::Result<()> {
     let value = workspace.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
     let mut file = std::fs::OpenOptions::new().append(true).open(dep_info)?;
     writeln!(file, "\n# env-dep:{WORKSPACE}={value}")
 }
 
-/// The flags for a crate of the project that is compiled for its target; none for any other, and none for what runs
-/// during the build alone.
+/// The flags for a crate of the project that is compiled for its target; none for any other crate, and none for
+/// what only runs during the build.
 fn more_flags(arguments: &[OsString], package: Option<&OsStr>, mapped: &OsStr) -> Vec<OsString> {
     let pairs: Vec<&[u8]> =
         mapped.as_bytes().split(|byte| *byte == BETWEEN).filter(|pair| !pair.is_empty()).collect();

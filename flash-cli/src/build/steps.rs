@@ -1,4 +1,4 @@
-//! The first steps of a build: look at what is there, compile, describe. `make` has the others.
+//! The first steps of a build: check, compile, describe. `make` has the others.
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -25,20 +25,20 @@ use crate::{
     project::{self, BuiltApp, Config, CudaPolicy, DescribeError, LastManifest, Package, SourceState},
 };
 
-/// Between two looks at a lock that another build holds.
+/// The interval of checks of a lock that another build holds.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// What is asked of a build.
+/// The options of a build.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub selection: Selection,
-    /// That of this machine when not said.
+    /// This machine's if not set.
     pub platform: Option<Platform>,
     /// Cargo's profile.
     pub profile: String,
-    /// Beside those of `flash.toml`.
+    /// In addition to those of `flash.toml`.
     pub features: Vec<String>,
-    /// Whether GPU worker types must be built with CUDA, whatever `flash.toml` says.
+    /// Whether GPU worker types must be built with CUDA; overrides `flash.toml`.
     pub cuda: Option<CudaPolicy>,
     pub sources: Sources,
     pub materials: Materials,
@@ -47,13 +47,13 @@ pub(crate) struct Request {
 /// Which sources may be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sources {
-    /// As they lie there.
+    /// The current files.
     Any,
-    /// Those of a commit, with nothing changed.
+    /// Only a commit, without changes.
     Committed,
 }
 
-/// Whether bills of materials are made.
+/// Whether to write bills of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Materials {
     Listed,
@@ -64,11 +64,11 @@ pub(crate) enum Materials {
 pub(super) struct Compiled {
     pub manifest: Manifest,
     pub plan: Plan,
-    /// Copies of the binaries, and what they were made of.
+    /// Copies of the binaries, and their inputs.
     pub binaries: BTreeMap<Variant, BuiltApp>,
 }
 
-/// One build under way.
+/// One build in progress.
 pub(crate) struct Build<'a> {
     pub(super) request: &'a Request,
     pub(super) package: &'a Package,
@@ -78,12 +78,12 @@ pub(crate) struct Build<'a> {
     pub(super) platform: Platform,
     pub(super) git: Option<Commit>,
     pub(super) directory: BuildDirectory,
-    /// Held as long as this lives.
+    /// Held as long as this value lives.
     _lock: File,
 }
 
 impl<'a> Build<'a> {
-    /// Looks at what is there, before anything takes time.
+    /// Checks everything that can be checked before slow steps.
     ///
     /// # Errors
     /// What is missing, and how to get it.
@@ -95,14 +95,17 @@ impl<'a> Build<'a> {
     ) -> Result<Self, Failure> {
         let toolchain = Toolchain::find(&package.directory).await?;
         let platform = request.platform.or_else(Platform::of_this_machine).ok_or_else(|| {
-            Failure::unusable(format!("no image can be made for this machine ({})", std::env::consts::ARCH))
-                .hint("name a platform: flash build --platform linux/amd64")
+            Failure::unusable(format!(
+                "flash builds no images for this machine's platform ({})",
+                std::env::consts::ARCH
+            ))
+            .hint("choose a platform: flash build --platform linux/amd64")
         })?;
         let directory = BuildDirectory::of(&package.directory);
         directory.create()?;
         let lock = lock(&directory, output).await?;
         directory.sweep();
-        // Looked at by the one that has the lock: waiting for it takes as long as a build.
+        // Checked once the lock is held: waiting for it can take as long as a build.
         let git = commit(package, request.sources, output).await?;
         let build =
             Self { request, package, config, output, toolchain, platform, git, directory, _lock: lock };
@@ -115,7 +118,7 @@ impl<'a> Build<'a> {
         Ok(self.toolchain.static_target(platform)?)
     }
 
-    /// The binary that an app is described by: one without CUDA, for this machine.
+    /// The variant used to describe an app: without CUDA, for this machine.
     fn first_variant(&self) -> Result<Variant, Failure> {
         let platform = Platform::of_this_machine().unwrap_or(self.platform);
         let target_cpu = match platform == self.platform {
@@ -131,10 +134,10 @@ impl<'a> Build<'a> {
         self.config.build.features.iter().chain(&self.request.features).cloned().collect()
     }
 
-    /// Compiles what the plan needs. The plan is made of what the first binary says of itself.
+    /// Compiles what the plan needs. The plan is based on the first binary's manifest.
     pub(super) async fn compile_all(&self) -> Result<Compiled, Failure> {
         self.check_cpus(&self.target(self.platform)?).await?;
-        // Left by a build that was interrupted.
+        // Left by an interrupted build.
         let _ = std::fs::remove_dir_all(self.directory.binaries());
         let (first, built, manifest) = self.first().await?;
         let toolkit = self.toolkit(&manifest).await?;
@@ -146,7 +149,7 @@ impl<'a> Build<'a> {
                 let toolkit = self.cuda_toolchain(variant, &toolkit).await?;
                 let for_cargo = toolkit.as_ref().map(|toolkit| toolkit.environment()).unwrap_or_default();
                 let built = self.compile(variant, &for_cargo, binaries.len()).await?;
-                // Outside of its image it finds CUDA's libraries where it was linked with them.
+                // Outside its image, it finds CUDA's libraries where it was linked with them.
                 let libraries =
                     toolkit.map(|toolkit| ("LD_LIBRARY_PATH".to_owned(), toolkit.libraries().into()));
                 self.check_same(variant, &built.program, libraries.as_slice(), &manifest).await?;
@@ -156,10 +159,10 @@ impl<'a> Build<'a> {
         Ok(Compiled { manifest, plan, binaries })
     }
 
-    /// The binary by which the app is described, and what it says.
+    /// The binary that describes the app, and its manifest.
     async fn first(&self) -> Result<(Variant, BuiltApp, Manifest), Failure> {
         let mut first = self.first_variant()?;
-        // Looked at before cargo does: what is saved during the build may not be in it.
+        // Examined before cargo starts: a file saved during the build may not be part of it.
         let sources = SourceState::of(self.package).await;
         loop {
             let built = self.compile(&first, &[], 0).await?;
@@ -168,7 +171,7 @@ impl<'a> Build<'a> {
             let manifest = match project::describe(&built.program, place, &[], self.config).await {
                 Err(DescribeError::OtherProcessor(_)) if first.target_cpu.is_some() => {
                     self.output
-                        .status("Compiling", "once more: this machine cannot run what the images need");
+                        .status("Compiling", "again, for this machine: it cannot run the images' binary");
                     first.target_cpu = None;
                     continue;
                 }
@@ -183,7 +186,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Whether a binary has the functions that images are made for, as far as it starts here.
+    /// Whether a binary has the same functions as the images' manifest, if it starts here.
     async fn check_same(
         &self,
         variant: &Variant,
@@ -198,17 +201,17 @@ impl<'a> Build<'a> {
             Ok(own) if own == *manifest => Ok(()),
             Ok(_) => {
                 Err(Failure::failed(format!("the binary for {variant} has other functions than the first"))
-                    .hint("no cargo feature may add, change or remove `#[remote]` items"))
+                    .hint("cargo features must not add, change or remove `#[remote]` items"))
             }
             Err(DescribeError::OtherProcessor(_)) => {
-                self.output.warning(&format!("the binary for {variant} cannot be tried on this machine"));
+                self.output.warning(&format!("cannot test the binary for {variant} on this machine"));
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Files that cannot be included are told before anything is compiled, and with `--require-clean` those
+    /// Files that cannot be included are reported before anything is compiled, and with `--require-clean` those
     /// that are in no commit.
     async fn check_included(&self) -> Result<(), Failure> {
         let (directory, binary) = (self.package.directory.clone(), self.package.binary.clone());
@@ -226,15 +229,15 @@ impl<'a> Build<'a> {
         match unknown_file(&self.package.directory, paths).await {
             Ok(None) => Ok(()),
             Ok(Some(file)) => Err(Failure::unusable(format!(
-                "--require-clean: `{}` is included and in no commit",
+                "--require-clean: `{}` is included but in no commit",
                 file.display()
             ))),
             Err(error) => Err(Failure::of(Code::Unusable, &error)),
         }
     }
 
-    /// Names that the app did not have when it was last built are told before anything is compiled. While no source
-    /// has changed since, it has none of them now either; otherwise the build will tell.
+    /// Worker types that the app did not have at its last build are reported before anything is compiled. If no
+    /// source has changed since, it does not have them now either; otherwise the build will tell.
     async fn check_names(&self) -> Result<(), Failure> {
         let Some(last) = LastManifest::load(&self.package.directory) else { return Ok(()) };
         let checked = || {
@@ -254,7 +257,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Processors that are named wrongly are told before anything is compiled.
+    /// Unknown processors are reported before anything is compiled.
     async fn check_cpus(&self, target: &Target) -> Result<(), Failure> {
         for name in self.config.build.target_cpus() {
             self.toolchain.check_cpu(&self.package.directory, &target.triple, name).await?;
@@ -271,12 +274,12 @@ impl<'a> Build<'a> {
         Ok(inputs.plan(&self.request.selection)?)
     }
 
-    /// Worker types that are programs of their own.
+    /// Worker types that are programs.
     pub(super) fn commands(&self) -> Vec<String> {
         self.config.commands().into_iter().map(|command| command.worker_type.name).collect()
     }
 
-    /// Has cargo compile a binary, and keeps a copy: the next one has the same name.
+    /// Compiles a binary with cargo and keeps a copy, because the next one has the same name.
     async fn compile(
         &self,
         variant: &Variant,
@@ -314,11 +317,13 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Runs what reads and writes files where it holds up no other task.
+/// Runs work on files where it blocks no other task.
 pub(super) async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::failed(format!("a step ended: {error}")))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::failed(format!("a task failed: {error}")))
 }
 
 /// `1 image`, `2 images`.
@@ -326,7 +331,7 @@ pub(super) fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// One build of a crate at a time: another one would take its binaries away.
+/// One build of a crate at a time: another one would remove its binaries.
 async fn lock(directory: &BuildDirectory, output: &Output) -> Result<File, Failure> {
     let path = directory.lock();
     let problem = |error: std::io::Error| Failure::failed(format!("cannot lock {}: {error}", path.display()));
@@ -337,7 +342,7 @@ async fn lock(directory: &BuildDirectory, output: &Output) -> Result<File, Failu
         Err(TryLockError::Error(error)) => return Err(problem(error)),
     }
     output.status("Waiting", "for another build of this crate");
-    // The other one's end is seen by its lock alone.
+    // Only the lock shows when the other one ends.
     while let Err(error) = file.try_lock() {
         match error {
             TryLockError::WouldBlock => tokio::time::sleep(BETWEEN_LOOKS).await,
@@ -347,13 +352,13 @@ async fn lock(directory: &BuildDirectory, output: &Output) -> Result<File, Failu
     Ok(file)
 }
 
-/// The commit that the sources are of, as far as it is known.
+/// The commit of the sources, if known.
 pub(super) async fn commit(
     package: &Package,
     wanted: Sources,
     output: &Output,
 ) -> Result<Option<Commit>, Failure> {
-    // What lies beside the workspace is built too.
+    // Crates beside the workspace are built too.
     let beside = package.sources.iter().filter(|source| !source.starts_with(&package.workspace));
     let directories: Vec<PathBuf> = std::iter::once(&package.workspace).chain(beside).cloned().collect();
     let commit = Commit::of(&directories).await;
@@ -361,15 +366,15 @@ pub(super) async fn commit(
     match (commit, wanted) {
         (Ok(commit), Sources::Any) => Ok(commit),
         (Err(error), Sources::Any) => {
-            output.warning(&format!("the commit is not known: {}", error_chain(&error)));
+            output.warning(&format!("cannot determine the commit: {}", error_chain(&error)));
             Ok(None)
         }
         (Err(error), Sources::Committed) => Err(Failure::of(Code::Unusable, &error)),
-        (Ok(None), Sources::Committed) => {
-            Err(Failure::unusable(format!("--require-clean: {place} is in no git repository with a commit")))
-        }
+        (Ok(None), Sources::Committed) => Err(Failure::unusable(format!(
+            "--require-clean: {place} is not in a git repository with a commit"
+        ))),
         (Ok(Some(commit)), Sources::Committed) if commit.dirty => {
-            Err(Failure::unusable(format!("--require-clean: {place} has changes that are in no commit"))
+            Err(Failure::unusable(format!("--require-clean: {place} has uncommitted changes"))
                 .hint(format!("see them: git -C {place} status")))
         }
         (Ok(commit), Sources::Committed) => Ok(commit),

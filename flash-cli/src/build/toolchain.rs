@@ -1,4 +1,4 @@
-//! Rust's compiler as a project has it, and the targets that it can compile for.
+//! A project's Rust toolchain, and the targets that it can compile for.
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -7,10 +7,10 @@ use std::{
 
 use tokio::process::Command;
 
-/// Compilers for C that musl's own headers come with; crates with C in them need one.
+/// C compilers with musl's own headers; crates with C code need one.
 const MUSL_COMPILERS: [&str; 2] = ["musl-gcc", "{arch}-linux-musl-gcc"];
 
-/// What an image runs on.
+/// The platform of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Platform {
     /// `linux/amd64`
@@ -22,13 +22,13 @@ pub(crate) enum Platform {
 impl Platform {
     pub(crate) const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
 
-    /// That of this machine, if it can be one of an image.
+    /// This machine's platform, if images can have it.
     pub(crate) fn of_this_machine() -> Option<Self> {
         let is_ours = |platform: &Self| platform.machine() == std::env::consts::ARCH;
         Self::ALL.into_iter().filter(|_| std::env::consts::OS == "linux").find(is_ours)
     }
 
-    /// As the image formats name it.
+    /// Its name in image formats.
     pub(crate) const fn architecture(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -36,7 +36,7 @@ impl Platform {
         }
     }
 
-    /// As Rust names it.
+    /// Its name in Rust.
     const fn machine(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64",
@@ -60,35 +60,35 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|platform| platform.to_string() == text).ok_or_else(|| {
-            format!("images are made for {}", Self::ALL.map(|platform| platform.to_string()).join(" and "))
+            format!("expected {}", Self::ALL.map(|platform| platform.to_string()).join(" and "))
         })
     }
 }
 
-/// How a binary finds the C library.
+/// How a binary gets the C library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Linking {
-    /// It has it in itself, by musl: such a target needs no flag.
+    /// Linked statically with musl: such a target needs no flag.
     StaticMusl,
-    /// It has it in itself, by glibc.
+    /// Linked statically with glibc.
     StaticGlibc,
-    /// The image it stands on brings it: CUDA's libraries are shared ones.
+    /// From its base image: CUDA's libraries are shared ones.
     Dynamic,
 }
 
-/// A target that the toolchain has.
+/// An installed target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub triple: String,
     pub linking: Linking,
 }
 
-/// The project's Rust.
+/// The project's Rust toolchain.
 #[derive(Debug, Clone)]
 pub(crate) struct Toolchain {
     /// `rustc 1.95.0 (59807616e 2026-04-14)`
     pub version: String,
-    /// The commit that it was built from, by which it names the files of the standard library.
+    /// The commit it was built from, which is part of the standard library's file names.
     pub commit: Option<String>,
     pub sysroot: PathBuf,
 }
@@ -102,19 +102,19 @@ pub(crate) enum ToolchainError {
     Refused { arguments: String, reason: String },
     #[error("Rust's standard library for {platform} is not installed ({} or {})", triples[0], triples[1])]
     NoTarget { platform: Platform, triples: [String; 2] },
-    #[error("rustc knows no processor `{name}` for {triple}")]
+    #[error("rustc has no processor `{name}` for {triple}")]
     UnknownCpu { name: String, triple: String },
 }
 
 impl Target {
-    /// The processor that every machine of this kind has.
+    /// The processor that every machine of this platform has.
     pub(crate) fn default_cpu(&self) -> &'static str {
         if self.triple.starts_with("x86_64") { "x86-64" } else { "generic" }
     }
 }
 
 impl Toolchain {
-    /// The one that cargo uses in this directory.
+    /// The toolchain that cargo uses in this directory.
     ///
     /// # Errors
     /// When there is none.
@@ -134,8 +134,7 @@ impl Toolchain {
         std::fs::read_dir(libraries).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// For binaries that run with nothing beside them: musl where it is installed with a C compiler of its
-    /// own, else glibc.
+    /// For binaries that need nothing else: musl if it is installed with a C compiler of its own, else glibc.
     ///
     /// # Errors
     /// When neither is installed.
@@ -147,7 +146,7 @@ impl Toolchain {
         Ok(Target { linking: Linking::StaticGlibc, ..self.dynamic_target(platform)? })
     }
 
-    /// For binaries that stand on an image with a C library.
+    /// For binaries in an image with a C library.
     ///
     /// # Errors
     /// When it is not installed.
@@ -159,7 +158,7 @@ impl Toolchain {
         }
     }
 
-    /// Whether rustc knows this processor.
+    /// Whether rustc supports this processor.
     ///
     /// # Errors
     /// When it does not.
@@ -171,7 +170,7 @@ impl Toolchain {
     ) -> Result<(), ToolchainError> {
         let known = rustc(directory, &["--print", "target-cpus", "--target", triple]).await?;
         let is_it = |line: &str| line.split_whitespace().next() == Some(name);
-        // What this machine has says nothing of where the image runs.
+        // This machine's processor says nothing about where the image will run.
         match name != "native" && known.lines().any(is_it) {
             true => Ok(()),
             false => Err(ToolchainError::UnknownCpu { name: name.to_owned(), triple: triple.to_owned() }),

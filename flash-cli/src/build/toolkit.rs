@@ -1,4 +1,4 @@
-//! What GPU worker types are built with: CUDA's toolkit, or why there is none.
+//! CUDA's toolkit for building GPU worker types, or why there is none.
 use flash_sdk::manifest::Manifest;
 
 use super::{
@@ -12,17 +12,17 @@ use crate::{error_chain::error_chain, exit::Failure, project::CudaPolicy};
 /// See the module.
 pub(super) enum Toolkit {
     Found(CudaHome),
-    /// Nothing that is built would use it, or nobody wants it used.
+    /// Nothing in the build would use it, or it is turned off.
     NotWanted,
     /// Why it cannot be used.
     Missing(String),
 }
 
 impl Build<'_> {
-    /// Looks for it, if a worker type that is built needs it.
+    /// Finds it, if a worker type in the build needs it.
     ///
     /// # Errors
-    /// When it is needed and missing; when it was named and is not usable.
+    /// When it is required and missing; when it was set and is not usable.
     pub(super) async fn toolkit(&self, manifest: &Manifest) -> Result<Toolkit, Failure> {
         let chosen = self.request.selection.of(manifest, &self.commands())?;
         let settings = &self.config.build;
@@ -37,12 +37,16 @@ impl Build<'_> {
         if !self.package.features.contains(&settings.cuda_feature) {
             let reason = format!("crate `{}` has no feature `{}`", self.package.name, settings.cuda_feature);
             let failure = Failure::unusable(reason.clone())
-                .hint("add it, or name another with `cuda_feature` under [build] in flash.toml");
+                .hint("add it, or set another with `cuda_feature` under [build] in flash.toml");
             return missing(failure, reason);
         }
         if Platform::of_this_machine() != Some(self.platform) {
-            let reason = format!("CUDA builds are for the platform that they run on, not {}", self.platform);
-            return missing(Failure::unusable(reason.clone()).hint("build on such a machine"), reason);
+            let reason =
+                format!("CUDA builds work only for this machine's platform, not for {}", self.platform);
+            return missing(
+                Failure::unusable(reason.clone()).hint("build on a machine of that platform"),
+                reason,
+            );
         }
         let home = settings.cuda_home.clone();
         match on_thread(move || CudaHome::find(&Search::here(home))).await? {
@@ -51,7 +55,7 @@ impl Build<'_> {
                 let reason = error_chain(&error);
                 missing(error.into(), reason)
             }
-            // One that is there or was named, and cannot be used.
+            // A toolkit that was found or set but cannot be used.
             Err(error) => Err(error.into()),
         }
     }
@@ -68,12 +72,12 @@ impl Build<'_> {
         for worker in &plan.without_cuda {
             self.output.warning(&format!(
                 "{worker} is built without CUDA and runs its models on the CPU: {reason}; `flash build --gpu` \
-                 says how to change that"
+                 shows how to change that"
             ));
         }
     }
 
-    /// What is put before cargo for this binary.
+    /// The toolchain to present to cargo for this binary.
     pub(super) async fn cuda_toolchain(
         &self,
         variant: &Variant,

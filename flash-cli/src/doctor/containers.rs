@@ -1,4 +1,4 @@
-//! Container engines: only for trying images, never for making them.
+//! Container engines: only for running images, never for building them.
 use tokio::process::Command;
 
 use super::{
@@ -6,9 +6,9 @@ use super::{
     question::{Answer, ask},
 };
 
-const FOR: &str = "flash run --image starts built images with podman or docker; all else works without";
+const FOR: &str = "flash run --image runs built images with podman or docker; everything else works without";
 
-/// An engine, and the question that only a working one answers.
+/// An engine, and a command that only works if the engine does.
 struct Engine {
     name: &'static str,
     works: &'static [&'static str],
@@ -23,7 +23,7 @@ const ENGINES: [Engine; 2] = [
     },
     Engine {
         name: "docker",
-        // Its service must answer, and this user must be let in.
+        // Its service must answer, and this user needs access.
         works: &["version", "--format", "{{.Server.Version}}"],
         install: "https://docs.docker.com/engine/install",
     },
@@ -37,7 +37,7 @@ pub(super) async fn findings() -> Vec<Finding> {
     of_engines(&answers)
 }
 
-/// One that works is enough: the other's absence is not worth a line then.
+/// One working engine is enough: then the other's absence is not reported.
 fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
     if answers.iter().all(|(_, answer)| *answer == Answer::Missing) {
         let install = answers.first().map_or("", |(engine, _)| engine.install);
@@ -55,7 +55,7 @@ fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
             Answer::Failed(reason) => {
                 let command = format!("{} {}", engine.name, engine.works[0]);
                 let finding =
-                    Finding::note(engine.name, format!("installed, and does not work: {reason}"), FOR);
+                    Finding::note(engine.name, format!("installed, but does not work: {reason}"), FOR);
                 Some(finding.mend(format!("`{command}` must work for this user")))
             }
         })

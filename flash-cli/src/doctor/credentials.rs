@@ -1,4 +1,4 @@
-//! Credentials for registries: whether there are any, and for whom. No secret is read or shown.
+//! Credentials for registries: whether there are any, and for which. No secret is read or shown.
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -11,10 +11,10 @@ use super::Finding;
 use crate::image::registry::credential_files;
 
 const NAME: &str = "credentials";
-const FOR: &str = "flash build --push needs them where the registry asks for a login";
+const FOR: &str = "flash build --push needs them if the registry requires a login";
 const LOG_IN: &str = "podman login REGISTRY, or docker login REGISTRY";
 
-/// The file of either engine, as far as it is of interest: values, which may be secrets, are not kept.
+/// The used parts of either engine's file: values, which may be secrets, are not kept.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Logins {
@@ -49,15 +49,16 @@ fn of_files(places: &[PathBuf]) -> Finding {
     }
 }
 
-/// For whom a file has credentials. The parser's own words may quote a secret: only the place is said.
+/// The registries that a file has credentials for. Errors name only the place: the parser's message may quote a
+/// secret.
 fn registries_in(path: &Path) -> Result<Vec<String>, String> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| error.to_string())?,
     };
     let logins: Logins =
-        serde_json::from_slice(&bytes).map_err(|error| format!("line {} is no such file's", error.line()))?;
-    let by_helper = logins.creds_store.map(|helper| format!("all that `{helper}` knows"));
+        serde_json::from_slice(&bytes).map_err(|error| format!("line {} is invalid", error.line()))?;
+    let by_helper = logins.creds_store.map(|helper| format!("all in `{helper}`"));
     Ok(logins.auths.into_keys().chain(logins.cred_helpers.into_keys()).chain(by_helper).collect())
 }
 
@@ -84,7 +85,7 @@ mod tests {
         );
         assert_eq!(
             (found.state, &*found.said),
-            (State::Good, "for all that `pass` knows, docker.io, gcr.io, ghcr.io")
+            (State::Good, "for all in `pass`, docker.io, gcr.io, ghcr.io")
         );
     }
 

@@ -5,14 +5,14 @@ use super::Finding;
 use crate::build::cuda::{CudaError, CudaHome, Search};
 
 const NAME: &str = "CUDA toolkit";
-const FOR: &str = "flash build --gpu compiles with it; without, GPU worker types compute on the CPU";
+const FOR: &str = "flash build --gpu compiles with it; without it, GPU worker types run on the CPU";
 
 pub(super) async fn finding(configured: Option<PathBuf>) -> Finding {
-    // Runs the compiler to ask for its version.
+    // Runs the compiler to query its version.
     let found = tokio::task::spawn_blocking(|| CudaHome::find(&Search::here(configured))).await;
     match found {
         Ok(found) => of_home(found.as_ref()),
-        Err(error) => Finding::note(NAME, format!("it could not be looked for: {error}"), FOR),
+        Err(error) => Finding::note(NAME, format!("could not search for it: {error}"), FOR),
     }
 }
 

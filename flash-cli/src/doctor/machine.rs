@@ -1,12 +1,12 @@
-//! Room on the disk, the limits that workers are held to, GPUs.
+//! Free disk space, the workers' limits, GPUs.
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Project};
 use crate::target::local::{Survey, survey};
 
-/// Less than this and the smallest app does not build.
+/// With less than this, even the smallest app does not build.
 const TOO_LITTLE: u64 = 500_000_000;
-/// An app with a model takes about 1 GB for each way that it is built in.
+/// An app with a model takes about 1 GB for each build variant.
 const SCARCE: u64 = 3_000_000_000;
 
 pub(super) async fn findings(project: &Project) -> Vec<Finding> {
@@ -17,11 +17,11 @@ pub(super) async fn findings(project: &Project) -> Vec<Finding> {
     vec![of_rooms(&rooms), of_limits(&survey), of_gpus(&survey)]
 }
 
-/// Bytes that this user may still write there; the nearest directory that exists tells.
+/// Bytes that this user may still write there, found at the nearest existing directory.
 fn room(place: &Path) -> Option<u64> {
     let there = place.ancestors().find(|above| above.is_dir())?;
     let data = nix::sys::statvfs::statvfs(there).ok()?;
-    // Their types differ by system.
+    // Their types differ between systems.
     #[allow(clippy::useless_conversion, reason = "u32 on some systems")]
     let bytes = u64::from(data.blocks_available()).saturating_mul(u64::from(data.fragment_size()));
     Some(bytes)
@@ -32,13 +32,13 @@ fn of_rooms(rooms: &[(Option<u64>, PathBuf)]) -> Finding {
     const FOR: &str = "flash run and flash build compile an app there";
     let known = rooms.iter().filter_map(|(room, place)| Some(((*room)?, place)));
     let Some((room, place)) = known.min_by_key(|(room, _)| *room) else {
-        return Finding::note(NAME, "its room is not known", FOR);
+        return Finding::note(NAME, "free space unknown", FOR);
     };
     let said = format!("{} free for {}", size(room), place.display());
     match room {
         TOO_LITTLE.. if room >= SCARCE => Finding::good(NAME, said),
-        TOO_LITTLE.. => Finding::note(NAME, said, FOR).mend("cargo clean removes what was built before"),
-        _ => Finding::bad(NAME, said, FOR).mend("make room: cargo clean removes what was built before"),
+        TOO_LITTLE.. => Finding::note(NAME, said, FOR).mend("cargo clean removes earlier build output"),
+        _ => Finding::bad(NAME, said, FOR).mend("free space: cargo clean removes earlier build output"),
     }
 }
 
@@ -64,12 +64,12 @@ fn of_limits(survey: &Survey) -> Finding {
 
 fn of_gpus(survey: &Survey) -> Finding {
     const NAME: &str = "GPU";
-    const FOR: &str = "GPU worker types compute on the CPU here; builds for GPUs need none";
+    const FOR: &str = "GPU worker types run on the CPU here; building for GPUs needs no GPU";
     match (survey.has_driver, survey.gpus.len()) {
         (true, 1) => Finding::good(NAME, "1 with a driver"),
         (true, count @ 2..) => Finding::good(NAME, format!("{count} with a driver")),
-        (true, _) => Finding::note(NAME, "a driver, and no GPU that this user may use", FOR)
-            .mend("`nvidia-smi -L` must list them; in a container, start it with its GPUs"),
+        (true, _) => Finding::note(NAME, "a driver, but no GPU that this user may use", FOR)
+            .mend("`nvidia-smi -L` must list the GPUs; start a container with access to them"),
         (false, _) => Finding::note(NAME, "no NVIDIA driver", FOR),
     }
 }

@@ -1,8 +1,7 @@
-//! Whether this machine has what flash's commands need, and how to get what is missing.
+//! Checks whether this machine has what flash's commands need, and how to get what is missing.
 //!
-//! Each file looks at one thing: it observes, and a pure function makes a [`Finding`] of what was seen.
-//! Nothing is installed or changed, and nothing here is asked over the network. What is printed, and how, is
-//! the command's.
+//! Each file checks one thing: it observes, and a pure function turns the observations into a [`Finding`]. Nothing
+//! is installed or changed, and nothing uses the network. The command prints the findings.
 mod containers;
 mod credentials;
 mod cuda;
@@ -16,7 +15,7 @@ use serde::Serialize;
 
 use crate::project::{Config, Package};
 
-/// How a thing is.
+/// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
@@ -28,15 +27,15 @@ pub(crate) enum State {
     Bad,
 }
 
-/// What was found of one thing.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     /// Such as `podman`.
     pub name: &'static str,
     pub state: State,
-    /// What is there, or what is not.
+    /// What was found, or what is missing.
     pub said: String,
-    /// Which commands it is for, and what they do without it.
+    /// Which commands need it, and what they do without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<&'static str>,
     /// What to do about it.
@@ -63,16 +62,16 @@ impl Finding {
     }
 }
 
-/// What is looked at beside the machine.
+/// What is checked in addition to the machine.
 pub(crate) struct Project {
     /// Where commands would be run.
     pub directory: PathBuf,
-    /// None outside of a crate.
+    /// `None` outside a crate.
     pub package: Option<Package>,
     pub config: Config,
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub(crate) async fn examine(project: &Project) -> Vec<Finding> {
     let mut findings = rust::findings(&project.directory).await;
     findings.extend(machine::findings(project).await);

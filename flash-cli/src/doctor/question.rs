@@ -1,19 +1,19 @@
-//! Other programs, asked with a limit: one that hangs is a finding too.
+//! Runs other programs with a time limit: a hanging one is a finding too.
 use std::{process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-/// How long a program may take: some wake a service first.
+/// How long a program may take: some start a service first.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// What a program said.
+/// What a program printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The first line that is not empty.
+    /// The first non-empty line.
     Said(String),
-    /// It is not there.
+    /// It is not installed.
     Missing,
-    /// Its last words, or that it has none.
+    /// Its last words, or that it printed nothing.
     Failed(String),
 }
 

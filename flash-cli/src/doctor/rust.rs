@@ -1,4 +1,4 @@
-//! Cargo, rustc, a linker, and whether a program can be linked that needs nothing beside it.
+//! Cargo, rustc, a linker, and whether a static program can be linked.
 use std::path::Path;
 
 use tokio::process::Command;
@@ -42,7 +42,7 @@ fn of_rustc(answer: &Answer) -> Finding {
     let number = version.split_whitespace().nth(1).unwrap_or_default();
     match parts(number) >= parts(OLDEST) {
         true => Finding::good("rustc", version),
-        false => Finding::bad("rustc", format!("{version}: {OLDEST} or later is needed"), NOTHING_WORKS)
+        false => Finding::bad("rustc", format!("{version}; {OLDEST} or later is required"), NOTHING_WORKS)
             .mend("rustup update stable"),
     }
 }
@@ -68,7 +68,7 @@ fn lacking(name: &'static str, answer: &Answer) -> Finding {
     Finding::bad(name, said, NOTHING_WORKS)
 }
 
-/// What came of a static program.
+/// The result of linking a static program.
 #[derive(Debug)]
 enum Trial {
     Runs(Target),
@@ -80,8 +80,7 @@ enum Trial {
     NoTarget(String),
 }
 
-const NO_STATIC: &str =
-    "flash build makes images that hold a static binary and nothing it could be linked with";
+const NO_STATIC: &str = "flash build makes images that contain a static binary and no libraries";
 
 fn of_static_program(trial: &Trial) -> Finding {
     let libc = |target: &Target| match target.linking {
@@ -101,7 +100,8 @@ fn of_static_program(trial: &Trial) -> Finding {
                      x86_64-unknown-linux-musl && sudo apt-get install -y musl-tools"
                 }
             };
-            let said = format!("{}: a program for {} does not: {reason}", libc(target), target.triple);
+            let said =
+                format!("{}: a program for {} does not link or run: {reason}", libc(target), target.triple);
             Finding::bad("static binary", said, NO_STATIC).mend(mend)
         }
         Trial::NoTarget(reason) => Finding::bad("static binary", reason, NO_STATIC)
@@ -109,11 +109,11 @@ fn of_static_program(trial: &Trial) -> Finding {
     }
 }
 
-/// Links a program as `flash build` does, and runs it: where the C library has no archive, only this tells.
+/// Links a program like `flash build` does, and runs it: only this shows whether the C library has an archive.
 async fn try_static(directory: &Path) -> Trial {
     let target = async {
         let platform = Platform::of_this_machine()
-            .ok_or_else(|| format!("no image can be made for {}", std::env::consts::ARCH))?;
+            .ok_or_else(|| format!("flash builds no images for {}", std::env::consts::ARCH))?;
         let toolchain = Toolchain::find(directory).await.map_err(|error| error.to_string())?;
         toolchain.static_target(platform).map_err(|error| error.to_string())
     };
@@ -140,7 +140,7 @@ async fn link_and_run(directory: &Path, target: &Target) -> Result<(), String> {
         match ask(command).await {
             Answer::Said(_) => {}
             Answer::Failed(reason) => return Err(reason),
-            Answer::Missing => return Err("there is no program".to_owned()),
+            Answer::Missing => return Err("the program is missing".to_owned()),
         }
     }
     Ok(())

@@ -18,22 +18,22 @@ use crate::{
     orphan::{self, WithParent},
 };
 
-/// How long an answer may take that needs no work.
+/// How long an answer that needs no work may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
-/// How long an image may take to be read: gigabytes from a slow disk.
+/// How long reading an image may take: gigabytes from a slow disk.
 pub(super) const IMPORT: Duration = Duration::from_secs(1800);
-/// How long a container may take to be made from an image, and to describe itself: where layers cannot be
-/// stacked, the engine copies all of the image.
+/// How long creating a container from an image, and its describing itself, may take: where layers cannot be
+/// stacked, the engine copies the whole image.
 const FIRST_START: Duration = Duration::from_secs(420);
-/// How long a command that gave no answer in time may take to end once it is asked to.
+/// How long a timed-out command may take to end once it is asked to.
 const GIVEN_UP: Duration = Duration::from_secs(30);
-/// How often the removal of a container is tried.
+/// How often to try to remove a container.
 const REMOVALS: u32 = 3;
 
-/// What an engine did not do.
+/// Why an engine failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    #[error("no container engine is installed: neither `podman` nor `docker` is found")]
+    #[error("no container engine found: neither `podman` nor `docker` is installed")]
     None,
     #[error("`{}` is not installed", .0.name())]
     Missing(Kind),
@@ -41,31 +41,31 @@ pub(crate) enum EngineError {
     Start { kind: Kind, source: io::Error },
     #[error("`{what}` failed: {reason}")]
     Failed { what: String, reason: String },
-    #[error("`{what}` gave no answer within {} s", limit.as_secs())]
+    #[error("`{what}` did not answer within {} s", limit.as_secs())]
     Late { what: String, limit: Duration },
-    #[error("`{0}` cannot be understood")]
+    #[error("cannot parse the output of `{0}`")]
     Unreadable(String, #[source] serde_json::Error),
-    #[error("podman {0} is too old: 4.0 or newer is needed")]
+    #[error("podman {0} is too old; version 4.0 or newer is required")]
     Old(String),
-    #[error("{0}, so they do not reach the platform on this machine's loopback address")]
+    #[error("{0}, so they cannot reach the platform on this machine's loopback address")]
     Elsewhere(&'static str),
-    #[error("the variable `{name}` has a value of several lines, which {engine} cannot hand to a container")]
+    #[error("the variable `{name}` has a multi-line value, which {engine} cannot pass to a container")]
     ManyLines { name: String, engine: &'static str },
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error("the image cannot be packed for the engine")]
+    #[error("cannot pack the image for the engine")]
     Archive(#[source] io::Error),
     #[error("the image of `{worker}` is not the one that was built: {} lacks {digest}", layout.display())]
     Changed { worker: String, digest: String, layout: PathBuf },
-    #[error("{engine} made another image of `{worker}` than was built: {wanted} is expected")]
+    #[error("{engine} stored another image of `{worker}` than was built; expected {wanted}")]
     Different { engine: &'static str, worker: String, wanted: String },
 }
 
-/// What became of a container that is to be removed.
+/// The result of removing a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removed {
     Now,
-    /// It was not there, or not any more.
+    /// It did not exist, or no longer exists.
     Before,
 }
 
@@ -75,7 +75,7 @@ impl Engine {
         self.ask_in(arguments, None, QUESTION).await
     }
 
-    /// As [`Engine::ask`], in a directory.
+    /// Like [`Engine::ask`], in a directory.
     pub(super) async fn ask_in(
         &self,
         arguments: &[String],
@@ -87,7 +87,7 @@ impl Engine {
         if let Some(directory) = directory {
             command.current_dir(directory);
         }
-        // The first word after those that are the same in every call.
+        // The first word after those that every call has.
         let subcommand = arguments.get(self.global_arguments.len()).cloned().unwrap_or_default();
         let what = format!("{} {subcommand}", self.program());
         answer(self.kind, command, &what, limit).await
@@ -96,7 +96,7 @@ impl Engine {
     /// Kills and removes a container, whatever state it is in.
     ///
     /// # Errors
-    /// When it is still there after several tries.
+    /// When it still exists after several tries.
     pub(crate) async fn remove_container(&self, name: &str) -> Result<Removed, EngineError> {
         let mut remove = self.remove();
         remove.push(name.to_owned());
@@ -104,12 +104,12 @@ impl Engine {
         loop {
             tries += 1;
             let failure = match self.ask(&remove).await {
-                // The names of those that it has removed.
+                // The names of the removed containers.
                 Ok(names) if names.trim().is_empty() => return Ok(Removed::Before),
                 Ok(_) => return Ok(Removed::Now),
                 Err(failure) => failure,
             };
-            // One that is not there is an error to docker; one that somebody removes in this moment, to both.
+            // A missing container is an error for docker; one that is being removed right now, for both.
             if self.ask(&self.find_container(name)).await.is_ok_and(|found| found.is_empty()) {
                 return Ok(Removed::Before);
             }
@@ -119,7 +119,7 @@ impl Engine {
         }
     }
 
-    /// Whether a container that has ended was killed for its memory, as far as the engine knows.
+    /// Whether an ended container was killed for its memory use, as far as the engine knows.
     pub(crate) async fn was_killed_for_memory(&self, name: &str) -> bool {
         self.ask(&self.ask_for_memory_kill(name)).await.is_ok_and(|answer| answer.trim() == "true")
     }
@@ -131,27 +131,27 @@ impl Engine {
     pub(crate) async fn try_out(&self, spec: ContainerSpec) -> Result<(), EngineError> {
         let name = spec.name.clone();
         let mut call = self.run(&ContainerSpec { environment: vec![describing()], ..spec })?;
-        // Should it have to be given up on the way, the engine removes it by itself.
+        // If this is given up, the engine removes it by itself.
         call.arguments.insert(self.global_arguments.len() + 1, "--rm".to_owned());
         let mut command = Command::new(self.program());
         command.args(&call.arguments).envs(call.environment).stdin(Stdio::null());
         let tried = answer(self.kind, command, &format!("{} run", self.program()), FIRST_START).await;
         if tried.is_err() {
-            // What is left of it has the name that the next try needs. The failure is told, not this one.
+            // Its remains have the name that the next try needs. Report the first failure, not this one.
             let _ = self.remove_container(&name).await;
         }
         tried.map(drop)
     }
 }
 
-/// Asks a client to end when nobody waits for it any more: one that is killed while it makes a container
-/// leaves half of it behind.
+/// Asks a client to end when nobody waits for it any more: if it is killed while it creates a container, it leaves
+/// a partial one.
 struct Asked(Option<u32>);
 
 impl Asked {
     fn signal(&self, signal: Signal) {
         if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            // Gone already: as good.
+            // It is already gone.
             let _ = kill(Pid::from_raw(id), signal);
         }
     }
@@ -163,7 +163,7 @@ impl Drop for Asked {
     }
 }
 
-/// Runs a command of an engine to its end, for a bounded time.
+/// Runs a command of an engine to its end, with a time limit.
 async fn answer(
     kind: Kind,
     mut command: Command,
@@ -171,7 +171,7 @@ async fn answer(
     limit: Duration,
 ) -> Result<String, EngineError> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Ctrl-C is for us to pass on.
+    // Ctrl-C is handled here and passed on.
     command.process_group(0);
     let started =
         orphan::spawn(command, WithParent::IsAskedToEnd).await.map_err(|source| match source.kind() {
@@ -197,7 +197,7 @@ async fn answer(
     Err(EngineError::Failed { what: what.to_owned(), reason: reason_of(&output) })
 }
 
-/// The last thing it said, else how it ended.
+/// Its last line of output, else how it ended.
 fn reason_of(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rev().find(|line| !line.trim().is_empty());

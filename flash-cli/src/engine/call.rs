@@ -1,4 +1,4 @@
-//! With which words an engine is called. Pure: nothing is started here.
+//! The command lines for an engine. Pure: nothing is started here.
 use std::{collections::BTreeMap, fmt};
 
 use clap::ValueEnum;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::EngineError;
 
-/// The products we know.
+/// The supported engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Preferred ones first.
+    /// In order of preference.
     pub(crate) const ALL: [Self; 2] = [Self::Podman, Self::Docker];
 
     /// The program, which is also the name of the package.
@@ -28,7 +28,7 @@ impl Kind {
     }
 }
 
-/// What of a machine an engine can share out here.
+/// A resource that an engine can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     Cpu,
@@ -49,26 +49,26 @@ impl Limit {
     }
 }
 
-/// An engine, as it is called on this machine for this project.
+/// How an engine is called on this machine for this project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Engine {
     pub(super) kind: Kind,
     /// Before every subcommand.
     pub(super) global_arguments: Vec<String>,
-    /// The project's own, for each container.
+    /// The project's own arguments for each container.
     pub(super) run_arguments: Vec<String>,
     /// What it can limit here.
     pub(super) limits: Vec<Limit>,
-    /// Docker refuses more CPUs than there are.
+    /// Docker rejects more CPUs than there are.
     pub(super) cores: u32,
     /// Limits of this process that a container's must not exceed: `nofile=1024:1024`.
     pub(super) ulimits: Vec<String>,
 }
 
-/// What a container may use.
+/// The resources of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Resources {
-    /// Not limited where it is not known.
+    /// Not limited if unknown.
     pub vcpus: Option<u32>,
     pub memory_gb: Option<u32>,
     pub processes: u32,
@@ -78,23 +78,23 @@ pub(crate) struct Resources {
 #[derive(Clone)]
 pub(crate) struct ContainerSpec {
     pub name: String,
-    /// The image's id in the engine's store.
+    /// The image's ID in the engine's store.
     pub image: String,
-    /// On top of the image's. A later one wins.
+    /// In addition to the image's. A later one takes precedence.
     pub environment: Vec<(String, String)>,
     pub resources: Option<Resources>,
-    /// GPUs that it sees, by the ids of the driver.
+    /// The GPUs it sees, by the driver's IDs.
     pub gpus: Vec<String>,
 }
 
-/// A command line, and what goes with it. Values of variables are never in the arguments: those are for all
-/// users of the machine to read.
+/// A command line, and what goes with it. The arguments never contain values of variables, because all users of the
+/// machine can read them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub arguments: Vec<String>,
-    /// Set for the engine's client, which hands them on by name.
+    /// Set for the engine's client, which passes them on by name.
     pub environment: Vec<(String, String)>,
-    /// For its standard input: variables that the client would take as meant for itself.
+    /// For its standard input: variables that the client would otherwise apply to itself.
     pub input: String,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Where the client reads variables from that it must not have itself.
+/// The file from which the client reads variables that it must not have itself.
 const INPUT: &str = "/dev/stdin";
 
 impl Engine {
@@ -119,21 +119,21 @@ impl Engine {
         Limit::ALL.into_iter().filter(|limit| !self.limits.contains(limit)).collect()
     }
 
-    /// Starts a container and stays until it has ended; ends with its exit code.
+    /// Starts a container and waits until it ends; the exit code is the container's.
     ///
-    /// Its network is the machine's, so that it reaches the platform on loopback and is reached there. Its
-    /// root can be written to, as that of a worker in production.
+    /// It uses the machine's network, so that it can reach the platform on loopback and be reached there. Its root
+    /// file system is writable, like that of a worker in production.
     ///
     /// # Errors
-    /// When it cannot be given one of its variables.
+    /// When one of its variables cannot be passed.
     pub(crate) fn run(&self, spec: &ContainerSpec) -> Result<Call, EngineError> {
         let ContainerSpec { name, image, environment, resources, gpus } = spec;
         let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
         arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
         arguments.push(match self.kind {
-            // It writes to our pipe itself: what it printed before it answered is there before its answer.
+            // It writes to our pipe directly: its output before an answer arrives before the answer.
             Kind::Podman => "--log-driver=passthrough".to_owned(),
-            // Its daemon copies the output to the client; nothing is kept on the disk.
+            // Its daemon copies the output to the client; nothing is stored on disk.
             Kind::Docker => "--log-driver=none".to_owned(),
         });
         arguments.extend(self.ulimits.iter().map(|limit| format!("--ulimit={limit}")));
@@ -150,7 +150,7 @@ impl Engine {
         if !filed.is_empty() {
             arguments.push(format!("--env-file={INPUT}"));
         }
-        // Last of the options: the project has the last word.
+        // Last of the options, so that the project's settings take precedence.
         arguments.extend(self.run_arguments.iter().cloned());
         arguments.push(image.clone());
         Ok(Call {
@@ -163,11 +163,11 @@ impl Engine {
         })
     }
 
-    /// Whether a container can be given these variables.
+    /// Whether these variables can be passed to a container.
     ///
     /// # Errors
-    /// Names one that would have to be in the client's environment, where it would change the client: a value
-    /// of several lines has no place in a file of lines.
+    /// Names one that would have to be in the client's environment, where it would affect the client: a multi-line
+    /// value cannot be written to a file of lines.
     pub(crate) fn check_environment(&self, environment: &[(String, String)]) -> Result<(), EngineError> {
         let is_stuck =
             |(name, value): &&(String, String)| is_the_clients_own(name) && value.contains(['\n', '\r']);
@@ -185,7 +185,7 @@ impl Engine {
             arguments.push(format!("--cpus={}", vcpus.min(self.cores)));
         }
         if let Some(gb) = memory_gb.filter(|_| has(Limit::Memory)) {
-            // The sum of memory and swap is the same: none in swap.
+            // The sum of memory and swap is the same: no swap.
             arguments.extend([format!("--memory={gb}g"), format!("--memory-swap={gb}g")]);
         }
         if has(Limit::Processes) {
@@ -198,12 +198,12 @@ impl Engine {
         match self.kind {
             _ if gpus.is_empty() => Vec::new(),
             Kind::Podman => gpus.iter().map(|gpu| format!("--device=nvidia.com/gpu={gpu}")).collect(),
-            // The quotes are docker's: without them it splits at the comma.
+            // The quotes are for docker, which would otherwise split at the comma.
             Kind::Docker => vec![format!("--gpus=\"device={}\"", gpus.join(","))],
         }
     }
 
-    /// Kills and removes containers; the names follow. One that is not there is no error to podman.
+    /// Kills and removes containers; the names follow. For podman, a missing one is not an error.
     pub(crate) fn remove(&self) -> Vec<String> {
         match self.kind {
             Kind::Podman => self.words(&["rm", "--force", "--ignore", "--volumes", "--time=0"]),
@@ -211,12 +211,12 @@ impl Engine {
         }
     }
 
-    /// Lists ids of containers of this name, in whatever state.
+    /// Lists the IDs of containers with this name, in any state.
     pub(super) fn find_container(&self, name: &str) -> Vec<String> {
         self.words(&["ps", "--all", "--quiet", &format!("--filter=name=^{name}$")])
     }
 
-    /// Prints `true` when a container that has ended was killed for its memory.
+    /// Prints `true` if an ended container was killed for its memory use.
     pub(super) fn ask_for_memory_kill(&self, name: &str) -> Vec<String> {
         self.words(&["inspect", "--type=container", "--format={{.State.OOMKilled}}", name])
     }
@@ -226,17 +226,17 @@ impl Engine {
         self.words(&["images", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"])
     }
 
-    /// Gives an image one more name.
+    /// Gives an image an additional name.
     pub(super) fn tag(&self, id: &str, name: &str) -> Vec<String> {
         self.words(&["tag", id, name])
     }
 
-    /// Takes a name from an image.
+    /// Removes a name from an image.
     pub(super) fn untag(&self, id: &str, name: &str) -> Vec<String> {
         self.words(&["untag", id, name])
     }
 
-    /// Takes names from their images, and removes images that have no other and no container.
+    /// Removes names from their images, and images that have no other name and no container.
     pub(super) fn remove_images(&self) -> Vec<String> {
         self.words(&["rmi"])
     }
@@ -247,8 +247,8 @@ impl Engine {
     }
 }
 
-/// Whether the engine's client may take this variable as meant for itself: a worker's `HOME` or proxy must
-/// not move its store or its registry.
+/// Whether the engine's client may apply this variable to itself: a worker's `HOME` or proxy must not change its
+/// store or its registry.
 fn is_the_clients_own(name: &str) -> bool {
     const NAMES: [&str; 13] = [
         "ALL_PROXY",
@@ -285,7 +285,7 @@ fn is_the_clients_own(name: &str) -> bool {
     NAMES.contains(&upper.as_str()) || PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
 }
 
-/// The image says itself what it is when this is set.
+/// If set, the image describes itself.
 pub(super) fn describing() -> (String, String) {
     (env::ROLE.to_owned(), "describe".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Which engine this machine has, and what it can do here.
+//! Finds this machine's container engine, and what it can do here.
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -9,15 +9,15 @@ use super::{
     call::{Engine, Kind, Limit},
 };
 
-/// Open files and processes that podman gives a container when nothing is said; it fails where it may not.
+/// Podman's default limits of open files and processes for a container; it fails if it may not set them.
 const PODMANS_OWN: u64 = 1_048_576;
 /// The oldest podman whose containers write to our pipes.
 const LEAST_PODMAN: u32 = 4;
 
-/// What a project or a command line says about the engine.
+/// The engine's settings from a project or a command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// This one, or the first that is installed.
+    /// This one, or the first one installed.
     pub kind: Option<Kind>,
     /// Before every subcommand.
     pub global_arguments: Vec<String>,
@@ -25,10 +25,10 @@ pub(crate) struct Wanted {
     pub run_arguments: Vec<String>,
 }
 
-/// Chooses an engine and asks it what it can do.
+/// Chooses an engine and queries what it can do.
 ///
 /// # Errors
-/// When none is installed, or the one that is wanted does not answer.
+/// When none is installed, or the requested one does not answer.
 pub(crate) async fn find(wanted: &Wanted) -> Result<Engine, EngineError> {
     let kinds = wanted.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
     for kind in kinds {
@@ -42,7 +42,7 @@ pub(crate) async fn find(wanted: &Wanted) -> Result<Engine, EngineError> {
 
 async fn look(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
     let machine = Machine::here();
-    // To ask with, as it is called without any knowledge.
+    // For the query, called without any assumptions.
     let engine = Engine {
         kind,
         global_arguments: wanted.global_arguments.clone(),
@@ -61,7 +61,7 @@ async fn look(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
         Kind::Podman => podman(engine, &serde_json::from_str(&answer).map_err(unreadable)?, &machine),
         Kind::Docker => {
             let info = serde_json::from_str(&answer).map_err(unreadable)?;
-            // The context in use, or what `DOCKER_HOST` says instead.
+            // The context in use, unless `DOCKER_HOST` overrides it.
             let format = "--format={{.Endpoints.docker.Host}}";
             let socket = engine.ask(&engine.words(&["context", "inspect", format])).await?;
             docker(engine, &info, socket.trim())
@@ -69,17 +69,17 @@ async fn look(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
     }
 }
 
-/// What of this machine matters to an engine.
+/// What an engine needs to know of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Machine {
     cores: u32,
     /// Control groups of both versions at once.
     has_hybrid_groups: bool,
     has_runc: bool,
-    /// Hard limits of this process.
+    /// This process's hard limits.
     open_files: u64,
     processes: u64,
-    /// Podman lowers its own limit of processes to this.
+    /// Podman lowers its own process limit to this.
     process_ids: u64,
 }
 
@@ -87,7 +87,7 @@ impl Machine {
     fn here() -> Self {
         let hard = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // Podman looks there too, whatever the path says.
+        // Podman looks there too, whatever PATH says.
         let for_root = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
         let mut places = std::env::split_paths(&path).chain(for_root);
         let process_ids = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
@@ -103,7 +103,7 @@ impl Machine {
     }
 }
 
-/// What `podman info` says, as far as it matters.
+/// The used parts of `podman info`.
 #[derive(Debug, Deserialize)]
 struct PodmanInfo {
     host: PodmanHost,
@@ -113,7 +113,7 @@ struct PodmanInfo {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PodmanHost {
-    /// Those that it may use; `null` when it may use none.
+    /// The controllers that it may use; `null` if none.
     cgroup_controllers: Option<Vec<String>>,
     oci_runtime: PodmanRuntime,
     #[serde(default)]
@@ -142,7 +142,7 @@ fn podman(engine: Engine, info: &PodmanInfo, machine: &Machine) -> Result<Engine
     }
     let mut global_arguments = engine.global_arguments;
     let names_a_runtime = global_arguments.iter().any(|word| word.starts_with("--runtime"));
-    // crun refuses groups of both versions at once; runc takes them.
+    // crun rejects groups of both versions at once; runc accepts them.
     if info.host.oci_runtime.name == "crun"
         && machine.has_hybrid_groups
         && machine.has_runc
@@ -161,7 +161,7 @@ fn podman(engine: Engine, info: &PodmanInfo, machine: &Machine) -> Result<Engine
     })
 }
 
-/// Limits for containers where this process has less than podman would give, and may not raise its own.
+/// Limits for containers if this process has less than podman would set, and may not raise its own.
 fn ulimits(machine: &Machine) -> Vec<String> {
     let mut ulimits = Vec::new();
     if machine.open_files < PODMANS_OWN {
@@ -173,7 +173,7 @@ fn ulimits(machine: &Machine) -> Vec<String> {
     ulimits
 }
 
-/// What `docker info` says, as far as it matters.
+/// The used parts of `docker info`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerInfo {
@@ -199,10 +199,12 @@ fn docker(engine: Engine, info: &DockerInfo, socket: &str) -> Result<Engine, Eng
         return Err(EngineError::Elsewhere("Docker Desktop runs containers in a virtual machine"));
     }
     if !socket.starts_with("unix://") {
-        return Err(EngineError::Elsewhere("docker runs containers where `DOCKER_HOST` or its context says"));
+        return Err(EngineError::Elsewhere(
+            "docker runs containers on the host set by `DOCKER_HOST` or its context",
+        ));
     }
     if info.security_options.iter().any(|option| option.split(',').any(|word| word == "name=rootless")) {
-        return Err(EngineError::Elsewhere("docker without root gives containers a network of its own"));
+        return Err(EngineError::Elsewhere("rootless docker gives containers a separate network"));
     }
     let limits = [
         (Limit::Cpu, info.cpu_cfs_quota),
@@ -290,13 +292,13 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert_eq!(refusal("3.4.4", false), "podman 3.4.4 is too old: 4.0 or newer is needed");
+        assert_eq!(refusal("3.4.4", false), "podman 3.4.4 is too old; version 4.0 or newer is required");
         assert!(refusal("5.0.0", true).contains("loopback"));
         let desktop = serde_json::from_value(json!({ "OperatingSystem": "Docker Desktop" })).unwrap();
         let refusal = |info, socket| docker(bare(Kind::Docker), &info, socket).unwrap_err().to_string();
         assert!(refusal(desktop, LOCAL).starts_with("Docker Desktop runs"));
         let rootless = json!({ "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"] });
-        assert!(refusal(serde_json::from_value(rootless).unwrap(), LOCAL).contains("without root"));
+        assert!(refusal(serde_json::from_value(rootless).unwrap(), LOCAL).contains("rootless docker"));
         for elsewhere in ["ssh://ada@build.example", "tcp://10.0.0.7:2376"] {
             let server = serde_json::from_value(json!({ "OperatingSystem": "Debian" })).unwrap();
             assert!(refusal(server, elsewhere).contains("`DOCKER_HOST`"));

@@ -1,4 +1,4 @@
-//! Gives an engine the images of a build, once each, and sees to it that they are the same.
+//! Imports a build's images into an engine, once each, and checks that they are the same.
 use std::{io, path::Path};
 
 use oci_spec::image::{Descriptor, ImageManifest};
@@ -13,30 +13,30 @@ const ARCHIVE: &str = "image.tar";
 pub(crate) struct Import {
     /// Its name in the layout.
     pub worker: String,
-    /// Of its manifest, as the build says.
+    /// The digest of its manifest, from the build.
     pub digest: String,
-    /// What it is called in the engine's store.
+    /// Its name in the engine's store.
     pub name: String,
 }
 
-/// An image, as its own manifest has it.
+/// An image, from its own manifest.
 struct Found {
     manifest: Descriptor,
     parts: ImageManifest,
 }
 
 impl Found {
-    /// What an engine may call it: most name an image by its config, docker's newer store by its manifest.
+    /// Its possible IDs in an engine: most use the config's digest, docker's newer store the manifest's.
     fn ids(&self) -> [String; 2] {
         [self.parts.config().digest().to_string(), self.manifest.digest().to_string()]
     }
 }
 
-/// What an engine has, by id and name.
+/// The engine's images, by ID and name.
 pub(crate) struct Stored(Vec<(String, String)>);
 
 impl Stored {
-    /// What the engine calls the image, if it has it.
+    /// The engine's ID of the image, if it has it.
     fn id(&self, image: &Found) -> Option<String> {
         image.ids().into_iter().find(|id| self.0.iter().any(|(stored, _)| stored == id))
     }
@@ -46,10 +46,10 @@ impl Stored {
     }
 }
 
-/// Puts an image into the engine's store, unless it is there. Its id there.
+/// Imports an image into the engine's store, unless it is there; returns its ID.
 ///
 /// # Errors
-/// When the layout does not hold it, or the engine does not take it as it is.
+/// When the layout does not have it, or the engine does not store it unchanged.
 pub(crate) async fn import(
     engine: &Engine,
     stored: &Stored,
@@ -69,7 +69,7 @@ pub(crate) async fn import(
                 Kind::Podman => pull(engine, layout.directory(), image).await?,
                 Kind::Docker => load(engine, layout, &found, &image.name).await?,
             }
-            // By its id it is the image that was built, and no other.
+            // Its ID proves that it is the image that was built.
             engine.stored().await?.id(&found).ok_or_else(|| EngineError::Different {
                 engine: engine.program(),
                 worker: image.worker.clone(),
@@ -92,9 +92,9 @@ impl Engine {
         Ok(Stored(list.lines().filter_map(image).collect()))
     }
 
-    /// Removes images of these names, but for those to keep and those that have a container.
+    /// Removes images with these names, except those to keep and those that have a container.
     pub(crate) async fn forget_images(&self, prefix: &str, keep: &[String]) {
-        // They take room and do nothing else: a failure is tried again with the next build.
+        // They only take space: the next build tries again after a failure.
         let Ok(Stored(stored)) = self.stored().await else { return };
         for (_, name) in stored {
             if name.starts_with(prefix) && !keep.contains(&name) {
@@ -106,7 +106,7 @@ impl Engine {
     }
 }
 
-/// Reads what the layout has by this name. Its digest is checked, and with it those of config and layers.
+/// Reads the layout's image with this name. Its digest is checked, and so are those of config and layers.
 fn find(layout: &Layout, image: &Import) -> Result<Found, EngineError> {
     let index = layout.index()?;
     let is_it = |entry: &&Descriptor| entry.digest().to_string() == image.digest;
@@ -120,12 +120,12 @@ fn find(layout: &Layout, image: &Import) -> Result<Found, EngineError> {
 }
 
 async fn pull(engine: &Engine, layout: &Path, image: &Import) -> Result<(), EngineError> {
-    // By a name without a path: one with a colon in it could not be told from the name of the image.
+    // A name without a path: a colon in it would look like part of the image's name.
     let directory = layout.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let reference = format!("oci:{directory}:{}", image.worker);
     let id = engine.ask_in(&engine.words(&["pull", "--quiet", &reference]), layout.parent(), IMPORT).await?;
     let id = id.trim();
-    // First: an image without a name may be removed by whoever cleans up.
+    // First, because a cleanup may remove an image without a name.
     engine.ask(&engine.tag(id, &image.name)).await?;
     // Podman has named it after the directory, as it will the next one.
     let pulled = format!("localhost/{directory}:");
@@ -138,7 +138,7 @@ async fn pull(engine: &Engine, layout: &Path, image: &Import) -> Result<(), Engi
     Ok(())
 }
 
-/// Docker reads no layouts: it gets an archive.
+/// Docker does not read layouts: it gets an archive.
 async fn load(engine: &Engine, layout: &Layout, image: &Found, name: &str) -> Result<(), EngineError> {
     let archived =
         ArchivedImage { manifest: image.manifest.clone(), name: name.to_owned(), reference: name.to_owned() };

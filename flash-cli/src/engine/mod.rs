@@ -1,8 +1,8 @@
-//! Container engines of this machine: podman and docker.
+//! This machine's container engines: podman and docker.
 //!
-//! `find` chooses one and learns what it can do here, `call` says with which words it is called, `ask` calls
-//! it, `import` gives it the images of a build. Knows images and containers, not workers: how long a
-//! container lives is decided elsewhere.
+//! `find` chooses one and finds out what it can do here, `call` makes its command lines, `ask` calls it, `import`
+//! imports a build's images. Knows images and containers, not workers: how long a container lives is decided
+//! elsewhere.
 mod ask;
 mod call;
 mod find;

@@ -1,10 +1,10 @@
-//! Amounts as people read them in a plan: `$94.80`, `$0.10`, `$0.0024`.
+//! Amounts for people to read in a plan: `$94.80`, `$0.10`, `$0.0024`.
 
 const DOLLAR: u128 = 1_000_000_000;
-/// Digits that count in an amount below a dollar.
+/// Significant digits in an amount below a dollar.
 const DIGITS: u32 = 2;
 
-/// Whole cents from a dollar on; below, as many decimals as two digits need. Negative amounts as `-$0.10`.
+/// Whole cents from a dollar on; below that, as many decimals as two digits need. Negative amounts as `-$0.10`.
 pub(super) fn dollars(nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let nanos = nanos.unsigned_abs();
@@ -24,7 +24,7 @@ pub(super) fn dollars(nanos: i128) -> String {
     format!("{sign}${}.{fraction:0<2}", grouped(rounded / DOLLAR))
 }
 
-/// A price with all the digits that it has: `$0.0015`.
+/// A price with all its digits: `$0.0015`.
 pub(super) fn price(nanos: u64) -> String {
     let nanos = u128::from(nanos);
     let fraction = format!("{:09}", nanos % DOLLAR);

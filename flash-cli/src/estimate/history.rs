@@ -1,4 +1,4 @@
-//! Seconds and requests as an environment measured them.
+//! Seconds and requests measured by an environment.
 use flash_sdk::manifest::{EndpointKind, Manifest};
 
 use super::Given;
@@ -6,17 +6,17 @@ use crate::target::Costs;
 
 const DAY_MS: f64 = 24.0 * 3600.0 * 1000.0;
 
-/// What an environment's history says.
+/// What an environment measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Measured {
     /// Seconds per call, summed over the functions of a worker type.
     pub seconds: Vec<Given>,
-    /// Calls a day of the function that was called most.
+    /// Calls per day of the function that was called most.
     pub requests_per_day: u64,
 }
 
-/// Seconds per call of each function that takes jobs, over so many milliseconds. Routes are no stages: they wait for
-/// the others most of their time. `None` when nothing was called.
+/// Seconds per call of each function that takes jobs, over this many milliseconds. Routes are not stages: most of
+/// their time they wait for others. `None` if nothing was called.
 pub(crate) fn measured(manifest: &Manifest, costs: &Costs, milliseconds: u64) -> Option<Measured> {
     let is_stage =
         |name: &str| manifest.worker(name).is_some_and(|worker| worker.kind == EndpointKind::Queue);

@@ -1,6 +1,6 @@
-//! What an app would cost: from its worker types, prices, requests a day and seconds per stage.
+//! Estimates what an app costs: from its worker types, prices, requests per day and seconds per stage.
 //!
-//! Pure: where the numbers come from is for the command, how they are printed for [`table`].
+//! Pure: the command collects the numbers, [`table`] prints them.
 mod amount;
 mod history;
 mod stage;
@@ -14,7 +14,7 @@ use serde::Serialize;
 pub(crate) use history::{Measured, measured};
 pub(crate) use stage::{EstimateError, Given, Stage, always_on, left_out, stages};
 
-/// Days of a month, here.
+/// Days per month in an estimate.
 const DAYS: u64 = 30;
 
 /// An estimate for a day.
@@ -30,7 +30,7 @@ pub(crate) struct Estimate {
     pub always_on: Vec<AlwaysOn>,
 }
 
-/// One stage and what it costs a day.
+/// One stage and its cost per day.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct StageCost {
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct StageCost {
     pub per_day: NanoDollars,
 }
 
-/// The same work on the dearest GPU worker alone.
+/// The same work on only the most expensive GPU worker.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct GpuOnly {
     pub seconds: f64,
@@ -46,7 +46,7 @@ pub(crate) struct GpuOnly {
     pub per_day: NanoDollars,
 }
 
-/// Workers that run without any load.
+/// Workers that run even without load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct AlwaysOn {
     pub worker: String,
@@ -74,7 +74,7 @@ pub(crate) fn estimate(stages: Vec<Stage>, requests_per_day: u64, always_on: Vec
     Estimate { requests_per_day, stages, mixed: NanoDollars(mixed), gpu_only, always_on }
 }
 
-/// Rounded once, at the end: a request may cost less than a nano-dollar.
+/// Rounded once, at the end: a request may cost less than a nanodollar.
 fn per_day(price: NanoDollars, time: Duration, requests: u64) -> NanoDollars {
     const NANOS: u128 = 1_000_000_000;
     let exact = u128::from(price.0).saturating_mul(time.as_nanos()).saturating_mul(u128::from(requests));

@@ -12,7 +12,7 @@ use crate::target::local::nearest;
 
 /// Seconds of a day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// More seconds than this in one request are a mistake of the unit.
+/// More seconds than this in one request are probably the wrong unit.
 const MOST_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
 
 /// One worker type's part of each request.
@@ -29,12 +29,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(super) fn time(&self) -> Duration {
-        // Checked where the number came in.
+        // Checked when the number was parsed.
         Duration::try_from_secs_f64(self.seconds).unwrap_or_default()
     }
 }
 
-/// Seconds for a worker type, or for a function, whose worker type they are added to.
+/// Seconds for a worker type, or for a function, in which case they are added to its worker type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Given {
     pub name: String,
@@ -46,7 +46,7 @@ impl std::str::FromStr for Given {
 
     /// `NAME=SECONDS`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}`: NAME=SECONDS is expected, such as inference_worker=0.2");
+        let wrong = || format!("`{text}`: expected NAME=SECONDS, such as inference_worker=0.2");
         let (name, seconds) = text.rsplit_once('=').ok_or_else(wrong)?;
         let seconds: f64 = seconds.trim_end_matches('s').parse().map_err(|_| wrong())?;
         if name.is_empty() || !(0.0..=MOST_SECONDS).contains(&seconds) {
@@ -63,12 +63,12 @@ pub(crate) enum EstimateError {
     Unknown { name: String, near: String },
     #[error("the seconds of `{0}` are given twice")]
     Twice(String),
-    #[error("nobody has published a price for `{worker}` ({compute})")]
+    #[error("no published price for `{worker}` ({compute})")]
     NoPrice { worker: String, compute: String },
 }
 
-/// The stages for which seconds are given. In the order of the pipeline, as far as names and functions tell: `pre…`
-/// first, `post…` last, else as the functions stand in the source.
+/// The stages that seconds are given for, in pipeline order as far as names and functions show it: `pre…` first,
+/// `post…` last, else in the order of the functions in the source.
 ///
 /// # Errors
 /// For a name that the app does not have, and for hardware without a price.
@@ -119,7 +119,7 @@ fn worker_of<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a WorkerType, E
     })
 }
 
-/// The manifest does not say who calls whom, so names must do.
+/// The manifest does not say who calls whom, so the names decide.
 fn order(manifest: &Manifest, worker: &WorkerType) -> (u8, usize) {
     let rank = match worker.name.as_str() {
         name if name.starts_with("pre") => 0,
@@ -142,7 +142,7 @@ fn price_of(worker: &WorkerType, prices: &PriceList) -> Result<NanoDollars, Esti
     })
 }
 
-/// What the workers cost that are never stopped, whatever the load.
+/// The cost of workers that are never stopped, whatever the load.
 ///
 /// # Errors
 /// For hardware without a price.
@@ -156,7 +156,7 @@ pub(crate) fn always_on(manifest: &Manifest, prices: &PriceList) -> Result<Vec<A
     .collect()
 }
 
-/// Worker types that take jobs and for which no seconds are given.
+/// Worker types that take jobs but have no seconds.
 pub(crate) fn left_out<'a>(manifest: &'a Manifest, stages: &[Stage]) -> Vec<&'a str> {
     let queues = manifest.workers.iter().filter(|worker| worker.kind == EndpointKind::Queue);
     queues

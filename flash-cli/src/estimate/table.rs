@@ -6,10 +6,10 @@ use super::{
     amount::{dollars, grouped, price},
 };
 
-/// The head of the columns.
+/// The header of the columns.
 const HEAD: [&str; 3] = ["", "per day", "per month (30 days)"];
 
-/// What was assumed, the table, and what is not in it.
+/// The assumptions, the table, and what is not included.
 pub(crate) fn lines(estimate: &Estimate, left_out: &[&str]) -> Vec<String> {
     let mut lines = vec![assumed(estimate), String::new()];
     lines.extend(aligned(&rows(estimate)));
@@ -27,10 +27,10 @@ fn assumed(estimate: &Estimate) -> String {
         .iter()
         .map(|StageCost { stage, .. }| format!("{} s {}", seconds(stage.seconds), stage.label))
         .collect();
-    format!("{} requests a day; {}:", grouped(estimate.requests_per_day.into()), stages.join(", "))
+    format!("{} requests per day; {}:", grouped(estimate.requests_per_day.into()), stages.join(", "))
 }
 
-/// Without the tail that sums of binary fractions have.
+/// Without the rounding errors of binary fractions.
 fn seconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
@@ -77,7 +77,7 @@ fn notes(estimate: &Estimate, left_out: &[&str]) -> Vec<String> {
             .iter()
             .map(|own| {
                 let times = if own.workers == 1 { String::new() } else { format!("{} × ", own.workers) };
-                format!("{times}{} {} a day", own.worker, dollars(own.per_day.0.into()))
+                format!("{times}{} {} per day", own.worker, dollars(own.per_day.0.into()))
             })
             .collect();
         notes.push(format!("not in the table, always on: {}", workers.join(", ")));

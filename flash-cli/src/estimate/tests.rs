@@ -81,7 +81,7 @@ fn lines_for(manifest: &Manifest, texts: &[&str], requests: u64) -> Vec<String> 
 }
 
 const TABLE: [&str; 11] = [
-    "10,000 requests a day; 0.05 s preprocess, 0.2 s inference, 0.03 s postprocess:",
+    "10,000 requests per day; 0.05 s preprocess, 0.2 s inference, 0.03 s postprocess:",
     "",
     "                              per day  per month (30 days)",
     "preprocess, CPU                 $0.10",

@@ -1,7 +1,7 @@
-//! Images in one file, for `podman load`, `docker load` and `skopeo copy oci-archive:FILE:NAME`.
+//! All images in one file, for `podman load`, `docker load` and `skopeo copy oci-archive:FILE:NAME`.
 //!
-//! It is an OCI layout in a tar, with the `manifest.json` in which older readers look for an image's name. The
-//! same images give the same bytes. The file is there whole or not at all.
+//! It is a tar of an OCI layout, plus the `manifest.json` in which older readers look for an image's name. The same
+//! images give the same bytes. The file is written atomically.
 use std::{
     collections::{BTreeMap, HashMap},
     io::{self, BufWriter},
@@ -25,7 +25,7 @@ use super::{
 /// Where containerd and Docker look for the name of an image in an index.
 const ANNOTATION_FULL_NAME: &str = "io.containerd.image.name";
 
-/// An image and the name that it has once it is loaded.
+/// An image and its name once loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct ArchivedImage {
     pub manifest: Descriptor,
@@ -44,11 +44,11 @@ pub(crate) enum ArchiveError {
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("the archive cannot be described")]
+    #[error("cannot encode the archive's manifest")]
     Describe(#[from] OciSpecError),
 }
 
-/// An image as `docker load` has it.
+/// An image in the format of `docker load`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DockerImage {
@@ -57,10 +57,10 @@ struct DockerImage {
     layers: Vec<String>,
 }
 
-/// Writes the images of a layout into a file, in place of one that is there.
+/// Writes the images of a layout to a file, replacing an existing one.
 ///
 /// # Errors
-/// When a blob cannot be read or the file cannot be written; then what was there stays.
+/// When a blob cannot be read or the file cannot be written; an existing file is then kept.
 pub(crate) fn write_archive(
     file: &Path,
     layout: &Layout,
@@ -79,7 +79,7 @@ pub(crate) fn write_archive(
     let version = OciLayoutBuilder::default().image_layout_version(LAYOUT_VERSION).build()?;
     let temporary = NamedTempFile::new_in(directory).map_err(unwritable)?;
     let mut tar = tar::Builder::new(BufWriter::with_capacity(1 << 16, temporary));
-    // First what a reader looks at first: it need not read everything to list the images.
+    // The index comes first, so that a reader can list the images without reading everything.
     let described = [
         ("oci-layout", canonical_json(&version)),
         ("index.json", canonical_json(&index(images)?)),

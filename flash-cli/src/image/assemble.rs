@@ -1,7 +1,7 @@
-//! One image from what it consists of: layers, config, manifest.
+//! Assembles one image: layers, config, manifest.
 //!
-//! What changes seldom lies below what changes often: a base image, the certificates, included files, the binary. A
-//! code change makes a new binary layer and nothing else that is large.
+//! Layers that rarely change are below those that often do: a base image, the certificates, included files, the
+//! binary. A code change makes only a new binary layer.
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,14 @@ use super::{
     tape::SourceError,
 };
 
-/// The directory of the app in an image, without the leading slash.
+/// The app's directory in an image, without the leading slash.
 const APP: &str = "app";
-/// When everything was made.
+/// The creation time of everything.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
-/// Labels that describe the image that carries them, and would lie about one that was made from it.
+/// Labels that describe the base image, and would be wrong for an image made from it.
 const OWN_LABELS: &str = "org.opencontainers.image.";
 
-/// What an image consists of.
+/// The contents of an image.
 #[derive(Debug, Clone)]
 pub(crate) struct ImageSpec {
     /// The worker type, and the image's name in the layout.
@@ -42,7 +42,7 @@ pub(crate) struct ImageSpec {
     pub platform: Platform,
     /// As `UID:GID`.
     pub user: String,
-    /// Beside what every worker has.
+    /// In addition to those of every worker.
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Binary {
     pub name: String,
 }
 
-/// What an image stands on.
+/// The base of an image.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each image")]
 pub(crate) enum Base {
@@ -72,18 +72,18 @@ pub(crate) enum Base {
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
     pub name: String,
-    /// With its platform, and its name as the index has it.
+    /// With its platform, and its name in the index.
     pub manifest: Descriptor,
     pub config: Descriptor,
     /// The layers of its base, lowest first.
     pub base_layers: Vec<Descriptor>,
-    /// Those above, lowest first; the last one holds the binary.
+    /// The layers above the base, lowest first; the last one holds the binary.
     pub layers: Vec<Layer>,
-    /// The sum of all layers, as they travel.
+    /// The sum of all layers, compressed.
     pub compressed: u64,
-    /// The sum of all layers, as they lie on a disk.
+    /// The sum of all layers, unpacked.
     pub unpacked: u64,
-    /// What it is made of, the largest first.
+    /// Its parts, largest first.
     pub parts: Vec<Part>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct Image {
 pub(crate) struct Part {
     /// A path in the image, or a base image's reference.
     pub name: String,
-    /// Its size on a disk.
+    /// Its unpacked size.
     pub bytes: u64,
 }
 
@@ -103,11 +103,11 @@ pub(crate) enum AssembleError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error("the base image {reference} is for {found}, and the image for {wanted}")]
+    #[error("the base image {reference} is for {found}, but the image is for {wanted}")]
     OtherPlatform { reference: String, found: String, wanted: String },
-    #[error("the base image {reference} is damaged: it has {layers} layers and digests of {digests}")]
+    #[error("the base image {reference} is damaged: it has {layers} layers but {digests} digests")]
     DamagedBase { reference: String, layers: usize, digests: usize },
-    #[error("the image `{name}` cannot be described")]
+    #[error("cannot encode the manifest of the image `{name}`")]
     Describe { name: String, source: OciSpecError },
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Assembler {
     made: MadeLayers,
 }
 
-/// A base image, as far as the images on it need it.
+/// The parts of a base image that images on it need.
 #[derive(Default)]
 struct Below {
     layers: Vec<Descriptor>,
@@ -219,7 +219,7 @@ impl Assembler {
             });
         }
         let unpacked = layers.iter().map(|layer| self.layout.unpacked_size(layer)).sum::<Result<u64, _>>()?;
-        // One that does not tell of every layer would be wrong about ours.
+        // A history that does not cover every layer would be wrong about ours.
         let complete = |history: &Vec<History>| {
             history.iter().filter(|step| step.empty_layer() != Some(true)).count() == layers.len()
         };
@@ -238,7 +238,7 @@ impl Assembler {
     }
 }
 
-/// What every image has: the authorities to trust, and a place for temporary files.
+/// What every image has: the certificate authorities to trust, and a directory for temporary files.
 fn system_files() -> Result<Tree, LayerError> {
     let mut tree = Tree::default();
     let content = Content::Bytes(certificates::bundle());
@@ -255,7 +255,7 @@ fn platform_name(os: &Os, architecture: &Arch) -> String {
     format!("{os}/{architecture}")
 }
 
-/// The same layer under the name that an OCI manifest has for it.
+/// The same layer with its media type in an OCI manifest.
 fn oci_layer(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type().as_ref() {
         "application/vnd.docker.image.rootfs.diff.tar" => MediaType::ImageLayer,
@@ -300,7 +300,7 @@ fn config(spec: &ImageSpec, below: &Below, layers: &[Layer]) -> Result<ImageConf
     .build()
 }
 
-/// The base's variables with ours: a variable of the same name is replaced where it stands.
+/// The base's variables with ours: a variable of the same name is replaced in place.
 fn env(spec: &ImageSpec, base: &[String]) -> Vec<String> {
     let mut ours = spec.env.clone();
     ours.insert(flash_sdk::env::ROLE.to_owned(), "worker".to_owned());

@@ -1,14 +1,14 @@
-//! The certificate authorities that an image trusts.
+//! The certificate authorities that images trust.
 //!
-//! They are those of the `webpki-root-certs` crate that this `flash` was built with, and not those of the machine
-//! that builds an image: two machines make the same image.
+//! They come from the `webpki-root-certs` crate that this `flash` was built with, not from the machine that builds
+//! an image, so that two machines build the same image.
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// Where they are in an image: where OpenSSL and rustls look first on most systems.
 pub(crate) const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
-/// The length of a line, as PEM has it.
+/// The length of a line in PEM.
 const LINE: usize = 64;
 
 /// The bundle, in PEM.

@@ -1,4 +1,4 @@
-//! What a Linux binary says of itself: for which machine it is, and what it needs to start.
+//! The header of a Linux binary: for which machine it is, and what it needs to start.
 use std::io::{Read, Seek};
 
 use object::{
@@ -11,22 +11,22 @@ use object::{
 };
 use oci_spec::image::Arch;
 
-/// The head of a binary.
+/// The header of a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Elf {
-    /// None: one that we build no images for.
+    /// `None`: a machine that we build no images for.
     pub machine: Option<Arch>,
-    /// The program that loads it.
+    /// The loader of the binary.
     pub interpreter: Option<String>,
-    /// The libraries that it does not start without.
+    /// The libraries without which it does not start.
     pub libraries: Vec<String>,
 }
 
 impl Elf {
-    /// Reads a binary's head. It must be a 64-bit one.
+    /// Reads a binary's header. It must be a 64-bit binary.
     ///
     /// # Errors
-    /// When it is no such binary, or cut off.
+    /// When it is not such a binary, or is cut off.
     pub(super) fn read(file: impl Read + Seek) -> Result<Self, object::Error> {
         let file = ReadCache::new(file);
         let header = FileHeader64::<Endianness>::parse(&file)?;
@@ -59,7 +59,7 @@ impl Elf {
         Ok(found)
     }
 
-    /// Whether it starts where there is nothing but itself.
+    /// Whether it starts without any other file.
     pub(super) fn is_static(&self) -> bool {
         self.interpreter.is_none() && self.libraries.is_empty()
     }
@@ -69,7 +69,7 @@ fn name(names: &[u8], offset: u64) -> String {
     let name = usize::try_from(offset).ok().and_then(|offset| names.get(offset..));
     let name = name.and_then(|name| name.split(|byte| *byte == 0).next()).unwrap_or_default();
     match name {
-        // A library all the same.
+        // It needs a library anyway.
         [] => "a library without a name".to_owned(),
         name => String::from_utf8_lossy(name).into_owned(),
     }

@@ -1,4 +1,4 @@
-//! Bytes on their way, hashed and counted.
+//! Hashes and counts bytes that are read or written.
 use std::io::{self, Read, Write};
 
 use oci_spec::image::Digest;
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::layout::sha256;
 
-/// Passes bytes on, and knows their digest and number.
+/// Passes bytes on, and computes their digest and number.
 pub(super) struct Hashed<T> {
     inner: T,
     hash: Sha256,
@@ -18,7 +18,7 @@ impl<T> Hashed<T> {
         Self { inner, hash: Sha256::new(), size: 0 }
     }
 
-    /// Where the bytes went or came from, their digest and their number.
+    /// The inner reader or writer, the digest and the number of bytes.
     pub(super) fn finish(self) -> (T, Digest, u64) {
         (self.inner, sha256(&self.hash.finalize()), self.size)
     }

@@ -1,10 +1,11 @@
-//! The files that an app takes with it: `include = ["models/**", "data/*.json"]`.
+//! The files that an app's images include: `include = ["models/**", "data/*.json"]`.
 //!
-//! A pattern is relative to the crate's directory, and a directory that it matches is taken whole, hidden files too: the
-//! app has them with `flash run`. A pattern that begins with a wildcard names no directory; it takes hidden names that it
-//! spells, and not cargo's `target` or what `flash` wrote. Links are followed, as an image has no use for a link to
-//! somebody's disk, but not out of the crate: the image would depend on the machine. `.env` files are never taken, which
-//! hold secrets: an image is copied to registries and to machines, and what was in it once cannot be taken back.
+//! A pattern is relative to the crate's directory. A directory that it matches is included as a whole, with hidden
+//! files: the app has them with `flash run` too. A pattern that begins with a wildcard names no directory; it
+//! includes only hidden names that it spells out, and never cargo's `target` or what `flash` wrote. Links are
+//! followed, because a link to somebody's disk is useless in an image, but not out of the crate: the image would
+//! depend on the machine. `.env` files are never included, because they hold secrets: an image is copied to
+//! registries and machines, and what was in it once cannot be taken back.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
@@ -17,7 +18,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::layer::Access;
 
-/// How alike a name must be to be suggested.
+/// How similar a name must be to be suggested.
 const ALIKE: f64 = 0.7;
 
 /// A file of the crate that goes into an image.
@@ -29,19 +30,19 @@ pub(crate) struct IncludedFile {
     pub access: Access,
 }
 
-/// What the patterns took.
+/// The files that the patterns matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Included {
     /// By path.
     pub files: Vec<IncludedFile>,
-    /// What the patterns met and did not take.
+    /// What the patterns matched but left out.
     pub left_out: BTreeSet<LeftOut>,
 }
 
-/// A path that a wildcard met and that stays out of images, though the app has it with `flash run`.
+/// A path that a wildcard matched and that is left out of images, though the app has it with `flash run`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeftOut {
-    /// No directory above it is named, and neither is it.
+    /// Neither it nor a directory above it is named.
     Hidden(String),
     Secret(String),
     Git(String),
@@ -55,18 +56,23 @@ impl LeftOut {
     }
 }
 
-/// For a warning.
+/// The text of the warning.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hidden(path) => {
-                write!(f, "`{path}` is hidden and stays out: name it, or its directory, in `include`")
+                write!(
+                    f,
+                    "`{path}` is hidden and left out: to include it, name it or its directory in `include`"
+                )
             }
             Self::Secret(path) => write!(
                 f,
-                "`{path}` stays out, because `.env` files hold secrets; the app has it with `flash run` only"
+                "`{path}` is left out, because `.env` files hold secrets; the app has it only with `flash run`"
             ),
-            Self::Git(path) => write!(f, "`{path}` stays out: it has everything that was ever committed"),
+            Self::Git(path) => {
+                write!(f, "`{path}` is left out: it contains everything that was ever committed")
+            }
         }
     }
 }
@@ -74,34 +80,34 @@ impl fmt::Display for LeftOut {
 /// Why files cannot be included.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IncludeError {
-    #[error("`{pattern}` is not a pattern for files of the crate: {reason}")]
+    #[error("`{pattern}` is not a valid pattern for files of the crate: {reason}")]
     Pattern { pattern: String, reason: String },
     #[error("`{pattern}` matches no file in {}{}", directory.display(), hint(nearest))]
     NoMatch { pattern: String, directory: PathBuf, nearest: Option<String> },
-    #[error("`{0}` holds secrets, and images are no place for them: whoever has the image has them")]
+    #[error("`{0}` holds secrets, which do not belong in images: anyone with the image could read them")]
     Secret(String),
-    #[error("`{path}` is not for images: {reason}")]
+    #[error("`{path}` cannot be included in images: {reason}")]
     Reserved { path: String, reason: &'static str },
-    #[error("`{path}` is a link to {}, which is not in the crate", target.display())]
+    #[error("`{path}` is a link to {}, which is outside the crate", target.display())]
     Outside { path: String, target: PathBuf },
     #[error("`{0}` is neither a file nor a directory")]
     NotRegular(String),
     #[error("the name of {} is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
-    #[error("`{path}` would be where the app's binary is, /app/{binary}")]
+    #[error("`{path}` conflicts with the app's binary, /app/{binary}")]
     Binary { path: String, binary: String },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!(" (there is `{name}`)")).unwrap_or_default()
+    nearest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
-/// The files that the patterns match, for an app whose binary has this name.
+/// The files that the patterns match, for an app with a binary of this name.
 ///
 /// # Errors
-/// When a pattern is wrong or matches nothing, and when it matches what cannot or must not be shipped.
+/// When a pattern is invalid or matches nothing, and when it matches something that cannot or must not be included.
 pub(crate) fn included(
     directory: &Path,
     patterns: &[String],
@@ -131,11 +137,11 @@ pub(crate) fn included(
     Ok(Included { files: taken.into_values().collect(), left_out })
 }
 
-/// A pattern, checked.
+/// A checked pattern.
 struct Pattern {
     written: String,
     matcher: GlobMatcher,
-    /// Its leading parts without wildcards: where to look.
+    /// Its leading parts without wildcards: where to start.
     start: Vec<String>,
     /// Its parts that match hidden names.
     dotted: Vec<GlobMatcher>,
@@ -152,12 +158,12 @@ impl Pattern {
                 Component::CurDir => {}
                 Component::ParentDir => return Err(refused("it leads out of the crate with `..`")),
                 Component::RootDir | Component::Prefix(_) => {
-                    return Err(refused("it is absolute; name files relative to the crate's Cargo.toml"));
+                    return Err(refused("it is absolute; give paths relative to the crate's Cargo.toml"));
                 }
             }
         }
         if parts.is_empty() {
-            return Err(refused("it names nothing; `**` takes everything"));
+            return Err(refused("it is empty; use `**` to include everything"));
         }
         let glob = |pattern: &str| {
             let glob = GlobBuilder::new(pattern).literal_separator(true).build();
@@ -183,14 +189,14 @@ impl Pattern {
         above.chain([path]).any(|path| self.matcher.is_match(path))
     }
 
-    /// Whether it spells every hidden name of this path.
+    /// Whether it spells out every hidden name in this path.
     fn spells(&self, path: &str) -> bool {
         path.split('/')
             .filter(|part| is_hidden(part))
             .all(|part| self.dotted.iter().any(|dotted| dotted.is_match(part)))
     }
 
-    /// Whether hidden names in this path, which begins as it does, are no reason to leave it out.
+    /// Whether hidden names in this path, which starts like the pattern, are explicitly included.
     fn takes_hidden(&self, path: &str) -> bool {
         !self.start.is_empty() || self.spells(path)
     }
@@ -204,13 +210,13 @@ fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// `.env` and its like; not the examples of them, which are for copying.
+/// `.env` and similar files, except examples, which are meant to be copied.
 fn is_secret(name: &str) -> bool {
     let example = [".example", ".sample", ".template"].iter().any(|end| name.ends_with(end));
     name == ".env" || (name.starts_with(".env.") && !example)
 }
 
-/// Refuses what a pattern must not even name.
+/// Rejects paths that a pattern must not name.
 fn refuse_reserved<S: AsRef<str>>(parts: &[S]) -> Result<(), IncludeError> {
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     let refused = |reason| Err(IncludeError::Reserved { path: parts.join("/"), reason });
@@ -218,18 +224,18 @@ fn refuse_reserved<S: AsRef<str>>(parts: &[S]) -> Result<(), IncludeError> {
         return Err(IncludeError::Secret(parts.join("/")));
     }
     if parts.contains(&".git") {
-        return refused("`.git` has all that was ever committed");
+        return refused("`.git` contains everything that was ever committed");
     }
     match parts.first().copied() {
-        Some("target") => refused("`target` is cargo's, and other on each machine"),
-        Some(".flash") => refused("`.flash` is what flash itself writes"),
+        Some("target") => refused("`target` belongs to cargo, and differs between machines"),
+        Some(".flash") => refused("`.flash` is written by flash itself"),
         _ => Ok(()),
     }
 }
 
 /// One pattern's walk through the crate.
 struct Search<'a> {
-    /// Without links.
+    /// With links resolved.
     root: &'a Path,
     pattern: &'a Pattern,
     taken: &'a mut BTreeMap<String, IncludedFile>,
@@ -253,7 +259,7 @@ impl Search<'_> {
                 continue;
             }
             let Some(path) = self.relative(entry.path()) else {
-                // Its name cannot be matched, but what is around it can.
+                // Its name cannot be matched, but its siblings can.
                 match self.around(entry.path()) {
                     true => return Err(IncludeError::NotUtf8(entry.into_path())),
                     false => continue,
@@ -274,16 +280,16 @@ impl Search<'_> {
 
     fn judge(&mut self, entry: &DirEntry, path: &str) -> Result<Judgement, IncludeError> {
         let parts: Vec<&str> = path.split('/').collect();
-        // Cargo's `target` is huge, and nobody means it.
+        // Cargo's `target` is huge and never meant.
         if !self.leads_to(&parts) || path == "target" {
             return Ok(Judgement::Pass);
         }
         let matches = self.pattern.matches(path);
-        // What a pattern spells it means; it is refused below where nobody may.
+        // A pattern's explicit names are included; those not allowed are rejected below.
         if !self.pattern.spells(path)
             && let Some(left_out) = self.left_out(path, &parts)
         {
-            // In the crate's own directory nobody means those that are never taken.
+            // In the crate's own directory, files that are never included are not meant.
             let is_told = matches!(left_out, LeftOut::Hidden(_)) || parts.len() > 1;
             if matches && is_told && parts.first() != Some(&".flash") {
                 self.left_out.insert(left_out);
@@ -307,7 +313,7 @@ impl Search<'_> {
         }
     }
 
-    /// Why this path, which the pattern does not spell, is not taken.
+    /// Why this path, which the pattern does not spell out, is left out.
     fn left_out(&self, path: &str, parts: &[&str]) -> Option<LeftOut> {
         let name = parts.last().copied().unwrap_or_default();
         if is_secret(name) {
@@ -324,7 +330,7 @@ impl Search<'_> {
         parts.iter().zip(&self.pattern.start).all(|(part, wanted)| *part == wanted)
     }
 
-    /// Where it really is.
+    /// Its resolved path.
     fn real(&self, entry: &DirEntry, path: &str) -> Result<PathBuf, IncludeError> {
         let real = entry.path().canonicalize();
         let real = real.map_err(|source| IncludeError::Read { path: entry.path().to_owned(), source })?;
@@ -337,7 +343,7 @@ impl Search<'_> {
     fn take(&mut self, entry: &DirEntry, path: String) -> Result<(), IncludeError> {
         let unreadable = |source| IncludeError::Read { path: entry.path().to_owned(), source };
         let real = self.real(entry, &path)?;
-        // A link may have another name than what it leads to.
+        // A link may have another name than its target.
         let mut names = real.iter().skip(self.root.iter().count()).filter_map(|name| name.to_str());
         if names.any(|name| is_secret(name) || name == ".git") {
             return Err(IncludeError::Secret(path));
@@ -347,18 +353,18 @@ impl Search<'_> {
             0 => Access::Readable,
             _ => Access::Executable,
         };
-        // Now, and not after minutes of compiling.
+        // Report this now, and not after minutes of compiling.
         std::fs::File::open(&real).map_err(unreadable)?;
         self.taken.insert(path.clone(), IncludedFile { source: real, path, access });
         Ok(())
     }
 
-    /// A part of the crate that cannot be read is an error if the pattern may mean it.
+    /// An unreadable part of the crate is an error if the pattern may match it.
     fn unreadable(&self, error: walkdir::Error) -> Result<(), IncludeError> {
         let path = error.path().unwrap_or(self.root).to_owned();
         let Some(relative) = self.relative(&path) else { return Ok(()) };
         let parts: Vec<&str> = relative.split('/').collect();
-        // A broken link is one file; a directory hides files that may match.
+        // A broken link is one file; a directory may contain files that match.
         let broken = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
         let meant = self.leads_to(&parts) && self.pattern.takes_hidden(&relative);
         if !meant || (broken && !self.pattern.matches(&relative)) {
@@ -371,13 +377,13 @@ impl Search<'_> {
         Err(IncludeError::Read { path, source })
     }
 
-    /// The path below the crate, with `/`; none when it is not UTF-8.
+    /// The path relative to the crate, with `/`; `None` if it is not UTF-8.
     fn relative(&self, path: &Path) -> Option<String> {
         let relative = path.strip_prefix(self.root).ok()?;
         relative.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>().map(|parts| parts.join("/"))
     }
 
-    /// Whether a file beside this path would be taken.
+    /// Whether a file beside this path would be included.
     fn around(&self, path: &Path) -> bool {
         let beside = path.with_file_name("name");
         self.relative(&beside)
@@ -385,17 +391,17 @@ impl Search<'_> {
     }
 }
 
-/// What to do with something on the way.
+/// What to do with an entry of the walk.
 enum Judgement {
-    /// A directory that may hold files to take.
+    /// A directory that may contain files to include.
     Enter,
     /// Not meant.
     Pass,
-    /// A file to take.
+    /// A file to include.
     Take,
 }
 
-/// What the user may have meant: the name most alike where the pattern's path breaks off.
+/// What the user may have meant: the most similar name where the pattern's path ends.
 fn nearest(root: &Path, pattern: &Pattern) -> Option<String> {
     let mut directory = root.to_owned();
     let missing = pattern.start.iter().position(|part| {

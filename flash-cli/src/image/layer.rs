@@ -1,8 +1,8 @@
-//! One layer of an image: a tree of files, as a gzipped tar.
+//! One layer of an image: a tree of files as a gzipped tar.
 //!
-//! The same tree gives the same bytes, on any machine and at any time: entries are sorted, parents are spelled
-//! out, everything belongs to root and is dated 1970, modes are one of a few. Files are streamed, so that a
-//! model of many gigabytes costs no memory.
+//! The same tree gives the same bytes on any machine and at any time: entries are sorted, parents are explicit,
+//! everything is owned by root and dated 1970, and only a few modes are used. Files are streamed, so that a model
+//! of many gigabytes needs no memory.
 use std::{
     collections::{BTreeMap, btree_map},
     io::{self, Write},
@@ -20,20 +20,20 @@ use super::{
     tape::{self, AppendError, SourceError},
 };
 
-/// A name that starts so deletes files of the layers below when an image is unpacked.
+/// A name with this prefix deletes files of lower layers when an image is unpacked.
 const WHITEOUT: &str = ".wh.";
 
-/// What a layer consists of, by path in the image.
+/// The contents of a layer, by path in the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree {
     nodes: BTreeMap<String, Node>,
 }
 
-/// One thing in a layer.
+/// One entry in a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     Directory,
-    /// Everyone may write to it, and delete only what is theirs: `/tmp`.
+    /// Everyone may write to it, but delete only their own files: `/tmp`.
     SharedDirectory,
     File {
         content: Content,
@@ -45,11 +45,11 @@ pub(crate) enum Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Bytes(Vec<u8>),
-    /// Read when the layer is written; it must not change meanwhile.
+    /// Read when the layer is written; it must not change until then.
     OnDisk(PathBuf),
 }
 
-/// Whether a file can be run.
+/// Whether a file is executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Readable,
@@ -60,9 +60,9 @@ pub(crate) enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Effort {
-    /// Code: most of what the best level would save, in a quarter of its time.
+    /// For code: most of what the best level would save, in a quarter of its time.
     Code,
-    /// Models are as good as random: higher levels take five times as long and save nothing.
+    /// Models are nearly random: higher levels take five times as long and save nothing.
     Data,
 }
 
@@ -75,11 +75,11 @@ impl Effort {
     }
 }
 
-/// A layer that is in a layout.
+/// A layer in a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     pub descriptor: Descriptor,
-    /// The digest of the tar before it was compressed.
+    /// The digest of the uncompressed tar.
     pub diff_id: Digest,
     /// The size of that tar.
     pub unpacked: u64,
@@ -90,7 +90,7 @@ pub(crate) struct Layer {
 pub(crate) enum LayerError {
     #[error("`{path}` cannot be a path in an image: {reason}")]
     Path { path: String, reason: &'static str },
-    #[error("`{0}` is twice in one layer")]
+    #[error("`{0}` is in the layer twice")]
     Twice(String),
     #[error("`{path}` is in `{parent}`, which is not a directory")]
     NotInDirectory { path: String, parent: String },
@@ -101,10 +101,10 @@ pub(crate) enum LayerError {
 }
 
 impl Tree {
-    /// Adds something at a path such as `app/models/a.bin`, and the directories that lead to it.
+    /// Adds an entry at a path such as `app/models/a.bin`, and the directories above it.
     ///
     /// # Errors
-    /// When the path is not one below the root, is taken, or leads through a file.
+    /// When the path is not below the root, is in use, or leads through a file.
     pub(crate) fn add(&mut self, path: &str, node: Node) -> Result<(), LayerError> {
         check_path(path)?;
         for (end, _) in path.match_indices('/') {
@@ -121,7 +121,7 @@ impl Tree {
             btree_map::Entry::Vacant(free) => {
                 free.insert(node);
             }
-            // It was made as a parent; now it is told what it is.
+            // It was created as a parent directory; now its kind is known.
             btree_map::Entry::Occupied(mut taken)
                 if *taken.get() == Node::Directory
                     && matches!(node, Node::Directory | Node::SharedDirectory) =>
@@ -133,7 +133,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The files on disk that it is made of.
+    /// The files on disk that it consists of.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Path> {
         self.nodes.values().filter_map(|node| match node {
             Node::File { content: Content::OnDisk(path), .. } => Some(path.as_path()),
@@ -153,9 +153,9 @@ impl Tree {
     /// Writes it into the layout.
     ///
     /// # Errors
-    /// When a file cannot be read or changes meanwhile, and when the layout cannot be written.
+    /// When a file cannot be read or changes while it is read, and when the layout cannot be written.
     pub(crate) fn write(&self, layout: &Layout, effort: Effort) -> Result<Layer, LayerError> {
-        // No name and no time: both would differ from machine to machine.
+        // No name and no time: both would differ between machines.
         let gzip = GzBuilder::new().write(layout.writer()?, effort.level());
         let (gzip, diff_id, unpacked) = self.write_tar(layout, Hashed::new(gzip))?.finish();
         let blob = gzip.finish().map_err(|source| layout.unwritable(source))?;
@@ -182,7 +182,7 @@ fn check_path(path: &str) -> Result<(), LayerError> {
             "" => return refused("it has an empty part"),
             "." | ".." => return refused("it has a part `.` or `..`"),
             name if name.starts_with(WHITEOUT) => return refused("images use `.wh.` names to delete files"),
-            name if name.contains('\0') => return refused("it has a NUL"),
+            name if name.contains('\0') => return refused("it contains a NUL character"),
             _ => {}
         }
     }

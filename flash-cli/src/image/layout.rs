@@ -1,7 +1,7 @@
-//! An OCI image layout: blobs by digest in a directory, and an index of what is in it.
+//! An OCI image layout: blobs by digest in a directory, and an index of its images.
 //!
-//! A blob is there whole or not at all: it is written beside its place and renamed when its digest is known.
-//! The index is replaced in one step too, after the blobs that it names.
+//! A blob is written atomically: beside its final path, and renamed when its digest is known. The index is replaced
+//! atomically too, after the blobs that it names.
 use std::{
     collections::HashSet,
     fmt::Write as _,
@@ -30,7 +30,7 @@ pub(crate) struct Layout {
 /// Why a layout cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LayoutError {
-    #[error("cannot write below {}", path.display())]
+    #[error("cannot write to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -39,16 +39,16 @@ pub(crate) enum LayoutError {
 }
 
 impl Layout {
-    /// The layout in this directory, made when there is none.
+    /// The layout in this directory, created if there is none.
     ///
     /// # Errors
-    /// When the directory cannot be made or written.
+    /// When the directory cannot be created or written.
     pub(crate) fn create(directory: &Path) -> Result<Self, LayoutError> {
         let layout = Self { directory: directory.to_owned() };
         std::fs::create_dir_all(layout.blobs()).map_err(|source| layout.unwritable(source))?;
         let version = OciLayoutBuilder::default().image_layout_version(LAYOUT_VERSION).build();
         let version = version.and_then(|version| version.to_string()).map_err(|error| {
-            // Nothing in it can be wrong; a library's error all the same.
+            // It cannot be invalid, but the library returns an error type.
             layout.unwritable(io::Error::other(error))
         })?;
         layout.replace("oci-layout", version.as_bytes())?;
@@ -58,7 +58,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Where it is.
+    /// Its directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -67,18 +67,18 @@ impl Layout {
         self.directory.join("blobs").join("sha256")
     }
 
-    /// Where the blob of this digest is, if it is there.
+    /// The path of the blob with this digest, if it exists.
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.directory.join("blobs").join(digest.algorithm().as_ref()).join(digest.digest())
     }
 
-    /// Whether the blob is there in its full length.
+    /// Whether the blob exists with its full length.
     pub(crate) fn has(&self, descriptor: &Descriptor) -> bool {
         let blob = std::fs::metadata(self.blob(descriptor.digest()));
         blob.is_ok_and(|blob| blob.is_file() && blob.len() == descriptor.size())
     }
 
-    /// Begins a blob.
+    /// Starts a blob.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -97,7 +97,7 @@ impl Layout {
         writer.finish(media_type)
     }
 
-    /// Adds a JSON blob. The same value gives the same bytes, whatever the order of its maps.
+    /// Adds a JSON blob. The same value gives the same bytes, whatever order its maps have.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -113,7 +113,7 @@ impl Layout {
     /// The content of a blob.
     ///
     /// # Errors
-    /// When it is missing, or is not what its digest says.
+    /// When it is missing, or does not match its digest.
     pub(crate) fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
         let path = self.blob(descriptor.digest());
         let bytes =
@@ -128,7 +128,7 @@ impl Layout {
     /// The content of a JSON blob.
     ///
     /// # Errors
-    /// As [`Layout::read`], and when it is not of this shape.
+    /// As for [`Layout::read`], and when it has another structure.
     pub(crate) fn read_json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T, LayoutError> {
         let bytes = self.read(descriptor)?;
         serde_json::from_slice(&bytes).map_err(|error| LayoutError::Damaged {
@@ -137,8 +137,8 @@ impl Layout {
         })
     }
 
-    /// The size of a layer when it is unpacked, told from its end: exact below 4 GiB. One that is compressed
-    /// otherwise counts as it is.
+    /// The unpacked size of a layer, read from its end: exact below 4 GiB. For other compression formats, its size
+    /// as it is.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -149,7 +149,7 @@ impl Layout {
         let path = self.blob(layer.digest());
         let read = || {
             let mut blob = File::open(&path)?;
-            // The last four bytes of a gzip are the length of what went in.
+            // The last four bytes of a gzip file are the uncompressed length.
             blob.seek(SeekFrom::End(-4))?;
             let mut length = [0; 4];
             blob.read_exact(&mut length)?;
@@ -158,7 +158,7 @@ impl Layout {
         read().map_err(|source| LayoutError::Read { path: path.clone(), source })
     }
 
-    /// What is in it.
+    /// The index.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -170,10 +170,10 @@ impl Layout {
             .map_err(|error| LayoutError::Damaged { path, reason: error.to_string() })
     }
 
-    /// Says what is in it from now on.
+    /// Replaces the index.
     ///
     /// # Errors
-    /// When the index cannot be written; then the old one stays.
+    /// When the index cannot be written; the old one is then kept.
     pub(crate) fn set_index(&self, manifests: &[Descriptor]) -> Result<(), LayoutError> {
         let index = ImageIndexBuilder::default()
             .schema_version(2u32)
@@ -185,7 +185,7 @@ impl Layout {
         self.replace(INDEX, &index)
     }
 
-    /// Removes every blob but these, and what an interrupted writer left.
+    /// Removes all other blobs, and what an interrupted writer left.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -197,17 +197,17 @@ impl Layout {
         let unreadable = |source| LayoutError::Read { path: self.blobs(), source };
         for entry in std::fs::read_dir(self.blobs()).map_err(unreadable)?.flatten() {
             if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
-                // It takes disk and does nothing else; the next build tries again.
+                // It only takes disk space; the next build tries again.
                 let _ = std::fs::remove_file(entry.path());
             }
         }
         Ok(())
     }
 
-    /// Writes a file beside the blobs, in one step.
+    /// Writes a file beside the blobs, atomically.
     ///
     /// # Errors
-    /// When it cannot be written; then the old one stays.
+    /// When it cannot be written; the old one is then kept.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
         let replace = || {
             let mut file = NamedTempFile::new_in(&self.directory)?;
@@ -219,13 +219,13 @@ impl Layout {
         replace().map_err(|source| self.unwritable(source))
     }
 
-    /// A write below this directory that failed.
+    /// A failed write below this directory.
     pub(super) fn unwritable(&self, source: io::Error) -> LayoutError {
         LayoutError::Write { path: self.directory.clone(), source }
     }
 }
 
-/// A blob that is being written. Dropped unfinished, it leaves nothing.
+/// A blob being written. If dropped unfinished, it leaves nothing.
 pub(crate) struct BlobWriter {
     layout: Layout,
     file: NamedTempFile,
@@ -234,12 +234,12 @@ pub(crate) struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// The digest of what is written so far.
+    /// The digest of what was written so far.
     pub(crate) fn digest(&self) -> Digest {
         sha256(&self.hash.clone().finalize())
     }
 
-    /// Puts it in its place.
+    /// Moves it to its final path.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -248,7 +248,7 @@ impl BlobWriter {
         let digest: Digest = sha256(&hash.finalize());
         let descriptor = Descriptor::new(media_type, size, digest);
         readable_by_all(&file).map_err(|source| layout.unwritable(source))?;
-        // In place of one that is there: it may be damaged.
+        // Replaces an existing one, which may be damaged.
         let place = layout.blob(descriptor.digest());
         file.persist(place).map_err(|error| layout.unwritable(error.error))?;
         Ok(descriptor)
@@ -268,13 +268,13 @@ impl Write for BlobWriter {
     }
 }
 
-/// Temporary files are their owner's only; what is in a layout is for any tool.
+/// Temporary files are private to their owner; a layout is for any tool.
 pub(super) fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
-/// JSON with sorted keys: maps of the image formats have no order of their own, and digests need one.
+/// JSON with sorted keys: maps of the image formats have no fixed order, and digests need one.
 pub(super) fn canonical_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)?;
     value.sort_all_objects();

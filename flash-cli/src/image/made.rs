@@ -1,8 +1,8 @@
-//! Layers that are already made: by this build for another worker type, or by a build before.
+//! Reuses layers that already exist: made in this build for another worker type, or in an earlier build.
 //!
-//! Nothing is guessed. Within a build, a layer is the same when its tree is and none of its files was touched.
-//! Between builds, it is the same when the digest of its tar is and the same `flash` compressed it: the tar is
-//! hashed, which takes a twentieth of the time that compressing takes.
+//! Nothing is guessed. Within a build, a layer is the same if its tree is and none of its files was touched.
+//! Between builds, it is the same if the digest of its tar is and the same `flash` compressed it: hashing the tar
+//! takes a twentieth of the time of compressing it.
 use std::{
     fs::Metadata,
     os::unix::fs::MetadataExt as _,
@@ -17,7 +17,7 @@ use super::{
     tape::SourceError,
 };
 
-/// What is remembered, beside the blobs.
+/// The cache file, beside the blobs.
 const FILE: &str = "made-layers.json";
 
 /// Makes the layers of a layout, each once.
@@ -36,10 +36,10 @@ struct Made {
     layer: Layer,
 }
 
-/// The file's content. Of another `flash`, or damaged, it is forgotten: it only saves time.
+/// The file's content. If it is damaged or from another `flash`, it is ignored: it only saves time.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Remembered {
-    /// The `flash` that compressed them: another one may make other bytes of the same tar.
+    /// The `flash` that compressed them: another one may make other bytes from the same tar.
     flash: String,
     layers: Vec<RememberedLayer>,
 }
@@ -50,7 +50,7 @@ struct RememberedLayer {
     layer: Layer,
 }
 
-/// What changes when someone touches a file.
+/// The metadata that changes when a file is touched.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     path: PathBuf,
@@ -73,12 +73,12 @@ impl MadeLayers {
         Self { layout, remembered, of_this_build: Vec::new() }
     }
 
-    /// The layer of this tree, made if there is none.
+    /// The layer for this tree, made if there is none.
     ///
     /// # Errors
-    /// When it has to be made and cannot be.
+    /// When it must be made and cannot be.
     pub(super) fn layer(&mut self, tree: Tree, effort: Effort) -> Result<Layer, LayerError> {
-        // Before anything is read: a change meanwhile makes the next look differ.
+        // Before anything is read, so that a later change is noticed the next time.
         let stamps = tree.sources().map(Stamp::of).collect::<Result<Vec<_>, _>>()?;
         let same = |made: &&Made| made.effort == effort && made.stamps == stamps && made.tree == tree;
         if let Some(made) = self.of_this_build.iter().find(same) {
@@ -137,7 +137,7 @@ impl Stamp {
     }
 }
 
-/// Tells one build of `flash` from another, also of the same version.
+/// Distinguishes builds of `flash`, even of the same version.
 fn this_flash() -> String {
     let stamp = |file: Metadata| format!("{}-{}.{}", file.len(), file.mtime(), file.mtime_nsec());
     let executable = std::env::current_exe().and_then(std::fs::metadata).map(stamp);

@@ -1,7 +1,7 @@
-//! OCI images, made and moved without a container daemon.
+//! OCI images, built and transferred without a container daemon.
 //!
-//! Knows files, layers and registries; not cargo, and not what is in a binary. Everything here reads and
-//! writes files and waits for them: called from an async task, it belongs on a blocking thread.
+//! Knows files, layers and registries, but not cargo or the content of a binary. Everything here blocks on files:
+//! called from an async task, it belongs on a blocking thread.
 mod archive;
 mod assemble;
 mod certificates;

@@ -1,11 +1,11 @@
-//! What is in a worker's binary: a software bill of materials in CycloneDX 1.5.
+//! The contents of a worker's binary: a software bill of materials in CycloneDX 1.5.
 //!
-//! Only what is linked into the binary is listed: no crates of tests, of build scripts, of other targets or of
-//! features that are off, and no procedural macros, which run in the compiler. The same build gives the same bytes:
-//! no time, no random number, and no path of the machine.
+//! Only what is linked into the binary is listed: no crates of tests, build scripts, other targets or disabled
+//! features, and no procedural macros, which run in the compiler. The same build gives the same bytes: no time, no
+//! random number, and no path of the machine.
 //!
 //! The structures are our own: the crate for the format brings an XML reader, a JSON schema and SPDX's tables for a
-//! dozen fields, and makes a random serial number.
+//! dozen fields, and generates a random serial number.
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io,
@@ -24,24 +24,24 @@ pub(crate) const SBOM_MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 pub(crate) enum SbomError {
     #[error("cargo's metadata has no package `{0}`")]
     NoPackage(String),
-    #[error("cargo's metadata tells no dependencies of `{0}`")]
+    #[error("cargo's metadata has no dependencies for `{0}`")]
     NoGraph(String),
     #[error("cannot read {}", path.display())]
     Lockfile { path: PathBuf, source: io::Error },
-    #[error("{} is not a lock file", path.display())]
+    #[error("{} is not a valid lock file", path.display())]
     NotLockfile { path: PathBuf, source: toml::de::Error },
-    #[error("the bill of materials of `{package}` cannot be written")]
+    #[error("cannot encode the bill of materials of `{package}`")]
     Write { package: String, source: serde_json::Error },
 }
 
 /// The document, as pretty JSON.
 ///
 /// `metadata` is that of the build's features and target (`--features`, `--filter-platform`). Cargo resolves
-/// features for a whole workspace at once; `compiled`, the packages of which cargo reported an artifact, narrows
+/// features for a whole workspace at once; `compiled`, the packages for which cargo reported an artifact, narrows
 /// the list to those of this build.
 ///
 /// # Errors
-/// When the metadata does not have the package and its dependencies, or the lock file cannot be read.
+/// When the metadata lacks the package or its dependencies, or the lock file cannot be read.
 pub(crate) fn sbom(
     metadata: &Metadata,
     package: &str,
@@ -101,14 +101,14 @@ pub(crate) fn sbom(
     Ok(bytes)
 }
 
-/// The number that tells this document from others: of its content, so that the same content has the same.
+/// The serial number of the document, derived from its content, so that the same content has the same number.
 fn serial_number(content: &[u8]) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Sha256::digest(content)[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().urn().to_string()
 }
 
-/// The packages that are linked into the binary, with those that each is linked with.
+/// The packages linked into the binary, each with its linked dependencies.
 fn linked<'a>(
     metadata: &'a Metadata,
     root: &'a PackageId,
@@ -144,7 +144,7 @@ fn linked<'a>(
     Some(graph)
 }
 
-/// How the document calls each package. Cargo's ids have paths in them.
+/// The document's reference for each package. Cargo's IDs contain paths.
 fn references(
     metadata: &Metadata,
     graph: &BTreeMap<&PackageId, BTreeSet<&PackageId>>,
@@ -161,7 +161,7 @@ fn references(
         let name = purl(package).unwrap_or_else(|| format!("{}@{}", package.name, package.version));
         let count = taken.entry(name.clone()).or_default();
         *count += 1;
-        // Two local packages of one name and version.
+        // Two local packages with the same name and version.
         let reference = if *count == 1 { name } else { format!("{name}#{count}") };
         references.insert(package.id.clone(), reference);
     }
@@ -169,7 +169,7 @@ fn references(
 }
 
 fn component(kind: &'static str, package: &Package, reference: &str, hashes: &Hashes) -> Component {
-    // An old way of writing it, which SPDX does not read.
+    // An old notation, which SPDX does not accept.
     let license = package.license.as_deref().map(|license| license.replace('/', " OR "));
     let repository = package.repository.as_deref().filter(|url| url.starts_with("https://"));
     Component {
@@ -191,7 +191,7 @@ fn component(kind: &'static str, package: &Package, reference: &str, hashes: &Ha
     }
 }
 
-/// The package's URL. A local package has none: the name would stand for a stranger's crate of the same name.
+/// The package's URL. `None` for a local package: the name would refer to an unrelated crate.
 fn purl(package: &Package) -> Option<String> {
     let source = package.source.as_ref()?;
     let plain = format!("pkg:cargo/{}@{}", package.name, percent_encoded(&package.version.to_string()));
@@ -210,7 +210,7 @@ fn purl(package: &Package) -> Option<String> {
     }
 }
 
-/// A URL that others can reach, without the credentials that may be in it.
+/// A URL that others can reach, without any credentials in it.
 fn public(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     if !["https", "http", "ssh", "git"].contains(&scheme) {
@@ -221,7 +221,7 @@ fn public(url: &str) -> Option<String> {
     Some(format!("{scheme}://{host}/{path}"))
 }
 
-/// All but what a package URL may have as it is.
+/// All characters that a package URL must encode.
 fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte {

@@ -1,7 +1,8 @@
 //! Tar archives that are the same wherever they are written.
 //!
-//! Everything belongs to root and is dated 1970. A file goes in at the length that it had when it was opened, as the
-//! length stands before the bytes: one that grows or shrinks meanwhile is an error and not a damaged archive.
+//! Everything is owned by root and dated 1970. A file is stored with the length it had when it was opened, because
+//! the length precedes the bytes: if it grows or shrinks while it is read, that is an error and not a damaged
+//! archive.
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -21,7 +22,7 @@ pub(crate) enum SourceError {
     Changed { path: PathBuf, expected: u64 },
 }
 
-/// What went wrong: what is read, or where it is written.
+/// The source or the destination that failed.
 pub(super) enum AppendError {
     Source(SourceError),
     Write(io::Error),
@@ -39,7 +40,7 @@ pub(super) fn append<W: Write>(
     tar.append_data(&mut header(kind, mode, size), path, bytes)
 }
 
-/// Writes a file that is on disk.
+/// Writes a file from disk.
 pub(super) fn append_file<W: Write>(
     tar: &mut tar::Builder<W>,
     path: &str,
@@ -67,7 +68,7 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     header
 }
 
-/// A file that is read to the length that it had when it was opened, and not a byte more or less.
+/// A file read to exactly the length that it had when it was opened.
 struct SourceFile<'a> {
     path: &'a Path,
     file: File,
@@ -79,7 +80,7 @@ struct SourceFile<'a> {
 impl<'a> SourceFile<'a> {
     fn open(path: &'a Path) -> Result<Self, SourceError> {
         let unreadable = |source| SourceError::Read { path: path.to_owned(), source };
-        // Asked before it is opened: opening a pipe waits for its other end.
+        // Checked before it is opened: opening a pipe waits for its other end.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err(SourceError::NotRegular(path.to_owned()));
         }

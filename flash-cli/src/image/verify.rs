@@ -1,7 +1,7 @@
-//! Reads an image back as the one who pulls it will: every blob, every layer, and the binary's head.
+//! Reads an image back like somebody who pulls it: every blob, every layer, and the binary's header.
 //!
-//! What was written a moment ago may be no more what it was: a disk that is full or failing, a blob of a build
-//! before. And a binary that is linked to libraries starts on the machine that built it, not in an image without any.
+//! What was just written may already be damaged: a full or failing disk, or a blob of an earlier build. And a
+//! dynamically linked binary starts on the machine that built it, but not in an image without libraries.
 use std::{
     collections::HashMap,
     fs::File,
@@ -13,37 +13,37 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
 use super::{Image, Layout, LayoutError, elf::Elf, hashed::Hashed, layer::Layer};
 
-/// Why an image is not what it should be.
+/// Why an image is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error("the image `{image}` is not whole: {reason}")]
+    #[error("the image `{image}` is incomplete: {reason}")]
     NotWhole { image: String, reason: String },
     #[error("the image `{image}` has no executable {path}")]
     NoBinary { image: String, path: String },
     #[error("{path} of the image `{image}` is not a 64-bit Linux binary")]
     NotElf { image: String, path: String, source: object::Error },
-    #[error("{path} of the image `{image}` is for {found}, and the image for {wanted}")]
+    #[error("{path} of the image `{image}` is for {found}, but the image is for {wanted}")]
     OtherMachine { image: String, path: String, found: String, wanted: String },
-    #[error("{path} is not static: it needs {needs}, and the image `{image}` has nothing but the app")]
+    #[error("{path} is not static: it needs {needs}, and the image `{image}` contains only the app")]
     NotStatic { image: String, path: String, needs: String },
 }
 
-/// Verifies the images of one build; what they share is read once.
+/// Verifies the images of one build; shared parts are read once.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     layout: Layout,
-    /// Blobs that are what their digests say.
+    /// Blobs that match their digests.
     sound: HashMap<String, Option<Head>>,
 }
 
-/// The binary, as a layer has it.
+/// The binary in a layer.
 #[derive(Debug, Clone)]
 struct Head {
     path: String,
     executable: bool,
-    /// Whether its head could be read.
+    /// Its header, if it could be read.
     elf: Result<Elf, object::Error>,
 }
 
@@ -67,7 +67,7 @@ impl Verifier {
         let config: ImageConfiguration = self.layout.read_json(manifest.config())?;
         let ours = image.layers.iter().map(|layer| &layer.descriptor);
         if !manifest.layers().iter().eq(image.base_layers.iter().chain(ours)) {
-            return not_whole("its manifest names other layers than it was made of");
+            return not_whole("its manifest lists other layers than it was made from");
         }
         let diff_ids = config.rootfs().diff_ids();
         let above = diff_ids.get(image.base_layers.len()..).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Verifier {
                 .collect::<Vec<_>>()
                 .iter())
         {
-            return not_whole("its config names other layers than its manifest");
+            return not_whole("its config lists other layers than its manifest");
         }
         for layer in &image.base_layers {
             self.check_blob(layer)?;
@@ -95,7 +95,7 @@ impl Verifier {
         self.check_binary(image, &config, binary, head)
     }
 
-    /// A layer of a base: whatever is in it, it is what its digest says.
+    /// A layer of a base: only its digest is checked.
     fn check_blob(&mut self, blob: &Descriptor) -> Result<(), LayoutError> {
         if self.sound.contains_key(&blob.digest().to_string()) {
             return Ok(());
@@ -119,7 +119,7 @@ impl Verifier {
         let gzip = GzDecoder::new(BufReader::with_capacity(1 << 16, Hashed::new(file)));
         let mut tar = tar::Archive::new(Hashed::new(gzip));
         let head = find(&mut tar, binary);
-        // To the end of both, whatever was found: a digest is over all of it.
+        // Read both to the end, whatever was found: digests cover everything.
         let mut tar = tar.into_inner();
         let drained = io::copy(&mut tar, &mut io::sink());
         let (gzip, diff_id, unpacked) = tar.finish();
@@ -128,7 +128,7 @@ impl Verifier {
         self.compare(blob, file)?;
         let head = head.and_then(|head| drained.map(|_| head)).map_err(unreadable)?;
         if diff_id != layer.diff_id || unpacked != layer.unpacked {
-            return Err(self.damaged(blob, "it does not unpack to what it was made of"));
+            return Err(self.damaged(blob, "its unpacked content is not what it was made from"));
         }
         self.sound.insert(blob.digest().to_string(), head.clone());
         Ok(head)
@@ -137,7 +137,7 @@ impl Verifier {
     fn compare(&self, blob: &Descriptor, read: Hashed<File>) -> Result<(), LayoutError> {
         let (_, digest, size) = read.finish();
         if size != blob.size() {
-            return Err(self.damaged(blob, &format!("it has {size} bytes of {}", blob.size())));
+            return Err(self.damaged(blob, &format!("it has {size} of {} bytes", blob.size())));
         }
         match digest == *blob.digest() {
             true => Ok(()),
@@ -177,7 +177,7 @@ impl Verifier {
 
     fn unreadable(&self, blob: &Descriptor, source: io::Error) -> LayoutError {
         match source.kind() {
-            // What gzip and tar say of bytes that are not theirs.
+            // The errors of gzip and tar for invalid bytes.
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 self.damaged(blob, &source.to_string())
             }
@@ -185,16 +185,16 @@ impl Verifier {
         }
     }
 
-    /// Removed: a blob that is there is not written again.
+    /// Removed, because an existing blob is not written again.
     fn damaged(&self, blob: &Descriptor, reason: &str) -> LayoutError {
         let path = self.layout.blob(blob.digest());
-        // One that cannot be removed is found again by the next build.
+        // If it cannot be removed, the next build finds it again.
         let _ = std::fs::remove_file(&path);
         LayoutError::Damaged { path, reason: format!("{reason}; it was removed, build again") }
     }
 }
 
-/// The binary's head, if this layer has it.
+/// The binary's header, if this layer has it.
 fn find<R: Read>(tar: &mut tar::Archive<R>, binary: &str) -> io::Result<Option<Head>> {
     let mut found = None;
     for entry in tar.entries()? {
@@ -203,7 +203,7 @@ fn find<R: Read>(tar: &mut tar::Archive<R>, binary: &str) -> io::Result<Option<H
             continue;
         }
         let executable = entry.header().entry_type().is_file() && entry.header().mode()? & 0o111 == 0o111;
-        // Its head points to all over it; a file costs no memory.
+        // The header points to places all over the binary; a file needs no memory.
         let mut file = tempfile::tempfile()?;
         io::copy(&mut entry, &mut file)?;
         file.rewind()?;

@@ -1,6 +1,6 @@
-//! Lines on their way to stdout or stderr: a bounded queue, and a thread that writes.
+//! Writes lines to stdout or stderr: a bounded queue, and a thread that writes.
 //!
-//! A terminal that is paused, or a full pipe, holds up the thread and nobody else.
+//! A paused terminal, or a full pipe, blocks only the thread.
 use std::{
     io::{self, BufWriter, Write},
     sync::{
@@ -11,22 +11,22 @@ use std::{
     time::Duration,
 };
 
-/// Lines of logs that wait for a slow reader, and their bytes.
+/// How many log lines may wait for a slow reader, and how many bytes.
 const QUEUED_LOGS: usize = 20_000;
 const QUEUED_BYTES: usize = 16 << 20;
-/// As many lines of other kinds have room beyond them.
+/// Extra room for lines of other kinds.
 const RESERVE: usize = 1_000;
-/// How long a line is waited for, so that it stands before what others print after it.
+/// How long to wait for a line to be written, so that it precedes the output of others.
 const SETTLING: Duration = Duration::from_millis(20);
 
-/// Which lines are given up first when nobody reads.
+/// Which lines are dropped first when nobody reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Worth {
     Log,
     Event,
 }
 
-/// A handle to the thread, which ends with its last handle or with the process. Cheap to share.
+/// A handle to the thread, which ends with its last handle or with the process. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LineWriter {
     messages: SyncSender<Message>,
@@ -37,13 +37,13 @@ pub(super) struct LineWriter {
 struct State {
     lines: AtomicUsize,
     bytes: AtomicUsize,
-    /// Somebody has waited for a line in vain, and nothing was written since.
+    /// A wait for a line timed out, and nothing was written since.
     is_stuck: AtomicBool,
 }
 
 enum Message {
     Line(String),
-    /// Answered when everything before it is written, with what went wrong so far.
+    /// Answered when everything before it is written, with any error so far.
     Flush(SyncSender<Option<io::Error>>),
 }
 
@@ -73,14 +73,14 @@ impl LineWriter {
         Self { messages, state }
     }
 
-    /// Waits for room, however slow the reader.
+    /// Waits for room, however slow the reader is.
     pub(super) fn write(&self, line: String) {
         self.state.add(line.len());
-        // Fails when the writing thread is gone, with a reader that went away: no failure of ours.
+        // Fails if the writing thread has ended because the reader is gone, which is not an error here.
         let _ = self.messages.send(Message::Line(line));
     }
 
-    /// Never waits. `false` when too many lines wait already: this one is lost.
+    /// Never waits. Returns `false` if too many lines are waiting: this one is lost.
     pub(super) fn try_write(&self, line: String, worth: Worth) -> bool {
         if worth == Worth::Log && self.state.is_full() {
             return false;
@@ -101,17 +101,17 @@ impl LineWriter {
         }
     }
 
-    /// Waits until everything so far is written, for a bounded time.
+    /// Waits until everything so far is written, for a limited time.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let (written, done) = sync_channel(1);
-        // A reader that does not read loses what is left.
+        // If the reader does not read, the rest is lost.
         self.messages.try_send(Message::Flush(written)).is_ok() && done.recv_timeout(limit).is_ok()
     }
 
-    /// Waits until all is written, however slow the reader.
+    /// Waits until everything is written, however slow the reader is.
     ///
     /// # Errors
-    /// When it cannot be written, be it for a full disk. A reader that went away is none.
+    /// When it cannot be written, for example because the disk is full. A closed pipe is not an error.
     pub(super) fn finish(&self) -> io::Result<()> {
         let (written, done) = sync_channel(1);
         let sent = self.messages.send(Message::Flush(written));
@@ -122,7 +122,7 @@ impl LineWriter {
     }
 }
 
-/// Writes lines as they come: all that wait in one write. A reader that went away gets nothing more.
+/// Writes lines as they come: all that are waiting in one write. After the reader is gone, nothing more is written.
 fn write_lines(to: impl Write, queued: &Receiver<Message>, state: &State) {
     let mut to = BufWriter::new(to);
     let mut wrong = None;
@@ -145,8 +145,7 @@ fn write_lines(to: impl Write, queued: &Receiver<Message>, state: &State) {
     }
 }
 
-/// Keeps the last error, but for that of a reader that went away: what waits is drained then, and nobody misses
-/// it.
+/// Keeps the last error, except that of a closed pipe: waiting lines are discarded then, and nobody misses them.
 fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe

@@ -1,6 +1,6 @@
-//! Watches what an app is made of and says when it changed.
+//! Watches an app's sources and reports changes.
 //!
-//! `scope` decides which paths matter, without looking at a disk; `watcher` watches them.
+//! `scope` decides which paths matter, without disk access; `watcher` watches them.
 mod scope;
 mod watcher;
 

@@ -1,14 +1,14 @@
-//! Which paths matter. Pure: what is on the disk is for the watcher.
+//! Which paths matter. Pure: the watcher looks at the disk.
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     path::{Path, PathBuf},
 };
 
-/// Directories that hold no sources, whatever is in them.
+/// Directories that never hold sources.
 const TOOLS: [&str; 2] = ["node_modules", "__pycache__"];
 
-/// What an app is made of: absolute paths, links resolved.
+/// An app's sources: absolute paths, links resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
     roots: BTreeSet<PathBuf>,
@@ -17,27 +17,27 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// `crates` are directories in which everything counts that is not hidden and not left by an editor or a tool.
-    /// `outputs` are where builds write: nothing in them counts.
+    /// In `crates`, every file counts that is not hidden and not left by an editor or a tool. `outputs` are where
+    /// builds write: nothing in them counts.
     pub(crate) fn new(
         crates: impl IntoIterator<Item = PathBuf>,
         outputs: impl IntoIterator<Item = PathBuf>,
     ) -> Self {
         let roots: BTreeSet<PathBuf> = crates.into_iter().collect();
-        // A crate may lie in a target directory; then that cannot be left out as a whole.
+        // A crate may be in a target directory, which then cannot be left out as a whole.
         let holds_a_crate = |output: &PathBuf| roots.iter().any(|root| root.starts_with(output));
         let outputs = outputs.into_iter().filter(|output| !holds_a_crate(output)).collect();
         Self { roots, files: BTreeSet::new(), outputs }
     }
 
-    /// Files that count wherever they are and whatever they are called; they may be missing.
+    /// Files that count wherever they are and whatever their names; they may be missing.
     pub(crate) fn with_files(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
         let files = files.into_iter().filter(|file| !self.is_output(file)).collect();
         self.files = files;
         self
     }
 
-    /// Directories beside those of the crates, in which the same counts.
+    /// Directories other than those of the crates, with the same rules.
     pub(crate) fn with_directories(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
         let more: Vec<PathBuf> =
             directories.into_iter().filter(|directory| !self.is_output(directory)).collect();
@@ -57,7 +57,7 @@ impl Scope {
         &self.files
     }
 
-    /// Directories whose entries must be seen besides those of the roots: a root or a file can be replaced as a
+    /// Directories whose entries must be watched in addition to the roots: a root or a file can be replaced as a
     /// whole.
     pub(super) fn parents(&self) -> BTreeSet<&Path> {
         self.roots.iter().chain(&self.files).filter_map(|path| path.parent()).collect()
@@ -73,9 +73,9 @@ impl Scope {
         !self.is_output(path) && self.roots.iter().any(|root| path.strip_prefix(root).is_ok_and(is_source))
     }
 
-    /// Whether it is a root or a file, or a directory above one: when that goes or comes, so does what is in it.
+    /// Whether it is a root or a file, or a directory above one: if that is removed or created, so is its content.
     fn is_on_the_way(&self, path: &Path) -> bool {
-        // In order, what is below a path comes right after it.
+        // In sorted order, what is below a path comes right after it.
         let leads_to = |paths: &BTreeSet<PathBuf>| {
             paths.range(path.to_owned()..).next().is_some_and(|next| next.starts_with(path))
         };
@@ -83,7 +83,7 @@ impl Scope {
     }
 }
 
-/// Takes a path relative to a root: where the root lies says nothing of what is in it.
+/// A path relative to a root: where the root is does not matter.
 fn is_source(relative: &Path) -> bool {
     let mut parts = relative.components().map(|part| part.as_os_str().to_string_lossy());
     let ignored = |part: &str| part.starts_with('.') || TOOLS.contains(&part);
@@ -91,7 +91,7 @@ fn is_source(relative: &Path) -> bool {
         && !is_temporary(&relative.file_name().unwrap_or(OsStr::new("")).to_string_lossy())
 }
 
-/// What editors write beside a file.
+/// Files that editors write beside a file.
 fn is_temporary(name: &str) -> bool {
     name.ends_with('~')
         || name.ends_with(".swp")

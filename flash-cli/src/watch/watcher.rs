@@ -1,7 +1,7 @@
-//! Watches the paths of a scope with what the system offers.
+//! Watches the paths of a scope with the system's notifications.
 //!
-//! A watch belongs to a directory that is there, not to its name: one that is removed and made again is not watched
-//! any more. So everything is watched anew after each change, before anybody reads the sources.
+//! A watch belongs to an existing directory, not to its name: a directory that is removed and created again is no
+//! longer watched. So everything is watched again after each change, before the sources are read.
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -14,16 +14,16 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::Scope;
 
-/// After a change, the time without another one until it counts: editors write in several steps.
+/// The quiet time after a change until it counts: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(60);
 /// A change counts after this time even if others keep following it.
 const AT_MOST: Duration = Duration::from_secs(2);
-/// Times of files are coarser than the clock.
+/// File times are coarser than the clock.
 const COARSE: Duration = Duration::from_millis(50);
-/// Cargo puts one of these into directories that it builds in.
+/// Cargo puts one of these into its build directories.
 const MARKS_OF_BUILDS: [&str; 2] = ["CACHEDIR.TAG", ".cargo-lock"];
 
-/// Tells of changes until dropped.
+/// Reports changes until dropped.
 pub(crate) struct SourceWatcher {
     scope: Arc<Scope>,
     // Stops watching when dropped.
@@ -34,20 +34,20 @@ pub(crate) struct SourceWatcher {
 
 impl SourceWatcher {
     /// # Errors
-    /// When the system refuses, for instance because too many files are watched already.
+    /// When the system refuses, for example because too many files are being watched.
     pub(crate) async fn new(scope: Scope) -> notify::Result<Self> {
-        // One slot: a change that was not handled yet stands for all.
+        // One slot: an unhandled change stands for all.
         let (changed, changes) = mpsc::channel(1);
         let scope = Arc::new(scope);
         let watcher = watch(scope.clone(), changed.clone()).await?;
         Ok(Self { scope, _watcher: watcher, changed, changes })
     }
 
-    /// From now on watches this. What is new in it and was written after `since` counts as changed: it was not
-    /// watched at the time.
+    /// Watches this scope from now on. New files in it that were written after `since` count as changed, because
+    /// they were not watched then.
     ///
     /// # Errors
-    /// As [`SourceWatcher::new`]; then what was watched before still is.
+    /// As for [`SourceWatcher::new`]; the previous scope is then still watched.
     pub(crate) async fn set(&mut self, scope: Scope, since: SystemTime) -> notify::Result<()> {
         if *self.scope == scope {
             return Ok(());
@@ -61,7 +61,7 @@ impl SourceWatcher {
             time.is_ok_and(|time| time + COARSE >= since)
         };
         if new.into_iter().any(is_later) {
-            // Full: a look is due anyway.
+            // Full: a look is already due.
             let _ = self.changed.try_send(());
         }
         Ok(())
@@ -70,7 +70,7 @@ impl SourceWatcher {
     /// Waits for a change and for the quiet after it. What the change brought is watched when this returns.
     ///
     /// # Errors
-    /// As [`SourceWatcher::new`], after a change; then what was watched before still is.
+    /// As for [`SourceWatcher::new`], after a change; the previous scope is then still watched.
     pub(crate) async fn changed(&mut self) -> notify::Result<()> {
         if self.changes.recv().await.is_none() {
             std::future::pending::<()>().await;
@@ -87,13 +87,13 @@ impl SourceWatcher {
     }
 }
 
-/// Watches a scope as it is on the disk now.
+/// Watches a scope as it is on disk now.
 async fn watch(scope: Arc<Scope>, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     let started = tokio::task::spawn_blocking(move || {
         let concerned = scope.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if is_change(&event, &concerned) {
-                // Full: a look is due anyway.
+                // Full: a look is already due.
                 let _ = changed.try_send(());
             }
         })?;
@@ -109,7 +109,7 @@ fn is_change(event: &notify::Result<notify::Event>, scope: &Scope) -> bool {
             !matches!(event.kind, EventKind::Access(_))
                 && (event.paths.is_empty() || event.paths.iter().any(|path| scope.concerns(path)))
         }
-        // Events were lost: better one look too many.
+        // Events were lost: look, to be safe.
         Err(_) => true,
     }
 }
@@ -125,7 +125,7 @@ fn watch_all(watcher: &mut RecommendedWatcher, scope: &Scope) -> notify::Result<
         if watched.contains(&directory) {
             continue;
         }
-        // Before it is read: a directory made in between is either read or told of.
+        // Before it is read: a directory created in between is either read or reported.
         match paths.add(&directory, RecursiveMode::NonRecursive) {
             Ok(()) => {}
             Err(error) if is_gone(&error) => continue,
@@ -142,7 +142,7 @@ fn watch_all(watcher: &mut RecommendedWatcher, scope: &Scope) -> notify::Result<
     outcome.and(paths.commit())
 }
 
-/// It was removed since it was seen, or nobody may look into it.
+/// It was removed since it was seen, or cannot be read.
 fn is_gone(error: &notify::Error) -> bool {
     match &error.kind {
         notify::ErrorKind::PathNotFound => true,
@@ -157,7 +157,7 @@ fn nearest_existing(path: &Path) -> Option<&Path> {
     path.ancestors().find(|above| above.is_dir())
 }
 
-/// Without links, and without what cargo builds in: that has more directories than can be watched.
+/// Without links and cargo's build directories, which have more directories than can be watched.
 fn directories_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries

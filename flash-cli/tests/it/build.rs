@@ -293,7 +293,7 @@ fn a_registry_that_refuses_is_one_line_and_no_tag() {
     let wrong = app.build_with(&push, &credentials("not-this-one"));
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     let errors: Vec<&str> = wrong.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(errors.len() == 1 && errors[0].contains("refused the credentials"), "{wrong:?}");
+    assert!(errors.len() == 1 && errors[0].contains("rejected the credentials"), "{wrong:?}");
     assert!(wrong.stderr.contains("hint: ") && !wrong.stderr.contains("not-this-one"), "{wrong:?}");
     assert!(!wrong.stderr.contains("Pushed") && !wrong.stdout.contains("page"), "{wrong:?}");
     assert!(!wrong.stderr.contains("Compiled"), "the login is tried before the build: {wrong:?}");
@@ -342,7 +342,7 @@ fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
     };
     refused(&["--worker", "crunchr"], "", 2, &["no worker type `crunchr`", "did you mean `cruncher`?"]);
     refused(&["--gpu"], "", 2, &["no GPU worker type"]);
-    refused(&["--require-clean"], "", 2, &["--require-clean", "no git repository"]);
+    refused(&["--require-clean"], "", 2, &["--require-clean", "not in a git repository"]);
     refused(&["--platform", "linux/mips"], "", 2, &["linux/amd64 and linux/arm64"]);
     refused(&["--push", "ghcr.io/me/app:v1"], "", 2, &["`ghcr.io/me/app:v1` has a tag", "--tag TAG"]);
     refused(

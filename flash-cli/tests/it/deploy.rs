@@ -36,7 +36,7 @@ fn an_environment_on_runpod_is_refused_where_it_makes_no_sense_before_anything_i
         &["--registry", "ghcr.io/me/app", "--port", "9001"],
         &["--listen and --port are for --target local"],
     );
-    fails(&["--registry", "ghcr.io/Me/app"], &["is no name for an image"]);
+    fails(&["--registry", "ghcr.io/Me/app"], &["is not a valid image name"]);
     fails(&["--registry", "ghcr.io/me/app:v1"], &["has a tag"]);
     let local = ["deploy", "new", "a", "--registry", "ghcr.io/me/app"];
     app.fails(2, &local, &["--registry is for --target runpod"]);

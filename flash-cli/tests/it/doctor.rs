@@ -135,11 +135,7 @@ fn the_environment_of_a_gpu_build_can_be_had_for_building_by_hand() {
     let newer =
         doctor(directory.path(), &["--cuda-env", "8.9,12.0"]).env("CUDA_HOME", &home).output().unwrap();
     assert_eq!(newer.status.code(), Some(1));
-    assert!(
-        said(&newer).1.contains("cannot compile for GPUs of compute capability 12.0"),
-        "{}",
-        said(&newer).1
-    );
+    assert!(said(&newer).1.contains("cannot compile for compute capability 12.0"), "{}", said(&newer).1);
     let wrong = doctor(directory.path(), &["--cuda-env", "ada"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(said(&wrong).1.contains("`ada` is no compute capability"), "{}", said(&wrong).1);

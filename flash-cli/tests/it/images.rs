@@ -241,7 +241,7 @@ fn refused(directory: &Path, arguments: &[&str]) -> Finished {
 fn without_a_build_there_is_nothing_to_run() {
     let directory = crate_without_a_build();
     let refused = refused(directory.path(), &[]);
-    assert!(refused.stderr.contains("nothing is built in"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no build found in"), "{}", refused.stderr);
     assert!(refused.stderr.contains("hint: build the images first: flash build"), "{}", refused.stderr);
 }
 
@@ -277,7 +277,7 @@ fn without_an_engine_both_packages_are_named() {
         flash(&["run", "--image"]).current_dir(project.path()).env("PATH", programs.path()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    for part in ["no container engine is installed", "hint: install the package `podman`, or `docker`"] {
+    for part in ["no container engine found", "hint: install the package `podman`, or `docker`"] {
         assert!(stderr.contains(part), "{stderr}");
     }
 }

@@ -1,14 +1,14 @@
-//! A `libcuda` to link with, so that a binary starts where no driver is.
+//! A stand-in `libcuda` to link with, so that a binary starts without a driver.
 //!
-//! candle links the driver's library as a shared one: such a binary does not even start where the driver is
-//! missing, be it to say what it consists of. The driver comes with the machine, so an image cannot bring it;
-//! a stand-in in the image would have to be found after the real one, and the loader has no last place.
+//! candle links the driver's library dynamically: such a binary does not even start without the driver, not even to
+//! describe itself. The driver comes with the machine, so an image cannot contain it; a stand-in in the image would
+//! have to be found after the real one, and the loader has no such order.
 //!
-//! So the binary gets an archive instead. Each function of the driver in it jumps through a table, which is
-//! filled before `main` from the real library, looked for as the loader would. Where there is none, every
-//! function answers `CUDA_ERROR_NO_DEVICE`: candle then gives an error for the device, with what the loader
-//! said, and the app chooses the CPU or ends. A function that an older driver lacks answers `CUDA_ERROR_NOT_FOUND`; linked as a shared
-//! library, it too would keep the binary from starting.
+//! So the binary gets an archive instead. Each driver function in it jumps through a table, which is filled before
+//! `main` from the real library, found as the loader would find it. Without a driver, every function returns
+//! `CUDA_ERROR_NO_DEVICE`: candle then returns an error for the device, with the loader's message, and the app uses
+//! the CPU or ends. A function that an older driver lacks returns `CUDA_ERROR_NOT_FOUND`; linked dynamically, it
+//! too would prevent the binary from starting.
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -17,13 +17,13 @@ use std::{
 
 use super::{CudaError, toolchain::compile};
 
-/// What to link with, by the name that candle links.
+/// The library to link, under the name that candle uses.
 const ARCHIVE: &str = "libcuda.a";
 
 /// Declared in a header that not every toolkit has.
 const PROFILER: [&str; 3] = ["cuProfilerInitialize", "cuProfilerStart", "cuProfilerStop"];
 
-/// Makes the archive in `directory`, for the functions that the toolkit's header declares.
+/// Makes the archive in `directory`, for the functions declared in the toolkit's header.
 pub(super) fn make(include: &Path, directory: &Path) -> Result<(), CudaError> {
     let header = include.join("cuda.h");
     let text = std::fs::read(&header).map_err(|source| CudaError::Read { path: header.clone(), source })?;
@@ -38,7 +38,7 @@ pub(super) fn make(include: &Path, directory: &Path) -> Result<(), CudaError> {
     cc.args(["-O2", "-fPIC", "-c", "-o"]).arg(&object).arg(&source);
     compile("compiling the stand-in for the driver", &mut cc)?;
     let mut ar = Command::new("ar");
-    // Without times and owners: the same archive each time.
+    // Without times and owners, so that the archive is always the same.
     ar.arg("crsD").arg(directory.join(ARCHIVE)).arg(&object);
     compile("archiving the stand-in for the driver", &mut ar)?;
     for path in [source, object] {
@@ -51,8 +51,8 @@ fn remove(path: PathBuf) -> Result<(), CudaError> {
     std::fs::remove_file(&path).map_err(|source| CudaError::Write { path, source })
 }
 
-/// Every name that may be a function of the driver, in all its versions (`cuMemAlloc`, `cuMemAlloc_v2`). One
-/// too many does no harm: it is not in the driver, and nothing calls it.
+/// Every name that may be a driver function, in all its versions (`cuMemAlloc`, `cuMemAlloc_v2`). An extra name
+/// does no harm: the driver does not have it, and nothing calls it.
 fn functions_of(header: &str) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = PROFILER.into_iter().map(str::to_owned).collect();
     let code = without_comments(header);
@@ -62,7 +62,7 @@ fn functions_of(header: &str) -> BTreeSet<String> {
         let name: String = code[start..].chars().take_while(|char| is_of_name(*char)).collect();
         if !is_inside && name[2..].starts_with(|char: char| char.is_ascii_uppercase()) {
             found = true;
-            // The same for threads' own streams: which a program gets is decided by a macro.
+            // The same for per-thread streams: a macro decides which one a program gets.
             for (macro_name, suffix) in [("__CUDA_API_PTDS(", "_ptds"), ("__CUDA_API_PTSZ(", "_ptsz")] {
                 if code[..start].ends_with(macro_name) {
                     names.insert(format!("{name}{suffix}"));
@@ -90,8 +90,8 @@ fn without_comments(header: &str) -> String {
     code.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// The archive's one object, in C. Arguments stay where the caller put them, whatever their types are: that
-/// takes an instruction or two of assembler.
+/// The archive's only object, in C. Arguments stay where the caller put them, whatever their types: that takes an
+/// instruction or two of assembly.
 fn source_of(functions: &BTreeSet<String>) -> String {
     let names: String = functions.iter().map(|name| format!("    \"{name}\",\n")).collect();
     let entries: String =
@@ -118,7 +118,7 @@ static int answer_not_found(void) { return not_found; }
 /* What the loader said. Wrappers of the driver ask for the words of an error, and show them to the user. */
 static char why_no_driver[512];
 static int answer_why(int error, const char **words) {
-    *words = error == no_device ? why_no_driver : "there is no driver to tell";
+    *words = error == no_device ? why_no_driver : "no driver found";
     return 0;
 }
 

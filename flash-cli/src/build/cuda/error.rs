@@ -1,13 +1,13 @@
-//! Why there is no toolkit to build for GPUs with, and the command that gets one.
+//! Why there is no toolkit for GPU builds, and the command that installs one.
 use std::{io, path::PathBuf, process::ExitStatus};
 
 use flash_sdk::catalogue::ComputeCapability;
 
-/// Where the recipe puts a toolkit, below the user's home: found there without being named.
+/// Where the recipe puts a toolkit, below the user's home: found there without configuration.
 pub(super) const RECIPE_PLACE: &str = ".cache/flash/cuda";
 
-/// The wheels with the compiler and the libraries, 1.2 GB. 13.0, since kernels of a later one are refused by
-/// the drivers of many machines (580), and since wheels of CUDA 12 have no compiler.
+/// The wheels with the compiler and the libraries, 1.2 GB. Version 13.0, because many machines' drivers (580)
+/// reject kernels of later ones, and because wheels of CUDA 12 have no compiler.
 const RECIPE_WHEELS: &str = "cuda-toolkit[nvcc,cudart,crt,nvvm,cccl,nvrtc,cublas,curand]==13.0.*";
 
 /// NVIDIA's own package, from its repository for Debian and Ubuntu.
@@ -16,18 +16,18 @@ const PACKAGE: &str = "cuda-toolkit-13-0";
 /// Why a GPU build cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CudaError {
-    #[error("no CUDA compiler (`nvcc`) was found: not on PATH, and not in {}", list(searched))]
+    #[error("no CUDA compiler (`nvcc`) found: not on PATH, and not in {}", list(searched))]
     NotFound { searched: Vec<PathBuf> },
-    #[error("{named_by} is {}, where no `bin/nvcc` is", home.display())]
+    #[error("{named_by} is {}, which has no `bin/nvcc`", home.display())]
     NotAHome { named_by: &'static str, home: PathBuf },
     #[error("cannot start {}", program.display())]
     Start { program: PathBuf, source: io::Error },
-    #[error("{} does not tell its version: {said}", nvcc.display())]
+    #[error("cannot read the version of {}: {said}", nvcc.display())]
     NoVersion { nvcc: PathBuf, said: String },
     #[error("the CUDA toolkit in {} lacks {}", home.display(), missing.join(", "))]
     Incomplete { home: PathBuf, missing: Vec<String> },
     #[error(
-        "CUDA {version} in {} cannot compile for GPUs of compute capability {}; it can for {}",
+        "CUDA {version} in {} cannot compile for compute capability {}; it supports {}",
         home.display(), list(lacking), list(can)
     )]
     Capabilities {
@@ -36,7 +36,7 @@ pub(crate) enum CudaError {
         lacking: Vec<ComputeCapability>,
         can: Vec<ComputeCapability>,
     },
-    #[error("no compute capability is given to compile for")]
+    #[error("no compute capability given to compile for")]
     NoCapabilities,
     #[error("{what} failed: `{command}` ended with {status}\n{said}")]
     Trial { what: &'static str, command: String, status: ExitStatus, said: String },
@@ -44,7 +44,7 @@ pub(crate) enum CudaError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} declares no function of the driver", header.display())]
+    #[error("{} declares no driver functions", header.display())]
     NoDriverFunctions { header: PathBuf },
 }
 
@@ -52,10 +52,10 @@ impl CudaError {
     /// What to do next.
     pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NotFound { .. } => format!("there are two ways to get one:\n{}", recipe()),
+            Self::NotFound { .. } => format!("two ways to install one:\n{}", recipe()),
             Self::NotAHome { named_by, .. } => {
                 format!(
-                    "let {named_by} name the directory above `bin/nvcc`, or remove it; to get one:\n{}",
+                    "set {named_by} to the directory that contains `bin/nvcc`, or remove it; to install one:\n{}",
                     recipe()
                 )
             }
@@ -63,27 +63,27 @@ impl CudaError {
                 format!("install the whole toolkit:\n{}", recipe())
             }
             Self::Capabilities { .. } => format!(
-                "install a toolkit that can, or name others with `compute_capabilities` under \
+                "install a toolkit that supports it, or set others with `compute_capabilities` under \
                  [build.workers.NAME] in flash.toml:\n{}",
                 recipe()
             ),
             Self::NoCapabilities => {
-                "name them with `compute_capabilities` under [build.workers.NAME] in flash.toml".to_owned()
+                "set them with `compute_capabilities` under [build.workers.NAME] in flash.toml".to_owned()
             }
             Self::Start { .. } | Self::Trial { .. } => {
-                "a C and C++ compiler is needed beside CUDA's: sudo apt-get install -y build-essential; \
-                 CUDA 13.0 works with GCC 6 to 15 (`NVCC_CCBIN` names another)"
+                "CUDA's compiler needs a C and C++ compiler: sudo apt-get install -y build-essential; \
+                 CUDA 13.0 works with GCC 6 to 15 (set `NVCC_CCBIN` to use another)"
                     .to_owned()
             }
             Self::Read { .. } | Self::Write { .. } => {
-                "are the permissions right, and is there room on the disk?".to_owned()
+                "check the permissions and the free space on the disk".to_owned()
             }
-            Self::NoDriverFunctions { .. } => format!("install the toolkit anew:\n{}", recipe()),
+            Self::NoDriverFunctions { .. } => format!("reinstall the toolkit:\n{}", recipe()),
         }
     }
 }
 
-/// The two ways to a toolkit. Neither needs a GPU or a driver.
+/// The two ways to install a toolkit. Neither needs a GPU or a driver.
 pub(crate) fn recipe() -> String {
     format!(
         "    without root:  python3 -m venv ~/{RECIPE_PLACE} && ~/{RECIPE_PLACE}/bin/pip install \

@@ -1,6 +1,6 @@
-//! Finding a CUDA toolkit and seeing whether it has what candle needs.
+//! Finds a CUDA toolkit and checks that it has what candle needs.
 //!
-//! What the user names is used or refused: never another one in silence.
+//! A toolkit set by the user is used or rejected: never silently replaced by another one.
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -13,21 +13,21 @@ use flash_sdk::catalogue::ComputeCapability;
 
 use super::error::{CudaError, RECIPE_PLACE};
 
-/// Variables that name a toolkit, the first that is set counts: those that candle's build scripts read.
+/// Variables that set the toolkit; the first one set counts. They are those that candle's build scripts read.
 const VARIABLES: [&str; 3] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"];
-/// Where NVIDIA's packages put it.
+/// Where NVIDIA's packages install it.
 const USUAL_PLACE: &str = "/usr/local/cuda";
-/// Where libraries are in a toolkit: NVIDIA's packages, its wheels, Debian's own package.
+/// The library directories of a toolkit: NVIDIA's packages, its wheels, Debian's own package.
 const LIBRARIES: [&str; 5] =
     ["lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib", "lib/x86_64-linux-gnu"];
 const INCLUDES: [&str; 3] = ["include", "targets/x86_64-linux/include", "targets/sbsa-linux/include"];
-/// What candle links: the runtime by its archive, the others as shared libraries of the image.
+/// What candle links: the runtime from its archive, the others as shared libraries of the image.
 const NEEDED_LIBRARIES: [&str; 4] = ["cublas", "cublasLt", "curand", "nvrtc"];
 const RUNTIME_ARCHIVE: &str = "libcudart_static.a";
-/// What candle's kernels include; `crt/host_config.h` stands for the part that wheels have apart.
+/// What candle's kernels include; `crt/host_config.h` represents the part that is separate in wheels.
 const NEEDED_HEADERS: [&str; 4] = ["cuda.h", "cuda_runtime.h", "cuda_fp16.h", "crt/host_config.h"];
 
-/// Where to look. The environment is a parameter, so that tests have their own.
+/// Where to look. The environment is a parameter for the sake of tests.
 pub(crate) struct Search<'a> {
     /// `[build] cuda_home` of flash.toml.
     pub configured: Option<PathBuf>,
@@ -54,7 +54,7 @@ impl fmt::Display for CudaVersion {
     }
 }
 
-/// A toolkit that has all that candle needs.
+/// A toolkit with everything that candle needs.
 #[derive(Debug, Clone)]
 pub(crate) struct CudaHome {
     root: PathBuf,
@@ -62,7 +62,7 @@ pub(crate) struct CudaHome {
     /// What its compiler can compile for, sorted.
     capabilities: Vec<ComputeCapability>,
     include: PathBuf,
-    /// Library files by name: of those that are in several directories, the first.
+    /// Library files by name; if several directories have one, the first counts.
     libraries: BTreeMap<String, PathBuf>,
 }
 
@@ -70,7 +70,7 @@ impl CudaHome {
     /// Finds a toolkit and checks it.
     ///
     /// # Errors
-    /// When none is found, or the one found is not whole.
+    /// When none is found, or the one found is incomplete.
     pub(crate) fn find(search: &Search<'_>) -> Result<Self, CudaError> {
         Self::open(&locate(search)?)
     }
@@ -106,7 +106,7 @@ impl CudaHome {
         }
     }
 
-    /// The directory above `bin/nvcc`.
+    /// The directory that contains `bin/nvcc`.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -141,7 +141,7 @@ impl CudaHome {
     /// Whether its compiler can compile for all of these.
     ///
     /// # Errors
-    /// Those for which it cannot.
+    /// Those that it does not support.
     pub(super) fn check(&self, wanted: &[ComputeCapability]) -> Result<(), CudaError> {
         let lacking: Vec<_> =
             wanted.iter().copied().filter(|wanted| !self.capabilities.contains(wanted)).collect();
@@ -164,8 +164,8 @@ fn is_library(file: &str, name: &str) -> bool {
         .is_some_and(|version| version.is_empty() || version.starts_with('.'))
 }
 
-/// CUDA's libraries in a toolkit's directories. In Debian's own package they are among all others of the
-/// system, hence the prefixes; the driver's are not the toolkit's.
+/// CUDA's libraries in a toolkit's directories. Debian's own package puts them among the system's other libraries,
+/// hence the prefixes; the driver's do not belong to the toolkit.
 fn libraries_in(root: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for directory in LIBRARIES.map(|below| root.join(below)) {
@@ -198,7 +198,7 @@ fn locate(search: &Search<'_>) -> Result<PathBuf, CudaError> {
     }
     if let Some(path) = (search.variable)("PATH")
         && let Some(nvcc) = std::env::split_paths(&path).map(|directory| directory.join("nvcc")).find(|nvcc| nvcc.is_file())
-        // By its real place: what is on PATH may be a link from another directory.
+        // Resolved, because the file on PATH may be a link from another directory.
         && let Some(root) = nvcc.canonicalize().ok().as_deref().and_then(Path::parent).and_then(Path::parent)
     {
         return Ok(root.to_owned());
@@ -208,7 +208,7 @@ fn locate(search: &Search<'_>) -> Result<PathBuf, CudaError> {
     searched.iter().find_map(|place| home_in(place)).ok_or(CudaError::NotFound { searched })
 }
 
-/// What the user names: there or an error.
+/// The toolkit set by the user: it must exist.
 fn named(named_by: &'static str, place: &Path) -> Result<PathBuf, CudaError> {
     home_in(place).ok_or_else(|| CudaError::NotAHome { named_by, home: place.to_owned() })
 }
@@ -236,7 +236,7 @@ fn home_in(place: &Path) -> Option<PathBuf> {
     homes.pop()
 }
 
-/// What a compiler prints when asked.
+/// What a compiler prints when called with these arguments.
 fn ask(nvcc: &Path, question: &str) -> Result<String, CudaError> {
     let output = Command::new(nvcc)
         .arg(question)
@@ -246,16 +246,16 @@ fn ask(nvcc: &Path, question: &str) -> Result<String, CudaError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// `Cuda compilation tools, release 13.0, V13.0.88`. In an error what it said instead.
+/// `Cuda compilation tools, release 13.0, V13.0.88`. The error is what it printed instead.
 fn version_of(said: &str) -> Result<CudaVersion, String> {
     let number = |text: &str| text.parse().ok();
     said.lines()
         .filter_map(|line| line.split_once("release ")?.1.split(',').next()?.trim().split_once('.'))
         .find_map(|(major, minor)| Some(CudaVersion { major: number(major)?, minor: number(minor)? }))
-        .ok_or_else(|| said.lines().next().unwrap_or("it says nothing").to_owned())
+        .ok_or_else(|| said.lines().next().unwrap_or("it prints nothing").to_owned())
 }
 
-/// A line `sm_89` each.
+/// One line for each, such as `sm_89`.
 fn capabilities_of(said: &str) -> Vec<ComputeCapability> {
     let numbers = said.lines().filter_map(|line| line.trim().strip_prefix("sm_")?.parse().ok());
     let mut capabilities: Vec<_> = numbers.filter_map(ComputeCapability::from_number).collect();

@@ -1,29 +1,29 @@
-//! What is compiled for which GPUs.
+//! Which code is compiled for which GPUs.
 //!
-//! candle has kernels of two kinds, and they go to other GPUs in two ways:
+//! candle has two kinds of kernels, which reach other GPUs in two ways:
 //!
-//! - most are *PTX*, which the driver compiles when a worker starts, for its own GPU or a later one: those of
-//!   the lowest capability serve all;
+//! - most are *PTX*, which the driver compiles when a worker starts, for its own GPU or a later one: those for the
+//! lowest capability work on all;
 //! - those for quantized models and mixtures of experts are *machine code*, which runs on GPUs of its own
-//!   generation (the major number) from its capability on, and on no other.
+//! generation (the major number) from its capability on, and on no other.
 //!
-//! Hence the rule: **PTX for the lowest capability of the list; machine code for the lowest of each
-//! generation in it.** A list of one generation, which each pool is, takes one number that candle's build
-//! scripts read. For more, the compiler that they call is a script that compiles for the list: they know only
-//! one number. It also drops what they add from 9.0 on: `sm_90a` is for 9.0 alone, and its PTX for no other.
+//! Hence the rule: **PTX for the lowest capability in the list; machine code for the lowest of each generation in
+//! it.** A list of one generation, as for every pool, needs one number, which candle's build scripts read. For
+//! longer lists, the compiler they call is a script that compiles for the list, because they know only one number.
+//! It also drops what they add from 9.0 on: `sm_90a` is only for 9.0, and its PTX for no other.
 //!
-//! Worker types with equal lists share a build. Those with others do not: the lowest capability decides what
-//! a kernel may use (fp8 from 8.9 on), so a list that grows by another's GPUs could lose what it needs.
+//! Worker types with equal lists share a build. Those with different lists do not: the lowest capability decides
+//! what a kernel may use (fp8 from 8.9 on), so a merged list could lose features that one of them needs.
 use std::path::Path;
 
 use flash_sdk::catalogue::ComputeCapability;
 
 use super::CudaError;
 
-/// The first capability for which build scripts ask for code of exactly that GPU.
+/// The first capability for which build scripts request code for exactly that GPU.
 const EXACT_FROM: u8 = 9;
 
-/// What to compile for. Sorted, each once, never empty.
+/// The capabilities to compile for. Sorted, without duplicates, never empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Kernels {
     capabilities: Vec<ComputeCapability>,
@@ -33,7 +33,7 @@ impl Kernels {
     /// For GPUs of these capabilities.
     ///
     /// # Errors
-    /// When there is none.
+    /// When the list is empty.
     pub(crate) fn new(capabilities: impl IntoIterator<Item = ComputeCapability>) -> Result<Self, CudaError> {
         let mut capabilities: Vec<_> = capabilities.into_iter().collect();
         capabilities.sort_unstable();
@@ -44,30 +44,30 @@ impl Kernels {
         }
     }
 
-    /// What GPUs they are for.
+    /// The capabilities of the GPUs.
     pub(crate) fn capabilities(&self) -> &[ComputeCapability] {
         &self.capabilities
     }
 
-    /// What PTX is compiled for, and the one number that build scripts are given.
+    /// The capability for PTX, and the one number for build scripts.
     pub(super) fn lowest(&self) -> ComputeCapability {
         self.capabilities[0]
     }
 
-    /// What machine code is compiled for: the lowest of each generation.
+    /// The capabilities for machine code: the lowest of each generation.
     pub(super) fn machine_code(&self) -> Vec<ComputeCapability> {
         let mut lowest = self.capabilities.clone();
         lowest.dedup_by_key(|capability| capability.major());
         lowest
     }
 
-    /// Whether one number is not enough for build scripts.
+    /// Whether build scripts need more than one number.
     fn needs_list(&self) -> bool {
         let is_exact = self.capabilities.iter().any(|capability| capability.major() >= EXACT_FROM);
         self.machine_code().len() > 1 || (is_exact && self.capabilities.len() > 1)
     }
 
-    /// A name for a build with these: equal for equal lists, fit for a file.
+    /// A name for a build with these: equal for equal lists, usable as a file name.
     pub(crate) fn name(&self) -> String {
         let numbers: Vec<String> =
             self.capabilities.iter().map(|capability| capability.number().to_string()).collect();
@@ -92,7 +92,7 @@ impl Kernels {
     }
 }
 
-/// A GPU that is named is replaced by the list; a call that names none (a version, an archive) is passed on.
+/// An explicit GPU is replaced by the list; a call without one (a version, an archive) is passed on.
 const COMPILE_FOR_LIST: &str = r#"#!/bin/sh
 gpu= ptx=
 for argument do

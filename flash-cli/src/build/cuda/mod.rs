@@ -1,9 +1,9 @@
-//! GPU builds: a CUDA toolkit is found, checked, and put before cargo in a shape of our own.
+//! GPU builds: finds a CUDA toolkit, checks it, and presents it to cargo in our own layout.
 //!
-//! What candle's build scripts read is set by [`Toolchain`]: they never look for a GPU, and never find
-//! another toolkit than the one that was checked. The rule of what is compiled for which GPUs is in
-//! `kernels`; how a binary comes to start where no driver is, in `driver`. Nothing here knows of images or
-//! of cargo. All of it blocks: it reads files and runs compilers.
+//! [`Toolchain`] sets everything that candle's build scripts read: they never look for a GPU, and never find
+//! another toolkit than the one that was checked. `kernels` has the rule of what is compiled for which GPUs;
+//! `driver` makes binaries start without a driver. Nothing here knows of images or of cargo. Everything blocks: it
+//! reads files and runs compilers.
 //!
 //! ```text
 //! CudaHome::find(…)?            which toolkit, and is all of it there
@@ -22,17 +22,17 @@ pub(crate) use home::{CudaHome, Search};
 pub(crate) use kernels::Kernels;
 pub(crate) use toolchain::Toolchain;
 
-/// The image that GPU workers' images are made on where `[build] cuda_base` names no other.
+/// The base image of GPU workers' images if `[build] cuda_base` is not set.
 ///
-/// The flavour `runtime` is NVIDIA's `base` (the C and C++ libraries, cudart, a newer driver library for older
+/// The flavor `runtime` is NVIDIA's `base` (the C and C++ libraries, cudart, a newer driver library for older
 /// drivers) with the package `cuda-libraries-13-0`, which has cuBLAS, cuRAND and NVRTC: what candle needs. `base`
-/// has none of these, `devel` adds the compiler. 13.0 is the toolkit that the recipe installs: libraries of the same
-/// major version serve any 13.x build, and drivers from 580 on run it. Ubuntu 24.04 has glibc 2.39, so that what
-/// Debian 12 or an Ubuntu up to 24.04 has linked starts. It is large (cuBLAS alone unpacks to 600 MB), and held by a
-/// registry once for all images.
+/// has none of these, `devel` adds the compiler. 13.0 is the toolkit that the recipe installs: libraries of the
+/// same major version work with any 13.x build, and drivers from 580 on run it. Ubuntu 24.04 has glibc 2.39, so
+/// binaries linked on Debian 12 or Ubuntu up to 24.04 start. It is large (cuBLAS alone unpacks to 600 MB), and a
+/// registry stores it once for all images.
 pub(crate) const DEFAULT_BASE: &str = "docker.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04";
 
-/// Where toolchains are made: below cargo's own target directory, so that `cargo clean` takes them along.
+/// Where toolchains are made: in cargo's target directory, so that `cargo clean` removes them.
 pub(crate) fn toolchains_in(target_directory: &Path) -> PathBuf {
     target_directory.join("flash-cuda")
 }

@@ -1,8 +1,8 @@
-//! The directory that stands in for a CUDA home, and the variables that bring it before cargo.
+//! The directory that stands in for a CUDA home, and the variables that point cargo to it.
 //!
-//! A toolkit is not used where it lies, for three reasons: its `libcuda` must be ours (see `driver`), its
-//! runtime must be linked as an archive, which the image then need not have in the same version, and its
-//! compiler must compile for a list (see `kernels`). So cargo gets a directory of links:
+//! A toolkit is not used directly, for three reasons: its `libcuda` must be ours (see `driver`), its runtime must
+//! be linked as an archive, so that the image need not have the same version, and its compiler must compile for a
+//! list (see `kernels`). So cargo gets a directory of links:
 //!
 //! ```text
 //! bin/nvcc       a script that calls the toolkit's
@@ -12,9 +12,9 @@
 //! complete       what it was made from; written last
 //! ```
 //!
-//! Builds have a target directory of their own since build scripts do not see that a list or a toolkit has
-//! changed: they would keep kernels for the old one. With one directory for several lists they would compile
-//! all kernels, minutes of work, whenever the list changes. Here a new toolkit takes what was built along.
+//! Each toolchain has its own target directory, because build scripts do not notice that a list or a toolkit has
+//! changed: they would keep kernels for the old one. With one directory for several lists, they would recompile all
+//! kernels, minutes of work, whenever the list changes. A new toolkit discards the old build output.
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -27,13 +27,13 @@ use std::{
 
 use super::{CudaError, CudaHome, Kernels, driver};
 
-/// Changed when the content of the directory is made in another way.
+/// Increased when the directory is made in another way.
 const LAYOUT: u32 = 2;
 
-/// What candle's build scripts take for the toolkit's place. All are set: they look in each that is.
+/// The variables for the toolkit's location in candle's build scripts. All are set, because each is searched.
 const HOME_VARIABLES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
 
-/// A toolkit as cargo is to see it.
+/// A toolkit as presented to cargo.
 #[derive(Debug, Clone)]
 pub(crate) struct Toolchain {
     root: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) struct Toolchain {
 }
 
 impl CudaHome {
-    /// Makes its directory below `parent`, or finds it there complete, and tries the compiler.
+    /// Makes its directory below `parent`, or finds it complete, and tries the compiler.
     ///
     /// # Errors
     /// When the toolkit cannot compile for these GPUs, or the C compiler fails.
@@ -88,14 +88,15 @@ impl CudaHome {
         driver::make(self.include(), &libraries)
     }
 
-    /// Names in the library directory, and what they lead to.
+    /// Names in the library directory, and their targets.
     fn links(&self) -> Vec<(String, PathBuf)> {
         let mut links: Vec<(String, PathBuf)> = Vec::new();
         let mut bare: BTreeSet<String> = BTreeSet::new();
-        // Sorted, so that a name without a version comes before those with one.
+        // Sorted, so that a name without a version precedes those with one.
         for (file, path) in self.libraries() {
             if file == "libcudart.so" {
-                // The archive is to be linked. With a version it stays: another library may want it.
+                // The archive must be linked. With a version, the shared library stays: another library may need
+                // it.
                 continue;
             }
             links.push((file.to_owned(), path.to_owned()));
@@ -111,12 +112,12 @@ impl CudaHome {
 }
 
 impl Toolchain {
-    /// The variables for cargo, on top of this process's own.
+    /// The variables for cargo, in addition to this process's own.
     pub(crate) fn environment(&self) -> Vec<(String, OsString)> {
         let mut environment: Vec<(String, OsString)> =
             HOME_VARIABLES.map(|name| (name.to_owned(), self.root.clone().into())).into();
         environment.extend([
-            // Where one is set, build scripts take it and ask no GPU for its own.
+            // If one is set, build scripts use it and query no GPU.
             ("CUDA_COMPUTE_CAP".to_owned(), self.number.to_string().into()),
             ("CARGO_TARGET_DIR".to_owned(), self.root.join("target").into()),
             ("NVCC".to_owned(), self.root.join("bin/nvcc").into()),
@@ -125,12 +126,12 @@ impl Toolchain {
         environment
     }
 
-    /// Where the loader finds the toolkit's libraries, for starting a binary outside of its image.
+    /// The loader's path to the toolkit's libraries, for starting a binary outside its image.
     pub(crate) fn libraries(&self) -> PathBuf {
         self.root.join("lib64")
     }
 
-    /// Compiles a kernel as build scripts do: what is wrong with the compilers is said before minutes of work.
+    /// Compiles a kernel like build scripts do: problems with the compilers show before minutes of work.
     fn try_compiler(&self) -> Result<(), CudaError> {
         let (source, object) = (self.root.join("trial.cu"), self.root.join("trial.o"));
         write(
@@ -147,7 +148,7 @@ impl Toolchain {
     }
 }
 
-/// Held while a directory is looked at and made: crates of one workspace share it.
+/// Held while a directory is checked and made: crates of one workspace share it.
 fn lock(root: &Path) -> Result<File, CudaError> {
     let path = root.with_extension("lock");
     let lock = || {
@@ -159,7 +160,7 @@ fn lock(root: &Path) -> Result<File, CudaError> {
     lock().map_err(|source| CudaError::Write { path: path.clone(), source })
 }
 
-/// Runs a compiler. Its words are in the error, and nowhere else.
+/// Runs a compiler. Its output is shown only in an error.
 pub(super) fn compile(what: &'static str, command: &mut Command) -> Result<(), CudaError> {
     let program = PathBuf::from(command.get_program());
     let output = command

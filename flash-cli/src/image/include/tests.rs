@@ -61,10 +61,11 @@ fn a_pattern_that_matches_nothing_is_named_with_what_may_be_meant() {
     let error = |pattern| include(&directory, &["models", pattern]).unwrap_err().to_string();
     let message = error("model/**");
     assert!(
-        message.starts_with("`model/**` matches no file in ") && message.ends_with("(there is `models`)")
+        message.starts_with("`model/**` matches no file in ")
+            && message.ends_with("(did you mean `models`?)")
     );
-    assert!(error("models/sentimnt/*").ends_with("(there is `models/sentiment`)"));
-    assert!(error("models/sentiment/model.onnx").ends_with("(there is `models/sentiment/model.bin`)"));
+    assert!(error("models/sentimnt/*").ends_with("(did you mean `models/sentiment`?)"));
+    assert!(error("models/sentiment/model.onnx").ends_with("(did you mean `models/sentiment/model.bin`?)"));
     assert!(!error("zebra").contains("there is"));
     assert!(!error("models/*.gguf").contains("there is"));
     // All that it matches is hidden.
@@ -101,9 +102,9 @@ fn what_is_in_a_named_directory_is_taken_hidden_or_not_as_the_app_has_it_with_fl
         let told: Vec<String> = all.left_out.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 3, "{told:?}");
         for (path, reason) in [
-            ("`data/.env` stays out", "secrets"),
-            ("`data/more/.env.local` stays out", "secrets"),
-            ("`data/clone/.git` stays out", "committed"),
+            ("`data/.env` is left out", "secrets"),
+            ("`data/more/.env.local` is left out", "secrets"),
+            ("`data/clone/.git` is left out", "committed"),
         ] {
             assert!(told.iter().any(|line| line.contains(path) && line.contains(reason)), "{told:?}");
         }

@@ -1,4 +1,4 @@
-//! Where a registry answers, and how images in it are named.
+//! The address of a registry, and the names of images in it.
 use std::net::IpAddr;
 
 use oci_spec::distribution::Reference;
@@ -6,29 +6,29 @@ use reqwest::Url;
 
 use super::RegistryError;
 
-/// The name that Docker Hub's images have, and the one that its credentials are kept under.
+/// The name of Docker Hub in image names and credentials.
 const DOCKER_HUB: &str = "docker.io";
-/// Where Docker Hub answers.
+/// The host of Docker Hub.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
-/// Reads an image's name, completed as docker does: `redis` is `docker.io/library/redis:latest`.
+/// Parses an image name, completed like docker does: `redis` is `docker.io/library/redis:latest`.
 ///
 /// # Errors
-/// When it is no name of an image.
+/// When it is not a valid image name.
 pub(crate) fn reference(name: &str) -> Result<Reference, RegistryError> {
     name.parse().map_err(|source| RegistryError::Name { name: name.to_owned(), source: Box::new(source) })
 }
 
-/// Where a registry answers.
+/// The address of a registry.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    /// As images name it: `docker.io`, `127.0.0.1:5000`.
+    /// As in image names: `docker.io`, `127.0.0.1:5000`.
     name: String,
     origin: Url,
 }
 
 impl Address {
-    /// That of the image's registry: HTTPS, and plain HTTP on the loopback.
+    /// The address of the image's registry: HTTPS, or plain HTTP on loopback.
     pub(super) fn of(image: &Reference) -> Result<Self, RegistryError> {
         let name = image.registry();
         let host = if name == DOCKER_HUB { DOCKER_HUB_HOST } else { name };
@@ -41,13 +41,13 @@ impl Address {
         Ok(Self { name: name.to_owned(), origin })
     }
 
-    /// As [`Address::of`], with TLS on the loopback too.
+    /// Like [`Address::of`], with TLS on loopback too.
     #[cfg(test)]
     pub(super) fn with_tls(name: &str) -> Self {
         Self { name: name.to_owned(), origin: Url::parse(&format!("https://{name}/")).unwrap() }
     }
 
-    /// As images name it.
+    /// As in image names.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -57,20 +57,20 @@ impl Address {
         is_loopback(&self.origin)
     }
 
-    /// Something in a repository, such as `manifests/latest`.
+    /// The URL of something in a repository, such as `manifests/latest`.
     pub(super) fn at(&self, repository: &str, path: &str) -> Url {
         let mut url = self.origin.clone();
         url.set_path(&format!("/v2/{repository}/{path}"));
         url
     }
 
-    /// Whether this is the registry, so that its credentials may go there.
+    /// Whether this URL is at the registry, so that its credentials may be sent there.
     pub(super) fn owns(&self, url: &Url) -> bool {
         url.origin() == self.origin.origin()
     }
 
-    /// The address that an answer names. A registry behind a proxy that ends TLS may not know that it is
-    /// asked by HTTPS: its own host is never asked by less.
+    /// The URL that an answer names. A registry behind a proxy that terminates TLS may not know that it is called
+    /// by HTTPS: its own host is never called by less.
     pub(super) fn follow(&self, from: &Url, location: &str) -> Option<Url> {
         let mut url = from.join(location).ok()?;
         let same_host = url.host_str() == self.origin.host_str() && url.port() == self.origin.port();
@@ -80,8 +80,8 @@ impl Address {
         self.may_name(&url).then_some(url)
     }
 
-    /// Whether this registry may send us there. By HTTPS nobody reads on the way. Without it only from
-    /// loopback to loopback: a registry elsewhere has no business with what listens on this machine.
+    /// Whether this registry may redirect us there. HTTPS is always allowed. Plain HTTP is only allowed from
+    /// loopback to loopback: a remote registry must not reach what listens on this machine.
     pub(super) fn may_name(&self, url: &Url) -> bool {
         url.scheme() == "https" || (url.scheme() == "http" && self.is_loopback() && is_loopback(url))
     }
@@ -93,8 +93,8 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The registry that a key of a credentials file means: `https://index.docker.io/v1/` is `docker.io`. A
-/// key of Podman's may end in a path, which stays.
+/// The registry that a key of a credentials file refers to: `https://index.docker.io/v1/` is `docker.io`. A key of
+/// Podman's may end in a path, which is kept.
 pub(super) fn registry_of_key(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let bare = bare.trim_end_matches('/');
@@ -107,7 +107,7 @@ pub(super) fn registry_of_key(key: &str) -> String {
     path.map_or_else(|| host.to_owned(), |path| format!("{host}/{path}"))
 }
 
-/// What credential helpers know a registry by.
+/// The name of a registry for credential helpers.
 pub(super) fn helper_key(registry: &str) -> &str {
     match registry {
         DOCKER_HUB => "https://index.docker.io/v1/",

@@ -1,8 +1,8 @@
-//! What belongs to an image and is not in it, such as its SBOM: an OCI artifact with the image as its
+//! Attaches data to an image that is not part of it, such as its SBOM: an OCI artifact with the image as its
 //! subject.
 //!
-//! Where the registry does not list artifacts by their subject, the list is kept under the tag that the
-//! specification names for it.
+//! If the registry does not list artifacts by their subject, the list is stored under the tag that the
+//! specification defines for that.
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
 use oci_spec::{
@@ -21,26 +21,26 @@ use super::{
 };
 use crate::image::layout::sha256;
 
-/// A registry that lists artifacts by their subject says so with this header.
+/// The header of a registry that lists artifacts by their subject.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
-/// The config of what has none.
+/// The config of an artifact without one.
 const EMPTY: &[u8] = b"{}";
 const TITLE: &str = "org.opencontainers.image.title";
 
-/// Something about an image.
+/// An attachment to an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Attachment {
-    /// What tools look for: `application/vnd.cyclonedx+json`.
+    /// The type that tools look for: `application/vnd.cyclonedx+json`.
     pub artifact_type: String,
-    /// The name of the file that it becomes when it is fetched.
+    /// The name of the file when it is downloaded.
     pub file_name: String,
     pub content: Bytes,
 }
 
-/// Attaches to the image of this manifest, which was pushed before. Attached again, it is there once.
+/// Attaches to the image with this manifest, which was pushed before. Repeated calls attach it once.
 ///
 /// # Errors
-/// When the registry does not take it.
+/// When the registry rejects it.
 pub(super) async fn attach(
     registry: &Registry,
     image: &Reference,
@@ -89,8 +89,8 @@ async fn stored(
     Ok(descriptor)
 }
 
-/// Adds to the list of what has this subject, where it is not in it. Two at once may lose one: the protocol
-/// has nothing against it.
+/// Adds to the list of this subject's attachments, if it is not in it. Concurrent calls may lose one: the protocol
+/// offers no protection.
 async fn list(
     registry: &Registry,
     image: &Reference,
@@ -115,7 +115,7 @@ async fn list(
 }
 
 async fn listed(registry: &Registry, image: &Reference, tag: &str) -> Result<Vec<Descriptor>, RegistryError> {
-    let task = "list what is attached to an image";
+    let task = "list the attachments of an image";
     let url = registry.url(image.repository(), &format!("manifests/{tag}"));
     let scope = Scope::push(image.repository());
     let request = |client: &reqwest::Client| {
@@ -140,12 +140,12 @@ fn descriptor(bytes: &[u8], media_type: MediaType) -> Descriptor {
     Descriptor::new(media_type, bytes.len() as u64, sha256(&Sha256::digest(bytes)))
 }
 
-/// With sorted keys: the annotations of one and the same attachment would come in another order each time.
+/// With sorted keys: otherwise the annotations of the same attachment would have another order each time.
 fn json(value: &impl Serialize) -> Result<Vec<u8>, RegistryError> {
     let json = serde_json::to_value(value).and_then(|value| serde_json::to_vec(&value));
     json.map_err(|_| incomplete("a manifest"))
 }
 
 fn incomplete(what: &str) -> RegistryError {
-    RegistryError::Unsupported { what: what.to_owned(), reason: "it cannot be written" }
+    RegistryError::Unsupported { what: what.to_owned(), reason: "it cannot be encoded" }
 }

@@ -1,7 +1,7 @@
-//! What a request carries in `Authorization`: nothing, a password, or a token for its scope.
+//! The `Authorization` of a request: nothing, a password, or a token for its scope.
 //!
-//! A registry says what it wants when it refuses a request with 401. A token is for a set of scopes; it is
-//! kept until shortly before its end, and renewed when the registry no longer takes it.
+//! A registry says what it requires when it answers a request with 401. A token is for a set of scopes; it is
+//! cached until shortly before its end, and renewed when the registry rejects it.
 use std::{
     collections::HashMap,
     fmt,
@@ -25,16 +25,16 @@ use super::{
 
 /// How long a token server may take.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Of a token server's answer.
+/// The largest answer of a token server.
 const ANSWER_BYTES: usize = 1 << 20;
-/// What a token lives that does not say, by the specification.
+/// The lifetime of a token without one, by the specification.
 const LIFE: u64 = 60;
-/// And the longest that is believed.
+/// The longest lifetime that is trusted.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token is not used in the last moments of its life.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What a request may do.
+/// The permissions of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope(Vec<String>);
 
@@ -44,29 +44,29 @@ impl Scope {
         Self(vec![format!("repository:{repository}:pull")])
     }
 
-    /// Write it too.
+    /// Read and write it.
     pub(super) fn push(repository: &str) -> Self {
         Self(vec![format!("repository:{repository}:pull,push")])
     }
 
-    /// And read another one.
+    /// Also read another one.
     pub(super) fn and_pull(mut self, repository: &str) -> Self {
         self.0.extend(Self::pull(repository).0);
         self
     }
 
-    /// The repository that a refusal is about.
+    /// The repository that a rejection is about.
     pub(super) fn repository(&self) -> &str {
         let first = self.0.first().and_then(|scope| scope.split(':').nth(1));
         first.unwrap_or_default()
     }
 }
 
-/// What a registry wants.
+/// What a registry requires.
 #[derive(Debug, Clone)]
 enum Challenge {
     Password,
-    /// A token from elsewhere.
+    /// A token from a token server.
     Token {
         realm: Url,
         service: Option<String>,
@@ -79,13 +79,13 @@ struct Token {
     until: Instant,
 }
 
-/// The credentials of one registry, and what they were exchanged for.
+/// The credentials for one registry, and the tokens obtained with them.
 pub(super) struct Authorizer {
     address: Address,
-    /// For token servers: made for the first token, since many registries want none.
+    /// The client for token servers: made for the first token, since many registries need none.
     client: OnceCell<reqwest::Client>,
     logins: Logins,
-    /// Held while a token is fetched: others that want the same one wait for it.
+    /// Held while a token is fetched, so that others that need the same one wait for it.
     state: Mutex<State>,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for Authorizer {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    /// By repository, since some are for a part of a registry only. Looked for at most once each.
+    /// By repository, since some are only for a part of a registry. Looked up at most once each.
     logins: HashMap<String, Option<Found>>,
     tokens: HashMap<Scope, Token>,
 }
@@ -108,10 +108,10 @@ impl Authorizer {
         Self { address, client: OnceCell::new(), logins, state: Mutex::default() }
     }
 
-    /// What a request of this scope carries, as far as is known.
+    /// The authorization of a request with this scope, as far as it is known.
     ///
     /// # Errors
-    /// When there are no credentials where some are wanted, or they are refused.
+    /// When required credentials are missing or rejected.
     pub(super) async fn value(&self, scope: &Scope) -> Result<Option<HeaderValue>, RegistryError> {
         let mut state = self.state.lock().await;
         let Some(challenge) = state.challenge.clone() else { return Ok(None) };
@@ -144,15 +144,15 @@ impl Authorizer {
         }
     }
 
-    /// Learns from a 401 to a request that carried `sent`. The next [`Authorizer::value`] is another one.
+    /// Learns from a 401 to a request that carried `sent`. The next [`Authorizer::value`] differs.
     ///
     /// # Errors
-    /// When the answer does not say what the registry wants.
+    /// When the answer does not say what the registry requires.
     pub(super) async fn learn(&self, answer: &HeaderMap, scope: &Scope) -> Result<(), RegistryError> {
         let mut challenges = answer.get_all(header::WWW_AUTHENTICATE).iter();
         let challenge = challenges.find_map(|value| challenge_of(value.to_str().ok()?));
         let Some(challenge) = challenge else {
-            let what = "it refuses a request and does not say which credentials it wants".to_owned();
+            let what = "it rejects a request without saying which credentials it requires".to_owned();
             return Err(RegistryError::Protocol { registry: self.address.name().to_owned(), what });
         };
         let mut state = self.state.lock().await;
@@ -161,7 +161,7 @@ impl Authorizer {
         Ok(())
     }
 
-    /// Why a request was refused although it carried the best there is.
+    /// Why a request was rejected although it had the best available authorization.
     pub(super) async fn refused(&self, scope: &Scope) -> RegistryError {
         let state = self.state.lock().await;
         let registry = self.address.name().to_owned();
@@ -175,7 +175,7 @@ impl Authorizer {
         }
     }
 
-    /// Says which server it was, where that is not plain.
+    /// Names the server, if that is not obvious.
     fn of_token_server(&self, realm: &Url, error: RegistryError) -> RegistryError {
         let is_about_credentials = matches!(
             error,
@@ -209,7 +209,7 @@ impl Authorizer {
         let unclear =
             |what: &str| RegistryError::Protocol { registry: server.clone(), what: what.to_owned() };
         if !self.address.may_name(realm) {
-            return Err(unclear("it wants credentials without HTTPS"));
+            return Err(unclear("it requires credentials without HTTPS"));
         }
         let client = async || transport::client(&self.address, Redirects::SameOrigin);
         let client = self.client.get_or_try_init(client).await?;
@@ -228,10 +228,10 @@ impl Authorizer {
             return Err(self.no_token(&server, status, retry_after, refusal, scope, login));
         }
         let body = transport::body(answer, &server, ANSWER_BYTES).await?;
-        let granted: Granted = serde_json::from_slice(&body).map_err(|_| unclear("it gave no token"))?;
+        let granted: Granted = serde_json::from_slice(&body).map_err(|_| unclear("it returned no token"))?;
         let token = granted.token.or(granted.access_token).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| unclear("it gave no token"))?;
-        let value = bearer(&token).ok_or_else(|| unclear("it gave a token that is none"))?;
+        let token = token.ok_or_else(|| unclear("it returned no token"))?;
+        let value = bearer(&token).ok_or_else(|| unclear("it returned an invalid token"))?;
         Ok(Token { value, until: asked + usable(granted.expires_in) })
     }
 
@@ -245,7 +245,7 @@ impl Authorizer {
         login: Option<&Found>,
     ) -> RegistryError {
         let Refusal { code, reason } = refusal;
-        let (registry, server, task) = (self.address.name().to_owned(), server.to_owned(), "give a token");
+        let (registry, server, task) = (self.address.name().to_owned(), server.to_owned(), "issue a token");
         match (status, login) {
             (StatusCode::TOO_MANY_REQUESTS, _) => {
                 RegistryError::TooManyRequests { registry: server, retry_after }
@@ -261,7 +261,7 @@ impl Authorizer {
             (StatusCode::FORBIDDEN, _) => {
                 RegistryError::Denied { registry, repository: scope.repository().to_owned(), reason }
             }
-            // The exchange of a token that has ended is refused by 400.
+            // An expired refresh token is rejected with 400.
             (StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST, Some(found)) => {
                 RegistryError::WrongPassword { registry, origin: found.origin.clone() }
             }
@@ -270,7 +270,7 @@ impl Authorizer {
     }
 }
 
-/// The question for a token that every token server knows.
+/// The token request that every token server supports.
 fn question(
     client: &reqwest::Client,
     realm: &Url,
@@ -286,7 +286,7 @@ fn question(
     client.get(url)
 }
 
-/// The question for a token by another one, as OAuth 2 has it.
+/// The request to exchange a token, by OAuth 2.
 fn exchange(
     client: &reqwest::Client,
     realm: &Url,
@@ -306,7 +306,7 @@ fn exchange(
     request.body(form.query().unwrap_or_default().to_owned())
 }
 
-/// How long a token is used of which the server says that it lives this long.
+/// How long to use a token with this lifetime.
 fn usable(seconds: Option<u64>) -> Duration {
     let life = Duration::from_secs(seconds.unwrap_or(LIFE)).min(LONGEST_LIFE);
     life.saturating_sub(MARGIN.min(life / 2))
@@ -317,7 +317,7 @@ fn host_of(realm: &Url) -> String {
     realm.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// What a token server answers. `Debug` is not for it.
+/// A token server's answer. Has no `Debug`, because it holds a token.
 #[derive(Deserialize)]
 struct Granted {
     token: Option<String>,
@@ -325,7 +325,7 @@ struct Granted {
     expires_in: Option<u64>,
 }
 
-/// The first challenge of a header that we can meet.
+/// The first challenge in a header that we support.
 fn challenge_of(header: &str) -> Option<Challenge> {
     let challenges = ChallengeParser::new(header).map_while(Result::ok);
     challenges.into_iter().find_map(|challenge| {

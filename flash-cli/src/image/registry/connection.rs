@@ -1,4 +1,4 @@
-//! One registry: its address, its credentials, and what is known to be in it.
+//! A connection to one registry: its address, its credentials, and which blobs it is known to have.
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
@@ -22,12 +22,12 @@ use super::{
     transport::{self, Redirects, Refusal},
 };
 
-/// How long a registry may think about a request without a large body.
+/// How long a registry may take for a request without a large body.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How often in its time something is looked at whether it moves.
+/// How often within that time progress is checked.
 const LOOKS: u32 = 50;
 
-/// A registry. What moves through one of these knows of the rest: a blob that one repository got is mounted
+/// A registry. Transfers through the same value share knowledge: a blob that one repository received is mounted
 /// into the next one, and a token is fetched once.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -42,10 +42,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The registry of this image. Nothing is asked yet.
+    /// The registry of this image. Sends nothing yet.
     ///
     /// # Errors
-    /// When its name is no address.
+    /// When its name is not a valid address.
     pub(crate) fn of(image: &Reference, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
         Self::at(Address::of(image)?, logins, patience)
     }
@@ -57,7 +57,7 @@ impl Registry {
         Ok(Self { address, client, patience, authorizer, answered, holders })
     }
 
-    /// Trusts this authority and no other.
+    /// Trusts only this certificate authority.
     #[cfg(test)]
     pub(super) fn trusting(mut self, authority: &str) -> Self {
         let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
@@ -65,16 +65,16 @@ impl Registry {
         self
     }
 
-    /// As images name it.
+    /// As in image names.
     pub(super) fn name(&self) -> &str {
         self.address.name()
     }
 
-    /// Sends a request, again after failures that may pass. An answer of the registry's is the caller's to
-    /// judge; that it wants other credentials or is failing is an error.
+    /// Sends a request, and retries after temporary failures. The caller handles the registry's answer, except for
+    /// rejected credentials and server errors, which are errors.
     ///
     /// # Errors
-    /// When there is no answer that says anything about the request.
+    /// When there is no meaningful answer to the request.
     pub(super) async fn ask(
         &self,
         scope: &Scope,
@@ -91,7 +91,7 @@ impl Registry {
         }
     }
 
-    /// As [`Registry::ask`], for a caller that knows better what to do after a failure.
+    /// Like [`Registry::ask`], for a caller that handles failures itself.
     pub(super) async fn ask_once(
         &self,
         scope: &Scope,
@@ -103,7 +103,7 @@ impl Registry {
         if answer.status() != StatusCode::UNAUTHORIZED {
             return self.judge(scope, task, answer).await;
         }
-        // What is known of the registry, or a token of it, may have ended: it tells what it wants now.
+        // Cached knowledge or a token may have expired: the registry says what it requires now.
         self.learn(scope, task, answer).await?;
         let answer = self.send(scope, watch, &request).await?;
         match answer.status() {
@@ -169,7 +169,7 @@ impl Registry {
         Ok(answer)
     }
 
-    /// What an answer says that is not the one that was hoped for.
+    /// The error for an unexpected answer.
     pub(super) async fn refusal(&self, task: &'static str, answer: Response) -> RegistryError {
         let (registry, status) = (self.name().to_owned(), answer.status());
         let Refusal { code, reason } = Refusal::read(answer, self.name()).await;
@@ -177,41 +177,41 @@ impl Registry {
             "" if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED => {
                 RegistryError::Protocol {
                     registry,
-                    what: format!("status {status} and no reason, asked to {task}"),
+                    what: format!("status {status} without a reason, when asked to {task}"),
                 }
             }
             _ => RegistryError::Refused { registry, task, status: status.as_u16(), code, reason },
         }
     }
 
-    /// Something in a repository, such as `manifests/latest`.
+    /// The URL of something in a repository, such as `manifests/latest`.
     pub(super) fn url(&self, repository: &str, path: &str) -> Url {
         self.address.at(repository, path)
     }
 
-    /// A repository has this blob.
+    /// Records that a repository has this blob.
     pub(super) fn note_holder(&self, digest: &Digest, repository: &str) {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         holders.entry(digest.clone()).or_default().insert(repository.to_owned());
     }
 
-    /// Another repository that is known to have this blob.
+    /// Another repository known to have this blob.
     pub(super) fn other_holder(&self, digest: &Digest, repository: &str) -> Option<String> {
         let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         holders.get(digest)?.iter().find(|holder| *holder != repository).cloned()
     }
 }
 
-/// Ends what no longer moves, however long it takes while it does.
+/// Cancels a transfer that no longer makes progress, however long it takes otherwise.
 #[derive(Debug)]
 pub(super) struct Watch {
     limit: Duration,
-    /// In place of the limit, once everything is sent.
+    /// Replaces the limit once everything is sent.
     after_all: Duration,
     sent: Arc<Sent>,
 }
 
-/// What was sent of a body.
+/// The part of a body that was sent.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     moved: AtomicU64,
@@ -219,12 +219,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// A piece moved.
+    /// A piece was transferred.
     pub(super) fn piece(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether there is nothing more to send. Sent anew, there is again.
+    /// Whether there is nothing more to send. A repeated request starts over.
     pub(super) fn is_all(&self, is_all: bool) {
         self.is_all.store(is_all, Ordering::Relaxed);
     }
@@ -240,13 +240,13 @@ impl Watch {
         Self { after_all, ..self }
     }
 
-    /// To be told of every piece that moves.
+    /// To be called for every piece that is transferred.
     pub(super) fn sent(&self) -> Arc<Sent> {
         self.sent.clone()
     }
 
     /// # Errors
-    /// With the limit within which nothing moved.
+    /// The limit within which nothing was transferred.
     async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T, Duration> {
         let mut work = std::pin::pin!(work);
         let look = self.limit / LOOKS;

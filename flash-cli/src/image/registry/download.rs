@@ -1,4 +1,4 @@
-//! One blob into a layout. A broken download goes on where it stopped.
+//! Downloads one blob into a layout. A broken download resumes where it stopped.
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -18,10 +18,10 @@ use crate::image::{BlobWriter, Layout, LayoutError};
 
 /// Pieces that wait for the disk.
 const PIECES: usize = 16;
-/// Requests for one blob: a bound for a registry that gives a few bytes each time.
+/// The largest number of requests for one blob, for registries that send only a few bytes each time.
 const PARTS: usize = 1_000;
 
-/// From where, and to where.
+/// Source and destination.
 pub(super) struct Source<'a> {
     pub registry: &'a Registry,
     pub layout: &'a Layout,
@@ -29,18 +29,18 @@ pub(super) struct Source<'a> {
     pub progress: OnProgress<'a>,
 }
 
-/// How a blob came to be in the layout.
+/// How a blob got into the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     WasThere,
     Downloaded,
 }
 
-/// Brings a blob into the layout.
+/// Gets a blob into the layout.
 pub(super) async fn get(source: &Source<'_>, blob: &Descriptor) -> Result<Arrival, RegistryError> {
     if *blob.digest().algorithm() != DigestAlgorithm::Sha256 {
         let what = format!("blob {}", blob.digest());
-        return Err(RegistryError::Unsupported { what, reason: "only sha256 digests are known here" });
+        return Err(RegistryError::Unsupported { what, reason: "only sha256 digests are supported" });
     }
     let (layout, wanted) = (source.layout.clone(), blob.clone());
     let writer = blocking(move || match layout.has(&wanted) {
@@ -53,7 +53,7 @@ pub(super) async fn get(source: &Source<'_>, blob: &Descriptor) -> Result<Arriva
     };
     let sink = Sink::start(source.layout, writer);
     let fetched = source.fetch_all(blob, &sink).await;
-    // What became of the writer matters more: when it fails, the rest fails too.
+    // An error of the writer takes precedence: when it fails, the rest fails too.
     let writer = sink.finish().await?;
     fetched?;
     let (found, wanted) = (writer.digest(), blob.digest());
@@ -90,9 +90,9 @@ impl Source<'_> {
         Err(self.protocol(format!("{PARTS} requests were not enough for one blob")))
     }
 
-    /// One request for everything from the offset on, which moves with what arrives.
+    /// One request for everything from the offset on, which moves as data arrives.
     async fn fetch(&self, blob: &Descriptor, offset: &mut u64, sink: &Sink) -> Result<(), RegistryError> {
-        let (task, scope) = ("give a blob", Scope::pull(self.repository));
+        let (task, scope) = ("serve a blob", Scope::pull(self.repository));
         let url = self.registry.url(self.repository, &format!("blobs/{}", blob.digest()));
         let request = |client: &reqwest::Client| match *offset {
             0 => client.get(url.clone()),
@@ -104,7 +104,7 @@ impl Source<'_> {
             StatusCode::OK => *offset,
             StatusCode::PARTIAL_CONTENT if begins_at(answer.headers()) == Some(*offset) => 0,
             StatusCode::PARTIAL_CONTENT => {
-                return Err(self.protocol("another part than asked for".to_owned()));
+                return Err(self.protocol("it sent another part than requested".to_owned()));
             }
             _ => return Err(self.registry.refusal(task, answer).await),
         };
@@ -113,14 +113,14 @@ impl Source<'_> {
             known -= skipped;
             let piece = piece.split_off(usize::try_from(skipped).unwrap_or(usize::MAX));
             if *offset + piece.len() as u64 > blob.size() {
-                return Err(self.protocol(format!("more than the {} bytes of a blob", blob.size())));
+                return Err(self.protocol(format!("it sent more than the {} bytes of a blob", blob.size())));
             }
             if piece.is_empty() {
                 continue;
             }
             *offset += piece.len() as u64;
             if sink.pieces.send(piece).await.is_err() {
-                // The writer tells why.
+                // The writer reports why.
                 return Err(self.protocol("unwritten".to_owned()));
             }
             self.tell(blob, *offset);
@@ -129,7 +129,7 @@ impl Source<'_> {
             true => Ok(()),
             false => Err(RegistryError::Broken {
                 registry: self.registry.name().to_owned(),
-                source: format!("a blob ended after {offset} of {} bytes", blob.size()).into(),
+                source: format!("the blob ended after {offset} of {} bytes", blob.size()).into(),
             }),
         }
     }
@@ -139,13 +139,13 @@ impl Source<'_> {
     }
 }
 
-/// The first byte of a part, by `Content-Range: bytes FIRST-LAST/SIZE`.
+/// The first byte of a part, from `Content-Range: bytes FIRST-LAST/SIZE`.
 pub(super) fn begins_at(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
-/// Writes and hashes on a thread of its own.
+/// Writes and hashes on a separate thread.
 struct Sink {
     pieces: mpsc::Sender<Bytes>,
     written: JoinHandle<Result<BlobWriter, LayoutError>>,

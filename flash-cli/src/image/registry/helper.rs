@@ -1,4 +1,4 @@
-//! Credential helpers: programs that keep credentials, by docker's protocol.
+//! Credential helpers: programs that store credentials, with docker's protocol.
 use std::{process::Stdio, time::Duration};
 
 use serde::Deserialize;
@@ -11,11 +11,11 @@ use super::logins::{Login, LoginError};
 
 /// A helper may ask its user to unlock something.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
-/// Of what a helper answers.
+/// The largest answer of a helper.
 const ANSWER: u64 = 1 << 20;
-/// What a helper says, by its protocol, when it has nothing.
+/// What a helper prints, by its protocol, when it has no credentials.
 const NOTHING: &str = "credentials not found in native keychain";
-/// The user name that says that the secret is an identity token.
+/// The user name that marks the secret as an identity token.
 const TOKEN: &str = "<token>";
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ pub(super) fn program(name: &str) -> String {
     format!("docker-credential-{name}")
 }
 
-/// Asks a helper. It is stopped when it takes longer than `limit`.
+/// Calls a helper. It is stopped when it takes longer than `limit`.
 pub(super) async fn ask(program: &str, server: &str, limit: Duration) -> Result<Option<Login>, LoginError> {
     let program = program.to_owned();
     let failed = |source| LoginError::Helper { program: program.clone(), source };
@@ -38,7 +38,7 @@ pub(super) async fn ask(program: &str, server: &str, limit: Duration) -> Result<
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // It may show a secret; what it wants to say is in its answer.
+        // Its stderr may contain a secret; what it has to say is in its answer.
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -46,7 +46,7 @@ pub(super) async fn ask(program: &str, server: &str, limit: Duration) -> Result<
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let talk = async {
         if let Some(mut stdin) = stdin {
-            // A helper that does not read has answered all the same.
+            // A helper that does not read its input may still answer.
             let _ = stdin.write_all(server.as_bytes()).await;
         }
         let mut answer = Vec::new();
@@ -65,7 +65,7 @@ pub(super) async fn ask(program: &str, server: &str, limit: Duration) -> Result<
             false => Err(LoginError::HelperFailed { program, status, server: server.to_owned() }),
         };
     }
-    // Not the parser's own words: they may quote the answer.
+    // Without the parser's message, which may quote the answer.
     let kept: Kept = serde_json::from_slice(&answer)
         .map_err(|_| LoginError::HelperUnclear { program: program.clone() })?;
     Ok(Some(match kept.username.as_str() {

@@ -1,8 +1,8 @@
-//! Credentials of the user: variables, and the files that `docker login` and `podman login` write.
+//! The user's credentials: variables, and the files written by `docker login` and `podman login`.
 //!
-//! Looked for only when a registry asks for them, so that a broken helper does not stop a push to a registry
-//! that is open to all. Own code: the crate for docker's file waits for a helper without a limit, does not
-//! know the longer keys of Podman's file, and shows what a failing helper printed.
+//! Looked up only when a registry requires them, so that a broken helper does not stop a push to an open registry.
+//! Our own code: the crate for docker's file waits for a helper without a limit, does not know the longer keys of
+//! Podman's file, and shows what a failing helper printed.
 use std::{
     collections::HashMap,
     env,
@@ -29,10 +29,10 @@ use super::{
 pub(super) const USERNAME: &str = "FLASH_REGISTRY_USERNAME";
 /// Their password or token.
 pub(super) const PASSWORD: &str = "FLASH_REGISTRY_PASSWORD";
-/// Both: nothing that flash starts needs them.
+/// Both: no program that flash starts needs them.
 pub(crate) const REGISTRY_VARIABLES: [&str; 2] = [USERNAME, PASSWORD];
 
-/// What a registry is shown.
+/// Credentials for a registry.
 #[derive(Debug, Clone)]
 pub(super) enum Login {
     Password {
@@ -48,18 +48,18 @@ pub(super) enum Login {
 pub(crate) enum LoginError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    /// Without the parser's words, which may quote a secret.
-    #[error("{} is not a credentials file: line {line}, column {column}", path.display())]
+    /// Without the parser's message, which may quote a secret.
+    #[error("{} is not a valid credentials file: line {line}, column {column}", path.display())]
     File { path: PathBuf, line: usize, column: usize },
-    #[error("the credentials of {registry} in {} cannot be decoded", path.display())]
+    #[error("cannot decode the credentials for {registry} in {}", path.display())]
     Entry { path: PathBuf, registry: String },
-    #[error("credential helper `{program}` cannot be run")]
+    #[error("cannot run credential helper `{program}`")]
     Helper { program: String, source: io::Error },
     #[error("credential helper `{program}` did not answer within {seconds} s")]
     HelperSilent { program: String, seconds: u64 },
     #[error("credential helper `{program}` failed for {server}: {status}")]
     HelperFailed { program: String, server: String, status: ExitStatus },
-    #[error("credential helper `{program}` gave an answer that is not credentials")]
+    #[error("credential helper `{program}` returned invalid credentials")]
     HelperUnclear { program: String },
 }
 
@@ -74,7 +74,7 @@ impl LoginError {
                 format!("install `{program}`, or set {USERNAME} and {PASSWORD}")
             }
             Self::HelperFailed { program, server, .. } => {
-                format!("what does this say? echo {server} | {program} get")
+                format!("check its output: echo {server} | {program} get")
             }
             Self::HelperSilent { .. } | Self::HelperUnclear { .. } => {
                 format!("set {USERNAME} and {PASSWORD}")
@@ -83,25 +83,25 @@ impl LoginError {
     }
 }
 
-/// Where credentials are looked for, in this order: the variables, then the files.
+/// Where credentials are searched for, in this order: the variables, then the files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Logins {
-    /// For one registry only: what is meant for the one that is pushed to must not go to that of a base
+    /// Only for one registry: credentials for the registry being pushed to must not be sent to that of a base
     /// image.
     variables: Option<(String, Login)>,
     files: Vec<PathBuf>,
 }
 
-/// A login and where it is from.
+/// A login and where it comes from.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub login: Login,
-    /// In words, for the message that it was refused.
+    /// As text, for the message that it was rejected.
     pub origin: String,
 }
 
 impl Logins {
-    /// Those of this user. The variables are for the registry of the image that is pushed, if one is.
+    /// This user's credentials. The variables apply to the registry of the image being pushed, if any.
     pub(crate) fn of_user(pushed: Option<&Reference>) -> Self {
         Self::by(pushed, |name| env::var_os(name))
     }
@@ -116,14 +116,14 @@ impl Logins {
         Self { variables, files: credential_files(&variable) }
     }
 
-    /// As if the variables named this user of this registry.
+    /// As if the variables held this user of this registry.
     #[cfg(test)]
     pub(super) fn with_password(registry: &str, user: &str, password: &str) -> Self {
         let login = Login::Password { user: user.to_owned(), password: password.into() };
         Self { variables: Some((registry.to_owned(), login)), files: Vec::new() }
     }
 
-    /// Those in these files.
+    /// The credentials in these files.
     #[cfg(test)]
     pub(super) fn in_files(files: &[&Path]) -> Self {
         Self { variables: None, files: files.iter().map(|&path| path.to_owned()).collect() }
@@ -147,7 +147,7 @@ impl Logins {
     }
 }
 
-/// Where docker and podman keep credentials, in the order in which they are looked for.
+/// The credential files of docker and podman, in the order in which they are searched.
 pub(crate) fn credential_files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let docker = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")));
@@ -193,7 +193,7 @@ async fn read(path: &Path) -> Result<Option<File>, LoginError> {
 }
 
 impl File {
-    /// A helper of this registry, then what is in the file, then the store of all registries.
+    /// A helper for this registry, then what is in the file, then the store for all registries.
     async fn find(&self, path: &Path, registry: &str, repository: &str) -> Result<Option<Found>, LoginError> {
         let mut helpers = self.cred_helpers.iter();
         let own = helpers.find(|(key, name)| registry_of_key(key) == registry && !name.is_empty());
@@ -212,7 +212,7 @@ impl File {
         }
     }
 
-    /// The entry whose key says most about the repository.
+    /// The entry whose key matches the most of the repository.
     fn entry(&self, registry: &str, repository: &str) -> Option<(&str, &Entry)> {
         let whole = format!("{registry}/{repository}");
         let fits = |key: &str| {
@@ -233,7 +233,7 @@ async fn by_helper(name: &str, registry: &str) -> Result<Option<Found>, LoginErr
 struct Undecodable;
 
 impl Entry {
-    /// None where an entry says only that there is a login in a helper.
+    /// `None` if an entry only says that a helper has a login.
     fn login(&self) -> Result<Option<Login>, Undecodable> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.identitytoken) {

@@ -1,4 +1,4 @@
-//! A look at a registry before something is pushed to it, and as somebody else sees it.
+//! Checks a registry before a push, and as an anonymous user.
 use reqwest::{StatusCode, header};
 
 use super::{
@@ -7,22 +7,22 @@ use super::{
 };
 use oci_spec::distribution::Reference;
 
-/// Whether an image is there, asked with the rights of a push: whoever may not push is told so.
+/// Whether an image exists, checked with push permission, so that a missing permission shows.
 ///
 /// # Errors
-/// When the registry cannot be reached, or refuses the login.
+/// When the registry cannot be reached, or rejects the login.
 pub(crate) async fn is_there(registry: &Registry, image: &Reference) -> Result<bool, RegistryError> {
     has(registry, image, &Scope::push(image.repository())).await
 }
 
-/// Whether anybody can pull an image, without a login.
+/// Whether anybody can pull an image without a login.
 ///
 /// # Errors
 /// When the registry cannot be reached.
 pub(crate) async fn is_public(image: &Reference) -> Result<bool, RegistryError> {
     let registry = Registry::of(image, Logins::default(), Patience::default())?;
     match has(&registry, image, &Scope::pull(image.repository())).await {
-        // Of what may not be seen it is not told whether it is there.
+        // For an image that may not be seen, the registry does not say whether it exists.
         Err(
             RegistryError::NoCredentials { .. }
             | RegistryError::WrongPassword { .. }
@@ -32,13 +32,13 @@ pub(crate) async fn is_public(image: &Reference) -> Result<bool, RegistryError> 
     }
 }
 
-/// Whether the image's registry is on this machine: nobody else reaches it.
+/// Whether the image's registry is on this machine, where nobody else can reach it.
 pub(crate) fn is_on_this_machine(image: &Reference) -> bool {
     Address::of(image).is_ok_and(|address| address.is_loopback())
 }
 
 async fn has(registry: &Registry, image: &Reference, scope: &Scope) -> Result<bool, RegistryError> {
-    let task = "say whether an image is there";
+    let task = "check for an image";
     let name = image.digest().or_else(|| image.tag()).unwrap_or("latest");
     let url = registry.url(image.repository(), &format!("manifests/{name}"));
     let accept = accepted_manifests();

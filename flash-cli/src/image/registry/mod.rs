@@ -1,17 +1,16 @@
-//! Images to and from a registry, by the OCI distribution protocol.
+//! Transfers images to and from a registry, with the OCI distribution protocol.
 //!
-//! Owns what it takes to move blobs over a network that breaks: credentials, tokens, retries, uploads and
-//! downloads that go on where they stopped. Leaves to others what is in an image. What a push promises:
-//! blobs are there before the manifest, the manifest before what is attached to it, all of it before the tag,
-//! and the tag is read back.
+//! Handles everything needed to move blobs over an unreliable network: credentials, tokens, retries, and uploads
+//! and downloads that resume where they stopped. The content of an image is up to other modules. A push guarantees:
+//! blobs are there before the manifest, the manifest before its attachments, all of it before the tag, and the tag
+//! is read back.
 //!
-//! The client is our own over reqwest. `oci-client` hides the address of an upload and the token it got, so
-//! an upload could not go on after a break without a second client beside it, and its errors lose the status
-//! and `Retry-After` that decide about another try.
+//! The client is our own, based on reqwest. `oci-client` hides the URL of an upload and its token, so an upload
+//! could not resume after a break without a second client, and its errors lose the status and `Retry-After` that
+//! decide about another try.
 //!
-//! A blob is sent in one request, not in chunks: some registries take no chunks, those that can go on inside
-//! a broken request need none, and Docker's own registry forgets an upload whose request broke whatever its
-//! size.
+//! A blob is sent in one request, not in chunks: some registries reject chunks, those that can resume inside a
+//! broken request need none, and Docker's own registry forgets an upload whose request broke, whatever its size.
 mod address;
 mod attach;
 mod auth;
@@ -43,7 +42,7 @@ pub(crate) use push::push;
 
 use oci_spec::image::Digest;
 
-/// How far one blob is. `done` falls back to what the other side has when a connection breaks.
+/// The progress of one blob. `done` falls back to what the other side has when a connection breaks.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     pub digest: Digest,
@@ -51,5 +50,5 @@ pub(crate) struct Progress {
     pub total: u64,
 }
 
-/// Told of progress, from the task that moves the blob: it must not block.
+/// Called with progress, from the task that moves the blob: it must not block.
 pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);

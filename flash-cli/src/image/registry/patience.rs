@@ -1,31 +1,31 @@
-//! How often and how long a failing registry is asked again.
+//! How often and how long to retry a failing registry.
 use std::time::Duration;
 
 use super::RegistryError;
 
-/// A registry that asks for a longer pause than this is not waited for.
+/// If a registry asks for a longer pause than this, do not wait.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// How often something is tried, and the pauses between.
+/// The number of tries and the pauses between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Tries that get no further than the one before, the first included.
+    /// Tries without progress, including the first.
     pub tries: u32,
     /// The pause after the first of them; each next one is twice as long.
     pub first: Duration,
-    /// No pause of our own is longer.
+    /// The longest pause of our own.
     pub longest: Duration,
 }
 
 impl Default for Patience {
-    /// About 20 seconds in all.
+    /// About 20 seconds in total.
     fn default() -> Self {
         Self { tries: 6, first: Duration::from_millis(500), longest: Duration::from_secs(10) }
     }
 }
 
 impl Patience {
-    /// For the first question to a registry: a wrong name or port is told soon.
+    /// For the first request to a registry: a wrong name or port is reported soon.
     pub(super) fn short(self) -> Self {
         Self { tries: self.tries.min(3), ..self }
     }
@@ -37,7 +37,7 @@ impl Patience {
     }
 }
 
-/// Counts the failures of one piece of work.
+/// Counts the failures of one operation.
 #[derive(Debug)]
 pub(super) struct Tries {
     patience: Patience,
@@ -49,15 +49,15 @@ impl Tries {
         Self { patience, failures: 0 }
     }
 
-    /// The last failure came after the work had got further.
+    /// The last failure came after progress.
     pub(super) fn got_further(&mut self) {
         self.failures = 0;
     }
 
-    /// Waits until the next try is due.
+    /// Waits until the next try.
     ///
     /// # Errors
-    /// With the failure itself when another try cannot help, or none is left.
+    /// The failure itself, if another try cannot help or none is left.
     pub(super) async fn wait_after(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
         let failure = may_pass(failure)?;
         let asked = failure.retry_after();
@@ -66,11 +66,11 @@ impl Tries {
         Ok(())
     }
 
-    /// As [`Tries::wait_after`], for a failure of which it shows only after the pause whether it got further.
-    /// It is for [`Tries::count`] then.
+    /// Like [`Tries::wait_after`], for a failure for which progress is only known after the pause. Pass it to
+    /// [`Tries::count`] then.
     ///
     /// # Errors
-    /// With the failure when another try cannot help.
+    /// The failure, if another try cannot help.
     pub(super) async fn wait_before_counting(
         &self,
         failure: RegistryError,
@@ -81,10 +81,10 @@ impl Tries {
         Ok(failure)
     }
 
-    /// One more failure.
+    /// Counts one more failure.
     ///
     /// # Errors
-    /// With it when no try is left.
+    /// The failure, if no try is left.
     pub(super) fn count(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= self.patience.tries {
@@ -102,7 +102,7 @@ impl Tries {
     }
 }
 
-/// The failure as an error where another try cannot help.
+/// The failure as an error, if another try cannot help.
 fn may_pass(failure: RegistryError) -> Result<RegistryError, RegistryError> {
     let is_asked_for_long = failure.retry_after().is_some_and(|asked| asked > LONGEST_ASKED);
     if failure.is_passing() && !is_asked_for_long { Ok(failure) } else { Err(failure) }

@@ -1,7 +1,7 @@
-//! One image of a platform from a registry into a layout.
+//! Pulls one image for a platform from a registry into a layout.
 //!
-//! What the layout has is not asked for: an image that is named by its digest and was pulled before needs no
-//! network. Everything is checked against its digest before it is in the layout.
+//! What the layout has is not requested: an image named by its digest that was pulled before needs no network.
+//! Everything is checked against its digest before it is added to the layout.
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{StatusCode, header};
 use oci_spec::{
@@ -20,21 +20,21 @@ use super::{
 };
 use crate::image::{Layout, LayoutError, layout::sha256};
 
-/// Blobs on their way at once.
+/// Blobs transferred at once.
 const AT_ONCE: usize = 3;
-/// What Docker calls the two kinds of manifest. Base images are still of these.
+/// Docker's own types for the two kinds of manifest. Base images still use them.
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What a pull did.
+/// The result of a pull.
 #[derive(Debug, Clone)]
 pub(crate) struct Pulled {
-    /// The manifest for the platform. It may be of Docker's kind, and so may its layers be.
+    /// The manifest for the platform. It and its layers may have Docker's media types.
     pub manifest: Descriptor,
-    /// What the name stands for: an index where the image is for several platforms, else the manifest.
+    /// What the name refers to: an index if the image is for several platforms, else the manifest.
     pub digest: Digest,
     pub downloaded: usize,
-    /// Blobs that the layout had.
+    /// Blobs that the layout already had.
     pub skipped: usize,
     /// Of the downloaded blobs.
     pub downloaded_bytes: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Pulled {
 /// Pulls an image into the layout. It is not added to the layout's index.
 ///
 /// # Errors
-/// When there is no such image for the platform, it is not what its digest says, or cannot be kept.
+/// When there is no such image for the platform, when it does not match its digest, or when it cannot be stored.
 pub(crate) async fn pull(
     registry: &Registry,
     layout: &Layout,
@@ -90,13 +90,13 @@ impl Pulled {
     }
 }
 
-/// The manifests that we understand, for `Accept`.
+/// The supported manifests, for `Accept`.
 pub(super) fn accepted_manifests() -> String {
     let (manifest, index) = (MediaType::ImageManifest, MediaType::ImageIndex);
     [manifest.as_ref(), index.as_ref(), DOCKER_MANIFEST, DOCKER_LIST].join(", ")
 }
 
-/// An index, of which only this much is of interest, or an image.
+/// An index, with only the fields needed here, or an image.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Document {
@@ -104,7 +104,7 @@ enum Document {
     Image(Box<ImageManifest>),
 }
 
-/// The part of a config that says what an image is for.
+/// The part of a config that names the platform.
 #[derive(Deserialize)]
 struct Target {
     #[serde(default)]
@@ -121,11 +121,11 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    /// The digest of what is named, the manifest for the platform, and what is in it.
+    /// The digest of what is named, the manifest for the platform, and its content.
     async fn resolve(&self) -> Result<(Digest, Descriptor, ImageManifest), RegistryError> {
         let pinned = match self.from.digest() {
             Some(digest) => {
-                Some(digest.parse().map_err(|_| self.unsupported("its digest is of a kind we do not know"))?)
+                Some(digest.parse().map_err(|_| self.unsupported("its digest has an unsupported format"))?)
             }
             None => None,
         };
@@ -142,7 +142,7 @@ impl Pull<'_> {
         }
     }
 
-    /// A manifest of the layout, or else of the registry.
+    /// A manifest from the layout, else from the registry.
     async fn manifest(&self, pinned: Option<Digest>) -> Result<(Descriptor, Document), RegistryError> {
         if let Some(digest) = &pinned
             && let Some(bytes) = kept(self.layout, digest).await
@@ -153,7 +153,7 @@ impl Pull<'_> {
             Some(digest) => digest.to_string(),
             None => self.from.tag().unwrap_or("latest").to_owned(),
         };
-        let (task, scope) = ("give a manifest", Scope::pull(self.from.repository()));
+        let (task, scope) = ("serve a manifest", Scope::pull(self.from.repository()));
         let url = self.registry.url(self.from.repository(), &format!("manifests/{name}"));
         let accept = accepted_manifests();
         let request = |client: &reqwest::Client| client.get(url.clone()).header(header::ACCEPT, &accept);
@@ -177,9 +177,9 @@ impl Pull<'_> {
         }
     }
 
-    /// Puts a manifest into the layout and says what it is.
+    /// Adds a manifest to the layout and returns its kind.
     async fn keep(&self, bytes: Vec<u8>) -> Result<(Descriptor, Document), RegistryError> {
-        let unknown = || self.unsupported("its manifest is of a kind we do not know");
+        let unknown = || self.unsupported("its manifest has an unsupported format");
         let document: Document = serde_json::from_slice(&bytes).map_err(|_| unknown())?;
         let media_type = match &document {
             Document::Index { .. } => MediaType::ImageIndex,
@@ -246,7 +246,7 @@ async fn kept(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
     (sha256(&Sha256::digest(&bytes)) == *digest).then_some(bytes)
 }
 
-/// Work with files, away from the tasks that wait for the network.
+/// Work on files, away from the tasks that wait for the network.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LayoutError> + Send + 'static,
 ) -> Result<T, LayoutError> {

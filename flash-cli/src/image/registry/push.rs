@@ -1,5 +1,5 @@
-//! One image from a layout to a registry: blobs, the config, the manifest, what is attached to it, and last
-//! of all its tag.
+//! Pushes one image from a layout to a registry: blobs, the config, the manifest, its attachments, and finally its
+//! tag.
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{StatusCode, header};
 use oci_spec::{
@@ -19,33 +19,33 @@ use super::{
 };
 use crate::image::{Layout, LayoutError, layout::sha256};
 
-/// Blobs on their way at once.
+/// Blobs transferred at once.
 const AT_ONCE: usize = 3;
-/// No registry takes a longer manifest.
+/// The longest manifest that registries accept.
 pub(super) const MANIFEST_BYTES: usize = 4 << 20;
-/// The registry's own digest of what it answers.
+/// The registry's own digest of its answer.
 pub(super) const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// What a push did.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pushed {
-    /// Of the manifest, which the tag names.
+    /// The digest of the manifest, which the tag points to.
     pub digest: Digest,
     pub uploaded: usize,
-    /// Blobs that the repository had.
+    /// Blobs that the repository already had.
     pub skipped: usize,
-    /// Blobs that came from another repository of the registry.
+    /// Blobs mounted from another repository of the registry.
     pub mounted: usize,
     /// Of the uploaded blobs.
     pub uploaded_bytes: u64,
 }
 
-/// Pushes the image of this manifest to a name, and what belongs to it. Dropped, it leaves uploads that the
-/// registry clears away, and never a tag without its image or its attachments.
+/// Pushes the image with this manifest to a name, with its attachments. If dropped, it leaves uploads that the
+/// registry cleans up, and never a tag without its image or its attachments.
 ///
 /// # Errors
-/// When something is missing in the layout, or the registry does not take it. The tag is then what it was,
-/// unless it was sent and its answer was lost, or what it names could not be read back.
+/// When something is missing in the layout, or the registry rejects it. The tag is then unchanged, unless it was
+/// sent and its answer was lost, or could not be read back.
 pub(crate) async fn push(
     registry: &Registry,
     layout: &Layout,
@@ -55,10 +55,10 @@ pub(crate) async fn push(
     progress: OnProgress<'_>,
 ) -> Result<Pushed, RegistryError> {
     if to.digest().is_some_and(|named| named != manifest.digest().as_ref()) {
-        let reason = "the image that is to be pushed has another digest";
+        let reason = "the image to push has another digest";
         return Err(RegistryError::Unsupported { what: format!("the name {to}"), reason });
     }
-    // The first question also tells whether the registry is there and who may ask.
+    // The first request also shows whether the registry is there and whether the login works.
     let tagged = match to.tag() {
         Some(tag) => tagged(registry, to, tag).await?,
         None => None,
@@ -66,7 +66,7 @@ pub(crate) async fn push(
     let (bytes, image) = read(layout, manifest).await?;
     let mut pushed =
         Pushed { digest: manifest.digest().clone(), uploaded: 0, skipped: 0, mounted: 0, uploaded_bytes: 0 };
-    // Each owns its blob: with a borrowed one the whole would be bound to one thread.
+    // Each owns its blob: with a borrowed one, the whole would be bound to one thread.
     let layers = stream::iter(blobs(layout, image.layers()))
         .map(|blob| async move {
             let arrival = upload::put(registry, to.repository(), &blob, progress).await?;
@@ -120,7 +120,7 @@ async fn read(layout: &Layout, manifest: &Descriptor) -> Result<(Vec<u8>, ImageM
     Ok(read.await?)
 }
 
-/// Each blob once, though an image may name one several times.
+/// Each blob once, though an image may contain one several times.
 fn blobs(layout: &Layout, named: &[Descriptor]) -> Vec<Blob> {
     let mut blobs: Vec<Blob> = Vec::new();
     for descriptor in named {
@@ -161,11 +161,11 @@ pub(super) async fn put_manifest(
     })
 }
 
-/// The digest of what a tag names, if there is such a tag.
+/// The digest that a tag points to, if the tag exists.
 async fn tagged(registry: &Registry, image: &Reference, tag: &str) -> Result<Option<Digest>, RegistryError> {
-    // The rights of the push: the token is the one that it needs anyway.
+    // With push permission, because that token is needed anyway.
     let scope = Scope::push(image.repository());
-    let task = "say what a tag names";
+    let task = "resolve a tag";
     let url = registry.url(image.repository(), &format!("manifests/{tag}"));
     let accept = accepted_manifests();
     let request = |client: &reqwest::Client| client.head(url.clone()).header(header::ACCEPT, &accept);

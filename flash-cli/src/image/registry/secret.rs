@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 pub(crate) struct Secret(Arc<str>);
 
 impl Secret {
-    /// The text itself, for the header or the body that carries it.
+    /// The text itself, for the header or the body.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

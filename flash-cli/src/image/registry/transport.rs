@@ -1,4 +1,4 @@
-//! What reqwest and its answers mean to us: kinds of failure, limits of size and time.
+//! How reqwest's results are interpreted: kinds of failure, limits of size and time.
 use std::{
     error::Error,
     io,
@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 use super::{RegistryError, address::Address};
 
-/// To make a connection, TLS included.
+/// The limit for making a connection, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer.
+/// The limit between two pieces of an answer.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
-/// Of what a registry says about a failure.
+/// The largest error body of a registry.
 const REASON_BYTES: usize = 64 * 1024;
 const REASON_CHARS: usize = 300;
 /// Redirects in a row.
@@ -25,16 +25,16 @@ const REDIRECTS: usize = 10;
 /// Where a redirect may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Redirects {
-    /// To other hosts too, as registries do that keep blobs elsewhere.
+    /// To other hosts too, for registries that store blobs elsewhere.
     Anywhere,
-    /// Not away from the server that was asked, which gets credentials: reqwest leaves `Authorization` out
-    /// for another host, and sends a body to whom it is told.
+    /// Only to the same server, which gets credentials: reqwest omits `Authorization` for another host, but sends a
+    /// body wherever it is redirected.
     SameOrigin,
 }
 
-/// A client for one registry and where it sends us.
+/// A client for one registry and its redirects.
 pub(super) fn client(address: &Address, redirects: Redirects) -> Result<reqwest::Client, RegistryError> {
-    // rustls wants to be told which cryptography it uses; who was first does not matter.
+    // rustls needs a crypto provider; it does not matter who installs one first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
         let own = address.clone();
@@ -50,11 +50,11 @@ pub(super) fn client(address: &Address, redirects: Redirects) -> Result<reqwest:
             .redirect(redirect::Policy::custom(follow))
             .referer(false)
             .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
-        // A proxy elsewhere cannot reach what is here.
+        // A proxy elsewhere cannot reach this machine's loopback.
         if address.is_loopback() { builder.no_proxy() } else { builder }
     };
     builder().build().or_else(|_| {
-        // The usual cause is a system without any certificate, as small containers are.
+        // The usual cause is a system without any certificates, such as a small container.
         let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
         let built_in = built_in.filter_map(|certificate| reqwest::Certificate::from_der(certificate).ok());
         builder()
@@ -76,9 +76,9 @@ fn wrong_turn(address: &Address, redirects: Redirects, previous: &[Url], next: &
     (redirects == Redirects::SameOrigin && !stays).then_some("a redirect leads to another server")
 }
 
-/// An answer did not come.
+/// No answer came.
 pub(super) fn failure(registry: &str, error: reqwest::Error) -> RegistryError {
-    // Addresses may be signed.
+    // URLs may be signed.
     let error = error.without_url();
     let registry = registry.to_owned();
     match tls_error(&error) {
@@ -101,7 +101,7 @@ pub(super) fn failure(registry: &str, error: reqwest::Error) -> RegistryError {
 
 /// Nothing came for this long.
 pub(super) fn silence(registry: &str, limit: Duration) -> RegistryError {
-    let what = format!("nothing moved for {} s", limit.as_secs());
+    let what = format!("no data was transferred for {} s", limit.as_secs());
     RegistryError::Broken {
         registry: registry.to_owned(),
         source: io::Error::new(io::ErrorKind::TimedOut, what).into(),
@@ -114,7 +114,7 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        // An I/O error hides what it wraps from `source`.
+        // An I/O error does not report what it wraps in `source`.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
@@ -137,7 +137,7 @@ pub(super) async fn body(mut answer: Response, registry: &str, most: usize) -> R
     let mut whole = BytesMut::new();
     while let Some(piece) = piece(&mut answer, registry).await? {
         if whole.len() + piece.len() > most {
-            let what = format!("an answer of more than {most} bytes where a short one belongs");
+            let what = format!("it answered with more than {most} bytes where a short answer was expected");
             return Err(RegistryError::Protocol { registry: registry.to_owned(), what });
         }
         whole.extend_from_slice(&piece);
@@ -145,12 +145,12 @@ pub(super) async fn body(mut answer: Response, registry: &str, most: usize) -> R
     Ok(whole.freeze())
 }
 
-/// What a registry says when it refuses.
+/// A registry's error body.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
-    /// Of the specification's list: `DENIED`, `MANIFEST_INVALID`, …
+    /// A code of the specification's list: `DENIED`, `MANIFEST_INVALID`, …
     pub code: String,
-    /// Its words, fit to be shown.
+    /// Its message, safe to show.
     pub reason: Option<String>,
 }
 
@@ -171,7 +171,7 @@ struct Complaint {
 }
 
 impl Refusal {
-    /// Reads as much of it as there is; a refusal without words is one too.
+    /// Reads as much of it as there is; an error without a body is valid too.
     pub(super) async fn read(mut answer: Response, registry: &str) -> Self {
         let mut text = Vec::new();
         while let Ok(Some(piece)) = piece(&mut answer, registry).await {
@@ -195,7 +195,7 @@ impl Refusal {
     }
 }
 
-/// In one line of a bounded length, without what would move the cursor.
+/// As one line of limited length, without control characters.
 fn printable(text: &str) -> Option<String> {
     let text: String = text
         .trim()

@@ -1,7 +1,6 @@
-//! One blob into a repository: found there, mounted from another one, or sent.
+//! Gets one blob into a repository: already there, mounted from another one, or sent.
 //!
-//! A broken upload goes on from where the registry says it is. Where the registry has forgotten it, it
-//! begins anew.
+//! A broken upload resumes where the registry says it is. If the registry has forgotten it, it starts over.
 use std::{
     io::{self, SeekFrom},
     path::PathBuf,
@@ -18,19 +17,19 @@ use tokio_util::io::ReaderStream;
 
 use super::{OnProgress, Progress, Registry, RegistryError, auth::Scope, connection::Watch, patience::Tries};
 
-/// What is read of a file at once.
+/// The size of a read from a file.
 const PIECE: usize = 256 * 1024;
-/// What is sent with the request that ends the upload, rather than in one of its own.
+/// What is sent with the request that ends the upload, rather than in a separate one.
 const SMALL: u64 = 64 * 1024;
-/// How long an upload may stand still.
+/// How long an upload may make no progress.
 const STALLED: Duration = Duration::from_secs(120);
-/// How long the registry may take to read the whole blob once more, and to put it in its place.
+/// How long the registry may take to read the whole blob again and store it.
 const STORING: Duration = Duration::from_secs(600);
-/// Requests that carry a part of one blob, all tries together: a bound for a registry that takes a few bytes
-/// of each.
+/// The largest number of requests for one blob, all tries together, for registries that accept only a few bytes
+/// each.
 const PARTS: usize = 1_000;
 
-/// A blob to be sent.
+/// A blob to send.
 #[derive(Debug, Clone)]
 pub(super) struct Blob {
     pub digest: Digest,
@@ -38,7 +37,7 @@ pub(super) struct Blob {
     pub content: Content,
 }
 
-/// Where its bytes are.
+/// The source of its bytes.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     File(PathBuf),
@@ -46,7 +45,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// Everything from an offset on; each piece that is taken is counted.
+    /// Everything from an offset on; each piece that is sent is counted.
     fn body(&self, offset: u64, size: u64, mut count: impl FnMut(u64) + Send + 'static) -> Body {
         let pieces = match self {
             Self::Memory(bytes) => {
@@ -59,7 +58,7 @@ impl Content {
                 let opened = async move {
                     let mut file = tokio::fs::File::open(&path).await?;
                     file.seek(SeekFrom::Start(offset)).await?;
-                    // No more than was announced, whatever happens to the file.
+                    // Never more than announced, whatever happens to the file.
                     Ok::<_, io::Error>(ReaderStream::with_capacity(file.take(size - offset), PIECE))
                 };
                 stream::once(opened).try_flatten().right_stream()
@@ -69,7 +68,7 @@ impl Content {
     }
 }
 
-/// How a blob came to be in the repository.
+/// How a blob got into the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     WasThere,
@@ -77,7 +76,7 @@ pub(super) enum Arrival {
     Uploaded,
 }
 
-/// Brings a blob into a repository.
+/// Gets a blob into a repository.
 pub(super) async fn put(
     registry: &Registry,
     repository: &str,
@@ -108,16 +107,16 @@ struct Upload<'a> {
     progress: OnProgress<'a>,
 }
 
-/// An upload that the registry knows of.
+/// An upload known to the registry.
 struct Session {
-    /// Where the next request goes. Signed by some registries: not to be shown.
+    /// The URL of the next request. Some registries sign it, so it must not be shown.
     url: Url,
-    /// What the registry has.
+    /// What the registry has received.
     offset: u64,
     begun: Start,
 }
 
-/// Whether all of an upload was sent in one go.
+/// Whether all of an upload was sent in one request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Start {
     Whole,
@@ -129,9 +128,9 @@ enum Begun {
     Session(Session),
 }
 
-/// Why an upload did not get to its end.
+/// Why an upload did not finish.
 enum Stop {
-    /// The registry no longer knows it, or not as we do.
+    /// The registry no longer knows it, or differs from us.
     Lost(RegistryError),
     Failed(RegistryError),
 }
@@ -148,7 +147,7 @@ impl Upload<'_> {
     }
 
     async fn is_there(&self) -> Result<bool, RegistryError> {
-        let task = "say whether it has a blob";
+        let task = "check for a blob";
         let url = self.registry.url(self.repository, &format!("blobs/{}", self.blob.digest));
         let answer = self.registry.ask(&self.scope, task, |client| client.head(url.clone())).await?;
         match answer.status() {
@@ -158,13 +157,13 @@ impl Upload<'_> {
         }
     }
 
-    /// Begins an upload, or does without one where the blob can be mounted.
+    /// Starts an upload, or mounts the blob instead if possible.
     async fn begin(&self, holder: Option<String>) -> Result<Begun, RegistryError> {
         if let Some(holder) = holder {
             let scope = self.scope.clone().and_pull(&holder);
             let mount = [("mount", self.blob.digest.as_ref()), ("from", holder.as_str())];
             match self.post(&scope, &mount).await {
-                // Some registries refuse a mount that they do not like, rather than begin an upload.
+                // Some registries reject a mount instead of starting an upload.
                 Err(error) if !error.is_passing() => {}
                 outcome => return outcome,
             }
@@ -173,7 +172,7 @@ impl Upload<'_> {
     }
 
     async fn post(&self, scope: &Scope, query: &[(&str, &str)]) -> Result<Begun, RegistryError> {
-        let task = "begin an upload";
+        let task = "start an upload";
         let mut url = self.registry.url(self.repository, "blobs/uploads/");
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -199,17 +198,17 @@ impl Upload<'_> {
         }
     }
 
-    /// Where an answer says that the upload goes on.
+    /// The next URL of the upload, from an answer.
     fn next(&self, answer: &Response) -> Result<Url, RegistryError> {
         let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let next = location.and_then(|location| self.registry.address.follow(answer.url(), location));
         next.ok_or_else(|| RegistryError::Protocol {
             registry: self.registry.name().to_owned(),
-            what: "it does not say where an upload goes on, or not by HTTPS".to_owned(),
+            what: "it did not say where an upload continues, or not with HTTPS".to_owned(),
         })
     }
 
-    /// Sends the blob, as often as it takes.
+    /// Sends the blob, with as many requests as it takes.
     async fn finish(&self, mut session: Session) -> Result<(), RegistryError> {
         let mut tries = Tries::new(self.registry.patience);
         let mut parts = 0;
@@ -224,7 +223,7 @@ impl Upload<'_> {
                     None
                 }
                 Err(Stop::Failed(error)) => {
-                    // Asked at once, a registry may not have noticed yet that the connection broke.
+                    // Asked at once, a registry may not have noticed the broken connection yet.
                     let failure = tries.wait_before_counting(error).await?;
                     let standing = self.standing(&session).await?;
                     if standing.as_ref().is_some_and(|standing| standing.offset > before) {
@@ -236,7 +235,7 @@ impl Upload<'_> {
             };
             match standing {
                 Some(standing) => session = standing,
-                // The answer to the last request may be all that was lost.
+                // Only the answer to the last request may have been lost.
                 None if self.is_there().await? => return Ok(()),
                 None => match self.begin(None).await? {
                     Begun::Mounted => return Ok(()),
@@ -247,15 +246,15 @@ impl Upload<'_> {
         }
     }
 
-    /// What the registry has of an upload; nothing when it has forgotten it.
+    /// How much of an upload the registry has; nothing if it has forgotten it.
     async fn standing(&self, session: &Session) -> Result<Option<Session>, RegistryError> {
-        let task = "say how far an upload is";
+        let task = "report how much of an upload it has";
         let request = |client: &reqwest::Client| client.get(session.url.clone());
         let answer = self.registry.ask(&self.scope, task, request).await?;
         if !answer.status().is_success() {
             return Ok(None);
         }
-        // The address stays where the answer names no other.
+        // The URL stays the same if the answer names no other.
         let url = self.next(&answer).unwrap_or_else(|_| session.url.clone());
         let offset = received(answer.headers()).unwrap_or(0);
         Ok((offset <= self.blob.size).then_some(Session { url, offset, begun: Start::Resumed }))
@@ -264,7 +263,7 @@ impl Upload<'_> {
     /// Sends what the registry does not have yet, and ends the upload.
     async fn send(&self, session: &mut Session, parts: &mut usize) -> Result<(), Stop> {
         while self.blob.size - session.offset > SMALL {
-            let task = "take a part of a blob";
+            let task = "accept a part of a blob";
             self.count_part(parts)?;
             let answer = self.send_rest(session, task, reqwest::Method::PATCH, &session.url).await?;
             if answer.status() != StatusCode::ACCEPTED {
@@ -272,7 +271,7 @@ impl Upload<'_> {
             }
             let offset = received(answer.headers()).unwrap_or(self.blob.size);
             if offset <= session.offset || offset > self.blob.size {
-                let what = format!("it has {offset} bytes of {} after all were sent", self.blob.size);
+                let what = format!("it has only {offset} of {} bytes after all were sent", self.blob.size);
                 let registry = self.registry.name().to_owned();
                 return Err(Stop::Lost(RegistryError::Protocol { registry, what }));
             }
@@ -311,7 +310,7 @@ impl Upload<'_> {
             reqwest::Method::PUT => Watch::new(STALLED).and_after_all(STORING),
             _ => Watch::new(STALLED),
         };
-        // A body outlives its caller's borrows: what it counts comes back this way.
+        // A body outlives its caller's borrows, so its count comes back this way.
         let (sent, mut told) = tokio::sync::watch::channel(offset);
         let request = |client: &reqwest::Client| {
             let (watched, sent) = (watch.sent(), sent.clone());
@@ -327,7 +326,7 @@ impl Upload<'_> {
                 .request(method.clone(), url.clone())
                 .header(header::CONTENT_TYPE, "application/octet-stream")
                 .header(header::CONTENT_LENGTH, size - offset);
-            // Not where the blob is sent whole: some registries take that for chunks, and take none.
+            // Not if the blob is sent as a whole: some registries take that for chunks, which they reject.
             let request = match offset {
                 1.. if offset < size => {
                     request.header(header::CONTENT_RANGE, format!("{offset}-{}", size - 1))
@@ -349,16 +348,16 @@ impl Upload<'_> {
         let status = answer.status();
         let refusal = self.registry.refusal(task, answer).await;
         match refusal {
-            // Sent in one go, it is our own blob that is not what its digest says.
+            // If it was sent in one request, our own blob does not match its digest.
             RegistryError::Refused { code, .. } if code == "DIGEST_INVALID" && begun == Start::Whole => {
                 Stop::Failed(RegistryError::DigestMismatch {
-                    what: "a blob as the registry got it".to_owned(),
+                    what: "the blob received by the registry".to_owned(),
                     wanted: self.blob.digest.clone(),
                     found: "another".to_owned(),
                 })
             }
             refusal => match status {
-                // Whatever was wrong with this upload, another one does not begin with it.
+                // Whatever was wrong with this upload, a new one starts clean.
                 StatusCode::BAD_REQUEST
                 | StatusCode::NOT_FOUND
                 | StatusCode::CONFLICT
@@ -369,7 +368,7 @@ impl Upload<'_> {
     }
 }
 
-/// How much an upload has, by `Range: 0-LAST`. Nothing is written as one byte.
+/// How much of an upload the registry has, from `Range: 0-LAST`. An empty upload is reported as one byte.
 fn received(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(header::RANGE)?.to_str().ok()?;
     let last: u64 = range.rsplit_once('-')?.1.trim().parse().ok()?;

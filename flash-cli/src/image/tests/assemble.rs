@@ -178,6 +178,6 @@ fn a_base_for_another_machine_is_refused() {
     let message = error.unwrap_err().to_string();
     assert_eq!(
         message,
-        "the base image example.org/cuda:13 is for linux/arm64, and the image for linux/amd64"
+        "the base image example.org/cuda:13 is for linux/arm64, but the image is for linux/amd64"
     );
 }

@@ -141,7 +141,7 @@ fn versions_are_read_from_what_compilers_print() {
                 Built on Wed_Aug_20_01:58:59_PM_PDT_2025\nCuda compilation tools, release 13.0, V13.0.88\n";
     assert_eq!(version_of(real), Ok(CudaVersion { major: 13, minor: 0 }));
     assert_eq!(version_of("Segmentation fault\n"), Err("Segmentation fault".to_owned()));
-    assert_eq!(version_of(""), Err("it says nothing".to_owned()));
+    assert_eq!(version_of(""), Err("it prints nothing".to_owned()));
     assert!(CudaVersion { major: 12, minor: 8 } < CudaVersion { major: 13, minor: 0 });
 }
 
