@@ -1,4 +1,4 @@
-//! Other programs: found, shown, run.
+//! Finds, prints and runs other programs.
 use std::{
     ffi::OsStr,
     io,
@@ -8,8 +8,8 @@ use std::{
 
 use crate::{failure::Failure, output, workspace};
 
-/// What `cargo run` sets for this program and must not reach the cargos that it starts: build scripts that
-/// watch these variables would run again, and with them much of what was built.
+/// Variables that `cargo run` sets for this program and that must not reach other cargo processes: build scripts
+/// that watch them would run again, and much of the build with them.
 const OF_CARGO_RUN: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_NAME", "CARGO_CRATE_NAME"];
 
 /// A program to run in the workspace's root.
@@ -29,7 +29,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command("cargo", arguments)
 }
 
-/// Runs a command to its end, shown first, its output passed through.
+/// Prints a command and runs it to its end; its output passes through.
 ///
 /// # Errors
 /// When it cannot be started or does not succeed.
@@ -43,14 +43,14 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     }
 }
 
-/// Whether a command starts and succeeds. Nothing is shown.
+/// Whether a command starts and succeeds. Prints nothing.
 pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let mut command = command(program, arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// What a command prints on stdout.
+/// The output of a command on stdout.
 ///
 /// # Errors
 /// When it cannot be started or does not succeed.
@@ -63,17 +63,17 @@ pub(crate) fn read(command: &mut Command) -> Result<String, Failure> {
     }
 }
 
-/// Where a program is, by `PATH`.
+/// The path of a program, from `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 fn not_started(command: &Command, error: &io::Error) -> Failure {
-    Failure::new(format!("`{}` cannot be started: {error}", command.get_program().display()))
+    Failure::new(format!("cannot start `{}`: {error}", command.get_program().display()))
 }
 
-/// The command as one would type it, with the variables that it sets.
+/// The command as you would type it, with the variables that it sets.
 pub(crate) fn shown(command: &Command) -> String {
     let variables =
         command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", name.display(), quoted(value?))));

@@ -1,8 +1,8 @@
-//! `cargo xtask cuda-build`: the example with CUDA, built and started on a machine that may have no GPU.
+//! `cargo xtask cuda-build`: builds and starts the example with CUDA, on a machine with or without a GPU.
 //!
-//! It is the recipe of `docs/build.md`, tried: the toolkit comes from Python wheels, `flash doctor` prints what
-//! `flash build --gpu` gives to cargo, and the binary must start where no driver is. Not part of `test`: it
-//! downloads 1.2 GB and compiles for a quarter of an hour.
+//! Tests the recipe of `docs/build.md`: the toolkit comes from Python wheels, `flash doctor` prints what `flash
+//! build --gpu` passes to cargo, and the binary must start without a driver. Not part of `test`: it downloads 1.2
+//! GB and compiles for a quarter of an hour.
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -21,15 +21,15 @@ use crate::{
 
 const EXAMPLE: &str = "examples/03_mixed_workers";
 const PACKAGE: &str = "mixed-workers";
-/// Answers as one that likes it.
+/// A text with a positive sentiment.
 const TEXT: &str = "This product is amazing! I love it!";
 
 /// Build the mixed-workers example with CUDA, and start it, with or without a GPU.
 ///
-/// Prepared, if it is missing: CUDA 13.0 from Python wheels in target/cuda-python (1.2 GB, no root, no driver).
-/// Then its compiler is tried for several GPU generations, the example is compiled with the feature `cuda` as
-/// `flash build --gpu` has it compiled, and the binary must not need the driver's library to start, describe
-/// itself, classify a text, and refuse to where a GPU is demanded and none is there.
+/// Prepares, if missing: CUDA 13.0 from Python wheels in target/cuda-python (1.2 GB, no root, no driver). Then
+/// tries its compiler for several GPU generations, and compiles the example with the feature `cuda` like `flash
+/// build --gpu` does. The binary must not need the driver's library to start, describe itself or classify a text,
+/// and must report an error if a GPU is required and there is none.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask cuda-build\n  cargo xtask cuda-build --capabilities 8.0,9.0"
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     capabilities: String,
 }
 
-/// Builds and tries.
+/// Builds and tests it.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut steps = Steps::start();
     let home = prepare::cuda(&mut steps)?;
@@ -56,13 +56,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kernels for a list of generations, by flash's own test.
+/// Compiles kernels for a list of generations, with flash's own test.
 fn try_compiler(home: &Path) -> Result<(), Failure> {
     let mut test = cargo(&["test", "-p", "flash-cli", "--bin", "flash", "a_real_toolkit"]);
     run_command(test.env("FLASH_TEST_CUDA_HOME", home))
 }
 
-/// What `flash build --gpu` gives to cargo.
+/// What `flash build --gpu` passes to cargo.
 fn environment(home: &Path, capabilities: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut doctor = cargo(&["flash", "doctor", EXAMPLE, "--json", "--cuda-env", capabilities]);
     let printed = read(doctor.env("CUDA_HOME", home))?;
@@ -77,7 +77,7 @@ struct Build {
 impl Build {
     fn variable(&self, name: &str) -> Result<PathBuf, Failure> {
         let value = self.environment.get(name);
-        value.map(PathBuf::from).ok_or_else(|| Failure::new(format!("flash doctor does not tell {name}")))
+        value.map(PathBuf::from).ok_or_else(|| Failure::new(format!("flash doctor does not print {name}")))
     }
 
     fn compile(&self) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ impl Build {
         run_command(&mut build)
     }
 
-    /// The binary, with the toolkit's libraries, which an image has from its base.
+    /// The binary, with the toolkit's libraries, which an image gets from its base.
     fn binary(&self, arguments: &[&str]) -> Result<Command, Failure> {
         let program = self.variable("CARGO_TARGET_DIR")?.join("release").join(PACKAGE);
         let mut command = command(&program.display().to_string(), arguments);
@@ -119,15 +119,18 @@ impl Build {
         self.check_refusal()
     }
 
-    /// Where a GPU is demanded, it is used or its absence is told, and nothing panics.
+    /// If a GPU is required, it is used or its absence is reported, and nothing panics.
     fn check_refusal(&self) -> Result<(), Failure> {
         let demanded = answered(self.binary(&[TEXT])?.env("SENTIMENT_DEVICE", "cuda"))?;
         let said = text(&demanded.stderr);
         let (is_used, is_refused) = (demanded.status.success(), said.contains("no GPU can be used"));
-        output::say("GPU", if is_used { "used" } else { "none here: refused where one is demanded" });
+        output::say(
+            "GPU",
+            if is_used { "used" } else { "none here: an error is reported where one is required" },
+        );
         match (is_used || is_refused) && !said.contains("panicked") {
             true => Ok(()),
-            false => Err(Failure::new(format!("with a GPU demanded: {}, {said}", demanded.status))),
+            false => Err(Failure::new(format!("with a GPU required: {}, {said}", demanded.status))),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Failure {
         self
     }
 
-    /// Puts where it happened before the message.
+    /// Puts the place before the message.
     pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self

@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: search for inputs that break what reads input from outside.
+//! `cargo xtask fuzz`: searches for inputs that break code that reads external input.
 //!
-//! The targets are in `fuzz/`; what they promise is in `flash-cli/src/fuzzing.rs`. The fuzzer is libFuzzer, run by
-//! cargo-fuzz without a sanitizer, so that the stable toolchain serves. What a search finds on its way stays in
-//! `target/fuzz-corpus`; inputs worth keeping are copied to `fuzz/corpus`, where unit tests run them for ever.
+//! The targets are in `fuzz/`; their promises are in `flash-cli/src/fuzzing.rs`. The fuzzer is libFuzzer, run by
+//! cargo-fuzz without a sanitizer, so that the stable toolchain is enough. Inputs found during a search are kept in
+//! `target/fuzz-corpus`; those worth keeping are copied to `fuzz/corpus`, where unit tests run them permanently.
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
@@ -18,23 +18,23 @@ use crate::{
     workspace,
 };
 
-/// Longest input that is tried, in bytes: enough for every format that is read, short enough to be fast.
+/// The longest input in bytes: enough for every format, short enough to be fast.
 const MAX_BYTES: u32 = 16_384;
-/// Lines of a failed search that are shown.
+/// How many lines of a failed search are shown.
 const LAST_LINES: usize = 40;
 
-/// Search for inputs that break what reads input from outside.
+/// Search for inputs that break code that reads external input.
 ///
-/// Installs cargo-fuzz, if it is missing, and needs a C++ compiler. Runs each target in `fuzz/fuzz_targets` for a
-/// while, from the inputs in `fuzz/corpus` and from those that earlier searches found, and prints how many
-/// inputs were tried. An input that breaks a promise is in `fuzz/artifacts`: fix the reader, then copy the input to
-/// `fuzz/corpus/TARGET`, so that it is a unit test.
+/// Installs cargo-fuzz if it is missing, and needs a C++ compiler. Runs each target in `fuzz/fuzz_targets` for a
+/// while, starting from the inputs in `fuzz/corpus` and those found by earlier searches, and prints the number of
+/// inputs tried. An input that breaks a promise is saved in `fuzz/artifacts`: fix the reader, then copy the input
+/// to `fuzz/corpus/TARGET` to make it a unit test.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz envelope --seconds 600")]
 pub(crate) struct Arguments {
-    /// One target; all of them when it is left out.
+    /// One target; all targets if left out.
     target: Option<String>,
-    /// How long each target is searched.
+    /// Seconds to search each target.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(name) if known.contains(name) => vec![name.clone()],
         Some(name) => {
             let hint = format!("the targets are {}", known.join(", "));
-            return Err(Failure::new(format!("there is no target `{name}`")).hint(hint));
+            return Err(Failure::new(format!("no target named `{name}`")).hint(hint));
         }
     };
     let mut steps = Steps::start();
@@ -81,7 +81,7 @@ fn prepare() -> Result<(), Failure> {
     run_command(&mut cargo(&["install", "cargo-fuzz", "--locked"]))
 }
 
-/// Searches one target to the end of its time. How many inputs were tried.
+/// Searches one target until its time is up; returns how many inputs were tried.
 fn search(target: &str, seconds: u32) -> Result<u64, Failure> {
     let root = workspace::root();
     let found = workspace::target().join("fuzz-corpus").join(target);
@@ -90,7 +90,7 @@ fn search(target: &str, seconds: u32) -> Result<u64, Failure> {
     let mut command = cargo(&["fuzz", "run", "--sanitizer", "none", target]);
     command.args([&found, &kept]).arg("--");
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={MAX_BYTES}"));
-    // One input may take no longer than this: a slow reader is a finding too.
+    // The longest time for one input: a slow reader is a finding too.
     command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     let line = shown(&command);
     output::say("Running", &line);

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: format, references in documents, clippy, documentation; warnings are errors.
+//! `cargo xtask lint`: format, references in documents, clippy, documentation. Warnings are errors.
 use clap::Args;
 
 use crate::{
@@ -8,11 +8,11 @@ use crate::{
     steps::Steps,
 };
 
-/// Check format, documents, lints and documentation of the whole workspace; warnings are errors.
+/// Check format, document references, lints and API docs of the whole workspace; warnings are errors.
 ///
-/// Runs `cargo fmt --all --check`, looks whether every file, heading, function and constant that a Markdown file
-/// names is there, and runs `cargo clippy` over all targets and `cargo doc`. Changes no source:
-/// `cargo fmt --all` and `cargo clippy --fix` do.
+/// Runs `cargo fmt --all --check`; checks that every file, heading, function and constant that a Markdown file
+/// names exists; runs `cargo clippy` on all targets, and `cargo doc`. Changes no source: use `cargo fmt --all` and
+/// `cargo clippy --fix` for that.
 #[derive(Args)]
 pub(crate) struct Arguments {}
 

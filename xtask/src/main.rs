@@ -1,7 +1,7 @@
 //! The developer tasks of this workspace: `cargo xtask test`, `lint`, `fuzz`, `bench`, `cuda-build`.
 //!
-//! One file per task. Each is a list of commands that anybody could type; a task shows every one it runs
-//! and stops at the first that fails.
+//! One file per task. Each is a list of commands that you could also type; a task prints every command it runs and
+//! stops at the first that fails.
 mod bench;
 mod command;
 mod cuda_build;
@@ -22,18 +22,18 @@ use clap::{Parser, Subcommand};
 
 /// Developer tasks of the Flash workspace.
 ///
-/// Run from anywhere inside it. Commands are shown as they are run; their output passes through. Exit
-/// code: 0 when all went well, 1 at the first failure, 2 for wrong usage.
+/// Run it from anywhere inside the workspace. Commands are printed as they run; their output passes through. Exit
+/// code: 0 for success, 1 at the first failure, 2 for wrong usage.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    after_help = "Examples:\n  cargo xtask test            everything that must pass, on a fresh machine too\n  \
-                  cargo xtask lint            the quick part: format, references, clippy, docs\n  \
-                  cargo xtask fuzz            a minute of search for breaking inputs, a target\n  \
-                  cargo xtask bench --json    flash against hand-written services, as numbers\n  \
-                  cargo xtask bench platform  the platform itself, beside its aims\n  \
-                  cargo xtask cuda-build      the example with CUDA, on a machine without a GPU too"
+    after_help = "Examples:\n  cargo xtask test            everything that must pass, even on a fresh machine\n  \
+                  cargo xtask lint            the quick checks: format, references, clippy, docs\n  \
+                  cargo xtask fuzz            search for breaking inputs, one minute per target\n  \
+                  cargo xtask bench --json    flash compared with hand-written services\n  \
+                  cargo xtask bench platform  the platform itself, compared with its aims\n  \
+                  cargo xtask cuda-build      the example with CUDA; needs no GPU"
 )]
 struct Arguments {
     #[command(subcommand)]

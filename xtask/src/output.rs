@@ -1,12 +1,12 @@
-//! All that xtask prints. Results go to stdout, everything else to stderr.
+//! Everything that xtask prints. Results go to stdout, everything else to stderr.
 //!
-//! Printing elsewhere is forbidden by lints. A reader that went away is no failure of ours.
+//! Lints forbid printing elsewhere. A closed pipe is not an error.
 use std::{
     fmt::Display,
     io::{Write as _, stderr, stdout},
 };
 
-/// What a task was run for: a table, a JSON object.
+/// The result of a task: a table, a JSON object.
 pub(crate) fn result(text: &str) {
     let mut stdout = stdout().lock();
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
@@ -17,7 +17,7 @@ pub(crate) fn say(verb: &str, text: &str) {
     let _ = writeln!(stderr().lock(), "{verb:>12} {text}");
 }
 
-/// A task ends here.
+/// The end of a task.
 pub(crate) fn error(text: &dyn Display) {
     let _ = writeln!(stderr().lock(), "error: {text}");
 }

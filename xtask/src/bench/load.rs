@@ -1,7 +1,7 @@
 //! The load generator: a closed loop on each of a number of connections.
 //!
-//! It shares the cores with what it measures, so it does little: one task a connection, which drives the
-//! connection and sends the next request when the answer has come and is right.
+//! It shares the cores with what it measures, so it does little: one task per connection, which drives the
+//! connection and sends the next request when the answer has arrived and is correct.
 use std::{
     net::SocketAddr,
     pin::pin,
@@ -24,7 +24,7 @@ use crate::failure::Failure;
 /// Before each measurement.
 pub(super) const WARM_UP: Duration = Duration::from_secs(2);
 
-/// A request, and what its answer has to contain.
+/// A request, and what its answer must contain.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub name: &'static str,
@@ -35,12 +35,12 @@ pub(super) struct Target {
     pub expected: &'static str,
 }
 
-/// What is one turn of the loop.
+/// One turn of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The request.
     Request,
-    /// The request is `…/run`; then `…/status-sync/ID` of the job that it made, which has to be completed.
+    /// The request is `…/run`; then `…/status-sync/ID` of the new job, which must be completed.
     RunAndAwait,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn measure(
     Measured::of(&turns(target, Turn::Request, connections, time).await?, time)
 }
 
-/// As [`measure`]: how long each turn took that began and ended within the time, in sorted nanoseconds.
+/// Like [`measure`]: the duration of each turn that began and ended within the time, as sorted nanoseconds.
 pub(super) async fn turns(
     target: &Target,
     turn: Turn,
@@ -81,7 +81,7 @@ pub(super) async fn turns(
             let mut latencies = Vec::with_capacity(1 << 14);
             let turning =
                 converse(&target, async |client| client.repeat(turn, from, until, &mut latencies).await);
-            // A turn that is still under way does not count: nobody waits for the slow.
+            // A turn that is still running does not count: nobody waits for slow ones.
             match tokio::time::timeout_at(until.into(), turning).await {
                 Ok(Err(failure)) => Err(failure),
                 Ok(Ok(())) | Err(_) => Ok(latencies),
@@ -113,17 +113,17 @@ impl Measured {
 /// A number of requests, sent as fast as the connections allow.
 pub(super) struct Sent {
     pub took: Duration,
-    /// Times of the first and of the last so many.
+    /// Times of the first and the last of them.
     pub first: Duration,
     pub last: Duration,
     /// Every [`SAMPLE`]th answer.
     pub answers: Vec<Bytes>,
 }
 
-/// Of every so many answers one is kept.
+/// One in this many answers is kept.
 const SAMPLE: u64 = 1000;
 
-/// Sends a request `count` times, and tells the times of the first and of the last `part` apart.
+/// Sends a request `count` times, and returns the times of the first and the last `part` separately.
 ///
 /// # Errors
 /// At the first answer that is not 200 and as expected.
@@ -166,29 +166,29 @@ struct Marks {
     answers: Vec<Bytes>,
 }
 
-/// Connections that hold a request each, unanswered.
+/// Connections that each hold an unanswered request.
 pub(super) struct Held {
     _tasks: JoinSet<()>,
 }
 
-/// Sends the request once on each of a number of connections and waits for no answer.
+/// Sends the request once on each of a number of connections, without waiting for answers.
 ///
 /// # Errors
-/// When a connection cannot be made or the request not be sent.
+/// When a connection cannot be made or the request cannot be sent.
 pub(super) async fn hold(target: &Target, connections: usize) -> Result<Held, Failure> {
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         let (mut sender, connection) = connect(target).await?;
         let request = target.request(&target.method, &target.path, target.body.clone())?;
         tasks.spawn(async move {
-            // Both end when the set of tasks is dropped.
+            // Both end when the task set is dropped.
             let _ = tokio::join!(sender.send_request(request), connection);
         });
     }
     Ok(Held { _tasks: tasks })
 }
 
-/// One request on a connection of its own: the answer's body, and the time from request to answer.
+/// One request on its own connection: the answer's body, and the time from request to answer.
 pub(super) async fn once(target: &Target) -> Result<(Bytes, Duration), Failure> {
     converse(target, async |client| client.ask().await).await
 }
@@ -201,7 +201,7 @@ async fn connect(target: &Target) -> Result<(http1::SendRequest<Full<Bytes>>, Co
     http1::handshake(TokioIo::new(stream)).await.map_err(Failure::at(target.name))
 }
 
-/// Opens a connection for `with` and drives it in the same task: a second one would cost a switch a request.
+/// Opens a connection for `with` and drives it in the same task: a second task would cost a switch per request.
 async fn converse<T>(
     target: &Target,
     with: impl AsyncFnOnce(&mut Client<'_>) -> Result<T, Failure>,
@@ -211,7 +211,7 @@ async fn converse<T>(
     let mut talk = pin!(with(&mut client));
     tokio::select! {
         outcome = &mut talk => outcome,
-        // The request under way hears of it.
+        // The running request gets the error.
         _ = connection => talk.await,
     }
 }
@@ -262,7 +262,7 @@ impl Client<'_> {
         }
     }
 
-    /// Its part of the requests of [`send`].
+    /// Its share of the requests of [`send`].
     async fn send(&mut self, all: &Sending, count: u64, part: u64, began: Instant) -> Result<(), Failure> {
         while all.begun.fetch_add(1, Ordering::Relaxed) < count {
             let (answer, _) = self.ask().await?;
@@ -288,11 +288,11 @@ impl Client<'_> {
         self.exchange(method, path, body.clone(), expected).await
     }
 
-    /// Waits for the end of the job that an answer of `run` names.
+    /// Waits for the end of the job in an answer of `run`.
     async fn await_job(&mut self, answer: &[u8]) -> Result<Duration, Failure> {
         let Target { name, path, .. } = self.target;
         let id = job_id(answer)
-            .ok_or_else(|| Failure::new(format!("{name}: the answer to {path} names no job")))?;
+            .ok_or_else(|| Failure::new(format!("{name}: the answer to {path} contains no job ID")))?;
         let path = format!("{}/status-sync/{id}", path.trim_end_matches("/run"));
         let asked = self.exchange(&hyper::Method::GET, &path, Bytes::new(), r#""status":"COMPLETED""#).await;
         asked.map(|(_, took)| took)
@@ -316,14 +316,14 @@ impl Client<'_> {
         if status != 200 || !contains(&body, expected) {
             let text: String = String::from_utf8_lossy(&body).chars().take(400).collect();
             return Err(Failure::new(format!(
-                "{name} answered {status} to {path}; 200 with {expected} is expected: {text}"
+                "{name} answered {status} to {path}; expected 200 with {expected}: {text}"
             )));
         }
         Ok((body, took))
     }
 }
 
-/// The value of `id` in an answer. No parser: this runs on the cores that are measured.
+/// The value of `id` in an answer. Without a parser, because this runs on the measured cores.
 pub(super) fn job_id(answer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(answer).ok()?;
     let (_, rest) = text.split_once(r#""id":""#)?;
@@ -334,7 +334,7 @@ fn contains(body: &[u8], expected: &str) -> bool {
     body.windows(expected.len()).any(|window| window == expected.as_bytes())
 }
 
-/// In milliseconds, of sorted nanoseconds: the smallest value that this share does not exceed.
+/// In milliseconds, from sorted nanoseconds: the smallest value that this share does not exceed.
 pub(super) fn percentile(sorted: &[u64], share: f64) -> Result<f64, Failure> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     let value = sorted.get(rank.saturating_sub(1));

@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: flash beside services written by hand, in one run on one machine; and
-//! `cargo xtask bench platform`, in a folder of its own, and `cargo xtask bench build` (`images`).
+//! `cargo xtask bench`: flash compared with hand-written services, in one run on one machine; also `cargo xtask
+//! bench platform`, in its own folder, and `cargo xtask bench build` (`images`).
 //!
-//! Three questions, a file each: what a pipeline of four hops costs (`pipeline`), what one job costs
-//! (`noop`), how long the first job waits for its worker (`first_job`). The sides are measured in turns, so that
-//! whatever else the machine does meets both. Every answer is checked; a wrong one ends the benchmark.
+//! One file per question: the cost of a pipeline with four hops (`pipeline`), the cost of one job (`noop`), and how
+//! long the first job waits for its worker (`first_job`). The sides are measured in turns, so that other load on
+//! the machine affects both. Every answer is checked; a wrong one ends the benchmark.
 mod compare;
 mod first_job;
 mod images;
@@ -25,36 +25,35 @@ use compare::Plan;
 use programs::Artifact;
 use report::Report;
 
-/// Measure flash beside services written by hand, and print a table with ratios.
+/// Measure flash against hand-written services, and print a table with ratios.
 ///
-/// Three things: a pipeline of three stages behind a route, against three axum services that call each
-/// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; and
-/// the time from no worker to the first finished job. All is built with --release. Load generator, servers
-/// and workers share this machine's cores: nothing else should run, and only the ratios travel to another
-/// machine.
+/// Measures three things: a pipeline of three stages behind a route, against three axum services that call each
+/// other; one `runsync` of a function that does nothing, against an axum handler that does nothing; and the time
+/// from no worker to the first finished job. Everything is built with --release. Load generator, servers and
+/// workers share this machine's cores: run nothing else, and compare only the ratios with another machine.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --seconds 3 --connections 16\n  \
                         cargo xtask bench --json > bench.json\n\n\
-                        A run takes about 24 times the seconds, warm-ups beside."
+                        A run takes about 24 times the seconds, plus warm-ups."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     other: Option<Other>,
-    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in three rounds, and the
-    /// medians count.
+    /// Seconds of one measurement, after 2 seconds of warm-up. Each is taken in three rounds, and the medians are
+    /// reported.
     #[arg(long, default_value = "10")]
     seconds: NonZeroUsize,
-    /// Connections of the loaded measurements; one connection is always measured too.
+    /// Connections of the measurements under load; one connection is always measured too.
     #[arg(long, default_value = "64")]
     connections: NonZeroUsize,
-    /// Print one JSON object in place of the table.
+    /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// What is measured in place of that.
+/// What to measure instead.
 #[derive(Subcommand)]
 enum Other {
     Platform(platform::Arguments),
@@ -63,7 +62,7 @@ enum Other {
 
 /// Builds, measures, reports.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // A load generator without optimisation would be what is measured.
+    // Without optimization, the load generator itself would be measured.
     if cfg!(debug_assertions) {
         return Err(programs::become_release_build());
     }
@@ -78,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs to the end or to a signal.
+/// Runs to the end or until a signal.
 fn block_on<T>(measuring: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::at("could not start the async runtime"))?;
     runtime.block_on(async {
@@ -106,7 +105,7 @@ async fn interrupted() -> Failure {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        // Without handlers the signals end the process, as ever.
+        // Without handlers, signals end the process as usual.
         return std::future::pending().await;
     };
     tokio::select! {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Ways between processes that flash adds itself to: client to pipeline by the gateway, and three stages.
+/// The hops to which flash adds itself: client to pipeline through the gateway, and three stages.
 pub(super) const HOPS: f64 = 4.0;
 
 const BODY: &str = r#"{"text":"This product is amazing! I love it!"}"#;
@@ -39,7 +39,7 @@ fn target(name: &'static str, server: &Server) -> Target {
     }
 }
 
-/// Both do the same work, or there is nothing to compare.
+/// Both do the same work, otherwise there is nothing to compare.
 async fn same_answers(flash: &Target, handwritten: &Target) -> Result<(), Failure> {
     let (of_flash, of_handwritten) = (answer(flash).await?, answer(handwritten).await?);
     match of_flash == of_handwritten {

@@ -1,4 +1,4 @@
-//! The programs of the benchmark: built with optimisations, started on free ports.
+//! The programs of the benchmark: built with optimization, started on free ports.
 use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -14,30 +14,30 @@ use crate::{
     workspace,
 };
 
-/// Includes a build of the app that has nothing left to do.
+/// Includes an up-to-date build of the app.
 const START: Duration = Duration::from_secs(120);
 
 pub(super) fn release(program: &str) -> PathBuf {
     workspace::target().join("release").join(program)
 }
 
-/// Goes on as the release build of this program; returns only when that fails.
+/// Replaces itself with the release build of this program; returns only on failure.
 pub(super) fn become_release_build() -> Failure {
     if let Err(failure) = run(&mut cargo(&["build", "--release", "-p", "xtask"])) {
         return failure;
     }
     let program = release("xtask");
     let error = command(&program.to_string_lossy(), &[]).args(std::env::args_os().skip(1)).exec();
-    Failure::new(format!("{} cannot be started: {error}", program.display()))
+    Failure::new(format!("cannot start {}: {error}", program.display()))
 }
 
 /// Builds packages.
 pub(super) fn build(packages: &[&str]) -> Result<(), Failure> {
-    // One by one, as `flash run` builds an app: what is built here is then not built again there.
+    // One by one, like `flash run` builds an app, so that nothing is built again there.
     packages.iter().try_for_each(|package| run(&mut cargo(&["build", "--release", "-p", package])))
 }
 
-/// What of an app is run.
+/// Which form of an app to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Artifact {
     /// A release build of its sources.
@@ -73,7 +73,7 @@ pub(super) async fn start_app(
     .await
 }
 
-/// A service written by hand.
+/// A hand-written service.
 pub(super) async fn start_handwritten(arguments: &[&str]) -> Result<Server, Failure> {
     let program = release("bench-handwritten");
     let command = command(&program.to_string_lossy(), arguments);

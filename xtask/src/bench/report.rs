@@ -1,4 +1,4 @@
-//! The numbers, as a table and as JSON, beside what is aimed at.
+//! The numbers, as a table and as JSON, compared with the aims.
 use std::{fmt::Write as _, time::Duration};
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 pub(super) struct Report {
     /// Shared by load generator, servers and workers.
@@ -44,7 +44,7 @@ impl Aim {
     }
 }
 
-/// A line for each.
+/// One line for each.
 pub(super) fn aims_table(aims: &[Aim]) -> String {
     let mut text = String::new();
     for Aim { what, aim, measured, met } in aims {

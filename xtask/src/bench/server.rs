@@ -1,4 +1,4 @@
-//! A server process: started, found, and stopped for certain.
+//! A server process: starts it, finds its address, and reliably stops it.
 use std::{
     fs::File,
     io::Read as _,
@@ -19,13 +19,13 @@ use tokio::{
 
 use crate::{command::shown, failure::Failure, output};
 
-/// What a server gets to end by itself.
+/// How long a server may take to stop by itself.
 const STOP: Duration = Duration::from_secs(5);
 
-/// A pipe holds 64 KiB: in this time that is more than any server here prints.
+/// A pipe holds 64 KiB: more than any server here prints in this time.
 const BETWEEN_READS: Duration = Duration::from_millis(3);
 
-/// A running server, the leader of a process group of its own. Stopped on drop, with its group.
+/// A running server, the leader of its own process group. Dropping it stops the group.
 pub(super) struct Server {
     pub address: SocketAddr,
     child: Child,
@@ -36,7 +36,7 @@ impl Server {
     /// Starts a program and waits for the line on its stdout that has its URL.
     ///
     /// # Errors
-    /// When it ends, or takes too long, before it says where it listens.
+    /// When it ends, or takes too long, before it prints its address.
     pub(super) async fn start(
         command: std::process::Command,
         limit: Duration,
@@ -45,14 +45,14 @@ impl Server {
         let line = shown(&command);
         output::say("Starting", &line);
         let mut command = Command::from(command);
-        // Stdin stays open for as long as this program lives: the services end with it.
+        // Stdin stays open as long as this program lives: the services end with it.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Failure::at(format!("`{line}` cannot be started")))?;
+        let mut child = command.spawn().map_err(Failure::at(format!("cannot start `{line}`")))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let stdout = child.stdout.take();
         // From here on it is stopped on every way out.
         let mut server = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, group };
-        let stdout = stdout.ok_or_else(|| Failure::new("a pipe that was asked for is missing"))?;
+        let stdout = stdout.ok_or_else(|| Failure::new("a requested pipe is missing"))?;
         let mut lines = BufReader::new(stdout).lines();
         let found = tokio::time::timeout(limit, async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -65,11 +65,11 @@ impl Server {
         let url = found
             .await
             .map_err(|_| {
-                Failure::new(format!("`{line}` did not say where it listens within {} s", limit.as_secs()))
+                Failure::new(format!("`{line}` did not print its address within {} s", limit.as_secs()))
             })?
             .ok_or_else(|| Failure::new(format!("`{line}` ended before it listened")))?;
         let address = url.trim_start_matches("http://");
-        server.address = address.parse().map_err(Failure::at(format!("`{url}` is no address")))?;
+        server.address = address.parse().map_err(Failure::at(format!("`{url}` is not a valid address")))?;
         let stdout = lines.into_inner().into_inner().into_owned_fd().map_err(Failure::at("a pipe"))?;
         thread::spawn(move || drain(stdout.into()));
         Ok(server)
@@ -84,23 +84,22 @@ impl Server {
         self.child.id()
     }
 
-    /// Kills it as the kernel would, and waits until it is gone. What it started is its own to bring down.
+    /// Kills it like the kernel would, and waits until it is gone. Its child processes must stop by themselves.
     pub(super) async fn kill(mut self) -> Result<(), Failure> {
         self.child.kill().await.map_err(Failure::at("cannot kill a server"))
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // A group that is gone is what is wanted.
+            // A group that is already gone is fine.
             let _ = killpg(group, signal);
         }
     }
 }
 
-/// Throws away what a server goes on printing: flash logs every job, and a full pipe would stop it.
+/// Discards a server's further output: flash logs every job, and a full pipe would block it.
 ///
-/// A thread that looks now and then, for a reader that is woken by every line would take from the cores
-/// what is measured. Ends with the pipe.
+/// A thread that polls, because a reader woken by every line would use up the measured cores. Ends with the pipe.
 fn drain(mut stdout: File) {
     let mut buffer = vec![0; 1 << 16];
     while stdout.read(&mut buffer).is_ok_and(|count| count > 0) {

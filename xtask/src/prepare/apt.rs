@@ -1,4 +1,4 @@
-//! Debian's packages, where this user may install them.
+//! Installs Debian packages, if this user may.
 use crate::{
     command::{command, find, read, run, shown, succeeds},
     failure::Failure,
@@ -7,7 +7,7 @@ use crate::{
 /// Installs packages.
 ///
 /// # Errors
-/// When that is not possible here: with the command to run.
+/// When that is not possible here, with the command to run.
 pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
     let by_hand = format!(
         "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
@@ -15,7 +15,7 @@ pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
     );
     let missing = |reason: &str| {
         Failure::new(format!("{what} is missing, and {reason}"))
-            .hint(format!("install it, on Debian by: {by_hand}"))
+            .hint(format!("install it; on Debian: {by_hand}"))
     };
     if find("apt-get").is_none() {
         return Err(missing("there is no apt-get to install it with"));
@@ -28,21 +28,22 @@ pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
             Rights::Root => vec![],
             Rights::Sudo => vec!["sudo", "-n"],
         };
-        // As an argument, for sudo drops variables.
+        // As an argument, because sudo drops variables.
         words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         words.extend(arguments);
         let mut command = command(words[0], &words[1..]);
         let line = shown(&command);
-        run(&mut command).map_err(|failure| failure.hint(format!("does `{line}` work when you run it?")))?;
+        run(&mut command)
+            .map_err(|failure| failure.hint(format!("check whether `{line}` works when you run it")))?;
     }
     Ok(())
 }
 
-/// How this user may install.
+/// How this user may install packages.
 #[derive(Clone, Copy)]
 enum Rights {
     Root,
-    /// Without being asked for a password.
+    /// Without a password.
     Sudo,
 }
 

@@ -1,12 +1,11 @@
-//! The programs that tests start beside ours: a browser for `/docs`, and `curl` for the commands that are
-//! printed to be copied.
+//! Other programs that tests start: a browser for `/docs`, and `curl` for the printed commands.
 use super::apt;
 use crate::{command::find, failure::Failure, output};
 
 /// The browser, the program that drives it, and curl.
 const PROGRAMS: [&str; 3] = ["chromium", "chromedriver", "curl"];
 
-/// Installs both if one is missing.
+/// Installs them if one is missing.
 pub(super) fn prepare() -> Result<(), Failure> {
     if missing().next().is_some() {
         let what = "a browser (`chromium` and `chromedriver`) or `curl`";

@@ -5,7 +5,7 @@ use crate::{
     output,
 };
 
-/// Adds what is missing of them.
+/// Adds what is missing.
 pub(super) fn prepare() -> Result<(), Failure> {
     let missing: Vec<&str> = [("rustfmt", "fmt"), ("clippy", "clippy")]
         .into_iter()

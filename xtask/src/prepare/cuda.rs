@@ -1,7 +1,7 @@
-//! CUDA's compiler and libraries, from the Python wheels that carry them: no GPU, no driver and no root is
-//! needed.
+//! CUDA's compiler and libraries, from Python wheels: no GPU, driver or root is needed.
 //!
-//! A virtual environment counts as there when its last step was done: the stamp holds what was installed.
+//! A virtual environment counts as complete when its last step, the stamp, was written: it holds what was
+//! installed.
 use std::{fs, path::PathBuf};
 
 use super::python::prepare_venv;
@@ -11,7 +11,8 @@ use crate::{
     output, workspace,
 };
 
-/// The recipe that `flash doctor` tells. 13.0 and no later: the common drivers refuse kernels of a later one.
+/// The same recipe as in `flash doctor`. Not later than 13.0, because common drivers reject kernels of a later
+/// version.
 const WHEELS: &str = "cuda-toolkit[nvcc,cudart,crt,nvvm,cccl,nvrtc,cublas,curand]==13.0.*";
 
 /// Where the environment is. `flash` finds the toolkit in it.
@@ -19,7 +20,7 @@ pub(super) fn directory() -> PathBuf {
     workspace::target().join("cuda-python")
 }
 
-/// Installs it if it is missing or another one.
+/// Installs it if it is missing or another version.
 pub(super) fn prepare() -> Result<(), Failure> {
     let directory = directory();
     let stamp = directory.join("complete");
@@ -36,7 +37,7 @@ pub(super) fn prepare() -> Result<(), Failure> {
     let python = directory.join("bin").join("python");
     let options = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", WHEELS];
     run(&mut command(&python.display().to_string(), &options))
-        .map_err(|failure| failure.hint("1.2 GB are downloaded once: this needs the network"))?;
-    // Last: what breaks off before leaves no stamp.
+        .map_err(|failure| failure.hint("1.2 GB are downloaded once; this needs the network"))?;
+    // Last: an interrupted installation leaves no stamp.
     fs::write(&stamp, WHEELS).map_err(Failure::at(stamp.display()))
 }

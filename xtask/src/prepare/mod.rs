@@ -1,6 +1,6 @@
-//! What the tasks need beside cargo: each part is looked for, and got only if it is missing.
+//! What the tasks need besides cargo: each part is installed only if it is missing.
 //!
-//! A part that cannot be got here ends the task with the command that would.
+//! If a part cannot be installed here, the task ends with the command to run.
 mod apt;
 mod browser;
 mod components;
@@ -18,12 +18,12 @@ pub(crate) fn lint(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("lint tools", components::prepare)
 }
 
-/// A browser that a program can drive.
+/// A browser that a program can control.
 pub(crate) fn browser(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("browser", browser::prepare)
 }
 
-/// A registry, and what reads and runs images.
+/// A registry, and tools that read and run images.
 pub(crate) fn containers(steps: &mut Steps) -> Result<(), Failure> {
     steps.take("container tools", containers::prepare)
 }
@@ -34,7 +34,7 @@ pub(crate) fn minilm(steps: &mut Steps) -> Result<PathBuf, Failure> {
     Ok(minilm::directory())
 }
 
-/// The interpreter that has the official `runpod` package.
+/// The interpreter with the official `runpod` package.
 pub(crate) fn python(steps: &mut Steps) -> Result<PathBuf, Failure> {
     steps.take("Python", python::prepare)?;
     Ok(python::interpreter())

@@ -1,8 +1,7 @@
-//! A Python with the official `runpod` package, for the conformance tests.
+//! A Python environment with the official `runpod` package, for the conformance tests.
 //!
-//! A virtual environment counts as there when its last step was done (the stamp, with the requirements that
-//! it was made from) and every package has the version that is pinned: an installation that broke off, or one
-//! from other requirements, is made anew.
+//! It counts as complete when its last step was done (the stamp, with the requirements it was made from) and every
+//! package has the pinned version: an interrupted installation, or one from other requirements, is replaced.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,10 +14,10 @@ use crate::{
     output, workspace,
 };
 
-/// What is installed, in this workspace.
+/// The installed requirements, in this workspace.
 const REQUIREMENTS: &str = "flash-cli/tests/conformance/requirements.txt";
 
-/// Exits with 1, naming what differs, unless each requirement that applies here is installed as pinned.
+/// Exits with 1, naming the differences, unless each requirement that applies here is installed as pinned.
 const VERIFY: &str = r##"
 import importlib.metadata as metadata, sys
 from pip._vendor.packaging.requirements import Requirement
@@ -50,7 +49,7 @@ pub(super) fn interpreter() -> PathBuf {
     directory().join("bin").join("python")
 }
 
-/// Makes the environment if it is missing or another one.
+/// Makes the environment if it is missing or outdated.
 pub(super) fn prepare() -> Result<(), Failure> {
     let requirements = workspace::root().join(REQUIREMENTS);
     let wanted = fs::read_to_string(&requirements).map_err(Failure::at(requirements.display()))?;
@@ -71,11 +70,11 @@ pub(super) fn prepare() -> Result<(), Failure> {
         failure.hint("the packages are downloaded once: this needs the network, and Python 3.10 or later")
     })?;
     verify(&requirements)?;
-    // Last: what breaks off before leaves no stamp.
+    // Last: an interrupted installation leaves no stamp.
     fs::write(&stamp, wanted).map_err(Failure::at(stamp.display()))
 }
 
-/// Debian has the module but not what it needs in a package of its own.
+/// Debian has the module, but a part of it is in a separate package.
 pub(super) fn prepare_venv() -> Result<(), Failure> {
     match succeeds("python3", &["-c", "import venv, ensurepip"]) {
         true => Ok(()),
@@ -83,7 +82,7 @@ pub(super) fn prepare_venv() -> Result<(), Failure> {
     }
 }
 
-/// Whether everything that is pinned is there; the failure names what is not.
+/// Whether everything that is pinned is installed; the failure names what is not.
 fn verify(requirements: &Path) -> Result<(), Failure> {
     let mut verification = command(&interpreter().display().to_string(), &["-c", VERIFY]);
     let output = verification.arg(requirements).output().map_err(Failure::at(interpreter().display()))?;

@@ -1,4 +1,4 @@
-//! One platform under measurement: started, asked, killed.
+//! One platform being measured: starts, queries and kills it.
 use std::{
     fs,
     path::PathBuf,
@@ -20,18 +20,18 @@ use super::{
 use crate::{failure::Failure, workspace};
 
 const APP: &str = "xtask/bench/platform";
-/// Bounds every wait for something that comes by itself.
+/// The limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// About a hundred bytes with what is around them.
+/// About a hundred bytes including its envelope.
 const INPUT: &str = r#"{"text":"sixty-four bytes of a text that says nothing and is not read at all!"}"#;
 
 /// See the module.
 pub(super) struct Platform {
     server: Server,
     pub process: u32,
-    /// From its start until it said that it is ready.
+    /// From its start until it reported ready.
     pub ready_after: Duration,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Jobs {
 }
 
 impl Platform {
-    /// Starts one with these options on what the last one left.
+    /// Starts a platform with these options, on the state of the last one.
     pub(super) async fn start(options: &[&str]) -> Result<Self, Failure> {
         let python = workspace::target().join("test-python").join("bin");
         let began = Instant::now();
@@ -101,7 +101,7 @@ impl Platform {
         Target { name, address: self.server.address, method, path, body: Bytes::from(body), expected }
     }
 
-    /// Asks for the counters of a worker type.
+    /// Queries the counters of a worker type.
     pub(super) async fn health(&self, worker: &str) -> Result<Jobs, Failure> {
         let path = format!("/v2/{worker}/health");
         let health = self.target("health", Method::GET, path, String::new(), r#""jobs""#);
@@ -114,7 +114,7 @@ impl Platform {
         }
     }
 
-    /// Looks at the counters until they are as wanted.
+    /// Polls the counters until they match.
     pub(super) async fn until(
         &self,
         worker: &str,
@@ -135,7 +135,7 @@ impl Platform {
         }
     }
 
-    /// Removes what waits and lets the rest end, so that the next measurement finds nothing.
+    /// Removes waiting jobs and lets the others end, so that the next measurement starts clean.
     pub(super) async fn clear(&self, worker: &str) -> Result<(), Failure> {
         let path = format!("/v2/{worker}/purge-queue");
         load::once(&self.target("purge-queue", Method::POST, path, String::new(), r#""completed""#)).await?;

@@ -1,4 +1,4 @@
-//! Many connections that wait: what each costs in memory.
+//! Many waiting connections: the memory of each.
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,11 +8,11 @@ use crate::{failure::Failure, output};
 
 const CONNECTIONS: usize = 5_000;
 const WORKER: &str = "queued_worker";
-/// Between two looks at a memory that is to be at rest.
+/// The interval of looks until the memory is stable.
 const LOOK: Duration = Duration::from_millis(500);
 const MAX_LOOKS: usize = 20;
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 pub(super) struct Held {
     pub connections: usize,
@@ -21,10 +21,10 @@ pub(super) struct Held {
     pub kb_per_connection: f64,
 }
 
-/// Holds connections that stream a job which does not begin.
+/// Holds connections that stream a job which never starts.
 pub(super) async fn measure(platform: &Platform) -> Result<Held, Failure> {
     let (run, _) = load::once(&platform.low_priority_jobs("a job that waits", WORKER)).await?;
-    let id = load::job_id(&run).ok_or_else(|| Failure::new("an answer of run names no job"))?;
+    let id = load::job_id(&run).ok_or_else(|| Failure::new("an answer of run contains no job ID"))?;
     let before_mb = platform.resident_mb()?;
     let held = load::hold(&platform.stream(WORKER, id), CONNECTIONS).await?;
     let held_mb = at_rest(platform).await?;
@@ -35,7 +35,7 @@ pub(super) async fn measure(platform: &Platform) -> Result<Held, Failure> {
     Ok(Held { connections: CONNECTIONS, before_mb, held_mb, kb_per_connection })
 }
 
-/// The memory once it grows no more.
+/// The memory once it no longer grows.
 async fn at_rest(platform: &Platform) -> Result<f64, Failure> {
     let mut last = 0.0;
     for _ in 0..MAX_LOOKS {

@@ -1,4 +1,4 @@
-//! Jobs that end at once: `runsync`, `run` with `status-sync`, and `run` alone.
+//! Short jobs: `runsync`, `run` with `status-sync`, and `run` alone.
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,11 +23,11 @@ pub(super) struct Row {
     pub connections: usize,
     #[serde(flatten)]
     pub measured: Measured,
-    /// The warm-up included: what the machine does without the load is in it.
+    /// Includes the warm-up, and with it the machine's other load.
     pub cpu: PerJob,
 }
 
-/// What a client does, again and again.
+/// What a client repeats.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Load {
     RunSync,

@@ -1,16 +1,16 @@
-//! What the machine is and what processes take from it, by Linux's `/proc`.
+//! The machine, and what processes use of it, from Linux's `/proc`.
 use std::{fs, path::Path};
 
 use serde::Serialize;
 
-/// The machine, and what else it had to do.
+/// The machine, and its other load.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Machine {
     /// Shared by load generator, platform and workers.
     pub cores: usize,
     pub cpu: String,
     pub memory_mb: u64,
-    /// Programs that wanted a core in the last minute before the start, on average.
+    /// Runnable programs in the last minute before the start, on average.
     pub load_before: f64,
 }
 
@@ -63,7 +63,7 @@ impl Used {
         used
     }
 
-    /// Since an earlier look, by `turns`, in microseconds.
+    /// Since an earlier look, per turn, in microseconds.
     pub(super) fn per_turn(self, before: Self, turns: f64) -> PerJob {
         let each = |now: f64, before: f64| (now - before) * 1e6 / turns;
         PerJob {
@@ -87,10 +87,10 @@ fn stat_of(directory: &Path) -> Option<(u32, String)> {
     Some((process, fs::read_to_string(directory.join("stat")).ok()?))
 }
 
-/// Parent and CPU seconds, of the text of `/proc/PID/stat`. Its ticks are hundredths of a second everywhere.
+/// Parent and CPU seconds, from `/proc/PID/stat`. Its ticks are hundredths of a second everywhere.
 fn usage(stat: &str) -> Option<(u32, f64)> {
     const TICKS: f64 = 100.0;
-    // The program's name stands in parentheses and may hold anything, parentheses too.
+    // The program's name is in parentheses and may contain anything, even parentheses.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();

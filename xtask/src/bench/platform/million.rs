@@ -1,4 +1,4 @@
-//! A long queue: its memory, whether a job costs more at its end, and how it comes back after a kill.
+//! A long queue: its memory, whether a job costs more at its end, and its restart after a kill.
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,11 +12,11 @@ use crate::{failure::Failure, output};
 
 const WORKER: &str = "queued_worker";
 const CONNECTIONS: usize = 128;
-/// The parts that are compared are a tenth each.
+/// The compared parts are a tenth each.
 const PARTS: u64 = 10;
 const STATUS_ASKED: usize = 200;
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 pub(super) struct Million {
     pub jobs: u64,
@@ -28,12 +28,12 @@ pub(super) struct Million {
     pub queued_mb: f64,
     pub status_p50_ms: f64,
     pub status_p99_ms: f64,
-    /// From the start of the program to the first status, with no jobs in the store: cargo's look at the app,
-    /// the start of workers.
+    /// From the start of the program to the first status, with no jobs in the store: includes cargo's check of the
+    /// app and the start of workers.
     pub empty_restart_seconds: f64,
     /// The same with the jobs in the store, after a SIGKILL.
     pub restart_seconds: f64,
-    /// CPU time that the platform took for it: what it would last on a core of its own.
+    /// The platform's CPU time for it: how long it would take on a core of its own.
     pub restart_cpu_seconds: f64,
     pub restarted_mb: f64,
 }
@@ -48,7 +48,7 @@ impl Million {
 /// Fills the queue of a platform with `--keep`, kills it and starts it again.
 pub(super) async fn measure(jobs: u64) -> Result<Million, Failure> {
     forget_jobs()?;
-    // Cargo has looked at the app before: the second start is the one to compare with.
+    // Cargo has already checked the app: compare with the second start.
     Platform::start(&["--keep"]).await?.kill().await?;
     let platform = Platform::start(&["--keep"]).await?;
     let idle_mb = platform.resident_mb()?;
@@ -98,20 +98,20 @@ pub(super) async fn measure(jobs: u64) -> Result<Million, Failure> {
     })
 }
 
-/// The time until a status of the job that an answer of `run` names is answered.
+/// The time until the status of the job in an answer of `run` is answered.
 async fn answered(platform: &Platform, run: &[u8]) -> Result<Duration, Failure> {
-    let id = load::job_id(run).ok_or_else(|| Failure::new("an answer of run names no job"))?;
+    let id = load::job_id(run).ok_or_else(|| Failure::new("an answer of run contains no job ID"))?;
     let began = Instant::now();
     load::once(&platform.status(WORKER, id, r#""status":"IN_QUEUE""#)).await?;
     Ok(began.elapsed())
 }
 
-/// Latencies of statuses of jobs from all over the queue, sorted, in nanoseconds.
+/// Latencies of statuses of jobs across the whole queue, sorted, in nanoseconds.
 async fn statuses(platform: &Platform, runs: &[bytes::Bytes]) -> Result<Vec<u64>, Failure> {
     let step = (runs.len() / STATUS_ASKED).max(1);
     let mut latencies = Vec::new();
     for run in runs.iter().step_by(step) {
-        let id = load::job_id(run).ok_or_else(|| Failure::new("an answer of run names no job"))?;
+        let id = load::job_id(run).ok_or_else(|| Failure::new("an answer of run contains no job ID"))?;
         let (_, took) = load::once(&platform.status(WORKER, id, r#""status":"IN_QUEUE""#)).await?;
         latencies.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }

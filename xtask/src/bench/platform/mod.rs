@@ -1,8 +1,8 @@
-//! `cargo xtask bench platform`: what the platform itself costs, beside its aims.
+//! `cargo xtask bench platform`: the cost of the platform itself, compared with its aims.
 //!
-//! Every number comes from outside: over HTTP, as a client has it, and from `/proc`. The files are the
-//! questions: jobs that end at once (`jobs`), a million that wait (`million`), connections that wait
-//! (`held`), the official worker beside ours (`official`).
+//! Every number is measured from outside: over HTTP, like a client, and from `/proc`. One file per question: short
+//! jobs (`jobs`), a million waiting jobs (`million`), waiting connections (`held`), the official worker compared
+//! with ours (`official`).
 mod app;
 mod held;
 mod jobs;
@@ -23,28 +23,27 @@ use jobs::{CONNECTIONS, Load};
 use machine::Machine;
 use report::Report;
 
-/// Measure the platform: jobs per second, latency, memory, restart, beside the official Python worker.
+/// Measure the platform: jobs per second, latency, memory, restart, and the official Python worker for comparison.
 ///
-/// Functions that return their small input, on one worker process; the load generator, the platform and
-/// the worker share this machine's cores, so that nothing else should run. Each number stands beside what
-/// is aimed at on two cores.
+/// Runs functions that return their small input, in one worker process. The load generator, the platform and the
+/// worker share this machine's cores, so run nothing else. Each number is compared with its aim on two cores.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask bench platform\n  \
                         cargo xtask bench platform --seconds 2 --jobs 100000 --without-python\n  \
                         cargo xtask bench platform --json > platform.json\n\n\
-                        A run takes about 40 times the seconds, 3 more for each measurement, and the queue's \
-                        filling: 8 minutes by default.")]
+                        A run takes about 40 times the seconds, 3 more for each measurement, plus the time to fill the \
+                        queue: 8 minutes by default.")]
 pub(crate) struct Arguments {
     /// Seconds of one measurement, after 2 seconds of warm-up.
     #[arg(long, default_value = "5")]
     seconds: NonZeroU64,
-    /// Jobs that wait in the long queue, 1000 at least.
+    /// Jobs in the long queue, at least 1000.
     #[arg(long, default_value = "1000000", value_parser = clap::value_parser!(u64).range(1000..))]
     jobs: u64,
-    /// Leave the official Python worker out, which needs the network once.
+    /// Skip the official Python worker, which needs the network once.
     #[arg(long)]
     without_python: bool,
-    /// Print one JSON object in place of the table.
+    /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
 }
@@ -62,15 +61,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As many descriptors as are allowed: thousands of connections are held here and, by inheritance, there.
+/// Raises the descriptor limit as far as allowed: thousands of connections are held here and, by inheritance,
+/// there.
 fn raise_open_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where it cannot be raised, the connections fail with a message of their own.
+        // If it cannot be raised, the connections fail with their own message.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
-/// Each platform is stopped before the next starts; when this future is dropped, so is the one that runs.
+/// Each platform is stopped before the next one starts; dropping this future stops the running one.
 async fn measure(arguments: &Arguments, machine: Machine) -> Result<Report, Failure> {
     let time = Duration::from_secs(arguments.seconds.get());
     let mut rows = Vec::new();
@@ -85,7 +85,7 @@ async fn measure(arguments: &Arguments, machine: Machine) -> Result<Report, Fail
     };
     drop(platform);
 
-    // On a platform that has done nothing yet: what others left free would be taken before memory grows.
+    // On a fresh platform: memory freed by other measurements would be reused before it grows.
     let platform = Platform::start(&[]).await?;
     let held = held::measure(&platform).await?;
     drop(platform);

@@ -1,4 +1,4 @@
-//! The official Python worker beside ours: the same jobs from the same platform, in one run.
+//! The official Python worker compared with ours: the same jobs from the same platform, in one run.
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{failure::Failure, output};
 
-/// Our worker, and the official one with one and with many jobs at once.
+/// Our worker, and the official one with one job and with many jobs at once.
 const WORKERS: [&str; 3] = ["queued_worker", "python_one", "python_many"];
-/// More than any of them ends in a second.
+/// More than any of them finishes in a second.
 const PER_SECOND: u64 = 15_000;
 const FILLERS: usize = 64;
-/// Of the loads where each client waits for its job.
+/// For the loads in which each client waits for its job.
 const CLIENTS: [usize; 3] = [1, 64, 512];
 
 /// Finished jobs per second.
@@ -22,14 +22,14 @@ const CLIENTS: [usize; 3] = [1, 64, 512];
 pub(super) struct Row {
     pub what: String,
     pub ours: f64,
-    /// At its default: one job at a time.
+    /// With its default: one job at a time.
     pub official_one: f64,
     /// With a `concurrency_modifier` of 200.
     pub official_many: f64,
 }
 
 impl Row {
-    /// Of its better setting.
+    /// With its better setting.
     pub(super) fn official(&self) -> f64 {
         self.official_one.max(self.official_many)
     }
@@ -39,7 +39,7 @@ impl Row {
     }
 }
 
-/// Measures a queue that is full when the worker comes, then clients that wait.
+/// Measures a full queue when the worker starts, then clients that wait.
 pub(super) async fn measure(platform: &Platform, time: Duration) -> Result<Vec<Row>, Failure> {
     let mut found = Vec::new();
     for worker in WORKERS {
@@ -69,14 +69,14 @@ fn row(what: String, found: &[f64]) -> Row {
     row
 }
 
-/// Jobs per second from the first that ended, with more waiting than can be done in the time.
+/// Jobs per second from the first finished job on, with more waiting than can be done in the time.
 async fn emptied(platform: &Platform, worker: &'static str, time: Duration) -> Result<f64, Failure> {
     let jobs = match worker {
         "python_one" => 1_000,
         _ => PER_SECOND * time.as_secs(),
     };
     load::send(&platform.low_priority_jobs("a full queue", worker), FILLERS, jobs, 1).await?;
-    // Work of low priority starts no worker; this one does.
+    // Low-priority jobs start no worker; this one does.
     load::once(&platform.jobs("the job that starts a worker", worker, "run")).await?;
     let before = platform.until(worker, "at work", |jobs| jobs.completed > 0).await?;
     let began = Instant::now();
@@ -92,17 +92,17 @@ async fn emptied(platform: &Platform, worker: &'static str, time: Duration) -> R
     Ok((after.completed - before.completed) as f64 / took.as_secs_f64())
 }
 
-/// Jobs per second of clients that send the next when the last has ended.
+/// Jobs per second of clients that send the next job when the last has ended.
 async fn waited_for(
     platform: &Platform,
     worker: &'static str,
     clients: usize,
     time: Duration,
 ) -> Result<f64, Failure> {
-    // The worker may have gone idle: its start is not what is measured here.
+    // The worker may be idle: do not measure its start.
     load::once(&platform.jobs("the job that starts a worker", worker, "runsync")).await?;
     let target = platform.jobs("runsync of a worker", worker, "runsync");
-    // Counted there: a slow worker may end jobs and none that a client began within the time.
+    // Counted by the platform: a slow worker may end jobs, but none that a client began within the time.
     let (before, began) = (platform.health(worker).await?, Instant::now());
     load::turns(&target, Turn::Request, clients, time).await?;
     let (after, took) = (platform.health(worker).await?, began.elapsed());

@@ -1,4 +1,4 @@
-//! The numbers, as a table and as JSON, beside what is aimed at.
+//! The numbers, as a table and as JSON, compared with the aims.
 use std::{fmt::Write as _, time::Duration};
 
 use serde::Serialize;
@@ -17,17 +17,17 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// How much slower the last tenth of a long queue may come in than the first.
+/// How much slower the last tenth of a long queue may be accepted than the first.
 const FLAT: f64 = 0.8;
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 pub(super) struct Report {
     machine: Machine,
     seconds: u64,
     idle_mb: f64,
     jobs: Vec<Row>,
-    /// Empty when it was left out.
+    /// Empty if it was skipped.
     official: Vec<official::Row>,
     held: Held,
     queue: Million,
@@ -173,7 +173,7 @@ fn aims(idle_mb: f64, jobs: &[Row], official: &[official::Row], queue: &Million)
         Aim::below("of it by the jobs, s", queue.added_seconds(), 5.0),
         Aim::at_least("last tenth of the queue / first, rate", flat, FLAT),
     ];
-    // Its best setting under its best load against the same of ours.
+    // Its best setting under its best load, compared with the same of ours.
     let (ours, theirs) = official
         .iter()
         .fold((f64::NAN, f64::NAN), |(ours, theirs), row| (row.ours.max(ours), row.official().max(theirs)));

@@ -125,7 +125,7 @@ async fn a_token_server_that_is_not_there_is_named() {
     let to = name(&server.address, "app:1");
     let error = push_as(&Image::of(39, &[100]), &to, logins(&server)).await.unwrap_err();
     let text = shown(&error);
-    assert!(text.contains(&format!("from {host}")) && text.contains("cannot be reached"), "{text}");
+    assert!(text.contains(&format!("from {host}")) && text.contains("cannot reach"), "{text}");
 }
 
 /// Answers all requests in this way, and says where.
