@@ -3,9 +3,9 @@
 //! candle has two kinds of kernels, which reach other GPUs in two ways:
 //!
 //! - most are *PTX*, which the driver compiles when a worker starts, for its own GPU or a later one: those for the
-//! lowest capability work on all;
+//!   lowest capability work on all;
 //! - those for quantized models and mixtures of experts are *machine code*, which runs on GPUs of its own
-//! generation (the major number) from its capability on, and on no other.
+//!   generation (the major number) from its capability on, and on no other.
 //!
 //! Hence the rule: **PTX for the lowest capability in the list; machine code for the lowest of each generation in
 //! it.** A list of one generation, as for every pool, needs one number, which candle's build scripts read. For
