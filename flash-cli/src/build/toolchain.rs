@@ -60,7 +60,7 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|platform| platform.to_string() == text).ok_or_else(|| {
-            format!("expected {}", Self::ALL.map(|platform| platform.to_string()).join(" and "))
+            format!("expected {}", Self::ALL.map(|platform| platform.to_string()).join(" or "))
         })
     }
 }

@@ -343,7 +343,7 @@ fn what_cannot_be_built_is_told_with_what_to_do_and_the_last_build_stays() {
     refused(&["--worker", "crunchr"], "", 2, &["no worker type `crunchr`", "did you mean `cruncher`?"]);
     refused(&["--gpu"], "", 2, &["no GPU worker type"]);
     refused(&["--require-clean"], "", 2, &["--require-clean", "not in a git repository"]);
-    refused(&["--platform", "linux/mips"], "", 2, &["linux/amd64 and linux/arm64"]);
+    refused(&["--platform", "linux/mips"], "", 2, &["linux/amd64 or linux/arm64"]);
     refused(&["--push", "ghcr.io/me/app:v1"], "", 2, &["`ghcr.io/me/app:v1` has a tag", "--tag TAG"]);
     refused(
         &[],

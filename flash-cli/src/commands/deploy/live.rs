@@ -169,7 +169,7 @@ async fn check(
         format!("see its workers' logs: flash logs {name}; go back: flash deploy rollback {name}")
     };
     Err(Failure::failed(format!(
-        "the release is live, but not every endpoint answers\n  {}",
+        "the release has traffic, but not every endpoint answers\n  {}",
         wrong.join("\n  ")
     ))
     .hint(hint))

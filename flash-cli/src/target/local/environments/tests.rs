@@ -234,7 +234,7 @@ async fn a_taken_port_keeps_one_environment_down_and_no_other() {
     let address = created.environment.url.unwrap();
     let taken = TcpListener::bind(address.strip_prefix("http://").unwrap()).await.unwrap();
     let mut bench = open(&data).await;
-    let is_taken = |serving: &Serving| matches!(serving, Serving::Down { release: 1, reason } if reason.contains("taken"));
+    let is_taken = |serving: &Serving| matches!(serving, Serving::Down { release: 1, reason } if reason.contains("in use"));
     bench.until_serving(is_taken).await;
     bench.id = id("staging");
     bench.until_serving(|serving| matches!(serving, Serving::Live { .. })).await;
