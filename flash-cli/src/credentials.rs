@@ -236,7 +236,7 @@ mod tests {
         store
             .set_addresses(&id("a"), Some("http://here"), [("w".to_owned(), "http://w".to_owned())])
             .unwrap();
-        // Nobody has a key to this one.
+        // There is no key for this one.
         store.set_addresses(&id("c"), Some("http://here"), []).unwrap();
         store.set_key(&id("a"), &key("3")).unwrap();
         let a = store.environment(&id("a")).unwrap().unwrap();

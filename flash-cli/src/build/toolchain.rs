@@ -215,7 +215,7 @@ mod tests {
         for platform in Platform::ALL {
             assert_eq!(platform.to_string().parse::<Platform>(), Ok(platform));
         }
-        assert!("linux/riscv".parse::<Platform>().unwrap_err().contains("linux/amd64 and linux/arm64"));
+        assert!("linux/riscv".parse::<Platform>().unwrap_err().contains("linux/amd64 or linux/arm64"));
     }
 
     #[tokio::test]

@@ -247,7 +247,7 @@ mod tests {
             ("shop", "xyz", &[], ["no environment `xyz`\n", "flash deploy new xyz"]),
             ("shpo", "production", &[], ["did you mean `shop`", "flash deploy list"]),
             ("blog", "tset", &[], ["did you mean `test`", "it has: test"]),
-            // Declared and not made yet.
+            // Declared but not made yet.
             (
                 "new",
                 "production",

@@ -1,4 +1,4 @@
-//! The table of the example, to the cent, and what bends it.
+//! The example's table, to the cent, and what changes it.
 use flash_sdk::{
     CpuInstance, GpuPool,
     catalogue::PriceList,
@@ -40,7 +40,7 @@ fn function(name: &str, owner: Option<&str>, worker: &str) -> FunctionEntry {
     }
 }
 
-/// As `examples/03_mixed_workers` describes itself: worker types by name, functions by file.
+/// The manifest of `examples/03_mixed_workers`: worker types by name, functions by file.
 fn example() -> Manifest {
     let cpu = |instance| ComputeEntry::Cpu { instances: vec![instance] };
     let gpu = ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count: 1 };
@@ -153,6 +153,6 @@ fn what_cannot_be_used_is_named() {
 
 #[test]
 fn the_sum_of_cheap_requests_is_not_rounded_away() {
-    // A tenth of a nano-dollar each.
+    // A tenth of a nanodollar each.
     assert_eq!(per_day(NanoDollars(1), Duration::from_millis(100), 10_000), NanoDollars(1_000));
 }

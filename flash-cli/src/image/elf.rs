@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_dynamic_binary_names_its_loader_and_its_libraries() {
-        // This test itself: cargo links tests dynamically.
+        // This test binary: cargo links tests dynamically.
         let this = File::open(std::env::current_exe().unwrap()).unwrap();
         let elf = Elf::read(this).unwrap();
         assert!(!elf.is_static());

@@ -233,7 +233,7 @@ mod tests {
         Node::File { content: Content::Bytes(bytes.to_vec()), access: Access::Readable }
     }
 
-    /// A tree of every kind of node.
+    /// A tree with every kind of node.
     fn tree(source: &Path) -> Tree {
         let script = Node::File { content: Content::Bytes(b"#!".to_vec()), access: Access::Executable };
         let mut tree = Tree::default();
@@ -244,7 +244,7 @@ mod tests {
         tree
     }
 
-    /// Its layer, in a directory of its own and from a file of this mode and date.
+    /// Its layer, in a separate directory and from a file with this mode and date.
     fn written(mode: u32, modified: SystemTime) -> (TempDir, Layout, Layer) {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("source");

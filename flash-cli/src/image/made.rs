@@ -182,7 +182,7 @@ mod tests {
         let (directory, layout) = layout();
         let mut made = MadeLayers::open(layout);
         let cpu = made.layer(tree(&directory), Effort::Code).unwrap();
-        // Cargo puts both at one path; here also of one length and one date.
+        // Cargo puts both at one path; here they also have the same length and date.
         let path = directory.path().join("binary");
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::write(&path, "cuda").unwrap();
@@ -196,7 +196,7 @@ mod tests {
         let (directory, layout) = layout();
         let mut made = MadeLayers::open(layout.clone());
         let layer = made.layer(tree(&directory), Effort::Code).unwrap();
-        // What it would be compressed to now cannot be told from what is remembered, but for this stand-in.
+        // Only this stand-in shows whether the stored layer was used.
         let remembered = &mut made.remembered.layers[0].layer;
         remembered.descriptor = layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
         let stand_in = remembered.clone();
@@ -205,7 +205,7 @@ mod tests {
         };
         save(&made);
 
-        // As a checkout leaves it: other dates, the same content.
+        // As after a checkout: other dates, same content.
         let binary = std::fs::File::open(directory.path().join("binary")).unwrap();
         binary.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let again = |effort| MadeLayers::open(layout.clone()).layer(tree(&directory), effort).unwrap();

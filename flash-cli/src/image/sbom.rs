@@ -370,7 +370,7 @@ mod tests {
         std::fs::write(package.join("src/main.rs"), "fn main() {}").unwrap();
     }
 
-    /// A workspace in a new directory, and what cargo says of it.
+    /// A workspace in a new directory, and cargo's metadata for it.
     fn workspace() -> (TempDir, Metadata) {
         let directory = TempDir::new().unwrap();
         let root = directory.path();
@@ -440,7 +440,7 @@ mod tests {
         assert_eq!(document["dependencies"], dependencies);
         let cuda = metadata_of(directory.path(), &["--features", "cuda"]);
         assert_eq!(names(&parsed(&cuda, None)), ["deep", "gpu", "linked"]);
-        // Cargo compiled this much.
+        // Cargo compiled these.
         let compiled = cuda.packages.iter().filter(|package| package.name.as_str() != "gpu");
         let compiled = compiled.map(|package| package.id.clone()).collect();
         assert_eq!(names(&parsed(&cuda, Some(&compiled))), ["deep", "linked"]);
@@ -464,7 +464,7 @@ mod tests {
         assert!(matches!(sbom(&metadata, "app", None), Err(SbomError::Lockfile { .. })));
     }
 
-    /// A package as cargo tells it of one that came from somewhere else.
+    /// A package as in cargo's metadata, from another source.
     fn from_elsewhere(source: &str) -> Package {
         let manifest = "/home/someone/.cargo/registry/src/serde-1.0.200/Cargo.toml";
         serde_json::from_value(json!({

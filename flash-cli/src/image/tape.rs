@@ -121,7 +121,7 @@ impl Read for SourceFile<'_> {
 mod tests {
     use super::*;
 
-    /// Opens a file of 10,000 bytes, has it changed, and reads it.
+    /// Opens a file of 10,000 bytes, changes it, and reads it.
     fn read_after(change: impl FnOnce(&Path)) -> Result<u64, Option<SourceError>> {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("model");

@@ -158,7 +158,7 @@ fn note(wrong: &mut Option<io::Error>, written: io::Result<()>) {
 mod tests {
     use super::*;
 
-    /// A terminal that is paused until the other end of the channel is gone.
+    /// A terminal that is paused until the other end of the channel is closed.
     struct Paused {
         resumed: Receiver<()>,
         written: SyncSender<Vec<u8>>,

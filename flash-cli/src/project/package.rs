@@ -272,7 +272,7 @@ mod tests {
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}")
     }
 
-    /// Until cargo's view is the latest: what was written while it was read is read once more.
+    /// Renews until cargo's view is up to date: files written while cargo read them are read again.
     fn settled(mut package: Package) -> Package {
         let until = Instant::now() + Duration::from_secs(60);
         while let Some(renewed) = package.renewed().unwrap() {
@@ -291,7 +291,7 @@ mod tests {
         write(&app.join("src/main.rs"), "fn main() {}");
         let package = settled(Package::find(&app).unwrap());
         assert_eq!((package.name.as_str(), package.binary.as_str()), ("first", "first"));
-        // Another text of a source changes nothing of it.
+        // A changed source file does not change the package.
         write(&app.join("src/main.rs"), "fn main() { }");
         assert!(package.renewed().unwrap().is_none());
 
@@ -307,7 +307,7 @@ mod tests {
         std::fs::rename(app.join("src/main.rs"), app.join("src/bin/other.rs")).unwrap();
         assert_eq!(settled(package.clone()).binary, "other");
 
-        // A crate above it would be another one.
+        // A crate above it would be a different one.
         write(&place.join("Cargo.toml"), &manifest("above", ""));
         std::fs::remove_file(app.join("Cargo.toml")).unwrap();
         let gone = package.renewed().unwrap_err();

@@ -155,7 +155,7 @@ mod tests {
         {
             assert!(scope.concerns(Path::new(file)), "{file}");
         }
-        // What a build writes for itself would start the next one.
+        // A build's own output would start the next build.
         for other in [
             "/b/other.txt",
             "/a/.data/other",

@@ -170,7 +170,7 @@ fn directories_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
 mod tests {
     use super::*;
 
-    /// A directory to watch, as it is without links.
+    /// A directory to watch, with links resolved.
     fn place() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().canonicalize().unwrap();
@@ -187,7 +187,7 @@ mod tests {
         change.await.unwrap_or_else(|_| panic!("{what} was not seen")).unwrap();
     }
 
-    /// Whether everything that happened was told of: then nothing waits.
+    /// Whether all events were reported: then nothing is waiting.
     fn is_quiet(watcher: &mut SourceWatcher) -> bool {
         watcher.changes.try_recv().is_err()
     }
@@ -207,7 +207,7 @@ mod tests {
             std::fs::write(&file, format!("fn main() {{ {round} }}")).unwrap();
             seen(&mut watcher, "an edit afterwards").await;
         }
-        // As a whole, with the root itself.
+        // As a whole, including the root.
         std::fs::remove_dir_all(&root).unwrap();
         seen(&mut watcher, "the removal of the root").await;
         write(&file, "fn main() {}");
@@ -248,7 +248,7 @@ mod tests {
         write(&prompt, "Good evening");
         seen(&mut watcher, "an edit of it").await;
 
-        // What a build read is known after it; what was written in the meantime counts.
+        // The files read by a build are known afterwards; changes made in the meantime count.
         let since = SystemTime::now();
         write(&read, "later than the build's begin");
         while !is_quiet(&mut watcher) {}

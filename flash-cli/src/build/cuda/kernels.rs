@@ -141,13 +141,13 @@ mod tests {
         for enough in [&["8.9"][..], &["8.6", "8.9"], &["9.0"], &["12.0"]] {
             assert!(!kernels(enough).needs_list(), "{enough:?}");
         }
-        // Two generations; and one where a build script would ask for code of 12.0 alone.
+        // Two generations; and one for which a build script would request code only for 12.0.
         for short in [&["8.0", "9.0"][..], &["9.0", "10.0"], &["12.0", "12.1"]] {
             assert!(kernels(short).needs_list(), "{short:?}");
         }
     }
 
-    /// What the script makes of a build script's call: here `nvcc` is `echo`.
+    /// How the script changes a build script's call: here `nvcc` is `echo`.
     fn called(kernels: &Kernels, arguments: &[&str]) -> String {
         let directory = tempfile::TempDir::new().unwrap();
         let script = directory.path().join("it's nvcc");
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(called(&list, &ptx), "-gencode=arch=compute_80,code=sm_80 --ptx k.cu");
         assert_eq!(called(&list, &["--lib", "-o", "k.a", "k.o"]), "--lib -o k.a k.o");
         assert_eq!(called(&list, &["--list-gpu-code"]), "--list-gpu-code");
-        // Code of 9.0 alone becomes code that 10.0 may compile on.
+        // Code only for 9.0 becomes code that 10.0 can compile.
         let hopper = kernels(&["9.0", "10.0"]);
         let ptx = ["-gencode=arch=compute_90a,code=sm_90a", "--ptx", "k.cu"];
         assert_eq!(called(&hopper, &ptx), "-gencode=arch=compute_90,code=sm_90 --ptx k.cu");

@@ -6,7 +6,7 @@ use crate::{
     target::ArtifactSpec,
 };
 
-/// The changes as lines, as people read them.
+/// The changes as lines, as users see them.
 fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {
     let plan = Plan::between(live, next);
     let again: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
@@ -29,7 +29,7 @@ fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {
     lines
 }
 
-/// The lines of a change of the usual release.
+/// The lines for a change of the usual release.
 fn changed(change: impl FnOnce(&mut ReleaseSpec)) -> Vec<String> {
     let mut next = spec();
     change(&mut next);

@@ -1,4 +1,4 @@
-//! What is said of two schemas.
+//! The reported differences between two schemas.
 use serde_json::json;
 
 use super::*;
@@ -146,7 +146,7 @@ fn types_that_hold_themselves_several_times_are_compared_in_no_time() {
         let tree = json!({ "type": "object", "properties": {
             "left": optional("Tree"), "right": optional("Tree"), "leaf": { "$ref": "#/$defs/Leaf" } } });
         let mut all = Map::from_iter([("Tree".to_owned(), tree), ("Leaf".to_owned(), changed)]);
-        // Each holds all the others, several times.
+        // Each contains all the others, several times.
         let others: Value = (0..12)
             .map(|other| (format!("f{other}"), optional(&format!("Knot{other}"))))
             .collect::<Map<_, _>>()

@@ -1,4 +1,4 @@
-//! What patterns take and what they leave out.
+//! What patterns include and leave out.
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -68,7 +68,7 @@ fn a_pattern_that_matches_nothing_is_named_with_what_may_be_meant() {
     assert!(error("models/sentiment/model.onnx").ends_with("(did you mean `models/sentiment/model.bin`?)"));
     assert!(!error("zebra").contains("did you mean"));
     assert!(!error("models/*.gguf").contains("did you mean"));
-    // All that it matches is hidden.
+    // Everything that it matches is hidden.
     assert!(error("*/.k").starts_with("`*/.k` matches no file"));
     assert_eq!(paths(&directory, &["data/*"]), ["data/.keep"]);
 }

@@ -272,7 +272,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(120);
 
-    /// How long a watch waits for an upload of which the last piece moves after 100 seconds.
+    /// How long a watch waits for an upload whose last piece moves after 100 seconds.
     async fn watched(watch: Watch, is_all: bool) -> (f64, Duration) {
         let (sent, started) = (watch.sent(), Instant::now());
         let work = async {

@@ -272,7 +272,7 @@ mod tests {
         assert!(!format!("{logins:?} {found:?}").contains("hunter2"));
         assert!(logins.find("nvcr.io", "nvidia/cuda").await.unwrap().is_none());
         assert!(Logins::by(None, variable).find("ghcr.io", "me/app").await.unwrap().is_none());
-        // Half a login is none.
+        // A partial login does not count.
         let half = |name: &str| (name == PASSWORD).then(|| "hunter2".into());
         assert!(Logins::by(Some(&pushed), half).find("ghcr.io", "me/app").await.unwrap().is_none());
     }

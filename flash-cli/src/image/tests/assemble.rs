@@ -17,7 +17,7 @@ fn the_same_sources_in_two_directories_give_the_same_image() {
         [&one, &other].map(|project| project.assemble(&project.spec("classify"))).to_vec();
     assert_eq!(images[0].manifest, images[1].manifest);
     assert_eq!(images[0].config, images[1].config);
-    // Maps have another order each time: also within one process.
+    // Maps have another order each time, even within one process.
     for _ in 0..20 {
         assert_eq!(one.assemble(&one.spec("classify")).manifest, images[0].manifest);
     }
@@ -81,7 +81,7 @@ fn worker_types_share_what_is_the_same() {
     let resize = assembler.assemble(&ImageSpec { included: Vec::new(), ..project.spec("resize") }).unwrap();
     assert_eq!([&classify.layers[0], &classify.layers[2]], [&resize.layers[0], &resize.layers[1]]);
     assert_ne!(classify.config, resize.config);
-    // Three layers, and a config and a manifest of each.
+    // Three layers, and a config and a manifest for each.
     assert_eq!(project.blobs(), 7);
 }
 
@@ -96,7 +96,7 @@ fn the_largest_parts_come_first() {
     assert_eq!(parts, expected);
 }
 
-/// A base image as a registry may give it: Docker's media types, and settings of its own.
+/// A base image as from a registry: Docker's media types, and its own settings.
 fn base(project: &Project, architecture: Arch) -> (Descriptor, Descriptor) {
     let mut tree = Tree::default();
     let content = Content::Bytes(vec![b'x'; 20_000]);

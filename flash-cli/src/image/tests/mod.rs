@@ -1,4 +1,4 @@
-//! Whole images: assembled, verified, and read by other people's tools.
+//! Whole images: assembled, verified, and read by other tools.
 mod archive;
 mod assemble;
 mod tools;
@@ -41,7 +41,7 @@ impl Project {
         std::fs::write(path, content).unwrap();
     }
 
-    /// An image with a model, on nothing.
+    /// An image with a model and without a base.
     fn spec(&self, worker: &str) -> ImageSpec {
         let labels = ["title", "version", "revision", "source", "vendor", "licenses"];
         ImageSpec {
@@ -91,7 +91,7 @@ fn this_machine() -> Arch {
     if cfg!(target_arch = "aarch64") { Arch::ARM64 } else { Arch::Amd64 }
 }
 
-/// A program that says what it finds in its image.
+/// A program that prints what it finds in its image.
 const PROGRAM: &str = r#"
     fn main() {
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.len()).unwrap_or(0);
@@ -102,7 +102,7 @@ const PROGRAM: &str = r#"
     }
 "#;
 
-/// Compiles it, with the C library in it (`+crt-static`) or beside it (`-crt-static`).
+/// Compiles it, with the C library linked statically (`+crt-static`) or dynamically (`-crt-static`).
 fn compiled(directory: &Path, libraries: &str) -> PathBuf {
     let (source, binary) = (directory.join("app.rs"), directory.join("app"));
     std::fs::write(&source, PROGRAM).unwrap();
@@ -123,7 +123,7 @@ fn compiled(directory: &Path, libraries: &str) -> PathBuf {
     binary
 }
 
-/// A program on this machine. Where the tests are run for good it must be there.
+/// A program on this machine. Where nothing may be skipped, it must exist.
 fn tool(name: &str) -> Option<Command> {
     let there = Command::new(name).arg("--version").output().is_ok();
     if !there {
@@ -136,7 +136,7 @@ fn tool(name: &str) -> Option<Command> {
     there.then(|| Command::new(name))
 }
 
-/// What it prints, when it succeeds.
+/// Its output, if it succeeds.
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

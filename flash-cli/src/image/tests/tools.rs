@@ -19,7 +19,7 @@ fn skopeo_finds_an_image_by_its_worker_type() {
     assert_eq!((&inspected["Os"], &inspected["Architecture"]), (&"linux".into(), &"amd64".into()));
     assert_eq!(inspected["Layers"].as_array().unwrap().len(), 3);
     assert_eq!(inspected["Created"], "1970-01-01T00:00:00Z");
-    // A copy reads every blob and compares its digest.
+    // Copying reads every blob and compares its digest.
     let copy = format!("oci:{}:copy", project.path("copy").display());
     output(tool("skopeo").unwrap().args(["copy", "--preserve-digests"]).args([&source, &copy]));
 }

@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Vec<CommandWorker>, String> {
     config.map(|config| config.commands()).map_err(|error| error.to_string())
 }
 
-/// The mistake in a `[workers.captioner]` with these lines below its command, which is in line 2.
+/// The error for a `[workers.captioner]` table with these lines below its command, which is on line 2.
 fn refused(lines: &str) -> String {
     parse(&format!("[workers.captioner]\ncommand = [\"python3\"]\n{lines}\n")).unwrap_err()
 }

@@ -35,13 +35,13 @@ fn app() -> Manifest {
     }
 }
 
-/// The manifest in the environment `a` of this file, or what is wrong with it.
+/// The manifest in the environment `a` of this file, or the error.
 fn applied(text: &str) -> Result<Manifest, String> {
     let config = Config::parse(text, Path::new("flash.toml")).map_err(|error| error.to_string())?;
     config.manifest_in(config.environment("a").unwrap(), &app()).map_err(|error| error.to_string())
 }
 
-/// The mistake in these lines below `[environments.a.workers.model]`, which is line 1.
+/// The error for these lines below `[environments.a.workers.model]`, which is line 1.
 fn refused(lines: &str) -> String {
     applied(&format!("[environments.a.workers.model]\n{lines}\n")).unwrap_err()
 }
@@ -90,7 +90,7 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
     assert_eq!(model.scaler, ScalerEntry::RequestCount { requests: 10 });
     assert_eq!(model.compute.label(), "GPU 2 × ADA_24|HOPPER_141");
     assert_eq!(model.data_centers.len(), 1);
-    // What is not said is as the app says it.
+    // Settings that are not set come from the app.
     assert_eq!((batch.idle_timeout_seconds, batch.max_concurrency), (5, 1));
 }
 

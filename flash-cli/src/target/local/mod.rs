@@ -137,11 +137,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_is_unknown_or_elsewhere_is_told_as_that() {
-        // Longer than a name can be: no server is asked for it.
+        // Longer than a name can be, so no server is queried.
         let name = "a".repeat(300);
         let unknown = bind(&name, Port::Exactly(0), |_| ()).await.unwrap_err();
         assert!(matches!(&unknown, BindError::UnknownHost { host, .. } if *host == name), "{unknown}");
-        // An address for documentation, which no machine has.
+        // An address reserved for documentation, which no machine has.
         let elsewhere = bind("192.0.2.1", Port::From(8888), |_| ()).await.unwrap_err();
         assert_eq!(elsewhere.to_string(), "`192.0.2.1` (192.0.2.1) is not an address of this machine");
     }

@@ -378,7 +378,7 @@ mod tests {
         let told = warning(&spec).unwrap();
         assert!(told.message.contains("any GPU with 32 GB or more: AMPERE_48 is the cheapest"), "{told:?}");
         assert!(told.fix.contains("gpu = Ampere48"), "{told:?}");
-        // Somebody's own choice needs no word.
+        // A deliberate choice needs no warning.
         spec.manifest.workers[1].compute = of_pools(&[GpuPool::Ada24, GpuPool::Ampere24]);
         assert_eq!(warning(&spec), None);
     }

@@ -1,4 +1,4 @@
-//! Differences, against a model of how the API applies a change.
+//! Differences, checked against a model of how the API applies a change.
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +7,7 @@ use crate::target::runpod::{
     rest::{CpuChoice, Flashboot},
 };
 
-/// The API's rules: what is present is replaced as a whole, and pools without exclusions clear these.
+/// The API's rules: fields that are present are replaced as a whole, and pools without exclusions clear them.
 fn patched(there: &Endpoint, change: &UpdateEndpoint) -> Endpoint {
     let mut after = there.clone();
     let UpdateEndpoint { name, image, args, disk, env, ports, registry, gpu, cpu, workers, scaling, .. } =
@@ -215,7 +215,7 @@ proptest! {
         }
         let mut after = after;
         after.create.name.clone_from(&before.create.name);
-        // What no change can express is refused before.
+        // Changes that the API cannot express are rejected earlier.
         prop_assume!(replacement(&there, &after).is_none());
         if let Some(change) = difference(&there, &after) {
             prop_assert!(!(change.gpu.is_some() && change.cpu.is_some()));

@@ -43,7 +43,7 @@ int main(void) {
 }
 "#;
 
-/// A program that asks the driver as candle does, linked by `-lcuda` in the directory.
+/// A program that calls the driver like candle does, linked with `-lcuda` from the directory.
 fn program(directory: &Path) -> PathBuf {
     std::fs::write(directory.join("cuda.h"), HEADER).unwrap();
     make(directory, directory).unwrap();
@@ -67,7 +67,7 @@ fn a_program_starts_without_a_driver_and_tells_why_there_is_none() {
     let program = program(directory.path());
     let libraries = directory.path().join("libraries");
     std::fs::create_dir(&libraries).unwrap();
-    // On a machine with a driver, too, this is what the loader finds.
+    // Even on a machine with a driver, the loader finds this one.
     std::fs::write(libraries.join("libcuda.so.1"), "").unwrap();
     let said = said(&program, &libraries);
     assert!(said.starts_with("100 100 0 ") && said.contains("libcuda.so.1: file too short"), "{said}");

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A toolkit whose compiler only answers questions.
+/// A toolkit whose compiler only answers queries.
 pub(in crate::build::cuda) fn toolkit(root: &Path, version: &str, codes: &str, libraries: &str) {
     for directory in ["bin", "include/crt", libraries] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
@@ -71,7 +71,7 @@ fn the_project_comes_before_variables_and_those_before_the_path() {
     assert_eq!(find(None, &all).unwrap().root(), variable);
     assert_eq!(find(None, &all[..1]).unwrap().root(), second);
     assert_eq!(find(None, &[("CUDA_HOME", Path::new("")), ("PATH", &bin)]).unwrap().root(), place("path"));
-    // What is on PATH is a link into the toolkit.
+    // The file on PATH is a link into the toolkit.
     let links = place("links");
     std::fs::create_dir(&links).unwrap();
     std::os::unix::fs::symlink(bin.join("nvcc"), links.join("nvcc")).unwrap();
@@ -99,7 +99,7 @@ fn the_wheels_of_a_python_environment_are_a_toolkit() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join(RECIPE_PLACE).join("lib/python3.12/site-packages/nvidia/cu13");
     toolkit(&root, "13.0", "sm_89\\n", "lib");
-    // Found in the recipe's place below the home directory without being named.
+    // Found in the recipe's place below the home directory, without configuration.
     if !Path::new(USUAL_PLACE).exists() {
         assert_eq!(find(None, &[("HOME", directory.path())]).unwrap().root(), root);
     }

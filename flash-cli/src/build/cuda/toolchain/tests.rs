@@ -13,7 +13,7 @@ fn open(root: &Path) -> CudaHome {
     CudaHome::find(&Search { configured: Some(root.to_owned()), variable: &|_| None }).unwrap()
 }
 
-/// A toolkit whose compiler makes a file of its arguments.
+/// A toolkit whose compiler writes its arguments to a file.
 fn home(directory: &TempDir) -> CudaHome {
     let root = directory.path().join("toolkit");
     toolkit(&root, "13.0", "sm_80\\nsm_89\\nsm_90\\n", "lib");
@@ -91,12 +91,12 @@ fn it_is_made_once_and_anew_for_another_toolkit() {
     assert!(once.contains("code=sm_80") && once.contains("code=sm_90"), "the trial is for all: {once}");
     home.toolchain(&both, directory.path()).unwrap();
     assert_eq!(calls(), once, "nothing is done a second time");
-    // Half of one, as after a broken run, is no toolchain.
+    // A partial toolchain, as after an interrupted run, does not count.
     std::fs::remove_file(toolchain.root.join("complete")).unwrap();
     std::fs::remove_file(toolchain.libraries().join("libcuda.a")).unwrap();
     home.toolchain(&both, directory.path()).unwrap();
     assert!(calls().len() > once.len() && toolchain.libraries().join("libcuda.a").is_file());
-    // What was compiled by another toolkit is of no use.
+    // Output compiled with another toolkit cannot be used.
     std::fs::create_dir(toolchain.root.join("target")).unwrap();
     home.toolchain(&both, directory.path()).unwrap();
     assert!(toolchain.root.join("target").is_dir());
@@ -129,7 +129,7 @@ fn gpus_that_the_toolkit_does_not_know_are_refused_before_anything_is_made() {
     assert!(!directory.path().join("cuda13.0-sm89-120").exists());
 }
 
-/// With a real toolkit, which `cargo xtask cuda-build` names.
+/// With a real toolkit, set by `cargo xtask cuda-build`.
 #[test]
 fn a_real_toolkit_compiles_for_a_list() {
     let Some(root) = std::env::var_os("FLASH_TEST_CUDA_HOME") else { return };
@@ -144,7 +144,7 @@ fn a_real_toolkit_compiles_for_a_list() {
         compile("a kernel", nvcc.args(arguments).arg("-o").arg(&out).arg(&kernel)).unwrap();
         std::fs::read(out).unwrap()
     };
-    // As candle's build scripts call it for the one number that they are given.
+    // Called like candle's build scripts do with their one number.
     let one = "-gencode=arch=compute_80,code=sm_80";
     let ptx = String::from_utf8(nvcc(&[one, "--ptx"], "kernel.ptx")).unwrap();
     assert!(ptx.contains(".target sm_80\n"), "{ptx}");

@@ -1,4 +1,4 @@
-//! Pushes over connections that break.
+//! Pushes over unreliable connections.
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -67,7 +67,7 @@ async fn a_push_that_cannot_succeed_ends_and_leaves_no_tag() {
     assert!(matches!(error, RegistryError::GivenUp { tries: 6, .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("again"), "{:?}", error.hint());
     assert_eq!(server.tags("app"), [""; 0]);
-    // The tag that was there stays what it was.
+    // The existing tag is unchanged.
     let before = Image::of(15, &[100]);
     push(&before, &name(&server.address, "app:1")).await.unwrap();
     assert!(push(&image, &name(&proxy.address, "app:1")).await.is_err());
@@ -84,7 +84,7 @@ async fn a_tag_that_cannot_be_written_stays_what_it_was() {
     let proxy = Proxy::start(&server.address, always, pass).await;
     let error = push(&after, &name(&proxy.address, "app:1")).await.unwrap_err();
     assert!(matches!(error, RegistryError::GivenUp { tries: 6, .. }), "{error:?}");
-    // The image is there, by its digest only.
+    // The image exists, but only under its digest.
     assert!(server.blob(after.manifest.digest().digest()).is_file());
     let tagged = pulls::pull(&name(&server.address, "app:1")).await.unwrap();
     assert_eq!(tagged.digest, *before.manifest.digest());
@@ -100,7 +100,7 @@ async fn an_attachment_that_is_refused_leaves_the_tag_as_it_was() {
         file_name: "sbom.json".to_owned(),
         content: Bytes::from_static(b"{}"),
     };
-    // The list of what is attached has a name like this, and only that.
+    // The list of attachments has a name like this, and nothing else has.
     let always = |piece: &[u8]| cut_once_at("PUT /v2/app/manifests/sha256-")(piece);
     let proxy = Proxy::start(&server.address, always, pass).await;
     let to = name(&proxy.address, "app:1");
@@ -133,7 +133,7 @@ async fn an_upload_goes_on_where_it_broke() {
     push(&image, &to).await.unwrap();
     assert_eq!(server.blob(image.layers[0].digest().as_ref()), image.layout.read(&image.layers[0]).unwrap());
     assert_eq!(server.breaks(), 3);
-    // What was between us and the registry when a connection broke is sent twice, and no more.
+    // Only what was in transit when a connection broke is sent twice.
     assert!(proxy.up() < 6_000_000, "{}", proxy.up());
     assert!(server.tag("app/1").is_some());
 }
@@ -142,7 +142,7 @@ async fn an_upload_goes_on_where_it_broke() {
 async fn a_try_that_got_further_is_never_the_last() {
     let image = Image::of(24, &[4_000_000]);
     let server = Resuming::start().await;
-    // The first try gets nowhere, the second one does.
+    // The first try makes no progress, the second one does.
     let (mut first, mut second) = (cut_once_at("PATCH /v2/"), cut_after_each(1_000_000, 1));
     let judge = move |piece: &[u8]| match first(piece) {
         Verdict::Pass => second(piece),

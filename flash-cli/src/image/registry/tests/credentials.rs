@@ -1,4 +1,4 @@
-//! Registries that want a password, and where it comes from.
+//! Registries that require a password, and where it comes from.
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -27,14 +27,14 @@ fn file(directory: &TempDir, content: &serde_json::Value) -> PathBuf {
     path
 }
 
-/// As `docker login` and `podman login` keep it.
+/// As stored by `docker login` and `podman login`.
 fn encoded(user: &str, password: &str) -> serde_json::Value {
     json!({ "auth": BASE64_STANDARD.encode(format!("{user}:{password}")) })
 }
 
 fn script(directory: &TempDir, text: &str) -> String {
     let path = directory.path().join("docker-credential-test");
-    // Renamed into its place: a script that is open for writing anywhere cannot be run.
+    // Renamed into place: a script that is open for writing anywhere cannot be run.
     let written = directory.path().join("written");
     std::fs::write(&written, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&written, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -81,7 +81,7 @@ async fn a_wrong_password_and_none_are_told_apart_and_never_shown() {
     let error = push(&image, &to).await.unwrap_err();
     assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");
     assert!(error.hint().unwrap().contains(&format!("docker login {}", server.address)));
-    // What is meant for one registry is not shown to another.
+    // Credentials for one registry are not sent to another.
     let other = Logins::with_password("registry.example", USER, PASSWORD);
     let error = push_as(&image, &to, other).await.unwrap_err();
     assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! What a registry that cannot take an image is told about.
+//! The errors when a registry cannot accept an image.
 use std::time::Instant;
 
 use axum::{Router, http::StatusCode};
@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use super::*;
 use crate::image::registry::address::Address;
 
-/// An authority, and a certificate of it with its key.
+/// A certificate authority, and a certificate signed by it with its key.
 fn certificates(name: &str) -> (String, String, String) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -80,7 +80,7 @@ async fn a_registry_that_cannot_store_says_why_and_gets_no_tag() {
     if !docker_registry::has_programs(&["docker-registry"]) {
         return;
     }
-    // No file may grow beyond a limit: to the registry it is as if its disk were full.
+    // No file may grow beyond a limit: to the registry this looks like a full disk.
     let small = Options { largest_file_kib: Some(200), ..Options::default() };
     let server = DockerRegistry::start_with(&small);
     let to = name(&server.address, "app:1");
@@ -112,7 +112,7 @@ async fn a_manifest_that_the_registry_refuses_is_told() {
     let to = name(&server.address, "app:1");
     let registry = registry(&to, Logins::default());
     let unknown = Image::of(57, &[100]);
-    // Its blobs are not there.
+    // Its blobs are missing.
     let bytes = unknown.layout.read(&unknown.manifest).unwrap();
     let error = super::super::push::put_manifest(&registry, &to, "1", &unknown.manifest, &bytes).await;
     let error = error.unwrap_err();

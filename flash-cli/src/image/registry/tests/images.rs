@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use crate::image::Layout;
 
-/// An image in a layout of its own.
+/// An image in its own layout.
 pub(super) struct Image {
     pub layout: Layout,
     pub manifest: Descriptor,
@@ -13,7 +13,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// With layers of these sizes, which begin differently for each seed.
+    /// With layers of these sizes, whose content differs for each seed.
     pub(super) fn of(seed: u64, sizes: &[usize]) -> Self {
         Self::for_platform(seed, sizes, &linux(Arch::Amd64))
     }
@@ -56,7 +56,7 @@ pub(super) fn linux(architecture: Arch) -> Platform {
     PlatformBuilder::default().os(Os::Linux).architecture(architecture).build().unwrap()
 }
 
-/// Bytes that nothing makes smaller, the same ones for the same seed.
+/// Incompressible bytes, the same for the same seed.
 fn noise(seed: u64, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     std::iter::repeat_with(|| random.u8(..)).take(size).collect()

@@ -1,4 +1,4 @@
-//! Images to and from real registries, over connections that break.
+//! Images to and from real registries, over unreliable connections.
 mod breaks;
 mod credentials;
 mod failures;
@@ -21,11 +21,11 @@ use oci_spec::distribution::Reference;
 use super::{Logins, Patience, Registry, RegistryError, push::Pushed, reference};
 use images::Image;
 
-/// As patient as usual, in less time.
+/// The usual number of tries, in less time.
 const QUICK: Patience =
     Patience { tries: 6, first: Duration::from_millis(10), longest: Duration::from_millis(100) };
 
-/// A real registry, where there is one to start.
+/// A real registry, if one can be started.
 fn docker_registry() -> Option<DockerRegistry> {
     docker_registry::has_programs(&["docker-registry"]).then(DockerRegistry::start)
 }
@@ -47,7 +47,7 @@ async fn push_as(image: &Image, to: &Reference, logins: Logins) -> Result<Pushed
     super::push(&registry(to, logins), &image.layout, &image.manifest, &[], to, &|_| {}).await
 }
 
-/// Everything that a user may be shown of an error.
+/// Everything that a user may see of an error.
 fn shown(error: &RegistryError) -> String {
     format!("{}\n{error:?}\n{:?}", crate::error_chain::error_chain(error), error.hint())
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks connections where a test says.
+//! A TCP proxy that breaks connections where a test asks for it.
 use std::{
     io,
     sync::{
@@ -13,16 +13,16 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What becomes of a piece that is on its way.
+/// What happens to a piece in transit.
 pub(super) enum Verdict {
     Pass,
-    /// This much of it passes, and then the connection is gone.
+    /// This much of it passes, then the connection breaks.
     CutAfter(usize),
 }
 
 type Judge = Arc<Mutex<dyn FnMut(&[u8]) -> Verdict + Send>>;
 
-/// Ended when dropped.
+/// Stopped when dropped.
 pub(super) struct Proxy {
     pub address: String,
     upstream: Arc<Mutex<String>>,
@@ -31,7 +31,7 @@ pub(super) struct Proxy {
     task: AbortHandle,
 }
 
-/// One direction: what judges it, how much passed, and how often it broke.
+/// One direction: its judge, the bytes passed, and the number of breaks.
 #[derive(Clone)]
 struct Way {
     judge: Judge,
@@ -40,7 +40,7 @@ struct Way {
 }
 
 impl Proxy {
-    /// In front of this address. The judges see what goes up to it, and what comes down.
+    /// In front of this address. The judges see upstream and downstream data.
     pub(super) async fn start(
         upstream: &str,
         up: impl FnMut(&[u8]) -> Verdict + Send + 'static,
@@ -61,7 +61,7 @@ impl Proxy {
                     let Ok(server) = TcpStream::connect(to).await else { return };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
-                    // Whichever ends first takes the other with it.
+                    // Whichever ends first ends the other.
                     tokio::select! {
                         _ = up.carry(from_client, to_server) => {}
                         _ = down.carry(from_server, to_client) => {}
@@ -73,22 +73,22 @@ impl Proxy {
         Self { address, upstream, up, down, task: task.abort_handle() }
     }
 
-    /// New connections go here.
+    /// The address for new connections.
     pub(super) fn upstream(&self) -> Arc<Mutex<String>> {
         self.upstream.clone()
     }
 
-    /// Bytes that went up.
+    /// Bytes sent upstream.
     pub(super) fn up(&self) -> u64 {
         self.up.passed.load(Ordering::Relaxed)
     }
 
-    /// How often it broke a connection.
+    /// The number of broken connections.
     pub(super) fn cuts(&self) -> u64 {
         self.up.cuts.load(Ordering::Relaxed) + self.down.cuts.load(Ordering::Relaxed)
     }
 
-    /// Bytes that came down.
+    /// Bytes sent downstream.
     pub(super) fn down(&self) -> u64 {
         self.down.passed.load(Ordering::Relaxed)
     }
@@ -130,7 +130,7 @@ pub(super) fn pass(_: &[u8]) -> Verdict {
     Verdict::Pass
 }
 
-/// Breaks a connection each time when this much has passed since the last break, this many times.
+/// Breaks a connection whenever this much has passed since the last break, this many times.
 pub(super) fn cut_after_each(bytes: usize, mut times: usize) -> impl FnMut(&[u8]) -> Verdict + Send {
     let mut left = bytes;
     move |piece| {
@@ -143,7 +143,7 @@ pub(super) fn cut_after_each(bytes: usize, mut times: usize) -> impl FnMut(&[u8]
     }
 }
 
-/// Breaks the connection once, in the middle of the first piece that has this text in it.
+/// Breaks the connection once, in the middle of the first piece that contains this text.
 pub(super) fn cut_once_at(text: &'static str) -> impl FnMut(&[u8]) -> Verdict + Send {
     let mut cut = false;
     move |piece| {

@@ -1,4 +1,4 @@
-//! Base images from a registry into a layout.
+//! Pulls base images from a registry into a layout.
 use oci_spec::image::{Arch, Descriptor, ImageIndexBuilder, ImageManifest, MediaType};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -63,7 +63,7 @@ pub(super) async fn pull(from: &Reference) -> Result<Pulled, RegistryError> {
     Target::new().pull(from, Arch::Amd64).await
 }
 
-/// Pushes an image for two platforms; says the digest of its index.
+/// Pushes an image for two platforms; returns the digest of its index.
 async fn push_index(server: &DockerRegistry, path: &str, images: &[(&Image, Arch)]) -> String {
     let to = name(&server.address, path);
     let mut manifests = Vec::new();
@@ -127,7 +127,7 @@ async fn a_pinned_image_that_was_pulled_before_needs_no_registry() {
     let index = push_index(&server, "app:1", &[(&image, Arch::Amd64)]).await;
     let pinned = name(&server.address, &format!("app@{index}"));
     let target = Target::new();
-    // On any thread, as a task of its own.
+    // As a separate task, on any thread.
     let target = tokio::spawn(async move {
         target.pull(&pinned, Arch::Amd64).await.unwrap();
         target

@@ -1,4 +1,4 @@
-//! Pushes to a registry that works.
+//! Pushes to a working registry.
 use std::{process::Command, sync::Mutex};
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use crate::image::{
     registry::{Attachment, attach::attach},
 };
 
-/// What a registry has under a name, by skopeo.
+/// What a registry has under a name, according to skopeo.
 fn inspect(image: &str) -> serde_json::Value {
     let skopeo = ["inspect", "--tls-verify=false", "--raw", &format!("docker://{image}")];
     let output = Command::new("skopeo").args(skopeo).output().unwrap();
@@ -79,7 +79,7 @@ async fn a_layer_that_appears_twice_is_sent_once() {
     let Some(server) = docker_registry() else { return };
     let image = Image::of(3, &[0, 0, 100]);
     let to = name(&server.address, "app:1");
-    // On any thread, as a task of its own.
+    // As a separate task, on any thread.
     let pushed = tokio::spawn(async move { push(&image, &to).await }).await.unwrap().unwrap();
     assert_eq!(pushed.uploaded, 3);
 }

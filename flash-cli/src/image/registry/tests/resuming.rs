@@ -1,4 +1,4 @@
-//! A stand-in for registries that keep what they got of a broken upload, which Docker's own does not.
+//! A stand-in for registries that keep the received part of a broken upload, which Docker's own does not.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -14,7 +14,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
 
-/// Ended when dropped.
+/// Stopped when dropped.
 pub(super) struct Resuming {
     pub address: String,
     store: Shared,
@@ -30,7 +30,7 @@ struct Store {
     uploads: HashMap<String, Vec<u8>>,
     breaks: usize,
     forgets: bool,
-    /// What it takes of one request at most.
+    /// The most that it accepts of one request.
     most: Option<usize>,
     /// Requests with a part of a blob.
     parts: usize,
@@ -56,7 +56,7 @@ impl Resuming {
         self.store().blobs[digest].clone()
     }
 
-    /// What is under `REPOSITORY/TAG`.
+    /// The manifest under `REPOSITORY/TAG`.
     pub(super) fn tag(&self, name: &str) -> Option<Bytes> {
         self.store().manifests.get(name).cloned()
     }
@@ -70,7 +70,7 @@ impl Resuming {
         self.store().forgets = true;
     }
 
-    /// It takes no more than this much of each request.
+    /// Accepts no more than this much of each request.
     pub(super) fn take_at_most(&self, bytes: usize) {
         self.store().most = Some(bytes);
     }
@@ -80,7 +80,7 @@ impl Resuming {
         self.store().parts
     }
 
-    /// The next requests fail, this many.
+    /// This many of the next requests fail.
     pub(super) fn fail_next(&self, requests: usize, status: u16) {
         self.store().failures.extend((0..requests).map(|_| (0, status)));
     }

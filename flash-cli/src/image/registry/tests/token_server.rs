@@ -1,4 +1,4 @@
-//! A token server as Docker's registry trusts one: it signs what a user may do.
+//! A token server that Docker's registry trusts: it signs what a user may do.
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
@@ -27,10 +27,10 @@ use super::docker_registry::{PASSWORD, USER};
 
 const SERVICE: &str = "tests";
 const ISSUER: &str = "token-server";
-/// What a helper or a login may have got instead of a password.
+/// A token that a helper or a login may have instead of a password.
 pub(super) const IDENTITY_TOKEN: &str = "an-identity-token";
 
-/// Ended when dropped.
+/// Stopped when dropped.
 pub(super) struct TokenServer {
     /// The registry's settings for it.
     pub settings: String,
@@ -39,16 +39,16 @@ pub(super) struct TokenServer {
     _directory: tempfile::TempDir,
 }
 
-/// What it grants, and what it was asked.
+/// What it grants, and the requests it received.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// To those without credentials too.
+    /// Also to those without credentials.
     pub anonymous: bool,
     /// Reading only.
     pub read_only: bool,
-    /// The next tokens are of yesterday, this many.
+    /// This many of the next tokens are already expired.
     pub stale: usize,
-    /// One line for each question: how the user said who they are, and the scopes.
+    /// One line for each request: how the user authenticated, and the scopes.
     pub asked: Vec<String>,
     key: Option<Arc<Key>>,
 }
@@ -85,7 +85,7 @@ impl TokenServer {
         self.state.lock().unwrap()
     }
 
-    /// Nobody answers from now on.
+    /// From now on nothing answers.
     pub(super) async fn stop(mut self) {
         self.task.abort();
         assert!((&mut self.task).await.unwrap_err().is_cancelled());

@@ -1,4 +1,4 @@
-//! A registry that wants tokens, which its own token server signs.
+//! A registry that requires tokens signed by its own token server.
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -58,7 +58,7 @@ async fn a_token_that_the_registry_no_longer_takes_is_renewed() {
     let to = name(&server.address, "app:1");
     let (image, registry) = (Image::of(33, &[100_000]), registry(&to, logins(&server)));
     tokens.rules().stale = 1;
-    // Refused when it is new, a token is taken for one without the right.
+    // A new token that is rejected counts as one without the permission.
     let first = super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await;
     assert!(matches!(first, Err(RegistryError::Denied { .. })), "{first:?}");
     super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
@@ -128,11 +128,11 @@ async fn a_token_server_that_is_not_there_is_named() {
     assert!(text.contains(&format!("from {host}")) && text.contains("cannot reach"), "{text}");
 }
 
-/// Answers all requests in this way, and says where.
+/// Answers all requests like this; returns the address.
 async fn stand_in(app: Router) -> (String, tokio::task::JoinSet<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    // Ended when dropped.
+    // Stopped when dropped.
     let mut server = tokio::task::JoinSet::new();
     server.spawn(async move { axum::serve(listener, app).await.unwrap() });
     (address, server)

@@ -54,7 +54,7 @@ fn what_was_staged_is_whole_private_and_told_of() {
     let programs = programs(&directory, &artifact);
     assert_eq!(programs["one"], programs["two"]);
     assert_eq!(std::fs::metadata(&programs["one"]).unwrap().permissions().mode() & 0o777, 0o700);
-    // Again: nothing is copied.
+    // The second time nothing is copied.
     stage(&directory, &artifact, &BTreeMap::new(), |_, _| ()).unwrap();
     assert_eq!(names(&directory.artifacts()), [sha256("all")]);
 }

@@ -229,7 +229,7 @@ fn a_damaged_row_stops_nothing_but_itself_and_is_told_of() {
         database.connection().execute(damage, []).unwrap();
         drop(database);
         let database = Database::open(&directory.path().join("flash.db")).unwrap();
-        // All that the service asks for, of which one row at most is missing.
+        // Everything that the service queries; at most one row is missing.
         let names: Vec<String> =
             database.environments().unwrap().into_iter().map(|own| own.id.name).collect();
         assert!(names.contains(&"production".to_owned()), "{damage}");

@@ -101,7 +101,7 @@ async fn a_new_environment_has_a_port_of_its_own_and_a_key_that_is_told_once() {
     let refused = environments.create(taken).await.unwrap_err();
     assert!(refused.message.contains("belongs to another environment"), "{refused}");
     assert_eq!(environments.environments().await.unwrap().len(), 2);
-    // Nothing that lies on the disk is the key.
+    // No file on disk contains the key.
     let text = std::fs::read(data.path().join("flash.db-wal")).unwrap();
     let key = first.key.unwrap().key;
     let key = key.expose().as_bytes();
@@ -258,7 +258,7 @@ async fn secrets_reach_the_workers_of_the_next_release_only() {
     let stored = bench.environments.spec(&bench.id, None).await.unwrap();
     assert_eq!(stored.secrets, [("TOKEN".to_owned(), 1)].into());
     let running = bench.environments.find(&bench.id).unwrap();
-    // The live release goes on with what it started with, whatever was set or removed since.
+    // The live release keeps the secrets it started with, whatever was set or removed since.
     bench.environments.set_secret(&bench.id, "TOKEN", set("other")).await.unwrap();
     bench.environments.remove_secret(&bench.id, "TOKEN").await.unwrap();
     let release = bench.environments.new_release(&running, 2, &stored).await.unwrap();
@@ -301,7 +301,7 @@ async fn only_the_last_ten_releases_can_be_gone_back_to() {
     for number in 1..=12_u8 {
         let base = (number > 1).then(|| u64::from(number) - 1);
         bench.send(base, spec(number)).await.unwrap();
-        // What a release that still drains runs from is never deleted.
+        // Files of a release that is still draining are never deleted.
         bench.until_status(|status| status.draining.is_empty()).await;
     }
     let history = bench.environments.history(&bench.id).await.unwrap();

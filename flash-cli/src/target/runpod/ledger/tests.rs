@@ -53,7 +53,7 @@ fn a_record_comes_back_as_it_was() {
     let mut own = entry(3, State::Failed("no worker".into()));
     own.notes = Some("faster".into());
     own.rollback_of = Some(1);
-    // Far more than one variable holds, and nothing that packs well.
+    // Far more than one variable holds, and nearly incompressible.
     let noise: String = (0..60_000).map(|_| fastrand::alphanumeric()).collect();
     own.spec.variables.insert("NOISE".into(), noise);
     let template = kept(&own);
@@ -115,9 +115,9 @@ fn of_two_senders_the_one_that_began_first_goes_on() {
     let both = entries(&id(), &[kept(&late), kept(&early)]).unwrap();
     assert_eq!(rival(&both, &late, now), Some(Rival { entry: &early, is_first: true }));
     assert_eq!(rival(&both, &early, now), Some(Rival { entry: &late, is_first: false }));
-    // One that has died holds nobody up.
+    // A dead sender blocks nobody.
     assert_eq!(rival(&both, &late, now + MINUTE + 1), None);
-    // In the same millisecond the senders decide.
+    // Within the same millisecond, the sender decides.
     let (one, other) = (sender("a", now), sender("b", now));
     let both = entries(&id(), &[kept(&other), kept(&one)]).unwrap();
     assert_eq!(rival(&both, &other, now), Some(Rival { entry: &one, is_first: true }));

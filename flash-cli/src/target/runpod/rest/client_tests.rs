@@ -13,9 +13,9 @@ const KEY: &str = "rpa_secret";
 /// What the server does with a request.
 enum Act {
     Answer(u16, &'static str, String),
-    /// The request is read, and the connection ends.
+    /// The request is read, then the connection ends.
     Reset,
-    /// These bytes of a log; then the connection ends.
+    /// Sends these bytes of a log, then the connection ends.
     Log(&'static str),
 }
 
@@ -23,10 +23,10 @@ fn ok(body: impl Into<String>) -> Act {
     Act::Answer(200, "", body.into())
 }
 
-/// Heads and bodies of requests, in their order.
+/// Headers and bodies of requests, in order.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// A server that does one thing after the other; and a client of it that never pauses for long.
+/// A server that does one thing after the other, and a client for it with only short pauses.
 async fn serving(acts: Vec<Act>) -> (Rest, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -116,7 +116,7 @@ async fn a_creation_that_was_not_carried_out_is_repeated() {
         ok(NONE),
         Act::Answer(500, "", String::new()),
         ok(NONE),
-        // Certainly not carried out: no look.
+        // Certainly not carried out, so it does not look.
         Act::Answer(429, "retry-after: 0\r\n", String::new()),
         Act::Answer(201, "", MADE.to_owned()),
     ])
