@@ -56,7 +56,8 @@ impl fmt::Display for Fault {
             ),
             Self::Escape(escaped) => write!(
                 f,
-                "\\{} is not a valid escape in \"…\"; write \\\\ for a backslash, or use NAME='…', where backslashes have no meaning",
+                "\\{} is not a valid escape in \"…\"; write \\\\ for a backslash, or use NAME='…', where \
+                 backslashes have no meaning",
                 escaped.escape_default()
             ),
             Self::Substitution => f.write_str(

@@ -64,7 +64,8 @@ impl From<VerifyError> for Failure {
         let failure = Self::of(Code::Failed, &error);
         match error {
             VerifyError::NotStatic { .. } => failure.hint(
-                "a crate links a library of this machine; check whether it has a feature `vendored`, `bundled` or `static`",
+                "a crate links a library of this machine; check whether it has a feature `vendored`, `bundled` \
+                 or `static`",
             ),
             VerifyError::NotWhole { .. } | VerifyError::Layout(_) => {
                 failure.hint("check that the disk is not full or failing, then build again: flash build")

@@ -57,7 +57,8 @@ pub(crate) enum ImagesError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(
-        "the image of {worker} is {} MB compressed, over the limit of {limit_mb} MB; largest parts, unpacked: {largest}",
+        "the image of {worker} is {} MB compressed, over the limit of {limit_mb} MB; largest parts, unpacked: \
+         {largest}",
         size.div_ceil(MEGABYTE)
     )]
     TooLarge { worker: String, size: u64, limit_mb: u64, largest: String },

@@ -24,7 +24,8 @@ use crate::{
 /// .env override it.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  flash login\n  pass runpod | flash login\n  flash login --check\n\n\
-                  Exit codes: 0 the key works and is stored; 1 Runpod could not be reached; 2 the key is invalid or was rejected.")]
+                  Exit codes: 0 the key works and is stored; 1 Runpod could not be reached; 2 the key is \
+                  invalid or was rejected.")]
 pub(crate) struct LoginArguments {
     /// Only show which key is in use, and whether it works.
     #[arg(long)]

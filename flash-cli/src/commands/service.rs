@@ -19,8 +19,8 @@ use crate::{
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash service status\n  flash service install   # start it with the machine\n  \
-                  flash service status --json | jq .environments\n\nExit codes: 0 success, or `status` of a service that \
-                  runs; 1 failed, or `status` of a service that is not running; 2 wrong usage."
+                  flash service status --json | jq .environments\n\nExit codes: 0 success, or `status` of a \
+                  service that runs; 1 failed, or `status` of a service that is not running; 2 wrong usage."
 )]
 pub(crate) struct ServiceArguments {
     #[command(subcommand)]

@@ -23,8 +23,8 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  flash status production\n  flash status --watch\n  flash status --json | jq '.workers[].waiting'\n\n\
-                  Exit codes: 0 success, also when nothing is live; 1 the target cannot be reached, or a release should \
-                  be live and is not; 2 no such environment."
+                  Exit codes: 0 success, also when nothing is live; 1 the target cannot be reached, or a \
+                  release should be live and is not; 2 no such environment."
 )]
 pub(crate) struct StatusArguments {
     #[command(flatten)]

@@ -17,11 +17,14 @@ pub(super) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> 
     ago(given, now)
         .or_else(|| given.parse::<Timestamp>().ok())
         // A date alone has no time of day.
-        .or_else(|| given.parse::<Date>().ok().filter(|_| given.len() == 10).and_then(|day| civil(day.into())))
+        .or_else(|| {
+            given.parse::<Date>().ok().filter(|_| given.len() == 10).and_then(|day| civil(day.into()))
+        })
         .or_else(|| given.parse::<DateTime>().ok().and_then(civil))
         .ok_or_else(|| {
             Failure::unusable(format!(
-                "`{flag} {text}` is not a valid time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or 2026-11-23 12:00"
+                "`{flag} {text}` is not a valid time: write 90s, 10m, 2h or 3d, 2026-11-23T12:00:00Z, or \
+                 2026-11-23 12:00"
             ))
         })
 }

@@ -142,7 +142,8 @@ pub(crate) enum DescribeError {
     #[error("{} did not describe itself: {reason}", program.display())]
     NotDescribed { program: PathBuf, reason: String },
     #[error(
-        "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this version of flash cannot read"
+        "the binary was built with flash-sdk {sdk}, whose manifest (version {version}) this version of flash \
+         cannot read"
     )]
     Version { sdk: String, version: u32 },
     #[error("crate `{0}` has no `#[remote]` items, and flash.toml has no [workers.NAME]")]

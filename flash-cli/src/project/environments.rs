@@ -227,7 +227,8 @@ pub(crate) fn check_variable_name(name: &str) -> Result<(), String> {
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_name {
         return Err(format!(
-            "`{name}` is not a valid variable name; expected letters, digits and `_`, no digit first, at most 128 in all"
+            "`{name}` is not a valid variable name; expected letters, digits and `_`, no digit first, at most \
+             128 in all"
         ));
     }
     let upper = name.to_ascii_uppercase();

@@ -59,7 +59,8 @@ impl From<DescribeError> for Failure {
                  use it",
             ),
             DescribeError::OtherProcessor(_) => {
-                failure.hint("lower `target_cpu` in flash.toml: the build runs the app on this machine to read its manifest")
+                failure.hint("lower `target_cpu` in flash.toml: the build runs the app on this machine to read \
+                              its manifest")
             }
             DescribeError::Version { .. } => failure.hint("use the same version of flash and flash-sdk"),
             DescribeError::Read { .. }

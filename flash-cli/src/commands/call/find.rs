@@ -45,7 +45,10 @@ impl<'a> Callee<'a> {
 pub(super) enum FindError {
     #[error("the app has no function `{name}`{near}")]
     Unknown { name: String, near: String },
-    #[error("`{name}` is ambiguous: it may be {}", among.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or "))]
+    #[error(
+        "`{name}` is ambiguous: it may be {}",
+        among.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or ")
+    )]
     Several { name: String, among: Vec<String> },
 }
 

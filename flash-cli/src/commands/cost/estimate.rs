@@ -32,7 +32,8 @@ const REQUESTS_PER_DAY: u64 = 10_000;
     after_help = "Examples:\n  flash cost estimate --requests-per-day 10000 --seconds preprocess_worker=0.05 \
                   --seconds inference_worker=0.2 --seconds postprocess_worker=0.03\n  \
                   flash cost estimate --from production --since 7d\n\n\
-                  Exit codes: 0 success; 1 the app cannot be built, or the target cannot be reached; 2 no seconds, or wrong usage."
+                  Exit codes: 0 success; 1 the app cannot be built, or the target cannot be reached; 2 no \
+                  seconds, or wrong usage."
 )]
 pub(super) struct EstimateArguments {
     #[command(flatten)]

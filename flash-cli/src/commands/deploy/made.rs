@@ -98,7 +98,8 @@ impl<'a> Made<'a> {
                 if is_on_this_machine(name) {
                     found.warnings.push(Finding {
                         message: format!("the cloud cannot reach {}: it is this machine", name.registry()),
-                        fix: "use a registry that is reachable from the internet, such as registry = \"ghcr.io/YOU/APP\""
+                        fix: "use a registry that is reachable from the internet, such as registry = \
+                              \"ghcr.io/YOU/APP\""
                             .to_owned(),
                     });
                 }

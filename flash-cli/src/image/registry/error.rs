@@ -108,7 +108,8 @@ impl RegistryError {
                 "use REGISTRY/REPOSITORY[:TAG] in lower case, such as ghcr.io/me/app:1".to_owned()
             }
             Self::NameRefused { .. } => {
-                "check that the project or namespace exists there: some registries require it to be created first".to_owned()
+                "check that the project or namespace exists there: some registries require it to be created \
+                 first".to_owned()
             }
             Self::Unreachable { registry, .. } => {
                 format!("check that it is running and that the name is correct: curl -i {}", probe(registry))

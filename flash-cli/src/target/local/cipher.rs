@@ -38,8 +38,8 @@ pub(super) enum CipherError {
     #[error("the encryption key of the secrets is damaged: {length} bytes instead of {KEY_LENGTH}")]
     KeyLength { length: usize },
     #[error(
-        "{} is missing, and the stored secrets cannot be decrypted without it: restore it from a backup. Without a backup, \
-         make a new one (`head -c {KEY_LENGTH} /dev/urandom > {}`), start the service, and set all secrets again",
+        "{} is missing, and the stored secrets cannot be decrypted without it: restore it from a backup. \
+         Without a backup, make a new one (`head -c {KEY_LENGTH} /dev/urandom > {}`), start the service, and set all secrets again",
         path.display(), path.display()
     )]
     KeyMissing { path: PathBuf },

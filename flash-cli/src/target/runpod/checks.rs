@@ -280,8 +280,8 @@ impl Found {
         if ours + others > u64::from(quota) {
             self.problem(
                 format!(
-                    "the account is limited to {quota} workers, and this release may need {ours} in addition to {others} of \
-                     other endpoints"
+                    "the account is limited to {quota} workers, and this release may need {ours} in addition to \
+                     {others} of other endpoints"
                 ),
                 "lower `workers` of worker types under `[environments.NAME.workers]`, delete unused endpoints, \
                  or raise the account's limit in Runpod's console"
