@@ -104,7 +104,7 @@ impl From<NamesError> for Failure {
         let failure = Self::of(Code::Unusable, &error);
         match error {
             NamesError::Invalid { .. } | NamesError::NoRepository(_) => failure.hint(
-                "a name is REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app; a tag has no spaces",
+                "use REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app, and a tag without spaces",
             ),
             NamesError::SeveralRegistries(_) => failure.hint("push to one registry at a time"),
             NamesError::Tagged(_) => failure.hint("give the tag separately: --tag TAG"),

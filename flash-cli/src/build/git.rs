@@ -24,7 +24,7 @@ pub(crate) struct Commit {
 /// Why it is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GitError {
-    #[error("`git` cannot be started")]
+    #[error("cannot start `git`")]
     NotStarted(#[source] io::Error),
     #[error("`git {command}` did not finish within {} s", LIMIT.as_secs())]
     Late { command: &'static str },

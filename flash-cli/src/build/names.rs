@@ -17,7 +17,7 @@ pub(crate) enum NamesError {
     SeveralRegistries(String),
     #[error("`{0}` has a tag or digest")]
     Tagged(String),
-    #[error("the images of {first} and {second} would both be {name}")]
+    #[error("the images of {first} and {second} would both be named {name}")]
     Same { name: String, first: String, second: String },
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Toolchain {
 /// Why nothing can be compiled for a platform.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ToolchainError {
-    #[error("`rustc` cannot be started")]
+    #[error("cannot start `rustc`")]
     NoRustc(#[source] io::Error),
     #[error("`rustc {arguments}` failed: {reason}")]
     Refused { arguments: String, reason: String },

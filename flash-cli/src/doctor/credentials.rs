@@ -35,7 +35,7 @@ fn of_files(places: &[PathBuf]) -> Finding {
         match registries_in(path) {
             Ok(found) => registries.extend(found),
             Err(reason) => {
-                return Finding::note(NAME, format!("{} cannot be used: {reason}", path.display()), FOR)
+                return Finding::note(NAME, format!("cannot use {}: {reason}", path.display()), FOR)
                     .mend(format!("remove it, then: {LOG_IN}"));
             }
         }
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(of("{}").mend.as_deref(), Some(LOG_IN));
         let broken = of("{\"auths\": {\n\"ghcr.io\": secret");
         assert_eq!(broken.state, State::Note);
-        assert!(broken.said.contains("config.json cannot be used: line 2"), "{broken:?}");
+        assert!(broken.said.contains("config.json: line 2"), "{broken:?}");
         assert!(!broken.said.contains("secret"), "{broken:?}");
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct BuiltApp {
 /// Why there is no binary.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    #[error("`cargo` cannot be started")]
+    #[error("cannot start `cargo`")]
     NoCargo(#[source] io::Error),
     /// Cargo has printed the reason on stderr.
     #[error("the build of `{0}` failed")]

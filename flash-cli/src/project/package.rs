@@ -75,7 +75,7 @@ pub(crate) enum PackageError {
     NoBinary(String),
     #[error("package `{package}` has several binaries (`{}`) and no `default-run`", binaries.join("`, `"))]
     SeveralBinaries { package: String, binaries: Vec<String> },
-    #[error("`cargo` cannot be started")]
+    #[error("cannot start `cargo`")]
     NoCargo(#[source] std::io::Error),
 }
 

@@ -18,7 +18,7 @@ pub(super) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
             .hint(format!("install it; on Debian: {by_hand}"))
     };
     if find("apt-get").is_none() {
-        return Err(missing("there is no apt-get to install it with"));
+        return Err(missing("apt-get is not available"));
     }
     let rights = Rights::of_this_user().ok_or_else(|| missing("this user may not install packages"))?;
     let mut install = vec!["install", "-y", "--no-install-recommends"];

@@ -117,7 +117,7 @@ impl File {
         match found.trim() == self.sha256 && self.is_in(directory) {
             true => Ok(()),
             false => Err(Failure::new(format!(
-                "{} of {PACKAGE} has SHA-256 {}; {} is expected",
+                "{} of {PACKAGE} has SHA-256 {}; expected {}",
                 self.name,
                 found.trim(),
                 self.sha256

@@ -338,7 +338,7 @@ impl Caller {
         let text = if text.is_empty() { "null".to_owned() } else { text };
         RawValue::from_string(text.clone())
             .or_else(|_| serde_json::value::to_raw_value(&text))
-            .map_err(|error| Failure::failed(format!("the answer cannot be printed: {error}")))
+            .map_err(|error| Failure::failed(format!("cannot print the answer: {error}")))
     }
 
     /// Sends a request, and reports rejected keys and connection errors.

@@ -121,7 +121,8 @@ fn same_version(hello: &Hello) -> Result<(), TargetError> {
     if hello.version == own {
         return Ok(());
     }
-    let message = format!("the background service is flash {}, and this is flash {own}", hello.version);
+    let message =
+        format!("the background service has flash version {}, but this is version {own}", hello.version);
     Err(TargetError::new(Problem::Refused, message)
         .hint("switch to this version (running work ends first): flash service restart"))
 }

@@ -64,7 +64,7 @@ pub(super) struct Kept {
 
 /// An unreadable record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the record of a release cannot be used: {0}")]
+#[error("cannot read the record of a release: {0}")]
 pub(super) struct Damaged(String);
 
 impl Entry {
