@@ -208,14 +208,14 @@ impl Written {
             while !input.is_empty() {
                 match parse_entry(input, keys, errors) {
                     Ok(Some(entry)) if entries.iter().any(|earlier| earlier.key == entry.key) => {
-                        errors.on(&entry.name, format!("`{}` is said twice", entry.name));
+                        errors.on(&entry.name, format!("`{}` is set twice", entry.name));
                     }
                     Ok(Some(entry)) => entries.push(entry),
                     Ok(None) => {}
                     Err(error) => errors.push(error),
                 }
                 if !input.is_empty() && !input.peek(Token![,]) {
-                    errors.at(input.span(), "a comma is expected between two settings");
+                    errors.at(input.span(), "expected a comma between settings");
                     skip_to_comma(input)?;
                 }
                 input.parse::<Option<Token![,]>>()?;
@@ -245,7 +245,10 @@ impl Written {
             {
                 errors.on(
                     &other.name,
-                    format!("`resource` says the whole worker type: set `{}` in the constant", other.name),
+                    format!(
+                        "`resource` configures the whole worker type: set `{}` in the constant",
+                        other.name
+                    ),
                 );
             }
             return Some(Resource::Constant(Box::new(constant.value.clone())));
@@ -293,8 +296,8 @@ impl Written {
                 None if broken => {}
                 None => errors.at(
                     self.settings().next().map_or(self.whole, |entry| entry.name.span()),
-                    "say `cpu = …` or `gpu = …`, or `resource = CONST`, or name a worker type configured \
-                     elsewhere with `worker = \"…\"` alone",
+                    "no hardware is set: add `cpu = …`, `gpu = …` or `resource = CONST`, or use `worker = \
+                     \"…\"` alone to name a worker type configured elsewhere",
                 ),
             }
             return None;
@@ -306,20 +309,20 @@ impl Written {
         if let Some(second) = conflict {
             errors.on(
                 &second.name,
-                format!("a worker type is CPU or GPU, not both: `{}` is said already", first.name),
+                format!("a worker type is CPU or GPU, not both: `{}` is already set", first.name),
             );
         }
         let variants = |key| self.get(key).map(|entry: &Entry| entry.variants(errors));
         let (cpus, pools, types) = (variants(Key::Cpu), variants(Key::Gpu), variants(Key::GpuTypes));
         let count = self.get(Key::GpuCount).map(|entry| {
             if first.key == Key::Cpu && conflict.is_none() {
-                errors.on(&entry.name, "`gpu_count` needs a GPU, and this worker type is CPU");
+                errors.on(&entry.name, "`gpu_count` needs a GPU, but this is a CPU worker type");
             }
             entry.number(1..=8, errors)
         });
         let memory = self.get(Key::VramGib).map(|entry| {
             if pools.is_some() || types.is_some() {
-                errors.on(&entry.name, "`vram_gib` chooses the GPUs: leave out `gpu` and `gpu_types`");
+                errors.on(&entry.name, "`vram_gib` selects the GPUs: remove `gpu` and `gpu_types`");
             }
             entry.number(1..=u32::MAX, errors)
         });
@@ -341,8 +344,7 @@ impl Written {
         let mut scalers = self.entries.iter().filter(scalers);
         let first = scalers.next()?;
         if let Some(second) = scalers.next() {
-            errors
-                .on(&second.name, format!("a worker type has one scaler: `{}` is said already", first.name));
+            errors.on(&second.name, format!("a worker type has one scaler: `{}` is already set", first.name));
         }
         let value = first.number(1..=u32::MAX, errors)?;
         Some(match first.key {
@@ -356,11 +358,11 @@ impl Written {
             (None, None) => return None,
             (Some(method), Some(path)) => (method, path),
             (Some(alone), None) => {
-                errors.on(&alone.name, "a route needs its path as well: `path = \"/classify\"`");
+                errors.on(&alone.name, "a route also needs a path: `path = \"/classify\"`");
                 return None;
             }
             (None, Some(alone)) => {
-                errors.on(&alone.name, "a route needs its method as well: `method = POST`");
+                errors.on(&alone.name, "a route also needs a method: `method = POST`");
                 return None;
             }
         };
@@ -372,7 +374,8 @@ impl Written {
             if Key::OF_ROUTE.contains(&entry.key) {
                 errors.on(
                     &entry.name,
-                    "on an `impl` each method says its own route: `#[route(method = POST, path = \"/classify\")]`",
+                    "on an `impl`, each method sets its own route: `#[route(method = POST, path = \
+                     \"/classify\")]`",
                 );
             }
         }
@@ -382,7 +385,7 @@ impl Written {
 /// One `key = value`; `None` for a key that is unknown, which is reported.
 fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Result<Option<Entry>> {
     if !input.peek(Ident::peek_any) {
-        errors.at(input.span(), "a setting is expected here, such as `cpu = Cpu3g_2_8`");
+        errors.at(input.span(), "expected a setting, such as `cpu = Cpu3g_2_8`");
         skip_to_comma(input)?;
         return Ok(None);
     }
@@ -422,8 +425,8 @@ fn default_worker(place: &Place, errors: &Errors) -> Option<String> {
         Place::Elsewhere => return None,
     };
     if !is_worker_name(&name) {
-        let message = "this cannot be the name of a worker type, which is a letter, then letters, digits, `_` \
-                       and `-`, at most 63: give it one with `worker = \"…\"`";
+        let message = "not a valid worker type name (a letter, then letters, digits, `_` and `-`, at most 63 \
+                       characters): set another with `worker = \"…\"`";
         errors.at(span, message);
         return None;
     }
@@ -444,14 +447,15 @@ impl Entry {
 
     fn worker_name(&self, errors: &Errors) -> Option<String> {
         let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &self.value else {
-            self.expected(errors, "the name of a worker type is a string");
+            self.expected(errors, "the name of a worker type must be a string");
             return None;
         };
         let name = text.value();
         if !is_worker_name(&name) {
             errors.on(
                 text,
-                "the name of a worker type is a letter, then letters, digits, `_` and `-`, at most 63",
+                "the name of a worker type must be a letter, then letters, digits, `_` and `-`, at most 63 \
+                 characters",
             );
             return None;
         }
@@ -479,11 +483,13 @@ impl Entry {
             return Some(name.clone());
         }
         let hint = match value {
-            Expr::Path(path) => path.path.segments.last().map(|name| format!("write `{}` alone", name.ident)),
+            Expr::Path(path) => {
+                path.path.segments.last().map(|name| format!(": write only `{}`", name.ident))
+            }
             _ => None,
         };
-        let hint = hint.unwrap_or_else(|| format!("such as `{}`", self.key.form()));
-        errors.on(value, format!("a bare name is expected: {hint}"));
+        let hint = hint.unwrap_or_else(|| format!(", such as `{}`", self.key.form()));
+        errors.on(value, format!("expected a bare name{hint}"));
         None
     }
 
@@ -499,7 +505,8 @@ impl Entry {
                 errors.on(
                     &self.value,
                     format!(
-                        "`{}` is a number, {limits}; one that is computed goes into a constant: `resource = CONST`",
+                        "`{}` must be a literal number, {limits}: for a computed value, use a constant with \
+                         `resource = CONST`",
                         self.name
                     ),
                 );
@@ -508,7 +515,7 @@ impl Entry {
         };
         let value = value.filter(|value| range.contains(value));
         if value.is_none() {
-            errors.on(&self.value, format!("`{}` is {limits}", self.name));
+            errors.on(&self.value, format!("`{}` must be {limits}", self.name));
         }
         value
     }
@@ -525,25 +532,27 @@ impl Entry {
         let (min, max) = match &self.value {
             Expr::Range(range) => {
                 if let RangeLimits::HalfOpen(dots) = &range.limits {
-                    return refuse(dots, "`..` leaves the end out: write `min..=max`");
+                    return refuse(dots, "`..` excludes the end: write `min..=max`");
                 }
                 let bound = |bound: &Option<Box<Expr>>| bound.as_deref().and_then(literal);
                 match (&range.start, bound(&range.start), bound(&range.end)) {
                     (None, _, Some(max)) => (0, max),
                     (_, Some(min), Some(max)) => (min, max),
-                    _ => return refuse(&self.value, "`workers` is two numbers: `workers = 0..=3`"),
+                    _ => return refuse(&self.value, "`workers` needs two numbers: `workers = 0..=3`"),
                 }
             }
             value => match literal(value) {
                 Some(max) => (0, max),
-                None => return refuse(value, "`workers` is `min..=max` or a maximum: `workers = 0..=3`"),
+                None => {
+                    return refuse(value, "`workers` must be `min..=max` or a maximum: `workers = 0..=3`");
+                }
             },
         };
         if max == 0 {
-            return refuse(&self.value, "at least one worker must be allowed: the maximum is 1 to 1000");
+            return refuse(&self.value, "at least one worker must be allowed: set a maximum from 1 to 1000");
         }
         if min > max {
-            return refuse(&self.value, "the minimum of workers is above the maximum");
+            return refuse(&self.value, "the minimum number of workers is above the maximum");
         }
         if max > 1000 {
             return refuse(&self.value, "at most 1000 workers");

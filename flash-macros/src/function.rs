@@ -198,10 +198,11 @@ pub(crate) fn check_generics(generics: &Generics, errors: &Errors) {
     if !generics.params.is_empty() {
         errors.on(
             &generics.params,
-            "a `#[remote]` item cannot be generic: a worker is built for types that are known, so write them out",
+            "a `#[remote]` item cannot be generic: workers are built for concrete types, so write them out",
         );
     } else if let Some(clause) = &generics.where_clause {
-        errors.on(clause, "a `#[remote]` item has no type parameters, so it takes no `where` clause");
+        errors
+            .on(clause, "a `#[remote]` item cannot have a `where` clause, because it has no type parameters");
     }
 }
 
@@ -210,7 +211,7 @@ fn check_receiver(signature: &Signature, role: Role, errors: &Errors) {
     if role == Role::Free {
         errors.on(
             receiver,
-            "a function with `self` stands in an `impl`: put `#[remote]` on the `impl` block instead",
+            "a function with `self` belongs in an `impl`: put `#[remote]` on the `impl` block instead",
         );
         return;
     }
@@ -218,11 +219,11 @@ fn check_receiver(signature: &Signature, role: Role, errors: &Errors) {
         ReceiverKind::Reference(_, None, None) => {}
         ReceiverKind::Reference(_, _, Some(_)) => errors.on(
             receiver,
-            "a worker runs several calls at a time on one value: take `&self`, and put what changes behind a \
+            "a worker runs several calls at once on one value: take `&self`, and put mutable state behind a \
              `Mutex`, `RwLock` or atomic",
         ),
         ReceiverKind::Reference(_, Some(lifetime), None) => errors.on(lifetime, "take plain `&self`"),
-        _ => errors.on(receiver, "the value stays with its worker from call to call: take `&self`"),
+        _ => errors.on(receiver, "the worker keeps the value between calls: take `&self`"),
     }
 }
 
@@ -245,8 +246,8 @@ fn parse_argument(argument: &PatType, errors: &Errors) -> Option<Argument> {
     if let Some(cfg) = argument.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
         errors.on(
             cfg,
-            "an argument of a `#[remote]` function is always there, as its callers may be built otherwise: take an \
-             `Option`, or put `#[cfg]` on two functions",
+            "an argument of a `#[remote]` function cannot have `#[cfg]`, because callers may be built with \
+             another configuration: take an `Option`, or put `#[cfg]` on two functions",
         );
     }
     match &*argument.pat {
@@ -256,7 +257,7 @@ fn parse_argument(argument: &PatType, errors: &Errors) -> Option<Argument> {
         pattern => {
             errors.on(
                 pattern,
-                "an argument of a `#[remote]` function is a plain name: callers pass it by that name",
+                "an argument of a `#[remote]` function must be a plain name: callers pass it by that name",
             );
             None
         }
@@ -275,20 +276,17 @@ fn check_owned(ty: &Type, errors: &Errors) {
             };
             self.0.on(
                 &*reference,
-                format!("values travel between processes and cannot be borrowed: take {owned}"),
+                format!("values are sent between processes and cannot be borrowed: take {owned}"),
             );
         }
 
         fn visit_type_impl_trait_mut(&mut self, unnamed: &mut TypeImplTrait) {
-            self.0.on(
-                &*unnamed,
-                "a worker is built for types that are known: name the type instead of `impl …`",
-            );
+            self.0.on(&*unnamed, "workers are built for concrete types: name the type instead of `impl …`");
         }
 
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
             if lifetime.ident != "static" {
-                self.0.on(&*lifetime, "values travel between processes and cannot be borrowed");
+                self.0.on(&*lifetime, "values are sent between processes and cannot be borrowed");
             }
         }
     }
@@ -304,7 +302,7 @@ struct Output {
 
 fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Output> {
     let ReturnType::Type(_, returned) = &signature.output else {
-        let message = format!("`{}` has to return a `Result`: add `-> Result<()>`", signature.ident);
+        let message = format!("`{}` must return a `Result`: add `-> Result<()>`", signature.ident);
         errors.on(&signature.ident, message);
         return None;
     };
@@ -331,7 +329,7 @@ fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Ou
             if let Type::ImplTrait(unnamed) = peeled(&output) {
                 errors.on(
                     unnamed,
-                    "a function that streams returns `impl Stream<Item = Result<T>>`, not a `Result` of it",
+                    "a streaming function returns `impl Stream<Item = Result<T>>`, not a `Result` of it",
                 );
                 return None;
             }
@@ -372,12 +370,12 @@ pub(crate) fn alias_argument(ty: &Type) -> Option<Type> {
 
 fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, role: Role, errors: &Errors) -> Option<Type> {
     if let Some(token) = &signature.asyncness {
-        errors.on(token, "a function that streams is a plain `fn`: what it awaits goes into the stream");
+        errors.on(token, "a streaming function is a plain `fn`: await inside the stream instead");
     }
     if role == Role::Method {
         errors.on(
             unnamed,
-            "a method cannot stream, since the stream would borrow `self`: make it a free function",
+            "a method cannot stream, because the stream would borrow `self`: make it a free function",
         );
         return None;
     }
@@ -391,7 +389,7 @@ fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, role: Role, erro
         result_argument(item?)
     });
     if output.is_none() {
-        errors.on(unnamed, "a function that streams returns `impl Stream<Item = Result<T>>`");
+        errors.on(unnamed, "a streaming function returns `impl Stream<Item = Result<T>>`");
     }
     output
 }

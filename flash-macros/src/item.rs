@@ -88,8 +88,7 @@ fn without_receiver(mut item: ItemFn) -> ItemFn {
 fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     let known = errors.count();
     if let Some((path, _)) = &item.trait_ {
-        errors
-            .on(path, "`#[remote]` goes on the `impl` block of a type itself, not on that of a trait for it");
+        errors.on(path, "`#[remote]` goes on a type's own `impl` block, not on a trait `impl`");
     }
     check_generics(&item.generics, errors);
     let type_name = last_segment(&item.self_ty).map(|segment| segment.ident.clone());
@@ -116,7 +115,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
             },
             ImplItem::Fn(mut other) => {
                 if let Some(route) = take_marker(&mut other.attrs, "route") {
-                    errors.on(route, "only a public method with `&self` is a route");
+                    errors.on(route, "only a public method with `&self` can be a route");
                 }
                 rest.push(ImplItem::Fn(other));
             }
@@ -125,7 +124,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     }
     item.items = rest;
     if methods.is_empty() && refused == 0 {
-        errors.on(&item.self_ty, "there is nothing to call here: no method is `pub` and takes `&self`");
+        errors.on(&item.self_ty, "nothing to call: no method is `pub` and takes `&self`");
     }
     check_routes(&methods, errors);
     let block = ImplBlock { rest: item, type_name, init, methods };
@@ -160,7 +159,7 @@ fn check_routes(methods: &[Method], errors: &Errors) {
         let is_twin =
             |earlier: &&Method| earlier.route.as_ref().is_some_and(|earlier| earlier.is_like(route));
         if let Some(twin) = methods[..index].iter().find(is_twin) {
-            let message = format!("`{}` answers this method and path already", twin.function.name);
+            let message = format!("`{}` already answers this method and path", twin.function.name);
             errors.on(&route.path, message);
         }
     }
@@ -168,8 +167,8 @@ fn check_routes(methods: &[Method], errors: &Errors) {
     let Some(routed) = routed else { return };
     for queued in methods.iter().filter(|method| method.route.is_none()) {
         let message = format!(
-            "`{}` is a route and `{}` is none, but a worker type answers either routes or jobs: add \
-             `#[route(method = …, path = …)]` here, or move it to a type of its own",
+            "`{}` is a route and `{}` is not, but a worker type serves either routes or jobs: add \
+             `#[route(method = …, path = …)]` here, or move it to another type",
             routed.function.name, queued.function.name,
         );
         errors.on(&queued.function.name, message);
@@ -185,7 +184,7 @@ fn parse_inits(item: &mut ItemImpl, errors: &Errors) -> Option<Init> {
         let ImplItem::Fn(constructor) = member else { continue };
         let Some(attribute) = take_marker(&mut constructor.attrs, "init") else { continue };
         if found {
-            errors.on(&attribute, "a worker prepares itself once: another `#[init]` stands above");
+            errors.on(&attribute, "only one `#[init]` is allowed: there is another above");
             continue;
         }
         found = true;
@@ -194,7 +193,7 @@ fn parse_inits(item: &mut ItemImpl, errors: &Errors) -> Option<Init> {
     if !found {
         errors.on(
             &item.self_ty,
-            "mark the constructor that prepares the worker: `#[init] fn load() -> Result<Self>`",
+            "no `#[init]` found: mark the constructor, as in `#[init] fn load() -> Result<Self>`",
         );
     }
     init
@@ -213,7 +212,7 @@ fn parse_init(
     let signature = &constructor.sig;
     check_generics(&signature.generics, errors);
     if !signature.inputs.is_empty() {
-        errors.on(&signature.inputs, "`#[init]` takes no arguments: a worker that starts has none to pass");
+        errors.on(&signature.inputs, "`#[init]` takes no arguments: a starting worker has none to pass");
     }
     let owner = owner.to_token_stream().to_string();
     let is_owner =

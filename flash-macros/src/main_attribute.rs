@@ -43,7 +43,7 @@ fn check(function: &ItemFn, errors: &Errors) {
     }
     for attribute in &function.attrs {
         if attribute.path().segments.last().is_some_and(|name| name.ident == "main") {
-            errors.on(attribute, "`#[flash_sdk::main]` brings its own runtime: take this attribute away");
+            errors.on(attribute, "`#[flash_sdk::main]` brings its own runtime: remove this attribute");
         }
     }
 }

@@ -60,7 +60,7 @@ impl Route {
             if argument.is_option() {
                 errors.on(
                     &argument.ty,
-                    format!("a path parameter is always there: `{parameter}` needs no `Option`"),
+                    format!("a path parameter is always present: `{parameter}` needs no `Option`"),
                 );
             }
         }
@@ -76,7 +76,7 @@ fn parse_method(value: &Expr, errors: &Errors) -> Option<&'static str> {
     let written = match value {
         Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            errors.on(text, format!("a method is a bare name: `{}`", text.value().to_uppercase()));
+            errors.on(text, format!("write the method as a bare name: `{}`", text.value().to_uppercase()));
             return None;
         }
         _ => None,
@@ -86,8 +86,8 @@ fn parse_method(value: &Expr, errors: &Errors) -> Option<&'static str> {
         return Some(method);
     }
     let message = match METHODS.into_iter().find(|method| method.eq_ignore_ascii_case(&written)) {
-        Some(method) => format!("methods are written in upper case: `{method}`"),
-        None => format!("a method is one of `{}`", METHODS.join("`, `")),
+        Some(method) => format!("write the method in upper case: `{method}`"),
+        None => format!("the method must be one of `{}`", METHODS.join("`, `")),
     };
     errors.on(value, message);
     None
@@ -95,7 +95,7 @@ fn parse_method(value: &Expr, errors: &Errors) -> Option<&'static str> {
 
 fn parse_path(value: &Expr, errors: &Errors) -> Option<LitStr> {
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
-        errors.on(value, "a path is a string: `path = \"/classify\"`");
+        errors.on(value, "the path must be a string: `path = \"/classify\"`");
         return None;
     };
     match path_mistake(&text.value()) {
@@ -109,20 +109,20 @@ fn parse_path(value: &Expr, errors: &Errors) -> Option<LitStr> {
 
 fn path_mistake(path: &str) -> Option<String> {
     let Some(below_root) = path.strip_prefix('/') else {
-        return Some(format!("a path starts with `/`: `\"/{path}\"`"));
+        return Some(format!("the path must start with `/`: `\"/{path}\"`"));
     };
     if RESERVED.contains(&path) || path.starts_with("/v2/") || path.starts_with("/_flash/") {
-        return Some(format!("`{path}` is reserved: workers and the platform answer it themselves"));
+        return Some(format!("`{path}` is reserved for workers and the platform: choose another path"));
     }
     if let Some(wrong) = path.chars().find(|char| matches!(char, '?' | '#') || char.is_whitespace()) {
         return Some(format!(
-            "a path holds no {wrong:?}: arguments that it does not name come from the query or the body"
+            "the path cannot contain {wrong:?}: arguments that it does not name come from the query or the body"
         ));
     }
     let mut parameters = Vec::new();
     for (index, segment) in below_root.split('/').enumerate() {
         if segment.is_empty() && !(index == 0 && below_root.is_empty()) {
-            return Some("a path has no empty segment: neither `//` nor a `/` at the end".to_owned());
+            return Some("the path has an empty segment: remove the `//` or the final `/`".to_owned());
         }
         if segment.starts_with([':', '*']) {
             return Some(format!("a path parameter is written `{{{}}}`", &segment[1..]));
@@ -130,11 +130,11 @@ fn path_mistake(path: &str) -> Option<String> {
         match parameter(segment) {
             Some(name) if Ident::parse_any.parse_str(name).is_err() => {
                 return Some(format!(
-                    "`{segment}` is no path parameter: an argument's name stands between the braces"
+                    "`{segment}` is not a path parameter: put the name of an argument between the braces"
                 ));
             }
             Some(name) if parameters.contains(&name) => {
-                return Some(format!("path parameter `{segment}` stands twice"));
+                return Some(format!("path parameter `{segment}` appears twice"));
             }
             Some(name) => parameters.push(name),
             None if segment.contains(['{', '}']) => {

@@ -173,35 +173,32 @@ fn settings_are_known_once_and_have_values() {
     one(settings(quote!(cpu = A, concurrency = 3)), "write `max_concurrency = 8`");
     one(settings(quote!(cpu = A, timeout = 3)), "write `execution_timeout = 600`");
     one(settings(quote!(cpu = A, idle_timeot = 3)), "did you mean `idle_timeout`?");
-    one(
-        settings(quote!(cpu = A, min_workers = 1)),
-        "write `workers = 0..=3`, from the minimum to the maximum",
-    );
+    one(settings(quote!(cpu = A, min_workers = 1)), "write `workers = 0..=3` (minimum to maximum)");
     one(settings(quote!(cpu = A, max_workers = 1)), "write `workers = 0..=3`");
     one(settings(quote!(cpu = A, gpus = 1)), "write `gpu = Ada24`");
-    one(settings(quote!(cpu = A, memory = 16)), "it comes with the instance, and `Cpu3g_2_8` has");
+    one(settings(quote!(cpu = A, memory = 16)), "memory comes with the instance type: `Cpu3g_2_8` has");
     one(settings(quote!(cpu = A, region = "eu")), "write `data_centers = [EuRo1]`");
-    one(settings(quote!(cpu = A, zzz = 3)), "there are `worker`, `cpu`");
-    one(settings(quote!(cpu = A, cpu = B)), "`cpu` is said twice");
+    one(settings(quote!(cpu = A, zzz = 3)), "expected one of `worker`, `cpu`");
+    one(settings(quote!(cpu = A, cpu = B)), "`cpu` is set twice");
     one(settings(quote!(cpu = A, workers)), "`workers` needs a value: `workers = 0..=3`");
     one(settings(quote!(cpu = A, workers =)), "`workers` needs a value");
     one(settings(quote!(cpu(A))), "`cpu` needs a value");
-    one(settings(quote!(cpu = A workers = 3)), "a comma is expected");
-    one(settings(quote!("cpu")), "a setting is expected");
+    one(settings(quote!(cpu = A workers = 3)), "expected a comma");
+    one(settings(quote!("cpu")), "expected a setting");
 }
 
 #[test]
 fn the_worker_type_is_said_once_and_in_full() {
-    let missing = "say `cpu = …` or `gpu = …`, or `resource = CONST`";
+    let missing = "add `cpu = …`, `gpu = …` or `resource = CONST`";
     one(settings(quote!()), missing);
     one(settings(quote!(workers = 3)), missing);
     one(settings(quote!(worker = "a", workers = 3)), missing);
     one(settings(quote!(method = GET, path = "/{id}")), missing);
     assert_eq!(settings(quote!(worker = "a")), [""; 0]);
     assert_eq!(settings(quote!(worker = "a", method = GET, path = "/{id}")), [""; 0]);
-    one(settings(quote!(cpu = A, gpu = B)), "CPU or GPU, not both: `cpu` is said already");
-    one(settings(quote!(gpu_types = B, cpu = A)), "CPU or GPU, not both: `gpu_types` is said already");
-    one(settings(quote!(cpu = A, gpu_count = 1)), "this worker type is CPU");
+    one(settings(quote!(cpu = A, gpu = B)), "CPU or GPU, not both: `cpu` is already set");
+    one(settings(quote!(gpu_types = B, cpu = A)), "CPU or GPU, not both: `gpu_types` is already set");
+    one(settings(quote!(cpu = A, gpu_count = 1)), "this is a CPU worker type");
     one(settings(quote!(gpu_count = 1)), "needs `gpu = …`");
     one(settings(quote!(resource = R, workers = 1)), "set `workers` in the constant");
     one(settings(quote!(resource = R, worker = "a")), "set `worker` in the constant");
@@ -211,27 +208,27 @@ fn the_worker_type_is_said_once_and_in_full() {
 #[test]
 fn names_of_workers_and_hardware_have_their_form() {
     for wrong in ["", "1a", "a/b", "ä", &"a".repeat(64)] {
-        one(settings(quote!(worker = #wrong, cpu = A)), "is a letter, then letters");
+        one(settings(quote!(worker = #wrong, cpu = A)), "must be a letter, then letters");
     }
-    one(settings(quote!(worker = hello, cpu = A)), "is a string");
-    one(function(quote! { fn _f() -> Result<()> { Ok(()) } }), "give it one with `worker = \"…\"`");
+    one(settings(quote!(worker = hello, cpu = A)), "must be a string");
+    one(function(quote! { fn _f() -> Result<()> { Ok(()) } }), "set another with `worker = \"…\"`");
     one(settings(quote!(cpu = [])), "name at least one");
-    one(settings(quote!(cpu = CpuInstance::A)), "write `A` alone");
-    one(settings(quote!(gpu = "ADA_24")), "a bare name is expected");
+    one(settings(quote!(cpu = CpuInstance::A)), "write only `A`");
+    one(settings(quote!(gpu = "ADA_24")), "expected a bare name");
 }
 
 #[test]
 fn numbers_keep_within_their_limits() {
-    one(settings(quote!(cpu = A, idle_timeout = 0)), "`idle_timeout` is 1 to 3600");
-    one(settings(quote!(cpu = A, idle_timeout = 3601)), "`idle_timeout` is 1 to 3600");
-    one(settings(quote!(cpu = A, execution_timeout = -1)), "`execution_timeout` is 1 to 604800");
+    one(settings(quote!(cpu = A, idle_timeout = 0)), "`idle_timeout` must be 1 to 3600");
+    one(settings(quote!(cpu = A, idle_timeout = 3601)), "`idle_timeout` must be 1 to 3600");
+    one(settings(quote!(cpu = A, execution_timeout = -1)), "`execution_timeout` must be 1 to 604800");
     one(settings(quote!(cpu = A, execution_timeout = 99999999999)), "1 to 604800");
     one(settings(quote!(cpu = A, max_concurrency = 10001)), "1 to 10000");
-    one(settings(quote!(cpu = A, queue_delay = 0)), "`queue_delay` is 1 or more");
-    one(settings(quote!(cpu = A, request_count = 0)), "`request_count` is 1 or more");
-    one(settings(quote!(gpu = A, gpu_count = 9)), "`gpu_count` is 1 to 8");
-    one(settings(quote!(cpu = A, idle_timeout = SECONDS)), "goes into a constant");
-    one(settings(quote!(cpu = A, workers = 3..=1)), "the minimum of workers is above the maximum");
+    one(settings(quote!(cpu = A, queue_delay = 0)), "`queue_delay` must be 1 or more");
+    one(settings(quote!(cpu = A, request_count = 0)), "`request_count` must be 1 or more");
+    one(settings(quote!(gpu = A, gpu_count = 9)), "`gpu_count` must be 1 to 8");
+    one(settings(quote!(cpu = A, idle_timeout = SECONDS)), "use a constant");
+    one(settings(quote!(cpu = A, workers = 3..=1)), "the minimum number of workers is above the maximum");
     one(settings(quote!(cpu = A, workers = 0)), "at least one worker");
     one(settings(quote!(cpu = A, workers = 0..=0)), "at least one worker");
     one(settings(quote!(cpu = A, workers = 0..3)), "write `min..=max`");
@@ -251,21 +248,21 @@ fn routes_are_well_formed_and_free() {
     {
         one(path(reserved), "is reserved");
     }
-    one(path("a/{id}"), "a path starts with `/`");
-    one(path("/{id}/"), "no empty segment");
-    one(path("//{id}"), "no empty segment");
-    one(path("/{id}/{id}"), "stands twice");
-    one(path("/{}"), "an argument's name stands between the braces");
-    one(path("/{*id}"), "an argument's name stands between the braces");
+    one(path("a/{id}"), "the path must start with `/`");
+    one(path("/{id}/"), "an empty segment");
+    one(path("//{id}"), "an empty segment");
+    one(path("/{id}/{id}"), "appears twice");
+    one(path("/{}"), "put the name of an argument between the braces");
+    one(path("/{*id}"), "put the name of an argument between the braces");
     one(path("/x{id}"), "is malformed");
     one(path("/:id"), "is written `{id}`");
-    one(path("/{id}?x"), "holds no '?'");
-    one(settings(quote!(cpu = A, method = GET)), "needs its path as well");
-    one(settings(quote!(cpu = A, path = "/")), "needs its method as well");
+    one(path("/{id}?x"), "cannot contain '?'");
+    one(settings(quote!(cpu = A, method = GET)), "also needs a path");
+    one(settings(quote!(cpu = A, path = "/")), "also needs a method");
     one(settings(quote!(cpu = A, method = post, path = "/")), "upper case: `POST`");
     one(settings(quote!(cpu = A, method = "post", path = "/")), "a bare name: `POST`");
     one(settings(quote!(cpu = A, method = FETCH, path = "/")), "one of `GET`");
-    one(settings(quote!(cpu = A, method = GET, path = x)), "a path is a string");
+    one(settings(quote!(cpu = A, method = GET, path = x)), "the path must be a string");
 }
 
 #[test]
@@ -291,12 +288,12 @@ fn a_function_can_be_called_across_processes() {
     one(function(quote! { fn f(a: Option<&[u8]>) -> Result<()> { Ok(()) } }), "take a `Vec`");
     one(function(quote! { fn f(a: Cow<'_, str>) -> Result<()> { Ok(()) } }), "cannot be borrowed");
     one(function(quote! { fn f() -> Result<&'static str> { Ok("") } }), "take `String`");
-    one(function(quote! { fn f(_: u32) -> Result<()> { Ok(()) } }), "is a plain name");
+    one(function(quote! { fn f(_: u32) -> Result<()> { Ok(()) } }), "must be a plain name");
     one(
         function(quote! { fn f(#[cfg(unix)] a: u32) -> Result<()> { Ok(()) } }),
         "put `#[cfg]` on two functions",
     );
-    one(function(quote! { fn f(ref a: u32) -> Result<()> { Ok(()) } }), "is a plain name");
+    one(function(quote! { fn f(ref a: u32) -> Result<()> { Ok(()) } }), "must be a plain name");
     one(function(quote! { fn f(&self) -> Result<()> { Ok(()) } }), "put `#[remote]` on the `impl`");
     one(
         function(
@@ -329,14 +326,14 @@ fn an_impl_has_one_init_and_methods_with_a_shared_self() {
     let init = quote! { #[init] fn load() -> Self { Self } };
     assert_eq!(block(quote! { #init #work }), [""; 0]);
     one(block(quote! { #work }), "mark the constructor");
-    one(block(quote! { #init #init #work }), "another `#[init]` stands above");
+    one(block(quote! { #init #init #work }), "only one `#[init]` is allowed");
     one(block(quote! { #[init] fn load(a: u32) -> Self { Self } #work }), "takes no arguments");
     one(block(quote! { #[init] fn load(&self) -> Self { Self } #work }), "takes no arguments");
     one(block(quote! { #[init] fn load() -> u32 { 1 } #work }), "returns `Self` or `Result<Self>`");
     one(block(quote! { #[init] fn load() {} #work }), "returns `Self` or `Result<Self>`");
     assert_eq!(block(quote! { #[init] async fn load() -> io::Result<Model> { Self } #work }), [""; 0]);
     assert_eq!(block(quote! { #[init] fn load() -> AppResult<Self> { Self } #work }), [""; 0]);
-    one(block(quote! { #init fn work(&self) {} }), "there is nothing to call here");
+    one(block(quote! { #init fn work(&self) {} }), "nothing to call");
     one(block(quote! { #init pub fn work(self) -> Result<()> { Ok(()) } }), "take `&self`");
     one(block(quote! { #init pub fn work(self: Arc<Self>) -> Result<()> { Ok(()) } }), "take `&self`");
     one(
@@ -347,7 +344,7 @@ fn an_impl_has_one_init_and_methods_with_a_shared_self() {
         block(quote! { #init pub fn work(&self) -> impl Stream<Item = Result<()>> { s() } }),
         "a method cannot stream",
     );
-    one(function(quote! { impl Work for Model { } }), "not on that of a trait");
+    one(function(quote! { impl Work for Model { } }), "not on a trait `impl`");
     one(function(quote! { impl<T> Model<T> { } }), "cannot be generic");
     one(function(quote! { impl [u8] { } }), "a named type");
     one(function(quote! { struct Model; }), "goes on a function or on the `impl` block");
@@ -362,7 +359,7 @@ fn methods_of_an_impl_are_all_routes_or_none() {
     assert_eq!(block(index.clone()), [""; 0]);
     one(
         block(quote! { #index pub fn work(&self) -> Result<()> { Ok(()) } }),
-        "`index` is a route and `work` is none",
+        "`index` is a route and `work` is not",
     );
     one(
         block(quote! {
@@ -370,7 +367,7 @@ fn methods_of_an_impl_are_all_routes_or_none() {
             #[route(method = GET, path = "/{name}")]
             pub fn other(&self, name: String) -> Result<()> { Ok(()) }
         }),
-        "`index` answers this method and path already",
+        "`index` already answers this method and path",
     );
     one(
         block(quote! { #index #[route(method = GET, path = "/a")] fn hidden(&self) {} }),
@@ -379,14 +376,14 @@ fn methods_of_an_impl_are_all_routes_or_none() {
     one(block(quote! { #[route] pub fn work(&self) -> Result<()> { Ok(()) } }), "a route needs both");
     one(
         block(quote! { #[route(cpu = A)] pub fn work(&self) -> Result<()> { Ok(()) } }),
-        "unknown setting `cpu`: there are `method`, `path`",
+        "unknown setting `cpu`: expected one of `method`, `path`",
     );
     one(
         messages(expand_remote(
             quote!(cpu = A, method = GET),
             quote! { impl Model { #[init] fn load() -> Self { Self } pub fn work(&self) -> Result<()> { Ok(()) } } },
         )),
-        "each method says its own route",
+        "each method sets its own route",
     );
 }
 

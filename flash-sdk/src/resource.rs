@@ -204,7 +204,7 @@ impl ResourceConfig {
     /// In const evaluation, for minimum over maximum, a maximum of zero or one over 1000.
     pub const fn workers(mut self, range: RangeInclusive<u32>) -> Self {
         let (min, max) = (*range.start(), *range.end());
-        assert!(min <= max, "the minimum of workers is above the maximum");
+        assert!(min <= max, "the minimum number of workers is above the maximum");
         assert!(max >= 1, "at least one worker must be allowed");
         assert!(max <= Self::MAX_WORKERS, "at most 1000 workers");
         self.workers_min = min;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "minimum of workers is above")]
+    #[should_panic(expected = "minimum number of workers is above")]
     #[allow(clippy::reversed_empty_ranges, reason = "the mistake under test")]
     fn minimum_over_maximum_is_refused() {
         let _ = ResourceConfig::new("w").workers(3..=1);

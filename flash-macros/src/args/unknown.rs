@@ -67,9 +67,9 @@ pub(super) fn message(name: &Ident, keys: &[Key]) -> String {
     if let Some((_, key)) = elsewhere {
         let hint = match (key, written.as_str()) {
             (Key::Cpu, "memory" | "memory_gb" | "memory_mb" | "ram") => {
-                ": it comes with the instance, and `Cpu3g_2_8` has 2 vCPUs and 8 GB"
+                "; memory comes with the instance type: `Cpu3g_2_8` has 2 vCPUs and 8 GB"
             }
-            (Key::Workers, _) => ", from the minimum to the maximum",
+            (Key::Workers, _) => " (minimum to maximum)",
             _ => "",
         };
         return format!("unknown setting `{name}`: write `{}`{hint}", key.form());
@@ -78,7 +78,7 @@ pub(super) fn message(name: &Ident, keys: &[Key]) -> String {
         Some(near) => format!("unknown setting `{name}`: did you mean `{near}`?"),
         None => {
             let known: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
-            format!("unknown setting `{name}`: there are {}", known.join(", "))
+            format!("unknown setting `{name}`: expected one of {}", known.join(", "))
         }
     }
 }

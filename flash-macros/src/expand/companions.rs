@@ -126,14 +126,16 @@ impl Expansion<'_> {
         let parameters = parameters(&face.parameters);
         let (cfg, marker, names, name) =
             (&self.function.attributes.cfg, &self.marker, self.argument_names(), face.name("spawn"));
-        let title =
-            format!("Hands a call of `{}` over as a job and does not wait for its end.", self.called());
+        let title = format!(
+            "Submits a call of `{}` as a job and returns without waiting for its result.",
+            self.called()
+        );
         quote! {
             #(#cfg)*
             #[doc = #title]
             ///
             /// # Errors
-            /// When the job could not be handed over.
+            /// When the job could not be submitted.
             #[allow(dead_code, clippy::too_many_arguments)]
             #visibility async fn #name(
                 #parameters
@@ -157,7 +159,7 @@ impl Expansion<'_> {
             where
                 for<'never> ::flash_sdk::__private::#kind: ::flash_sdk::__private::MakesJobs<'never>,
             {
-                ::core::unreachable!("its bound is never fulfilled")
+                ::core::unreachable!("its bound is never met")
             }
         }
     }
@@ -187,8 +189,8 @@ impl Expansion<'_> {
             #(#cfg)*
             #[doc = #title]
             ///
-            /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-            /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+            /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+            /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #map(items: #items) -> #results {
                 #prefix #map_with(items, ::flash_sdk::__private::MAP_CONCURRENCY)
@@ -197,8 +199,8 @@ impl Expansion<'_> {
             #(#cfg)*
             #[doc = #title_with]
             ///
-            /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-            /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+            /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+            /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #map_with(items: #items, concurrency: usize) -> #results {
                 ::flash_sdk::__private::map::<#marker, _>(#args, concurrency)
@@ -211,7 +213,7 @@ impl Expansion<'_> {
         let parameters = parameters(&face.parameters);
         let (cfg, marker, names, name) =
             (&self.function.attributes.cfg, &self.marker, self.argument_names(), face.name("local"));
-        let title = format!("Runs `{}` in this process, wherever else it lives.", self.called());
+        let title = format!("Runs `{}` in this process, wherever it is deployed.", self.called());
         let allow = quote! { #[allow(dead_code, clippy::too_many_arguments)] };
         match self.function.kind {
             Kind::Stream => quote! {
@@ -231,7 +233,7 @@ impl Expansion<'_> {
                 #[doc = #title]
                 ///
                 /// # Errors
-                /// What the function fails with.
+                /// When the function fails.
                 #allow
                 #visibility async fn #name(#parameters) -> ::flash_sdk::Result<#output> {
                     <#marker as ::flash_sdk::__private::RemoteFunction>::run((#(#names,)*)).await

@@ -23,10 +23,10 @@ pub mod hello {
     use super::*;
     use super::__remote_function_hello_stands_in_a_module_not_inside_another_function as __flash_hello;
     #[cfg(unix)]
-    ///Hands a call of `hello` over as a job and does not wait for its end.
+    ///Submits a call of `hello` as a job and returns without waiting for its result.
     ///
     /// # Errors
-    /// When the job could not be handed over.
+    /// When the job could not be submitted.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn spawn(
         name: String,
@@ -37,8 +37,8 @@ pub mod hello {
     #[cfg(unix)]
     ///Calls `hello` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn map(
         items: impl ::core::iter::IntoIterator<
@@ -53,8 +53,8 @@ pub mod hello {
     #[cfg(unix)]
     ///Calls `hello` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn map_with(
         items: impl ::core::iter::IntoIterator<
@@ -68,10 +68,10 @@ pub mod hello {
         ::flash_sdk::__private::map::<__flash_hello, _>(items, concurrency)
     }
     #[cfg(unix)]
-    ///Runs `hello` in this process, wherever else it lives.
+    ///Runs `hello` in this process, wherever it is deployed.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn local(
         name: String,

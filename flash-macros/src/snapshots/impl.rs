@@ -33,10 +33,10 @@ impl Sentiment {
     pub async fn classify(text: String) -> ::flash_sdk::Result<Label> {
         ::flash_sdk::__private::call::<__flash_Sentiment_classify>((text,)).await
     }
-    ///Hands a call of `Sentiment::classify` over as a job and does not wait for its end.
+    ///Submits a call of `Sentiment::classify` as a job and returns without waiting for its result.
     ///
     /// # Errors
-    /// When the job could not be handed over.
+    /// When the job could not be submitted.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn classify_spawn(
         text: String,
@@ -45,8 +45,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::classify` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn classify_map(
         items: impl ::core::iter::IntoIterator<
@@ -60,8 +60,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::classify` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn classify_map_with(
         items: impl ::core::iter::IntoIterator<
@@ -83,10 +83,10 @@ impl Sentiment {
             concurrency,
         )
     }
-    ///Runs `Sentiment::classify` in this process, wherever else it lives.
+    ///Runs `Sentiment::classify` in this process, wherever it is deployed.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn classify_local(text: String) -> ::flash_sdk::Result<Label> {
         <__flash_Sentiment_classify as ::flash_sdk::__private::RemoteFunction>::run((
@@ -101,10 +101,10 @@ impl Sentiment {
     pub async fn again(one: Label, two: Sentiment) -> ::flash_sdk::Result<Sentiment> {
         ::flash_sdk::__private::call::<__flash_Sentiment_again>((one, two)).await
     }
-    ///Hands a call of `Sentiment::again` over as a job and does not wait for its end.
+    ///Submits a call of `Sentiment::again` as a job and returns without waiting for its result.
     ///
     /// # Errors
-    /// When the job could not be handed over.
+    /// When the job could not be submitted.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn again_spawn(
         one: Label,
@@ -114,8 +114,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::again` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn again_map(
         items: impl ::core::iter::IntoIterator<
@@ -129,8 +129,8 @@ impl Sentiment {
     }
     ///Calls `Sentiment::again` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub fn again_map_with(
         items: impl ::core::iter::IntoIterator<
@@ -143,10 +143,10 @@ impl Sentiment {
     > + ::core::marker::Send {
         ::flash_sdk::__private::map::<__flash_Sentiment_again, _>(items, concurrency)
     }
-    ///Runs `Sentiment::again` in this process, wherever else it lives.
+    ///Runs `Sentiment::again` in this process, wherever it is deployed.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub async fn again_local(
         one: Label,

@@ -26,12 +26,12 @@ mod remove {
             'never,
         >,
     {
-        ::core::unreachable!("its bound is never fulfilled")
+        ::core::unreachable!("its bound is never met")
     }
     ///Calls `remove` once per item, 16 calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub(super) fn map(
         items: impl ::core::iter::IntoIterator<
@@ -45,8 +45,8 @@ mod remove {
     }
     ///Calls `remove` once per item, `concurrency` calls at a time.
     ///
-    /// Each result comes when it is there, with the index of its item. Calls that find no free worker get one at
-    /// once, whatever the `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
+    /// Results arrive as they are ready, each with the index of its item. If no worker is free, more start at
+    /// once, without waiting for `queue_delay`: as many as `workers` allows, each with `max_concurrency` calls.
     #[allow(dead_code, clippy::type_complexity)]
     pub(super) fn map_with(
         items: impl ::core::iter::IntoIterator<
@@ -68,10 +68,10 @@ mod remove {
             concurrency,
         )
     }
-    ///Runs `remove` in this process, wherever else it lives.
+    ///Runs `remove` in this process, wherever it is deployed.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub(super) async fn local(id: u64) -> ::flash_sdk::Result<()> {
         <__flash_remove as ::flash_sdk::__private::RemoteFunction>::run((id,)).await

@@ -32,9 +32,9 @@ pub(super) mod words {
             'never,
         >,
     {
-        ::core::unreachable!("its bound is never fulfilled")
+        ::core::unreachable!("its bound is never met")
     }
-    ///Runs `words` in this process, wherever else it lives.
+    ///Runs `words` in this process, wherever it is deployed.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub(in super::super) fn local(
         text: String,
