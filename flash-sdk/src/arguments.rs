@@ -24,8 +24,8 @@ use text::Takes;
 /// What a type needs to be an argument or a result: `Serialize`, `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or a result of a `#[remote]` function",
-    label = "not all of `Serialize`, `DeserializeOwned`, `JsonSchema`, `Send` and `'static`",
-    note = "derive what is missing: `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]`"
+    label = "must implement `Serialize`, `DeserializeOwned`, `JsonSchema`, `Send` and be `'static`",
+    note = "derive the missing traits: `#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]`"
 )]
 pub trait Wire: Serialize + DeserializeOwned + JsonSchema + Send + 'static {}
 
@@ -345,7 +345,7 @@ fn decode_with<T>(
 
 fn not_an_object(error: &serde_json::Error) -> String {
     match error.classify() {
-        serde_json::error::Category::Data => "a JSON object was expected".to_owned(),
+        serde_json::error::Category::Data => "expected a JSON object".to_owned(),
         _ => format!("not valid JSON: {}", fault(error)),
     }
 }

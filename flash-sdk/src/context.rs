@@ -177,7 +177,9 @@ impl Context {
         if context.inner.depth >= MAX_DEPTH {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("call to `{function}` refused: the chain of calls is {MAX_DEPTH} deep, so it loops"),
+                format!(
+                    "call to `{function}` refused: the chain of calls is {MAX_DEPTH} deep, which looks like a loop"
+                ),
             ));
         }
         if context.time_left() == Some(Duration::ZERO) {

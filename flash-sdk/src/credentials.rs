@@ -72,7 +72,7 @@ pub enum CredentialsError {
         source: serde_json::Error,
     },
     /// It was written by a later version.
-    #[error("{} is of version {version}; this version reads {VERSION}", path.display())]
+    #[error("{} has version {version}; this version of Flash reads {VERSION}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,

@@ -98,7 +98,7 @@ pub fn env(name: &str) -> crate::Result<String> {
 pub fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
     match get(name) {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|_| format!("{name} is `{text}`; a whole number is expected")),
+        Some(text) => text.parse().map_err(|_| format!("{name} is `{text}`, expected a whole number")),
     }
 }
 

@@ -43,10 +43,10 @@ pub trait Failure: Into<Error> {}
 /// Implemented by nothing: a bound on the `spawn` of what makes no jobs, so that a call of it is a compile error with
 /// these words.
 #[diagnostic::on_unimplemented(
-    message = "a route answers its request, and a stream its caller: neither makes a job that could be spawned",
+    message = "a route or stream cannot be spawned, because it does not run as a job",
     label = "cannot be spawned",
-    note = "await the call itself, in a task of your own if it is to run beside others; `spawn` is for functions without \
-            `method` and `path` that return one result"
+    note = "await the call itself, in a separate task if it should run concurrently; `spawn` is for functions \
+            without `method` and `path` that return one result"
 )]
 pub trait MakesJobs<'never> {}
 

@@ -99,7 +99,7 @@ fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &R
         Error::new(
             ErrorKind::Decode,
             format!(
-                "the result of `{}` is of another type: {}",
+                "the result of `{}` does not match its return type: {}",
                 function.stage(),
                 crate::wire::fault(&error)
             ),

@@ -54,7 +54,7 @@ fn refused<T: Serialize + ?Sized>(
         Some((end, _)) => format!("`{}…`: ", &path[..end]),
         None => format!("`{path}`: "),
     });
-    Error::new(ErrorKind::Encode, format!("{what} has no JSON form: {place}{error}"))
+    Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {place}{error}"))
 }
 
 /// Writes nothing.
@@ -400,24 +400,27 @@ mod tests {
     fn numbers_that_json_has_not_are_refused_with_their_place() {
         let (nan, infinity) = (f64::NAN, f64::INFINITY);
         let cases = [
-            (refusal(&nan), "the result has no JSON form: NaN is not a JSON number"),
-            (refusal(&f32::NEG_INFINITY), "the result has no JSON form: -infinity is not a JSON number"),
+            (refusal(&nan), "the result cannot be written as JSON: NaN is not a JSON number"),
+            (
+                refusal(&f32::NEG_INFINITY),
+                "the result cannot be written as JSON: -infinity is not a JSON number",
+            ),
             (
                 refusal(&batch(f32::NAN, 0.0, 0.0)),
-                "the result has no JSON form: `items[1].score`: NaN is not a JSON number",
+                "the result cannot be written as JSON: `items[1].score`: NaN is not a JSON number",
             ),
             (
                 refusal(&batch(0.0, infinity, 0.0)),
-                "the result has no JSON form: `best`: infinity is not a JSON number",
+                "the result cannot be written as JSON: `best`: infinity is not a JSON number",
             ),
             (
                 refusal(&batch(0.0, 0.0, nan)),
-                "the result has no JSON form: `by_name.mean`: NaN is not a JSON number",
+                "the result cannot be written as JSON: `by_name.mean`: NaN is not a JSON number",
             ),
-            (refusal(&(1, nan)), "the result has no JSON form: `[1]`: NaN is not a JSON number"),
+            (refusal(&(1, nan)), "the result cannot be written as JSON: `[1]`: NaN is not a JSON number"),
             (
                 refusal(&Tagged::Reading { celsius: nan }),
-                "the result has no JSON form: `celsius`: NaN is not a JSON number",
+                "the result cannot be written as JSON: `celsius`: NaN is not a JSON number",
             ),
         ];
         for (message, expected) in cases {

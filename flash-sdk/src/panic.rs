@@ -22,7 +22,7 @@ fn install_hook() {
     INSTALLED.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let message = info.payload_as_str().unwrap_or("a panic without a message");
+            let message = info.payload_as_str().unwrap_or("panic without a message");
             let place = info.location().map(|at| format!(" at {}:{}:{}", at.file(), at.line(), at.column()));
             let note = format!("panicked{}: {message}", place.unwrap_or_default());
             NOTED.with_borrow_mut(|noted| *noted = Some(note));

@@ -279,8 +279,8 @@ fn merge_configs(
         let Resource::Declared(config) = function.resource else { continue };
         match declared.get(config.name) {
             Some((first, known)) if *known != config => errors.push(RegistryError(format!(
-                "worker type `{}` is configured differently at {} and at {}: configure it once in a const \
-                 and say `resource = …` at both, or only `worker = \"{0}\"` at one",
+                "worker type `{}` is configured differently at {} and at {}: configure it once in a const and \
+                 use `resource = …` in both places, or keep only `worker = \"{0}\"` in one",
                 config.name,
                 first.place(),
                 function.place(),
@@ -300,13 +300,13 @@ fn merge_configs(
                 function.worker(),
                 match nearest(function.worker(), declared.keys().copied()) {
                     Some(near) => format!("did you mean `worker = \"{near}\"`?"),
-                    None => "say `cpu = …` or `gpu = …`".to_owned(),
+                    None => "add `cpu = …` or `gpu = …`".to_owned(),
                 },
             ))),
             Some((first, config)) if config.compute.is_none() => {
                 if std::ptr::eq(*first, *function) {
                     errors.push(RegistryError(format!(
-                        "{}: worker type `{}` has neither CPU nor GPU: say `.cpu(…)` or `.gpu(…)`",
+                        "{}: worker type `{}` has neither CPU nor GPU: add `.cpu(…)` or `.gpu(…)`",
                         function.place(),
                         config.name,
                     )));
@@ -398,8 +398,8 @@ fn check_kinds(functions: &[&'static Function], errors: &mut Vec<RegistryError>)
         if first.route.is_some() != function.route.is_some() {
             let (route, queue) = if first.route.is_some() { (first, function) } else { (function, first) };
             errors.push(RegistryError(format!(
-                "worker type `{}` has both a route (`{}` at {}) and a queue function (`{}` at {}): \
-                 an endpoint is one or the other, so give one of them a worker type of its own",
+                "worker type `{}` has both a route (`{}` at {}) and a queue function (`{}` at {}): a worker \
+                 type has one or the other, so move one of them to another worker type",
                 function.worker(),
                 route.call_name(),
                 route.place(),
@@ -475,7 +475,7 @@ mod tests {
             errors_of(vec![function("f", 1, Resource::Declared(CPU), None), function("g", 2, other, None)]);
         assert!(conflict[0].contains("src/jobs.rs:1 and at src/jobs.rs:2"), "{conflict:?}");
         let missing = errors_of(vec![function("f", 1, Resource::Named("nowhere"), None)]);
-        assert!(missing[0].contains("which no function configures: say `cpu"), "{missing:?}");
+        assert!(missing[0].contains("which no function configures: add `cpu"), "{missing:?}");
         let near = errors_of(vec![
             function(
                 "f",

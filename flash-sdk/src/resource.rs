@@ -100,7 +100,10 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, for a name that is empty or holds other than letters, digits, `_`, `-`.
     pub const fn new(name: &'static str) -> Self {
-        assert!(is_name(name), "a worker type's name is a letter, then letters, digits, `_` or `-`");
+        assert!(
+            is_name(name),
+            "the name of a worker type must be a letter, then letters, digits, `_` and `-`, at most 63 characters"
+        );
         Self {
             name,
             compute: None,
@@ -179,7 +182,10 @@ impl ResourceConfig {
     /// In const evaluation, when no pool has so much or when a CPU instance was chosen before.
     pub const fn vram_gib(self, gib: u32) -> Self {
         let pools = GpuPool::with_memory(gib);
-        assert!(!pools.is_empty(), "no GPU has so much memory: the largest pool, BLACKWELL_180, has 180 GB");
+        assert!(
+            !pools.is_empty(),
+            "no GPU has that much memory: the largest pool, BLACKWELL_180, has 180 GB"
+        );
         self.gpus(pools, &[])
     }
 
@@ -188,12 +194,12 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range or before a GPU was chosen.
     pub const fn gpu_count(mut self, gpus: u32) -> Self {
-        assert!(1 <= gpus && gpus <= Self::MAX_GPUS, "1 to 8 GPUs per worker");
+        assert!(1 <= gpus && gpus <= Self::MAX_GPUS, "a worker must have 1 to 8 GPUs");
         match self.compute {
             Some(Compute::Gpu { pools, types, .. }) => {
                 self.compute = Some(Compute::Gpu { pools, types, count: gpus });
             }
-            _ => panic!("choose a GPU before its count"),
+            _ => panic!("set the GPU before its count"),
         }
         self
     }
@@ -217,7 +223,10 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range.
     pub const fn idle_timeout(mut self, seconds: u32) -> Self {
-        assert!(1 <= seconds && seconds <= Self::MAX_IDLE_TIMEOUT, "the idle timeout is 1 to 3600 seconds");
+        assert!(
+            1 <= seconds && seconds <= Self::MAX_IDLE_TIMEOUT,
+            "the idle timeout must be 1 to 3600 seconds"
+        );
         self.idle_timeout = seconds;
         self
     }
@@ -229,7 +238,7 @@ impl ResourceConfig {
     pub const fn execution_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_EXECUTION_TIMEOUT,
-            "the execution timeout is 1 second to 7 days"
+            "the execution timeout must be 1 second to 7 days"
         );
         self.execution_timeout = seconds;
         self
@@ -240,7 +249,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, outside that range.
     pub const fn max_concurrency(mut self, jobs: u32) -> Self {
-        assert!(1 <= jobs && jobs <= Self::MAX_CONCURRENCY, "the concurrency of a worker is 1 to 10000");
+        assert!(1 <= jobs && jobs <= Self::MAX_CONCURRENCY, "the concurrency of a worker must be 1 to 10000");
         self.max_concurrency = Some(jobs);
         self
     }
@@ -250,7 +259,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, for zero.
     pub const fn queue_delay(mut self, seconds: u32) -> Self {
-        assert!(seconds >= 1, "the queue delay is at least one second");
+        assert!(seconds >= 1, "the queue delay must be at least one second");
         self.scaler = Some(Scaler::QueueDelay { seconds });
         self
     }
@@ -260,7 +269,7 @@ impl ResourceConfig {
     /// # Panics
     /// In const evaluation, for zero.
     pub const fn request_count(mut self, requests: u32) -> Self {
-        assert!(requests >= 1, "the request count is at least one");
+        assert!(requests >= 1, "the request count must be at least one");
         self.scaler = Some(Scaler::RequestCount { requests });
         self
     }

@@ -97,18 +97,16 @@ impl Findings {
             }
             Kind::Type { kind } => of_other_type(error.instance(), &kinds(kind)),
             Kind::Enum { options } => match options.as_array() {
-                Some(options) => format!("one of {} was expected", listed(options.iter().map(as_text))),
-                None => "not one of the values that are allowed".to_owned(),
+                Some(options) => format!("expected one of {}", listed(options.iter().map(as_text))),
+                None => "not one of the allowed values".to_owned(),
             },
-            Kind::Constant { expected_value } => format!("`{}` was expected", as_text(expected_value)),
+            Kind::Constant { expected_value } => format!("expected `{}`", as_text(expected_value)),
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
                 format!("unknown: {}", listed(unexpected.iter().cloned()))
             }
-            Kind::OneOfNotValid { .. } | Kind::AnyOf { .. } => {
-                "fits none of the forms that are allowed".to_owned()
-            }
+            Kind::OneOfNotValid { .. } | Kind::AnyOf { .. } => "matches none of the allowed forms".to_owned(),
             Kind::OneOfMultipleValid { .. } => {
-                "fits several of the forms that are allowed, and exactly one was expected".to_owned()
+                "matches several of the allowed forms, expected exactly one".to_owned()
             }
             _ => error.masked_with("the value").to_string(),
         };
@@ -117,7 +115,7 @@ impl Findings {
 }
 
 fn of_other_type(given: &Value, expected: &str) -> String {
-    format!("{} was given, {expected} was expected", kind_of(given))
+    format!("expected {expected}, got {}", kind_of(given))
 }
 
 fn kinds(kind: &TypeKind) -> String {
@@ -132,12 +130,12 @@ fn kinds(kind: &TypeKind) -> String {
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a number",
-        Value::Number(_) => "an integer",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

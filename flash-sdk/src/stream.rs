@@ -83,7 +83,7 @@ impl<T> Stream for Guarded<T> {
         }
         if self.is_late(cx) {
             self.cancel();
-            let message = format!("`{}` ran longer than it may", self.function.call_name());
+            let message = format!("`{}` exceeded its time limit", self.function.call_name());
             return Poll::Ready(Some(Err(Error::new(ErrorKind::Timeout, message))));
         }
         let context = self.context.clone();
@@ -199,7 +199,10 @@ mod tests {
             guarded(&context(Some(Duration::from_millis(1))), stream::repeat_with(|| Ok(request())));
         for chunks in [silent, endless] {
             let last = chunks.fold(None, async |_, item| Some(item)).await.unwrap().unwrap_err();
-            assert_eq!((last.kind(), last.message()), (ErrorKind::Timeout, "`words` ran longer than it may"));
+            assert_eq!(
+                (last.kind(), last.message()),
+                (ErrorKind::Timeout, "`words` exceeded its time limit")
+            );
         }
     }
 

@@ -484,9 +484,9 @@ async fn a_value_without_a_json_form_is_an_error_in_process_too() -> Result<()> 
     assert_eq!(measure(2.0).await?, [Some(1.0), Some(0.5)]);
     let error = measure(0.0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
-    assert_eq!(error.message(), "the result has no JSON form: `[1]`: infinity is not a JSON number");
+    assert_eq!(error.message(), "the result cannot be written as JSON: `[1]`: infinity is not a JSON number");
     let error = measure(f64::NAN).await.unwrap_err();
-    assert_eq!(error.message(), "argument `scale` has no JSON form: NaN is not a JSON number");
+    assert_eq!(error.message(), "argument `scale` cannot be written as JSON: NaN is not a JSON number");
     assert_eq!(measure::spawn(f64::NAN).await.err().map(|error| error.kind()), Some(ErrorKind::Encode));
 
     let chunks: Vec<_> = measures(0.0).collect().await;

@@ -247,7 +247,7 @@ mod tests {
             ("max_size_mb = 0", "0", "1 or more"),
             ("user = \"root\"", "\"root\"", "one number or two"),
             ("cuda_base = \"Not A Name\"", "\"Not A Name\"", "Not A Name"),
-            ("[workers.a]\ncompute_capabilities = [\"ada\"]", "\"ada\"", "no compute capability"),
+            ("[workers.a]\ncompute_capabilities = [\"ada\"]", "\"ada\"", "not a compute capability"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.starts_with(at) && error.contains(what), "{error}");

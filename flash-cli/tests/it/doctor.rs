@@ -138,5 +138,5 @@ fn the_environment_of_a_gpu_build_can_be_had_for_building_by_hand() {
     assert!(said(&newer).1.contains("cannot compile for compute capability 12.0"), "{}", said(&newer).1);
     let wrong = doctor(directory.path(), &["--cuda-env", "ada"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(said(&wrong).1.contains("`ada` is no compute capability"), "{}", said(&wrong).1);
+    assert!(said(&wrong).1.contains("`ada` is not a compute capability"), "{}", said(&wrong).1);
 }

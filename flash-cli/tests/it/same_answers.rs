@@ -62,7 +62,7 @@ async fn a_route_that_streams_runs_within_its_call_and_its_failure_is_the_last_e
     for (ending, kind, message) in [
         ("failure", "handler", "the clock stopped"),
         ("panic", "panic", "the clock broke"),
-        ("never", "timeout", "`ticks` ran longer than it may"),
+        ("never", "timeout", "`ticks` exceeded its time limit"),
     ] {
         let answer = app.get(&format!("/ticks/1?ending={ending}")).await;
         let events = events(&answer.text);
@@ -119,7 +119,7 @@ async fn a_value_without_a_json_form_fails_its_job_with_the_place() {
     assert!(error.contains("`parts[0].quotient`: infinity is not a JSON number"), "{error}");
     let chunks = app.post("/live/divide_each/run_sync", json!({ "left": 0, "rights": [1, 0] })).await;
     assert_eq!((chunks.status, &chunks.json()["kind"]), (500, &json!("encode")), "{chunks:?}");
-    assert!(chunks.text.contains("a chunk of the result has no JSON form: NaN"), "{chunks:?}");
+    assert!(chunks.text.contains("a chunk of the result cannot be written as JSON: NaN"), "{chunks:?}");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_repeated_key_is_a_list_and_every_wrong_parameter_is_named() {
     let paths: Vec<&str> =
         fields.as_array().unwrap().iter().map(|field| field["path"].as_str().unwrap()).collect();
     assert_eq!((wrong.status, paths), (422, vec!["/page", "/exact"]), "{wrong:?}");
-    assert_eq!(fields[0]["message"], "given 2 times, one value was expected");
+    assert_eq!(fields[0]["message"], "given 2 times, expected one value");
 }
 
 #[tokio::test]

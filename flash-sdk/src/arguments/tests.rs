@@ -174,7 +174,7 @@ fn a_repeated_key_is_a_list() {
 fn a_value_that_is_given_twice_is_refused_by_name() {
     const ONE: &[Argument] = &[Argument::of::<u32>("n")];
     let error = query::<(u32,)>(ONE, &[("n", "1"), ("n", "2")]).unwrap_err();
-    assert_eq!(error.message(), "`n`: given 2 times, one value was expected");
+    assert_eq!(error.message(), "`n`: given 2 times, expected one value");
     const OPTION: &[Argument] = &[Argument::of::<Option<String>>("n")];
     let error = query::<(Option<String>,)>(OPTION, &[("n", "1"), ("n", "1")]).unwrap_err();
     assert_eq!(paths(&error), ["/n"]);
@@ -263,7 +263,7 @@ fn what_a_caller_writes_into_a_query_is_read_back() {
 #[test]
 fn an_argument_without_a_json_form_is_named() {
     const TWO: &[Argument] = &[Argument::of::<String>("text"), Argument::of::<Vec<f64>>("scores")];
-    let expected = "argument `scores` has no JSON form: `[1]`: NaN is not a JSON number";
+    let expected = "argument `scores` cannot be written as JSON: `[1]`: NaN is not a JSON number";
     let scores = vec![0.0, f64::NAN];
     let job = function(TWO, None);
     let call = ("a".to_owned(), scores);

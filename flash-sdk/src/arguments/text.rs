@@ -42,7 +42,7 @@ pub(super) fn decode<T: DeserializeOwned>(texts: &[&str], takes: Takes) -> Resul
             }
         }
         (_, Takes::List) => list(),
-        (texts, Takes::One) => Err(format!("given {} times, one value was expected", texts.len())),
+        (texts, Takes::One) => Err(format!("given {} times, expected one value", texts.len())),
     }
 }
 

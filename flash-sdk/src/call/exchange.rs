@@ -67,8 +67,10 @@ impl Calls {
     /// Calls a function and waits for its job's end. Dropping the future abandons the job.
     pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<JobObject> {
         if input.get().len() > MAX_RESULT_BYTES {
-            let message =
-                format!("the arguments have {} bytes of JSON, {MAX_RESULT_BYTES} at most", input.get().len());
+            let message = format!(
+                "the arguments are {} bytes of JSON, the limit is {MAX_RESULT_BYTES}",
+                input.get().len()
+            );
             return Err(Error::new(ErrorKind::Encode, message));
         }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -106,5 +108,5 @@ impl Calls {
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Transport, "the connection to the platform is lost")
+    Error::new(ErrorKind::Transport, "lost the connection to the platform")
 }

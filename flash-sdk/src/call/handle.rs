@@ -130,9 +130,10 @@ impl<T> JobHandle<T> {
     /// When the platform cannot be reached or refuses; always for a job in process.
     pub async fn retry(&self) -> Result<()> {
         match &self.place {
-            Place::InProcess { .. } => {
-                Err(Error::new(ErrorKind::Refused, "a job in process keeps no input to run again: call anew"))
-            }
+            Place::InProcess { .. } => Err(Error::new(
+                ErrorKind::Refused,
+                "a job in this process does not keep its input: call the function again",
+            )),
             Place::Remote { client, url, .. } => client.post_job(url, "retry", &self.id).await,
         }
     }
@@ -155,7 +156,7 @@ impl<T: DeserializeOwned> JobHandle<T> {
                 let output = output_of(job).map_err(|error| super::located(error, function, None))?;
                 serde_json::from_str(output.get()).map_err(|error| {
                     let message = format!(
-                        "the result of `{}` is of another type: {}",
+                        "the result of `{}` does not match its return type: {}",
                         function.stage(),
                         crate::wire::fault(&error)
                     );

@@ -225,9 +225,9 @@ impl Client {
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         if !kind.is_some_and(|kind| kind.starts_with(events::CONTENT_TYPE)) {
             let message = format!(
-                "`{}` answered {} where {} was expected",
+                "`{}` answered {}, expected {}",
                 function.stage(),
-                kind.unwrap_or("without a content type"),
+                kind.unwrap_or("no content type"),
                 events::CONTENT_TYPE,
             );
             return Err(Error::new(ErrorKind::Decode, message));
@@ -252,7 +252,10 @@ impl Client {
         call: EncodedCall,
     ) -> Result<reqwest::RequestBuilder> {
         let Some(route) = function.route else {
-            return Err(Error::new(ErrorKind::NotFound, format!("`{}` is no route", function.call_name())));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("`{}` is not a route", function.call_name()),
+            ));
         };
         let method = reqwest::Method::from_bytes(route.method.as_bytes())?;
         let (mut path, mut query) = (route.path.to_owned(), Vec::new());
@@ -278,7 +281,7 @@ impl Client {
 /// What an event of a route tells: a chunk, or the failure that ends the stream.
 fn chunk_of(event: Event) -> Result<RawJson> {
     let not_understood = |error: serde_json::Error| {
-        Error::new(ErrorKind::Decode, format!("an event of the route is not understood: {error}"))
+        Error::new(ErrorKind::Decode, format!("could not parse an event of the route: {error}"))
     };
     match event.name.as_str() {
         events::ERROR => Err(serde_json::from_str::<WireError>(&event.data).map_err(not_understood)?.into()),
@@ -349,7 +352,7 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
     serde_json::from_slice(&body).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
-            format!("the platform's answer is not understood: {}", crate::wire::fault(&error)),
+            format!("could not parse the platform's answer: {}", crate::wire::fault(&error)),
         )
     })
 }

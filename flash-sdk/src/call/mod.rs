@@ -111,7 +111,7 @@ impl Peers {
     pub(crate) fn url_of(&self, worker: &str) -> Result<&str> {
         let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(WireError::clone(problem)))?;
         endpoints.get(worker).map(String::as_str).ok_or_else(|| {
-            let message = format!("no endpoint is known for worker type `{worker}`: {}", self.source);
+            let message = format!("no endpoint for worker type `{worker}`: {}", self.source);
             Error::new(ErrorKind::NotFound, message)
         })
     }
@@ -157,8 +157,10 @@ impl Peers {
     ) -> Result<JobHandle<T>> {
         let envelope = self.envelope(function)?;
         if function.route.is_some() {
-            let message =
-                format!("`{}` is a route: routes answer at once and make no jobs", function.call_name());
+            let message = format!(
+                "`{}` is a route: routes answer directly and do not create jobs",
+                function.call_name()
+            );
             return Err(Error::new(ErrorKind::Refused, message));
         }
         let url = self.url_of(function.worker())?;
@@ -218,7 +220,7 @@ pub(crate) fn output_of(job: JobObject) -> Result<RawJson> {
     let mut wire = match job.status {
         JobStatus::Completed => return Ok(job.output.unwrap_or_else(crate::wire::null)),
         JobStatus::TimedOut => {
-            let message = job.error.unwrap_or_else(|| "the job ran out of time".to_owned());
+            let message = job.error.unwrap_or_else(|| "the job timed out".to_owned());
             let mut wire = ErrorText::parse(&message);
             wire.kind = ErrorKind::Timeout;
             wire

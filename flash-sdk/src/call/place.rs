@@ -77,7 +77,8 @@ pub(super) fn directory_of(
             endpoints: known.map(|known| known.endpoints.into_iter().collect()),
             key: api_key.or(from_file),
             source: format!(
-                "the release in `{name}` has none of this name; send this version: flash deploy send {name}"
+                "the release in `{name}` has no such worker type; deploy this version with `flash deploy send \
+                 {name}`"
             ),
         },
     })
@@ -85,7 +86,8 @@ pub(super) fn directory_of(
 
 fn parse(text: &str) -> Result<HashMap<String, String>, Problem> {
     serde_json::from_str(text).map_err(|error| {
-        let message = format!("{} is no JSON object of worker type to URL: {error}", env::ENDPOINTS);
+        let message =
+            format!("{} is not a JSON object that maps worker types to URLs: {error}", env::ENDPOINTS);
         Box::new(WireError::new(ErrorKind::Transport, message))
     })
 }
@@ -96,7 +98,8 @@ fn environment_of(
     credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
 ) -> Result<EnvironmentCredentials, Problem> {
     let credentials = credentials().map_err(|error| {
-        let error = Error::from(error).context(format!("{}={name} cannot be followed", env::ENV));
+        let error =
+            Error::from(error).context(format!("could not look up the environment of {}={name}", env::ENV));
         Box::new(WireError { kind: ErrorKind::NotFound, ..error.into_wire() })
     })?;
     let file = directory().map_or_else(
@@ -107,7 +110,7 @@ fn environment_of(
     match credentials.environment(app, name) {
         None => {
             let message = format!(
-                "{}={name}, and {file} knows no environment `{name}` of `{app}`: make it live with `{hint}`, or set {}",
+                "{}={name}, but {file} has no environment `{name}` of `{app}`: deploy it with `{hint}`, or set {}",
                 env::ENV,
                 env::ENDPOINTS
             );
@@ -115,7 +118,7 @@ fn environment_of(
         }
         Some(known) if known.endpoints.is_empty() => {
             let message = format!(
-                "{}={name}, and {file} knows of no endpoint there: bring a release live with `{hint}`",
+                "{}={name}, but {file} has no endpoint for it: deploy a release with `{hint}`",
                 env::ENV
             );
             Err(Box::new(WireError::new(ErrorKind::NotFound, message)))

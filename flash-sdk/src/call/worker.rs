@@ -49,7 +49,10 @@ pub async fn call_worker<O: DeserializeOwned>(
     serde_json::from_str(output.get()).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
-            format!("the output of `{worker}` is of another type: {}", crate::wire::fault(&error)),
+            format!(
+                "the output of `{worker}` does not match the expected type: {}",
+                crate::wire::fault(&error)
+            ),
         )
     })
 }
@@ -68,8 +71,8 @@ impl Peers {
 
 fn no_platform(worker: &str) -> Error {
     let message = format!(
-        "worker type `{worker}` is a program beside this app, and no platform is here to run it: start the app \
-         by `flash run`, or set {} to {{\"{worker}\": \"https://api.runpod.ai/v2/ENDPOINT\"}}",
+        "worker type `{worker}` is a separate program, and no platform is running it: start the app with \
+         `flash run`, or set {} to {{\"{worker}\": \"https://api.runpod.ai/v2/ENDPOINT\"}}",
         env::ENDPOINTS
     );
     Error::new(ErrorKind::NoWorker, message)

@@ -18,7 +18,7 @@ pub struct ComputeCapabilityError(String);
 
 impl fmt::Display for ComputeCapabilityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no compute capability; a version such as `8.9` or `12.0` is expected", self.0)
+        write!(f, "`{}` is not a compute capability; expected a version such as `8.9` or `12.0`", self.0)
     }
 }
 

@@ -62,7 +62,7 @@ impl fmt::Display for PriceListError {
         match self {
             Self::UnknownName(name) => write!(f, "`{name}` is neither a CPU instance nor a GPU pool"),
             Self::BadPrice(name, price) => {
-                write!(f, "price of `{name}` is {price}; dollars per second are expected")
+                write!(f, "price of `{name}` is {price}, expected dollars per second")
             }
         }
     }

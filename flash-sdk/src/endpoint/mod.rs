@@ -178,7 +178,7 @@ impl Endpoint {
     pub fn of(worker: &str) -> Result<Self> {
         let Some(peers) = settle(Process::Other) else {
             let message = format!(
-                "where worker type `{worker}` is deployed is not known: set {}=NAME, or {}",
+                "no deployment of worker type `{worker}` is set: set {}=NAME, or {}",
                 env::ENV,
                 env::ENDPOINTS
             );
@@ -391,8 +391,10 @@ impl Endpoint {
         match tokio::time::timeout(limit, within(deadline, waiting)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let message =
-                    format!("no result within {} s; the job goes on if it has begun", limit.as_secs_f64());
+                let message = format!(
+                    "no result within {} s; the job keeps running if it has started",
+                    limit.as_secs_f64()
+                );
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }
@@ -414,7 +416,7 @@ impl Endpoint {
     fn decoded<O: DeserializeOwned>(&self, output: &RawJson) -> Result<O> {
         serde_json::from_str(output.get()).map_err(|error| {
             let message = format!(
-                "the output of `{}` is of another type: {}",
+                "the output of `{}` does not match the expected type: {}",
                 self.stage(),
                 crate::wire::fault(&error)
             );

@@ -74,7 +74,7 @@ impl Request {
         let Self { endpoint, method, path, query, headers, body } = self;
         let body = body?;
         let name = reqwest::Method::from_bytes(method.as_bytes())
-            .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is no HTTP method")))?;
+            .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is not an HTTP method")))?;
         let mut envelope = endpoint.envelope()?;
         envelope.function = None;
         // Those that only read. What `PUT` and `DELETE` should be by HTTP, a handler need not keep to.

@@ -28,7 +28,7 @@ impl Received {
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::new(
                 ErrorKind::Decode,
-                format!("the endpoint's answer is not understood: {}", crate::wire::fault(&error)),
+                format!("could not parse the endpoint's answer: {}", crate::wire::fault(&error)),
             )
         })
     }

@@ -90,10 +90,10 @@ fn by_tag(marks: &[Mark<'_>], tag: &str, value: &Value) -> Meant {
         Mark::Tag { name, .. } => Some((*name).to_owned()),
         _ => None,
     });
-    let expected = format!("one of {} was expected", listed(names));
+    let expected = format!("expected one of {}", listed(names));
     let at_tag = |message: String| Meant::None { member: Some(tag.to_owned()), message };
     let Value::Object(members) = value else {
-        return Meant::None { member: None, message: of_other_type(value, "an object") };
+        return Meant::None { member: None, message: of_other_type(value, "object") };
     };
     match members.get(tag) {
         None => at_tag(format!("missing: {expected}")),
@@ -124,7 +124,7 @@ fn by_name(marks: &[Mark<'_>], value: &Value) -> Meant {
         Mark::Member(name) => vec![format!("{{\"{name}\": …}}")],
         Mark::Tag { .. } | Mark::Shape => Vec::new(),
     });
-    Meant::None { member: None, message: format!("one of {} was expected", listed(forms)) }
+    Meant::None { member: None, message: format!("expected one of {}", listed(forms)) }
 }
 
 /// The forms whose type the value has, and all of whose members.

@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
             choice::Meant::Form(index) => self.node(&forms[index], value, path, found),
             choice::Meant::OneOf(indices) => {
                 if !indices.iter().any(|index| self.fits(&forms[*index], value)) {
-                    let message = format!("fits none of the {} forms that are allowed", forms.len());
+                    let message = format!("matches none of the {} allowed forms", forms.len());
                     found.push(FieldError::new(path, message));
                 }
             }

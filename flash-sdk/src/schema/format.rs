@@ -25,7 +25,7 @@ impl Format {
             (Value::Number(number), Some(integer)) => integer.problem(number),
             (Value::Number(number), None) if self.format == "float" => float_problem(number),
             (Value::String(text), _) if !(self.texts)(&self.format, text) => {
-                Some(format!("the format `{}` was expected", self.format))
+                Some(format!("expected format `{}`", self.format))
             }
             _ => None,
         }
@@ -109,10 +109,8 @@ impl Integer {
             whole.is_some() || number.as_f64().is_some_and(|float| float.abs() >= BEYOND_64_BITS.1);
         match (fits, is_whole) {
             (true, _) => None,
-            (false, true) => {
-                Some(format!("an integer from {} to {} was expected", self.least(), self.most()))
-            }
-            (false, false) => Some("a number was given, an integer was expected".to_owned()),
+            (false, true) => Some(format!("expected an integer from {} to {}", self.least(), self.most())),
+            (false, false) => Some("expected integer, got number".to_owned()),
         }
     }
 }

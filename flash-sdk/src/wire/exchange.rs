@@ -224,7 +224,9 @@ mod connection {
                 Err(error) => return Err(error),
             };
             if length > MAX_FRAME_BYTES {
-                return Err(io::Error::other(format!("frame of {length} bytes, {MAX_FRAME_BYTES} at most")));
+                return Err(io::Error::other(format!(
+                    "frame of {length} bytes, the limit is {MAX_FRAME_BYTES}"
+                )));
             }
             self.buffer.resize(length, 0);
             self.inner.read_exact(&mut self.buffer).await?;

@@ -78,7 +78,7 @@ pub(super) async fn run_queue(
         return outcome;
     }
     if tokio::time::timeout(shutdown.drain(), session.jobs.wait()).await.is_err() {
-        return Err(format!("jobs still run {} s after the signal", shutdown.drain().as_secs()));
+        return Err(format!("jobs still running {} s after the signal", shutdown.drain().as_secs()));
     }
     // Everything that was sent gets written; the end of the runtime would drop it.
     connection.frames.end();
@@ -170,7 +170,7 @@ impl Connection {
 async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, String> {
     let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("an http:// URL is expected".to_owned());
+        return Err("expected an http:// URL".to_owned());
     };
     let port = authority.port_u16().unwrap_or(80);
     // A URL has an IPv6 address in brackets, a socket has not.
@@ -203,7 +203,7 @@ type Attempt = (String, u32);
 fn within_limit(output: RawJson) -> crate::Result<RawJson> {
     match output.get().len() {
         length if length > MAX_RESULT_BYTES => {
-            let message = format!("the result has {length} bytes of JSON, {MAX_RESULT_BYTES} at most");
+            let message = format!("the result is {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");
             Err(Error::new(ErrorKind::Encode, message))
         }
         _ => Ok(output),

@@ -119,7 +119,9 @@ impl Server {
         match tokio::time::timeout(shutdown.drain(), serving).await {
             Ok(Ok(served)) => served.map_err(|error| error.to_string()),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("requests still run {} s after the signal", shutdown.drain().as_secs())),
+            Err(_) => {
+                Err(format!("requests still running {} s after the signal", shutdown.drain().as_secs()))
+            }
         }
     }
 }
@@ -251,7 +253,7 @@ async fn answer(
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), running).await.map_err(|_| {
                     Error::new(
                         ErrorKind::Timeout,
-                        format!("`{}` ran longer than it may", function.call_name()),
+                        format!("`{}` exceeded its time limit", function.call_name()),
                     )
                 })?,
                 None => running.await,

@@ -70,8 +70,8 @@ impl Functions {
             (None, _) => Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "worker type `{}` has several functions: name one as {{\"__flash\": {{\"function\": …}}}} \
-                     in the input; known: `{}`",
+                    "worker type `{}` has several functions: choose one with {{\"__flash\": {{\"function\": \
+                     …}}}} in the input; known: `{}`",
                     self.worker_type.name,
                     names(),
                 ),

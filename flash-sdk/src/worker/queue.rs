@@ -77,7 +77,7 @@ pub(super) async fn run(
     // Cancelled just above: it ends at once.
     let _ = stops.await;
     drop(heartbeat);
-    finished.map_err(|_| format!("jobs still run {} s after the signal", shutdown.drain().as_secs()))
+    finished.map_err(|_| format!("jobs still running {} s after the signal", shutdown.drain().as_secs()))
 }
 
 struct Worker {
@@ -135,7 +135,7 @@ impl Worker {
                     sleep_unless(time, shutdown).await;
                 }
                 Taken::Failed(problem) => {
-                    tracing::error!("could not take a job: {problem}; next try in {pause:?}");
+                    tracing::error!("could not take a job: {problem}; retrying in {pause:?}");
                     sleep_unless(pause, shutdown).await;
                     pause = (pause * 2).min(BACK_OFF.1);
                 }
@@ -147,7 +147,7 @@ impl Worker {
         let cancelled = CancellationToken::new();
         let known = self.with_running(|running| running.insert(job.id.clone(), cancelled.clone()).is_some());
         if known {
-            tracing::warn!("job `{}` was delivered twice; the second is ignored", job.id);
+            tracing::warn!("job `{}` was delivered twice; ignoring the second delivery", job.id);
             return;
         }
         let slots = slots.clone();
@@ -196,7 +196,7 @@ impl Worker {
             Ok(Body::One(job)) => Taken::Jobs(vec![job]),
             Ok(Body::Batch(jobs)) if jobs.is_empty() => Taken::Wait(Duration::from_millis(100)),
             Ok(Body::Batch(jobs)) => Taken::Jobs(jobs),
-            Err(error) => Taken::Failed(format!("the job is not understood: {}", crate::wire::fault(&error))),
+            Err(error) => Taken::Failed(format!("could not parse the job: {}", crate::wire::fault(&error))),
         }
     }
 
@@ -271,7 +271,7 @@ impl Worker {
             let problem = match self.post(id, url, posted).await {
                 Ok(()) => return,
                 Err(Refusal::Final(problem)) => {
-                    tracing::error!("the platform refuses the result of job `{id}`: {problem}");
+                    tracing::error!("the platform refused the result of job `{id}`: {problem}");
                     return;
                 }
                 Err(Refusal::Retry(problem)) => problem,
@@ -283,7 +283,7 @@ impl Worker {
                 );
                 return;
             }
-            tracing::warn!("could not post the result of job `{id}`: {problem}; next try in {pause:?}");
+            tracing::warn!("could not post the result of job `{id}`: {problem}; retrying in {pause:?}");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACK_OFF.1);
         }
@@ -308,7 +308,8 @@ impl Worker {
                     let posted = PostedResult { output: Some(output), ..PostedResult::default() };
                     if let Err(problem) = self.post_chunk(id, url, &posted).await {
                         tracing::warn!(
-                            "the stream of job `{id}` ends here, its result will be whole: a chunk was refused: {problem}"
+                            "the stream of job `{id}` ends here, because a chunk was refused: {problem}; its \
+                             result will be complete"
                         );
                         stream = None;
                     }

@@ -75,7 +75,7 @@ impl Role {
         match env::get(env::ROLE).as_deref() {
             Some("describe") => Ok(Self::Describe),
             Some("worker") => Ok(Self::Worker),
-            Some(other) => Err(format!("{} is `{other}`; `describe` or `worker` is expected", env::ROLE)),
+            Some(other) => Err(format!("{} is `{other}`, expected `describe` or `worker`", env::ROLE)),
             None if env::get(env::WORKER).is_some() || env::get(env::RUNPOD_GET_JOB).is_some() => {
                 Ok(Self::Worker)
             }
@@ -145,7 +145,8 @@ fn work() -> Result<ExitCode, String> {
     log::install(settings.log_level);
     if let Some(secret) = env::get(env::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
         tracing::warn!(
-            "the account has no secret `{secret}`: calls of other worker types will be refused; make it in the console"
+            "the account has no secret `{secret}`, so calls to other worker types will be refused: create it \
+             in the console"
         );
     }
     runtime(Some(settings.threads))?.block_on(async {
@@ -166,7 +167,8 @@ fn work() -> Result<ExitCode, String> {
                 queue::run(runpod, &settings, functions, shutdown).await
             }
             (Intake::Missing, EndpointKind::Queue) => Err(format!(
-                "worker type `{}` takes jobs, but neither {} nor {} is set: start it by `flash run` or on Runpod",
+                "worker type `{}` takes jobs, but neither {} nor {} is set: start it with `flash run` or on \
+                 Runpod",
                 functions.worker_type().name,
                 env::EXCHANGE_URL,
                 env::RUNPOD_GET_JOB,

@@ -119,10 +119,9 @@ fn log_level() -> Result<tracing::Level, String> {
         "INFO" => Ok(Level::INFO),
         "WARN" | "WARNING" => Ok(Level::WARN),
         "ERROR" => Ok(Level::ERROR),
-        _ => Err(format!(
-            "{} is `{name}`; TRACE, DEBUG, INFO, WARN or ERROR is expected",
-            env::RUNPOD_LOG_LEVEL
-        )),
+        _ => {
+            Err(format!("{} is `{name}`, expected TRACE, DEBUG, INFO, WARN or ERROR", env::RUNPOD_LOG_LEVEL))
+        }
     }
 }
 

@@ -200,12 +200,12 @@ mod tests {
             }),
         );
         let message = refused(&app, r#"{"times": "3"}"#);
-        for part in ["does not fit `greet`", "`name`: missing", "`times`: a string was given"] {
+        for part in ["does not fit `greet`", "`name`: missing", "`times`: expected integer, got string"] {
             assert!(message.contains(part), "{message}");
         }
         let fits = read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
-        assert!(refused(&app, "[]").contains("object was expected"));
+        assert!(refused(&app, "[]").contains("expected object, got array"));
         let usage = usage("production", "greet", &app, &app.functions[0]);
         let example = usage.rsplit_once("flash call production greet '").unwrap().1.trim_end_matches('\'');
         assert!(usage.starts_with("it takes greet(greeting), for example: "), "{usage}");
