@@ -28,13 +28,13 @@ const MAX_WAITING: usize = 10_000;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoBackend {
     /// Too many wait already.
-    #[error("{0} requests wait for a worker already")]
+    #[error("{0} requests are already waiting for a worker")]
     Full(usize),
     /// None became free in time.
     #[error("no workers available: none was free within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// None starts.
-    #[error("no workers available: none starts: {0}")]
+    #[error("no workers available: none could start: {0}")]
     Broken(String),
     /// The one worker that would do is not there, or going.
     #[error("the worker is gone")]

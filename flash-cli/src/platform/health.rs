@@ -92,7 +92,7 @@ impl HealthCheck {
                     bad = 0;
                     continue;
                 }
-                Health::Starting => "it does not serve any more".to_owned(),
+                Health::Starting => "no longer ready".to_owned(),
                 Health::Unhealthy(problem) => problem,
             };
             bad += 1;
@@ -106,19 +106,17 @@ impl HealthCheck {
         let Self { address, path, client } = self;
         let request = match Request::get(format!("http://{address}{path}")).body(Empty::new()) {
             Ok(request) => request,
-            Err(error) => return Health::Unhealthy(format!("{path} cannot be asked: {error}")),
+            Err(error) => return Health::Unhealthy(format!("could not request {path}: {error}")),
         };
         match tokio::time::timeout(ANSWER_LIMIT, client.request(request)).await {
             Ok(Ok(answer)) => match answer.status() {
                 StatusCode::OK => Health::Ready,
                 StatusCode::NO_CONTENT => Health::Starting,
-                status => Health::Unhealthy(format!("{path} answers {status}; 200 is expected")),
+                status => Health::Unhealthy(format!("{path} answered {status}, expected 200")),
             },
             Ok(Err(error)) if error.is_connect() => Health::Starting,
-            Ok(Err(_)) => Health::Unhealthy(format!("{path} breaks off without an answer")),
-            Err(_) => {
-                Health::Unhealthy(format!("{path} gives no answer within {} s", ANSWER_LIMIT.as_secs()))
-            }
+            Ok(Err(_)) => Health::Unhealthy(format!("{path} closed the connection without an answer")),
+            Err(_) => Health::Unhealthy(format!("{path} did not answer within {} s", ANSWER_LIMIT.as_secs())),
         }
     }
 }
@@ -146,7 +144,7 @@ mod tests {
             (StatusCode::NO_CONTENT, Health::Starting),
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                Health::Unhealthy("/health answers 503 Service Unavailable; 200 is expected".into()),
+                Health::Unhealthy("/health answered 503 Service Unavailable, expected 200".into()),
             ),
         ] {
             let check = HealthCheck::new(serving(status).await, "/health");
@@ -165,6 +163,6 @@ mod tests {
             check.until_ready(|problem| told.push(problem.to_owned())),
         );
         assert!(waited.await.is_err(), "never ready");
-        assert_eq!(told, ["/ping answers 404 Not Found; 200 is expected"]);
+        assert_eq!(told, ["/ping answered 404 Not Found, expected 200"]);
     }
 }

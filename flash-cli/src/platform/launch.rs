@@ -169,13 +169,12 @@ impl Launch {
             Artifact::Binary(program) => Ok(process(program, environment)),
             Artifact::Binaries(programs) => {
                 let program = programs.get(&worker_type.name);
-                let program =
-                    program.ok_or_else(|| format!("no binary of `{}` is built", worker_type.name))?;
+                let program = program.ok_or_else(|| format!("no binary built for `{}`", worker_type.name))?;
                 Ok(process(program, environment))
             }
             Artifact::Images(images) => {
                 let image = images.ids.get(&worker_type.name);
-                let image = image.ok_or_else(|| format!("no image of `{}` is built", worker_type.name))?;
+                let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
                 Ok(Start::Container {
                     engine: images.engine.clone(),
                     spec: container(id, image, environment),

@@ -221,7 +221,7 @@ impl Platform {
         // Of the others, another release may have them.
         let left = backlog.unclaimed().filter(|(_, open)| claim == Claim::All && *open > 0);
         for (endpoint, open) in left {
-            let text = format!("{open} stored jobs wait for a worker type of this name, which the app lacks");
+            let text = format!("{open} stored jobs wait for this worker type, which the app no longer has");
             (self.shared.context.log)(LogLine::system(endpoint, None, text));
         }
     }

@@ -125,18 +125,18 @@ pub(crate) struct NewRelease {
 /// Why the platform cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("could not start the process that watches over workers")]
+    #[error("could not start the process that supervises workers")]
     Lifeline(#[source] std::io::Error),
-    #[error("the listening socket is unusable")]
+    #[error("the listening socket cannot be used")]
     Listener(#[source] std::io::Error),
-    #[error("could not open the store of jobs")]
+    #[error("could not open the job store")]
     Store(#[from] OpenError),
 }
 
 /// Why a release does not go live. The one before it, if any, keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
-    #[error("a worker of type `{worker_type}` does not become ready: {reason}{}", last_words(last_lines))]
+    #[error("a worker of type `{worker_type}` did not become ready: {reason}{}", last_words(last_lines))]
     NotReady {
         worker_type: String,
         reason: String,
@@ -416,10 +416,11 @@ fn set_aside_told(set_aside: &SetAside, log: &Sink) {
     let say = |text| log(LogLine::system("platform", None, text));
     for (place, problem) in set_aside.now.iter().take(DAMAGES_NAMED) {
         say(format!(
-            "stored job {place} is damaged and does not run: {problem}; it is kept in the table `damaged` of jobs.sqlite"
+            "stored job {place} is damaged and will not run: {problem}; it is kept in the table `damaged` of \
+             jobs.sqlite"
         ));
     }
     if let Some(more) = set_aside.now.len().checked_sub(DAMAGES_NAMED + 1) {
-        say(format!("{} further stored jobs are damaged too", more + 1));
+        say(format!("{} more stored jobs are damaged", more + 1));
     }
 }

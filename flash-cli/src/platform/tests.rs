@@ -268,7 +268,7 @@ async fn a_release_whose_worker_dies_at_its_start_is_not_live_and_says_its_last_
     let DeployError::NotReady { worker_type, reason, last_lines } = refused;
     assert_eq!((worker_type.as_str(), reason.as_str()), ("script", "exit code 3"));
     assert_eq!(last_lines, ["loading", "no such model"]);
-    assert!(text.ends_with("exit code 3; its last words: loading | no such model"), "{text}");
+    assert!(text.ends_with("exit code 3; last output: loading | no such model"), "{text}");
     assert_eq!(bench.platform.overview().live, Some(1), "the one before goes on");
     within("stop", bench.platform.stop()).await;
 }

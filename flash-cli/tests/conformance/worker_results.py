@@ -139,14 +139,14 @@ def progress_is_the_output_of_a_running_job():
 def a_result_that_is_no_json_ends_the_job():
     job = ended("undeliverable", {"do": "no JSON"})
     equal((job["status"], job["retries"]), ("FAILED", 2))
-    contains(json.loads(job["error"])["error_message"], "went on without a result")
+    contains(json.loads(job["error"])["error_message"], "did not send a result")
 
 
 @case
 def a_result_of_not_a_number_ends_the_job():
     job = ended("undeliverable", {"do": "not a number"})
     equal((job["status"], "retries" in job), ("FAILED", False))
-    contains(json.loads(job["error"])["error_message"], "the result is no JSON")
+    contains(json.loads(job["error"])["error_message"], "the result is not valid JSON")
 
 
 @case

@@ -94,7 +94,7 @@ def the_last_answer_of_stream_has_all_that_is_left():
 def a_job_whose_chunks_nobody_fetches_and_it_does_not_return_fails_with_the_reason():
     job = job_of("generator", to=66, bytes=1_000_000).job_id
     end = wait_for_status("generator", job, "FAILED")
-    contains(end["error"], "chunk 65 and later ones were refused")
+    contains(end["error"], "chunk 65 and later chunks were refused")
     equal(end["output"], [])
     equal(len(get(f"generator/stream/{job}").json()["stream"]), 64)
 

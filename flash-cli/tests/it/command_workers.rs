@@ -265,8 +265,8 @@ async fn an_unhealthy_server_is_replaced() {
     let broken = client.get(format!("{}/gallery/break", app.url)).await.json();
     app.event("log", |line| {
         line["text"]
-            == "unhealthy, so it is replaced: /healthz answers 500 Internal Server Error; 200 is expected \
-                         (3 times in a row)"
+            == "unhealthy, replacing it: /healthz answered 500 Internal Server Error, expected 200 (3 times in a \
+                row)"
     });
     let next = client.get(format!("{}/gallery/", app.url)).await.json();
     assert_ne!(next["pid"], broken["pid"]);

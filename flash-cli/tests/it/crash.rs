@@ -404,6 +404,6 @@ async fn jobs_that_kill_their_workers_hold_up_no_other() {
     }
     // Nine workers died, and no start was put off for that.
     let said = |text: &str| app.count("log", |line| line["text"].as_str().unwrap().contains(text));
-    assert_eq!((said("next start in"), said("crash loop")), (0, 0));
+    assert_eq!((said("restarting in"), said("crash loop")), (0, 0));
     assert_eq!(endpoint.get("health").await.json()["workers"]["unhealthy"], 0);
 }

@@ -472,7 +472,7 @@ async fn a_worker_reaches_neither_the_files_of_its_service_nor_its_control() {
     );
     let called = app.json(&["call", "production", "script", &json!({ "script": script }).to_string()]);
     let said = std::fs::read_to_string(app.data().join("service.log")).unwrap();
-    if !said.contains("are not closed to workers") {
+    if !said.contains("are not protected from workers") {
         assert_eq!(called["output"], "works\n", "{called}");
     }
     // Its socket is in reach of every process of this user; without the key nothing is answered.

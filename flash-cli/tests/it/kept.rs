@@ -232,7 +232,10 @@ async fn a_full_disk_refuses_new_jobs_and_loses_none() {
         assert!(promised.len() < 1000, "6 MB never fill up");
     };
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{refused:?}");
-    assert!(refused.json()["error"].as_str().unwrap().contains("the store cannot be written"), "{refused:?}");
+    assert!(
+        refused.json()["error"].as_str().unwrap().contains("could not write to the job store"),
+        "{refused:?}"
+    );
     assert!(promised.len() > 10, "{}", promised.len());
     // What was promised is still to be seen, also for the next platform on the full disk.
     assert_eq!(barred.status(&promised[0]).await["status"], "IN_QUEUE");

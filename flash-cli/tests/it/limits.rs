@@ -152,8 +152,7 @@ async fn a_worker_has_async_threads_for_its_vcpus_and_no_gpu_of_others() {
         assert_ne!(given["output"], "");
     } else {
         assert_eq!(given["output"], "unset");
-        let said =
-            |line: &Value| line["text"] == "no GPU is to be seen here: workers of GPU types run on the CPU";
+        let said = |line: &Value| line["text"] == "no GPU found: workers of GPU worker types run on the CPU";
         app.event("log", said);
         assert_eq!(app.count("log", said), 1);
     }

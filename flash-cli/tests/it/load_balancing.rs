@@ -156,7 +156,7 @@ async fn a_web_socket_goes_through_with_text_binary_and_close_code() {
     let plain = app.get("/web/socket").await;
     assert_eq!((plain.status, plain.text.as_str()), (426, "a WebSocket is expected"));
     let odd = app.get("/web/plain-switch").await;
-    assert!(odd.status == 502 && odd.text.contains("did not ask for"), "{odd:?}");
+    assert!(odd.status == 502 && odd.text.contains("did not request"), "{odd:?}");
 }
 
 #[tokio::test]

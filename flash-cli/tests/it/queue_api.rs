@@ -648,7 +648,7 @@ async fn a_webhook_is_signed_and_tried_three_times() {
         told.retain(|name, _| name != "input" && name != "webhook");
         assert_eq!(json!(told), echo.status(&job).await, "the rest is the status");
     }
-    let given_up = setup.app.event("log", |line| line["text"].as_str().unwrap().contains("given up after 3"));
+    let given_up = setup.app.event("log", |line| line["text"].as_str().unwrap().contains("gave up after 3"));
     assert!(!given_up.to_string().contains("hidden"), "no token in the log: {given_up}");
     // What comes after is not held up.
     receiver.accept();

@@ -150,7 +150,7 @@ async fn a_thread_that_outlives_its_time_keeps_its_slot_until_its_process_is_gon
     assert_ne!(next.json(), json!(first));
     assert!(!support::is_alive(first), "the thread ran on beside the next request");
     app.running.event("log", |line| {
-        line["text"].as_str().unwrap().contains("does not let go of a request that was over")
+        line["text"].as_str().unwrap().contains("still working on a request that ended")
     });
 }
 

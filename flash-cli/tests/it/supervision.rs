@@ -166,7 +166,7 @@ async fn a_cancelled_busy_loop_is_gone_within_a_second_and_its_slot_is_free_only
     let done = api.completed(Duration::from_secs(5), "solo", &next).await;
     assert_ne!(pid(&done["output"]), busy);
     assert_eq!(api.health("solo").await["workers"]["unhealthy"], 0);
-    for text in ["ms ago: SIGTERM", "still does not let go of a stopped job: killed"] {
+    for text in ["ms ago: sent SIGTERM", "still working on a stopped job: killed"] {
         api.says(text);
     }
 }
@@ -229,7 +229,7 @@ async fn a_crash_loop_is_told_in_health_log_and_answer_and_jobs_stay_queued() {
     let left = api.run("fragile", "touch", json!({})).await;
     let refused = api.client.post(format!("{}/supervised/touch/run_sync", api.app.url), json!({})).await;
     assert_eq!(refused.status, 503, "{refused:?}");
-    for part in ["exit code 3", "looking for the model | there is no model", "tried again in"] {
+    for part in ["exit code 3", "looking for the model | there is no model", "retrying in"] {
         assert!(refused.text.contains(part), "{part}: {refused:?}");
     }
     let health = api.health("fragile").await;

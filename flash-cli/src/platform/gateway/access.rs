@@ -48,14 +48,15 @@ impl Denial {
             (Self::NoKey, _) => (StatusCode::UNAUTHORIZED, "no key: send `Authorization: Bearer KEY`"),
             (Self::Elsewhere, _) => (
                 StatusCode::FORBIDDEN,
-                "this is the key of another environment: send one of the environment that you ask",
+                "this key belongs to another environment: send a key of this environment",
             ),
             (Self::Unknown, Access::Ring(_)) => {
-                (StatusCode::UNAUTHORIZED, "the key is unknown; it may have been revoked")
+                (StatusCode::UNAUTHORIZED, "unknown key; it may have been revoked")
             }
-            (Self::Unknown, _) => {
-                (StatusCode::UNAUTHORIZED, "the key is not the one that this platform was started with")
-            }
+            (Self::Unknown, _) => (
+                StatusCode::UNAUTHORIZED,
+                "wrong key: send the FLASH_API_KEY that `flash run` was started with",
+            ),
         };
         Refusal::new(status, flash_sdk::ErrorKind::Refused, message)
     }
@@ -64,7 +65,7 @@ impl Denial {
     fn what(self) -> &'static str {
         match self {
             Self::NoKey => "no key",
-            Self::Elsewhere => "the key of another environment",
+            Self::Elsewhere => "a key of another environment",
             Self::Unknown => "an unknown key",
         }
     }
@@ -118,7 +119,7 @@ impl Door {
         match answer {
             Answer::Why => denial.refusal(&self.access),
             Answer::ComeBack(seconds) => {
-                Refusal::too_many("too many attempts without a right key").after(seconds)
+                Refusal::too_many("too many attempts without a valid key").after(seconds)
             }
         }
     }
@@ -127,7 +128,7 @@ impl Door {
     pub(crate) fn tell_rest(&self) {
         let untold = self.failed.lock().unwrap_or_else(PoisonError::into_inner).untold(Instant::now());
         for (client, count) in untold {
-            self.say(format!("refused {count} more requests from {client} without a right key"));
+            self.say(format!("refused {count} more requests from {client} without a valid key"));
         }
     }
 

@@ -74,8 +74,8 @@ pub(super) async fn request(
 ) -> Result<Response, Refusal> {
     let Some(cost) = platform.shared.context.billing.requests().of(&request_id) else {
         return Err(Refusal::not_found(format!(
-            "nothing is known of a request `{}`: costs are kept of the latest {KEPT_REQUESTS} requests, \
-             from the end of their first job on; the id is in the answer's header x-request-id",
+            "no costs for request `{}`: costs are kept for the latest {KEPT_REQUESTS} requests, from the end \
+             of their first job; the request ID is in the response header x-request-id",
             Echo(&request_id)
         )));
     };

@@ -40,7 +40,7 @@ pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, R
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
         _ => {
             return Err(Refusal::not_found(format!(
-                "nothing is served at /docs/{}; did you mean `/docs`?",
+                "no page at /docs/{}; did you mean `/docs`?",
                 Echo(&name)
             )));
         }

@@ -39,7 +39,7 @@ pub(super) async fn open(
     let worker = WorkerId::from(worker);
     let pool = admit(&platform, &endpoint, &worker, request.headers())?;
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
-        return Err(Refusal::bad_request(format!("`Upgrade: {PROTOCOL}` is expected")));
+        return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
     let upgraded = hyper::upgrade::on(&mut request);
     let session_platform = platform.clone();
@@ -188,10 +188,7 @@ impl Session {
         let release =
             self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
         let not_found = || {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("there is no worker type `{}` with a queue", Echo(worker)),
-            )
+            Error::new(ErrorKind::NotFound, format!("no queue-based worker type named `{}`", Echo(worker)))
         };
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;

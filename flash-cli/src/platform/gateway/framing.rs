@@ -35,7 +35,7 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     }
     match host {
         Some(host) if !is_same(&host, &named, scheme) => {
-            return Err(Refusal::bad_request("the request line names another host than the header Host"));
+            return Err(Refusal::bad_request("the request line and the header Host name different hosts"));
         }
         Some(_) => {}
         None => {
@@ -47,7 +47,7 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let uri = path.parse::<Uri>();
     *request.uri_mut() =
-        uri.map_err(|error| Refusal::bad_request(format!("the path is unusable: {error}")))?;
+        uri.map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))?;
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
         [] => Ok(()),
         [only] if only.eq_ignore_ascii_case("chunked") => Ok(()),
         _ => {
-            let message = "the body has a transfer coding other than `chunked`: send it with that alone, or with a length";
+            let message = "the body has a transfer coding other than `chunked`: send it as `chunked` only, or with a length";
             Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, flash_sdk::ErrorKind::Refused, message))
         }
     }
@@ -78,7 +78,7 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Refu
     let host = match (named.next(), named.next()) {
         (None, _) if version == Version::HTTP_10 => return Ok(None),
         (None, _) => return Err(Refusal::bad_request("the header Host is missing")),
-        (Some(_), Some(_)) => return Err(Refusal::bad_request("the header Host is there more than once")),
+        (Some(_), Some(_)) => return Err(Refusal::bad_request("the header Host appears more than once")),
         (Some(host), None) => host,
     };
     let host = host.to_str().ok().and_then(|text| text.parse::<Authority>().ok());

@@ -122,7 +122,7 @@ async fn forward(
         Some((pool, Intake::Balanced(balancer))) => {
             proxy::forward(pool, balancer, stage, id, path, request).await
         }
-        _ => Err(Refusal::not_found(format!("`{worker_type}` serves no routes"))),
+        _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
     }
 }
 
@@ -151,10 +151,10 @@ async fn run(
     let (Some(pool), Some(worker)) =
         (release.pool(&function.worker), release.manifest.worker(&function.worker))
     else {
-        return Err(Refusal::not_found(format!("there is no worker type `{}`", function.worker)));
+        return Err(Refusal::not_found(format!("no worker type named `{}`", function.worker)));
     };
     let Some(queue) = pool.queue() else {
-        return Err(Refusal::not_found(format!("`{}` takes no jobs", function.worker)));
+        return Err(Refusal::not_found(format!("`{}` does not take jobs", function.worker)));
     };
     let envelope = Envelope {
         function: Some(function.call_name().into()),

@@ -23,7 +23,7 @@ pub(crate) struct AllowedHosts(Vec<String>);
 /// A name that no host can have.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is not a host name: write it without scheme and port, as in `box.example.com` or `*.example.com`"
+    "`{0}` is not a host name: write it without scheme and port, such as `box.example.com` or `*.example.com`"
 )]
 pub(crate) struct NotAHost(String);
 
@@ -93,15 +93,16 @@ pub(super) fn check<B>(request: &Request<B>, allowed: &AllowedHosts) -> Result<(
     if let Some(host) = asked.filter(|host| !allowed.allows(host)) {
         let host: String = host.chars().take(SHOWN).collect();
         return refused(format!(
-            "without a key, this machine is asked by its address or its own name, and `{host}` is neither: start \
-             flash with `--allow-host {host}`, or set FLASH_API_KEY and send it as a bearer token"
+            "host `{host}` is not allowed without a key: start flash with `--allow-host {host}`, or set \
+             FLASH_API_KEY and send it as a bearer token"
         ));
     }
     if is_of_own_page(request.headers(), asked) && !is_of_other_site(request) {
         return Ok(());
     }
     refused(
-        "a web page from elsewhere may not ask: set FLASH_API_KEY and send it as a bearer token".to_owned(),
+        "requests from web pages of other sites are not allowed without a key: set FLASH_API_KEY and send it \
+         as a bearer token".to_owned(),
     )
 }
 

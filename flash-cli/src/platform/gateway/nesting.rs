@@ -27,9 +27,7 @@ pub(super) fn is_too_deep(output: &RawJson) -> bool {
 
 /// Why there is no result, or what else it was.
 pub(super) fn unreadable(what: &str) -> String {
-    format!(
-        "the {what} is nested too deeply: at most {MAX_NESTING} arrays and objects may lie within each other"
-    )
+    format!("the {what} is nested too deeply: at most {MAX_NESTING} levels of arrays and objects are allowed")
 }
 
 /// What a job ends with whose worker sent such a thing.

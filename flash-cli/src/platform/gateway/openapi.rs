@@ -131,11 +131,11 @@ fn failures() -> Map<String, Value> {
         json!({ "description": description, "content": json_content(&schema) })
     };
     for (status, description) in [
-        ("400", "the body is no JSON"),
+        ("400", "the body is not valid JSON"),
         ("413", "the body is over the limit"),
         ("422", "fields are missing or wrong; each is named"),
         ("500", "the function failed; stage, message and request id are given"),
-        ("503", "no worker starts"),
+        ("503", "no worker could start"),
         ("504", "no result in time"),
     ] {
         failures.insert(status.to_owned(), failure(description));
@@ -195,9 +195,9 @@ fn job_schema(output: Value) -> Value {
             "status": { "const": "COMPLETED" },
             "output": output,
             "delayTime": { "type": "integer", "description": "milliseconds in the queue" },
-            "executionTime": { "type": "integer", "description": "milliseconds of run" },
+            "executionTime": { "type": "integer", "description": "milliseconds of execution" },
             "workerId": { "type": "string" },
-            "costNanoDollars": { "type": "integer", "description": "billionths of a dollar, all attempts" },
+            "costNanoDollars": { "type": "integer", "description": "cost of all attempts in billionths of a dollar" },
         },
         "required": ["id", "status", "output", "delayTime", "executionTime", "workerId"],
     })
@@ -227,7 +227,7 @@ fn job_operation(function: &FunctionEntry) -> Value {
 fn command_operation(worker: &str) -> Value {
     let body = json!({
         "type": "object",
-        "properties": { "input": { "description": "any JSON but null; goes to the program as it is" } },
+        "properties": { "input": { "description": "any JSON value except null; passed to the program unchanged" } },
         "required": ["input"],
     });
     json!({
@@ -265,13 +265,13 @@ fn error_schema() -> Value {
         "type": "object",
         "properties": {
             "error": { "type": "string", "description": "the message with its causes" },
-            "kind": { "type": "string", "description": "what went wrong, for programs" },
+            "kind": { "type": "string", "description": "what went wrong, as a code for programs" },
             "stage": { "type": "string", "description": "worker type and function that failed" },
             "worker_id": { "type": "string" },
-            "request_id": { "type": "string", "description": "find it in the logs" },
+            "request_id": { "type": "string", "description": "search the logs for it" },
             "fields": {
                 "type": "array",
-                "description": "each field that does not fit",
+                "description": "the fields that are missing or wrong",
                 "items": {
                     "type": "object",
                     "properties": { "path": { "type": "string" }, "message": { "type": "string" } },

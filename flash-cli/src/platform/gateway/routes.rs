@@ -96,7 +96,7 @@ impl RouteTable {
         let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
         if allowed.is_empty() {
             let near = nearest(path, self.paths());
-            return Err(Refusal::not_found(format!("nothing is served at {}{near}", Echo(path))));
+            return Err(Refusal::not_found(format!("no route at {}{near}", Echo(path))));
         }
         allowed.sort_unstable();
         allowed.dedup();

@@ -221,7 +221,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 /// The live release, or 503 while there is none or the platform stops.
 pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<Release>, Refusal> {
     if platform.is_stopping() {
-        let message = "flash is stopping: it takes no new work";
+        let message = "flash is stopping and accepts no new work";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message));
     }
     platform.current().ok_or_else(|| nothing_live(platform))
@@ -230,14 +230,14 @@ pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<R
 /// The answer while no release is live.
 pub(super) fn nothing_live(platform: &Platform) -> Refusal {
     if platform.shared.is_expecting.load(Ordering::Relaxed) {
-        let message = "the environment is being brought back";
+        let message = "the environment is being restored; try again";
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
             .after(1);
     }
     let is_empty = platform.shared.door.is_of_environment() && !platform.is_deploying();
     let message = match is_empty {
         true => "nothing is deployed in this environment",
-        false => "the app is not up yet",
+        false => "the app has not started yet",
     };
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
 }
@@ -282,19 +282,19 @@ pub(super) async fn read_allowed(
         allow(length)?;
         whole.extend_from_slice(&data);
     }
-    Err(too_slow(&format!("{} bytes of it came in {} s", whole.len(), began.elapsed().as_secs())))
+    Err(too_slow(&format!("{} bytes received in {} s", whole.len(), began.elapsed().as_secs())))
 }
 
 /// The answer to a body that did not come whole.
 pub(super) fn broken(error: &(dyn Error + 'static)) -> Refusal {
     match std::iter::successors(Some(error), |error| (*error).source()).find(|cause| cause.is::<Stalled>()) {
         Some(stalled) => too_slow(&stalled.to_string()),
-        None => Refusal::bad_request(format!("the request's body broke off: {error}")),
+        None => Refusal::bad_request(format!("the request body ended early: {error}")),
     }
 }
 
 fn too_slow(what: &str) -> Refusal {
-    let message = format!("the request's body comes too slowly: {what}");
+    let message = format!("the request body arrives too slowly: {what}");
     Refusal::new(StatusCode::REQUEST_TIMEOUT, flash_sdk::ErrorKind::Timeout, message)
 }
 

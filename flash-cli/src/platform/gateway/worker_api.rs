@@ -57,7 +57,7 @@ pub(super) fn admit(
     let key = key_in(headers);
     let pools = platform.worker_pools(endpoint);
     pools.into_iter().find(|pool| pool.admits(worker, key)).ok_or_else(|| {
-        Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Refused, "not the key of this worker")
+        Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Refused, "wrong key for this worker")
     })
 }
 
@@ -88,7 +88,7 @@ fn admit_result(
 }
 
 fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
-    Refusal::not_found(format!("job `{job}` does not run on worker `{}`", Echo(worker)))
+    Refusal::not_found(format!("job `{job}` is not running on worker `{}`", Echo(worker)))
 }
 
 /// Whether a poll says that its worker runs nothing; where the URL had no query it says so in its path.
@@ -164,7 +164,7 @@ async fn taken(
 }
 
 fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
-    pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker takes no jobs"))
+    pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker does not take jobs"))
 }
 
 /// A job as it travels on the provider's platform.
@@ -216,7 +216,7 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
     }
     serde_json::from_slice(&body).map_err(|error| {
         // Python writes NaN and Infinity, which JSON does not have.
-        let message = format!("the result is no JSON: {error}");
+        let message = format!("the result is not valid JSON: {error}");
         let is_progress = body.starts_with(PROGRESS);
         let error = (!is_progress).then(|| NoResult(message.clone()));
         Unusable { refusal: Refusal::bad_request(message), error }
@@ -307,8 +307,8 @@ pub(super) async fn chunk(
         // One that does not run here has ended, or runs anew elsewhere: nobody waits for this chunk.
         Offered::Taken | Offered::NotRunning => Ok(StatusCode::OK),
         Offered::Refused => {
-            let message = "the chunks that wait to be fetched are as many as are kept: this one and later ones of the \
-                           job are refused; its result should list all";
+            let message = "too many chunks are waiting to be fetched: this chunk and later chunks of the job \
+                           are refused; return all of them in the result";
             Err(Refusal::too_many(message))
         }
     }
@@ -316,7 +316,7 @@ pub(super) async fn chunk(
 
 fn job_in(path: &str) -> Result<JobId, Refusal> {
     let id = path.split('&').next().unwrap_or(path);
-    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("there is no job `{}`", Echo(id))))
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("no job `{}`", Echo(id))))
 }
 
 pub(super) async fn ping(

@@ -28,7 +28,7 @@ struct Source<B> {
 
 /// The body was waited for in vain.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing of it came for {} s", BODY_PAUSE.as_secs())]
+#[error("no data received for {} s", BODY_PAUSE.as_secs())]
 pub(crate) struct Stalled;
 
 impl<B> Received<B> {

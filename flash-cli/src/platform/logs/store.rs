@@ -234,7 +234,7 @@ impl Shared {
         if waiting.lost > 0 || !waiting.has_room(line, limit) {
             waiting.lost += 1;
             if waiting.disk == Disk::Writes {
-                waiting.disk = Disk::Fails("the disk is behind".to_owned());
+                waiting.disk = Disk::Fails("the disk cannot keep up".to_owned());
             }
             return;
         }

@@ -353,13 +353,13 @@ impl Pool {
     /// Workers that hold on to stopped work: SIGTERM first, SIGKILL when that has not helped either.
     fn stop_stuck(&self, stuck: Vec<Stuck>, now: Instant) {
         let (work, ended) = match &self.intake {
-            Intake::Queue(_) => ("a stopped job", "a job stopped"),
-            Intake::Balanced(_) => ("a request that is over", "a request that was over"),
+            Intake::Queue(_) => ("a stopped job", "a job that was stopped"),
+            Intake::Balanced(_) => ("an ended request", "a request that ended"),
         };
         for Stuck { worker, stopping_for } in stuck {
             let Some(terminated) = self.terminated_at(&worker) else {
                 let held = stopping_for.as_millis();
-                self.say(Some(&worker), format!("does not let go of {ended} {held} ms ago: SIGTERM"));
+                self.say(Some(&worker), format!("still working on {ended} {held} ms ago: sent SIGTERM"));
                 self.drain(&worker);
                 self.stop(&worker, Stop::Terminate);
                 continue;
@@ -367,7 +367,7 @@ impl Pool {
             if now.saturating_duration_since(terminated) >= self.supervision.stop_grace / 2
                 && self.stop(&worker, Stop::Now)
             {
-                self.say(Some(&worker), format!("still does not let go of {work}: killed"));
+                self.say(Some(&worker), format!("still working on {work}: killed"));
             }
         }
     }
@@ -443,7 +443,7 @@ impl Pool {
             queue.attach(id, link, slots, account);
             if self.phase(id).is_none() {
                 // It was buried in this moment: nobody else would take it off again.
-                queue.detach_stopped(id, "ended as it became ready");
+                queue.detach_stopped(id, "ended just as it became ready");
             }
         }
     }
@@ -505,7 +505,7 @@ impl Pool {
     /// A worker reports that a check of its own failed. It ends by itself then.
     pub(crate) fn say_unhealthy(&self, id: &WorkerId, check: &str, reason: &str) {
         let reason: String = reason.chars().take(256).collect();
-        self.say(Some(id), format!("reports that it is unhealthy: {check}: {reason}"));
+        self.say(Some(id), format!("reports itself unhealthy: {check}: {reason}"));
     }
 
     /// A result came too late: the attempt was lost, and with it the right to end the job.
@@ -514,7 +514,7 @@ impl Pool {
         let mut line = LogLine::system(
             &self.worker_type.name,
             Some(id),
-            format!("refused a late result of job {job}{attempt}: the worker has lost it"),
+            format!("refused a late result of job {job}{attempt}: the worker no longer has the job"),
         );
         line.request_id = Some(job.to_string());
         line.job_id = Some(job.to_string());

@@ -147,7 +147,7 @@ impl Pool {
                     Stop::Now => process.kill(),
                 },
                 () = drained => {
-                    self.say(Some(id), "still runs after the time it was given to end: killed".to_owned());
+                    self.say(Some(id), "still running after the drain time: killed".to_owned());
                     process.kill();
                     kill_at = None;
                 }
@@ -169,7 +169,7 @@ impl Pool {
         match (self.command(), &self.intake) {
             (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
                 .map(Some)
-                .map_err(|error| format!("no port is free for it: {error}")),
+                .map_err(|error| format!("no free port: {error}")),
             _ => Ok(None),
         }
     }
@@ -185,16 +185,15 @@ impl Pool {
             check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
             if let Some(stranger) = self.stranger_on(check.port(), group).await {
                 let port = check.port();
-                let text = format!(
-                    "port {port}, which it was given, is taken by {stranger}: killed, and started again on another port"
-                );
+                let text =
+                    format!("its port {port} is taken by {stranger}: killed; restarting it on another port");
                 self.say(Some(id), text);
                 self.stop(id, Stop::Now);
                 return std::future::pending().await;
             }
             self.ready_for_requests(id, check.address, self.worker_type.max_concurrency, None);
             let problem = check.until_broken().await;
-            self.say(Some(id), format!("unhealthy, so it is replaced: {problem}"));
+            self.say(Some(id), format!("unhealthy, replacing it: {problem}"));
             self.replace(id);
         }
         std::future::pending().await
@@ -308,14 +307,14 @@ impl Pool {
         let before = if phase == Phase::Starting { "ended before it was ready" } else { "ended" };
         let next = match verdict {
             Verdict::AtOnce => String::new(),
-            Verdict::Pause(pause) | Verdict::Loop { pause, .. } => format!("; next start in {pause:?}"),
+            Verdict::Pause(pause) | Verdict::Loop { pause, .. } => format!("; restarting in {pause:?}"),
         };
         let line = |text| LogLine::system(&self.worker_type.name, Some(id), text);
         let end = line(format!("{before}: {reason}{next}"));
         if work.len() > 1 {
             (self.log)(end);
             work.drain(..).for_each(|work| {
-                (self.log)(line(format!("ended with this at work: {report}")).about(work));
+                (self.log)(line(format!("ended while working on this: {report}")).about(work));
             });
             return;
         }
@@ -331,16 +330,16 @@ impl Pool {
         if began {
             let name = &self.worker_type.name;
             let text = format!(
-                "crash loop: workers of type `{name}` end one after the other without having worked; they \
-                 are started again with pauses, now {pause:?}, growing to 30 s; the last one: {cause}"
+                "crash loop: workers of type `{name}` keep ending before they do any work; restarting in \
+                 {pause:?}, growing to 30 s; last cause: {cause}"
             );
             self.say(None, text);
         }
-        self.fail_waiting(&format!("{report}; it is tried again in {pause:?}"));
+        self.fail_waiting(&format!("{report}; retrying in {pause:?}"));
     }
 
     fn fail_waiting(&self, reason: &str) {
-        let message = format!("no worker of type `{}` starts: {reason}", self.worker_type.name);
+        let message = format!("no worker of type `{}` could start: {reason}", self.worker_type.name);
         match &self.intake {
             Intake::Queue(queue) => queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, message)),
             Intake::Balanced(balancer) => balancer.fail_waiting(reason),

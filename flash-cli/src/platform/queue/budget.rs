@@ -38,7 +38,7 @@ struct Shared {
 /// There is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the jobs of this environment hold {} of {} MB (inputs, kept results, chunks that nobody fetched)",
+    "the jobs of this environment use {} of {} MB (inputs, stored results, unfetched chunks)",
     held / 1_000_000,
     limit / 1_000_000
 )]

@@ -156,9 +156,9 @@ impl Queue {
 /// For a job that was at work whenever the platform died.
 pub(super) fn platform_died(losses: u32) -> JobEvent {
     let message = format!(
-        "the platform died {losses} times while this job was at work, the last 3 times without another job that \
-         could be the cause: most likely it takes more memory than the machine has. Run it where its workers are limited \
-         (`flash doctor` says whether they are), or on a larger machine, then requeue it"
+        "the platform died {losses} times while this job was running, the last 3 times with no other job that \
+         could be the cause: the job probably needs more memory than the machine has; run it where worker \
+         limits apply (check with `flash doctor`) or on a larger machine, then requeue it"
     );
     let error = WireError::new(ErrorKind::NoWorker, message);
     JobEvent::Died(ErrorText::of(&error, "platform").to_text())

@@ -74,11 +74,11 @@ pub(crate) struct Submitted {
 /// Why a job is not taken in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubmitError {
-    #[error("{waiting} jobs wait already")]
+    #[error("{waiting} jobs are already waiting")]
     Full { waiting: usize },
     #[error(transparent)]
     OutOfRoom(#[from] OutOfRoom),
-    #[error("the idempotency key belongs to job `{0}`, whose function or input is another")]
+    #[error("the idempotency key belongs to job `{0}`, which has another function or input")]
     KeyInUse(JobId),
     #[error("the app no longer has this worker type")]
     Ended,

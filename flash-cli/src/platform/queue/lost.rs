@@ -121,7 +121,7 @@ impl Queue {
 
 /// For a job whose workers died, each with it.
 fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
-    let message = format!("the worker died on each of {attempts} attempts; the last one: {reason}");
+    let message = format!("the worker died on each of {attempts} attempts; the last time: {reason}");
     let mut error = WireError::new(ErrorKind::NoWorker, message);
     error.worker_id = Some(worker.to_string());
     ErrorText::of(&error, "platform").to_text()
@@ -130,8 +130,8 @@ fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
 /// For a job that its worker holds no more and said nothing of.
 fn went_on(worker: &WorkerId, attempts: u32) -> String {
     let message = format!(
-        "on each of {attempts} attempts the worker went on without a result of this job: its log says why; a \
-         result that cannot be written as JSON is never sent"
+        "on each of {attempts} attempts, the worker did not send a result for this job; see its log; a result \
+         that cannot be written as JSON is never sent"
     );
     let mut error = WireError::new(ErrorKind::Handler, message);
     error.worker_id = Some(worker.to_string());

@@ -75,7 +75,7 @@ pub(crate) type WorkerId = Arc<str>;
 /// Why a job cannot be changed as a client wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChangeError {
-    #[error("there is no such job")]
+    #[error("no such job")]
     Unknown,
     #[error("the job has ended")]
     Ended,
@@ -507,7 +507,7 @@ impl Inner {
                 let share = taker.stop(id, *attempt, &entry.payer(id));
                 entry.owe(share);
             }
-            let error = WireError::new(ErrorKind::Timeout, "the job's time to live is over: it was deleted");
+            let error = WireError::new(ErrorKind::Timeout, "the job's ttl expired, so it was deleted");
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
             if entry.step(event, now).is_ok() {
                 entry.ended(id, now);

@@ -212,9 +212,10 @@ fn rest_of(output: &RawValue, taken: usize) -> Option<Vec<RawJson>> {
 /// For a job that sent more chunks than are kept, and returned something else than all of them.
 fn incomplete(worker: &WorkerId, taken: usize) -> String {
     let message = format!(
-        "the stream is incomplete: chunk {} and later ones were refused, because up to {MAX_WAITING} chunks or {} MB \
-         wait to be fetched, and the result does not list them; fetch `stream` while the job runs, send fewer or \
-         larger chunks, or return all of them as a list (`return_aggregate_stream` in the Python SDK)",
+        "the stream is incomplete: chunk {} and later chunks were refused, because at most {MAX_WAITING} \
+         chunks or {} MB may wait to be fetched, and the result does not list them; fetch `stream` while the \
+         job runs, send fewer or larger chunks, or return all chunks as a list (`return_aggregate_stream` in \
+         the Python SDK)",
         taken + 1,
         MAX_WAITING_BYTES / 1_000_000,
     );

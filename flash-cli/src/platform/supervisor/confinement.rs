@@ -23,9 +23,9 @@ pub(crate) struct Confinement {
 pub(crate) enum NotClosed {
     #[error("this kernel has no Landlock")]
     Unsupported,
-    #[error("{} cannot be listed", directory.display())]
+    #[error("could not list {}", directory.display())]
     Unlisted { directory: PathBuf, source: std::io::Error },
-    #[error("the kernel refuses the rules")]
+    #[error("the kernel refused the rules")]
     #[cfg(target_os = "linux")]
     Refused(#[from] landlock::RulesetError),
 }

@@ -54,7 +54,7 @@ pub(crate) fn last_words(lines: &[String]) -> String {
     words.reverse();
     match words.is_empty() {
         true => String::new(),
-        false => format!("; its last words: {}", words.join(" | ")),
+        false => format!("; last output: {}", words.join(" | ")),
     }
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause())?;
         match self.last_lines.last() {
-            Some(line) => write!(f, "; its last words: {line}"),
+            Some(line) => write!(f, "; last output: {line}"),
             None => Ok(()),
         }
     }

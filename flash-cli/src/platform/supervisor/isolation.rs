@@ -128,7 +128,7 @@ impl Isolation {
         made.map_err(|reason| {
             self.say_once(&self.shared.said_open, || {
                 format!(
-                    "files of the service in {} are not closed to workers: {}",
+                    "the service's files in {} are not protected from workers: {}",
                     closed.display(),
                     error_chain(&reason)
                 )
@@ -206,7 +206,7 @@ impl Isolation {
             Err(error) => {
                 // A worker without limits is of more use than none.
                 self.say_once(&self.shared.said_no_group, || {
-                    format!("limits of instances are not applied to {worker} and perhaps others: {error}")
+                    format!("instance limits are not applied to {worker} and possibly other workers: {error}")
                 });
                 None
             }
@@ -218,7 +218,7 @@ impl Isolation {
         let found = self.shared.gpus.get_or_init(async || {
             let found = gpu::find(visible_gpus.as_deref()).await;
             if found.is_empty() {
-                say("no GPU is to be seen here: workers of GPU types run on the CPU".to_owned());
+                say("no GPU found: workers of GPU worker types run on the CPU".to_owned());
             }
             Gpus::new(found)
         });
@@ -227,11 +227,13 @@ impl Isolation {
         let here = gpus.len();
         if lease.len() < count as usize {
             self.say_once(&self.shared.said_fewer, || {
-                format!("a worker of `{worker_type}` wants {count} GPUs and gets {here}: here are no more")
+                format!(
+                    "a worker of `{worker_type}` needs {count} GPUs but gets {here}: this machine has no more"
+                )
             });
         } else if lease.is_shared {
             self.say_once(&self.shared.said_shared, || {
-                format!("more GPUs are wanted than the {here} here: workers share them from now on")
+                format!("workers need more GPUs than the {here} of this machine: they now share them")
             });
         }
         Some(lease)
@@ -344,14 +346,17 @@ mod tests {
         assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
         assert_eq!(
             *said.lock().unwrap(),
-            ["more GPUs are wanted than the 2 here: workers share them from now on"]
+            ["workers need more GPUs than the 2 of this machine: they now share them"]
         );
         places.clear();
         for worker in ["w-5", "w-6"] {
             assert_eq!(isolation.place(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
         }
         let last = said.lock().unwrap().last().cloned();
-        assert_eq!(last.as_deref(), Some("a worker of `w` wants 4 GPUs and gets 2: here are no more"));
+        assert_eq!(
+            last.as_deref(),
+            Some("a worker of `w` needs 4 GPUs but gets 2: this machine has no more")
+        );
         assert_eq!(said.lock().unwrap().len(), 2);
     }
 }

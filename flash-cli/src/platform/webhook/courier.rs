@@ -50,7 +50,7 @@ impl Courier {
         let poster = match Poster::new(self.secret.clone(), self.reach.clone()) {
             Ok(poster) => poster,
             Err(error) => {
-                self.say(format!("webhooks are off: the HTTP client cannot be made: {error}"));
+                self.say(format!("webhooks are off: could not create the HTTP client: {error}"));
                 return;
             }
         };
@@ -101,9 +101,9 @@ impl Courier {
                     delivery.refused += 1;
                     return Some(Again { delivery, after: *pause });
                 }
-                None => Some(format!("given up after {} tries: {reason}", delivery.refused + 1)),
+                None => Some(format!("gave up after {} attempts: {reason}", delivery.refused + 1)),
             },
-            Err(Refusal::ForGood(reason)) => Some(format!("given up: {reason}")),
+            Err(Refusal::ForGood(reason)) => Some(format!("gave up: {reason}")),
         };
         if let Some(refusal) = refusal {
             self.say(format!("webhook of job {}: {refusal}", delivery.tidings.job.id));

@@ -70,7 +70,7 @@ impl Poster {
     pub(super) async fn post(&self, tidings: &Tidings) -> Result<(), Refusal> {
         let Tidings { url, job, input, event, .. } = tidings;
         let Ok(target) = Url::parse(url) else {
-            return Err(Refusal::ForGood("its URL cannot be read".to_owned()));
+            return Err(Refusal::ForGood("its URL is not valid".to_owned()));
         };
         self.reach.check(&target).map_err(|forbidden| Refusal::ForGood(forbidden.to_string()))?;
         // JSON text that was valid when it came in: only a bug could fail here.

@@ -38,7 +38,7 @@ impl fmt::Display for Forbidden {
         if host.parse() == Ok(*address) {
             write!(f, "{address} is not a public address")?;
         } else {
-            write!(f, "`{host}` is at {address}, which is not a public address")?;
+            write!(f, "`{host}` resolves to {address}, which is not a public address")?;
         }
         f.write_str(": to allow it, add its network to `webhook_networks` of the environment in flash.toml")
     }

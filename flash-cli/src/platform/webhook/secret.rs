@@ -14,7 +14,7 @@ pub(crate) struct Secret(Arc<[u8]>);
 
 /// What was given is not a secret.
 #[derive(Debug, thiserror::Error)]
-#[error("a webhook secret is `{PREFIX}` and 24 to 64 bytes in base64")]
+#[error("a webhook secret must be `{PREFIX}` followed by 24 to 64 bytes in base64")]
 pub(crate) struct BadSecret;
 
 impl Secret {

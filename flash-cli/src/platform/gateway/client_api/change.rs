@@ -99,7 +99,7 @@ pub(super) async fn requeue_dead(
     let (queue, id) = queue_with(&platform, &endpoint, &job)?;
     if !queue.is_dead(id) {
         return Err(Refusal::bad_request(format!(
-            "job `{job}` did not kill its workers; a failed job is retried by /v2/{endpoint}/retry/{job}"
+            "job `{job}` did not kill its workers; to retry a failed job, use /v2/{endpoint}/retry/{job}"
         )));
     }
     retry(State(platform), Segments((endpoint, job))).await

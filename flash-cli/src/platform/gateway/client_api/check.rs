@@ -50,7 +50,7 @@ pub(super) fn check(
     nesting::check(body, 1)?;
     // serde would read a list as the fields in order.
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Refusal::bad_request("the body is not a job but a list: send {\"input\": {…}}"));
+        return Err(Refusal::bad_request("the body is a list, not a job: send {\"input\": {…}}"));
     }
     let request: JobRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::bad_request(format!(
@@ -88,7 +88,10 @@ fn options(request: &JobRequest) -> Result<JobOptions, Refusal> {
     if let Some(url) = &request.webhook {
         let is_http = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !is_http || url.len() > MAX_URL_BYTES {
-            return Err(field("/webhook", format!("no http or https URL of up to {MAX_URL_BYTES} bytes")));
+            return Err(field(
+                "/webhook",
+                format!("expected an http or https URL of at most {MAX_URL_BYTES} bytes"),
+            ));
         }
     }
     Ok(JobOptions {
@@ -104,7 +107,7 @@ fn options(request: &JobRequest) -> Result<JobOptions, Refusal> {
 fn within(path: &str, millis: Option<u64>, (least, most): (u64, u64)) -> Result<Option<Duration>, Refusal> {
     match millis {
         Some(millis) if !(least..=most).contains(&millis) => {
-            Err(field(path, format!("{millis} is not from {least} to {most} milliseconds")))
+            Err(field(path, format!("{millis} is out of range, expected {least} to {most} milliseconds")))
         }
         millis => Ok(millis.map(Duration::from_millis)),
     }
@@ -131,8 +134,8 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
                 format!("endpoint `{endpoint}` has no function `{}`{near}", Echo(name))
             }
             None => format!(
-                "endpoint `{endpoint}` has several functions (`{}`): name one as \
-                 {{\"input\": {{\"__flash\": {{\"function\": \"…\"}}, …}}}}",
+                "endpoint `{endpoint}` has several functions (`{}`): choose one with {{\"input\": \
+                 {{\"__flash\": {{\"function\": \"…\"}}, …}}}}",
                 known.join("`, `")
             ),
         };
@@ -160,7 +163,7 @@ fn read(input: &RawValue) -> Result<serde_json::Value, Refusal> {
     serde_json::from_str(input.get()).map_err(|error| {
         let fault = fault(&error);
         Refusal::bad_request(format!(
-            "the input is not valid JSON: {fault}, counted from where the input starts"
+            "the input is not valid JSON: {fault}, counted from the start of the input"
         ))
     })
 }

@@ -83,7 +83,7 @@ pub(super) fn unknown(path: &str) -> Refusal {
     let operation = path.split('/').nth(3).unwrap_or_default();
     let near = nearest(operation, OPERATIONS);
     Refusal::not_found(format!(
-        "the queue API has no {}{near}; it has /v2/ENDPOINT/{{{}}}",
+        "the queue API does not have {}{near}; it has /v2/ENDPOINT/{{{}}}",
         Echo(path),
         OPERATIONS.join(", ")
     ))
@@ -117,7 +117,7 @@ pub(super) fn pool_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Ar
     release.pool(endpoint).ok_or_else(|| {
         let known = release.pools().map(|pool| pool.worker_type.name.as_str());
         let near = nearest(endpoint, known);
-        Refusal::not_found(format!("there is no endpoint `{}`{near}", Echo(endpoint)))
+        Refusal::not_found(format!("no endpoint named `{}`{near}", Echo(endpoint)))
     })
 }
 
@@ -125,8 +125,8 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
     let pool = pool_of(release, endpoint)?;
     pool.queue().ok_or_else(|| {
         Refusal::bad_request(format!(
-            "queue operations are not allowed on `{endpoint}`, which is load balanced: send HTTP requests to its \
-             paths"
+            "queue operations are not allowed on `{endpoint}`, which is load-balanced: send HTTP requests to \
+             its paths"
         ))
     })
 }
@@ -157,8 +157,8 @@ fn queue_with(platform: &Platform, endpoint: &str, job: &str) -> Result<(Arc<Que
 
 fn no_such_job(endpoint: &str, job: &str) -> Refusal {
     Refusal::not_found(format!(
-        "endpoint `{}` has no job `{}`: results are kept for 30 minutes, those of runsync for one, \
-         and a job whose ttl is over is deleted",
+        "endpoint `{}` has no job `{}`: results are kept for 30 minutes (1 minute for runsync), and a job is \
+         deleted when its ttl expires",
         Echo(endpoint),
         Echo(job)
     ))

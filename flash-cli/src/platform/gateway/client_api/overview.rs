@@ -106,7 +106,7 @@ pub(super) async fn requests(
         None => None,
         Some(text) => Some(JobId::parse(&text).ok_or_else(|| {
             let text = Echo(&text);
-            Refusal::bad_request(format!("`before` is `{text}`: the `next` of the page before is expected"))
+            Refusal::bad_request(format!("`before` is `{text}`, expected the `next` of the previous page"))
         })?),
     };
     let filter = Filter { status, worker: worker_id, request_id, function };

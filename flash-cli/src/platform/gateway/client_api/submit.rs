@@ -67,7 +67,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     match key.to_str().ok().filter(visible) {
         Some(key) => Ok(Some(key.to_owned())),
         None => Err(Refusal::bad_request(format!(
-            "the header Idempotency-Key is 1 to {MAX_KEY_BYTES} visible ASCII characters"
+            "the header Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"
         ))),
     }
 }
@@ -142,7 +142,9 @@ pub(super) async fn runsync(
 ) -> Result<Response, Refusal> {
     queue_of(live(&state)?.as_ref(), &endpoint)?;
     if headers.contains_key(IDEMPOTENCY_KEY) {
-        return Err(Refusal::bad_request("the header Idempotency-Key is for run: use run, then status-sync"));
+        return Err(Refusal::bad_request(
+            "the header Idempotency-Key works only with run: use run, then status-sync",
+        ));
     }
     check_coding(&headers)?;
     let arrived = Arrived::read(&state, body, MAX_RUNSYNC_BYTES).await?;
@@ -224,7 +226,7 @@ mod tests {
         assert_eq!((first.body.len(), budget.held()), (600, 600));
         let refused = Arrived::read_within(&budget, body(600), 2000).await.err().unwrap();
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert!(refused.message().starts_with("the queue is full: the jobs of this environment hold"));
+        assert!(refused.message().starts_with("the queue is full: the jobs of this environment use"));
         assert_eq!(budget.held(), 600, "what was read of it is let go");
         let refused = Arrived::read_within(&budget, body(300), 200).await.err().unwrap();
         assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);

@@ -40,7 +40,7 @@ impl Affinity {
             ["strict-resume", worker] => Ok(Self::Resume((*worker).into())),
             [worker] if !matches!(*worker, "strict" | "strict-resume") => Ok(Self::Soft((*worker).into())),
             _ => Err(Refusal::bad_request(format!(
-                "header `{WORKER_ID}`: `WORKER`, `strict WORKER` or `strict-resume WORKER` is expected"
+                "header `{WORKER_ID}`: expected `WORKER`, `strict WORKER` or `strict-resume WORKER`"
             ))),
         }
     }
@@ -64,7 +64,7 @@ pub(super) async fn wish(pool: &Arc<Pool>, headers: &HeaderMap) -> Result<(Wish,
                 Resumed::NoRoom => {
                     let most = pool.worker_type.workers_max;
                     let message = format!(
-                        "worker `{worker}` cannot be resumed: {most} of {most} workers of type `{}` run",
+                        "worker `{worker}` cannot be resumed: {most} of {most} workers of type `{}` are running",
                         pool.worker_type.name
                     );
                     return Err(unavailable(message));
@@ -100,7 +100,8 @@ fn timed_out(worker: &WorkerId, hold: Duration) -> Refusal {
 }
 
 fn gone(worker: &WorkerId) -> Refusal {
-    let message = format!("worker `{}` is gone: ask without `strict` to get another one", Echo(worker));
+    let message =
+        format!("worker `{}` is gone: send the request without `strict` to get another worker", Echo(worker));
     Refusal::not_found(message).coded("affinity_worker_gone")
 }
 

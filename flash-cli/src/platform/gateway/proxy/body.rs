@@ -48,7 +48,7 @@ pub(super) struct Lent(Arc<Mutex<Source>>);
 
 /// The upload ends without its last byte.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's body broke off")]
+#[error("the request body ended early")]
 pub(super) struct BrokenUpload;
 
 impl Upload {
@@ -160,7 +160,7 @@ impl fmt::Display for Cut {
             }
             Self::TooLarge { limit } => write!(f, "over {} MB", limit / 1_000_000),
             Self::Broken { cause, passed } => {
-                write!(f, "the worker broke off after {passed} bytes: {cause}")
+                write!(f, "the worker closed the connection after {passed} bytes: {cause}")
             }
         }
     }

@@ -56,21 +56,20 @@ impl Failure {
         let problem = match self {
             Self::Connect { error, .. } => {
                 let why = end_of(pool, worker).await.unwrap_or_else(|| chain(&error));
-                format!("takes no connections: {why}")
+                format!("does not accept connections: {why}")
             }
             Self::BrokeOff(error) => match end_of(pool, worker).await {
                 Some(end) => format!("ended before it answered: {end}"),
-                None => format!("broke off before it answered: {}", chain(&error)),
+                None => format!("closed the connection before it answered: {}", chain(&error)),
             },
             Self::NoHttp(error) => format!("answered with something that is not HTTP: {}", chain(&error)),
             Self::Unframed(why) => format!("answered with {why}"),
             Self::Endless => format!("sent more than {MAX_INTERIM} interim responses before its answer"),
-            Self::Late => format!("gave no answer within {seconds} s"),
-            Self::TooLarge { declared } => format!(
-                "answered with {declared} bytes; an answer may have {} MB",
-                MAX_BODY_BYTES / 1_000_000
-            ),
-            Self::Unasked => "changed to a protocol that the client did not ask for".to_owned(),
+            Self::Late => format!("did not answer within {seconds} s"),
+            Self::TooLarge { declared } => {
+                format!("answered with {declared} bytes; the limit is {} MB", MAX_BODY_BYTES / 1_000_000)
+            }
+            Self::Unasked => "switched to a protocol that the client did not request".to_owned(),
         };
         let message = format!("worker `{worker}` of endpoint `{}` {problem}", pool.worker_type.name);
         Refusal::new(status, kind, message).served_by(worker)

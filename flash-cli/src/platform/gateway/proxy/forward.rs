@@ -190,7 +190,7 @@ impl Route<'_> {
         let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
         head.uri = format!("http://{}{}{query}", slot.address, self.path)
             .parse::<Uri>()
-            .map_err(|error| Refusal::bad_request(format!("the path is unusable: {error}")))?;
+            .map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))?;
         head.version = http::Version::HTTP_11;
         strip(&mut head.headers);
         forwarded::announce(&mut head.headers, client);

@@ -80,7 +80,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "{} in {:.2} ms", status.as_u16(), self.ms)?,
-            None => write!(f, "ended without an answer after {:.2} ms: its client has gone", self.ms)?,
+            None => write!(f, "ended without an answer after {:.2} ms: the client disconnected", self.ms)?,
         }
         if self.cost.0 > 0 { write!(f, ", {}", self.cost) } else { Ok(()) }
     }
@@ -106,6 +106,6 @@ mod tests {
         let ending = |status, cost| Ending { status, ms: 12.345, cost: NanoDollars(cost) }.to_string();
         assert_eq!(ending(Some(StatusCode::OK), 120), "200 in 12.35 ms, $0.000000120");
         assert_eq!(ending(Some(StatusCode::NOT_FOUND), 0), "404 in 12.35 ms");
-        assert_eq!(ending(None, 0), "ended without an answer after 12.35 ms: its client has gone");
+        assert_eq!(ending(None, 0), "ended without an answer after 12.35 ms: the client disconnected");
     }
 }

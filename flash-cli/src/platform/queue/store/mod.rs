@@ -54,17 +54,17 @@ pub(crate) enum OpenError {
     Directory { path: PathBuf, source: std::io::Error },
     #[error("{} is in use by another process", path.display())]
     InUse { path: PathBuf },
-    #[error("{} was written by a newer flash (its schema is {found}, this one knows {})", path.display(), schema::VERSION)]
+    #[error("{} was written by a newer flash (its schema is {found}, this one supports up to {})", path.display(), schema::VERSION)]
     Newer { path: PathBuf, found: i64 },
     #[error("{} is unreadable", path.display())]
     Unreadable { path: PathBuf, source: rusqlite::Error },
-    #[error("could not start the thread that writes")]
+    #[error("could not start the writer thread")]
     Thread(#[source] std::io::Error),
 }
 
 /// Changes cannot be written now; they are kept in memory and tried again.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the store cannot be written: {0}")]
+#[error("could not write to the job store: {0}")]
 pub(crate) struct Failing(Arc<str>);
 
 /// A handle to the store. Cheap to share.

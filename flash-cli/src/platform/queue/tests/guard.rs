@@ -78,7 +78,7 @@ async fn a_job_that_kills_the_platform_is_dead_after_six_deaths_and_no_other_is(
     let (context, queues) = platforms.start(&["a", "b"]);
     assert!(queues[0].is_dead(deadly));
     let error = queues[0].peek(deadly).unwrap().error.unwrap();
-    assert!(error.contains("the platform died 5 times while this job was at work"), "{error}");
+    assert!(error.contains("the platform died 5 times while this job was running"), "{error}");
     // The others go on, one after the other.
     let mut workers = [FakeWorker::attach(&queues[0], "w", 2), FakeWorker::attach(&queues[1], "v", 2)];
     for (place, id) in [(0, beside[0]), (1, beside[1])] {

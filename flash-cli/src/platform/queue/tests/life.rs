@@ -86,7 +86,7 @@ async fn a_full_queue_refuses() {
     let queue = Bench::with(Limits { max_waiting: 2, ..Limits::default() });
     queue.run("{}");
     queue.run("{}");
-    assert_eq!(queue.submit(job("{}")).unwrap_err().to_string(), "2 jobs wait already");
+    assert_eq!(queue.submit(job("{}")).unwrap_err().to_string(), "2 jobs are already waiting");
     assert_eq!(queue.purge().await, 2);
     queue.run("{}");
 }

@@ -94,7 +94,7 @@ async fn a_polling_worker_that_runs_nothing_has_lost_the_job_that_it_said_nothin
     }
     assert_eq!(status(&queue, id), Failed);
     let error = queue.peek(id).unwrap().error.unwrap();
-    assert!(error.contains("went on without a result"), "{error}");
+    assert!(error.contains("did not send a result"), "{error}");
     assert!(!queue.is_dead(id), "its worker lives");
 }
 

@@ -59,7 +59,7 @@ async fn a_job_whose_refused_chunks_are_nowhere_fails_and_keeps_what_it_returned
         assert_eq!(reported, Reported::Accepted);
         let object = queue.peek(id).unwrap();
         assert_eq!((object.status, object.output.unwrap().get()), (Failed, output));
-        assert!(object.error.unwrap().contains("chunk 10001 and later ones were refused"));
+        assert!(object.error.unwrap().contains("chunk 10001 and later chunks were refused"));
         assert_eq!(fetched(&queue, id).await.len(), 10_000);
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn write(directory: &Path, file: &str, value: &str) -> io::Result<()>
     let path = directory.join(file);
     // One `write` call: the kernel takes each as a command of its own.
     fs::write(&path, value).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot write `{value}` to {}: {error}", path.display()))
+        io::Error::new(error.kind(), format!("could not write `{value}` to {}: {error}", path.display()))
     })
 }
 

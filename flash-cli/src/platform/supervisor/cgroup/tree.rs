@@ -108,7 +108,7 @@ impl Cgroups {
         left.directories = homes.iter().map(|home| home.directory.clone()).collect();
         let reason = problems.into_iter().next().or_else(|| {
             let own = &layout.unified.as_ref()?.own;
-            Some(format!("the group {} is not given their controllers", own.display()))
+            Some(format!("the control group {} does not have their controllers", own.display()))
         });
         let cgroups = (!homes.is_empty()).then(|| Self { homes: Arc::new(homes), left });
         Detected { cgroups, missing: not_applied(&missing, reason.as_deref()) }
@@ -168,7 +168,7 @@ fn not_applied(missing: &[Controller], problem: Option<&str>) -> Option<String> 
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     };
-    let problem = problem.unwrap_or("the kernel does not offer them");
+    let problem = problem.unwrap_or("the kernel does not provide them");
     Some(format!("{what} limits of instances are not applied: {problem}"))
 }
 
@@ -179,7 +179,7 @@ fn home_of_v1(standing: &Standing, controllers: &[Controller], myself: &Myself) 
     }
     leftovers::sweep(&standing.own);
     let (directory, lock) = make_home(&standing.own, myself.id)
-        .map_err(|error| format!("no group can be made in {}: {error}", standing.own.display()))?;
+        .map_err(|error| format!("cannot create a control group in {}: {error}", standing.own.display()))?;
     Ok(Home { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
 }
 
@@ -206,8 +206,8 @@ fn home_of_v2(
         let offered = offered(group, group == &standing.own, myself, wanted);
         if let Err(error) = may_make_groups(group) {
             refused.get_or_insert(format!(
-                "no group can be made in {}: {error} (`systemd-run --user --scope -p Delegate=yes flash run` \
-                 starts in one that allows it)",
+                "cannot create a control group in {}: {error} (`systemd-run --user --scope -p Delegate=yes \
+                 flash run` starts in one that allows it)",
                 group.display()
             ));
             continue;
@@ -221,9 +221,9 @@ fn home_of_v2(
         refused.clone().unwrap_or_else(|| {
             let own = standing.own.display();
             if processes(&standing.own).iter().all(|id| (myself.owns)(*id)) {
-                format!("the group {own} is not given the controllers {missing}")
+                format!("the control group {own} does not have the controllers {missing}")
             } else {
-                format!("the group {own} holds other processes too, so it cannot hand down {missing}")
+                format!("the control group {own} also holds other processes, so it cannot delegate {missing}")
             }
         })
     };
@@ -232,7 +232,7 @@ fn home_of_v2(
         return Err(hint());
     }
     settle(&base, base == standing.own, wanted, myself)
-        .map_err(|error| format!("no group can be made in {}: {error}", base.display()))
+        .map_err(|error| format!("cannot create a control group in {}: {error}", base.display()))
 }
 
 /// Whether groups can be made in a group, and processes put into them: the kernel asks for the right to

@@ -264,7 +264,8 @@ async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), Eng
         }
         if pause == FIRST_PAUSE {
             let reason = error_chain(&error);
-            let text = format!("container {name} is not removed yet, and its worker not replaced: {reason}");
+            let text =
+                format!("could not remove container {name}, so its worker is not replaced yet: {reason}");
             on_line(Line { source: Source::Stderr, text, work: None });
         }
         tokio::time::sleep(pause).await;

@@ -145,7 +145,7 @@ fn what_a_group_is_not_given_is_said_and_the_rest_applied() {
     stand.v2("scope", "memory pids\n", "", "7\n").file("scope/flash-7/w/cgroup.procs", "");
     let (cgroups, missing) = detect(&stand.unified("scope"));
     let expected = format!(
-        "CPU limits of instances are not applied: the group {} is not given their controllers",
+        "CPU limits of instances are not applied: the control group {} does not have their controllers",
         stand.path("scope").display()
     );
     assert_eq!(missing, expected);
@@ -161,7 +161,7 @@ fn where_nothing_can_be_limited_it_says_which_and_why() {
     stand.v2("scope", "cpu memory pids\n", "", "7\n500\n");
     let scope = stand.path("scope");
     let shared = format!(
-        "{all}the group {} holds other processes too, so it cannot hand down cpu, memory, pids",
+        "{all}the control group {} also holds other processes, so it cannot delegate cpu, memory, pids",
         scope.display()
     );
     let in_container = Standing { mount: scope.clone(), own: scope, read_only: false };
