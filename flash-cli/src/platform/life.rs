@@ -300,7 +300,7 @@ impl Platform {
 async fn one_ready(pool: &Pool, count: usize) -> Result<&str, DeployError> {
     let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
     let ready = ready.unwrap_or_else(|_| {
-        let reason = format!("nothing within {} s", READY_LIMIT.as_secs());
+        let reason = format!("not ready within {} s", READY_LIMIT.as_secs());
         Err(NotReady { reason, last_lines: pool.last_lines() })
     });
     let worker_type = &pool.worker_type.name;

@@ -61,7 +61,7 @@ pub(super) fn directory_of(
         return Some(Directory {
             endpoints: endpoints?,
             key: runpod_api_key,
-            source: format!("{} names none", env::ENDPOINTS),
+            source: format!("{} does not list it", env::ENDPOINTS),
         });
     };
     let known = environment_of(app, &name, credentials);
@@ -71,7 +71,7 @@ pub(super) fn directory_of(
         Some(endpoints) => Directory {
             endpoints,
             key: api_key.or(runpod_api_key),
-            source: format!("{} names none", env::ENDPOINTS),
+            source: format!("{} does not list it", env::ENDPOINTS),
         },
         None => Directory {
             endpoints: known.map(|known| known.endpoints.into_iter().collect()),

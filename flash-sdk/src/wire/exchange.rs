@@ -307,7 +307,7 @@ mod connection {
         async fn an_overlong_frame_is_refused_before_it_is_read() {
             let mut reader = read(&[0xff_u8, 0xff, 0xff, 0xff, b'{'][..]);
             let error = reader.next::<ToWorker>().await.unwrap_err();
-            assert!(error.to_string().contains("at most"), "{error}");
+            assert!(error.to_string().contains("the limit is"), "{error}");
         }
     }
 }

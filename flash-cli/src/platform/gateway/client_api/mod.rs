@@ -125,7 +125,7 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
     let pool = pool_of(release, endpoint)?;
     pool.queue().ok_or_else(|| {
         Refusal::bad_request(format!(
-            "queue operations are not allowed on `{endpoint}`, which is load-balanced: send HTTP requests to \
+            "queue operations are not allowed on `{endpoint}`, which is load balanced: send HTTP requests to \
              its paths"
         ))
     })
