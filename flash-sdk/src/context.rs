@@ -1,7 +1,7 @@
-//! What a running function knows of its call: request, deadline, depth, cancellation, progress.
+//! What a running function knows about its call: request, deadline, depth, cancellation, progress.
 //!
-//! A task-local, set by the worker around each job or request and by calls in process. A task that user
-//! code spawns does not inherit it; [`Context::scope`] carries it over.
+//! It is a task-local, set around each job or request and around calls in the same process. Tasks that user code
+//! spawns do not inherit it; use [`Context::scope`].
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A chain of calls deeper than this is refused: it is a loop.
+/// Calls nested deeper than this are refused, because they are probably a loop.
 pub const MAX_DEPTH: u32 = 16;
 
 tokio::task_local! {
@@ -42,7 +42,7 @@ struct Inner {
     depth: u32,
     cancelled: CancellationToken,
     progress: Option<ProgressSink>,
-    /// Synchronous functions that run for this call: nothing can interrupt them.
+    /// Synchronous functions that run for this call. They cannot be interrupted.
     blocking: TaskTracker,
 }
 
@@ -57,10 +57,10 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// Takes progress updates to the platform.
+/// Sends progress updates to the platform.
 pub(crate) type ProgressSink = Box<dyn Fn(RawJson) + Send + Sync>;
 
-/// What a worker sets up for a job or request.
+/// The parts of a context that a worker sets for a job or request.
 #[derive(Default)]
 pub(crate) struct Setup {
     pub job_id: Option<String>,
@@ -89,63 +89,63 @@ impl Context {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The call that the current task serves; `None` outside of one.
+    /// The call that the current task serves; `None` outside a call.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Runs a future as part of this call, for tasks that user code spawns.
+    /// Runs a future as part of this call. Use it in tasks that you spawn.
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self, future)
     }
 
-    /// Runs a closure as part of this call, for threads that user code starts.
+    /// Runs a closure as part of this call. Use it in threads that you start.
     pub fn sync_scope<T>(self, run: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self, run)
     }
 
-    /// The job; `None` for a route or a call in process outside of a worker.
+    /// The job ID; `None` for a route, and for a call in this process outside a worker.
     pub fn job_id(&self) -> Option<&str> {
         self.inner.job_id.as_deref()
     }
 
-    /// The request that everything below the first call shares.
+    /// The request ID, shared by all calls below the first.
     pub fn request_id(&self) -> &str {
         &self.inner.request_id
     }
 
-    /// W3C trace context to hand on to other services.
+    /// W3C trace context, to pass to other services.
     pub fn traceparent(&self) -> &str {
         &self.inner.traceparent
     }
 
-    /// When the caller stops waiting.
+    /// The time when the caller stops waiting.
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
     }
 
-    /// Time until the deadline; zero after it, `None` without one.
+    /// Time until the deadline; zero once it has passed, `None` without a deadline.
     pub fn time_left(&self) -> Option<Duration> {
         self.inner.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the job was cancelled or its caller gave up. For loops in synchronous functions, which
-    /// nothing can interrupt; an asynchronous one is dropped at its next `.await`.
+    /// Whether the job was cancelled or its caller gave up. Check it in loops of synchronous functions, which cannot
+    /// be interrupted. An async function is dropped at its next `.await`.
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.is_cancelled() || self.time_left() == Some(Duration::ZERO)
     }
 
-    /// Tells this call, and every call in process below it, that nobody waits for it any more.
+    /// Cancels this call and every call below it in this process.
     pub(crate) fn cancel(&self) {
         self.inner.cancelled.cancel();
     }
 
-    /// Cancels the call on drop, unless it is disarmed before.
+    /// Cancels the call on drop, unless the guard is disarmed first.
     pub(crate) fn cancel_on_drop(&self) -> DropGuard {
         self.inner.cancelled.clone().drop_guard()
     }
 
-    /// Counts synchronous functions of this call while they run.
+    /// Tracks the running synchronous functions of this call.
     pub(crate) fn blocking(&self) -> &TaskTracker {
         &self.inner.blocking
     }
@@ -154,7 +154,8 @@ impl Context {
         self.inner.progress.as_ref()
     }
 
-    /// A call in process below `current`: its cancellation and progress, the envelope's depth and deadline.
+    /// A call below `current` in this process: it has the cancellation and progress of `current`, and the depth and
+    /// deadline of the envelope.
     pub(crate) fn nested(current: Option<&Self>, envelope: Envelope) -> Self {
         let cancelled =
             current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
@@ -169,7 +170,7 @@ impl Context {
     /// What a call from here to `function` inherits.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] past [`MAX_DEPTH`], [`ErrorKind::Timeout`] when no time is left.
+    /// [`ErrorKind::Refused`] beyond [`MAX_DEPTH`], [`ErrorKind::Timeout`] when no time is left.
     pub(crate) fn envelope_for(current: Option<&Self>, function: String) -> Result<Envelope> {
         let Some(context) = current else {
             return Ok(Envelope { function: Some(function.into()), depth: 1, ..Envelope::default() });
@@ -196,12 +197,12 @@ impl Context {
     }
 }
 
-/// Reports progress of the current job: clients see it as `output` while the job runs.
+/// Reports progress of the current job. Clients see it as `output` while the job runs.
 ///
-/// Outside of a job nobody sees it.
+/// Outside a job, it has no effect.
 ///
 /// # Errors
-/// [`ErrorKind::Encode`], for a value that has no JSON form.
+/// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
 pub fn progress(value: impl serde::Serialize) -> Result<()> {
     let context = Context::current();
     match context.as_ref().and_then(Context::progress_sink) {
@@ -211,10 +212,10 @@ pub fn progress(value: impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-/// A deadline that came over the wire, on this process's clock.
+/// Converts a deadline from the wire to this process's clock.
 fn instant_of(epoch_ms: u64) -> Instant {
     let left = Duration::from_millis(epoch_ms).saturating_sub(since_epoch());
-    // A deadline beyond what the clock can hold is none in practice; a year is as good.
+    // The clock may not be able to represent a very distant deadline; a year is as good.
     Instant::now().checked_add(left).unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 24 * 3600))
 }
 

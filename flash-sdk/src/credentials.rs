@@ -1,7 +1,7 @@
-//! The user's credential file: which environments this user can call, where they are, and with which key.
+//! The user's credential file: the environments that this user can call, with URLs and keys.
 //!
-//! Written by `flash`, read by `flash` and by apps with [`FLASH_ENV`](mod@crate::env). One JSON file,
-//! `credentials.json`, mode 0600, in [`directory`].
+//! `flash` writes it; `flash` and apps with [`FLASH_ENV`](mod@crate::env) read it. It is one JSON file,
+//! `credentials.json`, with mode 0600, in [`directory`].
 use std::{
     collections::BTreeMap,
     fmt,
@@ -10,10 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The file's format.
+/// The version of the file format.
 pub const VERSION: u32 = 1;
 
-/// All that is in the file.
+/// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// The format, [`VERSION`].
@@ -27,13 +27,13 @@ pub struct Credentials {
 /// How to call one environment.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvironmentCredentials {
-    /// Opens it; sent as a bearer token.
+    /// The key, sent as a bearer token.
     pub key: String,
-    /// Where routes are served, where that is one place.
+    /// The base URL of routes, if there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Worker type to base URL, as in `FLASH_ENDPOINTS`: for a queue what `/run` is appended to, for a
-    /// load-balanced one what its paths are appended to.
+    /// Worker type to base URL, as in `FLASH_ENDPOINTS`: `/run` is appended for a queue, the path for a load-balanced
+    /// worker type.
     #[serde(default)]
     pub endpoints: BTreeMap<String, String>,
 }
@@ -55,7 +55,7 @@ pub enum CredentialsError {
     /// There is no home directory and `FLASH_CONFIG_DIR` is not set.
     #[error("no directory for credentials: set FLASH_CONFIG_DIR or HOME")]
     NoDirectory,
-    /// The file is there and cannot be read.
+    /// The file exists but cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
@@ -63,7 +63,7 @@ pub enum CredentialsError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no JSON of this format.
+    /// The file is not valid JSON of this format.
     #[error("{} is damaged", path.display())]
     Damaged {
         /// The file.
@@ -71,7 +71,7 @@ pub enum CredentialsError {
         /// Why.
         source: serde_json::Error,
     },
-    /// It was written by a later version.
+    /// The file was written by a newer version.
     #[error("{} has version {version}; this version of Flash reads {VERSION}", path.display())]
     Newer {
         /// The file.
@@ -81,7 +81,7 @@ pub enum CredentialsError {
     },
 }
 
-/// The user's configuration directory: `FLASH_CONFIG_DIR`, else `$XDG_CONFIG_HOME/flash`, else
+/// The user's configuration directory: `FLASH_CONFIG_DIR`, or else `$XDG_CONFIG_HOME/flash`, or else
 /// `~/.config/flash`.
 pub fn directory() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -91,24 +91,24 @@ pub fn directory() -> Option<PathBuf> {
 }
 
 impl Credentials {
-    /// The file in a configuration directory.
+    /// The path of the file in a configuration directory.
     pub fn path(directory: &Path) -> PathBuf {
         directory.join("credentials.json")
     }
 
-    /// Reads the file of this user; empty where there is none.
+    /// Reads this user's file; empty if it does not exist.
     ///
     /// # Errors
-    /// When it is there and cannot be used.
+    /// If the file exists but cannot be used.
     pub fn load() -> Result<Self, CredentialsError> {
         let directory = directory().ok_or(CredentialsError::NoDirectory)?;
         Self::load_from(&Self::path(&directory))
     }
 
-    /// As [`Credentials::load`], from this file.
+    /// Like [`Credentials::load`], from this file.
     ///
     /// # Errors
-    /// When it is there and cannot be used.
+    /// If the file exists but cannot be used.
     pub fn load_from(path: &Path) -> Result<Self, CredentialsError> {
         let text = match std::fs::read(path) {
             Ok(text) => text,

@@ -1,50 +1,50 @@
-//! The error of every call: what kind it is, whether a retry makes sense, and where it happened.
+//! The error of a call: its kind, whether a retry makes sense, and where it happened.
 //!
-//! It survives the wire whole ([`WireError`]): a caller three hops away reads the same kind, message
-//! chain, worker and request id as the worker that failed.
+//! Nothing is lost on the wire ([`WireError`]): a caller three hops away sees the same kind, message chain, worker
+//! and request ID as the worker that failed.
 use std::{error::Error as StdError, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// The result of a function and of a call to one.
+/// The result of a function, and of a call to it.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as far as a caller can act on it.
+/// What kind of error it is, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The function returned an error.
     Handler,
-    /// The function panicked; the message holds the place.
+    /// The function panicked; the message contains the location.
     Panic,
-    /// The input does not fit the function's arguments; [`Error::fields`] names them.
+    /// The input does not match the function's arguments; [`Error::fields`] lists what is wrong.
     InvalidInput,
-    /// The deadline of the call or the execution timeout of the worker type passed.
+    /// The call's deadline or the worker type's execution timeout expired.
     Timeout,
     /// The job was cancelled.
     Cancelled,
-    /// No worker could take the job: none starts, or each one that took it died.
+    /// No worker could run the job: none could start, or every worker that took it died.
     NoWorker,
-    /// The platform could not be reached, or answered with something other than the protocol.
+    /// The platform could not be reached, or its answer does not follow the protocol.
     Transport,
-    /// A result arrived that is not of the function's return type.
+    /// The result does not match the function's return type.
     Decode,
     /// The function's result cannot be written as JSON.
     Encode,
     /// The function, job or endpoint does not exist.
     NotFound,
-    /// The platform refuses the call: too deep a chain, no permission, too much load.
+    /// The platform refused the call: the chain of calls is too deep, permission is missing, or the load is too high.
     Refused,
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed later without a change by the caller.
+    /// Whether the same call may succeed if it is repeated later.
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Timeout | Self::NoWorker | Self::Transport)
     }
 
-    /// The name on the wire.
+    /// Its name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Handler => "handler",
@@ -68,29 +68,29 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// One argument or field that does not fit.
+/// An argument or field that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
-    /// Where, as a JSON pointer into the input; empty for the input itself.
+    /// The location, as a JSON pointer into the input; empty for the input itself.
     pub path: String,
     /// What is wrong and what was expected.
     pub message: String,
 }
 
-/// How many characters of a path and of a message are kept: whoever sent the value knows it, and a refusal is never
-/// as long as what it refuses.
+/// How many characters of a path and of a message are kept. The sender knows the value, and an error must not be as
+/// long as the input.
 const SHOWN: usize = 200;
-/// How long the findings of one error are in its message; `fields` holds each of them.
+/// Limit for the list of fields in an error's message; `fields` contains all of them.
 const MAX_LIST_BYTES: usize = 2000;
 
 impl FieldError {
-    /// What is wrong at `path`, each cut at 200 characters.
+    /// An error at `path`. Path and message are each cut at 200 characters.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: cut(path.into()), message: cut(message.into()) }
     }
 }
 
-/// At most [`SHOWN`] characters of a text that somebody else wrote.
+/// Cuts text of unknown origin at [`SHOWN`] characters.
 pub(crate) fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(end);
@@ -99,14 +99,14 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
-/// An [`Error`] as it travels: inside a failed job's `error` string and in HTTP error bodies.
+/// The wire format of an [`Error`]: in the `error` string of a failed job and in HTTP error bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireError {
     /// What went wrong.
     pub kind: ErrorKind,
     /// The outermost message.
     pub message: String,
-    /// The messages below it, outermost first.
+    /// The causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
     /// The function that failed, as `worker_type/function`.
@@ -118,12 +118,12 @@ pub struct WireError {
     /// The request that the call belonged to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// For [`ErrorKind::InvalidInput`]: each field that does not fit.
+    /// For [`ErrorKind::InvalidInput`]: the fields that are missing or wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
 }
 
-/// An id that may be missing; an empty one stands for none.
+/// Reads an optional ID; an empty one counts as missing.
 pub(crate) fn not_empty<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -131,7 +131,7 @@ pub(crate) fn not_empty<'de, D: serde::Deserializer<'de>>(
 }
 
 impl WireError {
-    /// An error of this kind that says only `message`.
+    /// An error of this kind with only `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -157,27 +157,26 @@ impl WireError {
 
 /// Why a function or a call to one failed.
 ///
-/// Any `std::error::Error` converts with `?` and becomes [`ErrorKind::Handler`]. For that conversion
-/// `Error` itself does not implement `std::error::Error`; `Box<dyn std::error::Error + Send + Sync>`
-/// converts from it.
+/// Any `std::error::Error` converts with `?` and becomes [`ErrorKind::Handler`]. To allow that conversion, `Error`
+/// itself does not implement `std::error::Error`. It converts into `Box<dyn std::error::Error + Send + Sync>`.
 pub struct Error {
     // Boxed, so that a `Result<T>` stays as small as its `T`.
     wire: Box<WireError>,
 }
 
 impl Error {
-    /// An error of this kind that says only `message`.
+    /// An error of this kind with only `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         WireError::new(kind, message).into()
     }
 
-    /// A failure of the function itself, for a condition that no error type stands for.
+    /// A failure of the function itself, when you have no error type for it.
     pub fn handler(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Handler, message)
     }
 
-    /// The error that `error` stands for, with the messages of its sources: for `anyhow::Error` and other types that
-    /// hold an error without being one. What was an [`Error`] before keeps its kind.
+    /// Converts `error` with the messages of its sources. Use it for `anyhow::Error` and other types that contain an
+    /// error without implementing the trait. An [`Error`] that was converted before keeps its kind.
     ///
     /// ```
     /// # fn load() -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
@@ -199,14 +198,14 @@ impl Error {
         wire.into()
     }
 
-    /// An input that the function cannot use although its type fits; `path` is a JSON pointer.
+    /// An input that has the right type but that the function cannot use. `path` is a JSON pointer.
     ///
-    /// A route answers it with 422, a job fails with it.
+    /// A route answers with 422; a job fails with this error.
     pub fn invalid_input(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid_fields(vec![FieldError { path: path.into(), message: message.into() }])
     }
 
-    /// As [`Error::invalid_input`], for several fields at once.
+    /// Like [`Error::invalid_input`], for several fields at once.
     pub fn invalid_fields(fields: Vec<FieldError>) -> Self {
         let list: Vec<String> = fields
             .iter()
@@ -229,12 +228,12 @@ impl Error {
         wire.into()
     }
 
-    /// What went wrong, as far as a caller can act on it.
+    /// What kind of error it is, as far as a caller can act on it.
     pub fn kind(&self) -> ErrorKind {
         self.wire.kind
     }
 
-    /// Whether the same call may succeed later without a change by the caller.
+    /// Whether the same call may succeed if it is repeated later.
     pub fn is_retryable(&self) -> bool {
         self.wire.kind.is_retryable()
     }
@@ -244,12 +243,12 @@ impl Error {
         &self.wire.message
     }
 
-    /// The messages below it, outermost first.
+    /// The causes, outermost first.
     pub fn causes(&self) -> &[String] {
         &self.wire.causes
     }
 
-    /// The function that failed, as `worker_type/function`; absent when it failed in this process.
+    /// The function that failed, as `worker_type/function`; `None` when it failed in this process.
     pub fn stage(&self) -> Option<&str> {
         self.wire.stage.as_deref()
     }
@@ -264,22 +263,22 @@ impl Error {
         self.wire.request_id.as_deref()
     }
 
-    /// For [`ErrorKind::InvalidInput`]: each field that does not fit.
+    /// For [`ErrorKind::InvalidInput`]: the fields that are missing or wrong.
     pub fn fields(&self) -> &[FieldError] {
         &self.wire.fields
     }
 
-    /// The form that travels.
+    /// The wire format.
     pub fn to_wire(&self) -> &WireError {
         &self.wire
     }
 
-    /// The form that travels, to be completed with where it happened.
+    /// Converts into the wire format, so that the caller can add where it happened.
     pub fn into_wire(self) -> WireError {
         *self.wire
     }
 
-    /// Puts `message` in front; what stood there becomes the first cause.
+    /// Puts `message` in front. The previous message becomes the first cause.
     pub fn context(mut self, message: impl Into<String>) -> Self {
         let below = std::mem::replace(&mut self.wire.message, message.into());
         self.wire.causes.insert(0, below);
@@ -287,7 +286,7 @@ impl Error {
     }
 }
 
-/// Says what was tried when something fails: for a `Result` whose error converts into [`Error`], and for an `Option`.
+/// Adds context to a failure: for a `Result` whose error converts into [`Error`], and for an `Option`.
 ///
 /// ```
 /// use flash_sdk::{Result, ResultExt as _};
@@ -301,13 +300,13 @@ pub trait ResultExt<T> {
     /// Puts `message` in front of the error, which keeps its kind.
     ///
     /// # Errors
-    /// What failed, with `message` in front; for `None`, `message` as [`ErrorKind::Handler`].
+    /// The original error with `message` in front; for `None`, `message` as [`ErrorKind::Handler`].
     fn context(self, message: impl Into<String>) -> Result<T>;
 
-    /// As [`context`](Self::context), for a message that is made only when something failed.
+    /// Like [`context`](Self::context), but builds the message only on failure.
     ///
     /// # Errors
-    /// As [`context`](Self::context).
+    /// See [`context`](Self::context).
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T>;
 }
 
@@ -349,7 +348,7 @@ impl From<Error> for Box<dyn StdError + Send + Sync> {
     }
 }
 
-/// [`Error`] for places that want a `std::error::Error`.
+/// An [`Error`] as a `std::error::Error`.
 struct StandardError(Error);
 
 impl StdError for StandardError {}
@@ -367,7 +366,7 @@ impl fmt::Debug for StandardError {
 }
 
 impl fmt::Display for Error {
-    /// The outermost message; with `{:#}` the whole chain.
+    /// Writes the outermost message; with `{:#}`, the whole chain.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() { f.write_str(&self.wire.chain()) } else { f.write_str(&self.wire.message) }
     }

@@ -1,7 +1,7 @@
 //! Serverless workers for Rust.
 //!
-//! Annotate functions, say CPU or GPU and how far to scale; `flash run` serves them on your machine as
-//! autoscaled worker processes, and the same binary runs on Runpod.
+//! Annotate functions and choose CPU or GPU and how far to scale. `flash run` serves them on your machine as
+//! autoscaled worker processes. The same binary runs on Runpod.
 //!
 //! ```no_run
 //! use flash_sdk::{Result, remote};
@@ -20,8 +20,8 @@
 //! }
 //! ```
 //!
-//! This crate owns what an app is made of: resources, functions, the manifest, the worker runtime, calls
-//! between functions, and the types on the wire. Where workers run and how many is the platform's.
+//! This crate contains everything an app is made of: resources, functions, the manifest, the worker runtime, calls
+//! between functions, and the wire types. The platform decides where workers run and how many.
 #[cfg(feature = "runtime")]
 mod arguments;
 #[cfg(feature = "runtime")]
@@ -67,7 +67,7 @@ pub use {
     flash_macros::{main, remote},
 };
 
-/// What the macro's code refers to. Not part of the public interface: it changes without notice.
+/// Used by the code that the macros generate. Not part of the public API; it changes without notice.
 #[cfg(feature = "runtime")]
 #[doc(hidden)]
 pub mod __private {

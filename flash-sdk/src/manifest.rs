@@ -1,6 +1,6 @@
-//! The manifest: what an app binary says of itself when asked. Versioned JSON.
+//! The manifest: how an app binary describes itself. Versioned JSON.
 //!
-//! It is all that the CLI and the platform know of user code.
+//! It is all that the CLI and the platform know about user code.
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ use crate::catalogue::{
 /// The manifest format that this crate writes and reads.
 pub const MANIFEST_VERSION: u32 = 1;
 
-/// Stands in every binary whose `main` has `#[flash_sdk::main]`: one without it would run its own `main` when it is asked
-/// for a manifest, so it is not asked.
+/// A mark in every binary whose `main` has `#[flash_sdk::main]`. A binary without it would run its own `main` when
+/// asked for a manifest, so it is never asked.
 pub const ENTRY_MARK: EntryMark = *b"flash-sdk: `main` has #[flash_sdk::main] (v1)";
 
 /// The type of [`ENTRY_MARK`].
 pub type EntryMark = [u8; 45];
 
-/// What an app binary consists of.
+/// The description of an app binary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format, [`MANIFEST_VERSION`].
@@ -38,7 +38,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The worker type of this name.
+    /// The worker type with this name.
     pub fn worker(&self, name: &str) -> Option<&WorkerType> {
         self.workers.iter().find(|worker| worker.name == name)
     }
@@ -48,7 +48,7 @@ impl Manifest {
         self.functions.iter().filter(move |function| function.worker == worker)
     }
 
-    /// Worker types without a function: programs beside the app binary, which a project adds.
+    /// Worker types without functions: separate programs that the project adds to the app.
     pub fn commands(&self) -> impl Iterator<Item = &WorkerType> {
         self.workers.iter().filter(|worker| self.functions_of(&worker.name).next().is_none())
     }
@@ -165,14 +165,14 @@ pub enum ScalerEntry {
         /// Seconds.
         seconds: u32,
     },
-    /// `ceil((queued + in progress) / requests)` workers.
+    /// Runs `ceil((queued + in progress) / requests)` workers.
     RequestCount {
         /// Requests per worker.
         requests: u32,
     },
 }
 
-/// A worker type with every setting, defaults filled in.
+/// A worker type with all settings, including defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerType {
     /// Its name.
@@ -181,19 +181,19 @@ pub struct WorkerType {
     pub kind: EndpointKind,
     /// Its hardware.
     pub compute: ComputeEntry,
-    /// Workers kept running with no load.
+    /// Minimum number of workers, kept running without load.
     pub workers_min: u32,
-    /// Workers at most.
+    /// Maximum number of workers.
     pub workers_max: u32,
-    /// Seconds without work after which a worker above the minimum stops.
+    /// Seconds without work before a worker above the minimum stops.
     pub idle_timeout_seconds: u32,
-    /// Seconds that one job or request may run.
+    /// Maximum seconds per job or request.
     pub execution_timeout_seconds: u32,
-    /// Jobs or requests that one worker runs at the same time.
+    /// Jobs or requests that one worker runs at once.
     pub max_concurrency: u32,
     /// How the number of workers follows the load.
     pub scaler: ScalerEntry,
-    /// Where it may run; empty for anywhere.
+    /// Data centers that it may run in; empty for any.
     #[serde(default)]
     pub data_centers: Vec<DataCenter>,
 }
@@ -215,9 +215,9 @@ pub enum ArgumentSource {
 pub struct ArgumentEntry {
     /// Its name in the code.
     pub name: String,
-    /// Where a route finds it; `Body` for a job.
+    /// Where a route reads it from; `Body` for a job.
     pub source: ArgumentSource,
-    /// Whether it must be given.
+    /// Whether it is required.
     pub required: bool,
     /// Its JSON schema.
     pub schema: Value,
@@ -226,9 +226,9 @@ pub struct ArgumentEntry {
 /// The HTTP method and path of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteEntry {
-    /// Upper case.
+    /// The method, in upper case.
     pub method: String,
-    /// With `{name}` for path parameters.
+    /// The path, with `{name}` for path parameters.
     pub path: String,
 }
 
@@ -237,7 +237,7 @@ pub struct RouteEntry {
 pub struct FunctionEntry {
     /// Its name in the code.
     pub name: String,
-    /// The type whose method it is.
+    /// The type, if it is a method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Module path below the crate with `/`: `cpu_worker`; `main` for the crate root.
@@ -254,12 +254,12 @@ pub struct FunctionEntry {
     /// Method and path, for a route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteEntry>,
-    /// Its arguments in order.
+    /// Its arguments, in order.
     pub arguments: Vec<ArgumentEntry>,
-    /// Schema of the JSON input: a job's `input`, or a route's body. `None` when nothing is read.
+    /// Schema of the JSON input: a job's `input`, or a route's body. `None` if it reads none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
-    /// Schema of the result, or of one chunk where it streams.
+    /// Schema of the result, or of one chunk if it streams.
     pub output: Value,
     /// Whether it answers with a stream of chunks.
     #[serde(default)]
@@ -275,7 +275,7 @@ impl FunctionEntry {
         }
     }
 
-    /// Source place for messages: `file:line`.
+    /// Source location for messages: `file:line`.
     pub fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
     }

@@ -1,7 +1,7 @@
-//! Resource configs: what a worker type runs on and how far it scales.
+//! Resource configurations: what a worker type runs on and how far it scales.
 //!
-//! Built by const builders, so that a wrong config fails in `cargo check`. Decides nothing at run time:
-//! the platform reads the same values from the manifest.
+//! The builders are `const`, so that a wrong configuration fails in `cargo check`. At run time, the platform reads
+//! the same values from the manifest.
 use std::ops::RangeInclusive;
 
 use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
@@ -10,29 +10,29 @@ use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compute {
-    /// CPU instances, any of which will do, in order of preference.
+    /// CPU instances, in order of preference. Any of them is accepted.
     Cpu(&'static [CpuInstance]),
-    /// GPUs: pools and single types, any of which will do.
+    /// GPU pools and single GPU types. Any of them is accepted.
     Gpu {
         /// Pools, in order of preference.
         pools: &'static [GpuPool],
-        /// Single GPU types beside them.
+        /// Single GPU types, in addition to the pools.
         types: &'static [GpuType],
         /// GPUs per worker.
         count: u32,
     },
 }
 
-/// How the number of workers follows the load. The two scalers of Runpod.
+/// How the number of workers follows the load. These are the two scalers of Runpod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scaler {
-    /// One more worker whenever a job has waited this many seconds.
+    /// Adds a worker whenever a job has waited this many seconds.
     QueueDelay {
         /// Seconds, 1 or more.
         seconds: u32,
     },
-    /// `ceil((queued + in progress) / requests)` workers.
+    /// Runs `ceil((queued + in progress) / requests)` workers.
     RequestCount {
         /// Requests per worker, 1 or more.
         requests: u32,
@@ -60,45 +60,46 @@ pub enum Scaler {
 pub struct ResourceConfig {
     /// The name of the worker type: a letter, then letters, digits, `_` and `-`.
     pub name: &'static str,
-    /// The hardware; `None` where another declaration of the same worker type says it.
+    /// The hardware; `None` if another declaration of the same worker type sets it.
     pub compute: Option<Compute>,
-    /// Workers kept running with no load.
+    /// Minimum number of workers, kept running without load.
     pub workers_min: u32,
-    /// Workers at most.
+    /// Maximum number of workers.
     pub workers_max: u32,
-    /// Seconds without work after which a worker above the minimum stops.
+    /// Seconds without work before a worker above the minimum stops.
     pub idle_timeout: u32,
-    /// Seconds that one job may run.
+    /// Maximum seconds per job.
     pub execution_timeout: u32,
-    /// Jobs or requests that one worker runs at the same time; `None` for the default of its kind.
+    /// Jobs or requests that one worker runs at once; `None` for the default of its kind.
     pub max_concurrency: Option<u32>,
     /// How the number of workers follows the load; `None` for the default of its kind.
     pub scaler: Option<Scaler>,
-    /// Where it may run; empty for anywhere.
+    /// Data centers that it may run in; empty for any.
     pub data_centers: &'static [DataCenter],
 }
 
 impl ResourceConfig {
-    /// Workers that a worker type may have at most.
+    /// Maximum number of workers of a worker type.
     pub const MAX_WORKERS: u32 = 1000;
     /// The longest idle timeout in seconds.
     pub const MAX_IDLE_TIMEOUT: u32 = 3600;
     /// The longest execution timeout in seconds: 7 days.
     pub const MAX_EXECUTION_TIMEOUT: u32 = 7 * 24 * 3600;
-    /// Jobs or requests that one worker may run at the same time at most.
+    /// Maximum number of jobs or requests that one worker runs at once.
     pub const MAX_CONCURRENCY: u32 = 10_000;
-    /// GPUs that one worker may have at most.
+    /// Maximum number of GPUs of a worker.
     pub const MAX_GPUS: u32 = 8;
 
-    /// Whether a worker type may have this name: a letter, then letters, digits, `_` or `-`, 63 in all.
+    /// Whether this is a valid name of a worker type: a letter, then letters, digits, `_` and `-`, at most 63
+    /// characters.
     pub const fn is_name(name: &str) -> bool {
         is_name(name)
     }
 
-    /// A worker type of this name with every default and no hardware yet.
+    /// Creates a worker type with this name, all defaults and no hardware.
     ///
     /// # Panics
-    /// In const evaluation, for a name that is empty or holds other than letters, digits, `_`, `-`.
+    /// In const evaluation, if the name is not valid (see [`is_name`](Self::is_name)).
     pub const fn new(name: &'static str) -> Self {
         assert!(
             is_name(name),
@@ -120,9 +121,9 @@ impl ResourceConfig {
     /// Runs on this CPU instance.
     ///
     /// # Panics
-    /// In const evaluation, when a GPU was chosen before.
+    /// In const evaluation, if a GPU is already set.
     pub const fn cpu(self, instance: CpuInstance) -> Self {
-        // One slice per instance, so that a const builder can refer to it for ever.
+        // One static slice per instance, which a const builder can refer to.
         const fn alone(instance: CpuInstance) -> &'static [CpuInstance] {
             let mut at = 0;
             while at < CpuInstance::ALL.len() {
@@ -139,7 +140,7 @@ impl ResourceConfig {
     /// Runs on any of these CPU instances, in order of preference.
     ///
     /// # Panics
-    /// In const evaluation, for an empty list or when a GPU was chosen before.
+    /// In const evaluation, if the list is empty or a GPU is already set.
     pub const fn cpus(mut self, instances: &'static [CpuInstance]) -> Self {
         assert!(!instances.is_empty(), "name at least one CPU instance");
         assert!(!matches!(self.compute, Some(Compute::Gpu { .. })), "a worker type is CPU or GPU, not both");
@@ -150,7 +151,7 @@ impl ResourceConfig {
     /// Runs on a GPU of this pool.
     ///
     /// # Panics
-    /// In const evaluation, when a CPU instance was chosen before.
+    /// In const evaluation, if a CPU instance is already set.
     pub const fn gpu(self, pool: GpuPool) -> Self {
         const fn alone(pool: GpuPool) -> &'static [GpuPool] {
             let mut at = 0;
@@ -168,7 +169,7 @@ impl ResourceConfig {
     /// Runs on a GPU of any of these pools or types.
     ///
     /// # Panics
-    /// In const evaluation, for two empty lists or when a CPU instance was chosen before.
+    /// In const evaluation, if both lists are empty or a CPU instance is already set.
     pub const fn gpus(mut self, pools: &'static [GpuPool], types: &'static [GpuType]) -> Self {
         assert!(!pools.is_empty() || !types.is_empty(), "name at least one GPU pool or GPU type");
         assert!(!matches!(self.compute, Some(Compute::Cpu(_))), "a worker type is CPU or GPU, not both");
@@ -176,10 +177,10 @@ impl ResourceConfig {
         self
     }
 
-    /// Runs on a GPU of any pool with at least so many GB of memory, the cheapest first.
+    /// Runs on a GPU of any pool with at least this many GB of memory, cheapest first.
     ///
     /// # Panics
-    /// In const evaluation, when no pool has so much or when a CPU instance was chosen before.
+    /// In const evaluation, if no pool has that much memory or a CPU instance is already set.
     pub const fn vram_gib(self, gib: u32) -> Self {
         let pools = GpuPool::with_memory(gib);
         assert!(
@@ -192,7 +193,7 @@ impl ResourceConfig {
     /// GPUs per worker, 1 to 8.
     ///
     /// # Panics
-    /// In const evaluation, outside that range or before a GPU was chosen.
+    /// In const evaluation, if the number is out of range or no GPU is set yet.
     pub const fn gpu_count(mut self, gpus: u32) -> Self {
         assert!(1 <= gpus && gpus <= Self::MAX_GPUS, "a worker must have 1 to 8 GPUs");
         match self.compute {
@@ -204,10 +205,10 @@ impl ResourceConfig {
         self
     }
 
-    /// Workers from minimum to maximum.
+    /// Minimum and maximum number of workers.
     ///
     /// # Panics
-    /// In const evaluation, for minimum over maximum, a maximum of zero or one over 1000.
+    /// In const evaluation, if the minimum is above the maximum, or the maximum is 0 or above 1000.
     pub const fn workers(mut self, range: RangeInclusive<u32>) -> Self {
         let (min, max) = (*range.start(), *range.end());
         assert!(min <= max, "the minimum number of workers is above the maximum");
@@ -218,10 +219,10 @@ impl ResourceConfig {
         self
     }
 
-    /// Seconds without work after which a worker above the minimum stops: 1 to 3600.
+    /// Seconds without work before a worker above the minimum stops: 1 to 3600.
     ///
     /// # Panics
-    /// In const evaluation, outside that range.
+    /// In const evaluation, if the number is out of range.
     pub const fn idle_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_IDLE_TIMEOUT,
@@ -231,10 +232,10 @@ impl ResourceConfig {
         self
     }
 
-    /// Seconds that one job may run: 1 to 604,800 (7 days).
+    /// Maximum seconds per job: 1 to 604,800 (7 days).
     ///
     /// # Panics
-    /// In const evaluation, outside that range.
+    /// In const evaluation, if the number is out of range.
     pub const fn execution_timeout(mut self, seconds: u32) -> Self {
         assert!(
             1 <= seconds && seconds <= Self::MAX_EXECUTION_TIMEOUT,
@@ -244,17 +245,17 @@ impl ResourceConfig {
         self
     }
 
-    /// Jobs or requests that one worker runs at the same time: 1 to 10,000.
+    /// Jobs or requests that one worker runs at once: 1 to 10,000.
     ///
     /// # Panics
-    /// In const evaluation, outside that range.
+    /// In const evaluation, if the number is out of range.
     pub const fn max_concurrency(mut self, jobs: u32) -> Self {
         assert!(1 <= jobs && jobs <= Self::MAX_CONCURRENCY, "the concurrency of a worker must be 1 to 10000");
         self.max_concurrency = Some(jobs);
         self
     }
 
-    /// One more worker whenever a job has waited this many seconds (1 or more).
+    /// Adds a worker whenever a job has waited this many seconds (1 or more).
     ///
     /// # Panics
     /// In const evaluation, for zero.
@@ -264,7 +265,7 @@ impl ResourceConfig {
         self
     }
 
-    /// `ceil((queued + in progress) / requests)` workers.
+    /// Runs `ceil((queued + in progress) / requests)` workers.
     ///
     /// # Panics
     /// In const evaluation, for zero.
@@ -274,7 +275,7 @@ impl ResourceConfig {
         self
     }
 
-    /// Where it may run.
+    /// Data centers that it may run in.
     pub const fn data_centers(mut self, data_centers: &'static [DataCenter]) -> Self {
         self.data_centers = data_centers;
         self

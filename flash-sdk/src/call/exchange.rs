@@ -1,4 +1,4 @@
-//! Calls over the exchange: numbered, many at a time on one connection.
+//! Calls over the exchange: numbered, with many at once on one connection.
 use std::{
     collections::HashMap,
     sync::{
@@ -28,7 +28,7 @@ pub(crate) struct Calls {
 struct Shared {
     frames: Writer<ToPlatform>,
     next: AtomicU64,
-    /// Who waits for which reply; `None` once the connection is gone.
+    /// Callers that wait for a reply; `None` once the connection is closed.
     waiting: Mutex<Option<HashMap<u64, oneshot::Sender<ReplyResult>>>>,
 }
 
@@ -41,7 +41,7 @@ impl Shared {
     }
 }
 
-/// Tells the platform when the caller stops waiting: its future was dropped, by a deadline or a cancel.
+/// Tells the platform when the caller stops waiting because its future was dropped, by a deadline or a cancel.
 struct Abandon<'a> {
     shared: &'a Shared,
     call: u64,
@@ -90,18 +90,18 @@ impl Calls {
         }
     }
 
-    /// A reply came.
+    /// Handles a reply.
     pub(crate) fn complete(&self, reply: ReplyFrame) {
         let waiting = self
             .shared
             .with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
         if let Some(waiting) = waiting {
-            // A caller that gave up in this moment has dropped its end: nobody is left to tell.
+            // If the caller has just given up, its receiver is gone and the reply is not needed.
             let _ = waiting.send(reply.result);
         }
     }
 
-    /// The connection is gone: every call fails, now and later.
+    /// Handles the end of the connection: all current and later calls fail.
     pub(crate) fn close(&self) {
         self.shared.with_waiting(Option::take);
     }

@@ -1,4 +1,4 @@
-//! A handle to a job that was handed over without waiting for it.
+//! A handle to a job that was submitted without waiting for its result.
 use std::{
     marker::PhantomData,
     sync::{Arc, OnceLock},
@@ -17,13 +17,13 @@ pub(crate) struct JobEnd<T> {
 }
 
 impl<T> JobEnd<T> {
-    /// The function returned this.
+    /// For a function that has returned.
     pub(crate) fn of(outcome: Result<T>) -> Self {
         let status = if outcome.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
         Self { status, outcome }
     }
 
-    /// Its time was over.
+    /// For a function whose time ran out.
     pub(crate) fn timed_out(error: Error) -> Self {
         Self { status: JobStatus::TimedOut, outcome: Err(error) }
     }
@@ -34,9 +34,9 @@ impl<T> JobEnd<T> {
     }
 }
 
-/// A job that runs elsewhere, or in a task of this process where no platform is configured.
+/// A job on another worker, or in a task of this process if no platform is configured.
 ///
-/// Dropping it leaves the job alone.
+/// Dropping the handle does not affect the job.
 pub struct JobHandle<T> {
     id: String,
     place: Place<T>,
@@ -45,7 +45,7 @@ pub struct JobHandle<T> {
 enum Place<T> {
     InProcess {
         task: JoinHandle<Result<T>>,
-        /// Said once, by the function's end or by a cancel, whichever comes first.
+        /// Set once, by the function's end or a cancel, whichever comes first.
         ended: Arc<OnceLock<JobStatus>>,
     },
     Remote {
@@ -57,7 +57,7 @@ enum Place<T> {
 }
 
 impl<T> JobHandle<T> {
-    /// An id for a job in this process.
+    /// Creates an ID for a job in this process.
     pub(crate) fn new_id() -> String {
         format!("local-{}", uuid::Uuid::new_v4())
     }
@@ -87,20 +87,20 @@ impl<T> JobHandle<T> {
         Self { id, place: Place::Remote { client, url, function, result: PhantomData } }
     }
 
-    /// The job's id, as the platform's API knows it.
+    /// The job ID, as in the platform's API.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Where the job is in its life.
+    /// The current status of the job.
     ///
     /// # Errors
-    /// When the platform cannot be reached, or has forgotten the job: results are kept for 30 minutes.
+    /// If the platform cannot be reached or no longer has the job. Results are kept for 30 minutes.
     pub async fn status(&self) -> Result<JobStatus> {
         match &self.place {
             Place::InProcess { task, ended } => Ok(match ended.get() {
                 Some(status) => *status,
-                // Only the end of the runtime ends a task that has not said so.
+                // A task ends without setting its status only when the runtime shuts down.
                 None if task.is_finished() => JobStatus::Cancelled,
                 None => JobStatus::InProgress,
             }),
@@ -108,10 +108,10 @@ impl<T> JobHandle<T> {
         }
     }
 
-    /// Asks the platform to cancel the job. One that has ended stays as it is.
+    /// Asks the platform to cancel the job. A job that has ended is not changed.
     ///
     /// # Errors
-    /// When the platform cannot be reached or does not know the job.
+    /// If the platform cannot be reached or does not know the job.
     pub async fn cancel(&self) -> Result<()> {
         match &self.place {
             Place::InProcess { task, ended } => {
@@ -124,10 +124,10 @@ impl<T> JobHandle<T> {
         }
     }
 
-    /// Puts a failed or timed-out job back into the queue, with its id and input.
+    /// Puts a failed or timed-out job back into the queue, with the same ID and input.
     ///
     /// # Errors
-    /// When the platform cannot be reached or refuses; always for a job in process.
+    /// If the platform cannot be reached or refuses, and always for a job in this process.
     pub async fn retry(&self) -> Result<()> {
         match &self.place {
             Place::InProcess { .. } => Err(Error::new(
@@ -140,10 +140,10 @@ impl<T> JobHandle<T> {
 }
 
 impl<T: DeserializeOwned> JobHandle<T> {
-    /// Waits for the job's end.
+    /// Waits for the result of the job.
     ///
     /// # Errors
-    /// What the function fails with, or why its result could not be had.
+    /// The function's error, or why its result could not be fetched.
     pub async fn wait(self) -> Result<T> {
         match self.place {
             Place::InProcess { task, .. } => match task.await {

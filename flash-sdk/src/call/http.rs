@@ -22,17 +22,17 @@ use crate::{
     },
 };
 
-/// What `runsync` is asked to hold at most: the documented default. Longer jobs are polled.
+/// The longest wait to ask `runsync` for: the documented default. Longer jobs are polled.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);
 /// Between polls of a job's status, growing from the first to the second.
 pub(crate) const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Consecutive transport failures that polling survives.
 const POLL_FAILURES: u32 = 5;
 
-/// HTTP clients, made at the first need: TLS roots cost milliseconds that a cold start has not.
+/// HTTP clients, created at first use: loading TLS roots takes milliseconds, which a cold start cannot spare.
 pub(crate) struct Client {
     inner: OnceLock<reqwest::Client>,
-    /// For this machine, which no proxy stands before.
+    /// For URLs of this machine, without a proxy.
     local: OnceLock<reqwest::Client>,
     key: Option<String>,
 }
@@ -51,8 +51,8 @@ fn is_default(policy: &Policy) -> bool {
     *policy == Policy::default()
 }
 
-/// The JSON text of a job: with the envelope in its input where a function is named. Without one it is for a worker
-/// that is none of ours, and takes its input as it is.
+/// The JSON text of a job. If a function is named, the input contains the envelope. Otherwise the job is for a
+/// program, which gets its input unchanged.
 pub(crate) fn job_body(
     envelope: &Envelope,
     input: &RawValue,
@@ -102,7 +102,7 @@ impl Client {
         if job.status.is_final() { Ok(job) } else { self.wait(url, &job.id).await }
     }
 
-    /// `run`: the job's id.
+    /// `run`: returns the job's ID.
     pub(super) async fn run(&self, url: &str, envelope: &Envelope, input: &RawValue) -> Result<String> {
         let job: JobObject = self.post_input(&format!("{url}/run"), envelope, input).await?;
         Ok(job.id)
@@ -130,7 +130,7 @@ impl Client {
         json::<serde::de::IgnoredAny>(request.timeout(Duration::from_secs(10))).await.map(|_| ())
     }
 
-    /// Polls until the job has ended; survives a few failures of the way.
+    /// Polls until the job has ended; tolerates a few transport failures.
     pub(super) async fn wait(&self, url: &str, id: &str) -> Result<JobObject> {
         let (mut pause, mut failures) = (POLL.0, 0);
         loop {
@@ -169,7 +169,7 @@ impl Client {
         polls.flat_map(stream::iter).boxed()
     }
 
-    /// The chunks that are there, and whether they are the last.
+    /// The chunks so far, and whether they are the last.
     async fn poll_stream(&self, url: &str, id: &str) -> Result<(Vec<Result<RawJson>>, bool)> {
         #[derive(Deserialize)]
         struct Polled {
@@ -189,7 +189,7 @@ impl Client {
         if ended && polled.status != JobStatus::Completed {
             chunks.extend(output_of(self.status(url, id).await?).err().map(Err));
         }
-        // A platform that does not hold the call would otherwise be asked in a hot loop.
+        // Avoids a busy loop if the platform does not hold the request.
         if !ended && chunks.is_empty() && started.elapsed() < POLL.0 {
             tokio::time::sleep(POLL.0).await;
         }
@@ -278,7 +278,7 @@ impl Client {
     }
 }
 
-/// What an event of a route tells: a chunk, or the failure that ends the stream.
+/// Decodes an event of a route: a chunk, or the failure that ends the stream.
 fn chunk_of(event: Event) -> Result<RawJson> {
     let not_understood = |error: serde_json::Error| {
         Error::new(ErrorKind::Decode, format!("could not parse an event of the route: {error}"))
@@ -289,7 +289,7 @@ fn chunk_of(event: Event) -> Result<RawJson> {
     }
 }
 
-/// Whether a URL is of this machine.
+/// Whether a URL points to this machine.
 fn is_local(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -331,12 +331,13 @@ pub(crate) fn http_client() -> reqwest::Client {
 }
 
 fn with_defaults(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    // Another part of the program may have chosen a provider already; that one serves too.
+    // Another part of the program may have installed a provider already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder
         .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        // A platform redirects nobody; following would carry a key or a job to an address that nobody named.
+        // A platform never redirects. Following a redirect would send the key or the job to an address that nobody
+        // chose.
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client with these fixed settings can be built")
@@ -359,7 +360,7 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
 
 pub(crate) fn transport(error: reqwest::Error) -> Error {
     let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Transport };
-    // The URL may hold a key in other people's set-ups; host and cause say enough.
+    // The URL may contain a key in some setups, so it is left out.
     let error = Error::from(error.without_url());
     let mut wire = error.into_wire();
     wire.kind = kind;

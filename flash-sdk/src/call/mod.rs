@@ -1,9 +1,8 @@
-//! Calls between functions: where a function lives, and the way there.
+//! Calls between functions: where a function runs, and how to reach it.
 //!
-//! A call runs in process when this process is a worker of the function's type, or when no platform is
-//! configured (plain `cargo test`, plain `cargo run`). Otherwise it travels: over the exchange where the
-//! platform has one, else over HTTP by the endpoint map in the environment or, with `FLASH_ENV`, in the user's credential
-//! file.
+//! A call runs in this process if the process is a worker of the function's type, or if no platform is configured
+//! (plain `cargo test` or `cargo run`). Otherwise it goes over the exchange if the platform has one, and over HTTP if
+//! not. URLs come from `FLASH_ENDPOINTS` or, with `FLASH_ENV`, from the user's credential file.
 mod exchange;
 mod handle;
 pub(crate) mod http;
@@ -34,15 +33,15 @@ use crate::{
     },
 };
 
-/// Whether a call is made by itself.
+/// Whether a call is one of many.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Company {
     Alone,
-    /// With many others at once, as by `map`.
+    /// One of many calls made at once, as by `map`.
     Many,
 }
 
-/// A call's arguments on their way.
+/// The encoded arguments of a call.
 pub(crate) struct EncodedCall {
     body: RawJson,
     text: Vec<(&'static str, String)>,
@@ -53,28 +52,28 @@ pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCa
     Ok(EncodedCall { body: args.encode(function)?, text })
 }
 
-/// The other worker types of the app, as this process reaches them.
+/// How this process reaches the app's other worker types.
 pub(crate) struct Peers {
-    /// The worker type that this process is.
+    /// The worker type of this process.
     own: Option<String>,
-    /// Worker type to base URL; the reason when they cannot be known.
+    /// Worker type to base URL, or why they are not known.
     endpoints: Result<HashMap<String, String>, place::Problem>,
-    /// What follows "no endpoint is known".
+    /// The end of the message "no endpoint for …".
     source: String,
-    /// Calls over the exchange, once connected.
+    /// Calls over the exchange; set once connected.
     exchange: OnceLock<Calls>,
     client: http::Client,
 }
 
-/// `None`: no platform is configured.
+/// `None` if no platform is configured.
 static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
 
-/// Settles for this process what it is, and with that where functions are. Later calls change nothing.
+/// Sets what this process is, and so where functions run. Only the first call has an effect.
 pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
     PEERS.get_or_init(|| Peers::from_env(process)).as_ref()
 }
 
-/// The way to this function; `None` when it runs in process.
+/// How to reach this function; `None` if it runs in this process.
 pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
     let peers = settle(Process::Other)?;
     (peers.own.as_deref() != Some(function.worker())).then_some(peers)
@@ -96,14 +95,14 @@ impl Peers {
         })
     }
 
-    /// What opens the other worker types.
+    /// The key for the other worker types.
     pub(crate) fn key(&self) -> Option<&str> {
         self.client.key()
     }
 
-    /// Calls go over this connection from now on.
+    /// Sends calls over this connection from now on.
     pub(crate) fn use_exchange(&self, calls: Calls) {
-        // A worker connects once in its life, so the first stays.
+        // A worker connects once, so the first connection stays.
         let _ = self.exchange.set(calls);
     }
 
@@ -116,7 +115,7 @@ impl Peers {
         })
     }
 
-    /// Calls a function and waits for its result, no longer than the caller has.
+    /// Calls a function and waits for its result, at most until the caller's deadline.
     pub(crate) async fn call(
         &self,
         function: &Function,
@@ -140,7 +139,7 @@ impl Peers {
         self.run(function.worker(), envelope, call.body).await
     }
 
-    /// Runs a job on a worker type to its end.
+    /// Runs a job on a worker type and waits for its end.
     async fn run(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<RawJson> {
         let job = match self.exchange.get() {
             Some(calls) => calls.call(worker, envelope, input).await?,
@@ -149,7 +148,7 @@ impl Peers {
         output_of(job)
     }
 
-    /// Hands a job over without waiting for its end.
+    /// Submits a job without waiting for its end.
     pub(crate) async fn spawn<T>(
         &'static self,
         function: &'static Function,
@@ -203,7 +202,7 @@ pub(crate) async fn within<T>(deadline: Option<Instant>, call: impl Future<Outpu
     }
 }
 
-/// The error with the stage and request that it belongs to, where nothing nearer said so.
+/// Adds stage and request to the error, unless they are already set.
 fn located(error: Error, function: &Function, request_id: Option<RequestId>) -> Error {
     located_at(error, function.stage(), request_id)
 }

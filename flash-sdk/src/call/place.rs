@@ -1,4 +1,4 @@
-//! Where the functions of the app are, by this process's environment.
+//! Where the app's functions run, according to environment variables.
 use std::collections::HashMap;
 
 use crate::{
@@ -10,27 +10,28 @@ use crate::{
 /// What this process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Process {
-    /// A worker of this type. What others are called by is for its platform to say, so `FLASH_ENV` is nothing to it.
+    /// A worker of this type. Its platform decides how other worker types are reached, so it ignores `FLASH_ENV`.
     Worker(String),
     /// The `main` of this app.
     Main { app: String },
-    /// One that said nothing: a test, or a program without `#[flash_sdk::main]`.
+    /// Anything else: a test, or a program without `#[flash_sdk::main]`.
     Other,
 }
 
-/// Why functions cannot be reached. Boxed: it is the rare case.
+/// Why functions cannot be reached. Boxed, because it is rare.
 pub(super) type Problem = Box<WireError>;
 
-/// Worker types and their base URLs, and the key that opens them.
+/// Worker types with their base URLs, and the key for them.
 pub(super) struct Directory {
-    /// The reason where they cannot be known. It is told at the first call: a program may make none.
+    /// The base URLs, or why they are not known. The error is reported at the first call, because a program may make
+    /// none.
     pub endpoints: Result<HashMap<String, String>, Problem>,
     pub key: Option<String>,
-    /// What names the endpoints, for messages.
+    /// The end of an error message: where the endpoint was looked up.
     pub source: String,
 }
 
-/// The variables that decide, read at the edge.
+/// The environment variables that decide.
 pub(super) struct Variables {
     pub endpoints: Option<String>,
     pub environment: Option<String>,
@@ -49,7 +50,7 @@ impl Variables {
     }
 }
 
-/// Where functions are; `None` when they run in process.
+/// Where functions run; `None` if they run in this process.
 pub(super) fn directory_of(
     process: &Process,
     variables: Variables,

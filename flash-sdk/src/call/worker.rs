@@ -1,14 +1,14 @@
-//! Calls to worker types that are no functions of this app, by name.
+//! Calls by name to worker types that are not functions of this app.
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Peers, Process, located_at, settle, within};
 use crate::{Context, Error, ErrorKind, Result, env, json, wire::RawJson};
 
-/// Runs a job on a worker type that is no Rust function: a `[workers.NAME]` of `flash.toml`, or an endpoint
-/// that somebody else deployed. Waits for its output.
+/// Runs a job on a worker type that is not a Rust function, and waits for its output: a `[workers.NAME]` of
+/// `flash.toml`, or an endpoint that someone else deployed.
 ///
-/// `input` becomes the job's `input` and nothing is put into it, so write what the program expects. The
-/// output is read as `O`; take `serde_json::Value` where its shape varies.
+/// `input` is sent unchanged as the job's `input`, so write what the program expects. The output is decoded as `O`;
+/// use `serde_json::Value` if its shape varies.
 ///
 /// ```no_run
 /// # use serde::{Deserialize, Serialize};
@@ -29,16 +29,16 @@ use crate::{Context, Error, ErrorKind, Result, env, json, wire::RawJson};
 /// # }
 /// ```
 ///
-/// It belongs to the current call: its request id goes along, it waits no longer than the caller does, and
-/// counts for the depth of the chain. What the program calls in its turn starts a chain of its own.
+/// The job is part of the current call: it has the same request ID, waits no longer than the caller, and counts
+/// towards the depth of the chain. Calls that the program makes start a new chain.
 ///
-/// Dropping the future gives the job up. Where the platform has the exchange the job is cancelled; elsewhere
-/// it runs on and its output is lost.
+/// Dropping the future abandons the job. A platform with the exchange cancels it; otherwise it keeps running and its
+/// output is lost.
 ///
 /// # Errors
-/// What the program fails with, as [`ErrorKind::Handler`]; [`ErrorKind::Decode`] for an output that is no
-/// `O`; why the worker type could not be reached. Always where this process knows of no platform, such as
-/// in a plain `cargo run` or `cargo test`: there is no function here that could run in its place.
+/// The program's error as [`ErrorKind::Handler`]; [`ErrorKind::Decode`] if the output is not an `O`; or why the
+/// worker type could not be reached. It always fails if no platform is configured, as in a plain `cargo run` or
+/// `cargo test`, because there is no function to run instead.
 pub async fn call_worker<O: DeserializeOwned>(
     worker: &str,
     input: &(impl Serialize + ?Sized + Sync),

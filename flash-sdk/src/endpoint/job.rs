@@ -1,4 +1,4 @@
-//! A job on an endpoint.
+//! Jobs on an endpoint.
 use std::time::{Duration, Instant};
 
 use futures_util::{
@@ -18,13 +18,13 @@ use crate::{
     },
 };
 
-/// How long a call for chunks is asked to be held.
+/// How long the server is asked to hold a request for chunks.
 const STREAM_HOLD: Duration = Duration::from_secs(5);
 
-/// A job that an endpoint has taken. Dropping it leaves the job alone.
+/// A job that was submitted to an endpoint. Dropping it does not affect the job.
 ///
-/// Results are kept for 30 minutes, on Runpod those of `run_sync` for one; after that, and after the job's time to
-/// live, everything here is [`ErrorKind::NotFound`].
+/// Results are kept for 30 minutes; on Runpod, those of `run_sync` for one minute. After that, and after the job's
+/// time to live, all methods return [`ErrorKind::NotFound`].
 #[derive(Debug, Clone)]
 pub struct Job {
     endpoint: Endpoint,
@@ -37,71 +37,71 @@ impl Job {
         Self { endpoint, id, request_id }
     }
 
-    /// Its id, as the endpoint knows it.
+    /// The job ID, as the endpoint knows it.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The request that it belongs to, for logs; unknown of a job that was found by its id.
+    /// The request ID, for logs; `None` for a job that was created from its ID.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// Where it is in its life.
+    /// The current status of the job.
     ///
     /// # Errors
-    /// When the endpoint cannot be reached or does not know it any more.
+    /// If the endpoint cannot be reached or no longer knows the job.
     pub async fn status(&self) -> Result<JobStatus> {
         Ok(self.object().await?.status)
     }
 
-    /// All that the endpoint tells of it: times, worker, attempts, output or progress.
+    /// Everything that the endpoint reports about the job: times, worker, attempts, output or progress.
     ///
     /// # Errors
-    /// As [`Job::status`].
+    /// See [`Job::status`].
     pub async fn object(&self) -> Result<JobObject> {
         let object = self.endpoint.read(&self.path("status")).await;
         object.map_err(|error| self.located(error))
     }
 
-    /// Waits for its end, and says how it ended: a failed job is no error here.
+    /// Waits until the job has ended and returns it. A failed job is not an error here.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] after [`Endpoint::timeout`]; else as [`Job::status`].
+    /// [`ErrorKind::Timeout`] after [`Endpoint::timeout`]; otherwise see [`Job::status`].
     pub async fn wait(&self) -> Result<JobObject> {
         self.endpoint.patiently(self.ended()).await.map_err(|error| self.located(error))
     }
 
-    /// Waits for its output.
+    /// Waits for the output of the job.
     ///
     /// # Errors
-    /// What it fails with; [`ErrorKind::Decode`] for an output that is no `O`; else as [`Job::wait`].
+    /// The job's error; [`ErrorKind::Decode`] if the output is not an `O`; otherwise see [`Job::wait`].
     pub async fn output<O: DeserializeOwned>(&self) -> Result<O> {
         let output = output_of(self.wait().await?).map_err(|error| self.located(error))?;
         self.endpoint.decoded(&output)
     }
 
-    /// The chunks of a function that streams, as they come. What it fails with is the last item.
+    /// The chunks of a streaming function as they are produced. If it fails, the error is the last item.
     ///
-    /// Each chunk is given out once: of two streams of one job, each gets a part.
+    /// Each chunk is delivered only once: two streams of the same job each get a part of the chunks.
     pub fn stream<O: DeserializeOwned + Send>(&self) -> impl Stream<Item = Result<O>> + Send + use<O> {
         let job = self.clone();
         self.raw_chunks().map(move |chunk| job.endpoint.decoded(&chunk?))
     }
 
-    /// Asks to cancel it. One that has ended stays as it is.
+    /// Asks the endpoint to cancel the job. A job that has ended is not changed.
     ///
     /// # Errors
-    /// As [`Job::status`].
+    /// See [`Job::status`].
     pub async fn cancel(&self) -> Result<()> {
-        // A second cancel changes nothing.
+        // A second cancel has no effect.
         self.post("cancel", Repeat::Harmless).await
     }
 
-    /// Puts it back into the queue, with its id and input: for one that failed or ran out of time.
+    /// Puts a failed or timed-out job back into the queue, with the same ID and input.
     ///
     /// # Errors
-    /// When the endpoint refuses; else as [`Job::status`].
+    /// If the endpoint refuses; otherwise see [`Job::status`].
     pub async fn retry(&self) -> Result<()> {
         self.post("retry", Repeat::Twice).await
     }
@@ -115,7 +115,7 @@ impl Job {
         outcome.map_err(|error| self.located(error))
     }
 
-    /// Polls until it has ended.
+    /// Polls until the job has ended.
     pub(super) async fn ended(&self) -> Result<JobObject> {
         let mut pause = POLL.0;
         loop {
@@ -140,7 +140,7 @@ impl Job {
         polls.flat_map(stream::iter).boxed()
     }
 
-    /// The chunks that are there, and whether they are the last.
+    /// The chunks so far, and whether they are the last.
     async fn next_chunks(&self) -> Result<(Vec<Result<RawJson>>, bool)> {
         #[derive(Deserialize)]
         struct Polled {
@@ -155,7 +155,7 @@ impl Job {
         let began = Instant::now();
         let hold = STREAM_HOLD.as_millis();
         let url = format!("{}/{}?wait={hold}", self.endpoint.address.queue, self.path("stream"));
-        // What an answer brings is gone from the endpoint: one that is lost on its way cannot be had again.
+        // The endpoint drops chunks once it has sent them: an answer that is lost cannot be requested again.
         let received = self.endpoint.send(Repeat::Twice, self.endpoint.request_timeout + STREAM_HOLD, || {
             self.endpoint.client.request(reqwest::Method::GET, url.clone())
         });
@@ -166,7 +166,7 @@ impl Job {
             let failure = output_of(self.object().await?).err();
             chunks.extend(failure.map(|error| Err(self.located(error))));
         }
-        // An endpoint that does not hold the call would otherwise be asked in a hot loop.
+        // Avoids a busy loop if the endpoint does not hold the request.
         if !ended && chunks.is_empty() && began.elapsed() < POLL.0 {
             tokio::time::sleep(POLL.0).await;
         }

@@ -1,7 +1,7 @@
-//! A client for any endpoint, by id or URL: one of a Flash app, or anybody's on Runpod.
+//! A client for any endpoint, by ID or URL: of a Flash app, or any other on Runpod.
 //!
-//! Functions of the own app need none of this: they are called by name. Where an answer is read as a type of yours,
-//! `serde_json::Value` takes any.
+//! You do not need it for functions of your own app: call them by name. To accept any answer, decode it as
+//! `serde_json::Value`.
 mod job;
 mod options;
 mod request;
@@ -33,16 +33,16 @@ use crate::{
 };
 use retry::Repeat;
 
-/// Where ids live.
+/// The base URL of endpoint IDs.
 const RUNPOD: &str = "https://api.runpod.ai/v2";
-/// How long one request may take beyond what the server is asked to hold it.
+/// How long one request may take, in addition to the time that the server is asked to hold it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a request is sent again.
+/// How often a request is retried.
 const RETRIES: u32 = 4;
-/// What `runsync` may be asked to hold, in milliseconds, as documented.
+/// The documented bounds of the wait of `runsync`, in milliseconds.
 const HOLD_MS: (u64, u64) = (1_000, 300_000);
 
-/// A client for one endpoint. Cheap to clone; its connections are shared.
+/// A client for one endpoint. It is cheap to clone and shares its connections.
 ///
 /// ```no_run
 /// use flash_sdk::Endpoint;
@@ -59,14 +59,15 @@ const HOLD_MS: (u64, u64) = (1_000, 300_000);
 /// # }
 /// ```
 ///
-/// The input goes out as it is. **Runpod drops an empty object** before the worker sees it, and the job fails: give
-/// such a function any member. A worker type of a Flash app that has several functions needs the function's name, by
+/// The input is sent unchanged. **Runpod drops an empty object** before the worker sees it, and the job fails: add
+/// any member to such an input. If a worker type of a Flash app has several functions, choose one with
 /// [`Endpoint::function`].
 ///
-/// The key is `.key(…)`, else `FLASH_API_KEY`, else `RUNPOD_API_KEY`. It is in no error and not in `Debug`.
+/// The key is `.key(…)`, or else `FLASH_API_KEY`, or else `RUNPOD_API_KEY`. It never appears in errors or in `Debug`.
 ///
-/// Requests that only read are repeated when the connection breaks or the answer is 408 or 502 to 504; what would
-/// do its work twice only when no connection came about. 429 is repeated always, after its `Retry-After`.
+/// Requests that only read are retried if the connection breaks or the answer is 408 or 502 to 504. Requests that
+/// would do their work twice are retried only if no connection was established. A 429 is always retried, after its
+/// `Retry-After`.
 #[derive(Clone)]
 pub struct Endpoint {
     address: Address,
@@ -77,12 +78,12 @@ pub struct Endpoint {
     retries: u32,
 }
 
-/// Where an endpoint is.
+/// The URLs of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Address {
-    /// What `/run` is appended to.
+    /// The URL that `/run` is appended to.
     queue: String,
-    /// What the paths of its own routes are appended to.
+    /// The URL that the paths of its routes are appended to.
     routes: String,
 }
 
@@ -90,7 +91,8 @@ impl Address {
     fn of(id_or_url: &str) -> Self {
         if id_or_url.contains("://") {
             let queue = id_or_url.trim_end_matches('/').to_owned();
-            // Of a worker type whose queue API is at `/v2/NAME`, routes are at `/NAME`; Runpod has hosts of their own.
+            // If the queue API of a worker type is at `/v2/NAME`, its routes are at `/NAME`. On Runpod, routes have
+            // separate hosts.
             let routes = match queue.rsplit_once("/v2/") {
                 Some(("https://api.runpod.ai", id)) if !id.contains('/') => {
                     format!("https://{id}.api.runpod.ai")
@@ -115,18 +117,19 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The keys in the environment, and what tells for whom they are.
+/// The keys from environment variables, and what decides where they may be sent.
 struct Keys {
     flash: Option<String>,
     runpod: Option<String>,
-    /// Where the other worker types of this process's app are.
+    /// The URLs of the app's other worker types.
     endpoints: Option<String>,
-    /// Whether this process is a worker on a platform of ours: then `RUNPOD_API_KEY` is its own credential there.
+    /// Whether this process is a worker on the Flash platform. Then `RUNPOD_API_KEY` is its credential for that
+    /// platform.
     is_on_flash: bool,
 }
 
 impl Keys {
-    /// The key for this address: a credential goes to nobody whom it is not for.
+    /// The key for this URL. A key is only sent to the platform that it is for.
     fn for_url(self, url: &str) -> Option<String> {
         let Self { flash, runpod, endpoints, is_on_flash } = self;
         let uri: http::Uri = url.parse().ok()?;
@@ -141,7 +144,7 @@ impl Keys {
 }
 
 impl Endpoint {
-    /// An endpoint by its id on Runpod, or by the URL that `/run` is appended to.
+    /// Creates a client from an endpoint ID on Runpod, or from the URL that `/run` is appended to.
     ///
     /// ```
     /// # use flash_sdk::Endpoint;
@@ -170,11 +173,10 @@ impl Endpoint {
         }
     }
 
-    /// A worker type of this app, where `FLASH_ENV` or `FLASH_ENDPOINTS` says that it is, with the key that goes with
-    /// that.
+    /// Creates a client for a worker type of this app, with URL and key from `FLASH_ENV` or `FLASH_ENDPOINTS`.
     ///
     /// # Errors
-    /// Where neither is set, and where they do not know the worker type.
+    /// If neither variable is set, or they do not list the worker type.
     pub fn of(worker: &str) -> Result<Self> {
         let Some(peers) = settle(Process::Other) else {
             let message = format!(
@@ -187,61 +189,64 @@ impl Endpoint {
         Ok(Self::with_key(peers.url_of(worker)?, peers.key().map(str::to_owned)))
     }
 
-    /// With this key, sent as a bearer token.
+    /// Sets the key, sent as a bearer token.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.client = Arc::new(Client::new(Some(key.into())));
         self
     }
 
-    /// For one function of a Flash app, as code calls it: `preprocess_text`, `Sentiment::classify`. Its name, and the
-    /// request and deadline of the current call, travel inside the input; only workers of Flash apps understand that.
+    /// Chooses a function of a Flash app, as code calls it: `preprocess_text`, `Sentiment::classify`. Its name and
+    /// the request and deadline of the current call are sent inside the input, which only workers of Flash apps
+    /// understand.
     #[must_use]
     pub fn function(mut self, name: impl Into<String>) -> Self {
         self.function = Some(name.into());
         self
     }
 
-    /// How long [`Endpoint::run_sync`], [`Job::wait`] and [`Job::output`] wait at most. Without it, as long as the job
-    /// takes. A job that is not waited for any longer goes on.
+    /// Limits how long [`Endpoint::run_sync`], [`Job::wait`] and [`Job::output`] wait. The default is to wait until
+    /// the job has ended. The job keeps running after a timeout.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// How long one request may take, beyond the time that the server is asked to hold it (default 30 s).
+    /// Limits how long one request may take, in addition to the time that the server is asked to hold it (default 30
+    /// s).
     #[must_use]
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
     }
 
-    /// How often a request is sent again at most (default 4).
+    /// Limits how often a request is retried (default 4).
     #[must_use]
     pub fn retries(mut self, times: u32) -> Self {
         self.retries = times;
         self
     }
 
-    /// What `/run` is appended to.
+    /// The URL that `/run` is appended to.
     pub fn url(&self) -> &str {
         &self.address.queue
     }
 
-    /// Hands a job over and does not wait.
+    /// Submits a job without waiting for its result.
     ///
     /// # Errors
-    /// Why the endpoint did not take it. [`ErrorKind::Transport`] leaves open whether it did: give an
-    /// [idempotency key](JobOptions::idempotency_key), and it is handed over once however often it is sent.
+    /// Why the endpoint did not accept the job. After [`ErrorKind::Transport`], the job may or may not have been
+    /// accepted. With an [idempotency key](JobOptions::idempotency_key), it is accepted only once, however often it
+    /// is sent.
     pub async fn run<I: Serialize + ?Sized>(&self, input: &I) -> Result<Job> {
         self.run_with(input, &JobOptions::new()).await
     }
 
-    /// As [`Endpoint::run`], with options.
+    /// Like [`Endpoint::run`], with options.
     ///
     /// # Errors
-    /// As [`Endpoint::run`].
+    /// See [`Endpoint::run`].
     pub async fn run_with<I: Serialize + ?Sized>(&self, input: &I, options: &JobOptions) -> Result<Job> {
         let input = encoded(input)?;
         let envelope = self.envelope()?;
@@ -262,13 +267,13 @@ impl Endpoint {
         Ok(Job::new(self.clone(), job.id, envelope.request_id))
     }
 
-    /// Runs a job and waits for its output: held by `runsync`, then asked for by `status`.
+    /// Runs a job and waits for its output, with `runsync` and then by polling `status`.
     ///
-    /// Dropping the future leaves the job running.
+    /// Dropping the future does not stop the job.
     ///
     /// # Errors
-    /// What the job fails with; [`ErrorKind::Decode`] for an output that is no `O`; [`ErrorKind::Timeout`] after
-    /// [`Endpoint::timeout`]; why the endpoint could not be reached.
+    /// The job's error; [`ErrorKind::Decode`] if the output is not an `O`; [`ErrorKind::Timeout`] after
+    /// [`Endpoint::timeout`]; or why the endpoint could not be reached.
     pub async fn run_sync<I, O>(&self, input: &I) -> Result<O>
     where
         I: Serialize + ?Sized,
@@ -277,10 +282,11 @@ impl Endpoint {
         self.run_sync_with(input, &JobOptions::new()).await
     }
 
-    /// As [`Endpoint::run_sync`], with options. With an idempotency key it is `run` and `status`: `runsync` takes none.
+    /// Like [`Endpoint::run_sync`], with options. With an idempotency key it uses `run` and `status`, because
+    /// `runsync` does not accept one.
     ///
     /// # Errors
-    /// As [`Endpoint::run_sync`].
+    /// See [`Endpoint::run_sync`].
     pub async fn run_sync_with<I, O>(&self, input: &I, options: &JobOptions) -> Result<O>
     where
         I: Serialize + ?Sized,
@@ -317,29 +323,29 @@ impl Endpoint {
         request.header("content-type", "application/json").body(body.to_owned())
     }
 
-    /// A job that was handed over before, by its id.
+    /// A job that was submitted before, by its ID.
     pub fn job(&self, id: impl Into<String>) -> Job {
         Job::new(self.clone(), id.into(), None)
     }
 
-    /// How many jobs and workers there are. Works for load-balanced endpoints too.
+    /// Returns the number of jobs and workers. It also works for load-balanced endpoints.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why the endpoint could not be reached.
     pub async fn health(&self) -> Result<Health> {
         self.read("health").await
     }
 
-    /// Removes all jobs that wait, and says how many they were. Jobs that run go on.
+    /// Removes all waiting jobs and returns their number. Running jobs are not affected.
     ///
     /// # Errors
-    /// Why the endpoint could not be asked.
+    /// Why the endpoint could not be reached.
     pub async fn purge(&self) -> Result<u64> {
         #[derive(Deserialize)]
         struct Purged {
             removed: u64,
         }
-        // Twice removes what came in between; that is not what was asked for.
+        // A repeated purge would also remove jobs that arrived in between.
         let url = format!("{}/purge-queue", self.address.queue);
         let received = self.send(Repeat::Twice, self.request_timeout, || {
             self.client.request(reqwest::Method::POST, url.clone())
@@ -348,7 +354,7 @@ impl Endpoint {
         Ok(purged.removed)
     }
 
-    /// A request to any path of a load-balanced endpoint.
+    /// Creates a request to any path of a load-balanced endpoint.
     ///
     /// ```no_run
     /// # use flash_sdk::Endpoint;
@@ -361,12 +367,13 @@ impl Endpoint {
     /// # }
     /// ```
     ///
-    /// By id it goes to `https://ID.api.runpod.ai`; by URL to below that URL, or to `HOST/NAME` for `HOST/v2/NAME`.
+    /// For an ID it goes to `https://ID.api.runpod.ai`. For a URL the path is appended, with `HOST/NAME` in place of
+    /// `HOST/v2/NAME`.
     pub fn request(&self, method: &str, path: &str) -> Request {
         Request::new(self.clone(), method, path)
     }
 
-    /// Asks for something that is only read.
+    /// Sends a request that only reads.
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let url = format!("{}/{path}", self.address.queue);
         let received = self.send(Repeat::Harmless, self.request_timeout, || {
@@ -375,7 +382,7 @@ impl Endpoint {
         received.await?.json()
     }
 
-    /// What the submission inherits from the current call; outside of one, a request of its own.
+    /// The envelope from the current call; outside a call, a new request.
     fn envelope(&self) -> Result<Envelope> {
         let name = self.function.clone().unwrap_or_else(|| self.address.queue.clone());
         let mut envelope = Context::envelope_for(Context::current().as_ref(), name)?;
@@ -384,7 +391,7 @@ impl Endpoint {
         Ok(envelope)
     }
 
-    /// Waits no longer than this endpoint's time-out, nor than the current call may take.
+    /// Waits at most until this endpoint's timeout or the current call's deadline.
     async fn patiently<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
         let deadline = Context::current().and_then(|context| context.deadline());
         let Some(limit) = self.timeout else { return within(deadline, waiting).await };
@@ -404,7 +411,7 @@ impl Endpoint {
         located_at(error, self.stage(), envelope.request_id.clone())
     }
 
-    /// What stands for the function in errors.
+    /// What errors show in place of the function.
     fn stage(&self) -> String {
         let name = self.address.queue.rsplit('/').next().unwrap_or_default();
         match &self.function {
@@ -429,7 +436,7 @@ fn encoded<I: Serialize + ?Sized>(input: &I) -> Result<RawJson> {
     json::encode(input, "the input", 0)
 }
 
-/// What an endpoint has to do, and with what.
+/// The jobs and workers of an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -440,24 +447,24 @@ pub struct Health {
     pub workers: WorkerCounts,
 }
 
-/// Jobs by what became of them. A count that the endpoint does not tell is 0.
+/// Number of jobs by status. A count that the endpoint does not report is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct JobCounts {
-    /// With a result.
+    /// Ended with a result.
     pub completed: u64,
-    /// With an error.
+    /// Ended with an error.
     pub failed: u64,
     /// At this moment.
     pub in_progress: u64,
     /// At this moment.
     pub in_queue: u64,
-    /// Given to a second worker.
+    /// Started again on another worker.
     pub retried: u64,
 }
 
-/// Workers by what they do. A count that the endpoint does not tell is 0.
+/// Number of workers by state. A count that the endpoint does not report is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -466,13 +473,13 @@ pub struct WorkerCounts {
     pub idle: u64,
     /// Starting.
     pub initializing: u64,
-    /// Able to take work, idle ones included.
+    /// Able to take work, including idle ones.
     pub ready: u64,
-    /// At work.
+    /// Working.
     pub running: u64,
-    /// Held back for want of hardware, or by crashes.
+    /// Delayed by missing hardware or by crashes.
     pub throttled: u64,
-    /// Silent, or failing their health check.
+    /// Not responding, or failing the health check.
     pub unhealthy: u64,
 }
 

@@ -1,9 +1,9 @@
-//! What may be said of a job beside its input.
+//! Options of a job.
 use std::time::Duration;
 
 use crate::wire::job::Policy;
 
-/// What may be said of a job beside its input.
+/// Options of a job.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,43 +23,43 @@ pub struct JobOptions {
 }
 
 impl JobOptions {
-    /// Nothing is said.
+    /// Creates options with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The URL that is told of the job's end, by POST. It may be told twice.
+    /// Sets a URL that gets a POST when the job ends. It may be sent more than once.
     #[must_use]
     pub fn webhook(mut self, url: impl Into<String>) -> Self {
         self.webhook = Some(url.into());
         self
     }
 
-    /// How long the job may run, from 5 s to 7 days; the worker type's own limit otherwise.
+    /// Sets how long the job may run, from 5 s to 7 days. The default is the worker type's limit.
     #[must_use]
     pub fn execution_timeout(mut self, limit: Duration) -> Self {
         self.policy.execution_timeout = Some(milliseconds(limit));
         self
     }
 
-    /// How long the job may take from submission on, waiting included, from 10 s to 7 days (default: a day). Then it is
-    /// deleted, even while it runs, and its status is 404.
+    /// Sets how long the job may take from submission, including waiting, from 10 s to 7 days (default: a day). After
+    /// that it is deleted, even while it runs, and its status is 404.
     #[must_use]
     pub fn ttl(mut self, limit: Duration) -> Self {
         self.policy.ttl = Some(milliseconds(limit));
         self
     }
 
-    /// No worker is started for this job: it waits for one that is there.
+    /// Does not start a worker for this job; it waits for an existing one.
     #[must_use]
     pub fn low_priority(mut self) -> Self {
         self.policy.low_priority = true;
         self
     }
 
-    /// A name of your own for the job: a second submission with it is the same job. Up to 255 visible ASCII characters.
-    /// The Flash platform keeps to it. Runpod ignores it: there, a submission that is repeated after a broken connection
-    /// may run twice.
+    /// Sets a key for the job, up to 255 visible ASCII characters. A second submission with the same key returns the
+    /// same job. The Flash platform supports it. Runpod ignores it: there, a submission that is repeated after a
+    /// broken connection may run twice.
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());

@@ -1,4 +1,4 @@
-//! A request to a path of a load-balanced endpoint.
+//! Requests to paths of a load-balanced endpoint.
 use std::fmt;
 
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Endpoint, encoded, retry::Repeat, send::Received};
 use crate::{Error, ErrorKind, Result, call::http::trace_headers};
 
-/// A request that was not sent yet. Made by [`Endpoint::request`].
+/// A request that has not been sent yet, created by [`Endpoint::request`].
 #[must_use = "it is sent by `send`"]
 pub struct Request {
     endpoint: Endpoint,
@@ -15,7 +15,7 @@ pub struct Request {
     path: String,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
-    /// The first thing that could not be used; told by `send`.
+    /// The body, or the first problem, which `send` reports.
     body: Result<Option<Bytes>>,
 }
 
@@ -42,34 +42,34 @@ impl Request {
         }
     }
 
-    /// With this in the query.
+    /// Adds a query parameter.
     pub fn query(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.query.push((name.into(), value.to_string()));
         self
     }
 
-    /// With this header.
+    /// Adds a header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// With this body, as JSON.
+    /// Sets the body, as JSON.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         self.body = encoded(body).map(|text| Some(Bytes::from(text.get().to_owned())));
         self.header("content-type", "application/json")
     }
 
-    /// With these bytes as its body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Ok(Some(Bytes::from(body.into())));
         self
     }
 
-    /// Sends it. An answer is an answer here, whatever its status.
+    /// Sends the request. An error status is not an error here.
     ///
     /// # Errors
-    /// When there is no answer, or the request cannot be sent as it is.
+    /// If there is no answer, or the request is not valid.
     pub async fn send(self) -> Result<Answer> {
         let Self { endpoint, method, path, query, headers, body } = self;
         let body = body?;
@@ -77,7 +77,8 @@ impl Request {
             .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is not an HTTP method")))?;
         let mut envelope = endpoint.envelope()?;
         envelope.function = None;
-        // Those that only read. What `PUT` and `DELETE` should be by HTTP, a handler need not keep to.
+        // Only methods that read are repeated. By HTTP, `PUT` and `DELETE` are idempotent too, but a handler may not
+        // be.
         let repeat = match method.as_str() {
             "GET" | "HEAD" | "OPTIONS" => Repeat::Harmless,
             _ => Repeat::Twice,
@@ -106,7 +107,7 @@ impl Request {
     }
 }
 
-/// What a route answers.
+/// The answer of a route.
 pub struct Answer(Received);
 
 impl fmt::Debug for Answer {
@@ -121,7 +122,7 @@ impl Answer {
         self.0.status
     }
 
-    /// A header, where it is text.
+    /// A header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers.get(name)?.to_str().ok()
     }
@@ -131,10 +132,10 @@ impl Answer {
         &self.0.body
     }
 
-    /// The body of a success, read as `O`.
+    /// The body of a successful answer, decoded as `O`.
     ///
     /// # Errors
-    /// For an answer that is no success: what it says. [`ErrorKind::Decode`] for a body that is no `O`.
+    /// The error of an unsuccessful answer; [`ErrorKind::Decode`] if the body is not an `O`.
     pub fn json<O: DeserializeOwned>(&self) -> Result<O> {
         self.0.json()
     }

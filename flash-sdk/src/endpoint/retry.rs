@@ -1,34 +1,34 @@
-//! When a request is sent again, and after how long.
+//! When a request is retried, and after how long.
 //!
-//! Decides only; [`super::send`] sends and waits.
+//! This module only decides; [`super::send`] sends and waits.
 use std::time::Duration;
 
-/// How long a server may ask for patience; a longer wish is no answer to a call that somebody waits for.
+/// The longest `Retry-After` that is followed. A caller is waiting, so a longer one ends the retries.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
-/// The first pause, and the longest; each is twice the one before.
+/// The first and the longest pause. Each is twice the previous one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// What a second sending would do.
+/// What sending a request again would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Nothing new: it only reads, or names itself by an idempotency key.
+    /// Nothing: it only reads, or has an idempotency key.
     Harmless,
-    /// The same work twice, unless the first one surely was not taken.
+    /// The same work twice, unless the first one was certainly not accepted.
     Twice,
 }
 
-/// How a try went wrong.
+/// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// No connection: nothing was sent.
     Unsent,
-    /// It broke off on its way, there or back.
+    /// The connection broke during the request or the answer.
     Broken,
-    /// An answer that is no success, with the wish of its `Retry-After`.
+    /// An unsuccessful answer, with its `Retry-After`.
     Refused { status: u16, retry_after: Option<Duration> },
 }
 
-/// The pause before the next try; `None` when this was the last. `tried` counts from 1, `jitter` is from 0 to 1.
+/// The pause before the next attempt; `None` after the last one. `tried` counts from 1, `jitter` is from 0 to 1.
 pub(super) fn pause(
     trouble: Trouble,
     repeat: Repeat,
@@ -40,7 +40,7 @@ pub(super) fn pause(
         return None;
     }
     let doubled = PAUSES.0.saturating_mul(2_u32.saturating_pow(tried - 1)).min(PAUSES.1);
-    // At least half: clients that failed together do not come back together.
+    // At least half of it, randomised so that clients that failed together do not return together.
     let own = doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
     match trouble {
         Trouble::Refused { retry_after: Some(wish), .. } => (wish <= LONGEST_WISH).then(|| wish.max(own)),
@@ -50,7 +50,7 @@ pub(super) fn pause(
 
 fn may_repeat(trouble: Trouble, repeat: Repeat) -> bool {
     match (trouble, repeat) {
-        // Nobody has taken it.
+        // It was not accepted.
         (Trouble::Unsent | Trouble::Refused { status: 429, .. }, _) | (Trouble::Broken, Repeat::Harmless) => {
             true
         }
@@ -59,7 +59,7 @@ fn may_repeat(trouble: Trouble, repeat: Repeat) -> bool {
     }
 }
 
-/// The seconds of a `Retry-After`. A date there is not read: the own pause serves.
+/// The seconds of a `Retry-After`. A date is ignored, and the normal pause is used.
 pub(super) fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }

@@ -1,4 +1,4 @@
-//! Sends requests, again where that is safe, and reads the answers.
+//! Sends requests, retries where that is safe, and reads the answers.
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result, call::http::transport, wire::refusal};
 
-/// An answer, read to its end.
+/// A complete answer.
 pub(super) struct Received {
     pub status: u16,
     pub headers: HeaderMap,
@@ -22,7 +22,7 @@ impl Received {
     /// Its body.
     ///
     /// # Errors
-    /// For an answer that is no success, and for a body of another shape.
+    /// If the answer is not successful, or the body has another shape.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.success()?;
         serde_json::from_slice(&self.body).map_err(|error| {
@@ -52,7 +52,8 @@ impl Received {
 }
 
 impl Endpoint {
-    /// Sends what `request` makes until it is answered, or will not be. The last answer comes back whatever it says.
+    /// Sends what `request` creates until there is an answer or no attempt is left. Returns the last answer, whatever
+    /// its status.
     pub(super) async fn send(
         &self,
         repeat: Repeat,
@@ -83,7 +84,7 @@ async fn receive(request: reqwest::RequestBuilder) -> Result<Received, reqwest::
     Ok(Received { status, headers, body: response.bytes().await? })
 }
 
-/// From 0 to 1.
+/// A random number from 0 to 1.
 fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
