@@ -1,10 +1,10 @@
-//! How a function's arguments become JSON and come back.
+//! How a function's arguments are encoded as JSON and decoded.
 //!
-//! One rule for jobs and routes. A route's path parameters bind by name, then the query for methods
-//! without a body, else the JSON body. What is left for the body: a lone argument whose type is a JSON
-//! object (a struct, a map, any JSON) *is* the body; otherwise each argument is a field of its name.
+//! Jobs and routes follow the same rule. Path parameters of a route bind by name. The other arguments come from the
+//! query for methods without a body, and from the JSON body otherwise. A single body argument whose type is a JSON
+//! object (a struct, a map, any JSON) *is* the body; otherwise each argument is a field with its name.
 //!
-//! Decoding trusts serde alone. The schema is asked only after serde refused, to name every wrong field.
+//! serde alone decides whether an input is valid. The schema is only used after an error, to list every wrong field.
 mod text;
 
 use std::{borrow::Cow, collections::HashMap};
@@ -21,7 +21,7 @@ use crate::{
 };
 use text::Takes;
 
-/// What a type needs to be an argument or a result: `Serialize`, `Deserialize` and `JsonSchema`.
+/// The traits that arguments and results need: `Serialize`, `DeserializeOwned`, `JsonSchema` and `Send`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or a result of a `#[remote]` function",
     label = "must implement `Serialize`, `DeserializeOwned`, `JsonSchema`, `Send` and be `'static`",
@@ -43,7 +43,7 @@ impl Argument {
     }
 }
 
-/// What a request brought for a function.
+/// The input of a request for a function.
 #[derive(Debug, Default)]
 pub struct Input {
     /// The JSON body, or a job's input.
@@ -64,9 +64,9 @@ impl Input {
 pub struct Binding {
     /// By argument.
     pub sources: Vec<ArgumentSource>,
-    /// The lone body argument that is the body itself.
+    /// Whether the single body argument is the body itself.
     pub whole_body: bool,
-    /// By argument: whether a key of the query may be repeated for it.
+    /// By argument: whether its key may be repeated in the query.
     takes: Vec<Takes>,
 }
 
@@ -101,12 +101,12 @@ impl Binding {
         Self { sources, whole_body, takes }
     }
 
-    /// Objects that the call puts around an argument of the body.
+    /// Levels of objects around a body argument.
     fn depth(&self) -> u8 {
         u8::from(!self.whole_body)
     }
 
-    /// Schema of the body; `None` when nothing is read from it.
+    /// Schema of the body; `None` if nothing is read from it.
     pub fn input_schema(&self, function: &Function, generator: &mut SchemaGenerator) -> Option<Value> {
         let mut in_body = function
             .arguments
@@ -166,10 +166,10 @@ fn allows(root: &Value, wanted: &str) -> bool {
     }
 }
 
-/// What a schema says of the types that it allows.
+/// Which types a schema allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
-    /// Nothing: `serde_json::Value`.
+    /// Any type: `serde_json::Value`.
     Any,
     /// All of them are listed.
     Listed,
@@ -212,28 +212,28 @@ fn kinds_of(schema: &Value, root: &Value, depth: u32, kinds: &mut Vec<String>) -
 
 /// A function's arguments as a tuple.
 pub trait Args: Sized + Send + 'static {
-    /// The JSON body for a call, leaving out what goes elsewhere.
+    /// The JSON body of a call, without path and query arguments.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`], for a value that has no JSON form.
+    /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
     fn encode(&self, function: &Function) -> Result<RawJson>;
 
-    /// Refuses what could not travel, for a call in this process.
+    /// Refuses values that could not be sent, for a call in this process.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`], for a value that has no JSON form.
+    /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
     fn check(&self, function: &Function) -> Result<()>;
 
     /// Path and query parameters for a call to a route.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`], for a value that has no JSON form.
+    /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
     fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>>;
 
     /// The arguments of a request.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`], naming every field that does not fit.
+    /// [`ErrorKind::InvalidInput`] with every field that is missing or wrong.
     fn decode(input: Input, function: &Function) -> Result<Self>;
 }
 
@@ -252,7 +252,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The argument at this place; what does not fit goes to `refused`.
+    /// The argument at this index; an error is added to `refused`.
     fn take<T: Wire>(&self, index: usize, refused: &mut Vec<FieldError>) -> Option<T> {
         self.try_take(index).map_err(|refusal| refused.push(refusal)).ok()
     }
@@ -280,7 +280,7 @@ impl Source<'_> {
     }
 }
 
-/// Where inside a body serde gave up: read once more, with the way to the field remembered.
+/// Finds where in a body serde failed, by decoding again with the path recorded.
 #[cold]
 fn refused_field<T: DeserializeOwned>(body: &str, error: &serde_json::Error) -> FieldError {
     let again: Result<T, _> = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(body));
@@ -291,7 +291,7 @@ fn refused_field<T: DeserializeOwned>(body: &str, error: &serde_json::Error) -> 
     FieldError::new(path.unwrap_or_default(), fault_of_field(error))
 }
 
-/// The value of an argument that was left out: `None` for an `Option`, nothing for other types.
+/// The value of a missing argument: `None` for an `Option`, nothing for other types.
 fn missing<T: DeserializeOwned>() -> Option<T> {
     struct Absent;
     impl<'de> serde::Deserializer<'de> for Absent {
@@ -313,7 +313,7 @@ fn missing<T: DeserializeOwned>() -> Option<T> {
     T::deserialize(Absent).ok()
 }
 
-/// A value in a path or a query: text as it is, anything else as JSON. `null` is left out.
+/// A value in a path or a query: text unchanged, anything else as JSON. `null` is omitted.
 fn to_text(value: &RawValue) -> Option<String> {
     match value.get() {
         "null" => None,
@@ -350,7 +350,7 @@ fn not_an_object(error: &serde_json::Error) -> String {
     }
 }
 
-/// Every field that does not fit, by the schema; serde's own refusal where the schema finds none.
+/// Lists every wrong field by the schema; if the schema finds none, serde's error.
 #[cold]
 fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
     let mut generator = SchemaGenerator::default();

@@ -1,8 +1,8 @@
-//! What is wrong with a value, field by field, by its JSON schema.
+//! Checks a value against a JSON schema and reports what is wrong, field by field.
 //!
-//! Used on the error path of a worker and at the gateway's door. The validator is the `jsonschema` crate;
-//! this module turns its findings into [`FieldError`]s that name the field and what was expected. A value
-//! is never repeated: it may be a secret, and it may be long.
+//! Workers use it after an error, and the gateway for each request. The validator is the `jsonschema` crate; this
+//! module turns its results into [`FieldError`]s that name the field and what was expected. They never contain the
+//! value, which may be secret or long.
 mod choice;
 mod explain;
 mod format;
@@ -18,16 +18,16 @@ use crate::FieldError;
 use format::Format;
 pub use format::{TextFormats, integer_range};
 
-/// More findings than this help nobody.
+/// Maximum number of reported errors.
 const MAX_FINDINGS: usize = 32;
 
-/// A schema that values are checked against, compiled once.
+/// A compiled schema.
 pub struct Checker {
     /// Boxed, so that no part of it moves.
     schema: Box<Value>,
     nodes: explain::Nodes,
-    /// Judges whether a value fits. `None` for a schema that contains itself: where such a one has choices, the time that
-    /// the validator takes can be exponential in the depth of the value, and the walk judges instead.
+    /// Decides whether a value is valid. `None` for a schema that contains itself: with choices in it, the
+    /// validator's time can be exponential in the depth of the value, so the walk decides instead.
     validator: Option<jsonschema::Validator>,
 }
 
@@ -39,14 +39,14 @@ impl Checker {
         Some(Self { schema: Box::new(schema), nodes: explain::Nodes::new(texts), validator })
     }
 
-    /// Everything in `value` that does not fit.
+    /// Everything in `value` that does not match.
     pub fn violations(&self, value: &Value) -> Vec<FieldError> {
         if self.validator.as_ref().is_some_and(|validator| validator.is_valid(value)) {
             return Vec::new();
         }
         let found = explain::Walk::new(&self.schema, &self.nodes).findings(value);
         match &self.validator {
-            // A rule that the walk does not know, such as one about members that no part has looked at.
+            // A rule that the walk does not know, such as `unevaluatedProperties`.
             Some(validator) if found.is_empty() => {
                 let mut found = Findings::default();
                 validator.iter_errors(value).take(MAX_FINDINGS).for_each(|error| found.add("", &error));
@@ -64,12 +64,12 @@ fn compile(schema: &Value, texts: TextFormats) -> Option<jsonschema::Validator> 
     options.build(schema).ok()
 }
 
-/// Everything in `value` that does not fit `schema`; empty when it fits or the schema is unusable.
+/// Everything in `value` that does not match `schema`; empty if it matches or the schema cannot be used.
 pub fn violations(schema: &Value, value: &Value, texts: TextFormats) -> Vec<FieldError> {
     Checker::new(schema.clone(), texts).map_or_else(Vec::new, |checker| checker.violations(value))
 }
 
-/// What was found so far, one finding for each place.
+/// The errors found so far, one for each place.
 #[derive(Default)]
 struct Findings {
     fields: Vec<FieldError>,
@@ -86,11 +86,11 @@ impl Findings {
         }
     }
 
-    /// What the validator found in the value at `place`.
+    /// Adds an error that the validator found in the value at `place`.
     fn add(&mut self, place: &str, error: &ValidationError<'_>) {
         let path = format!("{place}{}", error.instance_path());
         let message = match error.kind() {
-            // The finding sits at the object; the field that is missing is the useful place.
+            // The validator reports the object; the missing field is more useful.
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 return self.push(FieldError::new(explain::below(&path, name), "missing"));
@@ -139,7 +139,7 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// A value of the schema's own, as a message has it.
+/// A value from the schema, for a message.
 fn as_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

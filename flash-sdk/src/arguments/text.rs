@@ -1,6 +1,6 @@
-//! Arguments out of the text of a path or a query.
+//! Decodes arguments from the text of a path or a query.
 //!
-//! A type that takes text gets the text; for any other the text is JSON. A list is a repeated key, or one
+//! A type that accepts text gets the text; for any other type, the text is JSON. A list is a repeated key, or one
 //! value that is a JSON list.
 use std::fmt;
 
@@ -24,16 +24,16 @@ pub(super) enum Takes {
     List,
 }
 
-/// The argument of these values of one key, in order.
+/// Decodes the values of one key, in order.
 ///
 /// # Errors
-/// Why they do not fit.
+/// Why the values are not valid.
 pub(super) fn decode<T: DeserializeOwned>(texts: &[&str], takes: Takes) -> Result<T, String> {
     let list = || T::deserialize(List(texts)).map_err(|error| fault_of_field(&error));
     match (texts, takes) {
         ([text], takes) => {
             let alone = T::deserialize(Text(text)).or_else(|refusal| {
-                // Such as `null` for an option, and whole objects.
+                // For example `null` for an option, and objects.
                 serde_json::from_str(text).map_err(|_| fault_of_field(&refusal))
             });
             match takes {
@@ -91,7 +91,7 @@ impl<'de> Text<'de> {
         serde_json::Deserializer::from_str(self.0)
     }
 
-    /// Another type than text was expected, and this is not it.
+    /// The error for a text that is not of the expected type.
     fn refuse<V: Visitor<'de>>(self, visitor: &V) -> Error {
         struct Wanted<'a, V>(&'a V);
         impl<'de, V: Visitor<'de>> serde::de::Expected for Wanted<'_, V> {
@@ -103,7 +103,7 @@ impl<'de> Text<'de> {
     }
 }
 
-/// Numbers are numbers of JSON.
+/// Numbers are JSON numbers.
 macro_rules! numbers {
     ($($name:ident)+) => {$(
         fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -1,18 +1,18 @@
-//! Compute capabilities: which instructions a GPU has, and so what its kernels must be compiled for.
+//! Compute capabilities: the instructions of a GPU, for which its kernels must be compiled.
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{GpuPool, GpuType};
 
-/// A version of NVIDIA's instruction set, such as 8.9. Ordered: a later one is greater.
+/// A version of NVIDIA's instruction set, such as 8.9. Later versions are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComputeCapability {
     major: u8,
     minor: u8,
 }
 
-/// What was written is no compute capability.
+/// The text is not a compute capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComputeCapabilityError(String);
 
@@ -25,12 +25,13 @@ impl fmt::Display for ComputeCapabilityError {
 impl std::error::Error for ComputeCapabilityError {}
 
 impl ComputeCapability {
-    /// From its two numbers. `None` for a minor version over 9: compilers write both numbers without a dot.
+    /// Creates a version from its two numbers. `None` if the minor version is over 9, because compilers write both
+    /// numbers without a dot.
     pub const fn new(major: u8, minor: u8) -> Option<Self> {
         if major == 0 || minor > 9 { None } else { Some(Self { major, minor }) }
     }
 
-    /// The generation: machine code runs only on GPUs of the generation that it was made for.
+    /// The generation. Machine code runs only on GPUs of the generation that it was compiled for.
     pub const fn major(self) -> u8 {
         self.major
     }
@@ -40,12 +41,12 @@ impl ComputeCapability {
         self.minor
     }
 
-    /// As compilers write it, without the dot: 89 for 8.9, 120 for 12.0.
+    /// The number that compilers use, without the dot: 89 for 8.9, 120 for 12.0.
     pub const fn number(self) -> u32 {
         self.major as u32 * 10 + self.minor as u32
     }
 
-    /// From a number as compilers write it.
+    /// Creates a version from the number that compilers use.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::new(u8::try_from(number / 10).ok()?, u8::try_from(number % 10).ok()?)
     }
@@ -85,7 +86,7 @@ impl<'de> Deserialize<'de> for ComputeCapability {
 }
 
 impl GpuType {
-    /// Its compute capability, by NVIDIA's table (<https://developer.nvidia.com/cuda-gpus>).
+    /// Its compute capability, from NVIDIA's table (<https://developer.nvidia.com/cuda-gpus>).
     pub const fn compute_capability(self) -> ComputeCapability {
         use GpuType::*;
         let (major, minor) = match self {
@@ -101,13 +102,13 @@ impl GpuType {
 }
 
 impl GpuPool {
-    /// Those of its types, sorted, each once. A worker may get any of them.
+    /// The capabilities of its types, sorted, without duplicates. A worker may get any of them.
     pub fn compute_capabilities(self) -> Vec<ComputeCapability> {
         capabilities_of(self.types().iter().copied())
     }
 }
 
-/// The capabilities of these types, sorted, each once.
+/// The capabilities of these types, sorted, without duplicates.
 pub(crate) fn capabilities_of(types: impl Iterator<Item = GpuType>) -> Vec<ComputeCapability> {
     let mut capabilities: Vec<_> = types.map(GpuType::compute_capability).collect();
     capabilities.sort_unstable();

@@ -3,8 +3,8 @@
 super::names! {
     /// A CPU instance, named flavor-vCPUs-GiB as in Runpod Flash.
     ///
-    /// The `cpu5g` flavor is left out: its memory per vCPU is not published, so a size would be a guess.
-    /// REST v2 creates only instances of two vCPUs or more; the one-vCPU sizes run on a local platform.
+    /// The `cpu5g` flavor is missing because its memory per vCPU is not published. Runpod's REST API v2 creates only
+    /// instances with two vCPUs or more; sizes with one vCPU run only on a local platform.
     CpuInstance {
         Cpu3c_1_2 = "cpu3c-1-2",
         Cpu3c_2_4 = "cpu3c-2-4",
@@ -22,7 +22,7 @@ super::names! {
 }
 
 impl CpuInstance {
-    /// The flavor, such as `cpu3g`: what the provider's API takes beside a vCPU count.
+    /// The flavor, such as `cpu3g`. The provider's API takes it with a vCPU count.
     pub const fn flavor(self) -> &'static str {
         use CpuInstance::*;
         match self {
@@ -52,7 +52,7 @@ impl CpuInstance {
         self.vcpus() * per_vcpu
     }
 
-    /// Container disk in GB at most: 10 per vCPU for generation 3, 15 for generation 5.
+    /// Maximum container disk in GB: 10 per vCPU for generation 3, 15 for generation 5.
     pub const fn disk_gb(self) -> u32 {
         let per_vcpu = match self.flavor().as_bytes() {
             b"cpu5c" => 15,

@@ -1,7 +1,7 @@
 //! Data centers, and which of them have CPU workers and S3 access to volumes.
 
 super::names! {
-    /// A data center: the union of the REST enum and of those documented with S3 access.
+    /// A data center. These are all of Runpod's REST API, and those documented with S3 access.
     DataCenter {
         ApJp1 = "AP-JP-1",
         CaMtl1 = "CA-MTL-1",
@@ -38,8 +38,8 @@ super::names! {
 }
 
 impl DataCenter {
-    /// Whether CPU workers run here. Only one data center is documented to have them; the live catalogue
-    /// decides in the end.
+    /// Whether CPU workers run here. Only one data center is documented to have them; the live catalogue has the
+    /// final say.
     pub const fn has_cpu_workers(self) -> bool {
         matches!(self, Self::EuRo1)
     }

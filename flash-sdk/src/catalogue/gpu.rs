@@ -18,7 +18,7 @@ super::names! {
 }
 
 super::names! {
-    /// One model of GPU, by the provider's id.
+    /// A GPU model, by the provider's ID.
     GpuType {
         RtxA4000 = "NVIDIA RTX A4000",
         RtxA4500 = "NVIDIA RTX A4500",
@@ -66,8 +66,8 @@ impl GpuPool {
         }
     }
 
-    /// Pools with at least so many GB of memory, the cheapest by the catalogue's prices first and those without a
-    /// published price last. Empty when none has so much.
+    /// Pools with at least this many GB of memory, cheapest first by the catalogue's prices, and those without a
+    /// published price last. Empty if no pool has that much.
     #[rustfmt::skip]
     pub const fn with_memory(gb: u32) -> &'static [Self] {
         use GpuPool::*;
@@ -108,7 +108,7 @@ impl GpuType {
         }
     }
 
-    /// The pool that holds this type.
+    /// The pool that contains this type.
     pub fn pool(self) -> GpuPool {
         let holds = |pool: &&GpuPool| pool.types().contains(&self);
         *GpuPool::ALL.iter().find(holds).expect("every GPU type is in one pool; a test checks it")

@@ -1,8 +1,8 @@
-//! What can be rented: CPU instances, GPU pools and types, data centers, and what each costs.
+//! The hardware that can be rented: CPU instances, GPU pools and types, and data centers, with prices.
 //!
-//! Owns the names and their facts. The names and sizes are a snapshot of Runpod's public documentation
-//! (August 2026); prices are kept apart in `prices.json`, the one file to change when they move, and a
-//! project overrides them under `[prices]` in `flash.toml`. What is in stock is not known here.
+//! Names and sizes are a snapshot of Runpod's public documentation (August 2026). Prices are in a separate file,
+//! `prices.json`, and a project can override them under `[prices]` in `flash.toml`. The catalogue does not know what
+//! is in stock.
 mod capability;
 mod cpu;
 mod datacenter;
@@ -31,12 +31,12 @@ macro_rules! names {
             /// Every name, in the catalogue's order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The provider's id, as its API spells it.
+            /// The provider's ID, as in its API.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$variant => $id),+ }
             }
 
-            /// The entry with this id. Case matters; `None` for an id that the catalogue does not hold.
+            /// The entry with this ID; `None` if it is not in the catalogue. The ID is case-sensitive.
             pub fn from_id(id: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|entry| entry.id() == id)
             }

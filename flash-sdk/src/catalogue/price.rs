@@ -1,4 +1,4 @@
-//! Prices per second, in integer nano-dollars so that sums are exact.
+//! Prices per second, in whole nano-dollars so that sums are exact.
 use std::{collections::BTreeMap, fmt, sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use super::{CpuInstance, GpuPool};
 pub struct NanoDollars(pub u64);
 
 impl NanoDollars {
-    /// From a dollar amount as people write it. `None` when negative, not finite or over 10^9 dollars.
+    /// Converts from dollars. `None` if the amount is negative, not finite or over 10^9 dollars.
     pub fn from_dollars(dollars: f64) -> Option<Self> {
         let sensible = dollars.is_finite() && (0.0..=1e9).contains(&dollars);
-        // In range after the check above, so the conversion loses nothing but the fraction.
+        // In range after the check above, so the conversion only loses the fraction.
         sensible.then(|| Self((dollars * 1e9).round() as u64))
     }
 
-    /// What `time` costs at this price per second, rounded to the nearest nano-dollar.
+    /// The cost of `time` at this price per second, rounded to the nearest nano-dollar.
     pub fn for_duration(self, time: Duration) -> Self {
         let exact = u128::from(self.0) * time.as_nanos();
         Self(u64::try_from((exact + 500_000_000) / 1_000_000_000).unwrap_or(u64::MAX))
@@ -26,13 +26,13 @@ impl NanoDollars {
 }
 
 impl fmt::Display for NanoDollars {
-    /// Dollars with all nine decimals: `$0.000001500`.
+    /// Writes dollars with nine decimals: `$0.000001500`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "${}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
     }
 }
 
-/// What a price is kept for.
+/// What a price is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PriceKey {
     /// One worker on this CPU instance.
@@ -42,13 +42,13 @@ pub enum PriceKey {
 }
 
 impl PriceKey {
-    /// The key for an id as written in `[prices]`: `cpu3g-2-8` or `ADA_24`.
+    /// The key for an ID as in `[prices]`: `cpu3g-2-8` or `ADA_24`.
     pub fn from_id(id: &str) -> Option<Self> {
         CpuInstance::from_id(id).map(Self::Cpu).or_else(|| GpuPool::from_id(id).map(Self::Gpu))
     }
 }
 
-/// An override names something that the catalogue does not hold, or an impossible price.
+/// An override with an unknown name or an invalid price.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PriceListError {
     /// Neither a CPU instance nor a GPU pool.
@@ -80,17 +80,17 @@ static CATALOGUE: LazyLock<PriceFile> = LazyLock::new(|| {
     serde_json::from_str(include_str!("prices.json")).expect("prices.json is checked by a test")
 });
 
-/// Prices per second: the catalogue's, under a project's own.
+/// Prices per second: those of the catalogue, with a project's overrides.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PriceList {
     overrides: Vec<(PriceKey, NanoDollars)>,
 }
 
 impl PriceList {
-    /// The catalogue's prices with `overrides` on top: ids as in `[prices]`, dollars per second.
+    /// The catalogue's prices with `overrides`: IDs as in `[prices]`, in dollars per second.
     ///
     /// # Errors
-    /// The first override that names nothing in the catalogue, or is no price.
+    /// The first override with an unknown name or an invalid price.
     pub fn with_overrides<'a>(
         overrides: impl IntoIterator<Item = (&'a str, f64)>,
     ) -> Result<Self, PriceListError> {
@@ -103,7 +103,7 @@ impl PriceList {
         Ok(Self { overrides: overrides.into_iter().map(parse).collect::<Result<_, _>>()? })
     }
 
-    /// Price of one second, or `None` where nobody has published one.
+    /// The price of one second; `None` if no price is published.
     pub fn per_second(&self, key: PriceKey) -> Option<NanoDollars> {
         let own = self.overrides.iter().rev().find(|(known, _)| *known == key).map(|(_, price)| *price);
         own.or_else(|| match key {

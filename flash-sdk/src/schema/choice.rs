@@ -1,4 +1,4 @@
-//! Which of several forms a value was meant to have, when it has none of them.
+//! Finds the form that a value was meant to have when it matches none of several.
 //!
 //! The forms are those that `schemars` writes for an enum: tagged inside or beside its content, tagged
 //! outside, plain names, or untagged. An `Option` is an untagged choice between its type and null.
@@ -14,21 +14,21 @@ const MAX_REFERENCES: usize = 16;
 pub(super) enum Meant {
     /// The form of this index: what is wrong with it is what matters.
     Form(usize),
-    /// Any of these, if it fits one: nothing but that tells them apart.
+    /// Any of these; only a full check can tell them apart.
     OneOf(Vec<usize>),
-    /// No form that there is: what was expected, of the value or of its member.
+    /// None of the forms. The message says what was expected of the value or its member.
     None { member: Option<String>, message: String },
 }
 
-/// How a value says that it has a form.
+/// How a value shows which form it has.
 enum Mark<'a> {
     /// A member with a fixed text: an enum that is tagged inside or beside its content.
     Tag { member: &'a str, name: &'a str },
     /// The only member has this name: an enum that is tagged outside.
     Member(&'a str),
-    /// It is one of these texts: variants without content.
+    /// The value is one of these texts: variants without content.
     Names(Vec<&'a str>),
-    /// Nothing but what it consists of.
+    /// Only its content shows it.
     Shape,
 }
 
@@ -172,7 +172,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
     match value {
         Value::Null => kind == "null",
         Value::Bool(_) => kind == "boolean",
-        // Whether a number is whole enough for an integer is for the form to say.
+        // The form checks whether the number is an integer.
         Value::Number(_) => matches!(kind, "number" | "integer"),
         Value::String(_) => kind == "string",
         Value::Array(_) => kind == "array",

@@ -1,9 +1,10 @@
-//! Where a value does not fit its schema: a walk along both that follows the one form which was meant.
+//! Finds where a value does not match its schema. It walks along both, and in a choice follows only the intended
+//! form.
 //!
-//! The validator's own list of errors looks into every form of an enum, and into every form of what is inside of each:
-//! for types that contain themselves that is exponential in the depth of a value, and a hundred bytes keep a thread busy
-//! for years. This walk enters one form of a choice, and what it finds out about a value and a schema it remembers; so it
-//! is linear in the value. What a single node asks beside its parts is still the validator's to say.
+//! The validator's own list of errors checks every form of an enum, and every form inside each. For types that
+//! contain themselves, that is exponential in the depth of a value: a hundred bytes can keep a thread busy for years.
+//! This walk enters one form of a choice and remembers what it found about each value and schema, so it is linear in
+//! the value. The validator still checks the rules of a single node.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -15,14 +16,14 @@ use serde_json::{Map, Value, json};
 use super::{Findings, TextFormats, choice, compile};
 use crate::FieldError;
 
-/// Nodes and values are known by where they are: neither moves while it is known.
+/// Nodes and values are identified by their address, because neither moves.
 type Place = usize;
 
 fn place_of(value: &Value) -> Place {
     std::ptr::from_ref(value).addr()
 }
 
-/// What each node of one schema asks by itself, compiled at the first need.
+/// The rules of each node of a schema, compiled at first use.
 pub(super) struct Nodes {
     texts: TextFormats,
     compiled: Mutex<HashMap<Place, Option<Arc<Validator>>>>,
@@ -51,7 +52,7 @@ impl<'a> Walk<'a> {
         Self { root, nodes, fitting: HashMap::new() }
     }
 
-    /// Everything in `value` that does not fit.
+    /// Everything in `value` that does not match.
     pub(super) fn findings(&mut self, value: &'a Value) -> Vec<FieldError> {
         let mut found = Findings::default();
         self.node(self.root, value, "", &mut found);
@@ -76,7 +77,7 @@ impl<'a> Walk<'a> {
         for part in schema_members.get("allOf").and_then(Value::as_array).into_iter().flatten() {
             self.node(part, value, path, found);
         }
-        // What is wrong with the whole value says enough: its parts are judged by a form that it does not have.
+        // If the whole value is wrong, errors about its parts would be misleading.
         if found.fields[before..].iter().any(|field| field.path == path) {
             return;
         }
@@ -94,7 +95,7 @@ impl<'a> Walk<'a> {
         self.root.pointer(target)
     }
 
-    /// What the node itself asks: type, range, which members there are.
+    /// Checks the rules of the node itself: type, range, members.
     fn own_rules(&self, schema: &Value, value: &Value, path: &str, found: &mut Findings) {
         let Some(node) = self.nodes.of(schema, self.root) else { return };
         if !node.is_valid(value) {
@@ -178,7 +179,7 @@ pub(super) fn below(path: &str, member: &str) -> String {
     format!("{path}/{}", member.replace('~', "~0").replace('/', "~1"))
 }
 
-/// A node with everything left out that the walk enters by itself.
+/// A node without the parts that the walk enters itself.
 fn without_parts(schema: &Value, root: &Value) -> Value {
     let Value::Object(members) = schema else { return schema.clone() };
     let mut own = Map::new();
@@ -201,7 +202,7 @@ fn without_parts(schema: &Value, root: &Value) -> Value {
         };
         own.insert(key.clone(), rule);
     }
-    // What is left may still refer to others, as the schema of names by a pattern does.
+    // The rest may still contain references, as in `patternProperties`.
     if let Some(definitions) = root.get("$defs").filter(|_| own.contains_key("patternProperties")) {
         own.insert("$defs".to_owned(), definitions.clone());
     }

@@ -1,14 +1,14 @@
-//! What `format` asks of a value.
+//! The rules of `format`.
 //!
 //! By JSON Schema alone, `5.0` is an integer and `format` is a remark. serde reads neither `5.0` nor `300` as a
 //! `u8`, nor `1e300` as an `f32`, so here a number of an integer format must be one, and within its range.
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Number, Value};
 
-/// Whether a text is of a format. A format that it does not know fits any text.
+/// Whether a text has a format. Any text has an unknown format.
 pub type TextFormats = fn(format: &str, text: &str) -> bool;
 
-/// What `format` asks of a value.
+/// The rules of `format`.
 pub(super) struct Format {
     format: String,
     integer: Option<Integer>,
@@ -96,7 +96,7 @@ impl Integer {
             Some(whole) => {
                 whole >= self.least() && u128::try_from(whole).map_or(true, |whole| whole <= self.most())
             }
-            // What has over 64 bits is a float by now, its digits lost.
+            // A number over 64 bits has become a float and lost digits.
             None => {
                 let beyond = number.as_f64().filter(|float| {
                     self.bits == 128 && (*float < BEYOND_64_BITS.0 || *float >= BEYOND_64_BITS.1)

@@ -1,16 +1,16 @@
-//! Whether a schema contains itself, as those of types do that hold a box or a list of themselves.
+//! Whether a schema contains itself, as for types with a box or list of themselves.
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// A part that is being looked at, or was.
+/// The state of a part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Under,
     Done,
 }
 
-/// Whether a reference leads back to a part that it is in.
+/// Whether a reference leads back to a part that contains it.
 pub(super) fn contains_itself(root: &Value) -> bool {
     let mut looks = HashMap::from([("", Look::Under)]);
     leads_back(root, root, &mut looks)
@@ -21,7 +21,7 @@ fn leads_back<'a>(part: &'a Value, root: &'a Value, looks: &mut HashMap<&'a str,
         Value::Array(parts) => parts.iter().any(|part| leads_back(part, root, looks)),
         Value::Object(members) => members.iter().any(|(key, part)| match (key.as_str(), part) {
             ("$ref", Value::String(target)) => refers_back(target, root, looks),
-            // Entered by references only.
+            // Only entered through references.
             ("$defs", _) => false,
             _ => leads_back(part, root, looks),
         }),

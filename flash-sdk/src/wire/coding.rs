@@ -1,6 +1,6 @@
-//! Bodies are read as they come: one that is compressed is refused as that, not as broken JSON.
+//! Compressed bodies are not supported. They are refused with that reason, not as invalid JSON.
 
-/// Why a body with these values of `Content-Encoding` is not read; `None` for one that is not compressed.
+/// Why a body with these values of `Content-Encoding` is refused; `None` if it is not compressed.
 pub fn unsupported_coding<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
     let codings =
         values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);

@@ -1,7 +1,7 @@
-//! The call envelope: which function a job is for, and what it inherits from its caller.
+//! The call envelope: the function that a job is for, and what it inherits from its caller.
 //!
-//! A job on Runpod has an `input` and nothing else that survives the way, so the envelope rides inside
-//! it under the reserved key `__flash`. Our own platform carries it beside the input instead.
+//! On Runpod, only a job's `input` reaches the worker, so the envelope is inside the input under the reserved key
+//! `__flash`. The Flash platform sends it next to the input instead.
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -17,7 +17,7 @@ pub const KEY: &str = "__flash";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Envelope {
-    /// `function`, or `Type::method`; absent where the worker type has one function.
+    /// `function`, or `Type::method`; absent if the worker type has one function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function: Option<FunctionName>,
     /// The request that the call belongs to.
@@ -29,11 +29,11 @@ pub struct Envelope {
     /// When the caller stops waiting: milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// How many calls stand above this one.
+    /// How many calls are above this one.
     #[serde(skip_serializing_if = "is_zero")]
     pub depth: u32,
-    /// One of many calls that are made at once, as by `map`: a platform of ours gets workers for those that wait at
-    /// once.
+    /// Whether this is one of many calls made at once, as by `map`. The Flash platform then starts workers for
+    /// waiting calls without delay.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fan_out: bool,
 }
@@ -43,7 +43,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// An input that is no JSON object, wrapped so that an envelope fits beside it.
+/// An input that is not a JSON object, wrapped so that the envelope can be next to it.
 #[derive(Serialize, Deserialize)]
 struct Wrapped {
     #[serde(rename = "__flash")]
@@ -68,9 +68,9 @@ pub fn seal(envelope: &Envelope, input: &RawValue) -> RawJson {
     sealed.expect("an object with one more member stays JSON")
 }
 
-/// Takes the envelope out of an input. An input without one comes back as it is.
+/// Takes the envelope out of an input. An input without one is returned unchanged.
 ///
-/// The fast path is a search for the key's text, so that ordinary inputs are not parsed twice.
+/// It first searches for the key as text, so that most inputs are not parsed twice.
 pub fn open(input: RawJson) -> (Envelope, RawJson) {
     if !input.get().contains("\"__flash\"") {
         return (Envelope::default(), input);

@@ -1,22 +1,22 @@
-//! Server-sent events: the answer of a route that streams.
+//! Server-sent events: the answer of a streaming route.
 //!
-//! Each chunk is an event without a name whose data is JSON. A failure after the head of the answer is a last
-//! event `error` whose data is a [`WireError`].
+//! Each chunk is an event without a name; its data is JSON. If the route fails after the head of the answer, the last
+//! event is `error` and its data is a [`WireError`].
 use serde_json::value::RawValue;
 
 use super::exchange::MAX_RESULT_BYTES;
 use crate::WireError;
 
-/// The content type of such an answer.
+/// The content type of event streams.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 
-/// The name of the event that tells of a failure.
+/// The name of the event for a failure.
 pub const ERROR: &str = "error";
 
 /// The event of one chunk.
 pub fn chunk(chunk: &RawValue) -> String {
     match chunk.get() {
-        // A line end would end the data. Within a JSON string it is escaped, so here it is only white space.
+        // A line break would end the data. In JSON strings it is escaped, so here it can only be white space.
         text if text.contains(['\n', '\r']) => format!("data: {}\n\n", text.replace(['\n', '\r'], " ")),
         text => format!("data: {text}\n\n"),
     }
@@ -31,33 +31,33 @@ pub fn error(error: &WireError) -> String {
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Empty for an ordinary one.
+    /// Empty for an ordinary event.
     pub name: String,
-    /// Its data; several lines are joined.
+    /// The data; several lines are joined.
     pub data: String,
 }
 
-/// An event is longer than any chunk may be.
+/// An event is longer than the limit of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event has over {MAX_RESULT_BYTES} bytes")]
 pub struct TooLong;
 
-/// Makes events of the bytes that they come in.
+/// Parses events from bytes.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// The line that is not whole yet.
+    /// The incomplete last line.
     line: Vec<u8>,
-    /// Whether the last byte was a carriage return: a line feed after it ends no further line.
+    /// Whether the last byte was a carriage return; a line feed after it does not end another line.
     after_return: bool,
     name: String,
     data: Option<String>,
 }
 
 impl Events {
-    /// Adds bytes; answers with the events that they complete.
+    /// Adds bytes and returns the events that are now complete.
     ///
     /// # Errors
-    /// [`TooLong`], for what is no answer of a route.
+    /// [`TooLong`] if the bytes are not an answer of a route.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         let mut rest = bytes;

@@ -1,10 +1,10 @@
-//! The exchange: one connection between a worker of ours and our own platform, in place of polling.
+//! The exchange: one connection between a Flash worker and the Flash platform, instead of polling.
 //!
-//! An extension that foreign workers and Runpod do not use. A worker that finds its URL in the
-//! environment sends `GET` with `Upgrade: flash-exchange`; after `101` both sides send frames: four bytes
-//! of length, big endian, then that many bytes of JSON. Jobs are pushed, results and calls to other
-//! functions travel back on the same connection, so a hop costs one write and one read on each side.
-//! The end of the connection is the end of the worker's leases.
+//! Runpod and its workers do not use it. A worker with the exchange's URL in its environment variables sends `GET`
+//! with `Upgrade: flash-exchange`. After `101`, both sides send frames: the length in four bytes, big endian, then
+//! that many bytes of JSON. The platform pushes jobs; results and calls to other functions come back on the same
+//! connection, so a hop costs one write and one read on each side. When the connection ends, so do the worker's
+//! leases.
 use serde::{Deserialize, Serialize};
 
 use super::{RawJson, envelope::Envelope, job::JobObject};
@@ -12,16 +12,16 @@ use super::{RawJson, envelope::Envelope, job::JobObject};
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-exchange";
 
-/// A frame longer than this is refused and ends the connection: a 20 MB result with room for its head.
+/// A longer frame is refused and ends the connection: a 20 MB result with room for its head.
 pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
 
-/// A result or an argument over this fails its job or call: the provider's payload limit.
+/// A larger result or argument fails its job or call: the provider's payload limit.
 pub const MAX_RESULT_BYTES: usize = 20_000_000;
 
-/// Names a request's slot to the worker that serves it.
+/// Tells a worker the slot of the request that it serves.
 pub const SLOT_HEADER: &str = "x-flash-slot";
 
-/// In an answer: a thread of its request still runs, so its slot is not free with the last byte.
+/// In an answer: a thread of the request still runs, so its slot is not free after the last byte.
 pub const HELD_HEADER: &str = "x-flash-held";
 
 /// Platform to worker.
@@ -30,13 +30,13 @@ pub const HELD_HEADER: &str = "x-flash-held";
 pub enum ToWorker {
     /// Run this job.
     Job(JobFrame),
-    /// Stop this attempt: it was cancelled or ran too long. Its end must still be reported, to free the slot.
+    /// Stop this attempt, which was cancelled or ran too long. Its end must still be reported, to free the slot.
     Stop(StopFrame),
-    /// No more jobs will come; finish and exit: what SIGTERM means, which our platform sends instead.
+    /// No more jobs will come; finish and exit. It means the same as SIGTERM, which the Flash platform sends instead.
     Drain,
     /// The end of a call that this worker made.
     Reply(ReplyFrame),
-    /// Nobody waits for the request in this slot any more: say when nothing of it runs.
+    /// Nobody waits for the request in this slot any more. Report when nothing of it runs.
     Release(u64),
 }
 
@@ -44,11 +44,11 @@ pub enum ToWorker {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToPlatform {
-    /// Initialised: jobs may come. For a load-balanced worker: requests may come.
+    /// The worker is initialised and ready for jobs or, if it is load-balanced, for requests.
     Ready(ReadyFrame),
     /// A job ended.
     Done(DoneFrame),
-    /// One chunk of a job that streams.
+    /// One chunk of a streaming job.
     Chunk(OutputFrame),
     /// Progress of a job.
     Progress(OutputFrame),
@@ -56,7 +56,7 @@ pub enum ToPlatform {
     Call(CallFrame),
     /// The caller no longer waits for this call.
     Abandon(u64),
-    /// Nothing runs any more of the request in this slot.
+    /// Nothing of the request in this slot runs any more.
     Released(u64),
 }
 
@@ -65,9 +65,9 @@ pub enum ToPlatform {
 pub struct JobFrame {
     /// The job's id.
     pub id: String,
-    /// The attempt, from 1. A result names it, so that a late one of a lost attempt is refused.
+    /// The attempt, from 1. Results contain it, so that a late result of a lost attempt can be refused.
     pub attempt: u32,
-    /// Milliseconds that it may run.
+    /// Maximum milliseconds to run.
     pub timeout_ms: u64,
     /// What the call inherits.
     pub envelope: Envelope,
@@ -75,7 +75,7 @@ pub struct JobFrame {
     pub input: RawJson,
 }
 
-/// An attempt to stop.
+/// The attempt to stop.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StopFrame {
     /// The job's id.
@@ -87,12 +87,12 @@ pub struct StopFrame {
 /// A worker is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReadyFrame {
-    /// Jobs or requests that it runs at the same time.
+    /// Jobs or requests that it runs at once.
     pub max_concurrency: u32,
-    /// Where a load-balanced worker serves HTTP on loopback.
+    /// The loopback port of a load-balanced worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_port: Option<u16>,
-    /// Whether it answers [`ToWorker::Release`], which workers of earlier versions do not know.
+    /// Whether it answers [`ToWorker::Release`]; workers of earlier versions do not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases_slots: bool,
 }
@@ -128,7 +128,7 @@ pub struct OutputFrame {
 /// A call to a function on another worker type.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CallFrame {
-    /// Chosen by the worker; the reply names it.
+    /// A number chosen by the worker; the reply contains it.
     pub call: u64,
     /// The worker type to call.
     pub worker: String,
@@ -141,7 +141,7 @@ pub struct CallFrame {
 /// The end of a call.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReplyFrame {
-    /// As in the call.
+    /// The number of the call.
     pub call: u64,
     /// The job in its final state, or the refusal.
     pub result: ReplyResult,
@@ -151,9 +151,9 @@ pub struct ReplyFrame {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyResult {
-    /// The job ended, well or not.
+    /// The job ended, with or without an error.
     Job(JobObject),
-    /// No job was made.
+    /// No job was created.
     Refused(crate::error::WireError),
 }
 
@@ -171,15 +171,15 @@ mod connection {
 
     use super::MAX_FRAME_BYTES;
 
-    /// Frames in; ends with `None` when the connection does.
+    /// Reads frames; returns `None` at the end of the connection.
     pub struct Reader<R> {
         inner: BufReader<R>,
         buffer: Vec<u8>,
     }
 
-    /// A cheap handle that frames out. Bounded by what its user has in flight: one frame per job or call.
+    /// A cheap handle to send frames. Its queue is bounded by the user's work in flight: one frame per job or call.
     pub struct Writer<T> {
-        /// `None` ends the connection after what was queued before it.
+        /// `None` ends the connection after everything queued before it.
         frames: mpsc::UnboundedSender<Option<T>>,
     }
 
@@ -190,24 +190,24 @@ mod connection {
     }
 
     impl<T> Writer<T> {
-        /// Queues a frame. `false` when the connection is gone.
+        /// Queues a frame. `false` if the connection is closed.
         pub fn send(&self, frame: T) -> bool {
             self.frames.send(Some(frame)).is_ok()
         }
 
-        /// Ends the connection once everything queued is written, whoever else holds a handle.
+        /// Ends the connection once everything queued is written, even if there are other handles.
         pub fn end(&self) {
-            // Fails when the connection is gone, which is the wish.
+            // Fails if the connection is already closed, which is fine.
             let _ = self.frames.send(None);
         }
 
-        /// Whether the connection is gone.
+        /// Whether the connection is closed.
         pub fn is_closed(&self) -> bool {
             self.frames.is_closed()
         }
     }
 
-    /// Reads frames of this stream.
+    /// Reads frames from this stream.
     pub fn read<R: AsyncRead + Unpin>(stream: R) -> Reader<R> {
         Reader { inner: BufReader::with_capacity(64 * 1024, stream), buffer: Vec::new() }
     }
@@ -216,7 +216,7 @@ mod connection {
         /// The next frame; `None` at the end of the stream.
         ///
         /// # Errors
-        /// A broken connection, an overlong frame or one that is not of this type.
+        /// If the connection breaks, or the frame is too long or of another type.
         pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
             let length = match self.inner.read_u32().await {
                 Ok(length) => length as usize,
@@ -231,7 +231,7 @@ mod connection {
             self.buffer.resize(length, 0);
             self.inner.read_exact(&mut self.buffer).await?;
             let frame = serde_json::from_slice(&self.buffer).map_err(io::Error::from);
-            // One large frame must not hold its memory for the connection's whole life.
+            // Frees the memory of a large frame instead of keeping it for the life of the connection.
             if self.buffer.capacity() > 1024 * 1024 {
                 self.buffer = Vec::new();
             }
@@ -239,7 +239,7 @@ mod connection {
         }
     }
 
-    /// A handle to send frames, and the task that writes them: everything queued in one write.
+    /// Returns a handle to send frames, and the future that writes them, all queued frames in one write.
     ///
     /// The future ends after [`Writer::end`], when all handles are dropped, or when the connection breaks.
     pub fn write<T, W>(mut stream: W) -> (Writer<T>, impl Future<Output = io::Result<()>> + Send)

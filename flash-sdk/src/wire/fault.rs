@@ -1,15 +1,15 @@
-//! What is said of JSON that cannot be read.
+//! Messages for JSON that cannot be decoded.
 //!
-//! serde repeats the value that it refuses, whole. It may be a secret, and it may be long: what is said here names
-//! its type and what was expected instead.
+//! serde's messages contain the whole refused value, which may be secret or long. The messages here only name its
+//! type and what was expected.
 use crate::error::cut;
 
-/// What is wrong, without the value, cut at 200 characters; with line and column for text that is not valid JSON.
+/// What is wrong, without the value, cut at 200 characters; with line and column if the text is not valid JSON.
 pub fn fault(error: &serde_json::Error) -> String {
     cut(without_value(&error.to_string()))
 }
 
-/// [`fault`] of one field: line and column mean something only where the text is not valid JSON.
+/// [`fault`] for one field; with line and column only if the text is not valid JSON.
 pub fn fault_of_field(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -18,7 +18,7 @@ pub fn fault_of_field(error: &serde_json::Error) -> String {
     }
 }
 
-/// serde's sentences about a value of another type or range hold it between the kind of value and what was expected.
+/// In serde's messages about a wrong type or range, the value is between its kind and what was expected.
 fn without_value(message: &str) -> String {
     for about in ["invalid type: ", "invalid value: "] {
         if let Some((value, expected)) =

@@ -1,14 +1,13 @@
-//! Names that come from outside, each with its bounds: they end up in every log line, header and listing of
-//! what they name.
+//! IDs and names that come from outside, each with limits, because they appear in log lines, headers and listings.
 //!
-//! Whatever brings one (a header, an envelope in a body, a frame of the exchange, a worker's poll), it becomes
-//! one of these types there, and has the same bounds. A request id or trace that does not fit is as good as
-//! none: who receives it makes a new one.
+//! They may come from a header, an envelope in a body, a frame of the exchange or a worker's poll. All are converted
+//! to these types, with the same limits. A request ID or trace that is not valid is ignored, and the receiver creates
+//! a new one.
 use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The id that a request and everything it causes share: 1 to 128 visible ASCII characters.
+/// The request ID, shared by a request and all calls below it: 1 to 128 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct RequestId(Box<str>);
@@ -18,26 +17,26 @@ pub struct RequestId(Box<str>);
 #[serde(transparent)]
 pub struct TraceParent(Box<str>);
 
-/// A function as a caller names it: `function`, or `Type::method`.
+/// The name of a function, as callers use it: `function`, or `Type::method`.
 ///
-/// Only looking it up shows whether there is one; so any text becomes a name, but one over 256 bytes, which no
-/// function has, is cut.
+/// Any text is accepted, because only a look-up shows whether the function exists. Text over 256 bytes is cut; no
+/// function has such a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct FunctionName(Box<str>);
 
 impl RequestId {
-    /// Longest one.
+    /// Maximum length.
     pub const MAX_BYTES: usize = 128;
 
-    /// From what somebody says; `None` where it cannot be one.
+    /// Parses a text; `None` if it is not valid.
     pub fn parse(text: &str) -> Option<Self> {
         let fits =
             (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(text.into()))
     }
 
-    /// A new one.
+    /// Creates a new ID.
     #[cfg(feature = "runtime")]
     pub(crate) fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string().into())
@@ -45,7 +44,7 @@ impl RequestId {
 }
 
 impl TraceParent {
-    /// From what somebody says; `None` where it cannot be one.
+    /// Parses a text; `None` if it is not valid.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = |text: &str, digits: usize| {
             text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -64,12 +63,12 @@ impl TraceParent {
         fits.then(|| Self(text.into()))
     }
 
-    /// The trace, without the span.
+    /// The trace ID, without the span.
     pub fn trace(&self) -> &str {
         &self.0[3..35]
     }
 
-    /// A trace that begins here.
+    /// Starts a new trace.
     #[cfg(feature = "runtime")]
     pub(crate) fn random() -> Self {
         Self(format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), new_span()).into())
@@ -88,10 +87,10 @@ fn new_span() -> String {
 }
 
 impl FunctionName {
-    /// Longest one.
+    /// Maximum length.
     const MAX_BYTES: usize = 256;
 
-    /// See the type.
+    /// Creates a name; see the type for its limit.
     pub fn new(text: &str) -> Self {
         Self(text[..text.floor_char_boundary(Self::MAX_BYTES)].into())
     }
@@ -135,13 +134,13 @@ macro_rules! reads_as_text {
 
 reads_as_text!(RequestId TraceParent FunctionName);
 
-/// For a field: a text that does not fit is as good as none.
+/// Decodes a field; a text that is not valid counts as missing.
 pub(super) fn request_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RequestId>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| RequestId::parse(&text)))
 }
 
-/// As [`request_id`].
+/// See [`request_id`].
 pub(super) fn trace_parent<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<TraceParent>, D::Error> {

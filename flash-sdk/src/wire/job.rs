@@ -1,15 +1,15 @@
-//! Job objects: what `run`, `runsync` and `status` answer, and what a worker posts.
+//! Job objects: the answers of `run`, `runsync` and `status`, and what a worker posts.
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
 
-/// Where a job is in its life. Names as on the wire.
+/// The status of a job. Names are as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobStatus {
-    /// Accepted, not yet handed to a worker.
+    /// Accepted, but not given to a worker yet.
     InQueue,
-    /// Handed to a worker. The documentation also lists `RUNNING`, read as the same and never sent.
+    /// Given to a worker. Runpod's documentation also lists `RUNNING`, which is read as the same and never sent.
     #[serde(alias = "RUNNING")]
     InProgress,
     /// The worker posted a result without an error.
@@ -18,17 +18,17 @@ pub enum JobStatus {
     Failed,
     /// A client cancelled it.
     Cancelled,
-    /// It ran longer than it may, or expired in the queue.
+    /// It exceeded its execution timeout, or expired in the queue.
     TimedOut,
 }
 
 impl JobStatus {
-    /// Whether the job will not change any more.
+    /// Whether the status is final.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::InQueue | Self::InProgress)
     }
 
-    /// As on the wire.
+    /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InQueue => "IN_QUEUE",
@@ -45,7 +45,7 @@ impl JobStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobObject {
-    /// What all its attempts owe up to now, in billionths of a dollar; only from our own platform.
+    /// The cost of all attempts so far, in billionths of a dollar; only from the Flash platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_nano_dollars: Option<u64>,
     /// Time between submission and the pickup of the latest attempt.
@@ -65,10 +65,10 @@ pub struct JobObject {
     /// Attempts beyond the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// Where it is in its life.
+    /// The status.
     pub status: JobStatus,
-    /// The worker of the latest attempt. On the wire a job that ended without one has an empty id, as on Runpod; read
-    /// back it has none.
+    /// The worker of the latest attempt. If a job ended without a worker, the ID is empty on the wire, as on Runpod,
+    /// and `None` when read.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error::not_empty")]
     pub worker_id: Option<String>,
 }
@@ -78,13 +78,13 @@ pub struct JobObject {
 pub struct JobRequest {
     /// The function's input.
     pub input: Option<RawJson>,
-    /// Limits of this job. `null` says as much as nothing, as everywhere in a request.
+    /// Limits of this job. `null` counts as missing, as everywhere in a request.
     #[serde(default, deserialize_with = "or_default")]
     pub policy: Policy,
-    /// URL that is told of the end.
+    /// The webhook URL, called when the job ends.
     #[serde(default)]
     pub webhook: Option<String>,
-    /// Where the worker is to leave large results. Passed on to it, never returned.
+    /// Where the worker should store large results. Passed on to the worker, never returned.
     #[serde(default, rename = "s3Config")]
     pub s3_config: Option<RawJson>,
 }
@@ -93,28 +93,28 @@ pub struct JobRequest {
 #[derive(Debug, Default, Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Policy {
-    /// How long it may run; the worker type's execution timeout otherwise.
+    /// How long it may run; by default, the worker type's execution timeout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution_timeout: Option<u64>,
-    /// How long it may take from submission to its end; then it is deleted, run or not.
+    /// How long it may take from submission to its end. After that it is deleted, even if it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
-    /// No reason to start a worker.
+    /// Does not start a worker for this job.
     #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
     pub low_priority: bool,
 }
 
-/// A job as a worker takes it. Keys beyond these are ignored.
+/// A job as a worker receives it. Other keys are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakenJob {
     /// The job's id.
     pub id: String,
-    /// The input; the platform may leave out an empty one.
+    /// The input; the platform may omit an empty one.
     #[serde(default)]
     pub input: Option<RawJson>,
 }
 
-/// What a worker posts when a job ended, or has progress to show.
+/// What a worker posts when a job ends or makes progress.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct PostedResult {
     /// `IN_PROGRESS` marks a progress update; absent on a result.
@@ -123,7 +123,7 @@ pub struct PostedResult {
     /// The result or progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<RawJson>,
-    /// The failure; a foreign worker may post any JSON here.
+    /// The failure; other workers may post any JSON here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<serde_json::Value>,
     /// The worker asks to be replaced.
@@ -131,7 +131,7 @@ pub struct PostedResult {
     pub stop_pod: bool,
 }
 
-/// `null` as the default: some clients write every field that they know.
+/// Reads `null` as the default, because some clients send every field.
 fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -143,14 +143,14 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// The text inside a failed job's `error`: the six keys of the official Python worker, with ours beside.
+/// The text in a failed job's `error`: the six keys of Runpod's Python worker, plus one of Flash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorText {
     /// Kind or class of the error.
     pub error_type: String,
-    /// Its message chain in one line.
+    /// The message chain in one line.
     pub error_message: String,
-    /// Where, as far as known.
+    /// The location, if known.
     #[serde(default)]
     pub error_traceback: String,
     /// Host of the worker.
@@ -159,16 +159,16 @@ pub struct ErrorText {
     /// The worker.
     #[serde(default)]
     pub worker_id: String,
-    /// Version of the SDK that wrote this.
+    /// The version of the SDK that wrote it.
     #[serde(default)]
     pub runpod_version: String,
-    /// The whole error, from a worker of ours.
+    /// The complete error, from a Flash worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flash: Option<crate::error::WireError>,
 }
 
 impl ErrorText {
-    /// The text for an error of ours.
+    /// Creates the text for a Flash error.
     pub fn of(error: &crate::error::WireError, hostname: &str) -> Self {
         Self {
             error_type: error.kind.as_str().to_owned(),
@@ -181,12 +181,12 @@ impl ErrorText {
         }
     }
 
-    /// As the JSON text that a job's `error` holds.
+    /// The JSON text for a job's `error`.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("strings and enums always serialise")
     }
 
-    /// Reads a job's `error` back: ours whole, a Python worker's message, or the text as it is.
+    /// Reads a job's `error`: a complete Flash error, the message of a Python worker, or the plain text.
     pub fn parse(text: &str) -> crate::error::WireError {
         use crate::error::{ErrorKind, WireError};
         match serde_json::from_str::<Self>(text) {

@@ -1,18 +1,18 @@
-//! The line in which a worker says how a job ended, where no platform of ours writes it. It is read again to estimate
-//! what calls cost.
+//! The log line in which a worker reports the end of a job, if the Flash platform does not. It is parsed to estimate
+//! the cost of calls.
 use std::time::Duration;
 
 use super::job::JobStatus;
 
-/// Lines that may be one, as a regular expression.
+/// A regular expression for such lines.
 pub const PATTERN: &str = r"^\S+ (COMPLETED|FAILED) in [0-9.]+ ms";
 
-/// Such as `crunch COMPLETED in 1.97 ms`.
+/// Writes the line, such as `crunch COMPLETED in 1.97 ms`.
 pub fn text(function: &str, status: JobStatus, ran: Duration) -> String {
     format!("{function} {} in {:.2} ms", status.as_str(), ran.as_secs_f64() * 1000.0)
 }
 
-/// The function, and the seconds that it ran; `None` for any other line.
+/// The function and the seconds that it ran; `None` for any other line.
 pub fn read(line: &str) -> Option<(&str, f64)> {
     let (function, rest) = line.split_once(' ')?;
     let time = rest.strip_prefix("COMPLETED in ").or_else(|| rest.strip_prefix("FAILED in "))?;

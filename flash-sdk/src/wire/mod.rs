@@ -1,7 +1,7 @@
-//! What travels: job objects as Runpod's API has them, the call envelope, and the exchange.
+//! Wire formats: job objects as in Runpod's API, the call envelope, and the exchange.
 //!
-//! Owns shapes only. Who sends what when is the business of `worker` and `call` here and of the
-//! platform in the CLI.
+//! This module only defines formats. `worker` and `call` here and the platform in the CLI decide who sends what and
+//! when.
 mod coding;
 pub mod envelope;
 pub mod events;
@@ -18,7 +18,7 @@ pub use fault::{fault, fault_of_field};
 pub use nesting::{MAX_NESTING, Nesting};
 pub use refusal::refusal;
 
-/// JSON text that is passed on as it came, checked for syntax once.
+/// JSON text that is passed on unchanged, checked for syntax once.
 pub type RawJson = Box<serde_json::value::RawValue>;
 
 /// The JSON text `null`.

@@ -1,9 +1,9 @@
-//! How deeply JSON is nested, found without building a value of it.
+//! Measures how deeply JSON is nested, without building a value.
 
-/// Levels of arrays and objects that a decoder takes: those of `serde_json`.
+/// Maximum levels of arrays and objects: the limit of `serde_json`.
 pub const MAX_NESTING: usize = 127;
 
-/// Measures the nesting of JSON text that may come in pieces. Says nothing of whether it is valid.
+/// Measures the nesting of JSON text that may arrive in pieces. It does not check that the text is valid.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nesting {
     level: usize,
@@ -27,7 +27,7 @@ impl Nesting {
         nesting
     }
 
-    /// Goes on with the next piece.
+    /// Reads the next piece.
     pub fn read(&mut self, piece: &[u8]) {
         for byte in piece {
             self.place = match (self.place, byte) {
@@ -50,12 +50,12 @@ impl Nesting {
         }
     }
 
-    /// Whether a decoder refuses what is within `around` levels of this text.
+    /// Whether a decoder would refuse the content within `around` levels of this text.
     pub fn is_too_deep_within(&self, around: usize) -> bool {
         self.deepest > MAX_NESTING + around
     }
 
-    /// Whether a decoder refuses it.
+    /// Whether a decoder would refuse the text.
     pub fn is_too_deep(&self) -> bool {
         self.is_too_deep_within(0)
     }

@@ -1,12 +1,12 @@
-//! What a refusing HTTP answer says: our gateway's and our routes' error body, or somebody else's.
+//! The error in an HTTP answer: the error body of Flash's gateway and routes, or any other body.
 use serde::Deserialize;
 
 use crate::{ErrorKind, FieldError, WireError};
 
-/// How much of a foreign body is shown.
+/// How much of another body is shown.
 const SHOWN: usize = 200;
 
-/// The error body of our gateway and routes.
+/// The error body of Flash's gateway and routes.
 #[derive(Deserialize)]
 struct Body {
     error: String,
@@ -18,7 +18,7 @@ struct Body {
     fields: Vec<FieldError>,
 }
 
-/// The error that a refusing answer stands for: ours whole, else by its status.
+/// The error of an unsuccessful answer: complete if it is from Flash, otherwise by its status.
 pub fn refusal(status: u16, body: &[u8]) -> WireError {
     let by_status = match status {
         400 | 413 | 422 => ErrorKind::InvalidInput,
