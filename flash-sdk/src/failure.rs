@@ -1,25 +1,25 @@
-//! How whatever a function fails with becomes an [`Error`].
+//! Converts any error type of a function into an [`Error`].
 //!
-//! The macro's code calls `__flash_way` on what [`ways::look`] gives for an error, behind five references. The compiler takes the way whose receiver
-//! has the most of them and whose bound the type fulfils, so each way here stands for one kind of error type and the
-//! ones above it win. A blanket `From` for all of them cannot be written: `anyhow::Error`, `String` and `Box<dyn Error>`
-//! might implement `std::error::Error` one day.
+//! The macro's code calls `__flash_way` on the result of [`ways::look`], behind five references. The compiler picks
+//! the implementation whose receiver has the most references and whose bound the type satisfies. So each trait here
+//! is for one kind of error type, and those above it take precedence. A blanket `From` for all of them is not
+//! possible, because `anyhow::Error`, `String` and `Box<dyn Error>` might implement `std::error::Error` one day.
 use std::{error::Error as StdError, fmt::Display};
 
 use crate::Error;
 
-/// A `Result` under whatever name.
+/// A `Result` or an alias of it.
 #[diagnostic::on_unimplemented(
     message = "a `#[remote]` function returns `Result<T>`, or `impl Stream<Item = Result<T>>` to stream",
     label = "not a `Result`"
 )]
 pub trait Outcome {
-    /// Of success.
+    /// The type of the value.
     type Value;
-    /// Of failure.
+    /// The type of the error.
     type Failure;
 
-    /// Under its own name.
+    /// Converts to `Result`.
     fn into_result(self) -> Result<Self::Value, Self::Failure>;
 }
 
@@ -32,7 +32,7 @@ impl<T, E> Outcome for Result<T, E> {
     }
 }
 
-/// What a function may fail with when no way was found for its type: always a compile error that says what is missing.
+/// The bound for error types without a conversion. It always results in a compile error that says what is missing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a `#[remote]` function",
     label = "implements neither `std::error::Error` nor `Display`",
@@ -40,8 +40,8 @@ impl<T, E> Outcome for Result<T, E> {
 )]
 pub trait Failure: Into<Error> {}
 
-/// Implemented by nothing: a bound on the `spawn` of what makes no jobs, so that a call of it is a compile error with
-/// these words.
+/// Not implemented by any type. It is a bound on `spawn` of routes and streams, so that calling it is a compile error
+/// with this message.
 #[diagnostic::on_unimplemented(
     message = "a route or stream cannot be spawned, because it does not run as a job",
     label = "cannot be spawned",
@@ -53,32 +53,32 @@ pub trait MakesJobs<'never> {}
 /// A function that is a route.
 pub struct ARoute;
 
-/// A function that streams.
+/// A streaming function.
 pub struct AStream;
 
-/// One trait for each way, and what it leads to.
+/// One trait and one type for each kind of conversion.
 pub mod ways {
     use std::marker::PhantomData;
 
     use super::{Display, Error, Failure, StdError};
 
-    /// Whose way is looked for. A type of its own, since a reference to an error may be an error as well.
+    /// The error type to convert. It is a separate type, because a reference to an error may be an error too.
     pub struct Look<E>(PhantomData<E>);
 
-    /// Looks for the way of this error.
+    /// Starts the search for the conversion of this error.
     pub fn look<E>(_: &E) -> Look<E> {
         Look(PhantomData)
     }
 
-    /// Ours, and any `std::error::Error`.
+    /// [`Error`], and any `std::error::Error`.
     pub struct ByInto;
-    /// `anyhow::Error` and `eyre::Report`, which hold an error and lend it.
+    /// `anyhow::Error` and `eyre::Report`, which contain an error and lend it.
     pub struct ByChain;
-    /// `Box<dyn Error + Send + Sync>`, which lends it in another shape.
+    /// `Box<dyn Error + Send + Sync>`, which lends an error of another type.
     pub struct ByBox;
-    /// `String`, `&str`, and whatever else is only text.
+    /// `String`, `&str` and other types with `Display`.
     pub struct ByText;
-    /// No way.
+    /// No conversion.
     pub struct Nowhere;
 
     impl ByInto {
@@ -110,7 +110,7 @@ pub mod ways {
     }
 
     impl Nowhere {
-        /// Refused by the compiler.
+        /// Always a compile error.
         pub fn error<E: Failure>(self, error: E) -> Error {
             error.into()
         }
@@ -118,7 +118,7 @@ pub mod ways {
 
     /// First.
     pub trait IntoWay {
-        /// By `Into`.
+        /// With `Into`.
         fn __flash_way(&self) -> ByInto {
             ByInto
         }
@@ -127,7 +127,7 @@ pub mod ways {
 
     /// Second.
     pub trait ChainWay {
-        /// By what it lends.
+        /// With the error that it lends.
         fn __flash_way(&self) -> ByChain {
             ByChain
         }
@@ -136,7 +136,7 @@ pub mod ways {
 
     /// Third.
     pub trait BoxWay {
-        /// By what it lends.
+        /// With the error that it lends.
         fn __flash_way(&self) -> ByBox {
             ByBox
         }
@@ -145,7 +145,7 @@ pub mod ways {
 
     /// Fourth.
     pub trait TextWay {
-        /// By its text.
+        /// With its text.
         fn __flash_way(&self) -> ByText {
             ByText
         }

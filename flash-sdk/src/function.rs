@@ -1,6 +1,6 @@
-//! A function as a type: what the macro implements, and everything generic over it.
+//! The traits that the macro implements for each function, and the code that is generic over them.
 //!
-//! The macro's code stays thin; whatever can be written once for all functions is here.
+//! The macro generates little code; everything that is the same for all functions is here.
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::{
@@ -31,11 +31,11 @@ pub trait RemoteFunction: Send + Sync + 'static {
     /// Its description.
     fn descriptor() -> &'static Function;
 
-    /// The user's own code. Boxed, so that a function may call itself by its public name.
+    /// The user's code. Boxed, so that a function can call itself by its public name.
     fn run(args: Self::Args) -> BoxFuture<'static, Result<Self::Output>>;
 }
 
-/// A function that streams.
+/// A streaming function.
 pub trait RemoteStream: Send + Sync + 'static {
     /// Its arguments as a tuple.
     type Args: Args;
@@ -45,7 +45,7 @@ pub trait RemoteStream: Send + Sync + 'static {
     /// Its description.
     fn descriptor() -> &'static Function;
 
-    /// The user's own code.
+    /// The user's code.
     fn run(args: Self::Args) -> BoxStream<'static, Result<Self::Item>>;
 }
 
@@ -61,7 +61,7 @@ pub const fn once<F: RemoteFunction>() -> Handler {
     Handler::Once(handle::<F>)
 }
 
-/// Runs a function that streams on a request's input.
+/// Runs a streaming function on a request's input.
 pub const fn streaming<F: RemoteStream>() -> Handler {
     fn handle<F: RemoteStream>(input: Input) -> Result<BoxStream<'static, Result<RawJson>>> {
         let args = F::Args::decode(input, F::descriptor())?;
@@ -72,13 +72,13 @@ pub const fn streaming<F: RemoteStream>() -> Handler {
 
 const RESULT: &str = "the result";
 const CHUNK: &str = "a chunk of the result";
-/// The chunks of a job are read as one list, too.
+/// The chunks of a job are also read as one list.
 const CHUNK_DEPTH: u8 = 1;
 
-/// Calls a function where it lives.
+/// Calls a function where it is deployed.
 ///
 /// # Errors
-/// What the function fails with, or why it could not be reached.
+/// The function's error, or why it could not be reached.
 pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     call_as::<F>(args, Company::Alone).await
 }
@@ -107,7 +107,7 @@ fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &R
     })
 }
 
-/// Calls a function in this process, as a call of its own: deeper by one, its failures named as a stage.
+/// Calls a function in this process as a separate call: one level deeper, with its own stage in errors.
 async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     let current = Context::current();
     let envelope = Context::envelope_for(current.as_ref(), F::descriptor().call_name())?;
@@ -118,10 +118,10 @@ async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     }
 }
 
-/// Runs a function within this call. What ends differently over the wire ends so here, too: a panic is an
-/// error, and so is a value that could not travel.
+/// Runs a function within this call. It ends as it would over the wire: a panic is an error, and so is a value that
+/// could not be sent.
 async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result<F::Output> {
-    // Synchronous code that runs for a call which was dropped is told.
+    // Tells synchronous code when its call was dropped.
     let cancel = inside.cancel_on_drop();
     let run = async {
         args.check(F::descriptor())?;
@@ -134,7 +134,7 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
     outcome.map_err(|error| staged(F::descriptor(), error))
 }
 
-/// The deadline passed.
+/// The deadline has passed.
 struct Late;
 
 async fn within<T>(deadline: Option<Instant>, run: impl Future<Output = T>) -> Result<T, Late> {
@@ -148,32 +148,32 @@ fn late() -> Error {
     Error::new(ErrorKind::Timeout, "the caller's deadline passed")
 }
 
-/// The error with the function that it is of, where nothing nearer said so.
+/// Adds the function to the error as its stage, unless one is set.
 fn staged(function: &Function, error: Error) -> Error {
     let mut wire = error.into_wire();
     wire.stage.get_or_insert_with(|| function.stage());
     wire.into()
 }
 
-/// The chunks of a function that streams, with errors of ours.
+/// The chunks of a streaming function, with errors converted.
 pub fn chunks<S: Stream, T>(stream: S, convert: fn(S::Item) -> Result<T>) -> impl Stream<Item = Result<T>> {
     stream.map(convert)
 }
 
-/// Calls a function and does not wait: the handle asks after the job.
+/// Submits a call as a job and returns a handle.
 ///
 /// # Errors
-/// When the job could not be handed over.
+/// If the job could not be submitted.
 pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Output>> {
     let function = F::descriptor();
     match call::peers_of(function) {
         None => {
             let current = Context::current();
             let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
-            // As over the wire, what the arguments lack is told now and not by the job.
+            // As over the wire, invalid arguments are reported now and not by the job.
             args.check(function)?;
             let id = JobHandle::<F::Output>::new_id();
-            // A job of its own: who made it may end before it.
+            // A separate job: its caller may end before it.
             let inside = Context::new(Setup { job_id: Some(id.clone()), envelope, ..Setup::default() });
             let deadline = inside.deadline();
             let job = async move {
@@ -188,8 +188,8 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
     }
 }
 
-/// Calls a function once per item, at most `concurrency` at a time. Each result comes when it is there,
-/// with the index of its item.
+/// Calls a function once per item, at most `concurrency` at a time. Results arrive as they are ready, each with the
+/// index of its item.
 pub fn map<F, I>(items: I, concurrency: usize) -> impl Stream<Item = (usize, Result<F::Output>)> + Send
 where
     F: RemoteFunction,
@@ -208,10 +208,10 @@ where
     stream::iter(calls).buffer_unordered(concurrency.max(1))
 }
 
-/// How many calls of a `map` run at a time when nothing else is said.
+/// How many calls of a `map` run at a time by default.
 pub const MAP_CONCURRENCY: usize = 16;
 
-/// Calls a function that streams, where it lives.
+/// Calls a streaming function where it is deployed.
 pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::Item>> + Send {
     let function = F::descriptor();
     match call::peers_of(function) {
@@ -232,7 +232,7 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
     }
 }
 
-/// The stream, or one that holds only why there is none.
+/// The stream, or a stream with only the error.
 fn opened<T, S: Stream<Item = Result<T>>>(opened: Result<S>) -> impl Stream<Item = Result<T>> {
     match opened {
         Ok(chunks) => chunks.left_stream(),
@@ -240,7 +240,7 @@ fn opened<T, S: Stream<Item = Result<T>>>(opened: Result<S>) -> impl Stream<Item
     }
 }
 
-/// Calls a function that streams in this process, as [`in_process`] does with others.
+/// Calls a streaming function in this process; see [`in_process`].
 fn stream_in_process<F: RemoteStream>(args: F::Args) -> Result<impl Stream<Item = Result<F::Item>>> {
     let function = F::descriptor();
     let current = Context::current();
@@ -263,14 +263,14 @@ fn checked_chunk<T: Wire>(chunk: Result<T>) -> Result<T> {
 /// Runs a synchronous function on the blocking pool, within the current call.
 ///
 /// # Errors
-/// What the function fails with; a panic is resumed on the caller's task.
+/// The function's error. A panic is resumed on the caller's task.
 pub async fn blocking<T, E>(run: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T>
 where
     T: Send + 'static,
     E: Into<Error>,
 {
     let context = Context::current();
-    // Held by the thread, not by this future: the future may be dropped while the thread runs on.
+    // Held by the thread, not by this future, which may be dropped while the thread runs.
     let token = context.as_ref().map(|context| context.blocking().token());
     let task = tokio::task::spawn_blocking(move || {
         let _token = token;
@@ -290,22 +290,22 @@ where
     }
 }
 
-/// The one value of a `#[remote] impl` in this process, made at the first need.
+/// The single value of a `#[remote] impl` in this process, created at first use.
 pub struct Instance<T> {
     cell: OnceCell<Arc<T>>,
 }
 
 impl<T> Instance<T> {
-    /// Not made yet.
+    /// Creates a cell without a value.
     #[expect(clippy::new_without_default, reason = "made by the macro in a static, where Default is no use")]
     pub const fn new() -> Self {
         Self { cell: OnceCell::const_new() }
     }
 
-    /// The value, made by `init` if this is the first need. A failed `init` is tried again at the next.
+    /// The value, created by `init` at first use. If `init` fails, it runs again at the next use.
     ///
     /// # Errors
-    /// What `init` fails with.
+    /// The error of `init`.
     pub async fn get<F, Fut>(&self, init: F) -> Result<Arc<T>>
     where
         F: FnOnce() -> Fut,

@@ -1,7 +1,7 @@
-//! Values of user code as JSON text: everything that is written for somebody else to read goes through here.
+//! Writes values of user code as JSON text. All JSON that other processes read is written here.
 //!
-//! `serde_json` alone writes NaN and infinity as `null`, and nests deeper than it reads. A reader would see a
-//! value that nobody sent, or none. Here both are errors that name the place.
+//! `serde_json` writes NaN and infinity as `null`, and writes deeper nesting than it reads. The reader would get a
+//! wrong value, or none. Here both are errors that name the location.
 use std::{fmt, io};
 
 use serde::{Serialize, Serializer, ser};
@@ -11,16 +11,15 @@ use crate::{Error, ErrorKind, Result, wire::RawJson};
 
 /// The deepest nesting that `serde_json` reads.
 pub(crate) const MAX_DEPTH: u8 = 127;
-/// More of a path than this says nothing more.
+/// Maximum length of a path in messages.
 const MAX_PATH_CHARS: usize = 100;
-/// How `serde_json` marks JSON text within a value. It is one value, and no level of its own.
+/// How `serde_json` marks JSON text within a value. It does not add a level.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// The JSON text of a value that will stand below `depth` levels of lists and objects. `what` names it in
-/// the error.
+/// The JSON text of a value that will be below `depth` levels of lists and objects. `what` names it in errors.
 ///
 /// # Errors
-/// [`ErrorKind::Encode`] with the place, for a value that JSON cannot express or that nests too deep.
+/// [`ErrorKind::Encode`] with the location, for a value that JSON cannot express or that is nested too deeply.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     what: impl fmt::Display,
@@ -29,17 +28,17 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     to_raw_value(&Inside { value, depth }).map_err(|error| refused(value, what, depth, &error))
 }
 
-/// As [`encode`], for a value that stays in this process.
+/// Like [`encode`], for a value that stays in this process.
 ///
 /// # Errors
-/// As [`encode`].
+/// See [`encode`].
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T, what: impl fmt::Display, depth: u8) -> Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(io::sink(), Silent);
     let checked = Inside { value, depth }.serialize(&mut serializer);
     checked.map_err(|error| refused(value, what, depth, &error))
 }
 
-/// Walks the value once more, with the way to the fault remembered.
+/// Walks the value again to find the path of the problem.
 #[cold]
 fn refused<T: Serialize + ?Sized>(
     value: &T,
@@ -80,10 +79,10 @@ impl Formatter for Silent {
     }
 }
 
-/// A serializer that refuses what JSON has no form for.
+/// A serializer that refuses what JSON cannot express.
 struct Checked<S> {
     inner: S,
-    /// Lists and objects around the value.
+    /// Number of lists and objects around the value.
     depth: u8,
 }
 
@@ -106,7 +105,7 @@ struct Compound<C> {
 }
 
 impl<S: Serializer> Checked<S> {
-    /// The depth of what is within `levels` more.
+    /// The depth below `levels` more.
     fn below<E: ser::Error>(&self, levels: u8) -> Result<u8, E> {
         let depth = self.depth.saturating_add(levels);
         match depth > MAX_DEPTH {
@@ -128,7 +127,7 @@ fn finite<E: ser::Error>(value: f64) -> Result<(), E> {
     Err(E::custom(format_args!("{name} is not a JSON number")))
 }
 
-/// Passes values without parts on as they are.
+/// Passes values without parts on unchanged.
 macro_rules! pass_on {
     ($($name:ident($($argument:ident: $type:ty),*);)+) => {$(
         #[inline]
@@ -270,7 +269,7 @@ impl<S: Serializer> Serializer for Checked<S> {
     }
 }
 
-/// Compounds whose parts have no names.
+/// Compounds with unnamed parts.
 macro_rules! unnamed_parts {
     ($($contract:ident: $part:ident;)+) => {$(
         impl<C: ser::$contract> ser::$contract for Compound<C> {

@@ -1,7 +1,7 @@
-//! Panics of user code as errors, with message and place.
+//! Converts panics of user code into errors with message and location.
 //!
-//! A hook notes the panic on its thread before unwinding; whoever catches the unwinding on the same
-//! thread picks the note up.
+//! A hook records the panic on its thread before unwinding. The code that catches the panic on the same thread reads
+//! the record.
 use std::{
     cell::RefCell,
     panic::{self, AssertUnwindSafe, UnwindSafe},
@@ -49,7 +49,7 @@ pub(crate) async fn catch_async<F: Future>(future: F) -> Result<F::Output, Error
         type Output = Result<F::Output, Error>;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-            // Not observed again after a panic: the caller drops the future with the error.
+            // The future is not polled again after a panic: the caller drops it.
             match catch(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),
                 Err(error) => Poll::Ready(Err(error)),

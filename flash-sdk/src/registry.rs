@@ -1,7 +1,7 @@
-//! The functions of an app: what `#[remote]` registered, checked and put in source order.
+//! The functions of an app: those that `#[remote]` registered, checked and in source order.
 //!
-//! Owns the descriptors and the rules that one function alone cannot break: equal names, equal routes,
-//! configs that disagree. Order of registration is unspecified, so everything here sorts first.
+//! It contains the descriptors and the rules across functions: equal names, equal routes, conflicting configurations.
+//! The order of registration is not specified, so everything is sorted first.
 use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -23,13 +23,13 @@ use crate::{
 pub struct Function {
     /// Its name in the code.
     pub name: &'static str,
-    /// The type whose method it is.
+    /// The type, if it is a method.
     pub owner: Option<&'static str>,
-    /// `module_path!()` where it stands.
+    /// `module_path!()` of its source.
     pub module_path: &'static str,
-    /// `file!()` where it stands.
+    /// `file!()` of its source.
     pub file: &'static str,
-    /// Line of its name.
+    /// The line of its name.
     pub line: u32,
     /// Its doc comment.
     pub docs: &'static str,
@@ -37,7 +37,7 @@ pub struct Function {
     pub resource: Resource,
     /// Method and path, for a route.
     pub route: Option<Route>,
-    /// Its arguments in order.
+    /// Its arguments, in order.
     pub arguments: &'static [Argument],
     /// Schema of its result, or of one chunk.
     pub output: SchemaOf,
@@ -45,7 +45,7 @@ pub struct Function {
     pub handler: Handler,
     /// Prepares the worker for it, once, before it takes work.
     pub init: Option<fn() -> BoxFuture<'static, Result<()>>>,
-    /// Where its arguments come from; computed at the first use.
+    /// Where its arguments come from; computed at first use.
     pub binding: OnceLock<Binding>,
 }
 
@@ -55,18 +55,18 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 /// The worker type of a function.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource {
-    /// Said in full here.
+    /// Configured here.
     Declared(ResourceConfig),
-    /// Named here, said in full at another function.
+    /// Named here, configured at another function.
     Named(&'static str),
 }
 
 /// A route's method and path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// Upper case.
+    /// The method, in upper case.
     pub method: &'static str,
-    /// With `{name}` for path parameters.
+    /// The path, with `{name}` for path parameters.
     pub path: &'static str,
 }
 
@@ -86,7 +86,7 @@ pub struct Argument {
 pub enum Handler {
     /// One result.
     Once(fn(Input) -> BoxFuture<'static, Result<RawJson>>),
-    /// Chunks as they come; arguments that do not fit are refused before the first.
+    /// Chunks as they are produced; invalid arguments are refused before the first.
     Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
 }
 
@@ -99,7 +99,7 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// What the macro submits: a way to the descriptor.
+/// What the macro registers: a function that returns the descriptor.
 pub struct Registered(pub fn() -> &'static Function);
 
 inventory::collect!(Registered);
@@ -126,7 +126,7 @@ impl Function {
         format!("{}/{}", self.worker(), self.call_name())
     }
 
-    /// Whether a call by this name means this function.
+    /// Whether this name refers to this function.
     pub fn is_named(&self, name: &str) -> bool {
         match name.split_once("::") {
             Some((owner, method)) => self.owner == Some(owner) && self.name == method,
@@ -147,7 +147,7 @@ impl Function {
     }
 }
 
-/// A rule that several functions break together. Each message names every place.
+/// A conflict between functions. The message names all source locations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryError(pub String);
 
@@ -164,10 +164,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Everything that `#[remote]` registered in this binary.
+    /// Collects everything that `#[remote]` registered in this binary.
     ///
     /// # Errors
-    /// Every broken rule at once.
+    /// All conflicts.
     pub fn collect() -> Result<Self, Vec<RegistryError>> {
         Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.0)()).collect())
     }
@@ -197,7 +197,7 @@ impl Registry {
         if routed { EndpointKind::LoadBalanced } else { EndpointKind::Queue }
     }
 
-    /// This worker type with every default filled in.
+    /// The worker type with all settings, including defaults.
     pub fn worker_type(&self, worker: &str) -> Option<WorkerType> {
         let config = self.configs.get(worker)?;
         let kind = self.kind(worker);
@@ -219,7 +219,7 @@ impl Registry {
         })
     }
 
-    /// What the binary says of itself.
+    /// The manifest of this binary.
     pub fn describe(&self, app: App) -> Manifest {
         let mut generator = SchemaGenerator::default();
         let functions = self.functions.iter().map(|function| entry(function, &mut generator)).collect();
@@ -318,7 +318,7 @@ fn merge_configs(
     declared.into_iter().map(|(name, (_, config))| (name, config)).collect()
 }
 
-/// The name most like a misspelt one, if any is like it. Names of worker types have at most 63 characters.
+/// The most similar name, if there is one. Names of worker types have at most 63 characters.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     const ALIKE: f64 = 0.6;
     known
@@ -328,7 +328,7 @@ fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'st
         .map(|(_, known)| known)
 }
 
-/// Reports each pair of functions that `key` makes equal.
+/// Reports each pair of functions with the same `key`.
 fn check_unique<K: Ord>(
     functions: &[&'static Function],
     key: impl Fn(&'static Function) -> Option<K>,
@@ -384,7 +384,7 @@ fn check_routes(functions: &[&'static Function], errors: &mut Vec<RegistryError>
     );
 }
 
-/// A path with its parameters' names left out: `/a/{id}` and `/a/{name}` catch the same requests.
+/// A path without parameter names: `/a/{id}` and `/a/{name}` match the same requests.
 fn path_shape(path: &str) -> String {
     let shape =
         |segment: &'_ str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };

@@ -1,7 +1,7 @@
-//! The stream of a function, polled as part of its call.
+//! The stream of a streaming function, polled as part of its call.
 //!
-//! A future is guarded by whoever awaits it; a stream is polled by many (a response body, a job, a caller in
-//! process), so the guard travels with it: context, deadline, panics, and what dropping it means.
+//! Whoever awaits a future can guard it. A stream has many kinds of consumers (a response body, a job, a caller in
+//! this process), so it carries its own guard: context, deadline, panics, and the effect of dropping it.
 use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
@@ -13,16 +13,16 @@ use tokio::time::Sleep;
 
 use crate::{Context, Error, ErrorKind, Result, panic, registry::Function};
 
-/// What the end of the stream means for the call in its context.
+/// What the end of the stream means for its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// The stream is the whole call: one that is dropped early is cancelled.
+    /// The stream is the whole call. Dropping it early cancels the call.
     Own,
-    /// The stream is something that the call waits for.
+    /// The stream is something that its caller waits for.
     Callers,
 }
 
-/// A stream within its call. The first error is its last item: the function's own, a panic, or the deadline.
+/// A stream within its call. The first error is its last item: the function's own error, a panic, or the deadline.
 pub(crate) struct Guarded<T> {
     /// `None` once it has ended.
     chunks: Option<BoxStream<'static, Result<T>>>,
@@ -36,7 +36,7 @@ impl<T> Guarded<T> {
     /// Opens a stream within this call.
     ///
     /// # Errors
-    /// What `open` fails with; a panic in it.
+    /// The error of `open`, or a panic in it.
     pub(crate) fn open(
         context: Context,
         call: Call,
@@ -48,7 +48,7 @@ impl<T> Guarded<T> {
         Ok(Self { chunks: Some(chunks), context, call, function, deadline })
     }
 
-    /// Drops what the user's code holds where it was polled: a destructor may look for its call.
+    /// Drops the user's values in the context of the call, because a destructor may use it.
     fn close(&mut self) {
         if let Some(chunks) = self.chunks.take() {
             let closed = panic::catch(AssertUnwindSafe(|| self.context.clone().sync_scope(|| drop(chunks))));
@@ -66,7 +66,7 @@ impl<T> Guarded<T> {
     }
 
     fn is_late(&mut self, cx: &mut std::task::Context<'_>) -> bool {
-        // A stream that never pauses leaves the runtime's timers no turn: the time is looked at here too.
+        // A stream that never yields gives the runtime's timers no chance to run, so the time is also checked here.
         let is_over = |deadline: &Sleep| deadline.deadline() <= tokio::time::Instant::now();
         self.deadline
             .as_mut()

@@ -1,6 +1,6 @@
-//! Work over the exchange of our own platform: jobs pushed, results, calls and replies on one connection.
+//! Runs work over the exchange of the Flash platform: jobs, results, calls and replies on one connection.
 //!
-//! The end of the connection is the end of the worker: the platform re-queues what it held.
+//! When the connection ends, the worker ends, and the platform puts its jobs back into the queue.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -32,10 +32,10 @@ use crate::{
     },
 };
 
-/// For how long the platform may take to accept the connection.
+/// How long the platform may take to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Takes jobs until the platform or a signal says stop.
+/// Takes jobs until the platform or a signal stops it.
 pub(super) async fn run_queue(
     address: &ExchangeAddress,
     settings: &Settings,
@@ -58,7 +58,7 @@ pub(super) async fn run_queue(
     let pinged = session.clone();
     let jobs = move || pinged.with_running(|running| running.keys().map(|(id, _)| id.clone()).collect());
     let _heartbeat = address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, jobs)).transpose()?;
-    // Read from the start: `#[init]` may make calls, whose replies come this way.
+    // Reading starts now, because `#[init]` may make calls and their replies arrive here.
     let reading =
         tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
     functions.init().await.map_err(|error| format!("{error:#}"))?;
@@ -74,19 +74,19 @@ pub(super) async fn run_queue(
     };
     session.jobs.close();
     if let Some(outcome) = lost {
-        // Nobody is left to take results.
+        // The platform can no longer take results.
         return outcome;
     }
     if tokio::time::timeout(shutdown.drain(), session.jobs.wait()).await.is_err() {
         return Err(format!("jobs still running {} s after the signal", shutdown.drain().as_secs()));
     }
-    // Everything that was sent gets written; the end of the runtime would drop it.
+    // Writes everything that is queued, which the end of the runtime would drop.
     connection.frames.end();
     let _ = connection.writing.await;
     Ok(())
 }
 
-/// Serves HTTP; the exchange tells the platform the port and carries calls.
+/// Serves HTTP. The exchange reports the port to the platform and carries calls.
 pub(super) async fn run_load_balanced(
     address: &ExchangeAddress,
     settings: &Settings,
@@ -100,7 +100,7 @@ pub(super) async fn run_load_balanced(
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
-    // Which requests run is known to the platform: they come from it one by one.
+    // The platform knows which requests run, because it sent them.
     let _heartbeat =
         address.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, Vec::new)).transpose()?;
     let (frames, calls, mut reader) =
@@ -120,7 +120,7 @@ pub(super) async fn run_load_balanced(
                         frames.send(ToPlatform::Released(slot));
                     });
                 }
-                // Jobs go to queue workers; a platform that sends one here gets no answer.
+                // Jobs are for queue workers, so they are ignored here.
                 ToWorker::Job(_) | ToWorker::Stop(_) => {}
             }
         }
@@ -155,7 +155,7 @@ impl Connection {
             .map_err(problem)?;
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         let (frames, writing) = exchange::write(write);
-        // Ends with the connection or when it is told to end.
+        // Ends with the connection, or when requested.
         let writing = tokio::spawn(async move {
             if let Err(error) = writing.await {
                 tracing::debug!(%error, "the exchange broke");
@@ -166,14 +166,14 @@ impl Connection {
     }
 }
 
-/// `GET` with an upgrade, over plain HTTP: the exchange is between neighbours.
+/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local.
 async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, String> {
     let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("expected an http:// URL".to_owned());
     };
     let port = authority.port_u16().unwrap_or(80);
-    // A URL has an IPv6 address in brackets, a socket has not.
+    // A URL has brackets around an IPv6 address, a socket address does not.
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
@@ -196,10 +196,10 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
     hyper::upgrade::on(response).await.map_err(|error| error.to_string())
 }
 
-/// A job's id and attempt: the same job may come again while its stopped attempt still winds down.
+/// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.
 type Attempt = (String, u32);
 
-/// A result over the limit fails its job; as a frame it would end the connection.
+/// Fails a job whose result is over the limit; sending it would end the connection.
 fn within_limit(output: RawJson) -> crate::Result<RawJson> {
     match output.get().len() {
         length if length > MAX_RESULT_BYTES => {
@@ -218,7 +218,7 @@ struct Session {
     worker_id: String,
     hostname: String,
     jobs: TaskTracker,
-    /// Running attempts, to be stopped.
+    /// Running attempts, so that they can be stopped.
     running: Arc<Mutex<HashMap<Attempt, CancellationToken>>>,
 }
 
@@ -236,7 +236,7 @@ impl Session {
                 Ok(Some(ToWorker::Stop(frame))) => self.stop(&(frame.id, frame.attempt)),
                 Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
                 Ok(Some(ToWorker::Drain)) => shutdown.request(),
-                // Requests go to load-balanced workers.
+                // Requests are for load-balanced workers.
                 Ok(Some(ToWorker::Release(_))) => {}
                 Ok(None) if shutdown.is_requested() => break Ok(()),
                 Ok(None) => break Err("the platform closed the exchange".to_owned()),
@@ -289,7 +289,7 @@ impl Session {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(ErrorText::of(error.to_wire(), &self.hostname).to_text())),
         };
-        // A broken connection: the platform has re-queued the job already.
+        // If the connection is broken, the platform has already put the job back into the queue.
         self.frames.send(ToPlatform::Done(DoneFrame { id, attempt, output, error, ran_us }));
     }
 }

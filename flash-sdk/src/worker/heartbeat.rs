@@ -1,7 +1,7 @@
-//! Heartbeats: tells the platform that this process lives, and which jobs it runs.
+//! Heartbeats: tell the platform that this process is alive, and which jobs it runs.
 //!
-//! On a thread and a runtime of its own: user code that blocks every async thread is busy, not dead. What
-//! stops the whole process stops the heartbeats too, and that is their point.
+//! They run on a separate thread and runtime, because user code may block every async thread without being dead.
+//! Whatever stops the whole process also stops the heartbeats.
 use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -9,16 +9,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::settings::{Heartbeats, Runpod};
 use crate::call::http_client;
 
-/// Running heartbeats; they end when this is dropped.
+/// Running heartbeats. They end when this is dropped.
 pub(super) struct Heartbeat {
     _alive: DropGuard,
 }
 
 impl Heartbeat {
-    /// Starts them. `jobs` names the running jobs; it is called from another thread.
+    /// Starts them. `jobs` returns the running jobs and is called from another thread.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn start(
         heartbeats: &Heartbeats,
         jobs: impl Fn() -> Vec<String> + Send + 'static,
@@ -30,7 +30,7 @@ impl Heartbeat {
             .enable_all()
             .build()
             .map_err(|error| format!("could not start a runtime for heartbeats: {error}"))?;
-        // Not joined: it ends with the token, or with the process, and owns nothing that must be finished.
+        // Not joined: it ends with the token or the process, and has nothing to finish.
         std::thread::Builder::new()
             .name("flash-heartbeat".to_owned())
             .spawn(move || runtime.block_on(ended.run_until_cancelled(beat(&heartbeats, jobs))))
@@ -40,10 +40,10 @@ impl Heartbeat {
 }
 
 async fn beat(heartbeats: &Heartbeats, jobs: impl Fn() -> Vec<String>) {
-    // A client of this runtime's own: connections live on the runtime that opened them.
+    // A separate client, because connections belong to the runtime that opened them.
     let client = client(&heartbeats.url);
     let mut tick = tokio::time::interval(heartbeats.interval);
-    // After a pause one is enough.
+    // After a pause, one heartbeat is enough.
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -52,7 +52,7 @@ async fn beat(heartbeats: &Heartbeats, jobs: impl Fn() -> Vec<String>) {
             .header("content-type", "application/json")
             .header("authorization", &heartbeats.key)
             .timeout(limit(heartbeats.interval));
-        // Status and body carry nothing; a platform that misses heartbeats acts by itself.
+        // Status and body do not matter. If heartbeats are missing, the platform acts.
         if let Err(error) = request.send().await {
             tracing::debug!("a heartbeat failed: {:#}", crate::Error::from(error.without_url()));
         }
@@ -64,7 +64,7 @@ fn limit(interval: Duration) -> Duration {
 }
 
 fn client(url: &str) -> reqwest::Client {
-    // A platform next door: neither certificates, which take a while to load, nor a proxy.
+    // A local platform needs neither certificates, which take time to load, nor a proxy.
     let neighbour = url.starts_with("http://").then(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::builder()

@@ -1,7 +1,7 @@
-//! A load-balanced worker: the app's routes over HTTP, and `/ping` for whoever sends it traffic.
+//! A load-balanced worker: serves the app's routes over HTTP, and `/ping` for the load balancer.
 //!
-//! The port is open at once; `/ping` answers 204 until the worker is initialised, then 200. Requests that
-//! come before are held.
+//! The port opens immediately. `/ping` answers 204 until the worker is initialised, then 200. Requests that arrive
+//! before wait.
 use std::{
     convert::Infallible,
     sync::Arc,
@@ -44,7 +44,7 @@ use crate::{
     },
 };
 
-/// Request bodies over this are refused with 413: the provider's limit for load-balanced endpoints.
+/// Larger request bodies are refused with 413: the provider's limit for load-balanced endpoints.
 const MAX_BODY_BYTES: usize = 30 * 1024 * 1024;
 
 /// The listening worker.
@@ -57,7 +57,7 @@ pub(super) struct Server {
     router: Router,
 }
 
-/// What every request needs.
+/// The state that all requests share.
 struct Shared {
     ready: watch::Receiver<bool>,
     worker_id: HeaderValue,
@@ -66,7 +66,7 @@ struct Shared {
 }
 
 impl Server {
-    /// Opens the port, which answers `/ping` from then on.
+    /// Opens the port, which then answers `/ping`.
     pub(super) async fn bind(settings: &Settings, functions: Arc<Functions>) -> Result<Self, String> {
         let HttpSettings { host, port, health_port } = &settings.http;
         let listener = listen(host, *port).await?;
@@ -85,17 +85,17 @@ impl Server {
         Ok(Self { listener, health, port: bound, ready, requests, router })
     }
 
-    /// What it serves.
+    /// The requests that it serves.
     pub(super) fn requests(&self) -> Requests {
         self.requests.clone()
     }
 
-    /// The port that was given.
+    /// The port that it listens on.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Serves until the shutdown; what runs then gets the drain time.
+    /// Serves until the shutdown. Running requests then get the drain time.
     pub(super) async fn run(
         self,
         initialised: impl Future<Output = Result<(), String>>,
@@ -104,12 +104,12 @@ impl Server {
         let Self { listener, health, ready, router, .. } = self;
         let stop = |shutdown: Shutdown| async move { shutdown.requested().await };
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-            // Small answers must not wait for the client's acknowledgement.
+            // Small answers should not wait for the client's acknowledgement.
             let _ = stream.set_nodelay(true);
         });
         let serving = axum::serve(listener, router.clone()).with_graceful_shutdown(stop(shutdown.clone()));
         let serving = tokio::spawn(serving.into_future());
-        // Ends with the process; it answers pings only.
+        // Ends with the process; it only answers pings.
         if let Some(health) = health {
             tokio::spawn(axum::serve(health, router).into_future());
         }
@@ -156,18 +156,18 @@ async fn serve(
     path: RawPathParams,
     request: Request,
 ) -> Response {
-    // Held until initialised; the sender lives as long as the server.
+    // Waits until initialised. The sender lives as long as the server.
     let _ = shared.ready.clone().wait_for(|ready| *ready).await;
     let context = context_of(request.headers(), shared.execution_timeout);
     let request_id = context.request_id().to_owned();
     let mut running = Some(shared.requests.begin(request.headers(), &context));
-    // A client that goes away drops all of this: threads of the call are told.
+    // If the client disconnects, all of this is dropped and threads of the call are notified.
     let cancel = context.cancel_on_drop();
     let answer = answer(function, &shared, &context, &mut running, path, request).await;
     cancel.disarm();
     let mut response = match answer {
         Ok(response) => response,
-        // Within the call, so that the line in the log names the request.
+        // Within the call, so that the log line contains the request ID.
         Err(Refused { status, error }) => context.sync_scope(|| refuse(status, *error, &shared, &request_id)),
     };
     let headers = response.headers_mut();
@@ -181,7 +181,7 @@ async fn serve(
     response
 }
 
-/// What the caller hands down in headers, bounded by what this worker type allows.
+/// The context from the request's headers, within the limits of this worker type.
 fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
     let text =
         |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
@@ -199,7 +199,7 @@ fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
     Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
 }
 
-/// A request that gets an error, boxed to keep the good road's type small.
+/// A request that gets an error. Boxed, to keep the type of successful results small.
 struct Refused {
     status: StatusCode,
     error: Box<WireError>,
@@ -211,7 +211,7 @@ impl From<Error> for Refused {
     }
 }
 
-/// The status for an error. What a stage below refuses is this route's own failure, not its caller's.
+/// The status for an error. If a stage below refuses a call, that is a failure of this route, not of its caller.
 fn status_of(error: &Error) -> StatusCode {
     match (error.kind(), error.stage()) {
         (ErrorKind::InvalidInput, None) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -280,7 +280,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// Chunks as server-sent events; a failure is a last event of its own kind.
+/// Chunks as server-sent events. A failure is the last event, with its own name.
 fn server_sent_events(
     chunks: Guarded<RawJson>,
     context: Context,
@@ -296,7 +296,7 @@ fn server_sent_events(
             }
         })
     });
-    // The answer takes its slot up to here, so its end waits for what still runs.
+    // The answer holds its slot until here, so its end waits for threads that still run.
     let end = stream::once(async move {
         if let Some(running) = running {
             running.ended().await;
@@ -326,7 +326,7 @@ fn query_of(query: &str) -> Vec<(String, String)> {
     axum::extract::Query::try_from_uri(&uri).map(|axum::extract::Query(pairs)| pairs).unwrap_or_default()
 }
 
-/// The error body of every route and of the gateway.
+/// The error body of all routes and of the gateway.
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: String,
@@ -340,7 +340,7 @@ struct ErrorBody<'a> {
     fields: &'a [FieldError],
 }
 
-/// An error after the head of the answer, with where it happened.
+/// An error after the head of the answer, with its location.
 fn failed(mut error: WireError, shared: &Shared, context: &Context) -> WireError {
     log(&error);
     error.worker_id = error.worker_id.or_else(|| shared.worker_id.to_str().ok().map(str::to_owned));

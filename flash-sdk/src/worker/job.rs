@@ -1,4 +1,4 @@
-//! One job on this worker: find the function, run it within its call, turn whatever happens into an end.
+//! Runs a job on this worker: finds the function, runs it within its call, and turns the outcome into the job's end.
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -22,7 +22,7 @@ pub(super) struct Functions {
 }
 
 impl Functions {
-    /// Those of the named worker type; without a name, of the only one.
+    /// The functions of the named worker type or, without a name, of the only one.
     pub(super) fn of(registry: &Registry, name: Option<&str>) -> Result<Self, String> {
         let known: Vec<&str> = registry.workers().collect();
         let list = || known.join("`, `");
@@ -48,7 +48,7 @@ impl Functions {
         self.functions.iter().copied()
     }
 
-    /// Runs every `#[init]` once, before work is taken.
+    /// Runs every `#[init]` once, before the worker takes work.
     pub(super) async fn init(&self) -> Result<()> {
         for function in &self.functions {
             if let Some(init) = function.init {
@@ -89,7 +89,7 @@ impl Functions {
     }
 }
 
-/// A job as either intake delivers it.
+/// A job, from the exchange or from polling.
 pub(super) struct Job {
     pub id: String,
     pub envelope: Envelope,
@@ -102,15 +102,15 @@ pub(super) struct Job {
 pub(super) struct Finished {
     pub outcome: Result<RawJson>,
     pub ran: Duration,
-    /// Whether chunks were sent on the way.
+    /// Whether chunks were sent.
     pub streamed: bool,
-    /// As callers name it; `None` where there is no such function.
+    /// The name that callers use; `None` if there is no such function.
     pub function: Option<String>,
-    /// The call, to say more about it.
+    /// The context of the call, for further messages.
     pub context: Context,
 }
 
-/// Runs a job to its end. `chunk` is called for each chunk of a function that streams.
+/// Runs a job to its end. `chunk` is called for each chunk of a streaming function.
 pub(super) async fn run(
     functions: &Functions,
     worker_id: &str,
@@ -137,8 +137,8 @@ pub(super) async fn run(
         () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the job was cancelled")),
         () = until(deadline) => Err(Error::new(ErrorKind::Timeout, "the caller's deadline passed")),
     };
-    // A synchronous function cannot be dropped: the job has not let go of its slot before its thread has
-    // ended. A platform that does not want to wait ends the process.
+    // A synchronous function cannot be dropped: the job holds its slot until its thread has ended. A platform that
+    // does not want to wait ends the process.
     blocking.close();
     blocking.wait().await;
     let outcome = outcome.map_err(|error: Error| -> Error {
@@ -157,7 +157,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Sends each chunk on its way; the whole list is the job's result, for callers that do not stream.
+/// Sends each chunk. The list of all chunks is the job's result, for callers that do not stream.
 async fn collect(
     mut chunks: futures_util::stream::BoxStream<'static, Result<RawJson>>,
     mut send: impl FnMut(RawJson),

@@ -1,5 +1,5 @@
-//! Log lines of a worker: one JSON object a line, as the official worker prints them, so that the
-//! provider's console and our platform find request, level and message in the same places.
+//! Log lines of a worker: one JSON object per line, as Runpod's official worker prints them, so that the provider's
+//! console and the Flash platform find request, level and message in the same fields.
 use std::{fmt, io::Write as _};
 
 use serde::Serialize;
@@ -13,11 +13,11 @@ use tracing_subscriber::{
 
 use crate::Context;
 
-/// Sends `tracing` events of user code and ours to stdout. A subscriber that user code installed stays.
+/// Sends `tracing` events of user code and of the SDK to stdout, unless user code has installed a subscriber.
 pub(super) fn install(least: Level) {
     let subscriber =
         tracing_subscriber::registry().with(JsonLines.with_filter(LevelFilter::from_level(least)));
-    // Fails when another subscriber is installed, which then is the user's choice.
+    // Fails if user code has installed another subscriber, which then stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
@@ -34,7 +34,7 @@ struct Line<'a> {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
         let metadata = event.metadata();
-        // Libraries below speak at INFO and lower about themselves; their warnings are ours to show.
+        // Libraries log details about themselves at INFO and below; only their warnings are shown.
         if is_library(metadata.target()) && *metadata.level() > Level::WARN {
             return;
         }
@@ -45,7 +45,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         let line = Line { request_id, message: text.finish(), level: metadata.level().as_str() };
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
-            // One write a line, so that lines of several threads never mix. A closed pipe loses logs only.
+            // One write per line, so that lines of several threads do not mix. A closed pipe only loses logs.
             let _ = std::io::stdout().write_all(&line);
         }
     }
@@ -74,7 +74,7 @@ impl Text {
 impl Visit for Text {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
         use fmt::Write as _;
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),

@@ -1,8 +1,8 @@
 //! The worker runtime: what an app binary does when a platform starts it.
 //!
-//! Owns the process's role and the life of a worker: initialise, take work, drain, exit. Which function
-//! runs is `job`'s business; how work arrives is that of `queue` (Runpod's protocol), `exchange` (our
-//! platform's faster one) and `http` (load-balanced workers).
+//! It chooses the role of the process and runs a worker: initialise, take work, drain, exit. `job` chooses the
+//! function to run. Work arrives through `queue` (Runpod's protocol), `exchange` (the faster one of the Flash
+//! platform) or `http` (load-balanced workers).
 mod exchange;
 mod heartbeat;
 mod http;

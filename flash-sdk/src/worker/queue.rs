@@ -1,8 +1,9 @@
-//! Work by Runpod's worker protocol: poll for jobs, run them, post results, ping, listen for stops.
+//! Runs work with Runpod's worker protocol: polls for jobs, runs them, posts results, pings, and checks for stopped
+//! jobs.
 //!
-//! As the official Python worker does on the wire, and better where that one loses work: a finished
-//! result is offered again with back-off for a bounded time; a failed take backs off instead of spinning;
-//! an output that has no JSON form, and a panic, fail the job at once.
+//! On the wire it behaves as Runpod's Python worker, but does not lose work where that one does: it retries a
+//! finished result with back-off for a limited time, backs off after a failed take, and fails the job at once for a
+//! panic or an output that cannot be written as JSON.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -33,16 +34,16 @@ use crate::{
     },
 };
 
-/// For how long a poll may be held by the platform.
+/// How long the platform may hold a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(90);
-/// The platform is asked less often: said by status 429.
+/// The pause after status 429.
 const TOO_MANY: Duration = Duration::from_secs(5);
-/// Between failed requests: from the first to the second, doubling.
+/// The pause between failed requests, doubling from the first to the second value.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
-/// Tries of a chunk; what follows it waits meanwhile.
+/// Attempts to post a chunk; later updates wait meanwhile.
 const CHUNK_TRIES: u32 = 4;
 
-/// Takes jobs until a signal comes, then finishes what runs.
+/// Takes jobs until a signal arrives, then finishes running jobs.
 pub(super) async fn run(
     urls: &Runpod,
     settings: &Settings,
@@ -61,7 +62,7 @@ pub(super) async fn run(
     });
     let jobs = TaskTracker::new();
     let drained = CancellationToken::new();
-    // Both go on until the last job has ended: a job must stay pinged, and can be stopped, during the drain.
+    // Both continue until the last job has ended: jobs must be pinged, and can be stopped, during the drain.
     let pinged = worker.clone();
     let jobs_now = move || pinged.with_running(|running| running.keys().cloned().collect());
     let heartbeat = urls.heartbeats.as_ref().map(|beats| Heartbeat::start(beats, jobs_now)).transpose()?;
@@ -74,7 +75,7 @@ pub(super) async fn run(
     jobs.close();
     let finished = tokio::time::timeout(shutdown.drain(), jobs.wait()).await;
     drained.cancel();
-    // Cancelled just above: it ends at once.
+    // Cancelled above, so it ends at once.
     let _ = stops.await;
     drop(heartbeat);
     finished.map_err(|_| format!("jobs still running {} s after the signal", shutdown.drain().as_secs()))
@@ -87,16 +88,16 @@ struct Worker {
     hostname: String,
     result_retry: Duration,
     functions: Arc<Functions>,
-    /// Running jobs, to be stopped by id and named in pings.
+    /// Running jobs, so that they can be stopped by ID and listed in pings.
     running: Mutex<HashMap<String, CancellationToken>>,
 }
 
-/// What a take brought.
+/// The result of a take.
 enum Taken {
     Jobs(Vec<TakenJob>),
     /// Ask again after this time.
     Wait(Duration),
-    /// Something is wrong: ask again, ever more slowly.
+    /// An error: ask again, with growing pauses.
     Failed(String),
 }
 
@@ -110,14 +111,14 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(concurrency as usize));
         let mut pause = BACK_OFF.0;
         loop {
-            // One free slot is enough to ask; then for as many as are free.
+            // Waits for one free slot, then asks for as many jobs as there are free slots.
             let slot = tokio::select! {
                 slot = slots.acquire() => slot,
                 () = shutdown.requested() => return,
             };
             drop(slot);
             let wanted = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX).max(1);
-            // A signal drops the poll's connection, so that the platform can give the job to another.
+            // A signal drops the poll's connection, so that the platform can give the job to another worker.
             let taken = tokio::select! {
                 taken = self.take(wanted) => taken,
                 () = shutdown.requested() => return,
@@ -174,8 +175,8 @@ impl Worker {
         };
         match response.status() {
             StatusCode::OK => {}
-            // 400 is how the platform says "nothing" under FlashBoot. A server that does not hold the call
-            // must not be asked in a hot loop.
+            // With FlashBoot, 400 means "no job". The pause avoids a busy loop if the server does not hold the
+            // request.
             StatusCode::NO_CONTENT | StatusCode::BAD_REQUEST => {
                 return Taken::Wait(Duration::from_millis(100));
             }
@@ -187,7 +188,7 @@ impl Worker {
             Ok(body) => body,
             Err(error) => return Taken::Failed(chain(&error.without_url())),
         };
-        // Not untagged over raw JSON directly: serde's buffering cannot hold a raw value.
+        // Not as an untagged enum, because serde's buffer cannot hold a raw value.
         let parsed = match body.first() {
             Some(b'[') => serde_json::from_slice(&body).map(Body::Batch),
             _ => serde_json::from_slice(&body).map(Body::One),
@@ -206,9 +207,9 @@ impl Worker {
             Some(input) => envelope::open(input),
             None => (envelope::Envelope::default(), crate::wire::null()),
         };
-        // The provider's id of a job; should it not fit, the context makes a new one.
+        // The provider's job ID; if it is not a valid request ID, the context creates one.
         envelope.request_id = envelope.request_id.or_else(|| RequestId::parse(&id));
-        // Chunks and progress go out in order, beside the running function.
+        // Chunks and progress are posted in order while the function runs.
         let (updates, queued) = mpsc::unbounded_channel();
         let posting = self.post_updates(&id, queued);
         let progress = updates.clone();
@@ -227,7 +228,7 @@ impl Worker {
                 let _ = updates.send(Update::Chunk(output));
             })
             .await;
-            // Said, not left to the senders' drop: user code may have leaked its context into a task.
+            // Sent explicitly, because user code may keep a sender alive in a task.
             let _ = updates.send(Update::End);
             finished
         };
@@ -238,12 +239,12 @@ impl Worker {
 
     async fn report(&self, id: &str, finished: Finished, cancelled: &CancellationToken) {
         if cancelled.is_cancelled() {
-            // The platform stopped it and owns its state: nothing is posted.
+            // The platform stopped the job and knows its state, so nothing is posted.
             tracing::info!("job `{id}` stopped");
             return;
         }
         let Finished { outcome, ran, streamed, function, context } = finished;
-        // The provider's console shows what a worker says itself, and nothing else of a job.
+        // The provider's console only shows what a worker logs about a job.
         context.sync_scope(|| {
             let function = function.as_deref().unwrap_or("job");
             match &outcome {
@@ -263,7 +264,7 @@ impl Worker {
         self.post_result(id, &url, &posted).await;
     }
 
-    /// Offers a result until the platform takes it, refuses it for good, or the time is over.
+    /// Posts a result until the platform accepts it, refuses it for good, or the time is up.
     async fn post_result(&self, id: &str, url: &str, posted: &PostedResult) {
         let until = Instant::now() + self.result_retry;
         let mut pause = BACK_OFF.0;
@@ -289,8 +290,8 @@ impl Worker {
         }
     }
 
-    /// Posts updates in order. Progress is best effort: one that the platform does not take is followed by others.
-    /// Of chunks none follows: a stream has no gaps, and the job's result lists them all.
+    /// Posts updates in order. Progress is best effort: after a failed update, later ones are still posted. After a
+    /// failed chunk, no more are posted, so that the stream has no gaps; the job's result lists all chunks.
     async fn post_updates(&self, id: &str, mut queued: mpsc::UnboundedReceiver<Update>) {
         let mut stream = self.urls.stream.as_deref().map(|url| update_url(url, id));
         while let Some(update) = queued.recv().await {
@@ -319,7 +320,7 @@ impl Worker {
         }
     }
 
-    /// Offers a chunk a few times.
+    /// Posts a chunk, with a few attempts.
     async fn post_chunk(&self, id: &str, url: &str, posted: &PostedResult) -> Result<(), String> {
         let mut pause = BACK_OFF.0;
         for _ in 1..CHUNK_TRIES {
@@ -362,7 +363,7 @@ impl Worker {
                     _ => Duration::from_secs(1),
                 },
                 Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => TOO_MANY,
-                // Platforms without this channel answer 404 for ever.
+                // Platforms without this endpoint always answer 404.
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => BACK_OFF.1,
                 Err(error) if error.is_timeout() => Duration::ZERO,
                 _ => Duration::from_secs(1),
@@ -387,20 +388,20 @@ impl Worker {
     }
 }
 
-/// Where updates of a job are posted.
+/// The URL for updates of a job.
 fn update_url(template: &str, id: &str) -> String {
     Runpod::with(&template.replace("$ID", id), "isStream=false")
 }
 
-/// A chunk or progress on its way.
+/// A chunk or progress to post.
 enum Update {
     Progress(RawJson),
     Chunk(RawJson),
-    /// The function has returned; nothing more is posted.
+    /// The function has returned; nothing follows.
     End,
 }
 
-/// A post that was not taken.
+/// A post that was not accepted.
 #[derive(Debug)]
 enum Refusal {
     Retry(String),
@@ -412,9 +413,9 @@ fn judge(status: StatusCode) -> Result<(), Refusal> {
     let problem = format!("HTTP {status}");
     match status.as_u16() {
         200..=299 => Ok(()),
-        // Something stands before the platform and sends posts elsewhere: nobody has the result yet.
+        // Something in front of the platform redirects posts, so the result has not arrived.
         300..=399 => Err(Refusal::Retry(format!("{problem}: redirects are not followed"))),
-        // A worker's key may be rotated, a limit may pass; all other refusals stay.
+        // A key may be rotated and a limit may end; all other refusals are final.
         401 | 403 | 408 | 425 | 429 | 500.. => Err(Refusal::Retry(problem)),
         _ => Err(Refusal::Final(problem)),
     }

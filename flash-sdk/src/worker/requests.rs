@@ -1,7 +1,7 @@
-//! The requests that a load-balanced worker serves, by the slot that each takes on its platform.
+//! The requests that a load-balanced worker serves, by their slot on the platform.
 //!
-//! A request is over when its answer is and no thread of it runs: nothing can interrupt a synchronous function,
-//! so a slot may stay taken after its client has gone or was told that the time is over.
+//! A request has ended when its answer has ended and no thread of it runs. A synchronous function cannot be
+//! interrupted, so its slot may stay taken after the client has disconnected or received a timeout.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,16 +12,16 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{Context, wire::exchange::SLOT_HEADER};
 
-/// What runs. Cheap to share.
+/// The running requests. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Requests(Arc<Mutex<HashMap<u64, TaskTracker>>>);
 
-/// A request that runs; it is over on drop, but for its threads.
+/// A running request. It ends on drop, except for its threads.
 pub(super) struct Running {
     requests: Requests,
-    /// `None` where the platform names none.
+    /// `None` if the platform sent none.
     slot: Option<u64>,
-    /// Counts the request itself and its threads.
+    /// Tracks the request and its threads.
     work: TaskTracker,
     _itself: TaskTrackerToken,
 }
@@ -41,7 +41,7 @@ impl Requests {
         Running { requests: self.clone(), slot, _itself: work.token(), work }
     }
 
-    /// Ends when nothing of the request in this slot runs; at once for one that is over or never came.
+    /// Completes when nothing of the request in this slot runs; at once if it has ended or is unknown.
     pub(super) fn over(&self, slot: u64) -> impl Future<Output = ()> + Send + use<> {
         let (work, requests) = (self.lock().get(&slot).cloned(), self.clone());
         async move {
@@ -55,12 +55,12 @@ impl Requests {
 }
 
 impl Running {
-    /// Whether a thread of it runs that its platform has to wait for.
+    /// Whether a thread of it still runs, so that its slot is not free.
     pub(super) fn holds_its_slot(&self) -> bool {
         self.slot.is_some() && self.work.len() > 1
     }
 
-    /// Lets the request go, and waits for its threads.
+    /// Ends the request and waits for its threads.
     pub(super) async fn ended(self) {
         let work = self.work.clone();
         drop(self);
@@ -71,7 +71,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // With threads left it stays known: the platform asks for their end.
+        // While threads run, the request stays known, because the platform asks for their end.
         if let Some(slot) = self.slot.filter(|_| self.work.len() <= 1) {
             self.requests.lock().remove(&slot);
         }

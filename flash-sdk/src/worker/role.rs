@@ -1,4 +1,4 @@
-//! What this process is to be, and its exit code.
+//! The role of this process, and its exit code.
 use std::{process::ExitCode, sync::Arc};
 
 use super::{
@@ -14,20 +14,20 @@ use crate::{
     registry::Registry,
 };
 
-/// The user's package, as `#[flash_sdk::main]` found it.
+/// The user's package, from `#[flash_sdk::main]`.
 #[derive(Debug, Clone, Copy)]
 pub struct AppInfo {
     /// Package name.
     pub name: &'static str,
     /// Package version.
     pub version: &'static str,
-    /// Tells the binary from others without running it.
+    /// Identifies the binary without running it.
     pub mark: &'static EntryMark,
 }
 
 /// What the user's `main` may return.
 pub trait IntoExit {
-    /// The exit code; prints the error that it stands for.
+    /// The exit code. Prints the error, if there is one.
     fn into_exit(self) -> ExitCode;
 }
 
@@ -55,13 +55,13 @@ impl<E: Into<Error>> IntoExit for Result<(), E> {
     }
 }
 
-/// The one place of this crate that prints: a process that ends says why on stderr.
+/// The only function of this crate that prints: the reason why the process ends, on stderr.
 #[expect(clippy::print_stderr, reason = "a worker's last words, before or after any logger lives")]
 fn report(message: &str) {
     eprintln!("{message}");
 }
 
-/// Exit code for an app or environment that cannot work: nothing was tried.
+/// Exit code if the app or its environment variables are not usable.
 const UNUSABLE: u8 = 2;
 
 enum Role {
@@ -91,7 +91,7 @@ where
     Fut: Future<Output = R>,
     R: IntoExit,
 {
-    // What nobody reads, an optimising linker leaves out.
+    // Keeps the linker from removing the mark.
     std::hint::black_box(app.mark);
     let outcome = Role::from_env().and_then(|role| match role {
         Role::Describe => describe(app),
@@ -133,7 +133,7 @@ fn runtime(threads: Option<u32>) -> Result<tokio::runtime::Runtime, String> {
     builder.enable_all().build().map_err(|error| format!("could not start the async runtime: {error}"))
 }
 
-/// The name of a secret that Runpod was to put here and did not.
+/// The name of a secret that Runpod should have inserted but did not.
 fn unresolved(value: &str) -> Option<&str> {
     value.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("RUNPOD_SECRET_")
 }

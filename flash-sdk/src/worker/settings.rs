@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use crate::env;
 
-/// Everything that the environment decides.
+/// The settings from environment variables.
 pub(super) struct Settings {
-    /// The worker type to be, unless the app has but one.
+    /// The worker type to run as; optional if the app has only one.
     pub worker: Option<String>,
     /// How work arrives.
     pub intake: Intake,
@@ -13,13 +13,13 @@ pub(super) struct Settings {
     pub worker_id: String,
     /// Host name in error texts.
     pub hostname: String,
-    /// For how long a result is offered again.
+    /// How long to retry a result.
     pub result_retry: Duration,
     /// How long running jobs get after SIGTERM.
     pub drain: Duration,
     /// Async threads.
     pub threads: u32,
-    /// Least level of log lines.
+    /// Lowest level of log lines.
     pub log_level: tracing::Level,
     /// Where a load-balanced worker listens.
     pub http: HttpSettings,
@@ -37,9 +37,9 @@ pub(super) struct HttpSettings {
 pub(super) enum Intake {
     /// Over the exchange of our own platform.
     Exchange(ExchangeAddress),
-    /// By Runpod's protocol.
+    /// With Runpod's protocol.
     Runpod(Runpod),
-    /// Not at all: fine for a load-balanced worker, whose work comes to its port.
+    /// Not at all. That is fine for a load-balanced worker, which gets work on its port.
     Missing,
 }
 
@@ -50,26 +50,26 @@ pub(super) struct ExchangeAddress {
     pub heartbeats: Option<Heartbeats>,
 }
 
-/// Where and how often to say that this worker lives.
+/// Where and how often to send heartbeats.
 #[derive(Clone)]
 pub(super) struct Heartbeats {
     pub url: String,
     pub interval: Duration,
-    /// Sent as it is in `Authorization`.
+    /// Sent unchanged in `Authorization`.
     pub key: String,
 }
 
-/// URLs of Runpod's worker protocol, placeholders expanded except for the job's id.
+/// URLs of Runpod's worker protocol, with all placeholders expanded except the job's ID.
 #[derive(Clone)]
 pub(super) struct Runpod {
-    /// Complete: `$ID` in it is the worker's id.
+    /// Complete: `$ID` is already replaced by the worker's ID.
     pub take: String,
     /// `$ID` is the job's id.
     pub output: String,
     /// `$ID` is the job's id.
     pub stream: Option<String>,
     pub heartbeats: Option<Heartbeats>,
-    /// Sent as it is in `Authorization`.
+    /// Sent unchanged in `Authorization`.
     pub key: String,
 }
 
@@ -130,14 +130,14 @@ impl Heartbeats {
         let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
         Ok(env::get(env::RUNPOD_PING).map(|template| Self {
             url: expanded(&template, worker_id).replace("$ID", worker_id),
-            // The official worker floors to whole seconds, so that 999 ms become a busy loop.
+            // Runpod's worker rounds down to whole seconds, so that 999 ms would be a busy loop.
             interval: Duration::from_millis(interval.max(100)),
             key: key.to_owned(),
         }))
     }
 }
 
-/// A URL template with this worker in it.
+/// Expands a URL template for this worker.
 fn expanded(template: &str, worker_id: &str) -> String {
     let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
     template.replace("$RUNPOD_POD_ID", worker_id).replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
@@ -158,7 +158,7 @@ impl Runpod {
         })
     }
 
-    /// Adds a parameter with the separator that the URL needs.
+    /// Adds a parameter, with `?` or `&` as needed.
     pub(super) fn with(url: &str, parameter: &str) -> String {
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}{parameter}")
@@ -175,7 +175,7 @@ impl Runpod {
         }
     }
 
-    /// The URL that tells which jobs to stop; `None` where it cannot be derived.
+    /// The URL that lists the jobs to stop; `None` if it cannot be derived.
     pub(super) fn stop_url(&self) -> Option<String> {
         self.take.contains("/job-take/").then(|| self.take.replace("/job-take/", "/job-stop/"))
     }
