@@ -1,7 +1,7 @@
-//! The attribute's arguments: as written, then validated.
+//! The attribute's arguments: parsed, then validated.
 //!
-//! Every rule that one attribute can break by itself is here. Names of hardware are not: they stay
-//! identifiers, and the compiler looks them up in `flash_sdk`.
+//! It contains all rules for a single attribute. Hardware names are not checked here: they stay identifiers, which
+//! the compiler looks up in `flash_sdk`.
 mod unknown;
 
 use std::{fmt, ops::RangeInclusive};
@@ -17,7 +17,7 @@ use syn::{
 
 use crate::{errors::Errors, route::Route};
 
-/// What one attribute says, with every rule checked.
+/// The validated arguments of an attribute.
 pub(crate) struct RemoteArgs {
     pub(crate) resource: Resource,
     pub(crate) route: Option<Route>,
@@ -25,15 +25,15 @@ pub(crate) struct RemoteArgs {
 
 /// The worker type.
 pub(crate) enum Resource {
-    /// Said in full in the attribute.
+    /// Configured in the attribute.
     Declared(Box<Config>),
-    /// A constant that says it.
+    /// Configured by a constant.
     Constant(Box<Expr>),
-    /// Said in full elsewhere under this name.
+    /// Configured elsewhere under this name.
     Named(String),
 }
 
-/// A worker type said in full. `None` stands for the default of `flash_sdk`.
+/// The configuration of a worker type. `None` stands for the default of `flash_sdk`.
 pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) compute: Compute,
@@ -53,7 +53,7 @@ pub(crate) enum Compute {
         types: Vec<Ident>,
         count: Option<u32>,
     },
-    /// Whatever GPU has so much memory.
+    /// Any GPU with that much memory.
     GpuMemory {
         gib: u32,
         count: Option<u32>,
@@ -66,13 +66,13 @@ pub(crate) enum Scaler {
     RequestCount(u32),
 }
 
-/// What the attribute stands on, as far as its arguments depend on it.
+/// The item that the attribute is on, as far as its arguments depend on it.
 pub(crate) enum Place {
-    /// A function of this name, also the default name of its worker type.
+    /// A function. Its name is the default name of its worker type.
     Function(Ident),
-    /// An `impl` of a type; its name in snake case is the default name of its worker type.
+    /// An `impl` of a type. The type's name in snake case is the default name of its worker type.
     Impl { worker: String, span: Span },
-    /// Nothing that the attribute can stand on; reported already.
+    /// An item that cannot have the attribute; already reported.
     Elsewhere,
 }
 
@@ -143,7 +143,7 @@ impl Key {
         }
     }
 
-    /// Whether it is part of a worker type's configuration, its name aside.
+    /// Whether it is part of a worker type's configuration, other than its name.
     fn is_setting(self) -> bool {
         !matches!(self, Self::Worker | Self::Resource | Self::Method | Self::Path)
     }
@@ -156,15 +156,15 @@ pub(crate) struct Entry {
     value: Expr,
 }
 
-/// The arguments as written: known keys, each at most once, their values unchecked.
+/// The arguments as parsed: known keys, each at most once, with unchecked values.
 struct Written {
     entries: Vec<Entry>,
-    /// Where a rule about something that is missing points.
+    /// The span for errors about something missing.
     whole: Span,
 }
 
 impl RemoteArgs {
-    /// The arguments of `#[remote]`; `None` when any of them is wrong.
+    /// The arguments of `#[remote]`; `None` if any is invalid.
     pub(crate) fn parse(tokens: TokenStream, place: &Place, errors: &Errors) -> Option<Self> {
         let known = errors.count();
         let written = Written::parse(tokens, &Key::ALL, Span::call_site(), errors);
@@ -180,14 +180,14 @@ impl RemoteArgs {
         (errors.count() == known).then_some(Self { resource: resource?, route })
     }
 
-    /// Stands in for arguments that were refused, so that the item still has its public face and calls
-    /// to it make no errors of their own.
+    /// Replaces invalid arguments, so that the item's public functions still exist and calls to them cause no further
+    /// errors.
     pub(crate) fn stand_in() -> Self {
         Self { resource: Resource::Named(String::new()), route: None }
     }
 }
 
-/// The arguments of `#[route]` on a method; `None` when any of them is wrong.
+/// The arguments of `#[route]` on a method; `None` if any is invalid.
 pub(crate) fn parse_route(attribute: &syn::Attribute, errors: &Errors) -> Option<Route> {
     let tokens = match &attribute.meta {
         syn::Meta::List(list) => list.tokens.clone(),
@@ -237,7 +237,7 @@ impl Written {
         self.entries.iter().filter(|entry| entry.key.is_setting())
     }
 
-    /// `broken`: an entry was dropped before, so that nothing can be said about what is missing.
+    /// `broken`: an entry was invalid, so missing settings are not reported.
     fn resource(&self, place: &Place, broken: bool, errors: &Errors) -> Option<Resource> {
         if let Some(constant) = self.get(Key::Resource) {
             for other in
@@ -264,7 +264,7 @@ impl Written {
             None => default_worker(place, errors),
         };
         let compute = self.compute(broken, errors);
-        // Read in full before anything is given up: each reports its own mistakes.
+        // All are read first, so that each reports its own errors.
         let workers = self.get(Key::Workers).map(|entry| entry.workers(errors));
         let number = |key, range| self.get(key).map(|entry: &Entry| entry.number(range, errors));
         let idle_timeout = number(Key::IdleTimeout, 1..=3600);
@@ -382,7 +382,7 @@ impl Written {
     }
 }
 
-/// One `key = value`; `None` for a key that is unknown, which is reported.
+/// One `key = value`; `None` for an unknown key, which is reported.
 fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Result<Option<Entry>> {
     if !input.peek(Ident::peek_any) {
         errors.at(input.span(), "expected a setting, such as `cpu = Cpu3g_2_8`");

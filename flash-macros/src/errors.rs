@@ -1,25 +1,25 @@
-//! Collects mistakes, so that one build reports all of them.
+//! Collects errors, so that one build reports all of them.
 //!
-//! Each is placed on the smallest span that shows it. Nothing here ends the expansion: parsing goes on
-//! after a mistake and decides itself what it can still make of the rest.
+//! Each error has the smallest span that shows it. An error does not end the expansion: parsing continues with the
+//! rest where it can.
 use std::cell::RefCell;
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
-/// The mistakes found so far. Shared by reference between the steps, hence the cell.
+/// The errors so far. Shared by reference between the steps, hence the cell.
 #[derive(Default)]
 pub(crate) struct Errors {
     found: RefCell<Vec<syn::Error>>,
 }
 
 impl Errors {
-    /// A mistake in these tokens.
+    /// Reports an error at these tokens.
     pub(crate) fn on(&self, tokens: impl ToTokens, message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(tokens, message));
     }
 
-    /// A mistake at this place.
+    /// Reports an error at this span.
     pub(crate) fn at(&self, place: Span, message: impl std::fmt::Display) {
         self.push(syn::Error::new(place, message));
     }
@@ -28,18 +28,18 @@ impl Errors {
         self.found.borrow_mut().push(error);
     }
 
-    /// How many there are: a step that finds more of them afterwards knows that it failed.
+    /// The number of errors. A step that increased it has failed.
     pub(crate) fn count(&self) -> usize {
         self.found.borrow().len()
     }
 
-    /// One `compile_error!` per mistake.
+    /// One `compile_error!` per error.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.found.into_inner().iter().map(syn::Error::to_compile_error).collect()
     }
 }
 
-/// The word most like a misspelt one, if any is like it.
+/// The most similar known word, if there is one.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.5;
     known

@@ -1,7 +1,7 @@
-//! Tokens out of the validated model. Decides nothing and reports nothing.
+//! Generates tokens from the validated model. It makes no decisions and reports no errors.
 //!
-//! A function becomes a marker type that implements the trait of `flash_sdk`, the public function that
-//! calls through it, the companions (`spawn`, `map`, …), and the user's own code under another name.
+//! A function becomes a marker type that implements a trait of `flash_sdk`, a public function that makes calls, the
+//! companions (`spawn`, `map`, …), and the user's code under another name.
 mod companions;
 
 use proc_macro2::{Ident, Span, TokenStream};
@@ -15,7 +15,7 @@ use crate::{
     route::Route,
 };
 
-/// Everything made of one function.
+/// The expansion of one function.
 struct Expansion<'a> {
     function: &'a Function,
     route: Option<&'a Route>,
@@ -25,7 +25,7 @@ struct Expansion<'a> {
     owner: Option<&'a ImplBlock>,
 }
 
-/// Everything made of a free function.
+/// Expands a free function.
 pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
     let name = function.name.unraw();
     let expansion = Expansion {
@@ -42,7 +42,7 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
     quote! { #public #companions #marker #place #local }
 }
 
-/// Everything made of an `impl` block.
+/// Expands an `impl` block.
 pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
     let expansions = block.methods.iter().map(|method| Expansion {
         function: &method.function,
@@ -56,7 +56,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         owner: Some(block),
     });
     let (mut members, mut markers) = (instance(block), TokenStream::new());
-    // Said once for all methods, so that a name unknown to the compiler is reported once.
+    // Generated once for all methods, so that the compiler reports an unknown name only once.
     let resource = resource(&args.resource);
     members.extend(quote! {
         #[doc(hidden)]
@@ -75,7 +75,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
     quote! { #whole #markers }
 }
 
-/// The one value of the type in this process.
+/// The single value of the type in this process.
 fn instance(block: &ImplBlock) -> TokenStream {
     let owner = &block.rest.self_ty;
     let make = match &block.init {
@@ -95,7 +95,7 @@ fn instance(block: &ImplBlock) -> TokenStream {
             ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<Self>::Ok(Self::#name()))
         },
     };
-    // The caret of an error about `Send` or `Sync` is on the type.
+    // Puts errors about `Send` or `Sync` at the type.
     let instance_type = quote_spanned!(owner.span()=> ::flash_sdk::__private::Instance<#owner>);
     quote! {
         #[doc(hidden)]
@@ -117,7 +117,7 @@ impl Expansion<'_> {
         self.function.arguments.iter().map(|argument| &argument.ident).collect()
     }
 
-    /// The function under its own name: it goes where the function lives.
+    /// The public function under its own name, which calls the function where it is deployed.
     fn public(&self) -> TokenStream {
         let Function { name, visibility, attributes, output, kind, .. } = self.function;
         let (marker, names) = (&self.marker, self.argument_names());
@@ -148,7 +148,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The user's own code, under a name that nothing else refers to.
+    /// The user's code, under a name that nothing else uses.
     fn local(&self) -> TokenStream {
         let Function { attributes, body, .. } = self.function;
         let (cfg, own) = (&attributes.cfg, &attributes.own);
@@ -173,7 +173,7 @@ impl Expansion<'_> {
             Kind::Async | Kind::Blocking => (quote!(RemoteFunction), quote!(Output)),
         };
         let (descriptor, run) = (self.descriptor(resource), self.run());
-        // The marker is private whatever the function is: its types may then be as private as they like.
+        // The marker is always private, so that the function's types may be private too.
         quote! {
             #(#cfg)*
             #[doc(hidden)]
@@ -212,7 +212,7 @@ impl Expansion<'_> {
             }
             None => quote! { ::core::option::Option::None },
         };
-        // A macro that is said to stand at the name counts its line there.
+        // With the span of the name, `line!` returns the name's line.
         let line = quote_spanned!(name.span()=> ::core::line!());
         let route = match self.route {
             Some(Route { method, path }) => quote! {
@@ -259,23 +259,23 @@ impl Expansion<'_> {
         }
     }
 
-    /// The user's code behind one signature for all functions.
+    /// The user's code, with the same signature for all functions.
     fn run(&self) -> TokenStream {
         let Function { kind, output, name, .. } = self.function;
         let (local, names) = (&self.local, self.argument_names());
         let (prepare, target) = match self.owner {
             Some(owner) => {
                 let owner = &owner.rest.self_ty;
-                // No argument of the user's has this name.
+                // User arguments do not have this name.
                 let prepare = quote! { let __flash_instance = <#owner>::__flash_instance().await?; };
                 (prepare, quote! { __flash_instance.#local })
             }
             None => (TokenStream::new(), quote! { #local }),
         };
         let call = quote! { #target(#(#names),*) };
-        // Errors are reported where their cause is: a future or stream that cannot move between threads at
-        // the function's name, an error type that does not convert at the return type. So whole
-        // expressions stand there, and what they are made of is named before.
+        // The spans put compiler errors at their cause: at the function's name for a future or stream that is not
+        // `Send`, at the return type for an error type that does not convert. So whole expressions have that span,
+        // and their parts are bound to names before.
         let (result, body) = match kind {
             Kind::Stream => (
                 quote! {
@@ -311,8 +311,8 @@ impl Expansion<'_> {
             }
         };
         let boxed = quote_spanned!(name.span()=> ::std::boxed::Box::pin(#body));
-        // Boxed, so that functions that call each other in a circle have types of finite size, and the
-        // compiler need not look into one to know that the other is `Send`.
+        // Boxed, so that functions that call each other recursively have types of finite size, and the compiler can
+        // see that each is `Send`.
         quote! {
             #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
             fn run((#(#names,)*): Self::Args) -> #result {
@@ -321,7 +321,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// Where the compiler points when the arguments as a whole will not do.
+    /// The span for errors about all arguments together.
     fn arguments_span(&self) -> Span {
         match &self.function.arguments[..] {
             [alone] => alone.ty.span(),
@@ -337,7 +337,7 @@ impl Expansion<'_> {
     }
 }
 
-/// A result with the error of `flash_sdk`. The references choose the way by which the error has it: see
+/// Converts a result to the error type of `flash_sdk`. The references select the conversion: see
 /// `flash_sdk::__private::ways`.
 pub(crate) fn converted(outcome: &TokenStream, span: Span) -> TokenStream {
     quote_spanned! {span=>
@@ -365,7 +365,7 @@ fn resource(resource: &Resource) -> TokenStream {
     }
 }
 
-/// The const builders of `flash_sdk`, of what was said.
+/// The calls of the const builders of `flash_sdk` for this configuration.
 fn declared(config: &Config) -> TokenStream {
     let Config { name, workers, idle_timeout, execution_timeout, max_concurrency, data_centers, .. } = config;
     let compute = match &config.compute {

@@ -1,4 +1,4 @@
-//! One function, free or a method: its signature checked, and taken apart into what expansion needs.
+//! Checks the signature of a function or method and splits it into the parts that expansion needs.
 use quote::quote_spanned;
 use syn::{
     Attribute, Block, Expr, ExprLit, FnArg, GenericArgument, Generics, Ident, Lifetime, Lit, LitStr, Meta,
@@ -16,28 +16,28 @@ use crate::errors::Errors;
 pub(crate) struct Function {
     pub(crate) name: Ident,
     pub(crate) visibility: Visibility,
-    /// The lines of its doc comment. A line that is no literal, such as `include_str!(…)`, stays one.
+    /// The lines of its doc comment. A line that is not a literal, such as `include_str!(…)`, counts as one line.
     pub(crate) docs: Vec<Expr>,
     pub(crate) attributes: Attributes,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) kind: Kind,
     /// The `T` of `Result<T>`, or of each chunk of a stream.
     pub(crate) output: Type,
-    /// Returns a `Result` under a name of the user's own: what it stands for only the compiler knows.
+    /// Whether it returns an alias of `Result`, which only the compiler can resolve.
     pub(crate) is_alias: bool,
-    /// The user's own signature and body.
+    /// The user's signature and body.
     pub(crate) signature: Signature,
     pub(crate) body: Block,
 }
 
-/// A function's attributes by where they go.
+/// A function's attributes, by where they are emitted.
 #[derive(Default)]
 pub(crate) struct Attributes {
-    /// On everything that is made of the function.
+    /// On everything generated for the function.
     pub(crate) cfg: Vec<Attribute>,
-    /// On what callers see: docs, deprecation, lint levels.
+    /// On public items: docs, deprecation, lint levels.
     pub(crate) public: Vec<Attribute>,
-    /// On the user's own body: lint levels, and all that transforms code, such as `#[instrument]`.
+    /// On the user's function: lint levels, and attributes that transform code, such as `#[instrument]`.
     pub(crate) own: Vec<Attribute>,
 }
 
@@ -63,11 +63,11 @@ pub(crate) enum Role {
     Method,
 }
 
-/// A tuple of more arguments has no `Args` in `flash_sdk`.
+/// `flash_sdk` implements `Args` for tuples up to this size.
 const MAX_ARGUMENTS: usize = 8;
 
 impl Function {
-    /// `None` when any rule is broken; each is reported.
+    /// `None` if there is any error; all are reported.
     pub(crate) fn parse(
         attributes: Vec<Attribute>,
         visibility: Visibility,
@@ -100,7 +100,7 @@ impl Function {
         })
     }
 
-    /// A method with its types named so that they mean the same outside the `impl` of `owner`.
+    /// A method whose types have the same meaning outside the `impl` of `owner`.
     pub(crate) fn named_outside(mut self, owner: &Type) -> Self {
         for argument in &mut self.arguments {
             argument.ty = without_self(argument.ty.clone(), owner);
@@ -130,7 +130,7 @@ impl Attributes {
                 Some("cfg") => sorted.cfg.push(attribute),
                 Some("doc" | "deprecated" | "must_use") => sorted.public.push(attribute),
                 Some("expect") => {
-                    // What is expected happens once, in the body; the rest of it only must not warn.
+                    // The expected lint occurs once, in the body; other items must only not warn.
                     sorted.public.push(allow_of(attribute.clone()));
                     sorted.own.push(attribute);
                 }
@@ -264,7 +264,7 @@ fn parse_argument(argument: &PatType, errors: &Errors) -> Option<Argument> {
     }
 }
 
-/// Reports what a value that comes from another process cannot be: borrowed, or of an unnamed type.
+/// Reports types that a value from another process cannot have: borrowed or unnamed.
 fn check_owned(ty: &Type, errors: &Errors) {
     struct Borrows<'a>(&'a Errors);
     impl VisitMut for Borrows<'_> {
@@ -293,7 +293,7 @@ fn check_owned(ty: &Type, errors: &Errors) {
     Borrows(errors).visit_type_mut(&mut ty.clone());
 }
 
-/// How a function runs and what it gives.
+/// How a function runs and what it returns.
 struct Output {
     kind: Kind,
     ty: Type,
@@ -340,13 +340,13 @@ fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Ou
     Some(output)
 }
 
-/// Generic types that people return where they forget the `Result`.
+/// Generic types that are often returned without a `Result` by mistake.
 const NO_RESULTS: [&str; 12] = [
     "Option", "Vec", "VecDeque", "Box", "Arc", "Rc", "Cow", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
     "Json",
 ];
 
-/// Whether a type may be a `Result` under another name, such as `AppResult<T>` or `std::fmt::Result`.
+/// Whether a type may be an alias of `Result`, such as `AppResult<T>` or `std::fmt::Result`.
 fn may_be_alias(ty: &Type) -> bool {
     let Some(segment) = last_segment(ty) else { return false };
     let name = segment.ident.unraw().to_string();
@@ -359,7 +359,7 @@ fn may_be_alias(ty: &Type) -> bool {
     }
 }
 
-/// The only type in the brackets of what may be a `Result` under another name.
+/// The first type argument of a possible alias of `Result`.
 pub(crate) fn alias_argument(ty: &Type) -> Option<Type> {
     let segment = last_segment(ty).filter(|_| may_be_alias(ty))?;
     angle_arguments(segment).find_map(|argument| match argument {

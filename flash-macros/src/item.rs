@@ -13,12 +13,12 @@ use crate::{
     route::Route,
 };
 
-/// An item and what stands in for it where it is broken.
+/// A parsed item, and its replacement if it has errors.
 pub(crate) struct Parsed {
     pub(crate) place: Place,
-    /// `None` when it breaks a rule that leaves nothing to expand.
+    /// `None` if an error leaves nothing to expand.
     pub(crate) target: Option<Target>,
-    /// The item without the macro's own attributes.
+    /// The item without the macro's attributes.
     pub(crate) as_written: TokenStream,
 }
 
@@ -27,12 +27,12 @@ pub(crate) enum Target {
     Impl(Box<ImplBlock>),
 }
 
-/// An `impl` whose public methods are functions on one worker type.
+/// An `impl` whose public methods are functions of one worker type.
 pub(crate) struct ImplBlock {
-    /// The `impl` with the methods taken out.
+    /// The `impl` without these methods.
     pub(crate) rest: ItemImpl,
     pub(crate) type_name: Ident,
-    /// `None` after the mistake was reported.
+    /// `None` if there was an error, which is reported.
     pub(crate) init: Option<Init>,
     pub(crate) methods: Vec<Method>,
 }
@@ -76,7 +76,7 @@ fn parse_function(item: ItemFn, errors: &Errors) -> Parsed {
     Parsed { place, target: function.map(|function| Target::Function(Box::new(function))), as_written }
 }
 
-/// The compiler has its own error for `self` here, which would only repeat ours.
+/// Removes `self`, because the compiler's error would only repeat ours.
 fn without_receiver(mut item: ItemFn) -> ItemFn {
     if item.sig.receiver().is_some() {
         item.sig.inputs = item.sig.inputs.into_iter().skip(1).collect();
@@ -131,12 +131,12 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     Parsed { place, target: Some(Target::Impl(Box::new(block))), as_written: TokenStream::new() }
 }
 
-/// Public with any `self`: which kinds of it will not do is said when it is parsed.
+/// Whether it is public with any `self`. Unsupported kinds of `self` are reported when it is parsed.
 fn is_remote(method: &ImplItemFn) -> bool {
     !matches!(method.vis, Visibility::Inherited) && method.sig.receiver().is_some()
 }
 
-/// The method as written is given back when it is refused.
+/// Returns the original method if it is invalid.
 fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result<Method, Box<ImplItemFn>> {
     let route = take_marker(&mut method.attrs, "route");
     let known = errors.count();
@@ -175,7 +175,7 @@ fn check_routes(methods: &[Method], errors: &Errors) {
     }
 }
 
-/// Takes the `#[init]`s away and reads the first.
+/// Removes all `#[init]` attributes and reads the first.
 fn parse_inits(item: &mut ItemImpl, errors: &Errors) -> Option<Init> {
     let mut found = false;
     let mut init = None;
@@ -242,7 +242,7 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
     Some(attributes.remove(at))
 }
 
-/// Without the attributes that mean something to this macro only.
+/// Removes the attributes that only this macro understands.
 fn strip_markers(item: &mut ItemImpl) {
     for member in &mut item.items {
         if let ImplItem::Fn(method) = member {

@@ -1,12 +1,12 @@
-//! `#[flash_sdk::main]`: the binary plays the role that its environment names, and runs the user's
-//! `main` when there is none.
+//! `#[flash_sdk::main]`: the binary takes the role that environment variables set, or runs the user's `main` if there
+//! is none.
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{ItemFn, ReturnType, parse_quote, spanned::Spanned as _};
 
 use crate::{errors::Errors, expand::converted, function::result_argument};
 
-/// Tokens in, tokens out, so unit tests need no compiler.
+/// Works on tokens only, so that unit tests need no compiler.
 pub(crate) fn expand_main(args: TokenStream, item: TokenStream) -> TokenStream {
     let errors = Errors::default();
     if !args.is_empty() {
@@ -61,14 +61,14 @@ fn expand(function: ItemFn) -> TokenStream {
             None => (quote! { #ty }, quote! { #ty }, user_main),
         },
     };
-    // Said once more, so that the caret of an error about the return type is on it.
+    // Repeated, so that errors about the return type point to it.
     quote! {
         #(#attrs)*
         #[allow(clippy::useless_conversion, clippy::needless_borrow)]
         #vis fn main() -> ::std::process::ExitCode {
             async fn __flash_user_main() -> #returned #block
 
-            // In the app's own crate, so that only a binary with this attribute holds it.
+            // In the app's crate, so that only binaries with this attribute contain it.
             static MARK: ::flash_sdk::__private::EntryMark = ::flash_sdk::__private::ENTRY_MARK;
 
             ::flash_sdk::__private::main::<_, _, #outcome>(
@@ -83,7 +83,7 @@ fn expand(function: ItemFn) -> TokenStream {
     }
 }
 
-/// The function in a form that the compiler has nothing to add to.
+/// The function in a form that causes no further compiler errors.
 fn as_plain_main(mut function: ItemFn) -> TokenStream {
     function
         .attrs

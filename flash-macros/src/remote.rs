@@ -1,5 +1,4 @@
-//! `#[remote]` from end to end: both sides are read before anything is given up, so that one build
-//! reports every mistake.
+//! Expands `#[remote]`. Arguments and item are both parsed before it stops, so that one build reports all errors.
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -10,11 +9,11 @@ use crate::{
     item::{self, Target},
 };
 
-/// Tokens in, tokens out, so unit tests need no compiler.
+/// Works on tokens only, so that unit tests need no compiler.
 pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream {
     let errors = Errors::default();
     let item = item::parse(item, &errors);
-    // A function whose attribute is wrong keeps its public face: calls to it are not wrong as well.
+    // A function with an invalid attribute keeps its public functions, so that calls to it do not fail too.
     let args = RemoteArgs::parse(args, &item.place, &errors).unwrap_or_else(RemoteArgs::stand_in);
     let expanded = match item.target {
         None => item.as_written,

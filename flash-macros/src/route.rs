@@ -1,4 +1,4 @@
-//! Routes: method and path, and that the path's parameters are arguments of the function.
+//! Routes: checks method and path, and that path parameters are arguments of the function.
 use proc_macro2::Ident;
 use syn::{Expr, ExprLit, Lit, LitStr, ext::IdentExt as _, parse::Parser as _};
 
@@ -7,7 +7,7 @@ use crate::{
     function::Function,
 };
 
-/// A method and a path, each of which is well formed.
+/// A valid method and path.
 pub(crate) struct Route {
     pub(crate) method: &'static str,
     pub(crate) path: LitStr,
@@ -15,7 +15,7 @@ pub(crate) struct Route {
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What the worker and the platform answer themselves.
+/// Paths that workers and the platform answer.
 const RESERVED: [&str; 6] = ["/ping", "/execute", "/docs", "/openapi.json", "/v2", "/_flash"];
 
 impl Route {
@@ -43,7 +43,7 @@ impl Route {
         self.method == other.method && shape(self) == shape(other)
     }
 
-    /// Checks that each parameter is an argument, and one that is always there.
+    /// Checks that each parameter is an argument that is not optional.
     pub(crate) fn check(&self, function: &Function, errors: &Errors) {
         let names: Vec<_> = function.arguments.iter().map(|argument| argument.name()).collect();
         for parameter in self.parameters() {

@@ -1,9 +1,9 @@
-//! Requests of one load-balanced worker type: which worker gets the next, and who waits for one.
+//! Balances the requests of one load-balanced worker type: which worker gets the next request, and which requests
+//! wait.
 //!
-//! Owns the slots of the workers and the line of those who wait. A slot that comes free goes at once to
-//! whoever has waited longest among those that this worker may serve; nobody overtakes. So while somebody
-//! waits, no slot that would do for him is free.
-//! Knows workers as addresses with a number of requests. Carrying bytes is the gateway's work.
+//! It holds the slots of the workers and the line of waiting requests. A free slot goes at once to the request that
+//! has waited longest among those that the worker may serve. So while a request waits, no slot that it could use is
+//! free. It knows workers as addresses with a number of requests. The gateway transfers the bytes.
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,8 +1,7 @@
-//! The health of load-balanced commands: their health path, asked from here.
+//! Health checks of load-balanced commands, by requesting their health path.
 //!
-//! A worker of the app says by itself when it is ready; any other HTTP server is asked, as the provider
-//! does: 200 is ready, 204 and a refused connection are a start under way, all else is unhealthy. What
-//! follows from the answer is the pool's.
+//! A worker of the app reports when it is ready. Any other HTTP server is checked as the provider does it: 200 is
+//! ready, 204 and a refused connection are starting, everything else is unhealthy. The pool acts on the result.
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},

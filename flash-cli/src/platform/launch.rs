@@ -1,8 +1,8 @@
-//! How a worker is started: program or image, directory, environment.
+//! How to start a worker: program or image, directory, environment variables.
 //!
-//! A worker of the app is the app binary in a role, as it was built on this machine or within an image. A
-//! command is any other program that speaks the
-//! provider's worker protocol, or serves HTTP; it gets the provider's variables and none of ours.
+//! A worker of the app is the app binary with a role, as built on this machine or in an image. A command is any other
+//! program that uses the provider's worker protocol or serves HTTP. It gets the provider's variables, but not those
+//! of Flash.
 use std::{
     collections::BTreeMap,
     fmt,

@@ -1,9 +1,8 @@
-//! How releases come and go: start, readiness, switch, drain, end.
+//! The life cycle of releases: start, readiness, switch, drain, end.
 //!
-//! A job runs on the release that accepted it. One that is replaced goes on beside the live one until it is idle,
-//! or, under [`HandOver::AfterLongestRun`], until its time is over and the live one takes the rest. One that a
-//! platform before this one left unfinished can be resumed: it takes its own jobs from the store, and no new
-//! traffic.
+//! A job runs on the release that accepted it. A replaced release keeps running next to the live one until it is idle
+//! or, with [`HandOver::AfterLongestRun`], until its time is up and the live release takes the rest. A release that a
+//! previous platform left unfinished can be resumed: it takes its jobs from the store, but no new traffic.
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,

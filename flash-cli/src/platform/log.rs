@@ -1,4 +1,4 @@
-//! Log lines on their way from workers and the platform to whoever shows or keeps them.
+//! Log lines from workers and the platform, for display and storage.
 use std::{sync::Arc, time::SystemTime};
 
 use flash_sdk::wire::identity::RequestId;

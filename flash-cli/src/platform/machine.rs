@@ -1,7 +1,7 @@
-//! What all platforms of one process have in common of this machine.
+//! The machine resources that all platforms of a process share.
 //!
-//! Its GPUs are shared out once, its control groups made once, and one lifeline outlives the process: two platforms
-//! that each did so would give the same GPU away twice. The open files of the process are shared out among their
+//! GPUs are allocated in one place, control groups are created once, and there is one lifeline process: two platforms
+//! with separate ones could give the same GPU to two workers. The process's open files are shared among the
 //! listeners.
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
-//! The platform: our own local implementation of what the provider runs in its cloud.
+//! The platform: a local implementation of what the provider runs in its cloud.
 //!
-//! Owns releases; how they come and go is in `life`. A request enters through `gateway`, a
-//! job waits in `queue`, `pool` has `autoscaler` decide how many workers run and `supervisor` run them.
-//! Knows nothing of commands or of how an app is built.
+//! It manages releases; `life` contains their life cycle. Requests enter through `gateway`, and jobs wait in `queue`.
+//! `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. It does not know about
+//! commands or how an app is built.
 mod autoscaler;
 mod balancer;
 mod gateway;

@@ -1,4 +1,4 @@
-//! What a platform does at this moment, for whoever shows it.
+//! The current state of a platform, for display.
 use flash_sdk::manifest::EndpointKind;
 
 use super::{

@@ -1,7 +1,7 @@
-//! What the work of a worker type came to since the platform started, in all releases: how it ended, what went
-//! wrong last, and what each function did and cost.
+//! Statistics of a worker type since the platform started, across releases: outcomes, the last problem, and calls and
+//! cost per function.
 //!
-//! Written at each end of a job or request, under one short lock and without an allocation.
+//! They are updated at each end of a job or request, with one short lock and no allocation.
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},

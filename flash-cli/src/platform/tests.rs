@@ -1,5 +1,5 @@
-//! Releases as a service uses them: beside each other, across restarts, with keys. Workers are takers of the
-//! queues, but where it is their start that counts.
+//! Tests releases as a service uses them: in parallel, across restarts, with keys. Workers are takers of the queues,
+//! except where their start is tested.
 use std::{
     future::Future,
     path::Path,

@@ -1,10 +1,10 @@
-//! What is said of a setting that there is not.
+//! The message for an unknown setting.
 use syn::Ident;
 
 use super::Key;
 use crate::errors::nearest;
 
-/// Names that other systems have for a setting, each with what says it here.
+/// Names of settings in other systems, each with the setting here.
 const ELSEWHERE: [(&[&str], Key); 10] = [
     (
         &[
@@ -59,7 +59,7 @@ const ELSEWHERE: [(&[&str], Key); 10] = [
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
 ];
 
-/// Names the setting that was meant, as far as one can tell.
+/// Suggests the setting that was probably meant.
 pub(super) fn message(name: &Ident, keys: &[Key]) -> String {
     let written = name.to_string();
     let elsewhere =

@@ -1,7 +1,7 @@
-//! What stands beside a function: a module of its name with `spawn`, `map`, `map_with` and `local`.
+//! The companions of a function: a module with its name that contains `spawn`, `map`, `map_with` and `local`.
 //!
-//! An `impl` cannot hold a module, so a method's companions are associated functions with the method's
-//! name in front.
+//! An `impl` cannot contain a module, so a method's companions are associated functions, prefixed with the method's
+//! name.
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{
@@ -14,7 +14,7 @@ use syn::{
 use super::{Expansion, parameters};
 use crate::function::{Argument, Function, Kind};
 
-/// How companions are named, and how they see the function's types.
+/// How companions are named, and how they refer to the function's types.
 struct Face {
     visibility: Visibility,
     prefix: Option<Ident>,
@@ -30,7 +30,7 @@ impl Face {
         }
     }
 
-    /// What one item of `map` is.
+    /// The item type of `map`.
     fn item(&self) -> TokenStream {
         let types = self.parameters.iter().map(|Argument { ty, .. }| ty);
         match self.parameters.len() {
@@ -39,7 +39,7 @@ impl Face {
         }
     }
 
-    /// The same, seen from one module further down.
+    /// The same, from inside a child module.
     fn inside_module(mut self) -> Self {
         self.visibility = inside(&self.visibility);
         for Argument { ty, .. } in &mut self.parameters {
@@ -51,8 +51,8 @@ impl Face {
 }
 
 impl Expansion<'_> {
-    /// The marker under a name that the companions import. In the body of another function they do not find it,
-    /// since a module does not see what a body holds, and the compiler's error repeats the name.
+    /// The marker under a name that the companions import. Inside another function's body the import fails, because
+    /// modules cannot see items of a body, and the compiler's error shows this name.
     pub(super) fn place(&self) -> TokenStream {
         let (cfg, marker, place) = (&self.function.attributes.cfg, &self.marker, self.place_name());
         quote! {
@@ -75,8 +75,8 @@ impl Expansion<'_> {
         let companions = self.companions(&self.face(None).inside_module());
         let title = format!("Other ways to call `{}`.", name.unraw());
         let (marker, place) = (&self.marker, self.place_name());
-        // The parent is imported whole, so that signatures in docs and editors show the types as the user
-        // wrote them; associated types of the marker would resolve as well, but read as nothing.
+        // Imports everything from the parent, so that signatures in docs and editors show the types as the user wrote
+        // them. Associated types of the marker would work too, but are unreadable.
         quote! {
             #(#cfg)*
             #[doc = #title]
@@ -150,7 +150,7 @@ impl Expansion<'_> {
         let Face { visibility, output, .. } = face;
         let parameters = parameters(&face.parameters);
         let (cfg, name, kind) = (&self.function.attributes.cfg, face.name("spawn"), format_ident!("{kind}"));
-        // The lifetime puts the check of the bound off until somebody calls this.
+        // The lifetime delays the check of the bound until the function is called.
         quote! {
             #(#cfg)*
             #[doc(hidden)]
@@ -251,7 +251,7 @@ impl Expansion<'_> {
     }
 }
 
-/// The same visibility, said one module further down.
+/// The same visibility, for use in a child module.
 fn inside(visibility: &Visibility) -> Visibility {
     match visibility {
         Visibility::Inherited => parse_quote! { pub(super) },
@@ -272,7 +272,7 @@ fn starts_relative(path: &Path) -> bool {
         && path.segments.first().is_some_and(|first| first.ident == "self" || first.ident == "super")
 }
 
-/// Makes paths that start at the module of the function start at its parent.
+/// Rewrites paths that are relative to the function's module, for use in a child module.
 struct Relative;
 
 impl VisitMut for Relative {

@@ -1,4 +1,5 @@
-//! How many workers a worker type should have. A pure decision; the pool observes and carries it out.
+//! Decides how many workers a worker type should have. The decision is pure; the pool provides the input and carries
+//! it out.
 mod decide;
 #[cfg(test)]
 mod simulation;

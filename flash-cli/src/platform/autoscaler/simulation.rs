@@ -1,5 +1,5 @@
-//! Ten minutes of a worker type in milliseconds: a script of arrivals, workers with a start and a service
-//! time, a virtual clock. The decisions and the back-off are the real ones; only the world is made up.
+//! Simulates ten minutes of a worker type in milliseconds: scripted arrivals, workers with start and service times, a
+//! virtual clock. Decisions and back-off are the real code.
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},

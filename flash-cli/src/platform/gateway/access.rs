@@ -1,8 +1,7 @@
-//! Who may ask: a key where one is set, and no web pages of strangers.
+//! Access control: a key if one is set, and no requests from web pages of other sites.
 //!
-//! The worker API has keys of its own and is left to `worker_api`; keys are `keys`' matter, where one stands in a
-//! request that of `presented`, who may ask without one that of `hosts`, and how often somebody may fail that of
-//! `attempts`.
+//! The worker API has its own keys and is handled by `worker_api`. `keys` stores keys, `presented` finds the key in a
+//! request, `hosts` decides who needs no key, and `attempts` limits failed attempts.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Mutex, PoisonError},

@@ -1,7 +1,7 @@
-//! Failed attempts to get in: bounded by client address, and told to the log without flooding it.
+//! Limits failed attempts per client address, and logs them without flooding the log.
 //!
-//! No clock and no I/O of its own. An attempt that succeeds never comes here: whoever shares an address with
-//! a guesser is not shut out.
+//! It has no clock and no I/O. Successful attempts are not counted, so clients that share an address with an attacker
+//! are not locked out.
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},

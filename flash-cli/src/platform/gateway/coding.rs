@@ -1,4 +1,4 @@
-//! The check of a body's coding, as a refusal.
+//! Refuses bodies with an unsupported content coding.
 use flash_sdk::{ErrorKind, wire::unsupported_coding};
 use http::{HeaderMap, StatusCode, header};
 

@@ -1,4 +1,4 @@
-//! What things have cost: the bill, single requests, and the headers of an answer.
+//! Costs: the bill, single requests, and the headers of an answer.
 use std::fmt::Write as _;
 
 use axum::{

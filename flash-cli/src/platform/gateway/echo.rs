@@ -1,4 +1,4 @@
-//! What a client sent, on its way back in a message: cut, because a client can send megabytes as a name.
+//! Text from a client for use in messages, cut because a client can send a name of several megabytes.
 use std::fmt;
 
 /// Characters of a client's text in a message. Every name of ours is shorter.

@@ -1,4 +1,4 @@
-//! The platform's end of the exchange: one task per worker of ours.
+//! The platform's side of the exchange: one task per Flash worker.
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},

@@ -1,9 +1,9 @@
-//! What the head of a request must be, beyond what the HTTP library asks of it: one host, and a body whose end
-//! everybody on the way finds in the same place.
+//! Checks the head of a request beyond what the HTTP library does: one host, and a body whose end is unambiguous for
+//! every server on the way.
 //!
-//! The library has refused what cannot be parsed, two different lengths, and a transfer coding other than `chunked`
-//! at the end of the list (400). A request that is refused here ends its connection: what follows it may have been
-//! meant as a part of it.
+//! The library has already refused invalid heads, two different lengths, and a list of transfer codings that does not
+//! end with `chunked` (400). A request that is refused here ends its connection, because the bytes that follow may
+//! belong to it.
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version,
     header::{EXPECT, HOST, TRANSFER_ENCODING},

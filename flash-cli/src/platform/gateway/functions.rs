@@ -1,4 +1,4 @@
-//! Everything that is not a fixed path: the app's routes, and `run_sync` and `runsync` of each function.
+//! All paths that are not fixed: the app's routes, and `run_sync` and `runsync` of each function.
 use std::time::{Duration, Instant};
 
 use axum::{

@@ -1,9 +1,9 @@
-//! Who may ask a listener without a key: not the web pages of strangers.
+//! Which requests are allowed without a key: not those from web pages of other sites.
 //!
-//! Whoever reaches the port may ask. A browser on this machine, or on the network that it is open to, reaches it for
-//! any page that it shows. Such a page is known by what browsers say of it (`Sec-Fetch-Site`, `Origin`), and one
-//! that pointed a name of its own at this address (DNS rebinding) by that name (`Host`). Programs say nothing of
-//! the kind, and ask by an address or by a name of this machine.
+//! Without a key, anyone who can reach the port may send requests, and a browser on this machine or network can do so
+//! for any page that it shows. Such requests are recognised by the headers that browsers set (`Sec-Fetch-Site`,
+//! `Origin`). A site that points its own name at this address (DNS rebinding) is recognised by that name in `Host`.
+//! Other programs do not send these headers, and use an address or a name of this machine.
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header, uri::Authority};

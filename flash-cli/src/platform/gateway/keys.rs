@@ -1,7 +1,7 @@
-//! Keys that open the client API: as digests, compared in constant time.
+//! Keys of the client API, stored as digests and compared in constant time.
 //!
-//! Which keys there are is the caller's matter; he swaps them while the platform runs. What a key that does
-//! not fit means for the request is `access`'s.
+//! The caller sets the keys and can replace them while the platform runs. `access` decides what happens to a request
+//! with a wrong key.
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;

@@ -1,8 +1,8 @@
-//! The door: HTTP in, jobs and proxied requests out.
+//! The gateway: turns HTTP requests into jobs and proxied requests.
 //!
-//! Owns routing, input checks, error bodies and the API pages. Jobs are the queue's, workers the pool's.
-//! Every refusal is JSON with `error`, `kind` and `request_id`; no input makes it panic, and 5xx is
-//! for functions, workers and stores that fail, and for a platform that is not up or stops.
+//! It contains routing, input checks, error bodies and the API pages. Jobs are in the queue, workers in the pool.
+//! Every error is JSON with `error`, `kind` and `request_id`. No input causes a panic. 5xx is for failing functions,
+//! workers and stores, and for a platform that is not up or is stopping.
 mod access;
 mod attempts;
 mod client_api;

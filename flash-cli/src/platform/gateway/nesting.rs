@@ -1,4 +1,4 @@
-//! JSON that is nested deeper than a worker decodes: refused here, and given to nobody.
+//! Refuses JSON that is nested deeper than a worker can decode.
 use flash_sdk::{
     ErrorKind, WireError,
     wire::{MAX_NESTING, Nesting, RawJson, job::ErrorText},

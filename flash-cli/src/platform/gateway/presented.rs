@@ -1,8 +1,8 @@
-//! The key that a client sends, and taking it out of a request that goes on to a worker.
+//! Finds the key in a request, and removes it before the request goes to a worker.
 //!
-//! Workers run the code of apps, and what a program logs of its requests is read by more people than hold a key.
-//! So the key that opened the door goes no further, wherever in the head of the request it stands. An
-//! `Authorization` that is not a key of this platform belongs to the app and passes.
+//! Workers run app code, and more people may read an app's logs than have a key. So the platform's key is removed,
+//! wherever it is in the head of the request. An `Authorization` that is not a key of this platform belongs to the
+//! app and is passed on.
 use axum::extract::Request;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,

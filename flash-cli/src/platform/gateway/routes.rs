@@ -1,4 +1,4 @@
-//! Which function a path means: the app's own routes, and the addresses that every function has.
+//! Maps paths to functions: the app's routes, and the fixed addresses of every function.
 use flash_sdk::manifest::{EndpointKind, Manifest};
 use http::Method;
 

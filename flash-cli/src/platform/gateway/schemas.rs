@@ -1,4 +1,4 @@
-//! Input checks at the door: each function's schema, compiled once per release.
+//! Input checks: each function's schema, compiled once per release.
 use flash_sdk::{FieldError, manifest::Manifest, schema::Checker};
 use serde_json::Value;
 

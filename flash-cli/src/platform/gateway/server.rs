@@ -1,4 +1,4 @@
-//! The HTTP server: connections, the fixed paths, and what every request has.
+//! The HTTP server: connections, fixed paths, and the parts that all requests share.
 use std::{error::Error, net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use axum::{

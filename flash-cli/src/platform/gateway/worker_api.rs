@@ -1,4 +1,4 @@
-//! The provider's worker API, for workers that poll: foreign ones, and ours without the exchange.
+//! The provider's worker API, for workers that poll: other programs, and Flash workers without the exchange.
 use std::{sync::Arc, time::Duration};
 
 use axum::{

@@ -1,8 +1,8 @@
-//! Accepting connections and serving each in a task of its own.
+//! Accepts connections and serves each in its own task.
 //!
-//! A connection is *silent* while no request is under way on it: before the head of its first one, and between an
-//! answer and the next head. When a new connection finds no place, the one that has been silent the longest makes
-//! room; where none is silent, the new one waits.
+//! A connection is *silent* while it has no request: before the head of the first request, and between an answer and
+//! the next head. If there is no room for a new connection, the longest silent one is closed. If none is silent, the
+//! new one waits.
 use std::{
     collections::BTreeMap,
     convert::Infallible,

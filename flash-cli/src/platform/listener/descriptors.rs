@@ -1,8 +1,8 @@
-//! Open files, of which the system allows each process only so many, shared out among the listeners of this one.
+//! Shares the process's limit of open files among its listeners.
 //!
-//! A service hosts several environments, each with a listener. Whoever holds all connections of one keeps nobody from
-//! the others: there is always a share left for one more listener than there are. `flash run` has one listener, and
-//! that has all.
+//! A service runs several environments, each with a listener. A client that uses all connections of one does not
+//! block the others: there is always a share left for one more listener. `flash run` has one listener, which gets
+//! everything.
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},

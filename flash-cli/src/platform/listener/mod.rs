@@ -1,11 +1,11 @@
-//! Connections of clients, from `accept` to their end: how many there may be, how long one may take to say what it
-//! wants, and what of a request's body is still to come when its answer is known.
+//! Client connections, from `accept` to their end: how many are allowed, how long a client may take to send a
+//! request, and what happens to the rest of a request's body once its answer is known.
 //!
-//! Knows HTTP's framing, not what is asked for. `descriptors` shares the open files of this process out among its
-//! listeners, `connections` accepts and lets go of those that say nothing, `received` is the body of a request.
+//! It knows HTTP framing, but not what is requested. `descriptors` shares the open files of the process among its
+//! listeners, `connections` accepts connections and closes silent ones, `received` is the body of a request.
 //!
-//! A connection that says nothing costs others nothing: it ends after [`HEAD_TIME`], and sooner when somebody else
-//! needs its place.
+//! A silent connection does not block others: it ends after [`HEAD_TIME`], or sooner if another connection needs its
+//! place.
 mod connections;
 mod descriptors;
 mod received;

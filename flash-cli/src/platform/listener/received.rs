@@ -1,4 +1,4 @@
-//! The body of a request on its way to whoever handles it.
+//! The body of a request, as its handler reads it.
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,4 +1,4 @@
-//! How much is kept.
+//! Limits of what is kept.
 use std::time::Duration;
 
 /// What is kept of a log. The oldest segments go first, whatever worker their lines are of.

@@ -1,10 +1,10 @@
-//! Lines of an environment's log, kept on disk and found again.
+//! The log of an environment, stored on disk and searchable.
 //!
-//! Owns a directory of segments: files of one JSON object a line, named by a growing number, of which only the
-//! newest is written. Who prints a line, and who may read it, is not known here.
+//! It manages a directory of segments: files with one JSON object per line, named by an increasing number. Only the
+//! newest one is written. It does not know who prints a line or who may read it.
 //!
-//! What the rest relies on: lines are in the order in which they came; a line is whole; what a query has given
-//! is not given again, and nothing between is left out, over a change of segments too.
+//! Guarantees: lines are in order of arrival; a line is complete; a query returns no line twice and skips none, even
+//! across segments.
 mod limits;
 mod query;
 mod record;

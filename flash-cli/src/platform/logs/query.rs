@@ -1,8 +1,8 @@
-//! Finds lines, and follows the log.
+//! Finds lines and follows the log.
 //!
-//! The end of the log is taken once, at the start; what is there up to it is the tail, what comes after it is
-//! followed, so nothing is between the two. The last lines are found from the end, block by block: they cost
-//! what is read, not what the log holds, and of them only the place of the first is remembered.
+//! The end of the log is read once, at the start. The tail is everything before it, and following covers everything
+//! after it, so nothing is lost in between. The last lines are found from the end, block by block, so the cost
+//! depends on what is read and not on the size of the log. Only the position of the first is remembered.
 use std::{
     fs::File,
     io::{self, BufReader, Read as _, Seek as _, SeekFrom},

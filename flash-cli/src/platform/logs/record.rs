@@ -1,4 +1,4 @@
-//! A line as it stands in a segment.
+//! A line as stored in a segment.
 use std::{borrow::Cow, io::Write as _, time::SystemTime};
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Segments as files: their names, which there are, and a torn end cut off.
+//! Segment files: their names, listing them, and removing an incomplete end.
 use std::{
     fs::{self, File, OpenOptions},
     io,

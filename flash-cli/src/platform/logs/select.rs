@@ -1,4 +1,4 @@
-//! Which lines a query is for. No I/O.
+//! The filter of a query. No I/O.
 use std::collections::HashSet;
 
 use regex::{Regex, bytes};

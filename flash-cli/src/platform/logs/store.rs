@@ -1,9 +1,8 @@
-//! The handle of a log, and the buffer between those who say lines and the thread that writes them.
+//! The handle of a log, and the buffer between code that logs and the thread that writes.
 //!
-//! Saying a line costs its serialisation, one lock and a copy. The writer takes all that waits at once and
-//! leaves an empty buffer behind. A full buffer makes the speaker wait, unless it speaks on a thread of the async
-//! runtime, where others would wait too. When the disk does not take anything, lines are lost, counted, and the log
-//! itself says so later.
+//! Logging a line costs serialisation, one lock and a copy. The writer takes all waiting lines at once and leaves an
+//! empty buffer. If the buffer is full, the caller waits, unless it is on a thread of the async runtime, where other
+//! tasks would wait too. If the disk accepts nothing, lines are lost and counted, and the log reports it later.
 use std::{
     cell::RefCell,
     fs::{DirBuilder, File, TryLockError},

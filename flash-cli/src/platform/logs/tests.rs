@@ -1,4 +1,4 @@
-//! What the log promises: order, whole lines, nothing lost or doubled, limits.
+//! The guarantees of the log: order, complete lines, nothing lost or duplicated, limits.
 mod find;
 mod keep;
 

@@ -1,4 +1,4 @@
-//! The thread that writes: segments one after the other, the oldest deleted, tries again where the disk refuses.
+//! The writer thread: writes segments one after the other, deletes the oldest, and retries after disk errors.
 use std::{
     collections::VecDeque,
     fs::{self, File},

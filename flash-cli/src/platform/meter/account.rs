@@ -1,4 +1,4 @@
-//! The account of a worker, and the stakes that jobs and requests have in it.
+//! The account of a worker, and the stakes of jobs and requests in it.
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,8 +1,8 @@
-//! The books of one worker, as arithmetic: no clock, no lock, no names.
+//! The books of one worker as pure arithmetic: no clock, no lock, no names.
 //!
-//! Jobs that run at the same time share the worker's price equally. A meter holds what one job would owe that
-//! ran from the first moment on; what a job owes is how far the meter went while it ran. So each event
-//! costs the same, however many jobs run. Whatever rounding leaves over is idle cost: the sum is exact.
+//! Jobs that run at the same time share the worker's price equally. A meter holds the cost of a job that would have
+//! run from the start; a job owes the difference of the meter over its run. So each event takes constant time,
+//! however many jobs run. Rounding differences count as idle cost, so the sum is exact.
 use flash_sdk::catalogue::NanoDollars;
 
 const SECOND: u128 = 1_000_000_000;

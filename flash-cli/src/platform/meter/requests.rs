@@ -1,4 +1,4 @@
-//! What requests have cost, hop by hop.
+//! The cost of requests, hop by hop.
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},

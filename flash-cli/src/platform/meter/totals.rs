@@ -1,4 +1,4 @@
-//! What everything has cost since the platform started, by worker type and by function.
+//! The total cost since the platform started, by worker type and function.
 use std::time::Duration;
 
 use flash_sdk::catalogue::NanoDollars;

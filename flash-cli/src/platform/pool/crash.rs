@@ -1,8 +1,8 @@
-//! When to start the next worker after one died, and when dying has become a loop. No clock, no I/O.
+//! When to start the next worker after a crash, and when crashes have become a loop. No clock, no I/O.
 //!
-//! A worker that did something useful or lived for long before it died is replaced at once: its death says nothing
-//! about the next one. One that died at work is replaced at once too: the job or request may be the cause, a job has a
-//! number of attempts, and other work must not wait for it. Deaths in a row without any of these get growing pauses.
+//! A worker that did useful work or lived long before it died is replaced at once, because the next one will probably
+//! work. So is one that died during work: the job or request may be the cause, jobs have a limited number of
+//! attempts, and other work should not wait. Other consecutive crashes get growing pauses.
 use std::time::{Duration, Instant};
 
 /// A worker that lived this long after it was ready was no crash of its start.

@@ -1,7 +1,6 @@
-//! Whether a worker that still exists has gone silent: stopped, swapped out, or caught in a lock.
+//! Detects workers that exist but no longer respond: stopped, swapped out, or deadlocked.
 //!
-//! Only workers that have pinged once, or of which it is known that they will, are judged: foreign ones
-//! need not ping.
+//! It only applies to workers that have pinged before or are known to ping: other programs need not ping.
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},

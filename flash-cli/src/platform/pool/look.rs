@@ -1,4 +1,4 @@
-//! What others see of the workers of a pool: how many do what, and whether they are ready.
+//! Read access to the workers of a pool: counts by state, and whether they are ready.
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Phase, Pool};

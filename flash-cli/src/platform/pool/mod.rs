@@ -1,8 +1,8 @@
-//! The workers of one worker type in one release: observes, has the autoscaler decide, carries out.
+//! The workers of one worker type in one release: observes, lets the autoscaler decide, and acts.
 //!
-//! Owns the worker processes of its type, their keys and phases. Jobs are the queue's, requests the
-//! balancer's. Here are the pool and its loop; `worker` is the life of one worker, `crash` when the next
-//! one may start, `liveness` whether one has gone silent, `look` what others see of the workers.
+//! It holds the worker processes of its type with their keys and phases. Jobs are in the queue, requests in the
+//! balancer. This file contains the pool and its loop. `worker` is the life of one worker, `crash` decides when the
+//! next one may start, `liveness` detects silent workers, and `look` provides read access.
 mod crash;
 mod liveness;
 mod look;

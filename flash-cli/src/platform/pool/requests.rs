@@ -1,5 +1,5 @@
-//! Workers that ended, and what requests to load-balanced ones need of the pool: one that ended back, and a
-//! home for connections that outlive their request.
+//! Ended workers, and what requests to load-balanced workers need from the pool: resuming an ended worker, and
+//! keeping connections that outlive their request.
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Intake, Phase, Pool, Stop};

@@ -1,4 +1,4 @@
-//! The life of one worker: its process from spawn to burial.
+//! The life of one worker: its process from spawn to clean-up.
 use std::{
     convert::Infallible,
     sync::Arc,

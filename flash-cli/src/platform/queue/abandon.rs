@@ -1,4 +1,4 @@
-//! Jobs whose client went away before it was told their id.
+//! Jobs whose client disconnected before it received their ID.
 use super::{
     JobId, Queue,
     job::{Entry, Origin},

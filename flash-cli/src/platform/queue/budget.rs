@@ -1,8 +1,8 @@
-//! How many bytes the jobs of a platform may hold in memory, over all its worker types and releases.
+//! Limits how many bytes of memory the jobs of a platform use, across worker types and releases.
 //!
-//! Each job has a [`Held`], which says what it holds from its acceptance until it is forgotten and gives it
-//! back when it is dropped. New work is refused when there is no room for it. What was accepted before is
-//! not: a result that arrives is always taken, also when the sum is over the limit then.
+//! Each job has a [`Held`], which counts its memory until the job is forgotten and releases it on drop. New work is
+//! refused if there is no room. Accepted work is not: a result is always stored, even if the sum is then over the
+//! limit.
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

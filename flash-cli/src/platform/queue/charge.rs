@@ -1,6 +1,6 @@
-//! How attempts are stopped and let go of, and what they owe, put down to their jobs.
+//! Stops and releases attempts, and charges their cost to their jobs.
 //!
-//! An attempt owes until its worker lets go of it. So a job that was stopped may grow dearer after its end.
+//! An attempt costs until its worker releases it. So the cost of a stopped job can still grow after its end.
 use std::borrow::Cow;
 
 use flash_sdk::{catalogue::NanoDollars, wire::job::JobObject};

@@ -1,9 +1,9 @@
-//! Time as the queue sees it: comparable across restarts, and never going back.
+//! The queue's time: comparable across restarts, and never going back.
 //!
-//! Jobs are deleted when their time is over, so a wrong clock must not say that it is. While a process lives, time is
-//! what a monotonic clock counts. Between two processes it is the time since the machine started, where it is still
-//! the same start. Across a start of the machine only its wall clock is left, which may be anything: then a few
-//! minutes pass at most. What is deleted late does no harm.
+//! Jobs are deleted when they expire, so a wrong clock must not expire them early. Within a process, time is
+//! monotonic. Between two processes it is the time since boot, if the machine has not restarted. Across a reboot,
+//! only the wall clock is left, which may be wrong, so at most a few minutes are counted. Deleting a job late does no
+//! harm.
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds, since 1970 by the clock of the platform that first had the store.

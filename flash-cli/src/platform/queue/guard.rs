@@ -1,13 +1,13 @@
-//! Jobs that the platform before this one may have died of, as when a worker takes all memory of the machine.
+//! Guards against jobs that may have killed the previous platform, for example by using all memory of the machine.
 //!
-//! That a job runs is not stored. So after an unclean end any stored job that waits may be the cause. Each of them gets
-//! a durable mark before a worker has it; a mark that the next platform finds tells that the job was at work when this
-//! one died. A job with such a loss runs only while no other one does, in all queues of the platform: the next death is
-//! its own. After [`MAX_LOSSES`] it is dead. Jobs that come later need no mark, and in a life after a clean end nobody
-//! does.
+//! The store does not record which jobs run, so after an unclean end every stored waiting job may be the cause. Each
+//! gets a durable mark before it goes to a worker. If the next platform finds the mark, the job was running when the
+//! platform died. A job with such a loss then runs only while no other job runs in any queue of the platform, so that
+//! the next death is certainly its own. After [`MAX_LOSSES`] it is dead. Later jobs need no mark, and after a clean
+//! end none do.
 //!
-//! A job without its mark waits and is counted in its line, but cannot be taken from it. Who owns the queue feeds it
-//! ([`Queue::feed`]), as many as the workers have slots.
+//! A job without its mark waits and counts in its line, but cannot be taken from it. The owner of the queue has marks
+//! written with [`Queue::feed`], for as many jobs as the workers have slots.
 use std::collections::VecDeque;
 
 use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};

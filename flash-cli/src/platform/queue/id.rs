@@ -1,4 +1,4 @@
-//! Ids of jobs.
+//! Job IDs.
 use std::fmt;
 
 use uuid::Uuid;

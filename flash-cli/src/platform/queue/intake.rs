@@ -1,4 +1,4 @@
-//! How a job gets into a queue, and when its submitter may believe that it is there.
+//! How a job enters a queue, and when its submitter can rely on it.
 use std::time::Duration;
 
 use flash_sdk::{

@@ -1,4 +1,4 @@
-//! One job and everything kept with it.
+//! A job and everything stored with it.
 use std::{sync::Arc, time::Duration};
 
 use flash_sdk::{

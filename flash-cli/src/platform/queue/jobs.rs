@@ -1,8 +1,8 @@
-//! All jobs of a queue and what is kept in step with each of their states.
+//! All jobs of a queue, and the data that must match their states.
 //!
-//! Every change of a job's state goes through here, so that lines, counts, timers, keys and the store
-//! always agree with it. Invariants: `lines` counts exactly the queued jobs, `running` the running ones;
-//! each job has one timer; a job with a `record` has its last change on the way to the store.
+//! Every change of a job's state is made here, so that lines, counts, timers, keys and the store always match.
+//! Invariants: `lines` counts exactly the queued jobs, and `running` the running ones; each job has one timer; the
+//! last change of a job with a `record` has been sent to the store.
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,

@@ -1,8 +1,8 @@
-//! Clients' own names for jobs: which key names which job of an endpoint, in whatever release that job is.
+//! Idempotency keys: which key belongs to which job of an endpoint, in any release.
 //!
-//! One table for all queues of an endpoint, and for stored jobs that no queue has claimed yet: a key makes one job,
-//! also for a client that was slow and sends it to a release that has been replaced. Locked after a queue's lock,
-//! never before it.
+//! There is one table for all queues of an endpoint, including stored jobs that no queue has claimed yet. So a key
+//! creates one job, even if a slow client sends it to a replaced release. Its lock is taken after a queue's lock,
+//! never before.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

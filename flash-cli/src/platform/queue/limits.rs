@@ -1,4 +1,4 @@
-//! What a queue is bounded by.
+//! The limits of a queue.
 use std::time::Duration;
 
 /// See the module.

@@ -1,5 +1,5 @@
-//! Who is next: jobs that wait, in order, those of low priority behind all others, and those that may have killed a
-//! worker apart from the rest.
+//! The order of waiting jobs: low priority after all others, and jobs that may have killed a worker separate from the
+//! rest.
 use std::collections::VecDeque;
 
 use super::{WorkerId, id::JobId};

@@ -1,4 +1,4 @@
-//! Reading jobs: one, a stream of one, or many by filter.
+//! Reads jobs: one job, the stream of one, or many by filter.
 use std::time::Duration;
 
 use flash_sdk::wire::job::{JobObject, JobStatus};

@@ -1,5 +1,5 @@
-//! Jobs that their worker has lost: it died, or it lives and says by running nothing that it has none. What becomes of
-//! such jobs, and what they end with.
+//! Jobs that their worker has lost, because it died or polls without running them: what happens to them, and their
+//! final error.
 use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 
 use super::{

@@ -1,9 +1,9 @@
-//! The jobs of one worker type in one release: from submission to a final state.
+//! The jobs of one worker type in one release, from submission to a final state.
 //!
-//! Owns jobs, leases and who waits for what. Knows workers only as takers with a number of slots; how
-//! many of them run is the autoscaler's decision, keeping them alive the supervisor's work. What is true
-//! is in memory ([`jobs`]); what a client was promised is also in the [`store`]. Invariant: a taker's
-//! leases name exactly the jobs that run on it, plus stopped ones that it has not let go of yet.
+//! It holds jobs, leases and waiting clients. Workers are only takers with a number of slots; the autoscaler decides
+//! how many run, and the supervisor keeps them alive. The current state is in memory ([`jobs`]); what was promised to
+//! clients is also in the [`store`]. Invariant: a taker's leases are exactly the jobs that run on it, plus stopped
+//! jobs that it has not released yet.
 mod abandon;
 mod budget;
 mod charge;

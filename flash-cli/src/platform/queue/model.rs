@@ -1,8 +1,8 @@
-//! The queue and its store against a tiny model: random operations, crashes, clocks that jump.
+//! Tests the queue and its store against a small model, with random operations, crashes and jumping clocks.
 //!
-//! The model knows what clients were promised. Between two crashes it predicts every answer. A crash may
-//! take back what no client was told; so after one, each job must be in a state that it had since a client
-//! last heard of it, and those that clients were promised must be there.
+//! The model knows what clients were promised, and predicts every answer between two crashes. A crash may lose what
+//! no client has been told. So after a crash, each job must be in a state that it had since a client last received
+//! its state, and promised jobs must exist.
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{

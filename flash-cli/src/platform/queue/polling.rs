@@ -1,7 +1,7 @@
-//! Long polls of workers: for jobs, and for jobs to stop.
+//! Long polls of workers, for jobs and for jobs to stop.
 //!
-//! A poll may end in the very moment in which something comes for it. What came then is answered after all,
-//! or given back: a job must not run on a worker that never heard of it.
+//! A poll may end at the moment when a job arrives for it. The job is then still answered or returned to the queue:
+//! it must not count as running on a worker that never received it.
 use std::time::Duration;
 
 use tokio::sync::oneshot;

@@ -1,4 +1,4 @@
-//! What goes from one queue to the next: from a platform that died, or from a release that was replaced.
+//! Moves jobs from one queue to the next: from a platform that died, or from a replaced release.
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,

@@ -1,4 +1,4 @@
-//! The life of a job as a pure function: no I/O, no clock, no locks.
+//! The state machine of a job as a pure function: no I/O, no clock, no locks.
 use flash_sdk::wire::{RawJson, job::JobStatus};
 
 /// Which attempt of a job, from 1. A result that names another attempt than the current one is late.

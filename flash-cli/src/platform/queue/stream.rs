@@ -1,9 +1,8 @@
-//! Chunks of jobs that stream: kept until a client of `stream` fetches them.
+//! Chunks of streaming jobs, kept until a client of `stream` fetches them.
 //!
-//! Invariant: what was fetched and what waits is the beginning of what the worker sent, without a gap. Once a
-//! chunk was refused, all later ones of that attempt are. The rest then comes from the job's result, where
-//! that is the list of all chunks, as those of our own workers are; any other job fails when it ends, because
-//! its client would miss something.
+//! Invariant: fetched and waiting chunks are the beginning of what the worker sent, without a gap. Once a chunk is
+//! refused, all later chunks of that attempt are too. The rest then comes from the job's result, if that is the list
+//! of all chunks, as it is for Flash workers. Any other job fails when it ends, because its client would miss chunks.
 use std::{collections::VecDeque, time::Duration};
 
 use flash_sdk::{

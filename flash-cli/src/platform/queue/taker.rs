@@ -1,4 +1,4 @@
-//! A worker as the queue sees it: slots, and a way to hand jobs over.
+//! A worker from the queue's view: slots, and a way to hand over jobs.
 use std::time::{Duration, Instant};
 
 use flash_sdk::{

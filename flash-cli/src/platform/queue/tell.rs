@@ -1,4 +1,4 @@
-//! Ends of jobs on their way to webhooks. Sending is the business of `platform::webhook`.
+//! Passes ends of jobs to webhooks. `platform::webhook` sends them.
 use flash_sdk::wire::{RawJson, job::JobObject};
 use tokio::sync::mpsc;
 

@@ -1,6 +1,6 @@
-//! A child process with its output, the leader of a process group of its own.
+//! A child process with its output, in its own process group.
 //!
-//! What a worker process and the client of a container engine have in common.
+//! Shared by worker processes and clients of a container engine.
 use std::{
     io,
     os::fd::OwnedFd,

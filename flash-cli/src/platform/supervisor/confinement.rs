@@ -1,11 +1,13 @@
-//! Closes a directory of the service to the processes that it starts, where the kernel can (Landlock, Linux 5.19).
+//! Protects a directory of the service from the processes that it starts, if the kernel supports it (Landlock, Linux
+//! 5.19).
 //!
-//! Landlock knows no "all but this": what is to stay open is listed. That is everything beside the closed directory, at
-//! each level of its path. So what is made later directly in one of the directories above it is closed too.
+//! Landlock cannot express "everything except", so the rules list what stays open: everything next to the closed
+//! directory, at each level of its path. So files that are created later directly in a directory above it are closed
+//! too.
 //!
-//! Each worker has a domain of its own. From within one, the kernel refuses what a debugger may do to processes outside
-//! of it: their memory, environment and open files in `/proc` are closed with it. (But for root, whom newer kernels let read
-//! memory all the same.)
+//! Each worker has its own domain. From within a domain, the kernel refuses debugger access to processes outside:
+//! their memory, environment variables and open files in `/proc` are closed too. (Newer kernels still let root read
+//! memory.)
 use std::path::PathBuf;
 
 /// What a worker must not reach.

@@ -1,4 +1,4 @@
-//! How a worker ended, as it is told.
+//! How a worker ended, for messages.
 use std::{fmt, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use nix::sys::signal::Signal;

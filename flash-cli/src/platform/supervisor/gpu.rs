@@ -1,7 +1,7 @@
-//! Which GPUs this machine has, and which worker gets which.
+//! The GPUs of this machine, and which worker gets which.
 //!
-//! `Allocator` is pure. Finding them asks the driver: `nvidia-smi` knows slices (MIG) and WSL; without it,
-//! the driver's files name the devices.
+//! `Allocator` is pure. GPUs are found through the driver: `nvidia-smi` knows slices (MIG) and WSL; without it, the
+//! driver's files list the devices.
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},

@@ -1,7 +1,7 @@
-//! What a worker may use of this machine: its share of CPU time and memory, its GPUs.
+//! The resources of this machine that a worker may use: CPU time, memory and GPUs.
 //!
-//! Translates a worker type's hardware into a [`Place`] for each worker. Says once per platform what of it
-//! does not hold here. `cgroup` and `gpu` do the work.
+//! It translates a worker type's hardware into a [`Place`] for each worker, and logs once per platform what cannot be
+//! applied. `cgroup` and `gpu` do the work.
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicBool, Ordering},

@@ -1,9 +1,9 @@
-//! The lifeline: a small process that outlives a killed `flash` just long enough to end its workers.
+//! The lifeline: a small process that outlives a killed `flash` long enough to end its workers.
 //!
-//! It reads what it has to end from a pipe, a line each ([`Charge::take`]). The pipe's end means that `flash`
-//! is gone, in whatever way; then it kills every process group still listed, has the engine remove every
-//! container, kills what is left in the control groups, removes those, and exits. The kernel's parent-death
-//! signal, set beside it, covers the moment between a spawn and its line.
+//! It reads what to end from a pipe, one item per line ([`Charge::take`]). When the pipe closes, `flash` has ended.
+//! The lifeline then kills every listed process group, has the engine remove every container, kills what is left in
+//! the control groups, removes the groups, and exits. The kernel's parent-death signal covers the moment between a
+//! spawn and its line.
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, Write as _},

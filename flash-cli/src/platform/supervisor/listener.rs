@@ -1,7 +1,7 @@
-//! Who listens on a port that was given to a worker.
+//! Finds out who listens on a port that was assigned to a worker.
 //!
-//! A program of another language is told its port in `PORT`. The number was free a moment before, and another program may
-//! have been quicker. What answers there is asked nothing before it is known not to be such a stranger.
+//! A command gets its port in `PORT`. The port was free a moment before, but another program may have taken it since.
+//! No request is sent to the port until it is known that the worker listens on it.
 use std::fmt;
 
 /// A process that is not of the worker, and has its port.

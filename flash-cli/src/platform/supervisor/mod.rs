@@ -1,7 +1,7 @@
-//! Keeps workers, which are processes or containers: spawn within their limits, capture output, stop, and
-//! leave none behind.
+//! Runs workers as processes or containers: starts them within their limits, captures output, stops them, and leaves
+//! none behind.
 //!
-//! Knows processes and exit codes, not jobs. How many to run is the autoscaler's decision.
+//! It knows processes and exit codes, not jobs. The autoscaler decides how many to run.
 mod cgroup;
 mod child;
 mod confinement;

@@ -1,14 +1,14 @@
-//! What a worker prints, line by line, tagged with the request and job it belongs to.
+//! The output of a worker, line by line, tagged with the request and job that it belongs to.
 //!
-//! A pipe says nothing of requests. While a worker serves one request, what it prints belongs to that
-//! one, its last words too; so when a request ends, what is in the pipes at that moment is marked as its own
-//! ([`Output::work_ends`]): everything that was printed before the result was sent is in them by then. Lines of
-//! our SDK's logger name their request themselves.
+//! A pipe does not know requests. While a worker serves one request, its output belongs to that request, including
+//! the last lines. So when a request ends, everything in the pipes is marked as its output ([`Output::work_ends`]):
+//! whatever was printed before the result was sent is in them by then. Lines of the SDK's logger contain their
+//! request ID.
 //!
-//! A worker that prints without pause must not slow anything but its own log. The async runtime only copies
-//! bytes, one bounded chunk per turn. Cutting them into lines, and whatever becomes of a line, is the work of one
-//! thread per worker. While that thread is behind, the pipes are left full and the worker waits. Only the last words of
-//! a request, if they are few, become lines at once, so that they are in the log before the end is told.
+//! A worker that prints without pause must only slow down its own log. The async runtime just copies bytes, one
+//! bounded chunk per turn. One thread per worker splits them into lines and processes the lines. While that thread is
+//! behind, the pipes stay full and the worker waits. Only the last lines of a request, if they are few, are processed
+//! at once, so that they are in the log before the end of the request.
 mod attribution;
 mod lines;
 

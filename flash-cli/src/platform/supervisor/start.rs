@@ -1,4 +1,4 @@
-//! A worker that runs, whatever it is: a process of this machine, or a container.
+//! A running worker: a process of this machine, or a container.
 use std::{io, path::PathBuf, sync::Arc};
 
 use flash_sdk::manifest::WorkerType;

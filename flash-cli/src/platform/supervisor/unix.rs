@@ -1,4 +1,4 @@
-//! What differs by operating system.
+//! Code that differs by operating system.
 use std::{fs::File, sync::Arc};
 
 use tokio::process::Command;

@@ -1,4 +1,4 @@
-//! The loop that delivers: takes ends from queues, starts what may start, and tries again what was refused.
+//! The delivery loop: takes ends of jobs from queues, starts deliveries, and retries failed ones.
 use std::{sync::Arc, time::Duration};
 
 use reqwest::Url;

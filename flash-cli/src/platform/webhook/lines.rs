@@ -1,6 +1,6 @@
-//! Who is next: deliveries wait in a line per receiver, so that a slow one holds up its own alone.
+//! The order of deliveries: one line per receiver, so that a slow receiver only delays its own deliveries.
 //!
-//! Pure: knows neither time nor HTTP. A receiver is the host and port of a URL.
+//! Pure: no time and no HTTP. A receiver is the host and port of a URL.
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,

@@ -1,9 +1,9 @@
-//! Webhooks: one POST at the end of each job that asks for it, signed, and tried again when refused.
+//! Webhooks: one signed POST at the end of each job that asks for it, with retries.
 //!
-//! Owns delivery; which job tells whom is the queue's. A delivery is signed as the Standard Webhooks
-//! specification says (<https://www.standardwebhooks.com>), so that a receiver verifies it with a library.
-//! A receiver that is slow or gone holds up its own deliveries and no others ([`lines`](self)); which
-//! addresses may be reached at all is [`Reach`]'s decision, taken after names are resolved.
+//! The queue decides which job calls which URL. A delivery is signed according to the Standard Webhooks specification
+//! (<https://www.standardwebhooks.com>), so that receivers can verify it with a library. A slow or unreachable
+//! receiver only delays its own deliveries ([`lines`](self)). [`Reach`] decides which addresses are allowed, after
+//! names are resolved.
 mod courier;
 mod lines;
 mod post;

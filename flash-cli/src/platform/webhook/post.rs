@@ -1,4 +1,4 @@
-//! One POST: what is sent, and what the answer means.
+//! One POST: its content, and the meaning of the answer.
 use std::{error::Error, time::Duration};
 
 use flash_sdk::wire::job::JobObject;

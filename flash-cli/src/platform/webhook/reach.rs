@@ -1,8 +1,8 @@
-//! Which addresses webhooks may reach.
+//! The addresses that webhooks may reach.
 //!
-//! Whoever may submit a job chooses the URL of its webhook. In a deployment that must not be a way to
-//! services that only this machine or its network can reach, such as a cloud's metadata service. So names are
-//! resolved first, and what they resolve to decides: the connection goes to an address that was checked.
+//! Anyone who may submit a job chooses the URL of its webhook. In a deployment, that must not give access to services
+//! that only this machine or its network can reach, such as a cloud's metadata service. So names are resolved first
+//! and the address is checked, and the connection goes to the checked address.
 use std::{
     error::Error,
     fmt,

@@ -1,4 +1,4 @@
-//! The key that signs webhooks, in the written form of the Standard Webhooks specification.
+//! The signing key of webhooks, in the format of the Standard Webhooks specification.
 use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};

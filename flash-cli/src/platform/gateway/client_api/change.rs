@@ -1,4 +1,4 @@
-//! What clients change: `cancel`, `retry`, `purge-queue`, re-queueing of dead jobs.
+//! Changes by clients: `cancel`, `retry`, `purge-queue`, requeueing of dead jobs.
 use std::sync::Arc;
 
 use axum::{

@@ -1,4 +1,4 @@
-//! What a body of `run` and `runsync` must be.
+//! Checks the body of `run` and `runsync`.
 use std::time::Duration;
 
 use flash_sdk::{

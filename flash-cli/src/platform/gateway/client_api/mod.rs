@@ -1,6 +1,6 @@
-//! The provider's client API, and what it lacks: idempotency keys, listings, dead jobs, server-sent events.
+//! The provider's client API, with additions: idempotency keys, listings, dead jobs, server-sent events.
 //!
-//! Owns what clients send and get; jobs are the queue's.
+//! It handles requests and responses; jobs are in the queue.
 mod change;
 mod check;
 mod overview;

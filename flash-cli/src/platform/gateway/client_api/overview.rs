@@ -1,4 +1,4 @@
-//! A whole endpoint: `health`, `metrics`, `requests`, `dead`.
+//! Views of a whole endpoint: `health`, `metrics`, `requests`, `dead`.
 use axum::{
     Json,
     extract::State,

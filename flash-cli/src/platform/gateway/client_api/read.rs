@@ -1,4 +1,4 @@
-//! One job: `status`, `status-sync`, `stream`.
+//! Views of one job: `status`, `status-sync`, `stream`.
 use std::{sync::Arc, time::Duration};
 
 use axum::{

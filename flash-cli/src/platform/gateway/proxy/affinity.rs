@@ -1,4 +1,4 @@
-//! Which worker a request asks for: the header `X-Runpod-Worker-Id`.
+//! Worker affinity: the header `X-Runpod-Worker-Id`.
 use std::{sync::Arc, time::Duration};
 
 use flash_sdk::ErrorKind;

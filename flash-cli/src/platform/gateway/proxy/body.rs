@@ -1,4 +1,4 @@
-//! The bodies of a request and its answer on their way through: counted, bounded, never collected.
+//! The bodies of a request and its answer: counted and limited, but never buffered.
 use std::{
     fmt,
     pin::Pin,

@@ -1,4 +1,4 @@
-//! What a client hears when its request failed on a worker: which worker, and why.
+//! The answer when a request failed on a worker: which worker, and why.
 use std::{error::Error, io, time::Duration};
 
 use flash_sdk::ErrorKind;

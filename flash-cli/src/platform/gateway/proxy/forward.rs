@@ -1,4 +1,4 @@
-//! The way of one request to a worker and of the answer back.
+//! Forwards one request to a worker, and the answer back.
 use std::{
     net::IpAddr,
     sync::{

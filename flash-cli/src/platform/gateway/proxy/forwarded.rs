@@ -1,7 +1,7 @@
-//! What a worker is told of the connection that a request came over: `Forwarded` and `X-Forwarded-*`.
+//! The headers that describe the client's connection to a worker: `Forwarded` and `X-Forwarded-*`.
 //!
-//! What a client says of it itself is left out: anybody can write it, and frameworks that believe these headers take
-//! the client's word for who it is.
+//! Such headers from the client are removed: anyone can write them, and frameworks that trust them would believe the
+//! client.
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};

@@ -1,12 +1,12 @@
-//! Requests to load-balanced workers: the bytes go through in both directions as they come.
+//! Proxies requests to load-balanced workers, streaming bytes in both directions.
 //!
-//! Owns the way of one request (`forward`), its body and that of the answer (`body`), which worker it asks
-//! for (`affinity`), what the worker is told of the client (`forwarded`), connections that change their
-//! protocol (`upgrade`), what a client hears when it fails (`failure`) and its line in the log
-//! (`request_line`). Which worker is next is the balancer's, how many there are the pool's.
+//! `forward` handles one request, `body` the bodies of request and answer, `affinity` the requested worker,
+//! `forwarded` the headers about the client, `upgrade` connections that switch protocols, `failure` the answer after
+//! a failure, and `request_line` the log line. The balancer chooses the worker, and the pool decides how many there
+//! are.
 //!
-//! A slot is held until the last byte of the answer, or until an upgraded connection ends. Every way out
-//! drops it: an answer, a failure, a client that goes away.
+//! A slot is held until the last byte of the answer, or until an upgraded connection ends. It is released in all
+//! cases: an answer, a failure, or a client that disconnects.
 mod affinity;
 mod body;
 mod failure;

@@ -1,6 +1,6 @@
-//! The line in the log for each request to a load-balanced worker, written when it is over.
+//! The log line of each request to a load-balanced worker, written when the request has ended.
 //!
-//! Requests of the queue API have the lines of their jobs.
+//! Requests to the queue API have the log lines of their jobs.
 use std::{fmt, sync::Arc, time::Instant};
 
 use axum::extract::Request;

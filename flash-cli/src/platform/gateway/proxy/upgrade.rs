@@ -1,7 +1,7 @@
-//! Connections that change their protocol, such as WebSockets: after the worker agrees, bytes go through as
-//! they come, whatever they mean.
+//! Connections that switch protocols, such as WebSockets. After the worker accepts, bytes are passed through
+//! unchanged.
 //!
-//! The limits of bodies and time do not hold for them. They are bounded by the slots that they take.
+//! The limits on body size and time do not apply. The number of slots limits these connections.
 use std::time::Duration;
 
 use axum::extract::Request;

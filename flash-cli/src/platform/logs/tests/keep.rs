@@ -1,4 +1,4 @@
-//! Writing: order, crashes, a disk that refuses, limits.
+//! Writing: order, crashes, disk errors, limits.
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},

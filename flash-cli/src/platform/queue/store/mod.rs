@@ -1,9 +1,9 @@
-//! The durable side of the queues: SQLite, one writer, commits in groups.
+//! The durable store of the queues: SQLite, one writer, group commits.
 //!
-//! Owns the file and its schema. The queues in memory are what is true while a platform lives; here is
-//! what the next one starts from. A change gets a ticket at once and is durable when
-//! [`Store::committed`] says so; whoever promises something to a client waits for that first. Changes
-//! are committed in the order of their tickets, so what is durable is always a moment that was.
+//! It manages the file and its schema. While a platform runs, the queues in memory hold the current state; the store
+//! is what the next platform starts from. A change gets a ticket at once and is durable when [`Store::committed`]
+//! returns. Code that promises something to a client waits for that first. Changes are committed in ticket order, so
+//! the durable state is always a past state.
 #[cfg(test)]
 mod power_loss;
 mod record;

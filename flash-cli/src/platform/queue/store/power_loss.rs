@@ -1,8 +1,8 @@
-//! What is left of the store when the power goes: of whatever was being written, exactly the commits before it.
+//! Tests the store after a power loss: exactly the commits before it must be left.
 //!
-//! With `PowerLoss` a commit is on the disk before it is told, so none that was told is lost. With `Machine` the log is
-//! synchronised by checkpoints only: what was told since the last one may be missing, from some moment on, and what is
-//! there is a moment that was.
+//! With `PowerLoss`, a commit is on disk before it is reported, so no reported commit is lost. With `Machine`, only
+//! checkpoints synchronise the log: commits since the last checkpoint may be missing from some point on, but the rest
+//! is a past state.
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use flash_sdk::{

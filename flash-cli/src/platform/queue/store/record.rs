@@ -1,4 +1,4 @@
-//! What is written: a job as it was made, and what became of it.
+//! What is stored: a job as submitted, and its outcome.
 use flash_sdk::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},

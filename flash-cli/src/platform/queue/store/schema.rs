@@ -1,4 +1,4 @@
-//! The tables, how a row becomes a job, and how a file is opened.
+//! The tables, how a row becomes a job, and opening a file.
 use std::{borrow::Cow, path::Path, time::Duration};
 
 use flash_sdk::{

@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The writer thread.
 use std::{sync::PoisonError, time::Duration};
 
 use flash_sdk::catalogue::NanoDollars;

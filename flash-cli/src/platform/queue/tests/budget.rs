@@ -1,4 +1,4 @@
-//! What jobs hold in memory: counted whole, bounded, and given back.
+//! The memory of jobs: counted completely, limited, and released.
 use proptest::prelude::*;
 
 use super::*;

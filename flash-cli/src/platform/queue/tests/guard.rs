@@ -1,4 +1,4 @@
-//! Jobs that the platform dies of, and those that were beside them.
+//! Jobs that kill the platform, and jobs that ran next to them.
 use super::*;
 
 /// One platform after the other on the same store, each of which is killed.

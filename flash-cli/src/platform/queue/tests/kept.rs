@@ -1,4 +1,4 @@
-//! What is kept of a job, for how long, and what it owes.
+//! What is kept of a job and for how long, and its cost.
 use super::*;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A client's key makes one job, whatever happens to releases, jobs and the platform.
+//! An idempotency key creates one job, whatever happens to releases, jobs and the platform.
 use super::*;
 
 fn keyed(input: &str) -> Submission {

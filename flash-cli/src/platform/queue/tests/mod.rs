@@ -1,4 +1,4 @@
-//! The queue against what it promises, without processes: workers are the ends of channels.
+//! Tests the guarantees of the queue without processes: workers are ends of channels.
 mod budget;
 mod guard;
 mod kept;

@@ -1,4 +1,4 @@
-//! Workers that poll: what their polls show, and what they leave out.
+//! Workers that poll: what their polls report, and what they omit.
 use super::*;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What goes from the queue of one release to that of the next.
+//! Moving jobs from the queue of one release to the next.
 use super::*;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Streams: what is taken is never dropped, and COMPLETED says that nothing is missing.
+//! Streams: accepted chunks are never dropped, and COMPLETED means that nothing is missing.
 use super::*;
 
 /// More chunks than may wait.

@@ -1,4 +1,4 @@
-//! Jobs that were aboard when a worker died: which of them are dead in the end, and who waits for whom.
+//! Jobs that ran on a worker when it died: which of them end as dead, and which wait for others.
 use super::*;
 
 /// Has workers with this many slots run everything. One that has a job with the input `"poison"` dies.

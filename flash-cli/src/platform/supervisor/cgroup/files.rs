@@ -1,4 +1,4 @@
-//! The kernel's files: small texts, read and written whole.
+//! Reads and writes the kernel's small text files.
 use std::{
     fs, io,
     path::{Path, PathBuf},

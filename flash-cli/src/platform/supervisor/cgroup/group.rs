@@ -1,4 +1,4 @@
-//! The group of one worker.
+//! The control group of one worker.
 use std::{
     fmt,
     fs::{File, OpenOptions},

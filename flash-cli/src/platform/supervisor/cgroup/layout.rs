@@ -1,4 +1,4 @@
-//! Where this process stands in the machine's control groups, out of two files of `/proc`. No I/O.
+//! Finds this process in the machine's control groups, from the content of two files of `/proc`. No I/O.
 use std::path::{Path, PathBuf};
 
 use super::Controller;

@@ -1,4 +1,4 @@
-//! What remains of a platform that has ended, and its removal.
+//! Removes what an ended platform left behind.
 use std::{
     fs::File,
     path::{Path, PathBuf},

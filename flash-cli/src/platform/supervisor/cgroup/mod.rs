@@ -1,13 +1,12 @@
 //! Control groups: the kernel's limits on CPU time, memory and processes, per worker.
 //!
-//! Every worker gets a group of its own, `flash-PID/WORKER`, below the group that `flash` itself is in or,
-//! on cgroup v2, the nearest one that may have groups. `layout` reads where this process stands, without
-//! I/O. `tree` finds out what the machine allows and makes the platform's groups. `group` is one worker's:
-//! limits, entering, killing, removal. `leftovers` removes what a killed `flash` left.
+//! Every worker gets its own group, `flash-PID/WORKER`, below the group of `flash` itself or, on cgroup v2, below the
+//! nearest group that allows it. `layout` finds the position of this process, without I/O. `tree` detects what the
+//! machine allows and creates the platform's groups. `group` is the group of one worker: limits, entering, killing,
+//! removal. `leftovers` removes what a killed `flash` left behind.
 //!
-//! Knows numbers and directories, not worker types. Nobody else's group is written to, with one exception:
-//! handing controllers down (`cgroup.subtree_control`) where only processes of ours are concerned, or at
-//! the root.
+//! It knows numbers and directories, not worker types. It never writes to groups of others, with one exception: it
+//! delegates controllers (`cgroup.subtree_control`) if that only affects processes of `flash`, or at the root.
 mod files;
 mod group;
 mod layout;

@@ -1,4 +1,4 @@
-//! The groups of one platform: finds out what this machine allows, and makes them.
+//! The groups of one platform: detects what this machine allows, and creates them.
 use std::{
     fs::{self, File},
     io,

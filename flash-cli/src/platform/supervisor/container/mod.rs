@@ -1,7 +1,7 @@
 //! Workers that are containers of built images.
 //!
-//! `life` starts one by the engine's client and ends it by the engine: killing the client alone would leave
-//! the container running. `removal` is the same for a `flash` that is gone.
+//! `life` starts a container with the engine's client and ends it through the engine, because killing only the client
+//! would leave the container running. `removal` removes containers of a `flash` that has ended.
 mod life;
 mod removal;
 

@@ -1,4 +1,4 @@
-//! The removal of containers whose `flash` is gone, done by the lifeline. Blocks.
+//! Removes containers whose `flash` has ended, in the lifeline process. Blocks.
 use std::{
     collections::BTreeSet,
     process::{Command, Stdio},

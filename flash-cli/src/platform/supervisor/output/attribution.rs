@@ -1,4 +1,4 @@
-//! Which bytes of a pipe belong to which work: decided by where in the stream each work ended.
+//! Which bytes of a pipe belong to which job or request, by the position in the stream where each ended.
 use std::collections::VecDeque;
 
 use super::Work;

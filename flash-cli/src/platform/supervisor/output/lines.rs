@@ -1,4 +1,4 @@
-//! Makes lines of what was read, on a thread of the worker's own.
+//! Splits output into lines, on one thread per worker.
 use std::{
     io,
     sync::{

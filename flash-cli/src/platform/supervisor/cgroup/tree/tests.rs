@@ -1,5 +1,5 @@
-//! A directory tree stands in for the kernel's: its files are there or made by a write, and a new group has
-//! none. What the kernel does with them is tested with the real ones, by `tests/it/limits.rs`.
+//! A directory tree replaces the kernel's: its files exist or are created by a write, and a new group has none.
+//! `tests/it/limits.rs` tests the effect of real groups.
 use tempfile::TempDir;
 
 use super::{super::MemoryKill, *};
