@@ -1,7 +1,7 @@
 //! Finds out who listens on a port that was assigned to a worker.
 //!
 //! A command gets its port in `PORT`. The port was free a moment before, but another program may have taken it since.
-//! No request is sent to the port until it is known that the worker listens on it.
+//! No client request goes to the port before it is known that no other program listens on it.
 use std::fmt;
 
 /// A process that is not of the worker, and has its port.
