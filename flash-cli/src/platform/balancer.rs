@@ -24,7 +24,7 @@ use super::{
 /// Requests that may wait for a worker; more are refused.
 const MAX_WAITING: usize = 10_000;
 
-/// No worker was to be had.
+/// No worker is available.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoBackend {
     /// Too many wait already.
@@ -52,7 +52,7 @@ pub(crate) enum Wish {
     Only(WorkerId),
 }
 
-/// For how long a request may wait, however often it has to ask.
+/// How long a request may wait in total.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
     limit: Duration,
@@ -77,11 +77,11 @@ pub(crate) struct Balancer {
 #[derive(Default)]
 struct Inner {
     backends: HashMap<WorkerId, Backend>,
-    /// Workers that start: who wants one of them may wait for it.
+    /// Starting workers; requests for one of them may wait for it.
     coming: HashSet<WorkerId>,
-    /// Who waits for any worker, in order of arrival.
+    /// Requests that wait for any worker, in order of arrival.
     anyone: BTreeMap<u64, Waiter>,
-    /// Who waits for one worker only, in order of arrival. Numbers are those of one line.
+    /// Requests that wait for one specific worker, in order of arrival. They share the numbering of the line.
     only: HashMap<WorkerId, BTreeMap<u64, Waiter>>,
     /// Numbers waiters and slots.
     next: u64,
@@ -95,19 +95,19 @@ struct Waiter {
 
 struct Backend {
     address: SocketAddr,
-    /// To a worker that says when nothing runs of a request.
+    /// Frames to a worker that reports when nothing of a request runs any more.
     frames: Option<Writer<ToWorker>>,
     account: Account,
     slots: usize,
     /// The requests that it serves: number of the slot and the request's id.
     requests: Vec<(u64, Arc<str>)>,
-    /// Those of them that nobody waits for any more, until the worker has let go.
+    /// Requests that nobody waits for, until the worker has released them.
     abandoned: Vec<Abandoned>,
     idle_since: Instant,
     draining: bool,
 }
 
-/// A request that nobody waits for. Its thread may run on, and takes its slot as long.
+/// A request that nobody waits for. Its thread may still run and hold its slot.
 struct Abandoned {
     slot: u64,
     began: Instant,
@@ -126,7 +126,7 @@ impl Backend {
         self.idle_since = Instant::now();
     }
 
-    /// Asks the worker to say when this request is over; `false` where nobody would answer.
+    /// Asks the worker to report the end of this request; `false` if it cannot.
     fn abandon(&mut self, slot: u64, began: Instant) -> bool {
         let known = self.requests.iter().any(|(number, _)| *number == slot);
         let asked = known && self.frames.as_ref().is_some_and(|frames| frames.send(ToWorker::Release(slot)));
@@ -143,12 +143,12 @@ pub(crate) struct Slot {
     number: u64,
     pub worker: WorkerId,
     pub address: SocketAddr,
-    /// What the request owes.
+    /// The stake of the request, for its cost.
     pub stake: Stake,
     since: Instant,
     ending: Option<Ending>,
     progress: Progress,
-    /// Whether its worker is told the slot's number.
+    /// Whether the worker knows the slot's number.
     is_told: bool,
 }
 
@@ -159,7 +159,7 @@ enum Progress {
     Unsent,
     /// A worker may be at it.
     Sent,
-    /// It was answered to the last byte, and nothing of it runs.
+    /// The request was answered completely, and nothing of it runs.
     Over,
 }
 
@@ -169,7 +169,7 @@ impl Slot {
         self.is_told.then_some(self.number)
     }
 
-    /// The request goes to the worker. From here on the slot is free when the worker says so.
+    /// The request is sent to the worker. From now on, the slot is free only when the worker says so.
     pub(crate) fn sent(&mut self) {
         self.progress = Progress::Sent;
     }
@@ -213,7 +213,7 @@ struct Waiting<'a> {
     balancer: &'a Balancer,
     number: u64,
     only: Option<WorkerId>,
-    // After the place is left: a slot that was handed over in this moment goes on from here.
+    // After leaving the line: a slot that was handed over at this moment is passed on.
     turn: oneshot::Receiver<Result<Slot, NoBackend>>,
 }
 
@@ -247,7 +247,7 @@ impl Inner {
         }
     }
 
-    /// Whoever has waited longest among those that this worker may serve.
+    /// The longest waiting request that this worker may serve.
     fn next_for(&mut self, worker: &WorkerId) -> Option<Waiter> {
         let first = |line: &BTreeMap<u64, Waiter>| line.keys().next().copied();
         let (anyone, only) = (first(&self.anyone), self.only.get(worker).and_then(first));
@@ -271,7 +271,7 @@ impl Inner {
             Wish::Prefer(worker) if has_room(worker) => Some(worker.clone()),
             Wish::Any | Wish::Prefer(_) => {
                 let free = self.backends.iter().filter(|(_, backend)| backend.has_room());
-                // Among equals the last used one, so that the others can go idle.
+                // Among equals, the last used one, so that others can become idle.
                 let least =
                     free.min_by_key(|(_, backend)| (backend.requests.len(), Reverse(backend.idle_since)));
                 least.map(|(worker, _)| worker.clone())
@@ -292,7 +292,7 @@ impl Inner {
         Some(Slot { balancer, number, worker, address, stake, since, ending: None, progress, is_told })
     }
 
-    /// Who waits for this worker only waits in vain.
+    /// Requests that wait for this worker only will never be served.
     fn give_up_on(&mut self, worker: &WorkerId) {
         for waiter in self.only.remove(worker).unwrap_or_default().into_values() {
             // One that went away needs no answer.
@@ -303,7 +303,7 @@ impl Inner {
 
 impl Balancer {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // As in the queue: the data is what the last full step left.
+        // As in the queue: the data is consistent after the last complete step.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -317,8 +317,8 @@ impl Balancer {
         self.lock().coming.insert(worker.clone());
     }
 
-    /// A worker is ready for requests. What they owe goes to its account. With `frames` it says when it has
-    /// let go of one.
+    /// A worker is ready for requests. Their cost goes to its account. With `frames`, it reports when it has released
+    /// a request.
     pub(crate) fn attach(
         self: &Arc<Self>,
         worker: &WorkerId,
@@ -343,7 +343,7 @@ impl Balancer {
         self.hand_out(inner, worker);
     }
 
-    /// A worker has let go of a request that nobody waited for.
+    /// A worker has released a request that nobody waited for.
     pub(crate) fn released(self: &Arc<Self>, worker: &WorkerId, slot: u64) {
         let mut inner = self.lock();
         if let Some(backend) = inner.backends.get_mut(worker) {
@@ -355,8 +355,8 @@ impl Balancer {
         self.hand_out(inner, worker);
     }
 
-    /// Workers that hold on to a request for longer than `grace`, although nobody waits for it and the `limit`
-    /// of its time has passed.
+    /// Workers that hold a request for longer than `grace`, although nobody waits for it and its time `limit` has
+    /// passed.
     pub(crate) fn stuck(&self, now: Instant, limit: Duration, grace: Duration) -> Vec<Stuck> {
         let inner = self.lock();
         let stuck = |(worker, backend): (&WorkerId, &Backend)| {
@@ -377,14 +377,14 @@ impl Balancer {
         inner.give_up_on(worker);
     }
 
-    /// As [`Balancer::drain`], only if it has none.
+    /// Like [`Balancer::drain`], but only if it has no requests.
     pub(crate) fn drain_if_idle(&self, worker: &WorkerId) -> bool {
         let mut inner = self.lock();
         let backend = inner.backends.get_mut(worker).filter(|backend| backend.requests.is_empty());
         backend.map(|backend| backend.draining = true).is_some()
     }
 
-    /// A worker is gone.
+    /// A worker has ended.
     pub(crate) fn detach(&self, worker: &WorkerId) {
         let mut inner = self.lock();
         inner.backends.remove(worker);
@@ -394,7 +394,7 @@ impl Balancer {
         self.changed.notify_one();
     }
 
-    /// No worker starts: those who wait are told why, unless one that runs can still serve them.
+    /// No worker can start: waiting requests fail with the reason, unless a running worker can still serve them.
     pub(crate) fn fail_waiting(&self, reason: &str) {
         let mut inner = self.lock();
         if inner.backends.values().any(|backend| !backend.draining) {
@@ -406,10 +406,10 @@ impl Balancer {
         }
     }
 
-    /// A slot on the worker that the request wants; waits for one. Dropping the future leaves the line.
+    /// Waits for a slot on a worker that the request accepts. Dropping the future leaves the line.
     ///
     /// # Errors
-    /// Why none was to be had.
+    /// Why there is no slot.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         wish: &Wish,
@@ -423,9 +423,9 @@ impl Balancer {
         self.changed.notify_one();
         match tokio::time::timeout_at(hold.until, &mut waiting.turn).await {
             Ok(Ok(turn)) => turn,
-            // The sender goes only with the balancer.
+            // The sender lives as long as the balancer.
             Ok(Err(_)) => Err(NoBackend::Gone),
-            // It may have come in this very moment.
+            // It may have arrived at this moment.
             Err(_) => waiting.turn.try_recv().unwrap_or(Err(NoBackend::TimedOut(hold.limit))),
         }
     }
@@ -471,14 +471,14 @@ impl Balancer {
             let slot = inner.occupy(self, worker, waiter.request_id);
             turns.extend(slot.map(|slot| (waiter.turn, slot)));
         }
-        // A slot that finds nobody comes back here by its drop, which takes the lock.
+        // A slot that is not received returns here on drop, which takes the lock.
         drop(inner);
         for (turn, slot) in turns {
             let _ = turn.send(Ok(slot));
         }
     }
 
-    /// How busy it is. Who waits for one worker only is no reason to start another: it would not help.
+    /// The load. Requests that wait for one specific worker are not counted, because another worker would not help.
     pub(crate) fn load(&self, now: Instant) -> Load {
         let inner = self.lock();
         let oldest = inner.anyone.values().next();

@@ -25,7 +25,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// Bad looks in a row until it counts as broken: one is an accident.
 const BAD_LOOKS: u32 = 3;
 
-/// What one look found.
+/// The result of one check.
 #[derive(Debug, PartialEq, Eq)]
 enum Health {
     Ready,
@@ -54,17 +54,17 @@ impl HealthCheck {
     }
 
     fn new(address: SocketAddr, path: &str) -> Self {
-        // A connection for each look: whether one can be made is part of what is asked.
+        // Uses a new connection for each check, because connecting is part of it.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
         Self { address, path: path.to_owned(), client }
     }
 
-    /// The port that the worker is to serve on.
+    /// The port that the worker should listen on.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Waits until it is ready. Each new reason why it is unhealthy is told once.
+    /// Waits until it is ready. Each new reason why it is unhealthy is reported once.
     pub(crate) async fn until_ready(&self, mut unhealthy: impl FnMut(&str)) {
         let mut told = String::new();
         loop {
@@ -81,7 +81,7 @@ impl HealthCheck {
         }
     }
 
-    /// Waits until it is broken: not healthy several times in a row. Says why.
+    /// Waits until it is unhealthy several times in a row, and returns the reason.
     pub(crate) async fn until_broken(&self) -> String {
         let mut bad = 0;
         loop {

@@ -22,15 +22,15 @@ use super::{
 };
 use crate::engine::{ContainerSpec, Engine};
 
-/// Names of the official worker's start-up checks. One of them reaches out to the internet and, where that
-/// fails, ends the worker; a project that wants them sets them to `false`.
+/// Variables for the official worker's start-up checks. One of them accesses the internet and ends the worker if that
+/// fails. A project can enable them by setting them to `false`.
 const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
-/// Where the official client finds the queue API: here, unless the project says otherwise.
+/// The base URL of the queue API for the official client: this platform, unless the project sets another.
 const ENDPOINT_BASE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
-/// The path that tells whether a load-balanced program is healthy.
+/// The health path of a load-balanced program.
 const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
 
-/// A worker type that is a program of its own, beside those of the app.
+/// A worker type that is a separate program.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct CommandWorker {
     pub worker_type: WorkerType,
@@ -59,10 +59,10 @@ impl CommandWorker {
         env::PORT,
         env::PORT_HEALTH,
     ];
-    /// Set it in a command's environment to have another path than `/ping` asked.
+    /// The variable of a command that replaces `/ping` as the health path.
     pub(crate) const HEALTH_CHECK_PATH: &'static str = HEALTH_CHECK_PATH;
 
-    /// As somebody would type it.
+    /// As typed on a command line.
     pub(crate) fn line(&self) -> String {
         let words = std::iter::once(self.program.to_string_lossy().into_owned());
         words.chain(self.arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
@@ -82,7 +82,7 @@ impl fmt::Debug for CommandWorker {
     }
 }
 
-/// What the workers of an app are made of.
+/// The build artifact of an app's workers.
 #[derive(Clone)]
 pub(crate) enum Artifact {
     /// The app binary; must stay as it is while the release lives.
@@ -99,7 +99,7 @@ pub(crate) struct Images {
     pub engine: Arc<Engine>,
     /// Ids in the engine's store, by worker type.
     pub ids: BTreeMap<String, String>,
-    /// Where each container has a directory of its own, for what its engine leaves there. It is ours.
+    /// The parent of a directory per container, for files of its engine. It belongs to the platform.
     pub directory: PathBuf,
 }
 
@@ -115,15 +115,15 @@ pub(crate) struct Launch {
     pub platform: String,
     /// The endpoint map.
     pub endpoints: String,
-    /// Worker types that are programs of their own.
+    /// Worker types that are separate programs.
     pub commands: Arc<[CommandWorker]>,
     /// Seconds that running work gets at the end.
     pub drain_seconds: u64,
-    /// How often workers say that they live.
+    /// How often workers ping.
     pub ping_interval: Duration,
 }
 
-/// The endpoint map of an app's worker types on a platform of ours.
+/// The endpoint map of an app's worker types on the Flash platform.
 pub(crate) fn endpoint_map(manifest: &Manifest, platform: &str) -> String {
     let entry = |worker: &WorkerType| {
         let url = match worker.kind {
@@ -141,11 +141,11 @@ impl Launch {
         self.commands.iter().find(|command| command.worker_type.name == worker_type)
     }
 
-    /// One worker. Its key opens the worker API for this worker, and the client API for its
-    /// calls. `port` is where a command is to serve HTTP; a worker of the app finds one itself.
+    /// Starts one worker. Its key is valid for the worker API of this worker, and for the client API for its calls.
+    /// `port` is the HTTP port of a command; a worker of the app chooses its own.
     ///
     /// # Errors
-    /// When there is no binary or image for its worker type.
+    /// If there is no binary or image for its worker type.
     pub(crate) fn start(
         &self,
         worker_type: &WorkerType,
@@ -260,7 +260,7 @@ impl Launch {
     }
 }
 
-/// A container has no environment but the one it is given: what a process inherits is given to it too.
+/// A container does not inherit environment variables, so those that a process would inherit are passed too.
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
     let level = std::env::var(env::RUNPOD_LOG_LEVEL).ok();
     let inherited = level.map(|level| (env::RUNPOD_LOG_LEVEL.to_owned(), level));

@@ -21,10 +21,10 @@ use super::{
 
 /// For how long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// Old releases whose results can still be asked for.
+/// Old releases whose results are still available.
 const KEPT_RELEASES: usize = 20;
 
-/// A release on its way to go live. Dropped before it is, it ends: also when nobody waits for it any more.
+/// A release that is starting. If this is dropped before the release is live, the release ends.
 struct Starting<'a> {
     platform: &'a Platform,
     release: Option<Arc<Release>>,
@@ -57,10 +57,10 @@ impl Drop for Starting<'_> {
 }
 
 impl Platform {
-    /// A release that did not go live stays known until its last worker has ended: one that knocks before it is killed
-    /// would be refused, and its log would tell that as an error.
+    /// A release that did not go live stays known until its last worker has ended. Otherwise requests of its workers
+    /// would be refused and logged as errors.
     fn keep_until_ended(&self, release: &Arc<Release>) {
-        // Without a runtime there is nobody left who could knock.
+        // Without a runtime, no worker can send requests.
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
@@ -72,9 +72,9 @@ impl Platform {
         });
     }
 
-    /// Brings an app to life beside the live one: its workers start, traffic moves when they are ready,
-    /// the old ones drain. `told` hears of each worker type that is ready. Dropping the future before its end
-    /// ends the new release.
+    /// Starts a new release next to the live one: its workers start, traffic moves when they are ready, and the old
+    /// ones drain. `told` is called for each worker type that is ready. Dropping the future early ends the new
+    /// release.
     ///
     /// # Errors
     /// When its workers do not become ready. Nothing has changed then.
@@ -156,7 +156,7 @@ impl Platform {
         }
         let mut old = old;
         let own = old.manifest.workers.iter_mut();
-        // Its jobs bring up the workers that they need; there is nothing to keep others warm for.
+        // Its jobs start the workers that they need; no other workers are needed.
         own.chain(old.commands.iter_mut().map(|command| &mut command.worker_type))
             .for_each(|worker_type| worker_type.workers_min = 0);
         let release = self.release(old);
@@ -190,7 +190,7 @@ impl Platform {
         }
     }
 
-    /// Moves the traffic. Whoever looks for a worker or a job finds the old release in one place or the other.
+    /// Moves the traffic. At any moment, the old release can be found in one place or the other.
     fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
         let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.current.store(Some(release));
@@ -229,8 +229,8 @@ impl Platform {
         *self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner) = release;
     }
 
-    /// Starts workers of each type that has any now, must always have some, or has to prove that it starts, and
-    /// waits for them.
+    /// Starts workers of each type that has workers now, has a minimum, or must prove that it can start, and waits
+    /// for them.
     async fn ready(
         &self,
         release: &Release,
@@ -256,7 +256,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Lets a replaced release finish what it accepted, then stops its workers.
+    /// Lets a replaced release finish its accepted work, then stops its workers.
     fn retire(&self, old: Arc<Release>) {
         let (platform, closing) = (self.clone(), self.shared.closing.clone());
         let hand_over = self.shared.hand_over;
@@ -282,7 +282,7 @@ impl Platform {
         });
     }
 
-    /// What is left in a release that has ended goes on in the live one; results stay where none is live.
+    /// Jobs of a release that has ended continue in the live one; if none is live, results stay.
     async fn hand_over(&self, old: &Release) {
         let live = self.current();
         for pool in old.pools() {
@@ -295,7 +295,7 @@ impl Platform {
     }
 }
 
-/// The worker type's name, once so many of its workers are ready.
+/// Returns the worker type's name once this many of its workers are ready.
 async fn one_ready(pool: &Pool, count: usize) -> Result<&str, DeployError> {
     let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
     let ready = ready.unwrap_or_else(|_| {

@@ -24,9 +24,9 @@ pub(crate) enum Origin {
 pub(crate) struct LogLine {
     pub time: SystemTime,
     pub origin: Origin,
-    /// Level, where the line says one.
+    /// The level, if the line has one.
     pub level: Option<String>,
-    /// The release that its worker belongs to; `None` for what the platform says of itself.
+    /// The release of its worker; `None` for lines of the platform.
     pub release: Option<u64>,
     pub worker_type: String,
     pub worker: Option<WorkerId>,
@@ -64,7 +64,7 @@ struct Structured {
 }
 
 impl LogLine {
-    /// What a worker printed.
+    /// A line printed by a worker.
     pub(crate) fn of_worker(worker_type: &str, worker: &WorkerId, line: Line) -> Self {
         let Line { source, text, work } = line;
         let origin = match source {
@@ -80,7 +80,7 @@ impl LogLine {
             }
             None => (None, None, text),
         };
-        // One that names another request is of another job too.
+        // A line with another request ID belongs to another job too.
         let is_its_work = |work: &Work| own_request.as_ref().is_none_or(|own| *own == work.request_id);
         let work = work.filter(is_its_work);
         let job_id = work.as_ref().and_then(|work| work.job_id.clone());
@@ -98,7 +98,7 @@ impl LogLine {
         }
     }
 
-    /// What the platform has to say of a worker type.
+    /// A line of the platform about a worker type.
     pub(crate) fn system(worker_type: &str, worker: Option<&WorkerId>, text: String) -> Self {
         Self {
             time: SystemTime::now(),

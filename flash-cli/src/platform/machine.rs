@@ -20,7 +20,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts the lifeline and finds out what the machine allows; says what it does not.
+    /// Starts the lifeline and detects what the machine allows; logs what it does not.
     ///
     /// # Errors
     /// When no lifeline can be started.
@@ -34,12 +34,12 @@ impl Machine {
         Ok(Self { lifeline, isolation, descriptors: Descriptors::of_this_process(listeners) })
     }
 
-    /// What one more listener of this process may hold.
+    /// The share of one more listener of this process.
     pub(crate) fn share(&self) -> Share {
         self.descriptors.share()
     }
 
-    /// Ends the lifeline, when every platform has stopped. One that has more to do goes on alone after `limit`.
+    /// Ends the lifeline, once every platform has stopped. If it has more to do, it continues alone after `limit`.
     pub(crate) async fn end(&self, limit: Duration) {
         self.lifeline.end(limit).await;
     }

@@ -63,13 +63,13 @@ use supervisor::last_words;
 use webhook::Courier;
 pub(crate) use webhook::{Reach as WebhookReach, Secret};
 
-/// How long the kernel may take to end what was killed.
+/// How long killed processes may take to end.
 const REAPING: Duration = Duration::from_millis(500);
 /// How long engines may take to remove containers.
 const REMOVING: Duration = Duration::from_secs(30);
 /// Between two looks for results in replaced releases that were kept long enough.
 const FORGET_PAST: Duration = Duration::from_secs(5);
-/// Between two notes of what the time is, for the next platform.
+/// How often the current time is stored, for the next platform.
 const KEEP_TIME: Duration = Duration::from_secs(60);
 /// Damaged jobs that the log names, each with its problem.
 const DAMAGES_NAMED: usize = 5;
@@ -81,40 +81,40 @@ pub(crate) struct Options {
     pub log: Sink,
     /// How long running work gets when a release or the platform ends.
     pub drain_time: Duration,
-    /// Where jobs are stored. Those of an earlier platform go on.
+    /// The job store. Jobs of an earlier platform continue.
     pub store: PathBuf,
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
     /// Where webhooks may go.
     pub webhook_reach: WebhookReach,
-    /// Who may ask.
+    /// Who may send requests.
     pub access: Access,
     /// When a replaced release ends.
     pub hand_over: HandOver,
     pub supervision: Supervision,
     pub limits: Limiting,
-    /// What workers must not reach, as far as the kernel can close it to them.
+    /// Directories that workers must not access, if the kernel supports it.
     pub confinement: Option<Confinement>,
-    /// What it shares with others of this process; one of its own where there is none.
+    /// Resources shared with other platforms of this process; if `None`, it creates its own.
     pub machine: Option<Machine>,
 }
 
-/// For how long a replaced release goes on.
+/// How long a replaced release continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandOver {
-    /// Until its longest run and the drain time are over; what waits then goes on in the live release.
+    /// Until its longest run and the drain time are over. Jobs that still wait then move to the live release.
     AfterLongestRun,
-    /// Until all that it accepted is done: a job runs on the release that accepted it.
+    /// Until all accepted work is done: a job runs on the release that accepted it.
     Never,
 }
 
-/// An app to bring to life.
+/// A release to start.
 pub(crate) struct NewRelease {
-    /// Its number; the platform counts where there is none.
+    /// The release number; if `None`, the platform counts.
     pub number: Option<u64>,
     pub manifest: Manifest,
-    /// Worker types beside those of the manifest; no name is in both.
+    /// Worker types in addition to those of the manifest, with different names.
     pub commands: Vec<CommandWorker>,
     pub artifact: Artifact,
     pub directory: PathBuf,
@@ -155,7 +155,7 @@ struct Shared {
     current: ArcSwapOption<Release>,
     /// Releases that drain or have ended, the latest first.
     past: Mutex<VecDeque<Arc<Release>>>,
-    /// The release whose workers start beside the live one.
+    /// The release whose workers are starting next to the live one.
     starting: Mutex<Option<Arc<Release>>>,
     /// Those that did not go live, until their workers have ended.
     torn_down: Mutex<Vec<Arc<Release>>>,
@@ -166,7 +166,7 @@ struct Shared {
     context: PoolContext,
     /// Jobs of an earlier platform that no endpoint has claimed yet.
     backlog: Mutex<Backlog>,
-    /// Whether any release ran images: their ends take longer.
+    /// Whether any release ran images, which take longer to end.
     has_containers: AtomicBool,
     door: Door,
     hand_over: HandOver,
@@ -174,7 +174,7 @@ struct Shared {
     own_machine: Option<Machine>,
     /// Stored jobs that cannot be read.
     set_aside: usize,
-    /// A release is to come: it was live before the platform started.
+    /// A release is expected, because one was live before the platform started.
     is_expecting: AtomicBool,
     /// The platform stops: no new work.
     closing: CancellationToken,
@@ -269,7 +269,7 @@ impl Platform {
         Ok(platform)
     }
 
-    /// Deletes what was kept long enough in releases that were replaced: their own loops have ended.
+    /// Deletes expired data of replaced releases, whose own loops have ended.
     async fn forget_past(self) {
         let closing = self.shared.closing.clone();
         let mut time_kept = Instant::now();
@@ -306,12 +306,12 @@ impl Platform {
         self.shared.closing.is_cancelled()
     }
 
-    /// Whether a release is on its way to go live.
+    /// Whether a release is starting.
     fn is_deploying(&self) -> bool {
         self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Whether a release that was live before is being brought back: those who ask meanwhile are told so.
+    /// Whether a release that was live before is being restored. Requests get that answer meanwhile.
     pub(crate) fn expect(&self, release: bool) {
         self.shared.is_expecting.store(release, Ordering::Relaxed);
     }
@@ -336,13 +336,13 @@ impl Platform {
         self.shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Platform::releases`], and the one that is on its way to go live.
+    /// Like [`Platform::releases`], plus the release that is starting.
     fn open_releases(&self) -> Vec<Arc<Release>> {
         let starting = self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.releases().into_iter().chain(starting).collect()
     }
 
-    /// As [`Platform::open_releases`], and those that are torn down: all whose workers may be there.
+    /// Like [`Platform::open_releases`], plus those that are ending: all that may still have workers.
     fn all_releases(&self) -> Vec<Arc<Release>> {
         let torn_down = self.torn_down().clone();
         self.open_releases().into_iter().chain(torn_down).collect()
@@ -386,7 +386,7 @@ impl Platform {
         for release in &releases {
             release.close();
         }
-        // Workers without work end at a signal; what is left when the time is over is killed and reaped.
+        // Workers without work end at a signal. Those left at the end of the drain time are killed and reaped.
         if tokio::time::timeout_at(until, context.tasks.wait()).await.is_err() {
             self.kill();
             let _ = tokio::time::timeout(reaping, context.tasks.wait()).await;
@@ -411,7 +411,7 @@ impl Platform {
     }
 }
 
-/// Tells the log of jobs that could not be read.
+/// Logs the jobs that could not be read.
 fn set_aside_told(set_aside: &SetAside, log: &Sink) {
     let say = |text| log(LogLine::system("platform", None, text));
     for (place, problem) in set_aside.now.iter().take(DAMAGES_NAMED) {

@@ -13,7 +13,7 @@ use super::{
 pub(crate) struct Overview {
     /// The number of the live release.
     pub live: Option<u64>,
-    /// Worker types of the live release, by name; counts are those of its own workers and jobs.
+    /// Worker types of the live release, by name. Counts are for its own workers and jobs.
     pub workers: Vec<TypeOverview>,
     /// Releases that still finish work, the latest first.
     pub draining: Vec<u64>,
@@ -23,7 +23,7 @@ pub(crate) struct Overview {
     pub job_memory: Option<JobMemory>,
 }
 
-/// What the jobs of a platform hold in memory, those of replaced releases included.
+/// The memory used by the jobs of a platform, including those of replaced releases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct JobMemory {
     pub held_bytes: u64,
@@ -52,7 +52,7 @@ pub(crate) struct TypeOverview {
 }
 
 impl Platform {
-    /// What it does at this moment.
+    /// Its current activity.
     pub(crate) fn overview(&self) -> Overview {
         let live = self.current();
         let workers = live.iter().flat_map(|live| live.pools()).map(|pool| type_overview(pool)).collect();

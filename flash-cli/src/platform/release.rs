@@ -75,7 +75,7 @@ impl Release {
 
     /// Waits until nothing waits or runs in any pool.
     ///
-    /// Two looks in a row must find it so: a job of one pool may be on its way to make one in another.
+    /// Two checks in a row must agree, because a job of one pool may be about to create one in another.
     pub(crate) async fn idle(&self) {
         let mut quiet = 0;
         while quiet < 2 {
@@ -118,7 +118,7 @@ impl Release {
     }
 }
 
-/// How a function is shown: as code calls it; a route as `METHOD /path`.
+/// How a function is displayed: as code calls it, or `METHOD /path` for a route.
 fn shown(function: &FunctionEntry) -> String {
     match &function.route {
         Some(route) => format!("{} {}", route.method, route.path),
@@ -126,8 +126,7 @@ fn shown(function: &FunctionEntry) -> String {
     }
 }
 
-/// Each end of a job is counted, and is a line in its worker's log, with time and, where there is a price,
-/// cost.
+/// Counts each end of a job and logs it as a line of its worker, with time and, if there is a price, cost.
 fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
     let (name, is_priced, tally) = (worker.name.clone(), meter.price().is_some(), meter.tally().clone());
     Box::new(move |ended: Ended| {

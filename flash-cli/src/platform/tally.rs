@@ -24,7 +24,7 @@ pub(crate) struct Problem {
     pub worker: Option<String>,
 }
 
-/// What the calls of one function came to.
+/// The statistics of one function's calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     /// Calls that ended.
@@ -39,7 +39,7 @@ pub(crate) struct Calls {
 pub(crate) enum Ending {
     Completed,
     Failed,
-    /// Its client did not want it any more.
+    /// Its client cancelled it.
     Cancelled,
 }
 
@@ -55,9 +55,9 @@ struct Inner {
     failed: u64,
     /// The latest first.
     problems: VecDeque<Problem>,
-    /// By call name. Only those that a release has named: callers choose what they call.
+    /// By call name, only for functions of a release, because callers can send any name.
     functions: HashMap<Box<str>, Function>,
-    /// Whatever has no name of ours, such as the requests of a program that is no app of ours.
+    /// Everything without a known function, such as requests to a command.
     others: Calls,
 }
 
@@ -77,7 +77,7 @@ impl Inner {
 
 impl Tally {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // As everywhere: the data is what the last full step left.
+        // As everywhere: the data is consistent after the last complete step.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,7 +90,7 @@ impl Tally {
         }
     }
 
-    /// A share of a worker's cost is that of a function.
+    /// Adds a share of a worker's cost to a function.
     pub(crate) fn charged(&self, function: Option<&str>, cost: NanoDollars) {
         let mut inner = self.lock();
         let calls = inner.calls(function);

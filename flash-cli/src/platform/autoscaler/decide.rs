@@ -5,7 +5,7 @@ use flash_sdk::manifest::ScalerEntry;
 
 use crate::platform::queue::WorkerId;
 
-/// What a worker type may have.
+/// The limits of a worker type.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub min: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Limits {
     pub scaler: ScalerEntry,
 }
 
-/// What it has at this moment.
+/// The current state of a worker type.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observation {
     /// Jobs or requests that wait; those with low priority are counted apart.
@@ -31,10 +31,10 @@ pub(crate) struct Observation {
     /// How many of `running` have low priority.
     pub low_priority_running: usize,
     pub workers: Vec<WorkerView>,
-    /// Workers on their way out. They count towards the maximum until their process is gone: what they hold
-    /// (memory, a GPU) is not free before.
+    /// Workers that are stopping. They count towards the maximum until their process has ended, because their memory
+    /// or GPU is not free before.
     pub stopping: usize,
-    /// Since the last worker was started for load; `None` if none was.
+    /// Time since the last worker was started for load; `None` if there was none.
     pub since_last_start: Option<Duration>,
     /// Workers crashed lately: start none for now.
     pub backing_off: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Decision {
     pub stop: Vec<WorkerId>,
 }
 
-/// Between two starts for the same delay: a new worker first shows what it takes off the queue.
+/// The pause between two starts for the same delay: a new worker must first have time to reduce the queue.
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
 /// The number of workers to start, or the idle ones to stop. Never both.
@@ -82,7 +82,7 @@ fn wanted(limits: &Limits, seen: &Observation) -> usize {
             for_queue_delay(limits, seen, Duration::from_secs(seconds.into()))
         }
     };
-    // What works stays, whatever the scaler says; and while low-priority work waits, so do the others.
+    // Working workers always stay. While low-priority work waits, idle workers stay too.
     let kept = match seen.low_priority {
         0 => seen.workers.iter().filter(|worker| !matches!(worker, WorkerView::Idle { .. })).count(),
         _ => seen.workers.len(),
@@ -95,15 +95,15 @@ fn for_request_count(limits: &Limits, seen: &Observation, requests: u32) -> usiz
     let normal = seen.waiting + seen.running.saturating_sub(seen.low_priority_running);
     let for_normal = normal.div_ceil(requests.max(1) as usize);
     match seen.waiting {
-        // All normal work has a worker: low-priority work beside it asks for none.
+        // All normal work has a worker. Low-priority work does not start one.
         0 => for_normal,
-        // Workers that low-priority work occupies cannot take what waits.
+        // Workers that run low-priority work cannot take waiting work.
         _ => for_normal + seen.low_priority_running.div_ceil(limits.slots.max(1)),
     }
 }
 
-/// Work that waits keeps every worker; only work that waits too long asks for another, one at a time. What was fanned out
-/// asks for all its workers at once: that it came together is no surprise that may pass by itself.
+/// While work waits, every worker stays. Work that waits too long starts more workers, one at a time. Fanned-out work
+/// starts all its workers at once, because it is not a short peak that passes by itself.
 fn for_queue_delay(limits: &Limits, seen: &Observation, delay: Duration) -> usize {
     let active = seen.workers.len();
     let at_once = active + for_fan_out(limits, seen);
@@ -114,22 +114,22 @@ fn for_queue_delay(limits: &Limits, seen: &Observation, delay: Duration) -> usiz
         _ => {}
     }
     let starting = seen.workers.iter().filter(|worker| **worker == WorkerView::Starting).count();
-    // A worker that takes long to start gets company after another delay, but never more than have work
-    // to do: what waits for a slow start must not start the maximum.
+    // If a worker takes long to start, another one starts after the next delay, but never more than there is work
+    // for: a slow start must not lead to the maximum number of workers.
     let rest = if starting == 0 { BETWEEN_STARTS } else { delay.max(BETWEEN_STARTS) };
     let rested = seen.since_last_start.is_none_or(|since| since >= rest);
     let unserved = seen.waiting > starting * limits.slots.max(1);
     active + usize::from(rested && unserved)
 }
 
-/// Workers for what was fanned out and will find no slot on those that are free or on their way.
+/// Workers for fanned-out work that has no slot on free or starting workers.
 fn for_fan_out(limits: &Limits, seen: &Observation) -> usize {
     let slots = limits.slots.max(1);
     let soon_free = seen.workers.iter().filter(|worker| **worker != WorkerView::Busy).count();
     seen.fanned_out.min(seen.waiting).saturating_sub(soon_free * slots).div_ceil(slots)
 }
 
-/// The longest idle first, up to `spare` of those past the idle timeout.
+/// The longest idle first: up to `spare` workers past the idle timeout.
 fn idle_out(limits: &Limits, seen: &Observation, spare: usize) -> Vec<WorkerId> {
     let mut idle: Vec<(&WorkerId, Duration)> = seen
         .workers

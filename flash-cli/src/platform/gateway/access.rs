@@ -31,13 +31,13 @@ pub(crate) struct Door {
     log: Sink,
 }
 
-/// Why somebody may not come in.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Denial {
     NoKey,
     /// It is the key of another environment.
     Elsewhere,
-    /// Nobody has this key.
+    /// The key is unknown.
     Unknown,
 }
 
@@ -75,12 +75,12 @@ impl Door {
         Self { access, failed: Mutex::default(), log }
     }
 
-    /// Whether this is the door of an environment, rather than of a `flash run`.
+    /// Whether this belongs to an environment, not to `flash run`.
     pub(super) fn is_of_environment(&self) -> bool {
         matches!(self.access, Access::Ring(_))
     }
 
-    /// Whether a key opens. Those of workers open calls.
+    /// Whether a key is accepted. Workers' keys are accepted for calls.
     fn admits(&self, given: Option<&str>, is_key_of_a_worker: impl Fn(&str) -> bool) -> Result<(), Denial> {
         let given = given.ok_or(Denial::NoKey)?;
         let owner = match &self.access {
@@ -97,7 +97,7 @@ impl Door {
         }
     }
 
-    /// Whether this is a key of the platform, also one that does not open it.
+    /// Whether this is a key of any environment, including those that are not accepted here.
     fn is_key(&self, given: &str) -> bool {
         match &self.access {
             Access::Open(_) => false,
@@ -106,7 +106,7 @@ impl Door {
         }
     }
 
-    /// An attempt failed: what its client hears. The log does too.
+    /// Handles a failed attempt: logs it and returns the answer.
     fn refuse(&self, denial: Denial, client: IpAddr, asked: &str) -> Refusal {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let (answer, tell) = failed.failed(client, Instant::now());
@@ -123,7 +123,7 @@ impl Door {
         }
     }
 
-    /// Tells the log of failed attempts that there was no line for.
+    /// Logs failed attempts that have not been logged yet.
     pub(crate) fn tell_rest(&self) {
         let untold = self.failed.lock().unwrap_or_else(PoisonError::into_inner).untold(Instant::now());
         for (client, count) in untold {
@@ -140,13 +140,13 @@ impl Door {
 const WORKER_API: [&str; 7] =
     ["exchange", "job-take", "job-take-batch", "job-stop", "job-done", "job-stream", "ping"];
 
-/// Operations of the client API that look at or change a whole endpoint.
+/// Operations of the client API on a whole endpoint.
 const OVERVIEW: [&str; 4] = ["purge-queue", "requests", "metrics", "dead"];
 
 /// Characters of a path in a line of the log: clients choose them.
 const MAX_PATH: usize = 100;
 
-/// Lets a request through that may come in, without the key that it came in with.
+/// Lets an allowed request through, with its key removed.
 pub(super) async fn check(State(platform): State<Platform>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let operation = operation(path);
@@ -168,7 +168,7 @@ fn operation(path: &str) -> Option<&str> {
     path.strip_prefix("/v2/").and_then(|rest| rest.split('/').nth(1))
 }
 
-/// The key that opened, where one is asked for.
+/// The accepted key, if a key is required.
 fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a str>, Refusal> {
     let path = request.uri().path();
     let door = &platform.shared.door;
@@ -188,7 +188,7 @@ fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a 
     }
 }
 
-/// Who asks. All whose address is unknown are one.
+/// The client. All clients with an unknown address count as one.
 pub(super) fn client(request: &Request) -> IpAddr {
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
     address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())

@@ -14,7 +14,7 @@ const AT_ONCE: f64 = 30.0;
 const EVERY: Duration = Duration::from_secs(2);
 /// Addresses that are remembered; those that were quiet for longest go.
 const MAX_ADDRESSES: usize = 4096;
-/// Lines of an address within one [`WINDOW`]; what comes beyond them is counted.
+/// Log lines per address within one [`WINDOW`]; more attempts are only counted.
 const LINES: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -37,15 +37,15 @@ struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Why,
-    /// Too many: not before so many seconds.
+    /// Too many attempts: retry after this many seconds.
     ComeBack(u32),
 }
 
-/// What to tell the log of it.
+/// What to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tell {
     Nothing,
-    /// This one, and how many before it were not told.
+    /// This attempt, and the number of unlogged attempts before it.
     Line {
         untold: u32,
     },
@@ -106,7 +106,7 @@ impl Attempts {
         self.clients.retain(|_, client| client.at > quiet && client.left(now) < AT_ONCE);
     }
 
-    /// Failures that no line told of, by address, once their second is over.
+    /// Unlogged failures by address, once their window has ended.
     pub(super) fn untold(&mut self, now: Instant) -> Vec<(IpAddr, u32)> {
         let quiet = |client: &Client| now.saturating_duration_since(client.window) >= WINDOW;
         let counted = self.clients.iter_mut().filter(|(_, client)| client.untold > 0 && quiet(client));
@@ -114,7 +114,7 @@ impl Attempts {
     }
 }
 
-/// One client owns a whole /64 of IPv6; he would have a fresh address for each attempt.
+/// A client usually has a whole /64 of IPv6, and could use a new address for each attempt.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {

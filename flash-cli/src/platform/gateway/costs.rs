@@ -17,14 +17,14 @@ use crate::platform::{
 
 /// All that a request has cost up to the head of its answer.
 const COST: HeaderName = HeaderName::from_static("x-flash-cost-nanodollars");
-/// The same by worker type, in the order of the way.
+/// The same by worker type, in order of the hops.
 const HOPS: HeaderName = HeaderName::from_static("x-flash-cost-hops");
 /// Of the second header: some servers between take no more than 4 KB in all.
 const MAX_HOPS_BYTES: usize = 1024;
 
 /// Says in the headers of an answer what its request has cost up to now. Nothing for one that nothing ran for.
 pub(super) fn say(billing: &Billing, request_id: &str, response: &mut Response) {
-    // Of the load-balanced worker that the answer comes from: it goes on until the body has ended.
+    // The cost of the load-balanced worker that answers; it grows until the body has ended.
     let own = response.extensions_mut().remove::<Share>();
     let ended = billing.requests().of(request_id);
     if own.is_none() && ended.is_none() {
@@ -52,7 +52,7 @@ fn in_short(own: Option<&Share>, ended: &RequestCost) -> (u64, String) {
     let mut other = ended.other.0;
     let mut text = String::with_capacity(64);
     for (name, cost) in by_type {
-        // Room for a name of 63 letters, a number of 20 digits, and as much for what is left out.
+        // Room for a name of 63 letters and a number of 20 digits, and for the rest.
         if text.len() + 128 > MAX_HOPS_BYTES {
             other = other.saturating_add(cost);
             continue;
@@ -67,7 +67,7 @@ fn in_short(own: Option<&Share>, ended: &RequestCost) -> (u64, String) {
     (ended.total.0.saturating_add(own.map_or(0, |(_, cost)| cost)), text)
 }
 
-/// One request: its hops, on which worker, and what each has cost.
+/// One request: its hops, their workers and their cost.
 pub(super) async fn request(
     State(platform): State<Platform>,
     Segments(request_id): Segments<String>,
@@ -112,7 +112,7 @@ pub(super) async fn bill(State(platform): State<Platform>) -> Response {
 }
 
 fn sums(sums: &Sums) -> Value {
-    // Eighteen billion dollars fit.
+    // Holds up to eighteen billion dollars.
     let amount = |sum: u128| u64::try_from(sum).unwrap_or(u64::MAX);
     #[expect(clippy::cast_precision_loss, reason = "exact to the microsecond for centuries")]
     let seconds = |time: u128| time as f64 / 1e9;

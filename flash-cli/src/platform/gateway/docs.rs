@@ -14,7 +14,7 @@ use super::{
 };
 use crate::platform::Platform;
 
-/// From the `swagger-ui-dist` package, unchanged; its licence lies beside it.
+/// From the `swagger-ui-dist` package, unchanged; its licence is in the same directory.
 const SCRIPT: &[u8] = include_bytes!("../../../assets/swagger-ui/swagger-ui-bundle.js");
 const STYLE: &[u8] = include_bytes!("../../../assets/swagger-ui/swagger-ui.css");
 const PAGE: &str = include_str!("../../../assets/swagger-ui/index.html");

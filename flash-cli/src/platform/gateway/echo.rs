@@ -1,7 +1,7 @@
 //! Text from a client for use in messages, cut because a client can send a name of several megabytes.
 use std::fmt;
 
-/// Characters of a client's text in a message. Every name of ours is shorter.
+/// Maximum length of a client's text in a message. All names of Flash are shorter.
 pub(super) const MAX_CHARS: usize = 100;
 
 /// Shows the beginning of a client's text.
@@ -17,7 +17,7 @@ impl fmt::Display for Echo<'_> {
     }
 }
 
-/// Cuts a text to so many bytes, at the end of a character.
+/// Cuts a text to this many bytes, at a character boundary.
 pub(super) fn cut(text: &mut String, limit: usize) {
     const MARK: &str = "…";
     if text.len() > limit {

@@ -20,10 +20,10 @@ const MAX_FIELD_BYTES: usize = 300;
 /// Fields that are named, and messages below the first one.
 const MAX_FIELDS: usize = 32;
 const MAX_CAUSES: usize = 8;
-/// Bytes of a body beside what a [`WireError`] holds.
+/// Bytes of a body in addition to the content of a [`WireError`].
 const REST_BYTES: usize = 500;
 
-/// The header that names the worker of an answer, and the one that a request wants.
+/// The header with the worker of an answer, and the worker that a request asks for.
 pub(super) const WORKER_ID: &str = "x-runpod-worker-id";
 
 /// A request that gets no ordinary answer.
@@ -32,7 +32,7 @@ pub(crate) struct Refusal {
     status: StatusCode,
     error: Box<WireError>,
     job: Option<(String, JobStatus)>,
-    /// For 405: what is allowed.
+    /// For 405: the allowed methods.
     allow: Option<String>,
     /// For 429: when to come again.
     retry_after: Option<u32>,
@@ -72,7 +72,7 @@ impl Refusal {
         Self::whole(status, error)
     }
 
-    /// As it is, however long: for what a function itself says.
+    /// Without a length limit, for errors of functions.
     fn whole(status: StatusCode, error: WireError) -> Self {
         let error = Box::new(error);
         Self { status, error, job: None, allow: None, retry_after: None, code: None, served_by: None }
@@ -91,7 +91,7 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::InvalidInput, message)
     }
 
-    /// The fields that do not fit.
+    /// The fields that are missing or wrong.
     pub(crate) fn unprocessable(mut fields: Vec<FieldError>) -> Self {
         bound_fields(&mut fields);
         Self::of(StatusCode::UNPROCESSABLE_ENTITY, flash_sdk::Error::invalid_fields(fields).into_wire())
@@ -110,30 +110,30 @@ impl Refusal {
         refusal
     }
 
-    /// Says when to come again.
+    /// Sets `Retry-After`.
     pub(crate) fn after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// For what is not the client's fault and passes.
+    /// For temporary failures that are not the client's fault.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Refused, message);
         refusal.retry_after = Some(1);
         refusal
     }
 
-    /// Its cause, as its client reads it.
+    /// The message for the client.
     pub(super) fn message(&self) -> &str {
         &self.error.message
     }
 
-    /// The status that it will have.
+    /// The status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// A job that did not complete, for callers who asked for the function's result.
+    /// A job that did not complete, for callers that wait for its result.
     pub(crate) fn of_job(job: JobObject) -> Self {
         let mut error = match job.status {
             JobStatus::Cancelled => WireError::new(ErrorKind::Cancelled, "the job was cancelled"),
@@ -151,19 +151,19 @@ impl Refusal {
         refusal
     }
 
-    /// Names the stage, where nothing nearer did.
+    /// Sets the stage, unless it is already set.
     pub(crate) fn at_stage(mut self, stage: String) -> Self {
         self.error.stage.get_or_insert(stage);
         self
     }
 
-    /// As the provider names it.
+    /// Adds the provider's error code.
     pub(crate) fn coded(mut self, code: &'static str) -> Self {
         self.code = Some(code);
         self
     }
 
-    /// Names the worker that the request was given to, in the body and as every answer of a worker does.
+    /// Adds the worker of the request, in the body and in the header that every answer of a worker has.
     pub(crate) fn served_by(mut self, worker: &str) -> Self {
         self.error.worker_id.get_or_insert_with(|| worker.to_owned());
         self.served_by = Some(worker.to_owned());
@@ -203,7 +203,7 @@ impl Refusal {
     }
 }
 
-/// Cuts what a client may have put into it.
+/// Cuts text that may come from a client.
 fn bound(error: &mut WireError) {
     cut(&mut error.message, MAX_MESSAGE_BYTES);
     error.causes.truncate(MAX_CAUSES);
@@ -222,7 +222,7 @@ fn bound_fields(fields: &mut Vec<FieldError>) {
     }
 }
 
-/// Cuts more until it fits as JSON, in which a byte may become six.
+/// Cuts more until it fits as JSON, where a byte may take six.
 fn fit(error: &mut WireError) {
     bound(error);
     let mut limit = MAX_MESSAGE_BYTES;
@@ -238,7 +238,7 @@ fn fit(error: &mut WireError) {
     }
 }
 
-/// A refusal on its way out: handlers do not know the request's id, the layer around them does.
+/// A refusal without its request ID, which the layer around the handlers adds.
 #[derive(Clone)]
 struct Unrendered(Arc<Mutex<Option<Refusal>>>);
 
@@ -250,8 +250,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Writes the body of a refusal, which keeps the headers that it got on its way; any other answer stays as
-/// it is.
+/// Writes the body of a refusal and keeps its headers; other answers are unchanged.
 pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
     let Some(Unrendered(refusal)) = response.extensions_mut().remove::<Unrendered>() else { return response };
     let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -50,7 +50,7 @@ pub(super) async fn open(
         let Some(pulse) = pool.pulse(&worker) else { return };
         let session =
             Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
-        // It is a worker of ours, and they ping. It may fall silent before it does so for the first time.
+        // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
         // Both ends of one connection: when one is over, so is the other.
         tokio::select! {
@@ -68,7 +68,7 @@ struct Session {
     worker: WorkerId,
     pulse: Arc<Pulse>,
     frames: Writer<ToWorker>,
-    /// Jobs made for calls, to be cancelled when the caller gives up.
+    /// Jobs for calls, which are cancelled when the caller gives up.
     calls: HashMap<u64, (Arc<Pool>, JobId)>,
 }
 
@@ -104,7 +104,7 @@ impl Session {
                 if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
                     if nesting::is_too_deep(&frame.output) {
                         let failed = nesting::failure("chunk", &self.worker);
-                        // Told to nobody where another attempt has taken over.
+                        // Ignored if another attempt has taken over.
                         let _ = queue.finish(&self.worker, job, Some(frame.attempt), failed, None);
                         return;
                     }
@@ -112,7 +112,7 @@ impl Session {
                 }
             }
             ToPlatform::Progress(frame) => {
-                // Progress is a courtesy: what nobody can read is left out.
+                // Progress is best effort: invalid progress is ignored.
                 if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id))
                     && !nesting::is_too_deep(&frame.output)
                 {
@@ -200,7 +200,7 @@ impl Session {
         Ok((pool.clone(), submitted.id))
     }
 
-    /// The release that this worker belongs to: its calls stay in it while another goes live.
+    /// The release that this worker belongs to. Its calls stay in it while another goes live.
     fn release(&self) -> Option<Arc<Release>> {
         let own = |release: &Arc<Release>| release.pools().any(|pool| Arc::ptr_eq(pool, &self.pool));
         self.platform.current().filter(own).or_else(|| self.platform.all_releases().into_iter().find(own))

@@ -12,10 +12,10 @@ use http::{
 
 use super::error::Refusal;
 
-/// Checks the head, and gives the URI the form `/PATH?QUERY`, whatever form it came in.
+/// Checks the head, and converts the URI to the form `/PATH?QUERY`.
 ///
 /// # Errors
-/// 400 for a host that is missing, named twice or contradicted by the URI, 405 for CONNECT, 501 for a transfer coding
+/// 400 for a host that is missing, repeated or different from the URI; 405 for CONNECT; 501 for a transfer coding
 /// other than `chunked`.
 pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     if *request.method() == Method::CONNECT {
@@ -51,7 +51,7 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the client waits for a word of ours before it sends the body.
+/// Whether the client waits for `100 Continue` before it sends the body.
 pub(super) fn waits_to_send(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
@@ -72,7 +72,7 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The only host that is named. HTTP/1.0 may name none.
+/// The host, of which there must be only one. HTTP/1.0 may omit it.
 fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Refusal> {
     let mut named = headers.get_all(HOST).iter();
     let host = match (named.next(), named.next()) {

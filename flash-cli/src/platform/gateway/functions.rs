@@ -37,7 +37,7 @@ use crate::platform::{
 /// How much longer than one execution a caller waits: for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
 
-/// The answer, with what the request has cost up to now in its headers.
+/// The answer, with the request's cost so far in its headers.
 pub(super) async fn dispatch(
     state: State<Platform>,
     Extension(id): Extension<RequestId>,
@@ -138,7 +138,7 @@ fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Runs a queue function and answers with its job; one that did not complete is an error.
+/// Runs a queue-based function and answers with its job. A job that did not complete is an error.
 async fn run(
     release: &Release,
     index: usize,
@@ -172,7 +172,7 @@ async fn run(
         flash_sdk::wire::job::JobStatus::Completed => job_response(&job),
         status if status.is_final() => Err(Refusal::of_job(job).at_stage(stage)),
         _ => {
-            // The caller is told now; a job that nobody waits for is not worth its worker.
+            // The caller gets an answer now, so the job is cancelled to free its worker.
             if let Some(id) = JobId::parse(&job.id) {
                 let _ = queue.cancel(id);
             }

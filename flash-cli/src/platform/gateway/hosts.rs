@@ -16,7 +16,7 @@ const SHOWN: usize = 100;
 /// Names by which containers reach the machine that they run on.
 const OF_CONTAINERS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
-/// Names by which a listener without a key may be asked, beside addresses and `localhost`.
+/// Host names that are allowed without a key, in addition to addresses and `localhost`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AllowedHosts(Vec<String>);
 
@@ -28,10 +28,10 @@ pub(crate) struct AllowedHosts(Vec<String>);
 pub(crate) struct NotAHost(String);
 
 impl AllowedHosts {
-    /// These names; `*.NAME` stands for everything below `NAME`.
+    /// Allows these names; `*.NAME` stands for everything below `NAME`.
     ///
     /// # Errors
-    /// For what is not a name.
+    /// If a text is not a host name.
     pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Result<Self, NotAHost> {
         let checked = |name: String| {
             let plain = name.strip_prefix("*.").unwrap_or(&name);
@@ -46,7 +46,7 @@ impl AllowedHosts {
     #[must_use]
     pub(crate) fn and_this_machine(mut self) -> Self {
         self.0.extend(OF_CONTAINERS.map(str::to_owned));
-        // A machine without a name is asked by its address.
+        // A machine without a name is only reached by address.
         if let Some(name) = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()) {
             let name = normal(&name);
             let short = name.split('.').next().unwrap_or_default().to_owned();
@@ -67,7 +67,7 @@ impl AllowedHosts {
     }
 }
 
-/// Names are the same in capitals and with a last dot.
+/// Names are equal regardless of case and a trailing dot.
 fn normal(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
@@ -82,10 +82,10 @@ fn is_this_machine(host: &str) -> bool {
         || address(host).is_some_and(|address| address.is_loopback())
 }
 
-/// Lets a request in that no page from elsewhere has a browser send.
+/// Accepts a request unless a browser sent it for a page of another site.
 ///
 /// # Errors
-/// 403 with what to do about it.
+/// 403 with what to do.
 pub(super) fn check<B>(request: &Request<B>, allowed: &AllowedHosts) -> Result<(), Refusal> {
     let refused =
         |message: String| Err(Refusal::new(StatusCode::FORBIDDEN, flash_sdk::ErrorKind::Refused, message));
@@ -106,7 +106,7 @@ pub(super) fn check<B>(request: &Request<B>, allowed: &AllowedHosts) -> Result<(
     )
 }
 
-/// Whether the page that asks, where one is named, is of this machine or of the host that it asks.
+/// Whether the page in `Origin`, if any, is of this machine or of the requested host.
 fn is_of_own_page(headers: &HeaderMap, asked: Option<&str>) -> bool {
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     origin.is_none_or(|origin| {
@@ -118,8 +118,8 @@ fn is_of_own_page(headers: &HeaderMap, asked: Option<&str>) -> bool {
     })
 }
 
-/// Whether a browser says that the page which has it ask is of another site or of another port. Opening the API
-/// pages by a link does no harm.
+/// Whether a browser reports that the request is from a page of another site or port. Opening the API pages through a
+/// link is harmless.
 fn is_of_other_site<B>(request: &Request<B>) -> bool {
     let said = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     let is_elsewhere = said("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
@@ -130,12 +130,12 @@ fn is_of_other_site<B>(request: &Request<B>) -> bool {
     is_elsewhere && !is_link
 }
 
-/// The host that the client asked for, without its port.
+/// The requested host, without its port.
 fn asked_host<B>(request: &Request<B>) -> Option<&str> {
     let Some(host) = request.headers().get(header::HOST) else { return request.uri().host() };
-    // What is not a host and a port is the name of nobody.
+    // A header that is not a host and a port matches no name.
     let host = host.to_str().unwrap_or_default();
-    // An IPv6 address has colons of its own, inside brackets.
+    // An IPv6 address contains colons, inside brackets.
     let end = host.rfind(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
     let (name, port) = host.split_at(end.unwrap_or(host.len()));
     let is_plain = !host.contains('@') && host.parse::<Authority>().is_ok();

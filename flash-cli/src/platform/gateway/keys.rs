@@ -10,14 +10,14 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use super::hosts::AllowedHosts;
 
-/// Who may ask a platform.
+/// Who may send requests to a platform.
 #[derive(Clone)]
 pub(crate) enum Access {
-    /// Whoever reaches the port by one of these names, but for web pages from elsewhere.
+    /// Anyone who uses one of these host names, except web pages of other sites.
     Open(AllowedHosts),
-    /// Who has this key.
+    /// Clients with this key.
     Key(ApiKey),
-    /// Who has one of the keys of an environment, which come and go.
+    /// Clients with one of an environment's keys, which can change.
     Ring(Arc<KeyRing>),
 }
 
@@ -82,7 +82,7 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// The keys of one environment, and those of its neighbours, so that a mix-up is told as one.
+/// The keys of one environment and of the others, so that a mix-up can be reported as such.
 #[derive(Default)]
 pub(crate) struct KeyRing {
     keys: ArcSwap<Keys>,
@@ -105,7 +105,7 @@ pub(super) enum Owner {
 }
 
 impl KeyRing {
-    /// Without keys: nobody may ask.
+    /// A ring without keys, which accepts nobody.
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -115,7 +115,7 @@ impl KeyRing {
         self.keys.store(Arc::new(Keys { own, of_others }));
     }
 
-    /// Looks at all keys whatever is found: the time tells nothing.
+    /// Compares with all keys, so that the time reveals nothing.
     pub(super) fn owner(&self, given: &str) -> Owner {
         let given = KeyHash::of(given);
         let any = |keys: &[KeyHash]| {

@@ -20,17 +20,17 @@ pub(super) fn too_deep() -> Refusal {
     Refusal::bad_request(unreadable("body"))
 }
 
-/// Whether nobody could read what a worker sent.
+/// Whether a worker sent JSON that is nested too deeply.
 pub(super) fn is_too_deep(output: &RawJson) -> bool {
     Nesting::of(output.get().as_bytes()).is_too_deep()
 }
 
-/// Why there is no result, or what else it was.
+/// The message for JSON that is nested too deeply; `what` names it.
 pub(super) fn unreadable(what: &str) -> String {
     format!("the {what} is nested too deeply: at most {MAX_NESTING} levels of arrays and objects are allowed")
 }
 
-/// What a job ends with whose worker sent such a thing.
+/// The outcome of a job whose worker sent such JSON.
 pub(super) fn failure(what: &str, worker: &WorkerId) -> Outcome {
     let mut error = WireError::new(ErrorKind::Handler, unreadable(what));
     error.worker_id = Some(worker.to_string());

@@ -109,7 +109,7 @@ fn point_to_components(value: &mut Value) {
     }
 }
 
-/// The first paragraph of the doc comment in one line, and the whole of it.
+/// The first paragraph of the doc comment on one line, and the whole comment.
 fn texts(function: &FunctionEntry) -> (String, &str) {
     let first = function.docs.split("\n\n").next().unwrap_or_default();
     let summary = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -223,7 +223,7 @@ fn job_operation(function: &FunctionEntry) -> Value {
     operation
 }
 
-/// `runsync` of a command: what it takes and gives is its own affair.
+/// `runsync` of a command, whose input and output are not known.
 fn command_operation(worker: &str) -> Value {
     let body = json!({
         "type": "object",

@@ -9,8 +9,8 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-/// A key from this length on is found within a longer text too; a shorter one only where it is the whole value, or
-/// a key such as `a` would take half of the request with it.
+/// A key of at least this length is also found within longer text. A shorter one must be the whole value; otherwise a
+/// key such as `a` would remove half of the request.
 const SEARCHED_FROM: usize = 12;
 
 /// The key in an `Authorization`: after `Bearer`, or alone, as some clients send it.
@@ -53,7 +53,7 @@ pub(super) fn take_out(request: &mut Request, opened: Option<&str>, is_key: impl
     }
 }
 
-/// Keeps of a header what `kept` makes of each of its values.
+/// Replaces each value of a header with the result of `kept`, or removes it.
 fn keep(headers: &mut HeaderMap, name: &HeaderName, kept: impl Fn(&HeaderValue) -> Option<HeaderValue>) {
     let values: Vec<HeaderValue> = headers.get_all(name).iter().filter_map(kept).collect();
     headers.remove(name);
@@ -82,7 +82,7 @@ fn other_cookies(value: &HeaderValue, key: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&left).ok().filter(|left| !left.is_empty())
 }
 
-/// The same URI without the parameters that hold the key; `None` when there are none.
+/// The same URI without parameters that contain the key; `None` if there are none.
 fn without_in_query(uri: &Uri, key: &str) -> Option<Uri> {
     let query = uri.query()?;
     let parameters: Vec<&str> = query.split('&').collect();
@@ -123,7 +123,7 @@ mod tests {
 
     const KEY: &str = "flash-key-0123456789";
 
-    /// What a worker sees of a request that came with these headers, opened by `key`.
+    /// The headers that a worker gets of a request with these headers and the accepted `key`.
     fn seen(uri: &str, headers: &[(&str, &str)], key: &str) -> (String, Vec<(String, String)>) {
         let mut request = http::Request::builder().uri(uri);
         for (name, value) in headers {

@@ -7,7 +7,7 @@ use super::{
     error::Refusal,
 };
 
-/// What a path leads to. Functions by their place in the manifest.
+/// The target of a path. Functions are identified by their index in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A route of a load-balanced worker type; the request goes there with this path.
@@ -78,16 +78,16 @@ impl RouteTable {
         Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect() }
     }
 
-    /// Where a request goes.
+    /// Finds the target of a request.
     ///
     /// # Errors
-    /// 404 with the nearest known paths, or 405 with the methods that the path takes.
+    /// 404 with similar paths, or 405 with the methods that the path allows.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, Refusal> {
-        // Before everything else: which paths a program serves is not known here.
+        // Checked first, because the paths of a program are not known here.
         if let Some(target) = self.command(path) {
             return Ok(target);
         }
-        // Whoever answers GET answers HEAD; the body is left out on the way.
+        // A route for GET also answers HEAD; the body is removed later.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let matching = || self.patterns.iter().filter(|pattern| pattern.matches(path));
         if let Some(pattern) = matching().find(|pattern| pattern.method == *method) {

@@ -23,7 +23,7 @@ impl InputSchemas {
         Self { checkers: manifest.functions.iter().map(|function| compile(&function.input)).collect() }
     }
 
-    /// Every field of `input` that does not fit this function.
+    /// Every field of `input` that is missing or wrong for this function.
     pub(crate) fn violations(&self, function: usize, input: &Value) -> Vec<FieldError> {
         match self.checkers.get(function) {
             Some(Some(checker)) => checker.violations(input),

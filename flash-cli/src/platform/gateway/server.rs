@@ -51,7 +51,7 @@ impl RequestId {
         id
     }
 
-    /// What a job of this request has whose body names one too: the header wins.
+    /// The request ID of a job whose body contains one too: the header takes precedence.
     pub(super) fn or_of_body(self, body: Option<identity::RequestId>) -> identity::RequestId {
         match self {
             Self::Given(id) => id,
@@ -64,7 +64,7 @@ impl RequestId {
 const MAX_DISCARDED_BYTES: usize = 64_000_000;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-/// A body that is read whole may take this long, and longer at this rate.
+/// A buffered body may take this long, plus the time for its bytes at this rate.
 const BODY_GRACE: Duration = Duration::from_secs(30);
 const LEAST_BYTES_PER_SECOND: u32 = 16_000;
 
@@ -92,9 +92,9 @@ pub(crate) async fn serve(listener: TcpListener, share: Share, platform: Platfor
     listener::serve(listener, share, served, respond).await;
 }
 
-/// Answers a request. What is left of a body that is too large, or for which there is no room, is read before that:
-/// many clients read no answer before they have sent everything. One that waits for a word of ours gets it without
-/// sending any.
+/// Answers a request. If its body is too large or there is no room for it, the rest is read first, because many
+/// clients do not read the answer before they have sent everything. A client that waits for `100 Continue` gets the
+/// answer without sending the body.
 async fn respond(
     router: TowerToHyperService<Router>,
     request: http::Request<Incoming>,
@@ -165,7 +165,7 @@ async fn with_sound_head(mut request: Request, next: Next) -> Response {
     }
 }
 
-/// Gives every request its id, taken from the client where it is sensible, and says it in the answer.
+/// Sets the request ID, from the client if it is valid, and returns it in the answer.
 async fn with_request_id(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let value = HeaderValue::from_str(id.as_str()).expect("a request id is visible ASCII");
@@ -190,7 +190,7 @@ pub(super) fn trace_parent(headers: &HeaderMap) -> Option<identity::TraceParent>
     identity::TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
-/// Segments of the path, as axum's `Path`, with refusals of ours.
+/// Path segments, like axum's `Path`, with Flash's error bodies.
 pub(super) struct Segments<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
@@ -204,7 +204,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
-/// Parameters of the query, as axum's `Query`, with refusals of ours.
+/// Query parameters, like axum's `Query`, with Flash's error bodies.
 pub(super) struct Parameters<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
@@ -218,7 +218,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// The live release, or 503 while there is none or the platform stops.
+/// The live release; 503 if there is none or the platform is stopping.
 pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<Release>, Refusal> {
     if platform.is_stopping() {
         let message = "flash is stopping and accepts no new work";
@@ -242,7 +242,7 @@ pub(super) fn nothing_live(platform: &Platform) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
 }
 
-/// How long so much of a body may have taken: clients on slow lines get through, those that trickle do not.
+/// How long this much of a body may take: slow connections are accepted, trickling clients are not.
 fn time_for(bytes: usize) -> Duration {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     BODY_GRACE + Duration::from_secs(1) * bytes / LEAST_BYTES_PER_SECOND
@@ -251,15 +251,15 @@ fn time_for(bytes: usize) -> Duration {
 /// A body up to `limit` bytes.
 ///
 /// # Errors
-/// 413 beyond it, 408 for a body that comes too slowly, 400 for one that breaks off.
+/// 413 over the limit, 408 for a body that arrives too slowly, 400 for one that ends early.
 pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     read_allowed(body, limit, |_| Ok(())).await
 }
 
-/// As [`read_body`], where each length that it grows to must be allowed.
+/// Like [`read_body`], and each new length must be allowed by `allow`.
 ///
 /// # Errors
-/// As there, and what is not allowed.
+/// As in [`read_body`], and the error of `allow`.
 pub(super) async fn read_allowed(
     mut body: Body,
     limit: usize,
@@ -285,7 +285,7 @@ pub(super) async fn read_allowed(
     Err(too_slow(&format!("{} bytes received in {} s", whole.len(), began.elapsed().as_secs())))
 }
 
-/// The answer to a body that did not come whole.
+/// The answer to an incomplete body.
 pub(super) fn broken(error: &(dyn Error + 'static)) -> Refusal {
     match std::iter::successors(Some(error), |error| (*error).source()).find(|cause| cause.is::<Stalled>()) {
         Some(stalled) => too_slow(&stalled.to_string()),
@@ -325,7 +325,7 @@ mod tests {
 
     const CHUNK: usize = 100_000;
 
-    /// A body of so many chunks, each of which takes this long.
+    /// A body of this many chunks, each of which takes this long.
     fn body(chunks: usize, pause: Duration) -> Body {
         let chunks = stream::iter(0..chunks).then(move |_| async move {
             tokio::time::sleep(pause).await;

@@ -31,8 +31,7 @@ use crate::platform::{
     queue::{JobId, Link, Offered, Outcome, Queue, Reported, Taken, WorkerId},
 };
 
-/// How long polls are held, and chunks for which there is no room: under the 60 and 90 s after which workers give
-/// up.
+/// How long polls are held, and chunks without room: less than the 60 and 90 s after which workers give up.
 const HOLD: Duration = Duration::from_secs(30);
 
 /// Largest result.
@@ -41,13 +40,13 @@ const MAX_RESULT_BYTES: usize = MAX_RUNSYNC_BYTES + 1_000_000;
 /// How the official worker's progress begins.
 const PROGRESS: &[u8] = b"{\"status\": \"IN_PROGRESS\"";
 
-/// How a worker that runs nothing says so when it asks for jobs.
+/// How a polling worker reports that it runs nothing.
 const RUNS_NOTHING: &str = "job_in_progress=0";
 
 /// The pool that a worker belongs to, if its key opens it.
 ///
 /// # Errors
-/// 401 for a key that is not this worker's, an unknown worker included: which ones exist is no one's business.
+/// 401 for a wrong key, also if the worker does not exist, so that nobody can find out which workers exist.
 pub(super) fn admit(
     platform: &Platform,
     endpoint: &str,
@@ -66,8 +65,8 @@ fn key_in(headers: &HeaderMap) -> &str {
     given.strip_prefix("Bearer ").unwrap_or(given)
 }
 
-/// As [`admit`], for the result of a job: that of a worker which is gone is refused in a way that ends its
-/// tries, and logged.
+/// Like [`admit`], for the result of a job. A result of a worker that has ended is logged, and refused with a status
+/// that ends its retries.
 fn admit_result(
     platform: &Platform,
     endpoint: &str,
@@ -91,7 +90,7 @@ fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
     Refusal::not_found(format!("job `{job}` is not running on worker `{}`", Echo(worker)))
 }
 
-/// Whether a poll says that its worker runs nothing; where the URL had no query it says so in its path.
+/// Whether a poll reports that its worker runs nothing. If the URL has no query, the report is in the path.
 fn runs_nothing(uri: &Uri) -> bool {
     uri.path().contains(RUNS_NOTHING) || uri.query().is_some_and(|query| query.contains(RUNS_NOTHING))
 }
@@ -101,7 +100,7 @@ pub(super) struct Batch {
     batch_size: Option<u32>,
 }
 
-/// What a heartbeat says beside being one.
+/// The content of a heartbeat.
 #[derive(Deserialize)]
 pub(super) struct Ping {
     /// `unhealthy` when a check at its start failed.
@@ -153,7 +152,7 @@ async fn taken(
 ) -> Result<(Arc<Pool>, Vec<Taken>), Refusal> {
     let worker = worker_in(worker);
     let pool = admit(platform, endpoint, &worker, headers)?;
-    // The first poll says that the worker is ready.
+    // The first poll means that the worker is ready.
     pool.ready_for_jobs(&worker, Link::Polling, wanted);
     let queue = queue_of(&pool)?;
     if runs_nothing(uri) {
@@ -176,7 +175,7 @@ struct PolledJob {
     s3_config: Option<RawJson>,
 }
 
-/// A worker of ours finds the envelope inside the input; a command gets the input as the client sent it.
+/// A Flash worker gets the envelope inside the input; a command gets the client's input unchanged.
 fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
     let input = match pool.command() {
         Some(_) => job.input.clone(),
@@ -202,7 +201,7 @@ pub(super) async fn stops(
     Ok(Json(json!({ "jobsToStop": ids })).into_response())
 }
 
-/// Parsed as JSON whatever the content type says: the official worker says form data.
+/// Parsed as JSON regardless of the content type, because the official worker sends it as form data.
 async fn posted(body: Body) -> Result<PostedResult, Unusable> {
     let body = read_body(body, MAX_RESULT_BYTES).await.map_err(|refusal| {
         let message = format!("the result is over {} MB", MAX_RESULT_BYTES / 1_000_000);
@@ -215,7 +214,7 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
         return Err(Unusable { refusal, error });
     }
     serde_json::from_slice(&body).map_err(|error| {
-        // Python writes NaN and Infinity, which JSON does not have.
+        // Python writes NaN and Infinity, which are not valid JSON.
         let message = format!("the result is not valid JSON: {error}");
         let is_progress = body.starts_with(PROGRESS);
         let error = (!is_progress).then(|| NoResult(message.clone()));
@@ -223,14 +222,14 @@ async fn posted(body: Body) -> Result<PostedResult, Unusable> {
     })
 }
 
-/// What was posted cannot be used.
+/// The posted data is not valid.
 struct Unusable {
     refusal: Refusal,
-    /// What the job ends with; nothing where the worker tries again, or goes on with the job.
+    /// The final error of the job; `None` if the worker retries or continues with the job.
     error: Option<NoResult>,
 }
 
-/// Why there is no result, for the client.
+/// Why there is no result, as a message for the client.
 struct NoResult(String);
 
 impl NoResult {
@@ -254,7 +253,7 @@ pub(super) async fn done(
     let posted = match posted(body).await {
         Ok(posted) => posted,
         Err(Unusable { refusal, error }) => {
-            // Workers send a result that is refused no second time: the job ends here, or never.
+            // Workers do not resend a refused result, so the job must end here.
             if let Some(error) = error {
                 queue.finish(&worker, job, None, Outcome::Failed(error.of_worker(&worker)), None);
             }
@@ -304,7 +303,7 @@ pub(super) async fn chunk(
     let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
     let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
     match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output, HOLD).await {
-        // One that does not run here has ended, or runs anew elsewhere: nobody waits for this chunk.
+        // If the job does not run here, it has ended or runs elsewhere, and the chunk is not needed.
         Offered::Taken | Offered::NotRunning => Ok(StatusCode::OK),
         Offered::Refused => {
             let message = "too many chunks are waiting to be fetched: this chunk and later chunks of the job \

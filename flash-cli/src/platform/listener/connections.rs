@@ -40,13 +40,13 @@ use super::{
 /// long.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 
-/// What was answered gets this long to be written before a silent connection ends.
+/// How long the end of an answer may take to be written before a silent connection is closed.
 const LAST_BYTES: Duration = Duration::from_secs(1);
-/// As many silent connections make room at once.
+/// How many silent connections are closed at once to make room.
 const MAKE_ROOM: usize = 16;
 
-/// Accepts connections until `closing`, and has `respond` answer their requests. Ends when all connections have;
-/// those that changed their protocol are no longer its own.
+/// Accepts connections until `closing` and answers requests with `respond`. Ends when all connections have ended,
+/// except those that switched protocols.
 pub(crate) async fn serve<L, R, F>(mut listener: L, share: Share, closing: CancellationToken, respond: R)
 where
     L: Listener<Addr: Clone + Debug + Sync>,
@@ -101,7 +101,7 @@ where
         State::Busy => {
             let _ = connection.await;
         }
-        // The end of its last answer may still be on its way.
+        // The end of its last answer may still be in transit.
         State::Silent { was_answered: true, .. } => {
             let _ = tokio::time::timeout(LAST_BYTES, connection).await;
         }
@@ -114,7 +114,7 @@ struct Connections {
     silent: Mutex<Silent>,
 }
 
-/// Connections that say nothing, by the order in which they fell silent, and since when.
+/// Silent connections, in the order in which they became silent, and since when.
 #[derive(Default)]
 struct Silent {
     next: u64,
@@ -129,12 +129,12 @@ impl Connections {
                 return place;
             }
             self.make_room();
-            // A place of another listener may have been in the way.
+            // Another listener may have used the last free place.
             let _ = tokio::time::timeout(NEXT_LOOK, self.share.freed()).await;
         }
     }
 
-    /// Asks those that have been silent the longest to go. What a new one has to say may be on its way.
+    /// Closes the longest silent connections. New ones may be about to send a request.
     fn make_room(&self) {
         let mut silent = self.silent();
         for _ in 0..MAKE_ROOM {
@@ -227,7 +227,7 @@ impl Drop for Busy {
     }
 }
 
-/// An answer; its request is under way until its last byte.
+/// An answer; its request has ended only with its last byte.
 struct Answer {
     body: Body,
     _busy: Busy,
@@ -267,7 +267,7 @@ impl<I> Held<I> {
         Self { stream, pause: None, _place: place }
     }
 
-    /// What a write has come to, in view of the time that it has waited.
+    /// The result of a write, considering how long it has waited.
     fn in_time<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.pause = None;
@@ -359,7 +359,7 @@ mod tests {
     }
 
     impl Server {
-        /// A listener with room for so many connections.
+        /// A listener with room for this many connections.
         fn start(places: usize) -> Self {
             let (incoming, incomings) = mpsc::unbounded_channel();
             let (gate, closing) = (Arc::new(Notify::new()), CancellationToken::new());

@@ -13,7 +13,7 @@ use tokio::{process::Command, sync::Notify};
 
 /// As many open files as this process asks for; the system may allow fewer.
 const WANTED: rlim_t = 65_536;
-/// A connection and, for a request on its way to a worker, one more.
+/// One for the connection, and one for its request to a worker.
 const OF_A_CONNECTION: usize = 2;
 /// A listener holds no more connections than this, however many there could be.
 const OF_A_LISTENER: usize = 10_000;
@@ -37,7 +37,7 @@ struct Shares {
     listeners_to_come: usize,
     /// Connections that there may be.
     total: usize,
-    /// Connections that there are.
+    /// The current number of connections.
     taken: usize,
     listeners: usize,
 }
@@ -68,18 +68,19 @@ impl Descriptors {
     }
 }
 
-/// How many connections go with so many open files. A quarter is for all else: stores, logs, the pipes of workers.
+/// The number of connections for this many open files. A quarter is reserved for everything else: stores, logs, pipes
+/// of workers.
 fn connections_within(files: rlim_t) -> usize {
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     ((files - files / 4) / OF_A_CONNECTION).max(1)
 }
 
-/// How many of `total` connections one of so many listeners may hold.
+/// How many of `total` connections each of this many listeners may use.
 fn allowance(total: usize, listeners: usize) -> usize {
     (total / listeners.max(1)).clamp(1, OF_A_LISTENER)
 }
 
-/// What one listener may hold.
+/// The share of one listener.
 pub(crate) struct Share {
     all: Descriptors,
     own: Arc<Own>,
@@ -91,7 +92,7 @@ struct Own {
 }
 
 impl Share {
-    /// A place for one more connection, if there is one.
+    /// Takes a place for one more connection, if there is one.
     pub(super) fn take(&self) -> Option<Place> {
         let mut shares = self.all.lock();
         let held = self.own.held.load(Ordering::Relaxed);
@@ -137,9 +138,9 @@ impl Drop for Place {
     }
 }
 
-/// Raises the limit of open files; gives what it is then.
+/// Raises the limit of open files and returns the new limit.
 fn raise_limit() -> rlim_t {
-    // Where it cannot be asked for, the least that systems have.
+    // If it cannot be read, the lowest common limit.
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
     let wanted = WANTED.min(hard);
     if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
@@ -150,8 +151,8 @@ fn raise_limit() -> rlim_t {
     wanted
 }
 
-/// Gives a child the limit of open files that this process was started with: there are programs that look at each
-/// number up to it, or that hold no higher ones.
+/// Sets the limit of open files of a child to the one that this process started with. Some programs iterate over all
+/// numbers up to the limit, or cannot use higher ones.
 pub(crate) fn restore_limit(command: &mut Command) {
     let Some((soft, hard)) = STARTED_WITH.get().copied() else { return };
     // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe; nothing is allocated.

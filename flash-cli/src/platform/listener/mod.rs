@@ -16,8 +16,7 @@ pub(crate) use connections::serve;
 pub(crate) use descriptors::{Descriptors, Listeners, Share, restore_limit};
 pub(crate) use received::{Received, Stalled};
 
-/// From the moment that a connection is open, or that the last answer on it is over, until the head of the next
-/// request is there.
+/// The time limit for the head of a request, from the start of the connection or the end of the last answer.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// While the body of a request is waited for, some of it comes within this time.
 const BODY_PAUSE: Duration = Duration::from_secs(60);

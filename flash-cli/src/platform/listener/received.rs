@@ -16,12 +16,12 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body whose sender may not pause for too long while it is waited for.
 pub(crate) struct Received<B>(Arc<Mutex<Source<B>>>);
 
-/// What of a body nobody has asked for.
+/// The part of a body that has not been read.
 pub(crate) struct Rest<B>(Arc<Mutex<Source<B>>>);
 
 struct Source<B> {
     body: B,
-    /// Runs while somebody waits.
+    /// Runs while a reader waits.
     pause: Option<Pin<Box<Sleep>>>,
     is_asked_for: bool,
 }
@@ -40,12 +40,12 @@ impl<B> Received<B> {
 }
 
 impl<B> Rest<B> {
-    /// Whether any of the body was asked for: from then on a client that waits for a word of ours sends it.
+    /// Whether any of the body was read. After that, a client that waits for `100 Continue` sends it.
     pub(crate) fn is_asked_for(&self) -> bool {
         locked(&self.0).is_asked_for
     }
 
-    /// What is left.
+    /// The rest of the body.
     pub(crate) fn into_body(self) -> Received<B> {
         Received(self.0)
     }
@@ -75,7 +75,7 @@ where
         let pause = source.pause.get_or_insert_with(|| Box::pin(sleep(BODY_PAUSE)));
         match pause.as_mut().poll(cx) {
             Poll::Ready(()) => {
-                // Who asks again waits again.
+                // A new read starts a new wait.
                 pause.as_mut().reset(Instant::now() + BODY_PAUSE);
                 Poll::Ready(Some(Err(Box::new(Stalled))))
             }

@@ -1,16 +1,16 @@
 //! Limits of what is kept.
 use std::time::Duration;
 
-/// What is kept of a log. The oldest segments go first, whatever worker their lines are of.
+/// The limits of a log. The oldest segments are deleted first, regardless of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogLimits {
     /// A segment that has reached this many bytes is followed by a new one.
     pub segment_bytes: u64,
     /// All segments together; the newest stays however large it is.
     pub total_bytes: u64,
-    /// Since the last line of a segment.
+    /// The maximum age of a segment's last line.
     pub age: Duration,
-    /// Lines that wait for the disk. Beyond it whoever says one waits a moment.
+    /// Limit for lines that wait for the disk. Beyond it, callers wait for a moment.
     pub waiting_bytes: usize,
 }
 

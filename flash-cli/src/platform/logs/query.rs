@@ -43,7 +43,7 @@ type Batch = io::Result<Vec<LogRecord>>;
 
 /// Why a thread stops before it has read all.
 enum Stop {
-    /// Nobody reads any more.
+    /// The reader has gone away.
     Abandoned,
     Failed(io::Error),
 }
@@ -67,7 +67,7 @@ pub(super) fn start(
     let mut reader = Reader { directory, filter, batch: Vec::new(), batch_bytes: 0, batches };
     let run = move || {
         if let Err(Stop::Failed(error)) = reader.run(&shared, tail, follow) {
-            // Whoever has gone away does not miss it.
+            // A reader that has gone away does not need it.
             let _ = reader.batches.blocking_send(Err(error));
         }
     };
@@ -121,7 +121,7 @@ impl Reader {
         }
     }
 
-    /// Where a job ran is known before any line is given: its first lines may not say it.
+    /// Finds out where a job ran before returning lines, because its first lines may not contain it.
     fn learn_hops(&mut self, segments: &[Segment], end: Position) -> Result<(), Stop> {
         let Some(needle) = self.filter.job_needle() else { return Ok(()) };
         let mut at = self.beginning(segments, end);
@@ -138,7 +138,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The oldest line that may fit.
+    /// The oldest line that may match.
     fn beginning(&self, segments: &[Segment], end: Position) -> Position {
         let first = segments.iter().find(|segment| !self.is_before(segment));
         first.map_or(end, |segment| Position::beginning_of(segment.number)).min(end)
@@ -150,7 +150,7 @@ impl Reader {
         self.filter.since_us().is_some_and(|since| micros(latest) < since)
     }
 
-    /// Where the last so many lines that fit begin.
+    /// The position where the last N matching lines begin.
     fn place_of_last(
         &mut self,
         count: NonZeroUsize,
@@ -175,7 +175,8 @@ impl Reader {
         Ok(place)
     }
 
-    /// Counts lines that fit from the end of a segment back; where the last one that is `left` begins.
+    /// Counts matching lines backwards from the end of a segment; returns the position of the last one that is
+    /// `left`.
     fn count_back(&mut self, number: u64, bytes: u64, left: &mut usize) -> Result<Option<u64>, Stop> {
         let file = File::open(segment::path(&self.directory, number))?;
         let mut unread = bytes;
@@ -213,7 +214,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Gives what fits from here to there.
+    /// Returns matching lines in this range.
     fn give(&mut self, at: &mut Position, end: Position) -> Result<(), Stop> {
         let directory = self.directory.clone();
         read(&directory, at, end, |line| {
@@ -239,8 +240,7 @@ impl Reader {
     }
 }
 
-/// Reads whole lines from here to there, over the ends of segments. Segments that were deleted meanwhile are
-/// passed over.
+/// Reads complete lines in this range, across segments. Segments that were deleted meanwhile are skipped.
 fn read(
     directory: &std::path::Path,
     at: &mut Position,
@@ -251,7 +251,7 @@ fn read(
         let is_last = at.segment == end.segment;
         match File::open(segment::path(directory, at.segment)) {
             Ok(mut file) => {
-                // A segment before the last is not written any more: it ends where its file does.
+                // Only the last segment is still written; older ones end where their file ends.
                 let bytes = if is_last { end.offset - at.offset } else { u64::MAX };
                 file.seek(SeekFrom::Start(at.offset))?;
                 read_lines(&mut BufReader::with_capacity(READ_BUFFER, file.take(bytes)), &mut each)?;

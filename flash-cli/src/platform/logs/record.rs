@@ -8,7 +8,7 @@ use crate::{
     target::{LogRecord, LogStream},
 };
 
-/// [`LogRecord`] without copies: what is written for each line and looked at for each that a query passes.
+/// [`LogRecord`] without copies, for writing lines and for checking them in queries.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record<'a> {
     pub time_us: u64,
@@ -30,7 +30,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// A line on its way.
+    /// A line in transit.
     pub(super) fn of(line: &'a LogLine) -> Self {
         Self {
             time_us: micros(line.time),
@@ -45,7 +45,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A line that somebody else holds.
+    /// A borrowed line.
     pub(super) fn borrowing(line: &'a LogRecord) -> Self {
         Self {
             time_us: line.time_us,
@@ -72,7 +72,7 @@ impl<'a> Record<'a> {
         let _ = to.write_all(b"\n");
     }
 
-    /// A copy of its own.
+    /// An owned copy.
     pub(super) fn into_owned(self) -> LogRecord {
         LogRecord {
             time_us: self.time_us,

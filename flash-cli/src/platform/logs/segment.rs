@@ -61,12 +61,12 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// Begins a segment. Lines are nobody else's to read.
+/// Starts a segment. Other users must not read the lines.
 pub(super) fn create(directory: &Path, number: u64) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path(directory, number))
 }
 
-/// Opens a segment to go on with it. A last line that was not written whole is cut off; the length that is left.
+/// Opens a segment for appending. Removes an incomplete last line, and returns the remaining length.
 pub(super) fn reopen(directory: &Path, number: u64) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).append(true).open(path(directory, number))?;
     let length = file.metadata()?.len();

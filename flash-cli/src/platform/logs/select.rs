@@ -13,13 +13,13 @@ const SHORT_ID: usize = 8;
 /// Of an id that the platform makes.
 const WHOLE_ID: usize = 36;
 
-/// [`Selected`], ready to be asked for each line.
+/// [`Selected`], prepared for checking lines.
 pub(super) struct Filter {
     select: Selected,
     search: Option<Regex>,
-    /// In each line that fits; a look for it is far cheaper than parsing the line.
+    /// A text in every matching line; searching for it is much cheaper than parsing the line.
     needle: Option<bytes::Regex>,
-    /// Worker and request of the job that is asked for.
+    /// Worker and request of the selected job.
     hops: HashSet<(String, String)>,
 }
 
@@ -34,17 +34,17 @@ impl Filter {
         Ok(Self { select: select.clone(), search, needle, hops: HashSet::new() })
     }
 
-    /// Milliseconds do not matter: no line before it fits.
+    /// No line before it matches; milliseconds do not matter.
     pub(super) fn since_us(&self) -> Option<u64> {
         self.select.since_us
     }
 
-    /// What a line of the job contains from which its hops are learned; `None` when no job is asked for.
+    /// A text in the lines of the job that show its hops; `None` if no job is selected.
     pub(super) fn job_needle(&self) -> Option<bytes::Regex> {
         any_of([member("job_id", self.select.job.as_deref()?)])
     }
 
-    /// Lines of the job say where it ran, for which request: what that worker printed for that request is of the
+    /// Lines of the job contain its worker and request. Other output of that worker for that request belongs to the
     /// job too.
     pub(super) fn learn(&mut self, record: &Record<'_>) {
         let is_own = self.select.job.is_some() && record.job_id.as_deref() == self.select.job.as_deref();
@@ -63,14 +63,14 @@ impl Filter {
         }
     }
 
-    /// From now on hops may come that nobody has seen.
+    /// From now on, new hops may appear.
     pub(super) fn goes_on(&mut self) {
         if self.select.job.is_some() {
             self.needle = None;
         }
     }
 
-    /// The line, if it is asked for.
+    /// The line, if it is selected.
     pub(super) fn pass<'a>(&mut self, line: &'a [u8]) -> Option<Record<'a>> {
         if self.needle.as_ref().is_some_and(|needle| !needle.is_match(line)) {
             return None;
@@ -110,12 +110,12 @@ pub(crate) struct LogMatcher(Filter);
 
 impl LogMatcher {
     /// # Errors
-    /// For a search that is no regular expression.
+    /// If the search is not a valid regular expression.
     pub(crate) fn new(select: &Selected) -> Result<Self, SearchError> {
         Filter::new(select).map(Self)
     }
 
-    /// Whether a line is asked for. Lines before it say which requests belong to a job.
+    /// Whether a line is selected. Earlier lines show which requests belong to a job.
     pub(crate) fn takes(&mut self, line: &LogRecord) -> bool {
         let record = Record::borrowing(line);
         self.0.learn(&record);
@@ -133,7 +133,7 @@ fn is_of_request(record: &Record<'_>, request: &str) -> bool {
     })
 }
 
-/// Whether it is what a terminal shows of an id that the platform made. Ids of clients are compared whole.
+/// Whether it is the short form of an ID of the platform. IDs from clients are compared completely.
 fn is_short(request: &str) -> bool {
     request.len() == SHORT_ID && request.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

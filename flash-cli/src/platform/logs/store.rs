@@ -27,17 +27,17 @@ use crate::{
     target::LogQuery,
 };
 
-/// For how long a speaker waits for a writer that does not get on.
+/// How long a caller waits for a slow writer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long a query waits for lines that were said before it.
+/// How long a query waits for lines that were logged before it.
 const SETTLING: Duration = Duration::from_secs(1);
-/// The part of [`LogLimits::waiting_bytes`] that there is beyond them for those who cannot wait: what the platform says of
-/// itself is little, and worth more than one more line of a worker.
+/// The part of [`LogLimits::waiting_bytes`] that is added for callers that cannot wait: the platform logs little, and
+/// its lines are worth more than one more line of a worker.
 const RESERVE: usize = 32;
 /// A thread keeps no larger buffer for its lines.
 const KEPT_CAPACITY: usize = 1 << 20;
 
-/// A log on disk. Cheap to clone; closed when its last handle and sink are gone.
+/// A log on disk. Cheap to clone; closed when its last handle and sink are dropped.
 #[derive(Clone)]
 pub(crate) struct LogStore(Arc<Handle>);
 
@@ -47,7 +47,7 @@ struct Handle {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What speakers, the writer and readers share.
+/// The state shared by callers, the writer and readers.
 pub(super) struct Shared {
     limit: usize,
     waiting: Mutex<Waiting>,
@@ -67,7 +67,7 @@ struct Waiting {
     /// Bytes of lines so far, lost ones not counted.
     accepted: u64,
     disk: Disk,
-    /// Since the buffer was taken last.
+    /// Since the buffer was last taken.
     lost: u64,
     writer_sleeps: bool,
     closed: bool,
@@ -91,16 +91,16 @@ enum Disk {
 /// What readers may rely on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Written {
-    /// The end of the last whole line.
+    /// The end of the last complete line.
     pub end: Position,
-    /// As [`Waiting::accepted`].
+    /// See [`Waiting::accepted`].
     bytes: u64,
     failing: bool,
     /// Nothing will follow.
     pub closed: bool,
 }
 
-/// What the writer takes at once.
+/// The lines that the writer takes at once.
 pub(super) struct Taken {
     /// [`Waiting::accepted`] at that time.
     pub accepted: u64,
@@ -109,7 +109,7 @@ pub(super) struct Taken {
 }
 
 impl LogStore {
-    /// Opens the log in this directory, which is made where it is missing.
+    /// Opens the log in this directory, and creates the directory if needed.
     ///
     /// # Errors
     /// When another store has it open, or the disk refuses.
@@ -117,7 +117,7 @@ impl LogStore {
         Self::open_by(directory, limits, Means::default())
     }
 
-    /// As [`LogStore::open`], by these means.
+    /// Like [`LogStore::open`], with these means.
     pub(super) fn open_by(directory: &Path, limits: LogLimits, means: Means) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let lock = lock(directory)?;
@@ -132,7 +132,7 @@ impl LogStore {
         let writer = Writer::open(directory, limits, means, shared.clone())?;
         let writing = move || {
             writer.run();
-            // Until here nobody else may write.
+            // Until here, no other process may write.
             drop(lock);
         };
         let thread = std::thread::Builder::new().name("flash-logs".to_owned()).spawn(writing)?;
@@ -147,18 +147,18 @@ impl LogStore {
         Arc::new(move |line: LogLine| handle.shared.say(&line))
     }
 
-    /// Lines of the log, in the order in which they came: those that are there, then, when the query follows,
-    /// each as it comes, until the store is closed. Lines that were said before this call are among them.
+    /// Lines of the log, in order of arrival: existing lines and then, if the query follows, new lines until the
+    /// store is closed. Lines that were logged before this call are included.
     ///
     /// The work is done by a thread that ends with the stream; nothing here blocks.
     ///
     /// # Errors
-    /// For a search that is no regular expression.
+    /// If the search is not a valid regular expression.
     pub(crate) fn query(&self, query: &LogQuery) -> Result<Records, QueryError> {
         query::start(self.0.shared.clone(), self.0.directory.clone(), query)
     }
 
-    /// Writes what waits and ends the writer. Blocks. What is said later is not kept.
+    /// Writes waiting lines and ends the writer. Blocks. Later lines are not stored.
     pub(crate) fn close(&self) {
         self.0.close();
     }
@@ -199,7 +199,7 @@ fn lock(directory: &Path) -> io::Result<File> {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // The data is what the last full step left.
+        // The data is consistent after the last complete step.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -229,7 +229,8 @@ impl Shared {
         if waiting.closed {
             return;
         }
-        // Once one is lost, so are all until the buffer is taken: the log says how many at one place.
+        // Once a line is lost, all are lost until the buffer is taken, so that the log reports the number in one
+        // place.
         if waiting.lost > 0 || !waiting.has_room(line, limit) {
             waiting.lost += 1;
             if waiting.disk == Disk::Writes {
@@ -259,7 +260,7 @@ impl Shared {
         {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // Nobody else waits for it until it gets on.
+                // Others do not wait until it continues.
                 waiting.disk = Disk::Fails("the disk is too slow".to_owned());
                 break;
             }
@@ -298,7 +299,7 @@ impl Shared {
         Some(taken)
     }
 
-    /// For the writer: the disk refuses. Waits before the next try; `false` when there is no time for one.
+    /// For the writer after a disk error: waits before the next attempt; `false` if there is no time for one.
     pub(super) fn failed(&self, cause: &str, pause: Duration) -> bool {
         {
             let mut written = self.lock_written();
@@ -334,7 +335,7 @@ impl Shared {
         self.moved.notify_all();
     }
 
-    /// For readers: waits until what was said before is written, for a bounded time.
+    /// For readers: waits until earlier lines are written, for a limited time.
     pub(super) fn settle(&self) -> Written {
         let said = self.lock().accepted;
         let open = |written: &mut Written| written.bytes < said && !written.failing && !written.closed;

@@ -25,14 +25,14 @@ const GATHERING: Duration = Duration::from_millis(2);
 const ENOUGH: usize = 64 * 1024;
 /// Between two tries of a disk that refuses.
 const RETRY: Duration = Duration::from_millis(250);
-/// A buffer that a burst has made larger is given back.
+/// Frees a buffer that a burst has enlarged.
 const KEPT_CAPACITY: usize = 4 << 20;
 
 type Write = Box<dyn FnMut(&mut File, &[u8]) -> io::Result<usize> + Send>;
 type Clock = Box<dyn Fn() -> SystemTime + Send>;
 type Lived = Box<dyn Fn() -> Duration + Send>;
 
-/// What the writer has of the machine.
+/// The machine's services that the writer uses.
 pub(super) struct Means {
     pub clock: Clock,
     /// How long it has had them.
@@ -89,12 +89,12 @@ pub(super) struct Writer {
     older: VecDeque<Segment>,
     current: Segment,
     file: File,
-    /// The end of the last whole line of the current segment.
+    /// The end of the last complete line of the current segment.
     whole: u64,
 }
 
 impl Writer {
-    /// Finds the last segment, cuts off a torn line, and deletes what is too old.
+    /// Finds the last segment, removes an incomplete line, and deletes old segments.
     pub(super) fn open(
         directory: &Path,
         limits: LogLimits,
@@ -164,7 +164,7 @@ impl Writer {
         true
     }
 
-    /// One write: as many whole lines as the segment has room for, and one at least.
+    /// Writes as many complete lines as the segment has room for, and at least one.
     fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
         let is_between_lines = self.whole == self.current.bytes;
         if is_between_lines && self.current.bytes > 0 && self.room() < first_line(lines) as u64 {
@@ -206,7 +206,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes what nobody has added to for too long, the current segment too.
+    /// Deletes segments without new lines for too long, including the current one.
     fn forget_old(&mut self) {
         let is_between_lines = self.whole == self.current.bytes;
         if is_between_lines && self.current.bytes > 0 && self.is_old(&self.current) {
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     fn delete_beyond_limits(&mut self) {
-        // The current segment counts as full: what it will be.
+        // The current segment counts with its full size.
         let current = self.current.bytes.max(self.limits.segment_bytes);
         let mut total = self.older.iter().map(|segment| segment.bytes).sum::<u64>() + current;
         while let Some(oldest) = self.older.front()

@@ -23,7 +23,7 @@ pub(crate) struct Payer<'a> {
     pub function: Option<&'a str>,
 }
 
-/// What one worker type owes for one request.
+/// What one request costs on one worker type.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     pub worker_type: Arc<str>,
@@ -48,7 +48,7 @@ struct Books {
 
 impl Books {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // As everywhere: the data is what the last full step left.
+        // As everywhere: the data is consistent after the last complete step.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +56,7 @@ impl Books {
         Moment::try_from(at.saturating_duration_since(self.opened).as_nanos()).unwrap_or(Moment::MAX)
     }
 
-    /// Taken under the ledger's lock, so that moments come in order.
+    /// Read under the ledger's lock, so that times are in order.
     fn with<T>(&self, step: impl FnOnce(&mut Ledger, Moment) -> T) -> T {
         let mut ledger = self.ledger();
         let now = self.moment(Instant::now());
@@ -83,7 +83,7 @@ impl Account {
         Self { books: Arc::new(books) }
     }
 
-    /// Its process was made at this moment.
+    /// Its process was started at this moment.
     pub(crate) fn spawned(&self, at: Instant) {
         let at = self.books.moment(at);
         self.books.ledger().spawned(at);
@@ -100,7 +100,7 @@ impl Account {
         Stake { books: self.books.clone(), reading: Some(reading), payer: None }
     }
 
-    /// Its process is gone.
+    /// Its process has ended.
     pub(crate) fn gone(&self) {
         self.books.with(Ledger::gone);
     }
@@ -111,7 +111,7 @@ impl Account {
     }
 }
 
-/// A job or request that runs on a worker, which owes its share of it until this ends.
+/// A job or request that runs on a worker and pays its share until this ends.
 pub(crate) struct Stake {
     books: Arc<Books>,
     /// `None` once it has ended.
@@ -137,7 +137,7 @@ impl Stake {
         }
     }
 
-    /// What it owes by now and was not charged.
+    /// Its cost since it was last charged.
     pub(crate) fn so_far(&self) -> Share {
         let amount = self
             .reading
@@ -145,7 +145,8 @@ impl Stake {
         Share { worker_type: self.books.worker_type.clone(), amount }
     }
 
-    /// Charges what it owes by now. It goes on, for the same payer: who ends it may not know him any more.
+    /// Charges its cost so far. It continues for the same payer, because the code that ends it may not know the
+    /// payer.
     pub(crate) fn charge(&mut self, payer: &Payer<'_>) -> NanoDollars {
         let Some(reading) = &mut self.reading else { return NanoDollars(0) };
         let amount = self.books.with(|ledger, now| ledger.charge(reading, now));
@@ -155,7 +156,7 @@ impl Stake {
         amount
     }
 
-    /// Ends it: what it owes and was not charged before. `payer` counts where it does not know its own.
+    /// Ends it and returns the cost since it was last charged. `payer` is used if it has no payer.
     pub(crate) fn end(&mut self, payer: Option<&Payer<'_>>) -> NanoDollars {
         let Some(reading) = self.reading.take() else { return NanoDollars(0) };
         let amount = self.books.with(|ledger, now| ledger.ended(reading, now));

@@ -10,7 +10,7 @@ const SECOND: u128 = 1_000_000_000;
 /// Nanoseconds since the account was opened.
 pub(super) type Moment = u64;
 
-/// Where the meter stood when a job began, or was charged last.
+/// The meter's value when a job began or was last charged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading(u128);
 
@@ -37,13 +37,13 @@ pub(super) struct Ledger {
     shares: u128,
 }
 
-/// What workers cost, and for what. Times are nanoseconds, amounts nano-dollars.
+/// What workers cost, and for what. Times are in nanoseconds, amounts in nano-dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     /// Workers that had a process.
     pub workers: u64,
     pub start: u128,
-    /// What was charged for work, with what running work owes by now.
+    /// What was charged for work, including the current cost of running work.
     pub run: u128,
     /// Whole seconds, as the provider bills.
     pub bill: u128,
@@ -93,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// Brings the meter up to a moment. After the end of the worker it stands still.
+    /// Advances the meter to a moment. It stops at the worker's end.
     fn advance(&mut self, now: Moment) {
         if self.gone.is_some() {
             return;
@@ -108,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// Its process is there.
+    /// Its process has started.
     pub(super) fn spawned(&mut self, now: Moment) {
         self.advance(now);
         self.spawned.get_or_insert(now.min(self.at));
@@ -128,7 +128,7 @@ impl Ledger {
         Reading(self.meter)
     }
 
-    /// What a running job owes since `reading`, from now on charged.
+    /// The cost of a running job since `reading`, which is charged now.
     pub(super) fn charge(&mut self, reading: &mut Reading, now: Moment) -> NanoDollars {
         self.advance(now);
         let share = self.owed(*reading);
@@ -139,7 +139,7 @@ impl Ledger {
         share
     }
 
-    /// A job ends: what it owes since `reading`.
+    /// Ends a job and returns its cost since `reading`.
     pub(super) fn ended(&mut self, mut reading: Reading, now: Moment) -> NanoDollars {
         let share = self.charge(&mut reading, now);
         self.running -= 1;
@@ -150,7 +150,7 @@ impl Ledger {
         share
     }
 
-    /// What a running job would be charged now.
+    /// The cost of a running job if it were charged now.
     pub(super) fn so_far(&mut self, reading: Reading, now: Moment) -> NanoDollars {
         self.advance(now);
         self.owed(reading)
@@ -160,7 +160,7 @@ impl Ledger {
         NanoDollars(u64::try_from((self.meter - reading.0) / SECOND).unwrap_or(u64::MAX))
     }
 
-    /// Its process is gone. Jobs may end later; they owe nothing more.
+    /// Its process has ended. Jobs that end later cost nothing more.
     pub(super) fn gone(&mut self, now: Moment) {
         self.advance(now);
         self.gone.get_or_insert(self.at);
@@ -171,7 +171,7 @@ impl Ledger {
         self.gone.is_some() && self.running == 0
     }
 
-    /// What it comes to at a moment.
+    /// The totals at a moment.
     pub(super) fn sums(mut self, now: Moment) -> Sums {
         self.advance(now);
         let Some(spawned) = self.spawned else { return Sums::default() };
@@ -281,7 +281,7 @@ mod tests {
         (0..3 * S, event)
     }
 
-    /// Divisible by every number of jobs that may run, so that an exact share is a whole number.
+    /// Divisible by many numbers of jobs, so that an exact share is a whole number.
     const FINE: u128 = 840;
 
     struct Job {

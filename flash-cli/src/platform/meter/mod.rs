@@ -61,17 +61,17 @@ impl TypeBooks {
     }
 }
 
-/// What the workers of one type have cost.
+/// The cost of the workers of one type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TypeBill {
-    /// Of one second, in the latest release; `None` where nobody has published one: then all is free.
+    /// The price per second in the latest release. `None` if no price is published; then everything is free.
     pub price: Option<NanoDollars>,
     pub sums: Sums,
 }
 
 impl Billing {
     fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeBooks>> {
-        // As everywhere: the data is what the last full step left.
+        // As everywhere: the data is consistent after the last complete step.
         self.shared.types.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -121,7 +121,7 @@ impl Meter {
         self.price
     }
 
-    /// What the work of this type came to.
+    /// The statistics of this worker type.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
     }
@@ -133,7 +133,7 @@ impl Meter {
             Account::new(&self.worker_type, worker, price, &self.billing.shared.requests, &self.tally);
         let mut types = self.billing.types();
         let books = types.entry(self.worker_type.clone()).or_default();
-        // Here, so that the list is as long as there are workers, whether or not anybody asks for the bill.
+        // Done here, so that the list only contains existing workers, even if the bill is never read.
         books.sums();
         books.open.push(account.clone());
         account
@@ -147,7 +147,7 @@ impl Account {
         Self::priced(0)
     }
 
-    /// Of a worker with this price per second, whose process is there.
+    /// The ledger of a worker with this price per second, whose process has started.
     pub(crate) fn priced(price: u64) -> Self {
         let account = Billing::default().meter("test", Some(NanoDollars(price))).open(&"w".into());
         account.spawned(std::time::Instant::now());

@@ -15,7 +15,7 @@ const MAX_HOPS: usize = 32;
 /// Of a request's id and of a function's name: workers and clients choose them.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What a request cost on one worker in one function.
+/// The cost of a request on one worker in one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hop {
     pub worker_type: Arc<str>,
@@ -24,14 +24,14 @@ pub(crate) struct Hop {
     pub cost: NanoDollars,
 }
 
-/// What a request has cost up to now.
+/// The cost of a request so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RequestCost {
     /// All of it.
     pub total: NanoDollars,
     /// In the order in which they ended first.
     pub hops: Vec<Hop>,
-    /// What is in the total and in no hop, because there were too many.
+    /// The part of the total without a hop, because there were too many.
     pub other: NanoDollars,
 }
 
@@ -104,7 +104,7 @@ impl RequestCosts {
         latest.by_id.insert(id, new);
     }
 
-    /// What a request has cost; `None` for one that nothing was charged for, or too long ago.
+    /// The cost of a request; `None` if it was never charged, or too long ago.
     pub(crate) fn of(&self, request_id: &str) -> Option<RequestCost> {
         self.lock().by_id.get(request_id).cloned()
     }

@@ -9,24 +9,24 @@ use crate::platform::tally::{Calls, Tally};
 /// What calls are shown as that name no function of the app: jobs and requests of other programs.
 const OTHERS: &str = "*";
 
-/// Sums since the platform started. They only grow (but for what is idle), so that differences of two looks
-/// are what was spent in between.
+/// Sums since the platform started. Except for idle cost they only grow, so the difference of two reads is what was
+/// spent in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CostTotals {
     /// By name.
     pub workers: Vec<TypeTotal>,
-    /// By worker type and function. Part of what the workers cost: their running time.
+    /// By worker type and function. This is part of the workers' cost: their running time.
     pub functions: Vec<FunctionTotal>,
 }
 
-/// What the workers of a type have cost.
+/// The cost of the workers of a type.
 ///
-/// What was idle is `bill - start - run`. It is no field: the bill grows by whole seconds, so between two looks
-/// idle cost may shrink, and only sums over all time give it exactly.
+/// The idle cost is `bill - start - run`. It is not a field: the bill grows by whole seconds, so idle cost may shrink
+/// between two reads, and is only exact over all time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TypeTotal {
     pub worker_type: String,
-    /// What is paid: each worker rounded up to seconds.
+    /// The amount to pay: each worker rounded up to seconds.
     pub bill: NanoDollars,
     pub start: NanoDollars,
     pub run: NanoDollars,
@@ -37,7 +37,7 @@ pub(crate) struct TypeTotal {
     pub started: u64,
 }
 
-/// What the calls of a function have cost.
+/// The cost of a function's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FunctionTotal {
     pub worker_type: String,

@@ -21,20 +21,20 @@ pub(crate) enum Death {
     Starting,
     /// Soon after it was ready, with nothing to do: its own fault.
     Idle,
-    /// With work that it had not finished, its first. That work may be the cause: its attempts are counted.
+    /// With unfinished work, its first. That work may be the cause, and its attempts are counted.
     AtFirstWork,
     /// After it had finished work, or after a long life.
     Proven,
 }
 
-/// What a death means for the next start.
+/// What a worker's death means for the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Replace it at once.
     AtOnce,
-    /// The next start has to wait.
+    /// The next start must wait.
     Pause(Duration),
-    /// Workers die in a row; whoever waits need not wait any longer. `began`: with this death.
+    /// Workers keep dying, so waiting callers get an error. `began`: the loop began with this death.
     Loop { pause: Duration, began: bool },
 }
 
@@ -53,7 +53,7 @@ impl Crashes {
                 self.proven();
                 return Verdict::AtOnce;
             }
-            // It became ready, which is no proof that it works: the row neither grows nor ends.
+            // It became ready, which does not prove that it works: the count of crashes neither grows nor resets.
             Death::AtFirstWork => return Verdict::AtOnce,
             Death::Starting | Death::Idle => {}
         }
@@ -71,7 +71,7 @@ impl Crashes {
         *self = Self::default();
     }
 
-    /// Whether the next start has to wait.
+    /// Whether the next start must wait.
     pub(crate) fn backing_off(&self, now: Instant) -> bool {
         self.again_at.is_some_and(|again| now < again)
     }

@@ -52,7 +52,7 @@ impl Pulse {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// When it was last heard, if its silence counts.
+    /// When it was last heard from, if its silence counts.
     fn last(&self) -> Option<Instant> {
         let heard = || self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.pings.load(Ordering::Relaxed).then(heard)
@@ -61,7 +61,7 @@ impl Pulse {
 
 /// Judges silence, looked at again and again by the pool's loop.
 pub(super) struct Watch {
-    /// How long a worker may be silent; `None`: for ever.
+    /// How long a worker may be silent; `None` for no limit.
     limit: Option<Duration>,
     looked: Instant,
     /// Silence before this does not count.

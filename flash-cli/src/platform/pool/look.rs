@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Phase, Pool};
 use crate::platform::{queue::WorkerId, tally::Tally};
 
-/// Workers by what they do.
+/// Number of workers by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub starting: u32,
@@ -43,7 +43,7 @@ impl Pool {
         if workers.crashes.is_loop() { 0 } else { workers.held_back }
     }
 
-    /// Workers by what they do.
+    /// Number of workers by state.
     pub(crate) fn counts(&self) -> Counts {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let load = self.load();
@@ -65,13 +65,13 @@ impl Pool {
         counts
     }
 
-    /// What a worker that is there has said last, for when it is not ready in time.
+    /// The last lines of an existing worker, for the error if it is not ready in time.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let outputs: Vec<_> = self.lock().all.values().filter_map(|worker| worker.output.clone()).collect();
         outputs.iter().map(|output| output.last_lines()).find(|lines| !lines.is_empty()).unwrap_or_default()
     }
 
-    /// What the work of its type came to, in all releases.
+    /// The statistics of its type, in all releases.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         self.meter.tally()
     }

@@ -47,7 +47,7 @@ pub(crate) use requests::Resumed;
 
 /// Between two looks when nothing calls for a sooner one.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Between two looks while a worker holds on to a stopped job.
+/// The interval of checks while a worker holds a stopped job.
 const QUICK_PERIOD: Duration = Duration::from_millis(20);
 /// Between two looks at least, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
@@ -58,7 +58,7 @@ pub(crate) enum Intake {
     Balanced(Arc<Balancer>),
 }
 
-/// What a worker does.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,
@@ -77,17 +77,17 @@ struct Workers {
     ended: Endings,
 }
 
-/// What a pool does about workers that do not do as they are told.
+/// Limits for workers that do not respond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Supervision {
-    /// How long a worker that pings may be silent before it is killed; `None`: for ever.
+    /// How long a worker that pings may be silent before it is killed; `None` for no limit.
     pub ping_timeout: Option<Duration>,
     /// How long a stopped job may hold its worker: after half of it comes SIGTERM, at its end SIGKILL.
     pub stop_grace: Duration,
 }
 
 impl Supervision {
-    /// How often workers are told to ping: three times within the limit. Whole seconds: the official worker
+    /// How often workers should ping: three times within the limit. In whole seconds, because the official worker
     /// rounds down, and would ping without a pause below one.
     pub(crate) fn ping_interval(&self) -> Duration {
         let third = self.ping_timeout.map_or(u64::MAX, |timeout| timeout.as_secs() / 3);
@@ -117,7 +117,7 @@ pub(crate) struct Pool {
     supervision: Supervision,
     /// Stops the loop; workers are stopped by `close`.
     closed: CancellationToken,
-    /// The platform ends: what has no end of its own ends now.
+    /// The platform ends, and with it everything that would not end by itself.
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -137,7 +137,7 @@ pub(crate) struct PoolContext {
 }
 
 impl Pool {
-    /// A pool without workers; [`Pool::run`] brings it to life.
+    /// Creates a pool without workers; [`Pool::run`] starts it.
     pub(crate) fn new(
         worker_type: WorkerType,
         release: u64,
@@ -192,7 +192,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Workers> {
-        // As in the queue: the data is what the last full step left.
+        // As in the queue: the data is consistent after the last complete step.
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -319,8 +319,7 @@ impl Pool {
         }
     }
 
-    /// Kills workers whose pings have stopped: their process lives but does nothing. Their jobs go on
-    /// elsewhere.
+    /// Kills workers whose pings have stopped: their process exists but does nothing. Their jobs continue elsewhere.
     fn kill_silent(&self, watch: &mut Watch, now: Instant) {
         watch.look(now);
         let mut workers = self.lock();
@@ -339,7 +338,7 @@ impl Pool {
         }
     }
 
-    /// Workers that hold on to what was ended.
+    /// Workers that hold jobs or requests that have been stopped.
     fn stuck(&self, now: Instant) -> Vec<Stuck> {
         match &self.intake {
             Intake::Queue(queue) => queue.stuck(now),
@@ -350,7 +349,7 @@ impl Pool {
         }
     }
 
-    /// Workers that hold on to stopped work: SIGTERM first, SIGKILL when that has not helped either.
+    /// Stops workers that hold stopped work: SIGTERM first, then SIGKILL.
     fn stop_stuck(&self, stuck: Vec<Stuck>, now: Instant) {
         let (work, ended) = match &self.intake {
             Intake::Queue(_) => ("a stopped job", "a job that was stopped"),
@@ -384,7 +383,7 @@ impl Pool {
         }
     }
 
-    /// Starts a worker, whatever the autoscaler would say.
+    /// Starts a worker, regardless of the autoscaler.
     pub(crate) fn start(self: &Arc<Self>) {
         let short = uuid::Uuid::new_v4().simple().to_string();
         let id: WorkerId = format!("{}-{}", self.worker_type.name, &short[..6]).into();
@@ -392,7 +391,7 @@ impl Pool {
     }
 
     fn start_as(self: &Arc<Self>, id: WorkerId, mut workers: MutexGuard<'_, Workers>) {
-        // Under the lock: `close` stops those that it finds, and nobody would stop one that comes after it.
+        // Under the lock, because `close` stops all workers that it finds, and nothing would stop a later one.
         if self.closed.is_cancelled() {
             return;
         }
@@ -442,7 +441,7 @@ impl Pool {
         {
             queue.attach(id, link, slots, account);
             if self.phase(id).is_none() {
-                // It was buried in this moment: nobody else would take it off again.
+                // It ended at this moment, so it must be detached here.
                 queue.detach_stopped(id, "ended just as it became ready");
             }
         }
@@ -463,7 +462,7 @@ impl Pool {
         }
     }
 
-    /// A worker has let go of a request that nobody waited for.
+    /// A worker has released a request that nobody waited for.
     pub(crate) fn released(&self, id: &WorkerId, slot: u64) {
         if let Intake::Balanced(balancer) = &self.intake {
             balancer.released(id, slot);
@@ -483,7 +482,7 @@ impl Pool {
         Some(account)
     }
 
-    /// The signs of life of a worker, for whoever reads what it sends.
+    /// The signs of life of a worker, for code that reads its messages.
     pub(crate) fn pulse(&self, id: &WorkerId) -> Option<Arc<Pulse>> {
         self.lock().all.get(id).map(|worker| worker.pulse.clone())
     }
@@ -495,14 +494,14 @@ impl Pool {
         }
     }
 
-    /// A worker finished a job or request: whatever crashed before, this type works.
+    /// A worker finished a job or request, so this worker type works despite earlier crashes.
     pub(crate) fn served(&self, pulse: &Pulse) {
         if pulse.served() {
             self.lock().crashes.proven();
         }
     }
 
-    /// A worker reports that a check of its own failed. It ends by itself then.
+    /// A worker reports that one of its checks failed. It then ends by itself.
     pub(crate) fn say_unhealthy(&self, id: &WorkerId, check: &str, reason: &str) {
         let reason: String = reason.chars().take(256).collect();
         self.say(Some(id), format!("reports itself unhealthy: {check}: {reason}"));
@@ -521,7 +520,7 @@ impl Pool {
         (self.log)(line);
     }
 
-    /// The job or request that a worker is at ends now: what it has printed up to here belongs to that one.
+    /// The current job or request of a worker ends now: output so far belongs to it.
     pub(crate) fn work_ends(&self, id: &WorkerId) {
         let output = self.lock().all.get(id).and_then(|worker| worker.output.clone());
         if let Some(output) = output {
@@ -529,7 +528,7 @@ impl Pool {
         }
     }
 
-    /// The connection of a worker is gone; so is the worker, or soon. Its exit says why.
+    /// The connection of a worker has ended, and the worker has ended or soon will. Its exit shows why.
     pub(crate) fn lost_connection(&self, id: &WorkerId) {
         self.stop(id, Stop::HungUp);
     }
@@ -540,7 +539,7 @@ impl Pool {
         self.stop(id, Stop::Drain);
     }
 
-    /// `true` when this is more than the worker was asked before.
+    /// `true` if this is stronger than what the worker was asked before.
     fn stop(&self, id: &WorkerId, how: Stop) -> bool {
         self.lock().all.get_mut(id).is_some_and(|worker| worker.ask_to_stop(how))
     }

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{Intake, Phase, Pool, Stop};
 use crate::platform::{log::LogLine, queue::WorkerId};
 
-/// Workers whose end is remembered, for late results and for requests that died with them or want them back.
+/// Number of ended workers to remember, for late results, for requests that failed with them, and for resuming them.
 const REMEMBERED: usize = 64;
 
-/// Workers that ended, the latest last.
+/// Ended workers, the latest last.
 #[derive(Default)]
 pub(super) struct Endings(VecDeque<Ended>);
 
@@ -22,19 +22,19 @@ struct Ended {
     wanted: bool,
 }
 
-/// What came of the wish to have a worker back.
+/// The result of resuming a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resumed {
-    /// It is there, or starts.
+    /// It is running or starting.
     Yes,
-    /// Nobody knows it, or it died.
+    /// It is unknown, or it died.
     Unknown,
     /// As many workers as there may be run without it.
     NoRoom,
 }
 
 impl Endings {
-    /// `wanted`: it was told to go and did not die.
+    /// `wanted`: it was asked to stop and did not crash.
     pub(super) fn add(&mut self, worker: &WorkerId, key: &str, reason: &str, wanted: bool) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
@@ -127,7 +127,7 @@ impl Pool {
         });
     }
 
-    /// What the platform has to say of a request, and of the worker that served it.
+    /// Logs a line of the platform about a request and its worker.
     pub(crate) fn say_of_request(&self, worker: Option<&WorkerId>, request_id: &str, text: String) {
         let mut line = LogLine::system(&self.worker_type.name, worker, text);
         line.request_id = Some(request_id.to_owned());

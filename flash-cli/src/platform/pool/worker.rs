@@ -29,11 +29,11 @@ pub(in crate::platform) const START_LIMIT: Duration = Duration::from_secs(7 * 60
 /// How long a worker that closed its connection may take to end.
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 
-/// How a worker is asked to go. Later ones are stronger.
+/// How a worker is asked to stop. Later variants are stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Stop {
     No,
-    /// Wanted: finish what runs, within the drain time.
+    /// A normal stop: finish running work within the drain time.
     Drain,
     /// It holds a stopped job: as `Drain`, and if that does not help, `Now` follows soon.
     Terminate,
@@ -56,7 +56,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// One that starts, and how its process hears that it must stop.
+    /// A starting worker, and the channel that tells its process to stop.
     pub(super) fn new(key: String, account: Account) -> (Self, watch::Receiver<Stop>) {
         let (stop, stopped) = watch::channel(Stop::No);
         let worker = Self {
@@ -72,9 +72,9 @@ impl Worker {
         (worker, stopped)
     }
 
-    /// `true` when this is more than it was asked before.
+    /// `true` if this is stronger than what it was asked before.
     pub(super) fn ask_to_stop(&mut self, how: Stop) -> bool {
-        // Other ends are a crash to the queue and to the back-off; these are our own wish.
+        // For queue and back-off, all other ends are crashes; these are requested.
         if matches!(how, Stop::Drain | Stop::Terminate) {
             self.phase = Phase::Stopping;
         }
@@ -92,7 +92,7 @@ impl Worker {
         *self.stop.borrow() == Stop::Now
     }
 
-    /// Whether it has been ready for so long that its end would be no crash of its start.
+    /// Whether it has been ready for long enough that its end would not count as a failed start.
     pub(super) fn has_long_life(&self, now: Instant) -> bool {
         self.ready_at.is_some_and(|ready| now.saturating_duration_since(ready) >= LONG_LIFE)
     }
@@ -153,7 +153,7 @@ impl Pool {
                 }
                 () = &mut start_limit, if !start_is_over => {
                     start_is_over = true;
-                    // Asked here: a condition of the branch would be of the moment when the wait began.
+                    // Checked here, because a condition of the branch would be evaluated when the wait began.
                     if self.phase(id) == Some(Phase::Starting) && kill_at.is_none() {
                         self.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
                         process.kill();
@@ -163,8 +163,8 @@ impl Pool {
         }
     }
 
-    /// How a load-balanced command is found and looked after; a worker of the app says itself when it is
-    /// ready, and a queue worker is by asking for its first job.
+    /// How to check a load-balanced command. A worker of the app reports when it is ready, and a polling worker is
+    /// ready when it asks for its first job.
     fn health_check(&self) -> Result<Option<HealthCheck>, String> {
         match (self.command(), &self.intake) {
             (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
@@ -199,10 +199,10 @@ impl Pool {
         std::future::pending().await
     }
 
-    /// Whoever answers on a worker's port instead of it.
+    /// Another process that listens on a worker's port.
     async fn stranger_on(&self, port: u16, group: Option<i32>) -> Option<Stranger> {
         let group = group?;
-        // It reads `/proc`. Where no thread is to be had, nothing is known.
+        // It reads `/proc`. If no thread is available, nothing is found.
         tokio::task::spawn_blocking(move || stranger_on(port, group)).await.ok().flatten()
     }
 
@@ -236,7 +236,7 @@ impl Pool {
             .map_err(|error| error_chain(&error))
     }
 
-    /// A worker has ended: its jobs go on elsewhere, and a crash slows down the next start.
+    /// Handles the end of a worker: its jobs continue elsewhere, and a crash delays the next start.
     pub(super) fn bury(&self, id: &WorkerId, ended: Result<Exit, String>) {
         let (reason, report, cause) = match &ended {
             Ok(exit) => (exit.to_string(), exit.report(), exit.cause()),
@@ -246,7 +246,7 @@ impl Pool {
             worker.account.gone();
         }
         let at_work = self.is_at_work(id);
-        // Asked before it is detached: then it has none.
+        // Read before it is detached, because it has none afterwards.
         let work = match &self.intake {
             Intake::Queue(queue) => queue.jobs_on(id).into_iter().map(work_of_job).collect(),
             Intake::Balanced(balancer) => balancer.requests_on(id).into_iter().map(work_of_request).collect(),
@@ -272,15 +272,15 @@ impl Pool {
         });
         drop(workers);
         self.tally().went_wrong(&format!("worker ended: {report}"), None, Some(id));
-        // What a worker said before it was ready stands above as its own lines: nobody waits for them elsewhere.
+        // Output of a worker before it was ready is already in the log above as its own lines, so it is not repeated.
         let reason = if worker.phase == Phase::Starting { &cause } else { &reason };
         self.say_end(id, worker.phase, verdict, reason, work, &report);
         self.report(verdict, &cause, &report);
         self.phases.notify_waiters();
     }
 
-    /// Whether a worker that is not ready repeats what the last one of a row of deaths has said: why a start fails is
-    /// told once, not at each of them.
+    /// Whether a starting worker repeats a line of the last crashed one, so that the reason for failing starts is
+    /// logged only once.
     fn said_before(&self, id: &WorkerId, text: &str) -> bool {
         let workers = self.lock();
         let is_starting = workers.all.get(id).is_some_and(|worker| worker.phase == Phase::Starting);
@@ -293,8 +293,8 @@ impl Pool {
         takers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
     }
 
-    /// Tells the log of a death. Whoever follows a request that the worker was at finds it there, with the
-    /// last words.
+    /// Logs the end of a worker. It is also logged for each request that the worker was running, with the last
+    /// output.
     fn say_end(
         &self,
         id: &WorkerId,
@@ -324,7 +324,7 @@ impl Pool {
         });
     }
 
-    /// Tells of a row of deaths, and those who wait when there is no use in waiting.
+    /// Reports a crash loop, and fails requests and jobs for which waiting is useless.
     fn report(&self, verdict: Verdict, cause: &str, report: &str) {
         let Verdict::Loop { pause, began } = verdict else { return };
         if began {
@@ -347,12 +347,12 @@ impl Pool {
     }
 }
 
-/// What a queue worker is at.
+/// The current work of a queue-based worker.
 fn work_of_job((job, request_id): (JobId, String)) -> Work {
     Work { request_id, job_id: Some(job.to_string()) }
 }
 
-/// What a load-balanced worker is at.
+/// The current work of a load-balanced worker.
 fn work_of_request(request_id: String) -> Work {
     Work { request_id, job_id: None }
 }

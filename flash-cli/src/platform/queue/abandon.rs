@@ -8,15 +8,14 @@ use super::{
 /// What becomes of a job that runs when its client goes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Abandoned {
-    /// It goes on, as the provider has it.
+    /// It continues, as on the provider.
     RunsOn,
-    /// It is cancelled, like the call of a function whose caller is gone.
+    /// It is cancelled, like a call whose caller is gone.
     Stops,
 }
 
 impl Entry {
-    /// Whether what comes of it reaches somebody though its client has gone: told by webhook, or left in a
-    /// bucket.
+    /// Whether its result is still delivered although its client has disconnected: by webhook, or in a bucket.
     fn has_other_reader(&self) -> bool {
         let extras = self.extras.as_ref();
         extras.is_some_and(|extras| extras.webhook.is_some() || extras.s3_config.is_some())
@@ -24,8 +23,8 @@ impl Entry {
 }
 
 impl Queue {
-    /// The client of a job has gone, and was never told the job's id: nobody can ask for it. It is let go
-    /// before its start; one that runs as `running` says.
+    /// The client of a job has disconnected before it received the ID, so nobody can ask for the job. A waiting job
+    /// is dropped; a running one is handled according to `running`.
     pub(crate) fn abandon(&self, job: JobId, running: Abandoned) {
         let mut inner = self.lock();
         let Some(entry) = inner.jobs.get(job) else {
@@ -37,7 +36,7 @@ impl Queue {
         if !is_let_go || entry.origin != Origin::RunSync || entry.has_other_reader() {
             return;
         }
-        // It is there and has not ended.
+        // It exists and has not ended.
         let _ = inner.stop_attempt(job, &self.setting);
         let ended = inner.jobs.end(job, JobEvent::Cancelled, &self.setting);
         drop(inner);

@@ -8,16 +8,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// What jobs may hold together on a machine with enough memory. A job costs about 600 bytes beside its data.
+/// The memory limit of all jobs on a machine with enough memory. A job takes about 600 bytes in addition to its data.
 const LIMIT: usize = 2 << 30;
 
-/// Who asks for room.
+/// What the memory is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A client's new job.
     Intake,
-    /// What an accepted job needs to go on: its calls to other functions, its chunks. It has an eighth
-    /// more, so that a full platform can finish what it has.
+    /// Needs of an accepted job: its calls to other functions, its chunks. It may use an eighth more, so that a full
+    /// platform can finish its work.
     Progress,
 }
 
@@ -31,11 +31,11 @@ pub(crate) struct Budget {
 struct Shared {
     limit: usize,
     held: AtomicUsize,
-    /// What the largest refused job asked for, since the last one that found room.
+    /// The size of the largest refused job since the last accepted one.
     wanted: AtomicUsize,
 }
 
-/// There is no room.
+/// There is not enough room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the jobs of this environment use {} of {} MB (inputs, stored results, unfetched chunks)",
@@ -53,7 +53,7 @@ impl Default for Budget {
     }
 }
 
-/// In bytes, where the system tells.
+/// In bytes, if the system reports it.
 #[cfg(target_os = "linux")]
 fn machine_memory() -> Option<usize> {
     nix::sys::sysinfo::sysinfo().ok().and_then(|system| usize::try_from(system.ram_total()).ok())
@@ -76,7 +76,7 @@ impl Budget {
         self.shared.held.load(Ordering::Relaxed)
     }
 
-    /// What they may hold.
+    /// The limit.
     pub(crate) fn limit(&self) -> usize {
         self.shared.limit
     }
@@ -84,7 +84,7 @@ impl Budget {
     /// Room for something new.
     ///
     /// # Errors
-    /// When it does not fit in.
+    /// If there is not enough room.
     pub(super) fn try_hold(&self, bytes: usize, purpose: Purpose) -> Result<Held, OutOfRoom> {
         let Shared { limit, held, wanted } = &*self.shared;
         let most = self.most(purpose);
@@ -101,24 +101,24 @@ impl Budget {
         }
     }
 
-    /// Holds it, whether there is room or not.
+    /// Takes the memory, even if there is not enough room.
     pub(super) fn hold(&self, bytes: usize) -> Held {
         self.shared.held.fetch_add(bytes, Ordering::Relaxed);
         Held { budget: Some(self.clone()), bytes }
     }
 
-    /// For a body on its way in, before there is a job.
+    /// For a body that is being received, before its job exists.
     pub(crate) fn arriving(&self) -> Arriving {
         Arriving(self.hold(0))
     }
 
-    /// Whether so much more would fit in.
+    /// Whether there is room for this much more.
     pub(super) fn has_room(&self, bytes: usize, purpose: Purpose) -> bool {
         self.held().saturating_add(bytes) <= self.most(purpose)
     }
 
-    /// Whether something should be let go early: a job was refused that still has no room. That more is held
-    /// than may be is no reason by itself: what is kept does no harm while nothing new comes.
+    /// Whether stored results should be dropped early: a job was refused and there is still no room for it. Being
+    /// over the limit is no reason by itself, because stored data does no harm while no new work arrives.
     pub(super) fn is_short(&self) -> bool {
         let wanted = self.shared.wanted.load(Ordering::Relaxed);
         wanted > 0 && !self.has_room(wanted, Purpose::Intake)
@@ -133,7 +133,7 @@ impl Budget {
     }
 }
 
-/// What one holder has of a budget; given back on drop. The default one belongs to no budget yet.
+/// The part of a budget that one holder uses; released on drop. The default one has no budget yet.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     budget: Option<Budget>,
@@ -174,15 +174,15 @@ impl Drop for Held {
     }
 }
 
-/// What a body holds that is still coming in: a job's memory is full before the job is there.
+/// The memory of a body that is still being received, before its job exists.
 #[derive(Debug)]
 pub(crate) struct Arriving(Held);
 
 impl Arriving {
-    /// So many bytes are there by now.
+    /// This many bytes have been received.
     ///
     /// # Errors
-    /// When they do not fit in.
+    /// If there is not enough room.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), OutOfRoom> {
         let Self(held) = self;
         let Some(budget) = &held.budget else { return Ok(()) };

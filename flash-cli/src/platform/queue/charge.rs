@@ -32,7 +32,7 @@ impl Entry {
 }
 
 impl Jobs {
-    /// A job owes more. One that goes on is stored with its next change.
+    /// Adds to a job's cost. A job that continues is stored with its next change.
     pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
         let Some(entry) = self.get_mut(id).filter(|_| share.0 > 0) else { return };
         entry.owe(share);
@@ -62,7 +62,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A worker no longer works on an attempt; on any of the job where it does not say which. `true` when it
+    /// A worker no longer works on an attempt, or on any attempt of the job if it does not say which. `true` if it
     /// had it.
     pub(super) fn release(
         &mut self,
@@ -81,7 +81,7 @@ impl Inner {
         true
     }
 
-    /// A job owes more, also one that the queue of the next release has by now.
+    /// Adds to a job's cost, also if the queue of the next release has the job now.
     fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
         match self.successor() {
             // Locks are taken from the older queue to the newer, as at the hand-over.
@@ -99,20 +99,20 @@ impl Inner {
         self.charge(id, share, setting);
     }
 
-    /// As [`Inner::settle`], for some.
+    /// Like [`Inner::settle`], for several.
     pub(super) fn settle_all(&mut self, stakes: Vec<(JobId, Stake)>, setting: &Setting) {
         for (id, stake) in stakes {
             self.settle(id, stake, setting);
         }
     }
 
-    /// The job as clients see it, with what its attempt owes by now.
+    /// The job as clients see it, including the current cost of its attempt.
     pub(super) fn object(&self, id: JobId) -> Option<JobObject> {
         let entry = self.jobs.get(id)?;
         Some(self.with_so_far(id, entry, entry.object(id)))
     }
 
-    /// Adds what a running attempt owes by now.
+    /// Adds the current cost of a running attempt.
     pub(super) fn with_so_far(&self, id: JobId, entry: &Entry, mut object: JobObject) -> JobObject {
         if let JobState::Running(Lease { worker, attempt }) = &entry.state
             && let Some(cost) = &mut object.cost_nano_dollars

@@ -26,10 +26,10 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What passes at most while the machine is off, whatever its clock says afterwards.
+/// The maximum time that counts for a reboot, whatever the clock says afterwards.
 const LONGEST_OFF: Duration = Duration::from_secs(10 * 60);
 
-/// What the machine's clocks say at one moment.
+/// The machine's clocks at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
     /// Microseconds since 1970.
@@ -55,7 +55,7 @@ impl Reading {
 }
 
 impl Uptime {
-    /// `None` where the system does not tell.
+    /// `None` if the system does not report it.
     fn now() -> Option<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
@@ -64,7 +64,7 @@ impl Uptime {
     }
 }
 
-/// A moment of the queue's time, and what the machine's clocks said then.
+/// A moment of the queue's time, with the machine's clocks at that moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     pub queue: Timestamp,
@@ -72,7 +72,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// The queue's time when the clocks say this.
+    /// The queue's time for these clocks.
     fn resumed(&self, now: &Reading) -> Timestamp {
         let passed = match (&self.reading.uptime, &now.uptime) {
             (Some(then), Some(now)) if then.boot == now.boot => now.since.saturating_sub(then.since),
@@ -85,8 +85,7 @@ impl Mark {
 /// Where the queue takes the time from.
 #[derive(Debug, Clone)]
 pub(crate) enum Clock {
-    /// A moment, and what a monotonic clock has counted since: a clock that is set while jobs run moves none of
-    /// their limits.
+    /// A moment, plus the monotonic time since: setting the clock while jobs run does not change their limits.
     System { base: Timestamp, started: Instant },
     /// Set by a test.
     #[cfg(test)]
@@ -94,7 +93,7 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// The system's, going on from where the last platform with the store left off.
+    /// The system's clock, continuing where the last platform with this store stopped.
     pub(super) fn resuming(mark: Option<&Mark>) -> Self {
         let now = Reading::now();
         let base = mark.map_or(Timestamp(now.wall), |mark| mark.resumed(&now));

@@ -20,10 +20,10 @@ use super::{
     store::{Change, LoneTurn, Ticket},
 };
 
-/// Deaths of the platform that a job may be at work for, beside the first one that nobody has seen. Three of them while
-/// no other suspect ran: one alone may be somebody with `kill -9`.
+/// How many deaths of the platform a job may be running at, in addition to the first one, which nobody observed. For
+/// three of them no other suspect ran; a single one may be a `kill -9`.
 pub(super) const MAX_LOSSES: u32 = LONE_FROM + 3;
-/// From as many on, no other such job runs beside it.
+/// From this many on, no other such job runs at the same time.
 const LONE_FROM: u32 = 2;
 
 /// Whether a job may be handed out.
@@ -51,7 +51,7 @@ pub(super) struct Guarded {
     unmarked: VecDeque<JobId>,
     /// The same for those with losses.
     lone: VecDeque<JobId>,
-    /// Their marks are on the way to the disk.
+    /// Their marks are being written.
     marking: VecDeque<Marking>,
 }
 
@@ -77,7 +77,7 @@ impl Guarded {
 }
 
 impl Jobs {
-    /// Has marks written for as many jobs as may be at work soon.
+    /// Writes marks for as many jobs as may run soon.
     fn mark(&mut self, slots: usize, setting: &Setting) {
         while let Some(id) = self.guarded.lone.front().copied() {
             let is_waiting = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
@@ -106,7 +106,7 @@ impl Jobs {
         }
     }
 
-    /// Brings jobs to their lines whose marks are durable.
+    /// Moves jobs with durable marks to their lines.
     fn marked(&mut self, setting: &Setting) {
         while self.guarded.next_ticket().is_some_and(|ticket| setting.store.is_committed(ticket))
             && let Some(Marking { job, turn, .. }) = self.guarded.marking.pop_front()
@@ -119,7 +119,7 @@ impl Jobs {
         }
     }
 
-    /// Jobs that the platform has died of once too often.
+    /// Jobs with too many deaths of the platform.
     pub(super) fn deadly(&self, ids: impl Iterator<Item = JobId>) -> Vec<(JobId, u32)> {
         let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_queued());
         let of = ids.filter_map(losses).map(|(id, entry)| (id, entry.losses));
@@ -128,7 +128,8 @@ impl Jobs {
 }
 
 impl Queue {
-    /// Sees to jobs that need a mark before a worker has them: has marks written, and hands out those that have theirs.
+    /// Handles jobs that need a mark before they go to a worker: has marks written, and dispatches jobs that have
+    /// theirs.
     pub(crate) fn feed(&self) {
         let mut inner = self.lock();
         if inner.jobs.guarded.is_empty() {
@@ -140,10 +141,10 @@ impl Queue {
         inner.dispatch(&self.setting);
     }
 
-    /// Waits until [`Queue::feed`] has something to do: a mark that is on its way is durable.
+    /// Waits until [`Queue::feed`] has something to do: a mark has become durable.
     ///
     /// # Errors
-    /// When it cannot be written now.
+    /// If it cannot be written now.
     pub(crate) async fn fed(&self) -> Result<(), Failing> {
         let next = self.lock().jobs.guarded.next_ticket();
         match next {
@@ -153,7 +154,7 @@ impl Queue {
     }
 }
 
-/// For a job that was at work whenever the platform died.
+/// The end of a job that was running each time the platform died.
 pub(super) fn platform_died(losses: u32) -> JobEvent {
     let message = format!(
         "the platform died {losses} times while this job was running, the last 3 times with no other job that \

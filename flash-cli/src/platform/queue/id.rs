@@ -10,7 +10,7 @@ pub(crate) struct JobId {
     sync: bool,
 }
 
-/// What the id of a job begins with that somebody waits for, as the provider's do.
+/// The prefix of the ID of a job that a client waits for, as on the provider.
 const SYNC: &str = "sync-";
 
 impl JobId {
@@ -29,12 +29,12 @@ impl JobId {
         (self.uuid.into_bytes(), self.sync)
     }
 
-    /// From what is stored.
+    /// From the stored form.
     pub(super) fn from_parts(bytes: [u8; 16], sync: bool) -> Self {
         Self { uuid: Uuid::from_bytes(bytes), sync }
     }
 
-    /// From what a client or worker says; `None` for what cannot be an id of ours.
+    /// Parses an ID from a client or worker; `None` if it cannot be an ID of the platform.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (text, sync) = match text.strip_prefix(SYNC) {
             Some(rest) => (rest, true),

@@ -34,7 +34,7 @@ pub(crate) struct Submission {
     pub idempotency_key: Option<String>,
     /// Passed on to the worker.
     pub s3_config: Option<String>,
-    /// Who is told of the end at once; nobody for `run`.
+    /// Who is notified of the end; nobody for `run`.
     pub waiter: Option<Waiter>,
 }
 
@@ -56,7 +56,7 @@ impl Submission {
     }
 }
 
-/// Whether an idempotency key made a job or found one.
+/// Whether an idempotency key created a job or found one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Idempotency {
     New,
@@ -71,7 +71,7 @@ pub(crate) struct Submitted {
     pub(super) ticket: Ticket,
 }
 
-/// Why a job is not taken in.
+/// Why a job is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubmitError {
     #[error("{waiting} jobs are already waiting")]
@@ -87,8 +87,8 @@ pub(crate) enum SubmitError {
 }
 
 impl Queue {
-    /// Accepts a job; a taker with a free slot has it before this returns. Its submitter may be told its id
-    /// after [`Queue::stored`].
+    /// Accepts a job; a taker with a free slot has it before this returns. The submitter may get the ID after
+    /// [`Queue::stored`].
     pub(crate) fn submit(&self, submission: Submission) -> Result<Submitted, SubmitError> {
         let durable = submission.origin == Origin::Run;
         if durable && let Some(failing) = self.setting.store.failing() {
@@ -123,8 +123,8 @@ impl Queue {
         };
         let mut entry = self.entry(submission, key.clone());
         entry.held = inner.room_for(entry.weight(), purpose, &self.setting)?;
-        // Held until the key names the new job: another release may be given the same one in this moment. Not before
-        // there is room: what goes for it leaves its keys.
+        // Held until the key belongs to the new job, because another release may get the same key at this moment. Not
+        // locked before there is room, because dropped jobs release their keys.
         let keys = key.as_ref().map(|key| (key, self.setting.keys.lock()));
         if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
             return known;
@@ -185,8 +185,8 @@ impl Queue {
     /// Waits until a job that was taken in is durable, as far as its origin asks for that.
     ///
     /// # Errors
-    /// When it cannot be stored now. A job that is new and no worker has had is taken back; any other goes
-    /// on, and the client's idempotency key finds it.
+    /// If it cannot be stored now. A new job that no worker has had is removed; any other continues, and the client
+    /// can find it with its idempotency key.
     pub(crate) async fn stored(&self, submitted: &Submitted) -> Result<(), Failing> {
         let stored = self.setting.store.committed(submitted.ticket).await;
         if stored.is_err() && submitted.idempotency == Idempotency::New {
@@ -211,7 +211,7 @@ impl Queue {
     /// Makes a job durable that its submitter no longer waits for, and waits until it is.
     ///
     /// # Errors
-    /// When it cannot be stored now. It goes on.
+    /// If it cannot be stored now. The job continues.
     pub(crate) async fn keep(&self, job: JobId) -> Result<(), Failing> {
         let ticket = self.home_of(|queue| queue.lock().jobs.store(job, &queue.setting));
         match ticket {
@@ -222,7 +222,7 @@ impl Queue {
 }
 
 impl Inner {
-    /// Room for a new job, where need be in the place of what was kept longer than promised.
+    /// Makes room for a new job, if necessary by dropping results that were kept longer than promised.
     fn room_for(&mut self, bytes: usize, purpose: Purpose, setting: &Setting) -> Result<Held, OutOfRoom> {
         setting.budget.try_hold(bytes, purpose).or_else(|_| {
             self.jobs.make_room(setting);
@@ -241,6 +241,6 @@ fn fingerprint(function: Option<&str>, input: &str) -> u64 {
         .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
-    // SQLite's integers have a sign; a bit less tells inputs apart as well.
+    // SQLite's integers are signed; one bit less is enough to distinguish inputs.
     u64::from_be_bytes(first) >> 1
 }

@@ -23,7 +23,7 @@ use super::{
     stream::Chunks,
 };
 
-/// Who is told of a job's end.
+/// Who is notified of a job's end.
 pub(crate) enum Waiter {
     /// An HTTP client.
     Client(oneshot::Sender<JobObject>),
@@ -31,14 +31,14 @@ pub(crate) enum Waiter {
     Call { call: u64, frames: Writer<ToWorker> },
 }
 
-/// Who made a job: that decides what is promised about it.
+/// The origin of a job, which decides what is promised about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A client that asks for the result later. Stored before it has the id.
     Run,
     /// A client that waits. Stored when its wait runs out.
     RunSync,
-    /// A worker that waits on its exchange. Ends with its caller; nobody else knows its id.
+    /// A worker that waits on its exchange. The job ends with its caller, because nobody else knows its ID.
     Call,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Extras {
 pub(super) enum Keep {
     /// Its only reader, a calling worker, has it.
     Not,
-    /// Its reader has it: for a while, and while there is room.
+    /// Its client has received it: kept for a while, and while there is room.
     Bounded,
     /// Until its time is over.
     Timed,
@@ -79,7 +79,7 @@ pub(crate) struct Entry {
     pub(super) low_priority: bool,
     /// It was aboard when a worker died, and may be the cause: it runs alone on a worker until it ends.
     pub(super) suspect: bool,
-    /// Times that the platform died while it was at work.
+    /// How often the platform died while it was running.
     pub(super) losses: u32,
     pub(super) guard: Guard,
     pub(super) execution_timeout: Duration,
@@ -90,12 +90,12 @@ pub(crate) struct Entry {
     /// When it is deleted, run or not.
     pub(super) expires_at: Timestamp,
     pub(super) attempts: Attempt,
-    /// Attempts that do not count: those before the last retry by a client, and those that ended through
-    /// no fault of the job.
+    /// Attempts that do not count: those before the last retry by a client, and those that did not end because of the
+    /// job.
     pub(super) attempts_before: Attempt,
     /// What its attempts were charged.
     pub(super) cost: NanoDollars,
-    /// Its place in the store, once it is there.
+    /// Its position in the store, once stored.
     pub(super) record: Option<Seq>,
     /// Its last write.
     pub(super) ticket: Ticket,
@@ -105,16 +105,16 @@ pub(crate) struct Entry {
     pub(super) told: bool,
     pub(super) waiters: Vec<Waiter>,
     pub(super) extras: Option<Box<Extras>>,
-    /// Since a worker had it, or somebody streams it.
+    /// Present once a worker has had it or a client streams it.
     pub(super) run: Option<Box<Run>>,
-    /// What it holds of the platform's memory: always its [`Entry::weight`].
+    /// Its part of the memory budget: always its [`Entry::weight`].
     pub(super) held: Held,
 }
 
-/// What a job takes beside its data: itself, and its places in lines, timers and tables.
+/// The size of a job without its data: its entry, and its places in lines, timers and tables.
 const OVERHEAD: usize = size_of::<Entry>() + 200;
 
-/// What a job has once it runs.
+/// The data of a job that has run.
 #[derive(Default)]
 pub(super) struct Run {
     pub leased_at: Option<Timestamp>,
@@ -122,7 +122,7 @@ pub(super) struct Run {
     pub delay: Duration,
     /// How long the last attempt ran, once the job has ended.
     pub ran: Option<Duration>,
-    /// What the worker says that it ran; foreign ones do not say.
+    /// The run time reported by the worker; other programs do not report it.
     pub reported_run: Option<Duration>,
     pub progress: Option<RawJson>,
     pub chunks: Chunks,
@@ -149,17 +149,17 @@ impl Entry {
         }
     }
 
-    /// Counts again what it holds. Everything that changes that ends with this.
+    /// Updates the memory that it uses. Every change of its data ends with this.
     pub(super) fn weigh(&mut self) {
         self.held.set(self.weight());
     }
 
-    /// What it holds counts from now on.
+    /// Starts counting its memory.
     pub(super) fn join(&mut self, budget: &Budget) {
         self.held.join(budget);
     }
 
-    /// What it holds, in bytes.
+    /// Its memory, in bytes.
     pub(super) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let envelope = &self.envelope;
@@ -237,7 +237,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Drops what the last attempt left: the next one begins anew.
+    /// Drops the data of the last attempt, before the next one.
     pub(super) fn forget_attempt(&mut self) {
         if let Some(run) = &mut self.run {
             run.ran = None;
@@ -248,7 +248,7 @@ impl Entry {
         self.weigh();
     }
 
-    /// Attempts since the submission or the last retry, without those that do not count.
+    /// Counted attempts since submission or the last retry.
     pub(super) fn attempts_now(&self) -> Attempt {
         self.attempts - self.attempts_before
     }
@@ -286,7 +286,7 @@ impl Entry {
         })
     }
 
-    /// Tells who waits that it has ended; says how long to keep it.
+    /// Notifies waiting clients of its end, and returns how long to keep it.
     pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Keep {
         self.guard = Guard::Free;
         let run = self.run_mut();
@@ -314,7 +314,7 @@ impl Entry {
     fn tell(&mut self, id: JobId, waiter: Waiter) {
         match waiter {
             Waiter::Client(end) => {
-                // A client that went away has no use for it.
+                // A client that disconnected does not need it.
                 let _ = end.send(self.object(id));
             }
             Waiter::Call { call, frames } => {
@@ -323,7 +323,7 @@ impl Entry {
                 if let JobState::Done(Outcome::Completed(output)) = &mut self.state {
                     object.output = Some(std::mem::replace(output, flash_sdk::wire::null()));
                 }
-                // A caller that is gone has no use for it.
+                // A caller that is gone does not need it.
                 let _ = frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Job(object) }));
             }
         }
@@ -352,7 +352,7 @@ impl Entry {
         self.run.as_ref().and_then(|run| run.worker.as_ref())
     }
 
-    /// The job as clients see it. A final one always has worker and times: the strictest client wants them.
+    /// The job as clients see it. A final job always has worker and times, because strict clients require them.
     pub(super) fn object(&self, id: JobId) -> JobObject {
         let mut object = self.object_without_output(id);
         object.output = match &self.state {

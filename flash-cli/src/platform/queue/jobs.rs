@@ -27,10 +27,10 @@ use super::{
     tell::{Teller, Tidings},
 };
 
-/// Jobs that one look at many takes, at most: nobody else waits for the lock for longer. A millisecond or less.
+/// Maximum number of jobs per pass, to keep the lock for at most a millisecond.
 const PIECE: usize = 256;
 
-/// What a queue is and lives by.
+/// The settings of a queue.
 pub(super) struct Setting {
     pub endpoint: Arc<str>,
     /// The number of its release.
@@ -59,7 +59,7 @@ pub(super) struct Jobs {
     fanned_out: usize,
     /// When to look at a job again: to expire it, or to forget it.
     timers: BTreeSet<(Timestamp, JobId)>,
-    /// Ended jobs that a client waited for, oldest first; may hold some that are gone.
+    /// Ended jobs that a client waited for, oldest first; may contain forgotten ones.
     kept_sync: VecDeque<JobId>,
     dead: BTreeSet<JobId>,
     pub totals: Totals,
@@ -131,8 +131,8 @@ impl Jobs {
         fronts.into_iter().flatten().filter_map(|id| self.get(id)).map(|entry| entry.queued_at).min()
     }
 
-    /// Jobs from after `after` up to `last`, in the order of their submission: so many, and where to go on if there
-    /// may be more.
+    /// Jobs after `after` up to `last`, in order of submission: a limited number, and where to continue if there may
+    /// be more.
     pub(super) fn piece(
         &self,
         after: Option<JobId>,
@@ -156,12 +156,13 @@ impl Jobs {
         (ids, None)
     }
 
-    /// The latest that is there.
+    /// The latest job.
     pub(super) fn last(&self) -> Option<JobId> {
         self.all.last_key_value().map(|(id, _)| *id)
     }
 
-    /// Waiting jobs that somebody waits for. Only ids that say so are looked up: a million may wait.
+    /// Waiting jobs that a client waits for. Only IDs with that prefix are looked up, because a million jobs may
+    /// wait.
     pub(super) fn waited_ids(&self) -> Vec<JobId> {
         let has_waiter = |id: &JobId| self.get(*id).is_some_and(|entry| !entry.waiters.is_empty());
         self.lines.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
@@ -190,7 +191,7 @@ impl Jobs {
         self.all.insert(id, entry);
     }
 
-    /// Stores a job that is not yet stored. Its last write, whether it was or not.
+    /// Stores a job if it is not stored yet. Returns its last write.
     pub(super) fn store(&mut self, id: JobId, setting: &Setting) -> Option<Ticket> {
         let entry = self.all.get_mut(&id)?;
         if entry.record.is_none() {
@@ -217,7 +218,7 @@ impl Jobs {
         Some(entry)
     }
 
-    /// Takes a job out that goes on in another queue.
+    /// Removes a job that continues in another queue.
     pub(super) fn take(&mut self, id: JobId) -> Option<Box<Entry>> {
         let entry = self.all.remove(&id)?;
         match &entry.state {
@@ -238,7 +239,7 @@ impl Jobs {
         line.sweep(|id| is_queued(all, id));
     }
 
-    /// Gives the next waiting job to a worker, where there is one for what it has aboard.
+    /// Gives the next waiting job to a worker, if one may run next to the worker's current jobs.
     pub(super) fn lease_next(&mut self, worker: &WorkerId, room: Room, now: Timestamp) -> Option<Taken> {
         let all = &self.all;
         let Turn::Job(id) = self.lines.next(worker, room, |id| is_queued(all, id)) else { return None };
@@ -264,8 +265,8 @@ impl Jobs {
         self.stops_running(low_priority);
     }
 
-    /// The worker of a running job is gone: it waits again. In front, for it has waited longest; but one that may
-    /// have killed its worker waits apart from all others.
+    /// The worker of a running job has ended, so the job waits again, at the front of its line. A job that may have
+    /// killed its worker waits separately.
     pub(super) fn requeue_lost(&mut self, id: JobId, loss: Loss, setting: &Setting) {
         let now = setting.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return };
@@ -300,7 +301,7 @@ impl Jobs {
             setting.store.write(Change::Cleared { seq });
         }
         self.timers.remove(&(entry.timer, id));
-        // It gets its whole time again.
+        // It gets its full time again.
         entry.expires_at = now.after(entry.ttl);
         entry.timer = entry.expires_at;
         self.timers.insert((entry.timer, id));
@@ -310,14 +311,14 @@ impl Jobs {
         self.dead.remove(&id);
         self.totals.retried += 1;
         if !is_call {
-            // Nobody waits for it any more: from now on it is a job like that of `run`.
+            // Nobody waits for it any more, so from now on it is like a job of `run`.
             self.store(id, setting);
         }
         true
     }
 
-    /// Moves a job to its end, tells who waits for it, and keeps the result for as long as is due. `None`
-    /// when the event does not fit: it has ended before, or another attempt runs.
+    /// Ends a job, notifies waiting clients, and keeps the result for its time. `None` if the event does not apply:
+    /// the job has ended, or another attempt runs.
     pub(super) fn end(&mut self, id: JobId, event: JobEvent, setting: &Setting) -> Option<Ended> {
         let now = setting.clock.now();
         let entry = self.all.get_mut(&id)?;
@@ -378,8 +379,8 @@ impl Jobs {
         }
     }
 
-    /// Forgets the oldest result whose client has it; not that of a job which was made durable since. `false`
-    /// when there is none.
+    /// Forgets the oldest result that its client has received, unless the job was made durable since. `false` if
+    /// there is none.
     fn let_go_of_kept(&mut self, setting: &Setting) -> bool {
         let Some(oldest) = self.kept_sync.pop_front() else { return false };
         if self.get(oldest).is_some_and(|entry| entry.status().is_final() && entry.record.is_none()) {
@@ -388,9 +389,8 @@ impl Jobs {
         true
     }
 
-    /// While the platform's jobs hold too much: forgets what nobody was promised, the oldest first. That is
-    /// results whose client has them, then jobs that killed their workers. Results that a client asks for
-    /// later stay.
+    /// While the platform's jobs use too much memory, forgets what was not promised, oldest first: results that their
+    /// client has received, then jobs that killed their workers. Results that a client may ask for later stay.
     pub(super) fn make_room(&mut self, setting: &Setting) {
         while setting.budget.is_short() {
             if self.let_go_of_kept(setting) {
@@ -430,7 +430,7 @@ fn store_requeued(entry: &mut Entry, setting: &Setting) {
     }
 }
 
-/// Hands a job that has ended to whoever tells its webhook, if it has one.
+/// Passes an ended job on to its webhook, if it has one.
 pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
     let Some(url) = entry.extras.as_ref().and_then(|extras| extras.webhook.clone()) else { return };
     setting.teller.tell(Tidings {
@@ -440,18 +440,18 @@ pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
         input: entry.input.clone(),
         record: entry.record,
         ticket: entry.ticket,
-        // A copy of what the job is now.
+        // A copy of the current job.
         _held: setting.budget.hold(entry.weight()),
     });
 }
 
-/// A client's retry gives a job a new time to live, so each of its ends has an id of its own; all that it is made
-/// of is stored, so an end that is told again after a restart keeps it.
+/// A client's retry gives a job a new expiry, so each of its ends has a different ID. All parts of the ID are stored,
+/// so it stays the same if the end is sent again after a restart.
 fn event_of(id: JobId, entry: &Entry) -> String {
     format!("{id}_{:x}", entry.expires_at.0)
 }
 
-/// Jobs that a calling worker made are never in a listing.
+/// Jobs created by calls of workers are never listed.
 pub(super) fn is_listed(entry: &Entry) -> bool {
     entry.origin != Origin::Call
 }

@@ -40,7 +40,7 @@ impl KeyTables {
 }
 
 impl Keys {
-    /// The table, for as long as nobody else may change it.
+    /// The locked table.
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
         // Each change is one step.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,7 +73,7 @@ impl Table {
         self.0.insert(key.clone(), Named { id, fingerprint: *fingerprint, ticket });
     }
 
-    /// The job is gone. A later one may have the key by now.
+    /// The job is gone. A later job may have the key now.
     pub(super) fn forget(&mut self, key: &IdempotencyKey, id: JobId) {
         if self.0.get(&key.key).is_some_and(|named| named.id == id) {
             self.0.remove(&key.key);

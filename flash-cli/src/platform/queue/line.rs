@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{WorkerId, id::JobId};
 
-/// Entries that are no longer valid, beyond the valid ones, before they are swept out.
+/// How many invalid entries, in addition to the valid ones, are allowed before they are removed.
 const SLACK: usize = 1024;
 
 /// Waiting jobs, first come, first served.
@@ -16,7 +16,7 @@ const SLACK: usize = 1024;
 pub(super) struct Line {
     ids: VecDeque<JobId>,
     waiting: usize,
-    /// So many at the front were expected before any other came.
+    /// How many reserved places are at the front.
     ahead: usize,
 }
 
@@ -33,7 +33,7 @@ impl Line {
         self.ahead += usize::from(self.ahead > 0);
     }
 
-    /// A job waits that [`Line::arrive`] will bring: before all that come meanwhile.
+    /// Reserves a place for a job that [`Line::arrive`] will add, before all that arrive meanwhile.
     pub(super) fn expect(&mut self) {
         self.waiting += 1;
     }
@@ -50,7 +50,8 @@ impl Line {
         Some(id)
     }
 
-    /// The next one. `is_waiting` tells whether a job still is; [`Line::left`] must be called for it.
+    /// The next job. `is_waiting` returns whether a job still waits; [`Line::left`] must be called for the returned
+    /// job.
     pub(super) fn pop(&mut self, is_waiting: impl Fn(JobId) -> bool) -> Option<JobId> {
         loop {
             let id = self.drop_front()?;
@@ -76,8 +77,8 @@ impl Line {
         self.waiting -= 1;
     }
 
-    /// As [`Line::left`], for one that was not its turn. From the front it goes at once: when all leave in order, there
-    /// is nothing to sweep.
+    /// Like [`Line::left`], for a job that was not next. At the front it is removed at once, so jobs that leave in
+    /// order leave nothing behind.
     pub(super) fn left_early(&mut self, id: JobId) {
         self.left();
         if self.ids.front() == Some(&id) {
@@ -107,11 +108,11 @@ impl Line {
     }
 }
 
-/// How many jobs above suspicion go before one that may have killed its worker, while they wait beside it: a row
-/// of such jobs, each costing a worker, must not hold up all others, and a full queue must not hold them up for ever.
+/// How many unsuspected jobs run before each suspect while both wait: many suspects, each costing a worker, must not
+/// block all other jobs, and a full queue must not block suspects forever.
 const YIELDS: u32 = 64;
 
-/// What a worker that asks for a job has aboard.
+/// The current jobs of a worker that asks for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     /// Nothing: it may have a job that must be alone.
@@ -120,7 +121,7 @@ pub(super) enum Room {
     Shared,
 }
 
-/// What a line has for a worker.
+/// What a line offers a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Job(JobId),
@@ -134,9 +135,9 @@ pub(super) enum Turn {
 pub(super) struct Rank {
     /// Jobs above suspicion.
     clear: Line,
-    /// Jobs that were aboard when a worker died: each runs alone, so that the next death tells which one it was.
+    /// Suspects: jobs that ran when a worker died. Each runs alone, so that the next death identifies the cause.
     suspects: Line,
-    /// Jobs of `clear` that have gone before the first suspect.
+    /// Jobs of `clear` that have run before the first suspect.
     passed: u32,
     /// The worker that gets nothing more until it is empty, for a suspect whose turn has come.
     emptying: Option<WorkerId>,
@@ -162,7 +163,7 @@ impl Rank {
                     return Turn::Job(suspect);
                 }
             }
-            // One worker is enough for them: the others go on.
+            // One worker is enough for suspects; the others continue.
             Room::Shared if is_due && self.emptying.get_or_insert_with(|| worker.clone()) == worker => {
                 return Turn::OnceEmpty;
             }
@@ -175,7 +176,7 @@ impl Rank {
         self.clear.pop(is_waiting).map_or(Turn::Nothing, Turn::Job)
     }
 
-    /// This worker will not take a suspect: it is gone, or going.
+    /// This worker will not take a suspect, because it has ended or is stopping.
     pub(super) fn lost(&mut self, worker: &WorkerId) {
         if self.emptying.as_ref() == Some(worker) {
             self.emptying = None;
@@ -208,7 +209,7 @@ impl Lines {
         self.normal.len() + self.low.len()
     }
 
-    /// The next job for this worker, those of normal priority first. As [`Rank::next`].
+    /// The next job for this worker, normal priority first. See [`Rank::next`].
     pub(super) fn next(
         &mut self,
         worker: &WorkerId,
@@ -226,7 +227,7 @@ impl Lines {
         self.normal.clear.ahead + self.low.clear.ahead
     }
 
-    /// As [`Rank::lost`].
+    /// See [`Rank::lost`].
     pub(super) fn lost(&mut self, worker: &WorkerId) {
         self.normal.lost(worker);
         self.low.lost(worker);

@@ -8,7 +8,7 @@ use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::J
 /// Jobs that one page looks at, at most: the lock is not held for longer.
 const MAX_LOOKED_AT: usize = 20_000;
 
-/// Which jobs are wanted. What is `None` admits all.
+/// Which jobs to list. `None` matches all.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Filter {
     pub status: Option<JobStatus>,
@@ -34,7 +34,7 @@ impl Filter {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub jobs: Vec<JobObject>,
-    /// Where to go on; `None` at the end.
+    /// Where to continue; `None` at the end.
     pub next: Option<JobId>,
     /// The latest change of any of them.
     ticket: Ticket,
@@ -56,10 +56,10 @@ impl Queue {
         self.lock().object(job)
     }
 
-    /// The job as clients see it: a state that they hear of is one that a crash does not undo.
+    /// The job as clients see it. They only get states that a crash does not undo.
     ///
     /// # Errors
-    /// When its last change cannot be stored now.
+    /// If its last change cannot be stored now.
     pub(crate) async fn status(&self, job: JobId) -> Result<Option<JobObject>, Failing> {
         let found = |queue: &Self| {
             let inner = queue.lock();
@@ -69,7 +69,7 @@ impl Queue {
         self.setting.store.committed(ticket).await.map(|()| Some(object))
     }
 
-    /// As [`Queue::status`], once the job has ended or `hold` is over.
+    /// Like [`Queue::status`], once the job has ended or `hold` has passed.
     ///
     /// # Errors
     /// As there.
@@ -98,11 +98,11 @@ impl Queue {
         self.status(job).await
     }
 
-    /// Chunks that were not fetched yet, with the status at this moment. Held until there is something to
-    /// tell, or `hold` is over.
+    /// Chunks that were not fetched yet, with the current status. Waits until there is something new, or `hold` has
+    /// passed.
     ///
     /// # Errors
-    /// As [`Queue::status`].
+    /// See [`Queue::status`].
     pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
         let until = tokio::time::Instant::now() + hold;
         loop {
@@ -123,7 +123,7 @@ impl Queue {
             if !has_news && tokio::time::timeout_at(until, arrived).await.is_ok() {
                 continue;
             }
-            // Before the chunks are taken out: a client that hears of an error gets them later.
+            // Before the chunks are removed, so that a client that gets an error can fetch them later.
             self.setting.store.committed(ticket).await?;
             let chunks = |queue: &Self| {
                 let mut inner = queue.lock();
@@ -133,7 +133,7 @@ impl Queue {
             match self.home_of(chunks) {
                 None => return Ok(None),
                 Some(Some(stream)) => return Ok(Some(stream)),
-                // It changed in between: that must be durable too.
+                // It changed in between, and the change must be durable too.
                 Some(None) => {}
             }
         }
@@ -147,7 +147,7 @@ impl Queue {
         self.setting.store.all_committed().await
     }
 
-    /// As [`Queue::page`], with states that a crash does not undo.
+    /// Like [`Queue::page`], with states that a crash does not undo.
     ///
     /// # Errors
     /// When one of them cannot be stored now.
@@ -161,8 +161,7 @@ impl Queue {
         self.setting.store.committed(page.ticket).await.map(|()| page)
     }
 
-    /// Up to `limit` jobs, the latest first, from before `before`. Jobs that workers made by calls are left
-    /// out.
+    /// Up to `limit` jobs before `before`, latest first, without jobs created by calls of workers.
     pub(super) fn page(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Page {
         let inner = self.lock();
         let mut page = Page { jobs: Vec::new(), next: None, ticket: Ticket::default() };
@@ -184,7 +183,7 @@ impl Queue {
         self.lock().jobs.dead().take(limit).collect()
     }
 
-    /// As [`Queue::dead`], what clients see of them, once it is sure that a crash brings none of them back.
+    /// Like [`Queue::dead`], as clients see them, once a crash cannot undo their state.
     ///
     /// # Errors
     /// When that cannot be stored now.

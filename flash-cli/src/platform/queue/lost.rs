@@ -14,7 +14,7 @@ enum Blame {
     Nobody,
 }
 
-/// What the loss of an attempt says of its job.
+/// What the loss of an attempt means for its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
     /// Nothing: its worker was ended for another reason.
@@ -23,8 +23,8 @@ pub(super) enum Loss {
     Forgotten,
     /// Its worker died: it may be the cause.
     Suspect,
-    /// Its worker died on what would be its last attempt, with others aboard: it may be the cause, and is not dead
-    /// before it has had an attempt alone.
+    /// Its worker died at what would be its last attempt, while running other jobs too. The job may be the cause, but
+    /// gets one attempt alone before it is dead.
     Unclear,
 }
 
@@ -40,7 +40,7 @@ impl Loss {
 }
 
 impl Queue {
-    /// A worker is gone: its jobs get another attempt, or end with `reason` when it was their last.
+    /// A worker has ended: its jobs get another attempt, or end with `reason` if it was their last.
     ///
     /// Where one of its jobs was being stopped, the worker died for that: the others are not to blame. Where it had
     /// several, each may be the cause: they run again one by one, and none is dead before it died alone.
@@ -48,7 +48,7 @@ impl Queue {
         self.detach_with(worker, reason, Blame::Jobs);
     }
 
-    /// As [`Queue::detach`], for a worker that was ended on purpose: its jobs are not to blame.
+    /// Like [`Queue::detach`], for a worker that was stopped on purpose, so its jobs are not suspects.
     pub(crate) fn detach_stopped(&self, worker: &WorkerId, reason: &str) {
         self.detach_with(worker, reason, Blame::Nobody);
     }
@@ -69,7 +69,7 @@ impl Queue {
         for (id, stake) in leased {
             inner.settle(id, stake, &self.setting);
             let Some(entry) = inner.jobs.get(id) else { continue };
-            // A stopped attempt may be the last thing of a job that ended or waits anew.
+            // A stopped attempt may belong to a job that has ended or waits again.
             if !entry.is_run_by(worker) {
                 continue;
             }
@@ -91,9 +91,9 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// A polling worker says that it runs nothing: it has let go of the jobs that it was asked to stop. It
-    /// posts nothing for them. Any other job that it holds is lost, for it could not deliver its result or
-    /// never got the job: that one gets another attempt, or fails when it was its last.
+    /// A polling worker reports that it runs nothing: it has released the jobs that it was asked to stop, for which
+    /// it posts nothing. Any other job that it holds is lost, because it could not deliver the result or never
+    /// received the job. That job gets another attempt, or fails if it was the last.
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
         let Some(taker) = inner.takers.get_mut(worker) else { return };
@@ -119,7 +119,7 @@ impl Queue {
     }
 }
 
-/// For a job whose workers died, each with it.
+/// The error of a job whose worker died at each attempt.
 fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
     let message = format!("the worker died on each of {attempts} attempts; the last time: {reason}");
     let mut error = WireError::new(ErrorKind::NoWorker, message);
@@ -127,7 +127,7 @@ fn worker_died(worker: &WorkerId, attempts: u32, reason: &str) -> String {
     ErrorText::of(&error, "platform").to_text()
 }
 
-/// For a job that its worker holds no more and said nothing of.
+/// The error of a job that its worker dropped without a result.
 fn went_on(worker: &WorkerId, attempts: u32) -> String {
     let message = format!(
         "on each of {attempts} attempts, the worker did not send a result for this job; see its log; a result \

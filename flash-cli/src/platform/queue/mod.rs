@@ -83,7 +83,7 @@ pub(crate) enum ChangeError {
     NotFailed,
 }
 
-/// A worker that holds a stopped job and does not let go.
+/// A worker that holds a stopped job and does not release it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub worker: WorkerId,
@@ -96,7 +96,7 @@ pub(crate) struct Stuck {
 pub(crate) enum Reported {
     /// The job ended by it.
     Accepted,
-    /// The job had ended before, as its worker was told: the worker only lets go of it.
+    /// The job had ended before, and its worker was told; the worker only releases it.
     LetGo,
     /// The worker had lost the attempt.
     Late,
@@ -109,7 +109,7 @@ pub(crate) enum Due {
     More,
 }
 
-/// Jobs that one look deletes, at most: nobody else waits for the lock for longer.
+/// Maximum number of jobs deleted per pass, to keep the lock only briefly.
 const DELETED_AT_ONCE: usize = 256;
 
 /// How busy the queue is.
@@ -140,7 +140,7 @@ pub(crate) struct Totals {
 /// Longest text of an error in the log.
 const MAX_LOGGED_ERROR: usize = 4096;
 
-/// What the log is told when a job ends.
+/// What is logged when a job ends.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub job: JobId,
@@ -199,7 +199,8 @@ pub(crate) struct Queue {
 struct Inner {
     jobs: Jobs,
     takers: HashMap<WorkerId, Taker>,
-    /// Takers with a free slot, the last used one last: load stays together and the rest can go idle.
+    /// Takers with a free slot, the last used one last, so that load stays on few workers and the rest can become
+    /// idle.
     free: Vec<WorkerId>,
     fate: Fate,
 }
@@ -227,7 +228,7 @@ impl Inner {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic under the lock would be a bug of ours; the data is still what the last full step left.
+        // A panic under the lock would be a bug; the data is still consistent after the last complete step.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -236,7 +237,7 @@ impl Queue {
         self.changed.notified().await;
     }
 
-    /// A worker is ready for jobs. What they owe goes to its account.
+    /// A worker is ready for jobs. Their cost goes to its account.
     pub(crate) fn attach(&self, worker: &WorkerId, link: Link, slots: u32, account: Account) {
         let mut inner = self.lock();
         inner.takers.insert(worker.clone(), Taker::new(link, slots, account));
@@ -270,7 +271,7 @@ impl Queue {
         idle
     }
 
-    /// No worker starts: those who wait for an answer get `error` now. Jobs that nobody waits for stay.
+    /// No worker can start: clients that wait for an answer get `error` now. Jobs that nobody waits for stay.
     pub(crate) fn fail_waiting(&self, error: &WireError) {
         let text = ErrorText::of(error, "platform").to_text();
         let mut inner = self.lock();
@@ -314,7 +315,7 @@ impl Queue {
             _ => None,
         });
         let mut ended = None;
-        // Only from the holder of the lease, so that nobody else's report of time is believed either.
+        // Only from the holder of the lease, so that times reported by others are not used either.
         if let Some(current) = current
             && attempt.is_none_or(|attempt| attempt == current)
         {
@@ -349,7 +350,7 @@ impl Queue {
         }
     }
 
-    /// Cancels a job; the worker that runs it is told.
+    /// Cancels a job and tells its worker.
     pub(crate) fn cancel(&self, job: JobId) -> Result<(), ChangeError> {
         self.stop(job, JobEvent::Cancelled)
     }
@@ -386,13 +387,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes the jobs that wait. Their callers are told.
+    /// Removes waiting jobs and tells their callers.
     pub(crate) async fn purge(&self) -> usize {
         self.end_waiting(|| JobEvent::Cancelled).await
     }
 
-    /// Ends jobs that ran too long, and deletes those whose time is over: some of them where they are many. Whether
-    /// there are more.
+    /// Ends jobs that ran too long and deletes expired ones, up to a limit. Returns whether there are more.
     pub(crate) fn end_overdue(&self) -> Due {
         let now = self.setting.clock.now();
         let mut inner = self.lock();
@@ -486,14 +486,13 @@ impl Queue {
 }
 
 impl Inner {
-    /// The job with the request that it belongs to: one without is a request of its own.
+    /// The job and its request ID; without one, the job is its own request.
     fn job_and_request(&self, job: JobId) -> Option<(JobId, String)> {
         let request = self.jobs.get(job)?.envelope.request_id.clone();
         Some((job, request.map_or_else(|| job.to_string(), String::from)))
     }
 
-    /// Deletes jobs that have expired and results that were kept long enough, up to `limit`. Who waits for an expired
-    /// one is told.
+    /// Deletes expired jobs and results, up to `limit`. Clients that wait for an expired job are told.
     fn delete_due(&mut self, now: Timestamp, limit: usize, setting: &Setting) -> Vec<Ended> {
         let mut ended = Vec::new();
         for _ in 0..limit {
@@ -517,7 +516,7 @@ impl Inner {
         ended
     }
 
-    /// Hands waiting jobs to free slots, the worker used last first.
+    /// Gives waiting jobs to free slots, starting with the worker used last.
     fn dispatch(&mut self, setting: &Setting) {
         let now = setting.clock.now();
         let mut place = self.free.len();
@@ -541,7 +540,7 @@ impl Inner {
                 }
             }
             if taken.is_empty() {
-                // Nothing for this one as long as it has others aboard; it stays free for what comes.
+                // Nothing for this worker while it runs other jobs; its slot stays free for new ones.
                 place -= 1;
                 continue;
             }

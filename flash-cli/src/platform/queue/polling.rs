@@ -12,7 +12,7 @@ impl Queue {
     /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, none when the hold ran out.
     pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
         let (poll, taken) = oneshot::channel();
-        // From here on: a poll that ends, in whatever way, gives back what was leased to it in that moment.
+        // From here on, a poll that ends in any way returns what was leased to it at that moment.
         let mut poll_end = PollEnd { queue: self, worker, taken };
         {
             let mut inner = self.lock();
@@ -71,7 +71,7 @@ struct PollEnd<'a> {
 }
 
 impl PollEnd<'_> {
-    /// What came while nobody looked; nothing comes after it.
+    /// Jobs that arrived meanwhile; no more arrive after this.
     fn last_moment(&mut self) -> Vec<Taken> {
         self.taken.close();
         self.taken.try_recv().unwrap_or_default()

@@ -28,7 +28,7 @@ pub(crate) struct QueueContext {
 }
 
 impl QueueContext {
-    /// Writes down what the time is, so that a platform after this one goes on from there.
+    /// Stores the current time, from which the next platform continues.
     pub(crate) fn keep_time(&self) {
         self.store.write(Change::Time(self.clock.mark()));
     }
@@ -53,7 +53,7 @@ pub(crate) struct Backlog {
 pub(crate) enum Claim {
     /// Those that its release accepted.
     Own,
-    /// Those, and those of which nobody knows which release accepted them.
+    /// Those, and jobs whose release is not known.
     OwnAndUnknown,
     /// All. Open ones are its own from then on.
     All,
@@ -70,11 +70,11 @@ impl Claim {
 }
 
 impl Backlog {
-    /// Opens a store, and takes out what an earlier platform left in it. What the time is there, and which jobs could
-    /// not be read.
+    /// Opens a store and loads what an earlier platform left in it. Returns its time and the jobs that could not be
+    /// read.
     ///
     /// # Errors
-    /// As [`OpenError`] says.
+    /// See [`OpenError`].
     pub(crate) fn open(
         directory: &Path,
         durability: Durability,
@@ -174,7 +174,7 @@ impl Queue {
                 self.setting.store.write(Change::Moved { seq, release: own });
             }
             if entry.status().is_final() && !entry.told {
-                // Whoever waits for this one may not have heard; twice is allowed, never is not.
+                // A client that waits for this job may not have been told; telling it twice is allowed, never is not.
                 tell_webhook(id, &entry, &self.setting);
             }
             entry.drop_input();
@@ -195,13 +195,13 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Moves everything that does not run to the queue of the release that replaced this one; what comes late
-    /// follows. In pieces: each job is in one of the two at any time, and who asks for one waits for no other.
+    /// Moves everything that does not run to the queue of the release that replaced this one; late jobs follow. It
+    /// works in small steps: each job is in one of the two at any time, and requests do not wait for the whole move.
     pub(crate) async fn hand_over(&self, successor: &Arc<Self>) {
         let last = {
             let mut own = self.lock();
             own.fate = Fate::ReplacedBy(successor.clone());
-            // Nobody feeds this queue any more: the next one sees to them.
+            // This queue is not fed any more; the next one handles them.
             own.jobs.guarded = Guarded::default();
             own.jobs.last()
         };
@@ -216,9 +216,9 @@ impl Queue {
         successor.changed.notify_one();
     }
 
-    /// Moves some of the jobs up to `last`; where to go on.
+    /// Moves some of the jobs up to `last`, and returns where to continue.
     fn hand_over_piece(&self, successor: &Arc<Self>, after: Option<JobId>, last: JobId) -> Option<JobId> {
-        // Both locks, always from the older to the newer: nobody finds a job in neither.
+        // Takes both locks, always the older first, so that a job is always in one of the two.
         let mut own = self.lock();
         let mut others = successor.lock();
         let (ids, next) = own.jobs.piece(after, last, |entry| !entry.is_running());
@@ -231,7 +231,7 @@ impl Queue {
         next
     }
 
-    /// Ends what still waits, and refuses what comes late: nothing will ever run it.
+    /// Ends waiting jobs and refuses late ones, because nothing will ever run them.
     pub(crate) async fn give_up_waiting(&self) {
         let message = format!("the app no longer has a worker type `{}`", self.setting.endpoint);
         let text = ErrorText::of(&WireError::new(ErrorKind::NoWorker, message), "platform").to_text();
@@ -269,7 +269,7 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// Nobody can ask for its jobs any more: their keys may name others.
+    /// Nobody can ask for its jobs any more, so their keys may be used for others.
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut keys = self.setting.keys.lock();

@@ -7,7 +7,7 @@ pub(crate) type Attempt = u32;
 /// A worker's right to finish a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// Who holds it.
+    /// The lease holder.
     pub worker: super::WorkerId,
     /// For which attempt.
     pub attempt: Attempt,
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     Completed(RawJson),
     /// With the error's text.
     Failed(String),
-    /// With the error's text, and what the worker returned beside it.
+    /// With the error's text and the output that the worker returned with it.
     FailedWith(String, RawJson),
     /// It killed its worker on every attempt, or the platform again and again. Clients see a failed job. With the error's text.
     Dead(String),
@@ -39,7 +39,7 @@ impl Outcome {
         }
     }
 
-    /// The result, or what came beside an error.
+    /// The result, or the output returned with an error.
     pub(super) fn output(&self) -> Option<&RawJson> {
         match self {
             Self::Completed(output) | Self::FailedWith(_, output) => Some(output),
@@ -61,8 +61,8 @@ impl Outcome {
 /// Where a job is in its life.
 #[derive(Debug)]
 pub(crate) enum JobState {
-    /// Waits for a worker; `attempts` were made before, those before a retry included: a number never comes
-    /// twice, so that a late result is always told apart.
+    /// Waits for a worker. `attempts` were made before, including those before a retry: numbers are never reused, so
+    /// that a late result can be recognised.
     Queued { attempts: Attempt },
     /// A worker has it.
     Running(Lease),
@@ -77,28 +77,28 @@ pub(crate) enum JobEvent {
     Leased(Lease),
     /// The holder of this lease reports the end.
     Finished { lease: Lease, outcome: Outcome },
-    /// The holder is gone, and another attempt is allowed.
+    /// The worker has ended, and another attempt is allowed.
     Lost,
-    /// The holder is gone, and it was the last attempt; or so is the platform that had it. With the error's text.
+    /// The worker has ended at the last attempt, or the platform has died too often. With the error's text.
     Died(String),
-    /// Nobody can run it. With the error's text.
+    /// Nothing can run it. With the error's text.
     GivenUp(String),
     /// A client cancels it.
     Cancelled,
     /// It ran or waited longer than it may. With the error's text.
     TimedOut(String),
-    /// A client wants another try of a failed job, after this many attempts.
+    /// A client retries a failed job, after this many attempts.
     Retried { attempts: Attempt },
 }
 
-/// The event does not fit the state: a late worker, a client too late.
+/// The event does not apply to the state: a late worker or client.
 #[derive(Debug)]
 pub(crate) struct IllegalTransition;
 
 /// The only road between states.
 ///
 /// # Errors
-/// The unchanged state, for an event that does not fit it.
+/// The unchanged state, for an event that does not apply.
 pub(crate) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobState, IllegalTransition)> {
     use JobEvent as E;
     use JobState as S;

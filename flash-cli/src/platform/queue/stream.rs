@@ -22,7 +22,7 @@ use super::{
 
 /// Chunks of one job that may wait to be fetched.
 const MAX_WAITING: usize = 10_000;
-/// As [`MAX_WAITING`], in bytes.
+/// Like [`MAX_WAITING`], in bytes.
 const MAX_WAITING_BYTES: usize = 64_000_000;
 
 /// Chunks that were not fetched before, and the job's status at that moment.
@@ -38,7 +38,7 @@ pub(crate) enum Offered {
     Taken,
     /// It and all later ones are refused: too many wait, or jobs hold too much.
     Refused,
-    /// The worker does not run this job any more, as it is told elsewhere.
+    /// The worker does not run this job any more, which it is told elsewhere.
     NotRunning,
 }
 
@@ -59,12 +59,12 @@ pub(super) struct Chunks {
     /// How many were taken, those that were fetched included.
     taken: usize,
     intake: Intake,
-    /// A client has asked for them, so that it is worth waiting for it.
+    /// Whether a client has fetched chunks, so that waiting for it makes sense.
     has_reader: bool,
 }
 
 impl Chunks {
-    /// What they hold, in bytes.
+    /// Their size in bytes.
     pub(super) fn weight(&self) -> usize {
         self.bytes + self.waiting.len() * size_of::<RawJson>()
     }
@@ -94,7 +94,7 @@ impl Chunks {
 }
 
 impl Entry {
-    /// Takes a chunk; gives it back when there is no room.
+    /// Stores a chunk; returns it if there is no room.
     fn take_chunk(&mut self, chunk: RawJson, budget: &Budget) -> Result<(), RawJson> {
         let run = self.run_mut();
         if !run.chunks.has_room(budget, chunk.get().len()) {
@@ -112,7 +112,7 @@ impl Entry {
         }
     }
 
-    /// What waits, for a client.
+    /// The waiting chunks, for a client.
     pub(super) fn fetch_chunks(&mut self) -> Stream {
         let chunks = self.run.as_mut().map(|run| run.chunks.drain()).unwrap_or_default();
         if !chunks.is_empty() {
@@ -146,7 +146,7 @@ impl Entry {
 }
 
 impl Queue {
-    /// One chunk of a job that streams, from a worker that hears no answer.
+    /// One chunk of a streaming job, from a worker that gets no answer.
     pub(crate) fn chunk(&self, worker: &WorkerId, job: JobId, chunk: RawJson) {
         let mut inner = self.lock();
         let Some(entry) = inner.jobs.get_mut(job).filter(|entry| entry.is_run_by(worker)) else { return };
@@ -155,8 +155,8 @@ impl Queue {
         }
     }
 
-    /// As [`Queue::chunk`], from a worker that waits for the answer. Where there is no room and a client
-    /// fetches the stream, that is waited for, up to `hold`: so the worker goes at the client's pace.
+    /// Like [`Queue::chunk`], from a worker that waits for the answer. If there is no room and a client fetches the
+    /// stream, it waits for room, up to `hold`, so that the worker follows the client's pace.
     pub(crate) async fn offer_chunk(
         &self,
         worker: &WorkerId,
@@ -180,7 +180,7 @@ impl Queue {
                     chunks.intake = Intake::Closed;
                     return Offered::Refused;
                 }
-                // Registered under the lock: what is fetched from here on wakes.
+                // Registered under the lock, so that later fetches wake it.
                 entry.arrivals().notified_owned()
             };
             // Over or not, the next look decides.
@@ -189,8 +189,8 @@ impl Queue {
     }
 }
 
-/// What a job ends with whose stream was refused after `taken` chunks, and the chunks that are known now. Not for
-/// under the lock: a result may have millions of elements.
+/// The end of a job whose stream was refused after `taken` chunks, and the remaining chunks. Do not call it under the
+/// lock: a result may have millions of elements.
 pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) -> (Outcome, Vec<RawJson>) {
     match outcome {
         Outcome::Completed(output) => match rest_of(&output, taken) {
@@ -201,14 +201,14 @@ pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) ->
     }
 }
 
-/// What a list of all chunks has beyond the first `taken`; `None` where it is no such list.
+/// The chunks after the first `taken` in a list of all chunks; `None` if it is not such a list.
 fn rest_of(output: &RawValue, taken: usize) -> Option<Vec<RawJson>> {
     let all: Vec<&RawValue> = serde_json::from_str(output.get()).ok()?;
     let rest = all.get(taken..).filter(|rest| !rest.is_empty())?;
     Some(rest.iter().map(|chunk| (*chunk).to_owned()).collect())
 }
 
-/// For a job that sent more chunks than are kept, and returned something else than all of them.
+/// The error of a job that sent more chunks than are kept and did not return all of them.
 fn incomplete(worker: &WorkerId, taken: usize) -> String {
     let message = format!(
         "the stream is incomplete: chunk {} and later chunks were refused, because at most {MAX_WAITING} \

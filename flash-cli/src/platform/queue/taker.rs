@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use super::{JobId, line::Room};
 use crate::platform::meter::{Account, Payer, Stake};
 
-/// A polling worker posts nothing for a stopped job: its next poll shows that it has let go. The official
-/// one looks once a second whether it needs work.
+/// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker
+/// checks once a second whether it needs work.
 const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
 
 /// A job for a worker.
@@ -23,12 +23,12 @@ const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
 pub(crate) struct Taken {
     pub id: JobId,
     pub attempt: u32,
-    /// Its worker gets no other job beside it.
+    /// Its worker gets no other job at the same time.
     pub alone: bool,
     pub execution_timeout: Duration,
     pub envelope: Envelope,
     pub input: RawJson,
-    /// Where a polling worker is to leave large results, as the client said.
+    /// Where a polling worker should store large results, from the client.
     pub s3_config: Option<String>,
 }
 
@@ -56,7 +56,7 @@ struct Leased {
     attempt: u32,
     /// No other may join it.
     alone: bool,
-    /// Since when it is asked to stop.
+    /// When it was asked to stop.
     stopping: Option<Instant>,
     stake: Stake,
 }
@@ -128,13 +128,13 @@ impl Taker {
         }
     }
 
-    /// What a poll for so many jobs shows that it has let go of.
+    /// The jobs that a poll for this many jobs shows as released.
     #[must_use]
     pub(super) fn freed_by_poll(&mut self, wanted: u32) -> Vec<(JobId, Stake)> {
         if !matches!(self.hand, Hand::Polling { .. }) {
             return Vec::new();
         }
-        // Who asks for more than it has slots for has let go of what it was asked to stop.
+        // A worker that asks for more jobs than it has free slots has released the jobs that it was asked to stop.
         let asked = self.leased.len() + wanted.max(1) as usize;
         self.let_go(asked.saturating_sub(self.slots))
     }
@@ -144,7 +144,7 @@ impl Taker {
         match &mut self.hand {
             Hand::Polling { poll, .. } if !self.draining => {
                 *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
-                // A foreign worker's concurrency is what it asks for.
+                // The concurrency of other programs is what they ask for.
                 self.slots = self.slots.max(self.leased.len() + wanted.max(1) as usize);
                 true
             }
@@ -157,13 +157,13 @@ impl Taker {
             if to_stop.is_empty() {
                 *stop_poll = Some(answer);
             } else {
-                // Fails when the poller has gone away; it asks again.
+                // Fails if the poller has disconnected; it will ask again.
                 let _ = answer.send(std::mem::take(to_stop));
             }
         }
     }
 
-    /// Hands jobs over; gives them back when the worker is gone.
+    /// Hands jobs over; returns them if the worker is gone.
     pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
         let given: Vec<(JobId, u32, bool)> =
             jobs.iter().map(|job| (job.id, job.attempt, job.alone)).collect();
@@ -190,7 +190,7 @@ impl Taker {
         Ok(())
     }
 
-    /// Asks for the stop of an attempt that it runs. What it owes up to now; the rest comes when it lets go.
+    /// Asks the worker to stop an attempt. Returns its cost so far; the rest follows when the worker releases it.
     pub(super) fn stop(&mut self, job: JobId, attempt: u32, payer: &Payer<'_>) -> NanoDollars {
         let mut share = NanoDollars(0);
         let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
@@ -214,8 +214,8 @@ impl Taker {
         share
     }
 
-    /// The worker is done with an attempt, or with every one of the job where it does not say which. What it
-    /// owes for that; `None` when it did not have it.
+    /// The worker is done with an attempt, or with all of the job if it does not say which. Returns its cost; `None`
+    /// if the worker did not have it.
     pub(super) fn release(
         &mut self,
         job: JobId,
@@ -237,19 +237,19 @@ impl Taker {
         share
     }
 
-    /// What an attempt that it runs owes by now and was not charged.
+    /// The uncharged cost of a running attempt.
     pub(super) fn so_far(&self, job: JobId, attempt: u32) -> Option<NanoDollars> {
         let leased = self.leased.iter().find(|leased| leased.job == job && leased.attempt == attempt)?;
         Some(leased.stake.so_far().amount)
     }
 
-    /// For how long it has held a job that was asked to stop, if that is longer than the grace.
+    /// How long it has held a stopped job, if longer than the grace time.
     pub(super) fn stuck_for(&mut self, now: Instant, grace: Duration) -> Option<Duration> {
         let stopping = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
         let stopping_for = Some(now.saturating_duration_since(stopping)).filter(|time| *time > grace)?;
         match &mut self.hand {
             Hand::Polling { poll, .. } if stopping_for <= grace + UNTIL_NEXT_POLL => {
-                // Answered with nothing, so that it polls anew: that shows what it still runs.
+                // Answers with no job, so that it polls again, which shows what it still runs.
                 poll.take();
                 None
             }
@@ -257,7 +257,7 @@ impl Taker {
         }
     }
 
-    /// It has let go of this many of the jobs that it was asked to stop, those asked first.
+    /// It has released this many of the jobs that it was asked to stop, the earliest first.
     #[must_use]
     pub(super) fn let_go(&mut self, count: usize) -> Vec<(JobId, Stake)> {
         let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();

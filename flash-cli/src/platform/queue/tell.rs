@@ -7,10 +7,10 @@ use super::{
     store::{Change, Failing, Seq, Store, Ticket},
 };
 
-/// Ends that may wait to be told; more are left out until the next start of the platform.
+/// Maximum number of waiting ends; more are deferred until the next start of the platform.
 pub(crate) const MAX_UNTOLD: usize = 100_000;
 
-/// The end of a job that wants a webhook told.
+/// The end of a job with a webhook.
 pub(crate) struct Tidings {
     pub url: String,
     /// Tells this end from others, those of the same job after a retry among them. The same after a restart.
@@ -20,12 +20,12 @@ pub(crate) struct Tidings {
     pub input: RawJson,
     pub(super) record: Option<Seq>,
     pub(super) ticket: Ticket,
-    /// What it holds until it is told.
+    /// The memory that it uses until it is delivered.
     pub(super) _held: Held,
 }
 
 impl Tidings {
-    /// Waits until the end is durable: a receiver must not hear what a crash could undo.
+    /// Waits until the end is durable, because a receiver must not be told what a crash could undo.
     ///
     /// # Errors
     /// When it cannot be stored now.
@@ -46,14 +46,14 @@ impl Tidings {
 pub(crate) struct Teller(mpsc::Sender<Tidings>);
 
 impl Teller {
-    /// A teller, and what it is told.
+    /// A sender, and its receiver.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
         let (sender, receiver) = mpsc::channel(MAX_UNTOLD);
         (Self(sender), receiver)
     }
 
     pub(super) fn tell(&self, tidings: Tidings) {
-        // Full or closed: a stored job is told after the next start.
+        // Full or closed: a stored job is delivered after the next start.
         let _ = self.0.try_send(tidings);
     }
 }

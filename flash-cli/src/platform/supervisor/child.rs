@@ -39,7 +39,7 @@ pub(crate) struct SpawnError {
     pub(super) source: io::Error,
 }
 
-/// Variables of ours and the provider's that a worker must not inherit from whoever started `flash`.
+/// Variables of Flash and the provider that a worker must not inherit from the process that started `flash`.
 const OWN_PREFIXES: [&str; 2] = ["FLASH_", "RUNPOD_"];
 
 fn is_own(variable: &str) -> bool {
@@ -98,7 +98,7 @@ impl Child {
         self.group
     }
 
-    /// What it prints.
+    /// Its output.
     pub(super) fn output(&self) -> Arc<Output> {
         self.output.clone()
     }
@@ -108,17 +108,17 @@ impl Child {
         signal_group(self.group, signal);
     }
 
-    /// To itself alone, not to what it started.
+    /// Only to the process, not to its children.
     pub(super) fn signal_alone(&self, signal: Signal) {
         signal_process(self.group, signal);
     }
 
-    /// Waits for its end. May be asked again.
+    /// Waits for its end. Can be called again.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.process.wait().await
     }
 
-    /// Reads what it said last. The lines of stderr that tell why it ended.
+    /// Reads its last output: the lines of stderr that show why it ended.
     pub(super) async fn last_lines(&mut self) -> Vec<String> {
         if !self.pump.is_finished() {
             let _ = tokio::time::timeout(LAST_OUTPUT, &mut self.pump).await;
@@ -128,12 +128,12 @@ impl Child {
     }
 }
 
-/// To one process; one that is gone is as good.
+/// Signals one process; it is fine if it no longer exists.
 pub(super) fn signal_process(process: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(process), signal);
 }
 
-/// To all of a group; one that is gone is as good.
+/// Signals a process group; it is fine if it no longer exists.
 pub(super) fn signal_group(group: i32, signal: Signal) {
     let _ = killpg(Pid::from_raw(group), signal);
 }

@@ -10,7 +10,7 @@
 //! memory.)
 use std::path::PathBuf;
 
-/// What a worker must not reach.
+/// The directory that workers must not access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Confinement {
     /// Closed, with all that is in it. A path without symbolic links.
@@ -44,11 +44,11 @@ mod linux {
 
     use super::{Confinement, NotClosed};
 
-    /// Rules that a process is to be held to.
+    /// Rules for a process.
     pub(crate) struct Rules(RulesetCreated);
 
     impl Confinement {
-        /// Makes the rules: for one worker, because what lies beside the closed directory changes.
+        /// Creates the rules for one worker, because the files next to the closed directory change.
         pub(crate) fn rules(&self) -> Result<Rules, NotClosed> {
             // Before it, files could not be moved between directories at all.
             let least = Ruleset::default()
@@ -66,13 +66,13 @@ mod linux {
             Ok(Rules(rules))
         }
 
-        /// Everything beside the closed directory and the directories above it.
+        /// Everything next to the closed directory and the directories above it.
         fn beside(&self) -> Result<Vec<PathBuf>, NotClosed> {
             let mut beside = Vec::new();
             for (inner, outer) in self.closed.ancestors().zip(self.closed.ancestors().skip(1)) {
                 let unlisted = |source| NotClosed::Unlisted { directory: outer.to_owned(), source };
                 for entry in std::fs::read_dir(outer).map_err(unlisted)?.flatten() {
-                    // A link leads to what has a rule of its own, or to what is closed.
+                    // The target of a link has its own rule, or is closed.
                     let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
                     if !is_link && entry.path() != inner {
                         beside.push(entry.path());

@@ -18,31 +18,31 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// Without its last words: `killed by SIGKILL: over its memory of 2 GB`.
+    /// The cause without its last output: `killed by SIGKILL: over its memory of 2 GB`.
     pub(crate) fn cause(&self) -> String {
         let cause = Cause(self.status);
         match self.memory {
             Some(reason) if self.status.signal() == Some(Signal::SIGKILL as i32) => {
                 format!("{cause}: {reason}")
             }
-            // One that it started; what came of that is for the worker to know.
+            // A process that the worker started; only the worker knows the effect.
             Some(reason) => format!("{cause} after one of its processes was killed: {reason}"),
             None => cause.to_string(),
         }
     }
 
-    /// Of its stderr, oldest first.
+    /// The last lines of its stderr, oldest first.
     pub(crate) fn last_lines(&self) -> &[String] {
         &self.last_lines
     }
 
-    /// As it prints, with more of its last words.
+    /// Like `Display`, with more of its last output.
     pub(crate) fn report(&self) -> String {
         format!("{}{}", self.cause(), last_words(&self.last_lines))
     }
 }
 
-/// The last lines that say something, for the end of a report.
+/// The last non-empty lines, for the end of a report.
 pub(crate) fn last_words(lines: &[String]) -> String {
     let mut words: Vec<String> = lines
         .iter()
@@ -75,7 +75,7 @@ impl fmt::Display for Cause {
 }
 
 impl fmt::Display for Exit {
-    /// `killed by SIGKILL: over its memory of 2 GB` or `exit code 1`, then its last words.
+    /// `killed by SIGKILL: over its memory of 2 GB` or `exit code 1`, then its last line of output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause())?;
         match self.last_lines.last() {

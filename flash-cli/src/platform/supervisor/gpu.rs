@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// The variable by which a process is told its GPUs.
+/// The environment variable with the GPUs of a process.
 pub(super) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 /// Makes indices mean the same to everybody; without it CUDA puts the fastest first.
 const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
@@ -20,7 +20,7 @@ pub(super) fn has_driver() -> bool {
     ["/dev/nvidiactl", "/dev/dxg"].iter().any(|path| Path::new(path).exists())
 }
 
-/// The GPUs that workers may use, as [`VISIBLE`] takes them, in the driver's order.
+/// The GPUs that workers may use, in the format of [`VISIBLE`] and the driver's order.
 ///
 /// `allowed` is what `flash` itself was started with: workers get no others.
 pub(super) async fn find(allowed: Option<&str>) -> Vec<String> {
@@ -44,7 +44,7 @@ async fn ask_driver() -> Vec<String> {
     command.arg("-L").stdin(std::process::Stdio::null()).kill_on_drop(true);
     match tokio::time::timeout(QUESTION_LIMIT, command.output()).await {
         Ok(Ok(output)) if output.status.success() => of_list(&String::from_utf8_lossy(&output.stdout)),
-        // Not installed, late or broken: the files tell.
+        // Not installed, too slow or broken: use the files.
         _ => Vec::new(),
     }
 }
@@ -90,7 +90,7 @@ fn field<'a>(information: &'a str, name: &str) -> Option<&'a str> {
     information.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim()))
 }
 
-/// What a value of [`VISIBLE`] names. As for CUDA, nothing counts from the first entry on that is none.
+/// The GPUs in a value of [`VISIBLE`]. As in CUDA, everything from the first invalid entry on is ignored.
 fn listed(value: &str) -> Vec<String> {
     let is_device = |entry: &&str| {
         entry.parse::<u32>().is_ok() || ["GPU-", "MIG-"].iter().any(|kind| entry.starts_with(kind))
@@ -98,19 +98,19 @@ fn listed(value: &str) -> Vec<String> {
     value.split(',').map(str::trim).take_while(is_device).map(str::to_owned).collect()
 }
 
-/// Hands out GPUs, the least used first: to one worker alone while there are enough, then shared.
+/// Allocates GPUs, the least used first: exclusively while there are enough, then shared.
 #[derive(Debug)]
 struct Allocator {
     /// Workers on each.
     used: Vec<u32>,
 }
 
-/// What a worker gets.
+/// The GPUs of a worker.
 #[derive(Debug, PartialEq, Eq)]
 struct Allocation {
-    /// Which, by place in the list. Fewer than asked for where there are fewer.
+    /// Indices in the list; fewer than requested if there are not enough.
     gpus: Vec<usize>,
-    /// Whether another worker has one of them too.
+    /// Whether another worker also has one of them.
     is_shared: bool,
 }
 
@@ -177,12 +177,12 @@ impl Lease {
         self.gpus.iter().map(|gpu| self.of.ids[*gpu].clone()).collect()
     }
 
-    /// What tells the worker.
+    /// The variables for the worker.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let ids = self.ids();
         let by_index = ids.iter().any(|id| id.parse::<u32>().is_ok());
         let mut environment = vec![(VISIBLE.to_owned(), ids.join(","))];
-        // An order that somebody set goes with the indices that they set.
+        // If the user set an order, it applies to the indices that they set.
         if by_index && std::env::var_os(ORDER.0).is_none() && std::env::var_os(VISIBLE).is_none() {
             environment.push((ORDER.0.to_owned(), ORDER.1.to_owned()));
         }

@@ -24,17 +24,17 @@ use crate::{engine::Resources, error_chain::error_chain};
 /// Processes and threads of a worker: no program of use needs more, and a fork bomb ends there.
 const MAX_PROCESSES: u32 = 4096;
 
-/// Takes what is to be said of the whole platform.
+/// Logs messages about the whole platform.
 pub(crate) type Say = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Which workers are held to what their instance has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limiting {
     None,
-    /// All; what this machine does not allow is said at the start.
+    /// All limits; missing support is logged at the start.
     All,
-    /// All, and nearly all are containers, which their engine limits: what this machine allows for processes
-    /// is found out when there is one.
+    /// All limits. Nearly all workers are containers, which their engine limits, so support for processes is detected
+    /// only when there is one.
     Containers,
 }
 
@@ -56,7 +56,7 @@ struct Shared {
     gpus: OnceCell<Gpus>,
     /// What `flash` itself may see.
     visible_gpus: Option<String>,
-    /// Whether somebody set the async threads for everything.
+    /// Whether the user has set the async threads for everything.
     are_threads_set: bool,
     say: Say,
     said_no_group: AtomicBool,
@@ -65,7 +65,7 @@ struct Shared {
     said_fewer: AtomicBool,
 }
 
-/// What one worker gets. Given back when dropped.
+/// The resources of one worker, released on drop.
 pub(crate) struct Place {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
@@ -75,7 +75,7 @@ pub(crate) struct Place {
     gpus: Option<Lease>,
 }
 
-/// What one container gets of this machine. Given back when dropped.
+/// The resources of one container, released on drop.
 pub(super) struct Share {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
@@ -88,7 +88,7 @@ pub(super) struct Share {
 }
 
 impl Isolation {
-    /// Finds out what this machine allows and says what it does not.
+    /// Detects what this machine allows and logs what it does not.
     pub(crate) fn start(limiting: Limiting, lifeline: &Lifeline, say: Say) -> Self {
         let isolation = Self::new(limiting, Some(lifeline.clone()), say);
         if limiting == Limiting::All {
@@ -113,13 +113,13 @@ impl Isolation {
         Self { limiting, confinement: None, shared: Arc::new(shared) }
     }
 
-    /// The same groups and GPUs, for a platform with limits of its own choice, whose workers must not reach what is
-    /// confined.
+    /// The same groups and GPUs, for a platform with its own limits, whose workers must not access the confined
+    /// directory.
     pub(crate) fn of(&self, limiting: Limiting, confinement: Option<Confinement>) -> Self {
         Self { limiting, confinement: confinement.map(Arc::new), shared: self.shared.clone() }
     }
 
-    /// What holds a worker back from files; `None` where none are closed to it.
+    /// The access rules of a worker; `None` if no files are closed to it.
     async fn rules(&self) -> Option<Rules> {
         let confinement = self.confinement.clone()?;
         let closed = confinement.closed.clone();
@@ -155,7 +155,7 @@ impl Isolation {
         self.shared.cgroups.get_or_init(detect).as_ref()
     }
 
-    /// Async threads for a worker; `None` leaves them to it.
+    /// Async threads for a worker; `None` for its own default.
     fn threads(&self, worker_type: &WorkerType) -> Option<(String, String)> {
         let are_ours = self.limiting != Limiting::None && !self.shared.are_threads_set;
         // More threads than CPU time only take turns.
@@ -163,14 +163,14 @@ impl Isolation {
         Some((env::THREADS.to_owned(), vcpus.to_string()))
     }
 
-    /// What a worker of this type gets that is a container. Its engine sees to it that it gets no more.
+    /// The resources of a worker of this type that is a container. Its engine enforces them.
     pub(super) async fn share(&self, worker_type: &WorkerType) -> Share {
         let lease = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
             ComputeEntry::Cpu { .. } => None,
         };
         let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
-        // A process inherits it; a container has only what it is given.
+        // A process inherits it; a container only has what is passed.
         let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
         Share {
             environment: self.threads(worker_type).or(set).into_iter().collect(),
@@ -186,7 +186,7 @@ impl Isolation {
         let gpus = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
             ComputeEntry::Cpu { .. } => {
-                // In production it has none either; here it must not take memory of one.
+                // It has no GPU in production either, and must not use memory of one here.
                 if gpu::has_driver() {
                     environment.push((gpu::VISIBLE.to_owned(), String::new()));
                 }
@@ -204,7 +204,7 @@ impl Isolation {
         match self.cgroups()?.group(worker, limits) {
             Ok(group) => Some(group),
             Err(error) => {
-                // A worker without limits is of more use than none.
+                // A worker without limits is better than none.
                 self.say_once(&self.shared.said_no_group, || {
                     format!("instance limits are not applied to {worker} and possibly other workers: {error}")
                 });
@@ -251,7 +251,7 @@ pub(crate) struct Survey {
     /// Which limits would not hold and why, for people.
     pub missing_limits: Option<String>,
     pub has_driver: bool,
-    /// GPUs that workers would be given.
+    /// GPUs that workers would get.
     pub gpus: Vec<String>,
 }
 
@@ -270,8 +270,8 @@ fn vcpus(compute: &ComputeEntry) -> Option<u32> {
     limits(compute).vcpus
 }
 
-/// The provider does not say which CPUs and how much memory come with a GPU: those workers have no limit
-/// but the one on processes.
+/// The provider does not publish the CPUs and memory that come with a GPU, so these workers only have a limit on
+/// processes.
 fn limits(compute: &ComputeEntry) -> Limits {
     let instance = match compute {
         ComputeEntry::Cpu { instances } => instances.first(),

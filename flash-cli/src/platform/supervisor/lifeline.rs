@@ -36,7 +36,7 @@ impl Lifeline {
         use std::os::unix::process::CommandExt as _;
         // Not by its path: a newer `flash` may have been installed there since.
         let mut command = Command::new("/proc/self/exe");
-        // A group of its own: Ctrl-C on the terminal is not for it.
+        // Its own process group, so that Ctrl-C in the terminal does not reach it.
         command
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
@@ -45,7 +45,7 @@ impl Lifeline {
             .process_group(0);
         let child = command.spawn()?;
         if let Some(pipe) = &child.stdin {
-            // One that was stopped reads nothing: nobody waits for that.
+            // A stopped lifeline reads nothing, and writes must not wait for it.
             let flags = OFlag::from_bits_retain(fcntl(pipe.as_fd(), FcntlArg::F_GETFL)?);
             fcntl(pipe.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
@@ -70,7 +70,7 @@ impl Lifeline {
         self.tell('>', name);
     }
 
-    /// The client of a container. It is asked to end, never killed in the midst of making one.
+    /// The client of a container. It is asked to end, and never killed while creating one.
     pub(super) fn add_client(&self, group: i32) {
         self.tell('~', &group.to_string());
     }
@@ -90,13 +90,13 @@ impl Lifeline {
 
     fn tell(&self, sign: char, what: &str) {
         if let Some(pipe) = &mut self.child().stdin {
-            // A lifeline that somebody killed or stopped cannot help; the kernel's signal still does. In one write: the
-            // kernel takes a short line whole or not at all.
+            // If the lifeline was killed or stopped, only the kernel's signal is left. The line is sent in one write,
+            // which the kernel accepts completely or not at all.
             let _ = pipe.write_all(format!("{sign}{what}\n").as_bytes());
         }
     }
 
-    /// Ends it, when everything else has ended. One that has more to do goes on alone after `limit`.
+    /// Ends it, once everything else has ended. If it has more to do, it continues alone after `limit`.
     pub(crate) async fn end(&self, limit: Duration) {
         drop(self.child().stdin.take());
         let until = tokio::time::Instant::now() + limit;
@@ -111,7 +111,7 @@ impl Lifeline {
     }
 }
 
-/// The lifeline's whole life.
+/// The main function of the lifeline.
 pub(crate) fn watch_over() {
     // Whatever ends `flash` must not end this first.
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -125,7 +125,7 @@ pub(crate) fn watch_over() {
     charge.end();
 }
 
-/// What has to end.
+/// What must end.
 #[derive(Debug, Default)]
 struct Charge {
     groups: BTreeSet<i32>,
@@ -137,9 +137,9 @@ struct Charge {
 }
 
 impl Charge {
-    /// `+ID` and `-ID` begin and end a process group, `~ID` begins one of an engine's client, `>NAME` and
-    /// `<NAME` begin and end a container, `*JSON` says how containers are removed, `=JSON` which control
-    /// groups are ours.
+    /// `+ID` and `-ID` begin and end a process group, `~ID` begins that of an engine's client, `>NAME` and `<NAME`
+    /// begin and end a container, `*JSON` describes how to remove containers, and `=JSON` lists the control groups of
+    /// `flash`.
     fn take(&mut self, line: &str) {
         let Some((sign, what)) = line.split_at_checked(1) else { return };
         match (sign, what.parse::<i32>()) {

@@ -4,7 +4,7 @@
 //! No client request goes to the port before it is known that no other program listens on it.
 use std::fmt;
 
-/// A process that is not of the worker, and has its port.
+/// A process that does not belong to the worker and has its port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stranger {
     process: i32,
@@ -17,7 +17,7 @@ impl fmt::Display for Stranger {
     }
 }
 
-/// Whoever listens on this port of the loopback, where that is neither of the process group nor started by it.
+/// The process that listens on this loopback port, unless it is in the process group or was started by it.
 ///
 /// `None` too where it cannot be known: the system has no `/proc`, the process is another user's, or the worker has
 /// another program listen for it that was started later, as a container engine's client does. Blocks for some

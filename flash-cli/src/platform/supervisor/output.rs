@@ -38,7 +38,7 @@ const WAITING_CHUNKS: usize = 32;
 const AT_ONCE_BYTES: u64 = 16 * 1024;
 /// A line longer than this is cut into several.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Lines of stderr kept to tell why a worker died.
+/// Lines of stderr that are kept to report why a worker died.
 const LAST_LINES: usize = 20;
 
 /// Which pipe.
@@ -53,11 +53,11 @@ pub(crate) enum Source {
 pub(crate) struct Line {
     pub source: Source,
     pub text: String,
-    /// What it was printed for, where that is certain.
+    /// The work that it was printed for, if that is certain.
     pub work: Option<Work>,
 }
 
-/// What a worker is at.
+/// The current work of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Work {
     pub request_id: String,
@@ -87,7 +87,7 @@ struct Pipe {
     source: Source,
     fd: AsyncFd<std::fs::File>,
     attribution: Mutex<Attribution>,
-    /// Work has ended: what was printed for it is passed on, though nothing new can be read.
+    /// When work has ended, its output is passed on even if nothing new can be read.
     marked: Notify,
 }
 
@@ -117,8 +117,8 @@ impl Output {
         Ok((output.clone(), Pump { output, chunks, printed }))
     }
 
-    /// The work of this moment is about to end: what has been printed up to now belongs to it, a last line that is
-    /// not ended too. Takes a bounded time, however much was printed.
+    /// The current work is about to end: all output so far belongs to it, including an incomplete last line. Takes
+    /// limited time, however much was printed.
     pub(crate) fn work_ends(&self) {
         let work = (self.current_work)();
         for pipe in &self.pipes {
@@ -143,7 +143,7 @@ impl Output {
         if !is_next || waiting > AT_ONCE_BYTES {
             return false;
         }
-        // Taken while its thread waits for somebody who takes lines.
+        // Locked while its thread waits for a receiver of lines.
         let Ok(mut printer) = self.printer.try_lock() else { return false };
         let mut bytes = vec![0; usize::try_from(waiting).unwrap_or(0)];
         // The pump sees an end or error by itself.
@@ -172,7 +172,7 @@ impl Pump {
 
 impl Output {
     async fn read(&self, pipe: &Pipe, chunks: &mpsc::Sender<(Source, Piece)>) {
-        // Without room for another chunk nothing is read: the worker waits then, and nobody else.
+        // If there is no room for another chunk, nothing is read, and only the worker waits.
         while let Ok(room) = chunks.reserve().await {
             let mut ready = tokio::select! {
                 biased;
@@ -202,7 +202,7 @@ impl Output {
         }
     }
 
-    /// One chunk, if there is one now.
+    /// One chunk, if available now.
     fn take(&self, pipe: &Pipe) -> io::Result<Option<Piece>> {
         let mut attribution = pipe.attribution();
         if let Some(end) = attribution.due() {
@@ -220,7 +220,7 @@ impl Output {
         };
         bytes.truncate(count);
         let piece = attribution.read(bytes, || (self.current_work)());
-        // Before the lock is let go: nothing may overtake it.
+        // Before the lock is released, so that nothing overtakes it.
         self.queued.fetch_add(1, Ordering::AcqRel);
         Ok(Some(piece))
     }
@@ -232,7 +232,7 @@ impl Pipe {
     }
 }
 
-/// What is in the pipe at this moment.
+/// The number of bytes in the pipe now.
 fn waiting_bytes(pipe: &AsyncFd<std::fs::File>) -> u64 {
     let mut count: nix::libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, for which there is room.

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{orphan::WithParent, platform::listener::restore_limit};
 
-/// How long what is killed may take until its group can be removed; later, the lifeline does it.
+/// How long killed processes may take before their group is removed; after that, the lifeline removes it.
 const REMOVAL: Duration = Duration::from_millis(200);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// A running worker process, the leader of a process group of its own.
+/// A running worker process, in its own process group.
 pub(super) struct Process {
     child: Child,
     place: Place,
@@ -65,7 +65,7 @@ impl Process {
         Ok(Self { child, place, memory: None, lifeline: lifeline.clone() })
     }
 
-    /// What it prints.
+    /// Its output.
     pub(super) fn output(&self) -> Arc<Output> {
         self.child.output()
     }
@@ -88,14 +88,14 @@ impl Process {
         }
     }
 
-    /// Waits for its end, reads what it said last, and kills what it left behind. May be asked again when the
+    /// Waits for its end, reads its last output, and kills processes that it left behind. Can be called again if the
     /// future was dropped.
     pub(super) async fn wait(&mut self) -> io::Result<Exit> {
         let status = self.child.ended().await?;
         self.kill();
         self.lifeline.remove(self.child.group());
         let last_lines = self.child.last_lines().await;
-        // Kept: once the group is removed, nobody knows.
+        // Kept, because it cannot be read once the group is removed.
         self.memory = self.memory.or_else(|| self.place.group.as_ref()?.memory_kill());
         self.leave().await;
         Ok(Exit { status, memory: self.memory, last_lines })

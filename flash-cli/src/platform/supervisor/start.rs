@@ -65,7 +65,7 @@ impl Running {
         }
     }
 
-    /// What it prints.
+    /// Its output.
     pub(crate) fn output(&self) -> Arc<Output> {
         match &self.0 {
             Kind::Process(process) => process.output(),
@@ -97,8 +97,7 @@ impl Running {
         }
     }
 
-    /// Waits until nothing of it is left, and reads what it said last. May be asked again when the future was
-    /// dropped.
+    /// Waits until nothing of it is left, and reads its last output. Can be called again if the future was dropped.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
         match &mut self.0 {
             Kind::Process(process) => process.wait().await,

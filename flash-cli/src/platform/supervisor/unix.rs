@@ -5,7 +5,7 @@ use tokio::process::Command;
 
 /// Has the child enter control groups before it runs anything: writes `0` to each of these open files.
 ///
-/// What it starts later is in them from its first moment.
+/// Processes that it starts later are in them from the beginning.
 pub(crate) fn enter_groups(command: &mut Command, doors: Arc<Vec<File>>) {
     let enter = move || {
         for door in doors.iter() {

@@ -62,7 +62,7 @@ impl Courier {
                 let (courier, poster) = (courier.clone(), poster.clone());
                 posts.spawn(async move { (receiver, courier.attempt(&poster, delivery).await) });
             }
-            // What waits here is bounded like what waits in the channel: the rest is told after the next start.
+            // Waiting deliveries are limited like those in the channel; the rest is delivered after the next start.
             let has_room = lines.waiting() + pauses.len() < MAX_UNTOLD;
             let delivery = tokio::select! {
                 () = courier.closing.cancelled() => break,
@@ -84,12 +84,12 @@ impl Courier {
             };
             lines.arrive(&receiver_of(&delivery.tidings.url), delivery);
         }
-        // What is under way is told again after the next start.
+        // Deliveries in progress are sent again after the next start.
         posts.shutdown().await;
         pauses.shutdown().await;
     }
 
-    /// `None` when the delivery is over, whether it was taken or given up.
+    /// `None` if the delivery has ended, whether it succeeded or was given up.
     async fn attempt(&self, poster: &Poster, mut delivery: Delivery) -> Option<Again> {
         if delivery.tidings.committed(&self.store).await.is_err() {
             return Some(Again { delivery, after: STORE_RETRY });
@@ -117,7 +117,7 @@ impl Courier {
     }
 }
 
-/// Whose line a URL belongs to. What cannot be read shares a line; its delivery fails at once.
+/// The receiver of a URL. Invalid URLs share a line, and their deliveries fail at once.
 fn receiver_of(url: &str) -> Receiver {
     let url = Url::parse(url).ok();
     let authority = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));

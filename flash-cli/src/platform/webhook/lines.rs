@@ -13,7 +13,7 @@ pub(super) type Receiver = Arc<str>;
 pub(super) struct Lines<T> {
     limits: Limits,
     lines: HashMap<Receiver, Line<T>>,
-    /// Receivers with a delivery that may start as soon as there is a place, in turns.
+    /// Receivers with a delivery that may start as soon as there is room, taking turns.
     turns: VecDeque<Receiver>,
     waiting: usize,
     under_way: usize,
@@ -55,7 +55,7 @@ impl<T> Lines<T> {
         self.give_turn(receiver);
     }
 
-    /// A delivery to this receiver has come to an end, whichever.
+    /// A delivery to this receiver has ended.
     pub(super) fn ended(&mut self, receiver: &Receiver) {
         let Some(line) = self.lines.get_mut(receiver) else { return };
         line.under_way -= 1;

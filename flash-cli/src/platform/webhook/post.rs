@@ -33,7 +33,7 @@ pub(super) enum Refusal {
     ForGood(String),
 }
 
-/// The status object, with what the client sent.
+/// The status object, with the data from the client.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(flatten)]
@@ -48,16 +48,16 @@ impl Poster {
     /// # Errors
     /// When the TLS of this process cannot be set up.
     pub(super) fn new(secret: Secret, reach: Reach) -> Result<Self, reqwest::Error> {
-        // rustls wants to be told which cryptography it uses; who was first does not matter.
+        // rustls needs a cryptography provider; it does not matter who installs it first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(ANSWER)
-            // A redirect would lead past the check of addresses.
+            // A redirect would bypass the check of addresses.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
         let client = match &reach {
             Reach::Anywhere => client,
-            // A proxy would resolve names itself, past the check of addresses.
+            // A proxy would resolve names itself and bypass the check of addresses.
             Reach::PublicAnd(_) => client.dns_resolver(std::sync::Arc::new(reach.clone())).no_proxy(),
         };
         Ok(Self { client: client.build()?, reach, secret })
@@ -97,7 +97,7 @@ impl Poster {
 fn judge(status: StatusCode) -> Result<(), Refusal> {
     match status {
         status if status.is_success() => Ok(()),
-        // By the specification: the receiver wants no more.
+        // By the specification, the receiver wants no more deliveries.
         StatusCode::GONE => Err(Refusal::ForGood(format!("the receiver answered {status}"))),
         status => Err(Refusal::ForNow(format!("the receiver answered {status}"))),
     }

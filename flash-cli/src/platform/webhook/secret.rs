@@ -5,14 +5,14 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// What a secret begins with, by the specification.
+/// The prefix of a secret, by the specification.
 const PREFIX: &str = "whsec_";
 
 /// The key that signs webhooks.
 #[derive(Clone)]
 pub(crate) struct Secret(Arc<[u8]>);
 
-/// What was given is not a secret.
+/// The text is not a valid secret.
 #[derive(Debug, thiserror::Error)]
 #[error("a webhook secret must be `{PREFIX}` followed by 24 to 64 bytes in base64")]
 pub(crate) struct BadSecret;

@@ -17,7 +17,7 @@ use crate::platform::{
     queue::{ChangeError, JobId, Queue},
 };
 
-/// Dead jobs that one request brings back, at most.
+/// Maximum number of dead jobs that one request requeues.
 const MAX_REQUEUED: usize = 10_000;
 
 fn refused(endpoint: &str, job: &str, error: ChangeError) -> Refusal {
@@ -29,7 +29,7 @@ fn refused(endpoint: &str, job: &str, error: ChangeError) -> Refusal {
 
 /// Answers once the change is durable.
 async fn changed(queue: &Queue, id: JobId, job: &str, status: &'static str) -> Result<Response, Refusal> {
-    // Its status may be a later one by now; that it is durable is what counts.
+    // Its status may have changed since; what matters is that the change is durable.
     queue.status(id).await?;
     Ok(Json(Brief { id: job, status }).into_response())
 }
@@ -41,7 +41,7 @@ pub(super) async fn cancel(
     let (queue, id) = queue_with(&platform, &endpoint, &job)?;
     match queue.cancel(id) {
         Ok(()) => changed(&queue, id, &job, "CANCELLED").await,
-        // Too late is no error: the answer is what the job became.
+        // A late cancel is not an error: the answer is the final job.
         Err(ChangeError::Ended) => read::status(State(platform), Segments((endpoint, job))).await,
         Err(error) => Err(refused(&endpoint, &job, error)),
     }
@@ -57,7 +57,7 @@ pub(super) async fn retry(
     changed(&queue, id, &job, "IN_QUEUE").await
 }
 
-/// A release that has ended has no workers: what waits there again goes on in the live one.
+/// A release that has ended has no workers: a job that waits there again moves to the live one.
 async fn in_live_release(platform: &Platform, endpoint: &str, queue: Arc<Queue>) -> Arc<Queue> {
     let is_own = |own: &Arc<Queue>| Arc::ptr_eq(own, &queue);
     let has_ended = platform
@@ -91,7 +91,7 @@ pub(super) async fn purge(
     Ok(Json(json!({ "removed": removed, "status": "completed" })).into_response())
 }
 
-/// Gives a job that killed its workers all its attempts again.
+/// Resets the attempts of a job that killed its workers.
 pub(super) async fn requeue_dead(
     State(platform): State<Platform>,
     Segments((endpoint, job)): Segments<(String, String)>,
@@ -105,7 +105,7 @@ pub(super) async fn requeue_dead(
     retry(State(platform), Segments((endpoint, job))).await
 }
 
-/// As [`requeue_dead`], for all of them.
+/// Like [`requeue_dead`], for all dead jobs.
 pub(super) async fn requeue_all_dead(
     State(platform): State<Platform>,
     Segments(endpoint): Segments<String>,

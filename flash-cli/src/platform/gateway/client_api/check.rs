@@ -25,21 +25,22 @@ use super::{
 };
 use crate::platform::release::Release;
 
-/// Milliseconds that a job may say it runs, and may live. As the provider documents them.
+/// The allowed execution timeout and ttl in milliseconds, as the provider documents them.
 const EXECUTION_TIMEOUT: (u64, u64) = (5_000, SEVEN_DAYS);
 const TTL: (u64, u64) = (10_000, SEVEN_DAYS);
 const SEVEN_DAYS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Longest URL of a webhook.
 const MAX_URL_BYTES: usize = 2048;
 
-/// What a body asks for, checked.
+/// A validated body.
 pub(super) struct Checked {
     pub input: RawJson,
     pub envelope: Envelope,
     pub options: JobOptions,
 }
 
-/// Parses and checks the body of `run` and `runsync`. What its head says of request and trace wins over the body.
+/// Parses and checks the body of `run` and `runsync`. Request ID and trace in the headers take precedence over the
+/// body.
 pub(super) fn check(
     release: &Release,
     endpoint: &str,
@@ -62,17 +63,17 @@ pub(super) fn check(
     let options = options(&request)?;
     let input = request.input.ok_or_else(|| field("/input", "missing".to_owned()))?;
     if pool_of(release, endpoint)?.command().is_some() {
-        // A program has no functions and no schema: its input goes through as it is.
+        // A program has no functions and no schema, so its input is passed on unchanged.
         let request_id = Some(request_id.or_of_body(None));
         let envelope = Envelope { request_id, traceparent: trace, ..Envelope::default() };
         return Ok(Checked { input, envelope, options });
     }
     let (mut envelope, input) = envelope::open(input);
-    // What names the request stands in its head; the envelope is for ways on which heads are lost.
+    // The headers contain the request ID; the envelope is for paths on which headers are lost.
     envelope.request_id = Some(request_id.or_of_body(envelope.request_id));
     envelope.traceparent = trace.or(envelope.traceparent);
     let function = function_of(release, endpoint, envelope.function.as_deref());
-    // The name stands in the input: one that cannot be read is not one that names no function.
+    // The function's name is in the input, so an invalid input must not be reported as a missing name.
     let function = function.map_err(|refusal| read(&input).err().unwrap_or(refusal))?;
     envelope.function = Some(release.function(function).call_name().into());
     check_input(release, function, &input)?;
@@ -146,7 +147,7 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
 /// Checks an input against a function's schema.
 ///
 /// # Errors
-/// 422 naming every field that does not fit.
+/// 422 with every field that is missing or wrong.
 pub(in super::super) fn check_input(
     release: &Release,
     function: usize,
@@ -158,7 +159,7 @@ pub(in super::super) fn check_input(
     }
 }
 
-/// What was checked for syntax only may still hold half a surrogate pair, or be nested too deep.
+/// Input that was only checked for syntax may still contain half a surrogate pair, or be nested too deeply.
 fn read(input: &RawValue) -> Result<serde_json::Value, Refusal> {
     serde_json::from_str(input.get()).map_err(|error| {
         let fault = fault(&error);

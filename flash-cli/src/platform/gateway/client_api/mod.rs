@@ -54,7 +54,7 @@ pub(super) fn router() -> Router<Platform> {
         .route("/v2/{endpoint}/requests", get(overview::requests))
 }
 
-/// What a path of the API allows, by its third segment; `None` for one that it does not have.
+/// The allowed methods of an API path, by its third segment; `None` for an unknown path.
 pub(super) fn allowed_methods(operation: &str) -> Option<&'static str> {
     match operation {
         "run" | "runsync" | "cancel" | "retry" | "purge-queue" => Some("POST"),
@@ -96,13 +96,13 @@ struct Wait {
 }
 
 impl Wait {
-    /// What the client asks for, within the bounds of `runsync`.
+    /// The wait that the client requests, within the bounds of `runsync`.
     fn bounded(&self) -> Duration {
         Duration::from_millis(self.wait.unwrap_or(WAIT.1).clamp(WAIT.0, WAIT.2))
     }
 }
 
-/// A job and what it is now, in short.
+/// A job's ID and current status.
 #[derive(Serialize)]
 struct Brief<'a> {
     id: &'a str,
@@ -131,8 +131,8 @@ fn queue_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Arc<Queue>, 
     })
 }
 
-/// The queues of an endpoint, that of the live release first. Who made a job asks for it also when the next
-/// release has no such endpoint, or none is live.
+/// The queues of an endpoint, starting with the live release. Clients may ask for a job even if the next release has
+/// no such endpoint, or none is live.
 ///
 /// # Errors
 /// 404 when no release has such an endpoint.
@@ -150,7 +150,7 @@ fn queues_of(platform: &Platform, endpoint: &str) -> Result<Vec<Arc<Queue>>, Ref
 fn queue_with(platform: &Platform, endpoint: &str, job: &str) -> Result<(Arc<Queue>, JobId), Refusal> {
     let queues = queues_of(platform, endpoint)?;
     let id = JobId::parse(job).ok_or_else(|| no_such_job(endpoint, job))?;
-    // The live one last: a job that moves meanwhile goes from an older release to a newer one.
+    // The live release last, because a job that moves meanwhile goes from an older release to a newer one.
     let found = queues.iter().rev().find(|queue| queue.knows(id));
     found.map(|queue| (queue.clone(), id)).ok_or_else(|| no_such_job(endpoint, job))
 }

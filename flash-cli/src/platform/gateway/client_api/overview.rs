@@ -61,8 +61,8 @@ pub(super) async fn health(
     Ok(Json(json!({ "jobs": jobs(pool), "workers": workers(pool) })).into_response())
 }
 
-/// As `health`, with the ids of ready workers, the shape that the provider's deploy tool reads, and with what
-/// the jobs of all endpoints hold.
+/// Like `health`, with the IDs of ready workers, in the format that the provider's deploy tool reads, and with the
+/// memory used by the jobs of all endpoints.
 pub(super) async fn metrics(
     state: State<Platform>,
     Segments(endpoint): Segments<String>,
@@ -114,7 +114,7 @@ pub(super) async fn requests(
     for queue in queues_of(&platform, &endpoint)? {
         pages.push(queue.stored_page(&filter, before, limit).await?);
     }
-    // Each page goes back to its own `next`; only what is later than all of these is complete.
+    // Each page goes back to its own `next`; only jobs later than all of these are complete.
     let horizon = pages.iter().filter_map(|page| page.next).max();
     let id = |job: &JobObject| JobId::parse(&job.id);
     let mut jobs: Vec<JobObject> = pages.into_iter().flat_map(|page| page.jobs).collect();

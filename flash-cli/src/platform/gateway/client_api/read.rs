@@ -22,7 +22,7 @@ use crate::platform::{
     queue::{JobId, Queue, Stream},
 };
 
-/// How long `stream` holds when the client does not say: less than the 10 s of the official client.
+/// How long `stream` waits by default: less than the 10 s of the official client.
 const STREAM_HOLD: Duration = Duration::from_secs(2);
 /// Between two signs of life on a stream of events without news.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ fn events(queue: Arc<Queue>, id: JobId) -> Response {
             }
             let (text, open) = match queue.stream(id, KEEP_ALIVE).await {
                 Ok(Some(news)) => event_text(&queue, id, news).await,
-                // Gone, or not to be stored now: the client asks again and hears which.
+                // The job is gone or cannot be stored now: the client asks again and gets the reason.
                 Ok(None) | Err(_) => ("event: gone\ndata: {}\n\n".to_owned(), false),
             };
             Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), open))
@@ -100,7 +100,7 @@ fn events(queue: Arc<Queue>, id: JobId) -> Response {
 
 /// The events of some news, and whether more will come.
 async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, bool) {
-    // JSON text of ours and of serde has no line breaks; a worker's own may.
+    // JSON text from serde has no line breaks; text from a worker may.
     let line = |json: &str| json.replace(['\n', '\r'], " ");
     let mut text = String::new();
     for chunk in &news.chunks {

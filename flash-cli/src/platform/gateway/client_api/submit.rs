@@ -35,7 +35,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: &str = "idempotent-replayed";
 const MAX_KEY_BYTES: usize = 255;
 
-/// What a client may say of a job beside its input.
+/// The options of a job in a request.
 #[derive(Default)]
 pub(in super::super) struct JobOptions {
     pub execution_timeout: Option<Duration>,
@@ -72,7 +72,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The body of a job. It counts as the job will: many that come in slowly fill the memory as well.
+/// The body of a job. It counts like the job, because many slow uploads also use memory.
 pub(in super::super) struct Arrived {
     pub body: Bytes,
     _counted: Arriving,
@@ -157,7 +157,7 @@ pub(super) async fn runsync(
     job_response(&job)
 }
 
-/// A client that waits for a job, and does not know its id yet.
+/// A client that waits for a job and does not know its ID yet.
 struct Waiting<'a> {
     queue: &'a Queue,
     job: JobId,
@@ -165,7 +165,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// From here on the client knows the id.
+    /// From now on the client knows the ID.
     fn told(self) {
         std::mem::forget(self);
     }
@@ -177,8 +177,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Submits a job and waits for its end; its state at that moment when the wait runs out, from when on it is
-/// durable. Where the client goes away meanwhile, which drops this future, the job is `abandoned`.
+/// Submits a job and waits for its end. If the wait times out, it returns the current state, and the job is durable
+/// from then on. If the client disconnects, this future is dropped and the job is `abandoned`.
 pub(in super::super) async fn submit_and_wait(
     queue: &Queue,
     input: RawJson,

@@ -17,7 +17,7 @@ use crate::platform::{
     queue::WorkerId,
 };
 
-/// What the header says.
+/// The content of the header.
 #[derive(Debug, PartialEq, Eq)]
 enum Affinity {
     /// Nothing.
@@ -46,7 +46,7 @@ impl Affinity {
     }
 }
 
-/// The worker that a request wants, and how long it waits for it. Starts it, where that was asked for.
+/// The requested worker, and how long to wait for it. Starts it if requested.
 ///
 /// # Errors
 /// 400 for a header that is none of the known forms; 404 or 503 for a worker that cannot be resumed.
@@ -75,7 +75,7 @@ pub(super) async fn wish(pool: &Arc<Pool>, headers: &HeaderMap) -> Result<(Wish,
     })
 }
 
-/// The answer to a request that got no worker.
+/// The answer if there is no worker for a request.
 pub(super) fn no_worker(none: &NoBackend, wish: &Wish, worker_type: &str) -> Refusal {
     let message = format!("worker type `{worker_type}`: {none}");
     match (none, wish) {

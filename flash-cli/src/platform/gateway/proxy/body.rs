@@ -32,21 +32,21 @@ struct Source {
 /// How far an upload has come.
 #[derive(Debug, Clone)]
 pub(super) enum UploadState {
-    /// Nobody has asked for a byte: it can be lent again.
+    /// Nothing has been read: it can be lent again.
     Untouched,
     Passing,
     /// The client broke it off.
     Broken(Arc<axum::Error>),
     /// It is over the limit.
     TooLarge,
-    /// It is JSON that nobody decodes.
+    /// It is JSON that is nested too deeply to decode.
     TooDeep,
 }
 
 /// The body of a request in the hands of a connection.
 pub(super) struct Lent(Arc<Mutex<Source>>);
 
-/// The upload ends without its last byte.
+/// The upload ends before its last byte.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body ended early")]
 pub(super) struct BrokenUpload;
@@ -135,7 +135,7 @@ pub(super) enum End {
     Cut(Cut),
 }
 
-/// Why an answer ends without its last byte.
+/// Why an answer ends before its last byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     Late {
@@ -166,11 +166,11 @@ impl fmt::Display for Cut {
     }
 }
 
-/// The body of an answer. When it has to be cut off, the connection to the client breaks: that is the only
-/// way to tell that there was more.
+/// The body of an answer. If it must be cut off, the connection to the client is broken, because there is no other
+/// way to show that the answer is incomplete.
 ///
-/// `keep` lives as long as the worker is busy with the answer; it is called with the answer's end, unless the
-/// client goes away before.
+/// `keep` lives as long as the worker is busy with the answer. It is called at the answer's end, unless the client
+/// disconnects before.
 pub(super) struct Answer<B, K>
 where
     B: hyper::body::Body,
@@ -186,11 +186,11 @@ struct Carried<B, K> {
     body: B,
     passed: usize,
     keep: K,
-    /// Who writes to the client; stalled ones ask for no more.
+    /// The task that writes to the client; a stalled one does not poll.
     writer: Option<Waker>,
 }
 
-/// An answer was cut off; why is in the log.
+/// An answer was cut off; the reason is in the log.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was cut off")]
 pub(super) struct CutOff;
@@ -205,7 +205,7 @@ where
         Self { carried: Arc::new(Mutex::new(Some(carried))), bounds, is_whole: false, watch: None }
     }
 
-    /// Ends the answer when its time is over, also while the client reads nothing and so nobody polls it.
+    /// Ends the answer at its deadline, even if the client does not read and so nothing polls it.
     fn watch(&self) -> AbortOnDropHandle<()> {
         let (carried, Bounds { time, since, .. }) = (self.carried.clone(), self.bounds);
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -234,7 +234,7 @@ impl<B: hyper::body::Body, K: FnOnce(End)> Answer<B, K> {
 
 impl<B: hyper::body::Body, K: FnOnce(End)> Drop for Answer<B, K> {
     fn drop(&mut self) {
-        // A body of a known length is not asked for more after its last byte.
+        // A body of known length is not polled after its last byte.
         let is_whole = locked(&self.carried).as_ref().is_some_and(|carried| carried.body.is_end_stream());
         if is_whole {
             self.end_whole();
@@ -331,7 +331,7 @@ mod tests {
 
     type Feed = mpsc::Sender<Result<&'static [u8], &'static str>>;
 
-    /// An answer of at most ten bytes in 330 s, and where its cut is told: an error when `keep` is dropped.
+    /// An answer of at most ten bytes in 330 s, and the receiver of its end: an error if `keep` is dropped.
     fn answer() -> (Feed, Answer<Fed, impl FnOnce(End) + Send + Unpin>, oneshot::Receiver<Cut>) {
         let (feed, fed) = mpsc::channel(8);
         let (told, cut) = oneshot::channel();
@@ -379,7 +379,7 @@ mod tests {
             Poll::Ready(polled.is_pending())
         });
         assert!(next.await);
-        // From here on nobody polls.
+        // From now on nothing polls.
         assert!(matches!(cut.await, Ok(Cut::Late { .. })));
         feed.closed().await;
     }

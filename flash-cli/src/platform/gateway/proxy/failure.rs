@@ -18,17 +18,17 @@ pub(super) enum Failure {
     Connect { refused: bool, error: legacy::Error },
     /// It took the request, or part of it, and the connection broke.
     BrokeOff(legacy::Error),
-    /// What it sent is no HTTP.
+    /// It sent something that is not HTTP.
     NoHttp(legacy::Error),
     /// It gave no answer in time.
     Late,
-    /// Its answer does not say where it ends, or in two ways.
+    /// The end of its answer is not defined, or ambiguous.
     Unframed(&'static str),
     /// It sends one word before its answer after another.
     Endless,
     /// It declares an answer over the limit.
     TooLarge { declared: u64 },
-    /// It changes to a protocol that nobody asked for.
+    /// It switches to a protocol that was not requested.
     Unasked,
 }
 

@@ -80,8 +80,8 @@ static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
 /// Errors name `stage`. Dropping the future frees the slot and closes the worker's connection.
 ///
 /// # Errors
-/// 413 for a body over the limit, 503 without a worker, 400 and 404 for one that was asked for and cannot
-/// be had, 502 for one that breaks off, 504 for a late one.
+/// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
+/// for a worker that fails, 504 for a late one.
 pub(in super::super) async fn forward(
     pool: &Arc<Pool>,
     balancer: &Arc<Balancer>,
@@ -194,7 +194,7 @@ impl Route<'_> {
         head.version = http::Version::HTTP_11;
         strip(&mut head.headers);
         forwarded::announce(&mut head.headers, client);
-        // The platform itself tells the client to go on.
+        // The platform itself answers `100 Continue`.
         head.headers.remove(header::EXPECT);
         head.headers.remove(SLOT_HEADER);
         if let Some(name) = slot.name() {
@@ -210,7 +210,7 @@ impl Route<'_> {
     }
 }
 
-/// Whether a function takes the body for JSON. Those that send none say so.
+/// Whether a function would read the body as JSON, by its content type.
 fn may_be_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_none_or(|kind| {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -218,7 +218,7 @@ fn may_be_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Sends a request; gives up on a worker that goes on and on before it answers.
+/// Sends a request; gives up after too many interim responses.
 async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incoming>, Failure> {
     let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
     let told = endless.clone();
@@ -233,8 +233,8 @@ async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incomin
     }
 }
 
-/// Why nobody can tell where an answer ends, or everybody could tell otherwise. The HTTP library goes by the coding
-/// where there is also a length; a client behind other servers may go by the length.
+/// Why the end of an answer is not defined or ambiguous. If there is a coding and a length, the HTTP library uses the
+/// coding; a client behind other servers may use the length.
 fn unframed(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
@@ -260,7 +260,7 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The answer for the client, holding the slot until its last byte.
+/// The answer for the client, which holds the slot until its last byte.
 async fn answered(
     mut response: http::Response<Incoming>,
     mut serving: Serving,
@@ -347,7 +347,7 @@ impl Serving {
         }
     }
 
-    /// What its client hears of a failure.
+    /// The answer to the client after a failure.
     async fn failed(&mut self, failure: Failure) -> Refusal {
         let refusal = failure.refusal(&self.pool, &self.slot.worker).await;
         self.ends_with(refusal.status());
@@ -366,7 +366,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // What was printed before the answer's end belongs to this request; the slot goes after it.
+        // Output before the end of the answer belongs to this request, so the slot is released after it.
         self.pool.work_ends(&self.slot.worker);
         if let Some(line) = &mut self.line {
             line.cost = self.slot.stake.so_far().amount;

@@ -14,7 +14,7 @@ pub(super) fn announce(headers: &mut HeaderMap, client: IpAddr) {
     let given: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            // Many frameworks do not tell the two apart.
+            // Many frameworks do not distinguish the two.
             let name = name.as_str().replace('_', "-");
             name.starts_with("x-forwarded") || OTHERS.contains(&name.as_str())
         })

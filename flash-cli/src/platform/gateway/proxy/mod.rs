@@ -21,11 +21,11 @@ use std::time::Duration;
 
 /// Limits of load-balanced endpoints, as the provider documents them: of a body, in each direction.
 const MAX_BODY_BYTES: usize = 30_000_000;
-/// A request waits for a worker this long, from zero workers too.
+/// How long a request waits for a worker, including a start from zero workers.
 const HOLD: Duration = Duration::from_secs(120);
-/// A request that wants one worker only waits for it this long.
+/// How long a request waits for one specific worker.
 const STRICT_HOLD: Duration = Duration::from_secs(300);
-/// From the moment that a worker has the request until the last byte of the answer.
+/// The time limit from sending the request to the worker until the last byte of the answer.
 const PROCESSING: Duration = Duration::from_secs(330);
 /// Interim responses (1xx) before an answer. None is passed on.
 const MAX_INTERIM: usize = 100;

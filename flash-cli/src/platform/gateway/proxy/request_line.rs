@@ -19,7 +19,7 @@ pub(super) struct RequestLine {
     asked: Asked,
     since: Instant,
     pub worker: Option<WorkerId>,
-    /// `None` while there is no answer: its client has gone if it stays so.
+    /// `None` while there is no answer, and if the client disconnects before.
     pub status: Option<StatusCode>,
     pub cost: NanoDollars,
 }
@@ -57,7 +57,7 @@ struct Asked {
 impl Asked {
     fn of<B>(request: &http::Request<B>) -> Self {
         let path = request.uri().path();
-        // ASCII and whole characters above it are all that a URI has.
+        // A URI only contains ASCII and complete characters above it.
         let shown: String = path.chars().take(MAX_PATH).collect();
         Self { method: request.method().clone(), is_cut: shown.len() < path.len(), path: shown }
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Asked {
 struct Ending {
     status: Option<StatusCode>,
     ms: f64,
-    /// 0 where its worker type has no price.
+    /// 0 if its worker type has no price.
     cost: NanoDollars,
 }
 

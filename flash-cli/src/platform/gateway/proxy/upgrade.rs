@@ -10,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 
-/// What is under way when one side has ended may still arrive for this long.
+/// After one side has ended, data in flight may still arrive for this long.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A client's wish to change the protocol.
@@ -23,7 +23,7 @@ impl Wanted {
     /// The wish of this request, if it has one.
     pub(super) fn of(request: &mut Request) -> Option<Self> {
         let protocol = request.headers().get(header::UPGRADE)?.clone();
-        // Within HTTP/2 would be other requests, past all limits. Clients that offer it can do without.
+        // HTTP/2 would contain other requests that bypass all limits. Clients that offer it can do without.
         if !names_upgrade(request.headers()) || protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
             return None;
         }
@@ -35,8 +35,7 @@ impl Wanted {
         set(headers, self.protocol.clone());
     }
 
-    /// The worker agreed to `protocol`: says it to the client. The future carries the connection of both,
-    /// once the answer is out.
+    /// The worker accepted `protocol`; tells the client. The future runs the connection after the answer is sent.
     pub(super) fn accepted<B>(
         self,
         response: &mut http::Response<B>,
@@ -67,7 +66,7 @@ fn set(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// Copies both ways until one side ends; then what is under way in the other direction gets a moment.
+/// Copies in both directions until one side ends. Then data in the other direction gets a short time.
 async fn splice<A, B>(client: A, worker: B)
 where
     A: AsyncRead + AsyncWrite,
@@ -122,7 +121,7 @@ mod tests {
         client.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"pong");
 
-        // The last words of the side that ends arrive, although the other one never ends by itself.
+        // The last data of the side that ends arrives, although the other side never ends by itself.
         worker.write_all(b"last").await.unwrap();
         drop(worker);
         client.read_exact(&mut read).await.unwrap();

@@ -36,14 +36,14 @@ pub(crate) struct Seq(pub(super) u64);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// What a committed job survives.
+/// Which failures a committed job survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// The end of the platform, in whatever way, but not that of the machine.
+    /// Any end of the platform, but not of the machine.
     Process,
-    /// As `Process`; after a power cut the last moments may be missing, the rest is whole.
+    /// Like `Process`; after a power loss, the last changes may be missing, but the rest is complete.
     Machine,
-    /// A power cut: each group of changes is on the disk before any of its clients hears.
+    /// A power loss: each group of changes is on disk before its clients are told.
     PowerLoss,
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum OpenError {
     Thread(#[source] std::io::Error),
 }
 
-/// Changes cannot be written now; they are kept in memory and tried again.
+/// Changes cannot be written now; they are kept in memory and retried.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("could not write to the job store: {0}")]
 pub(crate) struct Failing(Arc<str>);
@@ -78,7 +78,7 @@ pub(crate) struct Store {
 /// A store that was opened.
 pub(super) struct Opened {
     pub store: Store,
-    /// Goes on from where the last platform's left off.
+    /// Continues where the last platform's stopped.
     pub clock: Clock,
     pub set_aside: SetAside,
 }
@@ -88,12 +88,12 @@ pub(super) struct Opened {
 pub(crate) struct SetAside {
     /// How many there were before.
     pub before: usize,
-    /// Of this time: places, and what is wrong there.
+    /// Found now: positions and problems.
     pub now: Vec<(u64, String)>,
 }
 
-/// Which job runs that the platform before may have died of: one at a time in all queues, so that the next death tells
-/// which one it was. Cheap to share.
+/// The turn of suspects that may have killed the previous platform: one at a time in all queues, so that the next
+/// death identifies the cause. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lone(Arc<AtomicBool>);
 
@@ -137,8 +137,8 @@ struct Progress {
 }
 
 impl Store {
-    /// Opens the store in this directory, making it where there is none, and hands every job in it to
-    /// `found`, oldest first. Jobs that cannot be read are set aside.
+    /// Opens the store in this directory, or creates it, and passes every job in it to `found`, oldest first. Jobs
+    /// that cannot be read are set aside.
     ///
     /// # Errors
     /// When it is in use, unreadable or from a newer version. Nothing is changed then.
@@ -147,14 +147,14 @@ impl Store {
         durability: Durability,
         mut found: impl FnMut(Stored),
     ) -> Result<Opened, OpenError> {
-        // Inputs and results are nobody else's to read.
+        // Other users must not read inputs and results.
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
             .map_err(|source| OpenError::Directory { path: directory.to_owned(), source })?;
         if durability == Durability::PowerLoss {
-            // SQLite does so for the files; a directory may have been made just now, as may those above it.
+            // SQLite does this for files; the directory and those above it may have just been created.
             for made in directory.ancestors().take(3).filter(|made| !made.as_os_str().is_empty()) {
                 let synchronised = std::fs::File::open(made).and_then(|directory| directory.sync_all());
                 synchronised.map_err(|source| OpenError::Directory { path: made.to_owned(), source })?;
@@ -222,7 +222,7 @@ impl Store {
         let ticket = pending.last;
         let first = pending.changes.len() == 1;
         drop(pending);
-        // The writer takes all there is: only the first of a group needs to wake it.
+        // The writer takes all changes, so only the first of a group wakes it.
         if first {
             self.shared.wake.notify_one();
         }
@@ -252,7 +252,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::committed`], for all changes so far.
+    /// Like [`Store::committed`], for all changes so far.
     ///
     /// # Errors
     /// As there.
@@ -261,7 +261,7 @@ impl Store {
         self.committed(last).await
     }
 
-    /// Commits what is left and ends the writer. For the end of the platform by itself: blocks.
+    /// Commits the rest and ends the writer, at a normal end of the platform. Blocks.
     pub(crate) fn close(&self) {
         if !self.shared.lock().closed {
             self.write(Change::Closed);
@@ -282,7 +282,7 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// Ends as a killed process does: what is not committed is lost.
+    /// Ends like a killed process: uncommitted changes are lost.
     pub(super) fn crash(&self) {
         self.shared.lock().changes.clear();
         self.end();
@@ -291,7 +291,7 @@ impl Store {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // The data is what the last full step left.
+        // The data is consistent after the last complete step.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

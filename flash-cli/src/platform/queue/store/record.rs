@@ -33,7 +33,7 @@ pub(in super::super) struct Record {
     pub low_priority: bool,
     pub attempts: u32,
     pub attempts_before: u32,
-    /// Of attempts before it last waited, or of a stopped one after its end.
+    /// The cost of attempts before it last waited, or of a stopped attempt after its end.
     pub cost: NanoDollars,
     pub envelope: Envelope,
     pub extras: Option<Extras>,
@@ -76,13 +76,13 @@ pub(in super::super) struct End {
 pub(in super::super) enum Change {
     /// A job was accepted.
     Accepted(Box<Record>),
-    /// It waits again, after this many attempts, of which so many do not count.
+    /// It waits again after this many attempts, some of which do not count.
     Requeued { seq: Seq, attempts: u32, attempts_before: u32, expires_at: Timestamp, cost: NanoDollars },
     /// It ended.
     Ended { seq: Seq, end: Box<End> },
     /// It has cost this much, and ended before.
     Charged { seq: Seq, cost: NanoDollars },
-    /// It goes on in another release.
+    /// It continues in another release.
     Moved { seq: Seq, release: u64 },
     /// Its webhook has heard, or will not.
     Told { seq: Seq },

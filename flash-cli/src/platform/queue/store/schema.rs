@@ -23,7 +23,7 @@ use super::{
 /// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
 pub(super) const VERSION: i64 = 3;
 
-/// What brings a file from version 1 to 2, from 2 to 3 and so on.
+/// The migrations from version 1 to 2, from 2 to 3, and so on.
 const UPGRADES: [&str; 2] = ["ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;", TABLES_OF_3];
 
 /// Since version 3.
@@ -51,8 +51,8 @@ const TABLES_OF_3: &str = "
     );
 ";
 
-/// A job's row never changes but for its attempts and its release; its end is a row of its own, so that the input is not
-/// written twice.
+/// Only attempts and release of a job's row change. Its end is a separate row, so that the input is not written
+/// twice.
 const TABLES: &str = "
     CREATE TABLE job (
         seq INTEGER PRIMARY KEY,
@@ -92,7 +92,7 @@ pub(super) struct Opened {
     pub connection: Connection,
     /// The greatest place in it.
     pub last: u64,
-    /// What the last platform said of the time.
+    /// The time stored by the last platform.
     pub mark: Option<Mark>,
     /// Rows to set aside, the first one first.
     pub damaged: Vec<Damaged>,
@@ -169,7 +169,7 @@ fn check(connection: &Connection) -> rusqlite::Result<()> {
     Err(rusqlite::Error::SqliteFailure(code, Some(verdict)))
 }
 
-/// How the last platform ended, and when it last looked at the clock. What cannot be read counts as unclean.
+/// How the last platform ended, and when it last stored the time. An unreadable row counts as an unclean end.
 fn life(connection: &Connection) -> rusqlite::Result<(LastEnd, Option<Mark>)> {
     let mut statement = connection.prepare("SELECT is_open, queue_us, wall_us, boot, uptime_us FROM life")?;
     let mut rows = statement.query([])?;

@@ -40,7 +40,8 @@ pub(super) fn run(connection: &Connection, shared: &Shared) {
                 let failing = Some(Failing(error.to_string().into()));
                 shared.progress.send_modify(|progress| progress.failing = failing);
                 if closed {
-                    // Nobody was promised these; waiting for a disk would keep the platform from ending.
+                    // These were not promised to anyone, and waiting for the disk would delay the end of the
+                    // platform.
                     return;
                 }
                 std::thread::sleep(RETRY);
@@ -49,7 +50,7 @@ pub(super) fn run(connection: &Connection, shared: &Shared) {
     }
 }
 
-/// Makes the changes of a group durable, as far as the store was asked to, or none of them.
+/// Makes all changes of a group durable, according to the store's setting, or none of them.
 pub(super) fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     for change in group {
@@ -101,7 +102,7 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             write(connection, &Change::Forgotten { seq: *seq })
         }
         Change::Opened(mark) => {
-            // Those that were aboard when the last platform died were counted as they were read.
+            // Jobs that ran when the last platform died were counted when they were read.
             let last = "SELECT is_open FROM life";
             let was_open = connection.query_row(last, [], |row| Ok(row.get(0).unwrap_or(true))).optional()?;
             if was_open.unwrap_or(false) {
@@ -128,12 +129,12 @@ fn write_mark(connection: &Connection, Mark { queue, reading }: &Mark) -> rusqli
         .map(drop)
 }
 
-/// SQLite's integers have a sign. A number that does not fit would keep the whole group from being written.
+/// SQLite's integers are signed. A number out of range would fail the whole group.
 fn whole(number: u128) -> u64 {
     u64::try_from(number.min(u128::from(u64::MAX >> 1))).unwrap_or(u64::MAX >> 1)
 }
 
-/// SQLite's integers have a sign; nine billion dollars fit.
+/// SQLite's integers are signed; they hold up to nine billion dollars.
 fn amount(cost: NanoDollars) -> u64 {
     cost.0.min(u64::MAX >> 1)
 }

@@ -12,7 +12,7 @@ use nix::{
 /// Writes a value; the error names file and value.
 pub(super) fn write(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     let path = directory.join(file);
-    // One `write` call: the kernel takes each as a command of its own.
+    // One `write` call, because the kernel treats each as a separate command.
     fs::write(&path, value).map_err(|error| {
         io::Error::new(error.kind(), format!("could not write `{value}` to {}: {error}", path.display()))
     })
@@ -55,7 +55,7 @@ pub(super) fn kill_all(directory: &Path) -> bool {
     }
     let processes = processes(directory);
     if !at_once && !processes.is_empty() {
-        // No new ones while those there are killed, where the kernel counts them.
+        // Prevents new processes while existing ones are killed, if the kernel counts them.
         let _ = write_existing(directory, "pids.max", "0");
         for id in &processes {
             // Gone already: as good.
@@ -65,7 +65,7 @@ pub(super) fn kill_all(directory: &Path) -> bool {
     empty && processes.is_empty()
 }
 
-/// As [`write()`], where there is such a file.
+/// Like [`write()`], if the file exists.
 pub(super) fn write_existing(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     if directory.join(file).is_file() { write(directory, file, value) } else { Ok(()) }
 }
@@ -79,7 +79,7 @@ pub(super) fn remove_all(directory: &Path) -> bool {
     remove(directory)
 }
 
-/// Removes one group; one that is gone already counts.
+/// Removes a group; a group that no longer exists counts as removed.
 pub(super) fn remove(directory: &Path) -> bool {
     match fs::remove_dir(directory) {
         Ok(()) => true,

@@ -20,7 +20,7 @@ const GB: u64 = 1 << 30;
 /// The kernel takes memory in gulps: a process may end this far below its limit.
 const CHARGED_AHEAD: u64 = 4 << 20;
 
-/// What a worker may use.
+/// The resources that a worker may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Not limited where it is not known.
@@ -35,7 +35,7 @@ pub(crate) struct Limits {
 pub(crate) enum MemoryKill {
     /// Over the limit of the instance.
     OverLimit { gb: u32 },
-    /// Over the limit of the instance, or by somebody's hand: a container's engine does not always know.
+    /// Over the limit of the instance, or killed by hand: a container's engine does not always know.
     Perhaps { gb: u32 },
     /// The machine, or a group around us, had none left.
     Machine,
@@ -105,7 +105,7 @@ impl Group {
         place.memory_kill(self.memory_gb)
     }
 
-    /// Kills what is in it and removes it. `false` while something is still ending.
+    /// Kills its processes and removes it. `false` while something is still ending.
     pub(crate) fn remove(&self) -> bool {
         self.kill();
         let removed = self.places.iter().filter(|place| remove_all(&place.directory)).count();
@@ -139,7 +139,7 @@ impl Place {
             Version::One => {
                 write(&self.directory, "cpu.cfs_period_us", &PERIOD_MICROSECONDS.to_string())?;
                 match write(&self.directory, "cpu.cfs_quota_us", &quota.to_string()) {
-                    // A group above has less than that: its limit holds for this one too.
+                    // If a group above has a lower limit, it applies here too.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
                     written => written,
                 }
@@ -175,8 +175,8 @@ impl Place {
             }
             Version::One => {
                 let count = |file| number(&read(&self.directory, file), "").unwrap_or(0);
-                // Both limits are the same; which one is hit first is the kernel's affair. Recent kernels
-                // do not count hits; that the peak is at the limit says the same.
+                // Both limits are equal, and either may be hit first. Recent kernels do not count hits; a peak at the
+                // limit means the same.
                 let counted = count("memory.failcnt") + count("memory.memsw.failcnt");
                 let limit = count("memory.limit_in_bytes").saturating_sub(CHARGED_AHEAD);
                 let hits = counted + u64::from(count("memory.max_usage_in_bytes") >= limit);

@@ -64,7 +64,7 @@ impl Layout {
 /// The group at `path`, by the mount that shows it; one that can be written to is preferred.
 fn standing<'a>(path: &str, mounts: impl Iterator<Item = &'a Mount<'a>>) -> Option<Standing> {
     let seen = mounts.filter_map(|mount| {
-        // A group outside of what is mounted (or of our namespace: `/../x`) cannot be reached.
+        // A group outside the mount (or outside the namespace: `/../x`) cannot be accessed.
         let below = Path::new(path).strip_prefix(&mount.root).ok()?;
         let reachable = !below.components().any(|part| part == std::path::Component::ParentDir);
         let own = if below.as_os_str().is_empty() { mount.point.clone() } else { mount.point.join(below) };
@@ -136,7 +136,7 @@ mod tests {
         let cpu = at("/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct");
         let memory = at("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/jobs/a:b");
         assert_eq!(layout.v1, [(vec![Controller::Cpu], cpu), (vec![Controller::Memory], memory)]);
-        // Pure v1: the line of v2 is there, its mount is not.
+        // Pure v1: the line of v2 exists, but its mount does not.
         let without: String =
             mounts.lines().filter(|line| !line.contains("cgroup2")).collect::<Vec<_>>().join("\n");
         assert_eq!(Layout::read(groups, &without).unified, None);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_container_sees_its_own_group_as_the_mount() {
-        // With a cgroup namespace of its own, and with the host's.
+        // With its own cgroup namespace, and with the host's.
         for (path, root) in [("/", "/"), ("/docker/abc", "/docker/abc")] {
             let groups = format!("4:memory:{path}\n0::{path}\n");
             let mounts = format!(

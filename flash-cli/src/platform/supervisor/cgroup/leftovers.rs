@@ -15,7 +15,7 @@ use super::{
 
 /// The groups of a platform are named `flash-PID`.
 pub(super) const PREFIX: &str = "flash-";
-/// How long what was killed may take to end.
+/// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
@@ -26,15 +26,15 @@ pub(in crate::platform::supervisor) struct Left {
     pub back: Option<Back>,
 }
 
-/// Processes of ours were moved out of a group so that it could hand controllers down.
+/// Processes of `flash` that were moved out of a group so that it could delegate controllers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::platform::supervisor) struct Back {
     pub to: PathBuf,
-    /// What was enabled for it.
+    /// The controllers that were enabled for it.
     pub controllers: Vec<String>,
 }
 
-/// Kills what is left in a platform's groups and removes them. Waits, but not for ever.
+/// Kills what is left in a platform's groups and removes them. Waits for a limited time.
 pub(in crate::platform::supervisor) fn clean(left: &Left) {
     let until = Instant::now() + PATIENCE;
     let mut groups: Vec<PathBuf> = left
@@ -90,7 +90,7 @@ pub(super) fn move_all(from: &Path, to: &Path) {
     }
 }
 
-/// Removes empty groups of platforms that have ended. Kills nothing: a name is no proof of whose it is.
+/// Removes empty groups of ended platforms. Kills nothing, because a name does not prove who owns a group.
 pub(super) fn sweep(base: &Path) {
     for group in below(base) {
         if !group.file_name().and_then(|name| name.to_str()).is_some_and(is_platform) {

@@ -20,8 +20,8 @@ use super::{
     leftovers::{self, PREFIX},
 };
 
-/// The group that processes of ours move to when they are in the way: on v2 a group that hands
-/// controllers down has no processes of its own.
+/// The group for processes of `flash` that must move: on v2, a group that delegates controllers cannot have
+/// processes.
 pub(super) const OWN_GROUP: &str = "platform";
 
 /// The platform's groups. Cheap to share.
@@ -43,8 +43,8 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// A group counts as one process when CPU time is short, however many workers are in it: beside a build
-    /// on all cores they would hardly run. So it counts as one process per core.
+    /// If CPU time is short, a group counts as one process, regardless of its workers: next to a build on all cores
+    /// they would hardly run. So it gets the weight of one process per core.
     fn weigh(&self) {
         if !self.controllers.contains(&Controller::Cpu) {
             return;
@@ -59,7 +59,7 @@ impl Home {
     }
 }
 
-/// What a machine allows.
+/// The limits that a machine supports.
 pub(crate) struct Detected {
     pub cgroups: Option<Cgroups>,
     /// Which limits do not hold and why, for people.
@@ -122,7 +122,7 @@ impl Cgroups {
         Group::create(&self.homes, name, limits)
     }
 
-    /// What must be removed when this process has ended.
+    /// What must be removed after this process has ended.
     pub(crate) fn left(&self) -> &Left {
         &self.left
     }
@@ -172,7 +172,7 @@ fn not_applied(missing: &[Controller], problem: Option<&str>) -> Option<String> 
     Some(format!("{what} limits of instances are not applied: {problem}"))
 }
 
-/// v1: each hierarchy is used where this process stands.
+/// v1: each hierarchy is used at the group of this process.
 fn home_of_v1(standing: &Standing, controllers: &[Controller], myself: &Myself) -> Result<Home, String> {
     if standing.read_only {
         return Err(format!("{} is read-only", standing.mount.display()));
@@ -183,11 +183,11 @@ fn home_of_v1(standing: &Standing, controllers: &[Controller], myself: &Myself) 
     Ok(Home { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
 }
 
-/// How processes that were moved out of the way get back.
+/// How to move processes back that were moved out of the way.
 type Moved = Option<leftovers::Back>;
 
-/// v2: in the own group where all its processes are ours, else in the nearest group above that hands
-/// controllers down already, else at the root.
+/// v2: in the own group if all its processes belong to `flash`; otherwise in the nearest group above that already
+/// delegates controllers, or at the root.
 fn home_of_v2(
     standing: &Standing,
     wanted: &[Controller],
@@ -199,7 +199,7 @@ fn home_of_v2(
     }
     let mut best: Option<(usize, PathBuf)> = None;
     let mut refused = None;
-    // Up from the own group to what is mounted.
+    // From the own group up to the mount.
     let groups: Vec<&Path> =
         standing.own.ancestors().take_while(|group| group.starts_with(&standing.mount)).collect();
     for group in &groups {
@@ -235,8 +235,8 @@ fn home_of_v2(
         .map_err(|error| format!("cannot create a control group in {}: {error}", base.display()))
 }
 
-/// Whether groups can be made in a group, and processes put into them: the kernel asks for the right to
-/// write to the `cgroup.procs` of the group that both sides of a move have in common.
+/// Whether groups can be created in a group and processes moved into them: the kernel requires write access to the
+/// `cgroup.procs` of the common ancestor of a move.
 fn may_make_groups(group: &Path) -> io::Result<()> {
     use nix::unistd::{AccessFlags, access};
     access(group, AccessFlags::W_OK)?;
@@ -253,7 +253,7 @@ fn offered(group: &Path, is_own: bool, myself: &Myself, wanted: &[Controller]) -
     let available = if is_root || all_ours {
         list("cgroup.controllers")
     } else {
-        // Somebody else's: used as it is.
+        // A group of others: used unchanged.
         list("cgroup.subtree_control")
     };
     available.into_iter().filter(|controller| wanted.contains(controller)).collect()
@@ -278,7 +278,7 @@ fn settle(base: &Path, is_own: bool, wanted: &[Controller], myself: &Myself) -> 
             leftovers::move_all(base, &own);
         }
         for controller in &to_enable {
-            // What is refused is not among the controllers of our group, and so is told.
+            // A refused controller is missing in the group, and is reported.
             let _ = write(base, "cgroup.subtree_control", &format!("+{}", controller.name()));
         }
     }
@@ -295,7 +295,7 @@ fn names(controllers: &[Controller]) -> Vec<String> {
     controllers.iter().map(|controller| controller.name().to_owned()).collect()
 }
 
-/// As `create_dir`, but one that is there is taken.
+/// Like `create_dir`, but accepts an existing one.
 pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     match fs::create_dir(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

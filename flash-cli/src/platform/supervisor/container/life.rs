@@ -29,12 +29,12 @@ use crate::{
     orphan::WithParent,
 };
 
-/// How long a client that is asked to end is left alone until it is asked again.
+/// How long to wait before a client is asked to end again.
 const BETWEEN_REQUESTS: Duration = Duration::from_secs(5);
 /// The pauses between attempts at the removal of a container: each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long they go on. After it the lifeline alone tries again, at the end.
+/// How long to retry. After that, only the lifeline tries again, at the end.
 const BURIAL: Duration = Duration::from_secs(600);
 /// An exit code above it is the number of a signal that killed the container's process.
 const SIGNALLED: i32 = 128;
@@ -57,7 +57,7 @@ pub(in crate::platform::supervisor) struct Container {
     name: String,
     engine: Arc<Engine>,
     directory: PathBuf,
-    /// The engine's client. It prints what the container prints, passes SIGTERM on, and ends with its code.
+    /// The engine's client. It prints the container's output, passes SIGTERM on, and ends with its exit code.
     client: Child,
     #[expect(dead_code, reason = "held until the worker has ended")]
     share: Share,
@@ -67,7 +67,7 @@ pub(in crate::platform::supervisor) struct Container {
     ended: CancellationToken,
     killing: Option<JoinHandle<()>>,
     burial: Option<JoinHandle<Result<Option<MemoryKill>, EngineError>>>,
-    /// How it was buried: asked again, the answer is the same.
+    /// The result of its removal, kept for repeated calls.
     buried: Option<Option<MemoryKill>>,
     lifeline: Lifeline,
     on_line: OnLine,
@@ -107,7 +107,7 @@ impl Container {
         })
     }
 
-    /// What it prints.
+    /// Its output.
     pub(in crate::platform::supervisor) fn output(&self) -> Arc<Output> {
         self.client.output()
     }
@@ -127,8 +127,7 @@ impl Container {
         }
     }
 
-    /// Waits until the container is gone, and reads what it said last. May be asked again when the future was
-    /// dropped.
+    /// Waits until the container is gone, and reads its last output. Can be called again if the future was dropped.
     pub(in crate::platform::supervisor) async fn wait(&mut self) -> io::Result<Exit> {
         let status = signalled(self.client.ended().await?);
         if !self.ended.is_cancelled() {
@@ -144,7 +143,7 @@ impl Container {
         Ok(Exit { status, memory, last_lines })
     }
 
-    /// Removes the container; whatever its client said, it may still run.
+    /// Removes the container, which may still run whatever its client reported.
     async fn bury(&mut self, status: ExitStatus) -> io::Result<Option<MemoryKill>> {
         if let Some(killing) = &mut self.killing
             && self.burial.is_none()
@@ -166,7 +165,7 @@ impl Container {
         self.burial = None;
         let memory = buried
             .map_err(io::Error::other)?
-            // The lifeline keeps its name, and tries again at the end.
+            // The lifeline keeps its name and tries again at the end.
             .map_err(|error| io::Error::other(format!("it may still run: {}", error_chain(&error))))?;
         self.lifeline.remove_container(&self.name);
         self.buried = Some(memory);
@@ -187,7 +186,7 @@ async fn start(
     std::fs::create_dir_all(directory)?;
     command.envs(environment).current_dir(directory);
     if !input.is_empty() {
-        // A file without a name: as long as the client has it open, and for nobody else to read.
+        // A file without a name, which exists while the client has it open and which others cannot read.
         let mut file = tempfile::tempfile()?;
         file.write_all(input.as_bytes())?;
         file.rewind()?;
@@ -208,12 +207,12 @@ async fn start(
     }
 }
 
-/// Removes the container; its client ends with it. Where there is none yet, the client is asked to end, and
-/// only killed when that does not help: podman, killed while it makes a container, leaves half of it behind.
+/// Removes the container, which also ends its client. If there is no container yet, the client is asked to end, and
+/// killed only if that does not help: podman leaves half a container behind when it is killed while creating one.
 async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: CancellationToken) {
     let until = Instant::now() + MAKING;
     loop {
-        // What goes wrong here is told by the burial, which does it again.
+        // Errors here are reported by the removal, which tries again.
         let removed = engine.remove_container(&name).await;
         if ended.is_cancelled() {
             return;
@@ -252,8 +251,8 @@ async fn bury(
     Ok(memory)
 }
 
-/// Removes the container. An engine that does not do it is asked again: until then the worker counts as alive
-/// and keeps its share of the machine.
+/// Removes the container, with retries. Until it is removed, the worker counts as alive and keeps its share of the
+/// machine.
 async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), EngineError> {
     let until = Instant::now() + BURIAL;
     let mut pause = FIRST_PAUSE;
@@ -273,7 +272,7 @@ async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), Eng
     }
 }
 
-/// What became of the container's process: engines tell a signal as 128 and its number.
+/// The exit status of the container's process. Engines report a signal as 128 plus its number.
 fn signalled(status: ExitStatus) -> ExitStatus {
     match status.code() {
         Some(code @ 129..=192) => ExitStatus::from_raw(code - SIGNALLED),

@@ -5,7 +5,7 @@
 mod life;
 mod removal;
 
-/// How long a container may take to be made. For so long its client is asked to end and not killed.
+/// How long creating a container may take. During that time, its client is asked to end and not killed.
 const MAKING: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub(super) use life::{Container, Spec};

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::child::{signal_group, signal_process};
 
-/// How long clients may take to end once they are asked, which is as long as containers take to be made, and
-/// an engine to remove containers.
+/// How long clients may take to end (as long as creating a container takes), and an engine to remove containers.
 const CLIENTS: Duration = super::MAKING;
 const ENGINE: Duration = Duration::from_secs(20);
 /// How long clients are left alone until the next removal.
@@ -29,9 +28,9 @@ pub(in crate::platform::supervisor) struct Removal {
 impl Removal {
     /// Removes containers, and ends their clients.
     ///
-    /// A client may be about to make a container. Killed in the midst of it, podman leaves a process behind
-    /// that it knows nothing of; asked to end, it finishes first. So containers are removed until all clients
-    /// have ended, and once more then.
+    /// A client may be creating a container. If podman is killed during that, it leaves an unknown process behind; if
+    /// asked to end, it finishes first. So containers are removed until all clients have ended, and once more after
+    /// that.
     pub(in crate::platform::supervisor) fn end(
         &self,
         containers: &BTreeSet<String>,
@@ -65,7 +64,7 @@ impl Removal {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(containers);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Nobody is there to be told of a failure.
+        // There is nobody to report a failure to.
         let Ok(mut engine) = command.spawn() else { return };
         let until = Instant::now() + ENGINE;
         while Instant::now() < until {
@@ -80,7 +79,7 @@ impl Removal {
     }
 }
 
-/// Whether a process runs. One that nobody reaps has ended.
+/// Whether a process runs. A zombie has ended.
 fn is_there(process: i32) -> bool {
     if kill(Pid::from_raw(process), None).is_err() {
         return false;

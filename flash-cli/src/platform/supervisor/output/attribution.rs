@@ -8,13 +8,13 @@ use super::Work;
 pub(super) struct Piece {
     pub bytes: Vec<u8>,
     pub work: Option<Work>,
-    /// That work ends here: so does its last line, ended or not.
+    /// The work ends here, and so does its last line, complete or not.
     pub ends_work: bool,
     /// The pipe has ended.
     pub is_last: bool,
 }
 
-/// Where works ended that are not read to their end yet.
+/// The ends of works that have not been read completely.
 ///
 /// There are never more ends than bytes in the pipe, and one: an end with nothing new before it is none.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(super) struct Attribution {
     read: u64,
     /// In the order of the stream.
     ends: VecDeque<End>,
-    /// Whether the last byte read left a line without its end.
+    /// Whether the last line read is incomplete.
     is_within_line: bool,
 }
 
@@ -34,8 +34,8 @@ struct End {
 }
 
 impl Attribution {
-    /// This work ends while so many bytes are in the pipe. `None` where several are under way: what was printed
-    /// belongs to none of them for certain.
+    /// This work ends while this many bytes are in the pipe. `None` if several works are running: the output cannot
+    /// be assigned to one of them.
     pub(super) fn work_ends(&mut self, waiting: u64, work: Option<Work>) {
         let at = self.read + waiting;
         let (seen, is_within_line) = match self.ends.back() {
@@ -60,7 +60,7 @@ impl Attribution {
         self.ends.is_empty()
     }
 
-    /// What was read in the moment in which this work ends. No other end is waited for.
+    /// Data that was read at the moment when this work ends. No other end is pending.
     pub(super) fn end(&mut self, bytes: Vec<u8>, work: Option<Work>) -> Piece {
         let ends_work = work.is_some();
         self.read += bytes.len() as u64;
@@ -74,8 +74,8 @@ impl Attribution {
         left.and_then(|left| usize::try_from(left).ok()).map_or(limit, |left| left.min(limit))
     }
 
-    /// What was read, at most as much as there was room for; nothing at the end of the pipe. `now` tells the work of
-    /// this moment.
+    /// Data that was read, at most as much as there was room for; empty at the end of the pipe. `now` returns the
+    /// current work.
     pub(super) fn read(&mut self, bytes: Vec<u8>, now: impl FnOnce() -> Option<Work>) -> Piece {
         let is_last = bytes.is_empty();
         self.read += bytes.len() as u64;

@@ -44,7 +44,7 @@ impl Printer {
         self.begun[source as usize] = begun;
     }
 
-    /// Prints what is beyond the length of a line, in parts, and leaves the last one.
+    /// Passes on a text longer than a line in parts, and keeps the last part.
     fn cut(&self, source: Source, begun: &mut Vec<u8>, piece: &Piece) {
         while begun.len() > MAX_LINE_BYTES {
             let rest = begun.split_off(end_of_character(begun, MAX_LINE_BYTES));
@@ -78,16 +78,16 @@ pub(super) fn print_all(
             printer.lock().unwrap_or_else(PoisonError::into_inner).print(source, &piece);
             queued.fetch_sub(1, Ordering::AcqRel);
         }
-        // Nobody may wait any more.
+        // Waiting is no longer allowed.
         let _ = ended.send(());
     };
     std::thread::Builder::new().name("flash-lines".to_owned()).spawn(print)?;
     Ok(printed)
 }
 
-/// The last place up to `limit` that is not within a character of UTF-8.
+/// The last position up to `limit` that is a UTF-8 character boundary.
 fn end_of_character(bytes: &[u8], limit: usize) -> usize {
     let is_begin = |at: &usize| bytes.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
-    // A character has four bytes at most: what has more of them is no UTF-8.
+    // A character has at most four bytes; otherwise the data is not UTF-8.
     (limit.saturating_sub(3)..=limit).rev().find(is_begin).unwrap_or(limit)
 }
