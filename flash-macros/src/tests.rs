@@ -1,5 +1,5 @@
-//! What the attributes write, and what they say of each mistake. Where the carets are is tested with the
-//! compiler, in `flash-sdk/tests/compile_fail`.
+//! Tests the expansion of the attributes and their error messages. The spans of errors are tested with the compiler,
+//! in `flash-sdk/tests/compile_fail`.
 use std::{fs, path::Path};
 
 use proc_macro2::TokenStream;

@@ -52,7 +52,7 @@ impl fmt::Debug for EnvironmentCredentials {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// There is no home directory and `FLASH_CONFIG_DIR` is not set.
+    /// Neither a home directory nor `FLASH_CONFIG_DIR` is set.
     #[error("no directory for credentials: set FLASH_CONFIG_DIR or HOME")]
     NoDirectory,
     /// The file exists but cannot be read.

@@ -74,7 +74,7 @@ pub enum EndpointKind {
 }
 
 impl EndpointKind {
-    /// How many jobs or requests one worker runs at the same time where nothing else is said.
+    /// Default number of jobs or requests that one worker runs at once.
     pub const fn default_concurrency(self) -> u32 {
         match self {
             Self::Queue => 1,
@@ -82,7 +82,7 @@ impl EndpointKind {
         }
     }
 
-    /// How the number of workers follows the load where nothing else is said.
+    /// Default scaler: how the number of workers follows the load.
     pub const fn default_scaler(self) -> ScalerEntry {
         match self {
             Self::Queue => ScalerEntry::QueueDelay { seconds: 4 },
@@ -104,7 +104,7 @@ pub enum ComputeEntry {
     Gpu {
         /// Pools in order of preference.
         pools: Vec<GpuPool>,
-        /// Single types beside them.
+        /// Single GPU types, in addition to the pools.
         #[serde(default)]
         types: Vec<GpuType>,
         /// GPUs per worker.
@@ -124,7 +124,7 @@ impl ComputeEntry {
         }
     }
 
-    /// One second of a worker; `None` where nobody has published its price.
+    /// The price of a worker per second; `None` if no price is published.
     pub fn price_per_second(&self, prices: &PriceList) -> Option<NanoDollars> {
         let (key, count) = self.price_key()?;
         prices.per_second(key).map(|price| NanoDollars(price.0.saturating_mul(u64::from(count))))

@@ -21,7 +21,7 @@ use super::{
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A platform, the keys of its environment, and what its log hears.
+/// A platform, the keys of its environment, and its log lines.
 struct Bench {
     platform: Platform,
     ring: Arc<KeyRing>,
@@ -50,7 +50,7 @@ async fn start(store: &Path) -> Bench {
     Bench { platform: Platform::start(options).unwrap(), ring, lines }
 }
 
-/// A release of one queue type, `gpu`, without workers of its own: there may be none.
+/// A release with one queue-based worker type, `gpu`, that may have no workers.
 fn release(number: u64) -> NewRelease {
     NewRelease {
         number: Some(number),
@@ -293,7 +293,7 @@ async fn with_nothing_running_the_end_waits_for_no_limit_whoever_is_still_connec
     bench.deploy(1).await;
     bench.accepted(1).await;
     bench.work(1).await;
-    // One that has said nothing yet, and one that is kept after its answer.
+    // One without a request yet, and one that is kept open after its answer.
     let silent = tokio::net::TcpStream::connect(bench.platform.shared.address).await.unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
@@ -312,7 +312,7 @@ async fn workers_of_a_release_that_is_torn_down_are_known_until_they_have_ended(
     let bench = start(store.path()).await;
     let deploying = bench.platform.deploy(of_script(1, "exec sleep 1000"), |_| ());
     assert!(tokio::time::timeout(Duration::from_millis(300), deploying).await.is_err());
-    // On the one thread of this test nothing was killed yet. A worker that knocks now is no stranger.
+    // On the single thread of this test, nothing was killed yet, so a worker that connects now is still known.
     let pools = bench.platform.worker_pools("script");
     assert!(pools.len() == 1 && !pools[0].is_over());
     assert!(!bench.platform.is_deploying() && bench.platform.overview().live.is_none());

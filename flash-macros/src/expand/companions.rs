@@ -68,7 +68,7 @@ impl Expansion<'_> {
         format_ident!("__remote_function_{name}_stands_in_a_module_not_inside_another_function")
     }
 
-    /// The module beside a free function.
+    /// The companion module of a free function.
     pub(super) fn companion_module(&self) -> TokenStream {
         let function = self.function;
         let (name, visibility, cfg) = (&function.name, &function.visibility, &function.attributes.cfg);
@@ -96,7 +96,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The associated functions beside a method.
+    /// The companion functions of a method.
     pub(super) fn companion_functions(&self) -> TokenStream {
         let function = self.function;
         self.companions(&self.face(Some(function.name.clone())))

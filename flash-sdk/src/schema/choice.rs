@@ -1,12 +1,12 @@
 //! Finds the form that a value was meant to have when it matches none of several.
 //!
-//! The forms are those that `schemars` writes for an enum: tagged inside or beside its content, tagged
-//! outside, plain names, or untagged. An `Option` is an untagged choice between its type and null.
+//! The forms are those that `schemars` writes for an enum: internally, adjacently or externally tagged, plain names,
+//! or untagged. An `Option` is an untagged choice between its type and null.
 use serde_json::Value;
 
 use super::{listed, of_other_type};
 
-/// How deep references are followed: a schema that refers to itself says nothing about its form.
+/// How deep references are followed. A schema that only refers to itself has no recognisable form.
 const MAX_REFERENCES: usize = 16;
 
 /// What the value was meant to be.
@@ -22,9 +22,9 @@ pub(super) enum Meant {
 
 /// How a value shows which form it has.
 enum Mark<'a> {
-    /// A member with a fixed text: an enum that is tagged inside or beside its content.
+    /// A member with a fixed text: an internally or adjacently tagged enum.
     Tag { member: &'a str, name: &'a str },
-    /// The only member has this name: an enum that is tagged outside.
+    /// The only member has this name: an externally tagged enum.
     Member(&'a str),
     /// The value is one of these texts: variants without content.
     Names(Vec<&'a str>),

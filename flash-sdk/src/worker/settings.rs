@@ -35,7 +35,7 @@ pub(super) struct HttpSettings {
 
 /// How work arrives.
 pub(super) enum Intake {
-    /// Over the exchange of our own platform.
+    /// Over the exchange of the Flash platform.
     Exchange(ExchangeAddress),
     /// With Runpod's protocol.
     Runpod(Runpod),

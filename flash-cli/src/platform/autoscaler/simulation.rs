@@ -16,7 +16,7 @@ const STEP: u64 = 10;
 const PERIOD: u64 = 100;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
-/// Long enough after the last arrival for everything to come to rest.
+/// Long enough after the last arrival for all work to finish.
 const TEN_MINUTES: u64 = 10 * MINUTE;
 
 /// A job to come.

@@ -26,7 +26,7 @@ fn balancer(workers: &[(&str, u32)]) -> Arc<Balancer> {
     balancer
 }
 
-/// Asks for a slot, up to the first moment when it has to wait.
+/// Asks for a slot, until it must wait.
 fn ask(balancer: &Arc<Balancer>, wish: Wish) -> (Asking, Poll<Result<Slot, NoBackend>>) {
     let balancer = balancer.clone();
     let mut asking: Asking = Box::pin(async move { balancer.acquire(&wish, Hold::of(HOLD), "r").await });
@@ -125,7 +125,7 @@ async fn slots_go_to_waiters_in_order_of_arrival_and_nobody_overtakes() {
     let mut line: Vec<Asking> = (0..50).map(|_| waits(&balancer, Wish::Any)).collect();
     while !line.is_empty() {
         drop(held);
-        // Whoever comes after the slot was given back and before its new owner woke up.
+        // A request that arrives after the slot was returned and before its new owner wakes up.
         let late = waits(&balancer, Wish::Any);
         let rest = line.split_off(1);
         let Poll::Ready(Ok(next)) = poll(&mut line[0]) else { panic!("the first is next") };
@@ -260,7 +260,7 @@ async fn more_than_ten_thousand_waiters_are_refused() {
     drop(waits(&balancer, Wish::Any));
 }
 
-/// A balancer with one worker of this many slots that says when it has let go, and the frames it gets.
+/// A balancer with one worker with this many slots that reports releases, and its frames.
 fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStream>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let (frames, writing) = exchange::write(near);
@@ -292,7 +292,7 @@ async fn a_request_that_nobody_waits_for_keeps_its_slot_until_its_worker_lets_go
     assert!(poll(&mut next).is_pending(), "that was another one");
     balancer.released(&"a".into(), name);
     let Poll::Ready(Ok(mut next)) = poll(&mut next) else { panic!("the slot is free") };
-    // One that is waited for is over with its answer, whatever its worker says.
+    // A request that a client waits for ends with its answer, whatever its worker reports.
     next.sent();
     balancer.released(&"a".into(), next.name().unwrap());
     assert_eq!(balancer.load(Instant::now()).running, 1);

@@ -203,7 +203,7 @@ mod tests {
         *,
     };
 
-    /// A door of an environment with the key `own`, its neighbour's being `other`, and what the log hears.
+    /// The access control of an environment with the key `own` (another environment has `other`), and its log lines.
     fn door() -> (Door, Arc<Mutex<Vec<String>>>) {
         let ring = Arc::new(KeyRing::new());
         ring.set(vec![KeyHash::of("own")], vec![KeyHash::of("other")]);

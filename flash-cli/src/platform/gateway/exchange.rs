@@ -28,7 +28,7 @@ use crate::platform::{
     release::Release,
 };
 
-/// Calls under way of one worker before finished ones are swept from its list.
+/// Number of running calls of a worker before finished ones are removed from its list.
 const SWEEP_AT: usize = 1024;
 
 pub(super) async fn open(

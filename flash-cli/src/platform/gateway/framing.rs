@@ -105,7 +105,7 @@ fn is_same(host: &Authority, named: &Authority, scheme: Option<&Scheme>) -> bool
 mod tests {
     use super::*;
 
-    /// The status of the refusal, or the URI as it goes on.
+    /// The status of the refusal, or the resulting URI.
     fn checked(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<String, u16> {
         let mut request = Request::builder().version(version).method(method).uri(uri);
         for (name, value) in headers {

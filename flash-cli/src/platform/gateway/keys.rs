@@ -94,7 +94,7 @@ struct Keys {
     of_others: Vec<KeyHash>,
 }
 
-/// Whose key was given.
+/// The owner of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     /// This environment's.

@@ -211,7 +211,7 @@ impl Drop for Visit {
     }
 }
 
-/// A request that is under way.
+/// A request in progress.
 struct Busy(Arc<Visit>);
 
 impl Busy {

@@ -26,7 +26,7 @@ struct Source<B> {
     is_asked_for: bool,
 }
 
-/// The body was waited for in vain.
+/// No data of the body arrived in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no data received for {} s", BODY_PAUSE.as_secs())]
 pub(crate) struct Stalled;

@@ -269,8 +269,8 @@ impl Shared {
         waiting
     }
 
-    /// For the writer: waits for lines up to `limit`, and takes all. `None` when nothing will come any more;
-    /// without lines when it has waited in vain.
+    /// For the writer: waits for lines up to `limit`, and takes all. `None` if no more lines will arrive; no lines if
+    /// the wait timed out.
     pub(super) fn take(&self, into: &mut Vec<u8>, limit: Duration) -> Option<Taken> {
         let mut waiting = self.lock();
         if waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed {

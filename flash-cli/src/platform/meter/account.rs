@@ -125,7 +125,7 @@ struct OwnedPayer {
 }
 
 impl Stake {
-    /// Says whom it is for, where the end will not.
+    /// Sets its payer, for when the end does not.
     pub(crate) fn is_for(&mut self, request_id: Arc<str>) {
         self.payer = Some(OwnedPayer { request_id, function: None });
     }

@@ -281,7 +281,7 @@ mod tests {
         (0..3 * S, event)
     }
 
-    /// Divisible by many numbers of jobs, so that an exact share is a whole number.
+    /// Divisible by every number of jobs in these tests, so that an exact share is a whole number.
     const FINE: u128 = 840;
 
     struct Job {

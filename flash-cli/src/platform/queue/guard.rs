@@ -44,7 +44,7 @@ impl Guard {
     }
 }
 
-/// Jobs on their way to their mark.
+/// Jobs whose mark is being written.
 #[derive(Default)]
 pub(super) struct Guarded {
     /// In the order in which they come. May hold some that left.

@@ -6,9 +6,9 @@ use std::time::Duration;
 pub(crate) struct Limits {
     /// Jobs that may wait; more are refused.
     pub max_waiting: usize,
-    /// How long one attempt may run, unless the job says otherwise.
+    /// How long one attempt may run by default.
     pub execution_timeout: Duration,
-    /// How long a job may take from submission to its end, unless it says otherwise.
+    /// How long a job may take from submission to its end by default.
     pub ttl: Duration,
     /// Attempts that a job gets when its workers die.
     pub max_attempts: u32,

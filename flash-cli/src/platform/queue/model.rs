@@ -360,7 +360,7 @@ impl Pair {
             assert!(taken.is_empty());
             return;
         };
-        // Who asks for more than it has slots for has let go of what it was asked to stop.
+        // A worker that asks for more jobs than it has free slots has released the jobs that it was asked to stop.
         let slots = &mut self.model.slots[worker];
         for _ in *slots..=held.len() {
             let first = held.iter().filter_map(|held| held.stopping).min();
@@ -454,7 +454,7 @@ impl Pair {
 
     fn crash(&mut self, jump_minutes: i64) {
         self.queue.setting.store.crash();
-        // What jobs are that the platform may have died of is another matter: `guard` has tests of its own.
+        // Jobs that may have killed the platform are tested separately, in `guard`.
         let file = rusqlite::Connection::open(self.directory.path().join("jobs.sqlite")).unwrap();
         file.execute("UPDATE life SET is_open = 0", []).unwrap();
         drop(file);
@@ -464,7 +464,7 @@ impl Pair {
         self.model.workers = Default::default();
         self.model.stale.clear();
         (self.model.normal, self.model.low) = Default::default();
-        // What the store holds may be any moment since clients last heard; from there the model goes on.
+        // The store may contain any state since clients were last told; the model continues from there.
         let gone = std::mem::take(&mut self.model.gone);
         let (back, gone) = gone.into_iter().partition(|(id, _)| self.queue.knows(*id));
         self.model.gone = gone;

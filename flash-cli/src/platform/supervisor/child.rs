@@ -43,7 +43,7 @@ pub(crate) struct SpawnError {
 const OWN_PREFIXES: [&str; 2] = ["FLASH_", "RUNPOD_"];
 
 fn is_own(variable: &str) -> bool {
-    // The level of log lines is the one of them that a person sets by hand.
+    // The log level is the only one of them that users set.
     variable != flash_sdk::env::RUNPOD_LOG_LEVEL && OWN_PREFIXES.iter().any(|own| variable.starts_with(own))
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Output {
     current_work: CurrentWork,
     last: LastLines,
     printer: Arc<Mutex<Printer>>,
-    /// Chunks on their way to the printer.
+    /// Chunks for the printer.
     queued: Arc<AtomicUsize>,
 }
 

@@ -18,7 +18,7 @@ use crate::platform::{
 
 /// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
-/// POSTs under way. A pause before the next try takes no place.
+/// Maximum number of running POSTs. A pause before a retry does not count.
 const LIMITS: Limits = Limits { all: 256, per_receiver: 16 };
 /// Between two looks whether a failing store takes writes again.
 const STORE_RETRY: Duration = Duration::from_secs(1);

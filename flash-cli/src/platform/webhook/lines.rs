@@ -19,7 +19,7 @@ pub(super) struct Lines<T> {
     under_way: usize,
 }
 
-/// How many deliveries may be on their way at once.
+/// How many deliveries may run at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub all: usize,

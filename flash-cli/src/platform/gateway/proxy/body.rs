@@ -312,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that is fed by hand.
+    /// A body that the test feeds.
     struct Fed(mpsc::Receiver<Result<&'static [u8], &'static str>>);
 
     impl hyper::body::Body for Fed {

@@ -55,7 +55,7 @@ async fn following_loses_and_doubles_nothing_over_changes_of_segments() {
     }
     speaker.join().unwrap();
     assert!(segments(directory.path()).len() > 20);
-    // One by one too, each soon after it was said.
+    // Also one by one, each soon after it was logged.
     for number in 3000..3010 {
         let said = std::time::Instant::now();
         store.sink()(line("w1", number.to_string()));

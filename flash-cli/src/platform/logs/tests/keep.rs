@@ -154,7 +154,7 @@ async fn on_a_thread_of_the_runtime_nobody_waits_for_a_slow_disk() {
     let said = texts(&store, &all()).await;
     let (note, kept) = said.split_last().unwrap();
     assert_eq!(kept, numbers(0..kept.len()));
-    // Whoever had waited would have found the disk too slow.
+    // A caller that waited would have found the disk too slow.
     assert_eq!(*note, format!("{} lines were lost: the disk cannot keep up", 200 - kept.len()));
 }
 

@@ -24,7 +24,7 @@ fn is_refused(queue: &Bench, submission: Submission) -> bool {
     }
 }
 
-/// What the jobs of a queue hold, counted anew.
+/// The memory of a queue's jobs, counted again.
 fn counted(queue: &Queue) -> usize {
     let inner = queue.lock();
     let entries = inner.jobs.newest_first(None);

@@ -35,7 +35,7 @@ async fn fed(queue: &Queue) {
     loop {
         queue.feed();
         if tokio::time::timeout(Duration::ZERO, queue.fed()).await.is_err() {
-            // Nothing is on its way, or not yet on the disk.
+            // Nothing is pending or not yet on disk.
             let idle = queue.lock().jobs.guarded.next_ticket().is_none();
             if idle {
                 return;
@@ -79,7 +79,7 @@ async fn a_job_that_kills_the_platform_is_dead_after_six_deaths_and_no_other_is(
     assert!(queues[0].is_dead(deadly));
     let error = queues[0].peek(deadly).unwrap().error.unwrap();
     assert!(error.contains("the platform died 5 times while this job was running"), "{error}");
-    // The others go on, one after the other.
+    // The others continue, one after the other.
     let mut workers = [FakeWorker::attach(&queues[0], "w", 2), FakeWorker::attach(&queues[1], "v", 2)];
     for (place, id) in [(0, beside[0]), (1, beside[1])] {
         fed(&queues[place]).await;
@@ -137,7 +137,7 @@ async fn jobs_that_wait_for_their_mark_keep_their_order_and_can_be_cancelled_mov
     got.push(id_of(&worker.job().await));
     queue.cancel(ids[5]).unwrap();
     queue.detach_stopped(&worker.id, "scaled down");
-    // The next release goes on with them.
+    // The next release continues with them.
     let next = Arc::new(Queue::new("a", 2, Limits::default(), &context, Box::new(|_| {})));
     queue.hand_over(&next).await;
     let mut worker = FakeWorker::attach(&next, "v", 100);

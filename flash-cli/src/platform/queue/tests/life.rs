@@ -187,7 +187,7 @@ async fn a_job_that_its_client_left_is_let_go_unless_somebody_hears_of_it() {
         if expected == Cancelled {
             assert!(matches!(worker.frame().await, ToWorker::Stop(frame) if frame.id == job.id));
         }
-        // Whoever is too late changes nothing.
+        // Late events change nothing.
         worker.finish(&queue, &job);
         queue.abandon(id, Abandoned::Stops);
         assert!(status(&queue, id).is_final());

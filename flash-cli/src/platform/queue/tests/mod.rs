@@ -23,7 +23,7 @@ use tokio::{io::DuplexStream, sync::oneshot};
 
 use super::*;
 
-/// A worker of ours as the queue sees it.
+/// A Flash worker from the queue's view.
 struct FakeWorker {
     id: WorkerId,
     reader: Reader<DuplexStream>,
@@ -70,7 +70,7 @@ fn id_of(job: &JobFrame) -> JobId {
     JobId::parse(&job.id).unwrap()
 }
 
-/// A queue with a store, a clock that the test sets, and what was told at the ends of jobs.
+/// A queue with a store, a clock that the test sets, and the reported ends of jobs.
 struct Bench {
     queue: Arc<Queue>,
     context: QueueContext,

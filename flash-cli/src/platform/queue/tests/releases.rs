@@ -80,7 +80,7 @@ async fn a_job_is_found_all_the_while_that_a_release_hands_over() {
     assert_eq!([id_of(&worker.job().await), id_of(&worker.job().await)], open[..2]);
 }
 
-/// For whoever wants the numbers: `cargo test --release -- --ignored --nocapture no_pause`.
+/// To print the numbers: `cargo test --release -- --ignored --nocapture no_pause`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a million jobs take a while"]
 async fn no_pause_is_long_while_a_million_jobs_are_handed_over_or_forgotten() {

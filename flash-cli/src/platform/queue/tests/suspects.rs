@@ -77,7 +77,7 @@ async fn a_full_queue_does_not_keep_a_suspect_from_its_next_attempt() {
     for _ in 0..2 {
         beside.push(other.job().await);
     }
-    // `other` keeps what it has; only `busy` goes on.
+    // `other` keeps its jobs; only `busy` continues.
     let mut done = 0;
     while aboard.iter().all(|job| id_of(job) != suspect) {
         let job = aboard.remove(0);

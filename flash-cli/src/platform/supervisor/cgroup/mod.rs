@@ -53,7 +53,7 @@ impl Controller {
     }
 }
 
-/// Whose files a directory has.
+/// The version of a directory's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,

@@ -118,7 +118,7 @@ async fn a_long_line_is_cut_between_characters() {
 async fn a_worker_that_prints_without_pause_holds_up_nobody_else() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = Mutex::new(held);
-    // Whoever takes the lines is stuck until the end of the test.
+    // The receiver of the lines blocks until the end of the test.
     let mut worker = Worker::start(move || {
         let _ = held.lock().unwrap().recv();
     });

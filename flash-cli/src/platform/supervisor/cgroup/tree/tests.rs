@@ -46,7 +46,7 @@ impl Stand {
     }
 }
 
-/// Of the processes in these trees, those below 100 are ours.
+/// In these trees, processes below 100 belong to `flash`.
 fn detect(layout: &Layout) -> (Option<Cgroups>, String) {
     let Detected { cgroups, missing } = Cgroups::within(layout, &Myself { id: 7, owns: |id| id < 100 });
     (cgroups, missing.unwrap_or_default())
