@@ -53,7 +53,7 @@ impl Controller {
     }
 }
 
-/// The version of a directory's files.
+/// The version of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
