@@ -36,7 +36,7 @@ pub(crate) enum NoBackend {
     /// None starts.
     #[error("no workers available: none could start: {0}")]
     Broken(String),
-    /// The one worker that would do is not there, or going.
+    /// The requested worker does not exist or is stopping.
     #[error("the worker is gone")]
     Gone,
 }
@@ -164,7 +164,7 @@ enum Progress {
 }
 
 impl Slot {
-    /// How its worker names it; `None` for a worker that would not know what to do with it.
+    /// The slot's number on its worker; `None` for a worker that does not support it.
     pub(crate) fn name(&self) -> Option<u64> {
         self.is_told.then_some(self.number)
     }
@@ -184,7 +184,7 @@ impl Slot {
         self.progress = Progress::Over;
     }
 
-    /// How its request ends, as far as is known by now. One that is tried elsewhere does not end here.
+    /// How its request ends, as far as known. A request that is retried elsewhere does not end here.
     pub(crate) fn ends(&mut self, ending: Option<Ending>) {
         self.ending = ending;
     }
@@ -295,7 +295,7 @@ impl Inner {
     /// Requests that wait for this worker only will never be served.
     fn give_up_on(&mut self, worker: &WorkerId) {
         for waiter in self.only.remove(worker).unwrap_or_default().into_values() {
-            // One that went away needs no answer.
+            // A request whose client has disconnected needs no answer.
             let _ = waiter.turn.send(Err(NoBackend::Gone));
         }
     }
@@ -347,7 +347,7 @@ impl Balancer {
     pub(crate) fn released(self: &Arc<Self>, worker: &WorkerId, slot: u64) {
         let mut inner = self.lock();
         if let Some(backend) = inner.backends.get_mut(worker) {
-            // One that is still waited for ends with its answer.
+            // A request that a client still waits for ends with its answer.
             if backend.abandoned.iter().any(|abandoned| abandoned.slot == slot) {
                 backend.end(slot);
             }
@@ -401,7 +401,7 @@ impl Balancer {
             return;
         }
         for waiter in std::mem::take(&mut inner.anyone).into_values() {
-            // One that went away needs no answer.
+            // A request whose client has disconnected needs no answer.
             let _ = waiter.turn.send(Err(NoBackend::Broken(reason.to_owned())));
         }
     }
@@ -462,7 +462,7 @@ impl Balancer {
         Ok(Taken::Place(Waiting { balancer: self, number, only, turn }))
     }
 
-    /// Gives the free slots of a worker to those who have waited longest.
+    /// Gives the free slots of a worker to the requests that have waited longest.
     fn hand_out(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, worker: &WorkerId) {
         let mut turns = Vec::new();
         while inner.backends.get(worker).is_some_and(Backend::has_room)
@@ -522,7 +522,7 @@ impl Balancer {
     }
 }
 
-/// What asking for a worker gives at once.
+/// The immediate result of asking for a worker.
 enum Taken<'a> {
     Slot(Slot),
     Place(Waiting<'a>),

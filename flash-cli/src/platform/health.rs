@@ -16,13 +16,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// Between two looks at a worker that starts.
+/// The interval of checks while a worker starts.
 const WHILE_STARTING: Duration = Duration::from_millis(100);
-/// Between two looks at one that serves.
+/// The interval of checks of a ready worker.
 const WHILE_SERVING: Duration = Duration::from_secs(3);
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// Bad looks in a row until it counts as broken: one is an accident.
+/// Failed checks in a row until it counts as unhealthy; a single one may be an accident.
 const BAD_LOOKS: u32 = 3;
 
 /// The result of one check.
@@ -33,7 +33,7 @@ enum Health {
     Unhealthy(String),
 }
 
-/// Where a worker serves, and how to ask after its health.
+/// The address and health path of a worker.
 pub(crate) struct HealthCheck {
     pub address: SocketAddr,
     path: String,
@@ -43,11 +43,11 @@ pub(crate) struct HealthCheck {
 impl HealthCheck {
     /// For a worker that is about to start.
     ///
-    /// The port was free a moment ago. A worker that loses the race for it ends, and the next start gets
-    /// another one.
+    /// The port was free a moment ago. A worker that loses the race for the port ends, and the next start gets
+    /// another port.
     ///
     /// # Errors
-    /// When the machine has no port left.
+    /// If the machine has no free port.
     pub(crate) fn on_a_free_port(path: &str) -> io::Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         Ok(Self::new(address, path))

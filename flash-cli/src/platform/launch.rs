@@ -39,7 +39,7 @@ pub(crate) struct CommandWorker {
     pub arguments: Vec<String>,
     /// Its own variables, on top of the project's.
     pub environment: Vec<(String, String)>,
-    /// Asked whether it is healthy, for a load-balanced one.
+    /// The health path, for a load-balanced one.
     pub health_path: String,
 }
 
@@ -227,7 +227,7 @@ impl Launch {
         }
     }
 
-    /// Said in full: whether a relative path means the new directory is up to the system.
+    /// An absolute path, because relative paths depend on the system here.
     fn in_project(&self, program: &Path) -> PathBuf {
         if program.components().count() > 1 {
             self.directory.join(program.strip_prefix(".").unwrap_or(program))
@@ -244,7 +244,7 @@ impl Launch {
     fn protocol(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> [(&'static str, String); 10] {
         let base = self.base(worker_type);
         [
-            // With a query: the official worker appends `&…` to it without a look.
+            // With a query, because the official worker appends `&…` without checking.
             (env::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
             (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
             (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),

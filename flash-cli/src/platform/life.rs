@@ -19,7 +19,7 @@ use super::{
     release::Release,
 };
 
-/// For how long a new release may take until its workers are ready.
+/// How long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Old releases whose results are still available.
 const KEPT_RELEASES: usize = 20;
@@ -48,7 +48,7 @@ impl Drop for Starting<'_> {
         let Some(release) = self.release.take() else { return };
         release.close();
         release.kill();
-        // While the platform stops it stays in sight, so that its workers are waited for.
+        // While the platform stops, it stays registered, so that its workers are waited for.
         if !self.platform.is_stopping() {
             self.platform.keep_until_ended(&release);
             self.platform.set_starting(None);
@@ -77,7 +77,7 @@ impl Platform {
     /// release.
     ///
     /// # Errors
-    /// When its workers do not become ready. Nothing has changed then.
+    /// If its workers do not become ready. Then nothing has changed.
     pub(crate) async fn deploy(
         &self,
         new: NewRelease,
@@ -134,21 +134,21 @@ impl Platform {
         Arc::new(Release::new(number, manifest, &launch, &self.shared.context, &prices))
     }
 
-    /// Has the pools of a release scale.
+    /// Starts the scaling of a release's pools.
     fn run(&self, release: &Release) {
         for pool in release.pools() {
             self.shared.context.tasks.spawn(pool.clone().run());
         }
     }
 
-    /// Numbers of the releases that left open jobs in the store which no release has taken up yet.
+    /// Numbers of the releases with open jobs in the store that no release has taken over yet.
     pub(crate) fn stored_releases(&self) -> Vec<u64> {
         let backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         backlog.releases().into_iter().collect()
     }
 
-    /// Brings an older release back to finish the jobs that it left. It gets no new traffic, and ends when they
-    /// are done. May be called before the live release is deployed, so that its jobs are never out of sight.
+    /// Restores an older release to finish its jobs. It gets no new traffic, and ends when they are done. Can be
+    /// called before the live release is deployed, so that its jobs are always available.
     #[expect(clippy::unused_async, reason = "its callers need not know that nothing is waited for")]
     pub(crate) async fn resume(&self, old: NewRelease) {
         if self.is_stopping() {
@@ -166,14 +166,14 @@ impl Platform {
         self.retire(release);
     }
 
-    /// Gives the live release all stored jobs that no release has taken up: nothing else will ever run them. For
-    /// after all older releases were resumed that can be.
+    /// Gives the live release all stored jobs that no release has taken over, because nothing else will run them.
+    /// Call it after all older releases that can be resumed were resumed.
     pub(crate) fn adopt_rest(&self) {
         let Some(live) = self.current() else { return };
         self.adopt(&live, Claim::All);
     }
 
-    /// The live release drains, and nothing takes its place.
+    /// Drains the live release without a replacement.
     pub(crate) async fn undeploy(&self) {
         let _alone = self.shared.deploying.lock().await;
         self.expect(false);
@@ -199,7 +199,7 @@ impl Platform {
         }
     }
 
-    /// Lets go of releases that have ended: at once where nothing is left in them, else the oldest.
+    /// Drops ended releases: at once if nothing is left in them, otherwise the oldest.
     fn forget_ended(&self) {
         let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
         past.retain(|release| !release.is_over() || release.has_jobs());
@@ -217,7 +217,7 @@ impl Platform {
         for queue in release.pools().filter_map(|pool| pool.queue()) {
             queue.adopt(&mut backlog, claim);
         }
-        // Of the others, another release may have them.
+        // Jobs of other endpoints may be in another release.
         let left = backlog.unclaimed().filter(|(_, open)| claim == Claim::All && *open > 0);
         for (endpoint, open) in left {
             let text = format!("{open} stored jobs wait for this worker type, which the app no longer has");

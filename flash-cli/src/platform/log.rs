@@ -49,7 +49,7 @@ impl From<Origin> for LogStream {
 /// Takes lines. Called from many tasks; must not block for long.
 pub(crate) type Sink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
-/// As `sink`, and each line is one of this release.
+/// Like `sink`, but sets the release of each line.
 pub(crate) fn of_release(sink: Sink, release: u64) -> Sink {
     Arc::new(move |line| sink(LogLine { release: Some(release), ..line }))
 }

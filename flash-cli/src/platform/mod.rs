@@ -67,19 +67,19 @@ pub(crate) use webhook::{Reach as WebhookReach, Secret};
 const REAPING: Duration = Duration::from_millis(500);
 /// How long engines may take to remove containers.
 const REMOVING: Duration = Duration::from_secs(30);
-/// Between two looks for results in replaced releases that were kept long enough.
+/// The interval of checks for expired results in replaced releases.
 const FORGET_PAST: Duration = Duration::from_secs(5);
 /// How often the current time is stored, for the next platform.
 const KEEP_TIME: Duration = Duration::from_secs(60);
-/// Damaged jobs that the log names, each with its problem.
+/// Maximum number of damaged jobs that are logged, each with its problem.
 const DAMAGES_NAMED: usize = 5;
 
 /// What a platform needs to start.
 pub(crate) struct Options {
-    /// Open already, so that the caller decides about ports.
+    /// Already open, so that the caller chooses the port.
     pub listener: TcpListener,
     pub log: Sink,
-    /// How long running work gets when a release or the platform ends.
+    /// How long running work may take when a release or the platform ends.
     pub drain_time: Duration,
     /// The job store. Jobs of an earlier platform continue.
     pub store: PathBuf,
@@ -301,7 +301,7 @@ impl Platform {
         }
     }
 
-    /// Whether it takes no new work any more.
+    /// Whether it no longer accepts new work.
     fn is_stopping(&self) -> bool {
         self.shared.closing.is_cancelled()
     }
@@ -348,7 +348,7 @@ impl Platform {
         self.open_releases().into_iter().chain(torn_down).collect()
     }
 
-    /// The pools of a worker type whose workers may knock.
+    /// The pools of a worker type whose workers may send requests.
     fn worker_pools(&self, worker_type: &str) -> Vec<Arc<pool::Pool>> {
         self.all_releases().iter().filter_map(|release| release.pool(worker_type).cloned()).collect()
     }

@@ -17,7 +17,7 @@ use super::{
     tally::{Ending, Tally},
 };
 
-/// Between two looks whether a draining release is idle.
+/// The interval of checks whether a draining release is idle.
 const IDLE_POLL: Duration = Duration::from_millis(20);
 
 /// See the module.

@@ -134,7 +134,7 @@ impl Tally {
         self.lock().problems.iter().cloned().collect()
     }
 
-    /// What each function that was called came to. `others` is what all else is shown as.
+    /// The statistics of each called function. `others` is the label for everything else.
     pub(crate) fn calls(&self, others: &str) -> Vec<(String, Calls)> {
         let inner = self.lock();
         let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));

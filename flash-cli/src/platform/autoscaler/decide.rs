@@ -19,13 +19,13 @@ pub(crate) struct Limits {
 /// The current state of a worker type.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observation {
-    /// Jobs or requests that wait; those with low priority are counted apart.
+    /// Waiting jobs or requests; low-priority jobs are counted separately.
     pub waiting: usize,
     /// How long the oldest of `waiting` has waited.
     pub oldest_wait: Duration,
     /// How many of `waiting` were submitted together by a caller that waits for all of them.
     pub fanned_out: usize,
-    /// Low-priority jobs that wait: they start no worker, but keep those that run.
+    /// Waiting low-priority jobs: they start no worker, but keep running workers alive.
     pub low_priority: usize,
     pub running: usize,
     /// How many of `running` have low priority.
@@ -36,7 +36,7 @@ pub(crate) struct Observation {
     pub stopping: usize,
     /// Time since the last worker was started for load; `None` if there was none.
     pub since_last_start: Option<Duration>,
-    /// Workers crashed lately: start none for now.
+    /// Workers have crashed recently, so none is started now.
     pub backing_off: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum WorkerView {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub start: usize,
-    /// Workers that the load asks for and that are not started because of crashes.
+    /// Workers that the load requires but that are not started because of crashes.
     pub held_back: usize,
     /// Idle workers to stop.
     pub stop: Vec<WorkerId>,

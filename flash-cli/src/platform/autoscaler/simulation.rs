@@ -12,7 +12,7 @@ use crate::platform::pool::{Crashes, Death};
 
 /// One step of the clock, in milliseconds: the least time between two looks of the pool.
 const STEP: u64 = 10;
-/// Between two looks when nothing calls for a sooner one.
+/// The normal interval between two checks.
 const PERIOD: u64 = 100;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;

@@ -143,7 +143,7 @@ const WORKER_API: [&str; 7] =
 /// Operations of the client API on a whole endpoint.
 const OVERVIEW: [&str; 4] = ["purge-queue", "requests", "metrics", "dead"];
 
-/// Characters of a path in a line of the log: clients choose them.
+/// Maximum length of a path in a log line, because clients choose it.
 const MAX_PATH: usize = 100;
 
 /// Lets an allowed request through, with its key removed.
@@ -176,7 +176,7 @@ fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a 
         return hosts::check(request, allowed).map(|()| None);
     }
     let given = presented::key_of(request.headers());
-    // A worker calls other functions with its own key, and sees to nothing else.
+    // A worker may call other functions with its key, but nothing else.
     let is_call =
         !path.starts_with("/_flash/") && !operation(path).is_some_and(|own| OVERVIEW.contains(&own));
     match door.admits(given, |key| is_call && platform.is_key_of_a_worker(key)) {

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Failures that an address may have at once.
+/// Failed attempts that an address may make at once.
 const AT_ONCE: f64 = 30.0;
 /// After this time it may have another one.
 const EVERY: Duration = Duration::from_secs(2);
-/// Addresses that are remembered; those that were quiet for longest go.
+/// Maximum number of remembered addresses; the least recent are forgotten.
 const MAX_ADDRESSES: usize = 4096;
 /// Log lines per address within one [`WINDOW`]; more attempts are only counted.
 const LINES: u32 = 3;
@@ -97,8 +97,8 @@ impl Attempts {
         (client.answer(now), client.tell(now))
     }
 
-    /// Forgets those who have everything again, and at least a quarter of all: looking at all of them for each
-    /// new address would be dear.
+    /// Forgets addresses without failures, and at least a quarter of all, because checking all of them for each new
+    /// address would be expensive.
     fn make_room(&mut self, now: Instant) {
         let mut seen: Vec<Instant> = self.clients.values().map(|client| client.at).collect();
         let (_, quiet, _) = seen.select_nth_unstable(MAX_ADDRESSES / 4);

@@ -15,14 +15,14 @@ use crate::platform::{
     meter::{Billing, Hop, KEPT_REQUESTS, RequestCost, Share, Sums},
 };
 
-/// All that a request has cost up to the head of its answer.
+/// The total cost of a request up to the head of its answer.
 const COST: HeaderName = HeaderName::from_static("x-flash-cost-nanodollars");
 /// The same by worker type, in order of the hops.
 const HOPS: HeaderName = HeaderName::from_static("x-flash-cost-hops");
 /// Of the second header: some servers between take no more than 4 KB in all.
 const MAX_HOPS_BYTES: usize = 1024;
 
-/// Says in the headers of an answer what its request has cost up to now. Nothing for one that nothing ran for.
+/// Adds the cost of a request so far to the headers of its answer, if anything ran for it.
 pub(super) fn say(billing: &Billing, request_id: &str, response: &mut Response) {
     // The cost of the load-balanced worker that answers; it grows until the body has ended.
     let own = response.extensions_mut().remove::<Share>();

@@ -25,7 +25,7 @@ pub(super) async fn index(state: State<Platform>) -> Result<Response, Refusal> {
     Ok(Json(json!({ "app": app.name, "version": app.version, "docs": "/docs" })).into_response())
 }
 
-/// In no frame: a page around it could have its buttons pressed.
+/// Not allowed in frames, where another page could trick users into clicking its buttons.
 pub(super) async fn page() -> Response {
     let unframed = [
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),

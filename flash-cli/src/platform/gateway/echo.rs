@@ -26,9 +26,9 @@ pub(super) fn cut(text: &mut String, limit: usize) {
     }
 }
 
-/// `known` names near to a mistyped one, for a message: `; did you mean …?`
+/// `known` names similar to a mistyped one, for a message: `; did you mean …?`
 ///
-/// Nothing is near to a text that is longer than any name: the comparison takes the product of both lengths.
+/// A text longer than any name has no similar names; comparing takes the product of both lengths.
 pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let is_name = |text: &str| text.chars().nth(MAX_CHARS).is_none();
     if !is_name(wrong) {

@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use super::echo::{Echo, cut};
 
-/// An answer that refuses a request is never larger: a client must not make much of little.
+/// The maximum size of an error answer, so that small requests cannot cause large answers.
 const MAX_BODY_BYTES: usize = 16_000;
-/// Bytes of its message, which may name several things of which each is cut already.
+/// Bytes of its message, which may contain several texts that are each already cut.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 /// Bytes of the path and the message of each field.
 const MAX_FIELD_BYTES: usize = 300;
-/// Fields that are named, and messages below the first one.
+/// Maximum number of fields, and of causes.
 const MAX_FIELDS: usize = 32;
 const MAX_CAUSES: usize = 8;
 /// Bytes of a body in addition to the content of a [`WireError`].
@@ -26,7 +26,7 @@ const REST_BYTES: usize = 500;
 /// The header with the worker of an answer, and the worker that a request asks for.
 pub(super) const WORKER_ID: &str = "x-runpod-worker-id";
 
-/// A request that gets no ordinary answer.
+/// An error answer.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -36,7 +36,7 @@ pub(crate) struct Refusal {
     allow: Option<String>,
     /// For 429: when to come again.
     retry_after: Option<u32>,
-    /// The provider's name of this refusal, where it has one.
+    /// The provider's error code, if it has one.
     code: Option<&'static str>,
     /// The worker that the request was given to.
     served_by: Option<String>,
@@ -170,7 +170,7 @@ impl Refusal {
         self
     }
 
-    /// The answer, naming the request where nothing nearer did.
+    /// The answer, with the request ID unless one is already set.
     fn render(mut self, request_id: &str) -> Response {
         self.error.request_id.get_or_insert_with(|| request_id.to_owned());
         if self.job.is_none() {

@@ -52,7 +52,7 @@ pub(super) async fn open(
             Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
-        // Both ends of one connection: when one is over, so is the other.
+        // Runs both directions of a connection; when one ends, so does the other.
         tokio::select! {
             () = session.serve(exchange::read(read)) => {}
             _ = writing => {}

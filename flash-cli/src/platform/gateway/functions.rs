@@ -34,7 +34,7 @@ use crate::platform::{
     release::Release,
 };
 
-/// How much longer than one execution a caller waits: for a worker to start.
+/// How much longer than one execution a caller waits, for a worker to start.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
 
 /// The answer, with the request's cost so far in its headers.

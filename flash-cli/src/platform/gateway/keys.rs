@@ -43,7 +43,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The SHA-256 of a key. Keys are random and long, so this does not lead back to them.
+/// The SHA-256 of a key. Keys are random and long, so they cannot be recovered from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyHash([u8; 32]);
 
@@ -110,7 +110,7 @@ impl KeyRing {
         Self::default()
     }
 
-    /// From now on these keys count, and no others.
+    /// Replaces the keys.
     pub(crate) fn set(&self, own: Vec<KeyHash>, of_others: Vec<KeyHash>) {
         self.keys.store(Arc::new(Keys { own, of_others }));
     }

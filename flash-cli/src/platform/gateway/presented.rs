@@ -27,8 +27,8 @@ pub(super) fn key_of(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION).and_then(key_in)
 }
 
-/// Takes keys out of a request: every `Authorization` that `is_key` knows, and the key that `opened` the door also
-/// from other headers, cookies and the query.
+/// Removes keys from a request: every `Authorization` that `is_key` knows, and the accepted key (`opened`) also from
+/// other headers, cookies and the query.
 pub(super) fn take_out(request: &mut Request, opened: Option<&str>, is_key: impl Fn(&str) -> bool) {
     let headers = request.headers_mut();
     keep(headers, &AUTHORIZATION, |value| {

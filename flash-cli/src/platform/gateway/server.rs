@@ -68,7 +68,7 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 const BODY_GRACE: Duration = Duration::from_secs(30);
 const LEAST_BYTES_PER_SECOND: u32 = 16_000;
 
-/// When a connection that nothing comes over is probed, how often, and how many probes may fail.
+/// When an idle connection is probed, how often, and how many probes may fail.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
@@ -83,7 +83,7 @@ pub(crate) async fn serve(listener: TcpListener, share: Share, platform: Platfor
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        // A client that vanished without a word is found out: an upgraded connection has no other limit.
+        // Detects clients that vanished without closing; an upgraded connection has no other limit.
         let probes =
             TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
         let _ = SockRef::from(&*stream).set_tcp_keepalive(&probes);
@@ -153,7 +153,7 @@ async fn wrong_method(request: Request) -> Refusal {
     Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }
 
-/// Refuses a request whose head is not sound, and ends its connection.
+/// Refuses a request with an invalid head, and ends its connection.
 async fn with_sound_head(mut request: Request, next: Next) -> Response {
     match framing::check(&mut request) {
         Ok(()) => next.run(request).await,
@@ -185,7 +185,7 @@ fn request_id(headers: &HeaderMap) -> RequestId {
     })
 }
 
-/// The trace that a client hands on in the header.
+/// The trace from the client's header.
 pub(super) fn trace_parent(headers: &HeaderMap) -> Option<identity::TraceParent> {
     identity::TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
@@ -308,7 +308,7 @@ async fn discard(mut body: Received<Incoming>) {
             left = rest;
         }
     };
-    // Too slow is as good as too much.
+    // Too slow counts as too much.
     let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 

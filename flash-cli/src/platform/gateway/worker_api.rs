@@ -166,7 +166,7 @@ fn queue_of(pool: &Pool) -> Result<&Arc<Queue>, Refusal> {
     pool.queue().ok_or_else(|| Refusal::bad_request("a load-balanced worker does not take jobs"))
 }
 
-/// A job as it travels on the provider's platform.
+/// A job in the format of the provider's platform.
 #[derive(Serialize)]
 struct PolledJob {
     id: String,

@@ -92,7 +92,7 @@ where
         }
     };
     tokio::select! {
-        // Its errors are the client's: a head that cannot be parsed was answered, one that did not come is over.
+        // Its errors are caused by the client: an invalid head was answered, and a missing one ended the connection.
         _ = connection.as_mut() => return,
         () = ended => {}
     }
@@ -253,8 +253,8 @@ impl hyper::body::Body for Answer {
     }
 }
 
-/// A stream and its place, which it keeps when the connection changes its protocol. A write that the other side takes
-/// nothing of for [`WRITE_PAUSE`] fails.
+/// A stream and its place, which it keeps when the connection switches protocols. A write fails if the other side
+/// accepts nothing for [`WRITE_PAUSE`].
 struct Held<I> {
     stream: I,
     /// Runs while a write waits.

@@ -11,11 +11,11 @@ use std::sync::{
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use tokio::{process::Command, sync::Notify};
 
-/// As many open files as this process asks for; the system may allow fewer.
+/// The number of open files that this process requests; the system may allow fewer.
 const WANTED: rlim_t = 65_536;
 /// One for the connection, and one for its request to a worker.
 const OF_A_CONNECTION: usize = 2;
-/// A listener holds no more connections than this, however many there could be.
+/// Maximum number of connections of a listener.
 const OF_A_LISTENER: usize = 10_000;
 
 /// The limit of open files that this process was started with, where it was raised.
@@ -43,7 +43,8 @@ struct Shares {
 }
 
 impl Descriptors {
-    /// Those of this process, whose limit of open files is raised as far as the system allows and it makes sense.
+    /// The connections of this process. Raises its limit of open files as far as the system allows and it makes
+    /// sense.
     pub(crate) fn of_this_process(listeners: Listeners) -> Self {
         Self::new(connections_within(raise_limit()), listeners)
     }
@@ -110,7 +111,7 @@ impl Share {
         self.own.freed.notified().await;
     }
 
-    /// Has who waits for a place look again.
+    /// Wakes listeners that wait for a place.
     pub(super) fn look_again(&self) {
         self.own.freed.notify_one();
     }
@@ -146,7 +147,7 @@ fn raise_limit() -> rlim_t {
     if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
         return soft;
     }
-    // Two that do this at once have the same in mind.
+    // Concurrent calls set the same value.
     let _ = STARTED_WITH.set((soft, hard));
     wanted
 }

@@ -18,7 +18,7 @@ pub(crate) use received::{Received, Stalled};
 
 /// The time limit for the head of a request, from the start of the connection or the end of the last answer.
 const HEAD_TIME: Duration = Duration::from_secs(60);
-/// While the body of a request is waited for, some of it comes within this time.
+/// While a request's body is read, some of it must arrive within this time.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
-/// While an answer is written, the client takes some of it within this time.
+/// While an answer is written, the client must accept some of it within this time.
 const WRITE_PAUSE: Duration = Duration::from_secs(120);

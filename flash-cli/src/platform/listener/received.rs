@@ -13,7 +13,7 @@ use super::BODY_PAUSE;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body whose sender may not pause for too long while it is waited for.
+/// A body whose sender must not pause for too long while it is read.
 pub(crate) struct Received<B>(Arc<Mutex<Source<B>>>);
 
 /// The part of a body that has not been read.

@@ -4,7 +4,7 @@ use std::time::Duration;
 /// The limits of a log. The oldest segments are deleted first, regardless of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogLimits {
-    /// A segment that has reached this many bytes is followed by a new one.
+    /// A new segment starts after this many bytes.
     pub segment_bytes: u64,
     /// All segments together; the newest stays however large it is.
     pub total_bytes: u64,

@@ -33,7 +33,7 @@ const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 256 * 1024;
 /// Batches that wait for a slow reader.
 const BATCHES: usize = 4;
-/// Between two looks whether anybody still follows.
+/// The interval of checks whether the reader is still there.
 const ABANDONED_LOOK: Duration = Duration::from_millis(500);
 /// A clock that was set back by less than this hides no lines.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);

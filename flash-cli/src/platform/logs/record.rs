@@ -67,7 +67,7 @@ impl<'a> Record<'a> {
 
     /// Appends it, with the end of its line.
     pub(super) fn write(&self, to: &mut Vec<u8>) {
-        // Writing to memory cannot fail, and strings and numbers have a JSON form. JSON has no line breaks.
+        // Writing to memory cannot fail, and strings and numbers can be written as JSON. JSON has no line breaks.
         let _ = serde_json::to_writer(&mut *to, self);
         let _ = to.write_all(b"\n");
     }

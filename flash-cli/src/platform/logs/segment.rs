@@ -52,7 +52,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Segment>> {
             Ok(found) => {
                 segments.push(Segment { number, bytes: found.len(), last_write: found.modified()? });
             }
-            // Deleted for its age in this moment.
+            // Deleted because of its age at this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

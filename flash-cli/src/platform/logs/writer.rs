@@ -19,11 +19,11 @@ use crate::target::LogStream;
 
 /// Between two looks at the age of segments.
 const TICK: Duration = Duration::from_secs(60);
-/// Lines that come one by one are written together: a write for each would be all that this machine does.
+/// Collects single lines and writes them together, because one write per line would use all of the machine's time.
 const GATHERING: Duration = Duration::from_millis(2);
 /// Lines enough for a write.
 const ENOUGH: usize = 64 * 1024;
-/// Between two tries of a disk that refuses.
+/// The pause between two attempts after a disk error.
 const RETRY: Duration = Duration::from_millis(250);
 /// Frees a buffer that a burst has enlarged.
 const KEPT_CAPACITY: usize = 4 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Means {
     pub write: Write,
 }
 
-/// A clock that is wrong when the machine starts is put right soon. Before that nothing is deleted for its age.
+/// A wrong clock at boot is corrected soon. Until then, nothing is deleted because of its age.
 const TRUSTED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Means {
@@ -69,7 +69,7 @@ impl Looks {
         self.next.saturating_duration_since(now)
     }
 
-    /// Whether it is time; the next one is a tick later then.
+    /// Whether it is time, and if so, sets the next time one tick later.
     fn are_due(&mut self, now: Instant) -> bool {
         let due = now >= self.next;
         if due {
@@ -148,7 +148,7 @@ impl Writer {
         self.shared.ended();
     }
 
-    /// Writes all of it, however long the disk refuses. `false` when the store is closed meanwhile.
+    /// Writes all of it, with retries as long as the disk fails. `false` if the store is closed meanwhile.
     fn write_all(&mut self, lines: &[u8]) -> bool {
         let mut rest = lines;
         let mut in_time = true;
@@ -210,7 +210,7 @@ impl Writer {
     fn forget_old(&mut self) {
         let is_between_lines = self.whole == self.current.bytes;
         if is_between_lines && self.current.bytes > 0 && self.is_old(&self.current) {
-            // On a disk that refuses it stays until it does not.
+            // If the disk fails, it stays until the disk recovers.
             let _ = self.begin_segment();
         }
         self.delete_beyond_limits();

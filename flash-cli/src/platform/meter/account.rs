@@ -16,7 +16,7 @@ use crate::platform::{
     tally::{Ending, Tally},
 };
 
-/// Whom a share is put down to.
+/// Who pays a share.
 #[derive(Debug, Clone)]
 pub(crate) struct Payer<'a> {
     pub request_id: Cow<'a, str>,
@@ -40,7 +40,7 @@ struct Books {
     worker_type: Arc<str>,
     worker: WorkerId,
     opened: Instant,
-    /// Held for some arithmetic only, and never with another lock taken inside.
+    /// Held only for some arithmetic, and never while taking another lock.
     ledger: Mutex<Ledger>,
     requests: Arc<RequestCosts>,
     tally: Arc<Tally>,

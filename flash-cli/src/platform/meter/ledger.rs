@@ -27,9 +27,9 @@ pub(super) struct Ledger {
     running: u64,
     /// In nano-dollars times nanoseconds by second, as `rest` and `begun`.
     meter: u128,
-    /// What could not be divided among those who run; smaller than their number.
+    /// The remainder that could not be divided among running jobs; smaller than their number.
     rest: u128,
-    /// The readings of those who run, summed.
+    /// The sum of the readings of running jobs.
     begun: u128,
     /// Nanoseconds in which something ran.
     busy: Moment,

@@ -126,7 +126,7 @@ impl Meter {
         &self.tally
     }
 
-    /// An account for a worker whose process is not there yet.
+    /// An account for a worker whose process has not started yet.
     pub(crate) fn open(&self, worker: &WorkerId) -> Account {
         let price = self.price.unwrap_or_default();
         let account =

@@ -10,7 +10,7 @@ use crate::platform::queue::WorkerId;
 
 /// Requests that are kept; the oldest go.
 pub(crate) const KEPT_REQUESTS: usize = 10_000;
-/// Hops that one request is remembered by. What further ones cost is in its sum.
+/// Maximum number of hops per request. The cost of further ones is only in its sum.
 const MAX_HOPS: usize = 32;
 /// Of a request's id and of a function's name: workers and clients choose them.
 const MAX_NAME_BYTES: usize = 128;

@@ -6,7 +6,7 @@ use flash_sdk::catalogue::NanoDollars;
 use super::ledger::Sums;
 use crate::platform::tally::{Calls, Tally};
 
-/// What calls are shown as that name no function of the app: jobs and requests of other programs.
+/// The label for calls without a function of the app: jobs and requests of other programs.
 const OTHERS: &str = "*";
 
 /// Sums since the platform started. Except for idle cost they only grow, so the difference of two reads is what was

@@ -5,11 +5,11 @@
 //! attempts, and other work should not wait. Other consecutive crashes get growing pauses.
 use std::time::{Duration, Instant};
 
-/// A worker that lived this long after it was ready was no crash of its start.
+/// A worker that lived this long after it was ready does not count as a failed start.
 pub(super) const LONG_LIFE: Duration = Duration::from_secs(30);
-/// After this many useless deaths in a row it is a loop.
+/// After this many useless crashes in a row it is a loop.
 const LOOP_AT: u32 = 3;
-/// Pause after the first useless death; doubles with each.
+/// Pause after the first useless crash; doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between starts of a worker type that crashes.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl Crashes {
         }
     }
 
-    /// A worker finished work or has lived long enough: the row of deaths is over.
+    /// A worker finished work or has lived long enough, which ends the series of crashes.
     pub(crate) fn proven(&mut self) {
         *self = Self::default();
     }
@@ -76,7 +76,7 @@ impl Crashes {
         self.again_at.is_some_and(|again| now < again)
     }
 
-    /// Whether there was a death that nothing good followed.
+    /// Whether there was a crash without success since.
     pub(crate) fn any(&self) -> bool {
         self.in_a_row > 0
     }

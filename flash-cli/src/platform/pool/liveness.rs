@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A gap between two looks longer than this means that the platform itself stood still.
+/// A gap between two checks longer than this means that the platform itself was stopped.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Signs of life of one worker. Written for each frame and request, therefore without a lock.
@@ -35,7 +35,7 @@ impl Pulse {
         self.heard.store(now, Ordering::Relaxed);
     }
 
-    /// It pinged, or is of those that do: from now on its silence counts.
+    /// It pinged or is known to ping, so from now on its silence counts.
     pub(crate) fn pings(&self) {
         self.heard();
         self.pings.store(true, Ordering::Relaxed);
@@ -73,8 +73,8 @@ impl Watch {
         Self { limit, looked: now, awake_since: now }
     }
 
-    /// Another look. After a gap (the machine slept, the platform was stopped) all silence is forgiven:
-    /// pings could not arrive either.
+    /// Another check. After a gap (the machine slept, the platform was stopped), all silence is ignored, because
+    /// pings could not arrive.
     pub(super) fn look(&mut self, now: Instant) {
         if now.saturating_duration_since(self.looked) > PAUSE {
             self.awake_since = now;

@@ -11,9 +11,9 @@ pub(crate) struct Counts {
     pub idle: u32,
     pub busy: u32,
     pub stopping: u32,
-    /// Down, because they crash in a row.
+    /// Down because of repeated crashes.
     pub unhealthy: u32,
-    /// Asked for by the load, and held back for a moment after a crash.
+    /// Required by the load, but delayed for a moment after a crash.
     pub throttled: u32,
 }
 
@@ -31,13 +31,13 @@ impl Pool {
         self.lock().all.values().map(|worker| worker.phase).collect()
     }
 
-    /// Workers that are down because they crash in a row: those that the load asks for, and one at least.
+    /// Workers that are down because of repeated crashes: those that the load requires, and at least one.
     pub(crate) fn unhealthy(&self) -> usize {
         let workers = self.lock();
         if workers.crashes.is_loop() { workers.held_back.max(1) } else { 0 }
     }
 
-    /// Workers that the load asks for and that wait for the end of a pause, without a loop of crashes.
+    /// Workers that the load requires and that wait for the end of a pause, without a crash loop.
     pub(crate) fn throttled(&self) -> usize {
         let workers = self.lock();
         if workers.crashes.is_loop() { 0 } else { workers.held_back }

@@ -45,11 +45,11 @@ use worker::{Stop, Worker};
 use requests::Endings;
 pub(crate) use requests::Resumed;
 
-/// Between two looks when nothing calls for a sooner one.
+/// The normal interval between two checks.
 const PERIOD: Duration = Duration::from_millis(100);
 /// The interval of checks while a worker holds a stopped job.
 const QUICK_PERIOD: Duration = Duration::from_millis(20);
-/// Between two looks at least, so that a busy queue does not keep the loop busy.
+/// The minimum interval between two checks, so that a busy queue does not keep the loop busy.
 const REST: Duration = Duration::from_millis(10);
 
 /// How work reaches the workers.
@@ -72,7 +72,7 @@ struct Workers {
     last_start: Option<Instant>,
     crashes: Crashes,
     last_crash: Option<NotReady>,
-    /// Workers that the load asks for and that crashes hold back.
+    /// Workers that the load requires but that crashes delay.
     held_back: usize,
     ended: Endings,
 }
@@ -82,7 +82,7 @@ struct Workers {
 pub(crate) struct Supervision {
     /// How long a worker that pings may be silent before it is killed; `None` for no limit.
     pub ping_timeout: Option<Duration>,
-    /// How long a stopped job may hold its worker: after half of it comes SIGTERM, at its end SIGKILL.
+    /// How long a stopped job may hold its worker: SIGTERM is sent after half of it, SIGKILL at its end.
     pub stop_grace: Duration,
 }
 
@@ -235,14 +235,14 @@ impl Pool {
         }
     }
 
-    /// Waits until jobs can be handed out that had to be marked before.
+    /// Waits until jobs that needed a mark can be dispatched.
     async fn fed(&self) {
         if let Some(queue) = self.queue()
             && queue.fed().await.is_ok()
         {
             return;
         }
-        // What cannot be written now is tried at the next look.
+        // Failed writes are retried at the next check.
         std::future::pending().await
     }
 
@@ -414,7 +414,7 @@ impl Pool {
         self.lock().all.get(id).map(|worker| worker.phase)
     }
 
-    /// Whether this key is that of this worker. Whatever comes with it is a sign of life.
+    /// Whether this is the key of this worker. A request with it is a sign of life.
     pub(crate) fn admits(&self, id: &WorkerId, key: &str) -> bool {
         let workers = self.lock();
         let Some(worker) = workers.all.get(id).filter(|worker| is_same(&worker.key, key)) else {
@@ -429,7 +429,7 @@ impl Pool {
         self.lock().all.values().any(|worker| is_same(&worker.key, key))
     }
 
-    /// Whether this is the key of a worker that ended lately: something that it started lives on.
+    /// Whether this is the key of a recently ended worker, some child of which may still run.
     pub(crate) fn remembers(&self, id: &WorkerId, key: &str) -> bool {
         self.lock().ended.key(id).is_some_and(|own| is_same(own, key))
     }
@@ -469,7 +469,7 @@ impl Pool {
         }
     }
 
-    /// What its work is charged to; `None` for a worker that is ready already, stops, or is unknown.
+    /// The account for its work; `None` for a worker that is already ready, stopping or unknown.
     fn became_ready(&self, id: &WorkerId) -> Option<Account> {
         let mut workers = self.lock();
         let worker = workers.all.get_mut(id).filter(|worker| worker.phase == Phase::Starting)?;
@@ -507,7 +507,7 @@ impl Pool {
         self.say(Some(id), format!("reports itself unhealthy: {check}: {reason}"));
     }
 
-    /// A result came too late: the attempt was lost, and with it the right to end the job.
+    /// Logs a result that arrived too late: the attempt was lost, so it must not end the job.
     pub(crate) fn say_late(&self, id: &WorkerId, job: JobId, attempt: Option<u32>) {
         let attempt = attempt.map_or(String::new(), |attempt| format!(", attempt {attempt}"));
         let mut line = LogLine::system(

@@ -15,7 +15,7 @@ pub(super) struct Endings(VecDeque<Ended>);
 /// The end of a worker.
 struct Ended {
     worker: WorkerId,
-    /// Tells its late results from the requests of strangers.
+    /// Distinguishes its late results from other requests with a wrong key.
     key: String,
     reason: String,
     /// It was scaled down, so it may be resumed.
@@ -29,7 +29,7 @@ pub(crate) enum Resumed {
     Yes,
     /// It is unknown, or it died.
     Unknown,
-    /// As many workers as there may be run without it.
+    /// The maximum number of workers is running without it.
     NoRoom,
 }
 
@@ -66,7 +66,7 @@ impl Endings {
 }
 
 impl Pool {
-    /// Brings a worker back that was scaled down: a new process with its id. One that is going is waited for.
+    /// Resumes a worker that was scaled down, as a new process with its ID. Waits for a worker that is stopping.
     pub(crate) async fn resume(self: &Arc<Self>, id: &WorkerId) -> Resumed {
         loop {
             let changed = self.phases.notified();
@@ -93,7 +93,7 @@ impl Pool {
         }
     }
 
-    /// How a worker ended, if it has ended or does so within `limit`.
+    /// How a worker ended, if it has ended or ends within `limit`.
     pub(crate) async fn end_of(&self, id: &WorkerId, limit: Duration) -> Option<String> {
         let ended = async {
             loop {
@@ -107,7 +107,7 @@ impl Pool {
         tokio::time::timeout(limit, ended).await.ok()
     }
 
-    /// A worker that was ready does not listen any more: it ends by itself, or is broken and replaced.
+    /// A worker that was ready no longer listens: it ends by itself, or is broken and gets replaced.
     pub(crate) fn stopped_listening(&self, id: &WorkerId) {
         if let Intake::Balanced(balancer) = &self.intake {
             balancer.drain(id);

@@ -37,7 +37,7 @@ pub(super) enum Stop {
     Drain,
     /// It holds a stopped job: as `Drain`, and if that does not help, `Now` follows soon.
     Terminate,
-    /// Not wanted: it hung up, so it is ending by itself or broken.
+    /// Not requested: it closed its connection, so it is ending by itself or broken.
     HungUp,
     Now,
 }

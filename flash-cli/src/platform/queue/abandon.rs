@@ -5,7 +5,7 @@ use super::{
     state::JobEvent,
 };
 
-/// What becomes of a job that runs when its client goes away.
+/// What happens to a running job when its client disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Abandoned {
     /// It continues, as on the provider.

@@ -15,7 +15,7 @@ use super::{
 use crate::platform::meter::{Payer, Stake};
 
 impl Entry {
-    /// Whom its shares are put down to: its request, else itself.
+    /// Who pays its shares: its request, or else itself.
     pub(super) fn payer(&self, id: JobId) -> Payer<'_> {
         Payer {
             request_id: match &self.envelope.request_id {

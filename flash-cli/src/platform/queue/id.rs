@@ -40,7 +40,7 @@ impl JobId {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        // Only the form that we write: two spellings must not name one job.
+        // Accepts only the form that Flash writes, because two spellings must not name one job.
         let is_ours = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
         let uuid = Uuid::try_parse(text).ok().filter(|_| is_ours)?;
         Some(Self { uuid, sync })

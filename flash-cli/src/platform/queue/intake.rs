@@ -26,7 +26,7 @@ pub(crate) struct Submission {
     pub execution_timeout: Option<Duration>,
     /// How long it may take from now to its end.
     pub ttl: Option<Duration>,
-    /// No reason to start a worker, and behind all others.
+    /// Does not start a worker, and runs after all others.
     pub low_priority: bool,
     /// Told of the end.
     pub webhook: Option<String>,
@@ -118,7 +118,7 @@ impl Queue {
         }
         let purpose = match submission.origin {
             Origin::Run | Origin::RunSync => Purpose::Intake,
-            // Its caller has a slot, and ends only with its answer.
+            // Its caller holds a slot, and ends only after the answer.
             Origin::Call => Purpose::Progress,
         };
         let mut entry = self.entry(submission, key.clone());
@@ -129,7 +129,7 @@ impl Queue {
         if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
             return known;
         }
-        // Under the lock, so that ids are in the order of the line.
+        // Under the lock, so that IDs are in the order of the line.
         let id = match entry.origin {
             Origin::Run => JobId::of_run(),
             Origin::RunSync | Origin::Call => JobId::of_waited(),
@@ -182,7 +182,7 @@ impl Queue {
         }
     }
 
-    /// Waits until a job that was taken in is durable, as far as its origin asks for that.
+    /// Waits until an accepted job is durable, if its origin requires that.
     ///
     /// # Errors
     /// If it cannot be stored now. A new job that no worker has had is removed; any other continues, and the client
@@ -200,7 +200,7 @@ impl Queue {
         stored
     }
 
-    /// Asks this queue for a job, then the one that took over from it.
+    /// Looks for a job in this queue, then in the one that took over.
     pub(super) fn home_of<T>(&self, ask: impl Fn(&Self) -> Option<T>) -> Option<T> {
         ask(self).or_else(|| {
             let successor = self.lock().successor()?;

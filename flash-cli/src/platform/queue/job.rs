@@ -101,7 +101,7 @@ pub(crate) struct Entry {
     pub(super) ticket: Ticket,
     /// Its key in the queue's timers.
     pub(super) timer: Timestamp,
-    /// Its webhook has heard of its end.
+    /// Its webhook was delivered.
     pub(super) told: bool,
     pub(super) waiters: Vec<Waiter>,
     pub(super) extras: Option<Box<Extras>>,
@@ -219,7 +219,7 @@ impl Entry {
         })
     }
 
-    /// Takes a lease back that its worker never saw.
+    /// Takes back a lease that its worker never received.
     pub(super) fn unlease(&mut self) {
         if let JobState::Running(lease) = &self.state {
             self.attempts = lease.attempt - 1;

@@ -168,7 +168,7 @@ impl Jobs {
         self.lines.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
     }
 
-    /// Takes a job in that waits or has ended.
+    /// Inserts a job that waits or has ended.
     pub(super) fn insert(&mut self, id: JobId, entry: Box<Entry>) {
         match &entry.state {
             JobState::Queued { .. } => {
@@ -206,7 +206,7 @@ impl Jobs {
         Some(entry.ticket)
     }
 
-    /// Takes a job out, as if it had never been.
+    /// Removes a job without a trace.
     pub(super) fn remove(&mut self, id: JobId, setting: &Setting) -> Option<Box<Entry>> {
         let entry = self.take(id)?;
         if let Some(key) = entry.key() {
@@ -256,7 +256,7 @@ impl Jobs {
         self.lines.lost(worker);
     }
 
-    /// Takes a lease back that its worker never saw.
+    /// Takes back a lease that its worker never received.
     pub(super) fn unlease(&mut self, id: JobId) {
         let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
         entry.unlease();
@@ -279,7 +279,7 @@ impl Jobs {
         store_requeued(entry, setting);
         let (low_priority, suspect) = (entry.low_priority, entry.suspect);
         let line = self.lines.of(low_priority).of(suspect);
-        // Suspects take turns: the innocent ones among them wait for one death of each other at most.
+        // Suspects take turns, so that innocent ones wait for at most one crash of each other suspect.
         if suspect {
             line.push_back(id);
         } else {

@@ -9,9 +9,9 @@ const SLACK: usize = 1024;
 
 /// Waiting jobs, first come, first served.
 ///
-/// A job that leaves from the middle (cancelled, expired) stays in `ids` until it is met or swept, so that
-/// leaving costs nothing however long the line is. `waiting` counts those that are really there, and those that are
-/// expected: they may not be taken yet.
+/// A job that leaves from the middle (cancelled, expired) stays in `ids` until it is reached or removed, so that
+/// leaving is cheap in a long line. `waiting` counts jobs that are really waiting, and reserved ones, which may not
+/// be taken yet.
 #[derive(Default)]
 pub(super) struct Line {
     ids: VecDeque<JobId>,

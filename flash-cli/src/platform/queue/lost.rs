@@ -42,8 +42,9 @@ impl Loss {
 impl Queue {
     /// A worker has ended: its jobs get another attempt, or end with `reason` if it was their last.
     ///
-    /// Where one of its jobs was being stopped, the worker died for that: the others are not to blame. Where it had
-    /// several, each may be the cause: they run again one by one, and none is dead before it died alone.
+    /// If one of its jobs was being stopped, the worker died because of that, and the others are not suspects. If it
+    /// had several jobs, each may be the cause: they run again one by one, and none is dead before it has crashed a
+    /// worker alone.
     pub(crate) fn detach(&self, worker: &WorkerId, reason: &str) {
         self.detach_with(worker, reason, Blame::Jobs);
     }

@@ -205,7 +205,7 @@ struct Inner {
     fate: Fate,
 }
 
-/// What becomes of jobs that come late, when their release has been replaced.
+/// What happens to late jobs when their release has been replaced.
 #[derive(Default)]
 enum Fate {
     /// They run here.
@@ -276,7 +276,7 @@ impl Queue {
         let text = ErrorText::of(error, "platform").to_text();
         let mut inner = self.lock();
         if inner.takers.values().any(Taker::takes_jobs) {
-            // One that serves is enough: who waits will have an answer.
+            // One working worker is enough: waiting clients will get an answer.
             return;
         }
         let waited = inner.jobs.waited_ids();
@@ -418,7 +418,7 @@ impl Queue {
         due
     }
 
-    /// Workers that hold on to a stopped job for longer than the grace.
+    /// Workers that hold a stopped job for longer than the grace time.
     pub(crate) fn stuck(&self, now: Instant) -> Vec<Stuck> {
         let grace = self.setting.limits.stop_grace;
         let mut inner = self.lock();

@@ -68,8 +68,7 @@ struct Expected {
     /// It was aboard when a worker died.
     suspect: bool,
     leased_at: u64,
-    /// Statuses since a client last heard of it, and when it was to be deleted in each: a crash may lead
-    /// back to any of them.
+    /// Statuses since a client was last told, and its expiry in each: a crash may restore any of them.
     since_told: Vec<(JobStatus, u64)>,
 }
 

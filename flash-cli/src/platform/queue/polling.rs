@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{JobId, Queue, Taken, WorkerId};
 
 impl Queue {
-    /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, none when the hold ran out.
+    /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, or none when the hold time is over.
     pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
         let (poll, taken) = oneshot::channel();
         // From here on, a poll that ends in any way returns what was leased to it at that moment.

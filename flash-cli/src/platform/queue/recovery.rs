@@ -93,7 +93,7 @@ impl Backlog {
         }
     }
 
-    /// Deletes jobs whose time is over though no queue looks after them.
+    /// Deletes expired jobs that belong to no queue.
     pub(crate) fn delete_due(&mut self, context: &QueueContext) {
         let now = context.clock.now();
         if now < self.next_due {

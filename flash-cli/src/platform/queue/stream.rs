@@ -36,7 +36,7 @@ pub(crate) struct Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
     Taken,
-    /// It and all later ones are refused: too many wait, or jobs hold too much.
+    /// It and all later chunks are refused: too many wait, or jobs use too much memory.
     Refused,
     /// The worker does not run this job any more, which it is told elsewhere.
     NotRunning,

@@ -33,7 +33,7 @@ impl Tidings {
         store.committed(self.ticket).await
     }
 
-    /// It needs no telling any more, also after a restart.
+    /// It need not be delivered any more, not even after a restart.
     pub(crate) fn told(&self, store: &Store) {
         if let Some(seq) = self.record {
             store.write(Change::Told { seq });

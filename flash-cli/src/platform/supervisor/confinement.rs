@@ -84,7 +84,7 @@ mod linux {
     }
 
     impl Rules {
-        /// Holds the program to them, and whatever it starts.
+        /// Applies them to the program and its children.
         pub(crate) fn hold(self, command: &mut Command) {
             let mut rules = Some(self.0);
             let hold = move || match rules.take().map(RulesetCreated::restrict_self) {

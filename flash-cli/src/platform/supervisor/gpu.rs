@@ -10,7 +10,7 @@ use std::{
 
 /// The environment variable with the GPUs of a process.
 pub(super) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
-/// Makes indices mean the same to everybody; without it CUDA puts the fastest first.
+/// Makes indices mean the same everywhere; without it, CUDA puts the fastest GPU first.
 const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 /// How long `nvidia-smi` may take; it wakes drivers that sleep.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ fn of_driver_files(gpus: &Path, devices: &Path) -> Vec<String> {
         let minor = field(text, "Device Minor").unwrap_or_default();
         devices.join(format!("nvidia{minor}")).exists()
     });
-    // The driver hides ids from some users: `GPU-????????-…`. Then the index must do.
+    // The driver hides IDs from some users: `GPU-????????-…`. Then the index is used.
     let id = |(index, text): (usize, String)| match field(&text, "GPU UUID") {
         Some(id) if id.starts_with("GPU-") && !id.contains('?') => id.to_owned(),
         _ => index.to_string(),

@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{engine::Resources, error_chain::error_chain};
 
-/// Processes and threads of a worker: no program of use needs more, and a fork bomb ends there.
+/// Maximum processes and threads of a worker: enough for real programs, and a limit for fork bombs.
 const MAX_PROCESSES: u32 = 4096;
 
 /// Logs messages about the whole platform.
 pub(crate) type Say = Arc<dyn Fn(String) + Send + Sync>;
 
-/// Which workers are held to what their instance has.
+/// Which workers are limited to their instance's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limiting {
     None,
@@ -248,14 +248,14 @@ impl Isolation {
 
 /// What this machine would allow a platform.
 pub(crate) struct Survey {
-    /// Which limits would not hold and why, for people.
+    /// Which limits would not apply and why, as a message.
     pub missing_limits: Option<String>,
     pub has_driver: bool,
     /// GPUs that workers would get.
     pub gpus: Vec<String>,
 }
 
-/// Finds out as a platform does: by making its groups. They are removed again.
+/// Detects it as a platform does, by creating its groups, which are then removed.
 pub(crate) async fn survey() -> Survey {
     let detected = Cgroups::detect();
     if let Some(cgroups) = &detected.cgroups {

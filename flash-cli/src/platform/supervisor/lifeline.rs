@@ -52,7 +52,7 @@ impl Lifeline {
         Ok(Self { child: Arc::new(Mutex::new(child)) })
     }
 
-    /// From now on this process group dies with us.
+    /// From now on, this process group is killed when `flash` ends.
     pub(crate) fn add(&self, group: i32) {
         self.tell('+', &group.to_string());
     }
@@ -62,7 +62,7 @@ impl Lifeline {
         self.tell('-', &group.to_string());
     }
 
-    /// From now on this container goes with us: removed by these words and its name.
+    /// From now on, this container is removed when `flash` ends, with this command and its name.
     pub(super) fn add_container(&self, name: &str, removal: &container::Removal) {
         if let Ok(json) = serde_json::to_string(removal) {
             self.tell('*', &json);
@@ -80,7 +80,7 @@ impl Lifeline {
         self.tell('<', name);
     }
 
-    /// These control groups are removed after us.
+    /// These control groups are removed after `flash` has ended.
     pub(super) fn inherit(&self, left: &cgroup::Left) {
         // Paths that are not UTF-8 have no JSON; then the next start removes the empty groups.
         if let Ok(json) = serde_json::to_string(left) {

@@ -34,7 +34,7 @@ use lines::Printer;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Chunks that wait for the thread that makes lines of them.
 const WAITING_CHUNKS: usize = 32;
-/// Last words of a request that become lines at once; of more, only whose they are is noted.
+/// Maximum size of a request's last output that becomes lines at once; of more, only the request is recorded.
 const AT_ONCE_BYTES: u64 = 16 * 1024;
 /// A line longer than this is cut into several.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -65,7 +65,7 @@ pub(crate) struct Work {
     pub job_id: Option<String>,
 }
 
-/// Where lines go. Called on a thread of the worker's own, which may wait.
+/// The receiver of lines. Called on the worker's thread, which may wait.
 pub(crate) type OnLine = Arc<dyn Fn(Line) + Send + Sync>;
 /// The one job or request that the worker is at in this moment, if it is one.
 pub(crate) type CurrentWork = Arc<dyn Fn() -> Option<Work> + Send + Sync>;
@@ -189,7 +189,7 @@ impl Output {
                     if is_last {
                         return;
                     }
-                    // There may be more, without end: others have their turn first.
+                    // There may be endless output, so other tasks get a turn first.
                     tokio::task::yield_now().await;
                 }
                 Ok(None) => {

@@ -20,7 +20,7 @@ use crate::platform::{
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 /// Maximum number of running POSTs. A pause before a retry does not count.
 const LIMITS: Limits = Limits { all: 256, per_receiver: 16 };
-/// Between two looks whether a failing store takes writes again.
+/// The interval of checks whether a failing store accepts writes again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Delivers until the platform closes.

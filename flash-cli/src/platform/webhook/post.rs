@@ -24,7 +24,7 @@ pub(super) struct Poster {
     secret: Secret,
 }
 
-/// What became of a POST that was not taken.
+/// The result of a POST that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Worth another try.

@@ -19,7 +19,7 @@ use reqwest::{
 /// The answer to the question of the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Everything: for development on one's own machine.
+    /// Everything, for development on your own machine.
     Anywhere,
     /// Public addresses, and these networks.
     PublicAnd(Arc<[IpNet]>),
@@ -58,7 +58,7 @@ impl Reach {
         }
     }
 
-    /// Looks at a URL whose host is an address: such a host is never resolved.
+    /// Checks a URL whose host is an address, because such a host is never resolved.
     ///
     /// # Errors
     /// When it must not be reached.
@@ -89,7 +89,7 @@ impl Resolve for Reach {
     }
 }
 
-/// Networks that are not for the public internet, by IANA's registries of special-purpose addresses (IPv4:
+/// Networks that are not part of the public internet, by IANA's registries of special-purpose addresses (IPv4:
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry>, IPv6 below 2000::/3: the same of
 /// `iana-ipv6-special-registry`). 2001::/23 holds protocol assignments, 2002::/16 wraps IPv4 addresses.
 static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {

@@ -24,7 +24,7 @@ use crate::platform::{
 
 /// How long `stream` waits by default: less than the 10 s of the official client.
 const STREAM_HOLD: Duration = Duration::from_secs(2);
-/// Between two signs of life on a stream of events without news.
+/// The interval of keep-alive comments on a stream of events.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn status(
@@ -36,7 +36,7 @@ pub(super) async fn status(
     job_response(&found)
 }
 
-/// As `status`, held until the job has ended or the wait is over.
+/// Like `status`, but waits until the job has ended or the wait is over.
 pub(super) async fn status_sync(
     State(platform): State<Platform>,
     Segments((endpoint, job)): Segments<(String, String)>,

@@ -29,9 +29,9 @@ use crate::platform::{
     },
 };
 
-/// The header with a client's own name for a job.
+/// The header with a client's idempotency key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Says that the key was known: the job is that of the first request.
+/// The header that reports a known key: the job is that of the first request.
 const REPLAYED: &str = "idempotent-replayed";
 const MAX_KEY_BYTES: usize = 255;
 
@@ -82,7 +82,7 @@ impl Arrived {
     /// Reads one of up to `limit` bytes.
     ///
     /// # Errors
-    /// 413 beyond it, 429 when jobs hold too much, 400 for a body that breaks off.
+    /// 413 beyond it, 429 if jobs use too much memory, 400 for a body that ends early.
     pub(in super::super) async fn read(
         platform: &Platform,
         body: Body,
@@ -110,7 +110,7 @@ pub(super) async fn run(
     let key = idempotency_key(&headers)?;
     check_coding(&headers)?;
     let arrived = Arrived::read(&state, body, MAX_RUN_BYTES).await?;
-    // Anew: a slow body may outlive its release.
+    // Read again, because a slow body may outlive its release.
     let release = live(&state)?;
     let queue = queue_of(&release, &endpoint)?;
     let Checked { input, envelope, options } =
@@ -123,8 +123,8 @@ pub(super) async fn run(
     if submitted.idempotency == Idempotency::New {
         return Ok(Json(Brief { id: &id, status: "IN_QUEUE" }).into_response());
     }
-    // It may be in another release. None has it only if its time was over in this moment, or if it waits for its
-    // release to be brought back.
+    // It may be in another release. No release has it only if it expired at this moment, or if it waits for its
+    // release to be restored.
     let status = match queue_with(&state, &endpoint, &id) {
         Ok((queue, job)) => queue.status(job).await?.map_or("IN_QUEUE", |job| job.status.as_str()),
         Err(_) => "IN_QUEUE",

@@ -13,11 +13,11 @@ use flash_sdk::wire::Nesting;
 use hyper::body::{Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 
-/// An answer whose sender pauses, or that is longer than this, gets a watch over its time. Shorter ones are
-/// through before a client could hold them up.
+/// An answer whose sender pauses, or that is longer than this, gets a deadline. Shorter ones are sent before a client
+/// could delay them.
 const UNWATCHED_BYTES: usize = 64 * 1024;
 
-/// The body of a request. It is lent to a connection, so that it can be had back when none came about.
+/// The body of a request. It is lent to a connection and can be taken back if no connection was established.
 pub(super) struct Upload(Arc<Mutex<Source>>);
 
 struct Source {
@@ -43,7 +43,7 @@ pub(super) enum UploadState {
     TooDeep,
 }
 
-/// The body of a request in the hands of a connection.
+/// The body of a request, as lent to a connection.
 pub(super) struct Lent(Arc<Mutex<Source>>);
 
 /// The upload ends before its last byte.

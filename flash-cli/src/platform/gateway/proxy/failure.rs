@@ -8,13 +8,13 @@ use hyper_util::client::legacy;
 use super::{super::error::Refusal, MAX_BODY_BYTES, MAX_INTERIM, PROCESSING};
 use crate::platform::{pool::Pool, queue::WorkerId};
 
-/// A worker whose connection broke has most likely died; how it did is known a moment later.
+/// A worker whose connection broke has probably died; the cause is known a moment later.
 const CAUSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// What went wrong between the platform and a worker.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No connection came about, so the worker has seen nothing of the request.
+    /// There was no connection, so the worker has seen nothing of the request.
     Connect { refused: bool, error: legacy::Error },
     /// It took the request, or part of it, and the connection broke.
     BrokeOff(legacy::Error),
@@ -24,7 +24,7 @@ pub(super) enum Failure {
     Late,
     /// The end of its answer is not defined, or ambiguous.
     Unframed(&'static str),
-    /// It sends one word before its answer after another.
+    /// It sends too many interim responses.
     Endless,
     /// It declares an answer over the limit.
     TooLarge { declared: u64 },

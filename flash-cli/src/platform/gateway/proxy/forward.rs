@@ -44,12 +44,12 @@ use crate::platform::{
     tally::Ending,
 };
 
-/// How many workers a request is taken to before one of them has seen any of it.
+/// How many workers a request may be tried on, as long as none has seen any of it.
 const CONNECT_ATTEMPTS: usize = 4;
 /// A worker's port is on this machine: it answers at once or not at all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Under the 5 s after which common servers close idle connections: one that is used in that very moment
-/// would fail its request.
+/// Less than the 5 s after which common servers close idle connections; using a connection at that moment would fail
+/// the request.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// Headers that belong to one connection and not to the message.
@@ -76,8 +76,8 @@ static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
         .build(connector)
 });
 
-/// Sends a request to the worker that it asks for, else to the least loaded, and streams the answer back.
-/// Errors name `stage`. Dropping the future frees the slot and closes the worker's connection.
+/// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain `stage`.
+/// Dropping the future frees the slot and closes the worker's connection.
 ///
 /// # Errors
 /// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
@@ -126,7 +126,7 @@ impl Route<'_> {
         let is_head = request.method() == http::Method::HEAD;
         let client = access::client(&request);
         let (mut head, body) = request.into_parts();
-        // Extensions hold the client connection's own things, such as its upgrade.
+        // Extensions contain data of the client's connection, such as its upgrade.
         head.extensions.clear();
         let nesting = (self.function.is_some() && may_be_json(&head.headers)).then(Nesting::default);
         let upload = Upload::new(body, MAX_BODY_BYTES, nesting);
@@ -139,7 +139,7 @@ impl Route<'_> {
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());
             }
-            // Also when the client goes away meanwhile.
+            // Also if the client disconnects meanwhile.
             slot.ends(Some(Ending::Cancelled));
             let since = Instant::now();
             let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
@@ -244,8 +244,8 @@ fn unframed(headers: &HeaderMap) -> Option<&'static str> {
     headers.contains_key(header::CONTENT_LENGTH).then_some("both a length and a transfer coding")
 }
 
-/// Takes out what belongs to one connection: the known headers, and those that `Connection` names. It cannot name
-/// what every message needs.
+/// Removes connection-specific headers: the known ones, and those listed in `Connection`, which cannot list headers
+/// that every message needs.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -277,7 +277,7 @@ async fn answered(
     } else {
         serving.slot.ends(Some(Ending::Completed));
     }
-    // For the header: the rest of it is known when the answer is over.
+    // For the header; the rest is known when the answer has ended.
     response.extensions_mut().insert(serving.slot.stake.so_far());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(wanted) = wanted else {
@@ -328,7 +328,7 @@ struct Serving {
     line: Option<RequestLine>,
     slot: Slot,
     request_id: String,
-    /// Whether a thread of it runs on after its answer.
+    /// Whether a thread of it still runs after its answer.
     is_held: bool,
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// Beside those that begin with `x-forwarded`.
 const OTHERS: [&str; 4] = ["forwarded", "x-real-ip", "x-client-ip", "x-original-host"];
 
-/// Replaces them by what this platform knows. `Host` is that of the client, checked.
+/// Replaces them with the platform's data. `Host` is the client's, validated.
 pub(super) fn announce(headers: &mut HeaderMap, client: IpAddr) {
     let given: Vec<HeaderName> = headers
         .keys()

@@ -13,14 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 /// After one side has ended, data in flight may still arrive for this long.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A client's wish to change the protocol.
+/// A client's request to switch protocols.
 pub(super) struct Wanted {
     protocol: HeaderValue,
     on_client: OnUpgrade,
 }
 
 impl Wanted {
-    /// The wish of this request, if it has one.
+    /// The upgrade that this request asks for, if any.
     pub(super) fn of(request: &mut Request) -> Option<Self> {
         let protocol = request.headers().get(header::UPGRADE)?.clone();
         // HTTP/2 would contain other requests that bypass all limits. Clients that offer it can do without.
@@ -45,7 +45,7 @@ impl Wanted {
         set(response.headers_mut(), protocol.unwrap_or(self.protocol));
         let on_client = self.on_client;
         async move {
-            // A client that went away in between upgrades nothing.
+            // If the client has disconnected meanwhile, there is nothing to upgrade.
             if let Ok((client, worker)) = tokio::try_join!(on_client, on_worker) {
                 splice(TokioIo::new(client), TokioIo::new(worker)).await;
             }
@@ -74,7 +74,7 @@ where
 {
     let (mut from_client, mut to_client) = split(client);
     let (mut from_worker, mut to_worker) = split(worker);
-    // An error ends a direction as an end does: either way nothing more comes.
+    // An error ends a direction like its normal end: nothing more follows.
     let up = async {
         let _ = copy(&mut from_client, &mut to_worker).await;
         let _ = to_worker.shutdown().await;

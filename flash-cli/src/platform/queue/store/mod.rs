@@ -177,7 +177,7 @@ impl Store {
         });
         let store = Self { shared: shared.clone(), keys, lone: Lone::default() };
         let clock = Clock::resuming(mark.as_ref());
-        // Before any other: what follows is of this platform. A full disk keeps them waiting like all changes.
+        // Before any other change, to mark the start of this platform. On a full disk it waits like all changes.
         store.write(Change::Opened(clock.mark()));
         let set_aside = SetAside {
             before: set_aside,

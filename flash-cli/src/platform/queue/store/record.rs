@@ -20,7 +20,7 @@ use super::{
 
 /// A job as it is stored while it waits or runs.
 ///
-/// That it runs is not stored: its worker dies with the platform, so the next one finds it waiting.
+/// Running is not stored: the worker dies with the platform, so the next platform finds the job waiting.
 pub(in super::super) struct Record {
     pub seq: Seq,
     pub endpoint: std::sync::Arc<str>,
@@ -84,17 +84,17 @@ pub(in super::super) enum Change {
     Charged { seq: Seq, cost: NanoDollars },
     /// It continues in another release.
     Moved { seq: Seq, release: u64 },
-    /// Its webhook has heard, or will not.
+    /// Its webhook was delivered or given up.
     Told { seq: Seq },
     /// It is deleted.
     Forgotten { seq: Seq },
-    /// A worker may have it from now on. It is one that the platform may die of, and did so as often as this.
+    /// A worker may get it from now on. It is a suspect for this many deaths of the platform.
     Aboard { seq: Seq, losses: u32 },
-    /// The platform has not died of it.
+    /// The platform has not died because of it.
     Cleared { seq: Seq },
     /// It cannot be read.
     SetAside(Damaged),
-    /// A platform has the store from now on.
+    /// A platform opens the store.
     Opened(Mark),
     /// The platform looked at the clock.
     Time(Mark),

@@ -159,7 +159,7 @@ pub(super) fn open(
     Ok(Opened { connection, last, mark, damaged, set_aside })
 }
 
-/// A job whose row makes no sense may be the only one. Where the file itself is broken, nothing in it is believed.
+/// A single invalid row may be the only one. If the file itself is damaged, nothing in it is trusted.
 fn check(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {

@@ -15,9 +15,9 @@ use super::{
 
 /// The kernel's accounting period. Longer ones make pauses that requests feel.
 const PERIOD_MICROSECONDS: u64 = 100_000;
-/// The provider's GB are those of memory modules.
+/// The provider's GB are GiB, like memory modules.
 const GB: u64 = 1 << 30;
-/// The kernel takes memory in gulps: a process may end this far below its limit.
+/// The kernel allocates memory in batches, so a process may be killed this far below its limit.
 const CHARGED_AHEAD: u64 = 4 << 20;
 
 /// The resources that a worker may use.
@@ -115,7 +115,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // What cannot be removed at this moment is left to the lifeline.
+        // The lifeline removes what cannot be removed now.
         self.remove();
     }
 }

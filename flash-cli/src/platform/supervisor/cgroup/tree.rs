@@ -36,7 +36,7 @@ pub(crate) struct Cgroups {
 pub(super) struct Home {
     pub directory: PathBuf,
     pub version: Version,
-    /// What limits here; none in a hybrid layout's v2, which is good for killing.
+    /// The limiting controllers; none in the v2 part of a hybrid layout, which is still useful for killing.
     pub controllers: Vec<Controller>,
     /// Held while this process lives, so that another platform knows whose groups are left over.
     _lock: Flock<File>,
@@ -54,7 +54,7 @@ impl Home {
             Version::One => ("cpu.shares", 1024),
             Version::Two => ("cpu.weight", 100),
         };
-        // A wish, not a limit: where it is refused, all the rest holds.
+        // Best effort: if it is refused, everything else still applies.
         let _ = write(&self.directory, file, &(one_process * cores).to_string());
     }
 }
@@ -62,7 +62,7 @@ impl Home {
 /// The limits that a machine supports.
 pub(crate) struct Detected {
     pub cgroups: Option<Cgroups>,
-    /// Which limits do not hold and why, for people.
+    /// Which limits do not apply and why, as a message.
     pub missing: Option<String>,
 }
 
