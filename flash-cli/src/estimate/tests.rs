@@ -91,7 +91,7 @@ const TABLE: [&str; 11] = [
     "GPU only (0.28 s at $0.0015)    $4.20              $126.00",
     "saved                           $1.04               $31.20",
     "",
-    "not in the table, always on: classify_pipeline $17.28 a day",
+    "not in the table, always on: classify_pipeline $17.28 per day",
 ];
 
 #[test]

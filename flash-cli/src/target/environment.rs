@@ -143,7 +143,7 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "1a", "A", "a_b", "a/b", "..", "ä", &"a".repeat(41)] {
             let error = EnvironmentId::new("app", bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{bad}` cannot be the name")), "{error}");
+            assert!(error.starts_with(&format!("`{bad}` is not a valid environment name")), "{error}");
         }
         assert_eq!("my-app/pr-1".parse(), EnvironmentId::new("my-app", "pr-1"));
     }

@@ -234,7 +234,7 @@ mod tests {
         assert!(usage.starts_with("it takes write(id, [dry], text), "), "{usage}");
         assert!(check(&app, &app.functions[0], &read(Some(example)).unwrap()).is_ok(), "{usage}");
         let message = refused(&app, r#"{"dry": "yes"}"#);
-        for part in ["`id`: missing", "`dry`: a string was given", "`text`: missing"] {
+        for part in ["`id`: missing", "`dry`: expected boolean, got string", "`text`: missing"] {
             assert!(message.contains(part), "{message}");
         }
     }

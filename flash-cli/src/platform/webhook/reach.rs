@@ -207,7 +207,7 @@ mod tests {
     async fn a_name_is_judged_by_what_it_resolves_to() {
         let resolved = public_and(&[]).resolve("localhost".parse().unwrap()).await;
         let refusal = resolved.err().unwrap().to_string();
-        assert!(refusal.starts_with("`localhost` is at "), "{refusal}");
+        assert!(refusal.starts_with("`localhost` resolves to "), "{refusal}");
         assert!(Reach::Anywhere.resolve("localhost".parse().unwrap()).await.unwrap().next().is_some());
     }
 }

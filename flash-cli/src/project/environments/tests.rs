@@ -147,7 +147,7 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
 #[test]
 fn wrong_settings_of_an_environment_are_named_with_their_line() {
     for (text, line, what) in [
-        ("[environments.A]", 1, "`A` cannot be the name of an environment"),
+        ("[environments.A]", 1, "`A` is not a valid environment name"),
         ("[environments.a]\ntarget = \"locl\"", 2, "did you mean `local`?"),
         ("[environments.a]\nlisten = \"somewhere\"", 2, "expected an IP address"),
         ("[environments.a]\nport = 0", 2, "1 to 65535"),

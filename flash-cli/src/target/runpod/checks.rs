@@ -362,7 +362,7 @@ mod tests {
         let mut foreign = there(&wanted(WORKERS[0]), "f");
         foreign.name = "mine".into();
         account.endpoints.push(foreign);
-        assert!(all(&spec(), &account).problems[0].message.contains("26 beside 3"));
+        assert!(all(&spec(), &account).problems[0].message.contains("26 in addition to 3"));
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn a_header_without_functions_is_refused() {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("cuda.h"), "").unwrap();
     let error = make(directory.path(), directory.path()).unwrap_err();
-    assert!(error.to_string().contains("cuda.h declares no function"), "{error}");
+    assert!(error.to_string().contains("cuda.h declares no driver functions"), "{error}");
     let error = make(&directory.path().join("nowhere"), directory.path()).unwrap_err();
     assert!(matches!(error, CudaError::Read { .. }), "{error}");
 }

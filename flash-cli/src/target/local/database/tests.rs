@@ -248,7 +248,7 @@ fn a_damaged_row_stops_nothing_but_itself_and_is_told_of() {
         assert_eq!(counts.iter().sum::<usize>(), 11, "{damage}: {counts:?}");
         let told = database.untold_damage();
         assert!(
-            matches!(told.as_slice(), [one] if one.contains(&format!("the row of {place} "))),
+            matches!(told.as_slice(), [one] if one.contains(&format!("the row of {place}, "))),
             "{told:?}"
         );
         assert!(database.untold_damage().is_empty(), "once");
