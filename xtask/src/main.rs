@@ -11,6 +11,7 @@ mod lint;
 mod output;
 mod prepare;
 mod references;
+mod slow;
 mod slowest;
 mod steps;
 mod test;

