@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_without_end_is_gathered_up_to_the_limit_of_a_result() {
         let text = format!("\"{}\"", "x".repeat(1_000_000));
-        let chunk = || Ok(RawValue::from_string(text.clone()).unwrap().into());
+        let chunk = || Ok(RawValue::from_string(text.clone()).unwrap());
         let chunks: Vec<Result<RawJson>> = std::iter::repeat_with(chunk).take(30).collect();
         let mut sent = 0;
         let ended = collect(futures_util::stream::iter(chunks).boxed(), |_| sent += 1).await;
