@@ -92,7 +92,8 @@ mod tests {
                 0..16_usize,
                 vec(any::<u8>(), 0..64),
             );
-            let outcome = TestRunner::default().run(&inputs, |(seed, at, cut, bytes)| {
+            // The same each time: to search for others is what `cargo xtask fuzz` does.
+            let outcome = TestRunner::deterministic().run(&inputs, |(seed, at, cut, bytes)| {
                 let seed = seed.get(&seeds);
                 let start = at.index(seed.len() + 1);
                 let end = (start + cut).min(seed.len());

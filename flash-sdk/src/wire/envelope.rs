@@ -43,8 +43,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// An input that is not a JSON object, wrapped so that the envelope can be next to it.
+/// An input wrapped so that the envelope can be next to it: one that is not a JSON object, or that could be taken for
+/// this. An object with more members than these two is an input.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wrapped {
     #[serde(rename = "__flash")]
     envelope: Envelope,
@@ -55,7 +57,9 @@ struct Wrapped {
 /// Puts the envelope into an input.
 pub fn seal(envelope: &Envelope, input: &RawValue) -> RawJson {
     let text = input.get().trim();
-    let sealed = match text.strip_prefix('{') {
+    // A key may be written with escapes, such as `\u005f`.
+    let may_be_taken_for_wrapped = text.contains("__input") || text.contains("\\u00");
+    let sealed = match text.strip_prefix('{').filter(|_| !may_be_taken_for_wrapped) {
         Some(rest) => {
             let head = serde_json::to_string(envelope).expect("an envelope always serialises");
             let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
@@ -106,7 +110,18 @@ mod tests {
             depth: 3,
             fan_out: true,
         };
-        for text in ["{}", "{ }", "{\"a\":1}", " {\"a\":{\"__flash\":2}} ", "[1,2]", "null", "\"__flash\""] {
+        for text in [
+            "{}",
+            "{ }",
+            "{\"a\":1}",
+            " {\"a\":{\"__flash\":2}} ",
+            "{\"__input\":[1,2]}",
+            "{\"__inp\\u0075t\":7}",
+            "{\"__input\":{},\"__flah\":{\"deadline_ms\":17}}",
+            "[1,2]",
+            "null",
+            "\"__flash\"",
+        ] {
             let (opened, input) = open(seal(&envelope, &raw(text)));
             assert_eq!(opened, envelope, "{text}");
             let (before, after): (serde_json::Value, serde_json::Value) =
