@@ -11,6 +11,11 @@ macro_rules! fuzz_target {
     };
 }
 
+// Shared with the integration tests.
+#[cfg(test)]
+#[path = "../tests/it/support/skipped.rs"]
+mod skipped;
+
 mod build;
 mod commands;
 mod credentials;

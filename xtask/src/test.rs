@@ -53,6 +53,9 @@ const EXAMPLE: &str = "mixed-workers";
 /// Written by cargo-nextest, as `.config/nextest.toml` says.
 const REPORT: &str = "junit.xml";
 
+/// What tests left out, in the target directory.
+const SKIPPED: &str = "skipped-tests.txt";
+
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut steps = Steps::start();
@@ -89,6 +92,8 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Fail
         output::say("Left out", &format!("{}: run it with --all", test.name));
     }
     let report = workspace::target().join("nextest/default").join(REPORT);
+    let skipped = workspace::target().join(SKIPPED);
+    let _ = std::fs::remove_file(&skipped);
     let (mut times, mut outcome) = (Vec::new(), Ok(()));
     for packages in sets_of_packages(&arguments.for_runner) {
         let mut runner = match has_nextest {
@@ -100,6 +105,7 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Fail
         runner.env("FLASH_REQUIRE_MODELS", "1").env("MINILM_DIR", minilm);
         runner.env("FLASH_REQUIRE_CONTAINERS", "1");
         runner.env("FLASH_REQUIRE_PYTHON", "1").env("FLASH_TEST_PYTHON", python);
+        runner.env("FLASH_TEST_SKIPPED", &skipped);
         // One of an earlier run says nothing about this one.
         let _ = std::fs::remove_file(&report);
         let passed = run_command(&mut runner);
@@ -109,6 +115,10 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Fail
         outcome = outcome.and(passed);
     }
     slowest::print(times);
+    // What this machine does not allow: tests append to it, see `skipped.rs` of the CLI's tests.
+    for line in std::fs::read_to_string(&skipped).unwrap_or_default().lines() {
+        output::say("Skipped", line);
+    }
     outcome
 }
 

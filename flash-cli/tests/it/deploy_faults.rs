@@ -13,8 +13,11 @@ use nix::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    self, Client, Finished, SOON, answers_pings_while, deployed::Deployed, small_disk::SmallDisk, until,
-    wait_for,
+    self, Client, Finished, SOON, answers_pings_while,
+    deployed::Deployed,
+    skipped::{Needs, skip},
+    small_disk::SmallDisk,
+    until, wait_for,
 };
 
 /// A fault that is there already: the command ends with this code and says each of these, and what to do next.
@@ -258,11 +261,10 @@ async fn a_port_that_was_taken_meanwhile_is_told_and_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::print_stderr, reason = "whoever runs the tests should know of the gap")]
 async fn a_disk_that_fills_up_while_sending_leaves_what_was_live() {
     let (app, client) = (Deployed::new(""), Client::new());
     let Some(disk) = SmallDisk::mount(app.data(), 400) else {
-        eprintln!("not tested: no file system can be mounted here");
+        skip(Needs::Mounts, "no file system can be mounted here");
         return;
     };
     app.succeeds(&["deploy", "new", "production"]);
@@ -282,12 +284,11 @@ async fn a_disk_that_fills_up_while_sending_leaves_what_was_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::print_stderr, reason = "whoever runs the tests should know of the gap")]
 async fn a_full_disk_under_the_logs_costs_lines_and_neither_workers_nor_answers() {
     let (app, client) = (Deployed::new(""), Client::new());
     app.succeeds(&["deploy", "new", "production"]);
     let Some(disk) = SmallDisk::mount(&app.environment().join("logs"), 60) else {
-        eprintln!("not tested: no file system can be mounted here");
+        skip(Needs::Mounts, "no file system can be mounted here");
         return;
     };
     // The next command brings it back: it opens its logs there.

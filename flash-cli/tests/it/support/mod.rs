@@ -6,6 +6,7 @@ pub mod receiver;
 pub mod registry;
 pub mod runpod;
 pub mod schemathesis;
+pub mod skipped;
 pub mod small_disk;
 
 use std::{

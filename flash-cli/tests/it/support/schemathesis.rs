@@ -8,7 +8,10 @@ use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use super::{Running, root};
+use super::{
+    Running, root,
+    skipped::{Needs, skip},
+};
 
 /// Names the interpreter that has the official `runpod` package and Schemathesis.
 const PYTHON: &str = "FLASH_TEST_PYTHON";
@@ -36,11 +39,7 @@ pub enum Takes {
 /// The interpreter. Without one the tests do nothing, unless `FLASH_REQUIRE_PYTHON=1` forbids such a gap.
 pub fn python() -> Option<PathBuf> {
     let Some(python) = std::env::var_os(PYTHON) else {
-        assert!(
-            std::env::var("FLASH_REQUIRE_PYTHON").as_deref() != Ok("1"),
-            "FLASH_REQUIRE_PYTHON=1, but {PYTHON} does not name a Python with the official `runpod` package",
-        );
-        eprintln!("skipped: {PYTHON} is not set");
+        skip(Needs::Python, &format!("{PYTHON} does not name a Python with the official `runpod` package"));
         return None;
     };
     Some(python.into())

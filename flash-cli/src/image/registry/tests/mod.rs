@@ -18,6 +18,9 @@ use std::time::Duration;
 use docker_registry::DockerRegistry;
 use oci_spec::distribution::Reference;
 
+// For `docker_registry`, which finds it beside itself in both programs.
+use crate::skipped;
+
 use super::{Logins, Patience, Registry, RegistryError, push::Pushed, reference};
 use images::Image;
 
