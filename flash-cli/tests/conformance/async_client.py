@@ -164,7 +164,7 @@ async def refusals_are_json_too():
         # Its `json()` demands the content type: anything else would be another exception.
         equal((await refused(AsyncioEndpoint("greter", http).run({}))).args, ("id",))
         contains((await AsyncioEndpoint("greter", http).health())["error"], "did you mean `greeter`")
-        contains((await AsyncioEndpoint("greter", http).purge_queue())["error"], "no endpoint `greter`")
+        contains((await AsyncioEndpoint("greter", http).purge_queue())["error"], "no endpoint named `greter`")
         job = runpod.endpoint.asyncio.asyncio_runner.Job("greeter", "no-such-job", http, {})
         equal((await refused(job.status())).args, ("status",))
         contains((await job.cancel())["error"], "no job `no-such-job`")
