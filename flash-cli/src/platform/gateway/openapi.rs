@@ -1,6 +1,8 @@
 //! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
-use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest};
+use flash_sdk::manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest};
 use serde_json::{Map, Value, json};
+
+use crate::sample::sample;
 
 /// Renders the description of a release.
 pub(crate) fn render(manifest: &Manifest, release: u64) -> String {
@@ -15,10 +17,10 @@ fn document(manifest: &Manifest, release: u64) -> Value {
             methods.entry(method.to_lowercase()).or_insert(operation);
         }
     };
-    let mut modules = Vec::new();
+    let (definitions, mut modules) = (&manifest.definitions, Vec::new());
     for function in &manifest.functions {
         match &function.route {
-            Some(route) => add(route.path.clone(), &route.method, route_operation(function)),
+            Some(route) => add(route.path.clone(), &route.method, route_operation(function, definitions)),
             None => {
                 let first = !modules.contains(&&function.module);
                 modules.push(&function.module);
@@ -26,7 +28,7 @@ fn document(manifest: &Manifest, release: u64) -> Value {
                     true => format!("/{}/run_sync", function.module),
                     false => format!("/{}/{}/run_sync", function.module, function.name),
                 };
-                add(path, "POST", job_operation(function));
+                add(path, "POST", job_operation(function, definitions));
             }
         }
     }
@@ -149,26 +151,35 @@ fn responses(description: &str, content: Value) -> Value {
     Value::Object(responses)
 }
 
-fn request_body(function: &FunctionEntry) -> Option<Value> {
+/// The body, with an example: a page that makes one up from the schema alone takes the bounds of numbers for it.
+fn request_body(function: &FunctionEntry, definitions: &Map<String, Value>) -> Option<Value> {
     let schema = function.input.as_ref()?;
-    Some(json!({ "required": true, "content": json_content(schema) }))
+    let mut content = json_content(schema);
+    if let Some(example) = sample(schema, definitions) {
+        content["application/json"]["example"] = example;
+    }
+    Some(json!({ "required": true, "content": content }))
 }
 
-fn route_operation(function: &FunctionEntry) -> Value {
-    let (summary, description) = texts(function);
-    let place = |source| match source {
-        ArgumentSource::Path => Some("path"),
-        ArgumentSource::Query => Some("query"),
-        ArgumentSource::Body => None,
+fn parameter(argument: &ArgumentEntry, definitions: &Map<String, Value>) -> Option<Value> {
+    let place = match argument.source {
+        ArgumentSource::Path => "path",
+        ArgumentSource::Query => "query",
+        ArgumentSource::Body => return None,
     };
-    let parameters: Vec<Value> = function
-        .arguments
-        .iter()
-        .filter_map(|argument| {
-            let place = place(argument.source)?;
-            Some(json!({ "name": argument.name, "in": place, "required": argument.required, "schema": argument.schema }))
-        })
-        .collect();
+    let mut parameter = json!({
+        "name": argument.name, "in": place, "required": argument.required, "schema": argument.schema,
+    });
+    if let Some(example) = sample(&argument.schema, definitions).filter(|_| argument.required) {
+        parameter["example"] = example;
+    }
+    Some(parameter)
+}
+
+fn route_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -> Value {
+    let (summary, description) = texts(function);
+    let parameters: Vec<Value> =
+        function.arguments.iter().filter_map(|argument| parameter(argument, definitions)).collect();
     let content = match function.streams {
         true => json!({ "text/event-stream": { "schema": function.output } }),
         false => json_content(&function.output),
@@ -181,7 +192,7 @@ fn route_operation(function: &FunctionEntry) -> Value {
         "parameters": parameters,
         "responses": responses("the function's result", content),
     });
-    if let (Some(body), Value::Object(members)) = (request_body(function), &mut operation) {
+    if let (Some(body), Value::Object(members)) = (request_body(function, definitions), &mut operation) {
         members.insert("requestBody".to_owned(), body);
     }
     operation
@@ -203,7 +214,7 @@ fn job_schema(output: Value) -> Value {
     })
 }
 
-fn job_operation(function: &FunctionEntry) -> Value {
+fn job_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -> Value {
     let (summary, description) = texts(function);
     let output = match function.streams {
         true => json!({ "type": "array", "items": function.output }),
@@ -217,7 +228,7 @@ fn job_operation(function: &FunctionEntry) -> Value {
         "tags": [function.worker],
         "responses": responses("the job with the function's result", json_content(&job)),
     });
-    if let (Some(body), Value::Object(members)) = (request_body(function), &mut operation) {
+    if let (Some(body), Value::Object(members)) = (request_body(function, definitions), &mut operation) {
         members.insert("requestBody".to_owned(), body);
     }
     operation
