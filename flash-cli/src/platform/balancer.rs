@@ -149,7 +149,7 @@ pub(crate) struct Slot {
     ending: Option<Ending>,
     progress: Progress,
     /// Whether the worker knows the slot's number.
-    is_told: bool,
+    is_known_to_worker: bool,
 }
 
 /// How far a request has come.
@@ -166,7 +166,7 @@ enum Progress {
 impl Slot {
     /// The slot's number on its worker; `None` for a worker that does not support it.
     pub(crate) fn name(&self) -> Option<u64> {
-        self.is_told.then_some(self.number)
+        self.is_known_to_worker.then_some(self.number)
     }
 
     /// The request is sent to the worker. From now on, the slot is free only when the worker says so.
@@ -286,10 +286,21 @@ impl Inner {
         backend.requests.push((number, request_id.clone()));
         let mut stake = backend.account.begin();
         stake.is_for(request_id);
-        let (worker, address, is_told) = (worker.clone(), backend.address, backend.frames.is_some());
+        let (worker, address, is_known_to_worker) =
+            (worker.clone(), backend.address, backend.frames.is_some());
         let (balancer, since) = (balancer.clone(), Instant::now());
         let progress = Progress::Unsent;
-        Some(Slot { balancer, number, worker, address, stake, since, ending: None, progress, is_told })
+        Some(Slot {
+            balancer,
+            number,
+            worker,
+            address,
+            stake,
+            since,
+            ending: None,
+            progress,
+            is_known_to_worker,
+        })
     }
 
     /// Requests that wait for this worker only will never be served.

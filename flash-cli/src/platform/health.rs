@@ -66,15 +66,15 @@ impl HealthCheck {
 
     /// Waits until it is ready. Each new reason why it is unhealthy is reported once.
     pub(crate) async fn until_ready(&self, mut unhealthy: impl FnMut(&str)) {
-        let mut told = String::new();
+        let mut last_problem = String::new();
         loop {
             match self.look().await {
                 Health::Ready => return,
                 Health::Starting => {}
-                Health::Unhealthy(problem) if problem == told => {}
+                Health::Unhealthy(problem) if problem == last_problem => {}
                 Health::Unhealthy(problem) => {
                     unhealthy(&problem);
-                    told = problem;
+                    last_problem = problem;
                 }
             }
             tokio::time::sleep(WHILE_STARTING).await;
@@ -156,12 +156,12 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_path_is_told_once_while_the_worker_starts() {
         let check = HealthCheck::new(serving(StatusCode::OK).await, "/ping");
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let waited = tokio::time::timeout(
             WHILE_STARTING * 5,
-            check.until_ready(|problem| told.push(problem.to_owned())),
+            check.until_ready(|problem| reported.push(problem.to_owned())),
         );
         assert!(waited.await.is_err(), "never ready");
-        assert_eq!(told, ["/ping answered 404 Not Found, expected 200"]);
+        assert_eq!(reported, ["/ping answered 404 Not Found, expected 200"]);
     }
 }

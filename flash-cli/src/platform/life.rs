@@ -73,7 +73,7 @@ impl Platform {
     }
 
     /// Starts a new release next to the live one: its workers start, traffic moves when they are ready, and the old
-    /// ones drain. `told` is called for each worker type that is ready. Dropping the future early ends the new
+    /// ones drain. `on_ready` is called for each worker type that is ready. Dropping the future early ends the new
     /// release.
     ///
     /// # Errors
@@ -81,13 +81,13 @@ impl Platform {
     pub(crate) async fn deploy(
         &self,
         new: NewRelease,
-        mut told: impl FnMut(&str),
+        mut on_ready: impl FnMut(&str),
     ) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
         let release = self.release(new);
         let old = self.current();
         let starting = Starting::new(self, &release);
-        self.ready(&release, old.as_deref(), &mut told).await?;
+        self.ready(&release, old.as_deref(), &mut on_ready).await?;
         self.run(&release);
         let claim = match self.shared.hand_over {
             HandOver::AfterLongestRun => Claim::All,
@@ -235,7 +235,7 @@ impl Platform {
         &self,
         release: &Release,
         old: Option<&Release>,
-        told: &mut impl FnMut(&str),
+        on_ready: &mut impl FnMut(&str),
     ) -> Result<(), DeployError> {
         let has_workers =
             |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
@@ -251,7 +251,7 @@ impl Platform {
             }
         }
         while let Some(ready) = starting.next().await {
-            told(ready?);
+            on_ready(ready?);
         }
         Ok(())
     }

@@ -56,11 +56,11 @@ pub(crate) use tally::Problem;
 use gateway::Door;
 use meter::Billing;
 use pool::PoolContext;
-use queue::{Backlog, Budget, Due, QueueContext, SetAside, Teller};
+use queue::{Backlog, Budget, Due, QueueContext, SetAside, WebhookOutbox};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::last_words;
-use webhook::Courier;
+use webhook::WebhookSender;
 pub(crate) use webhook::{Reach as WebhookReach, Secret};
 
 /// How long killed processes may take to end.
@@ -203,8 +203,8 @@ impl Platform {
             machine,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
-        let told = log.clone();
-        let say = move |text| told(LogLine::system("platform", None, text));
+        let logged = log.clone();
+        let say = move |text| logged(LogLine::system("platform", None, text));
         let (machine, own_machine) = match machine {
             Some(shared) => (shared, None),
             None => {
@@ -216,10 +216,10 @@ impl Platform {
         let Machine { lifeline, isolation, .. } = machine;
         let isolation = isolation.of(limits, confinement);
         let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
-        set_aside_told(&set_aside, &log);
-        let (teller, tidings) = Teller::new();
+        log_set_aside(&set_aside, &log);
+        let (outbox, ends) = WebhookOutbox::new();
         let closing = CancellationToken::new();
-        let courier = Courier {
+        let sender = WebhookSender {
             secret: webhook_secret,
             reach: webhook_reach,
             store: store.clone(),
@@ -229,7 +229,7 @@ impl Platform {
         let door = Door::new(access, log.clone());
         let budget = Budget::default();
         backlog.join(&budget);
-        let queues = QueueContext { clock, store, teller, budget };
+        let queues = QueueContext { clock, store, outbox, budget };
         let context = PoolContext {
             log,
             lifeline,
@@ -264,7 +264,7 @@ impl Platform {
             }),
         };
         platform.shared.gateway.spawn(gateway::serve(listener, share, platform.clone()));
-        platform.shared.gateway.spawn(courier.run(tidings));
+        platform.shared.gateway.spawn(sender.run(ends));
         platform.shared.gateway.spawn(platform.clone().forget_past());
         Ok(platform)
     }
@@ -274,7 +274,7 @@ impl Platform {
         let closing = self.shared.closing.clone();
         let mut time_kept = Instant::now();
         while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
-            self.shared.door.tell_rest();
+            self.shared.door.log_rest();
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 self.shared.context.queues.keep_time();
@@ -412,7 +412,7 @@ impl Platform {
 }
 
 /// Logs the jobs that could not be read.
-fn set_aside_told(set_aside: &SetAside, log: &Sink) {
+fn log_set_aside(set_aside: &SetAside, log: &Sink) {
     let say = |text| log(LogLine::system("platform", None, text));
     for (place, problem) in set_aside.now.iter().take(DAMAGES_NAMED) {
         say(format!(

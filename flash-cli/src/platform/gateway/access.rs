@@ -16,7 +16,7 @@ use axum::{
 use http::StatusCode;
 
 use super::{
-    attempts::{Answer, Attempts, Tell},
+    attempts::{Answer, Attempts, LogDecision},
     error::Refusal,
     hosts,
     keys::{Access, Owner},
@@ -109,10 +109,10 @@ impl Door {
     /// Handles a failed attempt: logs it and returns the answer.
     fn refuse(&self, denial: Denial, client: IpAddr, asked: &str) -> Refusal {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (answer, tell) = failed.failed(client, Instant::now());
+        let (answer, decision) = failed.failed(client, Instant::now());
         drop(failed);
-        if let Tell::Line { untold } = tell {
-            let more = if untold > 0 { format!(" (and {untold} more before)") } else { String::new() };
+        if let LogDecision::Line { unlogged } = decision {
+            let more = if unlogged > 0 { format!(" (and {unlogged} more before)") } else { String::new() };
             self.say(format!("refused {asked} from {client}: {}{more}", denial.what()));
         }
         match answer {
@@ -124,9 +124,9 @@ impl Door {
     }
 
     /// Logs failed attempts that have not been logged yet.
-    pub(crate) fn tell_rest(&self) {
-        let untold = self.failed.lock().unwrap_or_else(PoisonError::into_inner).untold(Instant::now());
-        for (client, count) in untold {
+    pub(crate) fn log_rest(&self) {
+        let unlogged = self.failed.lock().unwrap_or_else(PoisonError::into_inner).unlogged(Instant::now());
+        for (client, count) in unlogged {
             self.say(format!("refused {count} more requests from {client} without a valid key"));
         }
     }

@@ -30,7 +30,7 @@ struct Client {
     at: Instant,
     window: Instant,
     lines: u32,
-    untold: u32,
+    unlogged: u32,
 }
 
 /// What to answer to a failed attempt.
@@ -43,17 +43,17 @@ pub(super) enum Answer {
 
 /// What to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(super) enum LogDecision {
     Nothing,
     /// This attempt, and the number of unlogged attempts before it.
     Line {
-        untold: u32,
+        unlogged: u32,
     },
 }
 
 impl Client {
     fn new(now: Instant) -> Self {
-        Self { left: AT_ONCE, at: now, window: now, lines: 0, untold: 0 }
+        Self { left: AT_ONCE, at: now, window: now, lines: 0, unlogged: 0 }
     }
 
     /// Failures that it may have by now.
@@ -73,28 +73,28 @@ impl Client {
         Answer::ComeBack(missing.ceil() as u32)
     }
 
-    fn tell(&mut self, now: Instant) -> Tell {
+    fn log_decision(&mut self, now: Instant) -> LogDecision {
         if now.saturating_duration_since(self.window) >= WINDOW {
             (self.window, self.lines) = (now, 0);
         }
         if self.lines == LINES {
-            self.untold = self.untold.saturating_add(1);
-            return Tell::Nothing;
+            self.unlogged = self.unlogged.saturating_add(1);
+            return LogDecision::Nothing;
         }
         self.lines += 1;
-        Tell::Line { untold: std::mem::take(&mut self.untold) }
+        LogDecision::Line { unlogged: std::mem::take(&mut self.unlogged) }
     }
 }
 
 impl Attempts {
     /// An attempt failed.
-    pub(super) fn failed(&mut self, address: IpAddr, now: Instant) -> (Answer, Tell) {
+    pub(super) fn failed(&mut self, address: IpAddr, now: Instant) -> (Answer, LogDecision) {
         let key = network(address);
         if !self.clients.contains_key(&key) && self.clients.len() >= MAX_ADDRESSES {
             self.make_room(now);
         }
         let client = self.clients.entry(key).or_insert_with(|| Client::new(now));
-        (client.answer(now), client.tell(now))
+        (client.answer(now), client.log_decision(now))
     }
 
     /// Forgets addresses without failures, and at least a quarter of all, because checking all of them for each new
@@ -107,10 +107,10 @@ impl Attempts {
     }
 
     /// Unlogged failures by address, once their window has ended.
-    pub(super) fn untold(&mut self, now: Instant) -> Vec<(IpAddr, u32)> {
+    pub(super) fn unlogged(&mut self, now: Instant) -> Vec<(IpAddr, u32)> {
         let quiet = |client: &Client| now.saturating_duration_since(client.window) >= WINDOW;
-        let counted = self.clients.iter_mut().filter(|(_, client)| client.untold > 0 && quiet(client));
-        counted.map(|(address, client)| (*address, std::mem::take(&mut client.untold))).collect()
+        let counted = self.clients.iter_mut().filter(|(_, client)| client.unlogged > 0 && quiet(client));
+        counted.map(|(address, client)| (*address, std::mem::take(&mut client.unlogged))).collect()
     }
 }
 
@@ -149,17 +149,17 @@ mod tests {
     #[test]
     fn three_lines_a_second_are_told_and_the_rest_as_a_number() {
         let (mut attempts, now) = (Attempts::default(), Instant::now());
-        let tells: Vec<Tell> = (0..10).map(|_| attempts.failed(address(1), now).1).collect();
-        assert_eq!(tells[..3], [Tell::Line { untold: 0 }; 3]);
-        assert_eq!(tells[3..], [Tell::Nothing; 7]);
-        assert!(attempts.untold(now).is_empty(), "its second is not over");
+        let decisions: Vec<LogDecision> = (0..10).map(|_| attempts.failed(address(1), now).1).collect();
+        assert_eq!(decisions[..3], [LogDecision::Line { unlogged: 0 }; 3]);
+        assert_eq!(decisions[3..], [LogDecision::Nothing; 7]);
+        assert!(attempts.unlogged(now).is_empty(), "its second is not over");
         let next = now + WINDOW;
-        assert_eq!(attempts.failed(address(1), next).1, Tell::Line { untold: 7 });
+        assert_eq!(attempts.failed(address(1), next).1, LogDecision::Line { unlogged: 7 });
         for _ in 0..5 {
             attempts.failed(address(1), next);
         }
-        assert_eq!(attempts.untold(next + WINDOW), [(address(1), 3)]);
-        assert!(attempts.untold(next + WINDOW).is_empty());
+        assert_eq!(attempts.unlogged(next + WINDOW), [(address(1), 3)]);
+        assert!(attempts.unlogged(next + WINDOW).is_empty());
     }
 
     #[test]

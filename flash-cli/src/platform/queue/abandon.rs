@@ -40,6 +40,6 @@ impl Queue {
         let _ = inner.stop_attempt(job, &self.setting);
         let ended = inner.jobs.end(job, JobEvent::Cancelled, &self.setting);
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
     }
 }

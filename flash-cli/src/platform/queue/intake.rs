@@ -28,7 +28,7 @@ pub(crate) struct Submission {
     pub ttl: Option<Duration>,
     /// Does not start a worker, and runs after all others.
     pub low_priority: bool,
-    /// Told of the end.
+    /// Notified of the end.
     pub webhook: Option<String>,
     /// The client's own name for the job.
     pub idempotency_key: Option<String>,
@@ -174,7 +174,7 @@ impl Queue {
             record: None,
             ticket: Ticket::default(),
             timer: expires_at,
-            told: false,
+            delivered: false,
             waiters: Vec::from_iter(submission.waiter),
             extras: (extras != Extras::default()).then(|| Box::new(extras)),
             run: None,

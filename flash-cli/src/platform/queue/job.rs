@@ -53,7 +53,7 @@ pub(crate) struct IdempotencyKey {
 /// What few jobs have.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
-    /// Told of the end by a POST.
+    /// Notified of the end by a POST.
     pub webhook: Option<String>,
     pub idempotency: Option<IdempotencyKey>,
     /// Passed on to the worker as it is.
@@ -102,7 +102,7 @@ pub(crate) struct Entry {
     /// Its key in the queue's timers.
     pub(super) timer: Timestamp,
     /// Its webhook was delivered.
-    pub(super) told: bool,
+    pub(super) delivered: bool,
     pub(super) waiters: Vec<Waiter>,
     pub(super) extras: Option<Box<Extras>>,
     /// Present once a worker has had it or a client streams it.
@@ -232,7 +232,7 @@ impl Entry {
         self.attempts_before = self.attempts;
         self.suspect = false;
         (self.losses, self.guard) = (0, Guard::Free);
-        self.told = false;
+        self.delivered = false;
         self.forget_attempt();
         Ok(())
     }
@@ -305,13 +305,13 @@ impl Entry {
             Origin::Run => Keep::Timed,
         };
         for waiter in waiters {
-            self.tell(id, waiter);
+            self.reply(id, waiter);
         }
         self.weigh();
         keep
     }
 
-    fn tell(&mut self, id: JobId, waiter: Waiter) {
+    fn reply(&mut self, id: JobId, waiter: Waiter) {
         match waiter {
             Waiter::Client(end) => {
                 // A client that disconnected does not need it.
@@ -389,7 +389,7 @@ impl Entry {
         }
     }
 
-    /// Told when a chunk arrives or is fetched, and when the job ends.
+    /// Notified when a chunk arrives or is fetched, and when the job ends.
     pub(super) fn arrivals(&mut self) -> Arc<Notify> {
         self.run_mut().arrivals.get_or_insert_default().clone()
     }

@@ -21,10 +21,10 @@ use super::{
     limits::Limits,
     line::{Lines, Room, Turn},
     lost::Loss,
+    outbox::{JobEnded, WebhookOutbox},
     state::{JobEvent, JobState, Outcome},
     store::{Change, End, Record, Store, Ticket},
     taker::Taken,
-    tell::{Teller, Tidings},
 };
 
 /// Maximum number of jobs per pass, to keep the lock for at most a millisecond.
@@ -40,7 +40,7 @@ pub(super) struct Setting {
     pub store: Store,
     /// Those of its endpoint, in all releases.
     pub keys: Keys,
-    pub teller: Teller,
+    pub outbox: WebhookOutbox,
     /// What all jobs of the platform may hold together.
     pub budget: Budget,
 }
@@ -433,7 +433,7 @@ fn store_requeued(entry: &mut Entry, setting: &Setting) {
 /// Passes an ended job on to its webhook, if it has one.
 pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
     let Some(url) = entry.extras.as_ref().and_then(|extras| extras.webhook.clone()) else { return };
-    setting.teller.tell(Tidings {
+    setting.outbox.push(JobEnded {
         url,
         event: event_of(id, entry),
         job: entry.object(id),

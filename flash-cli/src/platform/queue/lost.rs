@@ -88,7 +88,7 @@ impl Queue {
         }
         inner.dispatch(&self.setting);
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
         self.changed.notify_one();
     }
 
@@ -116,7 +116,7 @@ impl Queue {
         }
         inner.dispatch(&self.setting);
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
     }
 }
 

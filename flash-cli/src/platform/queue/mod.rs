@@ -20,13 +20,13 @@ mod listing;
 mod lost;
 #[cfg(test)]
 mod model;
+mod outbox;
 mod polling;
 mod recovery;
 mod state;
 mod store;
 mod stream;
 mod taker;
-mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +57,7 @@ use jobs::{Jobs, Setting};
 pub(crate) use limits::Limits;
 use line::Room;
 pub(crate) use listing::Filter;
+pub(crate) use outbox::{JobEnded, MAX_UNDELIVERED, WebhookOutbox};
 pub(crate) use recovery::{Backlog, Claim, QueueContext};
 pub(crate) use state::Outcome;
 use state::{JobEvent, JobState, Lease};
@@ -65,7 +66,6 @@ use stream::whole_stream;
 pub(crate) use stream::{Offered, Stream};
 use taker::Taker;
 pub(crate) use taker::{Link, Taken};
-pub(crate) use tell::{MAX_UNTOLD, Teller, Tidings};
 
 use super::meter::Account;
 
@@ -284,7 +284,7 @@ impl Queue {
         let ended: Vec<Ended> =
             waited.into_iter().filter_map(|id| inner.jobs.end(id, given_up(), &self.setting)).collect();
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
     }
 
     /// The end of a job, from the worker that ran it.
@@ -337,7 +337,7 @@ impl Queue {
             (None, true) => Reported::LetGo,
             (None, false) => Reported::Late,
         };
-        self.tell(ended);
+        self.report_ends(ended);
         reported
     }
 
@@ -366,7 +366,7 @@ impl Queue {
         inner.stop_attempt(job, &self.setting)?;
         let ended = inner.jobs.end(job, event, &self.setting);
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
         Ok(())
     }
 
@@ -414,7 +414,7 @@ impl Queue {
         inner.jobs.make_room(&self.setting);
         let due = if inner.jobs.has_due(now) { Due::More } else { Due::Done };
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
         due
     }
 
@@ -478,7 +478,7 @@ impl Queue {
         self.lock().jobs.get(job)?.envelope.request_id.clone().map(String::from)
     }
 
-    fn tell(&self, ended: impl IntoIterator<Item = Ended>) {
+    fn report_ends(&self, ended: impl IntoIterator<Item = Ended>) {
         for ended in ended {
             (self.on_end)(ended);
         }

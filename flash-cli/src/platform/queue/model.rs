@@ -69,7 +69,7 @@ struct Expected {
     suspect: bool,
     leased_at: u64,
     /// Statuses since a client was last told, and its expiry in each: a crash may restore any of them.
-    since_told: Vec<(JobStatus, u64)>,
+    since_shown: Vec<(JobStatus, u64)>,
 }
 
 impl Expected {
@@ -80,7 +80,7 @@ impl Expected {
     /// A crash leads back to what is stored, and that a job runs is not.
     fn remember(&mut self) {
         let stored = if self.status == JobStatus::InProgress { JobStatus::InQueue } else { self.status };
-        self.since_told.push((stored, self.deadline()));
+        self.since_shown.push((stored, self.deadline()));
     }
 }
 
@@ -179,7 +179,7 @@ impl Model {
         self.set(id, status);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.dead = dead;
-            job.since_told.pop();
+            job.since_shown.pop();
             job.forget = now + if dead { 7 * 24 * 60 * MINUTE } else { 30 * MINUTE };
             job.remember();
         }
@@ -240,9 +240,9 @@ struct Pair {
 
 fn open(directory: &TempDir, now: &Arc<AtomicU64>) -> Queue {
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
-    let (teller, _) = Teller::new();
+    let (outbox, _) = WebhookOutbox::new();
     let context =
-        QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget: Budget::default() };
+        QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget: Budget::default() };
     let limits = Limits { execution_timeout: Duration::from_secs(600), ..Limits::default() };
     let queue = Queue::new("model", 1, limits, &context, Box::new(|_| {}));
     queue.adopt(&mut backlog, Claim::All);
@@ -300,8 +300,8 @@ impl Pair {
                 let told = self.queue.status(id).await.unwrap().unwrap();
                 let job = self.model.jobs.get_mut(&id).unwrap();
                 assert_eq!(told.status, job.status);
-                let last = job.since_told.pop();
-                job.since_told = last.into_iter().collect();
+                let last = job.since_shown.pop();
+                job.since_shown = last.into_iter().collect();
             }
             Op::Advance { minutes } => {
                 self.now.fetch_add(minutes * MINUTE, Ordering::SeqCst);
@@ -344,7 +344,7 @@ impl Pair {
                     attempts_before: 0,
                     suspect: false,
                     leased_at: 0,
-                    since_told: vec![(JobStatus::InQueue, now + ttl_minutes * MINUTE)],
+                    since_shown: vec![(JobStatus::InQueue, now + ttl_minutes * MINUTE)],
                 };
                 self.model.jobs.insert(submitted.id, job);
                 self.model.line(low, false).push_back(submitted.id);
@@ -471,13 +471,13 @@ impl Pair {
         let now = self.now();
         self.model.jobs.retain(|id, job| match self.queue.peek(*id) {
             Some(found) => {
-                let was = job.since_told.iter().any(|(status, _)| *status == found.status);
+                let was = job.since_shown.iter().any(|(status, _)| *status == found.status);
                 assert!(was, "{id} is {}: {job:?}", found.status.as_str());
                 job.status = found.status;
                 true
             }
             None => {
-                let was_due = job.since_told.iter().any(|(_, deadline)| *deadline <= now);
+                let was_due = job.since_shown.iter().any(|(_, deadline)| *deadline <= now);
                 assert!(was_due, "{id} was promised: {job:?}");
                 self.model.gone.insert(*id, job.clone());
                 false
@@ -498,7 +498,7 @@ impl Pair {
                 job.expires = entry.timer.0;
             }
             assert_eq!(entry.ttl, Duration::from_micros(job.ttl));
-            job.since_told.clear();
+            job.since_shown.clear();
             job.remember();
         }
         drop(inner);

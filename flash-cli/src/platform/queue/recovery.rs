@@ -9,7 +9,8 @@ use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
-    Budget, Clock, Durability, Ended, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Teller, Timestamp,
+    Budget, Clock, Durability, Ended, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Timestamp,
+    WebhookOutbox,
     guard::{Guarded, platform_died},
     job::Entry,
     jobs::{Setting, tell_webhook},
@@ -22,7 +23,7 @@ use super::{
 pub(crate) struct QueueContext {
     pub clock: Clock,
     pub store: Store,
-    pub teller: Teller,
+    pub outbox: WebhookOutbox,
     /// What their jobs may hold together.
     pub budget: Budget,
 }
@@ -150,11 +151,11 @@ impl Queue {
         context: &QueueContext,
         on_end: OnEnd,
     ) -> Self {
-        let QueueContext { clock, store, teller, budget } = context.clone();
+        let QueueContext { clock, store, outbox, budget } = context.clone();
         let endpoint = endpoint.into();
         let keys = store.keys(&endpoint);
         Self {
-            setting: Setting { endpoint, release, limits, clock, store, keys, teller, budget },
+            setting: Setting { endpoint, release, limits, clock, store, keys, outbox, budget },
             inner: std::sync::Mutex::default(),
             changed: Notify::new(),
             on_end,
@@ -173,8 +174,8 @@ impl Queue {
             {
                 self.setting.store.write(Change::Moved { seq, release: own });
             }
-            if entry.status().is_final() && !entry.told {
-                // A client that waits for this job may not have been told; telling it twice is allowed, never is not.
+            if entry.status().is_final() && !entry.delivered {
+                // A client that waits for this job may not have been notified; notifying it twice is allowed, never is not.
                 tell_webhook(id, &entry, &self.setting);
             }
             entry.drop_input();
@@ -191,7 +192,7 @@ impl Queue {
         }
         inner.dispatch(&self.setting);
         drop(inner);
-        self.tell(ended);
+        self.report_ends(ended);
         self.changed.notify_one();
     }
 
@@ -246,7 +247,7 @@ impl Queue {
         loop {
             let (ended, next) = self.end_waiting_piece(&event, after, last);
             count += ended.len();
-            self.tell(ended);
+            self.report_ends(ended);
             after = match next {
                 Some(next) => Some(next),
                 None => return count,

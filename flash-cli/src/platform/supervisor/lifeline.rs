@@ -54,41 +54,41 @@ impl Lifeline {
 
     /// From now on, this process group is killed when `flash` ends.
     pub(crate) fn add(&self, group: i32) {
-        self.tell('+', &group.to_string());
+        self.write('+', &group.to_string());
     }
 
     /// This process group has ended.
     pub(crate) fn remove(&self, group: i32) {
-        self.tell('-', &group.to_string());
+        self.write('-', &group.to_string());
     }
 
     /// From now on, this container is removed when `flash` ends, with this command and its name.
     pub(super) fn add_container(&self, name: &str, removal: &container::Removal) {
         if let Ok(json) = serde_json::to_string(removal) {
-            self.tell('*', &json);
+            self.write('*', &json);
         }
-        self.tell('>', name);
+        self.write('>', name);
     }
 
     /// The client of a container. It is asked to end, and never killed while creating one.
     pub(super) fn add_client(&self, group: i32) {
-        self.tell('~', &group.to_string());
+        self.write('~', &group.to_string());
     }
 
     /// This container is removed.
     pub(super) fn remove_container(&self, name: &str) {
-        self.tell('<', name);
+        self.write('<', name);
     }
 
     /// These control groups are removed after `flash` has ended.
     pub(super) fn inherit(&self, left: &cgroup::Left) {
         // Paths that are not UTF-8 have no JSON; then the next start removes the empty groups.
         if let Ok(json) = serde_json::to_string(left) {
-            self.tell('=', &json);
+            self.write('=', &json);
         }
     }
 
-    fn tell(&self, sign: char, what: &str) {
+    fn write(&self, sign: char, what: &str) {
         if let Some(pipe) = &mut self.child().stdin {
             // If the lifeline was killed or stopped, only the kernel's signal is left. The line is sent in one write,
             // which the kernel accepts completely or not at all.

@@ -4,12 +4,12 @@
 //! (<https://www.standardwebhooks.com>), so that receivers can verify it with a library. A slow or unreachable
 //! receiver only delays its own deliveries ([`lines`](self)). [`Reach`] decides which addresses are allowed, after
 //! names are resolved.
-mod courier;
 mod lines;
 mod post;
 mod reach;
 mod secret;
+mod sender;
 
-pub(crate) use courier::Courier;
 pub(crate) use reach::Reach;
 pub(crate) use secret::Secret;
+pub(crate) use sender::WebhookSender;

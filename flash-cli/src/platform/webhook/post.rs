@@ -11,7 +11,7 @@ use super::{
     reach::{Forbidden, Reach},
     secret::Secret,
 };
-use crate::{error_chain::error_chain, platform::queue::Tidings};
+use crate::{error_chain::error_chain, platform::queue::JobEnded};
 
 /// How long a receiver may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -67,8 +67,8 @@ impl Poster {
     ///
     /// # Errors
     /// When it did not take it.
-    pub(super) async fn post(&self, tidings: &Tidings) -> Result<(), Refusal> {
-        let Tidings { url, job, input, event, .. } = tidings;
+    pub(super) async fn post(&self, ended: &JobEnded) -> Result<(), Refusal> {
+        let JobEnded { url, job, input, event, .. } = ended;
         let Ok(target) = Url::parse(url) else {
             return Err(Refusal::ForGood("its URL is not valid".to_owned()));
         };

@@ -166,7 +166,7 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// From now on the client knows the ID.
-    fn told(self) {
+    fn disarm(self) {
         std::mem::forget(self);
     }
 }
@@ -201,7 +201,7 @@ pub(in super::super) async fn submit_and_wait(
             queue.status(id).await?
         }
     };
-    waiting.told();
+    waiting.disarm();
     job.ok_or_else(|| Refusal::not_found(format!("job `{id}` is gone")))
 }
 

@@ -334,10 +334,10 @@ mod tests {
     /// An answer of at most ten bytes in 330 s, and the receiver of its end: an error if `keep` is dropped.
     fn answer() -> (Feed, Answer<Fed, impl FnOnce(End) + Send + Unpin>, oneshot::Receiver<Cut>) {
         let (feed, fed) = mpsc::channel(8);
-        let (told, cut) = oneshot::channel();
+        let (cut_off, cut) = oneshot::channel();
         let keep = move |end| {
             if let End::Cut(cut) = end {
-                let _ = told.send(cut);
+                let _ = cut_off.send(cut);
             }
         };
         let since = tokio::time::Instant::now();

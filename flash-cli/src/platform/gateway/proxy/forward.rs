@@ -221,10 +221,10 @@ fn may_be_json(headers: &HeaderMap) -> bool {
 /// Sends a request; gives up after too many interim responses.
 async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incoming>, Failure> {
     let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
-    let told = endless.clone();
+    let exceeded = endless.clone();
     hyper::ext::on_informational(&mut request, move |_| {
         if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
-            told.notify_one();
+            exceeded.notify_one();
         }
     });
     tokio::select! {

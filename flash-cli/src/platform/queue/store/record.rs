@@ -85,7 +85,7 @@ pub(in super::super) enum Change {
     /// It continues in another release.
     Moved { seq: Seq, release: u64 },
     /// Its webhook was delivered or given up.
-    Told { seq: Seq },
+    Delivered { seq: Seq },
     /// It is deleted.
     Forgotten { seq: Seq },
     /// A worker may get it from now on. It is a suspect for this many deaths of the platform.
@@ -148,7 +148,7 @@ impl Record {
             record: Some(self.seq),
             ticket: Ticket::default(),
             timer: self.expires_at,
-            told: false,
+            delivered: false,
             waiters: Vec::new(),
             extras: self.extras.map(Box::new),
             run: None,

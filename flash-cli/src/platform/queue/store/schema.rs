@@ -217,7 +217,7 @@ fn stored_of(row: &Row<'_>, last_end: LastEnd) -> Result<Stored, Damage> {
     let end = end_of(row)?;
     let (endpoint, release) = (record.endpoint.clone(), record.release);
     let (id, mut entry) = record.into_entry(end);
-    entry.told = row.get::<_, Option<bool>>(21)?.unwrap_or(false);
+    entry.delivered = row.get::<_, Option<bool>>(21)?.unwrap_or(false);
     let was_aboard = last_end == LastEnd::Unclean && row.get::<_, Option<bool>>(27)?.unwrap_or(false);
     entry.losses = row.get::<_, Option<u32>>(26)?.unwrap_or(0).saturating_add(u32::from(was_aboard));
     if entry.is_queued() && (entry.losses > 0 || last_end == LastEnd::Unclean) {

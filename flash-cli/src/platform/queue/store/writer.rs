@@ -78,7 +78,7 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             let update = "UPDATE job SET release = ?2 WHERE seq = ?1";
             connection.prepare_cached(update)?.execute(params![seq.0, release]).map(drop)
         }
-        Change::Told { seq } => {
+        Change::Delivered { seq } => {
             let update = "UPDATE job_end SET told = 1 WHERE seq = ?1";
             connection.prepare_cached(update)?.execute([seq.0]).map(drop)
         }

@@ -174,15 +174,15 @@ async fn calls_of_running_jobs_have_room_when_clients_have_none() {
 async fn an_end_that_waits_for_its_webhook_counts_until_it_is_told() {
     let (mut queue, budget) = holding(10 * DATA);
     let empty = budget.held();
-    let told = Submission { webhook: Some("http://127.0.0.1:1/".into()), ..job(&text(DATA)) };
-    let id = queue.submit(told).unwrap().id;
+    let notified = Submission { webhook: Some("http://127.0.0.1:1/".into()), ..job(&text(DATA)) };
+    let id = queue.submit(notified).unwrap().id;
     let waiting = budget.held();
     queue.cancel(id).unwrap();
     assert!(budget.held() > waiting, "the webhook repeats the input");
     queue.advance(Duration::from_secs(31 * 60));
     queue.end_overdue();
     assert!(!queue.knows(id) && budget.held() > DATA);
-    drop(queue.told.recv().await.unwrap());
+    drop(queue.webhooks.recv().await.unwrap());
     assert_eq!(budget.held(), empty);
 }
 
@@ -297,14 +297,14 @@ proptest! {
             let mut waiting = Vec::new();
             for (index, op) in ops.into_iter().enumerate() {
                 ledger.perform(op).await;
-                while let Ok(tidings) = ledger.queue.told.try_recv() {
-                    waiting.push(tidings);
+                while let Ok(ended) = ledger.queue.webhooks.try_recv() {
+                    waiting.push(ended);
                 }
                 if index == tell_at {
                     waiting.clear();
                 }
-                let untold: usize = waiting.iter().map(|tidings| tidings._held.bytes()).sum();
-                assert_eq!(budget.held(), counted(&ledger.queue) + untold);
+                let undelivered: usize = waiting.iter().map(|ended| ended._held.bytes()).sum();
+                assert_eq!(budget.held(), counted(&ledger.queue) + undelivered);
             }
             ledger.queue.setting.store.close();
             drop((ledger, waiting));

@@ -17,7 +17,7 @@ impl Platforms {
         let context = QueueContext {
             clock: Clock::Manual(self.now.clone()),
             store,
-            teller: Teller::new().0,
+            outbox: WebhookOutbox::new().0,
             budget: Budget::default(),
         };
         let queue = |name: &&str| {
@@ -160,7 +160,7 @@ async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     let directory = TempDir::new().unwrap();
     let open = || Backlog::open(directory.path(), Durability::Process).unwrap();
     let (store, _, clock, _) = open();
-    let context = QueueContext { clock, store, teller: Teller::new().0, budget: Budget::default() };
+    let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
     let id = stored(&queue, "1").await;
     context.close();
@@ -170,7 +170,7 @@ async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     file.execute("UPDATE life SET wall_us = max(0, wall_us - ?), boot = 'another'", [century]).unwrap();
     drop(file);
     let (store, mut backlog, clock, _) = open();
-    let context = QueueContext { clock, store, teller: Teller::new().0, budget: Budget::default() };
+    let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
     backlog.delete_due(&context);
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
     queue.adopt(&mut backlog, Claim::All);
@@ -200,7 +200,7 @@ async fn a_job_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
         let context = QueueContext {
             clock: Clock::Manual(now.clone()),
             store,
-            teller: Teller::new().0,
+            outbox: WebhookOutbox::new().0,
             budget: Budget::default(),
         };
         let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
@@ -217,7 +217,7 @@ async fn a_job_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
             let context = QueueContext {
                 clock: Clock::Manual(now.clone()),
                 store,
-                teller: Teller::new().0,
+                outbox: WebhookOutbox::new().0,
                 budget: Budget::default(),
             };
             let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));

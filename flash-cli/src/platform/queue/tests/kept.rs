@@ -93,10 +93,10 @@ async fn a_webhook_is_told_once_of_the_end() {
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let frame = worker.job().await;
     worker.finish(&queue, &frame);
-    let tidings = queue.told.recv().await.unwrap();
-    assert_eq!((tidings.job.id.as_str(), tidings.job.status), (id.to_string().as_str(), Completed));
-    assert_eq!((tidings.url.as_str(), tidings.input.get()), ("http://x/", "7"));
-    assert!(queue.told.try_recv().is_err());
+    let ended = queue.webhooks.recv().await.unwrap();
+    assert_eq!((ended.job.id.as_str(), ended.job.status), (id.to_string().as_str(), Completed));
+    assert_eq!((ended.url.as_str(), ended.input.get()), ("http://x/", "7"));
+    assert!(queue.webhooks.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -112,18 +112,22 @@ async fn each_end_of_a_job_is_an_event_of_its_own_and_stays_it_after_a_restart()
         }
         let frame = worker.job().await;
         bench.finish(&worker.id, id, Some(frame.attempt), Outcome::Failed("no".into()), None);
-        events.push(bench.told.recv().await.unwrap().event);
+        events.push(bench.webhooks.recv().await.unwrap().event);
     }
     assert_ne!(events[0], events[1], "a receiver that knows the first end takes the second for another");
     bench.all_stored().await.unwrap();
     let Bench { queue, now, directory, .. } = bench;
     queue.setting.store.close();
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
-    let (teller, mut told) = Teller::new();
-    let context = QueueContext { clock: Clock::Manual(now), store, teller, budget: Budget::default() };
+    let (outbox, mut webhooks) = WebhookOutbox::new();
+    let context = QueueContext { clock: Clock::Manual(now), store, outbox, budget: Budget::default() };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
-    assert_eq!(told.recv().await.unwrap().event, events[1], "it was not taken: told again under its id");
+    assert_eq!(
+        webhooks.recv().await.unwrap().event,
+        events[1],
+        "it was not taken: delivered again under its id"
+    );
 }
 
 #[tokio::test]
@@ -137,8 +141,12 @@ async fn what_came_beside_an_error_survives_a_restart() {
     let Bench { queue, now, directory, .. } = queue;
     queue.setting.store.close();
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
-    let context =
-        QueueContext { clock: Clock::Manual(now), store, teller: Teller::new().0, budget: Budget::default() };
+    let context = QueueContext {
+        clock: Clock::Manual(now),
+        store,
+        outbox: WebhookOutbox::new().0,
+        budget: Budget::default(),
+    };
     let again = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));
     again.adopt(&mut backlog, Claim::All);
     let job = again.status(id).await.unwrap().unwrap();
@@ -195,7 +203,7 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
         store: queue.setting.store.clone(),
-        teller: queue.setting.teller.clone(),
+        outbox: queue.setting.outbox.clone(),
         budget: Budget::default(),
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| {}));
@@ -221,7 +229,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
         store,
-        teller: Teller::new().0,
+        outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
     };
     let next = Queue::new("bench", 1, limits, &context, Box::new(|_| {}));
@@ -237,7 +245,7 @@ fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
     let context = QueueContext {
         clock: Clock::Manual(bench.now.clone()),
         store,
-        teller: Teller::new().0,
+        outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
     };
     let queue = |release| Queue::new("bench", release, Limits::default(), &context, Box::new(|_| {}));

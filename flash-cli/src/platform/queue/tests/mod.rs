@@ -76,7 +76,7 @@ struct Bench {
     context: QueueContext,
     now: Arc<AtomicU64>,
     ends: Arc<Mutex<Vec<Ended>>>,
-    told: tokio::sync::mpsc::Receiver<Tidings>,
+    webhooks: tokio::sync::mpsc::Receiver<JobEnded>,
     directory: TempDir,
 }
 
@@ -97,13 +97,13 @@ impl Bench {
         let directory = TempDir::new().unwrap();
         let (store, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
         let now = Arc::new(AtomicU64::new(1_000_000_000_000));
-        let (teller, told) = Teller::new();
+        let (outbox, webhooks) = WebhookOutbox::new();
         let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let seen = ends.clone();
-        let context = QueueContext { clock: Clock::Manual(now.clone()), store, teller, budget };
+        let context = QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget };
         let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
         let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
-        Self { queue, context, now, ends, told, directory }
+        Self { queue, context, now, ends, webhooks, directory }
     }
 
     /// The queue of the same endpoint in the next release.

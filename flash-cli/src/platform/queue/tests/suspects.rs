@@ -127,7 +127,7 @@ async fn a_suspect_is_one_for_the_next_platform_too() {
     let context = QueueContext {
         clock: Clock::Manual(bench.now.clone()),
         store,
-        teller: Teller::new().0,
+        outbox: WebhookOutbox::new().0,
         budget: Budget::default(),
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| ()));

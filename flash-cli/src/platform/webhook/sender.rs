@@ -13,7 +13,7 @@ use super::{
 };
 use crate::platform::{
     log::{LogLine, Sink},
-    queue::{MAX_UNTOLD, Store, Tidings},
+    queue::{JobEnded, MAX_UNDELIVERED, Store},
 };
 
 /// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds.
@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits { all: 256, per_receiver: 16 };
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Delivers until the platform closes.
-pub(crate) struct Courier {
+pub(crate) struct WebhookSender {
     pub secret: Secret,
     pub reach: Reach,
     pub store: Store,
@@ -34,7 +34,7 @@ pub(crate) struct Courier {
 
 /// An end, and how often its receiver has refused it.
 struct Delivery {
-    tidings: Tidings,
+    ended: JobEnded,
     refused: usize,
 }
 
@@ -44,9 +44,9 @@ struct Again {
     after: Duration,
 }
 
-impl Courier {
+impl WebhookSender {
     /// See the type.
-    pub(crate) async fn run(self, mut tidings: mpsc::Receiver<Tidings>) {
+    pub(crate) async fn run(self, mut ends: mpsc::Receiver<JobEnded>) {
         let poster = match Poster::new(self.secret.clone(), self.reach.clone()) {
             Ok(poster) => poster,
             Err(error) => {
@@ -54,18 +54,18 @@ impl Courier {
                 return;
             }
         };
-        let courier = Arc::new(self);
+        let sender = Arc::new(self);
         let mut lines = Lines::new(LIMITS);
         let (mut posts, mut pauses) = (JoinSet::new(), JoinSet::new());
         loop {
             while let Some((receiver, delivery)) = lines.start_next() {
-                let (courier, poster) = (courier.clone(), poster.clone());
-                posts.spawn(async move { (receiver, courier.attempt(&poster, delivery).await) });
+                let (sender, poster) = (sender.clone(), poster.clone());
+                posts.spawn(async move { (receiver, sender.attempt(&poster, delivery).await) });
             }
             // Waiting deliveries are limited like those in the channel; the rest is delivered after the next start.
-            let has_room = lines.waiting() + pauses.len() < MAX_UNTOLD;
+            let has_room = lines.waiting() + pauses.len() < MAX_UNDELIVERED;
             let delivery = tokio::select! {
-                () = courier.closing.cancelled() => break,
+                () = sender.closing.cancelled() => break,
                 Some(Ok((receiver, next))) = posts.join_next() => {
                     lines.ended(&receiver);
                     if let Some(Again { delivery, after }) = next {
@@ -77,12 +77,12 @@ impl Courier {
                     continue;
                 }
                 Some(Ok(delivery)) = pauses.join_next() => delivery,
-                next = tidings.recv(), if has_room => match next {
-                    Some(tidings) => Delivery { tidings, refused: 0 },
+                next = ends.recv(), if has_room => match next {
+                    Some(ended) => Delivery { ended, refused: 0 },
                     None => break,
                 },
             };
-            lines.arrive(&receiver_of(&delivery.tidings.url), delivery);
+            lines.arrive(&receiver_of(&delivery.ended.url), delivery);
         }
         // Deliveries in progress are sent again after the next start.
         posts.shutdown().await;
@@ -91,10 +91,10 @@ impl Courier {
 
     /// `None` if the delivery has ended, whether it succeeded or was given up.
     async fn attempt(&self, poster: &Poster, mut delivery: Delivery) -> Option<Again> {
-        if delivery.tidings.committed(&self.store).await.is_err() {
+        if delivery.ended.committed(&self.store).await.is_err() {
             return Some(Again { delivery, after: STORE_RETRY });
         }
-        let refusal = match poster.post(&delivery.tidings).await {
+        let refusal = match poster.post(&delivery.ended).await {
             Ok(()) => None,
             Err(Refusal::ForNow(reason)) => match PAUSES.get(delivery.refused) {
                 Some(pause) => {
@@ -106,9 +106,9 @@ impl Courier {
             Err(Refusal::ForGood(reason)) => Some(format!("gave up: {reason}")),
         };
         if let Some(refusal) = refusal {
-            self.say(format!("webhook of job {}: {refusal}", delivery.tidings.job.id));
+            self.say(format!("webhook of job {}: {refusal}", delivery.ended.job.id));
         }
-        delivery.tidings.told(&self.store);
+        delivery.ended.mark_delivered(&self.store);
         None
     }
 

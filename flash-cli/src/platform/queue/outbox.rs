@@ -8,10 +8,10 @@ use super::{
 };
 
 /// Maximum number of waiting ends; more are deferred until the next start of the platform.
-pub(crate) const MAX_UNTOLD: usize = 100_000;
+pub(crate) const MAX_UNDELIVERED: usize = 100_000;
 
 /// The end of a job with a webhook.
-pub(crate) struct Tidings {
+pub(crate) struct JobEnded {
     pub url: String,
     /// Tells this end from others, those of the same job after a retry among them. The same after a restart.
     pub event: String,
@@ -24,8 +24,8 @@ pub(crate) struct Tidings {
     pub(super) _held: Held,
 }
 
-impl Tidings {
-    /// Waits until the end is durable, because a receiver must not be told what a crash could undo.
+impl JobEnded {
+    /// Waits until the end is durable, because a receiver must not learn what a crash could undo.
     ///
     /// # Errors
     /// When it cannot be stored now.
@@ -34,26 +34,26 @@ impl Tidings {
     }
 
     /// It need not be delivered any more, not even after a restart.
-    pub(crate) fn told(&self, store: &Store) {
+    pub(crate) fn mark_delivered(&self, store: &Store) {
         if let Some(seq) = self.record {
-            store.write(Change::Told { seq });
+            store.write(Change::Delivered { seq });
         }
     }
 }
 
-/// Where queues put tidings. Cheap to share.
+/// Where queues put ends that have a webhook. Cheap to share.
 #[derive(Debug, Clone)]
-pub(crate) struct Teller(mpsc::Sender<Tidings>);
+pub(crate) struct WebhookOutbox(mpsc::Sender<JobEnded>);
 
-impl Teller {
+impl WebhookOutbox {
     /// A sender, and its receiver.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
-        let (sender, receiver) = mpsc::channel(MAX_UNTOLD);
+    pub(crate) fn new() -> (Self, mpsc::Receiver<JobEnded>) {
+        let (sender, receiver) = mpsc::channel(MAX_UNDELIVERED);
         (Self(sender), receiver)
     }
 
-    pub(super) fn tell(&self, tidings: Tidings) {
+    pub(super) fn push(&self, ended: JobEnded) {
         // Full or closed: a stored job is delivered after the next start.
-        let _ = self.0.try_send(tidings);
+        let _ = self.0.try_send(ended);
     }
 }
