@@ -1,7 +1,7 @@
 //! The life cycle of releases: start, readiness, switch, drain, end.
 //!
 //! A job runs on the release that accepted it. A replaced release keeps running next to the live one until it is idle
-//! or, with [`HandOver::AfterLongestRun`], until its time is up and the live release takes the rest. A release that a
+//! or, with [`Retire::AfterLongestRun`], until its time is up and the live release takes the rest. A release that a
 //! previous platform left unfinished can be resumed: it takes its jobs from the store, but no new traffic.
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -11,7 +11,7 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    Artifact, DeployError, HandOver, NewRelease, Platform,
+    Artifact, DeployError, NewRelease, Platform, Retire,
     launch::{self, Launch},
     log::LogLine,
     pool::{NotReady, Pool},
@@ -89,9 +89,9 @@ impl Platform {
         let starting = Starting::new(self, &release);
         self.ready(&release, old.as_deref(), &mut on_ready).await?;
         self.run(&release);
-        let claim = match self.shared.hand_over {
-            HandOver::AfterLongestRun => Claim::All,
-            HandOver::Never => Claim::OwnAndUnknown,
+        let claim = match self.shared.retire {
+            Retire::AfterLongestRun => Claim::All,
+            Retire::WhenIdle => Claim::OwnAndUnknown,
         };
         self.adopt(&release, claim);
         self.go_live(release, old.as_ref());
@@ -239,7 +239,7 @@ impl Platform {
     ) -> Result<(), DeployError> {
         let has_workers =
             |name: &str| old.and_then(|old| old.pool(name)).is_some_and(|pool| !pool.phases().is_empty());
-        let proves_itself = self.shared.hand_over == HandOver::Never;
+        let proves_itself = self.shared.retire == Retire::WhenIdle;
         let mut starting = FuturesUnordered::new();
         for pool in release.pools() {
             let worker_type = &pool.worker_type;
@@ -259,12 +259,12 @@ impl Platform {
     /// Lets a replaced release finish its accepted work, then stops its workers.
     fn retire(&self, old: Arc<Release>) {
         let (platform, closing) = (self.clone(), self.shared.closing.clone());
-        let hand_over = self.shared.hand_over;
+        let retire = self.shared.retire;
         let limit = old.longest_run() + self.shared.context.drain_time;
         let time_is_over = async move {
-            match hand_over {
-                HandOver::AfterLongestRun => tokio::time::sleep(limit).await,
-                HandOver::Never => std::future::pending().await,
+            match retire {
+                Retire::AfterLongestRun => tokio::time::sleep(limit).await,
+                Retire::WhenIdle => std::future::pending().await,
             }
         };
         self.shared.context.tasks.spawn(async move {

@@ -91,7 +91,7 @@ pub(crate) struct Options {
     /// Who may send requests.
     pub access: Access,
     /// When a replaced release ends.
-    pub hand_over: HandOver,
+    pub retire: Retire,
     pub supervision: Supervision,
     pub limits: Limiting,
     /// Directories that workers must not access, if the kernel supports it.
@@ -102,11 +102,11 @@ pub(crate) struct Options {
 
 /// How long a replaced release continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HandOver {
+pub(crate) enum Retire {
     /// Until its longest run and the drain time are over. Jobs that still wait then move to the live release.
     AfterLongestRun,
     /// Until all accepted work is done: a job runs on the release that accepted it.
-    Never,
+    WhenIdle,
 }
 
 /// A release to start.
@@ -169,7 +169,7 @@ struct Shared {
     /// Whether any release ran images, which take longer to end.
     has_containers: AtomicBool,
     door: Door,
-    hand_over: HandOver,
+    retire: Retire,
     /// Ends with this platform.
     own_machine: Option<Machine>,
     /// Stored jobs that cannot be read.
@@ -199,7 +199,7 @@ impl Platform {
             webhook_secret,
             webhook_reach,
             access,
-            hand_over,
+            retire,
             machine,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
@@ -254,7 +254,7 @@ impl Platform {
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
                 door,
-                hand_over,
+                retire,
                 own_machine,
                 is_expecting: AtomicBool::new(false),
                 set_aside: set_aside.before + set_aside.now.len(),

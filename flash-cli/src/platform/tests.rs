@@ -42,7 +42,7 @@ async fn start(store: &Path) -> Bench {
         webhook_secret: Secret::random(),
         webhook_reach: WebhookReach::Anywhere,
         access: Access::Ring(ring.clone()),
-        hand_over: HandOver::Never,
+        retire: Retire::WhenIdle,
         supervision: Supervision::default(),
         limits: Limiting::None,
         confinement: None,

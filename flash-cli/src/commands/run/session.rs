@@ -25,7 +25,7 @@ use crate::{
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
     target::local::{
-        Access, AllowedHosts, Artifact, HandOver, Limiting, NewRelease, Options, Platform, Supervision,
+        Access, AllowedHosts, Artifact, Limiting, NewRelease, Options, Platform, Retire, Supervision,
         WebhookReach,
     },
     watch::{Scope, SourceWatcher},
@@ -244,7 +244,7 @@ impl Session {
             webhook_secret: webhook_secret(package, &dotenv)?,
             webhook_reach: WebhookReach::Anywhere,
             access: api_key.map_or_else(|| Access::Open(self.allowed_hosts.clone()), Access::Key),
-            hand_over: HandOver::AfterLongestRun,
+            retire: Retire::AfterLongestRun,
         };
         Platform::start(options).map_err(|error| not_started(&error))
     }

@@ -42,10 +42,9 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, AllowedHosts, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts, DeployError,
-    Durability, FunctionTotal, HandOver, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine,
-    NewRelease, OpenError, Options, Platform, Problem, Received, Secret, Share, Sink, StartError,
-    Supervision, Survey, TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections,
-    survey,
+    Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine, NewRelease,
+    OpenError, Options, Platform, Problem, Received, Retire, Secret, Share, Sink, StartError, Supervision,
+    Survey, TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections, survey,
 };
 
 /// How many further ports are tried when no port was requested explicitly.

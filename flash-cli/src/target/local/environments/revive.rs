@@ -16,8 +16,8 @@ use crate::{
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, Artifact, Confinement, Durability, HandOver, Limiting, Machine, NewRelease, Options,
-            Platform, Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
+            Access, Artifact, Confinement, Durability, Limiting, Machine, NewRelease, Options, Platform,
+            Retire, Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -284,7 +284,7 @@ fn options(
         webhook_secret: running.webhook_secret.clone(),
         webhook_reach: WebhookReach::PublicAnd(runtime.webhook_networks.as_slice().into()),
         access: Access::Ring(running.ring.clone()),
-        hand_over: HandOver::Never,
+        retire: Retire::WhenIdle,
         supervision: Supervision {
             ping_timeout: match runtime.ping_timeout_seconds {
                 0 => None,
