@@ -1,6 +1,6 @@
 //! The platform: a local implementation of what the provider runs in its cloud.
 //!
-//! It manages releases; `life` contains their life cycle. Requests enter through `gateway`, and jobs wait in `queue`.
+//! It manages releases; `lifecycle` contains their life cycle. Requests enter through `gateway`, and jobs wait in `queue`.
 //! `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. It does not know about
 //! commands or how an app is built.
 mod autoscaler;
@@ -8,7 +8,7 @@ mod balancer;
 mod gateway;
 mod health;
 mod launch;
-mod life;
+mod lifecycle;
 mod listener;
 mod log;
 pub(crate) mod logs;

@@ -405,8 +405,8 @@ impl Pool {
         }
         let pool = self.clone();
         self.tasks.spawn(async move {
-            let ended = pool.live(&id, &key, stopped).await;
-            pool.bury(&id, ended);
+            let ended = pool.run_worker(&id, &key, stopped).await;
+            pool.record_exit(&id, ended);
         });
     }
 

@@ -109,7 +109,7 @@ impl Worker {
 
 impl Pool {
     /// The life of one worker, from spawn to its end. An error text when it never ran.
-    pub(super) async fn live(
+    pub(super) async fn run_worker(
         self: &Arc<Self>,
         id: &WorkerId,
         key: &str,
@@ -237,7 +237,7 @@ impl Pool {
     }
 
     /// Handles the end of a worker: its jobs continue elsewhere, and a crash delays the next start.
-    pub(super) fn bury(&self, id: &WorkerId, ended: Result<Exit, String>) {
+    pub(super) fn record_exit(&self, id: &WorkerId, ended: Result<Exit, String>) {
         let (reason, report, cause) = match &ended {
             Ok(exit) => (exit.to_string(), exit.report(), exit.cause()),
             Err(problem) => (problem.clone(), problem.clone(), problem.clone()),

@@ -35,7 +35,7 @@ const BETWEEN_REQUESTS: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long to retry. After that, only the lifeline tries again, at the end.
-const BURIAL: Duration = Duration::from_secs(600);
+const REMOVAL_LIMIT: Duration = Duration::from_secs(600);
 /// An exit code above it is the number of a signal that killed the container's process.
 const SIGNALLED: i32 = 128;
 
@@ -66,9 +66,9 @@ pub(in crate::platform::supervisor) struct Container {
     /// The client has ended.
     ended: CancellationToken,
     killing: Option<JoinHandle<()>>,
-    burial: Option<JoinHandle<Result<Option<MemoryKill>, EngineError>>>,
+    removing: Option<JoinHandle<Result<Option<MemoryKill>, EngineError>>>,
     /// The result of its removal, kept for repeated calls.
-    buried: Option<Option<MemoryKill>>,
+    removed: Option<Option<MemoryKill>>,
     lifeline: Lifeline,
     on_line: OnLine,
 }
@@ -100,8 +100,8 @@ impl Container {
             memory_gb,
             ended: CancellationToken::new(),
             killing: None,
-            burial: None,
-            buried: None,
+            removing: None,
+            removed: None,
             lifeline: lifeline.clone(),
             on_line,
         })
@@ -120,7 +120,7 @@ impl Container {
 
     /// Ends it, and whatever it started.
     pub(in crate::platform::supervisor) fn kill(&mut self) {
-        if self.killing.is_none() && self.burial.is_none() {
+        if self.killing.is_none() && self.removing.is_none() {
             let (engine, name) = (self.engine.clone(), self.name.clone());
             let (client, ended) = (self.client.group(), self.ended.clone());
             self.killing = Some(tokio::spawn(kill(engine, name, client, ended)));
@@ -135,25 +135,25 @@ impl Container {
             // At once, and only once: another process may get its number.
             self.lifeline.remove(self.client.group());
         }
-        let memory = match self.buried {
+        let memory = match self.removed {
             Some(memory) => memory,
-            None => self.bury(status).await?,
+            None => self.remove_once(status).await?,
         };
         let last_lines = self.client.last_lines().await;
         Ok(Exit { status, memory, last_lines })
     }
 
     /// Removes the container, which may still run whatever its client reported.
-    async fn bury(&mut self, status: ExitStatus) -> io::Result<Option<MemoryKill>> {
+    async fn remove_once(&mut self, status: ExitStatus) -> io::Result<Option<MemoryKill>> {
         if let Some(killing) = &mut self.killing
-            && self.burial.is_none()
+            && self.removing.is_none()
         {
             let _ = killing.await;
         }
         let was_killed_by_others = status.signal() == Some(Signal::SIGKILL as i32) && self.killing.is_none();
         let asks_for_memory = self.memory_gb.filter(|_| was_killed_by_others);
-        let burial = self.burial.get_or_insert_with(|| {
-            tokio::spawn(bury(
+        let removing = self.removing.get_or_insert_with(|| {
+            tokio::spawn(clean_up(
                 self.engine.clone(),
                 self.name.clone(),
                 self.directory.clone(),
@@ -161,14 +161,14 @@ impl Container {
                 self.on_line.clone(),
             ))
         });
-        let buried = burial.await;
-        self.burial = None;
-        let memory = buried
+        let removed = removing.await;
+        self.removing = None;
+        let memory = removed
             .map_err(io::Error::other)?
             // The lifeline keeps its name and tries again at the end.
             .map_err(|error| io::Error::other(format!("it may still run: {}", error_chain(&error))))?;
         self.lifeline.remove_container(&self.name);
-        self.buried = Some(memory);
+        self.removed = Some(memory);
         Ok(memory)
     }
 }
@@ -230,7 +230,7 @@ async fn kill(engine: Arc<Engine>, name: String, client: i32, ended: Cancellatio
     }
 }
 
-async fn bury(
+async fn clean_up(
     engine: Arc<Engine>,
     name: String,
     directory: PathBuf,
@@ -254,7 +254,7 @@ async fn bury(
 /// Removes the container, with retries. Until it is removed, the worker counts as alive and keeps its share of the
 /// machine.
 async fn remove(engine: &Engine, name: &str, on_line: &OnLine) -> Result<(), EngineError> {
-    let until = Instant::now() + BURIAL;
+    let until = Instant::now() + REMOVAL_LIMIT;
     let mut pause = FIRST_PAUSE;
     loop {
         let Err(error) = engine.remove_container(name).await else { return Ok(()) };
