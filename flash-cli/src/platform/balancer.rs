@@ -16,7 +16,7 @@ use flash_sdk::wire::exchange::{ToWorker, Writer};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    meter::{Account, Stake},
+    meter::{Account, CostShare},
     queue::{Load, Stuck, WorkerId},
     tally::Ending,
 };
@@ -143,8 +143,8 @@ pub(crate) struct Slot {
     number: u64,
     pub worker: WorkerId,
     pub address: SocketAddr,
-    /// The stake of the request, for its cost.
-    pub stake: Stake,
+    /// Its share of the worker's cost.
+    pub cost_share: CostShare,
     since: Instant,
     ending: Option<Ending>,
     progress: Progress,
@@ -193,10 +193,10 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(ending) = self.ending {
-            self.stake.served(ending, self.since.elapsed());
+            self.cost_share.record_end(ending, self.since.elapsed());
         }
         // Before the next one begins.
-        self.stake.end(None);
+        self.cost_share.end(None);
         let mut inner = self.balancer.lock();
         if let Some(backend) = inner.backends.get_mut(&self.worker) {
             if self.progress == Progress::Sent && backend.abandon(self.number, self.since) {
@@ -284,8 +284,8 @@ impl Inner {
         let number = self.number();
         let backend = self.backends.get_mut(worker).filter(|backend| backend.has_room())?;
         backend.requests.push((number, request_id.clone()));
-        let mut stake = backend.account.begin();
-        stake.is_for(request_id);
+        let mut cost_share = backend.account.begin();
+        cost_share.charge_to(request_id);
         let (worker, address, is_known_to_worker) =
             (worker.clone(), backend.address, backend.frames.is_some());
         let (balancer, since) = (balancer.clone(), Instant::now());
@@ -295,7 +295,7 @@ impl Inner {
             number,
             worker,
             address,
-            stake,
+            cost_share,
             since,
             ending: None,
             progress,

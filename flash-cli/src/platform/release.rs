@@ -155,6 +155,6 @@ fn count(tally: &Tally, ended: &Ended) {
         let id = ended.job.to_string();
         let request_id = ended.request_id.as_deref().unwrap_or(&id);
         let message = ended.error.as_deref().unwrap_or_else(|| ended.status.as_str());
-        tally.went_wrong(message, Some(request_id), ended.worker.as_deref());
+        tally.record_problem(message, Some(request_id), ended.worker.as_deref());
     }
 }

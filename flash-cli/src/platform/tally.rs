@@ -111,7 +111,7 @@ impl Tally {
     }
 
     /// Something went wrong.
-    pub(crate) fn went_wrong(&self, message: &str, request_id: Option<&str>, worker: Option<&str>) {
+    pub(crate) fn record_problem(&self, message: &str, request_id: Option<&str>, worker: Option<&str>) {
         let problem = Problem {
             time: SystemTime::now(),
             message: message.chars().take(MAX_MESSAGE).collect(),
@@ -177,11 +177,11 @@ mod tests {
     fn the_last_five_problems_are_kept_the_newest_first_and_none_is_long() {
         let tally = Tally::default();
         for count in 0..7 {
-            tally.went_wrong(&count.to_string(), Some("r"), None);
+            tally.record_problem(&count.to_string(), Some("r"), None);
         }
         let messages: Vec<String> = tally.problems().into_iter().map(|problem| problem.message).collect();
         assert_eq!(messages, ["6", "5", "4", "3", "2"]);
-        tally.went_wrong(&"é".repeat(1000), None, Some("w"));
+        tally.record_problem(&"é".repeat(1000), None, Some("w"));
         assert_eq!(tally.problems()[0].message.chars().count(), MAX_MESSAGE);
     }
 

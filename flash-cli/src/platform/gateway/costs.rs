@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{echo::Echo, error::Refusal, server::Segments};
 use crate::platform::{
     Platform,
-    meter::{Billing, Hop, KEPT_REQUESTS, RequestCost, Share, Sums},
+    meter::{Billing, Charge, Hop, KEPT_REQUESTS, RequestCost, Sums},
 };
 
 /// The total cost of a request up to the head of its answer.
@@ -25,7 +25,7 @@ const MAX_HOPS_BYTES: usize = 1024;
 /// Adds the cost of a request so far to the headers of its answer, if anything ran for it.
 pub(super) fn say(billing: &Billing, request_id: &str, response: &mut Response) {
     // The cost of the load-balanced worker that answers; it grows until the body has ended.
-    let own = response.extensions_mut().remove::<Share>();
+    let own = response.extensions_mut().remove::<Charge>();
     let ended = billing.requests().of(request_id);
     if own.is_none() && ended.is_none() {
         return;
@@ -39,7 +39,7 @@ pub(super) fn say(billing: &Billing, request_id: &str, response: &mut Response) 
 }
 
 /// The sum, and the sums by worker type: `web=120, gpu=900`.
-fn in_short(own: Option<&Share>, ended: &RequestCost) -> (u64, String) {
+fn in_short(own: Option<&Charge>, ended: &RequestCost) -> (u64, String) {
     let mut by_type: Vec<(&str, u64)> = Vec::with_capacity(4);
     let own = own.map(|share| (&*share.worker_type, share.amount.0));
     let hops = ended.hops.iter().map(|hop| (&*hop.worker_type, hop.cost.0));
@@ -142,7 +142,7 @@ mod tests {
     fn hops_of_a_worker_type_are_one_and_the_route_is_first() {
         let hops = vec![hop("pre", 30), hop("gpu", 900), hop("pre", 1), hop("web", 2)];
         let ended = RequestCost { total: NanoDollars(940), hops, other: NanoDollars(7) };
-        let own = Share { worker_type: "web".into(), amount: NanoDollars(120) };
+        let own = Charge { worker_type: "web".into(), amount: NanoDollars(120) };
         let (total, text) = in_short(Some(&own), &ended);
         assert_eq!((total, text.as_str()), (1060, "web=122, pre=31, gpu=900, other=7"));
         assert_eq!(in_short(None, &ended).1, "pre=31, gpu=900, web=2, other=7");

@@ -1,4 +1,4 @@
-//! The account of a worker, and the stakes of jobs and requests in it.
+//! The account of a worker, and the shares of jobs and requests in it.
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,16 +16,16 @@ use crate::platform::{
     tally::{Ending, Tally},
 };
 
-/// Who pays a share.
+/// Who is charged for a share.
 #[derive(Debug, Clone)]
-pub(crate) struct Payer<'a> {
+pub(crate) struct ChargedTo<'a> {
     pub request_id: Cow<'a, str>,
     pub function: Option<&'a str>,
 }
 
 /// What one request costs on one worker type.
 #[derive(Debug, Clone)]
-pub(crate) struct Share {
+pub(crate) struct Charge {
     pub worker_type: Arc<str>,
     pub amount: NanoDollars,
 }
@@ -95,9 +95,9 @@ impl Account {
     }
 
     /// A job or request begins on it.
-    pub(crate) fn begin(&self) -> Stake {
+    pub(crate) fn begin(&self) -> CostShare {
         let reading = self.books.with(Ledger::began);
-        Stake { books: self.books.clone(), reading: Some(reading), payer: None }
+        CostShare { books: self.books.clone(), reading: Some(reading), charged_to: None }
     }
 
     /// Its process has ended.
@@ -111,64 +111,64 @@ impl Account {
     }
 }
 
-/// A job or request that runs on a worker and pays its share until this ends.
-pub(crate) struct Stake {
+/// A job or request that runs on a worker and is charged its share until this ends.
+pub(crate) struct CostShare {
     books: Arc<Books>,
     /// `None` once it has ended.
     reading: Option<Reading>,
-    payer: Option<OwnedPayer>,
+    charged_to: Option<OwnedChargedTo>,
 }
 
-struct OwnedPayer {
+struct OwnedChargedTo {
     request_id: Arc<str>,
     function: Option<Arc<str>>,
 }
 
-impl Stake {
-    /// Sets its payer, for when the end does not.
-    pub(crate) fn is_for(&mut self, request_id: Arc<str>) {
-        self.payer = Some(OwnedPayer { request_id, function: None });
+impl CostShare {
+    /// Sets who is charged, for when the end does not.
+    pub(crate) fn charge_to(&mut self, request_id: Arc<str>) {
+        self.charged_to = Some(OwnedChargedTo { request_id, function: None });
     }
 
     /// Names the function that it is for, after the request.
-    pub(crate) fn runs(&mut self, function: Option<&str>) {
-        if let Some(payer) = &mut self.payer {
-            payer.function = function.map(Arc::from);
+    pub(crate) fn set_function(&mut self, function: Option<&str>) {
+        if let Some(charged_to) = &mut self.charged_to {
+            charged_to.function = function.map(Arc::from);
         }
     }
 
     /// Its cost since it was last charged.
-    pub(crate) fn so_far(&self) -> Share {
+    pub(crate) fn so_far(&self) -> Charge {
         let amount = self
             .reading
             .map_or(NanoDollars(0), |reading| self.books.with(|ledger, now| ledger.so_far(reading, now)));
-        Share { worker_type: self.books.worker_type.clone(), amount }
+        Charge { worker_type: self.books.worker_type.clone(), amount }
     }
 
-    /// Charges its cost so far. It continues for the same payer, because the code that ends it may not know the
-    /// payer.
-    pub(crate) fn charge(&mut self, payer: &Payer<'_>) -> NanoDollars {
+    /// Charges its cost so far. It continues for the same request, because the code that ends it may not know the
+    /// request.
+    pub(crate) fn charge(&mut self, charged_to: &ChargedTo<'_>) -> NanoDollars {
         let Some(reading) = &mut self.reading else { return NanoDollars(0) };
         let amount = self.books.with(|ledger, now| ledger.charge(reading, now));
-        self.is_for(payer.request_id.as_ref().into());
-        self.runs(payer.function);
-        self.put_down(amount, None);
+        self.charge_to(charged_to.request_id.as_ref().into());
+        self.set_function(charged_to.function);
+        self.book(amount, None);
         amount
     }
 
-    /// Ends it and returns the cost since it was last charged. `payer` is used if it has no payer.
-    pub(crate) fn end(&mut self, payer: Option<&Payer<'_>>) -> NanoDollars {
+    /// Ends it and returns the cost since it was last charged. `charged_to` is used if none is set.
+    pub(crate) fn end(&mut self, charged_to: Option<&ChargedTo<'_>>) -> NanoDollars {
         let Some(reading) = self.reading.take() else { return NanoDollars(0) };
         let amount = self.books.with(|ledger, now| ledger.ended(reading, now));
-        self.put_down(amount, payer);
+        self.book(amount, charged_to);
         amount
     }
 
-    fn put_down(&self, amount: NanoDollars, payer: Option<&Payer<'_>>) {
+    fn book(&self, amount: NanoDollars, charged_to: Option<&ChargedTo<'_>>) {
         let Books { worker_type, worker, requests, tally, .. } = &*self.books;
-        let (request_id, function) = match (&self.payer, payer) {
+        let (request_id, function) = match (&self.charged_to, charged_to) {
             (Some(own), _) => (Some(&*own.request_id), own.function.as_deref()),
-            (None, Some(payer)) => (Some(&*payer.request_id), payer.function),
+            (None, Some(charged_to)) => (Some(&*charged_to.request_id), charged_to.function),
             (None, None) => (None, None),
         };
         tally.charged(function, amount);
@@ -178,19 +178,19 @@ impl Stake {
     }
 
     /// A request ended for which it was held: how, and after which time.
-    pub(crate) fn served(&self, ending: Ending, ran: Duration) {
-        let function = self.payer.as_ref().and_then(|payer| payer.function.as_deref());
+    pub(crate) fn record_end(&self, ending: Ending, ran: Duration) {
+        let function = self.charged_to.as_ref().and_then(|charged_to| charged_to.function.as_deref());
         self.books.tally.ended(function, ending, ran);
     }
 
     /// Something went wrong with the request for which it is held.
-    pub(crate) fn went_wrong(&self, message: &str) {
-        let request_id = self.payer.as_ref().map(|payer| &*payer.request_id);
-        self.books.tally.went_wrong(message, request_id, Some(&self.books.worker));
+    pub(crate) fn record_problem(&self, message: &str) {
+        let request_id = self.charged_to.as_ref().map(|charged_to| &*charged_to.request_id);
+        self.books.tally.record_problem(message, request_id, Some(&self.books.worker));
     }
 }
 
-impl Drop for Stake {
+impl Drop for CostShare {
     fn drop(&mut self) {
         self.end(None);
     }

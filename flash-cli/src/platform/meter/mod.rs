@@ -1,7 +1,7 @@
 //! What workers cost, and which job or request pays for it.
 //!
 //! It keeps the books of all workers since the platform started: start, run and idle time at the price of their type,
-//! and the share of each job and request. The queue and the balancer hold a [`Stake`] for each, which marks when work
+//! and the share of each job and request. The queue and the balancer hold a [`CostShare`] for each, which marks when work
 //! begins and ends. Prices come from the catalogue.
 mod account;
 mod ledger;
@@ -15,7 +15,7 @@ use std::{
 
 use flash_sdk::catalogue::NanoDollars;
 
-pub(crate) use account::{Account, Payer, Share, Stake};
+pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
 pub(crate) use ledger::Sums;
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 pub(crate) use totals::{CostTotals, FunctionTotal, TypeTotal};
@@ -161,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    fn payer(request_id: &str) -> Payer<'_> {
-        Payer { request_id: request_id.into(), function: Some("f") }
+    fn charged_to(request_id: &str) -> ChargedTo<'_> {
+        ChargedTo { request_id: request_id.into(), function: Some("f") }
     }
 
     #[test]
@@ -188,8 +188,8 @@ mod tests {
         let account = meter.open(&"w".into());
         account.spawned(Instant::now());
         let (mut one, mut two) = (account.begin(), account.begin());
-        let before = two.charge(&payer("two"));
-        let first = one.end(Some(&payer("one")));
+        let before = two.charge(&charged_to("two"));
+        let first = one.end(Some(&charged_to("one")));
         account.gone();
         drop(two);
         let cost = |request: &str| billing.requests().of(request).unwrap().total;
@@ -205,7 +205,7 @@ mod tests {
         let billing = Billing::default();
         let account = billing.meter("gpu", None).open(&"w".into());
         account.spawned(Instant::now());
-        account.begin().end(Some(&payer("r")));
+        account.begin().end(Some(&charged_to("r")));
         let bill = billing.bill()["gpu"];
         assert_eq!((bill.price, bill.sums.bill, bill.sums.workers), (None, 0, 1));
         assert_eq!(billing.requests().of("r").map(|cost| cost.hops.len()), Some(1));

@@ -81,7 +81,7 @@ mod tests {
     use std::time::Instant;
 
     use super::{
-        super::{Billing, Payer},
+        super::{Billing, ChargedTo},
         *,
     };
     use crate::platform::tally::Ending;
@@ -95,7 +95,7 @@ mod tests {
         account.spawned(Instant::now());
         account.ready();
         for function in [Some("f"), None, Some("f")] {
-            account.begin().end(Some(&Payer { request_id: "r".into(), function }));
+            account.begin().end(Some(&ChargedTo { request_id: "r".into(), function }));
             meter.tally().ended(function, Ending::Completed, Duration::from_millis(1));
         }
         account.gone();

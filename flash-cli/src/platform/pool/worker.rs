@@ -271,7 +271,7 @@ impl Pool {
             Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
         });
         drop(workers);
-        self.tally().went_wrong(&format!("worker ended: {report}"), None, Some(id));
+        self.tally().record_problem(&format!("worker ended: {report}"), None, Some(id));
         // Output of a worker before it was ready is already in the log above as its own lines, so it is not repeated.
         let reason = if worker.phase == Phase::Starting { &cause } else { &reason };
         self.say_end(id, worker.phase, verdict, reason, work, &report);

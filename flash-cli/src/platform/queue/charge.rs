@@ -12,12 +12,12 @@ use super::{
     state::{JobState, Lease},
     store::Change,
 };
-use crate::platform::meter::{Payer, Stake};
+use crate::platform::meter::{ChargedTo, CostShare};
 
 impl Entry {
-    /// Who pays its shares: its request, or else itself.
-    pub(super) fn payer(&self, id: JobId) -> Payer<'_> {
-        Payer {
+    /// Who is charged its shares: its request, or else itself.
+    pub(super) fn charged_to(&self, id: JobId) -> ChargedTo<'_> {
+        ChargedTo {
             request_id: match &self.envelope.request_id {
                 Some(request) => Cow::Borrowed(request),
                 None => Cow::Owned(id.to_string()),
@@ -26,7 +26,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn owe(&mut self, share: NanoDollars) {
+    pub(super) fn add_cost(&mut self, share: NanoDollars) {
         self.cost.0 = self.cost.0.saturating_add(share.0);
     }
 }
@@ -35,7 +35,7 @@ impl Jobs {
     /// Adds to a job's cost. A job that continues is stored with its next change.
     pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
         let Some(entry) = self.get_mut(id).filter(|_| share.0 > 0) else { return };
-        entry.owe(share);
+        entry.add_cost(share);
         if entry.status().is_final()
             && let Some(seq) = entry.record
         {
@@ -54,7 +54,7 @@ impl Inner {
             JobState::Running(lease) => {
                 let Lease { worker, attempt } = lease;
                 if let Some(taker) = self.takers.get_mut(worker) {
-                    let share = taker.stop(job, *attempt, &entry.payer(job));
+                    let share = taker.stop(job, *attempt, &entry.charged_to(job));
                     self.charge(job, share, setting);
                 }
             }
@@ -72,8 +72,8 @@ impl Inner {
         setting: &Setting,
     ) -> bool {
         let Some(taker) = self.takers.get_mut(worker) else { return false };
-        let payer = self.jobs.get(job).map(|entry| entry.payer(job));
-        let Some(share) = taker.release(job, attempt, payer.as_ref()) else { return false };
+        let charged_to = self.jobs.get(job).map(|entry| entry.charged_to(job));
+        let Some(share) = taker.release(job, attempt, charged_to.as_ref()) else { return false };
         if taker.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
@@ -93,16 +93,16 @@ impl Inner {
     }
 
     /// An attempt is over.
-    pub(super) fn settle(&mut self, id: JobId, mut stake: Stake, setting: &Setting) {
-        let payer = self.jobs.get(id).map(|entry| entry.payer(id));
-        let share = stake.end(payer.as_ref());
+    pub(super) fn settle(&mut self, id: JobId, mut cost_share: CostShare, setting: &Setting) {
+        let charged_to = self.jobs.get(id).map(|entry| entry.charged_to(id));
+        let share = cost_share.end(charged_to.as_ref());
         self.charge(id, share, setting);
     }
 
     /// Like [`Inner::settle`], for several.
-    pub(super) fn settle_all(&mut self, stakes: Vec<(JobId, Stake)>, setting: &Setting) {
-        for (id, stake) in stakes {
-            self.settle(id, stake, setting);
+    pub(super) fn settle_all(&mut self, cost_shares: Vec<(JobId, CostShare)>, setting: &Setting) {
+        for (id, cost_share) in cost_shares {
+            self.settle(id, cost_share, setting);
         }
     }
 

@@ -67,8 +67,8 @@ impl Queue {
             // These wait in front: the first of them ends up first.
             leased.reverse();
         }
-        for (id, stake) in leased {
-            inner.settle(id, stake, &self.setting);
+        for (id, cost_share) in leased {
+            inner.settle(id, cost_share, &self.setting);
             let Some(entry) = inner.jobs.get(id) else { continue };
             // A stopped attempt may belong to a job that has ended or waits again.
             if !entry.is_run_by(worker) {

@@ -503,8 +503,8 @@ impl Inner {
             if let JobState::Running(Lease { worker, attempt }) = &entry.state
                 && let Some(taker) = self.takers.get_mut(worker)
             {
-                let share = taker.stop(id, *attempt, &entry.payer(id));
-                entry.owe(share);
+                let share = taker.stop(id, *attempt, &entry.charged_to(id));
+                entry.add_cost(share);
             }
             let error = WireError::new(ErrorKind::Timeout, "the job's ttl expired, so it was deleted");
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());

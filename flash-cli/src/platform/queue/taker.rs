@@ -12,7 +12,7 @@ use flash_sdk::{
 use tokio::sync::oneshot;
 
 use super::{JobId, line::Room};
-use crate::platform::meter::{Account, Payer, Stake};
+use crate::platform::meter::{Account, ChargedTo, CostShare};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker
 /// checks once a second whether it needs work.
@@ -58,7 +58,7 @@ struct Leased {
     alone: bool,
     /// When it was asked to stop.
     stopping: Option<Instant>,
-    stake: Stake,
+    cost_share: CostShare,
 }
 
 pub(super) struct Taker {
@@ -130,7 +130,7 @@ impl Taker {
 
     /// The jobs that a poll for this many jobs shows as released.
     #[must_use]
-    pub(super) fn freed_by_poll(&mut self, wanted: u32) -> Vec<(JobId, Stake)> {
+    pub(super) fn freed_by_poll(&mut self, wanted: u32) -> Vec<(JobId, CostShare)> {
         if !matches!(self.hand, Hand::Polling { .. }) {
             return Vec::new();
         }
@@ -183,20 +183,25 @@ impl Taker {
             },
         }
         let account = &self.account;
-        let lease =
-            |(job, attempt, alone)| Leased { job, attempt, alone, stopping: None, stake: account.begin() };
+        let lease = |(job, attempt, alone)| Leased {
+            job,
+            attempt,
+            alone,
+            stopping: None,
+            cost_share: account.begin(),
+        };
         self.leased.extend(given.into_iter().map(lease));
         self.idle_since = None;
         Ok(())
     }
 
     /// Asks the worker to stop an attempt. Returns its cost so far; the rest follows when the worker releases it.
-    pub(super) fn stop(&mut self, job: JobId, attempt: u32, payer: &Payer<'_>) -> NanoDollars {
+    pub(super) fn stop(&mut self, job: JobId, attempt: u32, charged_to: &ChargedTo<'_>) -> NanoDollars {
         let mut share = NanoDollars(0);
         let running = self.leased.iter_mut().find(|leased| leased.job == job && leased.attempt == attempt);
         if let Some(running) = running {
             running.stopping.get_or_insert_with(Instant::now);
-            share = running.stake.charge(payer);
+            share = running.cost_share.charge(charged_to);
         }
         match &mut self.hand {
             Hand::Exchange(frames) => {
@@ -220,7 +225,7 @@ impl Taker {
         &mut self,
         job: JobId,
         attempt: Option<u32>,
-        payer: Option<&Payer<'_>>,
+        charged_to: Option<&ChargedTo<'_>>,
     ) -> Option<NanoDollars> {
         let mut share = None;
         self.leased.retain_mut(|leased| {
@@ -228,7 +233,7 @@ impl Taker {
                 return true;
             }
             let sum: &mut NanoDollars = share.get_or_insert_default();
-            sum.0 = sum.0.saturating_add(leased.stake.end(payer).0);
+            sum.0 = sum.0.saturating_add(leased.cost_share.end(charged_to).0);
             false
         });
         if self.leased.is_empty() && share.is_some() {
@@ -240,7 +245,7 @@ impl Taker {
     /// The uncharged cost of a running attempt.
     pub(super) fn so_far(&self, job: JobId, attempt: u32) -> Option<NanoDollars> {
         let leased = self.leased.iter().find(|leased| leased.job == job && leased.attempt == attempt)?;
-        Some(leased.stake.so_far().amount)
+        Some(leased.cost_share.so_far().amount)
     }
 
     /// How long it has held a stopped job, if longer than the grace time.
@@ -259,7 +264,7 @@ impl Taker {
 
     /// It has released this many of the jobs that it was asked to stop, the earliest first.
     #[must_use]
-    pub(super) fn let_go(&mut self, count: usize) -> Vec<(JobId, Stake)> {
+    pub(super) fn let_go(&mut self, count: usize) -> Vec<(JobId, CostShare)> {
         let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();
         if stopping.is_empty() {
             return Vec::new();
@@ -271,7 +276,8 @@ impl Taker {
             (Some(since), Some(until)) => since < until,
             (Some(_), None) => true,
         };
-        let freed = self.leased.extract_if(.., is_let_go).map(|leased| (leased.job, leased.stake)).collect();
+        let freed =
+            self.leased.extract_if(.., is_let_go).map(|leased| (leased.job, leased.cost_share)).collect();
         if self.leased.is_empty() {
             self.idle_since = Some(Instant::now());
         }
@@ -306,8 +312,8 @@ impl Taker {
         }
     }
 
-    pub(super) fn into_leased(self) -> Vec<(JobId, Stake)> {
-        self.leased.into_iter().map(|leased| (leased.job, leased.stake)).collect()
+    pub(super) fn into_leased(self) -> Vec<(JobId, CostShare)> {
+        self.leased.into_iter().map(|leased| (leased.job, leased.cost_share)).collect()
     }
 }
 

@@ -135,7 +135,7 @@ impl Route<'_> {
             let slot = self.balancer.acquire(&wish, hold, self.request_id).await;
             let mut slot =
                 slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
-            slot.stake.runs(self.function);
+            slot.cost_share.set_function(self.function);
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());
             }
@@ -170,7 +170,7 @@ impl Route<'_> {
                 _ => {
                     let refusal = failure.refusal(self.pool, &slot.worker).await;
                     slot.ends(Some(Ending::Failed));
-                    slot.stake.went_wrong(refusal.message());
+                    slot.cost_share.record_problem(refusal.message());
                     return Err(refusal);
                 }
             }
@@ -273,12 +273,12 @@ async fn answered(
     serving.ends_with(status);
     if status.is_server_error() {
         serving.slot.ends(Some(Ending::Failed));
-        serving.slot.stake.went_wrong(&format!("answered {status}"));
+        serving.slot.cost_share.record_problem(&format!("answered {status}"));
     } else {
         serving.slot.ends(Some(Ending::Completed));
     }
     // For the header; the rest is known when the answer has ended.
-    response.extensions_mut().insert(serving.slot.stake.so_far());
+    response.extensions_mut().insert(serving.slot.cost_share.so_far());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(wanted) = wanted else {
             return Err(serving.failed(Failure::Unasked).await);
@@ -352,14 +352,14 @@ impl Serving {
         let refusal = failure.refusal(&self.pool, &self.slot.worker).await;
         self.ends_with(refusal.status());
         self.slot.ends(Some(Ending::Failed));
-        self.slot.stake.went_wrong(refusal.message());
+        self.slot.cost_share.record_problem(refusal.message());
         refusal
     }
 
     fn cut_off(&mut self, cut: &Cut) {
         let text = format!("the answer was cut off: {cut}");
         self.slot.ends(Some(Ending::Failed));
-        self.slot.stake.went_wrong(&text);
+        self.slot.cost_share.record_problem(&text);
         self.pool.say_of_request(Some(&self.slot.worker), &self.request_id, text);
     }
 }
@@ -369,7 +369,7 @@ impl Drop for Serving {
         // Output before the end of the answer belongs to this request, so the slot is released after it.
         self.pool.work_ends(&self.slot.worker);
         if let Some(line) = &mut self.line {
-            line.cost = self.slot.stake.so_far().amount;
+            line.cost = self.slot.cost_share.so_far().amount;
         }
         if let Some(pulse) = self.pool.pulse(&self.slot.worker) {
             self.pool.served(&pulse);
