@@ -84,7 +84,7 @@ fn digits_at(text: &str, runs: &[usize], between: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! The door and the worker agree: each case goes through the validator as at the door, and through serde as
+    //! The gateway and the worker agree: each case goes through the validator as in the gateway, and through serde as
     //! on a worker.
     use std::{
         collections::{BTreeMap, HashMap},
@@ -112,15 +112,15 @@ mod tests {
         let checker = Checker::new(root.clone(), fits).unwrap();
         let verdict = |text: &&str| {
             let worker = serde_json::from_str::<T>(text);
-            let door = serde_json::from_str::<Value>(text).map_or_else(
+            let gateway = serde_json::from_str::<Value>(text).map_or_else(
                 |error| vec![error.to_string()],
                 |value| checker.violations(&value).into_iter().map(|field| field.message).collect(),
             );
             let refusal = worker.as_ref().err();
             assert_eq!(
-                door.is_empty(),
+                gateway.is_empty(),
                 refusal.is_none(),
-                "{text} as {root}: door {door:?}, worker {refusal:?}"
+                "{text} as {root}: gateway {gateway:?}, worker {refusal:?}"
             );
             worker.is_ok()
         };

@@ -53,7 +53,7 @@ pub(crate) use pool::{Counts, Supervision};
 pub(crate) use supervisor::{Confinement, Limiting, Survey, lifeline_main, survey};
 pub(crate) use tally::Problem;
 
-use gateway::Door;
+use gateway::AccessControl;
 use meter::Billing;
 use pool::PoolContext;
 use queue::{Backlog, Budget, Due, QueueContext, SetAside, WebhookOutbox};
@@ -168,7 +168,7 @@ struct Shared {
     backlog: Mutex<Backlog>,
     /// Whether any release ran images, which take longer to end.
     has_containers: AtomicBool,
-    door: Door,
+    access_control: AccessControl,
     retire: Retire,
     /// Ends with this platform.
     own_machine: Option<Machine>,
@@ -226,7 +226,7 @@ impl Platform {
             log: log.clone(),
             closing: closing.clone(),
         };
-        let door = Door::new(access, log.clone());
+        let access_control = AccessControl::new(access, log.clone());
         let budget = Budget::default();
         backlog.join(&budget);
         let queues = QueueContext { clock, store, outbox, budget };
@@ -253,7 +253,7 @@ impl Platform {
                 context,
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
-                door,
+                access_control,
                 retire,
                 own_machine,
                 is_expecting: AtomicBool::new(false),
@@ -274,7 +274,7 @@ impl Platform {
         let closing = self.shared.closing.clone();
         let mut time_kept = Instant::now();
         while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
-            self.shared.door.log_rest();
+            self.shared.access_control.log_rest();
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 self.shared.context.queues.keep_time();

@@ -1,7 +1,7 @@
 //! A small value that a JSON schema accepts: what a printed `curl` sends, so that it works as printed.
 //!
 //! Values are built from the keywords of the schema, the smallest first. Where a schema leaves a choice (`oneOf`,
-//! examples) the check at the door decides, and it sees the result: a value that does not fit is never given.
+//! examples) the check of the gateway decides, and it sees the result: a value that does not fit is never given.
 mod pattern;
 mod scalar;
 
@@ -207,7 +207,7 @@ impl Sampler<'_> {
         self.definitions.get(reference.strip_prefix("#/$defs/")?)
     }
 
-    /// Whether the check at the door takes it.
+    /// Whether the check of the gateway accepts it.
     fn fits(&self, schema: &Value, value: &Value) -> bool {
         let Value::Object(members) = schema else { return schema == &Value::Bool(true) };
         let mut root = members.clone();

@@ -1,11 +1,11 @@
-//! Every sample is taken by the check at the door.
+//! Every sample is accepted by the check of the gateway.
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{deploy::fixtures, platform::InputSchemas};
 
-/// What the door says of a value for this schema.
+/// What the gateway says of a value for this schema.
 fn findings(schema: &Value, definitions: &Map<String, Value>, value: &Value) -> Vec<String> {
     let mut manifest = fixtures::manifest();
     manifest.functions.truncate(1);

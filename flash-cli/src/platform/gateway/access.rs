@@ -24,8 +24,8 @@ use super::{
 };
 use crate::platform::{LogLine, Platform, Sink};
 
-/// The door of a platform.
-pub(crate) struct Door {
+/// Who may send requests to a platform.
+pub(crate) struct AccessControl {
     access: Access,
     failed: Mutex<Attempts>,
     log: Sink,
@@ -70,7 +70,7 @@ impl Denial {
     }
 }
 
-impl Door {
+impl AccessControl {
     pub(crate) fn new(access: Access, log: Sink) -> Self {
         Self { access, failed: Mutex::default(), log }
     }
@@ -157,8 +157,8 @@ pub(super) async fn check(State(platform): State<Platform>, mut request: Request
         Ok(opened) => opened.map(str::to_owned),
         Err(refusal) => return refusal.into_response(),
     };
-    let door = &platform.shared.door;
-    let is_key = |given: &str| door.is_key(given) || platform.is_key_of_a_worker(given);
+    let control = &platform.shared.access_control;
+    let is_key = |given: &str| control.is_key(given) || platform.is_key_of_a_worker(given);
     presented::take_out(&mut request, opened.as_deref(), is_key);
     next.run(request).await
 }
@@ -171,19 +171,19 @@ fn operation(path: &str) -> Option<&str> {
 /// The accepted key, if a key is required.
 fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a str>, Refusal> {
     let path = request.uri().path();
-    let door = &platform.shared.door;
-    if let Access::Open(allowed) = &door.access {
+    let control = &platform.shared.access_control;
+    if let Access::Open(allowed) = &control.access {
         return hosts::check(request, allowed).map(|()| None);
     }
     let given = presented::key_of(request.headers());
     // A worker may call other functions with its key, but nothing else.
     let is_call =
         !path.starts_with("/_flash/") && !operation(path).is_some_and(|own| OVERVIEW.contains(&own));
-    match door.admits(given, |key| is_call && platform.is_key_of_a_worker(key)) {
+    match control.admits(given, |key| is_call && platform.is_key_of_a_worker(key)) {
         Ok(()) => Ok(given),
         Err(denial) => {
             let asked: String = path.chars().take(MAX_PATH).collect();
-            Err(door.refuse(denial, client(request), &format!("{} {asked}", request.method())))
+            Err(control.refuse(denial, client(request), &format!("{} {asked}", request.method())))
         }
     }
 }
@@ -204,23 +204,23 @@ mod tests {
     };
 
     /// The access control of an environment with the key `own` (another environment has `other`), and its log lines.
-    fn door() -> (Door, Arc<Mutex<Vec<String>>>) {
+    fn access_control() -> (AccessControl, Arc<Mutex<Vec<String>>>) {
         let ring = Arc::new(KeyRing::new());
         ring.set(vec![KeyHash::of("own")], vec![KeyHash::of("other")]);
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = lines.clone();
         let log: Sink = Arc::new(move |line| heard.lock().unwrap().push(line.text));
-        (Door::new(Access::Ring(ring), log), lines)
+        (AccessControl::new(Access::Ring(ring), log), lines)
     }
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
     fn without_a_key_and_with_an_unknown_one_it_is_401_and_with_a_neighbours_403() {
-        let (door, _) = door();
+        let (control, _) = access_control();
         let answer = |given: Option<&str>| {
-            let denial = door.admits(given, |key| key == "worker").err()?;
-            Some(door.refuse(denial, CLIENT, "GET /docs").status().as_u16())
+            let denial = control.admits(given, |key| key == "worker").err()?;
+            Some(control.refuse(denial, CLIENT, "GET /docs").status().as_u16())
         };
         assert_eq!([None, Some("nope"), Some("")].map(answer), [Some(401); 3]);
         assert_eq!(answer(Some("other")), Some(403));
@@ -229,15 +229,19 @@ mod tests {
 
     #[test]
     fn who_guesses_is_slowed_down_and_the_right_key_still_opens() {
-        let (door, lines) = door();
+        let (control, lines) = access_control();
         let refusals: Vec<Refusal> = (0..100)
             .map(|_| {
-                door.refuse(door.admits(Some("sesame"), |_| false).unwrap_err(), CLIENT, "POST /v2/x/run")
+                control.refuse(
+                    control.admits(Some("sesame"), |_| false).unwrap_err(),
+                    CLIENT,
+                    "POST /v2/x/run",
+                )
             })
             .collect();
         let statuses: Vec<u16> = refusals.iter().map(|refusal| refusal.status().as_u16()).collect();
         assert_eq!((&statuses[..30], statuses[99]), (&[401; 30][..], 429));
-        assert!(door.admits(Some("own"), |_| false).is_ok());
+        assert!(control.admits(Some("own"), |_| false).is_ok());
         let lines = lines.lock().unwrap();
         assert!((1..=6).contains(&lines.len()), "{lines:?}");
         assert_eq!(lines[0], "refused POST /v2/x/run from 127.0.0.1: an unknown key");

@@ -25,7 +25,7 @@ mod schemas;
 mod server;
 mod worker_api;
 
-pub(crate) use access::Door;
+pub(crate) use access::AccessControl;
 pub(crate) use echo::nearest;
 pub(crate) use hosts::AllowedHosts;
 pub(crate) use keys::{Access, ApiKey, KeyHash, KeyRing};

@@ -234,7 +234,7 @@ pub(super) fn nothing_live(platform: &Platform) -> Refusal {
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
             .after(1);
     }
-    let is_empty = platform.shared.door.is_of_environment() && !platform.is_deploying();
+    let is_empty = platform.shared.access_control.is_of_environment() && !platform.is_deploying();
     let message = match is_empty {
         true => "nothing is deployed in this environment",
         false => "the app has not started yet",

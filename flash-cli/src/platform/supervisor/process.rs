@@ -55,7 +55,7 @@ impl Process {
             .envs(spec.environment.iter().map(|(name, value)| (name, value)));
         restore_limit(&mut command);
         if let Some(group) = &place.group {
-            enter_groups(&mut command, group.doors());
+            enter_groups(&mut command, group.procs());
         }
         if let Some(rules) = place.rules.take() {
             rules.hold(&mut command);

@@ -6,10 +6,10 @@ use tokio::process::Command;
 /// Has the child enter control groups before it runs anything: writes `0` to each of these open files.
 ///
 /// Processes that it starts later are in them from the beginning.
-pub(crate) fn enter_groups(command: &mut Command, doors: Arc<Vec<File>>) {
+pub(crate) fn enter_groups(command: &mut Command, procs: Arc<Vec<File>>) {
     let enter = move || {
-        for door in doors.iter() {
-            nix::unistd::write(door, b"0")?;
+        for file in procs.iter() {
+            nix::unistd::write(file, b"0")?;
         }
         Ok(())
     };

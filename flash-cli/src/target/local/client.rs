@@ -10,7 +10,7 @@ use super::{
     artifact,
     directory::DataDirectory,
     process,
-    socket::Reach,
+    socket::SocketPath,
     wire::{
         ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, ORDER, Order, Progress, Question, ServiceStatus,
     },
@@ -40,7 +40,7 @@ pub(super) struct Connection {
     /// The file where the service writes the key to its socket at each start.
     key: PathBuf,
     /// Keeps the path to the socket valid.
-    _reach: Arc<Reach>,
+    _socket: Arc<SocketPath>,
 }
 
 impl Connection {
@@ -52,13 +52,13 @@ impl Connection {
         // rustls needs a crypto provider, even when nothing is encrypted; it does not matter who installs one
         // first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let reach = Reach::new(directory).map_err(|error| problem(error.to_string()))?;
+        let socket = SocketPath::new(directory).map_err(|error| problem(error.to_string()))?;
         let client = reqwest::Client::builder()
-            .unix_socket(reach.path())
+            .unix_socket(socket.path())
             .no_proxy()
             .build()
             .map_err(|error| problem(error_chain(&error)))?;
-        Ok(Self { client, key: directory.control_key(), _reach: Arc::new(reach) })
+        Ok(Self { client, key: directory.control_key(), _socket: Arc::new(socket) })
     }
 
     /// The service that answers; `None` if none does.

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     directory::DataDirectory,
     environments::Environments,
-    socket::Reach,
+    socket::SocketPath,
     wire::{
         ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, Manager, ORDER, Order, Progress, Question,
         ServiceStatus,
@@ -47,7 +47,7 @@ const BODY_LIMIT: usize = 64 << 20;
 
 /// The state for answering requests.
 #[derive(Clone)]
-pub(super) struct Control {
+pub(super) struct ServiceState {
     pub environments: Environments,
     pub directory: DataDirectory,
     pub started_ms: u64,
@@ -83,8 +83,8 @@ impl ControlKey {
     }
 }
 
-async fn keyed(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
-    if control.key.opens(request.headers()) {
+async fn keyed(State(state): State<Arc<ServiceState>>, request: Request, next: Next) -> Response {
+    if state.key.opens(request.headers()) {
         return next.run(request).await;
     }
     let message = "this process may not control the background service: its control key is wrong";
@@ -95,12 +95,12 @@ async fn keyed(State(control): State<Arc<Control>>, request: Request, next: Next
 }
 
 /// The socket, only for this user's processes: its mode enforces that, and each peer is checked.
-pub(super) struct Door {
+pub(super) struct ControlListener {
     listener: UnixListener,
     owner: u32,
 }
 
-impl Door {
+impl ControlListener {
     /// Opens the socket. The caller holds the service's lock, so an existing socket is unused.
     pub(super) fn open(directory: &DataDirectory) -> io::Result<Self> {
         let path = directory.socket();
@@ -108,15 +108,15 @@ impl Door {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let reach = Reach::new(directory)?;
-        let listener = UnixListener::bind(reach.path())?;
+        let socket = SocketPath::new(directory)?;
+        let listener = UnixListener::bind(socket.path())?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         let owner = std::fs::metadata(&path)?.uid();
         Ok(Self { listener, owner })
     }
 }
 
-impl axum::serve::Listener for Door {
+impl axum::serve::Listener for ControlListener {
     type Io = UnixStream;
     type Addr = SocketAddr;
 
@@ -135,8 +135,13 @@ impl axum::serve::Listener for Door {
 }
 
 /// Serves until `closing`, with the timeouts of the environments' listeners.
-pub(super) async fn serve(door: Door, share: Share, closing: CancellationToken, control: Control) {
-    let router = TowerToHyperService::new(router(control));
+pub(super) async fn serve(
+    listener: ControlListener,
+    share: Share,
+    closing: CancellationToken,
+    state: ServiceState,
+) {
+    let router = TowerToHyperService::new(router(state));
     let respond = move |request: http::Request<Incoming>, _| {
         let router = router.clone();
         async move {
@@ -144,24 +149,24 @@ pub(super) async fn serve(door: Door, share: Share, closing: CancellationToken, 
             response
         }
     };
-    serve_connections(door, share, closing, respond).await;
+    serve_connections(listener, share, closing, respond).await;
 }
 
 /// All paths.
-fn router(control: Control) -> Router {
-    let control = Arc::new(control);
+fn router(state: ServiceState) -> Router {
+    let state = Arc::new(state);
     Router::new()
         .route(ASK, post(ask))
         .route(ORDER, post(order))
         .route(LOGS, post(logs))
-        .layer(from_fn_with_state(control.clone(), keyed))
+        .layer(from_fn_with_state(state.clone(), keyed))
         // Commands of any version may ask which service runs.
         .route(HELLO, get(hello))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(control)
+        .with_state(state)
 }
 
-impl Control {
+impl ServiceState {
     async fn hello(&self) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -209,13 +214,13 @@ fn refused(error: TargetError) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response()
 }
 
-async fn hello(State(control): State<Arc<Control>>) -> Response {
-    json(control.hello().await)
+async fn hello(State(state): State<Arc<ServiceState>>) -> Response {
+    json(state.hello().await)
 }
 
 /// A change that has begun is completed, whether its requester waits for it or not.
-async fn ask(State(control): State<Arc<Control>>, Json(question): Json<Question>) -> Response {
-    let answer = tokio::spawn(async move { control.answer(question).await });
+async fn ask(State(state): State<Arc<ServiceState>>, Json(question): Json<Question>) -> Response {
+    let answer = tokio::spawn(async move { state.answer(question).await });
     match answer.await {
         Ok(answer) => answer.unwrap_or_else(refused),
         Err(_) => refused(TargetError::new(Problem::Failed, "the service failed during the request")),
@@ -223,9 +228,9 @@ async fn ask(State(control): State<Arc<Control>>, Json(question): Json<Question>
 }
 
 /// Like [`ask`], with a line for each step.
-async fn order(State(control): State<Arc<Control>>, Json(order): Json<Order>) -> Response {
+async fn order(State(state): State<Arc<ServiceState>>, Json(order): Json<Order>) -> Response {
     let (steps, told) = mpsc::unbounded_channel();
-    let done = tokio::spawn(async move { carry_out(&control.environments, order, &steps).await });
+    let done = tokio::spawn(async move { carry_out(&state.environments, order, &steps).await });
     let steps = stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
     let last = stream::once(async move {
         match done.await {
@@ -253,8 +258,8 @@ async fn carry_out(
     }
 }
 
-async fn logs(State(control): State<Arc<Control>>, Json(question): Json<LogQuestion>) -> Response {
-    match control.environments.logs(&question.id, &question.query) {
+async fn logs(State(state): State<Arc<ServiceState>>, Json(question): Json<LogQuestion>) -> Response {
+    match state.environments.logs(&question.id, &question.query) {
         Err(error) => refused(error),
         Ok(found) => {
             let found = found.map(|line| line.map_or_else(LogAnswer::Failed, LogAnswer::Line));

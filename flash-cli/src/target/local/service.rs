@@ -12,7 +12,7 @@ use super::{
     directory::DataDirectory,
     environments::Environments,
     lock::{self, Lock},
-    server::{self, Control, ControlKey, Door},
+    server::{self, ControlKey, ControlListener, ServiceState},
     service_log::{Role, Rotation},
     supervise,
     wire::Manager,
@@ -137,11 +137,11 @@ async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> R
         let path = directory.control_key();
         TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
     })?;
-    let door = Door::open(directory).map_err(|error| {
+    let listener = ControlListener::open(directory).map_err(|error| {
         let path = directory.socket();
         TargetError::new(Problem::Failed, format!("cannot open {}: {error}", path.display()))
     })?;
-    let control = Control {
+    let state = ServiceState {
         environments: environments.clone(),
         directory: directory.clone(),
         started_ms,
@@ -150,7 +150,7 @@ async fn host(directory: &DataDirectory, manager: Manager, output: &Output) -> R
     };
     let closing = CancellationToken::new();
     let share = environments.share();
-    let server = tokio::spawn(server::serve(door, share, closing.clone(), control));
+    let server = tokio::spawn(server::serve(listener, share, closing.clone(), state));
     output.status("Serving", &format!("local environments of {}", directory.path().display()));
     stop.next().await;
     output.status("Stopping", "running work gets its drain time");

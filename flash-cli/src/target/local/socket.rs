@@ -15,12 +15,12 @@ use super::directory::DataDirectory;
 const LONGEST: usize = 100;
 
 /// A path to the socket that is short enough. Valid as long as this value lives.
-pub(super) struct Reach {
+pub(super) struct SocketPath {
     path: PathBuf,
     _directory: Option<File>,
 }
 
-impl Reach {
+impl SocketPath {
     /// For the socket in this directory, which must exist; the socket need not.
     pub(super) fn new(directory: &DataDirectory) -> io::Result<Self> {
         let path = directory.socket();

@@ -55,7 +55,7 @@ impl fmt::Display for MemoryKill {
 #[derive(Debug)]
 pub(crate) struct Group {
     places: Vec<Place>,
-    doors: Arc<Vec<File>>,
+    procs: Arc<Vec<File>>,
     memory_gb: Option<u32>,
 }
 
@@ -70,8 +70,8 @@ struct Place {
 impl Group {
     pub(super) fn create(homes: &[Home], name: &str, limits: &Limits) -> io::Result<Self> {
         // Dropped, and so removed, on every way out with an error.
-        let mut group = Self { places: Vec::new(), doors: Arc::default(), memory_gb: limits.memory_gb };
-        let mut doors = Vec::new();
+        let mut group = Self { places: Vec::new(), procs: Arc::default(), memory_gb: limits.memory_gb };
+        let mut procs = Vec::new();
         for home in homes {
             let directory = home.directory.join(name);
             make_directory(&directory)?;
@@ -81,15 +81,15 @@ impl Group {
             for controller in &place.controllers {
                 place.limit(*controller, limits)?;
             }
-            doors.push(OpenOptions::new().write(true).open(place.directory.join("cgroup.procs"))?);
+            procs.push(OpenOptions::new().write(true).open(place.directory.join("cgroup.procs"))?);
         }
-        group.doors = Arc::new(doors);
+        group.procs = Arc::new(procs);
         Ok(group)
     }
 
     /// Files that a process writes `0` to so that it, and all that it starts, is in the group.
-    pub(crate) fn doors(&self) -> Arc<Vec<File>> {
-        self.doors.clone()
+    pub(crate) fn procs(&self) -> Arc<Vec<File>> {
+        self.procs.clone()
     }
 
     /// Kills every process in it.

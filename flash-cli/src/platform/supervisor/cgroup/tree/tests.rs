@@ -71,7 +71,7 @@ fn v1_is_used_where_we_stand_in_each_hierarchy() {
     let (cgroups, missing) = detect(&layout);
     assert_eq!(missing, "");
     let group = cgroups.unwrap().group("w", &LIMITS).unwrap();
-    assert_eq!(group.doors().len(), 4, "v2 too, where all can be killed at once");
+    assert_eq!(group.procs().len(), 4, "v2 too, where all can be killed at once");
     assert_eq!(stand.read("cpu,cpuacct/a/flash-7/w/cpu.cfs_quota_us"), "100000");
     assert_eq!(stand.read("cpu,cpuacct/a/flash-7/w/cpu.cfs_period_us"), "100000");
     for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
