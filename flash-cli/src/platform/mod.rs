@@ -61,7 +61,7 @@ pub(crate) use queue::{Durability, OpenError};
 use release::Release;
 use supervisor::last_words;
 use webhook::WebhookSender;
-pub(crate) use webhook::{Reach as WebhookReach, Secret};
+pub(crate) use webhook::{AllowedNetworks, Secret};
 
 /// How long killed processes may take to end.
 const REAPING: Duration = Duration::from_millis(500);
@@ -87,7 +87,7 @@ pub(crate) struct Options {
     /// Signs webhooks.
     pub webhook_secret: Secret,
     /// Where webhooks may go.
-    pub webhook_reach: WebhookReach,
+    pub webhook_networks: AllowedNetworks,
     /// Who may send requests.
     pub access: Access,
     /// When a replaced release ends.
@@ -197,7 +197,7 @@ impl Platform {
             store,
             durability,
             webhook_secret,
-            webhook_reach,
+            webhook_networks,
             access,
             retire,
             machine,
@@ -221,7 +221,7 @@ impl Platform {
         let closing = CancellationToken::new();
         let sender = WebhookSender {
             secret: webhook_secret,
-            reach: webhook_reach,
+            allowed_networks: webhook_networks,
             store: store.clone(),
             log: log.clone(),
             closing: closing.clone(),

@@ -40,7 +40,7 @@ async fn start(store: &Path) -> Bench {
         store: store.to_owned(),
         durability: Durability::Process,
         webhook_secret: Secret::random(),
-        webhook_reach: WebhookReach::Anywhere,
+        webhook_networks: AllowedNetworks::All,
         access: Access::Ring(ring.clone()),
         retire: Retire::WhenIdle,
         supervision: Supervision::default(),

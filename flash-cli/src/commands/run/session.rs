@@ -25,8 +25,8 @@ use crate::{
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
     target::local::{
-        Access, AllowedHosts, Artifact, Limiting, NewRelease, Options, Platform, Retire, Supervision,
-        WebhookReach,
+        Access, AllowedHosts, AllowedNetworks, Artifact, Limiting, NewRelease, Options, Platform, Retire,
+        Supervision,
     },
     watch::{Scope, SourceWatcher},
 };
@@ -242,7 +242,7 @@ impl Session {
             store: directory,
             durability,
             webhook_secret: webhook_secret(package, &dotenv)?,
-            webhook_reach: WebhookReach::Anywhere,
+            webhook_networks: AllowedNetworks::All,
             access: api_key.map_or_else(|| Access::Open(self.allowed_hosts.clone()), Access::Key),
             retire: Retire::AfterLongestRun,
         };

@@ -2,14 +2,14 @@
 //!
 //! The queue decides which job calls which URL. A delivery is signed according to the Standard Webhooks specification
 //! (<https://www.standardwebhooks.com>), so that receivers can verify it with a library. A slow or unreachable
-//! receiver only delays its own deliveries ([`lines`](self)). [`Reach`] decides which addresses are allowed, after
+//! receiver only delays its own deliveries ([`lines`](self)). [`AllowedNetworks`] decides which addresses are allowed, after
 //! names are resolved.
+mod allowed_networks;
 mod lines;
 mod post;
-mod reach;
 mod secret;
 mod sender;
 
-pub(crate) use reach::Reach;
+pub(crate) use allowed_networks::AllowedNetworks;
 pub(crate) use secret::Secret;
 pub(crate) use sender::WebhookSender;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    reach::{Forbidden, Reach},
+    allowed_networks::{AllowedNetworks, Forbidden},
     secret::Secret,
 };
 use crate::{error_chain::error_chain, platform::queue::JobEnded};
@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Poster {
     client: reqwest::Client,
-    reach: Reach,
+    allowed_networks: AllowedNetworks,
     secret: Secret,
 }
 
@@ -43,11 +43,11 @@ struct Body<'a> {
 }
 
 impl Poster {
-    /// One that reaches what `reach` allows.
+    /// One that reaches what `allowed_networks` allows.
     ///
     /// # Errors
     /// When the TLS of this process cannot be set up.
-    pub(super) fn new(secret: Secret, reach: Reach) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(secret: Secret, allowed_networks: AllowedNetworks) -> Result<Self, reqwest::Error> {
         // rustls needs a cryptography provider; it does not matter who installs it first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -55,12 +55,14 @@ impl Poster {
             // A redirect would bypass the check of addresses.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
-        let client = match &reach {
-            Reach::Anywhere => client,
+        let client = match &allowed_networks {
+            AllowedNetworks::All => client,
             // A proxy would resolve names itself and bypass the check of addresses.
-            Reach::PublicAnd(_) => client.dns_resolver(std::sync::Arc::new(reach.clone())).no_proxy(),
+            AllowedNetworks::PublicAnd(_) => {
+                client.dns_resolver(std::sync::Arc::new(allowed_networks.clone())).no_proxy()
+            }
         };
-        Ok(Self { client: client.build()?, reach, secret })
+        Ok(Self { client: client.build()?, allowed_networks, secret })
     }
 
     /// Tells the receiver of an end.
@@ -72,7 +74,7 @@ impl Poster {
         let Ok(target) = Url::parse(url) else {
             return Err(Refusal::ForGood("its URL is not valid".to_owned()));
         };
-        self.reach.check(&target).map_err(|forbidden| Refusal::ForGood(forbidden.to_string()))?;
+        self.allowed_networks.check(&target).map_err(|forbidden| Refusal::ForGood(forbidden.to_string()))?;
         // JSON text that was valid when it came in: only a bug could fail here.
         let body = serde_json::to_string(&Body { job, input, webhook: url })
             .map_err(|error| Refusal::ForGood(error.to_string()))?;
@@ -136,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_of_a_private_address_is_refused_for_good_with_the_setting_to_change() {
-        let poster = Poster::new(Secret::random(), Reach::PublicAnd([].into())).unwrap();
+        let poster = Poster::new(Secret::random(), AllowedNetworks::PublicAnd([].into())).unwrap();
         let error = poster.client.post("http://localhost:9/").send().await.unwrap_err();
         let Refusal::ForGood(reason) = failed(&error) else { panic!("{error:?}") };
         assert!(

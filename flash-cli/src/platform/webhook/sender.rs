@@ -6,9 +6,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    allowed_networks::AllowedNetworks,
     lines::{Limits, Lines, Receiver},
     post::{Poster, Refusal},
-    reach::Reach,
     secret::Secret,
 };
 use crate::platform::{
@@ -26,7 +26,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Delivers until the platform closes.
 pub(crate) struct WebhookSender {
     pub secret: Secret,
-    pub reach: Reach,
+    pub allowed_networks: AllowedNetworks,
     pub store: Store,
     pub log: Sink,
     pub closing: CancellationToken,
@@ -47,7 +47,7 @@ struct Again {
 impl WebhookSender {
     /// See the type.
     pub(crate) async fn run(self, mut ends: mpsc::Receiver<JobEnded>) {
-        let poster = match Poster::new(self.secret.clone(), self.reach.clone()) {
+        let poster = match Poster::new(self.secret.clone(), self.allowed_networks.clone()) {
             Ok(poster) => poster,
             Err(error) => {
                 self.say(format!("webhooks are off: could not create the HTTP client: {error}"));

@@ -41,10 +41,10 @@ pub(crate) use systemd::{check_free, install, installed, lingers};
 pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
-    Access, AllowedHosts, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts, DeployError,
-    Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine, NewRelease,
-    OpenError, Options, Platform, Problem, Received, Retire, Secret, Share, Sink, StartError, Supervision,
-    Survey, TypeOverview, TypeTotal, WebhookReach, lifeline_main, nearest, serve_connections, survey,
+    Access, AllowedHosts, AllowedNetworks, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts,
+    DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine,
+    NewRelease, OpenError, Options, Platform, Problem, Received, Retire, Secret, Share, Sink, StartError,
+    Supervision, Survey, TypeOverview, TypeTotal, lifeline_main, nearest, serve_connections, survey,
 };
 
 /// How many further ports are tried when no port was requested explicitly.

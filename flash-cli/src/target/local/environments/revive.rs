@@ -16,8 +16,8 @@ use crate::{
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, Artifact, Confinement, Durability, Limiting, Machine, NewRelease, Options, Platform,
-            Retire, Supervision, WebhookReach, artifact, cipher::Cipher, database::Database,
+            Access, AllowedNetworks, Artifact, Confinement, Durability, Limiting, Machine, NewRelease,
+            Options, Platform, Retire, Supervision, artifact, cipher::Cipher, database::Database,
         },
     },
 };
@@ -282,7 +282,7 @@ fn options(
         store: running.directory.jobs(),
         durability: Durability::Machine,
         webhook_secret: running.webhook_secret.clone(),
-        webhook_reach: WebhookReach::PublicAnd(runtime.webhook_networks.as_slice().into()),
+        webhook_networks: AllowedNetworks::PublicAnd(runtime.webhook_networks.as_slice().into()),
         access: Access::Ring(running.ring.clone()),
         retire: Retire::WhenIdle,
         supervision: Supervision {

@@ -16,11 +16,11 @@ use reqwest::{
     dns::{Name, Resolve, Resolving},
 };
 
-/// The answer to the question of the module.
+/// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum AllowedNetworks {
     /// Everything, for development on your own machine.
-    Anywhere,
+    All,
     /// Public addresses, and these networks.
     PublicAnd(Arc<[IpNet]>),
 }
@@ -46,12 +46,12 @@ impl fmt::Display for Forbidden {
 
 impl Error for Forbidden {}
 
-impl Reach {
+impl AllowedNetworks {
     /// Whether a connection to this address is allowed.
     fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match self {
-            Self::Anywhere => true,
+            Self::All => true,
             Self::PublicAnd(networks) => {
                 is_public(address) || networks.iter().any(|network| network.contains(&address))
             }
@@ -72,18 +72,18 @@ impl Reach {
     }
 }
 
-impl Resolve for Reach {
+impl Resolve for AllowedNetworks {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.clone();
+        let allowed = self.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let (allowed, refused): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|address| reach.permits(address.ip()));
+            let (permitted, refused): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|address| allowed.permits(address.ip()));
             match refused.first() {
-                Some(refused) if allowed.is_empty() => {
+                Some(refused) if permitted.is_empty() => {
                     Err(Forbidden { host: name.as_str().to_owned(), address: refused.ip() }.into())
                 }
-                _ => Ok(Box::new(allowed.into_iter()) as reqwest::dns::Addrs),
+                _ => Ok(Box::new(permitted.into_iter()) as reqwest::dns::Addrs),
             }
         })
     }
@@ -129,8 +129,8 @@ fn is_public(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn public_and(networks: &[&str]) -> Reach {
-        Reach::PublicAnd(networks.iter().map(|network| network.parse().unwrap()).collect())
+    fn public_and(networks: &[&str]) -> AllowedNetworks {
+        AllowedNetworks::PublicAnd(networks.iter().map(|network| network.parse().unwrap()).collect())
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         for address in forbidden {
             let address = address.parse().unwrap();
             assert!(!public_and(&[]).permits(address), "{address}");
-            assert!(Reach::Anywhere.permits(address), "{address}");
+            assert!(AllowedNetworks::All.permits(address), "{address}");
         }
         for address in public {
             assert!(public_and(&[]).permits(address.parse().unwrap()), "{address}");
@@ -198,7 +198,7 @@ mod tests {
                 refusal.contains("not a public address") && refusal.contains("webhook_networks"),
                 "{refusal}"
             );
-            assert!(Reach::Anywhere.check(&url).is_ok());
+            assert!(AllowedNetworks::All.check(&url).is_ok());
         }
         assert!(public_and(&[]).check(&Url::parse("https://1.1.1.1/").unwrap()).is_ok());
     }
@@ -208,6 +208,6 @@ mod tests {
         let resolved = public_and(&[]).resolve("localhost".parse().unwrap()).await;
         let refusal = resolved.err().unwrap().to_string();
         assert!(refusal.starts_with("`localhost` resolves to "), "{refusal}");
-        assert!(Reach::Anywhere.resolve("localhost".parse().unwrap()).await.unwrap().next().is_some());
+        assert!(AllowedNetworks::All.resolve("localhost".parse().unwrap()).await.unwrap().next().is_some());
     }
 }
