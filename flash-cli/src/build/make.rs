@@ -18,7 +18,7 @@ use crate::{
     exit::{Code, Failure},
     image::{
         Base, Image, Layout, LayoutError, Verifier,
-        registry::{self, Logins, Patience, Registry},
+        registry::{self, Logins, Registry, RetryPolicy},
     },
 };
 
@@ -143,7 +143,7 @@ impl Build<'_> {
             Some(name) => name.clone(),
             None => registry::reference(DEFAULT_BASE)?,
         };
-        let from = Registry::of(&name, Logins::of_user(None), Patience::default())?;
+        let from = Registry::of(&name, Logins::of_user(None), RetryPolicy::default())?;
         let bar = self.output.progress("Pulling", &name.whole());
         let sums = Sums::default();
         let progress = |progress: registry::Progress| sums.show(progress, &bar);

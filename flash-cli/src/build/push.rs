@@ -13,7 +13,7 @@ use crate::{
     exit::{Code, Failure},
     image::{
         Image, SBOM_MEDIA_TYPE,
-        registry::{self, Attachment, Logins, Patience, Registry, RegistryError},
+        registry::{self, Attachment, Logins, Registry, RegistryError, RetryPolicy},
     },
     output::Output,
 };
@@ -30,7 +30,7 @@ pub(crate) async fn push(built: &mut Built, names: &[Reference], output: &Output
     let Some(first) = names.first() else { return Ok(()) };
     let started = Instant::now();
     // One connection for all: what one repository has is mounted into the others.
-    let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
+    let registry = Registry::of(first, Logins::of_user(Some(first)), RetryPolicy::default())?;
     for (index, (image, name)) in built.images.iter().zip(names).enumerate() {
         push_one(&registry, built, image, name, output).await?;
         built.record.images[index].reference = Some(format!("{}@{}", name.whole(), image.manifest.digest()));
@@ -50,7 +50,7 @@ pub(crate) async fn look_ahead(repository: &str, workers: &[String]) -> Result<(
     let guessed = ["worker".to_owned()];
     let names = references(repository, ANY_TAG, if workers.is_empty() { &guessed } else { workers })?;
     let Some(first) = names.first() else { return Ok(()) };
-    let registry = Registry::of(first, Logins::of_user(Some(first)), Patience::default())?;
+    let registry = Registry::of(first, Logins::of_user(Some(first)), RetryPolicy::default())?;
     match registry::is_there(&registry, first).await {
         Err(RegistryError::Denied { .. } | RegistryError::NameRefused { .. }) if workers.is_empty() => Ok(()),
         answer => Ok(answer.map(drop)?),

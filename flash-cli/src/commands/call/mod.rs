@@ -142,8 +142,8 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         TargetKind::Local => format!("flash key new {} --use", id.name),
         TargetKind::Runpod => "flash login".to_owned(),
     };
-    let patience = patience(arguments, &manifest, &callee, target.kind());
-    let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, patience)?;
+    let timeout = timeout_of(arguments, &manifest, &callee, target.kind());
+    let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, timeout)?;
     let said = told::Telling { environment: &id.name, price_per_second, json: arguments.json, output };
     match callee {
         Callee::Route(function) => {
@@ -204,7 +204,7 @@ fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure
     Ok(())
 }
 
-fn patience(
+fn timeout_of(
     arguments: &CallArguments,
     manifest: &Manifest,
     callee: &Callee<'_>,

@@ -72,7 +72,7 @@ pub(super) struct Caller {
     /// How to get another key.
     other_key: String,
     began: Instant,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// A job to submit.
@@ -112,7 +112,7 @@ impl Caller {
         environment: &EnvironmentId,
         other_key: String,
         key: String,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, Failure> {
         // Another part of the program may already have installed a provider, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -132,7 +132,7 @@ impl Caller {
             environment: environment.clone(),
             other_key,
             began: Instant::now(),
-            patience,
+            timeout,
         })
     }
 
@@ -156,7 +156,7 @@ impl Caller {
 
     /// The remaining time to wait.
     fn left(&self) -> Duration {
-        self.patience.saturating_sub(self.began.elapsed())
+        self.timeout.saturating_sub(self.began.elapsed())
     }
 
     /// Submits a job and prints its ID.
@@ -286,7 +286,7 @@ impl Caller {
             }
             None => self.request(method, url.as_str())?,
         };
-        let response = self.answer(builder.timeout(self.patience)).await?;
+        let response = self.answer(builder.timeout(self.timeout)).await?;
         let mut called = Called {
             status: response.status().to_string(),
             request_id: self.request_id.clone(),
@@ -394,7 +394,7 @@ impl Caller {
     }
 
     fn late(&self, job: Option<&str>) -> Failure {
-        let seconds = self.patience.as_secs();
+        let seconds = self.timeout.as_secs();
         let job = job.map_or_else(String::new, |id| format!("; job {id} continues"));
         let message = format!("no result within {seconds} s{job} (request {})", self.request_id);
         Failure::failed(message)

@@ -8,7 +8,9 @@ use crate::{
     deploy::{digest_of_images, release_of, release_of_images},
     error_chain::error_chain,
     exit::Failure,
-    image::registry::{Logins, Patience, Registry, RegistryError, is_on_this_machine, is_public, is_there},
+    image::registry::{
+        Logins, Registry, RegistryError, RetryPolicy, is_on_this_machine, is_public, is_there,
+    },
     output::Output,
     project::{Config, EnvironmentSettings, Package},
     target::{Finding, Preflight, Shipment, TargetKind},
@@ -169,7 +171,7 @@ impl Images<'_> {
     /// Whether the registry answers and accepts the user's login, and whether existing images can be pulled.
     async fn look(&self, has_credential: bool) -> Vec<Finding> {
         let Some(first) = self.names.first() else { return Vec::new() };
-        let registry = match Registry::of(first, Logins::of_user(Some(first)), Patience::default()) {
+        let registry = match Registry::of(first, Logins::of_user(Some(first)), RetryPolicy::default()) {
             Ok(registry) => registry,
             Err(error) => return vec![finding(&error)],
         };

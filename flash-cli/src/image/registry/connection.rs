@@ -14,11 +14,11 @@ use reqwest::{RequestBuilder, Response, Url};
 use tokio::time::Instant;
 
 use super::{
-    Patience, RegistryError,
+    RegistryError, RetryPolicy,
     address::Address,
     auth::{Authorizer, Scope},
     logins::Logins,
-    patience::Tries,
+    retry::Attempts,
     transport::{self, Redirects, Refusal},
 };
 
@@ -33,7 +33,7 @@ const LOOKS: u32 = 50;
 pub(crate) struct Registry {
     pub(super) address: Address,
     pub(super) client: reqwest::Client,
-    pub(super) patience: Patience,
+    pub(super) retry_policy: RetryPolicy,
     authorizer: Authorizer,
     /// Whether it has ever answered.
     answered: AtomicBool,
@@ -46,15 +46,15 @@ impl Registry {
     ///
     /// # Errors
     /// When its name is not a valid address.
-    pub(crate) fn of(image: &Reference, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
-        Self::at(Address::of(image)?, logins, patience)
+    pub(crate) fn of(image: &Reference, logins: Logins, policy: RetryPolicy) -> Result<Self, RegistryError> {
+        Self::at(Address::of(image)?, logins, policy)
     }
 
-    pub(super) fn at(address: Address, logins: Logins, patience: Patience) -> Result<Self, RegistryError> {
+    pub(super) fn at(address: Address, logins: Logins, policy: RetryPolicy) -> Result<Self, RegistryError> {
         let client = transport::client(&address, Redirects::Anywhere)?;
         let authorizer = Authorizer::new(address.clone(), logins);
         let (answered, holders) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { address, client, patience, authorizer, answered, holders })
+        Ok(Self { address, client, retry_policy: policy, authorizer, answered, holders })
     }
 
     /// Trusts only this certificate authority.
@@ -82,11 +82,12 @@ impl Registry {
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
         let answered = self.answered.load(Ordering::Relaxed);
-        let mut tries = Tries::new(if answered { self.patience } else { self.patience.short() });
+        let mut attempts =
+            Attempts::new(if answered { self.retry_policy } else { self.retry_policy.short() });
         loop {
             match self.ask_once(scope, task, &Watch::new(ANSWER), &request).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => tries.wait_after(failure).await?,
+                Err(failure) => attempts.wait_after(failure).await?,
             }
         }
     }

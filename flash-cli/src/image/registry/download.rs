@@ -10,8 +10,8 @@ use super::{
     OnProgress, Progress, Registry, RegistryError,
     auth::Scope,
     connection::Watch,
-    patience::Tries,
     pull::blocking,
+    retry::Attempts,
     transport::{self, SILENCE},
 };
 use crate::image::{BlobWriter, Layout, LayoutError};
@@ -75,7 +75,7 @@ impl Source<'_> {
     }
 
     async fn fetch_all(&self, blob: &Descriptor, sink: &Sink) -> Result<(), RegistryError> {
-        let (mut tries, mut offset) = (Tries::new(self.registry.patience), 0);
+        let (mut attempts, mut offset) = (Attempts::new(self.registry.retry_policy), 0);
         for _ in 0..PARTS {
             let before = offset;
             let failure = match self.fetch(blob, &mut offset, sink).await {
@@ -83,9 +83,9 @@ impl Source<'_> {
                 Err(failure) => failure,
             };
             if offset > before {
-                tries.got_further();
+                attempts.progressed();
             }
-            tries.wait_after(failure).await?;
+            attempts.wait_after(failure).await?;
         }
         Err(self.protocol(format!("{PARTS} requests were not enough for one blob")))
     }

@@ -3,7 +3,7 @@ use reqwest::{StatusCode, header};
 
 use super::{
     address::Address, auth::Scope, connection::Registry, error::RegistryError, logins::Logins,
-    patience::Patience, pull::accepted_manifests,
+    pull::accepted_manifests, retry::RetryPolicy,
 };
 use oci_spec::distribution::Reference;
 
@@ -20,7 +20,7 @@ pub(crate) async fn is_there(registry: &Registry, image: &Reference) -> Result<b
 /// # Errors
 /// When the registry cannot be reached.
 pub(crate) async fn is_public(image: &Reference) -> Result<bool, RegistryError> {
-    let registry = Registry::of(image, Logins::default(), Patience::default())?;
+    let registry = Registry::of(image, Logins::default(), RetryPolicy::default())?;
     match has(&registry, image, &Scope::pull(image.repository())).await {
         // For an image that may not be seen, the registry does not say whether it exists.
         Err(

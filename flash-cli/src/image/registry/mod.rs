@@ -20,9 +20,9 @@ mod error;
 mod helper;
 mod logins;
 mod look;
-mod patience;
 mod pull;
 mod push;
+mod retry;
 mod secret;
 mod transport;
 mod upload;
@@ -36,9 +36,9 @@ pub(crate) use connection::Registry;
 pub(crate) use error::RegistryError;
 pub(crate) use logins::{Logins, REGISTRY_VARIABLES, credential_files};
 pub(crate) use look::{is_on_this_machine, is_public, is_there};
-pub(crate) use patience::Patience;
 pub(crate) use pull::pull;
 pub(crate) use push::push;
+pub(crate) use retry::RetryPolicy;
 
 use oci_spec::image::Digest;
 

@@ -15,7 +15,7 @@ use reqwest::{Body, Response, Url};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-use super::{OnProgress, Progress, Registry, RegistryError, auth::Scope, connection::Watch, patience::Tries};
+use super::{OnProgress, Progress, Registry, RegistryError, auth::Scope, connection::Watch, retry::Attempts};
 
 /// The size of a read from a file.
 const PIECE: usize = 256 * 1024;
@@ -210,7 +210,7 @@ impl Upload<'_> {
 
     /// Sends the blob, with as many requests as it takes.
     async fn finish(&self, mut session: Session) -> Result<(), RegistryError> {
-        let mut tries = Tries::new(self.registry.patience);
+        let mut attempts = Attempts::new(self.registry.retry_policy);
         let mut parts = 0;
         loop {
             let before = session.offset;
@@ -219,17 +219,17 @@ impl Upload<'_> {
                 Err(Stop::Lost(error)) => {
                     let registry = self.registry.name().to_owned();
                     let lost = RegistryError::UploadLost { registry, source: Box::new(error) };
-                    tries.wait_after(lost).await?;
+                    attempts.wait_after(lost).await?;
                     None
                 }
                 Err(Stop::Failed(error)) => {
                     // Asked at once, a registry may not have noticed the broken connection yet.
-                    let failure = tries.wait_before_counting(error).await?;
+                    let failure = attempts.wait_before_counting(error).await?;
                     let standing = self.standing(&session).await?;
                     if standing.as_ref().is_some_and(|standing| standing.offset > before) {
-                        tries.got_further();
+                        attempts.progressed();
                     }
-                    tries.count(failure)?;
+                    attempts.count(failure)?;
                     standing
                 }
             };

@@ -18,9 +18,9 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock within this time and writes this process's ID to its file; `None` if another process holds
     /// it. Blocks.
-    pub(super) fn take(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
+    pub(super) fn take(path: &Path, timeout: Duration) -> io::Result<Option<Self>> {
         let file = open(path)?;
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         loop {
             match file.try_lock() {
                 Ok(()) => {

@@ -281,7 +281,7 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
 /// Stops the service, and waits until it has ended.
 pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetError> {
     // A service that does not answer is stopped too, but hardly ends by itself.
-    let (hello, patience) = match Connection::new(directory)?.hello().await {
+    let (hello, timeout) = match Connection::new(directory)?.hello().await {
         Ok(hello) => (hello, STOP_TIME),
         Err(_) => (None, HUNG_TIME),
     };
@@ -304,7 +304,7 @@ pub(crate) async fn stop(directory: &DataDirectory) -> Result<Stopped, TargetErr
             }
         }
     }
-    if ended(directory, patience).await? {
+    if ended(directory, timeout).await? {
         return Ok(match forced {
             systemd::Forced::Yes => Stopped::Killed,
             systemd::Forced::No => Stopped::Clean,

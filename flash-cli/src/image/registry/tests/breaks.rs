@@ -150,8 +150,8 @@ async fn a_try_that_got_further_is_never_the_last() {
     };
     let proxy = Proxy::start(&server.address, judge, pass).await;
     let to = name(&proxy.address, "app:1");
-    let patience = Patience { tries: 2, ..QUICK };
-    let registry = Registry::of(&to, Logins::default(), patience).unwrap();
+    let policy = RetryPolicy { max_attempts: 2, ..QUICK };
+    let registry = Registry::of(&to, Logins::default(), policy).unwrap();
     super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &|_| {}).await.unwrap();
     assert_eq!((proxy.cuts(), server.breaks()), (2, 1));
 }

@@ -21,12 +21,15 @@ use oci_spec::distribution::Reference;
 // For `docker_registry`, which finds it beside itself in both programs.
 use crate::skipped;
 
-use super::{Logins, Patience, Registry, RegistryError, push::Pushed, reference};
+use super::{Logins, Registry, RegistryError, RetryPolicy, push::Pushed, reference};
 use images::Image;
 
 /// The usual number of tries, in less time.
-const QUICK: Patience =
-    Patience { tries: 6, first: Duration::from_millis(10), longest: Duration::from_millis(100) };
+const QUICK: RetryPolicy = RetryPolicy {
+    max_attempts: 6,
+    first_pause: Duration::from_millis(10),
+    longest_pause: Duration::from_millis(100),
+};
 
 /// A real registry, if one can be started.
 fn docker_registry() -> Option<DockerRegistry> {

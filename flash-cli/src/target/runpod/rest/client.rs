@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     BillingQuery, BillingRecord, CatalogCpu, CatalogDataCenter, CatalogGpu, CreateEndpoint, CreateTemplate,
     Endpoint, EndpointWorkers, Health, RestError, Template, UpdateEndpoint, UpdateTemplate,
-    retry::{self, Pace, Setback},
+    retry::{self, Backoff, FailureKind},
 };
 use crate::{error_chain::error_chain, target::SecretValue};
 
@@ -78,7 +78,7 @@ pub(crate) struct Rest {
     client: Client,
     key: SecretValue,
     addresses: Addresses,
-    pace: Pace,
+    backoff: Backoff,
 }
 
 impl fmt::Debug for Rest {
@@ -89,7 +89,7 @@ impl fmt::Debug for Rest {
 
 /// What a failed try returned.
 struct Failed {
-    setback: Setback,
+    kind: FailureKind,
     error: RestError,
 }
 
@@ -110,7 +110,7 @@ impl Rest {
                 operation: "the API".to_owned(),
                 reason: error_chain(&error),
             })?;
-        Ok(Self { client, key, addresses, pace: Pace::default() })
+        Ok(Self { client, key, addresses, backoff: Backoff::default() })
     }
 
     /// Its addresses.
@@ -290,10 +290,10 @@ impl Rest {
                 Ok(answer) => return read(&operation, &answer),
                 Err(failed) => failed,
             };
-            let is_unsure = failed.setback == Setback::Unsure;
+            let is_ambiguous = failed.kind == FailureKind::Ambiguous;
             failures += 1;
             let given_up = self.rest(failed, failures, started).await;
-            if is_unsure {
+            if is_ambiguous {
                 // After the pause, and before giving up too: it may have been created in the meantime.
                 let now = self.like(path, list, &new).await?;
                 if let Some((_, made)) = now.into_iter().find(|(id, _)| !before.contains(id)) {
@@ -320,7 +320,7 @@ impl Rest {
 
     /// Waits until the next try.
     async fn rest(&self, failed: Failed, failures: u32, started: Instant) -> Result<(), RestError> {
-        match retry::pause(self.pace, failed.setback, failures, started.elapsed(), fastrand::f64()) {
+        match retry::pause(self.backoff, failed.kind, failures, started.elapsed(), fastrand::f64()) {
             Some(pause) => {
                 tokio::time::sleep(pause).await;
                 Ok(())
@@ -342,10 +342,10 @@ impl Rest {
             request = request.json(body);
         }
         let unreachable = |error: reqwest::Error| {
-            let setback = if error.is_connect() { Setback::NotSent } else { Setback::Unsure };
+            let kind = if error.is_connect() { FailureKind::NotSent } else { FailureKind::Ambiguous };
             // The error's URL may contain private parts, and the operation is already named.
             let reason = error_chain(&error.without_url());
-            Failed { setback, error: RestError::Unreachable { operation: operation.clone(), reason } }
+            Failed { kind, error: RestError::Unreachable { operation: operation.clone(), reason } }
         };
         let answer = match request.timeout(ANSWER_LIMIT).send().await {
             Ok(answer) => answer,
@@ -367,11 +367,11 @@ impl Rest {
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
                 let asked = asked(&headers);
-                let pause = asked.unwrap_or(self.pace.first);
+                let pause = asked.unwrap_or(self.backoff.first_pause);
                 let error = RestError::RateLimited { operation, pause };
-                Ok(Err(Failed { setback: Setback::TooMany { asked }, error }))
+                Ok(Err(Failed { kind: FailureKind::RateLimited { asked }, error }))
             }
-            _ if status.is_server_error() => Ok(Err(Failed { setback: Setback::Unsure, error })),
+            _ if status.is_server_error() => Ok(Err(Failed { kind: FailureKind::Ambiguous, error })),
             _ => Err(error),
         }
     }

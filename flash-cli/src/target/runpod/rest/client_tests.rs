@@ -62,7 +62,7 @@ async fn serving(acts: Vec<Act>) -> (Rest, Seen) {
     let address = Url::parse(&format!("http://{address}")).unwrap();
     let addresses = Addresses { rest: address.clone(), queue: address };
     let mut rest = Rest::new(SecretValue::new(KEY.to_owned()), addresses).unwrap();
-    rest.pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(2) };
+    rest.backoff = Backoff { first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(2) };
     (rest, seen)
 }
 

@@ -7,34 +7,34 @@ const TRIES: u32 = 6;
 /// All tries and pauses of one call.
 const WHOLE: Duration = Duration::from_secs(90);
 
-/// The pause after the first failure; each next one is twice as long, up to [`Pace::longest`].
+/// The pause after the first failure; each next one is twice as long, up to [`Backoff::longest_pause`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    pub first: Duration,
-    pub longest: Duration,
+pub(crate) struct Backoff {
+    pub first_pause: Duration,
+    pub longest_pause: Duration,
 }
 
-impl Default for Pace {
+impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(10) }
+        Self { first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(10) }
     }
 }
 
-/// How a try failed.
+/// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setback {
+pub(super) enum FailureKind {
     /// 429: certainly not carried out.
-    TooMany { asked: Option<Duration> },
+    RateLimited { asked: Option<Duration> },
     /// 5xx, or a broken connection: it may have been carried out.
-    Unsure,
+    Ambiguous,
     /// Not even connected: certainly not carried out.
     NotSent,
 }
 
 /// The pause before the next try, or `None` if there is none. `failures` includes this one; `jitter` is 0 to 1.
 pub(super) fn pause(
-    pace: Pace,
-    setback: Setback,
+    backoff: Backoff,
+    kind: FailureKind,
     failures: u32,
     elapsed: Duration,
     jitter: f64,
@@ -43,11 +43,11 @@ pub(super) fn pause(
         return None;
     }
     let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
-    let own = pace.first.saturating_mul(doubled).min(pace.longest).mul_f64(0.5 + jitter);
-    let pause = match setback {
-        Setback::TooMany { asked: Some(asked) } if asked > LONGEST_ASKED => return None,
-        Setback::TooMany { asked: Some(asked) } => asked.max(own),
-        Setback::TooMany { asked: None } | Setback::Unsure | Setback::NotSent => own,
+    let own = backoff.first_pause.saturating_mul(doubled).min(backoff.longest_pause).mul_f64(0.5 + jitter);
+    let pause = match kind {
+        FailureKind::RateLimited { asked: Some(asked) } if asked > LONGEST_ASKED => return None,
+        FailureKind::RateLimited { asked: Some(asked) } => asked.max(own),
+        FailureKind::RateLimited { asked: None } | FailureKind::Ambiguous | FailureKind::NotSent => own,
     };
     (elapsed.saturating_add(pause) < WHOLE).then_some(pause)
 }
@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     fn pauses_grow_are_bounded_and_end() {
-        let own = |failures| pause(Pace::default(), Setback::Unsure, failures, NO_TIME, 0.5);
+        let own = |failures| pause(Backoff::default(), FailureKind::Ambiguous, failures, NO_TIME, 0.5);
         assert_eq!(own(1), Some(Duration::from_millis(500)));
         assert_eq!(own(3), Some(Duration::from_secs(2)));
         assert_eq!(own(6), None);
         let asked = |seconds, elapsed| {
-            let setback = Setback::TooMany { asked: Some(Duration::from_secs(seconds)) };
-            pause(Pace::default(), setback, 1, Duration::from_secs(elapsed), 0.0)
+            let kind = FailureKind::RateLimited { asked: Some(Duration::from_secs(seconds)) };
+            pause(Backoff::default(), kind, 1, Duration::from_secs(elapsed), 0.0)
         };
         assert_eq!(asked(30, 0), Some(Duration::from_secs(30)));
         assert_eq!(asked(61, 0), None);

@@ -6,51 +6,55 @@ use super::RegistryError;
 /// If a registry asks for a longer pause than this, do not wait.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// The number of tries and the pauses between them.
+/// The number of attempts and the pauses between them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    /// Tries without progress, including the first.
-    pub tries: u32,
+pub(crate) struct RetryPolicy {
+    /// Attempts without progress, including the first.
+    pub max_attempts: u32,
     /// The pause after the first of them; each next one is twice as long.
-    pub first: Duration,
+    pub first_pause: Duration,
     /// The longest pause of our own.
-    pub longest: Duration,
+    pub longest_pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     /// About 20 seconds in total.
     fn default() -> Self {
-        Self { tries: 6, first: Duration::from_millis(500), longest: Duration::from_secs(10) }
+        Self {
+            max_attempts: 6,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(10),
+        }
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// For the first request to a registry: a wrong name or port is reported soon.
     pub(super) fn short(self) -> Self {
-        Self { tries: self.tries.min(3), ..self }
+        Self { max_attempts: self.max_attempts.min(3), ..self }
     }
 
     /// The middle of the pause after this many failures.
     fn pause(self, failures: u32) -> Duration {
         let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
-        self.first.saturating_mul(doubled).min(self.longest)
+        self.first_pause.saturating_mul(doubled).min(self.longest_pause)
     }
 }
 
 /// Counts the failures of one operation.
 #[derive(Debug)]
-pub(super) struct Tries {
-    patience: Patience,
+pub(super) struct Attempts {
+    policy: RetryPolicy,
     failures: u32,
 }
 
-impl Tries {
-    pub(super) fn new(patience: Patience) -> Self {
-        Self { patience, failures: 0 }
+impl Attempts {
+    pub(super) fn new(policy: RetryPolicy) -> Self {
+        Self { policy, failures: 0 }
     }
 
     /// The last failure came after progress.
-    pub(super) fn got_further(&mut self) {
+    pub(super) fn progressed(&mut self) {
         self.failures = 0;
     }
 
@@ -59,15 +63,15 @@ impl Tries {
     /// # Errors
     /// The failure itself, if another try cannot help or none is left.
     pub(super) async fn wait_after(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
-        let failure = may_pass(failure)?;
+        let failure = check_retryable(failure)?;
         let asked = failure.retry_after();
         self.count(failure)?;
         self.pause(asked).await;
         Ok(())
     }
 
-    /// Like [`Tries::wait_after`], for a failure for which progress is only known after the pause. Pass it to
-    /// [`Tries::count`] then.
+    /// Like [`Attempts::wait_after`], for a failure for which progress is only known after the pause. Pass it to
+    /// [`Attempts::count`] then.
     ///
     /// # Errors
     /// The failure, if another try cannot help.
@@ -75,7 +79,7 @@ impl Tries {
         &self,
         failure: RegistryError,
     ) -> Result<RegistryError, RegistryError> {
-        let failure = may_pass(failure)?;
+        let failure = check_retryable(failure)?;
         let next = Self { failures: self.failures.saturating_add(1), ..*self };
         next.pause(failure.retry_after()).await;
         Ok(failure)
@@ -87,7 +91,7 @@ impl Tries {
     /// The failure, if no try is left.
     pub(super) fn count(&mut self, failure: RegistryError) -> Result<(), RegistryError> {
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= self.patience.tries {
+        if self.failures >= self.policy.max_attempts {
             return Err(match self.failures {
                 1 => failure,
                 tries => RegistryError::GivenUp { tries, source: Box::new(failure) },
@@ -97,13 +101,13 @@ impl Tries {
     }
 
     async fn pause(&self, asked: Option<Duration>) {
-        let pause = self.patience.pause(self.failures).mul_f64(0.5 + fastrand::f64());
+        let pause = self.policy.pause(self.failures).mul_f64(0.5 + fastrand::f64());
         tokio::time::sleep(asked.map_or(pause, |asked| asked.max(pause))).await;
     }
 }
 
 /// The failure as an error, if another try cannot help.
-fn may_pass(failure: RegistryError) -> Result<RegistryError, RegistryError> {
+fn check_retryable(failure: RegistryError) -> Result<RegistryError, RegistryError> {
     let is_asked_for_long = failure.retry_after().is_some_and(|asked| asked > LONGEST_ASKED);
     if failure.is_passing() && !is_asked_for_long { Ok(failure) } else { Err(failure) }
 }
@@ -121,10 +125,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end() {
-        let (mut tries, started) = (Tries::new(Patience::default()), Instant::now());
+        let (mut attempts, started) = (Attempts::new(RetryPolicy::default()), Instant::now());
         let mut pauses = 0;
         let error = loop {
-            match tries.wait_after(busy(None)).await {
+            match attempts.wait_after(busy(None)).await {
                 Ok(()) => pauses += 1,
                 Err(error) => break error,
             }
@@ -138,10 +142,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_registry_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
-        let (mut tries, started) = (Tries::new(Patience::default()), Instant::now());
-        tries.wait_after(busy(Some(30))).await.unwrap();
+        let (mut attempts, started) = (Attempts::new(RetryPolicy::default()), Instant::now());
+        attempts.wait_after(busy(Some(30))).await.unwrap();
         assert!(started.elapsed() >= Duration::from_secs(30));
-        let error = tries.wait_after(busy(Some(3_600))).await.unwrap_err();
+        let error = attempts.wait_after(busy(Some(3_600))).await.unwrap_err();
         assert!(matches!(error, RegistryError::TooManyRequests { .. }), "{error:?}");
     }
 
@@ -150,7 +154,7 @@ mod tests {
         let started = Instant::now();
         let denied =
             RegistryError::Denied { registry: "r".to_owned(), repository: "a".to_owned(), reason: None };
-        assert!(Tries::new(Patience::default()).wait_after(denied).await.is_err());
+        assert!(Attempts::new(RetryPolicy::default()).wait_after(denied).await.is_err());
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }
