@@ -30,8 +30,8 @@ mod formats;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod image;
-mod orphan;
 mod output;
+mod parent_death;
 mod platform;
 mod port_holder;
 mod project;

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::{ContainerSpec, Engine, Kind, call::describing};
 use crate::{
     image::LayoutError,
-    orphan::{self, WithParent},
+    parent_death::{self, OnParentDeath},
 };
 
 /// How long an answer that needs no work may take.
@@ -174,9 +174,11 @@ async fn answer(
     // Ctrl-C is handled here and passed on.
     command.process_group(0);
     let started =
-        orphan::spawn(command, WithParent::IsAskedToEnd).await.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => EngineError::Missing(kind),
-            _ => EngineError::Start { kind, source },
+        parent_death::spawn(command, OnParentDeath::Terminate).await.map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::NotFound => EngineError::Missing(kind),
+                _ => EngineError::Start { kind, source },
+            }
         })?;
     let mut asked = Asked(started.id());
     let output = started.wait_with_output();

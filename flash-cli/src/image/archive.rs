@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 use super::{
     Layout, LayoutError,
     layout::{LAYOUT_VERSION, canonical_json, readable_by_all},
-    tape::{self, AppendError, SourceError},
+    tarball::{self, AppendError, SourceError},
 };
 
 /// Where containerd and Docker look for the name of an image in an index.
@@ -87,13 +87,13 @@ pub(crate) fn write_archive(
     ];
     for (name, json) in described {
         let json = json.map_err(unwritable)?;
-        tape::append(&mut tar, name, EntryType::Regular, 0o644, &json).map_err(unwritable)?;
+        tarball::append(&mut tar, name, EntryType::Regular, 0o644, &json).map_err(unwritable)?;
     }
     for name in ["blobs/", "blobs/sha256/"] {
-        tape::append(&mut tar, name, EntryType::Directory, 0o755, &[]).map_err(unwritable)?;
+        tarball::append(&mut tar, name, EntryType::Directory, 0o755, &[]).map_err(unwritable)?;
     }
     for (name, blob) in &blobs {
-        tape::append_file(&mut tar, name, 0o644, &layout.blob(blob.digest())).map_err(
+        tarball::append_file(&mut tar, name, 0o644, &layout.blob(blob.digest())).map_err(
             |error| match error {
                 AppendError::Source(error) => ArchiveError::Source(error),
                 AppendError::Write(source) => unwritable(source),

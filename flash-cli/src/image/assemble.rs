@@ -20,7 +20,7 @@ use super::{
     include::IncludedFile,
     layer::{Access, Content, Effort, Layer, LayerError, Node, Tree},
     made::MadeLayers,
-    tape::SourceError,
+    tarball::SourceError,
 };
 
 /// The app's directory in an image, without the leading slash.

@@ -17,7 +17,7 @@ use tar::EntryType;
 use super::{
     Layout, LayoutError,
     hashed::Hashed,
-    tape::{self, AppendError, SourceError},
+    tarball::{self, AppendError, SourceError},
 };
 
 /// A name with this prefix deletes files of lower layers when an image is unpacked.
@@ -191,13 +191,13 @@ fn check_path(path: &str) -> Result<(), LayerError> {
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, node: &Node) -> Result<(), AppendError> {
     match node {
-        Node::Directory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o755, &[]),
-        Node::SharedDirectory => tape::append(tar, &format!("{path}/"), EntryType::Directory, 0o1777, &[]),
+        Node::Directory => tarball::append(tar, &format!("{path}/"), EntryType::Directory, 0o755, &[]),
+        Node::SharedDirectory => tarball::append(tar, &format!("{path}/"), EntryType::Directory, 0o1777, &[]),
         Node::File { content: Content::Bytes(bytes), access } => {
-            tape::append(tar, path, EntryType::Regular, access.mode(), bytes)
+            tarball::append(tar, path, EntryType::Regular, access.mode(), bytes)
         }
         Node::File { content: Content::OnDisk(source), access } => {
-            return tape::append_file(tar, path, access.mode(), source);
+            return tarball::append_file(tar, path, access.mode(), source);
         }
     }
     .map_err(AppendError::Write)

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Layout, LayoutError,
     layer::{Effort, Layer, LayerError, Tree},
-    tape::SourceError,
+    tarball::SourceError,
 };
 
 /// The cache file, beside the blobs.

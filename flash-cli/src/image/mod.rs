@@ -13,7 +13,7 @@ mod layout;
 mod made;
 pub(crate) mod registry;
 mod sbom;
-mod tape;
+mod tarball;
 mod verify;
 
 pub(crate) use archive::{ArchiveError, ArchivedImage, write_archive};

@@ -23,8 +23,8 @@ use tokio::{
 use super::{Config, ConfigError, Package, dep_info::files_read_for, entry};
 use crate::{
     image::registry::REGISTRY_VARIABLES,
-    orphan::{self, WithParent},
     output::Output,
+    parent_death::{self, OnParentDeath},
 };
 
 /// How long a binary may take to describe itself.
@@ -91,7 +91,7 @@ pub(crate) async fn build(package: &Package, how: &Build) -> Result<BuiltApp, Bu
     if !how.features.is_empty() {
         command.args(["--features", &how.features.join(",")]);
     }
-    let mut cargo = orphan::spawn(command, WithParent::Dies).await.map_err(BuildError::NoCargo)?;
+    let mut cargo = parent_death::spawn(command, OnParentDeath::Kill).await.map_err(BuildError::NoCargo)?;
     let (mut executable, mut packages) = (None, HashSet::new());
     if let Some(stdout) = cargo.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -194,7 +194,8 @@ async fn ask(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let described = async { orphan::spawn(command, WithParent::Dies).await?.wait_with_output().await };
+    let described =
+        async { parent_death::spawn(command, OnParentDeath::Kill).await?.wait_with_output().await };
     let output = tokio::time::timeout(DESCRIBE_LIMIT, described)
         .await
         .map_err(|_| DescribeError::Late(program.to_owned()))?

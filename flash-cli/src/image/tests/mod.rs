@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::skipped::{Needs, skip};
 
-use super::{assemble::Part, layer::Access, tape::SourceError, *};
+use super::{assemble::Part, layer::Access, tarball::SourceError, *};
 
 /// A project's directory and what is built in it.
 struct Project {

@@ -17,7 +17,7 @@ use nix::{
 use tokio::process::{Child as TokioChild, Command};
 
 use super::output::{CurrentWork, OnLine, Output};
-use crate::orphan::{self, WithParent};
+use crate::parent_death::{self, OnParentDeath};
 
 /// How long the pipes may stay open after the end of the process: one that escaped may hold them.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Child {
     /// Starts it, with its output going to `on_line`.
     pub(super) async fn spawn(
         mut command: Command,
-        with_parent: WithParent,
+        on_parent_death: OnParentDeath,
         current_work: CurrentWork,
         on_line: OnLine,
     ) -> io::Result<Self> {
@@ -84,7 +84,7 @@ impl Child {
         // Before the start: nothing that can fail comes after it, so no started process is ever lost.
         let (output, pump) = Output::new(stdout.into(), stderr.into(), current_work, on_line)?;
         // The command holds the writing ends: with it they are closed here, so that the pipes end with the process.
-        let mut process = orphan::spawn(command, with_parent).await?;
+        let mut process = parent_death::spawn(command, on_parent_death).await?;
         let Some(group) = process.id().and_then(|id| i32::try_from(id).ok()) else {
             let _ = process.start_kill();
             return Err(io::ErrorKind::NotFound.into());

@@ -12,7 +12,7 @@ use super::{
     output::{CurrentWork, OnLine, Output},
     unix::enter_groups,
 };
-use crate::{orphan::WithParent, platform::listener::restore_limit};
+use crate::{parent_death::OnParentDeath, platform::listener::restore_limit};
 
 /// How long killed processes may take before their group is removed; after that, the lifeline removes it.
 const REMOVAL: Duration = Duration::from_millis(200);
@@ -60,7 +60,7 @@ impl Process {
         if let Some(rules) = place.rules.take() {
             rules.hold(&mut command);
         }
-        let child = Child::spawn(command, WithParent::Dies, current_work, on_line).await?;
+        let child = Child::spawn(command, OnParentDeath::Kill, current_work, on_line).await?;
         lifeline.add(child.group());
         Ok(Self { child, place, memory: None, lifeline: lifeline.clone() })
     }

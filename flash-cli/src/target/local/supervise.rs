@@ -20,8 +20,8 @@ use super::{
     service_log::{Role, Rotation},
 };
 use crate::{
-    orphan::{self, WithParent},
     output::Output,
+    parent_death::{self, OnParentDeath},
     target::{Problem, TargetError},
 };
 
@@ -61,7 +61,7 @@ async fn keep_running(output: &Output) -> Result<(), End> {
         let started = Instant::now();
         let mut command = Command::new(&program);
         command.arg(ARGUMENT);
-        let mut service = orphan::spawn(command, WithParent::IsAskedToEnd).await.map_err(problem)?;
+        let mut service = parent_death::spawn(command, OnParentDeath::Terminate).await.map_err(problem)?;
         let status = tokio::select! {
             status = service.wait() => status.map_err(problem)?,
             () = stop.next() => {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     engine::{Call, ContainerSpec, Engine, EngineError, Removed},
     error_chain::error_chain,
-    orphan::WithParent,
+    parent_death::OnParentDeath,
 };
 
 /// How long to wait before a client is asked to end again.
@@ -195,7 +195,7 @@ async fn start(
     let removal = Removal { program: engine.program().to_owned(), arguments: engine.remove() };
     // Before it is started: a name without a container costs nothing.
     lifeline.add_container(&spec.name, &removal);
-    match Child::spawn(command, WithParent::IsAskedToEnd, current_work, on_line).await {
+    match Child::spawn(command, OnParentDeath::Terminate, current_work, on_line).await {
         Ok(client) => {
             lifeline.add_client(client.group());
             Ok(client)

@@ -22,21 +22,21 @@ use tokio::{
 /// How many starts may wait for the thread before callers block.
 const WAITING: usize = 64;
 
-/// How a child ends with this process, if the kernel supports it. On systems other than Linux, only the lifeline
+/// What happens to a child when this process ends, if the kernel supports it. On systems other than Linux, only the lifeline
 /// ends what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WithParent {
-    /// Killed.
-    Dies,
+pub(crate) enum OnParentDeath {
+    /// SIGKILL.
+    Kill,
     /// SIGTERM: if it were killed in the middle of something, that would be left half done.
-    IsAskedToEnd,
+    Terminate,
 }
 
-impl WithParent {
+impl OnParentDeath {
     fn signal(self) -> Signal {
         match self {
-            Self::Dies => Signal::SIGKILL,
-            Self::IsAskedToEnd => Signal::SIGTERM,
+            Self::Kill => Signal::SIGKILL,
+            Self::Terminate => Signal::SIGTERM,
         }
     }
 }
@@ -47,10 +47,10 @@ impl WithParent {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) async fn spawn(mut command: Command, with_parent: WithParent) -> io::Result<Child> {
-    signal_with_parent(&mut command, with_parent);
+pub(crate) async fn spawn(mut command: Command, on_parent_death: OnParentDeath) -> io::Result<Child> {
+    set_parent_death_signal(&mut command, on_parent_death);
     let (started, child) = oneshot::channel();
-    let order = Order { command, with_parent, runtime: Handle::current(), started };
+    let order = Order { command, on_parent_death, runtime: Handle::current(), started };
     let ended = || io::Error::other("the thread that starts programs has ended");
     spawner()?.send(order).await.map_err(|_| ended())?;
     child.await.map_err(|_| ended())?
@@ -59,7 +59,7 @@ pub(crate) async fn spawn(mut command: Command, with_parent: WithParent) -> io::
 /// One start.
 struct Order {
     command: Command,
-    with_parent: WithParent,
+    on_parent_death: OnParentDeath,
     /// Waits for the child's end.
     runtime: Handle,
     started: oneshot::Sender<io::Result<Child>>,
@@ -67,7 +67,7 @@ struct Order {
 
 impl Order {
     fn carry_out(self) {
-        let Self { mut command, with_parent, runtime, started } = self;
+        let Self { mut command, on_parent_death, runtime, started } = self;
         let _entered = runtime.enter();
         // A runtime that is shutting down accepts no children and panics. That must not end this thread, because
         // all children would end with it.
@@ -79,7 +79,7 @@ impl Order {
             && let Some(id) = unwanted.id().and_then(|id| i32::try_from(id).ok())
         {
             // It is already gone.
-            let _ = kill(Pid::from_raw(id), with_parent.signal());
+            let _ = kill(Pid::from_raw(id), on_parent_death.signal());
         }
     }
 }
@@ -103,8 +103,8 @@ fn spawner() -> io::Result<mpsc::Sender<Order>> {
     Ok(orders)
 }
 
-fn signal_with_parent(command: &mut Command, with_parent: WithParent) {
-    let signal = with_parent.signal();
+fn set_parent_death_signal(command: &mut Command, on_parent_death: OnParentDeath) {
+    let signal = on_parent_death.signal();
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id();
@@ -142,7 +142,7 @@ mod tests {
         let asking = std::thread::spawn(move || {
             let mut cat = Command::new("cat");
             cat.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-            handle.block_on(spawn(cat, WithParent::Dies)).unwrap()
+            handle.block_on(spawn(cat, OnParentDeath::Kill)).unwrap()
         });
         let mut cat = asking.join().unwrap();
         runtime.block_on(async {
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_an_error_of_its_start() {
-        let error = spawn(Command::new("/no/such/program"), WithParent::Dies).await.unwrap_err();
+        let error = spawn(Command::new("/no/such/program"), OnParentDeath::Kill).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
