@@ -19,7 +19,7 @@ use super::{
     certificates::{self, CERTIFICATES},
     include::IncludedFile,
     layer::{Access, Content, Effort, Layer, LayerError, Node, Tree},
-    made::MadeLayers,
+    layer_cache::LayerCache,
     tarball::SourceError,
 };
 
@@ -115,7 +115,7 @@ pub(crate) enum AssembleError {
 #[derive(Debug)]
 pub(crate) struct Assembler {
     layout: Layout,
-    made: MadeLayers,
+    layer_cache: LayerCache,
 }
 
 /// The parts of a base image that images on it need.
@@ -133,7 +133,7 @@ struct Below {
 impl Assembler {
     /// For this layout.
     pub(crate) fn new(layout: &Layout) -> Self {
-        Self { layout: layout.clone(), made: MadeLayers::open(layout.clone()) }
+        Self { layout: layout.clone(), layer_cache: LayerCache::open(layout.clone()) }
     }
 
     /// Writes an image into the layout.
@@ -177,19 +177,19 @@ impl Assembler {
     }
 
     fn layers(&mut self, spec: &ImageSpec) -> Result<Vec<Layer>, LayerError> {
-        let mut layers = vec![self.made.layer(system_files()?, Effort::Code)?];
+        let mut layers = vec![self.layer_cache.layer(system_files()?, Effort::Code)?];
         if !spec.included.is_empty() {
             let mut tree = Tree::default();
             for file in &spec.included {
                 let content = Content::OnDisk(file.source.clone());
                 tree.add(&format!("{APP}/{}", file.path), Node::File { content, access: file.access })?;
             }
-            layers.push(self.made.layer(tree, Effort::Data)?);
+            layers.push(self.layer_cache.layer(tree, Effort::Data)?);
         }
         let mut tree = Tree::default();
         let content = Content::OnDisk(spec.binary.path.clone());
         tree.add(&binary_path(spec), Node::File { content, access: Access::Executable })?;
-        layers.push(self.made.layer(tree, Effort::Code)?);
+        layers.push(self.layer_cache.layer(tree, Effort::Code)?);
         Ok(layers)
     }
 

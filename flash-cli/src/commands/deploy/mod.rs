@@ -1,11 +1,11 @@
 //! `flash deploy` and `flash env`: environments and what is live in them.
 //!
 //! One file per subcommand; `show` prints plans, `live` finishes a release that has gone live.
+mod artifact;
 mod history;
 mod info;
 mod list;
 mod live;
-mod made;
 mod new;
 mod remove;
 mod rollback;

@@ -5,9 +5,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Ending, live,
-    made::{Made, problems_ahead},
-    show,
+    Ending,
+    artifact::{Artifact, problems_ahead},
+    live, show,
 };
 use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
@@ -201,9 +201,9 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     let build = Build::prepare(&request, &package, &config, output).await?;
     look_ahead(&place, &package, &config, settings).await?;
     // Lives until everything is sent: its files exist until then.
-    let mut made = Made::of(build, place.target.kind(), settings).await?;
+    let mut artifact = Artifact::of(build, place.target.kind(), settings).await?;
     let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
-    let mut shipment = made.shipment(&package, &config, settings, secrets, profile).await?;
+    let mut shipment = artifact.shipment(&package, &config, settings, secrets, profile).await?;
     shipment.notes.clone_from(&options.release_notes);
     let base = environment.live.as_ref().map(|live| live.number);
     let live = match base {
@@ -214,7 +214,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
         saved.check(&place.id, base, &shipment.spec).map_err(unusable)?;
     }
     let plan = Plan::between(live.as_ref(), &shipment.spec);
-    let mut preflight = made.look(&config, settings).await;
+    let mut preflight = artifact.preflight(&config, settings).await;
     let Preflight { problems, warnings, changes } = place.target.preflight(&place.id, &shipment.spec).await?;
     preflight.problems.extend(problems);
     preflight.warnings.extend(warnings);
@@ -235,9 +235,9 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
         }
     }
     sending.agree(&options)?;
-    made.push(settings, output).await?;
+    artifact.push(settings, output).await?;
     sending.send(shipment).await?;
-    drop(made);
+    drop(artifact);
     Ok(Ending::Done)
 }
 

@@ -21,7 +21,7 @@ use crate::{
 const TAG_DIGITS: usize = 16;
 
 /// See the module. Its files exist as long as this value lives.
-pub(super) enum Made<'a> {
+pub(super) enum Artifact<'a> {
     Binaries(Box<Binaries<'a>>),
     Images(Box<Images<'a>>),
 }
@@ -35,7 +35,7 @@ pub(super) struct Images<'a> {
     names: Vec<Reference>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> Artifact<'a> {
     /// Builds what this target needs.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl<'a> Made<'a> {
     }
 
     /// What would prevent the upload to the target. Nothing for binaries: they are sent with the release.
-    pub(super) async fn look(&self, config: &Config, settings: &EnvironmentSettings) -> Preflight {
+    pub(super) async fn preflight(&self, config: &Config, settings: &EnvironmentSettings) -> Preflight {
         let mut found = Preflight::default();
         let Self::Images(images) = self else { return found };
         for command in config.commands() {
@@ -105,7 +105,9 @@ impl<'a> Made<'a> {
                             .to_owned(),
                     });
                 }
-                found.problems.extend(images.look(settings.cloud.registry_credential.is_some()).await);
+                found
+                    .problems
+                    .extend(images.check_registry(settings.cloud.registry_credential.is_some()).await);
             }
         }
         found
@@ -169,7 +171,7 @@ impl Images<'_> {
     }
 
     /// Whether the registry answers and accepts the user's login, and whether existing images can be pulled.
-    async fn look(&self, has_credential: bool) -> Vec<Finding> {
+    async fn check_registry(&self, has_credential: bool) -> Vec<Finding> {
         let Some(first) = self.names.first() else { return Vec::new() };
         let registry = match Registry::of(first, Logins::of_user(Some(first)), RetryPolicy::default()) {
             Ok(registry) => registry,

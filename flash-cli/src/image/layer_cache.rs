@@ -22,14 +22,14 @@ const FILE: &str = "made-layers.json";
 
 /// Makes the layers of a layout, each once.
 #[derive(Debug)]
-pub(super) struct MadeLayers {
+pub(super) struct LayerCache {
     layout: Layout,
-    remembered: Remembered,
-    of_this_build: Vec<Made>,
+    cached: CacheFile,
+    built: Vec<BuiltLayer>,
 }
 
 #[derive(Debug)]
-struct Made {
+struct BuiltLayer {
     tree: Tree,
     stamps: Vec<Stamp>,
     effort: Effort,
@@ -38,14 +38,14 @@ struct Made {
 
 /// The file's content. If it is damaged or from another `flash`, it is ignored: it only saves time.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Remembered {
+struct CacheFile {
     /// The `flash` that compressed them: another one may make other bytes from the same tar.
     flash: String,
-    layers: Vec<RememberedLayer>,
+    layers: Vec<CachedLayer>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RememberedLayer {
+struct CachedLayer {
     effort: Effort,
     layer: Layer,
 }
@@ -61,16 +61,16 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl MadeLayers {
+impl LayerCache {
     /// Of this layout.
     pub(super) fn open(layout: Layout) -> Self {
         let flash = this_flash();
-        let remembered = std::fs::read(layout.directory().join(FILE))
+        let cached = std::fs::read(layout.directory().join(FILE))
             .ok()
-            .and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok())
-            .filter(|remembered| remembered.flash == flash)
-            .unwrap_or_else(|| Remembered { flash, layers: Vec::new() });
-        Self { layout, remembered, of_this_build: Vec::new() }
+            .and_then(|bytes| serde_json::from_slice::<CacheFile>(&bytes).ok())
+            .filter(|cached| cached.flash == flash)
+            .unwrap_or_else(|| CacheFile { flash, layers: Vec::new() });
+        Self { layout, cached, built: Vec::new() }
     }
 
     /// The layer for this tree, made if there is none.
@@ -80,11 +80,12 @@ impl MadeLayers {
     pub(super) fn layer(&mut self, tree: Tree, effort: Effort) -> Result<Layer, LayerError> {
         // Before anything is read, so that a later change is noticed the next time.
         let stamps = tree.sources().map(Stamp::of).collect::<Result<Vec<_>, _>>()?;
-        let same = |made: &&Made| made.effort == effort && made.stamps == stamps && made.tree == tree;
-        if let Some(made) = self.of_this_build.iter().find(same) {
-            return Ok(made.layer.clone());
+        let same =
+            |built: &&BuiltLayer| built.effort == effort && built.stamps == stamps && built.tree == tree;
+        if let Some(built) = self.built.iter().find(same) {
+            return Ok(built.layer.clone());
         }
-        let layer = match self.of_another_build(&tree, effort)? {
+        let layer = match self.from_earlier_build(&tree, effort)? {
             Some(layer) => layer,
             None => {
                 let layer = tree.write(&self.layout, effort)?;
@@ -92,32 +93,32 @@ impl MadeLayers {
                 layer
             }
         };
-        self.of_this_build.push(Made { tree, stamps, effort, layer: layer.clone() });
+        self.built.push(BuiltLayer { tree, stamps, effort, layer: layer.clone() });
         Ok(layer)
     }
 
-    fn of_another_build(&self, tree: &Tree, effort: Effort) -> Result<Option<Layer>, LayerError> {
-        if self.remembered.layers.is_empty() {
+    fn from_earlier_build(&self, tree: &Tree, effort: Effort) -> Result<Option<Layer>, LayerError> {
+        if self.cached.layers.is_empty() {
             return Ok(None);
         }
         let (diff_id, unpacked) = tree.diff_id(&self.layout)?;
-        let found = self.remembered.layers.iter().find(|remembered| {
-            let RememberedLayer { layer, effort: of } = remembered;
+        let found = self.cached.layers.iter().find(|cached| {
+            let CachedLayer { layer, effort: of } = cached;
             *of == effort
                 && layer.diff_id == diff_id
                 && layer.unpacked == unpacked
                 && self.layout.has(&layer.descriptor)
         });
-        Ok(found.map(|remembered| remembered.layer.clone()))
+        Ok(found.map(|cached| cached.layer.clone()))
     }
 
     fn remember(&mut self, layer: Layer, effort: Effort) -> Result<(), LayoutError> {
         let layout = &self.layout;
-        self.remembered.layers.retain(|remembered| {
-            remembered.layer.descriptor != layer.descriptor && layout.has(&remembered.layer.descriptor)
+        self.cached.layers.retain(|cached| {
+            cached.layer.descriptor != layer.descriptor && layout.has(&cached.layer.descriptor)
         });
-        self.remembered.layers.push(RememberedLayer { effort, layer });
-        let bytes = serde_json::to_vec(&self.remembered).map_err(|error| layout.unwritable(error.into()))?;
+        self.cached.layers.push(CachedLayer { effort, layer });
+        let bytes = serde_json::to_vec(&self.cached).map_err(|error| layout.unwritable(error.into()))?;
         layout.replace(FILE, &bytes)
     }
 }
@@ -171,44 +172,44 @@ mod tests {
     #[test]
     fn a_layer_is_made_once_for_all_worker_types_of_a_build() {
         let (directory, layout) = layout();
-        let mut made = MadeLayers::open(layout);
-        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
-        assert_eq!(made.layer(tree(&directory), Effort::Code).unwrap(), layer);
-        assert_eq!(made.of_this_build.len(), 1);
+        let mut cache = LayerCache::open(layout);
+        let layer = cache.layer(tree(&directory), Effort::Code).unwrap();
+        assert_eq!(cache.layer(tree(&directory), Effort::Code).unwrap(), layer);
+        assert_eq!(cache.built.len(), 1);
     }
 
     #[test]
     fn a_file_that_another_variant_of_the_build_replaced_is_read_again() {
         let (directory, layout) = layout();
-        let mut made = MadeLayers::open(layout);
-        let cpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        let mut cache = LayerCache::open(layout);
+        let cpu = cache.layer(tree(&directory), Effort::Code).unwrap();
         // Cargo puts both at one path; here they also have the same length and date.
         let path = directory.path().join("binary");
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::write(&path, "cuda").unwrap();
         std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
-        let gpu = made.layer(tree(&directory), Effort::Code).unwrap();
+        let gpu = cache.layer(tree(&directory), Effort::Code).unwrap();
         assert_ne!(cpu, gpu);
     }
 
     #[test]
     fn a_layer_of_a_build_before_is_found_by_its_content() {
         let (directory, layout) = layout();
-        let mut made = MadeLayers::open(layout.clone());
-        let layer = made.layer(tree(&directory), Effort::Code).unwrap();
+        let mut cache = LayerCache::open(layout.clone());
+        let layer = cache.layer(tree(&directory), Effort::Code).unwrap();
         // Only this stand-in shows whether the stored layer was used.
-        let remembered = &mut made.remembered.layers[0].layer;
-        remembered.descriptor = layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
-        let stand_in = remembered.clone();
-        let save = |made: &MadeLayers| {
-            layout.replace(FILE, &serde_json::to_vec(&made.remembered).unwrap()).unwrap();
+        let cached = &mut cache.cached.layers[0].layer;
+        cached.descriptor = layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
+        let stand_in = cached.clone();
+        let save = |cache: &LayerCache| {
+            layout.replace(FILE, &serde_json::to_vec(&cache.cached).unwrap()).unwrap();
         };
-        save(&made);
+        save(&cache);
 
         // As after a checkout: other dates, same content.
         let binary = std::fs::File::open(directory.path().join("binary")).unwrap();
         binary.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let again = |effort| MadeLayers::open(layout.clone()).layer(tree(&directory), effort).unwrap();
+        let again = |effort| LayerCache::open(layout.clone()).layer(tree(&directory), effort).unwrap();
         assert_eq!(again(Effort::Code), stand_in);
         assert_ne!(again(Effort::Data), stand_in, "compressed otherwise");
 
@@ -216,8 +217,8 @@ mod tests {
         assert_eq!(again(Effort::Code), layer, "its blob is gone");
 
         layout.put(MediaType::ImageLayerGzip, b"remembered").unwrap();
-        made.remembered.flash = "another".to_owned();
-        save(&made);
+        cache.cached.flash = "another".to_owned();
+        save(&cache);
         assert_eq!(again(Effort::Code), layer, "of another flash");
 
         layout.replace(FILE, b"{").unwrap();
