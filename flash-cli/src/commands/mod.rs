@@ -1,8 +1,8 @@
 //! The commands, one file each, and the command line that selects one.
-mod agree;
 mod build;
 mod call;
 mod catalog;
+mod confirm;
 mod cost;
 mod deploy;
 mod doctor;

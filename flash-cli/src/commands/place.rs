@@ -8,7 +8,7 @@ use clap::Args;
 use dialoguer::Select;
 use serde::Deserialize;
 
-use super::agree::{is_terminal, unanswered};
+use super::confirm::{is_terminal, prompt_aborted};
 use crate::{
     exit::{Code, Failure},
     project::Config,
@@ -141,7 +141,7 @@ impl PlaceArguments {
                     let prompt = format!("Environment of `{app}`");
                     Select::new().with_prompt(prompt).items(several).default(0).interact()
                 };
-                let chosen = tokio::task::block_in_place(ask).map_err(unanswered)?;
+                let chosen = tokio::task::block_in_place(ask).map_err(prompt_aborted)?;
                 let name = several.get(chosen).cloned().unwrap_or_default();
                 let id =
                     EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;

@@ -9,7 +9,7 @@ use dialoguer::Password;
 use serde_json::json;
 
 use super::{
-    agree::unanswered,
+    confirm::prompt_aborted,
     deploy::{OneEnvironment, block_on, time},
     place::PlaceArguments,
 };
@@ -146,7 +146,11 @@ pub(super) fn value(prompt: &str, file: Option<&Path>) -> Result<SecretValue, Fa
             read.map_err(|error| Failure::unusable(format!("cannot read {}: {error}", path.display())))?
         }
         None if std::io::stdin().is_terminal() => {
-            return Password::new().with_prompt(prompt).interact().map(SecretValue::new).map_err(unanswered);
+            return Password::new()
+                .with_prompt(prompt)
+                .interact()
+                .map(SecretValue::new)
+                .map_err(prompt_aborted);
         }
         None => {
             let read = read_some(std::io::stdin().lock());

@@ -3,7 +3,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    agree::Agreed,
+    confirm::Confirmation,
     deploy::{OneEnvironment, block_on},
 };
 use crate::{
@@ -69,7 +69,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         going.iter().for_each(|name| output.change("-", &format!("endpoint {name}")));
         output.flush();
     }
-    Agreed::by(yes).or_ask(&format!("Remove this from {}?", place.id))?;
+    Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", place.id))?;
     let teller = output.clone();
     let mut told = move |step: Step| {
         if let Step::Draining { release } = step {

@@ -1,12 +1,12 @@
 //! `flash call`: calls a function of a deployed app over HTTP, as any client does.
 //!
-//! `find` resolves the function's name, `input` reads and checks the input, `send` sends it and waits, `told`
+//! `find` resolves the function's name, `input` reads and checks the input, `send` sends it and waits, `report`
 //! prints the outcome. This file holds the arguments and ties these together.
 mod find;
 mod input;
+mod report;
 mod route;
 mod send;
-mod told;
 
 use std::time::Duration;
 
@@ -144,21 +144,21 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     };
     let timeout = timeout_of(arguments, &manifest, &callee, target.kind());
     let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, timeout)?;
-    let said = told::Telling { environment: &id.name, price_per_second, json: arguments.json, output };
+    let reporter = report::Reporter { environment: &id.name, price_per_second, json: arguments.json, output };
     match callee {
         Callee::Route(function) => {
             let request = route::request(function, &endpoint.url, &input)?;
-            caller.route(request, function.streams, arguments.stream, &said).await
+            caller.route(request, function.streams, arguments.stream, &reporter).await
         }
         Callee::Job { worker, function } => {
             let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
             match function {
-                _ if arguments.asynchronous => caller.submit(&submission, &said).await,
+                _ if arguments.asynchronous => caller.submit(&submission, &reporter).await,
                 Some(function) if function.streams => {
-                    caller.stream(&submission, arguments.stream, &said).await
+                    caller.stream(&submission, arguments.stream, &reporter).await
                 }
-                _ if arguments.stream => caller.stream(&submission, true, &said).await,
-                _ => caller.run(&submission, &said).await,
+                _ if arguments.stream => caller.stream(&submission, true, &reporter).await,
+                _ => caller.run(&submission, &reporter).await,
             }
         }
     }

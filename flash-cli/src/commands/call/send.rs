@@ -19,8 +19,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
+    report::{CallOutcome, Reporter},
     route::RouteRequest,
-    told::{Called, Telling},
 };
 use crate::{error_chain::error_chain, exit::Failure, target::EnvironmentId};
 
@@ -163,13 +163,13 @@ impl Caller {
     pub(super) async fn submit(
         &self,
         submission: &Submission<'_>,
-        telling: &Telling<'_>,
+        reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let job = self.submitted(submission).await?;
-        if !telling.json {
-            telling.output.line(&job.id);
+        if !reporter.json {
+            reporter.output.line(&job.id);
         }
-        telling.end(Called::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
+        reporter.end(CallOutcome::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
     }
 
     async fn submitted(&self, submission: &Submission<'_>) -> Result<JobObject, Failure> {
@@ -182,14 +182,14 @@ impl Caller {
     pub(super) async fn run(
         &self,
         submission: &Submission<'_>,
-        telling: &Telling<'_>,
+        reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let hold = self.left().min(HOLD);
         let url = format!("{}/runsync?wait={}", submission.url, hold.as_millis().max(1000));
         let request = self.post(&url, submission.body(&self.request_id))?.timeout(hold + MARGIN);
         let job: JobObject = self.json(self.answer(request).await?).await?;
         let job = if job.status.is_final() { job } else { self.ended(submission, &job.id).await? };
-        telling.end(Called::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
+        reporter.end(CallOutcome::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())
     }
 
     async fn status(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
@@ -240,10 +240,10 @@ impl Caller {
         &self,
         submission: &Submission<'_>,
         as_they_come: bool,
-        telling: &Telling<'_>,
+        reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let id = self.submitted(submission).await?.id;
-        let mut chunks = Chunks::new(as_they_come, telling);
+        let mut chunks = Chunks::new(as_they_come, reporter);
         loop {
             let asked = Instant::now();
             let polled = self.chunks(submission, &id).await?;
@@ -260,9 +260,9 @@ impl Caller {
             }
         }
         let job = self.status(submission, &id).await?;
-        let mut called = Called::of_job(job, &self.request_id, &submission.stage());
-        called.output = chunks.all();
-        telling.end(called, self.began.elapsed())
+        let mut outcome = CallOutcome::of_job(job, &self.request_id, &submission.stage());
+        outcome.output = chunks.all();
+        reporter.end(outcome, self.began.elapsed())
     }
 
     async fn chunks(&self, submission: &Submission<'_>, id: &str) -> Result<Polled, Failure> {
@@ -277,7 +277,7 @@ impl Caller {
         request: RouteRequest,
         streams: bool,
         as_they_come: bool,
-        telling: &Telling<'_>,
+        reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let RouteRequest { method, url, body } = request;
         let builder = match body {
@@ -287,21 +287,21 @@ impl Caller {
             None => self.request(method, url.as_str())?,
         };
         let response = self.answer(builder.timeout(self.timeout)).await?;
-        let mut called = Called {
+        let mut outcome = CallOutcome {
             status: response.status().to_string(),
             request_id: self.request_id.clone(),
             cost_nanodollars: cost_of(&response),
-            ..Called::default()
+            ..CallOutcome::default()
         };
         if response.status().is_success() {
-            called.output = match streams {
-                true => self.events(response, as_they_come, telling, &mut called.error).await?,
+            outcome.output = match streams {
+                true => self.events(response, as_they_come, reporter, &mut outcome.error).await?,
                 false => Some(self.output(response).await?),
             };
         } else {
-            called.error = Some(self.refusal(response).await?);
+            outcome.error = Some(self.refusal(response).await?);
         }
-        telling.end(called, self.began.elapsed())
+        reporter.end(outcome, self.began.elapsed())
     }
 
     /// The chunks of a streaming route.
@@ -309,11 +309,11 @@ impl Caller {
         &self,
         response: Response,
         as_they_come: bool,
-        telling: &Telling<'_>,
+        reporter: &Reporter<'_>,
         error: &mut Option<WireError>,
     ) -> Result<Option<RawJson>, Failure> {
         let mut bytes = response.bytes_stream();
-        let (mut events, mut chunks) = (Events::default(), Chunks::new(as_they_come, telling));
+        let (mut events, mut chunks) = (Events::default(), Chunks::new(as_they_come, reporter));
         while let Some(some) = bytes.next().await {
             let some = some.map_err(|broken| self.broken(broken))?;
             let found = events.push(&some);
@@ -416,18 +416,18 @@ struct Chunk {
 
 /// Chunks: printed as they arrive, or collected.
 enum Chunks<'a> {
-    Printed(&'a Telling<'a>),
+    Printed(&'a Reporter<'a>),
     Kept(Vec<RawJson>),
 }
 
 impl<'a> Chunks<'a> {
-    fn new(as_they_come: bool, telling: &'a Telling<'a>) -> Self {
-        if as_they_come { Self::Printed(telling) } else { Self::Kept(Vec::new()) }
+    fn new(as_they_come: bool, reporter: &'a Reporter<'a>) -> Self {
+        if as_they_come { Self::Printed(reporter) } else { Self::Kept(Vec::new()) }
     }
 
     fn take(&mut self, chunk: RawJson) {
         match self {
-            Self::Printed(telling) => telling.chunk(&chunk),
+            Self::Printed(reporter) => reporter.chunk(&chunk),
             Self::Kept(kept) => kept.push(chunk),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     build::references,
     commands::{
-        agree::{is_terminal, unanswered},
+        confirm::{is_terminal, prompt_aborted},
         place::{PlaceArguments, target},
     },
     credentials::CredentialStore,
@@ -175,13 +175,13 @@ fn ask_name() -> Result<String, Failure> {
             .validate_with(|name: &String| EnvironmentId::new("", name).map(drop))
             .interact_text()
     };
-    tokio::task::block_in_place(ask).map_err(unanswered)
+    tokio::task::block_in_place(ask).map_err(prompt_aborted)
 }
 
 fn ask_target() -> Result<TargetKind, Failure> {
     let kinds = [TargetKind::Local, TargetKind::Runpod];
     let texts = ["local: the background service on this machine", "runpod: Runpod's cloud"];
     let ask = || Select::new().with_prompt("Target").items(texts).default(0).interact();
-    let chosen = tokio::task::block_in_place(ask).map_err(unanswered)?;
+    let chosen = tokio::task::block_in_place(ask).map_err(prompt_aborted)?;
     Ok(kinds.get(chosen).copied().unwrap_or(TargetKind::Local))
 }

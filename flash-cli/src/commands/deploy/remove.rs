@@ -3,7 +3,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    commands::{agree::Agreed, place::PlaceArguments},
+    commands::{confirm::Confirmation, place::PlaceArguments},
     credentials::CredentialStore,
     exit::Failure,
     output::Output,
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output)
         }
         output.flush();
     }
-    Agreed::by(yes).or_ask_for_name(&name)?;
+    Confirmation::given(yes).or_prompt_for_name(&name)?;
     place.target.remove(&place.id).await?;
     CredentialStore::of_user()?.forget(&place.id)?;
     if let Some(directory) = of.project() {

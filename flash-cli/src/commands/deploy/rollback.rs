@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{live, show};
 use crate::{
-    commands::{agree::Agreed, place::PlaceArguments},
+    commands::{confirm::Confirmation, place::PlaceArguments},
     deploy::Plan,
     exit::Failure,
     output::Output,
@@ -82,7 +82,7 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
         output.flush();
     }
     show::allowed_to_break(&plan, arguments.allow_breaking)?;
-    Agreed::by(arguments.yes).or_ask(&format!("Go back to release {to} in {}?", place.id))?;
+    Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", place.id))?;
     let mut told = live::tell(output);
     let record = place
         .target

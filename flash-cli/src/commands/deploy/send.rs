@@ -12,7 +12,7 @@ use super::{
 use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
-        agree::Agreed,
+        confirm::Confirmation,
         place::{Place, PlaceArguments},
     },
     deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
@@ -114,12 +114,12 @@ impl SendOptions {
         }
         match self.plan || self.save_plan.is_some() {
             true => Ok(()),
-            false => self.agreed().can_be_asked(),
+            false => self.confirmation().is_possible(),
         }
     }
 
-    fn agreed(&self) -> Agreed {
-        Agreed::by(self.yes || self.plan_file.is_some())
+    fn confirmation(&self) -> Confirmation {
+        Confirmation::given(self.yes || self.plan_file.is_some())
     }
 }
 
@@ -234,7 +234,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
             Serving::Live { .. } | Serving::Empty => return sending.nothing().await,
         }
     }
-    sending.agree(&options)?;
+    sending.confirm(&options)?;
     artifact.push(settings, output).await?;
     sending.send(shipment).await?;
     drop(artifact);
@@ -340,13 +340,13 @@ impl Sending<'_> {
         Ok(Ending::Done)
     }
 
-    fn agree(&self, options: &SendOptions) -> Result<(), Failure> {
+    fn confirm(&self, options: &SendOptions) -> Result<(), Failure> {
         if !self.json {
             self.show();
             self.output.flush();
         }
         show::allowed_to_break(&self.plan, options.allow_breaking)?;
-        options.agreed().or_ask(&format!("Deploy this to {}?", self.place.id))
+        options.confirmation().or_prompt(&format!("Deploy this to {}?", self.place.id))
     }
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {

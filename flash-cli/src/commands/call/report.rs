@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::{exit::Failure, output::Output};
 
 /// How to report a call.
-pub(super) struct Telling<'a> {
+pub(super) struct Reporter<'a> {
     pub environment: &'a str,
     /// The price of one second of the worker, for platforms that do not report a job's cost.
     pub price_per_second: Option<NanoDollars>,
@@ -25,7 +25,7 @@ pub(super) struct Telling<'a> {
 
 /// The outcome of a call: everything that `--json` prints.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Called {
+pub(super) struct CallOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<RawJson>,
     /// For a job, the queue's status; for a route, the HTTP status.
@@ -47,7 +47,7 @@ pub(super) struct Called {
     pub error: Option<WireError>,
 }
 
-impl Called {
+impl CallOutcome {
     /// A job and its current state.
     pub(super) fn of_job(job: JobObject, request_id: &str, stage: &str) -> Self {
         let error = failure_of(&job).map(|mut error| {
@@ -84,7 +84,7 @@ fn failure_of(job: &JobObject) -> Option<WireError> {
     }
 }
 
-impl Telling<'_> {
+impl Reporter<'_> {
     /// Prints a chunk on one line.
     pub(super) fn chunk(&self, chunk: &RawValue) {
         self.output.line(&one_line(chunk));
@@ -94,23 +94,23 @@ impl Telling<'_> {
     ///
     /// # Errors
     /// When the call failed.
-    pub(super) fn end(&self, mut called: Called, took: Duration) -> Result<(), Failure> {
+    pub(super) fn end(&self, mut outcome: CallOutcome, took: Duration) -> Result<(), Failure> {
         if let (None, Some(price), Some(ms)) =
-            (called.cost_nanodollars, self.price_per_second, called.execution_ms)
+            (outcome.cost_nanodollars, self.price_per_second, outcome.execution_ms)
         {
-            called.estimated_nanodollars = Some(price.0.saturating_mul(ms) / 1000);
+            outcome.estimated_nanodollars = Some(price.0.saturating_mul(ms) / 1000);
         }
         if self.json {
-            self.output.object(&called);
-        } else if let Some(output) = &called.output {
+            self.output.object(&outcome);
+        } else if let Some(output) = &outcome.output {
             self.output.line(&indented(output));
         }
-        if !self.json || called.error.is_some() {
-            self.output.status(&called.status, &line(&called, took));
+        if !self.json || outcome.error.is_some() {
+            self.output.status(&outcome.status, &line(&outcome, took));
         }
-        match called.error {
+        match outcome.error {
             None => Ok(()),
-            Some(error) => Err(self.failed(&error, &called.request_id)),
+            Some(error) => Err(self.failed(&error, &outcome.request_id)),
         }
     }
 
@@ -129,17 +129,17 @@ impl Telling<'_> {
     }
 }
 
-fn line(called: &Called, took: Duration) -> String {
+fn line(outcome: &CallOutcome, took: Duration) -> String {
     let mut parts = vec![format!("in {:.2} s", took.as_secs_f64())];
-    let times = [("waited", called.delay_ms), ("ran", called.execution_ms)];
+    let times = [("waited", outcome.delay_ms), ("ran", outcome.execution_ms)];
     let times: Vec<String> =
         times.iter().filter_map(|(what, ms)| Some(format!("{what} {} ms", (*ms)?))).collect();
     if !times.is_empty() {
         parts[0] = format!("{} ({})", parts[0], times.join(", "));
     }
-    parts.extend(called.cost_nanodollars.map(|cost| NanoDollars(cost).to_string()));
-    parts.extend(called.estimated_nanodollars.map(|cost| format!("about {}", NanoDollars(cost))));
-    parts.push(format!("request {}", called.request_id));
+    parts.extend(outcome.cost_nanodollars.map(|cost| NanoDollars(cost).to_string()));
+    parts.extend(outcome.estimated_nanodollars.map(|cost| format!("about {}", NanoDollars(cost))));
+    parts.push(format!("request {}", outcome.request_id));
     parts.join(", ")
 }
 
@@ -159,8 +159,8 @@ fn one_line(raw: &RawValue) -> String {
 mod tests {
     use super::*;
 
-    fn job(text: &str) -> Called {
-        Called::of_job(serde_json::from_str(text).unwrap(), "r1", "worker/f")
+    fn job(text: &str) -> CallOutcome {
+        CallOutcome::of_job(serde_json::from_str(text).unwrap(), "r1", "worker/f")
     }
 
     #[test]
@@ -183,12 +183,12 @@ mod tests {
     #[test]
     fn a_failed_job_names_stage_request_and_where_the_log_is() {
         let output = Output::new(false);
-        let telling =
-            Telling { environment: "production", price_per_second: None, json: false, output: &output };
+        let reporter =
+            Reporter { environment: "production", price_per_second: None, json: false, output: &output };
         let failed = job(
             r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
         );
-        let message = telling.failed(&failed.error.unwrap(), "r1").to_string();
+        let message = reporter.failed(&failed.error.unwrap(), "r1").to_string();
         assert_eq!(
             message,
             "`worker/f` failed: boom (request r1)\n  hint: flash logs production --request r1"

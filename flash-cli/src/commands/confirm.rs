@@ -12,16 +12,16 @@ pub(super) fn is_terminal() -> bool {
 
 /// Whether a change is already confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agreed {
+pub(super) enum Confirmation {
     /// Confirmed by a flag.
     Already,
     /// Not yet: prompt the user.
     Ask,
 }
 
-impl Agreed {
+impl Confirmation {
     /// From `--yes`.
-    pub(super) fn by(yes: bool) -> Self {
+    pub(super) fn given(yes: bool) -> Self {
         if yes { Self::Already } else { Self::Ask }
     }
 
@@ -29,32 +29,32 @@ impl Agreed {
     ///
     /// # Errors
     /// When the user says no, and when there is no terminal to prompt on.
-    pub(super) fn or_ask(self, question: &str) -> Result<(), Failure> {
+    pub(super) fn or_prompt(self, question: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
         }
-        self.somebody_is_there()?;
+        self.require_terminal()?;
         let said =
             tokio::task::block_in_place(|| Confirm::new().with_prompt(question).default(false).interact());
-        match said.map_err(unanswered)? {
+        match said.map_err(prompt_aborted)? {
             true => Ok(()),
             false => Err(Failure::failed("not confirmed: nothing was changed")),
         }
     }
 
-    /// Like [`Agreed::or_ask`], but the user must type the name of what is removed.
+    /// Like [`Confirmation::or_prompt`], but the user must type the name of what is removed.
     ///
     /// # Errors
-    /// As for [`Agreed::or_ask`].
-    pub(super) fn or_ask_for_name(self, name: &str) -> Result<(), Failure> {
+    /// As for [`Confirmation::or_prompt`].
+    pub(super) fn or_prompt_for_name(self, name: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
         }
-        self.somebody_is_there()?;
+        self.require_terminal()?;
         let question = format!("Type `{name}` to remove it");
         let said =
             tokio::task::block_in_place(|| Input::<String>::new().with_prompt(question).interact_text());
-        match said.map_err(unanswered)?.trim() == name {
+        match said.map_err(prompt_aborted)?.trim() == name {
             true => Ok(()),
             false => Err(Failure::failed("not confirmed: nothing was changed")),
         }
@@ -64,14 +64,14 @@ impl Agreed {
     ///
     /// # Errors
     /// When there is no terminal to prompt on.
-    pub(super) fn can_be_asked(self) -> Result<(), Failure> {
+    pub(super) fn is_possible(self) -> Result<(), Failure> {
         match self {
             Self::Already => Ok(()),
-            Self::Ask => self.somebody_is_there(),
+            Self::Ask => self.require_terminal(),
         }
     }
 
-    fn somebody_is_there(self) -> Result<(), Failure> {
+    fn require_terminal(self) -> Result<(), Failure> {
         match is_terminal() {
             true => Ok(()),
             false => {
@@ -83,6 +83,6 @@ impl Agreed {
 }
 
 /// The error for a prompt that was aborted.
-pub(super) fn unanswered(error: dialoguer::Error) -> Failure {
+pub(super) fn prompt_aborted(error: dialoguer::Error) -> Failure {
     Failure::failed(format!("no answer: {error}"))
 }
