@@ -7,7 +7,7 @@ use clap::Args;
 use flash_sdk::catalogue::ComputeCapability;
 use serde_json::json;
 
-use super::place::DirectoryArguments;
+use super::scope::DirectoryArguments;
 use crate::{
     build::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     deploy::{OneEnvironment, block_on, time},
-    place::PlaceArguments,
+    scope::ScopeArguments,
 };
 use crate::{credentials::CredentialStore, exit::Failure, output::Output, target::KeyEntry};
 
@@ -53,7 +53,7 @@ struct RevokeArguments {
     #[arg(value_names = ["ENV", "PREFIX"], num_args = 1..=2, required = true)]
     names: Vec<String>,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
 }
 
 /// Runs it.
@@ -69,13 +69,13 @@ pub(crate) fn run(arguments: KeyArguments, output: &Output) -> Result<(), Failur
 }
 
 async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Result<(), Failure> {
-    let place = environment.place.environment(environment.name.as_deref()).await?;
-    let keys = place.target.keys(&place.id).await?;
+    let scope = environment.scope.environment(environment.name.as_deref()).await?;
+    let keys = scope.target.keys(&scope.id).await?;
     if json {
-        output.object(&json!({ "environment": place.id, "keys": keys }));
+        output.object(&json!({ "environment": scope.id, "keys": keys }));
         return Ok(());
     }
-    let own = CredentialStore::of_user()?.environment(&place.id)?;
+    let own = CredentialStore::of_user()?.environment(&scope.id)?;
     let is_own = |entry: &KeyEntry| own.as_ref().is_some_and(|own| own.key.starts_with(&entry.prefix));
     let row = |entry: &KeyEntry| {
         let state = match entry.revoked_ms {
@@ -90,14 +90,14 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
 }
 
 async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let NewKeyArguments { environment: OneEnvironment { name, place }, label, used } = arguments;
-    let place = place.environment(name.as_deref()).await?;
-    let new = place.target.new_key(&place.id, &label).await?;
+    let NewKeyArguments { environment: OneEnvironment { name, scope }, label, used } = arguments;
+    let scope = scope.environment(name.as_deref()).await?;
+    let new = scope.target.new_key(&scope.id, &label).await?;
     let key = new.key.expose();
     // The key exists from here on: show it even if a later step fails.
     match json {
         true => {
-            output.object(&json!({ "environment": place.id, "key": key, "entry": new.entry, "used": used }))
+            output.object(&json!({ "environment": scope.id, "key": key, "entry": new.entry, "used": used }))
         }
         false => {
             output.line(key);
@@ -107,7 +107,7 @@ async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<
         }
     }
     if used {
-        CredentialStore::of_user()?.set_key(&place.id, &new.key)?;
+        CredentialStore::of_user()?.set_key(&scope.id, &new.key)?;
         output.status(
             "Kept",
             "your commands use it from now on; revoke the old one: flash key list, flash key revoke",
@@ -124,15 +124,15 @@ async fn revoke(arguments: RevokeArguments, json: bool, output: &Output) -> Resu
     };
     // As printed by `list`.
     let prefix = prefix.trim_end_matches('…');
-    let place = arguments.place.environment(name).await?;
-    let entry = place.target.revoke_key(&place.id, prefix).await?;
+    let scope = arguments.scope.environment(name).await?;
+    let entry = scope.target.revoke_key(&scope.id, prefix).await?;
     match json {
-        true => output.object(&json!({ "environment": place.id, "revoked": entry })),
-        false => output.status("Revoked", &format!("{}… no longer opens {}", entry.prefix, place.id)),
+        true => output.object(&json!({ "environment": scope.id, "revoked": entry })),
+        false => output.status("Revoked", &format!("{}… no longer opens {}", entry.prefix, scope.id)),
     }
-    let own = CredentialStore::of_user()?.environment(&place.id)?;
+    let own = CredentialStore::of_user()?.environment(&scope.id)?;
     if own.is_some_and(|own| own.key.starts_with(&entry.prefix)) {
-        let name = &place.id.name;
+        let name = &scope.id.name;
         output.warning(&format!("this was your own key; make a new one: flash key new {name} --use"));
     }
     Ok(())

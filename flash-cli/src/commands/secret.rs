@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     confirm::prompt_aborted,
     deploy::{OneEnvironment, block_on, time},
-    place::PlaceArguments,
+    scope::ScopeArguments,
 };
 use crate::{
     exit::Failure,
@@ -70,7 +70,7 @@ struct OneSecret {
     #[arg(value_names = ["ENV", "NAME"], num_args = 1.., required = true)]
     names: Vec<String>,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
 }
 
 /// Other users can read command lines: the value is known to everybody on this machine.
@@ -124,15 +124,15 @@ pub(crate) fn run(arguments: SecretArguments, output: &Output) -> Result<(), Fai
 async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(), Failure> {
     let SetArguments { secret, from_file } = arguments;
     let (environment, name) = secret.meant()?;
-    let place = secret.place.environment(environment).await?;
+    let scope = secret.scope.environment(environment).await?;
     // Do not prompt for the secret of an environment that does not exist.
-    place.target.environment(&place.id).await?;
+    scope.target.environment(&scope.id).await?;
     let value = tokio::task::block_in_place(|| value(&format!("Value of {name}"), from_file.as_deref()))?;
-    let entry = place.target.set_secret(&place.id, name, &value).await?;
-    let next = &place.id.name;
+    let entry = scope.target.set_secret(&scope.id, name, &value).await?;
+    let next = &scope.id.name;
     match json {
-        true => output.object(&json!({ "environment": place.id, "secret": entry })),
-        false => output.status("Set", &format!("{name} in {}", place.id)),
+        true => output.object(&json!({ "environment": scope.id, "secret": entry })),
+        false => output.status("Set", &format!("{name} in {}", scope.id)),
     }
     output.status("Next", &format!("it takes effect with the next release: flash deploy send {next}"));
     Ok(())
@@ -186,10 +186,10 @@ fn checked(bytes: &[u8]) -> Result<SecretValue, Failure> {
 }
 
 async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Result<(), Failure> {
-    let place = environment.place.environment(environment.name.as_deref()).await?;
-    let secrets = place.target.secrets(&place.id).await?;
+    let scope = environment.scope.environment(environment.name.as_deref()).await?;
+    let secrets = scope.target.secrets(&scope.id).await?;
     if json {
-        output.object(&json!({ "environment": place.id, "secrets": secrets }));
+        output.object(&json!({ "environment": scope.id, "secrets": secrets }));
         return Ok(());
     }
     let row = |entry: &SecretEntry| vec![entry.name.clone(), time(entry.set_ms), entry.version.to_string()];
@@ -199,13 +199,13 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
 
 async fn remove(secret: OneSecret, json: bool, output: &Output) -> Result<(), Failure> {
     let (environment, name) = secret.meant()?;
-    let place = secret.place.environment(environment).await?;
-    place.target.remove_secret(&place.id, name).await?;
+    let scope = secret.scope.environment(environment).await?;
+    scope.target.remove_secret(&scope.id, name).await?;
     match json {
-        true => output.object(&json!({ "environment": place.id, "removed": name })),
-        false => output.status("Removed", &format!("{name} from {}", place.id)),
+        true => output.object(&json!({ "environment": scope.id, "removed": name })),
+        false => output.status("Removed", &format!("{name} from {}", scope.id)),
     }
-    let next = &place.id.name;
+    let next = &scope.id.name;
     output.status("Next", &format!("workers keep it until the next release: flash deploy send {next}"));
     Ok(())
 }
@@ -235,7 +235,7 @@ mod tests {
     fn names_are_those_of_variables_and_hold_no_value() {
         let of = |names: &[&str]| OneSecret {
             names: names.iter().map(|&name| name.to_owned()).collect(),
-            place: PlaceArguments { directory: ".".into(), app: None, target: None },
+            scope: ScopeArguments { directory: ".".into(), app: None, target: None },
         };
         assert_eq!(of(&["TOKEN"]).meant().unwrap(), (None, "TOKEN"));
         assert_eq!(of(&["a", "TOKEN"]).meant().unwrap(), (Some("a"), "TOKEN"));

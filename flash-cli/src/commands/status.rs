@@ -6,7 +6,7 @@ use flash_sdk::catalogue::NanoDollars;
 
 use super::{
     deploy::{OneEnvironment, block_on, time},
-    place::Place,
+    scope::Scope,
 };
 use crate::{
     exit::Failure,
@@ -40,28 +40,28 @@ pub(crate) struct StatusArguments {
 /// Runs it.
 pub(crate) fn run(arguments: StatusArguments, output: &Output) -> Result<(), Failure> {
     block_on(async {
-        let StatusArguments { environment: OneEnvironment { name, place }, watch, json } = arguments;
-        let place = place.environment(name.as_deref()).await?;
+        let StatusArguments { environment: OneEnvironment { name, scope }, watch, json } = arguments;
+        let scope = scope.environment(name.as_deref()).await?;
         match watch {
-            true => follow(&place, json, output).await,
-            false => once(&place, json, output).await,
+            true => follow(&scope, json, output).await,
+            false => once(&scope, json, output).await,
         }
     })
 }
 
-async fn once(place: &Place, json: bool, output: &Output) -> Result<(), Failure> {
-    let status = place.target.status(&place.id).await?;
+async fn once(scope: &Scope, json: bool, output: &Output) -> Result<(), Failure> {
+    let status = scope.target.status(&scope.id).await?;
     show(&status, json, output);
     match &status.serving {
         Serving::Down { release, reason } => {
             Err(Failure::failed(format!("release {release} should be live and is not: {reason}"))
-                .hint(format!("see what happened: flash logs {}", place.id.name)))
+                .hint(format!("see what happened: flash logs {}", scope.id.name)))
         }
         Serving::Live { .. } | Serving::Empty => Ok(()),
     }
 }
 
-async fn follow(place: &Place, json: bool, output: &Output) -> Result<(), Failure> {
+async fn follow(scope: &Scope, json: bool, output: &Output) -> Result<(), Failure> {
     let is_terminal = std::io::stdout().is_terminal() && !json;
     let mut tick = tokio::time::interval(BETWEEN_LOOKS);
     // After a pause, one look is enough.
@@ -71,7 +71,7 @@ async fn follow(place: &Place, json: bool, output: &Output) -> Result<(), Failur
             _ = tick.tick() => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
-        let status = place.target.status(&place.id).await?;
+        let status = scope.target.status(&scope.id).await?;
         if is_terminal {
             output.line(CLEAR);
         }

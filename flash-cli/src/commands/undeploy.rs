@@ -41,27 +41,27 @@ pub(crate) fn run(arguments: UndeployArguments, output: &Output) -> Result<(), F
 }
 
 async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), Failure> {
-    let UndeployArguments { environment: OneEnvironment { name, place }, worker, yes, json } = arguments;
-    let place = place.environment(name.as_deref()).await?;
-    let environment = place.target.environment(&place.id).await?;
+    let UndeployArguments { environment: OneEnvironment { name, scope }, worker, yes, json } = arguments;
+    let scope = scope.environment(name.as_deref()).await?;
+    let environment = scope.target.environment(&scope.id).await?;
     let names: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
     let going: Vec<&str> = match &worker {
         None => names.clone(),
         Some(worker) if names.contains(&worker.as_str()) => vec![worker],
         Some(worker) => {
             let near = crate::target::local::nearest(worker, names.iter().copied());
-            let failure = Failure::unusable(format!("{} has no endpoint `{worker}`{near}", place.id));
+            let failure = Failure::unusable(format!("{} has no endpoint `{worker}`{near}", scope.id));
             return Err(match names.as_slice() {
                 [] => failure
-                    .hint(format!("nothing is live; send a release: flash deploy send {}", place.id.name)),
+                    .hint(format!("nothing is live; send a release: flash deploy send {}", scope.id.name)),
                 names => failure.hint(format!("endpoints: {}", names.join(", "))),
             });
         }
     };
     if going.is_empty() {
         match json {
-            true => output.object(&json!({ "environment": place.id, "undeployed": going, "release": null })),
-            false => output.status("Empty", &format!("nothing is live in {}", place.id)),
+            true => output.object(&json!({ "environment": scope.id, "undeployed": going, "release": null })),
+            false => output.status("Empty", &format!("nothing is live in {}", scope.id)),
         }
         return Ok(());
     }
@@ -69,35 +69,35 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         going.iter().for_each(|name| output.change("-", &format!("endpoint {name}")));
         output.flush();
     }
-    Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", place.id))?;
+    Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", scope.id))?;
     let teller = output.clone();
     let mut told = move |step: Step| {
         if let Step::Draining { release } = step {
             teller.status("Draining", &format!("release {release} finishes the work it accepted"));
         }
     };
-    let left = place.target.undeploy(&place.id, worker.as_deref(), &mut told).await?;
-    forget_addresses(&place).await?;
+    let left = scope.target.undeploy(&scope.id, worker.as_deref(), &mut told).await?;
+    forget_addresses(&scope).await?;
     if json {
-        output.object(&json!({ "environment": place.id, "undeployed": going, "release": left }));
+        output.object(&json!({ "environment": scope.id, "undeployed": going, "release": left }));
         return Ok(());
     }
     let rest = match left {
         Some(release) => format!("; release {} serves the rest", release.number),
         None => String::new(),
     };
-    output.status("Undeployed", &format!("{} from {}{rest}", going.join(", "), place.id));
+    output.status("Undeployed", &format!("{} from {}{rest}", going.join(", "), scope.id));
     Ok(())
 }
 
 /// Updates the credential file to the endpoints that are left.
-async fn forget_addresses(place: &super::place::Place) -> Result<(), Failure> {
-    let environment = match place.target.environment(&place.id).await {
+async fn forget_addresses(scope: &super::scope::Scope) -> Result<(), Failure> {
+    let environment = match scope.target.environment(&scope.id).await {
         Ok(environment) => environment,
         // Another process has removed it in the meantime.
         Err(error) if error.problem == Problem::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
-    Ok(CredentialStore::of_user()?.set_addresses(&place.id, environment.url.as_deref(), endpoints)?)
+    Ok(CredentialStore::of_user()?.set_addresses(&scope.id, environment.url.as_deref(), endpoints)?)
 }

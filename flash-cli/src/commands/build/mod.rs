@@ -8,8 +8,8 @@ use oci_spec::distribution::Reference;
 use serde::Serialize;
 
 use super::{
-    place::DirectoryArguments,
     run::{self, RunArguments},
+    scope::DirectoryArguments,
 };
 use crate::{
     build::{

@@ -18,7 +18,7 @@ use flash_sdk::{
     manifest::{EndpointKind, FunctionEntry, Manifest},
 };
 
-use super::place::{Place, PlaceArguments};
+use super::scope::{Scope, ScopeArguments};
 use crate::{
     exit::{Code, Failure},
     output::Output,
@@ -63,7 +63,7 @@ pub(crate) struct CallArguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
     /// Print one JSON object: output, status, ID, times, cost, request ID.
     #[arg(long)]
     pub json: bool,
@@ -118,7 +118,7 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         Ok(input) => input,
         Err(failure) => return Err(with_example(failure, arguments, &words).await),
     };
-    let Place { id, target } = arguments.place.environment(words.environment).await?;
+    let Scope { id, target } = arguments.scope.environment(words.environment).await?;
     let spec = target.spec(&id, None).await?;
     let price_per_second = price(&spec, words.function, target.kind());
     let manifest = spec.manifest;
@@ -167,7 +167,7 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
 /// The error for an input that is not valid JSON, with an example that fits if the function can be looked up.
 /// Errors of that look-up are ignored: the input is the first problem.
 async fn with_example(failure: Failure, arguments: &CallArguments, words: &Words<'_>) -> Failure {
-    let Ok(Place { id, target }) = arguments.place.environment(words.environment).await else {
+    let Ok(Scope { id, target }) = arguments.scope.environment(words.environment).await else {
         return failure;
     };
     let Ok(ReleaseSpec { manifest, .. }) = target.spec(&id, None).await else { return failure };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     build::{BuildDirectory, Record},
     commands::{
-        place::{DirectoryArguments, Place, PlaceArguments},
+        scope::{DirectoryArguments, Scope, ScopeArguments},
         time::parse_past_ms,
     },
     estimate::{
@@ -144,12 +144,12 @@ async fn spent(package: &Package, name: &str, from: &str) -> Result<Spent, Failu
     let now = Timestamp::now();
     let since_ms = parse_past_ms("--since", from, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
-    let of = PlaceArguments {
+    let of = ScopeArguments {
         directory: package.directory.clone(),
         app: Some(package.name.clone()),
         target: None,
     };
-    let Place { id, target } = of.environment(Some(name)).await?;
+    let Scope { id, target } = of.environment(Some(name)).await?;
     // A younger environment had less time for its requests.
     let since_ms = since_ms.max(target.environment(&id).await?.created_ms);
     let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain: Grain::Whole }).await?;

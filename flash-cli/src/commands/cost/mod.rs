@@ -6,7 +6,7 @@ mod spent;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::place::PlaceArguments;
+use super::scope::ScopeArguments;
 use crate::{exit::Failure, output::Output};
 
 /// The default start of the period.
@@ -35,7 +35,7 @@ pub(crate) struct CostArguments {
     #[arg(long, value_enum, default_value_t = By::Worker)]
     by: By,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
     /// Print one JSON object.
     #[arg(long, global = true)]
     pub json: bool,
@@ -60,13 +60,13 @@ enum By {
 impl CostArguments {
     /// Arguments before a subcommand would be lost. Clap would also reject `--json` there.
     fn check(&self) -> Result<(), Failure> {
-        let Self { command, environment, since, by, place, json: _ } = self;
+        let Self { command, environment, since, by, scope, json: _ } = self;
         let is_given = environment.is_some()
             || since != USUAL_SINCE
             || *by != By::Worker
-            || place.app.is_some()
-            || place.target.is_some()
-            || place.directory.as_os_str() != ".";
+            || scope.app.is_some()
+            || scope.target.is_some()
+            || scope.directory.as_os_str() != ".";
         match command {
             Some(_) if is_given => Err(Failure::unusable(
                 "arguments before `estimate` belong to `flash cost` without a subcommand",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{By, CostArguments};
 use crate::{
     commands::{
-        place::Place,
+        scope::Scope,
         time::{day, parse_past_ms},
     },
     exit::Failure,
@@ -68,7 +68,7 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
     let now = Timestamp::now();
     let since_ms = parse_past_ms("--since", &arguments.since, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
-    let Place { id, target } = arguments.place.environment(arguments.environment.as_deref()).await?;
+    let Scope { id, target } = arguments.scope.environment(arguments.environment.as_deref()).await?;
     let grain = if arguments.by == By::Day { Grain::Day } else { Grain::Whole };
     let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain }).await?;
     let (rows, total) = rows(&costs, arguments.by);

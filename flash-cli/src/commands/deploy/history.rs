@@ -22,15 +22,15 @@ pub(crate) struct HistoryArguments {
 
 /// Runs it.
 pub(super) async fn run(arguments: HistoryArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let OneEnvironment { name, place } = arguments.environment;
-    let place = place.environment(name.as_deref()).await?;
-    let releases = place.target.history(&place.id).await?;
+    let OneEnvironment { name, scope } = arguments.environment;
+    let scope = scope.environment(name.as_deref()).await?;
+    let releases = scope.target.history(&scope.id).await?;
     if json {
-        output.object(&json!({ "environment": place.id, "releases": releases }));
+        output.object(&json!({ "environment": scope.id, "releases": releases }));
         return Ok(());
     }
     if releases.is_empty() {
-        output.status("None", &format!("no releases yet; send one: flash deploy send {}", place.id.name));
+        output.status("None", &format!("no releases yet; send one: flash deploy send {}", scope.id.name));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = releases.iter().map(row).collect();

@@ -18,24 +18,24 @@ pub(super) struct InfoArguments {
 
 /// Runs it.
 pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let OneEnvironment { name, place } = arguments.environment;
-    let place = place.environment(name.as_deref()).await?;
-    let environment = place.target.environment(&place.id).await?;
+    let OneEnvironment { name, scope } = arguments.environment;
+    let scope = scope.environment(name.as_deref()).await?;
+    let environment = scope.target.environment(&scope.id).await?;
     let store = CredentialStore::of_user()?;
-    if let Some(key) = place.target.caller_key() {
-        store.set_key(&place.id, &key)?;
+    if let Some(key) = scope.target.caller_key() {
+        store.set_key(&scope.id, &key)?;
     }
-    let own = store.environment(&place.id)?.is_some_and(|own| !own.key.is_empty());
-    let has_key = own && store.header_file(&place.id).is_file();
+    let own = store.environment(&scope.id)?.is_some_and(|own| !own.key.is_empty());
+    let has_key = own && store.header_file(&scope.id).is_file();
     let mut rows = match &environment.live {
-        Some(_) => live::rows(&environment, &place.target.spec(&place.id, None).await?, &store),
+        Some(_) => live::rows(&environment, &scope.target.spec(&scope.id, None).await?, &store),
         None => Vec::new(),
     };
     if !has_key {
         // The `curl` of a row reads the user's header file, which does not exist.
         for row in &mut rows {
             row.curl =
-                format!("no key stored on this machine; make one: flash key new {} --use", place.id.name);
+                format!("no key stored on this machine; make one: flash key new {} --use", scope.id.name);
         }
     }
     if json {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::time;
 use crate::{
-    commands::place::{PlaceArguments, target},
+    commands::scope::{ScopeArguments, target},
     exit::Failure,
     output::Output,
     project::Config,
@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -
 }
 
 fn project_in(directory: PathBuf) -> Option<PathBuf> {
-    PlaceArguments { directory, app: None, target: None }.project()
+    ScopeArguments { directory, app: None, target: None }.project()
 }
 
 /// Environments on this machine, then those in the cloud if it can be reached.

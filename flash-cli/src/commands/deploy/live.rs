@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{place::Place, run::table},
+    commands::{run::table, scope::Scope},
     credentials::CredentialStore,
     error_chain::error_chain,
     exit::{Code, Failure},
@@ -70,23 +70,23 @@ pub(super) fn failed(error: TargetError, name: &str) -> Failure {
 /// # Errors
 /// Which endpoints do not answer, and what they answered.
 pub(super) async fn confirm(
-    place: &Place,
+    scope: &Scope,
     record: &ReleaseRecord,
     extra: Value,
     json: bool,
     output: &Output,
 ) -> Result<(), Failure> {
-    let environment = place.target.environment(&place.id).await?;
-    let spec = place.target.spec(&place.id, None).await?;
+    let environment = scope.target.environment(&scope.id).await?;
+    let spec = scope.target.spec(&scope.id, None).await?;
     let store = CredentialStore::of_user()?;
-    let key = key(place, &store, output).await?;
-    check(&environment, &spec, &key, &place.id.name).await?;
+    let key = key(scope, &store, output).await?;
+    check(&environment, &spec, &key, &scope.id.name).await?;
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
-    store.set_addresses(&place.id, environment.url.as_deref(), endpoints)?;
+    store.set_addresses(&scope.id, environment.url.as_deref(), endpoints)?;
     let rows = rows(&environment, &spec, &store);
     if json {
         let mut object = json!({
-            "environment": place.id,
+            "environment": scope.id,
             "release": record,
             "url": environment.url,
             "endpoints": rows,
@@ -99,7 +99,7 @@ pub(super) async fn confirm(
         return Ok(());
     }
     let url = environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
-    output.status("Live", &format!("{} release {}{url}", place.id, record.number));
+    output.status("Live", &format!("{} release {}{url}", scope.id, record.number));
     output.line("");
     output.endpoints(&rows);
     Ok(())
@@ -122,20 +122,20 @@ fn command(spec: &CommandSpec) -> CommandWorker {
 }
 
 /// The user's key; a new one if there is none, for example because somebody else made the environment.
-async fn key(place: &Place, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
+async fn key(scope: &Scope, store: &CredentialStore, output: &Output) -> Result<SecretValue, Failure> {
     // If the target has its own key, use the current one, whatever is stored.
-    if let Some(own) = place.target.caller_key() {
-        store.set_key(&place.id, &own)?;
+    if let Some(own) = scope.target.caller_key() {
+        store.set_key(&scope.id, &own)?;
         return Ok(own);
     }
-    if let Some(own) = store.environment(&place.id)?.filter(|own| !own.key.is_empty()) {
+    if let Some(own) = store.environment(&scope.id)?.filter(|own| !own.key.is_empty()) {
         let own = SecretValue::new(own.key);
         // Its header file may be missing.
-        store.set_key(&place.id, &own)?;
+        store.set_key(&scope.id, &own)?;
         return Ok(own);
     }
-    let new = place.target.new_key(&place.id, "made by flash deploy").await?;
-    store.set_key(&place.id, &new.key)?;
+    let new = scope.target.new_key(&scope.id, "made by flash deploy").await?;
+    store.set_key(&scope.id, &new.key)?;
     output.status("Key", &format!("you had none; {}… is now in your credential file", new.entry.prefix));
     Ok(new.key)
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 pub(crate) use self::{history::HistoryArguments, remove::RemoveArguments, rollback::RollbackArguments};
-use super::place::PlaceArguments;
+use super::scope::ScopeArguments;
 use crate::{exit::Failure, output::Output};
 
 /// The exit codes, for `--help`.
@@ -95,7 +95,7 @@ pub(super) struct OneEnvironment {
     #[arg(value_name = "ENV")]
     pub name: Option<String>,
     #[command(flatten)]
-    pub place: PlaceArguments,
+    pub scope: ScopeArguments,
 }
 
 impl DeployArguments {

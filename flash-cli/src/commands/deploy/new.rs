@@ -9,7 +9,7 @@ use crate::{
     build::references,
     commands::{
         confirm::{is_terminal, prompt_aborted},
-        place::{PlaceArguments, target},
+        scope::{ScopeArguments, target},
     },
     credentials::CredentialStore,
     exit::{Code, Failure},
@@ -45,13 +45,13 @@ pub(super) struct NewArguments {
     #[arg(long, value_name = "REPOSITORY")]
     registry: Option<String>,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
 }
 
 /// Runs it.
 pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let app = arguments.place.app()?;
-    let project = arguments.place.project();
+    let app = arguments.scope.app()?;
+    let project = arguments.scope.project();
     // Report an invalid file before anything is made.
     let config = match &project {
         Some(directory) => Config::load(directory)?,
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
     };
     let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
     let declared = config.environment(&name);
-    let kind = match (arguments.place.target, declared) {
+    let kind = match (arguments.scope.target, declared) {
         (Some(kind), _) => kind,
         (None, Some(declared)) => declared.target,
         (None, None) if asked => ask_target()?,
@@ -90,12 +90,12 @@ pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) ->
              encryption, protected only by its keys"
         ));
     }
-    let place = target(kind, project.as_deref()).await?;
+    let target = target(kind, project.as_deref()).await?;
     let store = CredentialStore::of_user()?;
-    let created = place.create(&new).await?;
+    let created = target.create(&new).await?;
     let key = created.key.as_ref().map(|new| &new.key);
     // If the target has its own key, this user's calls use it.
-    let own = place.caller_key();
+    let own = target.caller_key();
     let kept = key.or(own.as_ref()).map_or(Ok(()), |key| store.set_key(&id, key));
     let declared = match &project {
         Some(directory) => {

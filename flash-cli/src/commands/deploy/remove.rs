@@ -3,7 +3,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    commands::{confirm::Confirmation, place::PlaceArguments},
+    commands::{confirm::Confirmation, scope::ScopeArguments},
     credentials::CredentialStore,
     exit::Failure,
     output::Output,
@@ -22,25 +22,25 @@ pub(crate) struct RemoveArguments {
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
 }
 
 /// Runs it.
 pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let RemoveArguments { name, yes, place: of } = arguments;
-    let place = of.environment(Some(&name)).await?;
-    let environment = place.target.environment(&place.id).await?;
-    let releases = place.target.history(&place.id).await?.len();
+    let RemoveArguments { name, yes, scope: of } = arguments;
+    let scope = of.environment(Some(&name)).await?;
+    let environment = scope.target.environment(&scope.id).await?;
+    let releases = scope.target.history(&scope.id).await?.len();
     // Keys that are also for other environments stay.
-    let keys = match place.target.caller_key() {
+    let keys = match scope.target.caller_key() {
         Some(_) => 0,
-        None => place.target.keys(&place.id).await?.len(),
+        None => scope.target.keys(&scope.id).await?.len(),
     };
     if !json {
         let endpoints: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
         let listed = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
-        output.change("-", &format!("environment {}", place.id));
+        output.change("-", &format!("environment {}", scope.id));
         for (what, which) in [
             ("endpoints", listed(&endpoints)),
             ("releases", releases.to_string()),
@@ -53,14 +53,14 @@ pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output)
         output.flush();
     }
     Confirmation::given(yes).or_prompt_for_name(&name)?;
-    place.target.remove(&place.id).await?;
-    CredentialStore::of_user()?.forget(&place.id)?;
+    scope.target.remove(&scope.id).await?;
+    CredentialStore::of_user()?.forget(&scope.id)?;
     if let Some(directory) = of.project() {
         remove_environment(&directory, &name)?;
     }
     match json {
-        true => output.object(&json!({ "removed": place.id, "releases": releases, "keys": keys })),
-        false => output.status("Removed", &place.id.to_string()),
+        true => output.object(&json!({ "removed": scope.id, "releases": releases, "keys": keys })),
+        false => output.status("Removed", &scope.id.to_string()),
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{live, show};
 use crate::{
-    commands::{confirm::Confirmation, place::PlaceArguments},
+    commands::{confirm::Confirmation, scope::ScopeArguments},
     deploy::Plan,
     exit::Failure,
     output::Output,
@@ -33,7 +33,7 @@ pub(crate) struct RollbackArguments {
     #[arg(long)]
     allow_breaking: bool,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
 }
 
 impl RollbackArguments {
@@ -60,17 +60,17 @@ impl RollbackArguments {
 /// Runs it.
 pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Output) -> Result<(), Failure> {
     let (name, release) = arguments.meant()?;
-    let place = arguments.place.environment(name.as_deref()).await?;
-    let history = place.target.history(&place.id).await?;
+    let scope = arguments.scope.environment(name.as_deref()).await?;
+    let history = scope.target.history(&scope.id).await?;
     let to = match release {
-        Some(release) => can_be_gone_back_to(&history, release, &place.id)?,
-        None => before_live(&history, &place.id)?,
+        Some(release) => can_be_gone_back_to(&history, release, &scope.id)?,
+        None => before_live(&history, &scope.id)?,
     };
-    let live = match place.target.environment(&place.id).await?.live {
-        Some(_) => Some(place.target.spec(&place.id, None).await?),
+    let live = match scope.target.environment(&scope.id).await?.live {
+        Some(_) => Some(scope.target.spec(&scope.id, None).await?),
         None => None,
     };
-    let plan = Plan::between(live.as_ref(), &place.target.spec(&place.id, Some(to)).await?);
+    let plan = Plan::between(live.as_ref(), &scope.target.spec(&scope.id, Some(to)).await?);
     if !json {
         match plan.is_empty() {
             true => output.status(
@@ -82,15 +82,15 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
         output.flush();
     }
     show::allowed_to_break(&plan, arguments.allow_breaking)?;
-    Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", place.id))?;
+    Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", scope.id))?;
     let mut told = live::tell(output);
-    let record = place
+    let record = scope
         .target
-        .rollback(&place.id, Some(to), &mut told)
+        .rollback(&scope.id, Some(to), &mut told)
         .await
-        .map_err(|error| live::failed(error, &place.id.name))?;
+        .map_err(|error| live::failed(error, &scope.id.name))?;
     drop(told);
-    live::confirm(&place, &record, json!({ "plan": plan }), json, output).await
+    live::confirm(&scope, &record, json!({ "plan": plan }), json, output).await
 }
 
 /// A release that was named, if it can become live again; checked before its plan.

@@ -13,7 +13,7 @@ use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
         confirm::Confirmation,
-        place::{Place, PlaceArguments},
+        scope::{Scope, ScopeArguments},
     },
     deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
     exit::{Code, Failure},
@@ -125,7 +125,7 @@ impl SendOptions {
 
 /// Problems that no build could solve; reported before the build.
 async fn look_ahead(
-    place: &Place,
+    scope: &Scope,
     package: &Package,
     config: &Config,
     settings: &EnvironmentSettings,
@@ -133,14 +133,14 @@ async fn look_ahead(
     let last = LastManifest::load(&package.directory);
     let workers = last.iter().flat_map(|last| &last.manifest.workers);
     let workers: Vec<String> = workers.map(|worker| worker.name.clone()).collect();
-    let mut problems = problems_ahead(place.target.kind(), settings, &workers).await?;
-    if place.target.kind() != TargetKind::Local
+    let mut problems = problems_ahead(scope.target.kind(), settings, &workers).await?;
+    if scope.target.kind() != TargetKind::Local
         && let Some(last) = last
         && last.is_current(package).await
     {
         let spec = unbuilt_release(&last.manifest, config, settings)?;
         // Warnings and changes are reported with the plan.
-        problems.extend(place.target.preflight(&place.id, &spec).await?.problems);
+        problems.extend(scope.target.preflight(&scope.id, &spec).await?.problems);
     }
     clear_of_problems(&problems)
 }
@@ -185,47 +185,47 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     options.check_before_build()?;
     let package = Package::find(&options.directory)?;
     let config = Config::load(&package.directory)?;
-    let of = PlaceArguments {
+    let of = ScopeArguments {
         directory: package.directory.clone(),
         app: Some(package.name.clone()),
         target: None,
     };
-    let place = of.environment(name.as_deref()).await?;
-    let environment = place.target.environment(&place.id).await.map_err(|error| unknown(error, &place))?;
+    let scope = of.environment(name.as_deref()).await?;
+    let environment = scope.target.environment(&scope.id).await.map_err(|error| unknown(error, &scope))?;
     // Report an invalid plan file before anything is compiled.
-    let unusable = |error: SavedPlanError| of_saved_plan(&error, &place.id.name);
+    let unusable = |error: SavedPlanError| of_saved_plan(&error, &scope.id.name);
     let saved = options.plan_file.as_deref().map(SavedPlan::load).transpose().map_err(unusable)?;
-    let request = request(&options, place.target.kind());
-    let usual = EnvironmentSettings::of(&place.id.name, place.target.kind());
-    let settings = config.environment(&place.id.name).unwrap_or(&usual);
+    let request = request(&options, scope.target.kind());
+    let usual = EnvironmentSettings::of(&scope.id.name, scope.target.kind());
+    let settings = config.environment(&scope.id.name).unwrap_or(&usual);
     let build = Build::prepare(&request, &package, &config, output).await?;
-    look_ahead(&place, &package, &config, settings).await?;
+    look_ahead(&scope, &package, &config, settings).await?;
     // Lives until everything is sent: its files exist until then.
-    let mut artifact = Artifact::of(build, place.target.kind(), settings).await?;
+    let mut artifact = Artifact::of(build, scope.target.kind(), settings).await?;
     let (secrets, profile) = (environment.secrets.clone(), &options.release_profile);
     let mut shipment = artifact.shipment(&package, &config, settings, secrets, profile).await?;
     shipment.notes.clone_from(&options.release_notes);
     let base = environment.live.as_ref().map(|live| live.number);
     let live = match base {
-        Some(number) => Some(place.target.spec(&place.id, Some(number)).await?),
+        Some(number) => Some(scope.target.spec(&scope.id, Some(number)).await?),
         None => None,
     };
     if let Some(saved) = &saved {
-        saved.check(&place.id, base, &shipment.spec).map_err(unusable)?;
+        saved.check(&scope.id, base, &shipment.spec).map_err(unusable)?;
     }
     let plan = Plan::between(live.as_ref(), &shipment.spec);
     let mut preflight = artifact.preflight(&config, settings).await;
-    let Preflight { problems, warnings, changes } = place.target.preflight(&place.id, &shipment.spec).await?;
+    let Preflight { problems, warnings, changes } = scope.target.preflight(&scope.id, &shipment.spec).await?;
     preflight.problems.extend(problems);
     preflight.warnings.extend(warnings);
     preflight.changes = changes;
-    let sending = Sending { place, environment, base, plan, preflight, json, output };
+    let sending = Sending { scope, environment, base, plan, preflight, json, output };
     sending.clear_of_problems()?;
     if options.plan || options.save_plan.is_some() {
         return sending.show_only(&options, &shipment);
     }
     if !sending.changes() {
-        match sending.place.target.status(&sending.place.id).await?.serving {
+        match sending.scope.target.status(&sending.scope.id).await?.serving {
             // The same release again: it should be running and is not.
             Serving::Down { release, reason } => {
                 output
@@ -241,10 +241,10 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     Ok(Ending::Done)
 }
 
-fn unknown(error: TargetError, place: &Place) -> Failure {
+fn unknown(error: TargetError, scope: &Scope) -> Failure {
     match (error.problem, &error.hint) {
         (Problem::NotFound, None) => {
-            Failure::from(error).hint(format!("make it first: flash deploy new {}", place.id.name))
+            Failure::from(error).hint(format!("make it first: flash deploy new {}", scope.id.name))
         }
         _ => error.into(),
     }
@@ -266,7 +266,7 @@ fn request(options: &SendOptions, target: TargetKind) -> Request {
 
 /// A release that is built and planned.
 struct Sending<'a> {
-    place: Place,
+    scope: Scope,
     environment: Environment,
     base: Option<u64>,
     plan: Plan,
@@ -294,17 +294,17 @@ impl Sending<'_> {
         if !self.plan.is_empty() {
             show::plan(&self.plan, self.output);
         }
-        show::at_target(&self.preflight.changes, self.place.target.kind(), self.output);
+        show::at_target(&self.preflight.changes, self.scope.target.kind(), self.output);
     }
 
     fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
         if let Some(file) = &options.save_plan {
-            let saved = SavedPlan::new(&self.place.id, self.base, &shipment.spec, self.plan.clone());
-            saved.save(file).map_err(|error| of_saved_plan(&error, &self.place.id.name))?;
+            let saved = SavedPlan::new(&self.scope.id, self.base, &shipment.spec, self.plan.clone());
+            saved.save(file).map_err(|error| of_saved_plan(&error, &self.scope.id.name))?;
         }
         if self.json {
             self.output.object(&json!({
-                "environment": self.place.id,
+                "environment": self.scope.id,
                 "base": self.base,
                 "changes": self.changes(),
                 "breaking": self.plan.breaking(),
@@ -313,7 +313,7 @@ impl Sending<'_> {
                 "warnings": self.preflight.warnings,
             }));
         } else if !self.changes() {
-            self.output.line(&format!("{}: no changes", self.place.id));
+            self.output.line(&format!("{}: no changes", self.scope.id));
         } else {
             self.show();
         }
@@ -325,12 +325,12 @@ impl Sending<'_> {
 
     /// The live release already matches. It is still checked, and the user gets a key and the addresses.
     async fn nothing(&self) -> Result<Ending, Failure> {
-        let (id, extra) = (&self.place.id, json!({ "changes": false }));
+        let (id, extra) = (&self.scope.id, json!({ "changes": false }));
         match &self.environment.live {
             Some(live) => {
                 let text = format!("{id} is already up to date (release {})", live.number);
                 self.output.status("Unchanged", &text);
-                live::confirm(&self.place, live, extra, self.json, self.output).await?;
+                live::confirm(&self.scope, live, extra, self.json, self.output).await?;
             }
             None if self.json => {
                 self.output.object(&json!({ "environment": id, "changes": false, "release": null }));
@@ -346,18 +346,18 @@ impl Sending<'_> {
             self.output.flush();
         }
         show::allowed_to_break(&self.plan, options.allow_breaking)?;
-        options.confirmation().or_prompt(&format!("Deploy this to {}?", self.place.id))
+        options.confirmation().or_prompt(&format!("Deploy this to {}?", self.scope.id))
     }
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {
-        let Self { place, base, plan, json, output, .. } = self;
+        let Self { scope, base, plan, json, output, .. } = self;
         let mut told = live::tell(output);
-        let record = place
+        let record = scope
             .target
-            .send(&place.id, base, shipment, &mut told)
+            .send(&scope.id, base, shipment, &mut told)
             .await
-            .map_err(|error| live::failed(error, &place.id.name))?;
+            .map_err(|error| live::failed(error, &scope.id.name))?;
         drop(told);
-        live::confirm(&place, &record, json!({ "changes": true, "plan": plan }), json, output).await
+        live::confirm(&scope, &record, json!({ "changes": true, "plan": plan }), json, output).await
     }
 }

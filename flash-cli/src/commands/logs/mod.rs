@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    place::{Place, PlaceArguments},
+    scope::{Scope, ScopeArguments},
     time,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(crate) struct LogsArguments {
     #[arg(value_name = "ENV")]
     environment: Option<String>,
     #[command(flatten)]
-    place: PlaceArguments,
+    scope: ScopeArguments,
     /// Only lines of this worker type, or of the worker with this ID.
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
@@ -126,8 +126,8 @@ async fn reader_gone(output: &Output) {
 
 /// Whether the release and worker asked for exist, or ever existed. Without this check, no lines for a misspelled
 /// name would look like a worker that logs nothing.
-async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
-    let Place { id, target } = place;
+async fn check_names(scope: &Scope, select: &Selected) -> Result<(), Failure> {
+    let Scope { id, target } = scope;
     if let Some(number) = select.release {
         let releases = target.history(id).await?;
         if !releases.iter().any(|record| record.number == number) {
@@ -165,9 +165,9 @@ async fn check_names(place: &Place, select: &Selected) -> Result<(), Failure> {
 }
 
 async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
-    let place = arguments.place.environment(arguments.environment.as_deref()).await?;
-    check_names(&place, &query.select).await?;
-    let mut records = place.target.logs(&place.id, &query).await?;
+    let scope = arguments.scope.environment(arguments.environment.as_deref()).await?;
+    check_names(&scope, &query.select).await?;
+    let mut records = scope.target.logs(&scope.id, &query).await?;
     let zone = arguments.timestamps.then(TimeZone::system);
     let mut found = false;
     while let Some(record) = records.next().await {

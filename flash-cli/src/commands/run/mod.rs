@@ -18,7 +18,7 @@ use std::{
 
 use clap::Args;
 
-use super::place::DirectoryArguments;
+use super::scope::DirectoryArguments;
 use crate::{
     engine::{self, Kind, Wanted},
     exit::{Code, Failure},

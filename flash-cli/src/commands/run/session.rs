@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     image::BuiltImages,
-    state::{Keep, Place, api_key, curl, not_started, webhook_secret},
+    state::{Keep, StoreLocation, api_key, curl, not_started, webhook_secret},
     table::endpoints,
     workspace::{Settings, Versions},
 };
@@ -217,7 +217,8 @@ impl Session {
     fn platform(&self, listener: TcpListener, versions: &Versions) -> Result<Platform, Failure> {
         let package = &self.package.directory;
         let dotenv = project::load_dotenv(package)?;
-        let Place { directory, durability } = Place::new(package, versions.directory(), self.keep);
+        let StoreLocation { directory, durability } =
+            StoreLocation::new(package, versions.directory(), self.keep);
         let api_key = api_key(&dotenv)?;
         let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
         if api_key.is_none() && !is_loopback {

@@ -26,12 +26,12 @@ pub(crate) enum Keep {
 }
 
 /// Where jobs are stored, and how durably.
-pub(super) struct Place {
+pub(super) struct StoreLocation {
     pub directory: PathBuf,
     pub durability: Durability,
 }
 
-impl Place {
+impl StoreLocation {
     /// Without `--keep`, beside the binaries of this process and removed with them; else in the project.
     pub(super) fn new(package: &Path, throw_away: &Path, keep: Option<Keep>) -> Self {
         let kept = || package.join(".flash").join("state");

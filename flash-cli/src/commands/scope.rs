@@ -21,7 +21,7 @@ use crate::{
 
 /// The arguments of every command that applies to one environment.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct PlaceArguments {
+pub(crate) struct ScopeArguments {
     /// The crate's directory.
     #[arg(long = "dir", short = 'C', value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
@@ -58,12 +58,12 @@ impl DirectoryArguments {
 }
 
 /// An environment and its target.
-pub(crate) struct Place {
+pub(crate) struct Scope {
     pub id: EnvironmentId,
     pub target: Box<dyn Target>,
 }
 
-impl PlaceArguments {
+impl ScopeArguments {
     /// The app: `--app`, else the package of the directory or of one above.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl PlaceArguments {
     ///
     /// # Errors
     /// When it is not clear which one is meant. The target checks whether it exists.
-    pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Place, Failure> {
+    pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Scope, Failure> {
         let app = self.app()?;
         let project = self.project();
         let directory = project.as_deref();
@@ -109,7 +109,7 @@ impl PlaceArguments {
                 let declared = config.environments().iter().map(|own| &own.name);
                 check_there(&id, &target.environments().await?, declared)?;
             }
-            return Ok(Place { target, id });
+            return Ok(Scope { target, id });
         }
         let mut names: Vec<String> = config.environments().iter().map(|own| own.name.clone()).collect();
         // An environment declared on another target must not hide the local ones.
@@ -127,7 +127,7 @@ impl PlaceArguments {
         names.sort();
         names.dedup();
         match names.as_slice() {
-            [only] => Ok(Place {
+            [only] => Ok(Scope {
                 id: EnvironmentId { app, name: only.clone() },
                 target: match kind(only) {
                     kind if kind == first => first_target,
@@ -145,7 +145,7 @@ impl PlaceArguments {
                 let name = several.get(chosen).cloned().unwrap_or_default();
                 let id =
                     EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-                Ok(Place { target: target(kind(&id.name), directory).await?, id })
+                Ok(Scope { target: target(kind(&id.name), directory).await?, id })
             }
             several => {
                 Err(Failure::unusable(format!("`{app}` has several environments: {}", several.join(", ")))
