@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::{
     Context, Error, ErrorKind, Result,
     arguments::{Args, Input, Wire},
-    call::{self, Company, JobEnd, JobHandle},
+    call::{self, Fanout, JobEnd, JobHandle},
     context::Setup,
     json, panic,
     registry::{Function, Handler},
@@ -80,15 +80,15 @@ const CHUNK_DEPTH: u8 = 1;
 /// # Errors
 /// The function's error, or why it could not be reached.
 pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
-    call_as::<F>(args, Company::Alone).await
+    call_as::<F>(args, Fanout::Single).await
 }
 
-async fn call_as<F: RemoteFunction>(args: F::Args, company: Company) -> Result<F::Output> {
+async fn call_as<F: RemoteFunction>(args: F::Args, fanout: Fanout) -> Result<F::Output> {
     let function = F::descriptor();
     match call::peers_of(function) {
         None => in_process::<F>(args).await,
         Some(peers) => {
-            let output = peers.call(function, call::encode(function, &args)?, company).await?;
+            let output = peers.call(function, call::encode(function, &args)?, fanout).await?;
             decode_output(function, &output)
         }
     }
@@ -198,7 +198,7 @@ where
 {
     let context = Context::current();
     let calls = items.into_iter().enumerate().map(move |(index, args)| {
-        let call = call_as::<F>(args, Company::Many);
+        let call = call_as::<F>(args, Fanout::Many);
         let scoped = match context.clone() {
             Some(context) => context.scope(call).left_future(),
             None => call.right_future(),

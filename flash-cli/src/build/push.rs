@@ -51,7 +51,7 @@ pub(crate) async fn look_ahead(repository: &str, workers: &[String]) -> Result<(
     let names = references(repository, ANY_TAG, if workers.is_empty() { &guessed } else { workers })?;
     let Some(first) = names.first() else { return Ok(()) };
     let registry = Registry::of(first, Logins::of_user(Some(first)), RetryPolicy::default())?;
-    match registry::is_there(&registry, first).await {
+    match registry::image_exists(&registry, first).await {
         Err(RegistryError::Denied { .. } | RegistryError::NameRefused { .. }) if workers.is_empty() => Ok(()),
         answer => Ok(answer.map(drop)?),
     }

@@ -77,8 +77,8 @@ fn print(finding: &Finding, output: &Output) {
         State::Note => Mark::Note,
         State::Bad => Mark::Bad,
     };
-    let mend = finding.mend.as_ref().map(|mend| format!("→ {mend}"));
-    let below: Vec<&str> = finding.means.into_iter().chain(mend.as_deref()).collect();
+    let fix = finding.fix.as_ref().map(|fix| format!("→ {fix}"));
+    let below: Vec<&str> = finding.means.into_iter().chain(fix.as_deref()).collect();
     output.finding(mark, finding.name, &finding.said, &below);
 }
 

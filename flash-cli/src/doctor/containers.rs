@@ -41,9 +41,7 @@ pub(super) async fn findings() -> Vec<Finding> {
 fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
     if answers.iter().all(|(_, answer)| *answer == Answer::Missing) {
         let install = answers.first().map_or("", |(engine, _)| engine.install);
-        return vec![
-            Finding::note("containers", "neither podman nor docker is installed", FOR).mend(install),
-        ];
+        return vec![Finding::note("containers", "neither podman nor docker is installed", FOR).fix(install)];
     }
     let one_works = answers.iter().any(|(_, answer)| answer.said().is_some());
     answers
@@ -56,7 +54,7 @@ fn of_engines(answers: &[(&'static Engine, Answer)]) -> Vec<Finding> {
                 let command = format!("{} {}", engine.name, engine.works[0]);
                 let finding =
                     Finding::note(engine.name, format!("installed, but does not work: {reason}"), FOR);
-                Some(finding.mend(format!("`{command}` must work for this user")))
+                Some(finding.fix(format!("`{command}` must work for this user")))
             }
         })
         .collect()
@@ -87,6 +85,6 @@ mod tests {
         let refusal = Answer::Failed("permission denied while trying to connect".to_owned());
         let findings = of_engines(&[(&ENGINES[0], Answer::Missing), (&ENGINES[1], refusal)]);
         assert!(findings[0].said.contains("permission denied"), "{findings:?}");
-        assert_eq!(findings[0].mend.as_deref(), Some("`docker version` must work for this user"));
+        assert_eq!(findings[0].fix.as_deref(), Some("`docker version` must work for this user"));
     }
 }

@@ -36,12 +36,12 @@ fn of_files(places: &[PathBuf]) -> Finding {
             Ok(found) => registries.extend(found),
             Err(reason) => {
                 return Finding::note(NAME, format!("cannot use {}: {reason}", path.display()), FOR)
-                    .mend(format!("remove it, then: {LOG_IN}"));
+                    .fix(format!("remove it, then: {LOG_IN}"));
             }
         }
     }
     match registries.is_empty() {
-        true => Finding::note(NAME, "none", FOR).mend(LOG_IN),
+        true => Finding::note(NAME, "none", FOR).fix(LOG_IN),
         false => {
             let names: Vec<String> = registries.into_iter().collect();
             Finding::good(NAME, format!("for {}", names.join(", ")))
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn none_and_a_broken_file_are_notes() {
-        assert_eq!(of("{}").mend.as_deref(), Some(LOG_IN));
+        assert_eq!(of("{}").fix.as_deref(), Some(LOG_IN));
         let broken = of("{\"auths\": {\n\"ghcr.io\": secret");
         assert_eq!(broken.state, State::Note);
         assert!(broken.said.contains("config.json: line 2"), "{broken:?}");

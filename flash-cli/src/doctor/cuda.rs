@@ -25,7 +25,7 @@ fn of_home(found: Result<&CudaHome, &CudaError>) -> Finding {
                 format!("{} in {}, for {}", home.version(), home.root().display(), capabilities.join(" ")),
             )
         }
-        Err(error) => Finding::note(NAME, crate::error_chain::error_chain(error), FOR).mend(error.hint()),
+        Err(error) => Finding::note(NAME, crate::error_chain::error_chain(error), FOR).fix(error.hint()),
     }
 }
 
@@ -37,6 +37,6 @@ mod tests {
     fn without_a_toolkit_the_recipe_is_told() {
         let finding = of_home(Err(&CudaError::NotFound { searched: vec![PathBuf::from("/usr/local/cuda")] }));
         assert_eq!(finding.state, State::Note, "flash run and CPU builds work without");
-        assert!(finding.mend.unwrap().contains("pip install"));
+        assert!(finding.fix.unwrap().contains("pip install"));
     }
 }

@@ -37,8 +37,8 @@ fn of_rooms(rooms: &[(Option<u64>, PathBuf)]) -> Finding {
     let said = format!("{} free for {}", size(room), place.display());
     match room {
         TOO_LITTLE.. if room >= SCARCE => Finding::good(NAME, said),
-        TOO_LITTLE.. => Finding::note(NAME, said, FOR).mend("cargo clean removes earlier build output"),
-        _ => Finding::bad(NAME, said, FOR).mend("free space: cargo clean removes earlier build output"),
+        TOO_LITTLE.. => Finding::note(NAME, said, FOR).fix("cargo clean removes earlier build output"),
+        _ => Finding::bad(NAME, said, FOR).fix("free space: cargo clean removes earlier build output"),
     }
 }
 
@@ -58,7 +58,7 @@ fn of_limits(survey: &Survey) -> Finding {
             missing,
             "flash run works; its workers may use more of this machine than they will have in production",
         )
-        .mend("systemd-run --user --scope -p Delegate=yes flash run, or as root"),
+        .fix("systemd-run --user --scope -p Delegate=yes flash run, or as root"),
     }
 }
 
@@ -69,7 +69,7 @@ fn of_gpus(survey: &Survey) -> Finding {
         (true, 1) => Finding::good(NAME, "1 with a driver"),
         (true, count @ 2..) => Finding::good(NAME, format!("{count} with a driver")),
         (true, _) => Finding::note(NAME, "a driver, but no GPU that this user may use", FOR)
-            .mend("`nvidia-smi -L` must list the GPUs; start a container with access to them"),
+            .fix("`nvidia-smi -L` must list the GPUs; start a container with access to them"),
         (false, _) => Finding::note(NAME, "no NVIDIA driver", FOR),
     }
 }

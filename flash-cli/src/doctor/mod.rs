@@ -39,25 +39,25 @@ pub(crate) struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<&'static str>,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 impl Finding {
     fn good(name: &'static str, said: impl Into<String>) -> Self {
-        Self { name, state: State::Good, said: said.into(), means: None, mend: None }
+        Self { name, state: State::Good, said: said.into(), means: None, fix: None }
     }
 
     fn note(name: &'static str, said: impl Into<String>, means: &'static str) -> Self {
-        Self { name, state: State::Note, said: said.into(), means: Some(means), mend: None }
+        Self { name, state: State::Note, said: said.into(), means: Some(means), fix: None }
     }
 
     fn bad(name: &'static str, said: impl Into<String>, means: &'static str) -> Self {
-        Self { name, state: State::Bad, said: said.into(), means: Some(means), mend: None }
+        Self { name, state: State::Bad, said: said.into(), means: Some(means), fix: None }
     }
 
-    fn mend(mut self, mend: impl Into<String>) -> Self {
-        self.mend = Some(mend.into());
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
         self
     }
 }

@@ -30,20 +30,20 @@ pub(super) async fn findings(directory: &Path) -> Vec<Finding> {
 fn of_cargo(answer: &Answer) -> Finding {
     match answer {
         Answer::Said(version) => Finding::good("cargo", version),
-        other => lacking("cargo", other).mend(INSTALL_RUST),
+        other => lacking("cargo", other).fix(INSTALL_RUST),
     }
 }
 
 fn of_rustc(answer: &Answer) -> Finding {
     let version = match answer {
         Answer::Said(version) => version,
-        other => return lacking("rustc", other).mend(INSTALL_RUST),
+        other => return lacking("rustc", other).fix(INSTALL_RUST),
     };
     let number = version.split_whitespace().nth(1).unwrap_or_default();
     match parts(number) >= parts(OLDEST) {
         true => Finding::good("rustc", version),
         false => Finding::bad("rustc", format!("{version}; {OLDEST} or later is required"), NOTHING_WORKS)
-            .mend("rustup update stable"),
+            .fix("rustup update stable"),
     }
 }
 
@@ -56,7 +56,7 @@ fn parts(version: &str) -> (u32, u32) {
 fn of_linker(answer: &Answer) -> Finding {
     match answer {
         Answer::Said(version) => Finding::good("C compiler", version),
-        other => lacking("C compiler", other).mend(INSTALL_C),
+        other => lacking("C compiler", other).fix(INSTALL_C),
     }
 }
 
@@ -93,7 +93,7 @@ fn of_static_program(trial: &Trial) -> Finding {
             format!("{}: a program for {} links and runs", libc(target), target.triple),
         ),
         Trial::Fails { target, reason } => {
-            let mend = match target.linking {
+            let fix = match target.linking {
                 Linking::StaticMusl => "sudo apt-get install -y musl-tools   (Debian, Ubuntu)",
                 Linking::StaticGlibc | Linking::Dynamic => {
                     "sudo apt-get install -y libc6-dev   (Debian, Ubuntu), or: rustup target add \
@@ -102,10 +102,11 @@ fn of_static_program(trial: &Trial) -> Finding {
             };
             let said =
                 format!("{}: a program for {} does not link or run: {reason}", libc(target), target.triple);
-            Finding::bad("static binary", said, NO_STATIC).mend(mend)
+            Finding::bad("static binary", said, NO_STATIC).fix(fix)
         }
-        Trial::NoTarget(reason) => Finding::bad("static binary", reason, NO_STATIC)
-            .mend("rustup target add x86_64-unknown-linux-gnu"),
+        Trial::NoTarget(reason) => {
+            Finding::bad("static binary", reason, NO_STATIC).fix("rustup target add x86_64-unknown-linux-gnu")
+        }
     }
 }
 
@@ -163,14 +164,14 @@ mod tests {
         assert_eq!(of_rustc(&said("rustc 1.95.0 (59807616e 2026-04-14)")).state, State::Good);
         assert_eq!(of_rustc(&said("rustc 2.0.0-nightly (abc)")).state, State::Good);
         let old = of_rustc(&said("rustc 1.75.0 (82e1608df 2023-12-21)"));
-        assert_eq!((old.state, old.mend.as_deref()), (State::Bad, Some("rustup update stable")));
+        assert_eq!((old.state, old.fix.as_deref()), (State::Bad, Some("rustup update stable")));
         assert!(old.said.contains(OLDEST), "{old:?}");
         for finding in [of_rustc(&Answer::Missing), of_cargo(&Answer::Missing)] {
             assert_eq!((finding.state, &*finding.said), (State::Bad, "not installed"));
-            assert!(finding.mend.unwrap().contains("rustup.rs"));
+            assert!(finding.fix.unwrap().contains("rustup.rs"));
         }
         let broken = of_linker(&Answer::Failed("no space left".to_owned()));
-        assert!(broken.said.contains("no space left") && broken.mend.unwrap().contains("build-essential"));
+        assert!(broken.said.contains("no space left") && broken.fix.unwrap().contains("build-essential"));
     }
 
     #[test]
@@ -183,7 +184,7 @@ mod tests {
             finding.said.contains("static glibc") && finding.said.contains("cannot find -lc"),
             "{finding:?}"
         );
-        assert!(finding.mend.unwrap().contains("libc6-dev"));
+        assert!(finding.fix.unwrap().contains("libc6-dev"));
         assert_eq!(of_static_program(&Trial::NoTarget("none".to_owned())).state, State::Bad);
     }
 

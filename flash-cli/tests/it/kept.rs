@@ -156,7 +156,7 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("jobs.sqlite") && said.contains("hint: move the file away"), "{said}");
         assert!(!said.contains("panicked"), "{said}");
-        assert_eq!(std::fs::read(&file).unwrap(), damaged, "it may still be mended");
+        assert_eq!(std::fs::read(&file).unwrap(), damaged, "it may still be repaired");
     }
     std::fs::write(&file, &whole).unwrap();
     let app = kept.start();

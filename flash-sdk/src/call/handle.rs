@@ -39,10 +39,10 @@ impl<T> JobEnd<T> {
 /// Dropping the handle does not affect the job.
 pub struct JobHandle<T> {
     id: String,
-    place: Place<T>,
+    location: Location<T>,
 }
 
-enum Place<T> {
+enum Location<T> {
     InProcess {
         task: JoinHandle<Result<T>>,
         /// Set once, by the function's end or a cancel, whichever comes first.
@@ -75,7 +75,7 @@ impl<T> JobHandle<T> {
                 Err(_) => JobEnd::cancelled().outcome,
             }
         });
-        Self { id, place: Place::InProcess { task, ended } }
+        Self { id, location: Location::InProcess { task, ended } }
     }
 
     pub(crate) fn remote(
@@ -84,7 +84,7 @@ impl<T> JobHandle<T> {
         id: String,
         function: &'static Function,
     ) -> Self {
-        Self { id, place: Place::Remote { client, url, function, result: PhantomData } }
+        Self { id, location: Location::Remote { client, url, function, result: PhantomData } }
     }
 
     /// The job ID, as in the platform's API.
@@ -97,14 +97,14 @@ impl<T> JobHandle<T> {
     /// # Errors
     /// If the platform cannot be reached or no longer has the job. Results are kept for 30 minutes.
     pub async fn status(&self) -> Result<JobStatus> {
-        match &self.place {
-            Place::InProcess { task, ended } => Ok(match ended.get() {
+        match &self.location {
+            Location::InProcess { task, ended } => Ok(match ended.get() {
                 Some(status) => *status,
                 // A task ends without setting its status only when the runtime shuts down.
                 None if task.is_finished() => JobStatus::Cancelled,
                 None => JobStatus::InProgress,
             }),
-            Place::Remote { client, url, .. } => Ok(client.status(url, &self.id).await?.status),
+            Location::Remote { client, url, .. } => Ok(client.status(url, &self.id).await?.status),
         }
     }
 
@@ -113,14 +113,14 @@ impl<T> JobHandle<T> {
     /// # Errors
     /// If the platform cannot be reached or does not know the job.
     pub async fn cancel(&self) -> Result<()> {
-        match &self.place {
-            Place::InProcess { task, ended } => {
+        match &self.location {
+            Location::InProcess { task, ended } => {
                 if ended.set(JobStatus::Cancelled).is_ok() {
                     task.abort();
                 }
                 Ok(())
             }
-            Place::Remote { client, url, .. } => client.post_job(url, "cancel", &self.id).await,
+            Location::Remote { client, url, .. } => client.post_job(url, "cancel", &self.id).await,
         }
     }
 
@@ -129,12 +129,12 @@ impl<T> JobHandle<T> {
     /// # Errors
     /// If the platform cannot be reached or refuses, and always for a job in this process.
     pub async fn retry(&self) -> Result<()> {
-        match &self.place {
-            Place::InProcess { .. } => Err(Error::new(
+        match &self.location {
+            Location::InProcess { .. } => Err(Error::new(
                 ErrorKind::Refused,
                 "a job in this process does not keep its input: call the function again",
             )),
-            Place::Remote { client, url, .. } => client.post_job(url, "retry", &self.id).await,
+            Location::Remote { client, url, .. } => client.post_job(url, "retry", &self.id).await,
         }
     }
 }
@@ -145,13 +145,13 @@ impl<T: DeserializeOwned> JobHandle<T> {
     /// # Errors
     /// The function's error, or why its result could not be fetched.
     pub async fn wait(self) -> Result<T> {
-        match self.place {
-            Place::InProcess { task, .. } => match task.await {
+        match self.location {
+            Location::InProcess { task, .. } => match task.await {
                 Ok(outcome) => outcome,
                 Err(error) if error.is_cancelled() => JobEnd::cancelled().outcome,
                 Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
             },
-            Place::Remote { client, url, function, .. } => {
+            Location::Remote { client, url, function, .. } => {
                 let job = client.wait(url, &self.id).await?;
                 let output = output_of(job).map_err(|error| super::located(error, function, None))?;
                 serde_json::from_str(output.get()).map_err(|error| {

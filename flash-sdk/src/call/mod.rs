@@ -3,21 +3,21 @@
 //! A call runs in this process if the process is a worker of the function's type, or if no platform is configured
 //! (plain `cargo test` or `cargo run`). Otherwise it goes over the exchange if the platform has one, and over HTTP if
 //! not. URLs come from `FLASH_ENDPOINTS` or, with `FLASH_ENV`, from the user's credential file.
+mod directory;
 mod exchange;
 mod handle;
 pub(crate) mod http;
-mod place;
 mod worker;
 
 use std::{collections::HashMap, sync::OnceLock, time::Instant};
 
 use futures_util::stream::BoxStream;
 
+pub(crate) use directory::Process;
 pub(crate) use exchange::Calls;
 pub(crate) use handle::JobEnd;
 pub use handle::JobHandle;
 pub(crate) use http::http_client;
-pub(crate) use place::Process;
 pub use worker::call_worker;
 
 use crate::{
@@ -35,8 +35,8 @@ use crate::{
 
 /// Whether a call is one of many.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Company {
-    Alone,
+pub(crate) enum Fanout {
+    Single,
     /// One of many calls made at once, as by `map`.
     Many,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Peers {
     /// The worker type of this process.
     own: Option<String>,
     /// Worker type to base URL, or why they are not known.
-    endpoints: Result<HashMap<String, String>, place::Problem>,
+    endpoints: Result<HashMap<String, String>, directory::Problem>,
     /// The end of the message "no endpoint for …".
     source: String,
     /// Calls over the exchange; set once connected.
@@ -81,7 +81,7 @@ pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
 
 impl Peers {
     fn from_env(process: Process) -> Option<Self> {
-        let directory = place::directory_of(&process, place::Variables::read(), Credentials::load)?;
+        let directory = directory::directory_of(&process, directory::Variables::read(), Credentials::load)?;
         let own = match process {
             Process::Worker(own) => Some(own),
             Process::Main { .. } | Process::Other => None,
@@ -120,9 +120,9 @@ impl Peers {
         &self,
         function: &Function,
         call: EncodedCall,
-        company: Company,
+        fanout: Fanout,
     ) -> Result<RawJson> {
-        let envelope = Envelope { fan_out: company == Company::Many, ..self.envelope(function)? };
+        let envelope = Envelope { fan_out: fanout == Fanout::Many, ..self.envelope(function)? };
         let request_id = envelope.request_id.clone();
         let deadline = Context::current().and_then(|context| context.deadline());
         let outcome = within(deadline, self.send(function, envelope, call)).await;

@@ -9,7 +9,7 @@ use crate::{
     error_chain::error_chain,
     exit::Failure,
     image::registry::{
-        Logins, Registry, RegistryError, RetryPolicy, is_on_this_machine, is_public, is_there,
+        Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public,
     },
     output::Output,
     project::{Config, EnvironmentSettings, Package},
@@ -179,7 +179,7 @@ impl Images<'_> {
         };
         let mut found = Vec::new();
         for name in self.by_digest() {
-            match is_there(&registry, &name).await {
+            match image_exists(&registry, &name).await {
                 Ok(true) if !has_credential => match is_public(&name).await {
                     Ok(true) => {}
                     Ok(false) => found.push(not_public(&name)),

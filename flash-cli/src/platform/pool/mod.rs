@@ -2,10 +2,10 @@
 //!
 //! It holds the worker processes of its type with their keys and phases. Jobs are in the queue, requests in the
 //! balancer. This file contains the pool and its loop. `worker` is the life of one worker, `crash` decides when the
-//! next one may start, `liveness` detects silent workers, and `look` provides read access.
+//! next one may start, `liveness` detects silent workers, and `inspect` provides read access.
 mod crash;
+mod inspect;
 mod liveness;
-mod look;
 mod requests;
 mod worker;
 
@@ -35,9 +35,9 @@ use super::{
 pub(crate) use crash::Crashes;
 #[cfg(test)]
 pub(crate) use crash::Death;
+pub(crate) use inspect::{Counts, NotReady};
 pub(crate) use liveness::Pulse;
 use liveness::Watch;
-pub(crate) use look::{Counts, NotReady};
 #[cfg(test)]
 pub(super) use worker::START_LIMIT;
 use worker::{Stop, Worker};

@@ -173,8 +173,8 @@ async fn an_image_that_needs_a_login_is_not_public_and_a_look_without_one_says_s
     let to = name(&server.address, "private/app:1");
     let login = || Logins::with_password(to.registry(), USER, PASSWORD);
     push_as(&Image::of(42, &[100]), &to, login()).await.unwrap();
-    assert!(super::super::is_there(&registry(&to, login()), &to).await.unwrap());
+    assert!(super::super::image_exists(&registry(&to, login()), &to).await.unwrap());
     assert!(!super::super::is_public(&to).await.unwrap());
-    let error = super::super::is_there(&registry(&to, Logins::default()), &to).await.unwrap_err();
+    let error = super::super::image_exists(&registry(&to, Logins::default()), &to).await.unwrap_err();
     assert!(matches!(error, RegistryError::NoCredentials { .. }), "{error:?}");
 }

@@ -47,11 +47,11 @@ async fn what_is_there_is_seen_and_so_is_whether_anybody_may_pull_it() {
     let image = Image::of(41, &[100]);
     let to = name(&server.address, "looks/app:1");
     let registry = registry(&to, Logins::default());
-    assert!(!super::super::is_there(&registry, &to).await.unwrap());
+    assert!(!super::super::image_exists(&registry, &to).await.unwrap());
     push(&image, &to).await.unwrap();
     let by_digest = to.clone_with_digest(image.manifest.digest().to_string());
     for known in [&to, &by_digest] {
-        assert!(super::super::is_there(&registry, known).await.unwrap(), "{known}");
+        assert!(super::super::image_exists(&registry, known).await.unwrap(), "{known}");
         assert!(super::super::is_public(known).await.unwrap(), "{known}");
     }
     assert!(super::super::is_on_this_machine(&to));

@@ -11,7 +11,7 @@ use oci_spec::distribution::Reference;
 ///
 /// # Errors
 /// When the registry cannot be reached, or rejects the login.
-pub(crate) async fn is_there(registry: &Registry, image: &Reference) -> Result<bool, RegistryError> {
+pub(crate) async fn image_exists(registry: &Registry, image: &Reference) -> Result<bool, RegistryError> {
     has(registry, image, &Scope::push(image.repository())).await
 }
 
