@@ -71,12 +71,12 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
     }
     Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", scope.id))?;
     let teller = output.clone();
-    let mut told = move |step: Step| {
+    let mut on_step = move |step: Step| {
         if let Step::Draining { release } = step {
             teller.status("Draining", &format!("release {release} finishes the work it accepted"));
         }
     };
-    let left = scope.target.undeploy(&scope.id, worker.as_deref(), &mut told).await?;
+    let left = scope.target.undeploy(&scope.id, worker.as_deref(), &mut on_step).await?;
     forget_addresses(&scope).await?;
     if json {
         output.object(&json!({ "environment": scope.id, "undeployed": going, "release": left }));

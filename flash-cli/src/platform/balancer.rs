@@ -500,7 +500,7 @@ impl Balancer {
             fanned_out: 0,
             oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
             running: inner.backends.values().map(|backend| backend.requests.len()).sum(),
-            takers: inner
+            consumers: inner
                 .backends
                 .iter()
                 .map(|(worker, backend)| {

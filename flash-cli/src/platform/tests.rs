@@ -1,4 +1,4 @@
-//! Tests releases as a service uses them: in parallel, across restarts, with keys. Workers are takers of the queues,
+//! Tests releases as a service uses them: in parallel, across restarts, with keys. Workers are consumers of the queues,
 //! except where their start is tested.
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     meter::Account,
-    queue::{JobId, Link, Origin as JobOrigin, Outcome, Queue, Submission},
+    queue::{DeliveryMode, JobId, Origin as JobOrigin, Outcome, Queue, Submission},
     *,
 };
 
@@ -132,7 +132,7 @@ impl Bench {
     /// A worker of that release does its next job.
     async fn work(&self, number: u64) -> JobId {
         let (queue, worker) = (self.queue(number), "w".into());
-        queue.attach(&worker, Link::Polling, 1, Account::free());
+        queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
         let job = queue.take(&worker, 1, LIMIT).await.pop().expect("a job waits").id;
         queue.finish(&worker, job, None, Outcome::Completed(json("1")), None);
         queue.detach_stopped(&worker, "done");

@@ -34,7 +34,7 @@ pub(crate) use release::{
 pub(crate) use status::{JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
 
 /// Called for each step of a running change.
-pub(crate) type Told<'a> = &'a mut (dyn FnMut(Step) + Send);
+pub(crate) type OnStep<'a> = &'a mut (dyn FnMut(Step) + Send);
 
 /// A place where environments live.
 #[async_trait]
@@ -75,7 +75,7 @@ pub(crate) trait Target: Send + Sync {
         id: &EnvironmentId,
         base: Option<u64>,
         shipment: Shipment,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
     /// Makes a new release from an earlier one; `None`: from [`live_before`].
@@ -83,7 +83,7 @@ pub(crate) trait Target: Send + Sync {
         &self,
         id: &EnvironmentId,
         to: Option<u64>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError>;
 
     /// Removes one endpoint, or all: running work ends first; the environment and its history stay. Returns `None`
@@ -92,7 +92,7 @@ pub(crate) trait Target: Send + Sync {
         &self,
         id: &EnvironmentId,
         worker: Option<&str>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError>;
 
     /// Stops everything and deletes jobs, releases, keys, secrets and logs.

@@ -24,7 +24,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Prints a line for each step.
-pub(super) fn tell(output: &Output) -> impl FnMut(Step) + Send + use<> {
+pub(super) fn print_steps(output: &Output) -> impl FnMut(Step) + Send + use<> {
     let output = output.clone();
     let mut bar = None;
     move |step| match step {

@@ -83,13 +83,13 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
     }
     show::allowed_to_break(&plan, arguments.allow_breaking)?;
     Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", scope.id))?;
-    let mut told = live::tell(output);
+    let mut on_step = live::print_steps(output);
     let record = scope
         .target
-        .rollback(&scope.id, Some(to), &mut told)
+        .rollback(&scope.id, Some(to), &mut on_step)
         .await
         .map_err(|error| live::failed(error, &scope.id.name))?;
-    drop(told);
+    drop(on_step);
     live::confirm(&scope, &record, json!({ "plan": plan }), json, output).await
 }
 

@@ -351,13 +351,13 @@ impl Sending<'_> {
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {
         let Self { scope, base, plan, json, output, .. } = self;
-        let mut told = live::tell(output);
+        let mut on_step = live::print_steps(output);
         let record = scope
             .target
-            .send(&scope.id, base, shipment, &mut told)
+            .send(&scope.id, base, shipment, &mut on_step)
             .await
             .map_err(|error| live::failed(error, &scope.id.name))?;
-        drop(told);
+        drop(on_step);
         live::confirm(&scope, &record, json!({ "changes": true, "plan": plan }), json, output).await
     }
 }

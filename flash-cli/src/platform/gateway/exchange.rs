@@ -24,7 +24,7 @@ use super::{echo::Echo, error::Refusal, nesting, server::Segments, worker_api::a
 use crate::platform::{
     Platform,
     pool::{Pool, Pulse},
-    queue::{JobId, Link, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
+    queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
     release::Release,
 };
 
@@ -91,8 +91,8 @@ impl Session {
     fn handle(&mut self, frame: ToPlatform) {
         match frame {
             ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, .. }) => {
-                let link = Link::Exchange(self.frames.clone());
-                self.pool.ready_for_jobs(&self.worker, link, max_concurrency);
+                let mode = DeliveryMode::Exchange(self.frames.clone());
+                self.pool.ready_for_jobs(&self.worker, mode, max_concurrency);
             }
             ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port), releases_slots }) => {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -147,7 +147,7 @@ impl Session {
         let ran = Some(Duration::from_micros(ran_us));
         match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
             Reported::Accepted => self.pool.served(&self.pulse),
-            Reported::LetGo => {}
+            Reported::Released => {}
             Reported::Late => self.pool.say_late(&self.worker, job, Some(attempt)),
         }
     }

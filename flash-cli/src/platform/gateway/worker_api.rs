@@ -28,7 +28,7 @@ use super::{
 use crate::platform::{
     Platform,
     pool::Pool,
-    queue::{JobId, Link, Offered, Outcome, Queue, Reported, Taken, WorkerId},
+    queue::{DeliveryMode, JobId, LeasedJob, Offered, Outcome, Queue, Reported, WorkerId},
 };
 
 /// How long polls are held, and chunks without room: less than the 60 and 90 s after which workers give up.
@@ -149,11 +149,11 @@ async fn taken(
     uri: &Uri,
     headers: &HeaderMap,
     wanted: u32,
-) -> Result<(Arc<Pool>, Vec<Taken>), Refusal> {
+) -> Result<(Arc<Pool>, Vec<LeasedJob>), Refusal> {
     let worker = worker_in(worker);
     let pool = admit(platform, endpoint, &worker, headers)?;
     // The first poll means that the worker is ready.
-    pool.ready_for_jobs(&worker, Link::Polling, wanted);
+    pool.ready_for_jobs(&worker, DeliveryMode::Polling, wanted);
     let queue = queue_of(&pool)?;
     if runs_nothing(uri) {
         queue.runs_nothing(&worker);
@@ -176,7 +176,7 @@ struct PolledJob {
 }
 
 /// A Flash worker gets the envelope inside the input; a command gets the client's input unchanged.
-fn job_for_polling(pool: &Pool, job: &Taken) -> PolledJob {
+fn job_for_polling(pool: &Pool, job: &LeasedJob) -> PolledJob {
     let input = match pool.command() {
         Some(_) => job.input.clone(),
         None => envelope::seal(&job.envelope, &job.input),
@@ -286,7 +286,7 @@ pub(super) async fn done(
             }
             return Ok(StatusCode::OK.into_response());
         }
-        Reported::LetGo => {}
+        Reported::Released => {}
         Reported::Late => pool.say_late(&worker, job, None),
     }
     Err(runs_elsewhere(&worker, job))

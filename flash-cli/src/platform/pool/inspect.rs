@@ -47,15 +47,15 @@ impl Pool {
     pub(crate) fn counts(&self) -> Counts {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let load = self.load();
-        let idle_takers: HashMap<&WorkerId, bool> =
-            load.takers.iter().map(|(worker, _, idle)| (worker, idle.is_some())).collect();
+        let idle_consumers: HashMap<&WorkerId, bool> =
+            load.consumers.iter().map(|(worker, _, idle)| (worker, idle.is_some())).collect();
         let mut counts = Counts {
             unhealthy: number(self.unhealthy()),
             throttled: number(self.throttled()),
             ..Counts::default()
         };
         for (id, worker) in &self.lock().all {
-            match (worker.phase, idle_takers.get(id)) {
+            match (worker.phase, idle_consumers.get(id)) {
                 (Phase::Starting, _) => counts.starting += 1,
                 (Phase::Stopping, _) => counts.stopping += 1,
                 (Phase::Ready, Some(false)) => counts.busy += 1,

@@ -29,7 +29,7 @@ use super::{
     launch::{CommandWorker, Launch},
     log::{LogLine, Sink},
     meter::{Account, Billing, Meter},
-    queue::{Due, JobId, Limits, Link, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
+    queue::{DeliveryMode, Due, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},
 };
 pub(crate) use crash::Crashes;
@@ -269,7 +269,7 @@ impl Pool {
     fn observe(&self, now: Instant) -> Observation {
         let load = self.load();
         let idle: HashMap<&WorkerId, Instant> =
-            load.takers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
+            load.consumers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
         let workers = self.lock();
         let view = |(id, worker): (&WorkerId, &Worker)| match (worker.phase, idle.get(id)) {
             (Phase::Stopping, _) => None,
@@ -435,11 +435,11 @@ impl Pool {
     }
 
     /// A queue worker is ready for jobs.
-    pub(crate) fn ready_for_jobs(&self, id: &WorkerId, link: Link, slots: u32) {
+    pub(crate) fn ready_for_jobs(&self, id: &WorkerId, mode: DeliveryMode, slots: u32) {
         if let Some(queue) = self.queue()
             && let Some(account) = self.became_ready(id)
         {
-            queue.attach(id, link, slots, account);
+            queue.attach(id, mode, slots, account);
             if self.phase(id).is_none() {
                 // It ended at this moment, so it must be detached here.
                 queue.detach_stopped(id, "ended just as it became ready");

@@ -289,8 +289,8 @@ impl Pool {
     }
 
     fn is_at_work(&self, id: &WorkerId) -> bool {
-        let takers = self.load().takers;
-        takers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
+        let consumers = self.load().consumers;
+        consumers.iter().any(|(worker, _, idle)| worker == id && idle.is_none())
     }
 
     /// Logs the end of a worker. It is also logged for each request that the worker was running, with the last

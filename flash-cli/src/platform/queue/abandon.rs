@@ -37,8 +37,8 @@ impl Queue {
             return;
         }
         // It exists and has not ended.
-        let _ = inner.stop_attempt(job, &self.setting);
-        let ended = inner.jobs.end(job, JobEvent::Cancelled, &self.setting);
+        let _ = inner.stop_attempt(job, &self.settings);
+        let ended = inner.jobs.end(job, JobEvent::Cancelled, &self.settings);
         drop(inner);
         self.report_ends(ended);
     }

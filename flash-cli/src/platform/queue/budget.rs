@@ -42,7 +42,7 @@ struct Shared {
     held / 1_000_000,
     limit / 1_000_000
 )]
-pub(crate) struct OutOfRoom {
+pub(crate) struct BudgetExceeded {
     held: usize,
     limit: usize,
 }
@@ -85,7 +85,7 @@ impl Budget {
     ///
     /// # Errors
     /// If there is not enough room.
-    pub(super) fn try_hold(&self, bytes: usize, purpose: Purpose) -> Result<Held, OutOfRoom> {
+    pub(super) fn try_hold(&self, bytes: usize, purpose: Purpose) -> Result<Held, BudgetExceeded> {
         let Shared { limit, held, wanted } = &*self.shared;
         let most = self.most(purpose);
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= most);
@@ -96,7 +96,7 @@ impl Budget {
             }
             Err(held) => {
                 wanted.fetch_max(bytes, Ordering::Relaxed);
-                Err(OutOfRoom { held, limit: *limit })
+                Err(BudgetExceeded { held, limit: *limit })
             }
         }
     }
@@ -183,7 +183,7 @@ impl Arriving {
     ///
     /// # Errors
     /// If there is not enough room.
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), OutOfRoom> {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), BudgetExceeded> {
         let Self(held) = self;
         let Some(budget) = &held.budget else { return Ok(()) };
         let mut more = budget.try_hold(bytes.saturating_sub(held.bytes), Purpose::Intake)?;

@@ -8,7 +8,7 @@ use flash_sdk::{catalogue::NanoDollars, wire::job::JobObject};
 use super::{
     ChangeError, Inner, JobId, WorkerId,
     job::Entry,
-    jobs::{Jobs, Setting},
+    jobs::{Jobs, QueueSettings},
     state::{JobState, Lease},
     store::Change,
 };
@@ -33,29 +33,29 @@ impl Entry {
 
 impl Jobs {
     /// Adds to a job's cost. A job that continues is stored with its next change.
-    pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
+    pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, settings: &QueueSettings) {
         let Some(entry) = self.get_mut(id).filter(|_| share.0 > 0) else { return };
         entry.add_cost(share);
         if entry.status().is_final()
             && let Some(seq) = entry.record
         {
-            entry.ticket = setting.store.write(Change::Charged { seq, cost: entry.cost });
+            entry.ticket = settings.store.write(Change::Charged { seq, cost: entry.cost });
         }
     }
 }
 
 impl Inner {
     /// Asks the worker of a running job to stop it.
-    pub(super) fn stop_attempt(&mut self, job: JobId, setting: &Setting) -> Result<(), ChangeError> {
+    pub(super) fn stop_attempt(&mut self, job: JobId, settings: &QueueSettings) -> Result<(), ChangeError> {
         let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
         match &entry.state {
             JobState::Done(_) => return Err(ChangeError::Ended),
             JobState::Queued { .. } => {}
             JobState::Running(lease) => {
                 let Lease { worker, attempt } = lease;
-                if let Some(taker) = self.takers.get_mut(worker) {
-                    let share = taker.stop(job, *attempt, &entry.charged_to(job));
-                    self.charge(job, share, setting);
+                if let Some(consumer) = self.consumers.get_mut(worker) {
+                    let share = consumer.stop(job, *attempt, &entry.charged_to(job));
+                    self.charge(job, share, settings);
                 }
             }
         }
@@ -69,40 +69,40 @@ impl Inner {
         worker: &WorkerId,
         job: JobId,
         attempt: Option<u32>,
-        setting: &Setting,
+        settings: &QueueSettings,
     ) -> bool {
-        let Some(taker) = self.takers.get_mut(worker) else { return false };
+        let Some(consumer) = self.consumers.get_mut(worker) else { return false };
         let charged_to = self.jobs.get(job).map(|entry| entry.charged_to(job));
-        let Some(share) = taker.release(job, attempt, charged_to.as_ref()) else { return false };
-        if taker.has_free_slot() && !self.free.contains(worker) {
+        let Some(share) = consumer.release(job, attempt, charged_to.as_ref()) else { return false };
+        if consumer.has_free_slot() && !self.free.contains(worker) {
             self.free.push(worker.clone());
         }
-        self.charge(job, share, setting);
+        self.charge(job, share, settings);
         true
     }
 
     /// Adds to a job's cost, also if the queue of the next release has the job now.
-    fn charge(&mut self, id: JobId, share: NanoDollars, setting: &Setting) {
+    fn charge(&mut self, id: JobId, share: NanoDollars, settings: &QueueSettings) {
         match self.successor() {
             // Locks are taken from the older queue to the newer, as at the hand-over.
             Some(successor) if self.jobs.get(id).is_none() => {
-                successor.lock().charge(id, share, &successor.setting);
+                successor.lock().charge(id, share, &successor.settings);
             }
-            _ => self.jobs.charge(id, share, setting),
+            _ => self.jobs.charge(id, share, settings),
         }
     }
 
     /// An attempt is over.
-    pub(super) fn settle(&mut self, id: JobId, mut cost_share: CostShare, setting: &Setting) {
+    pub(super) fn settle(&mut self, id: JobId, mut cost_share: CostShare, settings: &QueueSettings) {
         let charged_to = self.jobs.get(id).map(|entry| entry.charged_to(id));
         let share = cost_share.end(charged_to.as_ref());
-        self.charge(id, share, setting);
+        self.charge(id, share, settings);
     }
 
     /// Like [`Inner::settle`], for several.
-    pub(super) fn settle_all(&mut self, cost_shares: Vec<(JobId, CostShare)>, setting: &Setting) {
+    pub(super) fn settle_all(&mut self, cost_shares: Vec<(JobId, CostShare)>, settings: &QueueSettings) {
         for (id, cost_share) in cost_shares {
-            self.settle(id, cost_share, setting);
+            self.settle(id, cost_share, settings);
         }
     }
 
@@ -116,7 +116,8 @@ impl Inner {
     pub(super) fn with_so_far(&self, id: JobId, entry: &Entry, mut object: JobObject) -> JobObject {
         if let JobState::Running(Lease { worker, attempt }) = &entry.state
             && let Some(cost) = &mut object.cost_nano_dollars
-            && let Some(so_far) = self.takers.get(worker).and_then(|taker| taker.so_far(id, *attempt))
+            && let Some(so_far) =
+                self.consumers.get(worker).and_then(|consumer| consumer.so_far(id, *attempt))
         {
             *cost = cost.saturating_add(so_far.0);
         }

@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 
 use super::{
-    Failing, JobId, Queue, Taker,
+    Consumer, Failing, JobId, Queue,
     job::Entry,
-    jobs::{Jobs, Setting},
+    jobs::{Jobs, QueueSettings},
     state::JobEvent,
-    store::{Change, LoneTurn, Ticket},
+    store::{Change, SuspectPermit, Ticket},
 };
 
 /// How many deaths of the platform a job may be running at, in addition to the first one, which nobody observed. For
@@ -35,7 +35,7 @@ pub(super) enum Guard {
     /// It may have, and its mark is not durable.
     Unmarked,
     /// It has its mark. Where it must be the only one that runs, it is its turn.
-    Marked { _turn: Option<LoneTurn> },
+    Marked { _permit: Option<SuspectPermit> },
 }
 
 impl Guard {
@@ -58,7 +58,7 @@ pub(super) struct Guarded {
 struct Marking {
     job: JobId,
     ticket: Ticket,
-    turn: Option<LoneTurn>,
+    permit: Option<SuspectPermit>,
 }
 
 impl Guarded {
@@ -78,44 +78,50 @@ impl Guarded {
 
 impl Jobs {
     /// Writes marks for as many jobs as may run soon.
-    fn mark(&mut self, slots: usize, setting: &Setting) {
+    fn mark(&mut self, slots: usize, settings: &QueueSettings) {
         while let Some(id) = self.guarded.lone.front().copied() {
             let is_waiting = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
             let Some(losses) = self.get(id).filter(is_waiting).map(|entry| entry.losses) else {
                 self.guarded.lone.pop_front();
                 continue;
             };
-            let Some(turn) = setting.store.lone().turn() else { break };
+            let Some(permit) = settings.store.suspect_lock().try_acquire() else { break };
             self.guarded.lone.pop_front();
-            self.write_mark(id, losses, Some(turn), setting);
+            self.write_mark(id, losses, Some(permit), settings);
         }
-        while self.guarded.marking.len() + self.lines.ahead() < slots
+        while self.guarded.marking.len() + self.waiting.ahead() < slots
             && let Some(id) = self.guarded.unmarked.pop_front()
         {
             let waits = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
             if let Some(losses) = self.get(id).filter(waits).map(|entry| entry.losses) {
-                self.write_mark(id, losses, None, setting);
+                self.write_mark(id, losses, None, settings);
             }
         }
     }
 
-    fn write_mark(&mut self, job: JobId, losses: u32, turn: Option<LoneTurn>, setting: &Setting) {
+    fn write_mark(
+        &mut self,
+        job: JobId,
+        losses: u32,
+        permit: Option<SuspectPermit>,
+        settings: &QueueSettings,
+    ) {
         if let Some(seq) = self.get(job).and_then(|entry| entry.record) {
-            let ticket = setting.store.write(Change::Aboard { seq, losses });
-            self.guarded.marking.push_back(Marking { job, ticket, turn });
+            let ticket = settings.store.write(Change::Aboard { seq, losses });
+            self.guarded.marking.push_back(Marking { job, ticket, permit });
         }
     }
 
     /// Moves jobs with durable marks to their lines.
-    fn marked(&mut self, setting: &Setting) {
-        while self.guarded.next_ticket().is_some_and(|ticket| setting.store.is_committed(ticket))
-            && let Some(Marking { job, turn, .. }) = self.guarded.marking.pop_front()
+    fn marked(&mut self, settings: &QueueSettings) {
+        while self.guarded.next_ticket().is_some_and(|ticket| settings.store.is_committed(ticket))
+            && let Some(Marking { job, permit, .. }) = self.guarded.marking.pop_front()
         {
             let waits = |entry: &&mut Entry| entry.is_queued() && entry.guard.is_unmarked();
             let Some(entry) = self.get_mut(job).filter(waits) else { continue };
-            entry.guard = Guard::Marked { _turn: turn };
+            entry.guard = Guard::Marked { _permit: permit };
             let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-            self.lines.of(low_priority).of(suspect).arrive(job);
+            self.waiting.of(low_priority).of(suspect).arrive(job);
         }
     }
 
@@ -135,10 +141,11 @@ impl Queue {
         if inner.jobs.guarded.is_empty() {
             return;
         }
-        inner.jobs.marked(&self.setting);
-        let slots = inner.takers.values().filter(|taker| taker.takes_jobs()).map(Taker::slots).sum();
-        inner.jobs.mark(slots, &self.setting);
-        inner.dispatch(&self.setting);
+        inner.jobs.marked(&self.settings);
+        let slots =
+            inner.consumers.values().filter(|consumer| consumer.takes_jobs()).map(Consumer::slots).sum();
+        inner.jobs.mark(slots, &self.settings);
+        inner.dispatch(&self.settings);
     }
 
     /// Waits until [`Queue::feed`] has something to do: a mark has become durable.
@@ -148,7 +155,7 @@ impl Queue {
     pub(crate) async fn fed(&self) -> Result<(), Failing> {
         let next = self.lock().jobs.guarded.next_ticket();
         match next {
-            Some(ticket) => self.setting.store.committed(ticket).await,
+            Some(ticket) => self.settings.store.committed(ticket).await,
             None => std::future::pending().await,
         }
     }

@@ -8,11 +8,11 @@ use flash_sdk::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Failing, Fate, Inner, JobId, Origin, Queue, Waiter,
-    budget::{Held, OutOfRoom, Purpose},
+    Failing, Inner, JobId, Origin, Queue, QueueState, Waiter,
+    budget::{BudgetExceeded, Held, Purpose},
     guard::Guard,
     job::{Entry, Extras, IdempotencyKey},
-    jobs::Setting,
+    jobs::QueueSettings,
     state::JobState,
     store::Ticket,
 };
@@ -77,7 +77,7 @@ pub(crate) enum SubmitError {
     #[error("{waiting} jobs are already waiting")]
     Full { waiting: usize },
     #[error(transparent)]
-    OutOfRoom(#[from] OutOfRoom),
+    BudgetExceeded(#[from] BudgetExceeded),
     #[error("the idempotency key belongs to job `{0}`, which has another function or input")]
     KeyInUse(JobId),
     #[error("the app no longer has this worker type")]
@@ -87,32 +87,32 @@ pub(crate) enum SubmitError {
 }
 
 impl Queue {
-    /// Accepts a job; a taker with a free slot has it before this returns. The submitter may get the ID after
+    /// Accepts a job; a consumer with a free slot has it before this returns. The submitter may get the ID after
     /// [`Queue::stored`].
     pub(crate) fn submit(&self, submission: Submission) -> Result<Submitted, SubmitError> {
         let durable = submission.origin == Origin::Run;
-        if durable && let Some(failing) = self.setting.store.failing() {
+        if durable && let Some(failing) = self.settings.store.failing() {
             return Err(failing.into());
         }
         let mut inner = self.lock();
-        match &inner.fate {
-            Fate::Live => {}
-            Fate::ReplacedBy(successor) => {
+        match &inner.state {
+            QueueState::Live => {}
+            QueueState::ReplacedBy(successor) => {
                 // A client was slow to send its job, and its release has been replaced meanwhile.
                 let successor = successor.clone();
                 drop(inner);
                 return successor.submit(submission);
             }
-            Fate::Ended => return Err(SubmitError::Ended),
+            QueueState::Ended => return Err(SubmitError::Ended),
         }
         let key = submission.idempotency_key.as_deref().map(|key| IdempotencyKey {
             key: key.into(),
             fingerprint: fingerprint(submission.envelope.function.as_deref(), submission.input.get()),
         });
-        if let Some(known) = key.as_ref().and_then(|key| self.setting.keys.lock().known(key).transpose()) {
+        if let Some(known) = key.as_ref().and_then(|key| self.settings.keys.lock().known(key).transpose()) {
             return known;
         }
-        let (limits, waiting) = (&self.setting.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
+        let (limits, waiting) = (&self.settings.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
         if waiting >= limits.max_waiting {
             return Err(SubmitError::Full { waiting });
         }
@@ -122,10 +122,10 @@ impl Queue {
             Origin::Call => Purpose::Progress,
         };
         let mut entry = self.entry(submission, key.clone());
-        entry.held = inner.room_for(entry.weight(), purpose, &self.setting)?;
+        entry.held = inner.room_for(entry.weight(), purpose, &self.settings)?;
         // Held until the key belongs to the new job, because another release may get the same key at this moment. Not
         // locked before there is room, because dropped jobs release their keys.
-        let keys = key.as_ref().map(|key| (key, self.setting.keys.lock()));
+        let keys = key.as_ref().map(|key| (key, self.settings.keys.lock()));
         if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
             return known;
         }
@@ -135,11 +135,11 @@ impl Queue {
             Origin::RunSync | Origin::Call => JobId::of_waited(),
         };
         inner.jobs.insert(id, Box::new(entry));
-        let ticket = if durable { inner.jobs.store(id, &self.setting) } else { None };
+        let ticket = if durable { inner.jobs.store(id, &self.settings) } else { None };
         if let Some((key, mut keys)) = keys {
             keys.name(key, id, ticket.unwrap_or_default());
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         let left_waiting = inner.jobs.has_waiting();
         drop(inner);
         if left_waiting {
@@ -151,8 +151,8 @@ impl Queue {
     fn entry(&self, submission: Submission, idempotency: Option<IdempotencyKey>) -> Entry {
         let Submission { input, envelope, origin, execution_timeout, ttl, low_priority, .. } = submission;
         let extras = Extras { webhook: submission.webhook, idempotency, s3_config: submission.s3_config };
-        let now = self.setting.clock.now();
-        let ttl = ttl.unwrap_or(self.setting.limits.ttl);
+        let now = self.settings.clock.now();
+        let ttl = ttl.unwrap_or(self.settings.limits.ttl);
         let expires_at = now.after(ttl);
         Entry {
             state: JobState::Queued { attempts: 0 },
@@ -163,7 +163,7 @@ impl Queue {
             suspect: false,
             losses: 0,
             guard: Guard::Free,
-            execution_timeout: execution_timeout.unwrap_or(self.setting.limits.execution_timeout),
+            execution_timeout: execution_timeout.unwrap_or(self.settings.limits.execution_timeout),
             ttl,
             submitted_at: now,
             queued_at: now,
@@ -188,13 +188,13 @@ impl Queue {
     /// If it cannot be stored now. A new job that no worker has had is removed; any other continues, and the client
     /// can find it with its idempotency key.
     pub(crate) async fn stored(&self, submitted: &Submitted) -> Result<(), Failing> {
-        let stored = self.setting.store.committed(submitted.ticket).await;
+        let stored = self.settings.store.committed(submitted.ticket).await;
         if stored.is_err() && submitted.idempotency == Idempotency::New {
             // Where it is now: its release may have been replaced while it was sent.
             self.home_of(|queue| {
                 let mut inner = queue.lock();
                 let is_queued = inner.jobs.get(submitted.id)?.is_queued();
-                is_queued.then(|| inner.jobs.remove(submitted.id, &queue.setting)).map(drop)
+                is_queued.then(|| inner.jobs.remove(submitted.id, &queue.settings)).map(drop)
             });
         }
         stored
@@ -213,9 +213,9 @@ impl Queue {
     /// # Errors
     /// If it cannot be stored now. The job continues.
     pub(crate) async fn keep(&self, job: JobId) -> Result<(), Failing> {
-        let ticket = self.home_of(|queue| queue.lock().jobs.store(job, &queue.setting));
+        let ticket = self.home_of(|queue| queue.lock().jobs.store(job, &queue.settings));
         match ticket {
-            Some(ticket) => self.setting.store.committed(ticket).await,
+            Some(ticket) => self.settings.store.committed(ticket).await,
             None => Ok(()),
         }
     }
@@ -223,10 +223,15 @@ impl Queue {
 
 impl Inner {
     /// Makes room for a new job, if necessary by dropping results that were kept longer than promised.
-    fn room_for(&mut self, bytes: usize, purpose: Purpose, setting: &Setting) -> Result<Held, OutOfRoom> {
-        setting.budget.try_hold(bytes, purpose).or_else(|_| {
-            self.jobs.make_room(setting);
-            setting.budget.try_hold(bytes, purpose)
+    fn room_for(
+        &mut self,
+        bytes: usize,
+        purpose: Purpose,
+        settings: &QueueSettings,
+    ) -> Result<Held, BudgetExceeded> {
+        settings.budget.try_hold(bytes, purpose).or_else(|_| {
+            self.jobs.make_room(settings);
+            settings.budget.try_hold(bytes, purpose)
         })
     }
 }

@@ -13,7 +13,7 @@ use flash_sdk::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Budget, Taken, Timestamp, WorkerId,
+    Budget, LeasedJob, Timestamp, WorkerId,
     budget::Held,
     guard::Guard,
     id::JobId,
@@ -61,9 +61,9 @@ pub(crate) struct Extras {
 }
 
 /// For how long an ended job stays.
-pub(super) enum Keep {
+pub(super) enum Retention {
     /// Its only reader, a calling worker, has it.
-    Not,
+    Drop,
     /// Its client has received it: kept for a while, and while there is room.
     Bounded,
     /// Until its time is over.
@@ -198,7 +198,7 @@ impl Entry {
     }
 
     /// Gives the job to a worker.
-    pub(super) fn lease(&mut self, id: JobId, worker: &WorkerId, now: Timestamp) -> Option<Taken> {
+    pub(super) fn lease(&mut self, id: JobId, worker: &WorkerId, now: Timestamp) -> Option<LeasedJob> {
         let JobState::Queued { attempts } = self.state else { return None };
         let attempt = attempts + 1;
         self.step(JobEvent::Leased(Lease { worker: worker.clone(), attempt }), now).ok()?;
@@ -208,7 +208,7 @@ impl Entry {
         run.leased_at = Some(now);
         run.worker = Some(worker.clone());
         run.delay = delay;
-        Some(Taken {
+        Some(LeasedJob {
             id,
             attempt,
             alone: self.suspect,
@@ -287,7 +287,7 @@ impl Entry {
     }
 
     /// Notifies waiting clients of its end, and returns how long to keep it.
-    pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Keep {
+    pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Retention {
         self.guard = Guard::Free;
         let run = self.run_mut();
         let ran = run.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
@@ -298,11 +298,11 @@ impl Entry {
         }
         let waiters = std::mem::take(&mut self.waiters);
         let keep = match self.origin {
-            Origin::Call if !waiters.is_empty() => Keep::Not,
+            Origin::Call if !waiters.is_empty() => Retention::Drop,
             // Its client stopped waiting, and asks like that of `run`.
-            Origin::RunSync if self.record.is_some() => Keep::Timed,
-            Origin::Call | Origin::RunSync => Keep::Bounded,
-            Origin::Run => Keep::Timed,
+            Origin::RunSync if self.record.is_some() => Retention::Timed,
+            Origin::Call | Origin::RunSync => Retention::Bounded,
+            Origin::Run => Retention::Timed,
         };
         for waiter in waiters {
             self.reply(id, waiter);

@@ -1,7 +1,7 @@
 //! All jobs of a queue, and the data that must match their states.
 //!
 //! Every change of a job's state is made here, so that lines, counts, timers, keys and the store always match.
-//! Invariants: `lines` counts exactly the queued jobs, and `running` the running ones; each job has one timer; the
+//! Invariants: `waiting` counts exactly the queued jobs, and `running` the running ones; each job has one timer; the
 //! last change of a job with a `record` has been sent to the store.
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,24 +14,24 @@ use flash_sdk::wire::job::JobStatus;
 use super::{
     Budget, Ended, Timestamp, Totals, WorkerId,
     clock::Clock,
+    consumer::LeasedJob,
     guard::Guarded,
     id::JobId,
-    job::{Entry, Keep, Origin},
+    job::{Entry, Origin, Retention},
     keys::Keys,
     limits::Limits,
-    line::{Lines, Room, Turn},
     lost::Loss,
     outbox::{JobEnded, WebhookOutbox},
     state::{JobEvent, JobState, Outcome},
     store::{Change, End, Record, Store, Ticket},
-    taker::Taken,
+    wait_queue::{NextJob, Occupancy, WaitQueue},
 };
 
 /// Maximum number of jobs per pass, to keep the lock for at most a millisecond.
 const PIECE: usize = 256;
 
 /// The settings of a queue.
-pub(super) struct Setting {
+pub(super) struct QueueSettings {
     pub endpoint: Arc<str>,
     /// The number of its release.
     pub release: u64,
@@ -49,7 +49,7 @@ pub(super) struct Setting {
 #[derive(Default)]
 pub(super) struct Jobs {
     all: BTreeMap<JobId, Box<Entry>>,
-    pub(super) lines: Lines,
+    pub(super) waiting: WaitQueue,
     /// Jobs that are in no line before their mark is durable.
     pub(super) guarded: Guarded,
     running: usize,
@@ -87,7 +87,7 @@ impl Jobs {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.lines.normal.len()
+        self.waiting.normal.len()
     }
 
     /// How many waiting jobs are of a fan-out, at most.
@@ -99,11 +99,11 @@ impl Jobs {
     }
 
     pub(super) fn waiting_low(&self) -> usize {
-        self.lines.low.len()
+        self.waiting.low.len()
     }
 
     pub(super) fn has_waiting(&self) -> bool {
-        self.lines.len() > 0
+        self.waiting.len() > 0
     }
 
     pub(super) fn running(&self) -> usize {
@@ -127,7 +127,7 @@ impl Jobs {
     /// Since when the next one of normal priority waits.
     pub(super) fn oldest_wait(&mut self) -> Option<Timestamp> {
         let all = &self.all;
-        let fronts = self.lines.normal.fronts(|id| is_queued(all, id));
+        let fronts = self.waiting.normal.fronts(|id| is_queued(all, id));
         fronts.into_iter().flatten().filter_map(|id| self.get(id)).map(|entry| entry.queued_at).min()
     }
 
@@ -165,19 +165,19 @@ impl Jobs {
     /// wait.
     pub(super) fn waited_ids(&self) -> Vec<JobId> {
         let has_waiter = |id: &JobId| self.get(*id).is_some_and(|entry| !entry.waiters.is_empty());
-        self.lines.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
+        self.waiting.ids().filter(|id| id.is_waited() && has_waiter(id)).collect()
     }
 
     /// Inserts a job that waits or has ended.
     pub(super) fn insert(&mut self, id: JobId, entry: Box<Entry>) {
         match &entry.state {
             JobState::Queued { .. } => {
-                let line = self.lines.of(entry.low_priority).of(entry.suspect);
+                let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
                 if entry.guard.is_unmarked() {
-                    line.expect();
+                    fifo.expect();
                     self.guarded.push(id, &entry);
                 } else {
-                    line.push_back(id);
+                    fifo.push_back(id);
                 }
                 self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
             }
@@ -192,28 +192,28 @@ impl Jobs {
     }
 
     /// Stores a job if it is not stored yet. Returns its last write.
-    pub(super) fn store(&mut self, id: JobId, setting: &Setting) -> Option<Ticket> {
+    pub(super) fn store(&mut self, id: JobId, settings: &QueueSettings) -> Option<Ticket> {
         let entry = self.all.get_mut(&id)?;
         if entry.record.is_none() {
-            let seq = setting.store.next_seq();
-            let record = Record::of(seq, setting, id, entry);
-            entry.ticket = setting.store.write(Change::Accepted(Box::new(record)));
+            let seq = settings.store.next_seq();
+            let record = Record::of(seq, settings, id, entry);
+            entry.ticket = settings.store.write(Change::Accepted(Box::new(record)));
             entry.record = Some(seq);
             if let Some(end) = End::of(entry, entry.timer) {
-                entry.ticket = setting.store.write(Change::Ended { seq, end: Box::new(end) });
+                entry.ticket = settings.store.write(Change::Ended { seq, end: Box::new(end) });
             }
         }
         Some(entry.ticket)
     }
 
     /// Removes a job without a trace.
-    pub(super) fn remove(&mut self, id: JobId, setting: &Setting) -> Option<Box<Entry>> {
+    pub(super) fn remove(&mut self, id: JobId, settings: &QueueSettings) -> Option<Box<Entry>> {
         let entry = self.take(id)?;
         if let Some(key) = entry.key() {
-            setting.keys.lock().forget(key, id);
+            settings.keys.lock().forget(key, id);
         }
         if let Some(seq) = entry.record {
-            setting.store.write(Change::Forgotten { seq });
+            settings.store.write(Change::Forgotten { seq });
         }
         Some(entry)
     }
@@ -234,26 +234,33 @@ impl Jobs {
 
     fn left_line(&mut self, id: JobId, entry: &Entry) {
         let all = &self.all;
-        let line = self.lines.of(entry.low_priority).of(entry.suspect);
-        line.left_early(id);
-        line.sweep(|id| is_queued(all, id));
+        let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
+        fifo.left_early(id);
+        fifo.sweep(|id| is_queued(all, id));
     }
 
     /// Gives the next waiting job to a worker, if one may run next to the worker's current jobs.
-    pub(super) fn lease_next(&mut self, worker: &WorkerId, room: Room, now: Timestamp) -> Option<Taken> {
+    pub(super) fn lease_next(
+        &mut self,
+        worker: &WorkerId,
+        occupancy: Occupancy,
+        now: Timestamp,
+    ) -> Option<LeasedJob> {
         let all = &self.all;
-        let Turn::Job(id) = self.lines.next(worker, room, |id| is_queued(all, id)) else { return None };
+        let NextJob::Job(id) = self.waiting.next(worker, occupancy, |id| is_queued(all, id)) else {
+            return None;
+        };
         let entry = self.all.get_mut(&id)?;
         let taken = entry.lease(id, worker, now)?;
         let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-        self.lines.of(low_priority).of(suspect).left();
+        self.waiting.of(low_priority).of(suspect).left();
         self.starts_running(low_priority);
         Some(taken)
     }
 
     /// A worker takes no more jobs.
     pub(super) fn lost_worker(&mut self, worker: &WorkerId) {
-        self.lines.lost(worker);
+        self.waiting.lost(worker);
     }
 
     /// Takes back a lease that its worker never received.
@@ -261,14 +268,14 @@ impl Jobs {
         let Some(entry) = self.all.get_mut(&id).filter(|entry| entry.is_running()) else { return };
         entry.unlease();
         let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-        self.lines.of(low_priority).of(suspect).push_front(id);
+        self.waiting.of(low_priority).of(suspect).push_front(id);
         self.stops_running(low_priority);
     }
 
     /// The worker of a running job has ended, so the job waits again, at the front of its line. A job that may have
     /// killed its worker waits separately.
-    pub(super) fn requeue_lost(&mut self, id: JobId, loss: Loss, setting: &Setting) {
-        let now = setting.clock.now();
+    pub(super) fn requeue_lost(&mut self, id: JobId, loss: Loss, settings: &QueueSettings) {
+        let now = settings.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return };
         if entry.step(JobEvent::Lost, now).is_err() {
             return;
@@ -276,62 +283,62 @@ impl Jobs {
         entry.attempts_before += u32::from(!loss.counts());
         entry.suspect |= loss.is_suspicious();
         entry.forget_attempt();
-        store_requeued(entry, setting);
+        store_requeued(entry, settings);
         let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-        let line = self.lines.of(low_priority).of(suspect);
+        let fifo = self.waiting.of(low_priority).of(suspect);
         // Suspects take turns, so that innocent ones wait for at most one crash of each other suspect.
         if suspect {
-            line.push_back(id);
+            fifo.push_back(id);
         } else {
-            line.push_front(id);
+            fifo.push_front(id);
         }
         self.stops_running(low_priority);
         self.totals.retried += 1;
     }
 
     /// Puts a failed job back. `false` when it has not failed.
-    pub(super) fn retry(&mut self, id: JobId, setting: &Setting) -> bool {
-        let now = setting.clock.now();
+    pub(super) fn retry(&mut self, id: JobId, settings: &QueueSettings) -> bool {
+        let now = settings.clock.now();
         let Some(entry) = self.all.get_mut(&id) else { return false };
         let had_losses = entry.losses > 0;
         if entry.retry(now).is_err() {
             return false;
         }
         if had_losses && let Some(seq) = entry.record {
-            setting.store.write(Change::Cleared { seq });
+            settings.store.write(Change::Cleared { seq });
         }
         self.timers.remove(&(entry.timer, id));
         // It gets its full time again.
         entry.expires_at = now.after(entry.ttl);
         entry.timer = entry.expires_at;
         self.timers.insert((entry.timer, id));
-        store_requeued(entry, setting);
+        store_requeued(entry, settings);
         let is_call = entry.origin == Origin::Call;
-        self.lines.of(entry.low_priority).of(entry.suspect).push_back(id);
+        self.waiting.of(entry.low_priority).of(entry.suspect).push_back(id);
         self.dead.remove(&id);
         self.totals.retried += 1;
         if !is_call {
             // Nobody waits for it any more, so from now on it is like a job of `run`.
-            self.store(id, setting);
+            self.store(id, settings);
         }
         true
     }
 
     /// Ends a job, notifies waiting clients, and keeps the result for its time. `None` if the event does not apply:
     /// the job has ended, or another attempt runs.
-    pub(super) fn end(&mut self, id: JobId, event: JobEvent, setting: &Setting) -> Option<Ended> {
-        let now = setting.clock.now();
+    pub(super) fn end(&mut self, id: JobId, event: JobEvent, settings: &QueueSettings) -> Option<Ended> {
+        let now = settings.clock.now();
         let entry = self.all.get_mut(&id)?;
         let was_queued = entry.is_queued();
         entry.step(event, now).ok()?;
         let keep = entry.ended(id, now);
-        let forget_at = entry.forget_at(now, &setting.limits);
+        let forget_at = entry.forget_at(now, &settings.limits);
         if let Some(seq) = entry.record
             && let Some(end) = End::of(entry, forget_at)
         {
-            entry.ticket = setting.store.write(Change::Ended { seq, end: Box::new(end) });
+            entry.ticket = settings.store.write(Change::Ended { seq, end: Box::new(end) });
         }
-        tell_webhook(id, entry, setting);
+        notify_webhook(id, entry, settings);
         entry.drop_input();
         self.timers.remove(&(entry.timer, id));
         entry.timer = forget_at;
@@ -341,9 +348,9 @@ impl Jobs {
             (matches!(entry.state, JobState::Done(Outcome::Dead(_))), entry.low_priority, entry.suspect);
         if was_queued {
             let all = &self.all;
-            let line = self.lines.of(low_priority).of(suspect);
-            line.left_early(id);
-            line.sweep(|id| is_queued(all, id));
+            let fifo = self.waiting.of(low_priority).of(suspect);
+            fifo.left_early(id);
+            fifo.sweep(|id| is_queued(all, id));
         } else {
             self.stops_running(low_priority);
         }
@@ -351,53 +358,53 @@ impl Jobs {
             JobStatus::Completed => self.totals.completed += 1,
             _ => self.totals.failed += 1,
         }
-        self.keep(id, keep, is_dead, setting);
+        self.keep(id, keep, is_dead, settings);
         Some(ended)
     }
 
-    fn keep(&mut self, id: JobId, keep: Keep, is_dead: bool, setting: &Setting) {
+    fn keep(&mut self, id: JobId, retention: Retention, is_dead: bool, settings: &QueueSettings) {
         if is_dead {
             self.dead.insert(id);
-            if self.dead.len() > setting.limits.max_dead
+            if self.dead.len() > settings.limits.max_dead
                 && let Some(oldest) = self.dead.first().copied()
             {
-                self.remove(oldest, setting);
+                self.remove(oldest, settings);
             }
             return;
         }
-        match keep {
-            Keep::Not => {
-                self.remove(id, setting);
+        match retention {
+            Retention::Drop => {
+                self.remove(id, settings);
             }
-            Keep::Bounded => {
+            Retention::Bounded => {
                 self.kept_sync.push_back(id);
-                if self.kept_sync.len() > setting.limits.max_kept_sync {
-                    self.let_go_of_kept(setting);
+                if self.kept_sync.len() > settings.limits.max_kept_sync {
+                    self.forget_oldest_kept(settings);
                 }
             }
-            Keep::Timed => {}
+            Retention::Timed => {}
         }
     }
 
     /// Forgets the oldest result that its client has received, unless the job was made durable since. `false` if
     /// there is none.
-    fn let_go_of_kept(&mut self, setting: &Setting) -> bool {
+    fn forget_oldest_kept(&mut self, settings: &QueueSettings) -> bool {
         let Some(oldest) = self.kept_sync.pop_front() else { return false };
         if self.get(oldest).is_some_and(|entry| entry.status().is_final() && entry.record.is_none()) {
-            self.remove(oldest, setting);
+            self.remove(oldest, settings);
         }
         true
     }
 
     /// While the platform's jobs use too much memory, forgets what was not promised, oldest first: results that their
     /// client has received, then jobs that killed their workers. Results that a client may ask for later stay.
-    pub(super) fn make_room(&mut self, setting: &Setting) {
-        while setting.budget.is_short() {
-            if self.let_go_of_kept(setting) {
+    pub(super) fn make_room(&mut self, settings: &QueueSettings) {
+        while settings.budget.is_short() {
+            if self.forget_oldest_kept(settings) {
                 continue;
             }
             let Some(oldest) = self.dead.first().copied() else { return };
-            if self.remove(oldest, setting).is_none() {
+            if self.remove(oldest, settings).is_none() {
                 return;
             }
         }
@@ -409,12 +416,16 @@ impl Jobs {
     }
 
     /// The next job whose time has come, taken out: it has expired, or its result was kept long enough.
-    pub(super) fn pop_due(&mut self, now: Timestamp, setting: &Setting) -> Option<(JobId, Box<Entry>)> {
+    pub(super) fn pop_due(
+        &mut self,
+        now: Timestamp,
+        settings: &QueueSettings,
+    ) -> Option<(JobId, Box<Entry>)> {
         let (due, id) = *self.timers.first()?;
         if due > now {
             return None;
         }
-        self.remove(id, setting).map(|entry| (id, entry))
+        self.remove(id, settings).map(|entry| (id, entry))
     }
 }
 
@@ -422,18 +433,18 @@ fn is_queued(all: &BTreeMap<JobId, Box<Entry>>, id: JobId) -> bool {
     all.get(&id).is_some_and(|entry| entry.is_queued())
 }
 
-fn store_requeued(entry: &mut Entry, setting: &Setting) {
+fn store_requeued(entry: &mut Entry, settings: &QueueSettings) {
     if let Some(seq) = entry.record {
         let Entry { attempts, attempts_before, expires_at, cost, .. } = *entry;
         let requeued = Change::Requeued { seq, attempts, attempts_before, expires_at, cost };
-        entry.ticket = setting.store.write(requeued);
+        entry.ticket = settings.store.write(requeued);
     }
 }
 
 /// Passes an ended job on to its webhook, if it has one.
-pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
+pub(super) fn notify_webhook(id: JobId, entry: &Entry, settings: &QueueSettings) {
     let Some(url) = entry.extras.as_ref().and_then(|extras| extras.webhook.clone()) else { return };
-    setting.outbox.push(JobEnded {
+    settings.outbox.push(JobEnded {
         url,
         event: event_of(id, entry),
         job: entry.object(id),
@@ -441,7 +452,7 @@ pub(super) fn tell_webhook(id: JobId, entry: &Entry, setting: &Setting) {
         record: entry.record,
         ticket: entry.ticket,
         // A copy of the current job.
-        _held: setting.budget.hold(entry.weight()),
+        _held: settings.budget.hold(entry.weight()),
     });
 }
 

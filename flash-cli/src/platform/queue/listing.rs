@@ -66,7 +66,7 @@ impl Queue {
             inner.jobs.get(job).and_then(|entry| Some((inner.object(job)?, entry.ticket)))
         };
         let Some((object, ticket)) = self.home_of(found) else { return Ok(None) };
-        self.setting.store.committed(ticket).await.map(|()| Some(object))
+        self.settings.store.committed(ticket).await.map(|()| Some(object))
     }
 
     /// Like [`Queue::status`], once the job has ended or `hold` has passed.
@@ -124,7 +124,7 @@ impl Queue {
                 continue;
             }
             // Before the chunks are removed, so that a client that gets an error can fetch them later.
-            self.setting.store.committed(ticket).await?;
+            self.settings.store.committed(ticket).await?;
             let chunks = |queue: &Self| {
                 let mut inner = queue.lock();
                 let entry = inner.jobs.get_mut(job)?;
@@ -144,7 +144,7 @@ impl Queue {
     /// # Errors
     /// When it cannot be stored now.
     pub(crate) async fn all_stored(&self) -> Result<(), Failing> {
-        self.setting.store.all_committed().await
+        self.settings.store.all_committed().await
     }
 
     /// Like [`Queue::page`], with states that a crash does not undo.
@@ -158,7 +158,7 @@ impl Queue {
         limit: usize,
     ) -> Result<Page, Failing> {
         let page = self.page(filter, before, limit);
-        self.setting.store.committed(page.ticket).await.map(|()| page)
+        self.settings.store.committed(page.ticket).await.map(|()| page)
     }
 
     /// Up to `limit` jobs before `before`, latest first, without jobs created by calls of workers.
@@ -195,7 +195,7 @@ impl Queue {
             let (dead, tickets): (Vec<_>, Vec<_>) = entries.map(object).unzip();
             (dead, tickets.into_iter().max().unwrap_or_default())
         };
-        self.setting.store.committed(ticket).await.map(|()| dead)
+        self.settings.store.committed(ticket).await.map(|()| dead)
     }
 
     /// Whether a job is one that killed its workers.

@@ -58,35 +58,35 @@ impl Queue {
         let mut inner = self.lock();
         inner.free.retain(|free| free != worker);
         inner.jobs.lost_worker(worker);
-        let Some(taker) = inner.takers.remove(worker) else { return };
-        let counts = blame == Blame::Jobs && !taker.is_stopping();
+        let Some(consumer) = inner.consumers.remove(worker) else { return };
+        let counts = blame == Blame::Jobs && !consumer.is_stopping();
         let mut ended = Vec::new();
-        let mut leased = taker.into_leased();
+        let mut leased = consumer.into_leased();
         let in_company = leased.len() > 1;
         if !counts {
             // These wait in front: the first of them ends up first.
             leased.reverse();
         }
         for (id, cost_share) in leased {
-            inner.settle(id, cost_share, &self.setting);
+            inner.settle(id, cost_share, &self.settings);
             let Some(entry) = inner.jobs.get(id) else { continue };
             // A stopped attempt may belong to a job that has ended or waits again.
             if !entry.is_run_by(worker) {
                 continue;
             }
             let attempts = entry.attempts_now();
-            let was_last = attempts >= self.setting.limits.max_attempts;
+            let was_last = attempts >= self.settings.limits.max_attempts;
             match (counts, was_last, in_company) {
-                (false, ..) => inner.jobs.requeue_lost(id, Loss::Spared, &self.setting),
-                (true, false, _) => inner.jobs.requeue_lost(id, Loss::Suspect, &self.setting),
-                (true, true, true) => inner.jobs.requeue_lost(id, Loss::Unclear, &self.setting),
+                (false, ..) => inner.jobs.requeue_lost(id, Loss::Spared, &self.settings),
+                (true, false, _) => inner.jobs.requeue_lost(id, Loss::Suspect, &self.settings),
+                (true, true, true) => inner.jobs.requeue_lost(id, Loss::Unclear, &self.settings),
                 (true, true, false) => {
                     let error = worker_died(worker, attempts, reason);
-                    ended.extend(inner.jobs.end(id, JobEvent::Died(error), &self.setting));
+                    ended.extend(inner.jobs.end(id, JobEvent::Died(error), &self.settings));
                 }
             }
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.report_ends(ended);
         self.changed.notify_one();
@@ -97,24 +97,24 @@ impl Queue {
     /// received the job. That job gets another attempt, or fails if it was the last.
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
-        let Some(taker) = inner.takers.get_mut(worker) else { return };
-        let freed = taker.let_go(usize::MAX);
-        let unreported: Vec<JobId> = taker.leased().collect();
-        inner.settle_all(freed, &self.setting);
+        let Some(consumer) = inner.consumers.get_mut(worker) else { return };
+        let freed = consumer.let_go(usize::MAX);
+        let unreported: Vec<JobId> = consumer.leased().collect();
+        inner.settle_all(freed, &self.settings);
         let mut ended = Vec::new();
         for id in unreported {
-            inner.release(worker, id, None, &self.setting);
+            inner.release(worker, id, None, &self.settings);
             let Some(entry) = inner.jobs.get(id).filter(|entry| entry.is_run_by(worker)) else { continue };
             let (attempt, attempts) = (entry.attempts, entry.attempts_now());
-            if attempts < self.setting.limits.max_attempts {
-                inner.jobs.requeue_lost(id, Loss::Forgotten, &self.setting);
+            if attempts < self.settings.limits.max_attempts {
+                inner.jobs.requeue_lost(id, Loss::Forgotten, &self.settings);
             } else {
                 let lease = Lease { worker: worker.clone(), attempt };
                 let outcome = Outcome::Failed(went_on(worker, attempts));
-                ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.setting));
+                ended.extend(inner.jobs.end(id, JobEvent::Finished { lease, outcome }, &self.settings));
             }
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.report_ends(ended);
     }

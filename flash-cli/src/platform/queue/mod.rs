@@ -1,13 +1,14 @@
 //! The jobs of one worker type in one release, from submission to a final state.
 //!
-//! It holds jobs, leases and waiting clients. Workers are only takers with a number of slots; the autoscaler decides
+//! It holds jobs, leases and waiting clients. Workers are only consumers with a number of slots; the autoscaler decides
 //! how many run, and the supervisor keeps them alive. The current state is in memory ([`jobs`]); what was promised to
-//! clients is also in the [`store`]. Invariant: a taker's leases are exactly the jobs that run on it, plus stopped
+//! clients is also in the [`store`]. Invariant: a consumer's leases are exactly the jobs that run on it, plus stopped
 //! jobs that it has not released yet.
 mod abandon;
 mod budget;
 mod charge;
 mod clock;
+mod consumer;
 mod guard;
 mod id;
 mod intake;
@@ -15,7 +16,6 @@ mod job;
 mod jobs;
 mod keys;
 mod limits;
-mod line;
 mod listing;
 mod lost;
 #[cfg(test)]
@@ -26,9 +26,9 @@ mod recovery;
 mod state;
 mod store;
 mod stream;
-mod taker;
 #[cfg(test)]
 mod tests;
+mod wait_queue;
 
 use std::{
     collections::HashMap,
@@ -49,13 +49,14 @@ use tokio::sync::Notify;
 pub(crate) use abandon::Abandoned;
 pub(crate) use budget::{Arriving, Budget};
 pub(crate) use clock::{Clock, Timestamp};
+use consumer::Consumer;
+pub(crate) use consumer::{DeliveryMode, LeasedJob};
 pub(crate) use id::JobId;
 pub(crate) use intake::{Idempotency, Submission, SubmitError};
 use job::Entry;
 pub(crate) use job::{Origin, Waiter};
-use jobs::{Jobs, Setting};
+use jobs::{Jobs, QueueSettings};
 pub(crate) use limits::Limits;
-use line::Room;
 pub(crate) use listing::Filter;
 pub(crate) use outbox::{JobEnded, MAX_UNDELIVERED, WebhookOutbox};
 pub(crate) use recovery::{Backlog, Claim, QueueContext};
@@ -64,8 +65,7 @@ use state::{JobEvent, JobState, Lease};
 pub(crate) use store::{Durability, Failing, OpenError, SetAside, Store};
 use stream::whole_stream;
 pub(crate) use stream::{Offered, Stream};
-use taker::Taker;
-pub(crate) use taker::{Link, Taken};
+use wait_queue::Occupancy;
 
 use super::meter::Account;
 
@@ -97,7 +97,7 @@ pub(crate) enum Reported {
     /// The job ended by it.
     Accepted,
     /// The job had ended before, and its worker was told; the worker only releases it.
-    LetGo,
+    Released,
     /// The worker had lost the attempt.
     Late,
 }
@@ -125,8 +125,8 @@ pub(crate) struct Load {
     pub running: usize,
     /// Of these, how many have low priority.
     pub low_priority_running: usize,
-    /// Jobs on each taker, and since when one without jobs has had none.
-    pub takers: Vec<(WorkerId, usize, Option<Instant>)>,
+    /// Jobs on each consumer, and since when one without jobs has had none.
+    pub consumers: Vec<(WorkerId, usize, Option<Instant>)>,
 }
 
 /// Totals since the start.
@@ -188,7 +188,7 @@ pub(crate) type OnEnd = Box<dyn Fn(Ended) + Send + Sync>;
 
 /// The queue of one worker type in one release.
 pub(crate) struct Queue {
-    setting: Setting,
+    settings: QueueSettings,
     inner: Mutex<Inner>,
     /// Jobs wait, or workers came or went: the autoscaler looks sooner.
     changed: Notify,
@@ -198,16 +198,16 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Inner {
     jobs: Jobs,
-    takers: HashMap<WorkerId, Taker>,
+    consumers: HashMap<WorkerId, Consumer>,
     /// Takers with a free slot, the last used one last, so that load stays on few workers and the rest can become
     /// idle.
     free: Vec<WorkerId>,
-    fate: Fate,
+    state: QueueState,
 }
 
 /// What happens to late jobs when their release has been replaced.
 #[derive(Default)]
-enum Fate {
+enum QueueState {
     /// They run here.
     #[default]
     Live,
@@ -219,9 +219,9 @@ enum Fate {
 
 impl Inner {
     fn successor(&self) -> Option<Arc<Queue>> {
-        match &self.fate {
-            Fate::ReplacedBy(successor) => Some(successor.clone()),
-            Fate::Live | Fate::Ended => None,
+        match &self.state {
+            QueueState::ReplacedBy(successor) => Some(successor.clone()),
+            QueueState::Live | QueueState::Ended => None,
         }
     }
 }
@@ -238,11 +238,11 @@ impl Queue {
     }
 
     /// A worker is ready for jobs. Their cost goes to its account.
-    pub(crate) fn attach(&self, worker: &WorkerId, link: Link, slots: u32, account: Account) {
+    pub(crate) fn attach(&self, worker: &WorkerId, mode: DeliveryMode, slots: u32, account: Account) {
         let mut inner = self.lock();
-        inner.takers.insert(worker.clone(), Taker::new(link, slots, account));
+        inner.consumers.insert(worker.clone(), Consumer::new(mode, slots, account));
         inner.free.push(worker.clone());
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.changed.notify_one();
     }
@@ -252,20 +252,20 @@ impl Queue {
         let mut inner = self.lock();
         inner.free.retain(|free| free != worker);
         inner.jobs.lost_worker(worker);
-        if let Some(taker) = inner.takers.get_mut(worker) {
-            taker.drain();
+        if let Some(consumer) = inner.consumers.get_mut(worker) {
+            consumer.drain();
         }
     }
 
     /// Takes a worker off if it runs nothing, so that it can be stopped without a race for the next job.
     pub(crate) fn drain_if_idle(&self, worker: &WorkerId) -> bool {
         let mut inner = self.lock();
-        let idle = inner.takers.get(worker).is_some_and(Taker::is_idle);
+        let idle = inner.consumers.get(worker).is_some_and(Consumer::is_idle);
         if idle {
             inner.free.retain(|free| free != worker);
             inner.jobs.lost_worker(worker);
-            if let Some(taker) = inner.takers.get_mut(worker) {
-                taker.drain();
+            if let Some(consumer) = inner.consumers.get_mut(worker) {
+                consumer.drain();
             }
         }
         idle
@@ -275,14 +275,14 @@ impl Queue {
     pub(crate) fn fail_waiting(&self, error: &WireError) {
         let text = ErrorText::of(error, "platform").to_text();
         let mut inner = self.lock();
-        if inner.takers.values().any(Taker::takes_jobs) {
+        if inner.consumers.values().any(Consumer::takes_jobs) {
             // One working worker is enough: waiting clients will get an answer.
             return;
         }
         let waited = inner.jobs.waited_ids();
         let given_up = || JobEvent::GivenUp(text.clone());
         let ended: Vec<Ended> =
-            waited.into_iter().filter_map(|id| inner.jobs.end(id, given_up(), &self.setting)).collect();
+            waited.into_iter().filter_map(|id| inner.jobs.end(id, given_up(), &self.settings)).collect();
         drop(inner);
         self.report_ends(ended);
     }
@@ -309,7 +309,7 @@ impl Queue {
                 whole
             }
         };
-        let held = inner.release(worker, job, attempt, &self.setting);
+        let held = inner.release(worker, job, attempt, &self.settings);
         let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
             JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
             _ => None,
@@ -324,9 +324,9 @@ impl Queue {
                 entry.append_chunks(rest);
             }
             let lease = Lease { worker: worker.clone(), attempt: current };
-            ended = inner.jobs.end(job, JobEvent::Finished { lease, outcome }, &self.setting);
+            ended = inner.jobs.end(job, JobEvent::Finished { lease, outcome }, &self.settings);
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         let feeds = !inner.jobs.guarded.is_empty();
         drop(inner);
         if feeds {
@@ -334,7 +334,7 @@ impl Queue {
         }
         let reported = match (&ended, held) {
             (Some(_), _) => Reported::Accepted,
-            (None, true) => Reported::LetGo,
+            (None, true) => Reported::Released,
             (None, false) => Reported::Late,
         };
         self.report_ends(ended);
@@ -363,8 +363,8 @@ impl Queue {
             drop(inner);
             return successor.stop(job, event);
         }
-        inner.stop_attempt(job, &self.setting)?;
-        let ended = inner.jobs.end(job, event, &self.setting);
+        inner.stop_attempt(job, &self.settings)?;
+        let ended = inner.jobs.end(job, event, &self.settings);
         drop(inner);
         self.report_ends(ended);
         Ok(())
@@ -378,10 +378,10 @@ impl Queue {
             drop(inner);
             return successor.retry(job);
         }
-        if !inner.jobs.retry(job, &self.setting) {
+        if !inner.jobs.retry(job, &self.settings) {
             return Err(ChangeError::NotFailed);
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.changed.notify_one();
         Ok(())
@@ -394,24 +394,24 @@ impl Queue {
 
     /// Ends jobs that ran too long and deletes expired ones, up to a limit. Returns whether there are more.
     pub(crate) fn end_overdue(&self) -> Due {
-        let now = self.setting.clock.now();
+        let now = self.settings.clock.now();
         let mut inner = self.lock();
         let overdue: Vec<JobId> = inner
-            .takers
+            .consumers
             .values()
-            .flat_map(Taker::leased)
+            .flat_map(Consumer::leased)
             .filter(|id| inner.jobs.get(*id).is_some_and(|entry| entry.is_overdue(now)))
             .collect();
         let mut ended = Vec::new();
         for id in overdue {
             let error = WireError::new(ErrorKind::Timeout, "the job ran longer than its execution timeout");
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
-            if inner.stop_attempt(id, &self.setting).is_ok() {
-                ended.extend(inner.jobs.end(id, event, &self.setting));
+            if inner.stop_attempt(id, &self.settings).is_ok() {
+                ended.extend(inner.jobs.end(id, event, &self.settings));
             }
         }
-        ended.extend(inner.delete_due(now, DELETED_AT_ONCE, &self.setting));
-        inner.jobs.make_room(&self.setting);
+        ended.extend(inner.delete_due(now, DELETED_AT_ONCE, &self.settings));
+        inner.jobs.make_room(&self.settings);
         let due = if inner.jobs.has_due(now) { Due::More } else { Due::Done };
         drop(inner);
         self.report_ends(ended);
@@ -420,18 +420,18 @@ impl Queue {
 
     /// Workers that hold a stopped job for longer than the grace time.
     pub(crate) fn stuck(&self, now: Instant) -> Vec<Stuck> {
-        let grace = self.setting.limits.stop_grace;
+        let grace = self.settings.limits.stop_grace;
         let mut inner = self.lock();
-        let stuck = |(worker, taker): (&WorkerId, &mut Taker)| {
-            let stopping_for = taker.stuck_for(now, grace)?;
+        let stuck = |(worker, consumer): (&WorkerId, &mut Consumer)| {
+            let stopping_for = consumer.stuck_for(now, grace)?;
             Some(Stuck { worker: worker.clone(), stopping_for })
         };
-        inner.takers.iter_mut().filter_map(stuck).collect()
+        inner.consumers.iter_mut().filter_map(stuck).collect()
     }
 
     /// How busy it is.
     pub(crate) fn load(&self) -> Load {
-        let now = self.setting.clock.now();
+        let now = self.settings.clock.now();
         let mut inner = self.lock();
         let oldest = inner.jobs.oldest_wait();
         Load {
@@ -441,10 +441,10 @@ impl Queue {
             fanned_out: inner.jobs.fanned_out(),
             running: inner.jobs.running(),
             low_priority_running: inner.jobs.running_low(),
-            takers: inner
-                .takers
+            consumers: inner
+                .consumers
                 .iter()
-                .map(|(worker, taker)| (worker.clone(), taker.busy(), taker.idle_since()))
+                .map(|(worker, consumer)| (worker.clone(), consumer.busy(), consumer.idle_since()))
                 .collect(),
         }
     }
@@ -463,13 +463,13 @@ impl Queue {
     /// The job that a worker runs, if it runs exactly one, and its request: its output belongs to it.
     pub(crate) fn only_job(&self, worker: &WorkerId) -> Option<(JobId, String)> {
         let inner = self.lock();
-        inner.job_and_request(inner.takers.get(worker)?.only_leased()?)
+        inner.job_and_request(inner.consumers.get(worker)?.only_leased()?)
     }
 
     /// All jobs that a worker runs, and their requests.
     pub(crate) fn jobs_on(&self, worker: &WorkerId) -> Vec<(JobId, String)> {
         let inner = self.lock();
-        let leased = inner.takers.get(worker).into_iter().flat_map(|taker| taker.leased());
+        let leased = inner.consumers.get(worker).into_iter().flat_map(|consumer| consumer.leased());
         leased.filter_map(|job| inner.job_and_request(job)).collect()
     }
 
@@ -493,17 +493,17 @@ impl Inner {
     }
 
     /// Deletes expired jobs and results, up to `limit`. Clients that wait for an expired job are told.
-    fn delete_due(&mut self, now: Timestamp, limit: usize, setting: &Setting) -> Vec<Ended> {
+    fn delete_due(&mut self, now: Timestamp, limit: usize, settings: &QueueSettings) -> Vec<Ended> {
         let mut ended = Vec::new();
         for _ in 0..limit {
-            let Some((id, mut entry)) = self.jobs.pop_due(now, setting) else { break };
+            let Some((id, mut entry)) = self.jobs.pop_due(now, settings) else { break };
             if entry.status().is_final() {
                 continue;
             }
             if let JobState::Running(Lease { worker, attempt }) = &entry.state
-                && let Some(taker) = self.takers.get_mut(worker)
+                && let Some(consumer) = self.consumers.get_mut(worker)
             {
-                let share = taker.stop(id, *attempt, &entry.charged_to(id));
+                let share = consumer.stop(id, *attempt, &entry.charged_to(id));
                 entry.add_cost(share);
             }
             let error = WireError::new(ErrorKind::Timeout, "the job's ttl expired, so it was deleted");
@@ -517,24 +517,25 @@ impl Inner {
     }
 
     /// Gives waiting jobs to free slots, starting with the worker used last.
-    fn dispatch(&mut self, setting: &Setting) {
-        let now = setting.clock.now();
+    fn dispatch(&mut self, settings: &QueueSettings) {
+        let now = settings.clock.now();
         let mut place = self.free.len();
         while self.jobs.has_waiting() && place > 0 {
             let worker = self.free[place - 1].clone();
-            let Some(taker) = self.takers.get_mut(&worker).filter(|taker| taker.has_free_slot()) else {
+            let Some(consumer) = self.consumers.get_mut(&worker).filter(|consumer| consumer.has_free_slot())
+            else {
                 place -= 1;
                 self.free.remove(place);
                 continue;
             };
-            let (wanted, mut room) = (taker.wanted(), taker.room());
+            let (wanted, mut occupancy) = (consumer.wanted(), consumer.occupancy());
             let mut taken = Vec::with_capacity(1);
             while taken.len() < wanted
-                && let Some(job) = self.jobs.lease_next(&worker, room, now)
+                && let Some(job) = self.jobs.lease_next(&worker, occupancy, now)
             {
                 let alone = job.alone;
                 taken.push(job);
-                room = Room::Shared;
+                occupancy = Occupancy::Shared;
                 if alone {
                     break;
                 }
@@ -544,7 +545,7 @@ impl Inner {
                 place -= 1;
                 continue;
             }
-            if let Err(refused) = taker.give(taken) {
+            if let Err(refused) = consumer.give(taken) {
                 // The worker went away a moment ago: as if it had never had them.
                 for taken in refused.into_iter().rev() {
                     self.jobs.unlease(taken.id);

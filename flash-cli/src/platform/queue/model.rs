@@ -95,14 +95,14 @@ struct Held {
 
 /// The waiting jobs of one priority: suspects run alone, and 64 others go before each of them.
 #[derive(Default)]
-struct Rank {
+struct PriorityClass {
     clear: VecDeque<JobId>,
     suspects: VecDeque<JobId>,
     passed: u32,
     emptying: Option<usize>,
 }
 
-impl Rank {
+impl PriorityClass {
     fn of(&mut self, suspect: bool) -> &mut VecDeque<JobId> {
         if suspect { &mut self.suspects } else { &mut self.clear }
     }
@@ -138,8 +138,8 @@ struct Model {
     jobs: BTreeMap<JobId, Expected>,
     /// Deleted ones: until that is stored, a crash brings them back.
     gone: BTreeMap<JobId, Expected>,
-    normal: Rank,
-    low: Rank,
+    normal: PriorityClass,
+    low: PriorityClass,
     workers: [Option<Vec<Held>>; WORKERS],
     /// Jobs that each may have: what it has asked for at most.
     slots: [usize; WORKERS],
@@ -274,7 +274,7 @@ impl Pair {
             Op::Submit { key, input, low, ttl_minutes } => self.submit(key, input, low, ttl_minutes).await,
             Op::Attach(worker) => {
                 if self.model.workers[worker].is_none() {
-                    self.queue.attach(&worker_id(worker), Link::Polling, 1, Account::free());
+                    self.queue.attach(&worker_id(worker), DeliveryMode::Polling, 1, Account::free());
                     self.model.workers[worker] = Some(Vec::new());
                     self.model.slots[worker] = 1;
                 }
@@ -452,7 +452,7 @@ impl Pair {
     }
 
     fn crash(&mut self, jump_minutes: i64) {
-        self.queue.setting.store.crash();
+        self.queue.settings.store.crash();
         // Jobs that may have killed the platform are tested separately, in `guard`.
         let file = rusqlite::Connection::open(self.directory.path().join("jobs.sqlite")).unwrap();
         file.execute("UPDATE life SET is_open = 0", []).unwrap();
@@ -554,7 +554,7 @@ proptest! {
                 pair.perform(op).await;
                 pair.agree();
             }
-            pair.queue.setting.store.close();
+            pair.queue.settings.store.close();
         });
     }
 }

@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{JobId, Queue, Taken, WorkerId};
+use super::{JobId, LeasedJob, Queue, WorkerId};
 
 impl Queue {
     /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, or none when the hold time is over.
-    pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<Taken> {
+    pub(crate) async fn take(&self, worker: &WorkerId, wanted: u32, hold: Duration) -> Vec<LeasedJob> {
         let (poll, taken) = oneshot::channel();
         // From here on, a poll that ends in any way returns what was leased to it at that moment.
         let mut poll_end = PollEnd { queue: self, worker, taken };
         {
             let mut inner = self.lock();
-            let Some(taker) = inner.takers.get_mut(worker) else { return Vec::new() };
-            let freed = taker.freed_by_poll(wanted);
-            let polls = taker.poll(wanted, poll);
-            inner.settle_all(freed, &self.setting);
+            let Some(consumer) = inner.consumers.get_mut(worker) else { return Vec::new() };
+            let freed = consumer.freed_by_poll(wanted);
+            let polls = consumer.poll(wanted, poll);
+            inner.settle_all(freed, &self.settings);
             if !polls {
                 return Vec::new();
             }
             if !inner.free.contains(worker) {
                 inner.free.push(worker.clone());
             }
-            inner.dispatch(&self.setting);
+            inner.dispatch(&self.settings);
         }
         match tokio::time::timeout(hold, &mut poll_end.taken).await {
             Ok(taken) => taken.unwrap_or_default(),
@@ -35,13 +35,13 @@ impl Queue {
     }
 
     /// Takes back jobs whose worker never saw them.
-    fn give_back(&self, worker: &WorkerId, jobs: Vec<Taken>) {
+    fn give_back(&self, worker: &WorkerId, jobs: Vec<LeasedJob>) {
         let mut inner = self.lock();
         for job in jobs.into_iter().rev() {
-            inner.release(worker, job.id, Some(job.attempt), &self.setting);
+            inner.release(worker, job.id, Some(job.attempt), &self.settings);
             inner.jobs.unlease(job.id);
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.changed.notify_one();
     }
@@ -49,8 +49,8 @@ impl Queue {
     /// Long poll for jobs to stop.
     pub(crate) async fn stops(&self, worker: &WorkerId, hold: Duration) -> Vec<JobId> {
         let (poll, mut stopped) = oneshot::channel();
-        match self.lock().takers.get_mut(worker) {
-            Some(taker) => taker.poll_stops(poll),
+        match self.lock().consumers.get_mut(worker) {
+            Some(consumer) => consumer.poll_stops(poll),
             None => return Vec::new(),
         }
         match tokio::time::timeout(hold, &mut stopped).await {
@@ -67,12 +67,12 @@ impl Queue {
 struct PollEnd<'a> {
     queue: &'a Queue,
     worker: &'a WorkerId,
-    taken: oneshot::Receiver<Vec<Taken>>,
+    taken: oneshot::Receiver<Vec<LeasedJob>>,
 }
 
 impl PollEnd<'_> {
     /// Jobs that arrived meanwhile; no more arrive after this.
-    fn last_moment(&mut self) -> Vec<Taken> {
+    fn last_moment(&mut self) -> Vec<LeasedJob> {
         self.taken.close();
         self.taken.try_recv().unwrap_or_default()
     }

@@ -9,11 +9,11 @@ use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{
-    Budget, Clock, Durability, Ended, Fate, JobId, Limits, OnEnd, OpenError, Queue, Store, Timestamp,
+    Budget, Clock, Durability, Ended, JobId, Limits, OnEnd, OpenError, Queue, QueueState, Store, Timestamp,
     WebhookOutbox,
     guard::{Guarded, platform_died},
     job::Entry,
-    jobs::{Setting, tell_webhook},
+    jobs::{QueueSettings, notify_webhook},
     state::JobEvent,
     store::{Change, Opened, SetAside, Stored},
 };
@@ -155,7 +155,7 @@ impl Queue {
         let endpoint = endpoint.into();
         let keys = store.keys(&endpoint);
         Self {
-            setting: Setting { endpoint, release, limits, clock, store, keys, outbox, budget },
+            settings: QueueSettings { endpoint, release, limits, clock, store, keys, outbox, budget },
             inner: std::sync::Mutex::default(),
             changed: Notify::new(),
             on_end,
@@ -164,33 +164,33 @@ impl Queue {
 
     /// Takes in jobs that an earlier platform left to this endpoint.
     pub(crate) fn adopt(&self, backlog: &mut Backlog, claim: Claim) {
-        let own = self.setting.release;
+        let own = self.settings.release;
         let mut inner = self.lock();
         let mut open = Vec::new();
-        for Stored { release, id, mut entry, .. } in backlog.claim(&self.setting.endpoint, own, claim) {
+        for Stored { release, id, mut entry, .. } in backlog.claim(&self.settings.endpoint, own, claim) {
             if release != own
                 && !entry.status().is_final()
                 && let Some(seq) = entry.record
             {
-                self.setting.store.write(Change::Moved { seq, release: own });
+                self.settings.store.write(Change::Moved { seq, release: own });
             }
             if entry.status().is_final() && !entry.delivered {
                 // A client that waits for this job may not have been notified; notifying it twice is allowed, never is not.
-                tell_webhook(id, &entry, &self.setting);
+                notify_webhook(id, &entry, &self.settings);
             }
             entry.drop_input();
-            entry.join(&self.setting.budget);
+            entry.join(&self.settings.budget);
             if entry.is_queued() {
                 open.push(id);
             }
             inner.jobs.insert(id, entry);
         }
         // Their time may have come while there was no platform.
-        let mut ended = inner.delete_due(self.setting.clock.now(), usize::MAX, &self.setting);
+        let mut ended = inner.delete_due(self.settings.clock.now(), usize::MAX, &self.settings);
         for (id, losses) in inner.jobs.deadly(open.into_iter()) {
-            ended.extend(inner.jobs.end(id, platform_died(losses), &self.setting));
+            ended.extend(inner.jobs.end(id, platform_died(losses), &self.settings));
         }
-        inner.dispatch(&self.setting);
+        inner.dispatch(&self.settings);
         drop(inner);
         self.report_ends(ended);
         self.changed.notify_one();
@@ -201,7 +201,7 @@ impl Queue {
     pub(crate) async fn hand_over(&self, successor: &Arc<Self>) {
         let last = {
             let mut own = self.lock();
-            own.fate = Fate::ReplacedBy(successor.clone());
+            own.state = QueueState::ReplacedBy(successor.clone());
             // This queue is not fed any more; the next one handles them.
             own.jobs.guarded = Guarded::default();
             own.jobs.last()
@@ -228,15 +228,15 @@ impl Queue {
                 others.jobs.insert(id, entry);
             }
         }
-        others.dispatch(&successor.setting);
+        others.dispatch(&successor.settings);
         next
     }
 
     /// Ends waiting jobs and refuses late ones, because nothing will ever run them.
     pub(crate) async fn give_up_waiting(&self) {
-        let message = format!("the app no longer has a worker type `{}`", self.setting.endpoint);
+        let message = format!("the app no longer has a worker type `{}`", self.settings.endpoint);
         let text = ErrorText::of(&WireError::new(ErrorKind::NoWorker, message), "platform").to_text();
-        self.lock().fate = Fate::Ended;
+        self.lock().state = QueueState::Ended;
         self.end_waiting(|| JobEvent::GivenUp(text.clone())).await;
     }
 
@@ -264,7 +264,7 @@ impl Queue {
     ) -> (Vec<Ended>, Option<JobId>) {
         let mut inner = self.lock();
         let (ids, next) = inner.jobs.piece(after, last, Entry::is_queued);
-        let ended = ids.into_iter().filter_map(|id| inner.jobs.end(id, event(), &self.setting)).collect();
+        let ended = ids.into_iter().filter_map(|id| inner.jobs.end(id, event(), &self.settings)).collect();
         (ended, next)
     }
 }
@@ -273,7 +273,7 @@ impl Drop for Queue {
     /// Nobody can ask for its jobs any more, so their keys may be used for others.
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut keys = self.setting.keys.lock();
+        let mut keys = self.settings.keys.lock();
         for (id, entry) in inner.jobs.newest_first(None) {
             if let Some(key) = entry.key() {
                 keys.forget(key, id);

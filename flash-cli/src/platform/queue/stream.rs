@@ -150,7 +150,7 @@ impl Queue {
     pub(crate) fn chunk(&self, worker: &WorkerId, job: JobId, chunk: RawJson) {
         let mut inner = self.lock();
         let Some(entry) = inner.jobs.get_mut(job).filter(|entry| entry.is_run_by(worker)) else { return };
-        if entry.take_chunk(chunk, &self.setting.budget).is_err() {
+        if entry.take_chunk(chunk, &self.settings.budget).is_err() {
             entry.run_mut().chunks.intake = Intake::Closed;
         }
     }
@@ -170,7 +170,7 @@ impl Queue {
                 let mut inner = self.lock();
                 let running = inner.jobs.get_mut(job).filter(|entry| entry.is_run_by(worker));
                 let Some(entry) = running else { return Offered::NotRunning };
-                match entry.take_chunk(chunk, &self.setting.budget) {
+                match entry.take_chunk(chunk, &self.settings.budget) {
                     Ok(()) => return Offered::Taken,
                     Err(refused) => chunk = refused,
                 }

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     allowed_networks::AllowedNetworks,
-    lines::{Limits, Lines, Receiver},
     post::{Poster, Refusal},
+    receiver_queues::{Limits, Receiver, ReceiverQueues},
     secret::Secret,
 };
 use crate::platform::{
@@ -55,19 +55,19 @@ impl WebhookSender {
             }
         };
         let sender = Arc::new(self);
-        let mut lines = Lines::new(LIMITS);
+        let mut queues = ReceiverQueues::new(LIMITS);
         let (mut posts, mut pauses) = (JoinSet::new(), JoinSet::new());
         loop {
-            while let Some((receiver, delivery)) = lines.start_next() {
+            while let Some((receiver, delivery)) = queues.start_next() {
                 let (sender, poster) = (sender.clone(), poster.clone());
                 posts.spawn(async move { (receiver, sender.attempt(&poster, delivery).await) });
             }
             // Waiting deliveries are limited like those in the channel; the rest is delivered after the next start.
-            let has_room = lines.waiting() + pauses.len() < MAX_UNDELIVERED;
+            let has_room = queues.waiting() + pauses.len() < MAX_UNDELIVERED;
             let delivery = tokio::select! {
                 () = sender.closing.cancelled() => break,
                 Some(Ok((receiver, next))) = posts.join_next() => {
-                    lines.ended(&receiver);
+                    queues.ended(&receiver);
                     if let Some(Again { delivery, after }) = next {
                         pauses.spawn(async move {
                             tokio::time::sleep(after).await;
@@ -82,7 +82,7 @@ impl WebhookSender {
                     None => break,
                 },
             };
-            lines.arrive(&receiver_of(&delivery.ended.url), delivery);
+            queues.arrive(&receiver_of(&delivery.ended.url), delivery);
         }
         // Deliveries in progress are sent again after the next start.
         posts.shutdown().await;
@@ -117,7 +117,7 @@ impl WebhookSender {
     }
 }
 
-/// The receiver of a URL. Invalid URLs share a line, and their deliveries fail at once.
+/// The receiver of a URL. Invalid URLs share a queue, and their deliveries fail at once.
 fn receiver_of(url: &str) -> Receiver {
     let url = Url::parse(url).ok();
     let authority = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));

@@ -19,8 +19,8 @@ use crate::{
     error_chain::error_chain,
     target::{
         CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-        NewKey, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Step,
-        Target, TargetError, TargetKind, Told,
+        NewKey, OnStep, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status,
+        Step, Target, TargetError, TargetKind,
     },
 };
 
@@ -128,11 +128,11 @@ impl Connection {
         Ok(lines.boxed())
     }
 
-    async fn order(&self, order: &Order, told: Told<'_>) -> Result<Option<ReleaseRecord>, TargetError> {
+    async fn order(&self, order: &Order, on_step: OnStep<'_>) -> Result<Option<ReleaseRecord>, TargetError> {
         let mut lines = self.lines::<Progress>(ORDER, order).await?;
         while let Some(progress) = lines.next().await {
             match progress? {
-                Progress::Step(step) => told(step),
+                Progress::Step(step) => on_step(step),
                 Progress::Done(record) => return Ok(record),
                 Progress::Failed(error) => return Err(error),
             }
@@ -181,7 +181,7 @@ impl LocalTarget {
         &self,
         id: &EnvironmentId,
         shipment: &Shipment,
-        told: &mut (dyn FnMut(Step) + Send),
+        on_step: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), TargetError> {
         // Checked by the service first: a typo must not create a directory.
         self.environment(id).await?;
@@ -196,7 +196,7 @@ impl LocalTarget {
         });
         while seen.changed().await.is_ok() {
             if let Some((done, total)) = *seen.borrow_and_update() {
-                told(Step::Sending { done, total });
+                on_step(Step::Sending { done, total });
             }
         }
         copied.await.unwrap_or_else(|_| Err(TargetError::new(Problem::Failed, "copying the build failed")))
@@ -234,32 +234,32 @@ impl Target for LocalTarget {
         id: &EnvironmentId,
         base: Option<u64>,
         shipment: Shipment,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        self.stage(id, &shipment, told).await?;
+        self.stage(id, &shipment, on_step).await?;
         let Shipment { spec, notes, .. } = shipment;
         let order = Order::Send { id: id.clone(), base, spec: Box::new(spec), notes };
-        self.connection.order(&order, told).await?.ok_or_else(broke_off)
+        self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
     async fn rollback(
         &self,
         id: &EnvironmentId,
         to: Option<u64>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         let order = Order::Rollback { id: id.clone(), to };
-        self.connection.order(&order, told).await?.ok_or_else(broke_off)
+        self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
     async fn undeploy(
         &self,
         id: &EnvironmentId,
         worker: Option<&str>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
         let order = Order::Undeploy { id: id.clone(), worker: worker.map(str::to_owned) };
-        self.connection.order(&order, told).await
+        self.connection.order(&order, on_step).await
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {

@@ -16,7 +16,7 @@ use super::{
     rest::{CloudWorker, Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
 };
 use crate::target::{
-    ArtifactSpec, EnvironmentId, Finding, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError, Told,
+    ArtifactSpec, EnvironmentId, Finding, OnStep, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError,
     live_before,
 };
 
@@ -62,7 +62,7 @@ struct Done {
 }
 
 impl Done {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         match self.steps.as_slice() {
             [] => "nothing was changed at Runpod".to_owned(),
             steps => format!("done so far: {}", steps.join(", ")),
@@ -90,7 +90,7 @@ impl RunpodTarget {
         id: &EnvironmentId,
         spec: ReleaseSpec,
         intent: Intent,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         if matches!(spec.artifact, ArtifactSpec::Binaries { .. }) {
             return Err(TargetError::new(Problem::Refused, "Runpod runs images, and this release has none")
@@ -99,16 +99,16 @@ impl RunpodTarget {
         // Report impossible settings before anything is recorded.
         desired(id, &spec, 0).map_err(refused)?;
         let mut held = self.begin(id, spec, intent).await?;
-        told(Step::Starting { release: held.entry.number });
+        on_step(Step::Starting { release: held.entry.number });
         let mut done = Done::default();
         // The heartbeat ends with the change: both are parts of one future.
         let result = tokio::select! {
-            result = self.carry_out(id, &held, &mut done, told) => result,
+            result = self.carry_out(id, &held, &mut done, on_step) => result,
             error = self.beat(id, &held) => Err(error),
         };
         if let Err(mut error) = result {
             error.message =
-                format!("release {} is not live: {}; {}", held.entry.number, error.message, done.told());
+                format!("release {} is not live: {}; {}", held.entry.number, error.message, done.summary());
             if error.problem != Problem::NotReady {
                 error.hint = Some(match error.hint {
                     Some(hint) => {
@@ -139,7 +139,7 @@ impl RunpodTarget {
                 ..error
             });
         }
-        told(Step::Live { release: held.entry.number });
+        on_step(Step::Live { release: held.entry.number });
         if let Some(before) = held.before.take() {
             let entry = Entry { state: State::Replaced, ..before.entry };
             // If two releases claim to be live, the later one is, so this may be left undone.
@@ -206,11 +206,11 @@ impl RunpodTarget {
         id: &EnvironmentId,
         held: &Held,
         done: &mut Done,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<(), TargetError> {
         let wanted = desired(id, &held.entry.spec, held.entry.number).map_err(refused)?;
         self.apply(id, &wanted, done).await?;
-        if let Err(error) = self.ready(id, &wanted, told).await {
+        if let Err(error) = self.ready(id, &wanted, on_step).await {
             if error.problem != Problem::NotReady {
                 return Err(error);
             }
@@ -284,7 +284,7 @@ impl RunpodTarget {
         &self,
         id: &EnvironmentId,
         wanted: &BTreeMap<String, Desired>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<(), TargetError> {
         let until = Instant::now() + READY_LIMIT;
         let ours = self.ours(id).await?;
@@ -302,7 +302,7 @@ impl RunpodTarget {
             }
             self.rest.health(&self.health_url(there)).await?;
             let worker = worker.clone();
-            told(if is_on_call { Step::OnCall { worker } } else { Step::Ready { worker } });
+            on_step(if is_on_call { Step::OnCall { worker } } else { Step::Ready { worker } });
         }
         Ok(())
     }
@@ -381,7 +381,7 @@ impl RunpodTarget {
         &self,
         id: &EnvironmentId,
         to: Option<u64>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         let entries = self.entries(id).await?;
         let history: Vec<ReleaseRecord> = entries.iter().map(|kept| kept.entry.record(now_ms())).collect();
@@ -397,14 +397,14 @@ impl RunpodTarget {
         };
         let spec = self.spec_of(id, Some(number)).await?;
         let intent = Intent { base: Base::Any, notes: None, rollback_of: Some(number) };
-        self.bring_live(id, spec, intent, told).await
+        self.bring_live(id, spec, intent, on_step).await
     }
 
     pub(super) async fn take_out(
         &self,
         id: &EnvironmentId,
         worker: Option<&str>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
         let entries = self.entries(id).await?;
         let live = ledger::live(&entries).cloned();
@@ -431,7 +431,7 @@ impl RunpodTarget {
             if !spec.manifest.workers.is_empty() {
                 let intent =
                     Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
-                return self.bring_live(id, spec, intent, told).await.map(Some);
+                return self.bring_live(id, spec, intent, on_step).await.map(Some);
             }
         }
         if let Some(other) = entries.iter().find(|kept| kept.entry.is_under_way(now_ms())) {

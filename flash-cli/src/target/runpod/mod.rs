@@ -30,8 +30,8 @@ use self::{
 };
 use super::{
     CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, Preflight, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status,
-    Target, TargetError, TargetKind, Told,
+    NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment,
+    Status, Target, TargetError, TargetKind,
 };
 
 /// An account at Runpod.
@@ -102,29 +102,29 @@ impl Target for RunpodTarget {
         id: &EnvironmentId,
         base: Option<u64>,
         shipment: Shipment,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
         let intent =
             change::Intent { base: change::Base::Seen(base), notes: shipment.notes, rollback_of: None };
-        self.bring_live(id, shipment.spec, intent, told).await
+        self.bring_live(id, shipment.spec, intent, on_step).await
     }
 
     async fn rollback(
         &self,
         id: &EnvironmentId,
         to: Option<u64>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        self.go_back(id, to, told).await
+        self.go_back(id, to, on_step).await
     }
 
     async fn undeploy(
         &self,
         id: &EnvironmentId,
         worker: Option<&str>,
-        told: Told<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
-        self.take_out(id, worker, told).await
+        self.take_out(id, worker, on_step).await
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {

@@ -172,7 +172,7 @@ pub(super) fn job_response(job: &JobObject) -> Result<Response, Refusal> {
 impl From<SubmitError> for Refusal {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::Full { .. } | SubmitError::OutOfRoom(_) => {
+            SubmitError::Full { .. } | SubmitError::BudgetExceeded(_) => {
                 Self::too_many(format!("the queue is full: {error}"))
             }
             SubmitError::KeyInUse(_) => {

@@ -29,12 +29,12 @@ fn workers(pool: &Pool) -> Value {
     let load = pool.load();
     let phases = pool.phases();
     let count = |phase| phases.iter().filter(|own| **own == phase).count();
-    let idle = load.takers.iter().filter(|(_, _, idle)| idle.is_some()).count();
+    let idle = load.consumers.iter().filter(|(_, _, idle)| idle.is_some()).count();
     json!({
         "idle": idle,
         "initializing": count(Phase::Starting),
         "ready": count(Phase::Ready),
-        "running": load.takers.len() - idle,
+        "running": load.consumers.len() - idle,
         "throttled": pool.throttled(),
         "unhealthy": pool.unhealthy(),
     })
@@ -70,7 +70,7 @@ pub(super) async fn metrics(
     let release = live(&state)?;
     let pool = pool_of(&release, &endpoint)?;
     let load = pool.load();
-    let ready: Vec<&str> = load.takers.iter().map(|(worker, _, _)| worker.as_ref()).collect();
+    let ready: Vec<&str> = load.consumers.iter().map(|(worker, _, _)| worker.as_ref()).collect();
     let budget = &state.shared.context.queues.budget;
     let memory = json!({ "heldBytes": budget.held(), "limitBytes": budget.limit() });
     let body = json!({

@@ -72,7 +72,7 @@ pub(crate) struct Failing(Arc<str>);
 pub(crate) struct Store {
     shared: Arc<Shared>,
     keys: KeyTables,
-    lone: Lone,
+    suspect_lock: SuspectLock,
 }
 
 /// A store that was opened.
@@ -95,20 +95,20 @@ pub(crate) struct SetAside {
 /// The turn of suspects that may have killed the previous platform: one at a time in all queues, so that the next
 /// death identifies the cause. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lone(Arc<AtomicBool>);
+pub(super) struct SuspectLock(Arc<AtomicBool>);
 
 /// The right to be the one. Given back on drop.
 #[derive(Debug)]
-pub(super) struct LoneTurn(Arc<AtomicBool>);
+pub(super) struct SuspectPermit(Arc<AtomicBool>);
 
-impl Lone {
+impl SuspectLock {
     /// `None` while another job has it.
-    pub(super) fn turn(&self) -> Option<LoneTurn> {
-        (!self.0.swap(true, Ordering::AcqRel)).then(|| LoneTurn(self.0.clone()))
+    pub(super) fn try_acquire(&self) -> Option<SuspectPermit> {
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| SuspectPermit(self.0.clone()))
     }
 }
 
-impl Drop for LoneTurn {
+impl Drop for SuspectPermit {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -175,7 +175,7 @@ impl Store {
             next_seq: AtomicU64::new(last + 1),
             writer: Mutex::default(),
         });
-        let store = Self { shared: shared.clone(), keys, lone: Lone::default() };
+        let store = Self { shared: shared.clone(), keys, suspect_lock: SuspectLock::default() };
         let clock = Clock::resuming(mark.as_ref());
         // Before any other change, to mark the start of this platform. On a full disk it waits like all changes.
         store.write(Change::Opened(clock.mark()));
@@ -194,9 +194,9 @@ impl Store {
         Ok(Opened { store, clock, set_aside })
     }
 
-    /// See [`Lone`].
-    pub(super) fn lone(&self) -> &Lone {
-        &self.lone
+    /// See [`SuspectLock`].
+    pub(super) fn suspect_lock(&self) -> &SuspectLock {
+        &self.suspect_lock
     }
 
     /// Whether a change is durable.

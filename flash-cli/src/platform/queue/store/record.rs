@@ -12,7 +12,7 @@ use super::{
         guard::Guard,
         id::JobId,
         job::{Entry, Extras, Origin, Run},
-        jobs::Setting,
+        jobs::QueueSettings,
         state::{JobState, Outcome},
     },
     Seq, Ticket,
@@ -104,11 +104,11 @@ pub(in super::super) enum Change {
 
 impl Record {
     /// What to store of a job.
-    pub(in super::super) fn of(seq: Seq, setting: &Setting, id: JobId, entry: &Entry) -> Self {
+    pub(in super::super) fn of(seq: Seq, settings: &QueueSettings, id: JobId, entry: &Entry) -> Self {
         Self {
             seq,
-            endpoint: setting.endpoint.clone(),
-            release: setting.release,
+            endpoint: settings.endpoint.clone(),
+            release: settings.release,
             id,
             sync_origin: entry.origin != Origin::Run,
             submitted_at: entry.submitted_at,

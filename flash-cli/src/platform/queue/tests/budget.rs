@@ -19,7 +19,7 @@ fn holding(limit: usize) -> (Bench, Budget) {
 fn is_refused(queue: &Bench, submission: Submission) -> bool {
     match queue.submit(submission) {
         Ok(_) => false,
-        Err(SubmitError::OutOfRoom(_)) => true,
+        Err(SubmitError::BudgetExceeded(_)) => true,
         Err(other) => panic!("{other}"),
     }
 }
@@ -222,7 +222,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 struct Ledger {
     queue: Bench,
     known: Vec<JobId>,
-    running: Option<Taken>,
+    running: Option<LeasedJob>,
 }
 
 impl Ledger {
@@ -265,7 +265,7 @@ impl Ledger {
             }
             (Op::Die, _) => {
                 self.queue.detach(&worker, "killed");
-                self.queue.attach(&worker, Link::Polling, 1, Account::free());
+                self.queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
                 self.running = None;
             }
             // Whether they fit the job's state is not the question here.
@@ -292,7 +292,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (queue, budget) = holding(60_000);
-            queue.attach(&"w".into(), Link::Polling, 1, Account::free());
+            queue.attach(&"w".into(), DeliveryMode::Polling, 1, Account::free());
             let mut ledger = Ledger { queue, known: Vec::new(), running: None };
             let mut waiting = Vec::new();
             for (index, op) in ops.into_iter().enumerate() {
@@ -306,7 +306,7 @@ proptest! {
                 let undelivered: usize = waiting.iter().map(|ended| ended._held.bytes()).sum();
                 assert_eq!(budget.held(), counted(&ledger.queue) + undelivered);
             }
-            ledger.queue.setting.store.close();
+            ledger.queue.settings.store.close();
             drop((ledger, waiting));
             assert_eq!(budget.held(), 0);
         });

@@ -117,7 +117,7 @@ async fn each_end_of_a_job_is_an_event_of_its_own_and_stays_it_after_a_restart()
     assert_ne!(events[0], events[1], "a receiver that knows the first end takes the second for another");
     bench.all_stored().await.unwrap();
     let Bench { queue, now, directory, .. } = bench;
-    queue.setting.store.close();
+    queue.settings.store.close();
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let (outbox, mut webhooks) = WebhookOutbox::new();
     let context = QueueContext { clock: Clock::Manual(now), store, outbox, budget: Budget::default() };
@@ -139,7 +139,7 @@ async fn what_came_beside_an_error_survives_a_restart() {
     queue.finish(&worker.id, id, None, outcome, None);
     queue.all_stored().await.unwrap();
     let Bench { queue, now, directory, .. } = queue;
-    queue.setting.store.close();
+    queue.settings.store.close();
     let (store, mut backlog, ..) = Backlog::open(directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(now),
@@ -169,13 +169,13 @@ async fn a_job_owes_for_all_of_its_attempts_and_for_no_wait() {
     let id = queue.run("1");
     assert_eq!(cost(&queue, id), None);
     let (first, second): (WorkerId, WorkerId) = ("first".into(), "second".into());
-    queue.attach(&first, Link::Polling, 1, dear());
+    queue.attach(&first, DeliveryMode::Polling, 1, dear());
     queue.take(&first, 1, Duration::ZERO).await;
     queue.detach(&first, "exit code 1");
     let lost = cost(&queue, id).unwrap();
     assert!(lost > 0);
     assert_eq!(cost(&queue, id), Some(lost), "it waits");
-    queue.attach(&second, Link::Polling, 1, dear());
+    queue.attach(&second, DeliveryMode::Polling, 1, dear());
     let taken = queue.take(&second, 1, Duration::ZERO).await;
     queue.finish(&second, id, Some(taken[0].attempt), Outcome::Completed(json("1")), None);
     let whole = cost(&queue, id).unwrap();
@@ -187,7 +187,7 @@ async fn a_job_owes_for_all_of_its_attempts_and_for_no_wait() {
 async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
     let queue = queue();
     let worker: WorkerId = "w".into();
-    queue.attach(&worker, Link::Polling, 1, dear());
+    queue.attach(&worker, DeliveryMode::Polling, 1, dear());
     let id = queue.run("1");
     let taken = queue.take(&worker, 1, Duration::ZERO).await;
     queue.cancel(id).unwrap();
@@ -198,12 +198,12 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
     assert!(whole > at_its_end);
     // Also for the next platform.
     queue.status(id).await.unwrap();
-    queue.setting.store.close();
+    queue.settings.store.close();
     let (_, mut backlog, ..) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
-        store: queue.setting.store.clone(),
-        outbox: queue.setting.outbox.clone(),
+        store: queue.settings.store.clone(),
+        outbox: queue.settings.outbox.clone(),
         budget: Budget::default(),
     };
     let next = Queue::new("bench", 1, Limits::default(), &context, Box::new(|_| {}));
@@ -224,7 +224,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
     let page = queue.stored_page(&Filter::default(), None, 10).await.unwrap();
     assert_eq!(page.jobs.iter().map(|job| job.status).collect::<Vec<_>>(), [Failed, Completed]);
     assert_eq!(queue.stored_dead(10).await.unwrap().len(), 1);
-    queue.setting.store.crash();
+    queue.settings.store.crash();
     let (store, mut backlog, ..) = Backlog::open(queue.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(queue.now.clone()),
@@ -240,7 +240,7 @@ async fn a_listing_tells_nothing_that_a_crash_undoes() {
 
 /// Queues of two releases on the store that a bench of release 1 leaves.
 fn after_restart(bench: &Bench) -> (Backlog, [Queue; 2]) {
-    bench.setting.store.close();
+    bench.settings.store.close();
     let (store, backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(bench.now.clone()),
@@ -274,7 +274,7 @@ async fn stored_jobs_whose_release_is_gone_are_the_live_ones_from_then_on() {
     live.adopt(&mut backlog, Claim::All);
     assert_eq!(status(&live, id), InQueue);
     live.all_stored().await.unwrap();
-    live.setting.store.close();
+    live.settings.store.close();
     let (_, backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     assert_eq!(Vec::from_iter(backlog.releases()), [2]);
 }

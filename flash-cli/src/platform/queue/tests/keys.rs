@@ -48,7 +48,7 @@ async fn a_key_of_a_stored_job_is_known_before_any_release_has_taken_it_up() {
     let bench = queue();
     let first = bench.submit(keyed("1")).unwrap();
     bench.stored(&first).await.unwrap();
-    bench.setting.store.close();
+    bench.settings.store.close();
     let (store, mut backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     let context = QueueContext { store, ..bench.context.clone() };
     let live = Queue::new("bench", 2, Limits::default(), &context, Box::new(|_| ()));

@@ -76,7 +76,7 @@ async fn a_retried_job_is_safe_from_the_end_of_its_stopped_attempt() {
     let again = worker.job().await;
     assert_eq!((again.id.as_str(), again.attempt), (stopped.id.as_str(), 2));
     assert!(!worker.finish(&queue, &stopped), "the first attempt winds down now");
-    assert_eq!((status(&queue, id), queue.load().takers[0].1), (InProgress, 1));
+    assert_eq!((status(&queue, id), queue.load().consumers[0].1), (InProgress, 1));
     assert!(worker.finish(&queue, &again));
     assert_eq!(queue.retry(id), Err(ChangeError::NotFailed));
 }

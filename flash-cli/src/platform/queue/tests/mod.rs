@@ -35,7 +35,7 @@ impl FakeWorker {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (frames, writing) = exchange::write(near);
         let id: WorkerId = id.into();
-        queue.attach(&id, Link::Exchange(frames), slots, Account::free());
+        queue.attach(&id, DeliveryMode::Exchange(frames), slots, Account::free());
         Self { id, reader: exchange::read(far), writing: tokio::spawn(writing) }
     }
 

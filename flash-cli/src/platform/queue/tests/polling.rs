@@ -5,7 +5,7 @@ use super::*;
 async fn a_job_that_came_to_a_poll_as_it_ended_waits_again() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 1, Account::free());
+    queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
     let mut poll = Box::pin(queue.take(&worker, 1, Duration::from_secs(600)));
     assert!(futures_util::poll!(&mut poll).is_pending());
     let id = queue.run("{}");
@@ -20,7 +20,7 @@ async fn a_job_that_came_to_a_poll_as_it_ended_waits_again() {
 async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 1, Account::free());
+    queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
     let abandoned = queue.take(&worker, 1, Duration::from_secs(600));
     tokio::time::timeout(Duration::from_millis(1), abandoned).await.unwrap_err();
     for _ in 0..3 {
@@ -29,7 +29,7 @@ async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     assert_eq!(queue.load().waiting, 3, "nobody polls");
     let taken = queue.take(&worker, 2, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
-    let done = |taken: &Taken| {
+    let done = |taken: &LeasedJob| {
         queue.finish(&worker, taken.id, None, Outcome::Completed(json("1")), None) == Reported::Accepted
     };
     assert!(taken.iter().all(done), "a foreign worker does not know the attempt");
@@ -42,7 +42,7 @@ async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
 async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 4, Account::free());
+    queue.attach(&worker, DeliveryMode::Polling, 4, Account::free());
     let ids: Vec<JobId> = (0..2).map(|_| queue.run("{}")).collect();
     let taken = queue.take(&worker, 4, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
@@ -57,14 +57,14 @@ async fn a_polling_worker_lets_go_of_stopped_jobs_by_its_next_poll() {
     queue.cancel(ids[1]).unwrap();
     queue.runs_nothing(&worker);
     assert_eq!(queue.stuck(later), []);
-    assert!(queue.load().takers[0].2.is_some(), "it is idle");
+    assert!(queue.load().consumers[0].2.is_some(), "it is idle");
 }
 
 #[tokio::test]
 async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 2, Account::free());
+    queue.attach(&worker, DeliveryMode::Polling, 2, Account::free());
     let id = queue.run("{}");
     assert_eq!(queue.take(&worker, 2, Duration::from_secs(600)).await.len(), 1);
     let open = tokio::spawn({
@@ -85,7 +85,7 @@ async fn an_open_poll_is_answered_so_that_the_next_one_shows_what_runs() {
 async fn a_polling_worker_that_runs_nothing_has_lost_the_job_that_it_said_nothing_of() {
     let queue = queue();
     let worker: WorkerId = "foreign".into();
-    queue.attach(&worker, Link::Polling, 1, Account::free());
+    queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
     let id = queue.run("{}");
     for _ in 0..Limits::default().max_attempts {
         assert_eq!(queue.take(&worker, 1, Duration::from_secs(600)).await.len(), 1);
@@ -108,7 +108,7 @@ async fn a_result_is_late_only_where_the_attempt_was_lost() {
         queue.finish(worker, id, Some(frame.attempt), Outcome::Completed(json("1")), None)
     };
     queue.cancel(id).unwrap();
-    assert_eq!(report(&worker.id), Reported::LetGo, "as it was told");
+    assert_eq!(report(&worker.id), Reported::Released, "as it was told");
     assert_eq!(report(&worker.id), Reported::Late);
     assert_eq!(report(&"gone".into()), Reported::Late);
 }

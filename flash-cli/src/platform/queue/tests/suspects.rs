@@ -10,7 +10,7 @@ async fn run_all(queue: &Bench, slots: u32) -> Vec<Vec<JobId>> {
         }
         assert!(number < 100, "there is no end to it: {:?}", queue.load());
         let mut worker = FakeWorker::attach(queue, &format!("w{number}"), slots);
-        let count = queue.load().takers[0].1;
+        let count = queue.load().consumers[0].1;
         let mut jobs = Vec::new();
         for _ in 0..count {
             jobs.push(worker.job().await);
@@ -122,7 +122,7 @@ async fn a_suspect_is_one_for_the_next_platform_too() {
     worker.job().await;
     bench.detach(&worker.id, "killed by SIGKILL");
     bench.all_stored().await.unwrap();
-    bench.setting.store.close();
+    bench.settings.store.close();
     let (store, mut backlog, ..) = Backlog::open(bench.directory.path(), Durability::Process).unwrap();
     let context = QueueContext {
         clock: Clock::Manual(bench.now.clone()),

@@ -13,14 +13,14 @@ const SLACK: usize = 1024;
 /// leaving is cheap in a long line. `waiting` counts jobs that are really waiting, and reserved ones, which may not
 /// be taken yet.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct Fifo {
     ids: VecDeque<JobId>,
     waiting: usize,
     /// How many reserved places are at the front.
     ahead: usize,
 }
 
-impl Line {
+impl Fifo {
     pub(super) fn push_back(&mut self, id: JobId) {
         self.ids.push_back(id);
         self.waiting += 1;
@@ -33,7 +33,7 @@ impl Line {
         self.ahead += usize::from(self.ahead > 0);
     }
 
-    /// Reserves a place for a job that [`Line::arrive`] will add, before all that arrive meanwhile.
+    /// Reserves a place for a job that [`Fifo::arrive`] will add, before all that arrive meanwhile.
     pub(super) fn expect(&mut self) {
         self.waiting += 1;
     }
@@ -50,7 +50,7 @@ impl Line {
         Some(id)
     }
 
-    /// The next job. `is_waiting` returns whether a job still waits; [`Line::left`] must be called for the returned
+    /// The next job. `is_waiting` returns whether a job still waits; [`Fifo::left`] must be called for the returned
     /// job.
     pub(super) fn pop(&mut self, is_waiting: impl Fn(JobId) -> bool) -> Option<JobId> {
         loop {
@@ -77,7 +77,7 @@ impl Line {
         self.waiting -= 1;
     }
 
-    /// Like [`Line::left`], for a job that was not next. At the front it is removed at once, so jobs that leave in
+    /// Like [`Fifo::left`], for a job that was not next. At the front it is removed at once, so jobs that leave in
     /// order leave nothing behind.
     pub(super) fn left_early(&mut self, id: JobId) {
         self.left();
@@ -114,7 +114,7 @@ const YIELDS: u32 = 64;
 
 /// The current jobs of a worker that asks for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Occupancy {
     /// Nothing: it may have a job that must be alone.
     Empty,
     /// Other jobs.
@@ -123,7 +123,7 @@ pub(super) enum Room {
 
 /// What a line offers a worker.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum NextJob {
     Job(JobId),
     /// The next one must be alone: nothing for this worker until it is empty.
     OnceEmpty,
@@ -132,19 +132,19 @@ pub(super) enum Turn {
 
 /// The waiting jobs of one priority.
 #[derive(Default)]
-pub(super) struct Rank {
+pub(super) struct PriorityClass {
     /// Jobs above suspicion.
-    clear: Line,
+    clear: Fifo,
     /// Suspects: jobs that ran when a worker died. Each runs alone, so that the next death identifies the cause.
-    suspects: Line,
+    suspects: Fifo,
     /// Jobs of `clear` that have run before the first suspect.
     passed: u32,
     /// The worker that gets nothing more until it is empty, for a suspect whose turn has come.
     emptying: Option<WorkerId>,
 }
 
-impl Rank {
-    pub(super) fn of(&mut self, suspect: bool) -> &mut Line {
+impl PriorityClass {
+    pub(super) fn of(&mut self, suspect: bool) -> &mut Fifo {
         if suspect { &mut self.suspects } else { &mut self.clear }
     }
 
@@ -152,28 +152,33 @@ impl Rank {
         self.clear.len() + self.suspects.len()
     }
 
-    /// The next job for this worker, taken out. [`Line::left`] must be called for it.
-    pub(super) fn next(&mut self, worker: &WorkerId, room: Room, is_waiting: impl Fn(JobId) -> bool) -> Turn {
+    /// The next job for this worker, taken out. [`Fifo::left`] must be called for it.
+    pub(super) fn next(
+        &mut self,
+        worker: &WorkerId,
+        occupancy: Occupancy,
+        is_waiting: impl Fn(JobId) -> bool,
+    ) -> NextJob {
         let (clear, suspects) = (self.clear.has_next(), self.suspects.has_next());
         let is_due = suspects && (!clear || self.passed >= YIELDS);
-        match room {
-            Room::Empty if is_due => {
+        match occupancy {
+            Occupancy::Empty if is_due => {
                 (self.passed, self.emptying) = (0, None);
                 if let Some(suspect) = self.suspects.pop(&is_waiting) {
-                    return Turn::Job(suspect);
+                    return NextJob::Job(suspect);
                 }
             }
             // One worker is enough for suspects; the others continue.
-            Room::Shared if is_due && self.emptying.get_or_insert_with(|| worker.clone()) == worker => {
-                return Turn::OnceEmpty;
+            Occupancy::Shared if is_due && self.emptying.get_or_insert_with(|| worker.clone()) == worker => {
+                return NextJob::OnceEmpty;
             }
-            Room::Empty | Room::Shared => {}
+            Occupancy::Empty | Occupancy::Shared => {}
         }
         if !clear {
-            return Turn::Nothing;
+            return NextJob::Nothing;
         }
         self.passed = if suspects { self.passed.saturating_add(1) } else { 0 };
-        self.clear.pop(is_waiting).map_or(Turn::Nothing, Turn::Job)
+        self.clear.pop(is_waiting).map_or(NextJob::Nothing, NextJob::Job)
     }
 
     /// This worker will not take a suspect, because it has ended or is stopping.
@@ -195,13 +200,13 @@ impl Rank {
 
 /// Both priorities.
 #[derive(Default)]
-pub(super) struct Lines {
-    pub normal: Rank,
-    pub low: Rank,
+pub(super) struct WaitQueue {
+    pub normal: PriorityClass,
+    pub low: PriorityClass,
 }
 
-impl Lines {
-    pub(super) fn of(&mut self, low_priority: bool) -> &mut Rank {
+impl WaitQueue {
+    pub(super) fn of(&mut self, low_priority: bool) -> &mut PriorityClass {
         if low_priority { &mut self.low } else { &mut self.normal }
     }
 
@@ -209,16 +214,16 @@ impl Lines {
         self.normal.len() + self.low.len()
     }
 
-    /// The next job for this worker, normal priority first. See [`Rank::next`].
+    /// The next job for this worker, normal priority first. See [`PriorityClass::next`].
     pub(super) fn next(
         &mut self,
         worker: &WorkerId,
-        room: Room,
+        occupancy: Occupancy,
         is_waiting: impl Fn(JobId) -> bool + Copy,
-    ) -> Turn {
-        match self.normal.next(worker, room, is_waiting) {
-            Turn::Nothing => self.low.next(worker, room, is_waiting),
-            turn => turn,
+    ) -> NextJob {
+        match self.normal.next(worker, occupancy, is_waiting) {
+            NextJob::Nothing => self.low.next(worker, occupancy, is_waiting),
+            next => next,
         }
     }
 
@@ -227,7 +232,7 @@ impl Lines {
         self.normal.clear.ahead + self.low.clear.ahead
     }
 
-    /// See [`Rank::lost`].
+    /// See [`PriorityClass::lost`].
     pub(super) fn lost(&mut self, worker: &WorkerId) {
         self.normal.lost(worker);
         self.low.lost(worker);

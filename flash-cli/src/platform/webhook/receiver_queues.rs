@@ -1,4 +1,4 @@
-//! The order of deliveries: one line per receiver, so that a slow receiver only delays its own deliveries.
+//! The order of deliveries: one queue per receiver, so that a slow receiver only delays its own deliveries.
 //!
 //! Pure: no time and no HTTP. A receiver is the host and port of a URL.
 use std::{
@@ -9,10 +9,10 @@ use std::{
 /// Host and port of a receiver.
 pub(super) type Receiver = Arc<str>;
 
-/// The lines of all receivers. `T` is a delivery.
-pub(super) struct Lines<T> {
+/// The queues of all receivers. `T` is a delivery.
+pub(super) struct ReceiverQueues<T> {
     limits: Limits,
-    lines: HashMap<Receiver, Line<T>>,
+    queues: HashMap<Receiver, ReceiverQueue<T>>,
     /// Receivers with a delivery that may start as soon as there is room, taking turns.
     turns: VecDeque<Receiver>,
     waiting: usize,
@@ -26,16 +26,16 @@ pub(super) struct Limits {
     pub per_receiver: usize,
 }
 
-struct Line<T> {
+struct ReceiverQueue<T> {
     waiting: VecDeque<T>,
     under_way: usize,
     has_turn: bool,
 }
 
-impl<T> Lines<T> {
-    /// Lines without anything in them.
+impl<T> ReceiverQueues<T> {
+    /// Without deliveries.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, lines: HashMap::new(), turns: VecDeque::new(), waiting: 0, under_way: 0 }
+        Self { limits, queues: HashMap::new(), turns: VecDeque::new(), waiting: 0, under_way: 0 }
     }
 
     /// Deliveries that wait.
@@ -43,25 +43,25 @@ impl<T> Lines<T> {
         self.waiting
     }
 
-    /// Puts a delivery at the end of its receiver's line.
+    /// Puts a delivery at the end of its receiver's queue.
     pub(super) fn arrive(&mut self, receiver: &Receiver, delivery: T) {
-        let line = self.lines.entry(receiver.clone()).or_insert_with(|| Line {
+        let queue = self.queues.entry(receiver.clone()).or_insert_with(|| ReceiverQueue {
             waiting: VecDeque::new(),
             under_way: 0,
             has_turn: false,
         });
-        line.waiting.push_back(delivery);
+        queue.waiting.push_back(delivery);
         self.waiting += 1;
         self.give_turn(receiver);
     }
 
     /// A delivery to this receiver has ended.
     pub(super) fn ended(&mut self, receiver: &Receiver) {
-        let Some(line) = self.lines.get_mut(receiver) else { return };
-        line.under_way -= 1;
+        let Some(queue) = self.queues.get_mut(receiver) else { return };
+        queue.under_way -= 1;
         self.under_way -= 1;
-        if line.under_way == 0 && line.waiting.is_empty() {
-            self.lines.remove(receiver);
+        if queue.under_way == 0 && queue.waiting.is_empty() {
+            self.queues.remove(receiver);
         } else {
             self.give_turn(receiver);
         }
@@ -73,10 +73,10 @@ impl<T> Lines<T> {
             return None;
         }
         let receiver = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&receiver)?;
-        line.has_turn = false;
-        let delivery = line.waiting.pop_front()?;
-        line.under_way += 1;
+        let queue = self.queues.get_mut(&receiver)?;
+        queue.has_turn = false;
+        let delivery = queue.waiting.pop_front()?;
+        queue.under_way += 1;
         self.under_way += 1;
         self.waiting -= 1;
         self.give_turn(&receiver);
@@ -84,10 +84,10 @@ impl<T> Lines<T> {
     }
 
     fn give_turn(&mut self, receiver: &Receiver) {
-        let Some(line) = self.lines.get_mut(receiver) else { return };
-        let may_start = !line.waiting.is_empty() && line.under_way < self.limits.per_receiver;
-        if may_start && !line.has_turn {
-            line.has_turn = true;
+        let Some(queue) = self.queues.get_mut(receiver) else { return };
+        let may_start = !queue.waiting.is_empty() && queue.under_way < self.limits.per_receiver;
+        if may_start && !queue.has_turn {
+            queue.has_turn = true;
             self.turns.push_back(receiver.clone());
         }
     }
@@ -99,33 +99,33 @@ mod tests {
 
     use super::*;
 
-    fn started(lines: &mut Lines<u32>) -> Vec<(Receiver, u32)> {
-        std::iter::from_fn(|| lines.start_next()).collect()
+    fn started(queues: &mut ReceiverQueues<u32>) -> Vec<(Receiver, u32)> {
+        std::iter::from_fn(|| queues.start_next()).collect()
     }
 
     #[test]
     fn a_receiver_that_never_answers_holds_up_nobody_else() {
-        let mut lines = Lines::new(Limits { all: 8, per_receiver: 2 });
+        let mut queues = ReceiverQueues::new(Limits { all: 8, per_receiver: 2 });
         let (slow, fast): (Receiver, Receiver) = ("slow:80".into(), "fast:80".into());
         for number in 0..1_000 {
-            lines.arrive(&slow, number);
+            queues.arrive(&slow, number);
         }
-        assert_eq!(started(&mut lines).len(), 2, "no more than its share");
-        lines.arrive(&fast, 1_000);
-        assert_eq!(started(&mut lines), [(fast.clone(), 1_000)]);
-        lines.ended(&slow);
-        assert_eq!(started(&mut lines), [(slow.clone(), 2)], "its own go on, in their order");
+        assert_eq!(started(&mut queues).len(), 2, "no more than its share");
+        queues.arrive(&fast, 1_000);
+        assert_eq!(started(&mut queues), [(fast.clone(), 1_000)]);
+        queues.ended(&slow);
+        assert_eq!(started(&mut queues), [(slow.clone(), 2)], "its own go on, in their order");
     }
 
     #[test]
     fn receivers_take_turns_when_all_places_are_taken() {
-        let mut lines = Lines::new(Limits { all: 2, per_receiver: 2 });
+        let mut queues = ReceiverQueues::new(Limits { all: 2, per_receiver: 2 });
         let (one, other): (Receiver, Receiver) = ("one:80".into(), "other:80".into());
         for number in 0..4 {
-            lines.arrive(&one, number);
+            queues.arrive(&one, number);
         }
-        lines.arrive(&other, 4);
-        assert_eq!(started(&mut lines), [(one.clone(), 0), (other.clone(), 4)]);
+        queues.arrive(&other, 4);
+        assert_eq!(started(&mut queues), [(one.clone(), 0), (other.clone(), 4)]);
     }
 
     proptest! {
@@ -135,11 +135,11 @@ mod tests {
             all in 1..6_usize,
             per_receiver in 1..4_usize,
         ) {
-            let mut lines = Lines::new(Limits { all, per_receiver });
+            let mut queues = ReceiverQueues::new(Limits { all, per_receiver });
             let mut under_way: Vec<Receiver> = Vec::new();
             let mut seen = Vec::new();
-            let mut take = |lines: &mut Lines<usize>, under_way: &mut Vec<Receiver>| {
-                while let Some((receiver, number)) = lines.start_next() {
+            let mut take = |queues: &mut ReceiverQueues<usize>, under_way: &mut Vec<Receiver>| {
+                while let Some((receiver, number)) = queues.start_next() {
                     seen.push(number);
                     under_way.push(receiver.clone());
                     assert!(under_way.len() <= all);
@@ -147,20 +147,20 @@ mod tests {
                 }
             };
             for (number, receiver) in arrivals.iter().enumerate() {
-                lines.arrive(&receiver.to_string().into(), number);
-                take(&mut lines, &mut under_way);
+                queues.arrive(&receiver.to_string().into(), number);
+                take(&mut queues, &mut under_way);
                 if number % 3 == 0 && let Some(ended) = under_way.pop() {
-                    lines.ended(&ended);
+                    queues.ended(&ended);
                 }
             }
-            take(&mut lines, &mut under_way);
+            take(&mut queues, &mut under_way);
             while let Some(ended) = under_way.pop() {
-                lines.ended(&ended);
-                take(&mut lines, &mut under_way);
+                queues.ended(&ended);
+                take(&mut queues, &mut under_way);
             }
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..arrivals.len()).collect::<Vec<_>>());
-            prop_assert_eq!((lines.waiting(), lines.lines.len(), lines.turns.len()), (0, 0, 0));
+            prop_assert_eq!((queues.waiting(), queues.queues.len(), queues.turns.len()), (0, 0, 0));
         }
     }
 }

@@ -11,7 +11,7 @@ use flash_sdk::{
 };
 use tokio::sync::oneshot;
 
-use super::{JobId, line::Room};
+use super::{JobId, wait_queue::Occupancy};
 use crate::platform::meter::{Account, ChargedTo, CostShare};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker
@@ -20,7 +20,7 @@ const UNTIL_NEXT_POLL: Duration = Duration::from_millis(1500);
 
 /// A job for a worker.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct LeasedJob {
     pub id: JobId,
     pub attempt: u32,
     /// Its worker gets no other job at the same time.
@@ -33,21 +33,21 @@ pub(crate) struct Taken {
 }
 
 /// How jobs get to a worker.
-pub(crate) enum Link {
+pub(crate) enum DeliveryMode {
     /// Pushed over the exchange.
     Exchange(Writer<ToWorker>),
     /// Fetched by long polls.
     Polling,
 }
 
-enum Hand {
+enum Channel {
     Exchange(Writer<ToWorker>),
     Polling { poll: Option<Poll>, stop_poll: Option<oneshot::Sender<Vec<JobId>>>, to_stop: Vec<JobId> },
 }
 
 struct Poll {
     wanted: usize,
-    answer: oneshot::Sender<Vec<Taken>>,
+    answer: oneshot::Sender<Vec<LeasedJob>>,
 }
 
 /// An attempt that occupies a slot.
@@ -61,8 +61,8 @@ struct Leased {
     cost_share: CostShare,
 }
 
-pub(super) struct Taker {
-    hand: Hand,
+pub(super) struct Consumer {
+    channel: Channel,
     account: Account,
     slots: usize,
     leased: Vec<Leased>,
@@ -70,14 +70,14 @@ pub(super) struct Taker {
     draining: bool,
 }
 
-impl Taker {
-    pub(super) fn new(link: Link, slots: u32, account: Account) -> Self {
-        let hand = match link {
-            Link::Exchange(frames) => Hand::Exchange(frames),
-            Link::Polling => Hand::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
+impl Consumer {
+    pub(super) fn new(mode: DeliveryMode, slots: u32, account: Account) -> Self {
+        let channel = match mode {
+            DeliveryMode::Exchange(frames) => Channel::Exchange(frames),
+            DeliveryMode::Polling => Channel::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
         };
         Self {
-            hand,
+            channel,
             account,
             slots: slots.max(1) as usize,
             leased: Vec::new(),
@@ -89,7 +89,7 @@ impl Taker {
     pub(super) fn drain(&mut self) {
         self.draining = true;
         // A pending poll is answered with nothing, so that the worker can leave at once.
-        if let Hand::Polling { poll, stop_poll, .. } = &mut self.hand {
+        if let Channel::Polling { poll, stop_poll, .. } = &mut self.channel {
             poll.take();
             stop_poll.take();
         }
@@ -106,32 +106,32 @@ impl Taker {
     }
 
     pub(super) fn has_free_slot(&self) -> bool {
-        let open = match &self.hand {
-            Hand::Exchange(_) => true,
-            Hand::Polling { poll, .. } => poll.as_ref().is_some_and(|poll| !poll.answer.is_closed()),
+        let open = match &self.channel {
+            Channel::Exchange(_) => true,
+            Channel::Polling { poll, .. } => poll.as_ref().is_some_and(|poll| !poll.answer.is_closed()),
         };
         let shares = !self.leased.iter().any(|leased| leased.alone);
         open && shares && !self.draining && self.leased.len() < self.slots
     }
 
     /// Whether it may have a job that must be alone.
-    pub(super) fn room(&self) -> Room {
-        if self.leased.is_empty() { Room::Empty } else { Room::Shared }
+    pub(super) fn occupancy(&self) -> Occupancy {
+        if self.leased.is_empty() { Occupancy::Empty } else { Occupancy::Shared }
     }
 
     /// How many jobs it can have at this moment.
     pub(super) fn wanted(&self) -> usize {
         let free = self.slots.saturating_sub(self.leased.len());
-        match &self.hand {
-            Hand::Exchange(_) => free,
-            Hand::Polling { poll, .. } => poll.as_ref().map_or(0, |poll| poll.wanted.min(free)),
+        match &self.channel {
+            Channel::Exchange(_) => free,
+            Channel::Polling { poll, .. } => poll.as_ref().map_or(0, |poll| poll.wanted.min(free)),
         }
     }
 
     /// The jobs that a poll for this many jobs shows as released.
     #[must_use]
     pub(super) fn freed_by_poll(&mut self, wanted: u32) -> Vec<(JobId, CostShare)> {
-        if !matches!(self.hand, Hand::Polling { .. }) {
+        if !matches!(self.channel, Channel::Polling { .. }) {
             return Vec::new();
         }
         // A worker that asks for more jobs than it has free slots has released the jobs that it was asked to stop.
@@ -140,9 +140,9 @@ impl Taker {
     }
 
     /// Registers a poll for jobs; `false` for a worker that gets none any more.
-    pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<Taken>>) -> bool {
-        match &mut self.hand {
-            Hand::Polling { poll, .. } if !self.draining => {
+    pub(super) fn poll(&mut self, wanted: u32, answer: oneshot::Sender<Vec<LeasedJob>>) -> bool {
+        match &mut self.channel {
+            Channel::Polling { poll, .. } if !self.draining => {
                 *poll = Some(Poll { wanted: wanted.max(1) as usize, answer });
                 // The concurrency of other programs is what they ask for.
                 self.slots = self.slots.max(self.leased.len() + wanted.max(1) as usize);
@@ -153,7 +153,7 @@ impl Taker {
     }
 
     pub(super) fn poll_stops(&mut self, answer: oneshot::Sender<Vec<JobId>>) {
-        if let Hand::Polling { stop_poll, to_stop, .. } = &mut self.hand {
+        if let Channel::Polling { stop_poll, to_stop, .. } = &mut self.channel {
             if to_stop.is_empty() {
                 *stop_poll = Some(answer);
             } else {
@@ -164,11 +164,11 @@ impl Taker {
     }
 
     /// Hands jobs over; returns them if the worker is gone.
-    pub(super) fn give(&mut self, jobs: Vec<Taken>) -> Result<(), Vec<Taken>> {
+    pub(super) fn give(&mut self, jobs: Vec<LeasedJob>) -> Result<(), Vec<LeasedJob>> {
         let given: Vec<(JobId, u32, bool)> =
             jobs.iter().map(|job| (job.id, job.attempt, job.alone)).collect();
-        match &mut self.hand {
-            Hand::Exchange(frames) => {
+        match &mut self.channel {
+            Channel::Exchange(frames) => {
                 if frames.is_closed() {
                     return Err(jobs);
                 }
@@ -177,7 +177,7 @@ impl Taker {
                     frames.send(ToWorker::Job(frame_of(job)));
                 }
             }
-            Hand::Polling { poll, .. } => match poll.take() {
+            Channel::Polling { poll, .. } => match poll.take() {
                 Some(poll) => poll.answer.send(jobs)?,
                 None => return Err(jobs),
             },
@@ -203,11 +203,11 @@ impl Taker {
             running.stopping.get_or_insert_with(Instant::now);
             share = running.cost_share.charge(charged_to);
         }
-        match &mut self.hand {
-            Hand::Exchange(frames) => {
+        match &mut self.channel {
+            Channel::Exchange(frames) => {
                 frames.send(ToWorker::Stop(StopFrame { id: job.to_string(), attempt }));
             }
-            Hand::Polling { stop_poll, to_stop, .. } => {
+            Channel::Polling { stop_poll, to_stop, .. } => {
                 to_stop.push(job);
                 if let Some(answer) = stop_poll.take()
                     && let Err(unsent) = answer.send(std::mem::take(to_stop))
@@ -252,8 +252,8 @@ impl Taker {
     pub(super) fn stuck_for(&mut self, now: Instant, grace: Duration) -> Option<Duration> {
         let stopping = self.leased.iter().filter_map(|leased| leased.stopping).min()?;
         let stopping_for = Some(now.saturating_duration_since(stopping)).filter(|time| *time > grace)?;
-        match &mut self.hand {
-            Hand::Polling { poll, .. } if stopping_for <= grace + UNTIL_NEXT_POLL => {
+        match &mut self.channel {
+            Channel::Polling { poll, .. } if stopping_for <= grace + UNTIL_NEXT_POLL => {
                 // Answers with no job, so that it polls again, which shows what it still runs.
                 poll.take();
                 None
@@ -317,8 +317,8 @@ impl Taker {
     }
 }
 
-fn frame_of(job: Taken) -> JobFrame {
-    let Taken { id, attempt, alone: _, execution_timeout, envelope, input, s3_config: _ } = job;
+fn frame_of(job: LeasedJob) -> JobFrame {
+    let LeasedJob { id, attempt, alone: _, execution_timeout, envelope, input, s3_config: _ } = job;
     JobFrame {
         id: id.to_string(),
         attempt,
