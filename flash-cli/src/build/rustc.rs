@@ -118,7 +118,7 @@ pub(crate) fn compiler_main() -> ExitCode {
     let mut compiler = Command::new(program);
     // A wrapper inside must not see itself as one, and no crate may see where the others are.
     compiler.args(rest).env_remove(MAPPED).env_remove(INNER).env_remove(WORKSPACE);
-    let told = |error: std::io::Error| {
+    let not_started = |error: std::io::Error| {
         eprintln!("error: cannot start {}: {error}", program.display());
         ExitCode::FAILURE
     };
@@ -126,11 +126,11 @@ pub(crate) fn compiler_main() -> ExitCode {
         package.as_deref().is_some_and(|package| Path::new(package).starts_with(workspace))
     });
     let (Some(workspace), Some(noted)) = (member_of, dep_info(&arguments)) else {
-        return told(compiler.exec());
+        return not_started(compiler.exec());
     };
     let status = match compiler.status() {
         Ok(status) => status,
-        Err(error) => return told(error),
+        Err(error) => return not_started(error),
     };
     if status.success()
         && let Err(error) = note_workspace(&noted, &workspace)

@@ -294,12 +294,7 @@ impl<'a> Build<'a> {
             sources: self.request.sources,
             cargo_home: cargo_home(),
         };
-        project::tell_of_first_build(
-            self.package,
-            Some(&variant.target.triple),
-            compiler.profile,
-            self.output,
-        );
+        project::print_first_build(self.package, Some(&variant.target.triple), compiler.profile, self.output);
         let BuiltApp { program: built, packages, files } =
             project::build(self.package, &compiler.build(variant, cuda)).await?;
         let directory = self.directory.binaries().join(number.to_string());

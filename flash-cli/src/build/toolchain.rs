@@ -179,12 +179,12 @@ impl Toolchain {
 }
 
 fn has_musl_compiler(platform: Platform, triple: &str) -> bool {
-    let told = |name: String| std::env::var_os(name).is_some();
+    let is_set = |name: String| std::env::var_os(name).is_some();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there =
         |name: String| std::env::split_paths(&path).any(|directory| directory.join(&name).is_file());
-    told(format!("CC_{}", triple.replace('-', "_")))
-        || told(format!("CC_{triple}"))
+    is_set(format!("CC_{}", triple.replace('-', "_")))
+        || is_set(format!("CC_{triple}"))
         || MUSL_COMPILERS.iter().any(|name| is_there(name.replace("{arch}", platform.machine())))
 }
 

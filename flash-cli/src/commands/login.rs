@@ -55,14 +55,14 @@ pub(crate) fn run(arguments: &LoginArguments, output: &Output) -> Result<(), Fai
         if arguments.check {
             let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
             let endpoints = works(found.key.clone()).await?;
-            tell("Works", &found.source, endpoints, arguments.json, output);
+            print_account("Works", &found.source, endpoints, arguments.json, output);
             return Ok(());
         }
         let key = tokio::task::block_in_place(|| secret::value("Runpod API key", None))?;
         let key = SecretValue::new(key.expose().trim().to_owned());
         let endpoints = works(key.clone()).await?;
         let path = account::keep(&key)?;
-        tell("Kept", &KeySource::Login(path.clone()), endpoints, arguments.json, output);
+        print_account("Kept", &KeySource::Login(path.clone()), endpoints, arguments.json, output);
         let in_use = in_use(&arguments.directory)?;
         if let Some(FoundKey { source, .. }) = in_use.filter(|found| found.source != KeySource::Login(path)) {
             output.warning(&format!("{source} overrides it here: that key is used, not this one"));
@@ -81,7 +81,7 @@ async fn works(key: SecretValue) -> Result<usize, TargetError> {
     Ok(rest.endpoints().await?.len())
 }
 
-fn tell(verb: &str, source: &KeySource, endpoints: usize, json: bool, output: &Output) {
+fn print_account(verb: &str, source: &KeySource, endpoints: usize, json: bool, output: &Output) {
     match json {
         true => output.object(&json!({ "key": source.to_string(), "works": true, "endpoints": endpoints })),
         false => {

@@ -63,7 +63,7 @@ pub(crate) enum BuildError {
 }
 
 /// Announces that a build will take a while, if cargo has compiled nothing yet.
-pub(crate) fn tell_of_first_build(package: &Package, target: Option<&str>, profile: &str, output: &Output) {
+pub(crate) fn print_first_build(package: &Package, target: Option<&str>, profile: &str, output: &Output) {
     if package.is_first_build(target, profile) {
         let name = &package.name;
         output.status("Compiling", &format!("{name} and its dependencies: the first build takes minutes"));

@@ -12,7 +12,7 @@ mod last_manifest;
 mod overrides;
 mod package;
 
-pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe, tell_of_first_build};
+pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe, print_first_build};
 pub(crate) use build_settings::{BuildSettings, CudaPolicy};
 pub(crate) use command_worker::files_of;
 pub(crate) use config::{Config, ConfigError, load_dotenv};

@@ -15,7 +15,7 @@ use crate::{
     },
     exit::{Code, Failure},
     output::Output,
-    project::{Build, Config, LastManifest, Package, SourceState, build, describe, tell_of_first_build},
+    project::{Build, Config, LastManifest, Package, SourceState, build, describe, print_first_build},
     target::{CostQuery, Costs, EnvironmentId, Grain},
 };
 
@@ -118,7 +118,7 @@ async fn manifest_of(package: &Package, config: &Config, output: &Output) -> Res
         }
         (None, _) => {
             let how = Build { features: config.features.clone(), ..Build::default() };
-            tell_of_first_build(package, None, "dev", output);
+            print_first_build(package, None, "dev", output);
             let app = build(package, &how).await?;
             let manifest = describe(&app.program, &package.directory, &[], config).await?;
             LastManifest::keep(&package.directory, sources, &manifest);

@@ -92,7 +92,7 @@ struct Version {
 }
 
 /// What callers know of the app, and how it is called.
-struct Told {
+struct Announced {
     url: String,
     curl: String,
     manifest: Manifest,
@@ -126,7 +126,7 @@ impl Session {
         let app = first.manifest.app.name.clone();
         let program = curl(versions.directory(), &project::load_dotenv(&self.package.directory)?)?;
         let table = endpoints(&first.manifest, &first.settings.commands, &url, &program);
-        let mut told = Told { url, curl: program, manifest: first.manifest.clone() };
+        let mut announced = Announced { url, curl: program, manifest: first.manifest.clone() };
         let outcome = tokio::select! {
             outcome = self.deploy(&platform, first) => Some(outcome),
             () = stop.next() => None,
@@ -143,7 +143,7 @@ impl Session {
                 return Ok(());
             }
         }
-        self.output.ready(&told.url, &app, &table);
+        self.output.ready(&announced.url, &app, &table);
         if let Origin::Images(images) = &self.origin {
             tokio::select! {
                 () = images.forget_former() => {}
@@ -166,7 +166,7 @@ impl Session {
             }
             // A signal during a build cancels the build and stops.
             tokio::select! {
-                () = self.try_reload(&platform, &versions, &mut watcher, &mut told) => {}
+                () = self.try_reload(&platform, &versions, &mut watcher, &mut announced) => {}
                 () = stop.next() => break,
             }
         }
@@ -278,7 +278,7 @@ impl Session {
         }
         let sources = SourceState::of(&self.package).await;
         let profile = if build.arguments.is_empty() { "dev" } else { "release" };
-        project::tell_of_first_build(&self.package, None, profile, &self.output);
+        project::print_first_build(&self.package, None, profile, &self.output);
         let built = project::build(&self.package, build).await?;
         self.read = built.files.iter().flat_map(|path| with_target(path)).collect();
         let built = built.program;
@@ -346,7 +346,7 @@ impl Session {
         platform: &Platform,
         versions: &Versions,
         watcher: &mut Option<SourceWatcher>,
-        told: &mut Told,
+        announced: &mut Announced,
     ) {
         let (started, began) = (Instant::now(), SystemTime::now());
         let version = match self.renew_package(watcher).await {
@@ -363,9 +363,9 @@ impl Session {
         match self.deploy(platform, version).await {
             Ok(()) => {
                 self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64())));
-                let table = endpoints(&manifest, &commands, &told.url, &told.curl);
-                self.tell_changes(&told.manifest, &manifest, &table);
-                told.manifest = manifest;
+                let table = endpoints(&manifest, &commands, &announced.url, &announced.curl);
+                self.print_changes(&announced.manifest, &manifest, &table);
+                announced.manifest = manifest;
             }
             Err(failure) => {
                 match &self.origin {
@@ -378,7 +378,7 @@ impl Session {
     }
 
     /// What changed for callers, and how to call what is new, like the table at the start.
-    fn tell_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
+    fn print_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
         for change in Plan::of_app(before, after) {
             for (mark, line) in show::lines(&change) {
                 self.output.status(mark, &line);

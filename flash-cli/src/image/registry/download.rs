@@ -48,7 +48,7 @@ pub(super) async fn get(source: &Source<'_>, blob: &Descriptor) -> Result<Arriva
         false => layout.writer().map(Some),
     });
     let Some(writer) = writer.await? else {
-        source.tell(blob, blob.size());
+        source.report_progress(blob, blob.size());
         return Ok(Arrival::WasThere);
     };
     let sink = Sink::start(source.layout, writer);
@@ -70,7 +70,7 @@ pub(super) async fn get(source: &Source<'_>, blob: &Descriptor) -> Result<Arriva
 }
 
 impl Source<'_> {
-    fn tell(&self, blob: &Descriptor, done: u64) {
+    fn report_progress(&self, blob: &Descriptor, done: u64) {
         (self.progress)(Progress { digest: blob.digest().clone(), done, total: blob.size() });
     }
 
@@ -123,7 +123,7 @@ impl Source<'_> {
                 // The writer reports why.
                 return Err(self.protocol("unwritten".to_owned()));
             }
-            self.tell(blob, *offset);
+            self.report_progress(blob, *offset);
         }
         match *offset == blob.size() {
             true => Ok(()),

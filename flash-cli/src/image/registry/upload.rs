@@ -95,7 +95,7 @@ pub(super) async fn put(
         },
     };
     registry.note_holder(&blob.digest, repository);
-    upload.tell(blob.size);
+    upload.report_progress(blob.size);
     Ok(arrival)
 }
 
@@ -142,7 +142,7 @@ impl From<RegistryError> for Stop {
 }
 
 impl Upload<'_> {
-    fn tell(&self, done: u64) {
+    fn report_progress(&self, done: u64) {
         (self.progress)(Progress { digest: self.blob.digest.clone(), done, total: self.blob.size });
     }
 
@@ -242,7 +242,7 @@ impl Upload<'_> {
                     Begun::Session(anew) => session = anew,
                 },
             }
-            self.tell(session.offset);
+            self.report_progress(session.offset);
         }
     }
 
@@ -311,7 +311,7 @@ impl Upload<'_> {
             _ => Watch::new(STALLED),
         };
         // A body outlives its caller's borrows, so its count comes back this way.
-        let (sent, mut told) = tokio::sync::watch::channel(offset);
+        let (sent, mut progress) = tokio::sync::watch::channel(offset);
         let request = |client: &reqwest::Client| {
             let (watched, sent) = (watch.sent(), sent.clone());
             let mut done = offset;
@@ -339,7 +339,7 @@ impl Upload<'_> {
         loop {
             tokio::select! {
                 answer = &mut answer => return answer,
-                Ok(()) = told.changed() => self.tell(*told.borrow_and_update()),
+                Ok(()) = progress.changed() => self.report_progress(*progress.borrow_and_update()),
             }
         }
     }

@@ -59,7 +59,7 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Copies an artifact to the service's directory. `told` is called with the bytes copied so far and the total.
+/// Copies an artifact to the service's directory. `on_progress` is called with the bytes copied so far and the total.
 ///
 /// # Errors
 /// For a file that is missing, has different content than expected, or does not fit on the disk. Nothing is left
@@ -68,14 +68,14 @@ pub(super) fn stage(
     directory: &EnvironmentDirectory,
     artifact: &ArtifactSpec,
     sources: &BTreeMap<String, PathBuf>,
-    mut told: impl FnMut(u64, u64),
+    mut on_progress: impl FnMut(u64, u64),
 ) -> Result<(), TargetError> {
     let pieces = pieces(artifact)?;
     let whole = directory.artifact(artifact.digest());
     if whole.is_dir() {
         if check(directory, artifact).is_ok() {
             let total = pieces.iter().filter_map(|piece| length(&whole.join(&piece.path))).sum();
-            told(total, total);
+            on_progress(total, total);
             return Ok(());
         }
         // Moved away in one step: workers of a release may still run from it.
@@ -106,7 +106,7 @@ pub(super) fn stage(
     for (piece, source) in &sourced {
         copy(piece, source, part.path(), |bytes| {
             done += bytes;
-            told(done, total);
+            on_progress(done, total);
         })?;
     }
     finish(part, &whole)
@@ -135,7 +135,12 @@ fn sync_directories(root: &Path) -> io::Result<()> {
 }
 
 /// Copies and hashes in one pass.
-fn copy(piece: &Piece<'_>, source: &Path, part: &Path, mut told: impl FnMut(u64)) -> Result<(), TargetError> {
+fn copy(
+    piece: &Piece<'_>,
+    source: &Path,
+    part: &Path,
+    mut on_progress: impl FnMut(u64),
+) -> Result<(), TargetError> {
     let unreadable = |error: io::Error| {
         TargetError::new(Problem::Failed, format!("cannot read {}: {error}", source.display()))
             .hint("build again: flash deploy send")
@@ -157,7 +162,7 @@ fn copy(piece: &Piece<'_>, source: &Path, part: &Path, mut told: impl FnMut(u64)
         }
         hash.update(&chunk[..read]);
         to.write_all(&chunk[..read]).map_err(unwritable)?;
-        told(read as u64);
+        on_progress(read as u64);
     }
     // Restores what the process's umask took away.
     to.set_permissions(std::fs::Permissions::from_mode(piece.mode)).map_err(unwritable)?;

@@ -229,9 +229,10 @@ async fn ask(State(state): State<Arc<ServiceState>>, Json(question): Json<Questi
 
 /// Like [`ask`], with a line for each step.
 async fn order(State(state): State<Arc<ServiceState>>, Json(order): Json<Order>) -> Response {
-    let (steps, told) = mpsc::unbounded_channel();
+    let (steps, received) = mpsc::unbounded_channel();
     let done = tokio::spawn(async move { carry_out(&state.environments, order, &steps).await });
-    let steps = stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
+    let steps =
+        stream::unfold(received, |mut received| async move { Some((received.recv().await?, received)) });
     let last = stream::once(async move {
         match done.await {
             Ok(Ok(record)) => Progress::Done(record),

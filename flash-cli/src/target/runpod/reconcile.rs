@@ -99,12 +99,12 @@ pub(crate) fn changes(there: &Ours, wanted: &BTreeMap<String, Desired>) -> Vec<F
 ///
 /// An address given by the API is only used if [`may_have_key`] allows it.
 pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
-    let told = endpoint.request_urls.as_ref().and_then(|urls| match &urls.base {
+    let given = endpoint.request_urls.as_ref().and_then(|urls| match &urls.base {
         Some(base) => Some(base.as_str()),
         None => urls.run.as_deref().map(|run| run.strip_suffix("/run").unwrap_or(run)),
     });
-    if let Some(told) = told.filter(|told| may_have_key(told, queue)) {
-        return told.trim_end_matches('/').to_owned();
+    if let Some(given) = given.filter(|given| may_have_key(given, queue)) {
+        return given.trim_end_matches('/').to_owned();
     }
     match endpoint.kind {
         Some(EndpointType::LoadBalancer) => {
@@ -118,9 +118,9 @@ pub(crate) fn base_url(endpoint: &Endpoint, queue: &Url) -> String {
 
 /// The health address of an endpoint. The queue's host also has that of load-balanced endpoints.
 pub(crate) fn health_url(endpoint: &Endpoint, queue: &Url) -> String {
-    let told = endpoint.request_urls.as_ref().and_then(|urls| urls.health.clone());
+    let given = endpoint.request_urls.as_ref().and_then(|urls| urls.health.clone());
     let usual = || format!("{}/{}/health", queue.as_str().trim_end_matches('/'), endpoint.id);
-    told.filter(|told| may_have_key(told, queue)).unwrap_or_else(usual)
+    given.filter(|given| may_have_key(given, queue)).unwrap_or_else(usual)
 }
 
 /// Whether the account's key may be sent to an address given by the API: the queue API's host and hosts below it,
@@ -178,12 +178,12 @@ fn gpu_change(there: Option<&GpuChoice>, want: &GpuChoice) -> Option<GpuChoice> 
 }
 
 /// Called with a field's name, its old value and its new one.
-type Telling<'a> = &'a mut dyn FnMut(&str, Option<String>, Option<String>);
+type OnField<'a> = &'a mut dyn FnMut(&str, Option<String>, Option<String>);
 
-fn fields(there: &Endpoint, change: &UpdateEndpoint, told: Telling<'_>) {
+fn fields(there: &Endpoint, change: &UpdateEndpoint, on_field: OnField<'_>) {
     let mut pair = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
-            told(field, old, new);
+            on_field(field, old, new);
         }
     };
     let joined = |list: &[String]| Some(if list.is_empty() { "any".to_owned() } else { list.join(", ") });

@@ -19,7 +19,7 @@ type Place = (Option<EnvironmentKey>, String);
 
 struct Damage {
     problem: String,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl Damages {
@@ -63,7 +63,7 @@ impl Database {
         };
         let problem = crate::error_chain::error_chain(error);
         let place = (environment, format!("{table} {name}"));
-        self.damages.lock().entry(place).or_insert(Damage { problem, is_told: false });
+        self.damages.lock().entry(place).or_insert(Damage { problem, is_reported: false });
     }
 
     /// Rows that could not be read: of this environment, or, for `None`, of environments themselves.
@@ -74,12 +74,12 @@ impl Database {
     }
 
     /// Those not yet logged.
-    pub(in crate::target::local) fn untold_damage(&self) -> Vec<String> {
+    pub(in crate::target::local) fn unreported_damage(&self) -> Vec<String> {
         let mut damages = self.damages.lock();
-        let untold = damages.iter_mut().filter(|(_, damage)| !damage.is_told);
-        untold
+        let unreported = damages.iter_mut().filter(|(_, damage)| !damage.is_reported);
+        unreported
             .map(|((_, place), damage)| {
-                damage.is_told = true;
+                damage.is_reported = true;
                 text(place, damage)
             })
             .collect()

@@ -246,13 +246,13 @@ fn a_damaged_row_stops_nothing_but_itself_and_is_told_of() {
             database.bills(key).unwrap().len(),
         ];
         assert_eq!(counts.iter().sum::<usize>(), 11, "{damage}: {counts:?}");
-        let told = database.untold_damage();
+        let unreported = database.unreported_damage();
         assert!(
-            matches!(told.as_slice(), [one] if one.contains(&format!("the row of {place}, "))),
-            "{told:?}"
+            matches!(unreported.as_slice(), [one] if one.contains(&format!("the row of {place}, "))),
+            "{unreported:?}"
         );
-        assert!(database.untold_damage().is_empty(), "once");
+        assert!(database.unreported_damage().is_empty(), "once");
         let shown = [database.damaged(None), database.damaged(Some(key))].concat();
-        assert_eq!(shown, told);
+        assert_eq!(shown, unreported);
     }
 }

@@ -26,7 +26,7 @@ impl Environments {
             for running in self.all() {
                 self.book(&running).await;
             }
-            for damage in self.shared.database.untold_damage() {
+            for damage in self.shared.database.unreported_damage() {
                 self.shared.output.warning(&damage);
             }
         }

@@ -177,15 +177,15 @@ impl Environments {
             })
             .await?;
         let number = record.number;
-        let tell = |step| {
+        let report = |step| {
             // A sender that has gone changes nothing.
             let _ = steps.send(step);
         };
-        tell(Step::Starting { release: number });
+        report(Step::Starting { release: number });
         let deployed = match self.new_release(running, number, &spec).await {
             Ok(new) => {
-                let told = |worker: &str| tell(Step::Ready { worker: worker.to_owned() });
-                platform.deploy(new, told).await.map_err(|error| not_ready(running, number, live, error))
+                let on_ready = |worker: &str| report(Step::Ready { worker: worker.to_owned() });
+                platform.deploy(new, on_ready).await.map_err(|error| not_ready(running, number, live, error))
             }
             Err(error) => Err(error),
         };
@@ -203,9 +203,9 @@ impl Environments {
         // Removes what the previous release left if it could not come back, and what nobody else can finish.
         self.resume_stored(running, &platform, Some(number)).await;
         platform.adopt_rest();
-        tell(Step::Live { release: number });
+        report(Step::Live { release: number });
         if let Some(live) = live {
-            tell(Step::Draining { release: live.record.number });
+            report(Step::Draining { release: live.record.number });
         }
         self.prune(running).await;
         Ok(ReleaseRecord { state: ReleaseState::Live, ..record })

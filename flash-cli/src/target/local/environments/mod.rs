@@ -96,8 +96,8 @@ impl Environments {
             .await?
         };
         let (database, cipher, stored) = opened;
-        let told = output.clone();
-        let machine = Machine::start(Limiting::All, Listeners::Several, move |text| told.warning(&text))
+        let warnings = output.clone();
+        let machine = Machine::start(Limiting::All, Listeners::Several, move |text| warnings.warning(&text))
             .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
         let environments = Self {
             shared: Arc::new(Shared {

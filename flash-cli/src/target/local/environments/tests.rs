@@ -41,23 +41,23 @@ fn spec(of: u8) -> ReleaseSpec {
 impl Bench {
     async fn send(&mut self, base: Option<u64>, spec: ReleaseSpec) -> Result<ReleaseRecord, TargetError> {
         stage(&self.directory.environment(&self.id), &spec.artifact, &BTreeMap::new(), |_, _| ()).unwrap();
-        let (steps, mut told) = mpsc::unbounded_channel();
+        let (steps, mut received) = mpsc::unbounded_channel();
         let sent = self.environments.send(&self.id, base, spec, None, &steps).await;
         drop(steps);
         self.steps.clear();
-        while let Some(step) = told.recv().await {
+        while let Some(step) = received.recv().await {
             self.steps.push(step);
         }
         sent
     }
 
     async fn rollback(&self, to: Option<u64>) -> Result<ReleaseRecord, TargetError> {
-        let (steps, _told) = mpsc::unbounded_channel();
+        let (steps, _received) = mpsc::unbounded_channel();
         self.environments.rollback(&self.id, to, &steps).await
     }
 
     async fn undeploy(&self, worker: Option<&str>) -> Result<Option<ReleaseRecord>, TargetError> {
-        let (steps, _told) = mpsc::unbounded_channel();
+        let (steps, _received) = mpsc::unbounded_channel();
         self.environments.undeploy(&self.id, worker, &steps).await
     }
 

@@ -10,11 +10,11 @@ use crate::target::{Problem, TargetError};
 pub(crate) enum RestError {
     #[error("Runpod rejected the key (401 on {operation})")]
     Unauthorized { operation: String },
-    #[error("the key lacks permission (403 on {operation}{})", told(detail))]
+    #[error("the key lacks permission (403 on {operation}{})", with_detail(detail))]
     Forbidden { operation: String, detail: String },
-    #[error("not found at Runpod (404 on {operation}{})", told(detail))]
+    #[error("not found at Runpod (404 on {operation}{})", with_detail(detail))]
     NotFound { operation: String, detail: String },
-    #[error("Runpod rejected {operation} ({status}{}{})", told(detail), list(errors))]
+    #[error("Runpod rejected {operation} ({status}{}{})", with_detail(detail), list(errors))]
     Refused { operation: String, status: u16, detail: String, errors: Vec<String> },
     #[error("Runpod's rate limit was reached ({operation}); it asks for a pause of {} s", pause.as_secs())]
     RateLimited { operation: String, pause: Duration },
@@ -26,7 +26,7 @@ pub(crate) enum RestError {
     Address { variable: &'static str, reason: String },
 }
 
-fn told(detail: &str) -> String {
+fn with_detail(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
 }
 
@@ -75,7 +75,7 @@ impl RestError {
             404 => Self::NotFound { operation, detail },
             500.. => Self::Unreachable {
                 operation,
-                reason: format!("it has an internal error ({status}{})", told(&detail)),
+                reason: format!("it has an internal error ({status}{})", with_detail(&detail)),
             },
             _ => Self::Refused { operation, status, detail, errors: body.errors },
         }
