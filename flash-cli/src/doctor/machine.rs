@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Project};
-use crate::target::local::{Survey, survey};
+use crate::target::local::{MachineCapabilities, detect_capabilities};
 
 /// With less than this, even the smallest app does not build.
 const TOO_LITTLE: u64 = 500_000_000;
@@ -13,8 +13,8 @@ pub(super) async fn findings(project: &Project) -> Vec<Finding> {
     let mut places = vec![project.directory.join(".flash")];
     places.extend(project.package.as_ref().map(|package| package.target_directory.clone()));
     let rooms: Vec<_> = places.into_iter().map(|place| (room(&place), place)).collect();
-    let survey = survey().await;
-    vec![of_rooms(&rooms), of_limits(&survey), of_gpus(&survey)]
+    let capabilities = detect_capabilities().await;
+    vec![of_rooms(&rooms), of_limits(&capabilities), of_gpus(&capabilities)]
 }
 
 /// Bytes that this user may still write there, found at the nearest existing directory.
@@ -49,9 +49,9 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn of_limits(survey: &Survey) -> Finding {
+fn of_limits(capabilities: &MachineCapabilities) -> Finding {
     const NAME: &str = "limits";
-    match &survey.missing_limits {
+    match &capabilities.missing_limits {
         None => Finding::good(NAME, "workers get the CPU time and memory of their instance (control groups)"),
         Some(missing) => Finding::note(
             NAME,
@@ -62,10 +62,10 @@ fn of_limits(survey: &Survey) -> Finding {
     }
 }
 
-fn of_gpus(survey: &Survey) -> Finding {
+fn of_gpus(capabilities: &MachineCapabilities) -> Finding {
     const NAME: &str = "GPU";
     const FOR: &str = "GPU worker types run on the CPU here; building for GPUs needs no GPU";
-    match (survey.has_driver, survey.gpus.len()) {
+    match (capabilities.has_driver, capabilities.gpus.len()) {
         (true, 1) => Finding::good(NAME, "1 with a driver"),
         (true, count @ 2..) => Finding::good(NAME, format!("{count} with a driver")),
         (true, _) => Finding::note(NAME, "a driver, but no GPU that this user may use", FOR)
@@ -100,15 +100,15 @@ mod tests {
 
     #[test]
     fn neither_limits_nor_a_gpu_are_needed() {
-        let survey = |missing_limits: Option<&str>, has_driver, gpus: &[&str]| Survey {
+        let capabilities = |missing_limits: Option<&str>, has_driver, gpus: &[&str]| MachineCapabilities {
             missing_limits: missing_limits.map(str::to_owned),
             has_driver,
             gpus: gpus.iter().map(|gpu| (*gpu).to_owned()).collect(),
         };
-        let whole = survey(None, true, &["GPU-a"]);
+        let whole = capabilities(None, true, &["GPU-a"]);
         assert_eq!((of_limits(&whole).state, of_gpus(&whole).state), (State::Good, State::Good));
-        let bare = survey(Some("memory limits of instances are not applied"), false, &[]);
+        let bare = capabilities(Some("memory limits of instances are not applied"), false, &[]);
         assert_eq!((of_limits(&bare).state, of_gpus(&bare).state), (State::Note, State::Note));
-        assert!(of_gpus(&survey(None, true, &[])).said.contains("no GPU"));
+        assert!(of_gpus(&capabilities(None, true, &[])).said.contains("no GPU"));
     }
 }

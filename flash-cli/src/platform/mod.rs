@@ -50,7 +50,7 @@ pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::TypeOverview;
 pub(crate) use pool::{Counts, Supervision};
-pub(crate) use supervisor::{Confinement, Limiting, Survey, lifeline_main, survey};
+pub(crate) use supervisor::{Confinement, Limiting, MachineCapabilities, detect_capabilities, lifeline_main};
 pub(crate) use tally::Problem;
 
 use gateway::AccessControl;
@@ -59,7 +59,7 @@ use pool::PoolContext;
 use queue::{Backlog, Budget, Due, QueueContext, SetAside, WebhookOutbox};
 pub(crate) use queue::{Durability, OpenError};
 use release::Release;
-use supervisor::last_words;
+use supervisor::last_output;
 use webhook::WebhookSender;
 pub(crate) use webhook::{AllowedNetworks, Secret};
 
@@ -136,7 +136,7 @@ pub(crate) enum StartError {
 /// Why a release does not go live. The one before it, if any, keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
-    #[error("a worker of type `{worker_type}` did not become ready: {reason}{}", last_words(last_lines))]
+    #[error("a worker of type `{worker_type}` did not become ready: {reason}{}", last_output(last_lines))]
     NotReady {
         worker_type: String,
         reason: String,

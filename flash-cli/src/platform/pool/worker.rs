@@ -20,7 +20,7 @@ use crate::{
         log::LogLine,
         meter::Account,
         queue::{JobId, WorkerId},
-        supervisor::{Exit, Hearing, Output, Running, Stranger, Work, stranger_on},
+        supervisor::{Exit, ForeignListener, Output, OutputHandlers, Running, Work, foreign_listener_on},
     },
 };
 
@@ -183,10 +183,10 @@ impl Pool {
     ) -> Infallible {
         if let Some(check) = check {
             check.until_ready(|problem| self.say(Some(id), format!("not ready yet: {problem}"))).await;
-            if let Some(stranger) = self.stranger_on(check.port(), group).await {
+            if let Some(foreign) = self.foreign_listener_on(check.port(), group).await {
                 let port = check.port();
                 let text =
-                    format!("its port {port} is taken by {stranger}: killed; restarting it on another port");
+                    format!("its port {port} is taken by {foreign}: killed; restarting it on another port");
                 self.say(Some(id), text);
                 self.stop(id, Stop::Now);
                 return std::future::pending().await;
@@ -200,10 +200,10 @@ impl Pool {
     }
 
     /// Another process that listens on a worker's port.
-    async fn stranger_on(&self, port: u16, group: Option<i32>) -> Option<Stranger> {
+    async fn foreign_listener_on(&self, port: u16, group: Option<i32>) -> Option<ForeignListener> {
         let group = group?;
         // It reads `/proc`. If no thread is available, nothing is found.
-        tokio::task::spawn_blocking(move || stranger_on(port, group)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || foreign_listener_on(port, group)).await.ok().flatten()
     }
 
     async fn spawn(self: &Arc<Self>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Running, String> {
@@ -230,8 +230,8 @@ impl Pool {
             Intake::Queue(queue) => queue.only_job(&worker).map(work_of_job),
             Intake::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
         });
-        let hearing = Hearing { current_work, on_line };
-        Running::start(start, &self.worker_type, id, &self.isolation, &self.lifeline, hearing)
+        let handlers = OutputHandlers { current_work, on_line };
+        Running::start(start, &self.worker_type, id, &self.isolation, &self.lifeline, handlers)
             .await
             .map_err(|error| error_chain(&error))
     }

@@ -38,12 +38,12 @@ impl Exit {
 
     /// Like `Display`, with more of its last output.
     pub(crate) fn report(&self) -> String {
-        format!("{}{}", self.cause(), last_words(&self.last_lines))
+        format!("{}{}", self.cause(), last_output(&self.last_lines))
     }
 }
 
 /// The last non-empty lines, for the end of a report.
-pub(crate) fn last_words(lines: &[String]) -> String {
+pub(crate) fn last_output(lines: &[String]) -> String {
     let mut words: Vec<String> = lines
         .iter()
         .rev()

@@ -1,6 +1,6 @@
 //! The resources of this machine that a worker may use: CPU time, memory and GPUs.
 //!
-//! It translates a worker type's hardware into a [`Place`] for each worker, and logs once per platform what cannot be
+//! It translates a worker type's hardware into a [`ProcessAllocation`] for each worker, and logs once per platform what cannot be
 //! applied. `cgroup` and `gpu` do the work.
 use std::sync::{
     Arc, OnceLock,
@@ -25,7 +25,7 @@ use crate::{engine::Resources, error_chain::error_chain};
 const MAX_PROCESSES: u32 = 4096;
 
 /// Logs messages about the whole platform.
-pub(crate) type Say = Arc<dyn Fn(String) + Send + Sync>;
+pub(crate) type LogNotice = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Which workers are limited to their instance's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) enum Limiting {
     Containers,
 }
 
-/// The share-out of a platform, or of several in one process. Cheap to share.
+/// Divides this machine among the workers of a platform, or of several in one process. Cheap to share.
 #[derive(Clone)]
 pub(crate) struct Isolation {
     limiting: Limiting,
@@ -58,7 +58,7 @@ struct Shared {
     visible_gpus: Option<String>,
     /// Whether the user has set the async threads for everything.
     are_threads_set: bool,
-    say: Say,
+    say: LogNotice,
     said_no_group: AtomicBool,
     said_open: AtomicBool,
     said_shared: AtomicBool,
@@ -66,7 +66,7 @@ struct Shared {
 }
 
 /// The resources of one worker, released on drop.
-pub(crate) struct Place {
+pub(crate) struct ProcessAllocation {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
     pub group: Option<Group>,
@@ -76,7 +76,7 @@ pub(crate) struct Place {
 }
 
 /// The resources of one container, released on drop.
-pub(super) struct Share {
+pub(super) struct ContainerAllocation {
     /// Set below the project's own environment.
     pub environment: Vec<(String, String)>,
     /// `None` where nothing is limited.
@@ -89,7 +89,7 @@ pub(super) struct Share {
 
 impl Isolation {
     /// Detects what this machine allows and logs what it does not.
-    pub(crate) fn start(limiting: Limiting, lifeline: &Lifeline, say: Say) -> Self {
+    pub(crate) fn start(limiting: Limiting, lifeline: &Lifeline, say: LogNotice) -> Self {
         let isolation = Self::new(limiting, Some(lifeline.clone()), say);
         if limiting == Limiting::All {
             isolation.cgroups();
@@ -97,7 +97,7 @@ impl Isolation {
         isolation
     }
 
-    fn new(limiting: Limiting, lifeline: Option<Lifeline>, say: Say) -> Self {
+    fn new(limiting: Limiting, lifeline: Option<Lifeline>, say: LogNotice) -> Self {
         let shared = Shared {
             cgroups: OnceLock::new(),
             lifeline,
@@ -164,7 +164,7 @@ impl Isolation {
     }
 
     /// The resources of a worker of this type that is a container. Its engine enforces them.
-    pub(super) async fn share(&self, worker_type: &WorkerType) -> Share {
+    pub(super) async fn for_container(&self, worker_type: &WorkerType) -> ContainerAllocation {
         let lease = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
             ComputeEntry::Cpu { .. } => None,
@@ -172,7 +172,7 @@ impl Isolation {
         let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
         // A process inherits it; a container only has what is passed.
         let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
-        Share {
+        ContainerAllocation {
             environment: self.threads(worker_type).or(set).into_iter().collect(),
             resources: (self.limiting != Limiting::None).then_some(Resources { vcpus, memory_gb, processes }),
             gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
@@ -181,7 +181,7 @@ impl Isolation {
     }
 
     /// A place for a worker of this type.
-    pub(crate) async fn place(&self, worker_type: &WorkerType, worker: &str) -> Place {
+    pub(crate) async fn for_process(&self, worker_type: &WorkerType, worker: &str) -> ProcessAllocation {
         let mut environment: Vec<_> = self.threads(worker_type).into_iter().collect();
         let gpus = match &worker_type.compute {
             ComputeEntry::Gpu { count, .. } => self.lease(&worker_type.name, *count).await,
@@ -197,7 +197,7 @@ impl Isolation {
             environment.extend(lease.environment());
         }
         let group = self.group(worker, &limits(&worker_type.compute));
-        Place { environment, group, rules: self.rules().await, gpus }
+        ProcessAllocation { environment, group, rules: self.rules().await, gpus }
     }
 
     fn group(&self, worker: &str, limits: &Limits) -> Option<Group> {
@@ -247,7 +247,7 @@ impl Isolation {
 }
 
 /// What this machine would allow a platform.
-pub(crate) struct Survey {
+pub(crate) struct MachineCapabilities {
     /// Which limits would not apply and why, as a message.
     pub missing_limits: Option<String>,
     pub has_driver: bool,
@@ -256,13 +256,13 @@ pub(crate) struct Survey {
 }
 
 /// Detects it as a platform does, by creating its groups, which are then removed.
-pub(crate) async fn survey() -> Survey {
+pub(crate) async fn detect_capabilities() -> MachineCapabilities {
     let detected = Cgroups::detect();
     if let Some(cgroups) = &detected.cgroups {
         cgroup::clean(cgroups.left());
     }
     let gpus = gpu::find(std::env::var(gpu::VISIBLE).ok().as_deref()).await;
-    Survey { missing_limits: detected.missing, has_driver: gpu::has_driver(), gpus }
+    MachineCapabilities { missing_limits: detected.missing, has_driver: gpu::has_driver(), gpus }
 }
 
 /// Virtual CPUs of a CPU worker: those of the instance of first choice, which it is also priced by.
@@ -306,7 +306,7 @@ mod tests {
     fn isolation(limiting: Limiting) -> (Isolation, Arc<Mutex<Vec<String>>>) {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let list = said.clone();
-        let say: Say = Arc::new(move |text| list.lock().unwrap().push(text));
+        let say: LogNotice = Arc::new(move |text| list.lock().unwrap().push(text));
         (Isolation::new(limiting, None, say), said)
     }
 
@@ -321,13 +321,14 @@ mod tests {
     #[tokio::test]
     async fn without_limits_a_worker_has_threads_for_the_whole_machine() {
         let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
-        let threads = |place: Place| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
+        let threads =
+            |place: ProcessAllocation| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
         let (off, said) = isolation(Limiting::None);
-        let place = off.place(&cpu, "w-1").await;
+        let place = off.for_process(&cpu, "w-1").await;
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
         if std::env::var_os(env::THREADS).is_none() {
             let (on, _) = isolation(Limiting::All);
-            let threads = threads(on.place(&cpu, "w-1").await);
+            let threads = threads(on.for_process(&cpu, "w-1").await);
             assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
         }
     }
@@ -340,7 +341,7 @@ mod tests {
         isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
         let mut places = Vec::new();
         for worker in ["w-1", "w-2", "w-3", "w-4"] {
-            places.push(isolation.place(&gpu(1), worker).await);
+            places.push(isolation.for_process(&gpu(1), worker).await);
         }
         let given: Vec<&str> = places.iter().map(|place| place.environment[0].1.as_str()).collect();
         assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
@@ -350,7 +351,7 @@ mod tests {
         );
         places.clear();
         for worker in ["w-5", "w-6"] {
-            assert_eq!(isolation.place(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
+            assert_eq!(isolation.for_process(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
         }
         let last = said.lock().unwrap().last().cloned();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The lifeline: a small process that outlives a killed `flash` long enough to end its workers.
 //!
-//! It reads what to end from a pipe, one item per line ([`Charge::take`]). When the pipe closes, `flash` has ended.
+//! It reads what to end from a pipe, one item per line ([`Tracked::take`]). When the pipe closes, `flash` has ended.
 //! The lifeline then kills every listed process group, has the engine remove every container, kills what is left in
 //! the control groups, removes the groups, and exits. The kernel's parent-death signal covers the moment between a
 //! spawn and its line.
@@ -81,7 +81,7 @@ impl Lifeline {
     }
 
     /// These control groups are removed after `flash` has ended.
-    pub(super) fn inherit(&self, left: &cgroup::Left) {
+    pub(super) fn inherit(&self, left: &cgroup::Leftovers) {
         // Paths that are not UTF-8 have no JSON; then the next start removes the empty groups.
         if let Ok(json) = serde_json::to_string(left) {
             self.write('=', &json);
@@ -118,25 +118,25 @@ pub(crate) fn watch_over() {
         // SAFETY: ignoring a signal installs no handler that could run.
         let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) };
     }
-    let mut charge = Charge::default();
+    let mut tracked = Tracked::default();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        charge.take(&line);
+        tracked.take(&line);
     }
-    charge.end();
+    tracked.end();
 }
 
 /// What must end.
 #[derive(Debug, Default)]
-struct Charge {
+struct Tracked {
     groups: BTreeSet<i32>,
     clients: BTreeSet<i32>,
     containers: BTreeSet<String>,
     /// How containers are removed.
     removal: Option<container::Removal>,
-    left: cgroup::Left,
+    left: cgroup::Leftovers,
 }
 
-impl Charge {
+impl Tracked {
     /// `+ID` and `-ID` begin and end a process group, `~ID` begins that of an engine's client, `>NAME` and `<NAME`
     /// begin and end a container, `*JSON` describes how to remove containers, and `=JSON` lists the control groups of
     /// `flash`.
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_no_charge_any_more() {
-        let mut charge = Charge::default();
+        let mut tracked = Tracked::default();
         let lines = [
             "+12",
             "+13",
@@ -198,10 +198,10 @@ mod tests {
             "+x",
             r#"*{"program":"podman","arguments":["rm"]}"#,
         ];
-        lines.iter().for_each(|line| charge.take(line));
-        assert_eq!(charge.groups, BTreeSet::from([13]));
-        assert_eq!(charge.clients, BTreeSet::from([14]));
-        assert_eq!(charge.containers, BTreeSet::from(["flash-b-2".to_owned()]));
-        assert!(charge.removal.is_some());
+        lines.iter().for_each(|line| tracked.take(line));
+        assert_eq!(tracked.groups, BTreeSet::from([13]));
+        assert_eq!(tracked.clients, BTreeSet::from([14]));
+        assert_eq!(tracked.containers, BTreeSet::from(["flash-b-2".to_owned()]));
+        assert!(tracked.removal.is_some());
     }
 }

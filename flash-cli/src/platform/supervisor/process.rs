@@ -7,7 +7,7 @@ use super::{
     cgroup::MemoryKill,
     child::{Child, SpawnError, Spec},
     exit::Exit,
-    isolation::Place,
+    isolation::ProcessAllocation,
     lifeline::Lifeline,
     output::{CurrentWork, OnLine, Output},
     unix::enter_groups,
@@ -21,28 +21,28 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// A running worker process, in its own process group.
 pub(super) struct Process {
     child: Child,
-    place: Place,
+    allocation: ProcessAllocation,
     memory: Option<MemoryKill>,
     lifeline: Lifeline,
 }
 
 impl Process {
-    /// Starts it in its place, with its output going to `on_line`.
+    /// Starts it with its allocation, and its output going to `on_line`.
     pub(super) async fn spawn(
         spec: &Spec,
-        place: Place,
+        allocation: ProcessAllocation,
         lifeline: &Lifeline,
         current_work: CurrentWork,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
-        Self::try_spawn(spec, place, lifeline, current_work, on_line)
+        Self::try_spawn(spec, allocation, lifeline, current_work, on_line)
             .await
             .map_err(|source| SpawnError { program: spec.program.clone(), source })
     }
 
     async fn try_spawn(
         spec: &Spec,
-        mut place: Place,
+        mut allocation: ProcessAllocation,
         lifeline: &Lifeline,
         current_work: CurrentWork,
         on_line: OnLine,
@@ -51,18 +51,18 @@ impl Process {
         command
             .current_dir(&spec.directory)
             // The project's own settings win.
-            .envs(place.environment.iter().map(|(name, value)| (name, value)))
+            .envs(allocation.environment.iter().map(|(name, value)| (name, value)))
             .envs(spec.environment.iter().map(|(name, value)| (name, value)));
         restore_limit(&mut command);
-        if let Some(group) = &place.group {
+        if let Some(group) = &allocation.group {
             enter_groups(&mut command, group.procs());
         }
-        if let Some(rules) = place.rules.take() {
+        if let Some(rules) = allocation.rules.take() {
             rules.hold(&mut command);
         }
         let child = Child::spawn(command, OnParentDeath::Kill, current_work, on_line).await?;
         lifeline.add(child.group());
-        Ok(Self { child, place, memory: None, lifeline: lifeline.clone() })
+        Ok(Self { child, allocation, memory: None, lifeline: lifeline.clone() })
     }
 
     /// Its output.
@@ -83,7 +83,7 @@ impl Process {
     /// Ends it, and whatever it started.
     pub(super) fn kill(&self) {
         self.child.signal(Signal::SIGKILL);
-        if let Some(group) = &self.place.group {
+        if let Some(group) = &self.allocation.group {
             group.kill();
         }
     }
@@ -96,14 +96,14 @@ impl Process {
         self.lifeline.remove(self.child.group());
         let last_lines = self.child.last_lines().await;
         // Kept, because it cannot be read once the group is removed.
-        self.memory = self.memory.or_else(|| self.place.group.as_ref()?.memory_kill());
+        self.memory = self.memory.or_else(|| self.allocation.group.as_ref()?.memory_kill());
         self.leave().await;
         Ok(Exit { status, memory: self.memory, last_lines })
     }
 
     /// Removes the control group, as soon as nothing runs in it any more.
     async fn leave(&self) {
-        let Some(group) = &self.place.group else { return };
+        let Some(group) = &self.allocation.group else { return };
         let until = tokio::time::Instant::now() + REMOVAL;
         while !group.remove() && tokio::time::Instant::now() < until {
             tokio::time::sleep(BETWEEN_LOOKS).await;

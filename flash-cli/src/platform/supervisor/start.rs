@@ -31,13 +31,13 @@ enum Kind {
 }
 
 /// Where a worker's output goes.
-pub(crate) struct Hearing {
+pub(crate) struct OutputHandlers {
     pub current_work: CurrentWork,
     pub on_line: OnLine,
 }
 
 impl Running {
-    /// Starts a worker in its place on this machine.
+    /// Starts a worker on this machine, with what is allocated to it.
     ///
     /// # Errors
     /// When its program, or the client of its engine, cannot be started.
@@ -47,18 +47,18 @@ impl Running {
         id: &str,
         isolation: &Isolation,
         lifeline: &Lifeline,
-        hearing: Hearing,
+        handlers: OutputHandlers,
     ) -> Result<Self, SpawnError> {
-        let Hearing { current_work, on_line } = hearing;
+        let OutputHandlers { current_work, on_line } = handlers;
         match start {
             Start::Process(spec) => {
-                let place = isolation.place(worker_type, id).await;
-                let process = Process::spawn(&spec, place, lifeline, current_work, on_line).await?;
+                let allocation = isolation.for_process(worker_type, id).await;
+                let process = Process::spawn(&spec, allocation, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Process(Box::new(process))))
             }
             Start::Container { engine, spec, directory } => {
-                let share = isolation.share(worker_type).await;
-                let spec = container::Spec { engine, container: spec, directory, share };
+                let allocation = isolation.for_container(worker_type).await;
+                let spec = container::Spec { engine, container: spec, directory, allocation };
                 let container = Container::spawn(spec, lifeline, current_work, on_line).await?;
                 Ok(Self(Kind::Container(Box::new(container))))
             }

@@ -43,8 +43,9 @@ pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 pub(crate) use crate::platform::{
     Access, AllowedHosts, AllowedNetworks, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts,
     DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine,
-    NewRelease, OpenError, Options, Platform, Problem, Received, Retire, Secret, Share, Sink, StartError,
-    Supervision, Survey, TypeOverview, TypeTotal, lifeline_main, nearest, serve_connections, survey,
+    MachineCapabilities, NewRelease, OpenError, Options, Platform, Problem, Received, Retire, Secret, Share,
+    Sink, StartError, Supervision, TypeOverview, TypeTotal, detect_capabilities, lifeline_main, nearest,
+    serve_connections,
 };
 
 /// How many further ports are tried when no port was requested explicitly.

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Controller, Version,
     files::{kill_all, number, read, remove_all, write, write_existing},
-    tree::{Home, make_directory},
+    tree::{PlatformGroup, make_directory},
 };
 
 /// The kernel's accounting period. Longer ones make pauses that requests feel.
@@ -54,28 +54,32 @@ impl fmt::Display for MemoryKill {
 /// See the module. Removed when dropped, where nothing runs in it.
 #[derive(Debug)]
 pub(crate) struct Group {
-    places: Vec<Place>,
+    places: Vec<HierarchyDirectory>,
     procs: Arc<Vec<File>>,
     memory_gb: Option<u32>,
 }
 
 /// Its directory in one hierarchy.
 #[derive(Debug)]
-struct Place {
+struct HierarchyDirectory {
     directory: PathBuf,
     version: Version,
     controllers: Vec<Controller>,
 }
 
 impl Group {
-    pub(super) fn create(homes: &[Home], name: &str, limits: &Limits) -> io::Result<Self> {
+    pub(super) fn create(homes: &[PlatformGroup], name: &str, limits: &Limits) -> io::Result<Self> {
         // Dropped, and so removed, on every way out with an error.
         let mut group = Self { places: Vec::new(), procs: Arc::default(), memory_gb: limits.memory_gb };
         let mut procs = Vec::new();
         for home in homes {
             let directory = home.directory.join(name);
             make_directory(&directory)?;
-            let place = Place { directory, version: home.version, controllers: home.controllers.clone() };
+            let place = HierarchyDirectory {
+                directory,
+                version: home.version,
+                controllers: home.controllers.clone(),
+            };
             group.places.push(place);
             let Some(place) = group.places.last() else { continue };
             for controller in &place.controllers {
@@ -120,7 +124,7 @@ impl Drop for Group {
     }
 }
 
-impl Place {
+impl HierarchyDirectory {
     fn limit(&self, controller: Controller, limits: &Limits) -> io::Result<()> {
         let directory = &self.directory;
         match (controller, self.version) {

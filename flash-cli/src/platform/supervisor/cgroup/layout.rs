@@ -5,7 +5,7 @@ use super::Controller;
 
 /// One hierarchy that this process can see itself in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Membership {
     /// The hierarchy's directory, as mounted here.
     pub mount: PathBuf,
     /// The directory of the group that this process is in.
@@ -17,9 +17,9 @@ pub(super) struct Standing {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
     /// The one hierarchy of v2. In a hybrid layout it has no controllers that v1 holds.
-    pub unified: Option<Standing>,
+    pub unified: Option<Membership>,
     /// Hierarchies of v1, with what each limits.
-    pub v1: Vec<(Vec<Controller>, Standing)>,
+    pub v1: Vec<(Vec<Controller>, Membership)>,
 }
 
 /// A line of `mountinfo` that mounts control groups.
@@ -42,7 +42,7 @@ impl Layout {
             let mut fields = line.splitn(3, ':').skip(1);
             let (Some(names), Some(path)) = (fields.next(), fields.next()) else { continue };
             if names.is_empty() {
-                layout.unified = standing(path, mounts.iter().filter(|mount| mount.is_unified));
+                layout.unified = membership(path, mounts.iter().filter(|mount| mount.is_unified));
                 continue;
             }
             let controllers = Controller::named_in(names, |char| char == ',');
@@ -53,8 +53,8 @@ impl Layout {
                 let mounted = Controller::named_in(mount.super_options, |char| char == ',');
                 !mount.is_unified && mounted == controllers
             };
-            if let Some(standing) = standing(path, mounts.iter().filter(same)) {
-                layout.v1.push((controllers, standing));
+            if let Some(membership) = membership(path, mounts.iter().filter(same)) {
+                layout.v1.push((controllers, membership));
             }
         }
         layout
@@ -62,15 +62,15 @@ impl Layout {
 }
 
 /// The group at `path`, by the mount that shows it; one that can be written to is preferred.
-fn standing<'a>(path: &str, mounts: impl Iterator<Item = &'a Mount<'a>>) -> Option<Standing> {
+fn membership<'a>(path: &str, mounts: impl Iterator<Item = &'a Mount<'a>>) -> Option<Membership> {
     let seen = mounts.filter_map(|mount| {
         // A group outside the mount (or outside the namespace: `/../x`) cannot be accessed.
         let below = Path::new(path).strip_prefix(&mount.root).ok()?;
         let reachable = !below.components().any(|part| part == std::path::Component::ParentDir);
         let own = if below.as_os_str().is_empty() { mount.point.clone() } else { mount.point.join(below) };
-        reachable.then(|| Standing { mount: mount.point.clone(), own, read_only: mount.read_only })
+        reachable.then(|| Membership { mount: mount.point.clone(), own, read_only: mount.read_only })
     });
-    seen.min_by_key(|standing| standing.read_only)
+    seen.min_by_key(|membership| membership.read_only)
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG…] - TYPE SOURCE SUPER_OPTIONS`
@@ -108,8 +108,8 @@ fuzz_target!("cgroup_layout", |data| {
 mod tests {
     use super::*;
 
-    fn at(mount: &str, own: &str) -> Standing {
-        Standing { mount: mount.into(), own: own.into(), read_only: false }
+    fn at(mount: &str, own: &str) -> Membership {
+        Membership { mount: mount.into(), own: own.into(), read_only: false }
     }
 
     #[test]
@@ -153,7 +153,8 @@ mod tests {
             );
             let layout = Layout::read(&groups, &mounts);
             assert_eq!(layout.unified, Some(at("/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified")));
-            let memory = Standing { read_only: true, ..at("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory") };
+            let memory =
+                Membership { read_only: true, ..at("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory") };
             assert_eq!(layout.v1, [(vec![Controller::Memory], memory)]);
         }
     }

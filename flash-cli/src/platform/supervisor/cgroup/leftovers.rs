@@ -21,21 +21,21 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// The groups of one platform; the lifeline removes them.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(in crate::platform::supervisor) struct Left {
+pub(in crate::platform::supervisor) struct Leftovers {
     pub directories: Vec<PathBuf>,
-    pub back: Option<Back>,
+    pub back: Option<MoveBack>,
 }
 
 /// Processes of `flash` that were moved out of a group so that it could delegate controllers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::platform::supervisor) struct Back {
+pub(in crate::platform::supervisor) struct MoveBack {
     pub to: PathBuf,
     /// The controllers that were enabled for it.
     pub controllers: Vec<String>,
 }
 
 /// Kills what is left in a platform's groups and removes them. Waits for a limited time.
-pub(in crate::platform::supervisor) fn clean(left: &Left) {
+pub(in crate::platform::supervisor) fn clean(left: &Leftovers) {
     let until = Instant::now() + PATIENCE;
     let mut groups: Vec<PathBuf> = left
         .directories
@@ -66,7 +66,7 @@ fn is_own(group: &Path) -> bool {
 }
 
 /// Undoes the handing down, then the move; in that order, or the kernel refuses the move.
-fn go_back(directory: &Path, back: &Back) {
+fn go_back(directory: &Path, back: &MoveBack) {
     for group in [directory, &back.to] {
         for controller in &back.controllers {
             // Refused where others rely on it by now; then the processes stay where they are.

@@ -14,7 +14,7 @@ mod leftovers;
 mod tree;
 
 pub(crate) use group::{Group, Limits, MemoryKill};
-pub(super) use leftovers::{Left, clean};
+pub(super) use leftovers::{Leftovers, clean};
 pub(crate) use tree::Cgroups;
 
 /// What limits a resource.

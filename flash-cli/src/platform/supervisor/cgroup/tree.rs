@@ -14,9 +14,9 @@ use nix::{
 };
 
 use super::{
-    Controller, Group, Left, Limits, Version,
+    Controller, Group, Leftovers, Limits, Version,
     files::{processes, read, write},
-    layout::{Layout, Standing},
+    layout::{Layout, Membership},
     leftovers::{self, PREFIX},
 };
 
@@ -27,13 +27,13 @@ pub(super) const OWN_GROUP: &str = "platform";
 /// The platform's groups. Cheap to share.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroups {
-    homes: Arc<Vec<Home>>,
-    left: Left,
+    homes: Arc<Vec<PlatformGroup>>,
+    left: Leftovers,
 }
 
 /// The platform's group in one hierarchy.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(super) struct PlatformGroup {
     pub directory: PathBuf,
     pub version: Version,
     /// The limiting controllers; none in the v2 part of a hybrid layout, which is still useful for killing.
@@ -42,7 +42,7 @@ pub(super) struct Home {
     _lock: Flock<File>,
 }
 
-impl Home {
+impl PlatformGroup {
     /// If CPU time is short, a group counts as one process, regardless of its workers: next to a build on all cores
     /// they would hardly run. So it gets the weight of one process per core.
     fn weigh(&self) {
@@ -71,15 +71,15 @@ impl Cgroups {
     pub(crate) fn detect() -> Detected {
         let proc = Path::new("/proc/self");
         let layout = Layout::read(&read(proc, "cgroup"), &read(proc, "mountinfo"));
-        Self::within(&layout, &Myself::of_this_process())
+        Self::within(&layout, &OwnProcess::of_this_process())
     }
 
-    fn within(layout: &Layout, myself: &Myself) -> Detected {
+    fn within(layout: &Layout, myself: &OwnProcess) -> Detected {
         let mut homes = Vec::new();
-        let mut left = Left::default();
+        let mut left = Leftovers::default();
         let mut problems = Vec::new();
-        for (controllers, standing) in &layout.v1 {
-            match home_of_v1(standing, controllers, myself) {
+        for (controllers, membership) in &layout.v1 {
+            match home_of_v1(membership, controllers, myself) {
                 Ok(home) => homes.push(home),
                 Err(problem) => problems.push(problem),
             }
@@ -90,7 +90,7 @@ impl Cgroups {
         let wanted: Vec<Controller> =
             Controller::ALL.into_iter().filter(|controller| !held_by_v1(controller)).collect();
         match &layout.unified {
-            Some(standing) => match home_of_v2(standing, &wanted, layout.v1.is_empty(), myself) {
+            Some(membership) => match home_of_v2(membership, &wanted, layout.v1.is_empty(), myself) {
                 Ok((home, moved)) => {
                     homes.push(home);
                     left.back = moved;
@@ -104,7 +104,7 @@ impl Cgroups {
             .into_iter()
             .filter(|controller| !homes.iter().any(|home| home.controllers.contains(controller)))
             .collect();
-        homes.iter().for_each(Home::weigh);
+        homes.iter().for_each(PlatformGroup::weigh);
         left.directories = homes.iter().map(|home| home.directory.clone()).collect();
         let reason = problems.into_iter().next().or_else(|| {
             let own = &layout.unified.as_ref()?.own;
@@ -123,19 +123,19 @@ impl Cgroups {
     }
 
     /// What must be removed after this process has ended.
-    pub(crate) fn left(&self) -> &Left {
+    pub(crate) fn left(&self) -> &Leftovers {
         &self.left
     }
 }
 
 /// This process, as far as groups are concerned.
-pub(super) struct Myself {
+pub(super) struct OwnProcess {
     pub id: u32,
     /// Whether a process is this one or descends from it.
     pub owns: fn(i32) -> bool,
 }
 
-impl Myself {
+impl OwnProcess {
     fn of_this_process() -> Self {
         Self { id: std::process::id(), owns: is_descendant }
     }
@@ -173,37 +173,41 @@ fn not_applied(missing: &[Controller], problem: Option<&str>) -> Option<String> 
 }
 
 /// v1: each hierarchy is used at the group of this process.
-fn home_of_v1(standing: &Standing, controllers: &[Controller], myself: &Myself) -> Result<Home, String> {
-    if standing.read_only {
+fn home_of_v1(
+    membership: &Membership,
+    controllers: &[Controller],
+    myself: &OwnProcess,
+) -> Result<PlatformGroup, String> {
+    if membership.read_only {
         return Err(format!("{} is read-only", standing.mount.display()));
     }
-    leftovers::sweep(&standing.own);
-    let (directory, lock) = make_home(&standing.own, myself.id)
+    leftovers::sweep(&membership.own);
+    let (directory, lock) = make_home(&membership.own, myself.id)
         .map_err(|error| format!("cannot create a control group in {}: {error}", standing.own.display()))?;
-    Ok(Home { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
+    Ok(PlatformGroup { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
 }
 
 /// How to move processes back that were moved out of the way.
-type Moved = Option<leftovers::Back>;
+type Moved = Option<leftovers::MoveBack>;
 
 /// v2: in the own group if all its processes belong to `flash`; otherwise in the nearest group above that already
 /// delegates controllers, or at the root.
 fn home_of_v2(
-    standing: &Standing,
+    membership: &Membership,
     wanted: &[Controller],
     is_alone: bool,
-    myself: &Myself,
-) -> Result<(Home, Moved), String> {
-    if standing.read_only {
+    myself: &OwnProcess,
+) -> Result<(PlatformGroup, Moved), String> {
+    if membership.read_only {
         return Err(format!("{} is read-only", standing.mount.display()));
     }
     let mut best: Option<(usize, PathBuf)> = None;
     let mut refused = None;
     // From the own group up to the mount.
     let groups: Vec<&Path> =
-        standing.own.ancestors().take_while(|group| group.starts_with(&standing.mount)).collect();
+        membership.own.ancestors().take_while(|group| group.starts_with(&membership.mount)).collect();
     for group in &groups {
-        let offered = offered(group, group == &standing.own, myself, wanted);
+        let offered = offered(group, group == &membership.own, myself, wanted);
         if let Err(error) = may_make_groups(group) {
             refused.get_or_insert(format!(
                 "cannot create a control group in {}: {error} (`systemd-run --user --scope -p Delegate=yes \
@@ -219,8 +223,8 @@ fn home_of_v2(
     let hint = || {
         let missing = wanted.iter().map(|controller| controller.name()).collect::<Vec<_>>().join(", ");
         refused.clone().unwrap_or_else(|| {
-            let own = standing.own.display();
-            if processes(&standing.own).iter().all(|id| (myself.owns)(*id)) {
+            let own = membership.own.display();
+            if processes(&membership.own).iter().all(|id| (myself.owns)(*id)) {
                 format!("the control group {own} does not have the controllers {missing}")
             } else {
                 format!("the control group {own} also holds other processes, so it cannot delegate {missing}")
@@ -231,7 +235,7 @@ fn home_of_v2(
     if count == 0 && is_alone {
         return Err(hint());
     }
-    settle(&base, base == standing.own, wanted, myself)
+    settle(&base, base == membership.own, wanted, myself)
         .map_err(|error| format!("cannot create a control group in {}: {error}", base.display()))
 }
 
@@ -245,7 +249,7 @@ fn may_make_groups(group: &Path) -> io::Result<()> {
 }
 
 /// Which controllers groups below this one would have.
-fn offered(group: &Path, is_own: bool, myself: &Myself, wanted: &[Controller]) -> Vec<Controller> {
+fn offered(group: &Path, is_own: bool, myself: &OwnProcess, wanted: &[Controller]) -> Vec<Controller> {
     let list = |file| Controller::named_in(&read(group, file), char::is_whitespace);
     // Only the root has no type. There the rule of no processes does not hold.
     let is_root = !group.join("cgroup.type").exists();
@@ -260,10 +264,15 @@ fn offered(group: &Path, is_own: bool, myself: &Myself, wanted: &[Controller]) -
 }
 
 /// Makes the platform's group in `base` with as many of the controllers as it gets.
-fn settle(base: &Path, is_own: bool, wanted: &[Controller], myself: &Myself) -> io::Result<(Home, Moved)> {
+fn settle(
+    base: &Path,
+    is_own: bool,
+    wanted: &[Controller],
+    myself: &OwnProcess,
+) -> io::Result<(PlatformGroup, Moved)> {
     leftovers::sweep(base);
     let (directory, lock) = make_home(base, myself.id)?;
-    let mut home = Home { directory, version: Version::Two, controllers: Vec::new(), _lock: lock };
+    let mut home = PlatformGroup { directory, version: Version::Two, controllers: Vec::new(), _lock: lock };
     let handed_down = Controller::named_in(&read(base, "cgroup.subtree_control"), char::is_whitespace);
     let offered = offered(base, is_own, myself, wanted);
     let to_enable: Vec<Controller> =
@@ -274,7 +283,7 @@ fn settle(base: &Path, is_own: bool, wanted: &[Controller], myself: &Myself) -> 
         if !is_root {
             let own = home.directory.join(OWN_GROUP);
             make_directory(&own)?;
-            moved = Some(leftovers::Back { to: base.to_owned(), controllers: names(&to_enable) });
+            moved = Some(leftovers::MoveBack { to: base.to_owned(), controllers: names(&to_enable) });
             leftovers::move_all(base, &own);
         }
         for controller in &to_enable {

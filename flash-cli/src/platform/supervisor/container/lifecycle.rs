@@ -17,7 +17,7 @@ use super::{
         cgroup::MemoryKill,
         child::{Child, SpawnError, signal_group, signal_process},
         exit::Exit,
-        isolation::Share,
+        isolation::ContainerAllocation,
         lifeline::Lifeline,
         output::{CurrentWork, Line, OnLine, Output, Source},
     },
@@ -49,7 +49,7 @@ pub(in crate::platform::supervisor) struct Spec {
     pub container: ContainerSpec,
     /// Made for it, and removed with it.
     pub directory: PathBuf,
-    pub share: Share,
+    pub allocation: ContainerAllocation,
 }
 
 /// A running container.
@@ -60,7 +60,7 @@ pub(in crate::platform::supervisor) struct Container {
     /// The engine's client. It prints the container's output, passes SIGTERM on, and ends with its exit code.
     client: Child,
     #[expect(dead_code, reason = "held until the worker has ended")]
-    share: Share,
+    allocation: ContainerAllocation,
     /// What its memory is limited to.
     memory_gb: Option<u32>,
     /// The client has ended.
@@ -81,12 +81,12 @@ impl Container {
         current_work: CurrentWork,
         on_line: OnLine,
     ) -> Result<Self, SpawnError> {
-        let Spec { engine, container: mut spec, directory, share } = spec;
+        let Spec { engine, container: mut spec, directory, allocation } = spec;
         // The project's own settings win.
         let own = std::mem::take(&mut spec.environment);
-        spec.environment = share.environment.iter().cloned().chain(own).collect();
-        spec.resources = share.resources;
-        spec.gpus.clone_from(&share.gpus);
+        spec.environment = allocation.environment.iter().cloned().chain(own).collect();
+        spec.resources = allocation.resources;
+        spec.gpus.clone_from(&allocation.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
         let client = start(&engine, &spec, &directory, lifeline, current_work, on_line.clone())
             .await
@@ -96,7 +96,7 @@ impl Container {
             engine,
             directory,
             client,
-            share,
+            allocation,
             memory_gb,
             ended: CancellationToken::new(),
             killing: None,

@@ -37,8 +37,8 @@ impl Stand {
             .file(&format!("{group}/cgroup.procs"), procs)
     }
 
-    fn standing(&self, mount: &str, own: &str) -> Standing {
-        Standing { mount: self.path(mount), own: self.path(own), read_only: false }
+    fn membership(&self, mount: &str, own: &str) -> Membership {
+        Membership { mount: self.path(mount), own: self.path(own), read_only: false }
     }
 
     fn unified(&self, own: &str) -> Layout {
@@ -48,7 +48,7 @@ impl Stand {
 
 /// In these trees, processes below 100 belong to `flash`.
 fn detect(layout: &Layout) -> (Option<Cgroups>, String) {
-    let Detected { cgroups, missing } = Cgroups::within(layout, &Myself { id: 7, owns: |id| id < 100 });
+    let Detected { cgroups, missing } = Cgroups::within(layout, &OwnProcess { id: 7, owns: |id| id < 100 });
     (cgroups, missing.unwrap_or_default())
 }
 
@@ -164,12 +164,12 @@ fn where_nothing_can_be_limited_it_says_which_and_why() {
         "{all}the control group {} also holds other processes, so it cannot delegate cpu, memory, pids",
         scope.display()
     );
-    let in_container = Standing { mount: scope.clone(), own: scope, read_only: false };
+    let in_container = Membership { mount: scope.clone(), own: scope, read_only: false };
     let layout = Layout { unified: Some(in_container.clone()), v1: Vec::new() };
     let (cgroups, missing) = detect(&layout);
     assert_eq!((cgroups.is_none(), missing), (true, shared));
 
-    let read_only = Standing { mount: "/sys/fs/cgroup".into(), read_only: true, ..in_container };
+    let read_only = Membership { mount: "/sys/fs/cgroup".into(), read_only: true, ..in_container };
     for layout in [
         Layout { unified: Some(read_only.clone()), v1: Vec::new() },
         Layout { unified: None, v1: vec![(Controller::ALL.to_vec(), read_only)] },

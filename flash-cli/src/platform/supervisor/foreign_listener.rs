@@ -6,12 +6,12 @@ use std::fmt;
 
 /// A process that does not belong to the worker and has its port.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stranger {
+pub(crate) struct ForeignListener {
     process: i32,
     name: String,
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for ForeignListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} (`{}`)", self.process, self.name)
     }
@@ -23,13 +23,13 @@ impl fmt::Display for Stranger {
 /// another program listen for it that was started later, as a container engine's client does. Blocks for some
 /// milliseconds.
 #[cfg(target_os = "linux")]
-pub(crate) fn stranger_on(port: u16, group: i32) -> Option<Stranger> {
-    linux::stranger_on(port, group)
+pub(crate) fn foreign_listener_on(port: u16, group: i32) -> Option<ForeignListener> {
+    linux::foreign_listener_on(port, group)
 }
 
 /// As on Linux, where nothing can be known.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn stranger_on(_port: u16, _group: i32) -> Option<Stranger> {
+pub(crate) fn foreign_listener_on(_port: u16, _group: i32) -> Option<ForeignListener> {
     None
 }
 
@@ -45,18 +45,18 @@ mod linux {
         process::{FDTarget, Process, all_processes},
     };
 
-    use super::Stranger;
+    use super::ForeignListener;
 
     /// Ancestors that are looked at. A worker that hides deeper counts as a stranger.
     const DEPTH: usize = 64;
 
-    pub(super) fn stranger_on(port: u16, group: i32) -> Option<Stranger> {
+    pub(super) fn foreign_listener_on(port: u16, group: i32) -> Option<ForeignListener> {
         let sockets = listening(port);
         if sockets.is_empty() {
             return None;
         }
         let began = Process::new(group).ok()?.stat().ok()?.starttime;
-        let mut stranger = None;
+        let mut foreign = None;
         for process in all_processes().ok()?.flatten() {
             if !holds(&process, &sockets) {
                 continue;
@@ -67,10 +67,10 @@ mod linux {
             if let Ok(stat) = process.stat()
                 && stat.starttime < began
             {
-                stranger = Some(Stranger { process: process.pid(), name: stat.comm });
+                foreign = Some(ForeignListener { process: process.pid(), name: stat.comm });
             }
         }
-        stranger
+        foreign
     }
 
     /// Sockets that take connections to this port from this machine.
@@ -155,13 +155,13 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let worker = Worker::start();
             // Times of processes are counted in ticks of 10 ms.
-            let stranger = std::iter::repeat_with(|| stranger_on(port, Worker::start().group()))
+            let foreign = std::iter::repeat_with(|| foreign_listener_on(port, Worker::start().group()))
                 .take(1000)
                 .find_map(|found| found);
             let own = i32::try_from(std::process::id()).unwrap();
-            assert_eq!(stranger.map(|stranger| stranger.process), Some(own));
+            assert_eq!(foreign.map(|foreign| foreign.process), Some(own));
             drop(listener);
-            assert_eq!(stranger_on(port, worker.group()), None, "nobody listens");
+            assert_eq!(foreign_listener_on(port, worker.group()), None, "nobody listens");
         }
     }
 
@@ -171,6 +171,6 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let own = nix::unistd::getpgrp().as_raw();
         // The test's own group, as if it were a worker's; and what that group's leader has started.
-        assert_eq!(stranger_on(port, own), None);
+        assert_eq!(foreign_listener_on(port, own), None);
     }
 }
