@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     StartError,
-    listener::{Descriptors, Listeners, Share},
+    listener::{ConnectionShare, Descriptors, Listeners},
     supervisor::{Isolation, Lifeline, Limiting},
 };
 
@@ -35,7 +35,7 @@ impl Machine {
     }
 
     /// The share of one more listener of this process.
-    pub(crate) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> ConnectionShare {
         self.descriptors.share()
     }
 

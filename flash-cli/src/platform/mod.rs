@@ -44,7 +44,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use gateway::InputSchemas;
 pub(crate) use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing, nearest};
 pub(crate) use launch::{Artifact, CommandWorker, Images};
-pub(crate) use listener::{Listeners, Received, Share, serve as serve_connections};
+pub(crate) use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
 pub(crate) use log::{LogLine, Sink};
 pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};

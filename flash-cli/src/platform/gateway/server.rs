@@ -32,7 +32,7 @@ use super::{
 };
 use crate::platform::{
     Platform,
-    listener::{self, Received, Share, Stalled},
+    listener::{self, ConnectionShare, Received, Stalled},
     release::Release,
 };
 
@@ -77,7 +77,7 @@ const PROBES: u32 = 4;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// Serves until the platform closes.
-pub(crate) async fn serve(listener: TcpListener, share: Share, platform: Platform) {
+pub(crate) async fn serve(listener: TcpListener, share: ConnectionShare, platform: Platform) {
     let served = platform.shared.served.clone();
     let router = TowerToHyperService::new(router(platform));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {

@@ -1,7 +1,7 @@
 //! Accepts connections and serves each in its own task.
 //!
-//! A connection is *silent* while it has no request: before the head of the first request, and between an answer and
-//! the next head. If there is no room for a new connection, the longest silent one is closed. If none is silent, the
+//! A connection is *idle* while it has no request: before the head of the first request, and between an answer and
+//! the next head. If there is no room for a new connection, the longest idle one is closed. If none is idle, the
 //! new one waits.
 use std::{
     collections::BTreeMap,
@@ -33,36 +33,40 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     HEAD_TIME, WRITE_PAUSE,
-    descriptors::{Place, Share},
+    descriptors::{ConnectionPermit, ConnectionShare},
 };
 
-/// Between two looks for a place: another listener may have freed one, or a connection may have been silent for this
+/// Between two looks for a place: another listener may have freed one, or a connection may have been idle for this
 /// long.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 
-/// How long the end of an answer may take to be written before a silent connection is closed.
+/// How long the end of an answer may take to be written before a idle connection is closed.
 const LAST_BYTES: Duration = Duration::from_secs(1);
-/// How many silent connections are closed at once to make room.
+/// How many idle connections are closed at once to make room.
 const MAKE_ROOM: usize = 16;
 
 /// Accepts connections until `closing` and answers requests with `respond`. Ends when all connections have ended,
 /// except those that switched protocols.
-pub(crate) async fn serve<L, R, F>(mut listener: L, share: Share, closing: CancellationToken, respond: R)
-where
+pub(crate) async fn serve<L, R, F>(
+    mut listener: L,
+    share: ConnectionShare,
+    closing: CancellationToken,
+    respond: R,
+) where
     L: Listener<Addr: Clone + Debug + Sync>,
     R: Fn(http::Request<Incoming>, L::Addr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let connections = Arc::new(Connections { share, silent: Mutex::default() });
+    let connections = Arc::new(Connections { share, idle: Mutex::default() });
     let tasks = TaskTracker::new();
     let accepting = async {
         loop {
             let (stream, address) = listener.accept().await;
-            let place = connections.place().await;
-            let visit = Visit::begin(&connections);
+            let permit = connections.permit().await;
+            let connection = OpenConnection::begin(&connections);
             let respond = respond.clone();
             let respond = move |request| respond(request, address.clone());
-            tasks.spawn(serve_one(Held::new(stream, place), visit, closing.clone(), respond));
+            tasks.spawn(serve_one(Held::new(stream, permit), connection, closing.clone(), respond));
         }
     };
     let _ = closing.run_until_cancelled(accepting).await;
@@ -71,62 +75,66 @@ where
     tasks.wait().await;
 }
 
-async fn serve_one<I, R, F>(stream: Held<I>, visit: Arc<Visit>, closing: CancellationToken, respond: R)
-where
+async fn serve_one<I, R, F>(
+    stream: Held<I>,
+    connection: Arc<OpenConnection>,
+    closing: CancellationToken,
+    respond: R,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     R: Fn(http::Request<Incoming>) -> F,
     F: Future<Output = Response>,
 {
     let service = service_fn(|request| {
-        let busy = Busy::begin(&visit);
+        let busy = Busy::begin(&connection);
         let answering = respond(request);
         async move { Ok::<_, Infallible>(answering.await.map(|body| Answer { body, _busy: busy })) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = async {
         tokio::select! {
             () = closing.cancelled() => {}
-            () = visit.asked_to_go.cancelled() => {}
+            () = connection.asked_to_go.cancelled() => {}
         }
     };
     tokio::select! {
         // Its errors are caused by the client: an invalid head was answered, and a missing one ended the connection.
-        _ = connection.as_mut() => return,
+        _ = served.as_mut() => return,
         () = ended => {}
     }
-    connection.as_mut().graceful_shutdown();
-    match visit.state() {
+    served.as_mut().graceful_shutdown();
+    match connection.state() {
         State::Busy => {
-            let _ = connection.await;
+            let _ = served.await;
         }
         // The end of its last answer may still be in transit.
-        State::Silent { was_answered: true, .. } => {
-            let _ = tokio::time::timeout(LAST_BYTES, connection).await;
+        State::Idle { was_answered: true, .. } => {
+            let _ = tokio::time::timeout(LAST_BYTES, served).await;
         }
-        State::Silent { was_answered: false, .. } => {}
+        State::Idle { was_answered: false, .. } => {}
     }
 }
 
 struct Connections {
-    share: Share,
-    silent: Mutex<Silent>,
+    share: ConnectionShare,
+    idle: Mutex<IdleConnections>,
 }
 
-/// Silent connections, in the order in which they became silent, and since when.
+/// Idle connections, in the order in which they became idle, and since when.
 #[derive(Default)]
-struct Silent {
+struct IdleConnections {
     next: u64,
     connections: BTreeMap<u64, (Instant, CancellationToken)>,
 }
 
 impl Connections {
     /// A place for one more connection.
-    async fn place(&self) -> Place {
+    async fn permit(&self) -> ConnectionPermit {
         loop {
-            if let Some(place) = self.share.take() {
-                return place;
+            if let Some(permit) = self.share.try_acquire() {
+                return permit;
             }
             self.make_room();
             // Another listener may have used the last free place.
@@ -134,11 +142,11 @@ impl Connections {
         }
     }
 
-    /// Closes the longest silent connections. New ones may be about to send a request.
+    /// Closes the longest idle connections. New ones may be about to send a request.
     fn make_room(&self) {
-        let mut silent = self.silent();
+        let mut idle = self.idle();
         for _ in 0..MAKE_ROOM {
-            let Some(longest) = silent.connections.first_entry() else { return };
+            let Some(longest) = idle.connections.first_entry() else { return };
             let (since, asked_to_go) = longest.get();
             if since.elapsed() < NEXT_LOOK {
                 return;
@@ -148,13 +156,13 @@ impl Connections {
         }
     }
 
-    fn silent(&self) -> MutexGuard<'_, Silent> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, IdleConnections> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection among the others.
-struct Visit {
+struct OpenConnection {
     connections: Arc<Connections>,
     asked_to_go: CancellationToken,
     state: Mutex<State>,
@@ -163,35 +171,35 @@ struct Visit {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Busy,
-    Silent {
+    Idle {
         since: u64,
         /// Whether a request came over it before.
         was_answered: bool,
     },
 }
 
-impl Visit {
+impl OpenConnection {
     fn begin(connections: &Arc<Connections>) -> Arc<Self> {
         let (connections, asked_to_go) = (connections.clone(), CancellationToken::new());
-        let visit = Arc::new(Self { connections, asked_to_go, state: Mutex::new(State::Busy) });
-        visit.falls_silent(false);
-        visit
+        let connection = Arc::new(Self { connections, asked_to_go, state: Mutex::new(State::Busy) });
+        connection.becomes_idle(false);
+        connection
     }
 
-    fn falls_silent(&self, was_answered: bool) {
-        let mut silent = self.connections.silent();
-        let since = silent.next;
-        silent.next += 1;
-        silent.connections.insert(since, (Instant::now(), self.asked_to_go.clone()));
-        self.set_state(State::Silent { since, was_answered });
-        drop(silent);
-        self.connections.share.look_again();
+    fn becomes_idle(&self, was_answered: bool) {
+        let mut idle = self.connections.idle();
+        let since = idle.next;
+        idle.next += 1;
+        idle.connections.insert(since, (Instant::now(), self.asked_to_go.clone()));
+        self.set_state(State::Idle { since, was_answered });
+        drop(idle);
+        self.connections.share.wake();
     }
 
-    fn is_busy_from_now(&self) {
-        let mut silent = self.connections.silent();
-        if let State::Silent { since, .. } = self.set_state(State::Busy) {
-            silent.connections.remove(&since);
+    fn becomes_busy(&self) {
+        let mut idle = self.connections.idle();
+        if let State::Idle { since, .. } = self.set_state(State::Busy) {
+            idle.connections.remove(&since);
         }
     }
 
@@ -205,25 +213,25 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.is_busy_from_now();
+        self.becomes_busy();
     }
 }
 
 /// A request in progress.
-struct Busy(Arc<Visit>);
+struct Busy(Arc<OpenConnection>);
 
 impl Busy {
-    fn begin(visit: &Arc<Visit>) -> Self {
-        visit.is_busy_from_now();
-        Self(visit.clone())
+    fn begin(connection: &Arc<OpenConnection>) -> Self {
+        connection.becomes_busy();
+        Self(connection.clone())
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.falls_silent(true);
+        self.0.becomes_idle(true);
     }
 }
 
@@ -259,12 +267,12 @@ struct Held<I> {
     stream: I,
     /// Runs while a write waits.
     pause: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 impl<I> Held<I> {
-    fn new(stream: I, place: Place) -> Self {
-        Self { stream, pause: None, _place: place }
+    fn new(stream: I, permit: ConnectionPermit) -> Self {
+        Self { stream, pause: None, _permit: permit }
     }
 
     /// The result of a write, considering how long it has waited.
@@ -450,12 +458,12 @@ mod tests {
     async fn who_has_been_silent_the_longest_makes_room() {
         let server = Server::start(2);
         let began = Instant::now();
-        let silent: Vec<DuplexStream> = vec![server.open(HALF).await, server.open("").await];
+        let idle: Vec<DuplexStream> = vec![server.open(HALF).await, server.open("").await];
         for _ in 0..20 {
             let mut client = server.open(WHOLE).await;
             answered(&mut client).await;
         }
-        for client in silent {
+        for client in idle {
             assert_eq!(rest(client).await, "");
         }
         assert!(began.elapsed() < HEAD_TIME, "{:?}", began.elapsed());

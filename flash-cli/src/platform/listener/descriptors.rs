@@ -58,10 +58,10 @@ impl Descriptors {
     }
 
     /// The share of one more listener.
-    pub(crate) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> ConnectionShare {
         self.lock().listeners += 1;
         let own = Own { held: AtomicUsize::new(0), freed: Notify::new() };
-        Share { all: self.clone(), own: Arc::new(own) }
+        ConnectionShare { all: self.clone(), own: Arc::new(own) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shares> {
@@ -82,7 +82,7 @@ fn allowance(total: usize, listeners: usize) -> usize {
 }
 
 /// The share of one listener.
-pub(crate) struct Share {
+pub(crate) struct ConnectionShare {
     all: Descriptors,
     own: Arc<Own>,
 }
@@ -92,9 +92,9 @@ struct Own {
     freed: Notify,
 }
 
-impl Share {
+impl ConnectionShare {
     /// Takes a place for one more connection, if there is one.
-    pub(super) fn take(&self) -> Option<Place> {
+    pub(super) fn try_acquire(&self) -> Option<ConnectionPermit> {
         let mut shares = self.all.lock();
         let held = self.own.held.load(Ordering::Relaxed);
         let listeners = shares.listeners + shares.listeners_to_come;
@@ -103,33 +103,33 @@ impl Share {
         }
         shares.taken += 1;
         self.own.held.store(held + 1, Ordering::Relaxed);
-        Some(Place { all: self.all.clone(), own: self.own.clone() })
+        Some(ConnectionPermit { all: self.all.clone(), own: self.own.clone() })
     }
 
-    /// Waits until a place may have become free, or [`Share::look_again`] was called.
+    /// Waits until a place may have become free, or [`ConnectionShare::wake`] was called.
     pub(super) async fn freed(&self) {
         self.own.freed.notified().await;
     }
 
     /// Wakes listeners that wait for a place.
-    pub(super) fn look_again(&self) {
+    pub(super) fn wake(&self) {
         self.own.freed.notify_one();
     }
 }
 
-impl Drop for Share {
+impl Drop for ConnectionShare {
     fn drop(&mut self) {
         self.all.lock().listeners -= 1;
     }
 }
 
 /// A connection's place; free again when it is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     all: Descriptors,
     own: Arc<Own>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut shares = self.all.lock();
         shares.taken -= 1;
@@ -166,8 +166,8 @@ pub(crate) fn restore_limit(command: &mut Command) {
 mod tests {
     use super::*;
 
-    fn fill(share: &Share) -> Vec<Place> {
-        std::iter::from_fn(|| share.take()).collect()
+    fn fill(share: &ConnectionShare) -> Vec<ConnectionPermit> {
+        std::iter::from_fn(|| share.try_acquire()).collect()
     }
 
     #[test]
@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn together_they_never_hold_more_than_there_is() {
         let all = Descriptors::new(10, Listeners::Several);
-        let shares: Vec<Share> = (0..8).map(|_| all.share()).collect();
-        let places: Vec<Vec<Place>> = shares.iter().map(fill).collect();
+        let shares: Vec<ConnectionShare> = (0..8).map(|_| all.share()).collect();
+        let places: Vec<Vec<ConnectionPermit>> = shares.iter().map(fill).collect();
         assert!(places.iter().all(|own| own.len() == 1));
-        let more: Vec<Share> = (0..8).map(|_| all.share()).collect();
-        let held: Vec<Vec<Place>> = more.iter().map(fill).collect();
+        let more: Vec<ConnectionShare> = (0..8).map(|_| all.share()).collect();
+        let held: Vec<Vec<ConnectionPermit>> = more.iter().map(fill).collect();
         assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 2);
     }
 
@@ -209,10 +209,10 @@ mod tests {
     async fn a_place_that_becomes_free_is_told() {
         let all = Descriptors::new(1, Listeners::One);
         let share = all.share();
-        let place = share.take().unwrap();
-        assert!(share.take().is_none());
-        drop(place);
+        let permit = share.try_acquire().unwrap();
+        assert!(share.try_acquire().is_none());
+        drop(permit);
         share.freed().await;
-        assert!(share.take().is_some());
+        assert!(share.try_acquire().is_some());
     }
 }

@@ -13,7 +13,7 @@ mod received;
 use std::time::Duration;
 
 pub(crate) use connections::serve;
-pub(crate) use descriptors::{Descriptors, Listeners, Share, restore_limit};
+pub(crate) use descriptors::{ConnectionShare, Descriptors, Listeners, restore_limit};
 pub(crate) use received::{Received, Stalled};
 
 /// The time limit for the head of a request, from the start of the connection or the end of the last answer.

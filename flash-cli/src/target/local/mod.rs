@@ -41,11 +41,11 @@ pub(crate) use systemd::{check_free, install, installed, lingers};
 pub(crate) use wire::{Hosted, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
-    Access, AllowedHosts, AllowedNetworks, ApiKey, Artifact, CommandWorker, Confinement, CostTotals, Counts,
-    DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting, Listeners, LogLine, Machine,
-    MachineCapabilities, NewRelease, OpenError, Options, Platform, Problem, Received, Retire, Secret, Share,
-    Sink, StartError, Supervision, TypeOverview, TypeTotal, detect_capabilities, lifeline_main, nearest,
-    serve_connections,
+    Access, AllowedHosts, AllowedNetworks, ApiKey, Artifact, CommandWorker, Confinement, ConnectionShare,
+    CostTotals, Counts, DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting,
+    Listeners, LogLine, Machine, MachineCapabilities, NewRelease, OpenError, Options, Platform, Problem,
+    Received, Retire, Secret, Sink, StartError, Supervision, TypeOverview, TypeTotal, detect_capabilities,
+    lifeline_main, nearest, serve_connections,
 };
 
 /// How many further ports are tried when no port was requested explicitly.

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::target::{
     Problem, ReleaseRecord, TargetError,
-    local::{Received, Share, serve_connections},
+    local::{ConnectionShare, Received, serve_connections},
 };
 
 /// Many times the size of a manifest with large schemas.
@@ -137,7 +137,7 @@ impl axum::serve::Listener for ControlListener {
 /// Serves until `closing`, with the timeouts of the environments' listeners.
 pub(super) async fn serve(
     listener: ControlListener,
-    share: Share,
+    share: ConnectionShare,
     closing: CancellationToken,
     state: ServiceState,
 ) {

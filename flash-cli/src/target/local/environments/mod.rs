@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Limiting, Listeners, Machine, Share,
+    ConnectionShare, Limiting, Listeners, Machine,
     cipher::Cipher,
     database::{Database, DatabaseError, StoredEnvironment},
     directory::DataDirectory,
@@ -295,7 +295,7 @@ impl Environments {
     }
 
     /// The number of file descriptors left for other listeners.
-    pub(super) fn share(&self) -> Share {
+    pub(super) fn share(&self) -> ConnectionShare {
         self.shared.machine.share()
     }
 
