@@ -43,7 +43,7 @@ pub(crate) enum NoBackend {
 
 /// Which worker a request wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum WorkerChoice {
     /// The least loaded.
     Any,
     /// This one if it has a free slot, else the least loaded.
@@ -54,12 +54,12 @@ pub(crate) enum Wish {
 
 /// How long a request may wait in total.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Hold {
+pub(crate) struct WaitLimit {
     limit: Duration,
     until: tokio::time::Instant,
 }
 
-impl Hold {
+impl WaitLimit {
     /// From now on.
     pub(crate) fn of(limit: Duration) -> Self {
         Self { limit, until: tokio::time::Instant::now() + limit }
@@ -264,12 +264,12 @@ impl Inner {
     }
 
     /// The worker for a request at this moment.
-    fn choose(&self, wish: &Wish) -> Option<WorkerId> {
+    fn choose(&self, choice: &WorkerChoice) -> Option<WorkerId> {
         let has_room = |worker: &WorkerId| self.backends.get(worker).is_some_and(Backend::has_room);
-        match wish {
-            Wish::Only(worker) => has_room(worker).then(|| worker.clone()),
-            Wish::Prefer(worker) if has_room(worker) => Some(worker.clone()),
-            Wish::Any | Wish::Prefer(_) => {
+        match choice {
+            WorkerChoice::Only(worker) => has_room(worker).then(|| worker.clone()),
+            WorkerChoice::Prefer(worker) if has_room(worker) => Some(worker.clone()),
+            WorkerChoice::Any | WorkerChoice::Prefer(_) => {
                 let free = self.backends.iter().filter(|(_, backend)| backend.has_room());
                 // Among equals, the last used one, so that others can become idle.
                 let least =
@@ -423,31 +423,35 @@ impl Balancer {
     /// Why there is no slot.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
-        wish: &Wish,
-        hold: Hold,
+        choice: &WorkerChoice,
+        limit: WaitLimit,
         request_id: &str,
     ) -> Result<Slot, NoBackend> {
-        let mut waiting = match self.take_or_queue(wish, request_id)? {
-            Taken::Slot(slot) => return Ok(slot),
-            Taken::Place(waiting) => waiting,
+        let mut waiting = match self.take_or_queue(choice, request_id)? {
+            Acquired::Slot(slot) => return Ok(slot),
+            Acquired::Queued(waiting) => waiting,
         };
         self.changed.notify_one();
-        match tokio::time::timeout_at(hold.until, &mut waiting.turn).await {
+        match tokio::time::timeout_at(limit.until, &mut waiting.turn).await {
             Ok(Ok(turn)) => turn,
             // The sender lives as long as the balancer.
             Ok(Err(_)) => Err(NoBackend::Gone),
             // It may have arrived at this moment.
-            Err(_) => waiting.turn.try_recv().unwrap_or(Err(NoBackend::TimedOut(hold.limit))),
+            Err(_) => waiting.turn.try_recv().unwrap_or(Err(NoBackend::TimedOut(limit.limit))),
         }
     }
 
-    fn take_or_queue(self: &Arc<Self>, wish: &Wish, request_id: &str) -> Result<Taken<'_>, NoBackend> {
+    fn take_or_queue(
+        self: &Arc<Self>,
+        choice: &WorkerChoice,
+        request_id: &str,
+    ) -> Result<Acquired<'_>, NoBackend> {
         let mut inner = self.lock();
         let request_id: Arc<str> = request_id.into();
-        if let Some(worker) = inner.choose(wish)
+        if let Some(worker) = inner.choose(choice)
             && let Some(slot) = inner.occupy(self, &worker, request_id.clone())
         {
-            return Ok(Taken::Slot(slot));
+            return Ok(Acquired::Slot(slot));
         }
         let waiting = inner.waiting();
         if waiting >= MAX_WAITING {
@@ -456,12 +460,12 @@ impl Balancer {
         let number = inner.number();
         let (sender, turn) = oneshot::channel();
         let waiter = Waiter { since: Instant::now(), request_id, turn: sender };
-        let only = match wish {
-            Wish::Any | Wish::Prefer(_) => {
+        let only = match choice {
+            WorkerChoice::Any | WorkerChoice::Prefer(_) => {
                 inner.anyone.insert(number, waiter);
                 None
             }
-            Wish::Only(worker) => {
+            WorkerChoice::Only(worker) => {
                 let serves = inner.backends.get(worker).is_some_and(|backend| !backend.draining);
                 if !serves && !inner.coming.contains(worker) {
                     return Err(NoBackend::Gone);
@@ -470,7 +474,7 @@ impl Balancer {
                 Some(worker.clone())
             }
         };
-        Ok(Taken::Place(Waiting { balancer: self, number, only, turn }))
+        Ok(Acquired::Queued(Waiting { balancer: self, number, only, turn }))
     }
 
     /// Gives the free slots of a worker to the requests that have waited longest.
@@ -534,9 +538,9 @@ impl Balancer {
 }
 
 /// The immediate result of asking for a worker.
-enum Taken<'a> {
+enum Acquired<'a> {
     Slot(Slot),
-    Place(Waiting<'a>),
+    Queued(Waiting<'a>),
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl HealthCheck {
     pub(crate) async fn until_ready(&self, mut unhealthy: impl FnMut(&str)) {
         let mut last_problem = String::new();
         loop {
-            match self.look().await {
+            match self.probe().await {
                 Health::Ready => return,
                 Health::Starting => {}
                 Health::Unhealthy(problem) if problem == last_problem => {}
@@ -86,7 +86,7 @@ impl HealthCheck {
         let mut bad = 0;
         loop {
             tokio::time::sleep(WHILE_SERVING).await;
-            let problem = match self.look().await {
+            let problem = match self.probe().await {
                 Health::Ready => {
                     bad = 0;
                     continue;
@@ -101,7 +101,7 @@ impl HealthCheck {
         }
     }
 
-    async fn look(&self) -> Health {
+    async fn probe(&self) -> Health {
         let Self { address, path, client } = self;
         let request = match Request::get(format!("http://{address}{path}")).body(Empty::new()) {
             Ok(request) => request,
@@ -147,10 +147,10 @@ mod tests {
             ),
         ] {
             let check = HealthCheck::new(serving(status).await, "/health");
-            assert_eq!(check.look().await, expected);
+            assert_eq!(check.probe().await, expected);
         }
         let nobody = HealthCheck::on_a_free_port("/health").unwrap();
-        assert_eq!(nobody.look().await, Health::Starting);
+        assert_eq!(nobody.probe().await, Health::Starting);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use super::{
     exchange, http,
     job::Functions,
     log, queue,
-    settings::{Intake, Settings},
+    settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
 use crate::{
@@ -151,11 +151,11 @@ fn work() -> Result<ExitCode, String> {
     }
     runtime(Some(settings.threads))?.block_on(async {
         let shutdown = Shutdown::on_signals(settings.drain)?;
-        match (&settings.intake, functions.worker_type().kind) {
-            (Intake::Exchange(exchange), EndpointKind::Queue) => {
+        match (&settings.source, functions.worker_type().kind) {
+            (WorkSource::Exchange(exchange), EndpointKind::Queue) => {
                 exchange::run_queue(exchange, &settings, functions, peers, shutdown).await
             }
-            (Intake::Exchange(exchange), EndpointKind::LoadBalanced) => {
+            (WorkSource::Exchange(exchange), EndpointKind::LoadBalanced) => {
                 exchange::run_load_balanced(exchange, &settings, functions, peers, shutdown).await
             }
             (_, EndpointKind::LoadBalanced) => {
@@ -163,10 +163,10 @@ fn work() -> Result<ExitCode, String> {
                 let initialised = async move { functions.init().await.map_err(|error| format!("{error:#}")) };
                 server.run(initialised, shutdown).await
             }
-            (Intake::Runpod(runpod), EndpointKind::Queue) => {
+            (WorkSource::Runpod(runpod), EndpointKind::Queue) => {
                 queue::run(runpod, &settings, functions, shutdown).await
             }
-            (Intake::Missing, EndpointKind::Queue) => Err(format!(
+            (WorkSource::Missing, EndpointKind::Queue) => Err(format!(
                 "worker type `{}` takes jobs, but neither {} nor {} is set: start it with `flash run` or on \
                  Runpod",
                 functions.worker_type().name,

@@ -8,7 +8,7 @@ pub(super) struct Settings {
     /// The worker type to run as; optional if the app has only one.
     pub worker: Option<String>,
     /// How work arrives.
-    pub intake: Intake,
+    pub source: WorkSource,
     /// This worker's id.
     pub worker_id: String,
     /// Host name in error texts.
@@ -34,7 +34,7 @@ pub(super) struct HttpSettings {
 }
 
 /// How work arrives.
-pub(super) enum Intake {
+pub(super) enum WorkSource {
     /// Over the exchange of the Flash platform.
     Exchange(ExchangeAddress),
     /// With Runpod's protocol.
@@ -79,18 +79,18 @@ impl Settings {
             .or_else(|| env::get("HOSTNAME"))
             .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let key = env::get(env::RUNPOD_AI_API_KEY).unwrap_or_default();
-        let intake = if let Some(url) = env::get(env::EXCHANGE_URL) {
+        let source = if let Some(url) = env::get(env::EXCHANGE_URL) {
             let heartbeats = Heartbeats::from_env(&worker_id, &key)?;
-            Intake::Exchange(ExchangeAddress { url, key, heartbeats })
+            WorkSource::Exchange(ExchangeAddress { url, key, heartbeats })
         } else if let Some(take) = env::get(env::RUNPOD_GET_JOB) {
-            Intake::Runpod(Runpod::from_env(&take, &worker_id, key)?)
+            WorkSource::Runpod(Runpod::from_env(&take, &worker_id, key)?)
         } else {
-            Intake::Missing
+            WorkSource::Missing
         };
         let port = env::number(env::PORT, 80)?;
         Ok(Self {
             worker: env::get(env::WORKER),
-            intake,
+            source,
             worker_id,
             hostname: env::get(env::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
             result_retry: Duration::from_secs(env::number(env::RESULT_RETRY_SECONDS, 600)?),

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::platform::{
     Platform,
-    pool::Intake,
+    pool::WorkSource,
     queue::{Abandoned, JobId},
     release::Release,
 };
@@ -118,8 +118,8 @@ async fn forward(
     path: &str,
     request: Request,
 ) -> Result<Response, Refusal> {
-    match release.pool(worker_type).map(|pool| (pool, &pool.intake)) {
-        Some((pool, Intake::Balanced(balancer))) => {
+    match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
+        Some((pool, WorkSource::Balanced(balancer))) => {
             proxy::forward(pool, balancer, stage, id, path, request).await
         }
         _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),

@@ -40,7 +40,7 @@ use super::{
 /// long.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 
-/// How long the end of an answer may take to be written before a idle connection is closed.
+/// How long the end of an answer may take to be written before an idle connection is closed.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 /// How many idle connections are closed at once to make room.
 const MAKE_ROOM: usize = 16;

@@ -2,9 +2,9 @@
 //! request, and what happens to the rest of a request's body once its answer is known.
 //!
 //! It knows HTTP framing, but not what is requested. `descriptors` shares the open files of the process among its
-//! listeners, `connections` accepts connections and closes silent ones, `received` is the body of a request.
+//! listeners, `connections` accepts connections and closes idle ones, `received` is the body of a request.
 //!
-//! A silent connection does not block others: it ends after [`HEAD_TIME`], or sooner if another connection needs its
+//! An idle connection does not block others: it ends after [`HEAD_TIME`], or sooner if another connection needs its
 //! place.
 mod connections;
 mod descriptors;

@@ -60,7 +60,7 @@ impl Pulse {
 }
 
 /// Judges silence, looked at again and again by the pool's loop.
-pub(super) struct Watch {
+pub(super) struct SilenceWatch {
     /// How long a worker may be silent; `None` for no limit.
     limit: Option<Duration>,
     looked: Instant,
@@ -68,14 +68,14 @@ pub(super) struct Watch {
     awake_since: Instant,
 }
 
-impl Watch {
+impl SilenceWatch {
     pub(super) fn new(limit: Option<Duration>, now: Instant) -> Self {
         Self { limit, looked: now, awake_since: now }
     }
 
     /// Another check. After a gap (the machine slept, the platform was stopped), all silence is ignored, because
     /// pings could not arrive.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(super) fn check(&mut self, now: Instant) {
         if now.saturating_duration_since(self.looked) > PAUSE {
             self.awake_since = now;
         }
@@ -96,9 +96,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn looks(watch: &mut Watch, from: Instant, seconds: u32) -> Instant {
+    fn checks(watch: &mut SilenceWatch, from: Instant, seconds: u32) -> Instant {
         let tenths = (1..=seconds * 10).map(|tenth| from + tenth * SECOND / 10);
-        tenths.inspect(|now| watch.look(*now)).last().unwrap_or(from)
+        tenths.inspect(|now| watch.check(*now)).last().unwrap_or(from)
     }
 
     #[test]
@@ -107,10 +107,10 @@ mod tests {
         pings.pings();
         never.heard();
         let start = Instant::now();
-        let mut watch = Watch::new(Some(15 * SECOND), start);
-        let now = looks(&mut watch, start, 14);
+        let mut watch = SilenceWatch::new(Some(15 * SECOND), start);
+        let now = checks(&mut watch, start, 14);
         assert_eq!(watch.too_silent(&pings), None);
-        looks(&mut watch, now, 2);
+        checks(&mut watch, now, 2);
         assert!(watch.too_silent(&pings) >= Some(15 * SECOND));
         assert_eq!(watch.too_silent(&never), None);
     }
@@ -120,13 +120,13 @@ mod tests {
         let pulse = Pulse::new();
         pulse.pings();
         let start = Instant::now();
-        let mut watch = Watch::new(Some(15 * SECOND), start);
-        let asleep = looks(&mut watch, start, 10) + 3600 * SECOND;
-        watch.look(asleep);
+        let mut watch = SilenceWatch::new(Some(15 * SECOND), start);
+        let asleep = checks(&mut watch, start, 10) + 3600 * SECOND;
+        watch.check(asleep);
         assert_eq!(watch.too_silent(&pulse), None);
-        let now = looks(&mut watch, asleep, 14);
+        let now = checks(&mut watch, asleep, 14);
         assert_eq!(watch.too_silent(&pulse), None, "it gets the whole limit anew");
-        looks(&mut watch, now, 2);
+        checks(&mut watch, now, 2);
         assert!(watch.too_silent(&pulse).is_some());
     }
 
@@ -135,8 +135,8 @@ mod tests {
         let pulse = Pulse::new();
         pulse.pings();
         let start = Instant::now();
-        let mut watch = Watch::new(None, start);
-        looks(&mut watch, start, 600);
+        let mut watch = SilenceWatch::new(None, start);
+        checks(&mut watch, start, 600);
         assert_eq!(watch.too_silent(&pulse), None);
     }
 }

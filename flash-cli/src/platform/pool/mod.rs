@@ -37,12 +37,12 @@ pub(crate) use crash::Crashes;
 pub(crate) use crash::Death;
 pub(crate) use inspect::{Counts, NotReady};
 pub(crate) use liveness::Pulse;
-use liveness::Watch;
+use liveness::SilenceWatch;
 #[cfg(test)]
 pub(super) use worker::START_LIMIT;
 use worker::{Stop, Worker};
 
-use requests::Endings;
+use requests::EndedWorkers;
 pub(crate) use requests::Resumed;
 
 /// The normal interval between two checks.
@@ -53,7 +53,7 @@ const QUICK_PERIOD: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(10);
 
 /// How work reaches the workers.
-pub(crate) enum Intake {
+pub(crate) enum WorkSource {
     Queue(Arc<Queue>),
     Balanced(Arc<Balancer>),
 }
@@ -74,7 +74,7 @@ struct Workers {
     last_crash: Option<NotReady>,
     /// Workers that the load requires but that crashes delay.
     held_back: usize,
-    ended: Endings,
+    ended: EndedWorkers,
 }
 
 /// Limits for workers that do not respond.
@@ -104,7 +104,7 @@ impl Default for Supervision {
 /// See the module.
 pub(crate) struct Pool {
     pub worker_type: WorkerType,
-    pub intake: Intake,
+    pub source: WorkSource,
     launch: Launch,
     meter: Meter,
     workers: Mutex<Workers>,
@@ -151,18 +151,18 @@ impl Pool {
             stop_grace: context.supervision.stop_grace / 2,
             ..Limits::default()
         };
-        let intake = match worker_type.kind {
+        let source = match worker_type.kind {
             EndpointKind::Queue => {
                 let queue = Queue::new(&worker_type.name, release, limits, &context.queues, on_end);
-                Intake::Queue(Arc::new(queue))
+                WorkSource::Queue(Arc::new(queue))
             }
-            EndpointKind::LoadBalanced => Intake::Balanced(Arc::default()),
+            EndpointKind::LoadBalanced => WorkSource::Balanced(Arc::default()),
         };
         let PoolContext { log, lifeline, isolation, drain_time, supervision, tasks, closing, .. } =
             context.clone();
         Arc::new(Self {
             worker_type,
-            intake,
+            source,
             launch,
             meter,
             workers: Mutex::default(),
@@ -180,9 +180,9 @@ impl Pool {
 
     /// The queue; `None` for a load-balanced worker type.
     pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
-        match &self.intake {
-            Intake::Queue(queue) => Some(queue),
-            Intake::Balanced(_) => None,
+        match &self.source {
+            WorkSource::Queue(queue) => Some(queue),
+            WorkSource::Balanced(_) => None,
         }
     }
 
@@ -198,7 +198,7 @@ impl Pool {
 
     /// Scales until the pool is closed.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut watch = Watch::new(self.supervision.ping_timeout, Instant::now());
+        let mut watch = SilenceWatch::new(self.supervision.ping_timeout, Instant::now());
         while !self.closed.is_cancelled() {
             let now = Instant::now();
             self.scale(now);
@@ -229,9 +229,9 @@ impl Pool {
     }
 
     async fn changed(&self) {
-        match &self.intake {
-            Intake::Queue(queue) => queue.changed().await,
-            Intake::Balanced(balancer) => balancer.changed().await,
+        match &self.source {
+            WorkSource::Queue(queue) => queue.changed().await,
+            WorkSource::Balanced(balancer) => balancer.changed().await,
         }
     }
 
@@ -248,17 +248,17 @@ impl Pool {
 
     /// How busy it is.
     pub(crate) fn load(&self) -> Load {
-        match &self.intake {
-            Intake::Queue(queue) => queue.load(),
-            Intake::Balanced(balancer) => balancer.load(Instant::now()),
+        match &self.source {
+            WorkSource::Queue(queue) => queue.load(),
+            WorkSource::Balanced(balancer) => balancer.load(Instant::now()),
         }
     }
 
     /// Whether nothing waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
-        match &self.intake {
-            Intake::Queue(queue) => queue.is_idle(),
-            Intake::Balanced(balancer) => balancer.is_idle(),
+        match &self.source {
+            WorkSource::Queue(queue) => queue.is_idle(),
+            WorkSource::Balanced(balancer) => balancer.is_idle(),
         }
     }
 
@@ -308,9 +308,9 @@ impl Pool {
             self.start();
         }
         for worker in decision.stop {
-            let idle = match &self.intake {
-                Intake::Queue(queue) => queue.drain_if_idle(&worker),
-                Intake::Balanced(balancer) => balancer.drain_if_idle(&worker),
+            let idle = match &self.source {
+                WorkSource::Queue(queue) => queue.drain_if_idle(&worker),
+                WorkSource::Balanced(balancer) => balancer.drain_if_idle(&worker),
             };
             // One that got work in this moment stays.
             if idle {
@@ -320,8 +320,8 @@ impl Pool {
     }
 
     /// Kills workers whose pings have stopped: their process exists but does nothing. Their jobs continue elsewhere.
-    fn kill_silent(&self, watch: &mut Watch, now: Instant) {
-        watch.look(now);
+    fn kill_silent(&self, watch: &mut SilenceWatch, now: Instant) {
+        watch.check(now);
         let mut workers = self.lock();
         if workers.crashes.any() && workers.all.values().any(|worker| worker.has_long_life(now)) {
             workers.crashes.proven();
@@ -340,9 +340,9 @@ impl Pool {
 
     /// Workers that hold jobs or requests that have been stopped.
     fn stuck(&self, now: Instant) -> Vec<Stuck> {
-        match &self.intake {
-            Intake::Queue(queue) => queue.stuck(now),
-            Intake::Balanced(balancer) => {
+        match &self.source {
+            WorkSource::Queue(queue) => queue.stuck(now),
+            WorkSource::Balanced(balancer) => {
                 let limit = Duration::from_secs(self.worker_type.execution_timeout_seconds.into());
                 balancer.stuck(now, limit, self.supervision.stop_grace / 2)
             }
@@ -351,9 +351,9 @@ impl Pool {
 
     /// Stops workers that hold stopped work: SIGTERM first, then SIGKILL.
     fn stop_stuck(&self, stuck: Vec<Stuck>, now: Instant) {
-        let (work, ended) = match &self.intake {
-            Intake::Queue(_) => ("a stopped job", "a job that was stopped"),
-            Intake::Balanced(_) => ("an ended request", "a request that ended"),
+        let (work, ended) = match &self.source {
+            WorkSource::Queue(_) => ("a stopped job", "a job that was stopped"),
+            WorkSource::Balanced(_) => ("an ended request", "a request that ended"),
         };
         for Stuck { worker, stopping_for } in stuck {
             let Some(terminated) = self.terminated_at(&worker) else {
@@ -377,9 +377,9 @@ impl Pool {
 
     /// A worker gets nothing more.
     fn drain(&self, id: &WorkerId) {
-        match &self.intake {
-            Intake::Queue(queue) => queue.drain(id),
-            Intake::Balanced(balancer) => balancer.drain(id),
+        match &self.source {
+            WorkSource::Queue(queue) => queue.drain(id),
+            WorkSource::Balanced(balancer) => balancer.drain(id),
         }
     }
 
@@ -400,7 +400,7 @@ impl Pool {
         workers.last_start = Some(Instant::now());
         workers.all.insert(id.clone(), worker);
         drop(workers);
-        if let Intake::Balanced(balancer) = &self.intake {
+        if let WorkSource::Balanced(balancer) = &self.source {
             balancer.expect(&id);
         }
         let pool = self.clone();
@@ -455,7 +455,7 @@ impl Pool {
         slots: u32,
         frames: Option<Writer<ToWorker>>,
     ) {
-        if let Intake::Balanced(balancer) = &self.intake
+        if let WorkSource::Balanced(balancer) = &self.source
             && let Some(account) = self.became_ready(id)
         {
             balancer.attach(id, address, slots, account, frames);
@@ -464,7 +464,7 @@ impl Pool {
 
     /// A worker has released a request that nobody waited for.
     pub(crate) fn released(&self, id: &WorkerId, slot: u64) {
-        if let Intake::Balanced(balancer) = &self.intake {
+        if let WorkSource::Balanced(balancer) = &self.source {
             balancer.released(id, slot);
         }
     }

@@ -1,19 +1,19 @@
-//! Ended workers, and what requests to load-balanced workers need from the pool: resuming an ended worker, and
+//! EndedWorker workers, and what requests to load-balanced workers need from the pool: resuming an ended worker, and
 //! keeping connections that outlive their request.
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{Intake, Phase, Pool, Stop};
+use super::{Phase, Pool, Stop, WorkSource};
 use crate::platform::{log::LogLine, queue::WorkerId};
 
 /// Number of ended workers to remember, for late results, for requests that failed with them, and for resuming them.
 const REMEMBERED: usize = 64;
 
-/// Ended workers, the latest last.
+/// EndedWorker workers, the latest last.
 #[derive(Default)]
-pub(super) struct Endings(VecDeque<Ended>);
+pub(super) struct EndedWorkers(VecDeque<EndedWorker>);
 
 /// The end of a worker.
-struct Ended {
+struct EndedWorker {
     worker: WorkerId,
     /// Distinguishes its late results from other requests with a wrong key.
     key: String,
@@ -33,17 +33,17 @@ pub(crate) enum Resumed {
     NoRoom,
 }
 
-impl Endings {
+impl EndedWorkers {
     /// `wanted`: it was asked to stop and did not crash.
     pub(super) fn add(&mut self, worker: &WorkerId, key: &str, reason: &str, wanted: bool) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
         let (key, reason) = (key.to_owned(), reason.to_owned());
-        self.0.push_back(Ended { worker: worker.clone(), key, reason, wanted });
+        self.0.push_back(EndedWorker { worker: worker.clone(), key, reason, wanted });
     }
 
-    fn of(&self, worker: &WorkerId) -> Option<&Ended> {
+    fn of(&self, worker: &WorkerId) -> Option<&EndedWorker> {
         self.0.iter().rfind(|ended| ended.worker == *worker)
     }
 
@@ -109,7 +109,7 @@ impl Pool {
 
     /// A worker that was ready no longer listens: it ends by itself, or is broken and gets replaced.
     pub(crate) fn stopped_listening(&self, id: &WorkerId) {
-        if let Intake::Balanced(balancer) = &self.intake {
+        if let WorkSource::Balanced(balancer) = &self.source {
             balancer.drain(id);
         }
         self.stop(id, Stop::HungUp);

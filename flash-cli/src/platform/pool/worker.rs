@@ -9,7 +9,7 @@ use flash_sdk::{ErrorKind, WireError};
 use tokio::sync::watch;
 
 use super::{
-    Intake, NotReady, Phase, Pool,
+    NotReady, Phase, Pool, WorkSource,
     crash::{Death, LONG_LIFE, Verdict},
     liveness::Pulse,
 };
@@ -166,8 +166,8 @@ impl Pool {
     /// How to check a load-balanced command. A worker of the app reports when it is ready, and a polling worker is
     /// ready when it asks for its first job.
     fn health_check(&self) -> Result<Option<HealthCheck>, String> {
-        match (self.command(), &self.intake) {
-            (Some(command), Intake::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
+        match (self.command(), &self.source) {
+            (Some(command), WorkSource::Balanced(_)) => HealthCheck::on_a_free_port(&command.health_path)
                 .map(Some)
                 .map_err(|error| format!("no free port: {error}")),
             _ => Ok(None),
@@ -226,9 +226,9 @@ impl Pool {
             }
         });
         let worker = id.clone();
-        let current_work = Arc::new(move || match &pool.upgrade()?.intake {
-            Intake::Queue(queue) => queue.only_job(&worker).map(work_of_job),
-            Intake::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
+        let current_work = Arc::new(move || match &pool.upgrade()?.source {
+            WorkSource::Queue(queue) => queue.only_job(&worker).map(work_of_job),
+            WorkSource::Balanced(balancer) => balancer.only_request(&worker).map(work_of_request),
         });
         let handlers = OutputHandlers { current_work, on_line };
         Running::start(start, &self.worker_type, id, &self.isolation, &self.lifeline, handlers)
@@ -247,15 +247,17 @@ impl Pool {
         }
         let at_work = self.is_at_work(id);
         // Read before it is detached, because it has none afterwards.
-        let work = match &self.intake {
-            Intake::Queue(queue) => queue.jobs_on(id).into_iter().map(work_of_job).collect(),
-            Intake::Balanced(balancer) => balancer.requests_on(id).into_iter().map(work_of_request).collect(),
+        let work = match &self.source {
+            WorkSource::Queue(queue) => queue.jobs_on(id).into_iter().map(work_of_job).collect(),
+            WorkSource::Balanced(balancer) => {
+                balancer.requests_on(id).into_iter().map(work_of_request).collect()
+            }
         };
         let wanted = self.phase(id).is_none_or(|phase| phase == Phase::Stopping);
-        match &self.intake {
-            Intake::Queue(queue) if wanted => queue.detach_stopped(id, &report),
-            Intake::Queue(queue) => queue.detach(id, &report),
-            Intake::Balanced(balancer) => balancer.detach(id),
+        match &self.source {
+            WorkSource::Queue(queue) if wanted => queue.detach_stopped(id, &report),
+            WorkSource::Queue(queue) => queue.detach(id, &report),
+            WorkSource::Balanced(balancer) => balancer.detach(id),
         }
         let mut workers = self.lock();
         let Some(worker) = workers.all.remove(id) else { return };
@@ -340,9 +342,9 @@ impl Pool {
 
     fn fail_waiting(&self, reason: &str) {
         let message = format!("no worker of type `{}` could start: {reason}", self.worker_type.name);
-        match &self.intake {
-            Intake::Queue(queue) => queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, message)),
-            Intake::Balanced(balancer) => balancer.fail_waiting(reason),
+        match &self.source {
+            WorkSource::Queue(queue) => queue.fail_waiting(&WireError::new(ErrorKind::NoWorker, message)),
+            WorkSource::Balanced(balancer) => balancer.fail_waiting(reason),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     HOLD, STRICT_HOLD,
 };
 use crate::platform::{
-    balancer::{Hold, NoBackend, Wish},
+    balancer::{NoBackend, WaitLimit, WorkerChoice},
     pool::{Pool, Resumed},
     queue::WorkerId,
 };
@@ -50,13 +50,16 @@ impl Affinity {
 ///
 /// # Errors
 /// 400 for a header that is none of the known forms; 404 or 503 for a worker that cannot be resumed.
-pub(super) async fn wish(pool: &Arc<Pool>, headers: &HeaderMap) -> Result<(Wish, Hold), Refusal> {
+pub(super) async fn choice(
+    pool: &Arc<Pool>,
+    headers: &HeaderMap,
+) -> Result<(WorkerChoice, WaitLimit), Refusal> {
     Ok(match Affinity::of(headers)? {
-        Affinity::None => (Wish::Any, Hold::of(HOLD)),
-        Affinity::Soft(worker) => (Wish::Prefer(worker), Hold::of(HOLD)),
-        Affinity::Strict(worker) => (Wish::Only(worker), Hold::of(STRICT_HOLD)),
+        Affinity::None => (WorkerChoice::Any, WaitLimit::of(HOLD)),
+        Affinity::Soft(worker) => (WorkerChoice::Prefer(worker), WaitLimit::of(HOLD)),
+        Affinity::Strict(worker) => (WorkerChoice::Only(worker), WaitLimit::of(STRICT_HOLD)),
         Affinity::Resume(worker) => {
-            let hold = Hold::of(STRICT_HOLD);
+            let limit = WaitLimit::of(STRICT_HOLD);
             let resumed = tokio::time::timeout(STRICT_HOLD, pool.resume(&worker)).await;
             match resumed.map_err(|_| timed_out(&worker, STRICT_HOLD))? {
                 Resumed::Yes => {}
@@ -70,17 +73,17 @@ pub(super) async fn wish(pool: &Arc<Pool>, headers: &HeaderMap) -> Result<(Wish,
                     return Err(unavailable(message));
                 }
             }
-            (Wish::Only(worker), hold)
+            (WorkerChoice::Only(worker), limit)
         }
     })
 }
 
 /// The answer if there is no worker for a request.
-pub(super) fn no_worker(none: &NoBackend, wish: &Wish, worker_type: &str) -> Refusal {
+pub(super) fn no_worker(none: &NoBackend, choice: &WorkerChoice, worker_type: &str) -> Refusal {
     let message = format!("worker type `{worker_type}`: {none}");
-    match (none, wish) {
-        (NoBackend::TimedOut(hold), Wish::Only(worker)) => timed_out(worker, *hold),
-        (NoBackend::Gone, Wish::Only(worker)) => gone(worker),
+    match (none, choice) {
+        (NoBackend::TimedOut(limit), WorkerChoice::Only(worker)) => timed_out(worker, *limit),
+        (NoBackend::Gone, WorkerChoice::Only(worker)) => gone(worker),
         (NoBackend::Full(_), _) => Refusal::too_many(message),
         (NoBackend::TimedOut(_) | NoBackend::Broken(_) | NoBackend::Gone, _) => unavailable(message),
     }
@@ -90,11 +93,11 @@ fn unavailable(message: String) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::NoWorker, message)
 }
 
-fn timed_out(worker: &WorkerId, hold: Duration) -> Refusal {
+fn timed_out(worker: &WorkerId, limit: Duration) -> Refusal {
     let message = format!(
         "timed out waiting for worker `{}`: all its slots were taken for {} s",
         Echo(worker),
-        hold.as_secs()
+        limit.as_secs()
     );
     Refusal::new(StatusCode::BAD_REQUEST, ErrorKind::Timeout, message).coded("worker_timeout")
 }

@@ -121,7 +121,7 @@ impl Route<'_> {
         if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
             return Err(Refusal::too_large(MAX_BODY_BYTES));
         }
-        let (wish, hold) = affinity::wish(self.pool, request.headers()).await?;
+        let (choice, limit) = affinity::choice(self.pool, request.headers()).await?;
         let wanted = Wanted::of(&mut request);
         let is_head = request.method() == http::Method::HEAD;
         let client = access::client(&request);
@@ -132,9 +132,9 @@ impl Route<'_> {
         let upload = Upload::new(body, MAX_BODY_BYTES, nesting);
         let mut attempt = 1;
         loop {
-            let slot = self.balancer.acquire(&wish, hold, self.request_id).await;
+            let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
             let mut slot =
-                slot.map_err(|none| affinity::no_worker(&none, &wish, &self.pool.worker_type.name))?;
+                slot.map_err(|none| affinity::no_worker(&none, &choice, &self.pool.worker_type.name))?;
             slot.cost_share.set_function(self.function);
             if let Some(line) = line {
                 line.worker = Some(slot.worker.clone());
