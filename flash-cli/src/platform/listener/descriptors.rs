@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(of_first.len(), 60, "half of it is for the next");
         let second = all.share();
         assert_eq!(fill(&second).len(), 40);
-        assert!(first.take().is_none());
+        assert!(first.try_acquire().is_none());
         drop(of_first);
         assert_eq!(fill(&first).len(), 40);
         drop(second);

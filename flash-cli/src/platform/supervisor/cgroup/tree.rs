@@ -179,11 +179,11 @@ fn home_of_v1(
     myself: &OwnProcess,
 ) -> Result<PlatformGroup, String> {
     if membership.read_only {
-        return Err(format!("{} is read-only", standing.mount.display()));
+        return Err(format!("{} is read-only", membership.mount.display()));
     }
     leftovers::sweep(&membership.own);
     let (directory, lock) = make_home(&membership.own, myself.id)
-        .map_err(|error| format!("cannot create a control group in {}: {error}", standing.own.display()))?;
+        .map_err(|error| format!("cannot create a control group in {}: {error}", membership.own.display()))?;
     Ok(PlatformGroup { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
 }
 
@@ -199,7 +199,7 @@ fn home_of_v2(
     myself: &OwnProcess,
 ) -> Result<(PlatformGroup, Moved), String> {
     if membership.read_only {
-        return Err(format!("{} is read-only", standing.mount.display()));
+        return Err(format!("{} is read-only", membership.mount.display()));
     }
     let mut best: Option<(usize, PathBuf)> = None;
     let mut refused = None;

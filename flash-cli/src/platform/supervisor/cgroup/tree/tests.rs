@@ -42,7 +42,7 @@ impl Stand {
     }
 
     fn unified(&self, own: &str) -> Layout {
-        Layout { unified: Some(self.standing("", own)), v1: Vec::new() }
+        Layout { unified: Some(self.membership("", own)), v1: Vec::new() }
     }
 }
 
@@ -60,11 +60,11 @@ fn v1_is_used_where_we_stand_in_each_hierarchy() {
     }
     stand.file("memory/b/flash-7/w/memory.memsw.limit_in_bytes", "");
     let layout = Layout {
-        unified: Some(stand.standing("unified", "unified")),
+        unified: Some(stand.membership("unified", "unified")),
         v1: vec![
-            (vec![Controller::Cpu], stand.standing("cpu,cpuacct", "cpu,cpuacct/a")),
-            (vec![Controller::Memory], stand.standing("memory", "memory/b")),
-            (vec![Controller::Pids], stand.standing("pids", "pids")),
+            (vec![Controller::Cpu], stand.membership("cpu,cpuacct", "cpu,cpuacct/a")),
+            (vec![Controller::Memory], stand.membership("memory", "memory/b")),
+            (vec![Controller::Pids], stand.membership("pids", "pids")),
         ],
     };
     stand.file("unified/cgroup.procs", "7\n500\n").file("unified/cgroup.controllers", "hugetlb\n");
