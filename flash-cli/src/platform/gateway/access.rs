@@ -1,6 +1,6 @@
 //! Access control: a key if one is set, and no requests from web pages of other sites.
 //!
-//! The worker API has its own keys and is handled by `worker_api`. `keys` stores keys, `presented` finds the key in a
+//! The worker API has its own keys and is handled by `worker_api`. `keys` stores keys, `request_key` finds the key in a
 //! request, `hosts` decides who needs no key, and `attempts` limits failed attempts.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,7 +20,7 @@ use super::{
     error::Refusal,
     hosts,
     keys::{Access, Owner},
-    presented,
+    request_key,
 };
 use crate::platform::{LogLine, Platform, Sink};
 
@@ -159,7 +159,7 @@ pub(super) async fn check(State(platform): State<Platform>, mut request: Request
     };
     let control = &platform.shared.access_control;
     let is_key = |given: &str| control.is_key(given) || platform.is_key_of_a_worker(given);
-    presented::take_out(&mut request, opened.as_deref(), is_key);
+    request_key::take_out(&mut request, opened.as_deref(), is_key);
     next.run(request).await
 }
 
@@ -175,7 +175,7 @@ fn admitted<'a>(platform: &Platform, request: &'a Request) -> Result<Option<&'a 
     if let Access::Open(allowed) = &control.access {
         return hosts::check(request, allowed).map(|()| None);
     }
-    let given = presented::key_of(request.headers());
+    let given = request_key::key_of(request.headers());
     // A worker may call other functions with its key, but nothing else.
     let is_call =
         !path.starts_with("/_flash/") && !operation(path).is_some_and(|own| OVERVIEW.contains(&own));

@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{echo::Echo, error::Refusal, server::Segments};
+use super::{error::Refusal, server::Segments, truncated::Truncated};
 use crate::platform::{
     Platform,
     meter::{Billing, Charge, Hop, KEPT_REQUESTS, RequestCost, Sums},
@@ -76,7 +76,7 @@ pub(super) async fn request(
         return Err(Refusal::not_found(format!(
             "no costs for request `{}`: costs are kept for the latest {KEPT_REQUESTS} requests, from the end \
              of their first job; the request ID is in the response header x-request-id",
-            Echo(&request_id)
+            Truncated(&request_id)
         )));
     };
     let hop = |hop: &Hop| {

@@ -8,9 +8,9 @@ use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::{
-    echo::Echo,
     error::Refusal,
     server::{Segments, json_text, live},
+    truncated::Truncated,
 };
 use crate::platform::Platform;
 
@@ -41,7 +41,7 @@ pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, R
         _ => {
             return Err(Refusal::not_found(format!(
                 "no page at /docs/{}; did you mean `/docs`?",
-                Echo(&name)
+                Truncated(&name)
             )));
         }
     };

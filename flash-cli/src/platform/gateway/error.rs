@@ -9,7 +9,7 @@ use flash_sdk::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::echo::{Echo, cut};
+use super::truncated::{Truncated, cut};
 
 /// The maximum size of an error answer, so that small requests cannot cause large answers.
 const MAX_BODY_BYTES: usize = 16_000;
@@ -98,7 +98,7 @@ impl Refusal {
     }
 
     pub(crate) fn method_not_allowed(method: &http::Method, path: &str, allow: String) -> Self {
-        let message = format!("{method} is not allowed at {}; allowed: {allow}", Echo(path));
+        let message = format!("{method} is not allowed at {}; allowed: {allow}", Truncated(path));
         let mut refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Refused, message);
         refusal.allow = Some(allow);
         refusal

@@ -20,7 +20,7 @@ use flash_sdk::{
 use http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{echo::Echo, error::Refusal, nesting, server::Segments, worker_api::admit};
+use super::{error::Refusal, nesting, server::Segments, truncated::Truncated, worker_api::admit};
 use crate::platform::{
     Platform,
     pool::{Pool, Pulse},
@@ -188,7 +188,10 @@ impl Session {
         let release =
             self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
         let not_found = || {
-            Error::new(ErrorKind::NotFound, format!("no queue-based worker type named `{}`", Echo(worker)))
+            Error::new(
+                ErrorKind::NotFound,
+                format!("no queue-based worker type named `{}`", Truncated(worker)),
+            )
         };
         let pool = release.pool(worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;

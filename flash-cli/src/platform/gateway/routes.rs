@@ -3,8 +3,8 @@ use flash_sdk::manifest::{EndpointKind, Manifest};
 use http::Method;
 
 use super::{
-    echo::{Echo, nearest},
     error::Refusal,
+    truncated::{Truncated, nearest},
 };
 
 /// The target of a path. Functions are identified by their index in the manifest.
@@ -96,7 +96,7 @@ impl RouteTable {
         let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
         if allowed.is_empty() {
             let near = nearest(path, self.paths());
-            return Err(Refusal::not_found(format!("no route at {}{near}", Echo(path))));
+            return Err(Refusal::not_found(format!("no route at {}{near}", Truncated(path))));
         }
         allowed.sort_unstable();
         allowed.dedup();

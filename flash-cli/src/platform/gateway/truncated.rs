@@ -6,9 +6,9 @@ pub(super) const MAX_CHARS: usize = 100;
 
 /// Shows the beginning of a client's text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Echo<'a>(pub &'a str);
+pub(crate) struct Truncated<'a>(pub &'a str);
 
-impl fmt::Display for Echo<'_> {
+impl fmt::Display for Truncated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.char_indices().nth(MAX_CHARS) {
             Some((end, _)) => write!(f, "{}…", &self.0[..end]),
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn an_echo_is_cut_between_characters() {
-        assert_eq!(Echo("short").to_string(), "short");
-        assert_eq!(Echo(&"ö".repeat(MAX_CHARS)).to_string(), "ö".repeat(MAX_CHARS));
-        assert_eq!(Echo(&"ö".repeat(9_000_000)).to_string(), format!("{}…", "ö".repeat(MAX_CHARS)));
+        assert_eq!(Truncated("short").to_string(), "short");
+        assert_eq!(Truncated(&"ö".repeat(MAX_CHARS)).to_string(), "ö".repeat(MAX_CHARS));
+        assert_eq!(Truncated(&"ö".repeat(9_000_000)).to_string(), format!("{}…", "ö".repeat(MAX_CHARS)));
         let mut text = "öö".to_owned();
         cut(&mut text, 4);
         assert_eq!(text, "öö");

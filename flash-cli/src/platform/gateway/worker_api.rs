@@ -20,10 +20,10 @@ use serde_json::json;
 
 use super::{
     client_api::MAX_RUNSYNC_BYTES,
-    echo::Echo,
     error::Refusal,
     nesting,
     server::{Parameters, Segments, read_body},
+    truncated::Truncated,
 };
 use crate::platform::{
     Platform,
@@ -87,7 +87,7 @@ fn admit_result(
 }
 
 fn runs_elsewhere(worker: &WorkerId, job: JobId) -> Refusal {
-    Refusal::not_found(format!("job `{job}` is not running on worker `{}`", Echo(worker)))
+    Refusal::not_found(format!("job `{job}` is not running on worker `{}`", Truncated(worker)))
 }
 
 /// Whether a poll reports that its worker runs nothing. If the URL has no query, the report is in the path.
@@ -315,7 +315,7 @@ pub(super) async fn chunk(
 
 fn job_in(path: &str) -> Result<JobId, Refusal> {
     let id = path.split('&').next().unwrap_or(path);
-    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("no job `{}`", Echo(id))))
+    JobId::parse(id).ok_or_else(|| Refusal::not_found(format!("no job `{}`", Truncated(id))))
 }
 
 pub(super) async fn ping(

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     super::{error::Refusal, server::Segments},
-    Brief, no_such_job, queue_with, queues_of, read,
+    JobSummary, no_such_job, queue_with, queues_of, read,
 };
 use crate::platform::{
     Platform,
@@ -31,7 +31,7 @@ fn refused(endpoint: &str, job: &str, error: ChangeError) -> Refusal {
 async fn changed(queue: &Queue, id: JobId, job: &str, status: &'static str) -> Result<Response, Refusal> {
     // Its status may have changed since; what matters is that the change is durable.
     queue.status(id).await?;
-    Ok(Json(Brief { id: job, status }).into_response())
+    Ok(Json(JobSummary { id: job, status }).into_response())
 }
 
 pub(super) async fn cancel(

@@ -16,10 +16,10 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
-        echo::{Echo, nearest},
         error::Refusal,
         nesting,
         server::RequestId,
+        truncated::{Truncated, nearest},
     },
     JobOptions, pool_of,
 };
@@ -132,7 +132,7 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
         let message = match name {
             Some(name) => {
                 let near = nearest(name, known.iter().map(String::as_str));
-                format!("endpoint `{endpoint}` has no function `{}`{near}", Echo(name))
+                format!("endpoint `{endpoint}` has no function `{}`{near}", Truncated(name))
             }
             None => format!(
                 "endpoint `{endpoint}` has several functions (`{}`): choose one with {{\"input\": \

@@ -18,9 +18,9 @@ pub(super) use check::check_input;
 pub(super) use submit::{Arrived, JobOptions, submit_and_wait};
 
 use super::{
-    echo::{Echo, nearest},
     error::Refusal,
     server::{json_text, nothing_live},
+    truncated::{Truncated, nearest},
 };
 use crate::platform::{
     Platform,
@@ -84,7 +84,7 @@ pub(super) fn unknown(path: &str) -> Refusal {
     let near = nearest(operation, OPERATIONS);
     Refusal::not_found(format!(
         "the queue API does not have {}{near}; it has /v2/ENDPOINT/{{{}}}",
-        Echo(path),
+        Truncated(path),
         OPERATIONS.join(", ")
     ))
 }
@@ -104,7 +104,7 @@ impl Wait {
 
 /// A job's ID and current status.
 #[derive(Serialize)]
-struct Brief<'a> {
+struct JobSummary<'a> {
     id: &'a str,
     status: &'static str,
 }
@@ -117,7 +117,7 @@ pub(super) fn pool_of<'a>(release: &'a Release, endpoint: &str) -> Result<&'a Ar
     release.pool(endpoint).ok_or_else(|| {
         let known = release.pools().map(|pool| pool.worker_type.name.as_str());
         let near = nearest(endpoint, known);
-        Refusal::not_found(format!("no endpoint named `{}`{near}", Echo(endpoint)))
+        Refusal::not_found(format!("no endpoint named `{}`{near}", Truncated(endpoint)))
     })
 }
 
@@ -159,8 +159,8 @@ fn no_such_job(endpoint: &str, job: &str) -> Refusal {
     Refusal::not_found(format!(
         "endpoint `{}` has no job `{}`: results are kept for 30 minutes (1 minute for runsync), and a job is \
          deleted when its ttl expires",
-        Echo(endpoint),
-        Echo(job)
+        Truncated(endpoint),
+        Truncated(job)
     ))
 }
 

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        echo::Echo,
         error::Refusal,
         server::{Parameters, Segments, live},
+        truncated::Truncated,
     },
     pool_of, queues_of,
 };
@@ -105,7 +105,7 @@ pub(super) async fn requests(
     let before = match before {
         None => None,
         Some(text) => Some(JobId::parse(&text).ok_or_else(|| {
-            let text = Echo(&text);
+            let text = Truncated(&text);
             Refusal::bad_request(format!("`before` is `{text}`, expected the `next` of the previous page"))
         })?),
     };

@@ -18,7 +18,7 @@ use super::{
         error::Refusal,
         server::{Parameters, RequestId, Segments, live, read_allowed, trace_parent},
     },
-    Brief, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
+    JobSummary, MAX_RUN_BYTES, MAX_RUNSYNC_BYTES, Wait,
     check::{Checked, check},
     job_response, queue_of, queue_with,
 };
@@ -121,7 +121,7 @@ pub(super) async fn run(
     queue.stored(&submitted).await?;
     let id = submitted.id.to_string();
     if submitted.idempotency == Idempotency::New {
-        return Ok(Json(Brief { id: &id, status: "IN_QUEUE" }).into_response());
+        return Ok(Json(JobSummary { id: &id, status: "IN_QUEUE" }).into_response());
     }
     // It may be in another release. No release has it only if it expired at this moment, or if it waits for its
     // release to be restored.
@@ -129,7 +129,7 @@ pub(super) async fn run(
         Ok((queue, job)) => queue.status(job).await?.map_or("IN_QUEUE", |job| job.status.as_str()),
         Err(_) => "IN_QUEUE",
     };
-    Ok(([(REPLAYED, "true")], Json(Brief { id: &id, status })).into_response())
+    Ok(([(REPLAYED, "true")], Json(JobSummary { id: &id, status })).into_response())
 }
 
 pub(super) async fn runsync(

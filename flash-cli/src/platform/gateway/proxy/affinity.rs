@@ -6,8 +6,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     super::{
-        echo::Echo,
         error::{Refusal, WORKER_ID},
+        truncated::Truncated,
     },
     HOLD, STRICT_HOLD,
 };
@@ -96,15 +96,17 @@ fn unavailable(message: String) -> Refusal {
 fn timed_out(worker: &WorkerId, limit: Duration) -> Refusal {
     let message = format!(
         "timed out waiting for worker `{}`: all its slots were taken for {} s",
-        Echo(worker),
+        Truncated(worker),
         limit.as_secs()
     );
     Refusal::new(StatusCode::BAD_REQUEST, ErrorKind::Timeout, message).coded("worker_timeout")
 }
 
 fn gone(worker: &WorkerId) -> Refusal {
-    let message =
-        format!("worker `{}` is gone: send the request without `strict` to get another worker", Echo(worker));
+    let message = format!(
+        "worker `{}` is gone: send the request without `strict` to get another worker",
+        Truncated(worker)
+    );
     Refusal::not_found(message).coded("affinity_worker_gone")
 }
 
