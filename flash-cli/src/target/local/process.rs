@@ -145,12 +145,12 @@ pub(crate) async fn start(directory: &DataDirectory) -> Result<Started, TargetEr
             attempt.settle(directory);
             return Ok(Started::Now(hello));
         }
-        match attempt.look().await? {
-            Look::Going => {}
+        match attempt.poll().await? {
+            StartState::Starting => {}
             // It is about to answer, or about to end.
-            Look::AnotherRuns if runs(directory)? => limit = STOP_TIME + START_TIME,
-            Look::AnotherRuns => attempt = Attempt::begin(directory).await?,
-            Look::Failed(reason) => return Err(failed(&reason)),
+            StartState::AnotherRuns if runs(directory)? => limit = STOP_TIME + START_TIME,
+            StartState::AnotherRuns => attempt = Attempt::begin(directory).await?,
+            StartState::Failed(reason) => return Err(failed(&reason)),
         }
         if begun.elapsed() > limit {
             return Err(failed(&format!("it does not answer within {} s", limit.as_secs())));
@@ -172,8 +172,8 @@ enum Attempt {
 }
 
 /// The progress so far.
-enum Look {
-    Going,
+enum StartState {
+    Starting,
     AnotherRuns,
     Failed(String),
 }
@@ -201,24 +201,24 @@ impl Attempt {
         }
     }
 
-    async fn look(&mut self) -> Result<Look, TargetError> {
+    async fn poll(&mut self) -> Result<StartState, TargetError> {
         match self {
             Self::Supervisor(child) => {
                 match child.try_wait().map_err(|error| not_started(&error.to_string()))? {
-                    None => Ok(Look::Going),
+                    None => Ok(StartState::Starting),
                     Some(status) if status.code() == Some(service::ANOTHER_RUNS) => {
                         *self = Self::Another;
-                        Ok(Look::AnotherRuns)
+                        Ok(StartState::AnotherRuns)
                     }
-                    Some(_) => Ok(Look::Failed("it ended at once".to_owned())),
+                    Some(_) => Ok(StartState::Failed("it ended at once".to_owned())),
                 }
             }
-            Self::Another => Ok(Look::AnotherRuns),
+            Self::Another => Ok(StartState::AnotherRuns),
             Self::Systemd { unit, asked } if asked.elapsed() > BETWEEN_QUESTIONS => {
                 *asked = Instant::now();
-                Ok(unit.failure().await.map_or(Look::Going, Look::Failed))
+                Ok(unit.failure().await.map_or(StartState::Starting, StartState::Failed))
             }
-            Self::Systemd { .. } => Ok(Look::Going),
+            Self::Systemd { .. } => Ok(StartState::Starting),
         }
     }
 }

@@ -46,13 +46,13 @@ impl Rotation {
     pub(super) fn start(directory: &DataDirectory, role: Role) -> io::Result<Self> {
         let path = directory.log();
         let (stop, stopped) = channel();
-        let look = move || {
+        let check = move || {
             let mut streams = [Stream::Stdout, Stream::Stderr].map(|stream| (stream, stream.goes_to(&path)));
             loop {
                 for (stream, is_ours) in &mut streams {
                     if *is_ours {
                         // If the disk refuses, try again: until then nothing can be written anyway.
-                        let _ = stream.look(&path, role);
+                        let _ = stream.rotate_if_full(&path, role);
                     }
                 }
                 if stopped.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
@@ -60,7 +60,7 @@ impl Rotation {
                 }
             }
         };
-        std::thread::Builder::new().name("flash-service-log".to_owned()).spawn(look)?;
+        std::thread::Builder::new().name("flash-service-log".to_owned()).spawn(check)?;
         Ok(Self { stop })
     }
 }
@@ -107,7 +107,7 @@ impl Stream {
         [path, &older(path)].iter().any(|path| std::fs::metadata(path).is_ok_and(|file| is_same(&file, &own)))
     }
 
-    fn look(self, path: &Path, role: Role) -> io::Result<()> {
+    fn rotate_if_full(self, path: &Path, role: Role) -> io::Result<()> {
         if let Some(next) = next(path, &self.metadata()?, role, LIMIT)? {
             match self {
                 Self::Stdout => nix::unistd::dup2_stdout(next)?,

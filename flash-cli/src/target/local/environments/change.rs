@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Environments,
-    running::{Running, Stand, Versions},
+    running::{RunState, Running, Versions},
 };
 use crate::target::{
     CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
@@ -331,8 +331,8 @@ fn not_ready(
     live: Option<&StoredRelease>,
     error: DeployError,
 ) -> TargetError {
-    let stays = match (live, running.stand()) {
-        (Some(live), Stand::Up { trouble: None, .. }) => {
+    let stays = match (live, running.state()) {
+        (Some(live), RunState::Up { trouble: None, .. }) => {
             format!("release {} keeps serving", live.record.number)
         }
         _ => "nothing was live before".to_owned(),

@@ -4,8 +4,8 @@ use std::{sync::PoisonError, time::Duration};
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    BOOKING, Environments,
-    running::{Running, Stand},
+    COST_INTERVAL, Environments,
+    running::{RunState, Running},
 };
 use crate::target::{
     CostQuery, Costs, EnvironmentId, TargetError,
@@ -18,13 +18,13 @@ use crate::target::{
 
 impl Environments {
     /// Runs until the service ends.
-    pub(super) async fn keep_books(self) {
-        let mut ticks = tokio::time::interval(BOOKING);
+    pub(super) async fn record_costs_until_closed(self) {
+        let mut ticks = tokio::time::interval(COST_INTERVAL);
         // After a pause, one look is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.shared.closing.run_until_cancelled(ticks.tick()).await.is_some() {
             for running in self.all() {
-                self.book(&running).await;
+                self.record_costs(&running).await;
             }
             for damage in self.shared.database.unreported_damage() {
                 self.shared.output.warning(&damage);
@@ -33,32 +33,33 @@ impl Environments {
     }
 
     /// Brings the costs of an environment up to date.
-    pub(super) async fn book(&self, running: &Running) {
-        // One at a time: two must not book the same amounts.
-        let _alone = running.booking.lock().await;
-        self.book_alone(running).await;
+    pub(super) async fn record_costs(&self, running: &Running) {
+        // One at a time: two must not record the same amounts.
+        let _alone = running.cost_lock.lock().await;
+        self.record_costs_locked(running).await;
     }
 
     /// Books the last counts of a platform that has ended, and forgets it: the next one starts at zero.
-    pub(super) async fn close_books(&self, running: &Running) {
-        let _alone = running.booking.lock().await;
-        self.book_alone(running).await;
-        running.set_stand(Stand::Down { reason: "it is starting".to_owned() });
-        *running.booked.lock().unwrap_or_else(PoisonError::into_inner) = CostTotals::default();
+    pub(super) async fn record_final_costs(&self, running: &Running) {
+        let _alone = running.cost_lock.lock().await;
+        self.record_costs_locked(running).await;
+        running.set_state(RunState::Down { reason: "it is starting".to_owned() });
+        *running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner) = CostTotals::default();
     }
 
-    /// Only while `booking` is held.
-    async fn book_alone(&self, running: &Running) {
+    /// Only while `cost_lock` is held.
+    async fn record_costs_locked(&self, running: &Running) {
         let Some(platform) = running.platform() else { return };
         let totals = platform.costs();
-        let spent = difference(&running.booked.lock().unwrap_or_else(PoisonError::into_inner), &totals);
+        let spent =
+            difference(&running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner), &totals);
         if spent.is_nothing() {
             return;
         }
         let key = running.stored.key;
         // What cannot be stored now is part of the next difference.
         if self.ask(move |database| database.add_costs(key, now_ms(), &spent)).await.is_ok() {
-            *running.booked.lock().unwrap_or_else(PoisonError::into_inner) = totals;
+            *running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner) = totals;
         }
     }
 
@@ -69,7 +70,7 @@ impl Environments {
         query: CostQuery,
     ) -> Result<Costs, TargetError> {
         let running = self.find(id)?;
-        self.book(&running).await;
+        self.record_costs(&running).await;
         let key = running.stored.key;
         self.ask(move |database| database.costs(key, &query)).await
     }

@@ -1,12 +1,12 @@
 //! The environments on this machine while the service runs: each has a platform of its own.
 //!
 //! Manages their life: made, restarted with the service, removed. `change` changes what is live, `view` reports it,
-//! `access` holds keys and secrets, `books` the sums of costs. The database is authoritative: what runs is made to
+//! `access` holds keys and secrets, `costs` the sums of costs. The database is authoritative: what runs is made to
 //! match it.
 mod access;
-mod books;
 mod change;
-mod revive;
+mod costs;
+mod restart;
 mod running;
 mod view;
 
@@ -40,7 +40,7 @@ use running::Running;
 /// Ports of environments made without one.
 const PORTS: std::ops::RangeInclusive<u16> = 8900..=9899;
 /// The interval between looks at what was spent.
-const BOOKING: Duration = Duration::from_secs(1);
+const COST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All environments. Cheap to clone.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ impl Environments {
         for running in environments.all() {
             environments.spawn_revival(running);
         }
-        environments.shared.tasks.spawn(environments.clone().keep_books());
+        environments.shared.tasks.spawn(environments.clone().record_costs_until_closed());
         Ok(environments)
     }
 
@@ -164,7 +164,7 @@ impl Environments {
     }
 
     fn spawn_revival(&self, running: Arc<Running>) {
-        self.shared.tasks.spawn(self.clone().revive(running));
+        self.shared.tasks.spawn(self.clone().restart(running));
     }
 
     /// Makes an environment and its first key. It listens at once, and answers that nothing is deployed.
@@ -306,7 +306,7 @@ impl Environments {
         let all = self.all();
         futures_util::future::join_all(all.iter().map(|running| running.stop())).await;
         for running in &all {
-            self.book(running).await;
+            self.record_costs(running).await;
             running.close_logs().await;
         }
         // Running changes notice that their platform has ended.

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::{
     Environments, blocking,
     change::commands,
-    running::{Running, Stand, Versions},
+    running::{RunState, Running, Versions},
 };
 use crate::{
     error_chain::error_chain,
@@ -28,10 +28,10 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(3);
 
 impl Environments {
     /// Retries until it runs as it should, is removed, or the service ends.
-    pub(super) async fn revive(self, running: Arc<Running>) {
+    pub(super) async fn restart(self, running: Arc<Running>) {
         loop {
             let tried = tokio::select! {
-                tried = self.try_revive(&running) => tried,
+                tried = self.try_restart(&running) => tried,
                 () = self.shared.closing.cancelled() => return,
             };
             match tried {
@@ -49,7 +49,7 @@ impl Environments {
         }
     }
 
-    async fn try_revive(&self, running: &Arc<Running>) -> Result<(), String> {
+    async fn try_restart(&self, running: &Arc<Running>) -> Result<(), String> {
         let text = |error: TargetError| error.message;
         let _change = running.begin_own().ok_or("it is being changed")?;
         let key = running.stored.key;
@@ -58,9 +58,9 @@ impl Environments {
             Some(number) => Some(self.stored_spec(running, number).await.map_err(text)?),
             None => None,
         };
-        let platform = match running.stand() {
-            Stand::Up { platform, .. } => platform,
-            Stand::Down { .. } => {
+        let platform = match running.state() {
+            RunState::Up { platform, .. } => platform,
+            RunState::Down { .. } => {
                 let listener = listen(running).await?;
                 let runtime = spec.as_ref().map(|spec| spec.runtime.clone()).unwrap_or_default();
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
@@ -153,7 +153,7 @@ impl Environments {
             Platform::start(options).map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
         })
         .await?;
-        running.set_stand(Stand::Up { platform: platform.clone(), runtime, trouble: None });
+        running.set_state(RunState::Up { platform: platform.clone(), runtime, trouble: None });
         Ok(platform)
     }
 
@@ -163,9 +163,9 @@ impl Environments {
         running: &Arc<Running>,
         wanted: &RuntimeSettings,
     ) -> Result<Platform, TargetError> {
-        let (platform, runtime) = match running.stand() {
-            Stand::Up { platform, runtime, .. } => (platform, runtime),
-            Stand::Down { .. } => {
+        let (platform, runtime) = match running.state() {
+            RunState::Up { platform, runtime, .. } => (platform, runtime),
+            RunState::Down { .. } => {
                 let listener = listen(running).await.map_err(|reason| {
                     TargetError::new(Problem::Failed, reason)
                         .hint("stop the program that listens there; the environment keeps its port")
@@ -180,7 +180,7 @@ impl Environments {
             return Ok(platform);
         }
         platform.stop().await;
-        self.close_books(running).await;
+        self.record_final_costs(running).await;
         let listener = listen(running).await.map_err(|reason| TargetError::new(Problem::Failed, reason))?;
         self.start_platform_with(running, listener, wanted.clone()).await
     }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a change waits for an environment that is being restarted.
-const REVIVAL: Duration = Duration::from_secs(150);
+const RESTART_LIMIT: Duration = Duration::from_secs(150);
 
 /// See the module.
 pub(super) struct Running {
@@ -35,21 +35,21 @@ pub(super) struct Running {
     pub ring: Arc<KeyRing>,
     pub logs: Logs,
     pub webhook_secret: Secret,
-    change: Mutex<Changing>,
+    change: Mutex<ChangeOwner>,
     /// A change has ended.
     changed: Notify,
-    stand: Mutex<Stand>,
-    /// The part of the platform's counts that is already booked.
-    pub booked: Mutex<CostTotals>,
+    state: Mutex<RunState>,
+    /// The part of the platform's counts that is already recorded.
+    pub recorded_costs: Mutex<CostTotals>,
     /// Held while that is brought up to date.
-    pub booking: tokio::sync::Mutex<()>,
+    pub cost_lock: tokio::sync::Mutex<()>,
     /// It was removed and is not restarted.
     pub gone: CancellationToken,
 }
 
 /// Its state.
 #[derive(Clone)]
-pub(super) enum Stand {
+pub(super) enum RunState {
     /// Nothing listens.
     Down { reason: String },
     /// It listens.
@@ -64,7 +64,7 @@ pub(super) enum Stand {
 
 /// Who is changing the environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Changing {
+enum ChangeOwner {
     #[default]
     Nobody,
     /// A request, since this time.
@@ -80,7 +80,7 @@ pub(super) struct Change<'a> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        *self.of.change() = Changing::Nobody;
+        *self.of.change() = ChangeOwner::Nobody;
         self.of.changed.notify_waiters();
     }
 }
@@ -107,14 +107,14 @@ impl Running {
             webhook_secret,
             change: Mutex::default(),
             changed: Notify::new(),
-            stand: Mutex::new(Stand::Down { reason: "it is starting".to_owned() }),
-            booked: Mutex::default(),
-            booking: tokio::sync::Mutex::default(),
+            state: Mutex::new(RunState::Down { reason: "it is starting".to_owned() }),
+            recorded_costs: Mutex::default(),
+            cost_lock: tokio::sync::Mutex::default(),
             gone: CancellationToken::new(),
         })
     }
 
-    fn change(&self) -> MutexGuard<'_, Changing> {
+    fn change(&self) -> MutexGuard<'_, ChangeOwner> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,10 +124,10 @@ impl Running {
     /// # Errors
     /// While another change is running.
     pub(super) async fn begin(&self) -> Result<Change<'_>, TargetError> {
-        let until = tokio::time::Instant::now() + REVIVAL;
+        let until = tokio::time::Instant::now() + RESTART_LIMIT;
         loop {
             let changed = self.changed.notified();
-            let reason = match self.try_begin(Changing::User(now_ms())) {
+            let reason = match self.try_begin(ChangeOwner::User(now_ms())) {
                 Ok(_) if self.gone.is_cancelled() => {
                     let message = format!("{} was removed", self.stored.id);
                     return Err(
@@ -135,9 +135,9 @@ impl Running {
                     );
                 }
                 Ok(change) => return Ok(change),
-                Err(Changing::User(since)) => format!("has been running since {}", utc(since)),
+                Err(ChangeOwner::User(since)) => format!("has been running since {}", utc(since)),
                 Err(_) if tokio::time::timeout_at(until, changed).await.is_ok() => continue,
-                Err(_) => format!("is running: it has been restarting for {} s", REVIVAL.as_secs()),
+                Err(_) => format!("is running: it has been restarting for {} s", RESTART_LIMIT.as_secs()),
             };
             let message = format!("another change of {} {reason}", self.stored.id);
             return Err(TargetError::new(Problem::Moved, message).hint("wait until it ends, then try again"));
@@ -147,18 +147,18 @@ impl Running {
     /// Begins a change by the service itself; `None` while there is another one, and after the environment's
     /// removal.
     pub(super) fn begin_own(&self) -> Option<Change<'_>> {
-        self.try_begin(Changing::Service).ok().filter(|_| !self.gone.is_cancelled())
+        self.try_begin(ChangeOwner::Service).ok().filter(|_| !self.gone.is_cancelled())
     }
 
     /// Whether a change is running.
     pub(super) fn is_changing(&self) -> bool {
-        *self.change() != Changing::Nobody
+        *self.change() != ChangeOwner::Nobody
     }
 
-    fn try_begin(&self, who: Changing) -> Result<Change<'_>, Changing> {
+    fn try_begin(&self, who: ChangeOwner) -> Result<Change<'_>, ChangeOwner> {
         let mut change = self.change();
         match *change {
-            Changing::Nobody => {
+            ChangeOwner::Nobody => {
                 *change = who;
                 Ok(Change { of: self })
             }
@@ -167,19 +167,19 @@ impl Running {
     }
 
     /// Its state.
-    pub(super) fn stand(&self) -> Stand {
-        self.stand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn state(&self) -> RunState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_stand(&self, stand: Stand) {
-        *self.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
+    pub(super) fn set_state(&self, state: RunState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// Sets why nothing is served; `None`: it is served again.
     pub(super) fn set_trouble(&self, reason: Option<String>) {
-        match &mut *self.stand.lock().unwrap_or_else(PoisonError::into_inner) {
-            Stand::Up { trouble, .. } => *trouble = reason,
-            Stand::Down { reason: old } => {
+        match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            RunState::Up { trouble, .. } => *trouble = reason,
+            RunState::Down { reason: old } => {
                 if let Some(reason) = reason {
                     *old = reason;
                 }
@@ -188,9 +188,9 @@ impl Running {
     }
 
     pub(super) fn platform(&self) -> Option<Platform> {
-        match self.stand() {
-            Stand::Up { platform, .. } => Some(platform),
-            Stand::Down { .. } => None,
+        match self.state() {
+            RunState::Up { platform, .. } => Some(platform),
+            RunState::Down { .. } => None,
         }
     }
 
@@ -222,7 +222,7 @@ impl Running {
         if let Some(platform) = self.platform() {
             platform.end_now().await;
         }
-        self.set_stand(Stand::Down { reason: "it is being removed".to_owned() });
+        self.set_state(RunState::Down { reason: "it is being removed".to_owned() });
         self.close_logs().await;
     }
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::PoisonError};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{running::Stand, *};
+use super::{running::RunState, *};
 use crate::target::{
     ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Status, Step,
     local::{
@@ -284,7 +284,7 @@ async fn what_is_removed_leaves_nothing_and_its_name_is_free_again() {
             .environments
             .find(&bench.id)
             .unwrap()
-            .booked
+            .recorded_costs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .workers
@@ -340,12 +340,12 @@ async fn while_nothing_listens_nothing_is_pruned_and_the_service_is_not_idle() {
     let unknown = bench.directory.environment(&bench.id).artifact("of-a-release-with-jobs");
     std::fs::create_dir_all(&unknown).unwrap();
     let running = bench.environments.find(&bench.id).unwrap();
-    let stand = running.stand();
-    running.set_stand(Stand::Down { reason: "the port is taken".to_owned() });
+    let state = running.state();
+    running.set_state(RunState::Down { reason: "the port is taken".to_owned() });
     bench.environments.prune(&running).await;
     assert!(unknown.exists());
     assert!(!bench.environments.has_nothing_to_lose().await);
-    running.set_stand(stand);
+    running.set_state(state);
     bench.environments.prune(&running).await;
     assert!(!unknown.exists());
     bench.environments.stop().await;

@@ -6,7 +6,7 @@ use flash_sdk::{
 
 use super::{
     Environments,
-    running::{Running, Stand},
+    running::{RunState, Running},
 };
 use crate::target::{
     DeployedEndpoint, Environment, EnvironmentId, JobMemory, LastError, LogQuery, LogRecord, Problem,
@@ -102,7 +102,7 @@ impl Environments {
     /// The current state.
     pub(in crate::target::local) async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
         let running = self.find(id)?;
-        self.book(&running).await;
+        self.record_costs(&running).await;
         let key = running.stored.key;
         let (live, bills, mut damaged) = self
             .ask(move |database| {
@@ -110,9 +110,9 @@ impl Environments {
                 Ok((live, bills, database.damaged(Some(key))))
             })
             .await?;
-        let (overview, trouble) = match running.stand() {
-            Stand::Down { reason } => (None, Some(reason)),
-            Stand::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
+        let (overview, trouble) = match running.state() {
+            RunState::Down { reason } => (None, Some(reason)),
+            RunState::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
         };
         let overview = overview.unwrap_or_default();
         if overview.set_aside > 0 {
