@@ -44,7 +44,7 @@ pub(crate) struct FoundKey {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredKey {
     api_key: SecretValue,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetE
     let Some(path) = path() else { return Ok(None) };
     match std::fs::read(&path) {
         Ok(text) => {
-            let kept: Kept = serde_json::from_slice(&text)
+            let kept: StoredKey = serde_json::from_slice(&text)
                 .map_err(|_| unreadable(&path, "it was not written by `flash login`"))?;
             Ok(Some(FoundKey { key: kept.api_key, source: KeySource::Login(path) }))
         }
@@ -118,7 +118,7 @@ pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
         let mut file = tempfile::Builder::new()
             .permissions(std::fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
-        serde_json::to_writer(&mut file, &Kept { api_key: key.clone() })?;
+        serde_json::to_writer(&mut file, &StoredKey { api_key: key.clone() })?;
         file.flush()?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     RunpodTarget,
     desired::{Desired, asleep, desired, with_siblings},
-    ledger::{self, Damaged, Entry, Kept, State},
-    names::{Ours, of_environment},
+    ledger::{self, Damaged, Entry, State, StoredEntry},
+    names::{OwnEndpoints, of_environment},
     now_ms,
     reconcile::{difference, replacement},
     rest::{CloudWorker, Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
@@ -50,7 +50,7 @@ pub(super) struct Intent {
 struct Held {
     template: String,
     entry: Entry,
-    before: Option<Kept>,
+    before: Option<StoredEntry>,
 }
 
 /// What a change has done so far, for the error message and for undoing it.
@@ -166,8 +166,8 @@ impl RunpodTarget {
         let number = there.first().map_or(1, |kept| kept.entry.number + 1);
         let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
         let before = ledger::live(&there).cloned();
-        if let Some(rival) = ledger::rival(&there, &entry, now_ms()) {
-            return Err(busy(rival.entry));
+        if let Some(other) = ledger::concurrent_send(&there, &entry, now_ms()) {
+            return Err(busy(other.entry));
         }
         let template = self.rest.create_template(&entry.template(id)?).await?.id;
         let alone = self.alone(id, &entry).await;
@@ -189,13 +189,13 @@ impl RunpodTarget {
     /// Waits until no other send is running. Both write their records before they look, so at least one of two sees
     /// the other. The one with the later turn gives way at once. The other waits for that: if it does not happen,
     /// the later one had looked, and gone on, before there was anything to see.
-    async fn alone(&self, id: &EnvironmentId, own: &Entry) -> Result<Vec<Kept>, TargetError> {
+    async fn alone(&self, id: &EnvironmentId, own: &Entry) -> Result<Vec<StoredEntry>, TargetError> {
         let until = Instant::now() + GIVE_WAY;
         loop {
             let there = self.entries(id).await?;
-            match ledger::rival(&there, own, now_ms()) {
+            match ledger::concurrent_send(&there, own, now_ms()) {
                 None => return Ok(there),
-                Some(rival) if rival.is_first || Instant::now() >= until => return Err(busy(rival.entry)),
+                Some(other) if other.is_first || Instant::now() >= until => return Err(busy(other.entry)),
                 Some(_) => sleep(READY_LOOK).await,
             }
         }
@@ -230,7 +230,7 @@ impl RunpodTarget {
         Ok(())
     }
 
-    async fn ours(&self, id: &EnvironmentId) -> Result<Ours, TargetError> {
+    async fn ours(&self, id: &EnvironmentId) -> Result<OwnEndpoints, TargetError> {
         Ok(of_environment(id, &self.rest.endpoints().await?))
     }
 
@@ -468,7 +468,7 @@ impl RunpodTarget {
 }
 
 /// The environment is no longer as the sender saw it.
-fn moved(id: &EnvironmentId, there: &[Kept]) -> TargetError {
+fn moved(id: &EnvironmentId, there: &[StoredEntry]) -> TargetError {
     let live = ledger::live(there).map(|kept| kept.entry.number);
     let now = live.map_or("nothing is".to_owned(), |number| format!("release {number} is"));
     TargetError::new(

@@ -8,7 +8,7 @@ use flash_sdk::{
 
 use super::{
     desired::{Desired, data_centers, refusals, worker_types},
-    names::{ENVIRONMENT, Ours, owner, plain_name},
+    names::{ENVIRONMENT, OwnEndpoints, owner, plain_name},
     pools,
     reconcile::replacement,
     rest::{Endpoint, GpuChoice},
@@ -74,7 +74,7 @@ pub(crate) fn findings(
 }
 
 /// Later endpoints of worker types that already have one.
-pub(crate) fn duplicates(ours: &Ours) -> Vec<Finding> {
+pub(crate) fn duplicates(ours: &OwnEndpoints) -> Vec<Finding> {
     let warning = |endpoint: &Endpoint| Finding {
         message: format!(
             "endpoint {} is a second `{}` and is not used",

@@ -57,7 +57,7 @@ pub(super) struct Entry {
 
 /// An entry and the template that holds it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Kept {
+pub(super) struct StoredEntry {
     pub template: String,
     pub entry: Entry,
 }
@@ -190,7 +190,7 @@ impl Entry {
 ///
 /// # Errors
 /// When one of ours cannot be read: nothing is done on an incomplete history.
-pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<Kept>, Damaged> {
+pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<StoredEntry>, Damaged> {
     let mut kept = Vec::new();
     for template in templates {
         let Some((owner, number)) = release_in(template) else { continue };
@@ -199,35 +199,39 @@ pub(super) fn entries(id: &EnvironmentId, templates: &[Template]) -> Result<Vec<
         }
         let entry = Entry::of(number, &template.env)
             .map_err(|Damaged(reason)| Damaged(format!("{}: {reason}", template.name)))?;
-        kept.push(Kept { template: template.id.clone(), entry });
+        kept.push(StoredEntry { template: template.id.clone(), entry });
     }
     kept.sort_by(|one, other| {
-        let key = |kept: &Kept| (std::cmp::Reverse(kept.entry.number), turn(&kept.entry));
+        let key = |kept: &StoredEntry| (std::cmp::Reverse(kept.entry.number), turn(&kept.entry));
         key(one).cmp(&key(other))
     });
     Ok(kept)
 }
 
 /// The live release: the latest one recorded as live.
-pub(super) fn live(entries: &[Kept]) -> Option<&Kept> {
+pub(super) fn live(entries: &[StoredEntry]) -> Option<&StoredEntry> {
     entries.iter().filter(|kept| kept.entry.state == State::Live).max_by_key(|kept| kept.entry.number)
 }
 
 /// Another running send.
 #[derive(Debug, PartialEq)]
-pub(super) struct Rival<'a> {
+pub(super) struct ConcurrentSend<'a> {
     pub entry: &'a Entry,
     /// Whether its turn comes before ours.
     pub is_first: bool,
 }
 
 /// The other running send whose turn is first.
-pub(super) fn rival<'a>(entries: &'a [Kept], own: &Entry, now_ms: u64) -> Option<Rival<'a>> {
+pub(super) fn concurrent_send<'a>(
+    entries: &'a [StoredEntry],
+    own: &Entry,
+    now_ms: u64,
+) -> Option<ConcurrentSend<'a>> {
     let others = entries.iter().map(|kept| &kept.entry);
     others
         .filter(|entry| entry.sender != own.sender && entry.is_under_way(now_ms))
         .min_by_key(|entry| turn(entry))
-        .map(|entry| Rival { entry, is_first: turn(entry) < turn(own) })
+        .map(|entry| ConcurrentSend { entry, is_first: turn(entry) < turn(own) })
 }
 
 fn turn(entry: &Entry) -> (u64, String) {

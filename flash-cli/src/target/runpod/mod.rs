@@ -94,7 +94,7 @@ impl Target for RunpodTarget {
     }
 
     async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
-        self.look(id, spec).await
+        self.check(id, spec).await
     }
 
     async fn send(

@@ -34,17 +34,17 @@ pub(crate) fn plain_name(name: &str) -> &str {
 
 /// Endpoints of one environment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Ours {
+pub(crate) struct OwnEndpoints {
     pub by_worker: BTreeMap<String, Endpoint>,
     /// Later endpoints of the same worker types.
     pub duplicates: Vec<Endpoint>,
 }
 
 /// The endpoints of this environment. If a worker type has several, the oldest is used.
-pub(crate) fn of_environment(id: &EnvironmentId, endpoints: &[Endpoint]) -> Ours {
+pub(crate) fn of_environment(id: &EnvironmentId, endpoints: &[Endpoint]) -> OwnEndpoints {
     let mut sorted: Vec<&Endpoint> = endpoints.iter().collect();
     sorted.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
-    let mut ours = Ours::default();
+    let mut ours = OwnEndpoints::default();
     for endpoint in sorted {
         match owner(endpoint) {
             Some((its, worker)) if its == *id => match ours.by_worker.entry(worker) {
@@ -118,7 +118,7 @@ mod tests {
         let spoilt = |spoil: &dyn Fn(&mut Endpoint)| {
             let mut endpoint = batch();
             spoil(&mut endpoint);
-            assert_eq!(of_environment(&id(), std::slice::from_ref(&endpoint)), Ours::default());
+            assert_eq!(of_environment(&id(), std::slice::from_ref(&endpoint)), OwnEndpoints::default());
             assert!(environments_in(&[endpoint], &[]).is_empty());
         };
         spoilt(&|endpoint| endpoint.env = None);

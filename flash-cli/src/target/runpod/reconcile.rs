@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::{
     desired::Desired,
-    names::{self, Ours, plain_name},
+    names::{self, OwnEndpoints, plain_name},
     rest::{CreateEndpoint, Endpoint, EndpointType, GpuChoice, Scaling, UpdateEndpoint, WorkerRange},
 };
 use crate::target::FieldChange;
@@ -68,7 +68,7 @@ pub(crate) fn replacement(there: &Endpoint, wanted: &Desired) -> Option<&'static
 }
 
 /// All differences of an environment, for people.
-pub(crate) fn changes(there: &Ours, wanted: &BTreeMap<String, Desired>) -> Vec<FieldChange> {
+pub(crate) fn changes(there: &OwnEndpoints, wanted: &BTreeMap<String, Desired>) -> Vec<FieldChange> {
     let workers: BTreeSet<&String> = there.by_worker.keys().chain(wanted.keys()).collect();
     let mut all = Vec::new();
     for worker in workers {

@@ -111,7 +111,8 @@ fn values_of_variables_are_told_to_nobody() {
     let mut there = there(&wanted, "e1");
     there.workers.max = Some(9);
     there.env.as_mut().unwrap().insert("FLASH_EXAMPLE_MODEL".into(), "hush".into());
-    let ours = Ours { by_worker: [("inference_worker".to_owned(), there)].into(), duplicates: vec![] };
+    let ours =
+        OwnEndpoints { by_worker: [("inference_worker".to_owned(), there)].into(), duplicates: vec![] };
     let all = changes(&ours, &[("inference_worker".to_owned(), wanted)].into());
     let fields: Vec<&str> = all.iter().map(|change| change.field.as_str()).collect();
     assert_eq!(fields, ["env.FLASH_EXAMPLE_MODEL", "workers.max"]);

@@ -11,7 +11,7 @@ use super::{
     RunpodTarget,
     checks::{self, Account, CpuOffer, GpuOffer},
     desired,
-    ledger::{self, Kept},
+    ledger::{self, StoredEntry},
     names::{environments_in, of_environment},
     now_ms, reconcile,
     rest::{Endpoint, EndpointType, RestError, Stock, StockOf, Template, WorkerState},
@@ -86,7 +86,7 @@ impl RunpodTarget {
     }
 
     /// The recorded releases, newest first.
-    pub(super) async fn entries(&self, id: &EnvironmentId) -> Result<Vec<Kept>, TargetError> {
+    pub(super) async fn entries(&self, id: &EnvironmentId) -> Result<Vec<StoredEntry>, TargetError> {
         Ok(ledger::entries(id, &self.rest.templates().await?)?)
     }
 
@@ -109,7 +109,7 @@ impl RunpodTarget {
         found.map(|kept| kept.entry.spec.clone()).ok_or_else(missing)
     }
 
-    pub(super) async fn look(
+    pub(super) async fn check(
         &self,
         id: &EnvironmentId,
         spec: &ReleaseSpec,

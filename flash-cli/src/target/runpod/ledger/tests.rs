@@ -113,13 +113,13 @@ fn of_two_senders_the_one_that_began_first_goes_on() {
     };
     let (early, late) = (sender("b", now - 10), sender("a", now));
     let both = entries(&id(), &[kept(&late), kept(&early)]).unwrap();
-    assert_eq!(rival(&both, &late, now), Some(Rival { entry: &early, is_first: true }));
-    assert_eq!(rival(&both, &early, now), Some(Rival { entry: &late, is_first: false }));
+    assert_eq!(concurrent_send(&both, &late, now), Some(ConcurrentSend { entry: &early, is_first: true }));
+    assert_eq!(concurrent_send(&both, &early, now), Some(ConcurrentSend { entry: &late, is_first: false }));
     // A dead sender blocks nobody.
-    assert_eq!(rival(&both, &late, now + MINUTE + 1), None);
+    assert_eq!(concurrent_send(&both, &late, now + MINUTE + 1), None);
     // Within the same millisecond, the sender decides.
     let (one, other) = (sender("a", now), sender("b", now));
     let both = entries(&id(), &[kept(&other), kept(&one)]).unwrap();
-    assert_eq!(rival(&both, &other, now), Some(Rival { entry: &one, is_first: true }));
-    assert_eq!(rival(&both, &one, now), Some(Rival { entry: &other, is_first: false }));
+    assert_eq!(concurrent_send(&both, &other, now), Some(ConcurrentSend { entry: &one, is_first: true }));
+    assert_eq!(concurrent_send(&both, &one, now), Some(ConcurrentSend { entry: &other, is_first: false }));
 }
