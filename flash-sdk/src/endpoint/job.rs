@@ -7,7 +7,7 @@ use futures_util::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Endpoint, retry::Repeat};
+use super::{Endpoint, retry::Idempotency};
 use crate::{
     Error, ErrorKind, Result,
     call::{http::POLL, located_at, output_of},
@@ -95,7 +95,7 @@ impl Job {
     /// See [`Job::status`].
     pub async fn cancel(&self) -> Result<()> {
         // A second cancel has no effect.
-        self.post("cancel", Repeat::Harmless).await
+        self.post("cancel", Idempotency::Idempotent).await
     }
 
     /// Puts a failed or timed-out job back into the queue, with the same ID and input.
@@ -103,12 +103,12 @@ impl Job {
     /// # Errors
     /// If the endpoint refuses; otherwise see [`Job::status`].
     pub async fn retry(&self) -> Result<()> {
-        self.post("retry", Repeat::Twice).await
+        self.post("retry", Idempotency::NotIdempotent).await
     }
 
-    async fn post(&self, operation: &str, repeat: Repeat) -> Result<()> {
+    async fn post(&self, operation: &str, idempotency: Idempotency) -> Result<()> {
         let url = format!("{}/{}", self.endpoint.address.queue, self.path(operation));
-        let received = self.endpoint.send(repeat, self.endpoint.request_timeout, || {
+        let received = self.endpoint.send(idempotency, self.endpoint.request_timeout, || {
             self.endpoint.client.request(reqwest::Method::POST, url.clone())
         });
         let outcome = received.await.and_then(|received| received.success());
@@ -156,9 +156,11 @@ impl Job {
         let hold = STREAM_HOLD.as_millis();
         let url = format!("{}/{}?wait={hold}", self.endpoint.address.queue, self.path("stream"));
         // The endpoint drops chunks once it has sent them: an answer that is lost cannot be requested again.
-        let received = self.endpoint.send(Repeat::Twice, self.endpoint.request_timeout + STREAM_HOLD, || {
-            self.endpoint.client.request(reqwest::Method::GET, url.clone())
-        });
+        let received = self.endpoint.send(
+            Idempotency::NotIdempotent,
+            self.endpoint.request_timeout + STREAM_HOLD,
+            || self.endpoint.client.request(reqwest::Method::GET, url.clone()),
+        );
         let polled: Polled = received.await?.json()?;
         let ended = polled.status.is_final();
         let mut chunks: Vec<_> = polled.stream.into_iter().map(|chunk| Ok(chunk.output)).collect();

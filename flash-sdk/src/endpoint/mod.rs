@@ -31,7 +31,7 @@ use crate::{
         job::JobObject,
     },
 };
-use retry::Repeat;
+use retry::Idempotency;
 
 /// The base URL of endpoint IDs.
 const RUNPOD: &str = "https://api.runpod.ai/v2";
@@ -251,10 +251,14 @@ impl Endpoint {
         let input = encoded(input)?;
         let envelope = self.envelope()?;
         let body = job_body(&envelope, &input, options.webhook.as_deref(), options.policy)?;
-        let repeat = if options.idempotency_key.is_some() { Repeat::Harmless } else { Repeat::Twice };
+        let idempotency = if options.idempotency_key.is_some() {
+            Idempotency::Idempotent
+        } else {
+            Idempotency::NotIdempotent
+        };
         let url = format!("{}/run", self.address.queue);
         let received = self
-            .send(repeat, self.request_timeout, || {
+            .send(idempotency, self.request_timeout, || {
                 let request = self.submission(&url, &envelope, &body);
                 match &options.idempotency_key {
                     Some(key) => request.header("idempotency-key", key),
@@ -308,7 +312,8 @@ impl Endpoint {
         let url = format!("{}/runsync?wait={hold}", self.address.queue);
         let body = job_body(envelope, input, options.webhook.as_deref(), options.policy)?;
         let limit = self.request_timeout + Duration::from_millis(hold);
-        let received = self.send(Repeat::Twice, limit, || self.submission(&url, envelope, &body)).await?;
+        let received =
+            self.send(Idempotency::NotIdempotent, limit, || self.submission(&url, envelope, &body)).await?;
         let job: JobObject = received.json()?;
         if job.status.is_final() {
             return output_of(job);
@@ -347,7 +352,7 @@ impl Endpoint {
         }
         // A repeated purge would also remove jobs that arrived in between.
         let url = format!("{}/purge-queue", self.address.queue);
-        let received = self.send(Repeat::Twice, self.request_timeout, || {
+        let received = self.send(Idempotency::NotIdempotent, self.request_timeout, || {
             self.client.request(reqwest::Method::POST, url.clone())
         });
         let purged: Purged = received.await?.json()?;
@@ -376,7 +381,7 @@ impl Endpoint {
     /// Sends a request that only reads.
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let url = format!("{}/{path}", self.address.queue);
-        let received = self.send(Repeat::Harmless, self.request_timeout, || {
+        let received = self.send(Idempotency::Idempotent, self.request_timeout, || {
             self.client.request(reqwest::Method::GET, url.clone())
         });
         received.await?.json()

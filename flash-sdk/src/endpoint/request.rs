@@ -4,7 +4,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Endpoint, encoded, retry::Repeat, send::Received};
+use super::{Endpoint, encoded, retry::Idempotency, send::Received};
 use crate::{Error, ErrorKind, Result, call::http::trace_headers};
 
 /// A request that has not been sent yet, created by [`Endpoint::request`].
@@ -79,9 +79,9 @@ impl Request {
         envelope.function = None;
         // Only methods that read are repeated. By HTTP, `PUT` and `DELETE` are idempotent too, but a handler may not
         // be.
-        let repeat = match method.as_str() {
-            "GET" | "HEAD" | "OPTIONS" => Repeat::Harmless,
-            _ => Repeat::Twice,
+        let idempotency = match method.as_str() {
+            "GET" | "HEAD" | "OPTIONS" => Idempotency::Idempotent,
+            _ => Idempotency::NotIdempotent,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let url = format!("{}{slash}{path}", endpoint.address.routes);
@@ -101,7 +101,7 @@ impl Request {
                 None => request,
             }
         };
-        let received = endpoint.send(repeat, endpoint.timeout.unwrap_or(super::WAIT), make).await;
+        let received = endpoint.send(idempotency, endpoint.timeout.unwrap_or(super::WAIT), make).await;
         let received = received.map_err(|error| endpoint.located(error, &envelope))?;
         Ok(Answer(received))
     }

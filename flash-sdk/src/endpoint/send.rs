@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Endpoint,
-    retry::{self, Repeat, Trouble},
+    retry::{self, FailureKind, Idempotency},
 };
 use crate::{Error, ErrorKind, Result, call::http::transport, wire::refusal};
 
@@ -44,10 +44,10 @@ impl Received {
         Err(error.into())
     }
 
-    fn trouble(&self) -> Option<Trouble> {
+    fn failure(&self) -> Option<FailureKind> {
         let wish =
             || self.headers.get("retry-after").and_then(|wish| retry::retry_after(wish.to_str().ok()?));
-        (self.status >= 400).then(|| Trouble::Refused { status: self.status, retry_after: wish() })
+        (self.status >= 400).then(|| FailureKind::Refused { status: self.status, retry_after: wish() })
     }
 }
 
@@ -56,19 +56,19 @@ impl Endpoint {
     /// its status.
     pub(super) async fn send(
         &self,
-        repeat: Repeat,
+        idempotency: Idempotency,
         limit: Duration,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<Received> {
         for tried in 1.. {
             let outcome = receive(request().timeout(limit)).await;
-            let trouble = match &outcome {
-                Ok(received) => received.trouble(),
-                Err(error) if error.is_connect() => Some(Trouble::Unsent),
-                Err(_) => Some(Trouble::Broken),
+            let failure = match &outcome {
+                Ok(received) => received.failure(),
+                Err(error) if error.is_connect() => Some(FailureKind::Unsent),
+                Err(_) => Some(FailureKind::Broken),
             };
             let pause =
-                trouble.and_then(|trouble| retry::pause(trouble, repeat, tried, self.retries, jitter()));
+                failure.and_then(|failure| retry::pause(failure, idempotency, tried, self.retries, jitter()));
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return outcome.map_err(transport),
