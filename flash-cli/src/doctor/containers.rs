@@ -3,7 +3,7 @@ use tokio::process::Command;
 
 use super::{
     Finding,
-    question::{Answer, ask},
+    probe::{Answer, ask},
 };
 
 const FOR: &str = "flash run --image runs built images with podman or docker; everything else works without";

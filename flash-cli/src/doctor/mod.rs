@@ -6,7 +6,7 @@ mod containers;
 mod credentials;
 mod cuda;
 mod machine;
-mod question;
+mod probe;
 mod rust;
 
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use tokio::process::Command;
 
 use super::{
     Finding,
-    question::{Answer, ask},
+    probe::{Answer, ask},
 };
 use crate::build::{Linking, Platform, Target, Toolchain};
 

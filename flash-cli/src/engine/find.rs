@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
 pub(crate) async fn find(wanted: &Wanted) -> Result<Engine, EngineError> {
     let kinds = wanted.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
     for kind in kinds {
-        match look(kind, wanted).await {
+        match detect(kind, wanted).await {
             Err(EngineError::Missing(_)) if wanted.kind.is_none() => {}
             found => return found,
         }
@@ -40,7 +40,7 @@ pub(crate) async fn find(wanted: &Wanted) -> Result<Engine, EngineError> {
     Err(EngineError::None)
 }
 
-async fn look(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
+async fn detect(kind: Kind, wanted: &Wanted) -> Result<Engine, EngineError> {
     let machine = Machine::here();
     // For the query, called without any assumptions.
     let engine = Engine {

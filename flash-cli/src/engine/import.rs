@@ -3,7 +3,7 @@ use std::{io, path::Path};
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use super::{Engine, EngineError, Kind, ask::IMPORT};
+use super::{Engine, EngineError, Kind, invoke::IMPORT};
 use crate::image::{ArchivedImage, Layout, write_archive};
 
 const ARCHIVE: &str = "image.tar";

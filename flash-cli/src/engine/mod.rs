@@ -1,14 +1,14 @@
 //! This machine's container engines: podman and docker.
 //!
-//! `find` chooses one and finds out what it can do here, `call` makes its command lines, `ask` calls it, `import`
+//! `find` chooses one and finds out what it can do here, `call` makes its command lines, `invoke` calls it, `import`
 //! imports a build's images. Knows images and containers, not workers: how long a container lives is decided
 //! elsewhere.
-mod ask;
 mod call;
 mod find;
 mod import;
+mod invoke;
 
-pub(crate) use ask::{EngineError, Removed};
 pub(crate) use call::{Call, ContainerSpec, Engine, Kind, Resources};
 pub(crate) use find::{Wanted, find};
 pub(crate) use import::{Import, Stored, import};
+pub(crate) use invoke::{EngineError, Removed};

@@ -1,8 +1,8 @@
 //! `flash logs`: the logs of an environment's workers and of the platform.
 //!
-//! This file holds the arguments and the loop that prints; `question` turns the arguments into a query and rejects
+//! This file holds the arguments and the loop that prints; `query` turns the arguments into a query and rejects
 //! contradictions. The target decides which lines match.
-mod question;
+mod query;
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -97,7 +97,7 @@ enum End {
 
 /// Prints the log.
 pub(crate) fn run(arguments: LogsArguments, output: &Output) -> Result<(), Failure> {
-    let query = question::query(&arguments, Timestamp::now(), &TimeZone::system())?;
+    let query = query::query(&arguments, Timestamp::now(), &TimeZone::system())?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
     let printing = runtime.spawn(print(arguments, query, output.clone()));
