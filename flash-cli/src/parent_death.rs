@@ -22,8 +22,8 @@ use tokio::{
 /// How many starts may wait for the thread before callers block.
 const WAITING: usize = 64;
 
-/// What happens to a child when this process ends, if the kernel supports it. On systems other than Linux, only the lifeline
-/// ends what is left.
+/// What happens to a child when this process ends, if the kernel supports it. On systems other than Linux, only the
+/// lifeline ends what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnParentDeath {
     /// SIGKILL.

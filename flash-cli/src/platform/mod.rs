@@ -1,8 +1,8 @@
 //! The platform: a local implementation of what the provider runs in its cloud.
 //!
-//! It manages releases; `lifecycle` contains their life cycle. Requests enter through `gateway`, and jobs wait in `queue`.
-//! `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. It does not know about
-//! commands or how an app is built.
+//! It manages releases; `lifecycle` contains their life cycle. Requests enter through `gateway`, and jobs wait in
+//! `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. It does not know
+//! about commands or how an app is built.
 mod autoscaler;
 mod balancer;
 mod gateway;

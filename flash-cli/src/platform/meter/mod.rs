@@ -1,8 +1,8 @@
 //! What workers cost, and which job or request pays for it.
 //!
 //! It keeps the books of all workers since the platform started: start, run and idle time at the price of their type,
-//! and the share of each job and request. The queue and the balancer hold a [`CostShare`] for each, which marks when work
-//! begins and ends. Prices come from the catalogue.
+//! and the share of each job and request. The queue and the balancer hold a [`CostShare`] for each, which marks when
+//! work begins and ends. Prices come from the catalogue.
 mod account;
 mod ledger;
 mod requests;

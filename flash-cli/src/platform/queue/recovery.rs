@@ -175,7 +175,8 @@ impl Queue {
                 self.settings.store.write(Change::Moved { seq, release: own });
             }
             if entry.status().is_final() && !entry.delivered {
-                // A client that waits for this job may not have been notified; notifying it twice is allowed, never is not.
+                // A client that waits for this job may not have been notified; notifying it twice is allowed, never is
+                // not.
                 notify_webhook(id, &entry, &self.settings);
             }
             entry.drop_input();

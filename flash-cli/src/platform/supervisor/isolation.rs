@@ -1,7 +1,7 @@
 //! The resources of this machine that a worker may use: CPU time, memory and GPUs.
 //!
-//! It translates a worker type's hardware into a [`ProcessAllocation`] for each worker, and logs once per platform what cannot be
-//! applied. `cgroup` and `gpu` do the work.
+//! It translates a worker type's hardware into a [`ProcessAllocation`] for each worker, and logs once per platform what
+//! cannot be applied. `cgroup` and `gpu` do the work.
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicBool, Ordering},

@@ -1,7 +1,7 @@
 //! Workers that are containers of built images.
 //!
-//! `lifecycle` starts a container with the engine's client and ends it through the engine, because killing only the client
-//! would leave the container running. `removal` removes containers of a `flash` that has ended.
+//! `lifecycle` starts a container with the engine's client and ends it through the engine, because killing only the
+//! client would leave the container running. `removal` removes containers of a `flash` that has ended.
 mod lifecycle;
 mod removal;
 
