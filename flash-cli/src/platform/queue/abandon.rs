@@ -32,8 +32,8 @@ impl Queue {
             drop(inner);
             return successor.map_or((), |successor| successor.abandon(job, running));
         };
-        let is_let_go = entry.is_queued() || (entry.is_running() && running == Abandoned::Stops);
-        if !is_let_go || entry.origin != Origin::RunSync || entry.has_other_reader() {
+        let is_abandoned = entry.is_queued() || (entry.is_running() && running == Abandoned::Stops);
+        if !is_abandoned || entry.origin != Origin::RunSync || entry.has_other_reader() {
             return;
         }
         // It exists and has not ended.

@@ -136,7 +136,7 @@ impl Consumer {
         }
         // A worker that asks for more jobs than it has free slots has released the jobs that it was asked to stop.
         let asked = self.leased.len() + wanted.max(1) as usize;
-        self.let_go(asked.saturating_sub(self.slots))
+        self.release_stopped(asked.saturating_sub(self.slots))
     }
 
     /// Registers a poll for jobs; `false` for a worker that gets none any more.
@@ -264,20 +264,20 @@ impl Consumer {
 
     /// It has released this many of the jobs that it was asked to stop, the earliest first.
     #[must_use]
-    pub(super) fn let_go(&mut self, count: usize) -> Vec<(JobId, CostShare)> {
+    pub(super) fn release_stopped(&mut self, count: usize) -> Vec<(JobId, CostShare)> {
         let mut stopping: Vec<Instant> = self.leased.iter().filter_map(|leased| leased.stopping).collect();
         if stopping.is_empty() {
             return Vec::new();
         }
         stopping.sort_unstable();
         let until = stopping.get(count).copied();
-        let is_let_go = |leased: &mut Leased| match (leased.stopping, until) {
+        let is_released = |leased: &mut Leased| match (leased.stopping, until) {
             (None, _) => false,
             (Some(since), Some(until)) => since < until,
             (Some(_), None) => true,
         };
         let freed =
-            self.leased.extract_if(.., is_let_go).map(|leased| (leased.job, leased.cost_share)).collect();
+            self.leased.extract_if(.., is_released).map(|leased| (leased.job, leased.cost_share)).collect();
         if self.leased.is_empty() {
             self.idle_since = Some(Instant::now());
         }

@@ -107,7 +107,7 @@ impl Jobs {
         settings: &QueueSettings,
     ) {
         if let Some(seq) = self.get(job).and_then(|entry| entry.record) {
-            let ticket = settings.store.write(Change::Aboard { seq, losses });
+            let ticket = settings.store.write(Change::Marked { seq, losses });
             self.guarded.marking.push_back(Marking { job, ticket, permit });
         }
     }
@@ -121,7 +121,7 @@ impl Jobs {
             let Some(entry) = self.get_mut(job).filter(waits) else { continue };
             entry.guard = Guard::Marked { _permit: permit };
             let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-            self.waiting.of(low_priority).of(suspect).arrive(job);
+            self.waiting.of(low_priority).of(suspect).insert_reserved(job);
         }
     }
 

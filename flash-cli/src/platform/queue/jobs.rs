@@ -174,7 +174,7 @@ impl Jobs {
             JobState::Queued { .. } => {
                 let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
                 if entry.guard.is_unmarked() {
-                    fifo.expect();
+                    fifo.reserve();
                     self.guarded.push(id, &entry);
                 } else {
                     fifo.push_back(id);
@@ -235,7 +235,7 @@ impl Jobs {
     fn left_line(&mut self, id: JobId, entry: &Entry) {
         let all = &self.all;
         let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
-        fifo.left_early(id);
+        fifo.dequeued_early(id);
         fifo.sweep(|id| is_queued(all, id));
     }
 
@@ -253,7 +253,7 @@ impl Jobs {
         let entry = self.all.get_mut(&id)?;
         let taken = entry.lease(id, worker, now)?;
         let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-        self.waiting.of(low_priority).of(suspect).left();
+        self.waiting.of(low_priority).of(suspect).dequeued();
         self.starts_running(low_priority);
         Some(taken)
     }
@@ -349,7 +349,7 @@ impl Jobs {
         if was_queued {
             let all = &self.all;
             let fifo = self.waiting.of(low_priority).of(suspect);
-            fifo.left_early(id);
+            fifo.dequeued_early(id);
             fifo.sweep(|id| is_queued(all, id));
         } else {
             self.stops_running(low_priority);

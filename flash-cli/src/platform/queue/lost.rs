@@ -98,7 +98,7 @@ impl Queue {
     pub(crate) fn runs_nothing(&self, worker: &WorkerId) {
         let mut inner = self.lock();
         let Some(consumer) = inner.consumers.get_mut(worker) else { return };
-        let freed = consumer.let_go(usize::MAX);
+        let freed = consumer.release_stopped(usize::MAX);
         let unreported: Vec<JobId> = consumer.leased().collect();
         inner.settle_all(freed, &self.settings);
         let mut ended = Vec::new();

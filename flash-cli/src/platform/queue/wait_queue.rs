@@ -33,13 +33,13 @@ impl Fifo {
         self.ahead += usize::from(self.ahead > 0);
     }
 
-    /// Reserves a place for a job that [`Fifo::arrive`] will add, before all that arrive meanwhile.
-    pub(super) fn expect(&mut self) {
+    /// Reserves a place for a job that [`Fifo::insert_reserved`] will add, before all that arrive meanwhile.
+    pub(super) fn reserve(&mut self) {
         self.waiting += 1;
     }
 
-    /// An expected job may be taken.
-    pub(super) fn arrive(&mut self, id: JobId) {
+    /// A reserved job may be taken.
+    pub(super) fn insert_reserved(&mut self, id: JobId) {
         self.ids.insert(self.ahead, id);
         self.ahead += 1;
     }
@@ -50,7 +50,7 @@ impl Fifo {
         Some(id)
     }
 
-    /// The next job. `is_waiting` returns whether a job still waits; [`Fifo::left`] must be called for the returned
+    /// The next job. `is_waiting` returns whether a job still waits; [`Fifo::dequeued`] must be called for the returned
     /// job.
     pub(super) fn pop(&mut self, is_waiting: impl Fn(JobId) -> bool) -> Option<JobId> {
         loop {
@@ -73,14 +73,14 @@ impl Fifo {
     }
 
     /// One of its jobs waits no longer.
-    pub(super) fn left(&mut self) {
+    pub(super) fn dequeued(&mut self) {
         self.waiting -= 1;
     }
 
-    /// Like [`Fifo::left`], for a job that was not next. At the front it is removed at once, so jobs that leave in
+    /// Like [`Fifo::dequeued`], for a job that was not next. At the front it is removed at once, so jobs that leave in
     /// order leave nothing behind.
-    pub(super) fn left_early(&mut self, id: JobId) {
-        self.left();
+    pub(super) fn dequeued_early(&mut self, id: JobId) {
+        self.dequeued();
         if self.ids.front() == Some(&id) {
             self.drop_front();
         }
@@ -152,7 +152,7 @@ impl PriorityClass {
         self.clear.len() + self.suspects.len()
     }
 
-    /// The next job for this worker, taken out. [`Fifo::left`] must be called for it.
+    /// The next job for this worker, taken out. [`Fifo::dequeued`] must be called for it.
     pub(super) fn next(
         &mut self,
         worker: &WorkerId,

@@ -81,7 +81,7 @@ fn run(from: u64, to: u64) -> Vec<Vec<Change>> {
         groups.push(vec![accepted(seq)]);
         match seq % 5 {
             0 => groups.push(vec![requeued(seq), ended(seq)]),
-            1 => groups.push(vec![Change::Aboard { seq: Seq(seq), losses: 0 }]),
+            1 => groups.push(vec![Change::Marked { seq: Seq(seq), losses: 0 }]),
             2 => groups.push(vec![ended(seq), Change::Time(Clock::resuming(None).mark())]),
             3 => groups.push(vec![ended(seq - 2), Change::Forgotten { seq: Seq(seq - 1) }]),
             // A client's retry takes an end back.

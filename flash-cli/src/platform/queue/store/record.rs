@@ -89,7 +89,7 @@ pub(in super::super) enum Change {
     /// It is deleted.
     Forgotten { seq: Seq },
     /// A worker may get it from now on. It is a suspect for this many deaths of the platform.
-    Aboard { seq: Seq, losses: u32 },
+    Marked { seq: Seq, losses: u32 },
     /// The platform has not died because of it.
     Cleared { seq: Seq },
     /// It cannot be read.

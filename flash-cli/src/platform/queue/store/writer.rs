@@ -87,7 +87,7 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             connection.prepare_cached("DELETE FROM aboard WHERE seq = ?1")?.execute([seq.0])?;
             connection.prepare_cached("DELETE FROM job WHERE seq = ?1")?.execute([seq.0]).map(drop)
         }
-        Change::Aboard { seq, losses } => {
+        Change::Marked { seq, losses } => {
             let mark = "INSERT OR REPLACE INTO aboard VALUES (?1, ?2, 1)";
             connection.prepare_cached(mark)?.execute(params![seq.0, losses]).map(drop)
         }
