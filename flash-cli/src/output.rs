@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::target::{LogRecord, LogStream, local::LogLine};
-use writer::{LineWriter, Worth};
+use writer::{DropPriority, LineWriter};
 
 /// How a command prints. Cheap to clone.
 #[derive(Clone)]
@@ -117,8 +117,8 @@ impl Output {
     }
 
     /// Like `print`, for lines that may be lost rather than block the platform.
-    fn print_or_drop(&self, line: String, worth: Worth) {
-        if !self.stdout.try_write(line, worth) {
+    fn print_or_drop(&self, line: String, priority: DropPriority) {
+        if !self.stdout.try_write(line, priority) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -130,7 +130,7 @@ impl Output {
 
     fn say(&self, line: &str) {
         // What nobody reads for this long is lost.
-        let _ = self.stderr.try_write(line.to_owned(), Worth::Event);
+        let _ = self.stderr.try_write(line.to_owned(), DropPriority::Event);
         self.stderr.settle();
     }
 
@@ -138,7 +138,7 @@ impl Output {
         if let Value::Object(members) = &mut members {
             members.insert("event".to_owned(), event.into());
         }
-        self.print_or_drop(members.to_string(), Worth::Event);
+        self.print_or_drop(members.to_string(), DropPriority::Event);
     }
 
     /// A step that begins or has ended.
@@ -192,7 +192,7 @@ impl Output {
         let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
         let up =
             format!("{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n");
-        self.print_or_drop(up, Worth::Event);
+        self.print_or_drop(up, DropPriority::Event);
         self.endpoints(endpoints);
     }
 
@@ -214,10 +214,10 @@ impl Output {
                 "  {method:<6} {:<path$}  {:<function$}  {:<worker$}  {:<compute$}  {workers}",
                 row.path, row.function, row.worker, row.compute
             );
-            self.print_or_drop(head.trim_end().to_owned(), Worth::Event);
-            self.print_or_drop(format!("  {dim}{}{reset}", row.curl), Worth::Event);
+            self.print_or_drop(head.trim_end().to_owned(), DropPriority::Event);
+            self.print_or_drop(format!("  {dim}{}{reset}", row.curl), DropPriority::Event);
         }
-        self.print_or_drop(String::new(), Worth::Event);
+        self.print_or_drop(String::new(), DropPriority::Event);
     }
 
     /// A planned change, colored by its mark.
@@ -294,7 +294,7 @@ impl Output {
             level: line.level.as_deref(),
             text: &line.text,
         });
-        self.print_or_drop(line, Worth::Log);
+        self.print_or_drop(line, DropPriority::Log);
     }
 
     /// A stored log line, with a prefix. None is dropped.

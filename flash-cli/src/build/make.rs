@@ -9,7 +9,7 @@ use super::{
     images::{Assembled, ImageSources},
     materials,
     plan::{Plan, Variant},
-    progress::Sums,
+    progress::BlobProgress,
     record::{BuildDirectory, Record},
     steps::{Build, Compiled, Materials, Sources, commit, counted, on_thread, seconds},
 };
@@ -145,8 +145,8 @@ impl Build<'_> {
         };
         let from = Registry::of(&name, Logins::of_user(None), RetryPolicy::default())?;
         let bar = self.output.progress("Pulling", &name.whole());
-        let sums = Sums::default();
-        let progress = |progress: registry::Progress| sums.show(progress, &bar);
+        let blobs = BlobProgress::default();
+        let progress = |progress: registry::Progress| blobs.show(progress, &bar);
         let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
         drop(bar);
         let (digest, time) = (pulled.digest, seconds(started.elapsed()));

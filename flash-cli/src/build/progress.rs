@@ -10,9 +10,9 @@ use crate::{image::registry, output::Progress};
 
 /// Bytes done and total, by blob.
 #[derive(Default)]
-pub(super) struct Sums(Mutex<HashMap<Digest, (u64, u64)>>);
+pub(super) struct BlobProgress(Mutex<HashMap<Digest, (u64, u64)>>);
 
-impl Sums {
+impl BlobProgress {
     /// Progress of one blob.
     pub(super) fn show(&self, of_blob: registry::Progress, bar: &Progress) {
         let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use oci_spec::distribution::Reference;
 use super::{
     make::Built,
     names::{NamesError, references},
-    progress::Sums,
+    progress::BlobProgress,
     record::BuildDirectory,
 };
 use crate::{
@@ -75,8 +75,8 @@ async fn push_one(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = output.progress("Pushing", &name.whole());
-    let sums = Sums::default();
-    let progress = |progress: registry::Progress| sums.show(progress, &bar);
+    let blobs = BlobProgress::default();
+    let progress = |progress: registry::Progress| blobs.show(progress, &bar);
     let bill = bill(&built.directory, &image.name)?;
     let push = registry::push(registry, &built.layout, &image.manifest, bill.as_slice(), name, &progress);
     let pushed = push.await?;

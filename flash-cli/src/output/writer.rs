@@ -21,7 +21,7 @@ const SETTLING: Duration = Duration::from_millis(20);
 
 /// Which lines are dropped first when nobody reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Worth {
+pub(super) enum DropPriority {
     Log,
     Event,
 }
@@ -81,8 +81,8 @@ impl LineWriter {
     }
 
     /// Never waits. Returns `false` if too many lines are waiting: this one is lost.
-    pub(super) fn try_write(&self, line: String, worth: Worth) -> bool {
-        if worth == Worth::Log && self.state.is_full() {
+    pub(super) fn try_write(&self, line: String, priority: DropPriority) -> bool {
+        if priority == DropPriority::Log && self.state.is_full() {
             return false;
         }
         let bytes = line.len();
@@ -181,9 +181,10 @@ mod tests {
         let (resume, resumed) = sync_channel(0);
         let (written, shown) = sync_channel(1_000_000);
         let writer = LineWriter::start(Paused { resumed, written });
-        let kept = (0..2 * QUEUED_LOGS).filter(|_| writer.try_write("log".to_owned(), Worth::Log)).count();
+        let kept =
+            (0..2 * QUEUED_LOGS).filter(|_| writer.try_write("log".to_owned(), DropPriority::Log)).count();
         assert!((QUEUED_LOGS..2 * QUEUED_LOGS).contains(&kept), "{kept}");
-        assert!(writer.try_write("event".to_owned(), Worth::Event));
+        assert!(writer.try_write("event".to_owned(), DropPriority::Event));
         for _ in 0..1000 {
             writer.settle();
         }

@@ -20,7 +20,7 @@ use super::{
     LogLimits, QueryError, Records, query,
     record::Record,
     segment::Position,
-    writer::{Means, Writer},
+    writer::{SystemServices, Writer},
 };
 use crate::{
     platform::log::{LogLine, Sink},
@@ -114,11 +114,11 @@ impl LogStore {
     /// # Errors
     /// When another store has it open, or the disk refuses.
     pub(crate) fn open(directory: &Path, limits: LogLimits) -> io::Result<Self> {
-        Self::open_by(directory, limits, Means::default())
+        Self::open_by(directory, limits, SystemServices::default())
     }
 
     /// Like [`LogStore::open`], with these means.
-    pub(super) fn open_by(directory: &Path, limits: LogLimits, means: Means) -> io::Result<Self> {
+    pub(super) fn open_by(directory: &Path, limits: LogLimits, services: SystemServices) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let lock = lock(directory)?;
         let shared = Arc::new(Shared {
@@ -129,7 +129,7 @@ impl LogStore {
             written: Mutex::default(),
             moved: Condvar::new(),
         });
-        let writer = Writer::open(directory, limits, means, shared.clone())?;
+        let writer = Writer::open(directory, limits, services, shared.clone())?;
         let writing = move || {
             writer.run();
             // Until here, no other process may write.

@@ -33,7 +33,7 @@ type Clock = Box<dyn Fn() -> SystemTime + Send>;
 type Lived = Box<dyn Fn() -> Duration + Send>;
 
 /// The machine's services that the writer uses.
-pub(super) struct Means {
+pub(super) struct SystemServices {
     pub clock: Clock,
     /// How long it has had them.
     pub lived: Lived,
@@ -43,7 +43,7 @@ pub(super) struct Means {
 /// A wrong clock at boot is corrected soon. Until then, nothing is deleted because of its age.
 const TRUSTED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-impl Default for Means {
+impl Default for SystemServices {
     fn default() -> Self {
         let since = Instant::now();
         Self {
@@ -55,11 +55,11 @@ impl Default for Means {
 }
 
 /// When the age of segments is looked at: every [`TICK`], however many lines come.
-struct Looks {
+struct AgeChecks {
     next: Instant,
 }
 
-impl Looks {
+impl AgeChecks {
     fn from(now: Instant) -> Self {
         Self { next: now + TICK }
     }
@@ -83,7 +83,7 @@ impl Looks {
 pub(super) struct Writer {
     directory: PathBuf,
     limits: LogLimits,
-    means: Means,
+    services: SystemServices,
     shared: Arc<Shared>,
     /// Before the one that is written, the oldest first.
     older: VecDeque<Segment>,
@@ -98,7 +98,7 @@ impl Writer {
     pub(super) fn open(
         directory: &Path,
         limits: LogLimits,
-        means: Means,
+        services: SystemServices,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let mut older = VecDeque::from(segment::list(directory)?);
@@ -108,13 +108,13 @@ impl Writer {
                 (Segment { bytes, ..last }, file)
             }
             None => {
-                let current = Segment { number: 1, bytes: 0, last_write: (means.clock)() };
+                let current = Segment { number: 1, bytes: 0, last_write: (services.clock)() };
                 (current, segment::create(directory, current.number)?)
             }
         };
         let whole = current.bytes;
         let mut writer =
-            Self { directory: directory.to_owned(), limits, means, shared, older, current, file, whole };
+            Self { directory: directory.to_owned(), limits, services, shared, older, current, file, whole };
         writer.forget_old();
         writer.tell_end();
         Ok(writer)
@@ -123,14 +123,14 @@ impl Writer {
     /// Writes until the store is closed.
     pub(super) fn run(mut self) {
         let mut lines = Vec::new();
-        let mut looks = Looks::from(Instant::now());
+        let mut checks = AgeChecks::from(Instant::now());
         loop {
-            if looks.are_due(Instant::now()) {
+            if checks.are_due(Instant::now()) {
                 self.forget_old();
             }
             lines.clear();
             lines.shrink_to(KEPT_CAPACITY);
-            let Some(taken) = self.shared.take(&mut lines, looks.left(Instant::now())) else { break };
+            let Some(taken) = self.shared.take(&mut lines, checks.left(Instant::now())) else { break };
             if let Some((count, cause)) = taken.lost {
                 self.note_loss(count, &cause, &mut lines);
             }
@@ -178,7 +178,7 @@ impl Writer {
                 None => &lines[..first_line(lines)],
             },
         };
-        let count = (self.means.write)(&mut self.file, chunk)?;
+        let count = (self.services.write)(&mut self.file, chunk)?;
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -186,7 +186,7 @@ impl Writer {
             self.whole = self.current.bytes + last as u64 + 1;
         }
         self.current.bytes += count as u64;
-        self.current.last_write = (self.means.clock)();
+        self.current.last_write = (self.services.clock)();
         self.tell_end();
         Ok(count)
     }
@@ -198,7 +198,7 @@ impl Writer {
     fn begin_segment(&mut self) -> io::Result<()> {
         let number = self.current.number + 1;
         self.file = segment::create(&self.directory, number)?;
-        let next = Segment { number, bytes: 0, last_write: (self.means.clock)() };
+        let next = Segment { number, bytes: 0, last_write: (self.services.clock)() };
         self.older.push_back(std::mem::replace(&mut self.current, next));
         self.whole = 0;
         self.tell_end();
@@ -217,8 +217,8 @@ impl Writer {
     }
 
     fn is_old(&self, segment: &Segment) -> bool {
-        let age = (self.means.clock)().duration_since(segment.last_write);
-        (self.means.lived)() >= TRUSTED_AFTER && age.is_ok_and(|age| age > self.limits.age)
+        let age = (self.services.clock)().duration_since(segment.last_write);
+        (self.services.lived)() >= TRUSTED_AFTER && age.is_ok_and(|age| age > self.limits.age)
     }
 
     fn delete_beyond_limits(&mut self) {
@@ -241,7 +241,7 @@ impl Writer {
         let said = if count == 1 { "1 line was lost".to_owned() } else { format!("{count} lines were lost") };
         let text = format!("{said}: {cause}");
         Record {
-            time_us: micros((self.means.clock)()),
+            time_us: micros((self.services.clock)()),
             release: None,
             worker_type: "platform".into(),
             worker: None,
@@ -271,10 +271,10 @@ mod tests {
     #[test]
     fn ages_are_looked_at_every_tick_however_often_lines_come() {
         let start = Instant::now();
-        let mut looks = Looks::from(start);
-        let due = (0..=180).filter(|second| looks.are_due(start + Duration::from_secs(*second)));
+        let mut checks = AgeChecks::from(start);
+        let due = (0..=180).filter(|second| checks.are_due(start + Duration::from_secs(*second)));
         assert_eq!(due.collect::<Vec<_>>(), [60, 120, 180]);
-        assert_eq!(looks.left(start + Duration::from_secs(200)), Duration::from_secs(40));
-        assert_eq!(looks.left(start + Duration::from_secs(300)), Duration::ZERO);
+        assert_eq!(checks.left(start + Duration::from_secs(200)), Duration::from_secs(40));
+        assert_eq!(checks.left(start + Duration::from_secs(300)), Duration::ZERO);
     }
 }

@@ -33,10 +33,10 @@ pub(crate) struct Charge {
 /// The account of one worker, from before its process to its end. Cheap to share.
 #[derive(Clone)]
 pub(crate) struct Account {
-    books: Arc<Books>,
+    inner: Arc<AccountInner>,
 }
 
-struct Books {
+struct AccountInner {
     worker_type: Arc<str>,
     worker: WorkerId,
     opened: Instant,
@@ -46,7 +46,7 @@ struct Books {
     tally: Arc<Tally>,
 }
 
-impl Books {
+impl AccountInner {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // As everywhere: the data is consistent after the last complete step.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,7 +72,7 @@ impl Account {
         requests: &Arc<RequestCosts>,
         tally: &Arc<Tally>,
     ) -> Self {
-        let books = Books {
+        let inner = AccountInner {
             worker_type: worker_type.clone(),
             worker: worker.clone(),
             opened: Instant::now(),
@@ -80,40 +80,40 @@ impl Account {
             requests: requests.clone(),
             tally: tally.clone(),
         };
-        Self { books: Arc::new(books) }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Its process was started at this moment.
     pub(crate) fn spawned(&self, at: Instant) {
-        let at = self.books.moment(at);
-        self.books.ledger().spawned(at);
+        let at = self.inner.moment(at);
+        self.inner.ledger().spawned(at);
     }
 
     /// It takes work from now on.
     pub(crate) fn ready(&self) {
-        self.books.with(Ledger::ready);
+        self.inner.with(Ledger::ready);
     }
 
     /// A job or request begins on it.
     pub(crate) fn begin(&self) -> CostShare {
-        let reading = self.books.with(Ledger::began);
-        CostShare { books: self.books.clone(), reading: Some(reading), charged_to: None }
+        let reading = self.inner.with(Ledger::began);
+        CostShare { inner: self.inner.clone(), reading: Some(reading), charged_to: None }
     }
 
     /// Its process has ended.
     pub(crate) fn gone(&self) {
-        self.books.with(Ledger::gone);
+        self.inner.with(Ledger::gone);
     }
 
     /// Its sums, and whether they are final.
     pub(super) fn sums(&self) -> (Sums, bool) {
-        self.books.with(|ledger, now| (ledger.sums(now), ledger.is_closed()))
+        self.inner.with(|ledger, now| (ledger.sums(now), ledger.is_closed()))
     }
 }
 
 /// A job or request that runs on a worker and is charged its share until this ends.
 pub(crate) struct CostShare {
-    books: Arc<Books>,
+    inner: Arc<AccountInner>,
     /// `None` once it has ended.
     reading: Option<Reading>,
     charged_to: Option<OwnedChargedTo>,
@@ -141,15 +141,15 @@ impl CostShare {
     pub(crate) fn so_far(&self) -> Charge {
         let amount = self
             .reading
-            .map_or(NanoDollars(0), |reading| self.books.with(|ledger, now| ledger.so_far(reading, now)));
-        Charge { worker_type: self.books.worker_type.clone(), amount }
+            .map_or(NanoDollars(0), |reading| self.inner.with(|ledger, now| ledger.so_far(reading, now)));
+        Charge { worker_type: self.inner.worker_type.clone(), amount }
     }
 
     /// Charges its cost so far. It continues for the same request, because the code that ends it may not know the
     /// request.
     pub(crate) fn charge(&mut self, charged_to: &ChargedTo<'_>) -> NanoDollars {
         let Some(reading) = &mut self.reading else { return NanoDollars(0) };
-        let amount = self.books.with(|ledger, now| ledger.charge(reading, now));
+        let amount = self.inner.with(|ledger, now| ledger.charge(reading, now));
         self.charge_to(charged_to.request_id.as_ref().into());
         self.set_function(charged_to.function);
         self.book(amount, None);
@@ -159,13 +159,13 @@ impl CostShare {
     /// Ends it and returns the cost since it was last charged. `charged_to` is used if none is set.
     pub(crate) fn end(&mut self, charged_to: Option<&ChargedTo<'_>>) -> NanoDollars {
         let Some(reading) = self.reading.take() else { return NanoDollars(0) };
-        let amount = self.books.with(|ledger, now| ledger.ended(reading, now));
+        let amount = self.inner.with(|ledger, now| ledger.ended(reading, now));
         self.book(amount, charged_to);
         amount
     }
 
     fn book(&self, amount: NanoDollars, charged_to: Option<&ChargedTo<'_>>) {
-        let Books { worker_type, worker, requests, tally, .. } = &*self.books;
+        let AccountInner { worker_type, worker, requests, tally, .. } = &*self.inner;
         let (request_id, function) = match (&self.charged_to, charged_to) {
             (Some(own), _) => (Some(&*own.request_id), own.function.as_deref()),
             (None, Some(charged_to)) => (Some(&*charged_to.request_id), charged_to.function),
@@ -180,13 +180,13 @@ impl CostShare {
     /// A request ended for which it was held: how, and after which time.
     pub(crate) fn record_end(&self, ending: Ending, ran: Duration) {
         let function = self.charged_to.as_ref().and_then(|charged_to| charged_to.function.as_deref());
-        self.books.tally.ended(function, ending, ran);
+        self.inner.tally.ended(function, ending, ran);
     }
 
     /// Something went wrong with the request for which it is held.
     pub(crate) fn record_problem(&self, message: &str) {
         let request_id = self.charged_to.as_ref().map(|charged_to| &*charged_to.request_id);
-        self.books.tally.record_problem(message, request_id, Some(&self.books.worker));
+        self.inner.tally.record_problem(message, request_id, Some(&self.inner.worker));
     }
 }
 

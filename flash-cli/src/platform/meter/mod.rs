@@ -30,13 +30,13 @@ pub(crate) struct Billing {
 
 #[derive(Default)]
 struct Shared {
-    types: Mutex<BTreeMap<Arc<str>, TypeBooks>>,
+    types: Mutex<BTreeMap<Arc<str>, TypeAccounts>>,
     requests: Arc<RequestCosts>,
 }
 
 /// The workers of one type, of all releases.
 #[derive(Default)]
-struct TypeBooks {
+struct TypeAccounts {
     price: Option<NanoDollars>,
     tally: Arc<Tally>,
     /// Accounts that may still change.
@@ -45,7 +45,7 @@ struct TypeBooks {
     closed: Sums,
 }
 
-impl TypeBooks {
+impl TypeAccounts {
     /// Adds up what will not change any more; the sums of everything.
     fn sums(&mut self) -> Sums {
         let Self { open, closed, .. } = self;
@@ -70,7 +70,7 @@ pub(crate) struct TypeBill {
 }
 
 impl Billing {
-    fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeBooks>> {
+    fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeAccounts>> {
         // As everywhere: the data is consistent after the last complete step.
         self.shared.types.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,9 +79,9 @@ impl Billing {
     pub(crate) fn meter(&self, worker_type: &str, price: Option<NanoDollars>) -> Meter {
         let worker_type: Arc<str> = worker_type.into();
         let mut types = self.types();
-        let books = types.entry(worker_type.clone()).or_default();
-        books.price = price;
-        let tally = books.tally.clone();
+        let accounts = types.entry(worker_type.clone()).or_default();
+        accounts.price = price;
+        let tally = accounts.tally.clone();
         drop(types);
         Meter { worker_type, price, tally, billing: self.clone() }
     }
@@ -89,16 +89,16 @@ impl Billing {
     /// What everything has cost up to now.
     pub(crate) fn totals(&self) -> CostTotals {
         let mut totals = CostTotals::default();
-        for (name, books) in self.types().iter_mut() {
-            totals.add(name, &books.sums(), &books.tally);
+        for (name, accounts) in self.types().iter_mut() {
+            totals.add(name, &accounts.sums(), &accounts.tally);
         }
         totals
     }
 
     /// What each worker type has cost up to now.
     pub(crate) fn bill(&self) -> BTreeMap<Arc<str>, TypeBill> {
-        let bill_of = |books: &mut TypeBooks| TypeBill { price: books.price, sums: books.sums() };
-        self.types().iter_mut().map(|(name, books)| (name.clone(), bill_of(books))).collect()
+        let bill_of = |accounts: &mut TypeAccounts| TypeBill { price: accounts.price, sums: accounts.sums() };
+        self.types().iter_mut().map(|(name, accounts)| (name.clone(), bill_of(accounts))).collect()
     }
 
     /// What requests have cost.
@@ -132,10 +132,10 @@ impl Meter {
         let account =
             Account::new(&self.worker_type, worker, price, &self.billing.shared.requests, &self.tally);
         let mut types = self.billing.types();
-        let books = types.entry(self.worker_type.clone()).or_default();
+        let accounts = types.entry(self.worker_type.clone()).or_default();
         // Done here, so that the list only contains existing workers, even if the bill is never read.
-        books.sums();
-        books.open.push(account.clone());
+        accounts.sums();
+        accounts.open.push(account.clone());
         account
     }
 }

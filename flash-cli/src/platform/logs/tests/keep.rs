@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::platform::logs::writer::Means;
+use crate::platform::logs::writer::SystemServices;
 
 #[tokio::test]
 async fn lines_of_many_threads_are_whole_and_each_threads_in_order() {
@@ -106,9 +106,9 @@ async fn lines_wait_for_a_full_disk_and_what_is_lost_beyond_is_counted() {
         // In pieces, as a disk that is nearly full writes.
         file.write(&bytes[..bytes.len().div_ceil(2)])
     };
-    let means = Means { write: Box::new(write), ..Means::default() };
+    let services = SystemServices { write: Box::new(write), ..SystemServices::default() };
     let limits = LogLimits { waiting_bytes: 4096, ..small() };
-    let store = LogStore::open_by(directory.path(), limits, means).unwrap();
+    let store = LogStore::open_by(directory.path(), limits, services).unwrap();
     let sink = store.sink();
     sink(line("w1", "0"));
     failures.recv_timeout(BOUND).unwrap();
@@ -143,9 +143,9 @@ async fn on_a_thread_of_the_runtime_nobody_waits_for_a_slow_disk() {
         let _ = stuck.recv();
         file.write(bytes)
     };
-    let means = Means { write: Box::new(write), ..Means::default() };
+    let services = SystemServices { write: Box::new(write), ..SystemServices::default() };
     let limits = LogLimits { waiting_bytes: 4096, ..small() };
-    let store = LogStore::open_by(directory.path(), limits, means).unwrap();
+    let store = LogStore::open_by(directory.path(), limits, services).unwrap();
     let sink = store.sink();
     sink(line("w1", "0"));
     writing.recv_timeout(BOUND).unwrap();
@@ -179,8 +179,8 @@ async fn segments_go_when_they_are_too_old_by_the_clock() {
     let open_after = |lived| {
         let today = today.clone();
         let clock = Box::new(move || *today.lock().unwrap());
-        let means = Means { clock, lived: Box::new(move || lived), ..Means::default() };
-        LogStore::open_by(directory.path(), limits, means).unwrap()
+        let services = SystemServices { clock, lived: Box::new(move || lived), ..SystemServices::default() };
+        LogStore::open_by(directory.path(), limits, services).unwrap()
     };
     let open = || open_after(Duration::from_secs(3600));
     let store = open();
