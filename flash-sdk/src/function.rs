@@ -114,7 +114,7 @@ async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     let inside = Context::nested(current.as_ref(), envelope);
     match within(inside.deadline(), run_within::<F>(inside, args)).await {
         Ok(outcome) => outcome,
-        Err(Late) => Err(staged(F::descriptor(), late())),
+        Err(DeadlinePassed) => Err(staged(F::descriptor(), late())),
     }
 }
 
@@ -135,11 +135,11 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
 }
 
 /// The deadline has passed.
-struct Late;
+struct DeadlinePassed;
 
-async fn within<T>(deadline: Option<Instant>, run: impl Future<Output = T>) -> Result<T, Late> {
+async fn within<T>(deadline: Option<Instant>, run: impl Future<Output = T>) -> Result<T, DeadlinePassed> {
     match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), run).await.map_err(|_| Late),
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), run).await.map_err(|_| DeadlinePassed),
         None => Ok(run.await),
     }
 }
@@ -179,7 +179,7 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
             let job = async move {
                 match within(deadline, run_within::<F>(inside, args)).await {
                     Ok(outcome) => JobEnd::of(outcome),
-                    Err(Late) => JobEnd::timed_out(staged(F::descriptor(), late())),
+                    Err(DeadlinePassed) => JobEnd::timed_out(staged(F::descriptor(), late())),
                 }
             };
             Ok(JobHandle::in_process(id, job))

@@ -7,7 +7,7 @@ use crate::{
     output::Output,
     target::{
         Serving,
-        local::{self, DataDirectory, Hosted, Manager, ServiceStatus, Started, Stopped, utc},
+        local::{self, DataDirectory, HostedEnvironment, Manager, ServiceStatus, Started, Stopped, utc},
     },
 };
 
@@ -157,7 +157,7 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
     Ok(())
 }
 
-fn row(hosted: &Hosted) -> Vec<String> {
+fn row(hosted: &HostedEnvironment) -> Vec<String> {
     let serves = match &hosted.serving {
         Serving::Live { release } => format!("release {release}"),
         Serving::Empty => "nothing yet".to_owned(),

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     StartError,
     listener::{ConnectionShare, Descriptors, Listeners},
-    supervisor::{Isolation, Lifeline, Limiting},
+    supervisor::{Isolation, Lifeline, LimitScope},
 };
 
 /// See the module. Cheap to share.
@@ -25,7 +25,7 @@ impl Machine {
     /// # Errors
     /// When no lifeline can be started.
     pub(crate) fn start(
-        limiting: Limiting,
+        limiting: LimitScope,
         listeners: Listeners,
         say: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {

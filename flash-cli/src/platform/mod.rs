@@ -50,7 +50,9 @@ pub(crate) use machine::Machine;
 pub(crate) use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub(crate) use overview::TypeOverview;
 pub(crate) use pool::{Counts, Supervision};
-pub(crate) use supervisor::{Confinement, Limiting, MachineCapabilities, detect_capabilities, lifeline_main};
+pub(crate) use supervisor::{
+    Confinement, LimitScope, MachineCapabilities, detect_capabilities, lifeline_main,
+};
 pub(crate) use tally::Problem;
 
 use gateway::AccessControl;
@@ -93,7 +95,7 @@ pub(crate) struct Options {
     /// When a replaced release ends.
     pub retire: Retire,
     pub supervision: Supervision,
-    pub limits: Limiting,
+    pub limits: LimitScope,
     /// Directories that workers must not access, if the kernel supports it.
     pub confinement: Option<Confinement>,
     /// Resources shared with other platforms of this process; if `None`, it creates its own.

@@ -44,7 +44,7 @@ async fn start(store: &Path) -> Bench {
         access: Access::Ring(ring.clone()),
         retire: Retire::WhenIdle,
         supervision: Supervision::default(),
-        limits: Limiting::None,
+        limits: LimitScope::None,
         confinement: None,
     };
     Bench { platform: Platform::start(options).unwrap(), ring, lines }

@@ -25,7 +25,7 @@ use crate::{
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
     target::local::{
-        Access, AllowedHosts, AllowedNetworks, Artifact, Limiting, NewRelease, Options, Platform, Retire,
+        Access, AllowedHosts, AllowedNetworks, Artifact, LimitScope, NewRelease, Options, Platform, Retire,
         Supervision,
     },
     watch::{Scope, SourceWatcher},
@@ -234,9 +234,9 @@ impl Session {
             log: Arc::new(move |line| output.log(&line)),
             drain_time: self.drain_time,
             limits: match (self.limits, &self.origin) {
-                (false, _) => Limiting::None,
-                (true, Origin::Crate(_)) => Limiting::All,
-                (true, Origin::Images(_)) => Limiting::Containers,
+                (false, _) => LimitScope::None,
+                (true, Origin::Crate(_)) => LimitScope::All,
+                (true, Origin::Images(_)) => LimitScope::Containers,
             },
             confinement: None,
             supervision: self.supervision,

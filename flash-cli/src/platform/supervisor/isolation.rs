@@ -29,7 +29,7 @@ pub(crate) type LogNotice = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Which workers are limited to their instance's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limiting {
+pub(crate) enum LimitScope {
     None,
     /// All limits; missing support is logged at the start.
     All,
@@ -41,7 +41,7 @@ pub(crate) enum Limiting {
 /// Divides this machine among the workers of a platform, or of several in one process. Cheap to share.
 #[derive(Clone)]
 pub(crate) struct Isolation {
-    limiting: Limiting,
+    limiting: LimitScope,
     /// What its workers must not reach.
     confinement: Option<Arc<Confinement>>,
     shared: Arc<Shared>,
@@ -89,15 +89,15 @@ pub(super) struct ContainerAllocation {
 
 impl Isolation {
     /// Detects what this machine allows and logs what it does not.
-    pub(crate) fn start(limiting: Limiting, lifeline: &Lifeline, say: LogNotice) -> Self {
+    pub(crate) fn start(limiting: LimitScope, lifeline: &Lifeline, say: LogNotice) -> Self {
         let isolation = Self::new(limiting, Some(lifeline.clone()), say);
-        if limiting == Limiting::All {
+        if limiting == LimitScope::All {
             isolation.cgroups();
         }
         isolation
     }
 
-    fn new(limiting: Limiting, lifeline: Option<Lifeline>, say: LogNotice) -> Self {
+    fn new(limiting: LimitScope, lifeline: Option<Lifeline>, say: LogNotice) -> Self {
         let shared = Shared {
             cgroups: OnceLock::new(),
             lifeline,
@@ -115,7 +115,7 @@ impl Isolation {
 
     /// The same groups and GPUs, for a platform with its own limits, whose workers must not access the confined
     /// directory.
-    pub(crate) fn of(&self, limiting: Limiting, confinement: Option<Confinement>) -> Self {
+    pub(crate) fn of(&self, limiting: LimitScope, confinement: Option<Confinement>) -> Self {
         Self { limiting, confinement: confinement.map(Arc::new), shared: self.shared.clone() }
     }
 
@@ -138,7 +138,7 @@ impl Isolation {
     }
 
     fn cgroups(&self) -> Option<&Cgroups> {
-        if self.limiting == Limiting::None {
+        if self.limiting == LimitScope::None {
             return None;
         }
         let detect = || {
@@ -157,7 +157,7 @@ impl Isolation {
 
     /// Async threads for a worker; `None` for its own default.
     fn threads(&self, worker_type: &WorkerType) -> Option<(String, String)> {
-        let are_ours = self.limiting != Limiting::None && !self.shared.are_threads_set;
+        let are_ours = self.limiting != LimitScope::None && !self.shared.are_threads_set;
         // More threads than CPU time only take turns.
         let vcpus = vcpus(&worker_type.compute).filter(|_| are_ours)?;
         Some((env::THREADS.to_owned(), vcpus.to_string()))
@@ -174,7 +174,11 @@ impl Isolation {
         let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
         ContainerAllocation {
             environment: self.threads(worker_type).or(set).into_iter().collect(),
-            resources: (self.limiting != Limiting::None).then_some(Resources { vcpus, memory_gb, processes }),
+            resources: (self.limiting != LimitScope::None).then_some(Resources {
+                vcpus,
+                memory_gb,
+                processes,
+            }),
             gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
             lease,
         }
@@ -303,7 +307,7 @@ mod tests {
     }
 
     /// Says into the list.
-    fn isolation(limiting: Limiting) -> (Isolation, Arc<Mutex<Vec<String>>>) {
+    fn isolation(limiting: LimitScope) -> (Isolation, Arc<Mutex<Vec<String>>>) {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let list = said.clone();
         let say: LogNotice = Arc::new(move |text| list.lock().unwrap().push(text));
@@ -323,11 +327,11 @@ mod tests {
         let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
         let threads =
             |place: ProcessAllocation| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
-        let (off, said) = isolation(Limiting::None);
+        let (off, said) = isolation(LimitScope::None);
         let place = off.for_process(&cpu, "w-1").await;
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
         if std::env::var_os(env::THREADS).is_none() {
-            let (on, _) = isolation(Limiting::All);
+            let (on, _) = isolation(LimitScope::All);
             let threads = threads(on.for_process(&cpu, "w-1").await);
             assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));
         }
@@ -337,7 +341,7 @@ mod tests {
     async fn workers_that_share_gpus_and_get_fewer_are_told_of_once() {
         let gpu =
             |count| worker_type(&ComputeEntry::Gpu { pools: vec![GpuPool::Ada24], types: Vec::new(), count });
-        let (isolation, said) = isolation(Limiting::All);
+        let (isolation, said) = isolation(LimitScope::All);
         isolation.shared.gpus.set(Gpus::new(vec!["GPU-a".to_owned(), "GPU-b".to_owned()])).unwrap();
         let mut places = Vec::new();
         for worker in ["w-1", "w-2", "w-3", "w-4"] {

@@ -20,7 +20,7 @@ pub(crate) use child::{SpawnError, Spec};
 pub(crate) use confinement::Confinement;
 pub(crate) use exit::{Exit, last_output};
 pub(crate) use foreign_listener::{ForeignListener, foreign_listener_on};
-pub(crate) use isolation::{Isolation, Limiting, MachineCapabilities, detect_capabilities};
+pub(crate) use isolation::{Isolation, LimitScope, MachineCapabilities, detect_capabilities};
 pub(crate) use lifeline::{Lifeline, watch_over as lifeline_main};
 pub(crate) use output::{Line, Output, Source, Work};
 pub(crate) use start::{OutputHandlers, Running, Start};

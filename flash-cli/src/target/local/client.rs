@@ -12,7 +12,8 @@ use super::{
     process,
     socket::SocketPath,
     wire::{
-        ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, ORDER, Order, Progress, Question, ServiceStatus,
+        ASK, ChangeRequest, HELLO, Hello, LOGS, LogRequest, LogResponse, ORDER, Progress, Query,
+        ServiceStatus,
     },
 };
 use crate::{
@@ -79,7 +80,7 @@ impl Connection {
 
     /// The service and its environments.
     pub(super) async fn service(&self) -> Result<ServiceStatus, TargetError> {
-        self.ask(&Question::Service).await
+        self.ask(&Query::Service).await
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<reqwest::Response, TargetError> {
@@ -100,7 +101,7 @@ impl Connection {
         }))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, TargetError> {
+    async fn ask<T: DeserializeOwned>(&self, question: &Query) -> Result<T, TargetError> {
         self.post(ASK, question).await?.json().await.map_err(|error| broken(&error))
     }
 
@@ -128,7 +129,11 @@ impl Connection {
         Ok(lines.boxed())
     }
 
-    async fn order(&self, order: &Order, on_step: OnStep<'_>) -> Result<Option<ReleaseRecord>, TargetError> {
+    async fn order(
+        &self,
+        order: &ChangeRequest,
+        on_step: OnStep<'_>,
+    ) -> Result<Option<ReleaseRecord>, TargetError> {
         let mut lines = self.lines::<Progress>(ORDER, order).await?;
         while let Some(progress) = lines.next().await {
             match progress? {
@@ -172,7 +177,7 @@ impl LocalTarget {
         Ok(Self { directory, connection })
     }
 
-    async fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T, TargetError> {
+    async fn ask<T: DeserializeOwned>(&self, question: Query) -> Result<T, TargetError> {
         self.connection.ask(&question).await
     }
 
@@ -210,23 +215,23 @@ impl Target for LocalTarget {
     }
 
     async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
-        self.ask(Question::Create(new.clone())).await
+        self.ask(Query::Create(new.clone())).await
     }
 
     async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        self.ask(Question::Environments).await
+        self.ask(Query::Environments).await
     }
 
     async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
-        self.ask(Question::Environment { id: id.clone() }).await
+        self.ask(Query::Environment { id: id.clone() }).await
     }
 
     async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError> {
-        self.ask(Question::Spec { id: id.clone(), release }).await
+        self.ask(Query::Spec { id: id.clone(), release }).await
     }
 
     async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
-        self.ask(Question::History { id: id.clone() }).await
+        self.ask(Query::History { id: id.clone() }).await
     }
 
     async fn send(
@@ -238,7 +243,7 @@ impl Target for LocalTarget {
     ) -> Result<ReleaseRecord, TargetError> {
         self.stage(id, &shipment, on_step).await?;
         let Shipment { spec, notes, .. } = shipment;
-        let order = Order::Send { id: id.clone(), base, spec: Box::new(spec), notes };
+        let order = ChangeRequest::Send { id: id.clone(), base, spec: Box::new(spec), notes };
         self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
@@ -248,7 +253,7 @@ impl Target for LocalTarget {
         to: Option<u64>,
         on_step: OnStep<'_>,
     ) -> Result<ReleaseRecord, TargetError> {
-        let order = Order::Rollback { id: id.clone(), to };
+        let order = ChangeRequest::Rollback { id: id.clone(), to };
         self.connection.order(&order, on_step).await?.ok_or_else(broke_off)
     }
 
@@ -258,16 +263,16 @@ impl Target for LocalTarget {
         worker: Option<&str>,
         on_step: OnStep<'_>,
     ) -> Result<Option<ReleaseRecord>, TargetError> {
-        let order = Order::Undeploy { id: id.clone(), worker: worker.map(str::to_owned) };
+        let order = ChangeRequest::Undeploy { id: id.clone(), worker: worker.map(str::to_owned) };
         self.connection.order(&order, on_step).await
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        self.ask(Question::Remove { id: id.clone() }).await
+        self.ask(Query::Remove { id: id.clone() }).await
     }
 
     async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
-        self.ask(Question::Status { id: id.clone() }).await
+        self.ask(Query::Status { id: id.clone() }).await
     }
 
     async fn logs(
@@ -275,14 +280,14 @@ impl Target for LocalTarget {
         id: &EnvironmentId,
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        let question = LogQuestion { id: id.clone(), query: query.clone() };
-        let lines = self.connection.lines::<LogAnswer>(LOGS, &question).await?;
+        let question = LogRequest { id: id.clone(), query: query.clone() };
+        let lines = self.connection.lines::<LogResponse>(LOGS, &question).await?;
         // Nothing is read after the last line; a stream that ends without it was cut off.
         let records = stream::try_unfold(lines, |mut lines| async move {
             match lines.try_next().await? {
-                Some(LogAnswer::Line(record)) => Ok(Some((record, lines))),
-                Some(LogAnswer::Failed(error)) => Err(error),
-                Some(LogAnswer::End) => Ok(None),
+                Some(LogResponse::Line(record)) => Ok(Some((record, lines))),
+                Some(LogResponse::Failed(error)) => Err(error),
+                Some(LogResponse::End) => Ok(None),
                 None => Err(broke_off()),
             }
         });
@@ -290,23 +295,23 @@ impl Target for LocalTarget {
     }
 
     async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
-        self.ask(Question::Costs { id: id.clone(), query: query.clone() }).await
+        self.ask(Query::Costs { id: id.clone(), query: query.clone() }).await
     }
 
     async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
-        self.ask(Question::Keys { id: id.clone() }).await
+        self.ask(Query::Keys { id: id.clone() }).await
     }
 
     async fn new_key(&self, id: &EnvironmentId, label: &str) -> Result<NewKey, TargetError> {
-        self.ask(Question::NewKey { id: id.clone(), label: label.to_owned() }).await
+        self.ask(Query::NewKey { id: id.clone(), label: label.to_owned() }).await
     }
 
     async fn revoke_key(&self, id: &EnvironmentId, prefix: &str) -> Result<KeyEntry, TargetError> {
-        self.ask(Question::RevokeKey { id: id.clone(), prefix: prefix.to_owned() }).await
+        self.ask(Query::RevokeKey { id: id.clone(), prefix: prefix.to_owned() }).await
     }
 
     async fn secrets(&self, id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError> {
-        self.ask(Question::Secrets { id: id.clone() }).await
+        self.ask(Query::Secrets { id: id.clone() }).await
     }
 
     async fn set_secret(
@@ -315,10 +320,10 @@ impl Target for LocalTarget {
         name: &str,
         value: &SecretValue,
     ) -> Result<SecretEntry, TargetError> {
-        self.ask(Question::SetSecret { id: id.clone(), name: name.to_owned(), value: value.clone() }).await
+        self.ask(Query::SetSecret { id: id.clone(), name: name.to_owned(), value: value.clone() }).await
     }
 
     async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError> {
-        self.ask(Question::RemoveSecret { id: id.clone(), name: name.to_owned() }).await
+        self.ask(Query::RemoveSecret { id: id.clone(), name: name.to_owned() }).await
     }
 }

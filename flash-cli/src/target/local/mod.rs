@@ -38,11 +38,11 @@ pub(crate) use directory::DataDirectory;
 pub(crate) use process::{Started, Stopped, start, status, stop};
 pub(crate) use service::{is_service, service_main};
 pub(crate) use systemd::{check_free, install, installed, lingers};
-pub(crate) use wire::{Hosted, Manager, ServiceStatus};
+pub(crate) use wire::{HostedEnvironment, Manager, ServiceStatus};
 
 pub(crate) use crate::platform::{
     Access, AllowedHosts, AllowedNetworks, ApiKey, Artifact, CommandWorker, Confinement, ConnectionShare,
-    CostTotals, Counts, DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, Limiting,
+    CostTotals, Counts, DeployError, Durability, FunctionTotal, Images, KeyHash, KeyRing, LimitScope,
     Listeners, LogLine, Machine, MachineCapabilities, NewRelease, OpenError, Options, Platform, Problem,
     Received, Retire, Secret, Sink, StartError, Supervision, TypeOverview, TypeTotal, detect_capabilities,
     lifeline_main, nearest, serve_connections,

@@ -33,7 +33,7 @@ use super::{
     environments::Environments,
     socket::SocketPath,
     wire::{
-        ASK, HELLO, Hello, LOGS, LogAnswer, LogQuestion, Manager, ORDER, Order, Progress, Question,
+        ASK, ChangeRequest, HELLO, Hello, LOGS, LogRequest, LogResponse, Manager, ORDER, Progress, Query,
         ServiceStatus,
     },
 };
@@ -177,31 +177,29 @@ impl ServiceState {
         }
     }
 
-    async fn answer(&self, question: Question) -> Result<Response, TargetError> {
+    async fn answer(&self, question: Query) -> Result<Response, TargetError> {
         let environments = &self.environments;
         Ok(match question {
-            Question::Service => json(ServiceStatus {
+            Query::Service => json(ServiceStatus {
                 hello: self.hello().await,
                 data: self.directory.path().to_owned(),
                 environments: environments.hosted().await?,
                 damaged: environments.damaged(),
             }),
-            Question::Environments => json(environments.environments().await?),
-            Question::Create(new) => json(environments.create(new).await?),
-            Question::Environment { id } => json(environments.environment(&id).await?),
-            Question::Spec { id, release } => json(environments.spec(&id, release).await?),
-            Question::History { id } => json(environments.history(&id).await?),
-            Question::Remove { id } => json(environments.remove(&id).await?),
-            Question::Status { id } => json(environments.status(&id).await?),
-            Question::Costs { id, query } => json(environments.costs(&id, query).await?),
-            Question::Keys { id } => json(environments.keys(&id).await?),
-            Question::NewKey { id, label } => json(environments.new_key(&id, &label).await?),
-            Question::RevokeKey { id, prefix } => json(environments.revoke_key(&id, &prefix).await?),
-            Question::Secrets { id } => json(environments.secrets(&id).await?),
-            Question::SetSecret { id, name, value } => {
-                json(environments.set_secret(&id, &name, value).await?)
-            }
-            Question::RemoveSecret { id, name } => json(environments.remove_secret(&id, &name).await?),
+            Query::Environments => json(environments.environments().await?),
+            Query::Create(new) => json(environments.create(new).await?),
+            Query::Environment { id } => json(environments.environment(&id).await?),
+            Query::Spec { id, release } => json(environments.spec(&id, release).await?),
+            Query::History { id } => json(environments.history(&id).await?),
+            Query::Remove { id } => json(environments.remove(&id).await?),
+            Query::Status { id } => json(environments.status(&id).await?),
+            Query::Costs { id, query } => json(environments.costs(&id, query).await?),
+            Query::Keys { id } => json(environments.keys(&id).await?),
+            Query::NewKey { id, label } => json(environments.new_key(&id, &label).await?),
+            Query::RevokeKey { id, prefix } => json(environments.revoke_key(&id, &prefix).await?),
+            Query::Secrets { id } => json(environments.secrets(&id).await?),
+            Query::SetSecret { id, name, value } => json(environments.set_secret(&id, &name, value).await?),
+            Query::RemoveSecret { id, name } => json(environments.remove_secret(&id, &name).await?),
         })
     }
 }
@@ -219,7 +217,7 @@ async fn hello(State(state): State<Arc<ServiceState>>) -> Response {
 }
 
 /// A change that has begun is completed, whether its requester waits for it or not.
-async fn ask(State(state): State<Arc<ServiceState>>, Json(question): Json<Question>) -> Response {
+async fn ask(State(state): State<Arc<ServiceState>>, Json(question): Json<Query>) -> Response {
     let answer = tokio::spawn(async move { state.answer(question).await });
     match answer.await {
         Ok(answer) => answer.unwrap_or_else(refused),
@@ -228,7 +226,7 @@ async fn ask(State(state): State<Arc<ServiceState>>, Json(question): Json<Questi
 }
 
 /// Like [`ask`], with a line for each step.
-async fn order(State(state): State<Arc<ServiceState>>, Json(order): Json<Order>) -> Response {
+async fn order(State(state): State<Arc<ServiceState>>, Json(order): Json<ChangeRequest>) -> Response {
     let (steps, received) = mpsc::unbounded_channel();
     let done = tokio::spawn(async move { carry_out(&state.environments, order, &steps).await });
     let steps =
@@ -247,24 +245,24 @@ async fn order(State(state): State<Arc<ServiceState>>, Json(order): Json<Order>)
 
 async fn carry_out(
     environments: &Environments,
-    order: Order,
+    order: ChangeRequest,
     steps: &super::environments::Steps,
 ) -> Result<Option<ReleaseRecord>, TargetError> {
     match order {
-        Order::Send { id, base, spec, notes } => {
+        ChangeRequest::Send { id, base, spec, notes } => {
             environments.send(&id, base, *spec, notes, steps).await.map(Some)
         }
-        Order::Rollback { id, to } => environments.rollback(&id, to, steps).await.map(Some),
-        Order::Undeploy { id, worker } => environments.undeploy(&id, worker.as_deref(), steps).await,
+        ChangeRequest::Rollback { id, to } => environments.rollback(&id, to, steps).await.map(Some),
+        ChangeRequest::Undeploy { id, worker } => environments.undeploy(&id, worker.as_deref(), steps).await,
     }
 }
 
-async fn logs(State(state): State<Arc<ServiceState>>, Json(question): Json<LogQuestion>) -> Response {
+async fn logs(State(state): State<Arc<ServiceState>>, Json(question): Json<LogRequest>) -> Response {
     match state.environments.logs(&question.id, &question.query) {
         Err(error) => refused(error),
         Ok(found) => {
-            let found = found.map(|line| line.map_or_else(LogAnswer::Failed, LogAnswer::Line));
-            lines(found.chain(stream::once(async { LogAnswer::End })))
+            let found = found.map(|line| line.map_or_else(LogResponse::Failed, LogResponse::Line));
+            lines(found.chain(stream::once(async { LogResponse::End })))
         }
     }
 }

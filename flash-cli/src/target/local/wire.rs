@@ -46,7 +46,7 @@ pub(crate) enum Manager {
 pub(crate) struct ServiceStatus {
     pub hello: Hello,
     pub data: PathBuf,
-    pub environments: Vec<Hosted>,
+    pub environments: Vec<HostedEnvironment>,
     /// Rows of environments that cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
@@ -54,7 +54,7 @@ pub(crate) struct ServiceStatus {
 
 /// An environment, in short.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Hosted {
+pub(crate) struct HostedEnvironment {
     pub id: EnvironmentId,
     pub url: Option<String>,
     pub serving: Serving,
@@ -63,7 +63,7 @@ pub(crate) struct Hosted {
 /// Requests that are answered at once, with JSON of the contract's type or a [`TargetError`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Question {
+pub(super) enum Query {
     Service,
     Environments,
     Create(NewEnvironment),
@@ -84,7 +84,7 @@ pub(super) enum Question {
 /// Changes, which take time.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Order {
+pub(super) enum ChangeRequest {
     Send { id: EnvironmentId, base: Option<u64>, spec: Box<ReleaseSpec>, notes: Option<String> },
     Rollback { id: EnvironmentId, to: Option<u64> },
     Undeploy { id: EnvironmentId, worker: Option<String> },
@@ -101,7 +101,7 @@ pub(super) enum Progress {
 
 /// Which log.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct LogQuestion {
+pub(super) struct LogRequest {
     pub id: EnvironmentId,
     pub query: LogQuery,
 }
@@ -109,7 +109,7 @@ pub(super) struct LogQuestion {
 /// A line of a log.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum LogAnswer {
+pub(super) enum LogResponse {
     Line(LogRecord),
     Failed(TargetError),
     /// The end: without it, the connection broke.

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ConnectionShare, Limiting, Listeners, Machine,
+    ConnectionShare, LimitScope, Listeners, Machine,
     cipher::Cipher,
     database::{Database, DatabaseError, StoredEnvironment},
     directory::DataDirectory,
@@ -97,8 +97,9 @@ impl Environments {
         };
         let (database, cipher, stored) = opened;
         let warnings = output.clone();
-        let machine = Machine::start(Limiting::All, Listeners::Several, move |text| warnings.warning(&text))
-            .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+        let machine =
+            Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
+                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
         let environments = Self {
             shared: Arc::new(Shared {
                 directory,

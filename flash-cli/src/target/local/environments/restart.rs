@@ -16,7 +16,7 @@ use crate::{
     target::{
         ArtifactSpec, Problem, ReleaseSpec, RuntimeSettings, TargetError,
         local::{
-            Access, AllowedNetworks, Artifact, Confinement, Durability, Limiting, Machine, NewRelease,
+            Access, AllowedNetworks, Artifact, Confinement, Durability, LimitScope, Machine, NewRelease,
             Options, Platform, Retire, Supervision, artifact, cipher::Cipher, database::Database,
         },
     },
@@ -295,7 +295,7 @@ fn options(
                 grace => Duration::from_millis(grace),
             },
         },
-        limits: if runtime.limits { Limiting::All } else { Limiting::None },
+        limits: if runtime.limits { LimitScope::All } else { LimitScope::None },
         confinement: Some(Confinement {
             closed: running.directory.data().to_owned(),
             open: vec![running.directory.work()],

@@ -169,11 +169,11 @@ impl Environments {
     /// For the service's own status: name, address, live release.
     pub(in crate::target::local) async fn hosted(
         &self,
-    ) -> Result<Vec<super::super::wire::Hosted>, TargetError> {
+    ) -> Result<Vec<super::super::wire::HostedEnvironment>, TargetError> {
         let mut hosted = Vec::new();
         for running in self.all() {
             let status = self.status(&running.stored.id).await?;
-            hosted.push(super::super::wire::Hosted {
+            hosted.push(super::super::wire::HostedEnvironment {
                 id: status.id,
                 url: status.url,
                 serving: status.serving,
