@@ -187,7 +187,7 @@ impl List {
         }
     }
 
-    /// By name alone: not even a hash of a value is told.
+    /// By name alone: not even a hash of a value is reported.
     fn secrets(&mut self, before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {

@@ -13,7 +13,7 @@ pub(super) enum Answer {
     Said(String),
     /// It is not installed.
     Missing,
-    /// Its last words, or that it printed nothing.
+    /// Its last output, or that it printed nothing.
     Failed(String),
 }
 

@@ -41,7 +41,7 @@ impl Shared {
     }
 }
 
-/// Tells the platform when the caller stops waiting because its future was dropped, by a deadline or a cancel.
+/// Notifies the platform when the caller stops waiting because its future was dropped, by a deadline or a cancel.
 struct Abandon<'a> {
     shared: &'a Shared,
     call: u64,

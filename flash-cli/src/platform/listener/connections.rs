@@ -36,7 +36,7 @@ use super::{
     descriptors::{ConnectionPermit, ConnectionShare},
 };
 
-/// Between two looks for a place: another listener may have freed one, or a connection may have been idle for this
+/// Between two checks for a permit: another listener may have freed one, or a connection may have been idle for this
 /// long.
 const NEXT_LOOK: Duration = Duration::from_secs(1);
 
@@ -130,14 +130,14 @@ struct IdleConnections {
 }
 
 impl Connections {
-    /// A place for one more connection.
+    /// A permit for one more connection.
     async fn permit(&self) -> ConnectionPermit {
         loop {
             if let Some(permit) = self.share.try_acquire() {
                 return permit;
             }
             self.make_room();
-            // Another listener may have used the last free place.
+            // Another listener may have used the last permit.
             let _ = tokio::time::timeout(NEXT_LOOK, self.share.freed()).await;
         }
     }
@@ -261,7 +261,7 @@ impl hyper::body::Body for Answer {
     }
 }
 
-/// A stream and its place, which it keeps when the connection switches protocols. A write fails if the other side
+/// A stream and its permit, which it keeps when the connection switches protocols. A write fails if the other side
 /// accepts nothing for [`WRITE_PAUSE`].
 struct Held<I> {
     stream: I,

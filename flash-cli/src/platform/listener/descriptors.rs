@@ -93,7 +93,7 @@ struct Own {
 }
 
 impl ConnectionShare {
-    /// Takes a place for one more connection, if there is one.
+    /// A permit for one more connection, if there is one.
     pub(super) fn try_acquire(&self) -> Option<ConnectionPermit> {
         let mut shares = self.all.lock();
         let held = self.own.held.load(Ordering::Relaxed);
@@ -106,12 +106,12 @@ impl ConnectionShare {
         Some(ConnectionPermit { all: self.all.clone(), own: self.own.clone() })
     }
 
-    /// Waits until a place may have become free, or [`ConnectionShare::wake`] was called.
+    /// Waits until a permit may have become free, or [`ConnectionShare::wake`] was called.
     pub(super) async fn freed(&self) {
         self.own.freed.notified().await;
     }
 
-    /// Wakes listeners that wait for a place.
+    /// Wakes listeners that wait for a permit.
     pub(super) fn wake(&self) {
         self.own.freed.notify_one();
     }
@@ -123,7 +123,7 @@ impl Drop for ConnectionShare {
     }
 }
 
-/// A connection's place; free again when it is dropped.
+/// The right to have one connection; free again when it is dropped.
 pub(super) struct ConnectionPermit {
     all: Descriptors,
     own: Arc<Own>,

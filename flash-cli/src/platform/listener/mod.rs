@@ -5,7 +5,7 @@
 //! listeners, `connections` accepts connections and closes idle ones, `received` is the body of a request.
 //!
 //! An idle connection does not block others: it ends after [`HEAD_TIME`], or sooner if another connection needs its
-//! place.
+//! permit.
 mod connections;
 mod descriptors;
 mod received;

@@ -6,7 +6,7 @@
 //! the next death is certainly its own. After [`MAX_LOSSES`] it is dead. Later jobs need no mark, and after a clean
 //! end none do.
 //!
-//! A job without its mark waits and counts in its line, but cannot be taken from it. The owner of the queue has marks
+//! A job without its mark waits and counts in its queue, but cannot be taken from it. The owner of the queue has marks
 //! written with [`Queue::feed`], for as many jobs as the workers have slots.
 use std::collections::VecDeque;
 
@@ -112,7 +112,7 @@ impl Jobs {
         }
     }
 
-    /// Moves jobs with durable marks to their lines.
+    /// Moves jobs with durable marks to their queues.
     fn marked(&mut self, settings: &QueueSettings) {
         while self.guarded.next_ticket().is_some_and(|ticket| settings.store.is_committed(ticket))
             && let Some(Marking { job, permit, .. }) = self.guarded.marking.pop_front()

@@ -129,7 +129,7 @@ impl Queue {
         if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
             return known;
         }
-        // Under the lock, so that IDs are in the order of the line.
+        // Under the lock, so that IDs are in the order of the queue.
         let id = match entry.origin {
             Origin::Run => JobId::of_run(),
             Origin::RunSync | Origin::Call => JobId::of_waited(),

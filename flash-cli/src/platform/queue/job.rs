@@ -111,7 +111,7 @@ pub(crate) struct Entry {
     pub(super) held: Held,
 }
 
-/// The size of a job without its data: its entry, and its places in lines, timers and tables.
+/// The size of a job without its data: its entry, and its places in queues, timers and tables.
 const OVERHEAD: usize = size_of::<Entry>() + 200;
 
 /// The data of a job that has run.

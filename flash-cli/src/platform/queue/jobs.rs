@@ -1,6 +1,6 @@
 //! All jobs of a queue, and the data that must match their states.
 //!
-//! Every change of a job's state is made here, so that lines, counts, timers, keys and the store always match.
+//! Every change of a job's state is made here, so that queues, counts, timers, keys and the store always match.
 //! Invariants: `waiting` counts exactly the queued jobs, and `running` the running ones; each job has one timer; the
 //! last change of a job with a `record` has been sent to the store.
 use std::{
@@ -50,7 +50,7 @@ pub(super) struct QueueSettings {
 pub(super) struct Jobs {
     all: BTreeMap<JobId, Box<Entry>>,
     pub(super) waiting: WaitQueue,
-    /// Jobs that are in no line before their mark is durable.
+    /// Jobs that are in no queue before their mark is durable.
     pub(super) guarded: Guarded,
     running: usize,
     /// Of these, how many have low priority.
@@ -272,7 +272,7 @@ impl Jobs {
         self.stops_running(low_priority);
     }
 
-    /// The worker of a running job has ended, so the job waits again, at the front of its line. A job that may have
+    /// The worker of a running job has ended, so the job waits again, at the front of its queue. A job that may have
     /// killed its worker waits separately.
     pub(super) fn requeue_lost(&mut self, id: JobId, loss: Loss, settings: &QueueSettings) {
         let now = settings.clock.now();

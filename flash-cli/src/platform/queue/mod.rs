@@ -96,7 +96,7 @@ pub(crate) struct Stuck {
 pub(crate) enum Reported {
     /// The job ended by it.
     Accepted,
-    /// The job had ended before, and its worker was told; the worker only releases it.
+    /// The job had ended before, and its worker was notified; the worker only releases it.
     Released,
     /// The worker had lost the attempt.
     Late,
@@ -199,7 +199,7 @@ pub(crate) struct Queue {
 struct Inner {
     jobs: Jobs,
     consumers: HashMap<WorkerId, Consumer>,
-    /// Takers with a free slot, the last used one last, so that load stays on few workers and the rest can become
+    /// Consumers with a free slot, the last used one last, so that load stays on few workers and the rest can become
     /// idle.
     free: Vec<WorkerId>,
     state: QueueState,
@@ -350,7 +350,7 @@ impl Queue {
         }
     }
 
-    /// Cancels a job and tells its worker.
+    /// Cancels a job and notifies its worker.
     pub(crate) fn cancel(&self, job: JobId) -> Result<(), ChangeError> {
         self.stop(job, JobEvent::Cancelled)
     }
@@ -387,7 +387,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes waiting jobs and tells their callers.
+    /// Removes waiting jobs and notifies their callers.
     pub(crate) async fn purge(&self) -> usize {
         self.end_waiting(|| JobEvent::Cancelled).await
     }
@@ -492,7 +492,7 @@ impl Inner {
         Some((job, request.map_or_else(|| job.to_string(), String::from)))
     }
 
-    /// Deletes expired jobs and results, up to `limit`. Clients that wait for an expired job are told.
+    /// Deletes expired jobs and results, up to `limit`. Clients that wait for an expired job are notified.
     fn delete_due(&mut self, now: Timestamp, limit: usize, settings: &QueueSettings) -> Vec<Ended> {
         let mut ended = Vec::new();
         for _ in 0..limit {

@@ -1,7 +1,7 @@
 //! Tests the queue and its store against a small model, with random operations, crashes and jumping clocks.
 //!
 //! The model knows what clients were promised, and predicts every answer between two crashes. A crash may lose what
-//! no client has been told. So after a crash, each job must be in a state that it had since a client last received
+//! no client has received. So after a crash, each job must be in a state that it had since a client last received
 //! its state, and promised jobs must exist.
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -68,7 +68,7 @@ struct Expected {
     /// It was aboard when a worker died.
     suspect: bool,
     leased_at: u64,
-    /// Statuses since a client was last told, and its expiry in each: a crash may restore any of them.
+    /// Statuses since a client was last answered, and its expiry in each: a crash may restore any of them.
     since_shown: Vec<(JobStatus, u64)>,
 }
 
@@ -88,7 +88,7 @@ impl Expected {
 struct Held {
     job: JobId,
     attempt: u32,
-    /// When it was asked to stop, as a count of such wishes.
+    /// When it was asked to stop, as a count of such requests.
     stopping: Option<u32>,
     alone: bool,
 }
@@ -463,7 +463,7 @@ impl Pair {
         self.model.workers = Default::default();
         self.model.stale.clear();
         (self.model.normal, self.model.low) = Default::default();
-        // The store may contain any state since clients were last told; the model continues from there.
+        // The store may contain any state since clients were last answered; the model continues from there.
         let gone = std::mem::take(&mut self.model.gone);
         let (back, gone) = gone.into_iter().partition(|(id, _)| self.queue.knows(*id));
         self.model.gone = gone;

@@ -38,7 +38,7 @@ pub(crate) enum Offered {
     Taken,
     /// It and all later chunks are refused: too many wait, or jobs use too much memory.
     Refused,
-    /// The worker does not run this job any more, which it is told elsewhere.
+    /// The worker does not run this job any more, which is reported to it elsewhere.
     NotRunning,
 }
 

@@ -10,7 +10,7 @@ const SLACK: usize = 1024;
 /// Waiting jobs, first come, first served.
 ///
 /// A job that leaves from the middle (cancelled, expired) stays in `ids` until it is reached or removed, so that
-/// leaving is cheap in a long line. `waiting` counts jobs that are really waiting, and reserved ones, which may not
+/// leaving is cheap in a long queue. `waiting` counts jobs that are really waiting, and reserved ones, which may not
 /// be taken yet.
 #[derive(Default)]
 pub(super) struct Fifo {
@@ -121,7 +121,7 @@ pub(super) enum Occupancy {
     Shared,
 }
 
-/// What a line offers a worker.
+/// What a priority class offers a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextJob {
     Job(JobId),

@@ -47,7 +47,7 @@ mod linux {
 
     use super::ForeignListener;
 
-    /// Ancestors that are looked at. A worker that hides deeper counts as a stranger.
+    /// Ancestors that are looked at. A worker that hides deeper counts as foreign.
     const DEPTH: usize = 64;
 
     pub(super) fn foreign_listener_on(port: u16, group: i32) -> Option<ForeignListener> {

@@ -65,7 +65,7 @@ impl Poster {
         Ok(Self { client: client.build()?, allowed_networks, secret })
     }
 
-    /// Tells the receiver of an end.
+    /// Notifies the receiver of an end.
     ///
     /// # Errors
     /// When it did not take it.

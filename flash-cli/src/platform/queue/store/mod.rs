@@ -43,7 +43,7 @@ pub(crate) enum Durability {
     Process,
     /// Like `Process`; after a power loss, the last changes may be missing, but the rest is complete.
     Machine,
-    /// A power loss: each group of changes is on disk before its clients are told.
+    /// A power loss: each group of changes is on disk before its clients are answered.
     PowerLoss,
 }
 
