@@ -85,7 +85,7 @@ impl LayerCache {
         if let Some(built) = self.built.iter().find(same) {
             return Ok(built.layer.clone());
         }
-        let layer = match self.from_earlier_build(&tree, effort)? {
+        let layer = match self.earlier_layer(&tree, effort)? {
             Some(layer) => layer,
             None => {
                 let layer = tree.write(&self.layout, effort)?;
@@ -97,7 +97,7 @@ impl LayerCache {
         Ok(layer)
     }
 
-    fn from_earlier_build(&self, tree: &Tree, effort: Effort) -> Result<Option<Layer>, LayerError> {
+    fn earlier_layer(&self, tree: &Tree, effort: Effort) -> Result<Option<Layer>, LayerError> {
         if self.cached.layers.is_empty() {
             return Ok(None);
         }
