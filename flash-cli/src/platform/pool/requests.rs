@@ -1,4 +1,4 @@
-//! EndedWorker workers, and what requests to load-balanced workers need from the pool: resuming an ended worker, and
+//! Ended workers, and what requests to load-balanced workers need from the pool: resuming an ended worker, and
 //! keeping connections that outlive their request.
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::platform::{log::LogLine, queue::WorkerId};
 /// Number of ended workers to remember, for late results, for requests that failed with them, and for resuming them.
 const REMEMBERED: usize = 64;
 
-/// EndedWorker workers, the latest last.
+/// Ended workers, the latest last.
 #[derive(Default)]
 pub(super) struct EndedWorkers(VecDeque<EndedWorker>);
 

@@ -39,7 +39,7 @@ impl Environments {
         self.record_costs_locked(running).await;
     }
 
-    /// Books the last counts of a platform that has ended, and forgets it: the next one starts at zero.
+    /// Records the last counts of a platform that has ended, and forgets it: the next one starts at zero.
     pub(super) async fn record_final_costs(&self, running: &Running) {
         let _alone = running.cost_lock.lock().await;
         self.record_costs_locked(running).await;
