@@ -64,7 +64,7 @@ fn a_plain_main_is_refused_and_not_run() {
         2,
         &[
             "plain is not a Flash app: its `main` does not have `#[flash_sdk::main]`",
-            "hint: write `#[flash_sdk::main]`",
+            "hint: put `#[flash_sdk::main]` above `async fn main()`",
         ],
     );
     assert!(!directory.path().join("ran").exists(), "nothing of it was run");
