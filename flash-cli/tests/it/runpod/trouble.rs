@@ -62,7 +62,7 @@ fn of_two_changes_at_once_the_second_is_told() {
     ] {
         let second = bench.flash(second);
         assert_ne!(second.code, Some(0), "{second:?}");
-        assert!(second.stderr.contains("release 3 is being sent"), "{second:?}");
+        assert!(second.stderr.contains("release 3 is already being sent"), "{second:?}");
     }
     let first = Finished::of(first.wait_with_output().unwrap());
     assert_eq!(first.code, Some(0), "{first:?}");
