@@ -88,7 +88,7 @@ impl CredentialStore {
         )
     }
 
-    /// Stores the addresses of an environment. Does nothing if there is no key for it.
+    /// Stores the addresses of an environment. Does nothing without a key for it.
     ///
     /// # Errors
     /// As for [`CredentialStore::set_key`].
@@ -236,7 +236,7 @@ mod tests {
         store
             .set_addresses(&id("a"), Some("http://here"), [("w".to_owned(), "http://w".to_owned())])
             .unwrap();
-        // There is no key for this one.
+        // This one has no key.
         store.set_addresses(&id("c"), Some("http://here"), []).unwrap();
         store.set_key(&id("a"), &key("3")).unwrap();
         let a = store.environment(&id("a")).unwrap().unwrap();

@@ -127,7 +127,8 @@ fn kinds(kind: &TypeKind) -> String {
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+/// The JSON type of a value, as schemas name it; a number written as a float is a `number`.
+pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -13,6 +13,9 @@ pub(crate) struct SlowTest {
     covers: &'static [&'static str],
 }
 
+const RUNPOD: &[&str] =
+    &["flash-cli/src/target/runpod", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
+
 const SLOW: [SlowTest; 3] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
@@ -20,23 +23,9 @@ const SLOW: [SlowTest; 3] = [
         covers: &["flash-cli/src/build", "flash-cli/src/image", "flash-cli/tests/it/build.rs", "Cargo.lock"],
     },
     // Builds the machine-learning library once more, as `flash build` does.
-    SlowTest {
-        name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed",
-        covers: &[
-            "flash-cli/src/target/runpod",
-            "flash-cli/tests/it/runpod.rs",
-            "flash-cli/tests/it/support/runpod",
-        ],
-    },
+    SlowTest { name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed", covers: RUNPOD },
     // Breaks each call of a deployment, one deployment after the other.
-    SlowTest {
-        name: "runpod::whichever_call_of_a_send_breaks_the_next_send_ends_right",
-        covers: &[
-            "flash-cli/src/target/runpod",
-            "flash-cli/tests/it/runpod.rs",
-            "flash-cli/tests/it/support/runpod",
-        ],
-    },
+    SlowTest { name: "runpod::whichever_call_of_a_send_breaks_the_next_send_ends_right", covers: RUNPOD },
 ];
 
 /// Seconds before the last commit in which a change counts.

@@ -28,7 +28,7 @@ impl Confirmation {
     /// Continues once the change is confirmed.
     ///
     /// # Errors
-    /// When the user says no, and when there is no terminal to prompt on.
+    /// When the user says no, and without a terminal to prompt on.
     pub(super) fn or_prompt(self, question: &str) -> Result<(), Failure> {
         if self == Self::Already {
             return Ok(());
@@ -63,7 +63,7 @@ impl Confirmation {
     /// Whether confirmation is possible at all. Checked before slow work starts.
     ///
     /// # Errors
-    /// When there is no terminal to prompt on.
+    /// Without a terminal to prompt on.
     pub(super) fn is_possible(self) -> Result<(), Failure> {
         match self {
             Self::Already => Ok(()),

@@ -149,7 +149,7 @@ impl<'a> Schema<'a> {
             Some(Value::String(one)) => BTreeSet::from([one.as_str()]),
             Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
             _ => match self.values() {
-                Some(values) => values.iter().map(|value| type_of(value)).collect(),
+                Some(values) => values.iter().map(|value| flash_sdk::schema::kind_of(value)).collect(),
                 None => ALL_TYPES.into(),
             },
         };
@@ -202,18 +202,6 @@ impl<'a> Schema<'a> {
 
 fn is_null(schema: &Value) -> bool {
     schema.get("type").is_some_and(|kind| kind == "null")
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 impl<'a> Comparison<'a> {

@@ -5,7 +5,7 @@
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Number, Value};
 
-/// Whether a text has a format. Any text has an unknown format.
+/// Whether a text is valid in a format. Every text is valid in an unknown format.
 pub type TextFormats = fn(format: &str, text: &str) -> bool;
 
 /// The rules of `format`.
@@ -46,7 +46,7 @@ impl<'i> Keyword<'i> for Format {
 fn float_problem(number: &Number) -> Option<String> {
     #[expect(clippy::cast_possible_truncation, reason = "whether it becomes infinite is the question")]
     let fits = number.as_f64().is_some_and(|number| (number as f32).is_finite());
-    (!fits).then(|| format!("a number from {:e} to {:e} was expected", f32::MIN, f32::MAX))
+    (!fits).then(|| format!("expected a number from {:e} to {:e}", f32::MIN, f32::MAX))
 }
 
 /// An integer type of Rust, as `schemars` writes its format.

@@ -58,8 +58,8 @@ struct Wrapped {
 pub fn seal(envelope: &Envelope, input: &RawValue) -> RawJson {
     let text = input.get().trim();
     // A key may be written with escapes, such as `\u005f`.
-    let may_be_taken_for_wrapped = text.contains("__input") || text.contains("\\u00");
-    let sealed = match text.strip_prefix('{').filter(|_| !may_be_taken_for_wrapped) {
+    let may_be_taken_for_wrapped = |rest: &str| rest.contains("__input") || rest.contains("\\u00");
+    let sealed = match text.strip_prefix('{').filter(|rest| !may_be_taken_for_wrapped(rest)) {
         Some(rest) => {
             let head = serde_json::to_string(envelope).expect("an envelope always serialises");
             let comma = if rest.trim_start().starts_with('}') { "" } else { "," };

@@ -170,8 +170,9 @@ async fn collect(
         }
         all.push_str(chunk.get());
         if all.len() > MAX_RESULT_BYTES {
-            let message =
-                format!("the chunks have over {MAX_RESULT_BYTES} bytes of JSON, the most of a result");
+            let message = format!(
+                "the chunks together are over {MAX_RESULT_BYTES} bytes of JSON, the limit of a result"
+            );
             return Err(Error::new(ErrorKind::Encode, message));
         }
         send(chunk);
