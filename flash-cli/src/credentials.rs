@@ -1,7 +1,7 @@
 //! The user's credential file, as written by `flash`, and the header files beside it.
 //!
 //! ```text
-//! credentials.json      keys and addresses of environments; see `flash_sdk::credentials`
+//! credentials.json      keys and addresses of environments; see `flash_protocol::credentials`
 //! headers/APP/NAME      `Authorization: Bearer KEY`, for `curl -H @FILE`: a key in no command line
 //! .lock                 held while the file is changed
 //! ```
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::credentials::{self, Credentials, CredentialsError, EnvironmentCredentials, VERSION};
+use flash_protocol::credentials::{self, Credentials, CredentialsError, EnvironmentCredentials, VERSION};
 
 use crate::{
     exit::{Code, Failure},

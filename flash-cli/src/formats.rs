@@ -94,7 +94,7 @@ mod tests {
     };
 
     use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-    use flash_sdk::schema::{self, Checker};
+    use flash_protocol::schema::{self, Checker};
     use schemars::{JsonSchema, SchemaGenerator};
     use serde::{Deserialize, de::DeserializeOwned};
     use serde_json::Value;

@@ -9,15 +9,18 @@ mod text;
 
 use std::{borrow::Cow, collections::HashMap};
 
+use flash_protocol::{
+    Error, ErrorKind, FieldError, Result,
+    manifest::ArgumentSource,
+    wire::{RawJson, fault, fault_of_field},
+};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Error, ErrorKind, FieldError, Result, json,
-    manifest::ArgumentSource,
+    json,
     registry::{Argument, Function},
-    wire::{RawJson, fault, fault_of_field},
 };
 use text::Takes;
 
@@ -358,7 +361,7 @@ fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
     let mut fields = Vec::new();
     if let (Some(Value::Object(mut schema)), Ok(value)) = (schema, serde_json::from_str::<Value>(body)) {
         schema.insert("$defs".to_owned(), Value::Object(generator.take_definitions(true)));
-        fields = crate::schema::violations(&Value::Object(schema), &value, |_, _| true);
+        fields = flash_protocol::schema::violations(&Value::Object(schema), &value, |_, _| true);
     }
     for refusal in refused {
         if !fields.iter().any(|field| field.path == refusal.path || refusal.path.is_empty()) {

@@ -12,7 +12,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use crate::{
+use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
         RawJson,

@@ -6,7 +6,7 @@
 //! possible, because `anyhow::Error`, `String` and `Box<dyn Error>` might implement `std::error::Error` one day.
 use std::{error::Error as StdError, fmt::Display};
 
-use crate::Error;
+use flash_protocol::Error;
 
 /// A `Result` or an alias of it.
 #[diagnostic::on_unimplemented(
@@ -166,8 +166,9 @@ pub mod ways {
 mod tests {
     use std::fmt;
 
+    use flash_protocol::{Error, ErrorKind};
+
     use super::ways::*;
-    use crate::{Error, ErrorKind};
 
     macro_rules! converted {
         ($error:expr) => {{

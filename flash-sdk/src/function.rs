@@ -3,6 +3,7 @@
 //! The macro generates little code; everything that is the same for all functions is here.
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use flash_protocol::{Error, ErrorKind, Result, wire::RawJson};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
@@ -11,14 +12,13 @@ use futures_util::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context,
     arguments::{Args, Input, Wire},
     call::{self, Fanout, JobEnd, JobHandle},
     context::Setup,
     json, panic,
     registry::{Function, Handler},
     stream::{Call, Guarded},
-    wire::RawJson,
 };
 
 /// A function with one result.
@@ -101,7 +101,7 @@ fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &R
             format!(
                 "the result of `{}` does not match its return type: {}",
                 function.stage(),
-                crate::wire::fault(&error)
+                flash_protocol::wire::fault(&error)
             ),
         )
     })

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use serde::{Serialize, Serializer, ser};
 use serde_json::{ser::Formatter, value::to_raw_value};
 
-use crate::{Error, ErrorKind, Result, wire::RawJson};
+use flash_protocol::{Error, ErrorKind, Result, wire::RawJson};
 
 /// The deepest nesting that `serde_json` reads.
 pub(crate) const MAX_DEPTH: u8 = 127;

@@ -20,55 +20,35 @@
 //! }
 //! ```
 //!
-//! This crate contains everything an app is made of: resources, functions, the manifest, the worker runtime, calls
-//! between functions, and the wire types. The platform decides where workers run and how many.
-#[cfg(feature = "runtime")]
+//! This crate contains what an app is made of: functions, the worker runtime, and calls between functions. What it
+//! shares with the `flash` command (wire types, manifest, resource catalogue) is in `flash-protocol`. The platform
+//! decides where workers run and how many.
 mod arguments;
-#[cfg(feature = "runtime")]
 mod call;
-pub mod catalogue;
-#[cfg(feature = "runtime")]
 mod context;
-pub mod credentials;
-#[cfg(feature = "runtime")]
 pub mod endpoint;
-pub mod env;
-mod error;
-#[cfg(feature = "runtime")]
+mod env;
 mod failure;
-#[cfg(feature = "runtime")]
 mod function;
-#[cfg(feature = "runtime")]
 mod json;
-pub mod manifest;
-#[cfg(feature = "runtime")]
 mod panic;
-#[cfg(feature = "runtime")]
 mod registry;
-mod resource;
-#[cfg(feature = "schema")]
-pub mod schema;
-#[cfg(feature = "runtime")]
 mod stream;
-pub mod wire;
-#[cfg(feature = "runtime")]
 mod worker;
 
-pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use env::env;
-pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError};
-pub use resource::{Compute, ResourceConfig, Scaler};
-
-#[cfg(feature = "runtime")]
 pub use {
     call::{JobHandle, call_worker},
     context::{Context, MAX_DEPTH, progress},
     endpoint::Endpoint,
     flash_macros::{main, remote},
+    flash_protocol::{
+        Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, ResourceConfig,
+        Result, ResultExt, Scaler, WireError,
+    },
 };
 
 /// Used by the code that the macros generate. Not part of the public API; it changes without notice.
-#[cfg(feature = "runtime")]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
@@ -78,10 +58,10 @@ pub mod __private {
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
             spawn, stream, streaming,
         },
-        manifest::{ENTRY_MARK, EntryMark},
         registry::{Argument, Function, Registered, Resource, Route},
         worker::{AppInfo, IntoExit, main},
     };
+    pub use flash_protocol::manifest::{ENTRY_MARK, EntryMark};
     pub use futures_util::{Stream, future::BoxFuture};
     pub use inventory;
     pub use schemars::{Schema, SchemaGenerator};

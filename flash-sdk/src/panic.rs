@@ -10,7 +10,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use crate::{Error, ErrorKind};
+use flash_protocol::{Error, ErrorKind};
 
 thread_local! {
     static NOTED: RefCell<Option<String>> = const { RefCell::new(None) };

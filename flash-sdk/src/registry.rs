@@ -4,19 +4,18 @@
 //! The order of registration is not specified, so everything is sorted first.
 use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
+use flash_protocol::{
+    ResourceConfig, Result,
+    manifest::{
+        App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
+        RouteEntry, ScalerEntry, WorkerType,
+    },
+    wire::RawJson,
+};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use schemars::{Schema, SchemaGenerator};
 
-use crate::{
-    Result,
-    arguments::{Binding, Input},
-    manifest::{
-        App, ArgumentEntry, ArgumentSource, ComputeEntry, EndpointKind, FunctionEntry, MANIFEST_VERSION,
-        Manifest, RouteEntry, ScalerEntry, WorkerType,
-    },
-    resource::{Compute, ResourceConfig, Scaler},
-    wire::RawJson,
-};
+use crate::arguments::{Binding, Input};
 
 /// One `#[remote]` function, as the macro describes it.
 #[derive(Debug)]
@@ -204,17 +203,13 @@ impl Registry {
         Some(WorkerType {
             name: config.name.to_owned(),
             kind,
-            compute: compute_entry(config.compute?),
+            compute: config.compute?.into(),
             workers_min: config.workers_min,
             workers_max: config.workers_max,
             idle_timeout_seconds: config.idle_timeout,
             execution_timeout_seconds: config.execution_timeout,
             max_concurrency: config.max_concurrency.unwrap_or(kind.default_concurrency()),
-            scaler: match config.scaler {
-                None => kind.default_scaler(),
-                Some(Scaler::QueueDelay { seconds }) => ScalerEntry::QueueDelay { seconds },
-                Some(Scaler::RequestCount { requests }) => ScalerEntry::RequestCount { requests },
-            },
+            scaler: config.scaler.map_or_else(|| kind.default_scaler(), ScalerEntry::from),
             data_centers: config.data_centers.to_vec(),
         })
     }
@@ -258,15 +253,6 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
         output: (function.output)(generator).to_value(),
         streams: matches!(function.handler, Handler::Stream(_)),
         arguments,
-    }
-}
-
-fn compute_entry(compute: Compute) -> ComputeEntry {
-    match compute {
-        Compute::Cpu(instances) => ComputeEntry::Cpu { instances: instances.to_vec() },
-        Compute::Gpu { pools, types, count } => {
-            ComputeEntry::Gpu { pools: pools.to_vec(), types: types.to_vec(), count }
-        }
     }
 }
 
@@ -412,8 +398,9 @@ fn check_kinds(functions: &[&'static Function], errors: &mut Vec<RegistryError>)
 
 #[cfg(test)]
 mod tests {
+    use flash_protocol::CpuInstance;
+
     use super::*;
-    use crate::CpuInstance;
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 

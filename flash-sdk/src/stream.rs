@@ -8,10 +8,11 @@ use std::{
     task::{Poll, ready},
 };
 
+use flash_protocol::{Error, ErrorKind, Result};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use tokio::time::Sleep;
 
-use crate::{Context, Error, ErrorKind, Result, panic, registry::Function};
+use crate::{Context, panic, registry::Function};
 
 /// What the end of the stream means for its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,14 +116,16 @@ mod tests {
         time::{Duration, Instant},
     };
 
+    use flash_protocol::{
+        CpuInstance, ResourceConfig,
+        wire::{envelope::Envelope, identity::RequestId},
+    };
     use futures_util::stream;
 
     use super::*;
     use crate::{
-        CpuInstance, ResourceConfig,
         context::{Setup, epoch_ms},
         registry::{Handler, Resource},
-        wire::{envelope::Envelope, identity::RequestId},
     };
 
     fn function() -> &'static Function {

@@ -6,10 +6,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use flash_protocol::wire::job::JobStatus;
 use flash_sdk::{
     __private::{Function, RemoteFunction, RemoteStream, Resource},
     Compute, Context, CpuInstance, Error, ErrorKind, JobHandle, ResourceConfig, Result, remote,
-    wire::job::JobStatus,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 
 use super::{
     git::Commit,

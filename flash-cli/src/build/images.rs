@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 use oci_spec::image::{Arch, Os, PlatformBuilder};
 
 use super::{

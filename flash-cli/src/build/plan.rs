@@ -1,7 +1,7 @@
 //! Which binaries a build needs, and which image each goes into. A pure decision: compiles and reads nothing.
 use std::{collections::BTreeSet, fmt};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::ComputeCapability,
     manifest::{ComputeEntry, Manifest, WorkerType},
 };
@@ -190,7 +190,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::{
+    use flash_protocol::{
         CpuInstance, GpuPool,
         manifest::{App, EndpointKind, ScalerEntry},
     };

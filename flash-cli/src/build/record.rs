@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::{catalogue::ComputeCapability, manifest::Manifest};
+use flash_protocol::{catalogue::ComputeCapability, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 
 use super::git::Commit;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 
 use super::{
     compile::{Compiler, cargo_home},

@@ -1,5 +1,5 @@
 //! CUDA's toolkit for building GPU worker types, or why there is none.
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 
 use super::{
     cuda::{self, CudaError, CudaHome, Kernels, Search, toolchains_in},

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::Args;
-use flash_sdk::catalogue::ComputeCapability;
+use flash_protocol::catalogue::ComputeCapability;
 use serde_json::json;
 
 use super::scope::DirectoryArguments;

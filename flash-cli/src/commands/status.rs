@@ -2,7 +2,7 @@
 use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 use super::{
     deploy::{OneEnvironment, block_on, time},

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -290,7 +290,7 @@ fn included_as(program: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::manifest::WorkerType;
+    use flash_protocol::manifest::WorkerType;
 
     use super::*;
     use crate::deploy::fixtures::manifest;

@@ -1,5 +1,5 @@
 //! The hourly cost of a release, with its minimum and maximum number of workers.
-use flash_sdk::{
+use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     manifest::WorkerType,
 };
@@ -56,7 +56,7 @@ impl HourlyCost {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::manifest::ComputeEntry;
+    use flash_protocol::manifest::ComputeEntry;
 
     use super::*;
     use crate::deploy::fixtures::spec;

@@ -1,7 +1,7 @@
 //! A small app and its releases, for the tests of this folder.
 use std::collections::BTreeMap;
 
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance,
     manifest::{
         App, ArgumentEntry, ArgumentSource, ComputeEntry, EndpointKind, FunctionEntry, Manifest, RouteEntry,

@@ -1,7 +1,9 @@
 //! What changes between the live release and the next one. A pure function from two specs to a list.
 use std::collections::{BTreeMap, BTreeSet};
 
-use flash_sdk::manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType};
+use flash_protocol::manifest::{
+    ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -381,7 +383,7 @@ impl List {
 /// The route's arguments from this source, as one schema.
 fn arguments(function: &FunctionEntry, source: ArgumentSource) -> Value {
     let own = || {
-        let is_own = move |argument: &&flash_sdk::manifest::ArgumentEntry| argument.source == source;
+        let is_own = move |argument: &&flash_protocol::manifest::ArgumentEntry| argument.source == source;
         function.arguments.iter().filter(is_own)
     };
     let properties: Map<String, Value> =

@@ -149,7 +149,7 @@ impl<'a> Schema<'a> {
             Some(Value::String(one)) => BTreeSet::from([one.as_str()]),
             Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
             _ => match self.values() {
-                Some(values) => values.iter().map(|value| flash_sdk::schema::kind_of(value)).collect(),
+                Some(values) => values.iter().map(|value| flash_protocol::schema::kind_of(value)).collect(),
                 None => ALL_TYPES.into(),
             },
         };

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use clap::ValueEnum;
-use flash_sdk::env;
+use flash_protocol::variables;
 use serde::Deserialize;
 
 use super::EngineError;
@@ -287,7 +287,7 @@ fn is_the_clients_own(name: &str) -> bool {
 
 /// If set, the image describes itself.
 pub(super) fn describing() -> (String, String) {
-    (env::ROLE.to_owned(), "describe".to_owned())
+    (variables::ROLE.to_owned(), "describe".to_owned())
 }
 
 #[cfg(test)]

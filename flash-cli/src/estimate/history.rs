@@ -1,5 +1,5 @@
 //! Seconds and requests measured by an environment.
-use flash_sdk::manifest::{EndpointKind, Manifest};
+use flash_protocol::manifest::{EndpointKind, Manifest};
 
 use super::Given;
 use crate::target::Costs;

@@ -8,7 +8,7 @@ pub(crate) mod table;
 
 use std::time::Duration;
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use serde::Serialize;
 
 pub(crate) use history::{Measured, measured};

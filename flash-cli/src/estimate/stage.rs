@@ -1,7 +1,7 @@
 //! Which worker types are stages of a request, in which order, at which price.
 use std::time::Duration;
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     manifest::{ComputeEntry, EndpointKind, Manifest, WorkerType},
 };
@@ -106,7 +106,7 @@ pub(crate) fn stages(
 fn worker_of<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a WorkerType, EstimateError> {
     let function = || {
         let named = |function: &&_| {
-            let function: &flash_sdk::manifest::FunctionEntry = function;
+            let function: &flash_protocol::manifest::FunctionEntry = function;
             function.call_name() == name
         };
         manifest.worker(&manifest.functions.iter().find(named)?.worker)

@@ -1,5 +1,5 @@
 //! An estimate as lines of text.
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 use super::{
     DAYS, Estimate, StageCost,

@@ -1,5 +1,5 @@
 //! The example's table, to the cent, and what changes it.
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, GpuPool,
     catalogue::PriceList,
     manifest::{App, ComputeEntry, EndpointKind, FunctionEntry, Manifest, WorkerType},

@@ -1,5 +1,5 @@
 //! What workers and other clients send: frames of the exchange, envelopes, texts of errors.
-use flash_sdk::wire::{
+use flash_protocol::wire::{
     RawJson, envelope,
     exchange::{self, ToPlatform, ToWorker},
     job::ErrorText,

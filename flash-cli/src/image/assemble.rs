@@ -303,8 +303,8 @@ fn config(spec: &ImageSpec, below: &Below, layers: &[Layer]) -> Result<ImageConf
 /// The base's variables with ours: a variable of the same name is replaced in place.
 fn env(spec: &ImageSpec, base: &[String]) -> Vec<String> {
     let mut ours = spec.env.clone();
-    ours.insert(flash_sdk::env::ROLE.to_owned(), "worker".to_owned());
-    ours.insert(flash_sdk::env::WORKER.to_owned(), spec.name.clone());
+    ours.insert(flash_protocol::variables::ROLE.to_owned(), "worker".to_owned());
+    ours.insert(flash_protocol::variables::WORKER.to_owned(), spec.name.clone());
     ours.insert("SSL_CERT_FILE".to_owned(), format!("/{CERTIFICATES}"));
     let name = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
     let kept = base.iter().filter(|variable| !ours.contains_key(&name(variable))).cloned();

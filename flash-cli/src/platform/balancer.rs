@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::wire::exchange::{ToWorker, Writer};
+use flash_protocol::wire::exchange::{ToWorker, Writer};
 use tokio::sync::{Notify, oneshot};
 
 use super::{

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use flash_sdk::{
-    env,
+use flash_protocol::{
     manifest::{EndpointKind, Manifest, WorkerType},
+    variables,
 };
 
 use super::{
@@ -46,18 +46,18 @@ pub(crate) struct CommandWorker {
 impl CommandWorker {
     /// Variables that the platform sets for a command and a project must not.
     pub(crate) const RESERVED: [&'static str; 12] = [
-        env::RUNPOD_GET_JOB,
-        env::RUNPOD_POST_OUTPUT,
-        env::RUNPOD_POST_STREAM,
-        env::RUNPOD_PING,
-        env::RUNPOD_PING_INTERVAL,
-        env::RUNPOD_AI_API_KEY,
-        env::RUNPOD_API_KEY,
-        env::RUNPOD_POD_ID,
-        env::RUNPOD_POD_HOSTNAME,
-        env::RUNPOD_ENDPOINT_ID,
-        env::PORT,
-        env::PORT_HEALTH,
+        variables::RUNPOD_GET_JOB,
+        variables::RUNPOD_POST_OUTPUT,
+        variables::RUNPOD_POST_STREAM,
+        variables::RUNPOD_PING,
+        variables::RUNPOD_PING_INTERVAL,
+        variables::RUNPOD_AI_API_KEY,
+        variables::RUNPOD_API_KEY,
+        variables::RUNPOD_POD_ID,
+        variables::RUNPOD_POD_HOSTNAME,
+        variables::RUNPOD_ENDPOINT_ID,
+        variables::PORT,
+        variables::PORT_HEALTH,
     ];
     /// The variable of a command that replaces `/ping` as the health path.
     pub(crate) const HEALTH_CHECK_PATH: &'static str = HEALTH_CHECK_PATH;
@@ -186,14 +186,14 @@ impl Launch {
 
     fn app_environment(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Vec<(String, String)> {
         let own = [
-            (env::ROLE, "worker".to_owned()),
-            (env::WORKER, worker_type.name.clone()),
-            (env::ENDPOINTS, self.endpoints.clone()),
-            (env::EXCHANGE_URL, format!("{}/exchange/{id}", self.base(worker_type))),
-            (env::DRAIN_SECONDS, self.drain_seconds.to_string()),
-            (env::HTTP_HOST, "127.0.0.1".to_owned()),
-            (env::PORT, "0".to_owned()),
-            (env::PORT_HEALTH, "0".to_owned()),
+            (variables::ROLE, "worker".to_owned()),
+            (variables::WORKER, worker_type.name.clone()),
+            (variables::ENDPOINTS, self.endpoints.clone()),
+            (variables::EXCHANGE_URL, format!("{}/exchange/{id}", self.base(worker_type))),
+            (variables::DRAIN_SECONDS, self.drain_seconds.to_string()),
+            (variables::HTTP_HOST, "127.0.0.1".to_owned()),
+            (variables::PORT, "0".to_owned()),
+            (variables::PORT_HEALTH, "0".to_owned()),
         ];
         let own = own.into_iter().chain(self.protocol(worker_type, id, key)).map(owned);
         // The platform's variables win over the project's.
@@ -208,7 +208,11 @@ impl Launch {
             .chain([(ENDPOINT_BASE_URL, format!("{}/v2", self.platform))]);
         let serving = port.into_iter().flat_map(|port| {
             let port = port.to_string();
-            [(env::PORT, port.clone()), (env::PORT_HEALTH, port), (HEALTH_CHECK_PATH, health_path.clone())]
+            [
+                (variables::PORT, port.clone()),
+                (variables::PORT_HEALTH, port),
+                (HEALTH_CHECK_PATH, health_path.clone()),
+            ]
         });
         let own = self.protocol(worker_type, id, key).into_iter().chain(serving).map(owned);
         let environment = self
@@ -245,25 +249,25 @@ impl Launch {
         let base = self.base(worker_type);
         [
             // With a query, because the official worker appends `&…` without checking.
-            (env::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
-            (env::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
-            (env::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
-            (env::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
-            (env::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
-            (env::RUNPOD_AI_API_KEY, key.to_owned()),
+            (variables::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
+            (variables::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
+            (variables::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
+            (variables::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
+            (variables::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
+            (variables::RUNPOD_AI_API_KEY, key.to_owned()),
             // For calls to other endpoints, where the platform asks for a key.
-            (env::RUNPOD_API_KEY, key.to_owned()),
-            (env::RUNPOD_POD_ID, id.to_string()),
-            (env::RUNPOD_POD_HOSTNAME, id.to_string()),
-            (env::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
+            (variables::RUNPOD_API_KEY, key.to_owned()),
+            (variables::RUNPOD_POD_ID, id.to_string()),
+            (variables::RUNPOD_POD_HOSTNAME, id.to_string()),
+            (variables::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
         ]
     }
 }
 
 /// A container does not inherit environment variables, so those that a process would inherit are passed too.
 fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
-    let level = std::env::var(env::RUNPOD_LOG_LEVEL).ok();
-    let inherited = level.map(|level| (env::RUNPOD_LOG_LEVEL.to_owned(), level));
+    let level = std::env::var(variables::RUNPOD_LOG_LEVEL).ok();
+    let inherited = level.map(|level| (variables::RUNPOD_LOG_LEVEL.to_owned(), level));
     ContainerSpec {
         name: format!("flash-{id}"),
         image: image.to_owned(),

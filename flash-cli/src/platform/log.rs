@@ -1,7 +1,7 @@
 //! Log lines from workers and the platform, for display and storage.
 use std::{sync::Arc, time::SystemTime};
 
-use flash_sdk::wire::identity::RequestId;
+use flash_protocol::wire::identity::RequestId;
 use serde::Deserialize;
 
 use super::{

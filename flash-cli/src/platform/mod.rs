@@ -36,7 +36,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use flash_sdk::{catalogue::PriceList, manifest::Manifest};
+use flash_protocol::{catalogue::PriceList, manifest::Manifest};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

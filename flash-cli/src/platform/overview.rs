@@ -1,5 +1,5 @@
 //! The current state of a platform, for display.
-use flash_sdk::manifest::EndpointKind;
+use flash_protocol::manifest::EndpointKind;
 
 use super::{
     Platform,

@@ -1,7 +1,7 @@
 //! One build of an app, live or draining: its manifest, its pools, its routes.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,

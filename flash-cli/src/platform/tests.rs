@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::{
+use flash_protocol::{
     manifest::{App, ComputeEntry, EndpointKind, WorkerType},
     wire::envelope::Envelope,
 };
@@ -97,7 +97,7 @@ fn of_script(number: u64, script: &str) -> NewRelease {
     NewRelease { commands: vec![command], ..release(number) }
 }
 
-fn json(text: &str) -> flash_sdk::wire::RawJson {
+fn json(text: &str) -> flash_protocol::wire::RawJson {
     serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
 }
 

@@ -10,9 +10,9 @@ use std::{
 };
 
 use cargo_metadata::{Message, PackageId};
-use flash_sdk::{
-    env,
+use flash_protocol::{
     manifest::{MANIFEST_VERSION, Manifest},
+    variables,
 };
 use nix::sys::signal::Signal;
 use tokio::{
@@ -188,7 +188,7 @@ async fn ask(
     without_credentials(&mut command);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
-        .env(env::ROLE, "describe")
+        .env(variables::ROLE, "describe")
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -4,7 +4,7 @@
 //! described itself.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::{ComputeCapability, ComputeCapabilityError},
     manifest::Manifest,
 };

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, EndpointKind, Manifest, ScalerEntry, WorkerType},
 };

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, GpuPool,
     catalogue::{PriceList, PriceListError},
     manifest::Manifest,
@@ -318,7 +318,7 @@ pub(crate) fn load_dotenv(directory: &Path) -> Result<Vec<(String, String)>, Con
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::{
+    use flash_protocol::{
         GpuPool,
         catalogue::{NanoDollars, PriceKey},
     };

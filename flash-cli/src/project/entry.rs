@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use flash_sdk::manifest::ENTRY_MARK;
+use flash_protocol::manifest::ENTRY_MARK;
 use memchr::memmem::Finder;
 
 /// How much of a file is in memory at a time.

@@ -4,7 +4,7 @@
 //! has described itself. `crate::deploy` uses the result.
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
-use flash_sdk::{
+use flash_protocol::{
     DataCenter,
     manifest::{EndpointKind, Manifest},
 };

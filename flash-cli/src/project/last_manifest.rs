@@ -9,7 +9,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};

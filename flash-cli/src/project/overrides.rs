@@ -1,7 +1,7 @@
 //! `[environments.NAME.workers.WORKER]` in `flash.toml`: settings of a worker type that differ in an environment.
 //!
 //! The limits are those of `#[remote]`. Values are checked here and applied later to the app's manifest.
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, ScalerEntry, WorkerType},
 };

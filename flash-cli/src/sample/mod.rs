@@ -7,7 +7,7 @@ mod scalar;
 
 use std::cell::Cell;
 
-use flash_sdk::schema::Checker;
+use flash_protocol::schema::Checker;
 use serde_json::{Map, Value, json};
 
 use crate::formats;

@@ -1,5 +1,5 @@
 //! What was spent.
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use serde::{Deserialize, Serialize};
 
 /// The period, and how finely to divide it.

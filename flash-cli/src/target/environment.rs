@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use clap::ValueEnum;
-use flash_sdk::manifest::EndpointKind;
+use flash_protocol::manifest::EndpointKind;
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseRecord, access::NewKey};

@@ -1,7 +1,7 @@
 //! Releases: their contents and state.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use flash_sdk::manifest::{Manifest, WorkerType};
+use flash_protocol::manifest::{Manifest, WorkerType};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 

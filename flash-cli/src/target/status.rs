@@ -1,5 +1,5 @@
 //! The current state of an environment.
-use flash_sdk::{catalogue::NanoDollars, manifest::EndpointKind};
+use flash_protocol::{catalogue::NanoDollars, manifest::EndpointKind};
 use serde::{Deserialize, Serialize};
 
 use super::EnvironmentId;

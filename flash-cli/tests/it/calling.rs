@@ -1,7 +1,7 @@
 //! Calling what runs elsewhere from ordinary code: the app's own `main` by `FLASH_ENV`, and any program by `Endpoint`.
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use flash_sdk::credentials::{Credentials, EnvironmentCredentials};
+use flash_protocol::credentials::{Credentials, EnvironmentCredentials};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

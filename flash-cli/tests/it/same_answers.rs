@@ -45,7 +45,7 @@ impl App {
 
 /// Name and data of each event.
 fn events(text: &str) -> Vec<(String, Value)> {
-    let mut events = flash_sdk::wire::events::Events::default();
+    let mut events = flash_protocol::wire::events::Events::default();
     let found = events.push(text.as_bytes()).unwrap();
     found.into_iter().map(|event| (event.name, serde_json::from_str(&event.data).unwrap())).collect()
 }

@@ -1,14 +1,12 @@
 use std::sync::OnceLock;
 
+use flash_protocol::{CpuInstance, ResourceConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::*;
-use crate::{
-    CpuInstance, ResourceConfig,
-    registry::{Handler, Resource, Route},
-};
+use crate::registry::{Handler, Resource, Route};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Text {

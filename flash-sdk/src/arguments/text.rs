@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::{Error, Number};
 
-use crate::wire::fault_of_field;
+use flash_protocol::wire::fault_of_field;
 
 /// What a parameter may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Where the app's functions run, according to environment variables.
 use std::collections::HashMap;
 
-use crate::{
+use flash_protocol::{
     Error, ErrorKind, WireError,
     credentials::{Credentials, CredentialsError, EnvironmentCredentials, directory},
-    env,
+    variables,
 };
 
 /// What this process is.
@@ -42,10 +42,10 @@ pub(super) struct Variables {
 impl Variables {
     pub(super) fn read() -> Self {
         Self {
-            endpoints: env::get(env::ENDPOINTS),
-            environment: env::get(env::ENV),
-            api_key: env::get(env::API_KEY),
-            runpod_api_key: env::get(env::RUNPOD_API_KEY),
+            endpoints: variables::get(variables::ENDPOINTS),
+            environment: variables::get(variables::ENV),
+            api_key: variables::get(variables::API_KEY),
+            runpod_api_key: variables::get(variables::RUNPOD_API_KEY),
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn directory_of(
         return Some(Directory {
             endpoints: endpoints?,
             key: runpod_api_key,
-            source: format!("{} does not list it", env::ENDPOINTS),
+            source: format!("{} does not list it", variables::ENDPOINTS),
         });
     };
     let known = environment_of(app, &name, credentials);
@@ -72,7 +72,7 @@ pub(super) fn directory_of(
         Some(endpoints) => Directory {
             endpoints,
             key: api_key.or(runpod_api_key),
-            source: format!("{} does not list it", env::ENDPOINTS),
+            source: format!("{} does not list it", variables::ENDPOINTS),
         },
         None => Directory {
             endpoints: known.map(|known| known.endpoints.into_iter().collect()),
@@ -88,7 +88,7 @@ pub(super) fn directory_of(
 fn parse(text: &str) -> Result<HashMap<String, String>, Problem> {
     serde_json::from_str(text).map_err(|error| {
         let message =
-            format!("{} is not a JSON object that maps worker types to URLs: {error}", env::ENDPOINTS);
+            format!("{} is not a JSON object that maps worker types to URLs: {error}", variables::ENDPOINTS);
         Box::new(WireError::new(ErrorKind::Transport, message))
     })
 }
@@ -99,8 +99,8 @@ fn environment_of(
     credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
 ) -> Result<EnvironmentCredentials, Problem> {
     let credentials = credentials().map_err(|error| {
-        let error =
-            Error::from(error).context(format!("could not look up the environment of {}={name}", env::ENV));
+        let error = Error::from(error)
+            .context(format!("could not look up the environment of {}={name}", variables::ENV));
         Box::new(WireError { kind: ErrorKind::NotFound, ..error.into_wire() })
     })?;
     let file = directory().map_or_else(
@@ -112,15 +112,15 @@ fn environment_of(
         None => {
             let message = format!(
                 "{}={name}, but {file} has no environment `{name}` of `{app}`: deploy it with `{hint}`, or set {}",
-                env::ENV,
-                env::ENDPOINTS
+                variables::ENV,
+                variables::ENDPOINTS
             );
             Err(Box::new(WireError::new(ErrorKind::NotFound, message)))
         }
         Some(known) if known.endpoints.is_empty() => {
             let message = format!(
                 "{}={name}, but {file} has no endpoint for it: deploy a release with `{hint}`",
-                env::ENV
+                variables::ENV
             );
             Err(Box::new(WireError::new(ErrorKind::NotFound, message)))
         }
@@ -141,10 +141,10 @@ mod tests {
     fn variables(set: &[(&str, &str)]) -> Variables {
         let get = |name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Variables {
-            endpoints: get(env::ENDPOINTS),
-            environment: get(env::ENV),
-            api_key: get(env::API_KEY),
-            runpod_api_key: get(env::RUNPOD_API_KEY),
+            endpoints: get(variables::ENDPOINTS),
+            environment: get(variables::ENV),
+            api_key: get(variables::API_KEY),
+            runpod_api_key: get(variables::RUNPOD_API_KEY),
         }
     }
 

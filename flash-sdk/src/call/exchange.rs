@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{
+use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
         RawJson,

@@ -4,11 +4,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use flash_protocol::{Error, ErrorKind, Result, wire::job::JobStatus};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
 use super::{http::Client, output_of};
-use crate::{Error, ErrorKind, Result, registry::Function, wire::job::JobStatus};
+use crate::registry::Function;
 
 /// How a job in this process ended.
 pub(crate) struct JobEnd<T> {
@@ -158,7 +159,7 @@ impl<T: DeserializeOwned> JobHandle<T> {
                     let message = format!(
                         "the result of `{}` does not match its return type: {}",
                         function.stage(),
-                        crate::wire::fault(&error)
+                        flash_protocol::wire::fault(&error)
                     );
                     Error::new(ErrorKind::Decode, message)
                 })

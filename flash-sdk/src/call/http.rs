@@ -4,14 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::{EncodedCall, located, output_of};
-use crate::{
-    Context, Error, ErrorKind, Result, WireError,
-    registry::Function,
+use flash_protocol::{
+    Error, ErrorKind, Result, WireError,
     wire::{
         RawJson,
         envelope::{self, Envelope},
@@ -21,6 +15,12 @@ use crate::{
         refusal,
     },
 };
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{EncodedCall, located, output_of};
+use crate::{Context, registry::Function};
 
 /// The longest wait to ask `runsync` for: the documented default. Longer jobs are polled.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);
@@ -353,7 +353,7 @@ async fn json<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) 
     serde_json::from_slice(&body).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
-            format!("could not parse the platform's answer: {}", crate::wire::fault(&error)),
+            format!("could not parse the platform's answer: {}", flash_protocol::wire::fault(&error)),
         )
     })
 }
@@ -369,8 +369,9 @@ pub(crate) fn transport(error: reqwest::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use flash_protocol::wire::identity::FunctionName;
+
     use super::*;
-    use crate::wire::identity::FunctionName;
 
     #[test]
     fn a_path_segment_is_escaped() {

@@ -11,6 +11,16 @@ mod worker;
 
 use std::{collections::HashMap, sync::OnceLock, time::Instant};
 
+use flash_protocol::{
+    Error, ErrorKind, Result, WireError,
+    credentials::Credentials,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        identity::RequestId,
+        job::{ErrorText, JobObject, JobStatus},
+    },
+};
 use futures_util::stream::BoxStream;
 
 pub(crate) use directory::Process;
@@ -20,18 +30,7 @@ pub use handle::JobHandle;
 pub(crate) use http::http_client;
 pub use worker::call_worker;
 
-use crate::{
-    Context, Error, ErrorKind, Result, WireError,
-    arguments::Args,
-    credentials::Credentials,
-    registry::Function,
-    wire::{
-        RawJson,
-        envelope::Envelope,
-        identity::RequestId,
-        job::{ErrorText, JobObject, JobStatus},
-    },
-};
+use crate::{Context, arguments::Args, registry::Function};
 
 /// Whether a call is one of many.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -217,7 +216,7 @@ pub(crate) fn located_at(error: Error, stage: String, request_id: Option<Request
 /// The result of a job in its final state.
 pub(crate) fn output_of(job: JobObject) -> Result<RawJson> {
     let mut wire = match job.status {
-        JobStatus::Completed => return Ok(job.output.unwrap_or_else(crate::wire::null)),
+        JobStatus::Completed => return Ok(job.output.unwrap_or_else(flash_protocol::wire::null)),
         JobStatus::TimedOut => {
             let message = job.error.unwrap_or_else(|| "the job timed out".to_owned());
             let mut wire = ErrorText::parse(&message);

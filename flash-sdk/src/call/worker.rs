@@ -1,8 +1,9 @@
 //! Calls by name to worker types that are not functions of this app.
+use flash_protocol::{Error, ErrorKind, Result, variables, wire::RawJson};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Peers, Process, located_at, settle, within};
-use crate::{Context, Error, ErrorKind, Result, env, json, wire::RawJson};
+use crate::{Context, json};
 
 /// Runs a job on a worker type that is not a Rust function, and waits for its output: a `[workers.NAME]` of
 /// `flash.toml`, or an endpoint that someone else deployed.
@@ -51,7 +52,7 @@ pub async fn call_worker<O: DeserializeOwned>(
             ErrorKind::Decode,
             format!(
                 "the output of `{worker}` does not match the expected type: {}",
-                crate::wire::fault(&error)
+                flash_protocol::wire::fault(&error)
             ),
         )
     })
@@ -73,7 +74,7 @@ fn no_platform(worker: &str) -> Error {
     let message = format!(
         "worker type `{worker}` is a separate program, and no platform is running it: start the app with \
          `flash run`, or set {} to {{\"{worker}\": \"https://api.runpod.ai/v2/ENDPOINT\"}}",
-        env::ENDPOINTS
+        variables::ENDPOINTS
     );
     Error::new(ErrorKind::NoWorker, message)
 }

@@ -1,6 +1,14 @@
 //! Jobs on an endpoint.
 use std::time::{Duration, Instant};
 
+use flash_protocol::{
+    Error, ErrorKind, Result,
+    wire::{
+        RawJson,
+        identity::RequestId,
+        job::{JobObject, JobStatus},
+    },
+};
 use futures_util::{
     Stream, StreamExt as _,
     stream::{self, BoxStream},
@@ -8,15 +16,7 @@ use futures_util::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Endpoint, retry::Idempotency};
-use crate::{
-    Error, ErrorKind, Result,
-    call::{http::POLL, located_at, output_of},
-    wire::{
-        RawJson,
-        identity::RequestId,
-        job::{JobObject, JobStatus},
-    },
-};
+use crate::call::{http::POLL, located_at, output_of};
 
 /// How long the server is asked to hold a request for chunks.
 const STREAM_HOLD: Duration = Duration::from_secs(5);

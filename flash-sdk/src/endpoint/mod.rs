@@ -10,6 +10,15 @@ mod send;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use flash_protocol::{
+    Error, ErrorKind, Result, variables,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        identity::{FunctionName, RequestId},
+        job::JobObject,
+    },
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use job::Job;
@@ -17,19 +26,13 @@ pub use options::JobOptions;
 pub use request::{Answer, Request};
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context,
     call::{
         Process,
         http::{Client, WAIT, job_body, trace_headers},
         located_at, output_of, settle, within,
     },
-    env, json,
-    wire::{
-        RawJson,
-        envelope::Envelope,
-        identity::{FunctionName, RequestId},
-        job::JobObject,
-    },
+    json,
 };
 use retry::Idempotency;
 
@@ -153,10 +156,10 @@ impl Endpoint {
     /// ```
     pub fn new(id_or_url: &str) -> Self {
         let keys = Keys {
-            flash: env::get(env::API_KEY),
-            runpod: env::get(env::RUNPOD_API_KEY),
-            endpoints: env::get(env::ENDPOINTS),
-            is_on_flash: env::get(env::EXCHANGE_URL).is_some(),
+            flash: variables::get(variables::API_KEY),
+            runpod: variables::get(variables::RUNPOD_API_KEY),
+            endpoints: variables::get(variables::ENDPOINTS),
+            is_on_flash: variables::get(variables::EXCHANGE_URL).is_some(),
         };
         let key = keys.for_url(&Address::of(id_or_url).queue);
         Self::with_key(id_or_url, key)
@@ -181,8 +184,8 @@ impl Endpoint {
         let Some(peers) = settle(Process::Other) else {
             let message = format!(
                 "no deployment of worker type `{worker}` is set: set {}=NAME, or {}",
-                env::ENV,
-                env::ENDPOINTS
+                variables::ENV,
+                variables::ENDPOINTS
             );
             return Err(Error::new(ErrorKind::NotFound, message));
         };
@@ -430,7 +433,7 @@ impl Endpoint {
             let message = format!(
                 "the output of `{}` does not match the expected type: {}",
                 self.stage(),
-                crate::wire::fault(&error)
+                flash_protocol::wire::fault(&error)
             );
             Error::new(ErrorKind::Decode, message)
         })

@@ -1,7 +1,7 @@
 //! Options of a job.
 use std::time::Duration;
 
-use crate::wire::job::Policy;
+use flash_protocol::wire::job::Policy;
 
 /// Options of a job.
 ///

@@ -2,10 +2,11 @@
 use std::fmt;
 
 use bytes::Bytes;
+use flash_protocol::{Error, ErrorKind, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Endpoint, encoded, retry::Idempotency, send::Received};
-use crate::{Error, ErrorKind, Result, call::http::trace_headers};
+use crate::call::http::trace_headers;
 
 /// A request that has not been sent yet, created by [`Endpoint::request`].
 #[must_use = "it is sent by `send`"]

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use flash_protocol::{Error, ErrorKind, Result, wire::refusal};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
@@ -9,7 +10,7 @@ use super::{
     Endpoint,
     retry::{self, FailureKind, Idempotency},
 };
-use crate::{Error, ErrorKind, Result, call::http::transport, wire::refusal};
+use crate::call::http::transport;
 
 /// A complete answer.
 pub(super) struct Received {
@@ -28,7 +29,7 @@ impl Received {
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::new(
                 ErrorKind::Decode,
-                format!("could not parse the endpoint's answer: {}", crate::wire::fault(&error)),
+                format!("could not parse the endpoint's answer: {}", flash_protocol::wire::fault(&error)),
             )
         })
     }

@@ -7,6 +7,17 @@ use std::{
     time::Duration,
 };
 
+use flash_protocol::{
+    Error, ErrorKind,
+    wire::{
+        RawJson,
+        exchange::{
+            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Reader, ReadyFrame,
+            ToPlatform, ToWorker, Writer,
+        },
+        job::ErrorText,
+    },
+};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncRead, net::TcpStream};
@@ -19,18 +30,7 @@ use super::{
     settings::{ExchangeAddress, Settings},
     shutdown::Shutdown,
 };
-use crate::{
-    Error, ErrorKind,
-    call::{Calls, Peers},
-    wire::{
-        RawJson,
-        exchange::{
-            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Reader, ReadyFrame,
-            ToPlatform, ToWorker, Writer,
-        },
-        job::ErrorText,
-    },
-};
+use crate::call::{Calls, Peers};
 
 /// How long the platform may take to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -200,7 +200,7 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
 type Attempt = (String, u32);
 
 /// Fails a job whose result is over the limit; sending it would end the connection.
-fn within_limit(output: RawJson) -> crate::Result<RawJson> {
+fn within_limit(output: RawJson) -> flash_protocol::Result<RawJson> {
     match output.get().len() {
         length if length > MAX_RESULT_BYTES => {
             let message = format!("the result is {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");

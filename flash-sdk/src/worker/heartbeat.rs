@@ -54,7 +54,7 @@ async fn beat(heartbeats: &Heartbeats, jobs: impl Fn() -> Vec<String>) {
             .timeout(limit(heartbeats.interval));
         // Status and body do not matter. If heartbeats are missing, the platform acts.
         if let Err(error) = request.send().await {
-            tracing::debug!("a heartbeat failed: {:#}", crate::Error::from(error.without_url()));
+            tracing::debug!("a heartbeat failed: {:#}", flash_protocol::Error::from(error.without_url()));
         }
     }
 }

@@ -15,6 +15,17 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
 };
+use flash_protocol::{
+    Error, ErrorKind, FieldError, Result, WireError,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        events,
+        exchange::HELD_HEADER,
+        identity::{RequestId, TraceParent},
+        unsupported_coding,
+    },
+};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -28,20 +39,12 @@ use super::{
     shutdown::Shutdown,
 };
 use crate::{
-    Context, Error, ErrorKind, FieldError, Result, WireError,
+    Context,
     arguments::Input,
     context::Setup,
     panic,
     registry::{Function, Handler},
     stream::{Call, Guarded},
-    wire::{
-        RawJson,
-        envelope::Envelope,
-        events,
-        exchange::HELD_HEADER,
-        identity::{RequestId, TraceParent},
-        unsupported_coding,
-    },
 };
 
 /// Larger request bodies are refused with 413: the provider's limit for load-balanced endpoints.
@@ -240,7 +243,7 @@ async fn answer(
             status: StatusCode::BAD_REQUEST,
             error: Box::new(WireError::new(
                 ErrorKind::InvalidInput,
-                format!("the body is not valid JSON: {}", crate::wire::fault(&error)),
+                format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)),
             )),
         })?),
     };

@@ -1,18 +1,21 @@
 //! Runs a job on this worker: finds the function, runs it within its call, and turns the outcome into the job's end.
 use std::time::{Duration, Instant};
 
+use flash_protocol::{
+    Error, ErrorKind, Result, cut,
+    manifest::WorkerType,
+    variables,
+    wire::{RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
+};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Error, ErrorKind, Result,
+    Context,
     arguments::Input,
     context::{ProgressSink, Setup},
-    error::cut,
-    manifest::WorkerType,
     panic,
     registry::{Function, Handler, Registry},
-    wire::{RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
 };
 
 /// The functions of this worker's type.
@@ -31,7 +34,7 @@ impl Functions {
             (None, [only]) => only,
             (None, []) => return Err("this app has no `#[remote]` functions".to_owned()),
             (None, _) => {
-                return Err(format!("{} is not set; known worker types: `{}`", crate::env::WORKER, list()));
+                return Err(format!("{} is not set; known worker types: `{}`", variables::WORKER, list()));
             }
         };
         let worker_type = registry

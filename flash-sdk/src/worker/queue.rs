@@ -10,6 +10,12 @@ use std::{
     time::Duration,
 };
 
+use flash_protocol::wire::{
+    RawJson, envelope,
+    identity::RequestId,
+    job::{ErrorText, JobStatus, PostedResult, TakenJob},
+    job_end,
+};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::{
@@ -24,15 +30,7 @@ use super::{
     settings::{Runpod, Settings},
     shutdown::Shutdown,
 };
-use crate::{
-    call::http_client,
-    wire::{
-        RawJson, envelope,
-        identity::RequestId,
-        job::{ErrorText, JobStatus, PostedResult, TakenJob},
-        job_end,
-    },
-};
+use crate::call::http_client;
 
 /// How long the platform may hold a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(90);
@@ -197,7 +195,9 @@ impl Worker {
             Ok(Body::One(job)) => Taken::Jobs(vec![job]),
             Ok(Body::Batch(jobs)) if jobs.is_empty() => Taken::Wait(Duration::from_millis(100)),
             Ok(Body::Batch(jobs)) => Taken::Jobs(jobs),
-            Err(error) => Taken::Failed(format!("could not parse the job: {}", crate::wire::fault(&error))),
+            Err(error) => {
+                Taken::Failed(format!("could not parse the job: {}", flash_protocol::wire::fault(&error)))
+            }
         }
     }
 
@@ -205,7 +205,7 @@ impl Worker {
         let id = job.id;
         let (mut envelope, input) = match job.input {
             Some(input) => envelope::open(input),
-            None => (envelope::Envelope::default(), crate::wire::null()),
+            None => (envelope::Envelope::default(), flash_protocol::wire::null()),
         };
         // The provider's job ID; if it is not a valid request ID, the context creates one.
         envelope.request_id = envelope.request_id.or_else(|| RequestId::parse(&id));

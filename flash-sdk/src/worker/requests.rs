@@ -7,10 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use flash_protocol::wire::exchange::SLOT_HEADER;
 use http::HeaderMap;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{Context, wire::exchange::SLOT_HEADER};
+use crate::Context;
 
 /// The running requests. Cheap to clone.
 #[derive(Clone, Default)]

@@ -1,6 +1,12 @@
 //! The role of this process, and its exit code.
 use std::{process::ExitCode, sync::Arc};
 
+use flash_protocol::{
+    Error,
+    manifest::{App, EndpointKind, EntryMark},
+    variables,
+};
+
 use super::{
     exchange, http,
     job::Functions,
@@ -8,11 +14,7 @@ use super::{
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
-use crate::{
-    Error, call, env,
-    manifest::{App, EndpointKind, EntryMark},
-    registry::Registry,
-};
+use crate::{call, registry::Registry};
 
 /// The user's package, from `#[flash_sdk::main]`.
 #[derive(Debug, Clone, Copy)]
@@ -72,11 +74,13 @@ enum Role {
 
 impl Role {
     fn from_env() -> Result<Self, String> {
-        match env::get(env::ROLE).as_deref() {
+        match variables::get(variables::ROLE).as_deref() {
             Some("describe") => Ok(Self::Describe),
             Some("worker") => Ok(Self::Worker),
-            Some(other) => Err(format!("{} is `{other}`, expected `describe` or `worker`", env::ROLE)),
-            None if env::get(env::WORKER).is_some() || env::get(env::RUNPOD_GET_JOB).is_some() => {
+            Some(other) => Err(format!("{} is `{other}`, expected `describe` or `worker`", variables::ROLE)),
+            None if variables::get(variables::WORKER).is_some()
+                || variables::get(variables::RUNPOD_GET_JOB).is_some() =>
+            {
                 Ok(Self::Worker)
             }
             None => Ok(Self::UserMain),
@@ -143,7 +147,7 @@ fn work() -> Result<ExitCode, String> {
     let functions = Arc::new(Functions::of(&registry()?, settings.worker.as_deref())?);
     let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
     log::install(settings.log_level);
-    if let Some(secret) = env::get(env::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
+    if let Some(secret) = variables::get(variables::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
         tracing::warn!(
             "the account has no secret `{secret}`, so calls to other worker types will be refused: create it \
              in the console"
@@ -170,8 +174,8 @@ fn work() -> Result<ExitCode, String> {
                 "worker type `{}` takes jobs, but neither {} nor {} is set: start it with `flash run` or on \
                  Runpod",
                 functions.worker_type().name,
-                env::EXCHANGE_URL,
-                env::RUNPOD_GET_JOB,
+                variables::EXCHANGE_URL,
+                variables::RUNPOD_GET_JOB,
             )),
         }
     })?;

@@ -1,7 +1,7 @@
 //! A worker's settings, read from the environment once and checked.
 use std::time::Duration;
 
-use crate::env;
+use flash_protocol::variables;
 
 /// The settings from environment variables.
 pub(super) struct Settings {
@@ -75,32 +75,32 @@ pub(super) struct Runpod {
 
 impl Settings {
     pub(super) fn from_env() -> Result<Self, String> {
-        let worker_id = env::get(env::RUNPOD_POD_ID)
-            .or_else(|| env::get("HOSTNAME"))
+        let worker_id = variables::get(variables::RUNPOD_POD_ID)
+            .or_else(|| variables::get("HOSTNAME"))
             .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let key = env::get(env::RUNPOD_AI_API_KEY).unwrap_or_default();
-        let source = if let Some(url) = env::get(env::EXCHANGE_URL) {
+        let key = variables::get(variables::RUNPOD_AI_API_KEY).unwrap_or_default();
+        let source = if let Some(url) = variables::get(variables::EXCHANGE_URL) {
             let heartbeats = Heartbeats::from_env(&worker_id, &key)?;
             WorkSource::Exchange(ExchangeAddress { url, key, heartbeats })
-        } else if let Some(take) = env::get(env::RUNPOD_GET_JOB) {
+        } else if let Some(take) = variables::get(variables::RUNPOD_GET_JOB) {
             WorkSource::Runpod(Runpod::from_env(&take, &worker_id, key)?)
         } else {
             WorkSource::Missing
         };
-        let port = env::number(env::PORT, 80)?;
+        let port = number(variables::PORT, 80)?;
         Ok(Self {
-            worker: env::get(env::WORKER),
+            worker: variables::get(variables::WORKER),
             source,
             worker_id,
-            hostname: env::get(env::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
-            result_retry: Duration::from_secs(env::number(env::RESULT_RETRY_SECONDS, 600)?),
-            drain: Duration::from_secs(env::number(env::DRAIN_SECONDS, 30)?),
-            threads: env::number(env::THREADS, default_threads())?,
+            hostname: variables::get(variables::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
+            result_retry: Duration::from_secs(number(variables::RESULT_RETRY_SECONDS, 600)?),
+            drain: Duration::from_secs(number(variables::DRAIN_SECONDS, 30)?),
+            threads: number(variables::THREADS, default_threads())?,
             log_level: log_level()?,
             http: HttpSettings {
-                host: env::get(env::HTTP_HOST).unwrap_or_else(|| "0.0.0.0".to_owned()),
+                host: variables::get(variables::HTTP_HOST).unwrap_or_else(|| "0.0.0.0".to_owned()),
                 port,
-                health_port: env::number(env::PORT_HEALTH, port)?,
+                health_port: number(variables::PORT_HEALTH, port)?,
             },
         })
     }
@@ -112,23 +112,24 @@ fn default_threads() -> u32 {
 
 fn log_level() -> Result<tracing::Level, String> {
     use tracing::Level;
-    let Some(name) = env::get(env::RUNPOD_LOG_LEVEL) else { return Ok(Level::INFO) };
+    let Some(name) = variables::get(variables::RUNPOD_LOG_LEVEL) else { return Ok(Level::INFO) };
     match name.to_ascii_uppercase().as_str() {
         "NOTSET" | "TRACE" => Ok(Level::TRACE),
         "DEBUG" => Ok(Level::DEBUG),
         "INFO" => Ok(Level::INFO),
         "WARN" | "WARNING" => Ok(Level::WARN),
         "ERROR" => Ok(Level::ERROR),
-        _ => {
-            Err(format!("{} is `{name}`, expected TRACE, DEBUG, INFO, WARN or ERROR", env::RUNPOD_LOG_LEVEL))
-        }
+        _ => Err(format!(
+            "{} is `{name}`, expected TRACE, DEBUG, INFO, WARN or ERROR",
+            variables::RUNPOD_LOG_LEVEL
+        )),
     }
 }
 
 impl Heartbeats {
     fn from_env(worker_id: &str, key: &str) -> Result<Option<Self>, String> {
-        let interval: u64 = env::number(env::RUNPOD_PING_INTERVAL, 10_000)?;
-        Ok(env::get(env::RUNPOD_PING).map(|template| Self {
+        let interval: u64 = number(variables::RUNPOD_PING_INTERVAL, 10_000)?;
+        Ok(variables::get(variables::RUNPOD_PING).map(|template| Self {
             url: expanded(&template, worker_id).replace("$ID", worker_id),
             // Runpod's worker rounds down to whole seconds, so that 999 ms would be a busy loop.
             interval: Duration::from_millis(interval.max(100)),
@@ -139,20 +140,20 @@ impl Heartbeats {
 
 /// Expands a URL template for this worker.
 fn expanded(template: &str, worker_id: &str) -> String {
-    let gpu = env::get(env::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
+    let gpu = variables::get(variables::RUNPOD_GPU_TYPE_ID).unwrap_or_default();
     template.replace("$RUNPOD_POD_ID", worker_id).replace("$RUNPOD_GPU_TYPE_ID", &gpu.replace(' ', "%20"))
 }
 
 impl Runpod {
     fn from_env(take: &str, worker_id: &str, key: String) -> Result<Self, String> {
         let expand = |template: &str| expanded(template, worker_id);
-        let output = env::get(env::RUNPOD_POST_OUTPUT).ok_or_else(|| {
-            format!("{} is set but {} is not", env::RUNPOD_GET_JOB, env::RUNPOD_POST_OUTPUT)
+        let output = variables::get(variables::RUNPOD_POST_OUTPUT).ok_or_else(|| {
+            format!("{} is set but {} is not", variables::RUNPOD_GET_JOB, variables::RUNPOD_POST_OUTPUT)
         })?;
         Ok(Self {
             take: expand(take).replace("$ID", worker_id),
             output: expand(&output),
-            stream: env::get(env::RUNPOD_POST_STREAM).map(|template| expand(&template)),
+            stream: variables::get(variables::RUNPOD_POST_STREAM).map(|template| expand(&template)),
             heartbeats: Heartbeats::from_env(worker_id, &key)?,
             key,
         })
@@ -178,6 +179,17 @@ impl Runpod {
     /// The URL that lists the jobs to stop; `None` if it cannot be derived.
     pub(super) fn stop_url(&self) -> Option<String> {
         self.take.contains("/job-take/").then(|| self.take.replace("/job-take/", "/job-stop/"))
+    }
+}
+
+/// The value of a variable as a number.
+///
+/// # Errors
+/// If the value is not a number; the error names the variable.
+fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
+    match variables::get(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| format!("{name} is `{text}`, expected a whole number")),
     }
 }
 

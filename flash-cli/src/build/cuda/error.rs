@@ -1,7 +1,7 @@
 //! Why there is no toolkit for GPU builds, and the command that installs one.
 use std::{io, path::PathBuf, process::ExitStatus};
 
-use flash_sdk::catalogue::ComputeCapability;
+use flash_protocol::catalogue::ComputeCapability;
 
 /// Where the recipe puts a toolkit, below the user's home: found there without configuration.
 pub(super) const RECIPE_PLACE: &str = ".cache/flash/cuda";

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use flash_sdk::catalogue::ComputeCapability;
+use flash_protocol::catalogue::ComputeCapability;
 
 use super::error::{CudaError, RECIPE_PLACE};
 

@@ -16,7 +16,7 @@
 //! what a kernel may use (fp8 from 8.9 on), so a merged list could lose features that one of them needs.
 use std::path::Path;
 
-use flash_sdk::catalogue::ComputeCapability;
+use flash_protocol::catalogue::ComputeCapability;
 
 use super::CudaError;
 

@@ -1,5 +1,5 @@
 //! Finds the function that a name refers to.
-use flash_sdk::manifest::{FunctionEntry, Manifest};
+use flash_protocol::manifest::{FunctionEntry, Manifest};
 
 use super::{name_of, takes_jobs};
 use crate::target::local::nearest;
@@ -131,7 +131,7 @@ fn names(manifest: &Manifest) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use flash_sdk::manifest::{App, RouteEntry};
+    use flash_protocol::manifest::{App, RouteEntry};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! A function's input: where it comes from, and whether it fits.
 use std::io::Read as _;
 
-use flash_sdk::{
+use flash_protocol::{
     FieldError,
     manifest::{ArgumentEntry, ArgumentSource, FunctionEntry, Manifest},
     schema,
@@ -165,7 +165,7 @@ pub(super) fn body_of(input: &Value, without: &[&str]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::manifest::ArgumentEntry;
+    use flash_protocol::manifest::ArgumentEntry;
 
     use super::{
         super::find::tests::{function, manifest},

@@ -11,11 +11,11 @@ mod send;
 use std::time::Duration;
 
 use clap::Args;
-use flash_sdk::{
+use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     credentials::Credentials,
-    env,
     manifest::{EndpointKind, FunctionEntry, Manifest},
+    variables,
 };
 
 use super::scope::{Scope, ScopeArguments};
@@ -225,20 +225,20 @@ fn timeout_of(
 
 /// The key for the environment.
 fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
-    if let Some(key) = env::get(env::API_KEY) {
+    if let Some(key) = variables::get(variables::API_KEY) {
         return Ok(key);
     }
     if let Some(key) = target.caller_key() {
         return Ok(key.expose().to_owned());
     }
     let credentials = Credentials::load().map_err(|error| {
-        Failure::of(Code::Unusable, &error).hint(format!("or set the variable {}", env::API_KEY))
+        Failure::of(Code::Unusable, &error).hint(format!("or set the variable {}", variables::API_KEY))
     })?;
     let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
     known.filter(|key| !key.is_empty()).ok_or_else(|| {
         Failure::unusable(format!(
             "no key for {id}: {} is not set, and the credential file has none",
-            env::API_KEY
+            variables::API_KEY
         ))
         .hint(format!("flash key new {} --use", id.name))
     })

@@ -1,7 +1,7 @@
 //! The outcome of a call, for people and for programs.
 use std::time::Duration;
 
-use flash_sdk::{
+use flash_protocol::{
     WireError,
     catalogue::NanoDollars,
     wire::{
@@ -71,7 +71,7 @@ impl CallOutcome {
 
 /// Why a job has no output.
 fn failure_of(job: &JobObject) -> Option<WireError> {
-    use flash_sdk::ErrorKind;
+    use flash_protocol::ErrorKind;
     let said = || ErrorText::parse(job.error.as_deref().unwrap_or("no reason given"));
     match job.status {
         JobStatus::Failed => Some(said()),

@@ -1,5 +1,5 @@
 //! Turns a route's input into an HTTP request.
-use flash_sdk::manifest::{ArgumentSource, FunctionEntry};
+use flash_protocol::manifest::{ArgumentSource, FunctionEntry};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ fn text(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::manifest::ArgumentEntry;
+    use flash_protocol::manifest::ArgumentEntry;
     use serde_json::json;
 
     use super::{

@@ -1,7 +1,7 @@
 //! Sends a call to a deployed environment and waits for the outcome.
 use std::time::{Duration, Instant};
 
-use flash_sdk::{
+use flash_protocol::{
     WireError,
     manifest::FunctionEntry,
     wire::{

@@ -1,6 +1,6 @@
 //! `flash cost estimate`: collects the numbers for an estimate.
 use clap::Args;
-use flash_sdk::manifest::Manifest;
+use flash_protocol::manifest::Manifest;
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! What an environment has cost: rows, and their exact sum.
 use std::collections::BTreeMap;
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! What happens once a release is live: check that it answers, store its addresses, print its endpoints.
 use std::time::{Duration, Instant};
 
-use flash_sdk::manifest::{ArgumentSource, EndpointKind, Manifest};
+use flash_protocol::manifest::{ArgumentSource, EndpointKind, Manifest};
 use indicatif::HumanBytes;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use flash_sdk::manifest::{ComputeEntry, Manifest};
+use flash_protocol::manifest::{ComputeEntry, Manifest};
 use sha2::{Digest as _, Sha256};
 
 use super::workspace::Settings;

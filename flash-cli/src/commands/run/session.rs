@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use flash_sdk::manifest::{FunctionEntry, Manifest};
+use flash_protocol::manifest::{FunctionEntry, Manifest};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},

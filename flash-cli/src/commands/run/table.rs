@@ -1,7 +1,7 @@
 //! The endpoint table: one row per function or command, with a `curl` command that works as printed.
 use std::path::Path;
 
-use flash_sdk::{
+use flash_protocol::{
     manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };
@@ -206,7 +206,7 @@ fn input(manifest: &Manifest, schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::manifest::{ArgumentEntry, RouteEntry};
+    use flash_protocol::manifest::{ArgumentEntry, RouteEntry};
 
     use super::*;
     use crate::deploy::fixtures::manifest;

@@ -11,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use flash_sdk::catalogue::PriceList;
+use flash_protocol::catalogue::PriceList;
 
 use crate::target::local::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};

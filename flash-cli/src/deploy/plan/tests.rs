@@ -1,4 +1,4 @@
-use flash_sdk::manifest::RouteEntry;
+use flash_protocol::manifest::RouteEntry;
 
 use super::*;
 use crate::{

@@ -1,7 +1,7 @@
 //! The two scalers of Runpod, and the rules around them: minimum, maximum, idle timeout, crash back-off.
 use std::time::Duration;
 
-use flash_sdk::manifest::ScalerEntry;
+use flash_protocol::manifest::ScalerEntry;
 
 use crate::platform::queue::WorkerId;
 

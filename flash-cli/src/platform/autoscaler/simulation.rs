@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::manifest::ScalerEntry;
+use flash_protocol::manifest::ScalerEntry;
 
 use super::{Limits, Observation, WorkerView, decide};
 use crate::platform::pool::{Crashes, Death};

@@ -1,7 +1,7 @@
 //! Who gets a slot, in which order, and what becomes of those who leave.
 use std::{pin::Pin, task::Poll};
 
-use flash_sdk::wire::exchange;
+use flash_protocol::wire::exchange;
 
 use super::*;
 

@@ -57,7 +57,7 @@ impl Denial {
                 "wrong key: send the FLASH_API_KEY that `flash run` was started with",
             ),
         };
-        Refusal::new(status, flash_sdk::ErrorKind::Refused, message)
+        Refusal::new(status, flash_protocol::ErrorKind::Refused, message)
     }
 
     /// For the log. Never names the key.

@@ -1,5 +1,5 @@
 //! Refuses bodies with an unsupported content coding.
-use flash_sdk::{ErrorKind, wire::unsupported_coding};
+use flash_protocol::{ErrorKind, wire::unsupported_coding};
 use http::{HeaderMap, StatusCode, header};
 
 use super::error::Refusal;

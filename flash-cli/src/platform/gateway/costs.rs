@@ -130,7 +130,7 @@ fn sums(sums: &Sums) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::catalogue::NanoDollars;
+    use flash_protocol::catalogue::NanoDollars;
 
     use super::*;
 

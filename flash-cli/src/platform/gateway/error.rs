@@ -2,7 +2,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::response::{IntoResponse, Response};
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, FieldError, WireError,
     wire::job::{ErrorText, JobObject, JobStatus},
 };
@@ -94,7 +94,7 @@ impl Refusal {
     /// The fields that are missing or wrong.
     pub(crate) fn unprocessable(mut fields: Vec<FieldError>) -> Self {
         bound_fields(&mut fields);
-        Self::of(StatusCode::UNPROCESSABLE_ENTITY, flash_sdk::Error::invalid_fields(fields).into_wire())
+        Self::of(StatusCode::UNPROCESSABLE_ENTITY, flash_protocol::Error::invalid_fields(fields).into_wire())
     }
 
     pub(crate) fn method_not_allowed(method: &http::Method, path: &str, allow: String) -> Self {

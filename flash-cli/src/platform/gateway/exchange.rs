@@ -10,7 +10,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::{
+use flash_protocol::{
     Error, ErrorKind,
     wire::exchange::{
         self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker,
@@ -142,7 +142,7 @@ impl Session {
             None if output.as_ref().is_some_and(nesting::is_too_deep) => {
                 nesting::failure("result", &self.worker)
             }
-            None => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
+            None => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null)),
         };
         let ran = Some(Duration::from_micros(ran_us));
         match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
@@ -179,9 +179,9 @@ impl Session {
         &self,
         call: u64,
         worker: &str,
-        envelope: flash_sdk::wire::envelope::Envelope,
-        input: flash_sdk::wire::RawJson,
-    ) -> flash_sdk::Result<(Arc<Pool>, JobId)> {
+        envelope: flash_protocol::wire::envelope::Envelope,
+        input: flash_protocol::wire::RawJson,
+    ) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
         if nesting::is_too_deep(&input) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
         }

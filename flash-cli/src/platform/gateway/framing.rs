@@ -67,7 +67,7 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
         [only] if only.eq_ignore_ascii_case("chunked") => Ok(()),
         _ => {
             let message = "the body has a transfer coding other than `chunked`: send it as `chunked` only, or with a length";
-            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, flash_sdk::ErrorKind::Refused, message))
+            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, flash_protocol::ErrorKind::Refused, message))
         }
     }
 }

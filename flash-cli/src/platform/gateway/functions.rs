@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, FieldError,
     manifest::FunctionEntry,
     wire::{envelope::Envelope, identity},
@@ -134,7 +134,7 @@ fn split(request: Request) -> Result<(HeaderMap, Body), Refusal> {
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
-        Refusal::bad_request(format!("the body is not valid JSON: {}", flash_sdk::wire::fault(&error)))
+        Refusal::bad_request(format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)))
     })
 }
 
@@ -169,7 +169,7 @@ async fn run(
     let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait, Abandoned::Stops).await?;
     let stage = format!("{}/{}", function.worker, function.call_name());
     match job.status {
-        flash_sdk::wire::job::JobStatus::Completed => job_response(&job),
+        flash_protocol::wire::job::JobStatus::Completed => job_response(&job),
         status if status.is_final() => Err(Refusal::of_job(job).at_stage(stage)),
         _ => {
             // The caller gets an answer now, so the job is cancelled to free its worker.

@@ -87,8 +87,9 @@ fn is_this_machine(host: &str) -> bool {
 /// # Errors
 /// 403 with what to do.
 pub(super) fn check<B>(request: &Request<B>, allowed: &AllowedHosts) -> Result<(), Refusal> {
-    let refused =
-        |message: String| Err(Refusal::new(StatusCode::FORBIDDEN, flash_sdk::ErrorKind::Refused, message));
+    let refused = |message: String| {
+        Err(Refusal::new(StatusCode::FORBIDDEN, flash_protocol::ErrorKind::Refused, message))
+    };
     let asked = asked_host(request);
     if let Some(host) = asked.filter(|host| !allowed.allows(host)) {
         let host: String = host.chars().take(SHOWN).collect();

@@ -1,5 +1,5 @@
 //! Refuses JSON that is nested deeper than a worker can decode.
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, WireError,
     wire::{MAX_NESTING, Nesting, RawJson, job::ErrorText},
 };

@@ -1,5 +1,5 @@
 //! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
-use flash_sdk::manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest};
+use flash_protocol::manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest};
 use serde_json::{Map, Value, json};
 
 use crate::sample::sample;
@@ -91,7 +91,7 @@ fn bounds(schema: &Map<String, Value>) -> Option<(Option<Value>, Option<Value>)>
     if is("number") && format == "float" {
         return Some((Some((-GREATEST_FLOAT).into()), Some(GREATEST_FLOAT.into())));
     }
-    let (least, most) = flash_sdk::schema::integer_range(format).filter(|_| is("integer"))?;
+    let (least, most) = flash_protocol::schema::integer_range(format).filter(|_| is("integer"))?;
     Some((i64::try_from(least).ok().map(Value::from), u64::try_from(most).ok().map(Value::from)))
 }
 

@@ -1,5 +1,5 @@
 //! Maps paths to functions: the app's routes, and the fixed addresses of every function.
-use flash_sdk::manifest::{EndpointKind, Manifest};
+use flash_protocol::manifest::{EndpointKind, Manifest};
 use http::Method;
 
 use super::{
@@ -158,7 +158,7 @@ fuzz_target!("route_table", |data| {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
-    use flash_sdk::manifest::{App, ComputeEntry, FunctionEntry, RouteEntry, WorkerType};
+    use flash_protocol::manifest::{App, ComputeEntry, FunctionEntry, RouteEntry, WorkerType};
     use http::StatusCode;
 
     use super::*;

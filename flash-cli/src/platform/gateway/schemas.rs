@@ -1,5 +1,5 @@
 //! Input checks: each function's schema, compiled once per release.
-use flash_sdk::{FieldError, manifest::Manifest, schema::Checker};
+use flash_protocol::{FieldError, manifest::Manifest, schema::Checker};
 use serde_json::Value;
 
 use crate::formats;

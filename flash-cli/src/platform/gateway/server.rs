@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::{Bytes, BytesMut};
-use flash_sdk::wire::identity;
+use flash_protocol::wire::identity;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONNECTION, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::{
@@ -222,7 +222,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<Release>, Refusal> {
     if platform.is_stopping() {
         let message = "flash is stopping and accepts no new work";
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message));
+        return Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            flash_protocol::ErrorKind::NoWorker,
+            message,
+        ));
     }
     platform.current().ok_or_else(|| nothing_live(platform))
 }
@@ -231,7 +235,7 @@ pub(super) fn live(State(platform): &State<Platform>) -> Result<std::sync::Arc<R
 pub(super) fn nothing_live(platform: &Platform) -> Refusal {
     if platform.shared.is_expecting.load(Ordering::Relaxed) {
         let message = "the environment is being restored; try again";
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_protocol::ErrorKind::NoWorker, message)
             .after(1);
     }
     let is_empty = platform.shared.access_control.is_of_environment() && !platform.is_deploying();
@@ -239,7 +243,7 @@ pub(super) fn nothing_live(platform: &Platform) -> Refusal {
         true => "nothing is deployed in this environment",
         false => "the app has not started yet",
     };
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_sdk::ErrorKind::NoWorker, message)
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, flash_protocol::ErrorKind::NoWorker, message)
 }
 
 /// How long this much of a body may take: slow connections are accepted, trickling clients are not.
@@ -295,7 +299,7 @@ pub(super) fn broken(error: &(dyn Error + 'static)) -> Refusal {
 
 fn too_slow(what: &str) -> Refusal {
     let message = format!("the request body arrives too slowly: {what}");
-    Refusal::new(StatusCode::REQUEST_TIMEOUT, flash_sdk::ErrorKind::Timeout, message)
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, flash_protocol::ErrorKind::Timeout, message)
 }
 
 /// Reads the rest of a body that was refused. Bounded in bytes and time; beyond that the connection breaks.

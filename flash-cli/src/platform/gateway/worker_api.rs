@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, WireError,
     wire::{
         Nesting, RawJson, envelope,
@@ -261,7 +261,7 @@ pub(super) async fn done(
         }
     };
     if posted.status == Some(JobStatus::InProgress) {
-        queue.progress(&worker, job, posted.output.unwrap_or_else(flash_sdk::wire::null));
+        queue.progress(&worker, job, posted.output.unwrap_or_else(flash_protocol::wire::null));
         return Ok(StatusCode::OK.into_response());
     }
     pool.work_ends(&worker);
@@ -271,7 +271,7 @@ pub(super) async fn done(
         Some(other) => Some(other.to_string()),
     };
     let outcome = match (error, posted.output) {
-        (None, output) => Outcome::Completed(output.unwrap_or_else(flash_sdk::wire::null)),
+        (None, output) => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null)),
         (Some(error), None) => Outcome::Failed(error),
         (Some(error), Some(output)) => Outcome::FailedWith(error, output),
     };
@@ -301,7 +301,7 @@ pub(super) async fn chunk(
     let worker = worker_in(&worker);
     let pool = admit(&platform, &endpoint, &worker, &headers)?;
     let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
-    let output = posted.output.unwrap_or_else(flash_sdk::wire::null);
+    let output = posted.output.unwrap_or_else(flash_protocol::wire::null);
     match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output, HOLD).await {
         // If the job does not run here, it has ended or runs elsewhere, and the chunk is not needed.
         Offered::Taken | Offered::NotRunning => Ok(StatusCode::OK),

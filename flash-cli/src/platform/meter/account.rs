@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 use super::{
     ledger::{Ledger, Moment, Reading, Sums},

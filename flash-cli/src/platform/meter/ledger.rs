@@ -3,7 +3,7 @@
 //! Jobs that run at the same time share the worker's price equally. A meter holds the cost of a job that would have
 //! run from the start; a job owes the difference of the meter over its run. So each event takes constant time,
 //! however many jobs run. Rounding differences count as idle cost, so the sum is exact.
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 const SECOND: u128 = 1_000_000_000;
 

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
 pub(crate) use ledger::Sums;

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 use crate::platform::queue::WorkerId;
 

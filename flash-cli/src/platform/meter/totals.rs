@@ -1,7 +1,7 @@
 //! The total cost since the platform started, by worker type and function.
 use std::time::Duration;
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 
 use super::ledger::Sums;
 use crate::platform::tally::{Calls, Tally};

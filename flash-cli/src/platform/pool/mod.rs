@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::{
+use flash_protocol::{
     manifest::{EndpointKind, WorkerType},
     wire::exchange::{ToWorker, Writer},
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::{ErrorKind, WireError};
+use flash_protocol::{ErrorKind, WireError};
 use tokio::sync::watch;
 
 use super::{

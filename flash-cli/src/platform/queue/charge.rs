@@ -3,7 +3,7 @@
 //! An attempt costs until its worker releases it. So the cost of a stopped job can still grow after its end.
 use std::borrow::Cow;
 
-use flash_sdk::{catalogue::NanoDollars, wire::job::JobObject};
+use flash_protocol::{catalogue::NanoDollars, wire::job::JobObject};
 
 use super::{
     ChangeError, Inner, JobId, WorkerId,

@@ -1,7 +1,7 @@
 //! A worker from the queue's view: slots, and a way to hand over jobs.
 use std::time::{Duration, Instant};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{
         RawJson,

@@ -10,7 +10,7 @@
 //! written with [`Queue::feed`], for as many jobs as the workers have slots.
 use std::collections::VecDeque;
 
-use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
+use flash_protocol::{ErrorKind, WireError, wire::job::ErrorText};
 
 use super::{
     Consumer, Failing, JobId, Queue,

@@ -1,7 +1,7 @@
 //! How a job enters a queue, and when its submitter can rely on it.
 use std::time::Duration;
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},
 };

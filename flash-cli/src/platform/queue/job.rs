@@ -1,7 +1,7 @@
 //! A job and everything stored with it.
 use std::{sync::Arc, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{
         RawJson,
@@ -321,7 +321,7 @@ impl Entry {
                 let mut object = self.object_without_output(id);
                 // Its only reader has it then: no copy.
                 if let JobState::Done(Outcome::Completed(output)) = &mut self.state {
-                    object.output = Some(std::mem::replace(output, flash_sdk::wire::null()));
+                    object.output = Some(std::mem::replace(output, flash_protocol::wire::null()));
                 }
                 // A caller that is gone does not need it.
                 let _ = frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Job(object) }));
@@ -332,7 +332,7 @@ impl Entry {
     /// Drops what only another attempt would need.
     pub(super) fn drop_input(&mut self) {
         if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
-            self.input = flash_sdk::wire::null();
+            self.input = flash_protocol::wire::null();
             if let Some(extras) = &mut self.extras {
                 extras.s3_config = None;
             }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use flash_sdk::wire::job::JobStatus;
+use flash_protocol::wire::job::JobStatus;
 
 use super::{
     Budget, Ended, Timestamp, Totals, WorkerId,

@@ -1,7 +1,7 @@
 //! Reads jobs: one job, the stream of one, or many by filter.
 use std::time::Duration;
 
-use flash_sdk::wire::job::{JobObject, JobStatus};
+use flash_protocol::wire::job::{JobObject, JobStatus};
 
 use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::JobState, store::Ticket};
 

@@ -1,6 +1,6 @@
 //! Jobs that their worker has lost, because it died or polls without running them: what happens to them, and their
 //! final error.
-use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
+use flash_protocol::{ErrorKind, WireError, wire::job::ErrorText};
 
 use super::{
     JobId, Outcome, Queue, WorkerId,

@@ -36,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, WireError,
     catalogue::NanoDollars,
     wire::{

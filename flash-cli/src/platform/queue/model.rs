@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use flash_sdk::wire::envelope::Envelope;
+use flash_protocol::wire::envelope::Envelope;
 use proptest::prelude::*;
 use tempfile::TempDir;
 

@@ -1,5 +1,5 @@
 //! Passes ends of jobs to webhooks. `platform::webhook` sends them.
-use flash_sdk::wire::{RawJson, job::JobObject};
+use flash_protocol::wire::{RawJson, job::JobObject};
 use tokio::sync::mpsc;
 
 use super::{

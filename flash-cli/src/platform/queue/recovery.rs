@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use flash_sdk::{ErrorKind, WireError, wire::job::ErrorText};
+use flash_protocol::{ErrorKind, WireError, wire::job::ErrorText};
 use tokio::sync::Notify;
 
 use super::{

@@ -1,5 +1,5 @@
 //! The state machine of a job as a pure function: no I/O, no clock, no locks.
-use flash_sdk::wire::{RawJson, job::JobStatus};
+use flash_protocol::wire::{RawJson, job::JobStatus};
 
 /// Which attempt of a job, from 1. A result that names another attempt than the current one is late.
 pub(crate) type Attempt = u32;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn completed() -> Outcome {
-        Outcome::Completed(flash_sdk::wire::null())
+        Outcome::Completed(flash_protocol::wire::null())
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! of all chunks, as it is for Flash workers. Any other job fails when it ends, because its client would miss chunks.
 use std::{collections::VecDeque, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     ErrorKind, WireError,
     wire::{
         RawJson,

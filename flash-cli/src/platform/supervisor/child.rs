@@ -44,7 +44,8 @@ const OWN_PREFIXES: [&str; 2] = ["FLASH_", "RUNPOD_"];
 
 fn is_own(variable: &str) -> bool {
     // The log level is the only one of them that users set.
-    variable != flash_sdk::env::RUNPOD_LOG_LEVEL && OWN_PREFIXES.iter().any(|own| variable.starts_with(own))
+    variable != flash_protocol::variables::RUNPOD_LOG_LEVEL
+        && OWN_PREFIXES.iter().any(|own| variable.starts_with(own))
 }
 
 /// See the module.

@@ -7,9 +7,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use flash_sdk::{
-    env,
+use flash_protocol::{
     manifest::{ComputeEntry, WorkerType},
+    variables,
 };
 use tokio::sync::OnceCell;
 
@@ -103,7 +103,7 @@ impl Isolation {
             lifeline,
             gpus: OnceCell::new(),
             visible_gpus: std::env::var(gpu::VISIBLE).ok(),
-            are_threads_set: std::env::var_os(env::THREADS).is_some(),
+            are_threads_set: std::env::var_os(variables::THREADS).is_some(),
             say,
             said_no_group: AtomicBool::new(false),
             said_open: AtomicBool::new(false),
@@ -160,7 +160,7 @@ impl Isolation {
         let are_ours = self.limiting != LimitScope::None && !self.shared.are_threads_set;
         // More threads than CPU time only take turns.
         let vcpus = vcpus(&worker_type.compute).filter(|_| are_ours)?;
-        Some((env::THREADS.to_owned(), vcpus.to_string()))
+        Some((variables::THREADS.to_owned(), vcpus.to_string()))
     }
 
     /// The resources of a worker of this type that is a container. Its engine enforces them.
@@ -171,7 +171,8 @@ impl Isolation {
         };
         let Limits { vcpus, memory_gb, processes } = limits(&worker_type.compute);
         // A process inherits it; a container only has what is passed.
-        let set = std::env::var(env::THREADS).ok().map(|threads| (env::THREADS.to_owned(), threads));
+        let set =
+            std::env::var(variables::THREADS).ok().map(|threads| (variables::THREADS.to_owned(), threads));
         ContainerAllocation {
             environment: self.threads(worker_type).or(set).into_iter().collect(),
             resources: (self.limiting != LimitScope::None).then_some(Resources {
@@ -292,7 +293,7 @@ fn limits(compute: &ComputeEntry) -> Limits {
 mod tests {
     use std::sync::Mutex;
 
-    use flash_sdk::{CpuInstance, GpuPool};
+    use flash_protocol::{CpuInstance, GpuPool};
     use serde_json::json;
 
     use super::*;
@@ -325,12 +326,13 @@ mod tests {
     #[tokio::test]
     async fn without_limits_a_worker_has_threads_for_the_whole_machine() {
         let cpu = worker_type(&ComputeEntry::Cpu { instances: vec![CpuInstance::Cpu3c_4_8] });
-        let threads =
-            |place: ProcessAllocation| place.environment.into_iter().find(|(name, _)| name == env::THREADS);
+        let threads = |place: ProcessAllocation| {
+            place.environment.into_iter().find(|(name, _)| name == variables::THREADS)
+        };
         let (off, said) = isolation(LimitScope::None);
         let place = off.for_process(&cpu, "w-1").await;
         assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
-        if std::env::var_os(env::THREADS).is_none() {
+        if std::env::var_os(variables::THREADS).is_none() {
             let (on, _) = isolation(LimitScope::All);
             let threads = threads(on.for_process(&cpu, "w-1").await);
             assert_eq!(threads.map(|(_, count)| count).as_deref(), Some("4"));

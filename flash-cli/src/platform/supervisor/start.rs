@@ -1,7 +1,7 @@
 //! A running worker: a process of this machine, or a container.
 use std::{io, path::PathBuf, sync::Arc};
 
-use flash_sdk::manifest::WorkerType;
+use flash_protocol::manifest::WorkerType;
 
 use super::{
     Exit, Isolation, Lifeline, Output, SpawnError, Spec,

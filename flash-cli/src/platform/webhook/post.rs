@@ -1,7 +1,7 @@
 //! One POST: its content, and the meaning of the answer.
 use std::{error::Error, time::Duration};
 
-use flash_sdk::wire::job::JobObject;
+use flash_protocol::wire::job::JobObject;
 use http::StatusCode;
 use reqwest::{Url, redirect};
 use serde::Serialize;

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use flash_sdk::manifest::App;
+use flash_protocol::manifest::App;
 
 use super::*;
 use crate::project::Config;

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, GpuPool,
     manifest::{App, ComputeEntry, ScalerEntry, WorkerType},
 };

@@ -1,5 +1,5 @@
 //! Releases for tests.
-use flash_sdk::manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType};
+use flash_protocol::manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType};
 
 use crate::target::{ArtifactSpec, BuildOrigin, CommandSpec, ReleaseSpec, RuntimeSettings};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flash_sdk::{credentials, env};
+use flash_protocol::{credentials, variables};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) enum KeySource {
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Variable => f.write_str(env::RUNPOD_API_KEY),
+            Self::Variable => f.write_str(variables::RUNPOD_API_KEY),
             Self::Dotenv(path) | Self::Login(path) => write!(f, "{}", path.display()),
         }
     }
@@ -53,7 +53,7 @@ struct StoredKey {
 /// # Errors
 /// When a file exists and cannot be read.
 pub(crate) fn find(directory: Option<&Path>) -> Result<Option<FoundKey>, TargetError> {
-    if let Some(key) = env::get(env::RUNPOD_API_KEY) {
+    if let Some(key) = variables::get(variables::RUNPOD_API_KEY) {
         return Ok(Some(FoundKey { key: SecretValue::new(key), source: KeySource::Variable }));
     }
     if let Some(found) = directory.map(of_dotenv).transpose()?.flatten() {
@@ -84,12 +84,13 @@ fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
     };
     let broken = |place: String, reason: String| {
         TargetError::new(Problem::Refused, format!("cannot read {place}: {reason}"))
-            .hint(format!("correct it, or set {}", env::RUNPOD_API_KEY))
+            .hint(format!("correct it, or set {}", variables::RUNPOD_API_KEY))
     };
     let file = std::fs::read(&path).map_err(|error| broken(path.display().to_string(), error.to_string()))?;
     let variables = dotenv::parse(&file)
         .map_err(|error| broken(format!("{}:{}", path.display(), error.line), error.to_string()))?;
-    let key = variables.into_iter().find(|(name, value)| name == env::RUNPOD_API_KEY && !value.is_empty());
+    let key =
+        variables.into_iter().find(|(name, value)| name == variables::RUNPOD_API_KEY && !value.is_empty());
     Ok(key.map(|(_, key)| FoundKey { key: SecretValue::new(key), source: KeySource::Dotenv(path) }))
 }
 
@@ -110,7 +111,7 @@ fn path() -> Option<PathBuf> {
 pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
     let path = path().ok_or_else(|| {
         TargetError::new(Problem::Refused, "no home directory to store the key in")
-            .hint(format!("set {}", env::CONFIG_DIR))
+            .hint(format!("set {}", variables::CONFIG_DIR))
     })?;
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -127,7 +128,7 @@ pub(crate) fn keep(key: &SecretValue) -> Result<PathBuf, TargetError> {
         Ok(_) => Ok(path),
         Err(error) => {
             Err(TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
-                .hint(format!("free space or fix its permissions, or set {}", env::RUNPOD_API_KEY)))
+                .hint(format!("free space or fix its permissions, or set {}", variables::RUNPOD_API_KEY)))
         }
     }
 }

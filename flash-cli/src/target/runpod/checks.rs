@@ -1,7 +1,7 @@
 //! What prevents a release from going live at the provider, found before anything is changed.
 use std::collections::{BTreeMap, BTreeSet};
 
-use flash_sdk::{
+use flash_protocol::{
     GpuPool,
     manifest::{ComputeEntry, EndpointKind, WorkerType},
 };

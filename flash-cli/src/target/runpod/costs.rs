@@ -1,7 +1,7 @@
 //! The cost of the endpoints, from the provider's bills, and an estimate of the calls' cost, from logs.
 use std::collections::BTreeMap;
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     wire::job_end,
 };

@@ -1,9 +1,9 @@
 //! The desired endpoints of a release.
 use std::collections::BTreeMap;
 
-use flash_sdk::{
-    env,
+use flash_protocol::{
     manifest::{EndpointKind, ScalerEntry, WorkerType},
+    variables,
 };
 
 use super::{
@@ -24,7 +24,7 @@ const GPU_DISK_GB: u32 = 20;
 /// GB of disk per vCPU: every flavor has it.
 const CPU_DISK_GB: u32 = 10;
 
-/// A desired endpoint, complete except for [`env::ENDPOINTS`]: see [`with_siblings`].
+/// A desired endpoint, complete except for [`variables::ENDPOINTS`]: see [`with_siblings`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Desired {
     pub worker: String,
@@ -84,7 +84,7 @@ pub(crate) fn worker_types(spec: &ReleaseSpec) -> Vec<(&WorkerType, Option<&Comm
 /// The endpoint as first created: no workers start, because they could not call their siblings yet.
 pub(crate) fn asleep(desired: &Desired) -> CreateEndpoint {
     let mut create = desired.create.clone();
-    create.env.remove(env::ENDPOINTS);
+    create.env.remove(variables::ENDPOINTS);
     create.workers = WorkerRange { min: Some(0), max: Some(0), ..create.workers };
     create
 }
@@ -94,7 +94,7 @@ pub(crate) fn with_siblings(desired: &Desired, urls: &BTreeMap<String, String>) 
     let mut complete = desired.clone();
     // A map from strings to strings can always be written as JSON.
     let urls = serde_json::to_string(urls).unwrap_or_default();
-    complete.create.env.insert(env::ENDPOINTS.to_owned(), urls);
+    complete.create.env.insert(variables::ENDPOINTS.to_owned(), urls);
     complete
 }
 
@@ -195,16 +195,16 @@ fn variables(
     if let Some(command) = command {
         all.extend(command.environment.clone());
     }
-    all.entry(env::RUNPOD_API_KEY.to_owned()).or_insert_with(|| KEY_PLACEHOLDER.to_owned());
+    all.entry(variables::RUNPOD_API_KEY.to_owned()).or_insert_with(|| KEY_PLACEHOLDER.to_owned());
     let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
     set(names::APP, id.app.clone());
     set(names::ENVIRONMENT, id.name.clone());
     set(names::WORKER, worker.name.clone());
     set(names::RELEASE, release.to_string());
-    set(env::DRAIN_SECONDS, spec.runtime.drain_seconds.to_string());
+    set(variables::DRAIN_SECONDS, spec.runtime.drain_seconds.to_string());
     if worker.kind == EndpointKind::LoadBalanced {
-        set(env::PORT, HTTP_PORT.to_string());
-        set(env::PORT_HEALTH, HTTP_PORT.to_string());
+        set(variables::PORT, HTTP_PORT.to_string());
+        set(variables::PORT_HEALTH, HTTP_PORT.to_string());
         if let Some(command) = command.filter(|command| !command.health_path.is_empty()) {
             set(HEALTH_CHECK_PATH, command.health_path.clone());
         }
@@ -214,7 +214,7 @@ fn variables(
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::{CpuInstance, manifest::ComputeEntry};
+    use flash_protocol::{CpuInstance, manifest::ComputeEntry};
     use serde_json::{Value, json};
 
     use super::*;

@@ -1,7 +1,7 @@
 //! The example of mixed workers as a release for Runpod, for the tests of this folder.
 use std::collections::BTreeMap;
 
-use flash_sdk::{
+use flash_protocol::{
     CpuInstance, GpuPool,
     manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
 };

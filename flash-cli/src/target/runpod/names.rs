@@ -12,7 +12,7 @@ pub(crate) const ENVIRONMENT: &str = "FLASH_ENVIRONMENT";
 /// Marker of a template: its release. On an endpoint: the release whose image and variables its workers have.
 pub(crate) const RELEASE: &str = "FLASH_RELEASE";
 /// Marker of an endpoint: the worker type.
-pub(crate) const WORKER: &str = flash_sdk::env::WORKER;
+pub(crate) const WORKER: &str = flash_protocol::variables::WORKER;
 
 /// The suffix that the provider may append to the name of an endpoint with FlashBoot.
 const FLASHBOOT_SUFFIX: &str = " -fb";

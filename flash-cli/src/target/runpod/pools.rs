@@ -1,5 +1,5 @@
 //! Hardware in the form of the provider's API.
-use flash_sdk::{CpuInstance, GpuPool, GpuType, manifest::ComputeEntry};
+use flash_protocol::{CpuInstance, GpuPool, GpuType, manifest::ComputeEntry};
 
 use super::rest::{CpuChoice, GpuChoice};
 

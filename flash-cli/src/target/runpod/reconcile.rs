@@ -1,7 +1,7 @@
 //! The differences between actual and desired endpoints.
 use std::collections::{BTreeMap, BTreeSet};
 
-use flash_sdk::env;
+use flash_protocol::variables;
 use reqwest::Url;
 
 use super::{
@@ -139,8 +139,8 @@ fn may_have_key(address: &str, queue: &Url) -> bool {
 /// All variables to send, because the API drops those left out. Siblings that are not known yet are kept.
 fn whole_env(there: &Endpoint, want: &CreateEndpoint) -> BTreeMap<String, String> {
     let mut env = want.env.clone();
-    if let Some(siblings) = there.env.as_ref().and_then(|env| env.get(env::ENDPOINTS)) {
-        env.entry(env::ENDPOINTS.to_owned()).or_insert_with(|| siblings.clone());
+    if let Some(siblings) = there.env.as_ref().and_then(|env| env.get(variables::ENDPOINTS)) {
+        env.entry(variables::ENDPOINTS.to_owned()).or_insert_with(|| siblings.clone());
     }
     env
 }

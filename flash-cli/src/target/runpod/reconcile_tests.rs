@@ -88,11 +88,11 @@ fn exclusions_are_said_again_with_pools() {
 fn siblings_that_are_not_known_yet_stay() {
     let wanted = wanted("inference_worker");
     let mut there = there(&wanted, "e1");
-    there.env.as_mut().unwrap().insert(env::ENDPOINTS.into(), "{}".into());
+    there.env.as_mut().unwrap().insert(variables::ENDPOINTS.into(), "{}".into());
     assert_eq!(difference(&there, &wanted), None);
     there.env.as_mut().unwrap().insert("OLD".into(), "1".into());
     let env = difference(&there, &wanted).unwrap().env.unwrap();
-    assert!(env.contains_key(env::ENDPOINTS) && !env.contains_key("OLD"), "{env:?}");
+    assert!(env.contains_key(variables::ENDPOINTS) && !env.contains_key("OLD"), "{env:?}");
 }
 
 #[test]

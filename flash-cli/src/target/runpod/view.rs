@@ -1,7 +1,7 @@
 //! Reports what exists: environments, releases, status, and the findings of a check before a send.
 use std::{collections::BTreeMap, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     manifest::{EndpointKind, Manifest},
 };

@@ -1,7 +1,7 @@
 //! Checks the body of `run` and `runsync`.
 use std::time::Duration;
 
-use flash_sdk::{
+use flash_protocol::{
     FieldError,
     manifest::FunctionEntry,
     wire::{

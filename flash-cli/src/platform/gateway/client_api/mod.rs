@@ -10,7 +10,7 @@ mod submit;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, response::Response, routing::get, routing::post};
-use flash_sdk::wire::job::JobObject;
+use flash_protocol::wire::job::JobObject;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +176,7 @@ impl From<SubmitError> for Refusal {
                 Self::too_many(format!("the queue is full: {error}"))
             }
             SubmitError::KeyInUse(_) => {
-                Self::new(StatusCode::CONFLICT, flash_sdk::ErrorKind::Refused, error.to_string())
+                Self::new(StatusCode::CONFLICT, flash_protocol::ErrorKind::Refused, error.to_string())
             }
             SubmitError::Ended => Self::unavailable(error.to_string()),
             SubmitError::Store(failing) => failing.into(),

@@ -4,7 +4,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use flash_sdk::wire::job::{JobObject, JobStatus};
+use flash_protocol::wire::job::{JobObject, JobStatus};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

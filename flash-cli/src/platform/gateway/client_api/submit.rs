@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use flash_sdk::wire::{RawJson, envelope::Envelope, job::JobObject};
+use flash_protocol::wire::{RawJson, envelope::Envelope, job::JobObject};
 use http::HeaderMap;
 use tokio::sync::oneshot;
 

@@ -1,7 +1,7 @@
 //! Worker affinity: the header `X-Runpod-Worker-Id`.
 use std::{sync::Arc, time::Duration};
 
-use flash_sdk::ErrorKind;
+use flash_protocol::ErrorKind;
 use http::{HeaderMap, StatusCode};
 
 use super::{

@@ -9,7 +9,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use flash_sdk::wire::Nesting;
+use flash_protocol::wire::Nesting;
 use hyper::body::{Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 

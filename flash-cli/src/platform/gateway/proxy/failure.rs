@@ -1,7 +1,7 @@
 //! The answer when a request failed on a worker: which worker, and why.
 use std::{error::Error, io, time::Duration};
 
-use flash_sdk::ErrorKind;
+use flash_protocol::ErrorKind;
 use http::StatusCode;
 use hyper_util::client::legacy;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use flash_sdk::wire::{
+use flash_protocol::wire::{
     Nesting,
     exchange::{HELD_HEADER, SLOT_HEADER},
 };

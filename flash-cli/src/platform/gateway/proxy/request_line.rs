@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use axum::extract::Request;
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use http::StatusCode;
 
 use crate::platform::{pool::Pool, queue::WorkerId};

@@ -5,7 +5,7 @@
 //! is a past state.
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},
 };

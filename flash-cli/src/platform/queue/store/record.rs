@@ -1,5 +1,5 @@
 //! What is stored: a job as submitted, and its outcome.
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},
 };

@@ -1,7 +1,7 @@
 //! The tables, how a row becomes a job, and opening a file.
 use std::{borrow::Cow, path::Path, time::Duration};
 
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     wire::{RawJson, envelope::Envelope},
 };

@@ -1,7 +1,7 @@
 //! The writer thread.
 use std::{sync::PoisonError, time::Duration};
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{

@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use flash_sdk::wire::{
+use flash_protocol::wire::{
     envelope::Envelope,
     exchange::{self, JobFrame, Reader, ToWorker},
 };
@@ -132,4 +132,4 @@ fn status(queue: &Queue, id: JobId) -> JobStatus {
     queue.peek(id).unwrap().status
 }
 
-use flash_sdk::wire::job::JobStatus::{Cancelled, Completed, Failed, InProgress, InQueue, TimedOut};
+use flash_protocol::wire::job::JobStatus::{Cancelled, Completed, Failed, InProgress, InQueue, TimedOut};

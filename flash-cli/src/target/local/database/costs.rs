@@ -1,7 +1,7 @@
 //! What was spent, one row per minute.
 use std::{collections::BTreeMap, time::Duration};
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use rusqlite::{TransactionBehavior, params};
 
 use super::{Database, EnvironmentKey, Result};

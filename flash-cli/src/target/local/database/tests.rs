@@ -1,6 +1,6 @@
 use std::{net::Ipv4Addr, time::Duration};
 
-use flash_sdk::catalogue::NanoDollars;
+use flash_protocol::catalogue::NanoDollars;
 use tempfile::TempDir;
 
 use super::*;

@@ -127,7 +127,7 @@ fn worker_difference(before: Option<&TypeTotal>, now: &TypeTotal) -> WorkerSpent
 
 #[cfg(test)]
 mod tests {
-    use flash_sdk::catalogue::NanoDollars;
+    use flash_protocol::catalogue::NanoDollars;
 
     use super::*;
 

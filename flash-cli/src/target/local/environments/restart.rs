@@ -3,6 +3,7 @@
 //! Retried until it succeeds. An environment that cannot be restarted does not hold up the others.
 use std::{io, sync::Arc, time::Duration};
 
+use flash_protocol::catalogue::PriceList;
 use tokio::net::TcpListener;
 
 use super::{
@@ -21,7 +22,6 @@ use crate::{
         },
     },
 };
-use flash_sdk::catalogue::PriceList;
 
 /// The pause between tries.
 const BETWEEN_TRIES: Duration = Duration::from_secs(3);

@@ -1,5 +1,5 @@
 //! Reports about environments.
-use flash_sdk::{
+use flash_protocol::{
     catalogue::NanoDollars,
     manifest::{EndpointKind, WorkerType},
 };

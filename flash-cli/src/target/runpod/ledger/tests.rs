@@ -1,6 +1,7 @@
+use flash_protocol::manifest::{App, Manifest};
+
 use super::*;
 use crate::target::{ArtifactSpec, BuildOrigin, RuntimeSettings};
-use flash_sdk::manifest::{App, Manifest};
 
 const MINUTE: u64 = 60_000;
 

@@ -4,9 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalogue::{
-    ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
-    capabilities_of,
+use crate::{
+    catalogue::{
+        ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
+        capabilities_of,
+    },
+    resource::{Compute, Scaler},
 };
 
 /// The manifest format that this crate writes and reads.
@@ -112,6 +115,17 @@ pub enum ComputeEntry {
     },
 }
 
+impl From<Compute> for ComputeEntry {
+    fn from(compute: Compute) -> Self {
+        match compute {
+            Compute::Cpu(instances) => Self::Cpu { instances: instances.to_vec() },
+            Compute::Gpu { pools, types, count } => {
+                Self::Gpu { pools: pools.to_vec(), types: types.to_vec(), count }
+            }
+        }
+    }
+}
+
 impl ComputeEntry {
     /// What its price is kept under: the first choice, and how many of it.
     pub fn price_key(&self) -> Option<(PriceKey, u32)> {
@@ -170,6 +184,15 @@ pub enum ScalerEntry {
         /// Requests per worker.
         requests: u32,
     },
+}
+
+impl From<Scaler> for ScalerEntry {
+    fn from(scaler: Scaler) -> Self {
+        match scaler {
+            Scaler::QueueDelay { seconds } => Self::QueueDelay { seconds },
+            Scaler::RequestCount { requests } => Self::RequestCount { requests },
+        }
+    }
 }
 
 /// A worker type with all settings, including defaults.

@@ -1,6 +1,6 @@
 //! The user's credential file: the environments that this user can call, with URLs and keys.
 //!
-//! `flash` writes it; `flash` and apps with [`FLASH_ENV`](mod@crate::env) read it. It is one JSON file,
+//! `flash` writes it; `flash` and apps with [`FLASH_ENV`](mod@crate::variables) read it. It is one JSON file,
 //! `credentials.json`, with mode 0600, in [`directory`].
 use std::{
     collections::BTreeMap,

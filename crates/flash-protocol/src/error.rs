@@ -91,7 +91,7 @@ impl FieldError {
 }
 
 /// Cuts text of unknown origin at [`SHOWN`] characters.
-pub(crate) fn cut(mut text: String) -> String {
+pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(end);
         text.push('…');

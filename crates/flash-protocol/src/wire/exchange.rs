@@ -156,11 +156,7 @@ pub enum ReplyResult {
     /// No job was created.
     Refused(crate::error::WireError),
 }
-
-#[cfg(feature = "exchange")]
 pub use connection::{Reader, Writer, read, write};
-
-#[cfg(feature = "exchange")]
 mod connection {
     //! Framing over any byte stream.
     use std::io;

@@ -37,8 +37,7 @@ impl RequestId {
     }
 
     /// Creates a new ID.
-    #[cfg(feature = "runtime")]
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string().into())
     }
 }
@@ -69,19 +68,15 @@ impl TraceParent {
     }
 
     /// Starts a new trace.
-    #[cfg(feature = "runtime")]
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         Self(format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), new_span()).into())
     }
 
     /// The same trace with a new parent span.
-    #[cfg(feature = "runtime")]
-    pub(crate) fn child(&self) -> Self {
+    pub fn child(&self) -> Self {
         Self(format!("{}{}{}", &self.0[..36], new_span(), &self.0[52..]).into())
     }
 }
-
-#[cfg(feature = "runtime")]
 fn new_span() -> String {
     format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().1)
 }
@@ -181,8 +176,6 @@ mod tests {
             assert_eq!(TraceParent::parse(bad), None, "{} bytes", bad.len());
         }
     }
-
-    #[cfg(feature = "runtime")]
     #[test]
     fn a_child_is_in_the_same_trace() {
         let trace = TraceParent::random();

@@ -1,0 +1,25 @@
+//! What the programs of Flash tell each other: an app and the `flash` command, a worker and the platform, a client and
+//! an environment.
+//!
+//! - [`wire`]: job objects as in Runpod's API, the call envelope, and the frames of the exchange.
+//! - [`manifest`]: what an app says about itself; [`ResourceConfig`] is what its entries are made from.
+//! - [`catalogue`]: CPU instances, GPUs, data centers and their prices.
+//! - [`Error`]: the error of a call, and [`WireError`], its form on the wire. [`schema`] names the wrong fields of an
+//!   input.
+//! - [`variables`]: the names of the environment variables that an app binary reads. [`credentials`]: the file with
+//!   the environments that a user can call.
+//!
+//! This crate only defines formats and checks values against them. `flash-sdk` and `flash-platform` decide who sends
+//! what and when. Users see the parts that `flash-sdk` re-exports.
+pub mod catalogue;
+pub mod credentials;
+mod error;
+pub mod manifest;
+mod resource;
+pub mod schema;
+pub mod variables;
+pub mod wire;
+
+pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
+pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
+pub use resource::{Compute, ResourceConfig, Scaler};
