@@ -15,11 +15,9 @@ use std::{
 };
 
 use flash_protocol::credentials::{self, Credentials, CredentialsError, EnvironmentCredentials, VERSION};
+use flash_target::{EnvironmentId, SecretValue};
 
-use crate::{
-    exit::{Code, Failure},
-    target::{EnvironmentId, SecretValue},
-};
+use crate::exit::{Code, Failure};
 
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;

@@ -1,7 +1,8 @@
 //! Exit codes. Public: scripts rely on them; `flash --help` lists them.
 use std::{error::Error, fmt, process::ExitCode};
 
-use crate::error_chain::error_chain;
+use flash_target::{Problem, TargetError};
+use flash_text::error_chain;
 
 /// How a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,25 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let TargetError { problem, message, hint, last_lines } = error;
+        let code = match problem {
+            Problem::NotFound | Problem::Exists | Problem::Refused => Code::Unusable,
+            Problem::Moved | Problem::NotReady | Problem::Unreachable | Problem::Failed => Code::Failed,
+        };
+        let lines: String = last_lines.iter().map(|line| format!("\n  | {line}")).collect();
+        let failure = match code {
+            Code::Unusable => Self::unusable(message + &lines),
+            _ => Self::failed(message + &lines),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -20,7 +20,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::target::{LogRecord, LogStream, local::LogLine};
+use flash_platform::LogLine;
+use flash_target::{LogRecord, LogStream};
+use flash_target_local::{Report, SharedReport};
 use writer::{DropPriority, LineWriter};
 
 /// How a command prints. Cheap to clone.
@@ -96,6 +98,11 @@ impl Output {
         let colour = (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
         let (stdout, stderr) = (LineWriter::start(io::stdout()), LineWriter::start(io::stderr()));
         Self { json, colour, width: Arc::new(AtomicUsize::new(24)), stdout, stderr, dropped: Arc::default() }
+    }
+
+    /// What the background service reports, on stderr.
+    pub(crate) fn service_report() -> SharedReport {
+        Arc::new(Self::new(false))
     }
 
     /// Waits until everything printed so far is written, for a limited time.
@@ -424,6 +431,24 @@ fn log_json(line: &Drawn<'_>) -> Value {
         "level": line.level,
         "text": line.text,
     })
+}
+
+impl Report for Output {
+    fn status(&self, verb: &str, text: &str) {
+        self.status(verb, text);
+    }
+
+    fn warning(&self, text: &str) {
+        self.warning(text);
+    }
+
+    fn error(&self, text: &str) {
+        self.error(&text);
+    }
+
+    fn flush(&self) {
+        self.flush();
+    }
 }
 
 #[cfg(test)]

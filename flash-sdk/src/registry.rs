@@ -49,7 +49,7 @@ pub struct Function {
 }
 
 /// Writes the schema of a type.
-pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// The worker type of a function.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +148,7 @@ impl Function {
 
 /// A conflict between functions. The message names all source locations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryError(pub String);
+pub(crate) struct RegistryError(pub String);
 
 impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +157,7 @@ impl fmt::Display for RegistryError {
 }
 
 /// The app's functions and worker types.
-pub struct Registry {
+pub(crate) struct Registry {
     functions: Vec<&'static Function>,
     configs: BTreeMap<&'static str, ResourceConfig>,
 }
@@ -167,7 +167,7 @@ impl Registry {
     ///
     /// # Errors
     /// All conflicts.
-    pub fn collect() -> Result<Self, Vec<RegistryError>> {
+    pub(crate) fn collect() -> Result<Self, Vec<RegistryError>> {
         Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.0)()).collect())
     }
 
@@ -182,12 +182,15 @@ impl Registry {
     }
 
     /// The functions on this worker type, in source order.
-    pub fn functions_of<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = &'static Function> + 'a {
+    pub(crate) fn functions_of<'a>(
+        &'a self,
+        worker: &'a str,
+    ) -> impl Iterator<Item = &'static Function> + 'a {
         self.functions.iter().copied().filter(move |function| function.worker() == worker)
     }
 
     /// Names of all worker types.
-    pub fn workers(&self) -> impl Iterator<Item = &'static str> + '_ {
+    pub(crate) fn workers(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.configs.keys().copied()
     }
 
@@ -197,7 +200,7 @@ impl Registry {
     }
 
     /// The worker type with all settings, including defaults.
-    pub fn worker_type(&self, worker: &str) -> Option<WorkerType> {
+    pub(crate) fn worker_type(&self, worker: &str) -> Option<WorkerType> {
         let config = self.configs.get(worker)?;
         let kind = self.kind(worker);
         Some(WorkerType {
@@ -215,7 +218,7 @@ impl Registry {
     }
 
     /// The manifest of this binary.
-    pub fn describe(&self, app: App) -> Manifest {
+    pub(crate) fn describe(&self, app: App) -> Manifest {
         let mut generator = SchemaGenerator::default();
         let functions = self.functions.iter().map(|function| entry(function, &mut generator)).collect();
         Manifest {

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_cli::fuzzing::run("cgroup_layout", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_fuzz::run("cgroup_layout", data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_cli::fuzzing::run("error_text", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_fuzz::run("error_text", data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_cli::fuzzing::run("log_record", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| flash_fuzz::run("log_record", data));

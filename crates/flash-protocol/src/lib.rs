@@ -14,6 +14,8 @@
 pub mod catalogue;
 pub mod credentials;
 mod error;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 pub mod manifest;
 mod resource;
 pub mod schema;
@@ -23,3 +25,6 @@ pub mod wire;
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use resource::{Compute, ResourceConfig, Scaler};
+
+#[cfg(test)]
+flash_test_support::fuzz_tests!("envelope", "error_text", "exchange_frames");

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_image::{IncludeError, Included, IncludedFile, LeftOut, included};
 use flash_protocol::manifest::Manifest;
 
 use super::{
@@ -11,10 +12,7 @@ use super::{
     images::ImagesError,
     steps::{Build, on_thread},
 };
-use crate::{
-    exit::Failure,
-    image::{IncludeError, Included, IncludedFile, LeftOut, included},
-};
+use crate::exit::Failure;
 
 /// The app's binaries and the files that go with them. The files exist as long as this value lives: another build
 /// of the crate waits for that, and then deletes them.

@@ -1,12 +1,11 @@
 //! The errors of commands for failed builds, with what to do next.
+use flash_image::{ArchiveError, VerifyError, registry::RegistryError};
+
 use super::{
     cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
     push::LookAheadError, record::RecordError, toolchain::ToolchainError,
 };
-use crate::{
-    exit::{Code, Failure},
-    image::{ArchiveError, VerifyError, registry::RegistryError},
-};
+use crate::exit::{Code, Failure};
 
 impl From<ToolchainError> for Failure {
     fn from(error: ToolchainError) -> Self {

@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_image::{
+    AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
+    LeftOut, included,
+};
 use flash_protocol::manifest::Manifest;
 use oci_spec::image::{Arch, Os, PlatformBuilder};
 
@@ -12,10 +16,6 @@ use super::{
     plan::{Plan, PlannedImage, Variant},
     record::{BuiltBinary, BuiltImage},
     toolchain::Platform,
-};
-use crate::image::{
-    AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
-    LeftOut, included,
 };
 
 /// Bytes in a megabyte, for `max_size_mb`.

@@ -1,6 +1,11 @@
 //! The last steps of a build: assemble, verify, record.
 use std::time::Instant;
 
+use flash_image::{
+    Base, Image, Layout, LayoutError, Verifier,
+    registry::{self, Logins, Registry, RetryPolicy},
+};
+use flash_text::error_chain;
 use oci_spec::image::{Descriptor, Digest, ImageManifest};
 use serde::Serialize;
 
@@ -13,14 +18,7 @@ use super::{
     record::{BuildDirectory, Record},
     steps::{Build, Compiled, Materials, Sources, commit, counted, on_thread, seconds},
 };
-use crate::{
-    error_chain::error_chain,
-    exit::{Code, Failure},
-    image::{
-        Base, Image, Layout, LayoutError, Verifier,
-        registry::{self, Logins, Registry, RetryPolicy},
-    },
-};
+use crate::exit::{Code, Failure};
 
 /// How long the steps took, in seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]

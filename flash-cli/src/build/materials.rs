@@ -2,12 +2,10 @@
 use std::{collections::BTreeMap, io};
 
 use cargo_metadata::MetadataCommand;
+use flash_image::{SbomError, sbom};
 
 use super::{plan::Variant, record::BuildDirectory};
-use crate::{
-    image::{SbomError, sbom},
-    project::{BuiltApp, Package},
-};
+use crate::project::{BuiltApp, Package};
 
 /// Why there is no bill of materials.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,10 @@ use flash_protocol::{
     catalogue::ComputeCapability,
     manifest::{ComputeEntry, Manifest, WorkerType},
 };
+use flash_text::nearest;
 
 use super::toolchain::{Linking, Target};
-use crate::{project::BuildSettings, target::local::nearest};
+use crate::project::BuildSettings;
 
 /// What the user requested.
 #[derive(Debug, Clone, Default)]

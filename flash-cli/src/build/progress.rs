@@ -4,9 +4,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use flash_image::registry;
 use oci_spec::image::Digest;
 
-use crate::{image::registry, output::Progress};
+use crate::output::Progress;
 
 /// Bytes done and total, by blob.
 #[derive(Default)]

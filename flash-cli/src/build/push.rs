@@ -1,6 +1,10 @@
 //! Pushes a build's images to a registry: one repository per worker type, with bills of materials attached.
 use std::time::Instant;
 
+use flash_image::{
+    Image, SBOM_MEDIA_TYPE,
+    registry::{self, Attachment, Logins, Registry, RegistryError, RetryPolicy},
+};
 use oci_spec::distribution::Reference;
 
 use super::{
@@ -11,10 +15,6 @@ use super::{
 };
 use crate::{
     exit::{Code, Failure},
-    image::{
-        Image, SBOM_MEDIA_TYPE,
-        registry::{self, Attachment, Logins, Registry, RegistryError, RetryPolicy},
-    },
     output::Output,
 };
 

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flash_image::{IncludeError, Included, included};
 use flash_protocol::manifest::Manifest;
+use flash_text::error_chain;
 
 use super::{
     compile::{Compiler, cargo_home},
@@ -18,9 +20,7 @@ use super::{
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
-    error_chain::error_chain,
     exit::{Code, Failure},
-    image::{IncludeError, Included, included},
     output::Output,
     project::{self, BuiltApp, Config, CudaPolicy, DescribeError, LastManifest, Package, SourceState},
 };

@@ -1,5 +1,6 @@
 //! CUDA's toolkit for building GPU worker types, or why there is none.
 use flash_protocol::manifest::Manifest;
+use flash_text::error_chain;
 
 use super::{
     cuda::{self, CudaError, CudaHome, Kernels, Search, toolchains_in},
@@ -7,7 +8,7 @@ use super::{
     steps::{Build, on_thread},
     toolchain::Platform,
 };
-use crate::{error_chain::error_chain, exit::Failure, project::CudaPolicy};
+use crate::{exit::Failure, project::CudaPolicy};
 
 /// See the module.
 pub(super) enum Toolkit {

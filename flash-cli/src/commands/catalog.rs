@@ -2,20 +2,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use flash_target::TargetError;
+use flash_target_runpod::{
+    account,
+    rest::{Addresses, CatalogCpu, CatalogDataCenter, CatalogGpu, Rest, Stock, StockOf},
+};
 use serde_json::json;
 
 use super::deploy::block_on;
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{
-        TargetError,
-        runpod::{
-            account,
-            rest::{Addresses, CatalogCpu, CatalogDataCenter, CatalogGpu, Rest, Stock, StockOf},
-        },
-    },
-};
+use crate::{exit::Failure, output::Output};
 
 /// Show what Runpod offers for serverless workers: hardware, prices, stock, data centers.
 ///

@@ -1,12 +1,13 @@
 //! `flash key`.
 use clap::{Args, Subcommand};
+use flash_target::KeyEntry;
 use serde_json::json;
 
 use super::{
     deploy::{OneEnvironment, block_on, time},
     scope::ScopeArguments,
 };
-use crate::{credentials::CredentialStore, exit::Failure, output::Output, target::KeyEntry};
+use crate::{credentials::CredentialStore, exit::Failure, output::Output};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage, or no such \
                           environment or key.";

@@ -2,20 +2,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use flash_target::{SecretValue, TargetError};
+use flash_target_runpod::{
+    account::{self, FoundKey, KeySource},
+    rest::{Addresses, Rest},
+};
 use serde_json::json;
 
 use super::{deploy::block_on, secret};
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{
-        SecretValue, TargetError,
-        runpod::{
-            account::{self, FoundKey, KeySource},
-            rest::{Addresses, Rest},
-        },
-    },
-};
+use crate::{exit::Failure, output::Output};
 
 /// Store the key of your Runpod account, for the target `runpod`.
 ///

@@ -6,17 +6,16 @@ use std::{
 
 use clap::Args;
 use dialoguer::Select;
+use flash_target::{Environment, EnvironmentId, Target, TargetKind};
+use flash_target_local::LocalTarget;
+use flash_target_runpod::RunpodTarget;
+use flash_text::nearest;
 use serde::Deserialize;
 
 use super::confirm::{is_terminal, prompt_aborted};
 use crate::{
     exit::{Code, Failure},
     project::Config,
-    target::{
-        Environment, EnvironmentId, Target, TargetKind,
-        local::{LocalTarget, nearest},
-        runpod::RunpodTarget,
-    },
 };
 
 /// The arguments of every command that applies to one environment.

@@ -6,6 +6,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use dialoguer::Password;
+use flash_target::{EnvironmentId, SecretEntry, SecretValue};
 use serde_json::json;
 
 use super::{
@@ -13,12 +14,7 @@ use super::{
     deploy::{OneEnvironment, block_on, time},
     scope::ScopeArguments,
 };
-use crate::{
-    exit::Failure,
-    output::Output,
-    project::check_variable_name,
-    target::{EnvironmentId, SecretEntry, SecretValue},
-};
+use crate::{exit::Failure, output::Output, project::check_variable_name};
 
 /// The longest value: a larger one should be a file.
 const MAX_BYTES: u64 = 64 * 1024;

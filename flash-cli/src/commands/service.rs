@@ -1,15 +1,10 @@
 //! `flash service`.
 use clap::{Args, Subcommand};
+use flash_target::Serving;
+use flash_target_local::{DataDirectory, HostedEnvironment, Manager, ServiceStatus, Started, Stopped, utc};
 use serde_json::json;
 
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{
-        Serving,
-        local::{self, DataDirectory, HostedEnvironment, Manager, ServiceStatus, Started, Stopped, utc},
-    },
-};
+use crate::{exit::Failure, output::Output};
 
 /// Manage the background service that runs local environments.
 ///
@@ -61,20 +56,20 @@ async fn act(arguments: &ServiceArguments, output: &Output) -> Result<(), Failur
     match arguments.action {
         Action::Status => status(&directory, json, output).await,
         Action::Start => {
-            let started = local::start(&directory).await?;
+            let started = flash_target_local::start(&directory).await?;
             say_started(&started, json, output);
             Ok(())
         }
         Action::Stop => {
-            let stopped = local::stop(&directory).await?;
+            let stopped = flash_target_local::stop(&directory).await?;
             say_stopped(stopped, json, output);
             Ok(())
         }
         Action::Restart => {
-            if local::stop(&directory).await? == Stopped::Killed {
+            if flash_target_local::stop(&directory).await? == Stopped::Killed {
                 output.warning(KILLED);
             }
-            let started = local::start(&directory).await?;
+            let started = flash_target_local::start(&directory).await?;
             say_started(&started, json, output);
             Ok(())
         }
@@ -117,7 +112,7 @@ fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
 }
 
 async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
-    let Some(status) = local::status(directory).await? else {
+    let Some(status) = flash_target_local::status(directory).await? else {
         if json {
             output.object(&json!({ "running": false, "data": directory.path() }));
         }
@@ -167,14 +162,14 @@ fn row(hosted: &HostedEnvironment) -> Vec<String> {
 }
 
 async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
-    local::check_free(directory).await?;
+    flash_target_local::check_free(directory).await?;
     // One that runs by itself, or by an older unit, holds what the new one needs.
-    if local::stop(directory).await? == Stopped::Killed {
+    if flash_target_local::stop(directory).await? == Stopped::Killed {
         output.warning(KILLED);
     }
-    let unit = local::install(directory).await?;
-    let started = local::start(directory).await?;
-    let lingers = local::lingers().await;
+    let unit = flash_target_local::install(directory).await?;
+    let started = flash_target_local::start(directory).await?;
+    let lingers = flash_target_local::lingers().await;
     if json {
         let path = unit.path();
         output.object(&json!({ "unit": path, "lingers": lingers, "service": started.hello() }));
@@ -191,7 +186,7 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
 }
 
 async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
-    let Some(unit) = local::installed() else {
+    let Some(unit) = flash_target_local::installed() else {
         return Err(Failure::failed("the service is not installed")
             .hint("check whether it runs: flash service status"));
     };

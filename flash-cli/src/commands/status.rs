@@ -3,16 +3,13 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use clap::Args;
 use flash_protocol::catalogue::NanoDollars;
+use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
     deploy::{OneEnvironment, block_on, time},
     scope::Scope,
 };
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus},
-};
+use crate::{exit::Failure, output::Output};
 
 /// The refresh interval of `--watch`.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

@@ -1,17 +1,13 @@
 //! `flash undeploy`.
 use clap::Args;
+use flash_target::{Problem, Step};
 use serde_json::json;
 
 use super::{
     confirm::Confirmation,
     deploy::{OneEnvironment, block_on},
 };
-use crate::{
-    credentials::CredentialStore,
-    exit::Failure,
-    output::Output,
-    target::{Problem, Step},
-};
+use crate::{credentials::CredentialStore, exit::Failure, output::Output};
 
 /// Remove one endpoint from an environment, or all of them.
 ///
@@ -49,7 +45,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         None => names.clone(),
         Some(worker) if names.contains(&worker.as_str()) => vec![worker],
         Some(worker) => {
-            let near = crate::target::local::nearest(worker, names.iter().copied());
+            let near = flash_text::nearest(worker, names.iter().copied());
             let failure = Failure::unusable(format!("{} has no endpoint `{worker}`{near}", scope.id));
             return Err(match names.as_slice() {
                 [] => failure

@@ -7,18 +7,18 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use flash_image::Access;
+use flash_platform::CommandWorker;
 use flash_protocol::manifest::Manifest;
+use flash_target::{
+    ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     build::{Binaries, Commit, Record},
     exit::{Code, Failure},
-    image::Access,
     project::{Config, ConfigError, EnvironmentSettings, Package},
-    target::{
-        ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
-        local::CommandWorker,
-    },
 };
 
 /// The number of a commit's characters that identify it.

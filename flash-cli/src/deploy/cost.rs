@@ -5,7 +5,7 @@ use flash_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::target::ReleaseSpec;
+use flash_target::ReleaseSpec;
 
 const SECONDS_PER_HOUR: u64 = 3600;
 

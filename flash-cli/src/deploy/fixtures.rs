@@ -10,7 +10,7 @@ use flash_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::target::{ArtifactSpec, BuildOrigin, ReleaseSpec, RuntimeSettings};
+use flash_target::{ArtifactSpec, BuildOrigin, ReleaseSpec, RuntimeSettings};
 
 pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
     WorkerType {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flash_protocol::manifest::{
     ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType,
 };
+use flash_target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,6 @@ use super::{
     cost::{HourlyCost, hourly},
     schema::{Direction, Schema, differences},
 };
-use crate::target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
 
 /// All changes, and the cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,12 +4,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_target::{BuildOrigin, EnvironmentId, ReleaseSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{artifact::hex, plan::Plan};
-use crate::target::{BuildOrigin, EnvironmentId, ReleaseSpec};
 
 /// The file's format.
 const VERSION: u32 = 1;

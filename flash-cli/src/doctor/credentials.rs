@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_image::registry::credential_files;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::Finding;
-use crate::image::registry::credential_files;
 
 const NAME: &str = "credentials";
 const FOR: &str = "flash build --push needs them if the registry requires a login";

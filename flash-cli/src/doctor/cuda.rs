@@ -25,7 +25,7 @@ fn of_home(found: Result<&CudaHome, &CudaError>) -> Finding {
                 format!("{} in {}, for {}", home.version(), home.root().display(), capabilities.join(" ")),
             )
         }
-        Err(error) => Finding::note(NAME, crate::error_chain::error_chain(error), FOR).fix(error.hint()),
+        Err(error) => Finding::note(NAME, flash_text::error_chain(error), FOR).fix(error.hint()),
     }
 }
 

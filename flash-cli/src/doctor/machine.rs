@@ -1,8 +1,9 @@
 //! Free disk space, the workers' limits, GPUs.
 use std::path::{Path, PathBuf};
 
+use flash_platform::{MachineCapabilities, detect_capabilities};
+
 use super::{Finding, Project};
-use crate::target::local::{MachineCapabilities, detect_capabilities};
 
 /// With less than this, even the smallest app does not build.
 const TOO_LITTLE: u64 = 500_000_000;

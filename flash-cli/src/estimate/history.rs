@@ -1,8 +1,8 @@
 //! Seconds and requests measured by an environment.
 use flash_protocol::manifest::{EndpointKind, Manifest};
+use flash_target::Costs;
 
 use super::Given;
-use crate::target::Costs;
 
 const DAY_MS: f64 = 24.0 * 3600.0 * 1000.0;
 

@@ -5,10 +5,10 @@ use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     manifest::{ComputeEntry, EndpointKind, Manifest, WorkerType},
 };
+use flash_text::nearest;
 use serde::Serialize;
 
 use super::AlwaysOn;
-use crate::target::local::nearest;
 
 /// Seconds of a day.
 const DAY: Duration = Duration::from_secs(24 * 3600);

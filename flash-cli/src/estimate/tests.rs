@@ -4,9 +4,9 @@ use flash_protocol::{
     catalogue::PriceList,
     manifest::{App, ComputeEntry, EndpointKind, FunctionEntry, Manifest, WorkerType},
 };
+use flash_target::{CallsFrom, Costs, FunctionCost};
 
 use super::*;
-use crate::target::{CallsFrom, Costs, FunctionCost};
 
 fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> WorkerType {
     WorkerType {

@@ -10,6 +10,8 @@ use std::{
 };
 
 use cargo_metadata::{Message, PackageId};
+use flash_image::registry::REGISTRY_VARIABLES;
+use flash_process::parent_death::{self, OnParentDeath};
 use flash_protocol::{
     manifest::{MANIFEST_VERSION, Manifest},
     variables,
@@ -21,11 +23,7 @@ use tokio::{
 };
 
 use super::{Config, ConfigError, Package, dep_info::files_read_for, entry};
-use crate::{
-    image::registry::REGISTRY_VARIABLES,
-    output::Output,
-    parent_death::{self, OnParentDeath},
-};
+use crate::output::Output;
 
 /// How long a binary may take to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(20);

@@ -8,12 +8,12 @@ use flash_protocol::{
     catalogue::{ComputeCapability, ComputeCapabilityError},
     manifest::Manifest,
 };
+use flash_text::nearest;
 use oci_spec::distribution::Reference;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::command_worker::Mistake;
-use crate::target::local::nearest;
 
 /// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]

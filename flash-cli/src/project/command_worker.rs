@@ -15,7 +15,8 @@ use flash_protocol::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::target::local::{CommandWorker, nearest};
+use flash_platform::CommandWorker;
+use flash_text::nearest;
 
 /// The default instance of a command: the smallest one.
 const DEFAULT_CPU: CpuInstance = CpuInstance::Cpu3c_1_2;

@@ -5,22 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flash_containers::{Kind, Wanted};
+use flash_platform::CommandWorker;
 use flash_protocol::{
     CpuInstance, GpuPool,
     catalogue::{PriceList, PriceListError},
     manifest::Manifest,
 };
+use flash_text::dotenv;
+use flash_text::nearest;
 use serde::Deserialize;
 
 use super::{
     BuildSettings, EnvironmentSettings, build_settings,
     command_worker::{self, Mistake},
     environments,
-};
-use crate::{
-    dotenv,
-    engine::{Kind, Wanted},
-    target::local::{CommandWorker, nearest},
 };
 
 /// The file as written. Unknown keys are errors.

@@ -8,7 +8,7 @@ use std::{
 
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use crate::target::TargetKind;
+use flash_target::TargetKind;
 
 /// Why the file was not changed.
 #[derive(Debug, thiserror::Error)]

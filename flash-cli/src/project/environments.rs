@@ -4,10 +4,13 @@
 //! has described itself. `crate::deploy` uses the result.
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
+use flash_platform::CommandWorker;
 use flash_protocol::{
     DataCenter,
     manifest::{EndpointKind, Manifest},
 };
+use flash_target::{CloudSettings, EnvironmentId, TargetKind};
+use flash_text::nearest;
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
@@ -15,10 +18,6 @@ use toml::Spanned;
 use super::{
     command_worker::{Mistake, mistake},
     overrides::{self, WorkerOverrides},
-};
-use crate::target::{
-    CloudSettings, EnvironmentId, TargetKind,
-    local::{CommandWorker, nearest},
 };
 
 /// The table as written. Unknown keys are errors.

@@ -5,11 +5,11 @@ use flash_protocol::{
     CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, ScalerEntry, WorkerType},
 };
+use flash_text::nearest;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::command_worker::{Mistake, WrittenScaler, mistake, scaler_of, within, workers_of};
-use crate::target::local::nearest;
 
 /// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]

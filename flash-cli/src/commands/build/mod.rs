@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use flash_image::{ArchivedImage, write_archive};
 use oci_spec::distribution::Reference;
 use serde::Serialize;
 
@@ -17,7 +18,6 @@ use crate::{
         StepSeconds, look_ahead, push, references,
     },
     exit::Failure,
-    image::{ArchivedImage, write_archive},
     output::Output,
     project::{Config, CudaPolicy, LastManifest, Package},
 };

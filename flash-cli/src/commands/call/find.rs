@@ -1,8 +1,8 @@
 //! Finds the function that a name refers to.
 use flash_protocol::manifest::{FunctionEntry, Manifest};
+use flash_text::nearest;
 
 use super::{name_of, takes_jobs};
-use crate::target::local::nearest;
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq)]

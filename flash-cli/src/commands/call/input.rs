@@ -1,6 +1,7 @@
 //! A function's input: where it comes from, and whether it fits.
 use std::io::Read as _;
 
+use flash_platform::formats;
 use flash_protocol::{
     FieldError,
     manifest::{ArgumentEntry, ArgumentSource, FunctionEntry, Manifest},
@@ -12,7 +13,6 @@ use super::name_of;
 use crate::{
     commands::run::table,
     exit::{Code, Failure},
-    formats,
 };
 
 /// JSON as it was given, and its parsed value.

@@ -17,12 +17,12 @@ use flash_protocol::{
     manifest::{EndpointKind, FunctionEntry, Manifest},
     variables,
 };
+use flash_target::{EnvironmentId, ReleaseSpec, Target, TargetKind};
 
 use super::scope::{Scope, ScopeArguments};
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    target::{EnvironmentId, ReleaseSpec, Target, TargetKind},
 };
 use find::{Callee, find};
 use send::{Caller, Submission};

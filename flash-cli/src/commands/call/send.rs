@@ -13,6 +13,8 @@ use flash_protocol::{
         refusal,
     },
 };
+use flash_target::EnvironmentId;
+use flash_text::error_chain;
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -22,7 +24,7 @@ use super::{
     report::{CallOutcome, Reporter},
     route::RouteRequest,
 };
-use crate::{error_chain::error_chain, exit::Failure, target::EnvironmentId};
+use crate::exit::Failure;
 
 /// The longest that the platform is asked to hold a call.
 const HOLD: Duration = Duration::from_secs(90);

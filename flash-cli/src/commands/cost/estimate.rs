@@ -1,6 +1,7 @@
 //! `flash cost estimate`: collects the numbers for an estimate.
 use clap::Args;
 use flash_protocol::manifest::Manifest;
+use flash_target::{CostQuery, Costs, EnvironmentId, Grain};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,7 +17,6 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Build, Config, LastManifest, Package, SourceState, build, describe, print_first_build},
-    target::{CostQuery, Costs, EnvironmentId, Grain},
 };
 
 /// Requests per day, if neither given nor measured.

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use flash_protocol::catalogue::NanoDollars;
+use flash_target::{CallsFrom, CostQuery, Costs, Grain};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use crate::{
     },
     exit::Failure,
     output::Output,
-    target::{CallsFrom, CostQuery, Costs, Grain},
 };
 
 /// The row for the cost that belongs to no call.
@@ -120,7 +120,7 @@ fn rows(costs: &Costs, by: By) -> (Vec<Row>, NanoDollars) {
 }
 
 /// Bills grouped by name, sorted, with the calls that belong to them.
-fn bills(costs: &Costs, name: impl Fn(&crate::target::WorkerCost) -> String) -> Vec<Row> {
+fn bills(costs: &Costs, name: impl Fn(&flash_target::WorkerCost) -> String) -> Vec<Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for own in &costs.workers {
         let key = name(own);
@@ -136,7 +136,7 @@ fn bills(costs: &Costs, name: impl Fn(&crate::target::WorkerCost) -> String) -> 
         }
         row.nanodollars.0 += own.bill.0;
         let of_it =
-            |call: &&crate::target::FunctionCost| call.worker == own.worker && call.day_ms == own.day_ms;
+            |call: &&flash_target::FunctionCost| call.worker == own.worker && call.day_ms == own.day_ms;
         let calls: u64 = costs.functions.iter().filter(of_it).map(|call| call.calls).sum();
         *row.calls.get_or_insert_default() += calls;
         if costs.calls == CallsFrom::Logs {
@@ -264,8 +264,9 @@ fn align(cells: &mut [Vec<String>], columns: &[usize]) {
 
 #[cfg(test)]
 mod tests {
+    use flash_target::{FunctionCost, Split, WorkerCost};
+
     use super::*;
-    use crate::target::{FunctionCost, Split, WorkerCost};
 
     fn worker(day_ms: Option<u64>, worker: &str, start: u64, run: u64, idle: u64) -> WorkerCost {
         WorkerCost {

@@ -1,19 +1,19 @@
 //! What a build makes for a target: binaries for this machine, images in a registry for a cloud.
 use std::collections::BTreeMap;
 
+use flash_image::registry::{
+    Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public,
+};
+use flash_target::{Finding, Preflight, Shipment, TargetKind};
+use flash_text::error_chain;
 use oci_spec::distribution::Reference;
 
 use crate::{
     build::{ANY_TAG, Binaries, Build, Built, LookAheadError, look_ahead, push, references},
     deploy::{digest_of_images, release_of, release_of_images},
-    error_chain::error_chain,
     exit::Failure,
-    image::registry::{
-        Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public,
-    },
     output::Output,
     project::{Config, EnvironmentSettings, Package},
-    target::{Finding, Preflight, Shipment, TargetKind},
 };
 
 /// The number of characters of a release's digest used as its images' tag. A tag keeps the registry from deleting
@@ -161,7 +161,7 @@ impl Images<'_> {
     /// The same by worker type. Without a registry, by digest only, which is enough for a plan.
     fn pinned(&self) -> BTreeMap<String, String> {
         if self.names.is_empty() {
-            let image = |image: &crate::image::Image| {
+            let image = |image: &flash_image::Image| {
                 (image.name.clone(), format!("{}@{}", image.name, image.manifest.digest()))
             };
             return self.built.images.iter().map(image).collect();

@@ -1,13 +1,10 @@
 //! `flash deploy history`.
 use clap::Args;
+use flash_target::{ReleaseRecord, ReleaseState};
 use serde_json::json;
 
 use super::{OneEnvironment, time};
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{ReleaseRecord, ReleaseState},
-};
+use crate::{exit::Failure, output::Output};
 
 /// List the releases of an environment, newest first.
 #[derive(Args)]

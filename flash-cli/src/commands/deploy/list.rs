@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flash_target::{Environment, TargetKind};
 use serde_json::json;
 
 use super::time;
@@ -10,7 +11,6 @@ use crate::{
     exit::Failure,
     output::Output,
     project::Config,
-    target::{Environment, TargetKind},
 };
 
 /// List all environments of all apps: those on this machine, and those on Runpod if a key is available.

@@ -1,7 +1,13 @@
 //! What happens once a release is live: check that it answers, store its addresses, print its endpoints.
 use std::time::{Duration, Instant};
 
+use flash_platform::CommandWorker;
 use flash_protocol::manifest::{ArgumentSource, EndpointKind, Manifest};
+use flash_target::{
+    CommandSpec, DeployedEndpoint, Environment, Problem, ReleaseRecord, ReleaseSpec, SecretValue, Step,
+    TargetError, TargetKind,
+};
+use flash_text::error_chain;
 use indicatif::HumanBytes;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -9,13 +15,8 @@ use serde_json::{Value, json};
 use crate::{
     commands::{run::table, scope::Scope},
     credentials::CredentialStore,
-    error_chain::error_chain,
     exit::{Code, Failure},
     output::{Endpoint, Output},
-    target::{
-        CommandSpec, DeployedEndpoint, Environment, Problem, ReleaseRecord, ReleaseSpec, SecretValue, Step,
-        TargetError, TargetKind, local::CommandWorker,
-    },
 };
 
 /// How long one endpoint may take to answer. Its workers are already ready, but a request may be slow.

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 use dialoguer::{Input, Select};
+use flash_target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind};
 use serde_json::json;
 
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Config, Declaration, EnvironmentSettings, add_environment},
-    target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind},
 };
 
 /// The suggested name.

@@ -1,5 +1,6 @@
 //! `flash deploy rollback`.
 use clap::Args;
+use flash_target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before};
 use serde_json::json;
 
 use super::{live, show};
@@ -8,7 +9,6 @@ use crate::{
     deploy::Plan,
     exit::Failure,
     output::Output,
-    target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before},
 };
 
 /// Go back to an earlier release.
@@ -133,8 +133,9 @@ fn before_live(history: &[ReleaseRecord], id: &EnvironmentId) -> Result<u64, Fai
 
 #[cfg(test)]
 mod tests {
+    use flash_target::BuildOrigin;
+
     use super::*;
-    use crate::target::BuildOrigin;
 
     fn record(number: u64, state: ReleaseState, kept: bool) -> ReleaseRecord {
         ReleaseRecord {

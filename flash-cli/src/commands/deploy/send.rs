@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use flash_target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind};
 use serde_json::json;
 
 use super::{
@@ -19,7 +20,6 @@ use crate::{
     exit::{Code, Failure},
     output::Output,
     project::{Config, CudaPolicy, EnvironmentSettings, LastManifest, Package},
-    target::{Environment, Finding, Preflight, Problem, Serving, Shipment, TargetError, TargetKind},
 };
 
 /// Build the app and deploy it to an environment.

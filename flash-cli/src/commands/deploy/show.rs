@@ -1,9 +1,10 @@
 //! How a plan is printed.
+use flash_target::{FieldChange as AtTarget, TargetKind};
+
 use crate::{
     deploy::{Change, FieldChange, Plan},
     exit::Failure,
     output::Output,
-    target::{FieldChange as AtTarget, TargetKind},
 };
 
 /// Prints every change, then the cost. Digests are shortened, but still distinct.

@@ -10,6 +10,8 @@ use std::{
 };
 
 use clap::Args;
+use flash_target::{LogLevel, LogQuery, LogStream, Selected, Tail};
+use flash_text::nearest;
 use futures_util::StreamExt as _;
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -17,11 +19,7 @@ use super::{
     scope::{Scope, ScopeArguments},
     time,
 };
-use crate::{
-    exit::Failure,
-    output::Output,
-    target::{LogLevel, LogQuery, LogStream, Selected, Tail, local::nearest},
-};
+use crate::{exit::Failure, output::Output};
 
 /// The interval of checks whether the reader of our pipe still exists.
 const READER_LOOK: Duration = Duration::from_millis(250);

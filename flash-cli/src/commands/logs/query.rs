@@ -1,14 +1,11 @@
 //! Turns the arguments into a query. Rejects contradictions before anything is sent.
 use std::num::NonZeroUsize;
 
+use flash_target::{LogQuery, Selected, Tail, compile_search};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::LogsArguments;
-use crate::{
-    commands::time,
-    exit::Failure,
-    target::{LogQuery, Selected, Tail, compile_search},
-};
+use crate::{commands::time, exit::Failure};
 
 /// The default number of lines.
 const DEFAULT_LINES: NonZeroUsize = NonZeroUsize::new(100).expect("not 0");
@@ -70,12 +67,10 @@ fn tail(arguments: &LogsArguments, select: &Selected) -> Result<Tail, Failure> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use flash_target::{LogLevel, LogStream};
 
     use super::*;
-    use crate::{
-        exit::Code,
-        target::{LogLevel, LogStream},
-    };
+    use crate::exit::Code;
 
     #[derive(Parser)]
     struct Line {

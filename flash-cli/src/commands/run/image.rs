@@ -9,18 +9,18 @@ use std::{
     time::Instant,
 };
 
+use flash_containers::{self, ContainerSpec, Engine, EngineError, Import, Resources, Stored, Wanted};
+use flash_image::Layout;
+use flash_platform::Images;
 use flash_protocol::manifest::{ComputeEntry, Manifest};
 use sha2::{Digest as _, Sha256};
 
 use super::workspace::Settings;
 use crate::{
     build::{BuildDirectory, BuiltImage, Platform, Record},
-    engine::{self, ContainerSpec, Engine, EngineError, Import, Resources, Stored, Wanted},
     exit::{Code, Failure},
-    image::Layout,
     output::Output,
     project::Config,
-    target::local::Images,
 };
 
 /// Enough characters to tell the builds of a crate apart.
@@ -51,7 +51,7 @@ impl BuiltImages {
     ) -> Result<Self, Failure> {
         let directory = BuildDirectory::of(package);
         check(&Record::load(&directory)?)?;
-        let engine = engine::find(wanted).await.map_err(not_usable)?;
+        let engine = flash_containers::find(wanted).await.map_err(not_usable)?;
         let missing = engine.missing_limits();
         if limits && !missing.is_empty() {
             let labels: Vec<&str> = missing.iter().map(|limit| limit.label()).collect();
@@ -125,7 +125,7 @@ impl BuiltImages {
             Import { worker: image.worker.clone(), digest: image.digest.clone(), name: self.name(image) };
         let mut began = None;
         let megabytes = image.unpacked.div_ceil(1_000_000);
-        let id = engine::import(&self.engine, stored, layout, &wanted, || {
+        let id = flash_containers::import(&self.engine, stored, layout, &wanted, || {
             began = Some(Instant::now());
             output.status("Importing", &format!("{} into {engine} ({megabytes} MB)", image.worker));
         })

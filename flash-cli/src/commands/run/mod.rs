@@ -17,15 +17,16 @@ use std::{
 };
 
 use clap::Args;
+use flash_containers::{self, Kind, Wanted};
+use flash_platform::{AllowedHosts, Supervision};
+use flash_process::port_holder::holder_of;
+use flash_target_local::{BindError, Port};
 
 use super::scope::DirectoryArguments;
 use crate::{
-    engine::{self, Kind, Wanted},
     exit::{Code, Failure},
     output::Output,
-    port_holder::holder_of,
     project::{Build, Config, Package, load_dotenv},
-    target::local::{self, AllowedHosts, BindError, Port, Supervision},
 };
 use image::BuiltImages;
 use session::{Origin, Session};
@@ -123,7 +124,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
     let (host, port) = address(&arguments, &config, &dotenv)?;
     // Read again when the platform starts; an invalid secret is reported before the build.
     state::api_key(&dotenv)?;
-    let listener = local::bind(&host, port, |taken| {
+    let listener = flash_target_local::bind(&host, port, |taken| {
         let by = holder_of(taken).map_or(String::new(), |holder| format!(" by {holder}"));
         output.warning(&format!("port {taken} is in use{by}; trying the next"));
     })
@@ -148,7 +149,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
 
 /// Whether an engine is available, checked before images are built.
 pub(super) async fn check_engine(config: &Config) -> Result<(), Failure> {
-    engine::find(&config.container).await.map(drop).map_err(image::not_usable)
+    flash_containers::find(&config.container).await.map(drop).map_err(image::not_usable)
 }
 
 async fn origin(

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use flash_platform::{
+    Access, AllowedHosts, AllowedNetworks, Artifact, LimitScope, NewRelease, Options, Platform, Retire,
+    Supervision,
+};
 use flash_protocol::manifest::{FunctionEntry, Manifest};
 use tokio::{
     net::TcpListener,
@@ -24,10 +28,6 @@ use crate::{
     exit::{Code, Failure},
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
-    target::local::{
-        Access, AllowedHosts, AllowedNetworks, Artifact, LimitScope, NewRelease, Options, Platform, Retire,
-        Supervision,
-    },
     watch::{Scope, SourceWatcher},
 };
 

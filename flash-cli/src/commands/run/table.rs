@@ -1,18 +1,17 @@
 //! The endpoint table: one row per function or command, with a `curl` command that works as printed.
 use std::path::Path;
 
+use flash_platform::CommandWorker;
+use flash_platform::sample::sample;
 use flash_protocol::{
     manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };
+use flash_target::DeployedEndpoint;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::{
-    output::Endpoint,
-    sample::sample,
-    target::{DeployedEndpoint, local::CommandWorker},
-};
+use crate::output::Endpoint;
 
 /// Everything that must be encoded in some part of a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -13,7 +13,7 @@ use std::{
 
 use flash_protocol::catalogue::PriceList;
 
-use crate::target::local::CommandWorker;
+use flash_platform::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 /// The number of versions kept on disk: the live one, one that starts, and those that drain.

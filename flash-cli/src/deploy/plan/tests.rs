@@ -1,10 +1,8 @@
 use flash_protocol::manifest::RouteEntry;
+use flash_target::ArtifactSpec;
 
 use super::*;
-use crate::{
-    deploy::fixtures::{function, route, spec, worker},
-    target::ArtifactSpec,
-};
+use crate::deploy::fixtures::{function, route, spec, worker};
 
 /// The changes as lines, as users see them.
 fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {

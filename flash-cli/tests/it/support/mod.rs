@@ -3,11 +3,11 @@ pub mod deployed;
 pub mod images;
 pub mod kept;
 pub mod receiver;
-pub mod registry;
 pub mod runpod;
 pub mod schemathesis;
-pub mod skipped;
 pub mod small_disk;
+
+pub use flash_test_support::{docker_registry as registry, skipped};
 
 use std::{
     future::Future,

@@ -1,0 +1,14 @@
+//! This machine's container engines: podman and docker.
+//!
+//! `find` chooses one and finds out what it can do here, `call` makes its command lines, `invoke` calls it, `import`
+//! imports a build's images. Knows images and containers, not workers: how long a container lives is decided
+//! elsewhere.
+mod call;
+mod find;
+mod import;
+mod invoke;
+
+pub use call::{Call, ContainerSpec, Engine, Kind, Resources};
+pub use find::{Wanted, find};
+pub use import::{Import, Stored, import};
+pub use invoke::{EngineError, Removed};

@@ -1,0 +1,212 @@
+//! The platform's side of the exchange: one task per Flash worker.
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use flash_protocol::{
+    Error, ErrorKind,
+    wire::exchange::{
+        self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker,
+        Writer,
+    },
+};
+use flash_text::Truncated;
+use http::{StatusCode, header};
+use hyper_util::rt::TokioIo;
+
+use super::{error::Refusal, nesting, server::Segments, worker_api::admit};
+use crate::{
+    Platform,
+    pool::{Pool, Pulse},
+    queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
+    release::Release,
+};
+
+/// Number of running calls of a worker before finished ones are removed from its list.
+const SWEEP_AT: usize = 1024;
+
+pub(super) async fn open(
+    State(platform): State<Platform>,
+    Segments((endpoint, worker)): Segments<(String, String)>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    let worker = WorkerId::from(worker);
+    let pool = admit(&platform, &endpoint, &worker, request.headers())?;
+    if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
+        return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let session_platform = platform.clone();
+    platform.shared.context.tasks.spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        let (frames, writing) = exchange::write(write);
+        let Some(pulse) = pool.pulse(&worker) else { return };
+        let session =
+            Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
+        // Flash workers ping, but one may become silent before its first ping.
+        session.pulse.pings();
+        // Runs both directions of a connection; when one ends, so does the other.
+        tokio::select! {
+            () = session.serve(exchange::read(read)) => {}
+            _ = writing => {}
+        }
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+struct Session {
+    platform: Platform,
+    pool: Arc<Pool>,
+    worker: WorkerId,
+    pulse: Arc<Pulse>,
+    frames: Writer<ToWorker>,
+    /// Jobs for calls, which are cancelled when the caller gives up.
+    calls: HashMap<u64, (Arc<Pool>, JobId)>,
+}
+
+impl Session {
+    async fn serve<R: tokio::io::AsyncRead + Unpin>(mut self, mut reader: exchange::Reader<R>) {
+        // An overlong or malformed frame ends the connection like its loss does.
+        while let Ok(Some(frame)) = reader.next::<ToPlatform>().await {
+            self.pulse.heard();
+            self.handle(frame);
+        }
+        for (pool, job) in std::mem::take(&mut self.calls).into_values() {
+            if let Some(queue) = pool.queue() {
+                // Most have ended long ago.
+                let _ = queue.cancel(job);
+            }
+        }
+        self.pool.lost_connection(&self.worker);
+    }
+
+    fn handle(&mut self, frame: ToPlatform) {
+        match frame {
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: None, .. }) => {
+                let mode = DeliveryMode::Exchange(self.frames.clone());
+                self.pool.ready_for_jobs(&self.worker, mode, max_concurrency);
+            }
+            ToPlatform::Ready(ReadyFrame { max_concurrency, http_port: Some(port), releases_slots }) => {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                let frames = releases_slots.then(|| self.frames.clone());
+                self.pool.ready_for_requests(&self.worker, address, max_concurrency, frames);
+            }
+            ToPlatform::Done(done) => self.done(done),
+            ToPlatform::Chunk(frame) => {
+                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id)) {
+                    if nesting::is_too_deep(&frame.output) {
+                        let failed = nesting::failure("chunk", &self.worker);
+                        // Ignored if another attempt has taken over.
+                        let _ = queue.finish(&self.worker, job, Some(frame.attempt), failed, None);
+                        return;
+                    }
+                    queue.chunk(&self.worker, job, frame.output);
+                }
+            }
+            ToPlatform::Progress(frame) => {
+                // Progress is best effort: invalid progress is ignored.
+                if let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&frame.id))
+                    && !nesting::is_too_deep(&frame.output)
+                {
+                    queue.progress(&self.worker, job, frame.output);
+                }
+            }
+            ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
+            ToPlatform::Call(call) => self.call(call),
+            ToPlatform::Abandon(call) => {
+                if let Some((pool, job)) = self.calls.remove(&call)
+                    && let Some(queue) = pool.queue()
+                {
+                    // It may have ended in this moment.
+                    let _ = queue.cancel(job);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: DoneFrame) {
+        let DoneFrame { id, attempt, output, error, ran_us } = done;
+        let Some((queue, job)) = self.pool.queue().zip(JobId::parse(&id)) else { return };
+        // Everything that was printed before the result was sent is in the pipe: it belongs to this job.
+        self.pool.work_ends(&self.worker);
+        let outcome = match error {
+            Some(text) => Outcome::Failed(text),
+            None if output.as_ref().is_some_and(nesting::is_too_deep) => {
+                nesting::failure("result", &self.worker)
+            }
+            None => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null)),
+        };
+        let ran = Some(Duration::from_micros(ran_us));
+        match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
+            Reported::Accepted => self.pool.served(&self.pulse),
+            Reported::Released => {}
+            Reported::Late => self.pool.say_late(&self.worker, job, Some(attempt)),
+        }
+    }
+
+    /// A call to another worker type of the same release. Answered by the queue when its job ends.
+    fn call(&mut self, frame: CallFrame) {
+        let CallFrame { call, worker, envelope, input } = frame;
+        match self.submit(call, &worker, envelope, input) {
+            Ok(job) => {
+                self.calls.insert(call, job);
+                if self.calls.len() >= SWEEP_AT {
+                    self.calls.retain(|_, (pool, job)| {
+                        pool.queue()
+                            .and_then(|queue| queue.peek(*job))
+                            .is_some_and(|job| !job.status.is_final())
+                    });
+                }
+            }
+            Err(error) => {
+                self.frames.send(ToWorker::Reply(ReplyFrame {
+                    call,
+                    result: ReplyResult::Refused(error.into_wire()),
+                }));
+            }
+        }
+    }
+
+    fn submit(
+        &self,
+        call: u64,
+        worker: &str,
+        envelope: flash_protocol::wire::envelope::Envelope,
+        input: flash_protocol::wire::RawJson,
+    ) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
+        if nesting::is_too_deep(&input) {
+            return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
+        }
+        let release =
+            self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
+        let not_found = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("no queue-based worker type named `{}`", Truncated(worker)),
+            )
+        };
+        let pool = release.pool(worker).ok_or_else(not_found)?;
+        let queue = pool.queue().ok_or_else(not_found)?;
+        let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
+        let submission = Submission { waiter, ..Submission::new(Origin::Call, input, envelope) };
+        let submitted = queue
+            .submit(submission)
+            .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
+        Ok((pool.clone(), submitted.id))
+    }
+
+    /// The release that this worker belongs to. Its calls stay in it while another goes live.
+    fn release(&self) -> Option<Arc<Release>> {
+        let own = |release: &Arc<Release>| release.pools().any(|pool| Arc::ptr_eq(pool, &self.pool));
+        self.platform.current().filter(own).or_else(|| self.platform.all_releases().into_iter().find(own))
+    }
+}

@@ -1,0 +1,183 @@
+//! All paths that are not fixed: the app's routes, and `run_sync` and `runsync` of each function.
+use std::time::{Duration, Instant};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use flash_protocol::{
+    ErrorKind, FieldError,
+    manifest::FunctionEntry,
+    wire::{envelope::Envelope, identity},
+};
+use http::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::{
+    client_api::{
+        Arrived, JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown,
+    },
+    coding::check_coding,
+    costs,
+    error::Refusal,
+    nesting, proxy,
+    routes::Target,
+    server::{RequestId, live, trace_parent},
+};
+use crate::{
+    Platform,
+    pool::WorkSource,
+    queue::{Abandoned, JobId},
+    release::Release,
+};
+
+/// How much longer than one execution a caller waits, for a worker to start.
+const START_ALLOWANCE: Duration = Duration::from_secs(120);
+
+/// The answer, with the request's cost so far in its headers.
+pub(super) async fn dispatch(
+    state: State<Platform>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Response {
+    let mut response = answer(&state, id.as_str(), request).await.into_response();
+    costs::say(&state.shared.context.billing, id.as_str(), &mut response);
+    response
+}
+
+async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
+    if request.uri().path().starts_with("/v2/") {
+        return Err(unknown(request.uri().path()));
+    }
+    let release = live(state)?;
+    match release.routes.find(request.method(), request.uri().path())? {
+        Target::Route { function, path } => {
+            let function = release.function(function);
+            let stage = format!("{}/{}", function.worker, function.call_name());
+            forward(&release, &function.worker, &stage, id, &path, request).await
+        }
+        Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
+        Target::RunSync { function } => {
+            let (headers, body) = split(request)?;
+            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            // No body at all is an empty input: `curl -X POST` works for a function without arguments.
+            let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
+            nesting::check(text, 0)?;
+            let input = parse(text)?;
+            drop(arrived);
+            run(&release, function, id, &headers, input).await
+        }
+        Target::RunSyncWrapped { function } => {
+            let (headers, body) = split(request)?;
+            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            nesting::check(&arrived.body, 1)?;
+            let wrapped: Wrapped = parse(&arrived.body)?;
+            drop(arrived);
+            let input = wrapped.input(&release.function(function).worker)?;
+            run(&release, function, id, &headers, input).await
+        }
+    }
+}
+
+/// The body of `runsync` of a function. What the queue API takes beside the input must not be lost without a word.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wrapped {
+    input: Option<Box<RawValue>>,
+    webhook: Option<IgnoredAny>,
+    policy: Option<IgnoredAny>,
+    s3_config: Option<IgnoredAny>,
+}
+
+impl Wrapped {
+    fn input(self, worker: &str) -> Result<Box<RawValue>, Refusal> {
+        let options = [("/webhook", self.webhook), ("/policy", self.policy), ("/s3Config", self.s3_config)];
+        let given = options.iter().filter(|(_, given)| given.is_some());
+        let mut wrong: Vec<FieldError> = given
+            .map(|(path, _)| {
+                FieldError::new(*path, format!("not taken here: send the job to /v2/{worker}/runsync"))
+            })
+            .collect();
+        match self.input {
+            Some(input) if wrong.is_empty() => return Ok(input),
+            Some(_) => {}
+            None => wrong.insert(0, FieldError::new("/input", "missing")),
+        }
+        Err(Refusal::unprocessable(wrong))
+    }
+}
+
+async fn forward(
+    release: &Release,
+    worker_type: &str,
+    stage: &str,
+    id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match release.pool(worker_type).map(|pool| (pool, &pool.source)) {
+        Some((pool, WorkSource::Balanced(balancer))) => {
+            proxy::forward(pool, balancer, stage, id, path, request).await
+        }
+        _ => Err(Refusal::not_found(format!("`{worker_type}` has no routes"))),
+    }
+}
+
+fn split(request: Request) -> Result<(HeaderMap, Body), Refusal> {
+    let (parts, body) = request.into_parts();
+    check_coding(&parts.headers)?;
+    Ok((parts.headers, body))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal::bad_request(format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)))
+    })
+}
+
+/// Runs a queue-based function and answers with its job. A job that did not complete is an error.
+async fn run(
+    release: &Release,
+    index: usize,
+    id: &str,
+    headers: &HeaderMap,
+    input: Box<RawValue>,
+) -> Result<Response, Refusal> {
+    check_input(release, index, &input)?;
+    let function: &FunctionEntry = release.function(index);
+    let (Some(pool), Some(worker)) =
+        (release.pool(&function.worker), release.manifest.worker(&function.worker))
+    else {
+        return Err(Refusal::not_found(format!("no worker type named `{}`", function.worker)));
+    };
+    let Some(queue) = pool.queue() else {
+        return Err(Refusal::not_found(format!("`{}` does not take jobs", function.worker)));
+    };
+    let envelope = Envelope {
+        function: Some(function.call_name().into()),
+        request_id: identity::RequestId::parse(id),
+        traceparent: trace_parent(headers),
+        deadline_ms: None,
+        depth: 0,
+        fan_out: false,
+    };
+    let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
+    let started = Instant::now();
+    let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait, Abandoned::Stops).await?;
+    let stage = format!("{}/{}", function.worker, function.call_name());
+    match job.status {
+        flash_protocol::wire::job::JobStatus::Completed => job_response(&job),
+        status if status.is_final() => Err(Refusal::of_job(job).at_stage(stage)),
+        _ => {
+            // The caller gets an answer now, so the job is cancelled to free its worker.
+            if let Some(id) = JobId::parse(&job.id) {
+                let _ = queue.cancel(id);
+            }
+            let message = format!("no result within {} s", started.elapsed().as_secs());
+            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Timeout, message).at_stage(stage))
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Forwards one request to a worker, and the answer back.
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use flash_protocol::wire::{
+    Nesting,
+    exchange::{HELD_HEADER, SLOT_HEADER},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    super::{
+        access,
+        error::{Refusal, WORKER_ID},
+        nesting,
+        server::{REQUEST_ID, broken},
+    },
+    MAX_BODY_BYTES, MAX_INTERIM, PROCESSING, affinity,
+    body::{Answer, Bounds, Cut, End, Lent, Upload, UploadState},
+    failure::Failure,
+    forwarded,
+    request_line::RequestLine,
+    upgrade::Wanted,
+};
+use crate::{
+    balancer::{Balancer, Slot},
+    pool::Pool,
+    tally::Ending,
+};
+
+/// How many workers a request may be tried on, as long as none has seen any of it.
+const CONNECT_ATTEMPTS: usize = 4;
+/// A worker's port is on this machine: it answers at once or not at all.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Less than the 5 s after which common servers close idle connections; using a connection at that moment would fail
+/// the request.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// Headers that belong to one connection and not to the message.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+static CLIENT: LazyLock<Client<HttpConnector, Lent>> = LazyLock::new(|| {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_LIMIT));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_max_idle_per_host(256)
+        .build(connector)
+});
+
+/// Sends a request to the requested or the least loaded worker, and streams the answer back. Errors contain `stage`.
+/// Dropping the future frees the slot and closes the worker's connection.
+///
+/// # Errors
+/// 413 for a body over the limit, 503 without a worker, 400 and 404 for a requested worker that is not available, 502
+/// for a worker that fails, 504 for a late one.
+pub(in super::super) async fn forward(
+    pool: &Arc<Pool>,
+    balancer: &Arc<Balancer>,
+    stage: &str,
+    request_id: &str,
+    path: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let function = stage.split_once('/').map(|(_, function)| function);
+    let route = Route { pool, balancer, request_id, path, function };
+    let mut line = Some(RequestLine::new(pool, request_id, &request));
+    route.take(request, &mut line).await.map_err(|refusal| {
+        if let Some(line) = &mut line {
+            line.status = Some(refusal.status());
+        }
+        refusal.at_stage(stage.to_owned())
+    })
+}
+
+/// Where a request goes.
+struct Route<'a> {
+    pool: &'a Arc<Pool>,
+    balancer: &'a Arc<Balancer>,
+    request_id: &'a str,
+    path: &'a str,
+    /// `None` for a program's own paths.
+    function: Option<&'a str>,
+}
+
+impl Route<'_> {
+    /// `line` is taken when a worker answers.
+    async fn take(&self, mut request: Request, line: &mut Option<RequestLine>) -> Result<Response, Refusal> {
+        let declared = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+            return Err(Refusal::too_large(MAX_BODY_BYTES));
+        }
+        let (choice, limit) = affinity::choice(self.pool, request.headers()).await?;
+        let wanted = Wanted::of(&mut request);
+        let is_head = request.method() == http::Method::HEAD;
+        let client = access::client(&request);
+        let (mut head, body) = request.into_parts();
+        // Extensions contain data of the client's connection, such as its upgrade.
+        head.extensions.clear();
+        let nesting = (self.function.is_some() && may_be_json(&head.headers)).then(Nesting::default);
+        let upload = Upload::new(body, MAX_BODY_BYTES, nesting);
+        let mut attempt = 1;
+        loop {
+            let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
+            let mut slot =
+                slot.map_err(|none| affinity::no_worker(&none, &choice, &self.pool.worker_type.name))?;
+            slot.cost_share.set_function(self.function);
+            if let Some(line) = line {
+                line.worker = Some(slot.worker.clone());
+            }
+            // Also if the client disconnects meanwhile.
+            slot.ends(Some(Ending::Cancelled));
+            let since = Instant::now();
+            let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
+            slot.sent();
+            let failure = match timeout_at(since + PROCESSING, send(request)).await {
+                Ok(Ok(response)) => {
+                    let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
+                    let is_held = response.headers().contains_key(HELD_HEADER);
+                    let serving = Serving { pool, line, slot, request_id, is_held };
+                    return answered(response, serving, wanted, since, is_head).await;
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Late,
+            };
+            match (upload.state(), &failure) {
+                (UploadState::TooLarge, _) => return Err(Refusal::too_large(MAX_BODY_BYTES)),
+                (UploadState::TooDeep, _) => return Err(nesting::too_deep()),
+                (UploadState::Broken(cause), _) => return Err(broken(&*cause)),
+                // The worker has seen nothing of it, so another one may have it.
+                (UploadState::Untouched, Failure::Connect { refused, .. }) if attempt < CONNECT_ATTEMPTS => {
+                    if *refused {
+                        self.pool.stopped_listening(&slot.worker);
+                    }
+                    attempt += 1;
+                    slot.unsent();
+                    slot.ends(None);
+                }
+                _ => {
+                    let refusal = failure.refusal(self.pool, &slot.worker).await;
+                    slot.ends(Some(Ending::Failed));
+                    slot.cost_share.record_problem(refusal.message());
+                    return Err(refusal);
+                }
+            }
+        }
+    }
+
+    /// The request as the worker gets it.
+    fn rewritten(
+        &self,
+        head: &Parts,
+        client: IpAddr,
+        upload: &Upload,
+        slot: &Slot,
+        wanted: Option<&Wanted>,
+    ) -> Result<http::Request<Lent>, Refusal> {
+        let mut head = head.clone();
+        let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
+        head.uri = format!("http://{}{}{query}", slot.address, self.path)
+            .parse::<Uri>()
+            .map_err(|error| Refusal::bad_request(format!("the path is not valid: {error}")))?;
+        head.version = http::Version::HTTP_11;
+        strip(&mut head.headers);
+        forwarded::announce(&mut head.headers, client);
+        // The platform itself answers `100 Continue`.
+        head.headers.remove(header::EXPECT);
+        head.headers.remove(SLOT_HEADER);
+        if let Some(name) = slot.name() {
+            head.headers.insert(SLOT_HEADER, HeaderValue::from(name));
+        }
+        if let Some(wanted) = wanted {
+            wanted.announce(&mut head.headers);
+        }
+        if let Ok(value) = HeaderValue::from_str(self.request_id) {
+            head.headers.insert(REQUEST_ID, value);
+        }
+        Ok(http::Request::from_parts(head, upload.lend()))
+    }
+}
+
+/// Whether a function would read the body as JSON, by its content type.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_none_or(|kind| {
+        let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+        kind.contains("json") || kind.contains("x-www-form-urlencoded")
+    })
+}
+
+/// Sends a request; gives up after too many interim responses.
+async fn send(mut request: http::Request<Lent>) -> Result<http::Response<Incoming>, Failure> {
+    let (endless, seen) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+    let exceeded = endless.clone();
+    hyper::ext::on_informational(&mut request, move |_| {
+        if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM {
+            exceeded.notify_one();
+        }
+    });
+    tokio::select! {
+        answered = CLIENT.request(request) => answered.map_err(Failure::from),
+        () = endless.notified() => Err(Failure::Endless),
+    }
+}
+
+/// Why the end of an answer is not defined or ambiguous. If there is a coding and a length, the HTTP library uses the
+/// coding; a client behind other servers may use the length.
+fn unframed(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Some("a transfer coding other than `chunked`");
+    }
+    headers.contains_key(header::CONTENT_LENGTH).then_some("both a length and a transfer coding")
+}
+
+/// Removes connection-specific headers: the known ones, and those listed in `Connection`, which cannot list headers
+/// that every message needs.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The answer for the client, which holds the slot until its last byte.
+async fn answered(
+    mut response: http::Response<Incoming>,
+    mut serving: Serving,
+    wanted: Option<Wanted>,
+    since: Instant,
+    is_head: bool,
+) -> Result<Response, Refusal> {
+    let worker = serving.slot.worker.clone();
+    let status = response.status();
+    serving.ends_with(status);
+    if status.is_server_error() {
+        serving.slot.ends(Some(Ending::Failed));
+        serving.slot.cost_share.record_problem(&format!("answered {status}"));
+    } else {
+        serving.slot.ends(Some(Ending::Completed));
+    }
+    // For the header; the rest is known when the answer has ended.
+    response.extensions_mut().insert(serving.slot.cost_share.so_far());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(wanted) = wanted else {
+            return Err(serving.failed(Failure::Unasked).await);
+        };
+        let protocol = response.headers().get(header::UPGRADE).cloned();
+        strip(response.headers_mut());
+        let connection = wanted.accepted(&mut response, protocol);
+        name_worker(response.headers_mut(), &worker);
+        serving.pool.clone().carry(async move {
+            connection.await;
+            drop(serving);
+        });
+        return Ok(response.map(|_| Body::empty()));
+    }
+    if let Some(why) = unframed(response.headers()) {
+        drop(response);
+        return Err(serving.failed(Failure::Unframed(why)).await);
+    }
+    if let Some(length) = response.headers().get(header::CONTENT_LENGTH).cloned() {
+        // Once, also where it came twice: the library has seen that they are the same.
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    }
+    let declared = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let declared = declared.and_then(|length| length.parse().ok()).filter(|_| !is_head);
+    if let Some(declared) = declared.filter(|declared: &u64| *declared > MAX_BODY_BYTES as u64) {
+        // Its connection closes before the slot is free.
+        drop(response);
+        return Err(serving.failed(Failure::TooLarge { declared }).await);
+    }
+    strip(response.headers_mut());
+    response.headers_mut().remove(HELD_HEADER);
+    name_worker(response.headers_mut(), &worker);
+    let bounds = Bounds { bytes: MAX_BODY_BYTES, time: PROCESSING, since };
+    Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |end| serving.ended(&end)))))
+}
+
+fn name_worker(headers: &mut HeaderMap, worker: &str) {
+    if let Ok(worker) = HeaderValue::from_str(worker) {
+        headers.insert(WORKER_ID, worker);
+    }
+}
+
+/// A request that a worker serves.
+struct Serving {
+    pool: Arc<Pool>,
+    /// Written before the slot goes to another request.
+    line: Option<RequestLine>,
+    slot: Slot,
+    request_id: String,
+    /// Whether a thread of it still runs after its answer.
+    is_held: bool,
+}
+
+impl Serving {
+    fn ends_with(&mut self, status: StatusCode) {
+        if let Some(line) = &mut self.line {
+            line.status = Some(status);
+        }
+    }
+
+    fn ended(&mut self, end: &End) {
+        match end {
+            End::Whole if self.is_held => {}
+            End::Whole => self.slot.over(),
+            End::Cut(cut) => self.cut_off(cut),
+        }
+    }
+
+    /// The answer to the client after a failure.
+    async fn failed(&mut self, failure: Failure) -> Refusal {
+        let refusal = failure.refusal(&self.pool, &self.slot.worker).await;
+        self.ends_with(refusal.status());
+        self.slot.ends(Some(Ending::Failed));
+        self.slot.cost_share.record_problem(refusal.message());
+        refusal
+    }
+
+    fn cut_off(&mut self, cut: &Cut) {
+        let text = format!("the answer was cut off: {cut}");
+        self.slot.ends(Some(Ending::Failed));
+        self.slot.cost_share.record_problem(&text);
+        self.pool.say_of_request(Some(&self.slot.worker), &self.request_id, text);
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Output before the end of the answer belongs to this request, so the slot is released after it.
+        self.pool.work_ends(&self.slot.worker);
+        if let Some(line) = &mut self.line {
+            line.cost = self.slot.cost_share.so_far().amount;
+        }
+        if let Some(pulse) = self.pool.pulse(&self.slot.worker) {
+            self.pool.served(&pulse);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Maps paths to functions: the app's routes, and the fixed addresses of every function.
+use flash_protocol::manifest::{EndpointKind, Manifest};
+use flash_text::{Truncated, nearest};
+use http::Method;
+
+use super::error::Refusal;
+
+/// The target of a path. Functions are identified by their index in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A route of a load-balanced worker type; the request goes there with this path.
+    Route { function: usize, path: String },
+    /// `run_sync`: the body is the input.
+    RunSync { function: usize },
+    /// `runsync`: the body is `{"input": …}`.
+    RunSyncWrapped { function: usize },
+    /// Any path below the name of a load-balanced command; the request goes there with the rest of it.
+    Command { worker: String, path: String },
+}
+
+struct Pattern {
+    method: Method,
+    /// `None` for a parameter.
+    segments: Vec<Option<String>>,
+    path: String,
+    /// Leading segments that the worker does not see (`/{worker}`).
+    strip: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Route(usize),
+    RunSync(usize),
+    RunSyncWrapped(usize),
+}
+
+/// All paths of a release. Fixed segments win over parameters, earlier functions over later.
+pub(crate) struct RouteTable {
+    patterns: Vec<Pattern>,
+    /// Load-balanced commands: everything below their name is theirs, whatever the method.
+    commands: Vec<String>,
+}
+
+impl RouteTable {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let mut patterns = Vec::new();
+        let mut first_of_module = Vec::new();
+        for (index, function) in manifest.functions.iter().enumerate() {
+            match &function.route {
+                Some(route) => {
+                    // A method that the SDK wrote is one that HTTP knows.
+                    let method = Method::from_bytes(route.method.as_bytes()).unwrap_or(Method::POST);
+                    let below = format!("/{}{}", function.worker, route.path);
+                    patterns.push(Pattern::new(method.clone(), &route.path, 0, Kind::Route(index)));
+                    patterns.push(Pattern::new(method, &below, 1, Kind::Route(index)));
+                }
+                None => {
+                    let mut prefixes = vec![format!("/{}/{}", function.module, function.name)];
+                    if !first_of_module.contains(&&function.module) {
+                        first_of_module.push(&function.module);
+                        prefixes.insert(0, format!("/{}", function.module));
+                    }
+                    for prefix in prefixes {
+                        let run_sync = format!("{prefix}/run_sync");
+                        patterns.push(Pattern::new(Method::POST, &run_sync, 0, Kind::RunSync(index)));
+                        let wrapped = format!("{prefix}/runsync");
+                        patterns.push(Pattern::new(Method::POST, &wrapped, 0, Kind::RunSyncWrapped(index)));
+                    }
+                }
+            }
+        }
+        // Stable: among equals the earlier function stays first.
+        patterns.sort_by_key(|pattern| pattern.segments.iter().filter(|segment| segment.is_none()).count());
+        let commands = manifest.commands().filter(|worker| worker.kind == EndpointKind::LoadBalanced);
+        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect() }
+    }
+
+    /// Finds the target of a request.
+    ///
+    /// # Errors
+    /// 404 with similar paths, or 405 with the methods that the path allows.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, Refusal> {
+        // Checked first, because the paths of a program are not known here.
+        if let Some(target) = self.command(path) {
+            return Ok(target);
+        }
+        // A route for GET also answers HEAD; the body is removed later.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let matching = || self.patterns.iter().filter(|pattern| pattern.matches(path));
+        if let Some(pattern) = matching().find(|pattern| pattern.method == *method) {
+            return Ok(pattern.target(path));
+        }
+        let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
+        if allowed.is_empty() {
+            let near = nearest(path, self.paths());
+            return Err(Refusal::not_found(format!("no route at {}{near}", Truncated(path))));
+        }
+        allowed.sort_unstable();
+        allowed.dedup();
+        Err(Refusal::method_not_allowed(method, path, allowed.join(", ")))
+    }
+
+    fn command(&self, path: &str) -> Option<Target> {
+        let path = path.strip_prefix('/')?;
+        let (name, below) = path.split_once('/').unwrap_or((path, ""));
+        let worker = self.commands.iter().find(|command| *command == name)?;
+        Some(Target::Command { worker: worker.clone(), path: format!("/{below}") })
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| pattern.path.as_str())
+    }
+}
+
+impl Pattern {
+    fn new(method: Method, path: &str, strip: usize, kind: Kind) -> Self {
+        let segment = |text: &str| (!text.starts_with('{')).then(|| text.to_owned());
+        let segments = path.trim_start_matches('/').split('/').map(segment).collect();
+        Self { method, segments, path: path.to_owned(), strip, kind }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut given = path.trim_start_matches('/').split('/');
+        let fits = self.segments.iter().all(|segment| match (segment, given.next()) {
+            (Some(fixed), Some(given)) => fixed == given,
+            (None, Some(given)) => !given.is_empty(),
+            (_, None) => false,
+        });
+        fits && given.next().is_none()
+    }
+
+    fn target(&self, path: &str) -> Target {
+        match self.kind {
+            Kind::RunSync(function) => Target::RunSync { function },
+            Kind::RunSyncWrapped(function) => Target::RunSyncWrapped { function },
+            Kind::Route(function) => {
+                let below = path.trim_start_matches('/').splitn(self.strip + 1, '/').nth(self.strip);
+                Target::Route { function, path: format!("/{}", below.unwrap_or_default()) }
+            }
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+flash_test_support::fuzz_target!("route_table", |data| {
+    // A pattern a line; what follows an empty line is the path that is asked for.
+    let text = String::from_utf8_lossy(data);
+    let (patterns, path) = text.split_once("\n\n").unwrap_or(("/a/{id}", &text));
+    let pattern = |path: &str| Pattern::new(Method::GET, path, 0, Kind::Route(0));
+    let patterns = patterns.lines().take(16).map(pattern).collect();
+    let table = RouteTable { patterns, commands: vec!["service".to_owned()] };
+    let _ = table.find(&Method::GET, path);
+    let _ = table.find(&Method::POST, path);
+});
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use flash_protocol::manifest::{App, ComputeEntry, FunctionEntry, RouteEntry, WorkerType};
+    use http::StatusCode;
+
+    use super::*;
+
+    fn function(name: &str, module: &str, worker: &str, route: Option<(&str, &str)>) -> FunctionEntry {
+        FunctionEntry {
+            name: name.into(),
+            owner: None,
+            module: module.into(),
+            worker: worker.into(),
+            file: String::new(),
+            line: 0,
+            docs: String::new(),
+            route: route.map(|(method, path)| RouteEntry { method: method.into(), path: path.into() }),
+            arguments: Vec::new(),
+            input: None,
+            output: serde_json::Value::Null,
+            streams: false,
+        }
+    }
+
+    fn command(name: &str, kind: EndpointKind) -> WorkerType {
+        WorkerType {
+            name: name.into(),
+            kind,
+            compute: ComputeEntry::Cpu { instances: Vec::new() },
+            workers_min: 0,
+            workers_max: 1,
+            idle_timeout_seconds: 5,
+            execution_timeout_seconds: 600,
+            max_concurrency: 1,
+            scaler: kind.default_scaler(),
+            data_centers: Vec::new(),
+        }
+    }
+
+    fn table() -> RouteTable {
+        RouteTable::new(&Manifest {
+            version: 1,
+            app: App { name: "app".into(), version: "0".into() },
+            sdk_version: String::new(),
+            workers: vec![
+                command("gallery", EndpointKind::LoadBalanced),
+                command("batch", EndpointKind::Queue),
+            ],
+            functions: vec![
+                function("clean", "cpu_worker", "pre", None),
+                function("format", "cpu_worker", "post", None),
+                function("by_id", "web", "front", Some(("GET", "/items/{id}"))),
+                function("latest", "web", "front", Some(("GET", "/items/latest"))),
+            ],
+            definitions: serde_json::Map::new(),
+        })
+    }
+
+    fn get(path: &str) -> Result<Target, StatusCode> {
+        table().find(&Method::GET, path).map_err(|refusal| refusal.into_response().status())
+    }
+
+    #[test]
+    fn the_first_function_of_a_module_has_the_short_address_too() {
+        let post = |path: &str| table().find(&Method::POST, path).unwrap();
+        assert_eq!(post("/cpu_worker/run_sync"), Target::RunSync { function: 0 });
+        assert_eq!(post("/cpu_worker/clean/run_sync"), Target::RunSync { function: 0 });
+        assert_eq!(post("/cpu_worker/format/runsync"), Target::RunSyncWrapped { function: 1 });
+    }
+
+    #[test]
+    fn a_fixed_path_wins_over_a_parameter() {
+        assert_eq!(get("/items/latest"), Ok(Target::Route { function: 3, path: "/items/latest".into() }));
+        let head = table().find(&Method::HEAD, "/items/7").unwrap();
+        assert_eq!(Ok(head), get("/items/7"));
+        assert_eq!(get("/items/7"), Ok(Target::Route { function: 2, path: "/items/7".into() }));
+    }
+
+    #[test]
+    fn the_worker_types_name_in_front_is_left_out_for_the_worker() {
+        assert_eq!(get("/front/items/7"), Ok(Target::Route { function: 2, path: "/items/7".into() }));
+    }
+
+    #[test]
+    fn an_unknown_path_is_404_and_a_wrong_method_405() {
+        assert_eq!(get("/item/7/x"), Err(StatusCode::NOT_FOUND));
+        assert_eq!(get("/items/"), Err(StatusCode::NOT_FOUND));
+        assert_eq!(get("/cpu_worker/run_sync"), Err(StatusCode::METHOD_NOT_ALLOWED));
+    }
+
+    #[test]
+    fn everything_below_a_load_balanced_command_is_its_own() {
+        let to = |path: &str| Target::Command { worker: "gallery".into(), path: path.into() };
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let find = |path: &str| table().find(&method, path).unwrap();
+            assert_eq!(find("/gallery"), to("/"));
+            assert_eq!(find("/gallery/"), to("/"));
+            assert_eq!(find("/gallery//a%20b/v2/"), to("//a%20b/v2/"));
+        }
+        assert_eq!(get("/galleryx"), Err(StatusCode::NOT_FOUND));
+        assert_eq!(get("/batch/x"), Err(StatusCode::NOT_FOUND), "a queue has no paths");
+    }
+}

@@ -1,0 +1,282 @@
+//! How to start a worker: program or image, directory, environment variables.
+//!
+//! A worker of the app is the app binary with a role, as built on this machine or in an image. A command is any other
+//! program that uses the provider's worker protocol or serves HTTP. It gets the provider's variables, but not those
+//! of Flash.
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use flash_containers::{ContainerSpec, Engine};
+use flash_protocol::{
+    manifest::{EndpointKind, Manifest, WorkerType},
+    variables,
+};
+
+use super::{
+    queue::WorkerId,
+    supervisor::{Spec, Start},
+};
+
+/// Variables for the official worker's start-up checks. One of them accesses the internet and ends the worker if that
+/// fails. A project can enable them by setting them to `false`.
+const CHECKS_OFF: [&str; 2] = ["RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "RUNPOD_SKIP_GPU_CHECK"];
+/// The base URL of the queue API for the official client: this platform, unless the project sets another.
+const ENDPOINT_BASE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
+/// The health path of a load-balanced program.
+const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
+
+/// A worker type that is a separate program.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandWorker {
+    pub worker_type: WorkerType,
+    /// A path in the project's directory when it has a slash, else looked up in `PATH`.
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// Its own variables, on top of the project's.
+    pub environment: Vec<(String, String)>,
+    /// The health path, for a load-balanced one.
+    pub health_path: String,
+}
+
+impl CommandWorker {
+    /// Variables that the platform sets for a command and a project must not.
+    pub const RESERVED: [&'static str; 12] = [
+        variables::RUNPOD_GET_JOB,
+        variables::RUNPOD_POST_OUTPUT,
+        variables::RUNPOD_POST_STREAM,
+        variables::RUNPOD_PING,
+        variables::RUNPOD_PING_INTERVAL,
+        variables::RUNPOD_AI_API_KEY,
+        variables::RUNPOD_API_KEY,
+        variables::RUNPOD_POD_ID,
+        variables::RUNPOD_POD_HOSTNAME,
+        variables::RUNPOD_ENDPOINT_ID,
+        variables::PORT,
+        variables::PORT_HEALTH,
+    ];
+    /// The variable of a command that replaces `/ping` as the health path.
+    pub const HEALTH_CHECK_PATH: &'static str = HEALTH_CHECK_PATH;
+
+    /// As typed on a command line.
+    pub fn line(&self) -> String {
+        let words = std::iter::once(self.program.to_string_lossy().into_owned());
+        words.chain(self.arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl fmt::Debug for CommandWorker {
+    /// Without the values of its variables, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("CommandWorker")
+            .field("worker_type", &self.worker_type)
+            .field("command", &self.line())
+            .field("environment", &names)
+            .field("health_path", &self.health_path)
+            .finish()
+    }
+}
+
+/// The build artifact of an app's workers.
+#[derive(Clone)]
+pub enum Artifact {
+    /// The app binary; must stay as it is while the release lives.
+    Binary(PathBuf),
+    /// A binary for each worker type of the app; they must stay as they are while the release lives.
+    Binaries(Arc<BTreeMap<String, PathBuf>>),
+    /// An image for each worker type, in the store of a container engine.
+    Images(Arc<Images>),
+}
+
+/// See [`Artifact`].
+#[derive(Debug)]
+pub struct Images {
+    pub engine: Arc<Engine>,
+    /// Ids in the engine's store, by worker type.
+    pub ids: BTreeMap<String, String>,
+    /// The parent of a directory per container, for files of its engine. It belongs to the platform.
+    pub directory: PathBuf,
+}
+
+/// What all workers of a release have in common.
+#[derive(Clone)]
+pub(crate) struct Launch {
+    pub artifact: Artifact,
+    /// Where processes run: the app's package directory.
+    pub directory: PathBuf,
+    /// Variables of the project (`.env`).
+    pub environment: Vec<(String, String)>,
+    /// Where the platform listens, such as `http://127.0.0.1:8888`.
+    pub platform: String,
+    /// The endpoint map.
+    pub endpoints: String,
+    /// Worker types that are separate programs.
+    pub commands: Arc<[CommandWorker]>,
+    /// Seconds that running work gets at the end.
+    pub drain_seconds: u64,
+    /// How often workers ping.
+    pub ping_interval: Duration,
+}
+
+/// The endpoint map of an app's worker types on the Flash platform.
+pub(crate) fn endpoint_map(manifest: &Manifest, platform: &str) -> String {
+    let entry = |worker: &WorkerType| {
+        let url = match worker.kind {
+            EndpointKind::Queue => format!("{platform}/v2/{}", worker.name),
+            EndpointKind::LoadBalanced => format!("{platform}/{}", worker.name),
+        };
+        (worker.name.clone(), serde_json::Value::String(url))
+    };
+    serde_json::Value::Object(manifest.workers.iter().map(entry).collect()).to_string()
+}
+
+impl Launch {
+    /// The program of this worker type; `None` for a worker type of the app.
+    pub(crate) fn command(&self, worker_type: &str) -> Option<&CommandWorker> {
+        self.commands.iter().find(|command| command.worker_type.name == worker_type)
+    }
+
+    /// Starts one worker. Its key is valid for the worker API of this worker, and for the client API for its calls.
+    /// `port` is the HTTP port of a command; a worker of the app chooses its own.
+    ///
+    /// # Errors
+    /// If there is no binary or image for its worker type.
+    pub(crate) fn start(
+        &self,
+        worker_type: &WorkerType,
+        id: &WorkerId,
+        key: &str,
+        port: Option<u16>,
+    ) -> Result<Start, String> {
+        if let Some(command) = self.command(&worker_type.name) {
+            return Ok(Start::Process(self.command_spec(command, id, key, port)));
+        }
+        let environment = self.app_environment(worker_type, id, key);
+        let process = |program: &Path, environment| {
+            Start::Process(Spec {
+                program: program.to_owned(),
+                arguments: Vec::new(),
+                directory: self.directory.clone(),
+                environment,
+            })
+        };
+        match &self.artifact {
+            Artifact::Binary(program) => Ok(process(program, environment)),
+            Artifact::Binaries(programs) => {
+                let program = programs.get(&worker_type.name);
+                let program = program.ok_or_else(|| format!("no binary built for `{}`", worker_type.name))?;
+                Ok(process(program, environment))
+            }
+            Artifact::Images(images) => {
+                let image = images.ids.get(&worker_type.name);
+                let image = image.ok_or_else(|| format!("no image built for `{}`", worker_type.name))?;
+                Ok(Start::Container {
+                    engine: images.engine.clone(),
+                    spec: container(id, image, environment),
+                    directory: images.directory.join(id.to_string()),
+                })
+            }
+        }
+    }
+
+    fn app_environment(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> Vec<(String, String)> {
+        let own = [
+            (variables::ROLE, "worker".to_owned()),
+            (variables::WORKER, worker_type.name.clone()),
+            (variables::ENDPOINTS, self.endpoints.clone()),
+            (variables::EXCHANGE_URL, format!("{}/exchange/{id}", self.base(worker_type))),
+            (variables::DRAIN_SECONDS, self.drain_seconds.to_string()),
+            (variables::HTTP_HOST, "127.0.0.1".to_owned()),
+            (variables::PORT, "0".to_owned()),
+            (variables::PORT_HEALTH, "0".to_owned()),
+        ];
+        let own = own.into_iter().chain(self.protocol(worker_type, id, key)).map(owned);
+        // The platform's variables win over the project's.
+        self.environment.iter().cloned().chain(own).collect()
+    }
+
+    fn command_spec(&self, command: &CommandWorker, id: &WorkerId, key: &str, port: Option<u16>) -> Spec {
+        let CommandWorker { worker_type, program, arguments, environment, health_path } = command;
+        let defaults = CHECKS_OFF
+            .map(|name| (name, "true".to_owned()))
+            .into_iter()
+            .chain([(ENDPOINT_BASE_URL, format!("{}/v2", self.platform))]);
+        let serving = port.into_iter().flat_map(|port| {
+            let port = port.to_string();
+            [
+                (variables::PORT, port.clone()),
+                (variables::PORT_HEALTH, port),
+                (HEALTH_CHECK_PATH, health_path.clone()),
+            ]
+        });
+        let own = self.protocol(worker_type, id, key).into_iter().chain(serving).map(owned);
+        let environment = self
+            .environment
+            .iter()
+            .cloned()
+            .chain(defaults.map(owned))
+            .chain(environment.iter().cloned())
+            .chain(own)
+            .collect();
+        Spec {
+            program: self.in_project(program),
+            arguments: arguments.clone(),
+            directory: self.directory.clone(),
+            environment,
+        }
+    }
+
+    /// An absolute path, because relative paths depend on the system here.
+    fn in_project(&self, program: &Path) -> PathBuf {
+        if program.components().count() > 1 {
+            self.directory.join(program.strip_prefix(".").unwrap_or(program))
+        } else {
+            program.to_owned()
+        }
+    }
+
+    fn base(&self, worker_type: &WorkerType) -> String {
+        format!("{}/v2/{}", self.platform, worker_type.name)
+    }
+
+    /// The provider's worker protocol.
+    fn protocol(&self, worker_type: &WorkerType, id: &WorkerId, key: &str) -> [(&'static str, String); 10] {
+        let base = self.base(worker_type);
+        [
+            // With a query, because the official worker appends `&…` without checking.
+            (variables::RUNPOD_GET_JOB, format!("{base}/job-take/$ID?gpu=")),
+            (variables::RUNPOD_POST_OUTPUT, format!("{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=")),
+            (variables::RUNPOD_POST_STREAM, format!("{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=")),
+            (variables::RUNPOD_PING, format!("{base}/ping/$RUNPOD_POD_ID?gpu=")),
+            (variables::RUNPOD_PING_INTERVAL, self.ping_interval.as_millis().to_string()),
+            (variables::RUNPOD_AI_API_KEY, key.to_owned()),
+            // For calls to other endpoints, where the platform asks for a key.
+            (variables::RUNPOD_API_KEY, key.to_owned()),
+            (variables::RUNPOD_POD_ID, id.to_string()),
+            (variables::RUNPOD_POD_HOSTNAME, id.to_string()),
+            (variables::RUNPOD_ENDPOINT_ID, worker_type.name.clone()),
+        ]
+    }
+}
+
+/// A container does not inherit environment variables, so those that a process would inherit are passed too.
+fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> ContainerSpec {
+    let level = std::env::var(variables::RUNPOD_LOG_LEVEL).ok();
+    let inherited = level.map(|level| (variables::RUNPOD_LOG_LEVEL.to_owned(), level));
+    ContainerSpec {
+        name: format!("flash-{id}"),
+        image: image.to_owned(),
+        environment: inherited.into_iter().chain(environment).collect(),
+        resources: None,
+        gpus: Vec::new(),
+    }
+}
+
+fn owned((name, value): (&'static str, String)) -> (String, String) {
+    (name.to_owned(), value)
+}

@@ -1,0 +1,197 @@
+//! The account of a worker, and the shares of jobs and requests in it.
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use flash_protocol::catalogue::NanoDollars;
+
+use super::{
+    ledger::{Ledger, Moment, Reading, Sums},
+    requests::RequestCosts,
+};
+use crate::{
+    queue::WorkerId,
+    tally::{Ending, Tally},
+};
+
+/// Who is charged for a share.
+#[derive(Debug, Clone)]
+pub(crate) struct ChargedTo<'a> {
+    pub request_id: Cow<'a, str>,
+    pub function: Option<&'a str>,
+}
+
+/// What one request costs on one worker type.
+#[derive(Debug, Clone)]
+pub(crate) struct Charge {
+    pub worker_type: Arc<str>,
+    pub amount: NanoDollars,
+}
+
+/// The account of one worker, from before its process to its end. Cheap to share.
+#[derive(Clone)]
+pub(crate) struct Account {
+    inner: Arc<AccountInner>,
+}
+
+struct AccountInner {
+    worker_type: Arc<str>,
+    worker: WorkerId,
+    opened: Instant,
+    /// Held only for some arithmetic, and never while taking another lock.
+    ledger: Mutex<Ledger>,
+    requests: Arc<RequestCosts>,
+    tally: Arc<Tally>,
+}
+
+impl AccountInner {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // As everywhere: the data is consistent after the last complete step.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::try_from(at.saturating_duration_since(self.opened).as_nanos()).unwrap_or(Moment::MAX)
+    }
+
+    /// Read under the ledger's lock, so that times are in order.
+    fn with<T>(&self, step: impl FnOnce(&mut Ledger, Moment) -> T) -> T {
+        let mut ledger = self.ledger();
+        let now = self.moment(Instant::now());
+        step(&mut ledger, now)
+    }
+}
+
+impl Account {
+    pub(super) fn new(
+        worker_type: &Arc<str>,
+        worker: &WorkerId,
+        price: NanoDollars,
+        requests: &Arc<RequestCosts>,
+        tally: &Arc<Tally>,
+    ) -> Self {
+        let inner = AccountInner {
+            worker_type: worker_type.clone(),
+            worker: worker.clone(),
+            opened: Instant::now(),
+            ledger: Mutex::new(Ledger::new(price)),
+            requests: requests.clone(),
+            tally: tally.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Its process was started at this moment.
+    pub(crate) fn spawned(&self, at: Instant) {
+        let at = self.inner.moment(at);
+        self.inner.ledger().spawned(at);
+    }
+
+    /// It takes work from now on.
+    pub(crate) fn ready(&self) {
+        self.inner.with(Ledger::ready);
+    }
+
+    /// A job or request begins on it.
+    pub(crate) fn begin(&self) -> CostShare {
+        let reading = self.inner.with(Ledger::began);
+        CostShare { inner: self.inner.clone(), reading: Some(reading), charged_to: None }
+    }
+
+    /// Its process has ended.
+    pub(crate) fn gone(&self) {
+        self.inner.with(Ledger::gone);
+    }
+
+    /// Its sums, and whether they are final.
+    pub(super) fn sums(&self) -> (Sums, bool) {
+        self.inner.with(|ledger, now| (ledger.sums(now), ledger.is_closed()))
+    }
+}
+
+/// A job or request that runs on a worker and is charged its share until this ends.
+pub(crate) struct CostShare {
+    inner: Arc<AccountInner>,
+    /// `None` once it has ended.
+    reading: Option<Reading>,
+    charged_to: Option<OwnedChargedTo>,
+}
+
+struct OwnedChargedTo {
+    request_id: Arc<str>,
+    function: Option<Arc<str>>,
+}
+
+impl CostShare {
+    /// Sets who is charged, for when the end does not.
+    pub(crate) fn charge_to(&mut self, request_id: Arc<str>) {
+        self.charged_to = Some(OwnedChargedTo { request_id, function: None });
+    }
+
+    /// Names the function that it is for, after the request.
+    pub(crate) fn set_function(&mut self, function: Option<&str>) {
+        if let Some(charged_to) = &mut self.charged_to {
+            charged_to.function = function.map(Arc::from);
+        }
+    }
+
+    /// Its cost since it was last charged.
+    pub(crate) fn so_far(&self) -> Charge {
+        let amount = self
+            .reading
+            .map_or(NanoDollars(0), |reading| self.inner.with(|ledger, now| ledger.so_far(reading, now)));
+        Charge { worker_type: self.inner.worker_type.clone(), amount }
+    }
+
+    /// Charges its cost so far. It continues for the same request, because the code that ends it may not know the
+    /// request.
+    pub(crate) fn charge(&mut self, charged_to: &ChargedTo<'_>) -> NanoDollars {
+        let Some(reading) = &mut self.reading else { return NanoDollars(0) };
+        let amount = self.inner.with(|ledger, now| ledger.charge(reading, now));
+        self.charge_to(charged_to.request_id.as_ref().into());
+        self.set_function(charged_to.function);
+        self.book(amount, None);
+        amount
+    }
+
+    /// Ends it and returns the cost since it was last charged. `charged_to` is used if none is set.
+    pub(crate) fn end(&mut self, charged_to: Option<&ChargedTo<'_>>) -> NanoDollars {
+        let Some(reading) = self.reading.take() else { return NanoDollars(0) };
+        let amount = self.inner.with(|ledger, now| ledger.ended(reading, now));
+        self.book(amount, charged_to);
+        amount
+    }
+
+    fn book(&self, amount: NanoDollars, charged_to: Option<&ChargedTo<'_>>) {
+        let AccountInner { worker_type, worker, requests, tally, .. } = &*self.inner;
+        let (request_id, function) = match (&self.charged_to, charged_to) {
+            (Some(own), _) => (Some(&*own.request_id), own.function.as_deref()),
+            (None, Some(charged_to)) => (Some(&*charged_to.request_id), charged_to.function),
+            (None, None) => (None, None),
+        };
+        tally.charged(function, amount);
+        if let Some(request_id) = request_id {
+            requests.add(request_id, worker_type, function, worker, amount);
+        }
+    }
+
+    /// A request ended for which it was held: how, and after which time.
+    pub(crate) fn record_end(&self, ending: Ending, ran: Duration) {
+        let function = self.charged_to.as_ref().and_then(|charged_to| charged_to.function.as_deref());
+        self.inner.tally.ended(function, ending, ran);
+    }
+
+    /// Something went wrong with the request for which it is held.
+    pub(crate) fn record_problem(&self, message: &str) {
+        let request_id = self.charged_to.as_ref().map(|charged_to| &*charged_to.request_id);
+        self.inner.tally.record_problem(message, request_id, Some(&self.inner.worker));
+    }
+}
+
+impl Drop for CostShare {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}

@@ -1,0 +1,93 @@
+//! The current state of a platform, for display.
+use flash_protocol::manifest::EndpointKind;
+
+use super::{
+    Platform,
+    pool::{Counts, Pool},
+    release::Release,
+    tally::Problem,
+};
+
+/// A platform at this moment.
+#[derive(Debug, Clone, Default)]
+pub struct Overview {
+    /// The number of the live release.
+    pub live: Option<u64>,
+    /// Worker types of the live release, by name. Counts are for its own workers and jobs.
+    pub workers: Vec<TypeOverview>,
+    /// Releases that still finish work, the latest first.
+    pub draining: Vec<u64>,
+    /// Stored jobs that cannot be read.
+    pub set_aside: usize,
+    /// `None` where it does not run.
+    pub job_memory: Option<JobMemory>,
+}
+
+/// The memory used by the jobs of a platform, including those of replaced releases.
+#[derive(Debug, Clone, Copy)]
+pub struct JobMemory {
+    pub held_bytes: u64,
+    /// Past this, new jobs are refused.
+    pub limit_bytes: u64,
+}
+
+/// A worker type at this moment.
+#[derive(Debug, Clone)]
+pub struct TypeOverview {
+    pub name: String,
+    pub kind: EndpointKind,
+    /// Such as `CPU cpu3g-2-8`.
+    pub compute: String,
+    pub workers_min: u32,
+    pub workers_max: u32,
+    pub counts: Counts,
+    /// Jobs or requests that wait.
+    pub waiting: u64,
+    pub running: u64,
+    /// Since the platform started, in all releases.
+    pub completed: u64,
+    pub failed: u64,
+    /// The latest, the newest first; five at most.
+    pub last_errors: Vec<Problem>,
+}
+
+impl Platform {
+    /// Its current activity.
+    pub fn overview(&self) -> Overview {
+        let live = self.current();
+        let workers = live.iter().flat_map(|live| live.pools()).map(|pool| type_overview(pool)).collect();
+        let is_live = |release: &Release| live.as_ref().is_some_and(|live| live.number == release.number);
+        let releases = self.releases();
+        let draining = releases.iter().filter(|release| !is_live(release) && !release.is_over());
+        let mut draining: Vec<u64> = draining.map(|release| release.number).collect();
+        draining.sort_unstable_by(|one, other| other.cmp(one));
+        let budget = &self.shared.context.queues.budget;
+        let job_memory = JobMemory { held_bytes: budget.held() as u64, limit_bytes: budget.limit() as u64 };
+        Overview {
+            live: live.as_ref().map(|live| live.number),
+            workers,
+            draining,
+            job_memory: Some(job_memory),
+            set_aside: self.shared.set_aside,
+        }
+    }
+}
+
+fn type_overview(pool: &Pool) -> TypeOverview {
+    let load = pool.load();
+    let (completed, failed) = pool.tally().endings();
+    let worker_type = &pool.worker_type;
+    TypeOverview {
+        name: worker_type.name.clone(),
+        kind: worker_type.kind,
+        compute: worker_type.compute.label(),
+        workers_min: worker_type.workers_min,
+        workers_max: worker_type.workers_max,
+        counts: pool.counts(),
+        waiting: (load.waiting + load.low_priority) as u64,
+        running: load.running as u64,
+        completed,
+        failed,
+        last_errors: pool.tally().problems(),
+    }
+}

@@ -1,0 +1,28 @@
+//! Runs workers as processes or containers: starts them within their limits, captures output, stops them, and leaves
+//! none behind.
+//!
+//! It knows processes and exit codes, not jobs. The autoscaler decides how many to run.
+mod cgroup;
+mod child;
+mod confinement;
+mod container;
+mod exit;
+mod foreign_listener;
+mod gpu;
+mod isolation;
+mod lifeline;
+mod output;
+mod process;
+mod start;
+mod unix;
+
+pub(crate) use child::{SpawnError, Spec};
+pub use confinement::Confinement;
+pub(crate) use exit::{Exit, last_output};
+pub(crate) use foreign_listener::{ForeignListener, foreign_listener_on};
+pub(crate) use isolation::Isolation;
+pub use isolation::{LimitScope, MachineCapabilities, detect_capabilities};
+pub(crate) use lifeline::Lifeline;
+pub use lifeline::{is_lifeline, watch_over as lifeline_main};
+pub(crate) use output::{Line, Output, Source, Work};
+pub(crate) use start::{OutputHandlers, Running, Start};

@@ -1,0 +1,197 @@
+//! Statistics of a worker type since the platform started, across releases: outcomes, the last problem, and calls and
+//! cost per function.
+//!
+//! They are updated at each end of a job or request, with one short lock and no allocation.
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use flash_protocol::catalogue::NanoDollars;
+
+/// Problems that are kept of each worker type; the oldest go.
+const KEPT_PROBLEMS: usize = 5;
+/// Characters of a problem: functions and workers choose them.
+const MAX_MESSAGE: usize = 500;
+
+/// Something that went wrong: a job that failed, a worker that crashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub time: SystemTime,
+    pub message: String,
+    pub request_id: Option<String>,
+    pub worker: Option<String>,
+}
+
+/// The statistics of one function's calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    /// Calls that ended.
+    pub count: u64,
+    pub cost: NanoDollars,
+    /// Time that they ran, all together.
+    pub ran: Duration,
+}
+
+/// How a job or request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    Failed,
+    /// Its client cancelled it.
+    Cancelled,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Tally {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    completed: u64,
+    failed: u64,
+    /// The latest first.
+    problems: VecDeque<Problem>,
+    /// By call name, only for functions of a release, because callers can send any name.
+    functions: HashMap<Box<str>, Function>,
+    /// Everything without a known function, such as requests to a command.
+    others: Calls,
+}
+
+struct Function {
+    shown: Box<str>,
+    calls: Calls,
+}
+
+impl Inner {
+    fn calls(&mut self, function: Option<&str>) -> &mut Calls {
+        match function.and_then(|function| self.functions.get_mut(function)) {
+            Some(known) => &mut known.calls,
+            None => &mut self.others,
+        }
+    }
+}
+
+impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // As everywhere: the data is consistent after the last complete step.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A release has these functions: how code calls each, and how it is shown.
+    pub(crate) fn name(&self, functions: impl Iterator<Item = (String, String)>) {
+        let mut inner = self.lock();
+        for (called, shown) in functions {
+            let new = || Function { shown: shown.clone().into(), calls: Calls::default() };
+            inner.functions.entry(called.into()).or_insert_with(new).shown = shown.clone().into();
+        }
+    }
+
+    /// Adds a share of a worker's cost to a function.
+    pub(crate) fn charged(&self, function: Option<&str>, cost: NanoDollars) {
+        let mut inner = self.lock();
+        let calls = inner.calls(function);
+        calls.cost.0 = calls.cost.0.saturating_add(cost.0);
+    }
+
+    /// A call ended after it ran for so long.
+    pub(crate) fn ended(&self, function: Option<&str>, ending: Ending, ran: Duration) {
+        let mut inner = self.lock();
+        match ending {
+            Ending::Completed => inner.completed += 1,
+            Ending::Failed => inner.failed += 1,
+            Ending::Cancelled => {}
+        }
+        let calls = inner.calls(function);
+        calls.count += 1;
+        calls.ran = calls.ran.saturating_add(ran);
+    }
+
+    /// Something went wrong.
+    pub(crate) fn record_problem(&self, message: &str, request_id: Option<&str>, worker: Option<&str>) {
+        let problem = Problem {
+            time: SystemTime::now(),
+            message: message.chars().take(MAX_MESSAGE).collect(),
+            request_id: request_id.map(str::to_owned),
+            worker: worker.map(str::to_owned),
+        };
+        let mut inner = self.lock();
+        inner.problems.truncate(KEPT_PROBLEMS - 1);
+        inner.problems.push_front(problem);
+    }
+
+    /// Calls that completed, and those that failed.
+    pub(crate) fn endings(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.completed, inner.failed)
+    }
+
+    /// The latest problems, the newest first.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.lock().problems.iter().cloned().collect()
+    }
+
+    /// The statistics of each called function. `others` is the label for everything else.
+    pub(crate) fn calls(&self, others: &str) -> Vec<(String, Calls)> {
+        let inner = self.lock();
+        let functions = inner.functions.values().map(|function| (&*function.shown, function.calls));
+        let all = functions.chain([(others, inner.others)]);
+        let mut called: Vec<(String, Calls)> = all
+            .filter(|(_, calls)| *calls != Calls::default())
+            .map(|(name, calls)| (name.to_owned(), calls))
+            .collect();
+        called.sort_by(|(one, _), (other, _)| one.cmp(other));
+        called
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn calls_are_counted_by_function_and_those_of_unknown_names_together() {
+        let tally = Tally::default();
+        tally.name([("find".to_owned(), "GET /find/{id}".to_owned())].into_iter());
+        for _ in 0..2 {
+            tally.charged(Some("find"), NanoDollars(5));
+            tally.ended(Some("find"), Ending::Completed, SECOND);
+        }
+        for made_up in 0..1000 {
+            tally.ended(Some(&made_up.to_string()), Ending::Failed, SECOND);
+        }
+        tally.ended(None, Ending::Cancelled, SECOND);
+        let found = Calls { count: 2, cost: NanoDollars(10), ran: 2 * SECOND };
+        let others = Calls { count: 1001, cost: NanoDollars(0), ran: 1001 * SECOND };
+        let expected = [("GET /find/{id}".to_owned(), found), ("job".to_owned(), others)];
+        assert_eq!(tally.calls("job"), expected);
+        assert_eq!(tally.endings(), (2, 1000));
+    }
+
+    #[test]
+    fn the_last_five_problems_are_kept_the_newest_first_and_none_is_long() {
+        let tally = Tally::default();
+        for count in 0..7 {
+            tally.record_problem(&count.to_string(), Some("r"), None);
+        }
+        let messages: Vec<String> = tally.problems().into_iter().map(|problem| problem.message).collect();
+        assert_eq!(messages, ["6", "5", "4", "3", "2"]);
+        tally.record_problem(&"é".repeat(1000), None, Some("w"));
+        assert_eq!(tally.problems()[0].message.chars().count(), MAX_MESSAGE);
+    }
+
+    #[test]
+    fn a_function_keeps_its_sums_when_the_next_release_names_it_anew() {
+        let tally = Tally::default();
+        tally.name([("f".to_owned(), "GET /old".to_owned())].into_iter());
+        tally.ended(Some("f"), Ending::Completed, SECOND);
+        tally.name([("f".to_owned(), "GET /new".to_owned())].into_iter());
+        let calls = tally.calls("job");
+        assert_eq!((calls[0].0.as_str(), calls[0].1.count), ("GET /new", 1));
+    }
+}

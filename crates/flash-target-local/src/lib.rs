@@ -1,0 +1,38 @@
+//! The local target: the embedded platform, in this process for `flash run`, in the background service for
+//! environments.
+//!
+//! `flash run` opens the port, and the platform does the rest. The service runs a platform for each environment:
+//! `client` talks to it through `wire` and `socket`; `process`, `supervise` and `systemd` run it; `service`,
+//! `server` and `environments` are the service itself; `database`, `artifact` and `directory` are its data.
+mod artifact;
+mod cipher;
+mod client;
+mod clock;
+mod database;
+mod directory;
+mod environments;
+mod keys;
+mod lock;
+mod logs;
+mod port;
+mod process;
+mod report;
+mod server;
+mod service;
+mod service_log;
+mod socket;
+#[cfg(test)]
+mod specs;
+mod supervise;
+mod systemd;
+mod wire;
+
+pub use client::LocalTarget;
+pub use clock::utc;
+pub use directory::DataDirectory;
+pub use port::{BindError, Port, bind};
+pub use process::{Started, Stopped, start, status, stop};
+pub use report::{Report, SharedReport};
+pub use service::{is_service, service_main};
+pub use systemd::{check_free, install, installed, lingers};
+pub use wire::{HostedEnvironment, Manager, ServiceStatus};

@@ -1,0 +1,162 @@
+//! The service's own process: `flash __service`, started by commands and never typed.
+//!
+//! `flash __service` runs the environments; `flash __service systemd` is the same, started by systemd; `flash
+//! __service supervise` keeps the first one running where there is no systemd.
+use std::{process::ExitCode, time::Duration};
+
+use flash_target::{Problem, TargetError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clock::now_ms,
+    directory::DataDirectory,
+    environments::Environments,
+    lock::{self, Lock},
+    server::{self, ControlKey, ControlListener, ServiceState},
+    service_log::{Role, Rotation},
+    supervise,
+    wire::Manager,
+};
+use crate::report::SharedReport;
+
+/// The hidden argument that makes `flash` the service.
+pub(super) const ARGUMENT: &str = "__service";
+/// Follows it: the supervisor.
+pub(super) const SUPERVISE: &str = "supervise";
+/// Follows it: started by systemd.
+pub(super) const SYSTEMD: &str = "systemd";
+
+/// Exit code: it could not start, and starting it again does not help.
+pub(super) const CANNOT_START: i32 = 1;
+/// Exit code: another service of this directory is running.
+pub(super) const ANOTHER_RUNS: i32 = 3;
+
+/// How long to wait for a stopping service before giving up: as long as a stop may take.
+const LOCK_TIME: Duration = Duration::from_secs(70);
+/// How long open answers may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Whether this process was started to be the service.
+pub fn is_service() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// Why the service ended.
+pub(super) enum End {
+    AnotherRuns,
+    Failed(TargetError),
+}
+
+impl From<TargetError> for End {
+    fn from(error: TargetError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs the service until it is told to stop.
+pub fn service_main(report: &SharedReport) -> ExitCode {
+    let mode = std::env::args().nth(2);
+    let ended = match mode.as_deref() {
+        None => serve(Manager::Supervisor, report),
+        Some(SYSTEMD) => serve(Manager::Systemd, report),
+        Some(SUPERVISE) => supervise::supervise(report),
+        Some(_) => Err(TargetError::new(Problem::Refused, "this argument is for internal use").into()),
+    };
+    let code = match ended {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(End::AnotherRuns) => ANOTHER_RUNS,
+        Err(End::Failed(error)) => {
+            report.error(&match &error.hint {
+                Some(hint) => format!("{error}\n  hint: {hint}"),
+                None => error.to_string(),
+            });
+            CANNOT_START
+        }
+    };
+    report.flush();
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
+    // It holds keys and secrets, and starts other people's code as the same user.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let directory = DataDirectory::of_user()?;
+    let problem = |what: &str, error: std::io::Error| {
+        TargetError::new(Problem::Failed, format!("{what} {}: {error}", directory.path().display()))
+    };
+    let lock = Lock::take(&directory.service_lock(), LOCK_TIME);
+    let lock = lock.map_err(|error| problem("cannot lock", error))?.ok_or(End::AnotherRuns)?;
+    if manager == Manager::Systemd {
+        lock::write_pid(&directory.pid_file()).map_err(|error| problem("cannot write to", error))?;
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| problem("could not start the async runtime for", error))?;
+    let served = runtime.block_on(host(&directory, manager, report));
+    // Blocking work that hangs must not keep the process alive.
+    runtime.shutdown_timeout(LAST_ANSWERS);
+    drop(lock);
+    Ok(served?)
+}
+
+/// SIGINT or SIGTERM.
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> Result<Self, TargetError> {
+        let problem =
+            |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
+            terminate: signal(SignalKind::terminate()).map_err(problem)?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport) -> Result<(), TargetError> {
+    let mut stop = StopSignals::listen()?;
+    let started_ms = now_ms();
+    let _log = Rotation::start(directory, Role::Rotates)
+        .map_err(|error| TargetError::new(Problem::Failed, format!("cannot watch service.log: {error}")))?;
+    let environments = Environments::open(directory.clone(), report.clone()).await?;
+    let key = ControlKey::make(directory).map_err(|error| {
+        let path = directory.control_key();
+        TargetError::new(Problem::Failed, format!("cannot write {}: {error}", path.display()))
+    })?;
+    let listener = ControlListener::open(directory).map_err(|error| {
+        let path = directory.socket();
+        TargetError::new(Problem::Failed, format!("cannot open {}: {error}", path.display()))
+    })?;
+    let state = ServiceState {
+        environments: environments.clone(),
+        directory: directory.clone(),
+        started_ms,
+        manager,
+        key,
+    };
+    let closing = CancellationToken::new();
+    let share = environments.share();
+    let server = tokio::spawn(server::serve(listener, share, closing.clone(), state));
+    report.status("Serving", &format!("local environments of {}", directory.path().display()));
+    stop.next().await;
+    report.status("Stopping", "running work gets its drain time");
+    // From here on commands see that it is gone, and wait for its lock.
+    let _ = std::fs::remove_file(directory.socket());
+    closing.cancel();
+    environments.stop().await;
+    // Connections that follow a log are cut off.
+    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    report.status("Stopped", "all environments");
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! What prevents a release from going live at the provider, found before anything is changed.
+use std::collections::{BTreeMap, BTreeSet};
+
+use flash_protocol::{
+    GpuPool,
+    manifest::{ComputeEntry, EndpointKind, WorkerType},
+};
+use flash_target::{Finding, Preflight, ReleaseSpec};
+
+use super::{
+    desired::{Desired, data_centers, refusals, worker_types},
+    names::{ENVIRONMENT, OwnEndpoints, owner, plain_name},
+    pools,
+    reconcile::replacement,
+    rest::{Endpoint, GpuChoice},
+};
+
+/// Seconds that the provider's load balancer waits for an answer.
+const LOAD_BALANCER_LIMIT_SECONDS: u32 = 330;
+
+/// What is known of the account and the provider's offers. Empty lists: not queried.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Account {
+    /// All endpoints of the account, including foreign ones.
+    pub endpoints: Vec<Endpoint>,
+    pub gpus: Vec<GpuOffer>,
+    pub cpus: Vec<CpuOffer>,
+    /// Ids.
+    pub data_centers: Vec<String>,
+    /// The largest number of workers the account may have; `None`: unknown.
+    pub quota: Option<u32>,
+}
+
+/// A GPU type for serverless workers.
+#[derive(Debug, Clone)]
+pub(crate) struct GpuOffer {
+    pub id: String,
+    pub pool: Option<String>,
+    /// By data center, whether it is in stock.
+    pub in_stock: BTreeMap<String, bool>,
+}
+
+/// A CPU flavor for serverless workers.
+#[derive(Debug, Clone)]
+pub(crate) struct CpuOffer {
+    pub id: String,
+    pub vcpus_min: u32,
+    pub vcpus_max: u32,
+    /// By data center, whether it is in stock.
+    pub in_stock: BTreeMap<String, bool>,
+}
+
+/// All findings at once. `wanted` is empty if the release cannot be provided at all. Changes are left to
+/// [`super::reconcile::changes`].
+pub(crate) fn findings(
+    spec: &ReleaseSpec,
+    wanted: &BTreeMap<String, Desired>,
+    account: &Account,
+) -> Preflight {
+    let mut found = Found::default();
+    found.0.problems = refusals(spec);
+    for (worker, _) in worker_types(spec) {
+        found.size(worker);
+        found.memory(worker);
+        found.limits(worker);
+        found.places(spec, worker, account);
+    }
+    for desired in wanted.values() {
+        found.hardware(desired, account);
+        found.kept_type(desired, account);
+    }
+    found.quota(wanted, account);
+    found.0
+}
+
+/// Later endpoints of worker types that already have one.
+pub(crate) fn duplicates(ours: &OwnEndpoints) -> Vec<Finding> {
+    let warning = |endpoint: &Endpoint| Finding {
+        message: format!(
+            "endpoint {} is a second `{}` and is not used",
+            endpoint.id,
+            plain_name(&endpoint.name)
+        ),
+        fix: "delete it in Runpod's console if nobody calls it".to_owned(),
+    };
+    ours.duplicates.iter().map(warning).collect()
+}
+
+#[derive(Default)]
+struct Found(Preflight);
+
+impl Found {
+    fn problem(&mut self, message: String, fix: String) {
+        // Several worker types may have the same finding.
+        let finding = Finding { message, fix };
+        if !self.0.problems.contains(&finding) {
+            self.0.problems.push(finding);
+        }
+    }
+
+    fn warning(&mut self, message: String, fix: String) {
+        let finding = Finding { message, fix };
+        if !self.0.warnings.contains(&finding) {
+            self.0.warnings.push(finding);
+        }
+    }
+
+    fn size(&mut self, worker: &WorkerType) {
+        let ComputeEntry::Cpu { instances } = &worker.compute else { return };
+        if pools::hardware(&worker.compute).is_err() {
+            return;
+        }
+        for small in instances.iter().copied().filter(|cpu| !pools::can_be_made(*cpu)) {
+            self.warning(
+                format!("`{}`: {small} is ignored, because Runpod has no workers with one vCPU", worker.name),
+                format!("use {} instead", pools::nearest_that_can_be_made(small)),
+            );
+        }
+    }
+
+    /// Any GPU with enough memory may cost many times as much as the cheapest.
+    fn memory(&mut self, worker: &WorkerType) {
+        let ComputeEntry::Gpu { pools, types, .. } = &worker.compute else { return };
+        let least = pools.iter().map(|pool| pool.vram_gb()).min().unwrap_or(0);
+        // In the manifest, `vram_gib` has become the pools that have it.
+        let [cheapest, others @ ..] = pools.as_slice() else { return };
+        if others.is_empty() || !types.is_empty() || pools.as_slice() != GpuPool::with_memory(least) {
+            return;
+        }
+        let others = others.iter().map(|pool| pool.id()).collect::<Vec<_>>().join(", ");
+        self.warning(
+            format!(
+                "`{}` accepts any GPU with {least} GB or more: {} is the cheapest, but it may get {others}",
+                worker.name,
+                cheapest.id()
+            ),
+            format!("use `gpu = {cheapest:?}` instead of `vram_gib` for only that one"),
+        );
+    }
+
+    fn limits(&mut self, worker: &WorkerType) {
+        let limit = LOAD_BALANCER_LIMIT_SECONDS;
+        if worker.kind == EndpointKind::LoadBalanced && worker.execution_timeout_seconds > limit {
+            self.warning(
+                format!(
+                    "`{}` may run for {} s, but Runpod's load balancer ends requests after {limit} s",
+                    worker.name, worker.execution_timeout_seconds
+                ),
+                format!("set `execution_timeout` to {limit} or less, or use a job for long work"),
+            );
+        }
+    }
+
+    /// Data centers must exist and have the hardware.
+    fn places(&mut self, spec: &ReleaseSpec, worker: &WorkerType, account: &Account) {
+        let centers = data_centers(spec, worker);
+        if !account.data_centers.is_empty() {
+            for unknown in centers.iter().filter(|center| !account.data_centers.contains(center)) {
+                self.problem(
+                    format!("Runpod has no data center `{unknown}` (`{}`)", worker.name),
+                    format!("`data_centers` may contain {}", account.data_centers.join(", ")),
+                );
+            }
+        }
+        let volumes = &spec.cloud.network_volumes;
+        if !volumes.is_empty() && centers.is_empty() {
+            self.warning(
+                format!(
+                    "`{}` has network volumes but no data centers: it runs only where the volumes are",
+                    worker.name
+                ),
+                "set `data_centers` to check their stock before a send".to_owned(),
+            );
+        }
+    }
+
+    /// The provider must know the names; if data centers are pinned, one must have stock.
+    fn hardware(&mut self, desired: &Desired, account: &Account) {
+        let (worker, create) = (&desired.worker, &desired.create);
+        let mut stock = BTreeSet::new();
+        let mut is_known = false;
+        let in_stock = |stock: &BTreeMap<String, bool>| {
+            stock.iter().filter(|(_, has)| **has).map(|(center, _)| center.clone()).collect::<Vec<_>>()
+        };
+        if let Some(gpu) = &create.gpu
+            && !account.gpus.is_empty()
+        {
+            is_known = true;
+            self.pools(worker, gpu, account);
+            stock.extend(wanted_gpus(gpu, account).flat_map(|offer| in_stock(&offer.in_stock)));
+        }
+        if let Some(cpus) = &create.cpu
+            && !account.cpus.is_empty()
+        {
+            is_known = true;
+            for cpu in cpus {
+                let Some(offer) = account.cpus.iter().find(|offer| offer.id == cpu.id) else {
+                    let known = account.cpus.iter().map(|offer| offer.id.as_str()).collect::<Vec<_>>();
+                    self.problem(
+                        format!("`{worker}`: Runpod has no CPU flavor `{}`", cpu.id),
+                        format!("choose one of {}", known.join(", ")),
+                    );
+                    continue;
+                };
+                if !(offer.vcpus_min..=offer.vcpus_max).contains(&cpu.vcpu_count) {
+                    self.problem(
+                        format!("`{worker}`: {} has no size of {} vCPUs", cpu.id, cpu.vcpu_count),
+                        format!("choose {} to {} vCPUs", offer.vcpus_min, offer.vcpus_max),
+                    );
+                }
+                stock.extend(in_stock(&offer.in_stock));
+            }
+        }
+        let pinned = &create.data_center_ids;
+        if is_known && !pinned.is_empty() && pinned.iter().all(|center| !stock.contains(center)) {
+            let elsewhere = stock.into_iter().collect::<Vec<_>>().join(", ");
+            self.warning(
+                format!("`{worker}`: none of its hardware is in stock in {}", pinned.join(", ")),
+                if elsewhere.is_empty() {
+                    "choose other hardware: Runpod has none of this in stock anywhere".to_owned()
+                } else {
+                    format!("choose other hardware or other `data_centers`: in stock in {elsewhere}")
+                },
+            );
+        }
+    }
+
+    fn pools(&mut self, worker: &str, gpu: &GpuChoice, account: &Account) {
+        let known: BTreeSet<&str> = account.gpus.iter().filter_map(|offer| offer.pool.as_deref()).collect();
+        for unknown in gpu.pools.iter().filter(|pool| !known.contains(pool.as_str())) {
+            self.problem(
+                format!("`{worker}`: Runpod has no GPU pool `{unknown}`"),
+                format!("choose one of {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            );
+        }
+        // The API rejects exclusions that do not belong to the pools.
+        for excluded in gpu.excluded_types.iter().flatten() {
+            let offer = account.gpus.iter().find(|offer| &offer.id == excluded);
+            if offer.is_none_or(|offer| offer.pool.as_ref().is_none_or(|pool| !gpu.pools.contains(pool))) {
+                self.problem(
+                    format!("`{worker}`: Runpod does not list {excluded} in {}", gpu.pools.join(", ")),
+                    "set the pool with `gpu = …` instead of `gpu_types = […]`".to_owned(),
+                );
+            }
+        }
+    }
+
+    /// Neither an endpoint's type nor its kind of hardware can be changed.
+    fn kept_type(&mut self, desired: &Desired, account: &Account) {
+        let is_it = |endpoint: &&Endpoint| {
+            plain_name(&endpoint.name) == desired.create.name && owner(endpoint).is_some()
+        };
+        let there = account.endpoints.iter().find(is_it);
+        if let Some(how) = there.and_then(|there| replacement(there, desired)) {
+            let worker = &desired.worker;
+            let environment = desired.create.env.get(ENVIRONMENT).map_or("NAME", String::as_str);
+            self.problem(
+                format!("`{worker}`: Runpod cannot change an endpoint {how}"),
+                format!(
+                    "rename the worker type, or run `flash undeploy {environment} --worker {worker}` first"
+                ),
+            );
+        }
+    }
+
+    /// The account's workers are shared by all its endpoints.
+    fn quota(&mut self, wanted: &BTreeMap<String, Desired>, account: &Account) {
+        let Some(quota) = account.quota else { return };
+        let max = |max: Option<u32>| u64::from(max.unwrap_or(0));
+        let ours: u64 = wanted.values().map(|desired| max(desired.create.workers.max)).sum();
+        let is_ours = |endpoint: &Endpoint| {
+            wanted.values().any(|desired| desired.create.name == plain_name(&endpoint.name))
+        };
+        let others: u64 = account
+            .endpoints
+            .iter()
+            .filter(|endpoint| !is_ours(endpoint))
+            .map(|endpoint| max(endpoint.workers.max))
+            .sum();
+        if ours + others > u64::from(quota) {
+            self.problem(
+                format!(
+                    "the account is limited to {quota} workers, and this release may need {ours} in addition to \
+                     {others} of other endpoints"
+                ),
+                "lower `workers` of worker types under `[environments.NAME.workers]`, delete unused endpoints, \
+                 or raise the account's limit in Runpod's console"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// GPU types that a worker may get.
+fn wanted_gpus<'a>(gpu: &'a GpuChoice, account: &'a Account) -> impl Iterator<Item = &'a GpuOffer> {
+    let is_wanted = |offer: &&GpuOffer| {
+        offer.pool.as_ref().is_some_and(|pool| gpu.pools.contains(pool))
+            && !gpu.excluded_types.iter().flatten().any(|excluded| *excluded == offer.id)
+    };
+    account.gpus.iter().filter(is_wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        desired::desired,
+        fixtures::{WORKERS, id, spec, there, wanted},
+    };
+
+    fn offers() -> Account {
+        let stock = |has| BTreeMap::from([("EU-RO-1".to_owned(), has), ("US-TX-3".to_owned(), true)]);
+        let gpu = |id: &str, pool: &str| GpuOffer {
+            id: id.into(),
+            pool: Some(pool.into()),
+            in_stock: stock(false),
+        };
+        let cpu = |id: &str| CpuOffer { id: id.into(), vcpus_min: 2, vcpus_max: 32, in_stock: stock(true) };
+        Account {
+            endpoints: Vec::new(),
+            gpus: vec![gpu("NVIDIA GeForce RTX 4090", "ADA_24")],
+            cpus: vec![cpu("cpu3c"), cpu("cpu3g")],
+            data_centers: vec!["EU-RO-1".into(), "US-TX-3".into()],
+            quota: Some(30),
+        }
+    }
+
+    fn all(spec: &ReleaseSpec, account: &Account) -> Preflight {
+        findings(spec, &desired(&id(), spec, 1).unwrap_or_default(), account)
+    }
+
+    #[test]
+    fn a_release_that_fits_has_no_problems() {
+        let found = all(&spec(), &offers());
+        assert_eq!(found.problems, []);
+        assert_eq!(found.warnings.len(), 1, "the pipeline's time limit: {:?}", found.warnings);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_and_each_with_a_fix() {
+        let mut spec = spec();
+        spec.cloud.data_centers = vec!["XX-1".into()];
+        let mut account = Account { quota: Some(5), ..offers() };
+        account.gpus[0].pool = Some("ADA_25".into());
+        account.cpus.remove(0);
+        let mut old = there(&wanted("preprocess_worker"), "e1");
+        old.kind = Some(super::super::rest::EndpointType::LoadBalancer);
+        account.endpoints.push(old);
+        let problems = all(&spec, &account).problems;
+        let text = problems.iter().map(|one| one.message.as_str()).collect::<Vec<_>>().join("\n");
+        for part in ["data center `XX-1`", "pool `ADA_24`", "flavor `cpu3c`", "cannot change", "5 workers"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(problems.iter().all(|problem| !problem.fix.is_empty()));
+    }
+
+    #[test]
+    fn other_endpoints_of_the_account_count_and_the_ones_replaced_do_not() {
+        let mut account = Account { quota: Some(26), ..offers() };
+        account.endpoints = WORKERS.map(|worker| there(&wanted(worker), worker)).into();
+        assert_eq!(all(&spec(), &account).problems, []);
+        let mut foreign = there(&wanted(WORKERS[0]), "f");
+        foreign.name = "mine".into();
+        account.endpoints.push(foreign);
+        assert!(all(&spec(), &account).problems[0].message.contains("26 in addition to 3"));
+    }
+
+    #[test]
+    fn an_amount_of_memory_is_told_as_the_cheapest_pool_that_has_it() {
+        let mut spec = spec();
+        let of_pools =
+            |pools: &[GpuPool]| ComputeEntry::Gpu { pools: pools.into(), types: Vec::new(), count: 1 };
+        let warning = |spec: &ReleaseSpec| {
+            let warnings = all(spec, &Account::default()).warnings;
+            warnings.into_iter().find(|one| one.message.contains("the cheapest"))
+        };
+        spec.manifest.workers[1].compute = of_pools(GpuPool::with_memory(30));
+        let told = warning(&spec).unwrap();
+        assert!(told.message.contains("any GPU with 32 GB or more: AMPERE_48 is the cheapest"), "{told:?}");
+        assert!(told.fix.contains("gpu = Ampere48"), "{told:?}");
+        // A deliberate choice needs no warning.
+        spec.manifest.workers[1].compute = of_pools(&[GpuPool::Ada24, GpuPool::Ampere24]);
+        assert_eq!(warning(&spec), None);
+    }
+
+    #[test]
+    fn no_stock_where_workers_are_pinned_is_a_warning() {
+        let mut spec = spec();
+        spec.cloud.data_centers = vec!["EU-RO-1".into()];
+        let found = all(&spec, &offers());
+        let warning = found.warnings.iter().find(|one| one.message.contains("in stock")).unwrap();
+        assert!(warning.message.contains("inference_worker"), "{warning:?}");
+        assert!(warning.fix.contains("US-TX-3"), "{warning:?}");
+        assert_eq!(found.problems, []);
+    }
+}

@@ -1,0 +1,285 @@
+//! Log lines of a worker as server-sent events: read, and resumed after a break.
+use std::{collections::VecDeque, time::Duration};
+
+use flash_text::error_chain;
+use futures_util::{Stream, stream};
+use reqwest::{Response, header::ACCEPT};
+use serde::Deserialize;
+
+use super::{Rest, RestError};
+
+/// A stream that is silent for this long is reopened: a connection may be dead without notice.
+const SILENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_secs(1);
+/// The number of tries in a row without a result.
+const TRIES: u32 = 5;
+/// The provider cuts lines long before this length.
+const LONGEST_EVENT: usize = 1 << 20;
+
+/// Where to start in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFrom {
+    /// This many of the existing lines, 5000 at most.
+    Tail(u32),
+    /// RFC 3339.
+    Since(String),
+}
+
+/// What wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSource {
+    Container,
+    System,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEvent {
+    /// The position to resume after; has no other meaning.
+    pub id: String,
+    /// RFC 3339.
+    pub ts: String,
+    pub source: LogSource,
+    pub line: String,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    ts: String,
+    source: LogSource,
+    line: String,
+}
+
+/// Parses events from bytes.
+#[derive(Debug, Default)]
+struct Parser {
+    bytes: Vec<u8>,
+    id: String,
+    data: String,
+}
+
+impl Parser {
+    /// The events completed by these bytes. Comments and unused fields are skipped.
+    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<LogEvent>, String> {
+        self.bytes.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        while let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.bytes.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches(['\n', '\r']);
+            let value =
+                |field: &str| line.strip_prefix(field).map(|rest| rest.strip_prefix(' ').unwrap_or(rest));
+            if line.is_empty() {
+                if let Some(event) = self.event()? {
+                    events.push(event);
+                }
+            } else if let Some(id) = value("id:") {
+                id.clone_into(&mut self.id);
+            } else if let Some(data) = value("data:") {
+                if !self.data.is_empty() {
+                    self.data.push('\n');
+                }
+                self.data.push_str(data);
+            }
+        }
+        if self.bytes.len() + self.data.len() > LONGEST_EVENT {
+            return Err(format!("an event is longer than {LONGEST_EVENT} bytes"));
+        }
+        Ok(events)
+    }
+
+    fn event(&mut self) -> Result<Option<LogEvent>, String> {
+        if self.data.is_empty() {
+            return Ok(None);
+        }
+        let data = std::mem::take(&mut self.data);
+        let Data { ts, source, line } = serde_json::from_str(&data).map_err(|error| error.to_string())?;
+        Ok(Some(LogEvent { id: self.id.clone(), ts, source, line }))
+    }
+}
+
+/// A log being read.
+struct Reading {
+    rest: Rest,
+    endpoint: String,
+    worker: String,
+    from: LogFrom,
+    answer: Option<Response>,
+    parser: Parser,
+    ready: VecDeque<LogEvent>,
+    failures: u32,
+    has_ended: bool,
+}
+
+impl Rest {
+    /// A worker's lines as they arrive. Resumes by itself after a break; ends when the worker is gone, and with a
+    /// permanent error.
+    pub fn worker_logs(
+        &self,
+        endpoint: &str,
+        worker: &str,
+        from: LogFrom,
+    ) -> impl Stream<Item = Result<LogEvent, RestError>> + Send + use<> {
+        Reading::new(self, endpoint, worker, from).lines()
+    }
+
+    /// Like [`Rest::worker_logs`], once the log has answered.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn opened_worker_logs(
+        &self,
+        endpoint: &str,
+        worker: &str,
+        from: LogFrom,
+    ) -> Result<impl Stream<Item = Result<LogEvent, RestError>> + Send + use<>, RestError> {
+        let mut reading = Reading::new(self, endpoint, worker, from);
+        while reading.answer.is_none() && !reading.has_ended {
+            match reading.open().await {
+                Ok(answer) => reading.answer = Some(answer),
+                Err(RestError::NotFound { .. }) => reading.has_ended = true,
+                Err(error) => reading.again(error).await?,
+            }
+        }
+        Ok(reading.lines())
+    }
+}
+
+impl Reading {
+    fn new(rest: &Rest, endpoint: &str, worker: &str, from: LogFrom) -> Self {
+        Self {
+            rest: rest.clone(),
+            endpoint: endpoint.to_owned(),
+            worker: worker.to_owned(),
+            from,
+            answer: None,
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+            failures: 0,
+            has_ended: false,
+        }
+    }
+
+    fn lines(self) -> impl Stream<Item = Result<LogEvent, RestError>> + Send + use<> {
+        stream::unfold(self, |mut reading| async move {
+            let next = reading.next().await?;
+            reading.has_ended = next.is_err();
+            Some((next, reading))
+        })
+    }
+
+    /// Waits for the next try, if there is one.
+    async fn again(&mut self, error: RestError) -> Result<(), RestError> {
+        self.answer = None;
+        self.failures += 1;
+        let may_pass = matches!(error, RestError::Unreachable { .. } | RestError::RateLimited { .. });
+        if !may_pass || self.failures >= TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(PAUSE * self.failures).await;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Option<Result<LogEvent, RestError>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.has_ended {
+                return None;
+            }
+            match self.step().await {
+                Ok(()) => {}
+                Err(RestError::NotFound { .. }) => return None,
+                Err(error) => {
+                    if let Err(error) = self.again(error).await {
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    fn operation(&self) -> String {
+        format!("GET the log of worker {}", self.worker)
+    }
+
+    async fn step(&mut self) -> Result<(), RestError> {
+        let operation = self.operation();
+        let broken = |reason: String| RestError::Unreachable { operation: operation.clone(), reason };
+        if self.answer.is_none() {
+            self.answer = Some(self.open().await?);
+            // A partial event before a break is sent again as a whole.
+            self.parser = Parser { id: std::mem::take(&mut self.parser.id), ..Parser::default() };
+        }
+        let Some(answer) = &mut self.answer else { return Ok(()) };
+        match tokio::time::timeout(SILENCE, answer.chunk()).await {
+            // Silence is not a failure: nothing may have happened. The connection may be dead, though.
+            Err(_) => self.answer = None,
+            Ok(Err(error)) => return Err(broken(error_chain(&error.without_url()))),
+            Ok(Ok(None)) => return Err(broken("the connection broke".to_owned())),
+            Ok(Ok(Some(bytes))) => {
+                let events = self.parser.feed(&bytes);
+                let events = events.map_err(|reason| RestError::Malformed { operation, reason })?;
+                if !events.is_empty() {
+                    self.failures = 0;
+                }
+                self.ready.extend(events);
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Response, RestError> {
+        let mut url = self.rest.log_url(&self.endpoint, &self.worker)?;
+        match &self.from {
+            LogFrom::Tail(lines) => url.query_pairs_mut().append_pair("tail", &lines.to_string()),
+            LogFrom::Since(time) => url.query_pairs_mut().append_pair("since", time),
+        };
+        let mut request = self.rest.following(url).header(ACCEPT, "text/event-stream");
+        if !self.parser.id.is_empty() {
+            request = request.header("Last-Event-ID", &self.parser.id);
+        }
+        let unreachable = |reason: String| RestError::Unreachable { operation: self.operation(), reason };
+        // The headers come at once, regardless of the lines.
+        let answer = tokio::time::timeout(SILENCE, request.send()).await;
+        let answer = answer.map_err(|_| unreachable("no answer".to_owned()))?;
+        let answer = answer.map_err(|error| unreachable(error_chain(&error.without_url())))?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            status if status.as_u16() == 429 => {
+                Err(RestError::RateLimited { operation: self.operation(), pause: PAUSE })
+            }
+            status => {
+                let body = answer.bytes().await.unwrap_or_default();
+                Err(RestError::of_status(&self.operation(), status.as_u16(), &body))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_however_the_bytes_are_cut() {
+        let text = "id: t/01\ndata: {\"ts\":\"t\",\"source\":\"container\",\"line\":\"a\\nb ä\"}\n\n: comment\n\nid: t/02\r\n\
+                    data: {\"ts\":\"u\",\"source\":\"system\",\"line\":\"\"}\r\n\r\n";
+        for size in 1..text.len() {
+            let mut parser = Parser::default();
+            let parts = text.as_bytes().chunks(size);
+            let events: Vec<LogEvent> = parts.flat_map(|part| parser.feed(part).unwrap()).collect();
+            assert_eq!(events.len(), 2, "{size}");
+            assert_eq!((events[0].id.as_str(), events[0].line.as_str()), ("t/01", "a\nb ä"));
+            assert_eq!((events[1].id.as_str(), events[1].source), ("t/02", LogSource::System));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_none_is_told() {
+        assert!(Parser::default().feed(b"data: {}\n\n").is_err());
+        assert!(Parser::default().feed(&vec![b'x'; LONGEST_EVENT + 1]).is_err());
+    }
+}

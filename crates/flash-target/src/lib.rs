@@ -1,0 +1,131 @@
+//! Targets: where environments live, and what commands can do with them.
+//!
+//! [`Target`] is all that the commands know. `flash-target-local` is the background service on this machine,
+//! `flash-target-runpod` is Runpod's cloud. Everything that passes through the trait is a type of this crate that serde
+//! can read and write, so that a target may be another process.
+mod access;
+mod costs;
+mod environment;
+mod error;
+mod preflight;
+mod release;
+mod status;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+pub use access::{KeyEntry, NewKey, SecretEntry, SecretValue};
+pub use costs::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
+pub use environment::{Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind};
+pub use error::{Problem, TargetError};
+pub use flash_platform::logs::{
+    LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search,
+};
+pub use preflight::{FieldChange, Finding, Preflight};
+pub use release::{
+    ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
+    ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
+};
+pub use status::{JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
+
+/// Called for each step of a running change.
+pub type OnStep<'a> = &'a mut (dyn FnMut(Step) + Send);
+
+/// A place where environments live.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Its kind.
+    fn kind(&self) -> TargetKind;
+
+    /// Makes an environment with its first key, which cannot be read again.
+    async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError>;
+
+    /// All environments of all apps, by app and name.
+    async fn environments(&self) -> Result<Vec<Environment>, TargetError>;
+
+    /// One of them.
+    async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError>;
+
+    /// The spec of a release; `None`: the live one.
+    async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError>;
+
+    /// All releases, newest first.
+    async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError>;
+
+    /// Checks, before any change, what would prevent a release from going live, and what differs between the
+    /// current and the wanted state. The release need not be built: its artifact may be empty.
+    async fn preflight(&self, _id: &EnvironmentId, _spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
+        Ok(Preflight::default())
+    }
+
+    /// The key that the user's own calls send, if the target has one key for all environments.
+    fn caller_key(&self) -> Option<SecretValue> {
+        None
+    }
+
+    /// Deploys a build. `base` is the release that the sender saw live; if another one is live now, the error is
+    /// [`Problem::Moved`]. Returns when the new release serves; otherwise the previous one still does.
+    async fn send(
+        &self,
+        id: &EnvironmentId,
+        base: Option<u64>,
+        shipment: Shipment,
+        on_step: OnStep<'_>,
+    ) -> Result<ReleaseRecord, TargetError>;
+
+    /// Makes a new release from an earlier one; `None`: from [`live_before`].
+    async fn rollback(
+        &self,
+        id: &EnvironmentId,
+        to: Option<u64>,
+        on_step: OnStep<'_>,
+    ) -> Result<ReleaseRecord, TargetError>;
+
+    /// Removes one endpoint, or all: running work ends first; the environment and its history stay. Returns `None`
+    /// if nothing is live any more.
+    async fn undeploy(
+        &self,
+        id: &EnvironmentId,
+        worker: Option<&str>,
+        on_step: OnStep<'_>,
+    ) -> Result<Option<ReleaseRecord>, TargetError>;
+
+    /// Stops everything and deletes jobs, releases, keys, secrets and logs.
+    async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError>;
+
+    /// The current state.
+    async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError>;
+
+    /// Lines of the log. Ends with the last one, or never if the query follows.
+    async fn logs(
+        &self,
+        id: &EnvironmentId,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError>;
+
+    /// What was spent.
+    async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError>;
+
+    /// Keys of the environment, including revoked ones.
+    async fn keys(&self, id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError>;
+
+    /// Makes another key.
+    async fn new_key(&self, id: &EnvironmentId, label: &str) -> Result<NewKey, TargetError>;
+
+    /// Revokes the key with this prefix.
+    async fn revoke_key(&self, id: &EnvironmentId, prefix: &str) -> Result<KeyEntry, TargetError>;
+
+    /// Names of secrets; values cannot be read.
+    async fn secrets(&self, id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError>;
+
+    /// Sets a secret for future releases.
+    async fn set_secret(
+        &self,
+        id: &EnvironmentId,
+        name: &str,
+        value: &SecretValue,
+    ) -> Result<SecretEntry, TargetError>;
+
+    /// Removes a secret from future releases.
+    async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError>;
+}

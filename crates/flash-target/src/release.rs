@@ -1,0 +1,200 @@
+//! Releases: their contents and state.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use flash_protocol::manifest::{Manifest, WorkerType};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// Everything in a release except the values of secrets. Equal ones behave the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseSpec {
+    /// The app's own manifest, with the environment's settings for worker types applied and the commands' worker
+    /// types added.
+    pub manifest: Manifest,
+    /// Worker types that are programs.
+    pub commands: Vec<CommandSpec>,
+    pub artifact: ArtifactSpec,
+    pub origin: BuildOrigin,
+    /// Variables of workers that are not secrets.
+    pub variables: BTreeMap<String, String>,
+    /// How often each secret had been set at that time: shows whether one has changed.
+    pub secrets: BTreeMap<String, u64>,
+    /// Overrides of the catalog's prices, in dollars per second.
+    pub prices: BTreeMap<String, f64>,
+    pub runtime: RuntimeSettings,
+    /// Settings that only a cloud target uses.
+    #[serde(default)]
+    pub cloud: CloudSettings,
+}
+
+/// Where a release's workers run in a cloud: `[environments.NAME]` of `flash.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudSettings {
+    /// Where worker types without data centers of their own may run. Empty: anywhere.
+    #[serde(default)]
+    pub data_centers: Vec<String>,
+    /// IDs of network volumes that every worker has at `/runpod-volume`.
+    #[serde(default)]
+    pub network_volumes: Vec<String>,
+    /// ID of the credential that the cloud pulls images with; `None` for public ones.
+    #[serde(default)]
+    pub registry_credential: Option<String>,
+}
+
+/// A worker type that is a program beside the app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandSpec {
+    pub worker_type: WorkerType,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub health_path: String,
+}
+
+/// What the workers run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ArtifactSpec {
+    /// Programs, for a target that starts processes.
+    Binaries {
+        /// Hash of everything that follows: equal artifacts have equal hashes.
+        digest: String,
+        /// SHA-256 in hex of the binary of each worker type of the app.
+        binaries: BTreeMap<String, String>,
+        /// Files in the workers' directory, by relative path.
+        files: BTreeMap<String, FileSpec>,
+    },
+    /// Images in a registry, by worker type, each named by its digest.
+    Images { digest: String, images: BTreeMap<String, String> },
+}
+
+impl ArtifactSpec {
+    /// Identifies an artifact.
+    pub fn digest(&self) -> &str {
+        match self {
+            Self::Binaries { digest, .. } | Self::Images { digest, .. } => digest,
+        }
+    }
+}
+
+/// A file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// SHA-256 in hex.
+    pub sha256: String,
+    pub executable: bool,
+}
+
+/// The origin of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildOrigin {
+    /// The short commit ID, followed by `+` if there were uncommitted changes.
+    pub commit: Option<String>,
+    pub profile: String,
+}
+
+/// Options for a release's workers: `[run]` of `flash.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeSettings {
+    pub drain_seconds: u64,
+    /// 0: forever.
+    pub ping_timeout_seconds: u64,
+    pub stop_grace_ms: u64,
+    pub limits: bool,
+    /// How many releases can be rolled back to: their artifacts are kept.
+    #[serde(default = "default_kept_releases")]
+    pub keep_releases: u64,
+    /// Networks that webhooks may reach in addition to public addresses.
+    #[serde(default)]
+    pub webhook_networks: Vec<IpNet>,
+}
+
+/// Used unless the project sets it.
+pub const DEFAULT_KEPT_RELEASES: u64 = 10;
+
+fn default_kept_releases() -> u64 {
+    DEFAULT_KEPT_RELEASES
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            drain_seconds: 10,
+            ping_timeout_seconds: 15,
+            stop_grace_ms: 500,
+            limits: true,
+            keep_releases: DEFAULT_KEPT_RELEASES,
+            webhook_networks: Vec::new(),
+        }
+    }
+}
+
+/// A build to be sent to a target.
+#[derive(Debug, Clone)]
+pub struct Shipment {
+    pub spec: ReleaseSpec,
+    /// Where the files of [`ArtifactSpec::Binaries`] are now, by SHA-256. Empty for images.
+    pub sources: BTreeMap<String, PathBuf>,
+    pub notes: Option<String>,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// Counts from 1 in each environment.
+    pub number: u64,
+    pub created_ms: u64,
+    pub state: ReleaseState,
+    /// The digest of its artifact.
+    pub digest: String,
+    pub origin: BuildOrigin,
+    pub notes: Option<String>,
+    /// The release that this one rolled back to.
+    pub rollback_of: Option<u64>,
+    /// Whether its artifact still exists, so that it can be rolled back to.
+    pub kept: bool,
+}
+
+/// The state of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ReleaseState {
+    /// Its workers are starting beside the live release.
+    Starting,
+    /// Traffic goes to it.
+    Live,
+    /// Another release took over, or it was undeployed.
+    Replaced,
+    /// It did not become ready, or the service ended in the meantime; it never had traffic.
+    Failed { reason: String },
+}
+
+/// The release that was live before the live one; the last that was, if nothing is live. Releases are made one
+/// after the other, so their numbers are the order in which they went live.
+pub fn live_before<'a>(
+    history: impl IntoIterator<Item = &'a ReleaseRecord> + Clone,
+) -> Option<&'a ReleaseRecord> {
+    let live = history.clone().into_iter().find(|record| record.state == ReleaseState::Live);
+    let is_before = |record: &&ReleaseRecord| {
+        record.state == ReleaseState::Replaced && live.is_none_or(|live| record.number < live.number)
+    };
+    history.into_iter().filter(is_before).max_by_key(|record| record.number)
+}
+
+/// A step of a change, as it happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Bytes transferred so far, and the total.
+    Sending { done: u64, total: u64 },
+    /// The release has its number; its workers are starting.
+    Starting { release: u64 },
+    /// Workers of this type are ready.
+    Ready { worker: String },
+    /// Workers of this type start with the first call; none was observed.
+    OnCall { worker: String },
+    /// Traffic has moved.
+    Live { release: u64 },
+    /// The previous release finishes the work it accepted.
+    Draining { release: u64 },
+}
