@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Compiles kernels for a list of generations, with flash's own test.
 fn try_compiler(home: &Path) -> Result<(), Failure> {
-    let mut test = cargo(&["test", "-p", "flash-cli", "--bin", "flash", "a_real_toolkit"]);
+    let mut test = cargo(&["test", "-p", "flash-cli", "--lib", "a_real_toolkit"]);
     run_command(test.env("FLASH_TEST_CUDA_HOME", home))
 }
 

@@ -14,13 +14,13 @@ pub(crate) struct SlowTest {
 }
 
 const RUNPOD: &[&str] =
-    &["flash-cli/src/target/runpod", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
+    &["crates/flash-target-runpod/src", "flash-cli/tests/it/runpod.rs", "flash-cli/tests/it/support/runpod"];
 
 const SLOW: [SlowTest; 3] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
-        covers: &["flash-cli/src/build", "flash-cli/src/image", "flash-cli/tests/it/build.rs", "Cargo.lock"],
+        covers: &["flash-cli/src/build", "crates/flash-image/src", "flash-cli/tests/it/build.rs", "Cargo.lock"],
     },
     // Builds the machine-learning library once more, as `flash build` does.
     SlowTest { name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed", covers: RUNPOD },
