@@ -112,9 +112,11 @@ impl<T> Drop for Guarded<T> {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, Mutex, OnceLock},
+        sync::{Arc, OnceLock},
         time::{Duration, Instant},
     };
+
+    use parking_lot::Mutex;
 
     use flash_protocol::{
         CpuInstance, ResourceConfig,
@@ -215,7 +217,7 @@ mod tests {
         impl Drop for Told {
             fn drop(&mut self) {
                 let cancelled = Context::current().is_some_and(|context| context.is_cancelled());
-                *self.0.lock().unwrap() = Some((request(), cancelled));
+                *self.0.lock() = Some((request(), cancelled));
             }
         }
         let told = Arc::new(Mutex::new(None));
@@ -228,7 +230,7 @@ mod tests {
         let mut chunks = guarded(&context, chunks);
         chunks.next().await.unwrap().unwrap();
         drop(chunks);
-        assert_eq!(*told.lock().unwrap(), Some(("r-1".to_owned(), true)));
+        assert_eq!(*told.lock(), Some(("r-1".to_owned(), true)));
 
         let outer = self::context(None);
         drop(Guarded::<u32>::open(

@@ -20,7 +20,12 @@ const SLOW: [SlowTest; 3] = [
     // Builds the same app twice in release mode, with all dependencies.
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
-        covers: &["flash-cli/src/build", "crates/flash-image/src", "flash-cli/tests/it/build.rs", "Cargo.lock"],
+        covers: &[
+            "flash-cli/src/build",
+            "crates/flash-image/src",
+            "flash-cli/tests/it/build.rs",
+            "Cargo.lock",
+        ],
     },
     // Builds the machine-learning library once more, as `flash build` does.
     SlowTest { name: "runpod::the_example_is_deployed_called_read_rolled_back_and_removed", covers: RUNPOD },

@@ -8,11 +8,12 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use flash_protocol::wire::exchange::{ToWorker, Writer};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -315,7 +316,7 @@ impl Inner {
 impl Balancer {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // As in the queue: the data is consistent after the last complete step.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Waits until load arrived.

@@ -31,7 +31,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -39,6 +39,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use flash_protocol::{catalogue::PriceList, manifest::Manifest};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -285,14 +286,13 @@ impl Platform {
                 time_kept = Instant::now();
                 self.shared.context.queues.keep_time();
             }
-            let past: Vec<_> =
-                self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            let past: Vec<_> = self.shared.past.lock().iter().cloned().collect();
             for queue in past.iter().flat_map(|release| release.pools()).filter_map(|pool| pool.queue()) {
                 while queue.end_overdue() == Due::More {
                     tokio::task::yield_now().await;
                 }
             }
-            let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut backlog = self.shared.backlog.lock();
             backlog.delete_due(&self.shared.context.queues);
         }
     }
@@ -314,7 +314,7 @@ impl Platform {
 
     /// Whether a release is starting.
     fn is_deploying(&self) -> bool {
-        self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared.starting.lock().is_some()
     }
 
     /// Whether a release that was live before is being restored. Requests get that answer meanwhile.
@@ -334,17 +334,17 @@ impl Platform {
 
     /// The live release, then those before it, the latest first.
     fn releases(&self) -> Vec<Arc<Release>> {
-        let past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = self.shared.past.lock();
         self.current().into_iter().chain(past.iter().cloned()).collect()
     }
 
     fn torn_down(&self) -> MutexGuard<'_, Vec<Arc<Release>>> {
-        self.shared.torn_down.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.torn_down.lock()
     }
 
     /// Like [`Platform::releases`], plus the release that is starting.
     fn open_releases(&self) -> Vec<Arc<Release>> {
-        let starting = self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let starting = self.shared.starting.lock().clone();
         self.releases().into_iter().chain(starting).collect()
     }
 

@@ -4,7 +4,7 @@
 //! or, with [`Retire::AfterLongestRun`], until its time is up and the live release takes the rest. A release that a
 //! previous platform left unfinished can be resumed: it takes its jobs from the store, but no new traffic.
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -139,7 +139,7 @@ impl Platform {
 
     /// Numbers of the releases with open jobs in the store that no release has taken over yet.
     pub fn stored_releases(&self) -> Vec<u64> {
-        let backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let backlog = self.shared.backlog.lock();
         backlog.releases().into_iter().collect()
     }
 
@@ -156,7 +156,7 @@ impl Platform {
         own.chain(old.commands.iter_mut().map(|command| &mut command.worker_type))
             .for_each(|worker_type| worker_type.workers_min = 0);
         let release = self.release(old);
-        self.shared.past.lock().unwrap_or_else(PoisonError::into_inner).push_front(release.clone());
+        self.shared.past.lock().push_front(release.clone());
         self.adopt(&release, Claim::Own);
         self.run(&release);
         self.retire(release);
@@ -174,7 +174,7 @@ impl Platform {
         let _alone = self.shared.deploying.lock().await;
         self.expect(false);
         let old = {
-            let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut past = self.shared.past.lock();
             let old = self.shared.current.swap(None);
             if let Some(old) = &old {
                 past.push_front(old.clone());
@@ -188,7 +188,7 @@ impl Platform {
 
     /// Moves the traffic. At any moment, the old release can be found in one place or the other.
     fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
-        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = self.shared.past.lock();
         self.shared.current.store(Some(release));
         if let Some(old) = old {
             past.push_front(old.clone());
@@ -197,7 +197,7 @@ impl Platform {
 
     /// Drops ended releases: at once if nothing is left in them, otherwise the oldest.
     fn forget_ended(&self) {
-        let mut past = self.shared.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = self.shared.past.lock();
         past.retain(|release| !release.is_over() || release.has_jobs());
         while past.len() > KEPT_RELEASES
             && let Some(oldest) = past.iter().rposition(|release| release.is_over())
@@ -208,7 +208,7 @@ impl Platform {
 
     /// Gives a release jobs that an earlier platform left to its endpoints.
     fn adopt(&self, release: &Release, claim: Claim) {
-        let mut backlog = self.shared.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backlog = self.shared.backlog.lock();
         backlog.delete_due(&self.shared.context.queues);
         for queue in release.pools().filter_map(|pool| pool.queue()) {
             queue.adopt(&mut backlog, claim);
@@ -222,7 +222,7 @@ impl Platform {
     }
 
     fn set_starting(&self, release: Option<Arc<Release>>) {
-        *self.shared.starting.lock().unwrap_or_else(PoisonError::into_inner) = release;
+        *self.shared.starting.lock() = release;
     }
 
     /// Starts workers of each type that has workers now, has a minimum, or must prove that it can start, and waits

@@ -4,11 +4,11 @@
 //! They are updated at each end of a job or request, with one short lock and no allocation.
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use flash_protocol::catalogue::NanoDollars;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Problems that are kept of each worker type; the oldest go.
 const KEPT_PROBLEMS: usize = 5;
@@ -78,7 +78,7 @@ impl Inner {
 impl Tally {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // As everywhere: the data is consistent after the last complete step.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// A release has these functions: how code calls each, and how it is shown.

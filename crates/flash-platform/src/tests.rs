@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     path::Path,
-    sync::Mutex as StdMutex,
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use flash_protocol::{
     manifest::{App, ComputeEntry, EndpointKind, WorkerType},
     wire::envelope::Envelope,
 };
+use parking_lot::Mutex as StdMutex;
 use tempfile::TempDir;
 
 use super::{
@@ -35,7 +35,7 @@ async fn start(store: &Path) -> Bench {
     let options = Options {
         machine: None,
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-        log: Arc::new(move |line| heard.lock().unwrap().push(line.text)),
+        log: Arc::new(move |line| heard.lock().push(line.text)),
         drain_time: Duration::ZERO,
         store: store.to_owned(),
         durability: Durability::Process,
@@ -252,7 +252,7 @@ async fn keys_count_from_the_moment_in_which_they_are_set_and_for_every_path_but
     }
     bench.ring.set(Vec::new(), Vec::new());
     assert_eq!(bench.get("/docs", Some("mine")).await.0, 401, "it was revoked");
-    let lines = bench.lines.lock().unwrap().join("\n");
+    let lines = bench.lines.lock().join("\n");
     assert!(lines.contains("refused GET /docs from 127.0.0.1: an unknown key"), "{lines}");
     assert!(!lines.contains("mine") && !lines.contains("theirs"), "{lines}");
 }
@@ -333,7 +333,7 @@ async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
     command.health_path = "/".into();
     new.manifest.workers.clear();
     bench.platform.deploy(new, |_| ()).await.unwrap();
-    let lines = || bench.lines.lock().unwrap().clone();
+    let lines = || bench.lines.lock().clone();
     tokio::time::pause();
     tokio::time::advance(pool::START_LIMIT + Duration::from_secs(1)).await;
     for _ in 0..100 {

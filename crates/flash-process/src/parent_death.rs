@@ -6,13 +6,13 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use parking_lot::Mutex;
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
@@ -87,7 +87,7 @@ impl Order {
 /// The channel to the thread, which is started with the first child.
 fn spawner() -> io::Result<mpsc::Sender<Order>> {
     static SPAWNER: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
-    let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spawner = SPAWNER.lock();
     if let Some(running) = &*spawner {
         return Ok(running.clone());
     }

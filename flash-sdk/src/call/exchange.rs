@@ -2,11 +2,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use flash_protocol::{
@@ -37,7 +38,7 @@ impl Shared {
         &self,
         with: impl FnOnce(&mut Option<HashMap<u64, oneshot::Sender<ReplyResult>>>) -> T,
     ) -> T {
-        with(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.waiting.lock())
     }
 }
 

@@ -1,11 +1,7 @@
 //! Runs work over the exchange of the Flash platform: jobs, results, calls and replies on one connection.
 //!
 //! When the connection ends, the worker ends, and the platform puts its jobs back into the queue.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use flash_protocol::{
     Error, ErrorKind,
@@ -20,6 +16,7 @@ use flash_protocol::{
 };
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::{io::AsyncRead, net::TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -248,7 +245,7 @@ impl Session {
     }
 
     fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<Attempt, CancellationToken>) -> T) -> T {
-        with(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.running.lock())
     }
 
     fn stop(&self, attempt: &Attempt) {

@@ -4,11 +4,7 @@
 //! On the wire it behaves as Runpod's Python worker, but does not lose work where that one does: it retries a
 //! finished result with back-off for a limited time, backs off after a failed take, and fails the job at once for a
 //! panic or an output that cannot be written as JSON.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use flash_protocol::wire::{
     RawJson, envelope,
@@ -16,6 +12,7 @@ use flash_protocol::wire::{
     job::{ErrorText, JobStatus, PostedResult, TakenJob},
     job_end,
 };
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::{
@@ -101,7 +98,7 @@ enum Taken {
 
 impl Worker {
     fn with_running<T>(&self, with: impl FnOnce(&mut HashMap<String, CancellationToken>) -> T) -> T {
-        with(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.running.lock())
     }
 
     async fn take_jobs(self: Arc<Self>, jobs: &TaskTracker, shutdown: &Shutdown) {

@@ -2,13 +2,11 @@
 //!
 //! A request has ended when its answer has ended and no thread of it runs. A synchronous function cannot be
 //! interrupted, so its slot may stay taken after the client has disconnected or received a timeout.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use flash_protocol::wire::exchange::SLOT_HEADER;
 use http::HeaderMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::Context;
@@ -29,7 +27,7 @@ pub(super) struct Running {
 
 impl Requests {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, TaskTracker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// A request begins.

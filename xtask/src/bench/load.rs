@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{net::TcpStream, task::JoinSet};
 
@@ -147,8 +148,7 @@ pub(super) async fn send(
         ended.map_err(Failure::at("a task of the load generator"))??;
     }
     let took = began.elapsed();
-    let Marks { first, before_last, answers } =
-        std::mem::take(&mut *shared.marks.lock().unwrap_or_else(PoisonError::into_inner));
+    let Marks { first, before_last, answers } = std::mem::take(&mut *shared.marks.lock());
     Ok(Sent { took, first, last: took.saturating_sub(before_last), answers })
 }
 
@@ -268,7 +268,7 @@ impl Client<'_> {
             let (answer, _) = self.ask().await?;
             let ended = all.ended.fetch_add(1, Ordering::Relaxed) + 1;
             if ended == part || ended + part == count || ended.is_multiple_of(SAMPLE) {
-                let mut marks = all.marks.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut marks = all.marks.lock();
                 if ended == part {
                     marks.first = began.elapsed();
                 }

@@ -2,7 +2,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use http::{StatusCode, header};
 use oci_spec::{distribution::Reference, image::Digest};
+use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response, Url};
 use tokio::time::Instant;
 
@@ -192,13 +193,13 @@ impl Registry {
 
     /// Records that a repository has this blob.
     pub(super) fn note_holder(&self, digest: &Digest, repository: &str) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holders = self.holders.lock();
         holders.entry(digest.clone()).or_default().insert(repository.to_owned());
     }
 
     /// Another repository known to have this blob.
     pub(super) fn other_holder(&self, digest: &Digest, repository: &str) -> Option<String> {
-        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let holders = self.holders.lock();
         holders.get(digest)?.iter().find(|holder| *holder != repository).cloned()
     }
 }

@@ -4,7 +4,6 @@
 //! request, `hosts` decides who needs no key, and `attempts` limits failed attempts.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -14,6 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use super::{
     attempts::{Answer, Attempts, LogDecision},
@@ -108,7 +108,7 @@ impl AccessControl {
 
     /// Handles a failed attempt: logs it and returns the answer.
     fn refuse(&self, denial: Denial, client: IpAddr, asked: &str) -> Refusal {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         let (answer, decision) = failed.failed(client, Instant::now());
         drop(failed);
         if let LogDecision::Line { unlogged } = decision {
@@ -125,7 +125,7 @@ impl AccessControl {
 
     /// Logs failed attempts that have not been logged yet.
     pub(crate) fn log_rest(&self) {
-        let unlogged = self.failed.lock().unwrap_or_else(PoisonError::into_inner).unlogged(Instant::now());
+        let unlogged = self.failed.lock().unlogged(Instant::now());
         for (client, count) in unlogged {
             self.say(format!("refused {count} more requests from {client} without a valid key"));
         }
@@ -209,7 +209,7 @@ mod tests {
         ring.set(vec![KeyHash::of("own")], vec![KeyHash::of("other")]);
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = lines.clone();
-        let log: Sink = Arc::new(move |line| heard.lock().unwrap().push(line.text));
+        let log: Sink = Arc::new(move |line| heard.lock().push(line.text));
         (AccessControl::new(Access::Ring(ring), log), lines)
     }
 
@@ -242,7 +242,7 @@ mod tests {
         let statuses: Vec<u16> = refusals.iter().map(|refusal| refusal.status().as_u16()).collect();
         assert_eq!((&statuses[..30], statuses[99]), (&[401; 30][..], 429));
         assert!(control.admits(Some("own"), |_| false).is_ok());
-        let lines = lines.lock().unwrap();
+        let lines = lines.lock();
         assert!((1..=6).contains(&lines.len()), "{lines:?}");
         assert_eq!(lines[0], "refused POST /v2/x/run from 127.0.0.1: an unknown key");
         assert!(!lines.iter().any(|line| line.contains("sesame")));

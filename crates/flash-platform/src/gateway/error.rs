@@ -1,6 +1,7 @@
 //! Refusals and failures as HTTP answers.
 use flash_text::{Truncated, cut};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use flash_protocol::{
@@ -252,7 +253,7 @@ impl IntoResponse for Refusal {
 /// Writes the body of a refusal and keeps its headers; other answers are unchanged.
 pub(super) fn rendered(mut response: Response, request_id: &str) -> Response {
     let Some(Unrendered(refusal)) = response.extensions_mut().remove::<Unrendered>() else { return response };
-    let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let refusal = refusal.lock().take();
     let Some(refusal) = refusal else { return response };
     let mut whole = refusal.render(request_id);
     whole.headers_mut().extend(response.into_parts().0.headers);

@@ -4,11 +4,12 @@
 //! block the others: there is always a share left for one more listener. `flash run` has one listener, which gets
 //! everything.
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{process::Command, sync::Notify};
 
 /// The number of open files that this process requests; the system may allow fewer.
@@ -65,7 +66,7 @@ impl Descriptors {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shares> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The body of a request, as its handler reads it.
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::BODY_PAUSE;
@@ -52,7 +53,7 @@ impl<B> Rest<B> {
 }
 
 fn locked<B>(source: &Mutex<Source<B>>) -> MutexGuard<'_, Source<B>> {
-    source.lock().unwrap_or_else(PoisonError::into_inner)
+    source.lock()
 }
 
 impl<B> Body for Received<B>

@@ -9,11 +9,12 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Handle as Runtime;
 
 use super::{
@@ -169,7 +170,7 @@ impl Handle {
         self.shared.lock().closed = true;
         self.shared.filled.notify_all();
         self.shared.taken.notify_all();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             // Its panic would be a bug that it has printed already.
             let _ = writer.join();
@@ -200,11 +201,11 @@ fn lock(directory: &Path) -> io::Result<File> {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // The data is consistent after the last complete step.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     fn lock_written(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.lock()
     }
 
     fn say(&self, line: &LogLine) {
@@ -264,7 +265,7 @@ impl Shared {
                 waiting.disk = Disk::Fails("the disk is too slow".to_owned());
                 break;
             }
-            waiting = self.taken.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.taken.wait_for(&mut waiting, left);
         }
         waiting
     }
@@ -277,11 +278,7 @@ impl Shared {
             waiting.writer_sleeps = true;
             let woken =
                 |waiting: &mut Waiting| waiting.lines.is_empty() && waiting.lost == 0 && !waiting.closed;
-            waiting = self
-                .filled
-                .wait_timeout_while(waiting, limit, woken)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            self.filled.wait_while_for(&mut waiting, woken, limit);
             waiting.writer_sleeps = false;
         }
         if waiting.closed && waiting.lines.is_empty() && waiting.lost == 0 {
@@ -310,8 +307,8 @@ impl Shared {
         waiting.disk = Disk::Fails(cause.to_owned());
         self.taken.notify_all();
         let open = |waiting: &mut Waiting| !waiting.closed;
-        let waited = self.filled.wait_timeout_while(waiting, pause, open);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+        self.filled.wait_while_for(&mut waiting, open, pause);
+        !waiting.closed
     }
 
     /// For the writer: lines end here now.
@@ -339,14 +336,16 @@ impl Shared {
     pub(super) fn settle(&self) -> Written {
         let said = self.lock().accepted;
         let open = |written: &mut Written| written.bytes < said && !written.failing && !written.closed;
-        let waited = self.moved.wait_timeout_while(self.lock_written(), SETTLING, open);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut written = self.lock_written();
+        self.moved.wait_while_for(&mut written, open, SETTLING);
+        *written
     }
 
     /// For readers: waits up to `limit` for lines after this position.
     pub(super) fn wait_beyond(&self, read: Position, limit: Duration) -> Written {
         let nothing_new = |written: &mut Written| written.end <= read && !written.closed;
-        let waited = self.moved.wait_timeout_while(self.lock_written(), limit, nothing_new);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut written = self.lock_written();
+        self.moved.wait_while_for(&mut written, nothing_new, limit);
+        *written
     }
 }

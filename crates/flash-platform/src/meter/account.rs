@@ -1,11 +1,12 @@
 //! The account of a worker, and the shares of jobs and requests in it.
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use flash_protocol::catalogue::NanoDollars;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     ledger::{Ledger, Moment, Reading, Sums},
@@ -49,7 +50,7 @@ struct AccountInner {
 impl AccountInner {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // As everywhere: the data is consistent after the last complete step.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 
     fn moment(&self, at: Instant) -> Moment {

@@ -8,12 +8,10 @@ mod ledger;
 mod requests;
 mod totals;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use flash_protocol::catalogue::NanoDollars;
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
 pub(crate) use ledger::Sums;
@@ -72,7 +70,7 @@ pub(crate) struct TypeBill {
 impl Billing {
     fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeAccounts>> {
         // As everywhere: the data is consistent after the last complete step.
-        self.shared.types.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.types.lock()
     }
 
     /// For the workers of one type in one release. Without a price they cost nothing.

@@ -1,10 +1,11 @@
 //! The cost of requests, hop by hop.
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use flash_protocol::catalogue::NanoDollars;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::WorkerId;
 
@@ -72,7 +73,7 @@ struct Latest {
 
 impl RequestCosts {
     fn lock(&self) -> MutexGuard<'_, Latest> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.latest.lock()
     }
 
     /// A share was charged.

@@ -12,7 +12,7 @@ mod worker;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use flash_protocol::{
     manifest::{EndpointKind, WorkerType},
     wire::exchange::{ToWorker, Writer},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -194,7 +195,7 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Workers> {
         // As in the queue: the data is consistent after the last complete step.
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers.lock()
     }
 
     /// Scales until the pool is closed.

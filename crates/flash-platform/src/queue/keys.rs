@@ -3,10 +3,9 @@
 //! There is one table for all queues of an endpoint, including stored jobs that no queue has claimed yet. So a key
 //! creates one job, even if a slow client sends it to a replaced release. Its lock is taken after a queue's lock,
 //! never before.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Idempotency, JobId, SubmitError, intake::Submitted, job::IdempotencyKey, store::Ticket};
 
@@ -34,7 +33,7 @@ struct Named {
 impl KeyTables {
     /// Those of one endpoint.
     pub(super) fn of(&self, endpoint: &Arc<str>) -> Keys {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.0.lock();
         tables.entry(endpoint.clone()).or_default().clone()
     }
 }
@@ -43,7 +42,7 @@ impl Keys {
     /// The locked table.
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
         // Each change is one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -32,7 +32,7 @@ mod wait_queue;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,7 @@ use flash_protocol::{
         job::{ErrorText, JobStatus},
     },
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 pub(crate) use abandon::Abandoned;
@@ -230,7 +231,7 @@ impl Inner {
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic under the lock would be a bug; the data is still consistent after the last complete step.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Waits until jobs wait or workers came or went.

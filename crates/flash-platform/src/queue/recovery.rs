@@ -156,7 +156,7 @@ impl Queue {
         let keys = store.keys(&endpoint);
         Self {
             settings: QueueSettings { endpoint, release, limits, clock, store, keys, outbox, budget },
-            inner: std::sync::Mutex::default(),
+            inner: parking_lot::Mutex::default(),
             changed: Notify::new(),
             on_end,
         }
@@ -273,7 +273,7 @@ impl Queue {
 impl Drop for Queue {
     /// Nobody can ask for its jobs any more, so their keys may be used for others.
     fn drop(&mut self) {
-        let inner = self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let inner = self.inner.get_mut();
         let mut keys = self.settings.keys.lock();
         for (id, entry) in inner.jobs.newest_first(None) {
             if let Some(key) = entry.key() {

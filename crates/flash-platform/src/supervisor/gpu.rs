@@ -2,11 +2,9 @@
 //!
 //! `Allocator` is pure. GPUs are found through the driver: `nvidia-smi` knows slices (MIG) and WSL; without it, the
 //! driver's files list the devices.
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 /// The environment variable with the GPUs of a process.
 pub(super) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
@@ -160,7 +158,7 @@ impl Gpus {
         if self.ids.is_empty() {
             return None;
         }
-        let mut allocator = self.allocator.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut allocator = self.allocator.lock();
         let Allocation { gpus, is_shared } = allocator.allocate(count as usize);
         Some(Lease { gpus, is_shared, of: self.clone() })
     }
@@ -192,7 +190,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.of.allocator.lock().unwrap_or_else(PoisonError::into_inner).release(&self.gpus);
+        self.of.allocator.lock().release(&self.gpus);
     }
 }
 

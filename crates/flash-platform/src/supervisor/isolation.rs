@@ -292,9 +292,9 @@ fn limits(compute: &ComputeEntry) -> Limits {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
 
     use flash_protocol::{CpuInstance, GpuPool};
+    use parking_lot::Mutex;
     use serde_json::json;
 
     use super::*;
@@ -312,7 +312,7 @@ mod tests {
     fn isolation(limiting: LimitScope) -> (Isolation, Arc<Mutex<Vec<String>>>) {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let list = said.clone();
-        let say: LogNotice = Arc::new(move |text| list.lock().unwrap().push(text));
+        let say: LogNotice = Arc::new(move |text| list.lock().push(text));
         (Isolation::new(limiting, None, say), said)
     }
 
@@ -332,7 +332,7 @@ mod tests {
         };
         let (off, said) = isolation(LimitScope::None);
         let place = off.for_process(&cpu, "w-1").await;
-        assert!(place.group.is_none() && threads(place).is_none() && said.lock().unwrap().is_empty());
+        assert!(place.group.is_none() && threads(place).is_none() && said.lock().is_empty());
         if std::env::var_os(variables::THREADS).is_none() {
             let (on, _) = isolation(LimitScope::All);
             let threads = threads(on.for_process(&cpu, "w-1").await);
@@ -352,19 +352,16 @@ mod tests {
         }
         let given: Vec<&str> = places.iter().map(|place| place.environment[0].1.as_str()).collect();
         assert_eq!(given, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]);
-        assert_eq!(
-            *said.lock().unwrap(),
-            ["workers need more GPUs than the 2 of this machine: they now share them"]
-        );
+        assert_eq!(*said.lock(), ["workers need more GPUs than the 2 of this machine: they now share them"]);
         places.clear();
         for worker in ["w-5", "w-6"] {
             assert_eq!(isolation.for_process(&gpu(4), worker).await.environment[0].1, "GPU-a,GPU-b");
         }
-        let last = said.lock().unwrap().last().cloned();
+        let last = said.lock().last().cloned();
         assert_eq!(
             last.as_deref(),
             Some("a worker of `w` needs 4 GPUs but gets 2: this machine has no more")
         );
-        assert_eq!(said.lock().unwrap().len(), 2);
+        assert_eq!(said.lock().len(), 2);
     }
 }

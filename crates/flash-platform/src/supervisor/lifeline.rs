@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, Write as _},
     os::fd::AsFd as _,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     sys::signal::Signal,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{cgroup, child::signal_group, container};
 
@@ -107,7 +108,7 @@ impl Lifeline {
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+        self.child.lock()
     }
 }
 

@@ -17,11 +17,12 @@ use std::{
     io::{self, Read as _},
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     io::unix::AsyncFd,
     sync::{Notify, mpsc, oneshot},
@@ -144,7 +145,7 @@ impl Output {
             return false;
         }
         // Locked while its thread waits for a receiver of lines.
-        let Ok(mut printer) = self.printer.try_lock() else { return false };
+        let Some(mut printer) = self.printer.try_lock() else { return false };
         let mut bytes = vec![0; usize::try_from(waiting).unwrap_or(0)];
         // The pump sees an end or error by itself.
         let count = if bytes.is_empty() { 0 } else { pipe.fd.get_ref().read(&mut bytes).unwrap_or(0) };
@@ -155,7 +156,7 @@ impl Output {
 
     /// The last lines of stderr.
     pub(crate) fn last_lines(&self) -> Vec<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.last.lock().iter().cloned().collect()
     }
 }
 
@@ -228,7 +229,7 @@ impl Output {
 
 impl Pipe {
     fn attribution(&self) -> MutexGuard<'_, Attribution> {
-        self.attribution.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attribution.lock()
     }
 }
 

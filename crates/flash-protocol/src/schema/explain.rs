@@ -5,12 +5,10 @@
 //! contain themselves, that is exponential in the depth of a value: a hundred bytes can keep a thread busy for years.
 //! This walk enters one form of a choice and remembers what it found about each value and schema, so it is linear in
 //! the value. The validator still checks the rules of a single node.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use jsonschema::Validator;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::{Findings, TextFormats, choice, compile};
@@ -35,7 +33,7 @@ impl Nodes {
     }
 
     fn of(&self, node: &Value, root: &Value) -> Option<Arc<Validator>> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compiled = self.compiled.lock();
         let compiling = || compile(&without_parts(node, root), self.texts).map(Arc::new);
         compiled.entry(place_of(node)).or_insert_with(compiling).clone()
     }

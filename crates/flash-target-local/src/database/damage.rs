@@ -1,11 +1,9 @@
 //! Unreadable rows: they are skipped and reported, so that one of them stops nothing else.
 //!
 //! They stay in place, as does everything that refers to them, so that they can be repaired.
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Row, Rows, types::ValueRef};
 
 use super::{Database, EnvironmentKey, Result};
@@ -25,7 +23,7 @@ struct Damage {
 impl Damages {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Damage>> {
         // Each change is one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

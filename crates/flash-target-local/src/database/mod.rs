@@ -11,10 +11,11 @@ mod schema;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use flash_target::{EnvironmentId, NewEnvironment, Problem, TargetError};
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, ffi, params};
 
 use super::clock::now_ms;
@@ -119,7 +120,7 @@ impl Database {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic during a transaction rolls it back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 
     /// All readable environments, by app and name.

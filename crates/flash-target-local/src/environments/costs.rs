@@ -1,5 +1,5 @@
 //! What was spent: the platform counts, the database stores.
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use flash_platform::{CostTotals, FunctionTotal, TypeTotal};
 use flash_target::{CostQuery, Costs, EnvironmentId, TargetError};
@@ -43,22 +43,21 @@ impl Environments {
         let _alone = running.cost_lock.lock().await;
         self.record_costs_locked(running).await;
         running.set_state(RunState::Down { reason: "it is starting".to_owned() });
-        *running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner) = CostTotals::default();
+        *running.recorded_costs.lock() = CostTotals::default();
     }
 
     /// Only while `cost_lock` is held.
     async fn record_costs_locked(&self, running: &Running) {
         let Some(platform) = running.platform() else { return };
         let totals = platform.costs();
-        let spent =
-            difference(&running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner), &totals);
+        let spent = difference(&running.recorded_costs.lock(), &totals);
         if spent.is_nothing() {
             return;
         }
         let key = running.stored.key;
         // What cannot be stored now is part of the next difference.
         if self.ask(move |database| database.add_costs(key, now_ms(), &spent)).await.is_ok() {
-            *running.recorded_costs.lock().unwrap_or_else(PoisonError::into_inner) = totals;
+            *running.recorded_costs.lock() = totals;
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use flash_platform::{ConnectionShare, LimitScope, Listeners, Machine};
 use flash_process::port_holder::holder_of;
 use flash_target::{Created, EnvironmentId, NewEnvironment, Problem, TargetError};
 use flash_text::error_chain;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -129,7 +130,7 @@ impl Environments {
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<EnvironmentId, Arc<Running>>> {
-        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.running.lock()
     }
 
     /// All environments, by app and name.

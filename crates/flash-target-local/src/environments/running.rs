@@ -1,15 +1,10 @@
 //! One environment while the service runs.
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use flash_platform::{CostTotals, KeyRing, Platform, Secret};
 use flash_target::{Problem, RuntimeSettings, TargetError};
 use flash_text::error_chain;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +106,7 @@ impl Running {
     }
 
     fn change(&self) -> MutexGuard<'_, ChangeOwner> {
-        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+        self.change.lock()
     }
 
     /// Begins a requested change. While the environment is being restarted, waits for that, so that a request right
@@ -164,16 +159,16 @@ impl Running {
 
     /// Its state.
     pub(super) fn state(&self) -> RunState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.lock().clone()
     }
 
     pub(super) fn set_state(&self, state: RunState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.lock() = state;
     }
 
     /// Sets why nothing is served; `None`: it is served again.
     pub(super) fn set_trouble(&self, reason: Option<String>) {
-        match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.state.lock() {
             RunState::Up { trouble, .. } => *trouble = reason,
             RunState::Down { reason: old } => {
                 if let Some(reason) = reason {

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::collections::BTreeMap;
 
 use flash_target::{ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Status, Step};
 
@@ -288,17 +288,7 @@ async fn what_is_removed_leaves_nothing_and_its_name_is_free_again() {
     bench.environments.create(new("production")).await.unwrap();
     assert!(bench.environments.history(&bench.id).await.unwrap().is_empty());
     assert!(bench.environments.running().contains_key(&bench.id));
-    assert!(
-        bench
-            .environments
-            .find(&bench.id)
-            .unwrap()
-            .recorded_costs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .workers
-            .is_empty()
-    );
+    assert!(bench.environments.find(&bench.id).unwrap().recorded_costs.lock().workers.is_empty());
     bench.environments.stop().await;
 }
 

@@ -1,6 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use flash_target::TargetError;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -41,7 +42,7 @@ async fn serving(acts: Vec<Act>) -> (Rest, Seen) {
                 assert!(read > 0, "a request was cut off");
                 request.extend_from_slice(&piece[..read]);
             }
-            written.lock().unwrap().push(String::from_utf8(request).unwrap());
+            written.lock().push(String::from_utf8(request).unwrap());
             let answer = match act {
                 Act::Answer(status, head, body) => {
                     let length = body.len();
@@ -76,7 +77,7 @@ fn is_whole(request: &[u8]) -> bool {
 
 /// The first lines of the requests.
 fn lines(seen: &Seen) -> Vec<String> {
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     seen.iter().map(|request| request.lines().next().unwrap().replace(" HTTP/1.1", "")).collect()
 }
 
@@ -100,7 +101,7 @@ async fn what_may_be_asked_again_is() {
     let templates = rest.templates().await.unwrap();
     assert_eq!((templates.len(), templates[0].id.as_str()), (1, "t1"));
     assert_eq!(lines(&seen), ["GET /v2/templates"; 4]);
-    assert!(seen.lock().unwrap().iter().all(|request| request.contains("authorization: Bearer rpa_secret")));
+    assert!(seen.lock().iter().all(|request| request.contains("authorization: Bearer rpa_secret")));
 }
 
 #[tokio::test]
@@ -188,7 +189,7 @@ async fn a_log_goes_on_after_a_break_where_it_was() {
     let texts: Vec<String> = events.into_iter().map(|event| event.unwrap().line).collect();
     assert_eq!(texts, ["one", "two"]);
     assert_eq!(lines(&seen), ["GET /v2/serverless/e1/workers/w1/logs?tail=7"; 4]);
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     let resumed = |request: &String| request.to_lowercase().contains("last-event-id: t/0");
     assert_eq!(seen.iter().map(resumed).collect::<Vec<_>>(), [false, true, true, true]);
 }

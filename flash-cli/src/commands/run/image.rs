@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Instant,
 };
 
@@ -13,6 +13,7 @@ use flash_containers::{self, ContainerSpec, Engine, EngineError, Import, Resourc
 use flash_image::Layout;
 use flash_platform::Images;
 use flash_protocol::manifest::{ComputeEntry, Manifest};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::workspace::Settings;
@@ -84,7 +85,7 @@ impl BuiltImages {
     ) -> Result<Option<(Manifest, Images)>, Failure> {
         let record = Record::load(&self.directory)?;
         let version = (record, settings.clone());
-        let is_first = match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
+        let is_first = match &*self.latest.lock() {
             Some(latest) if *latest == version => return Ok(None),
             latest => latest.is_none(),
         };
@@ -103,14 +104,14 @@ impl BuiltImages {
             self.try_out(id).await?;
         }
         let manifest = record.app.clone();
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        *self.latest.lock() = Some(version);
         let directory = directory.join("containers");
         Ok(Some((manifest, Images { engine: self.engine.clone(), ids, directory })))
     }
 
     /// The latest version was unusable: import the same build again next time.
     pub(super) fn forget_latest(&self) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.latest.lock() = None;
     }
 
     async fn import(
@@ -148,7 +149,7 @@ impl BuiltImages {
 
     /// The names of the latest version's images.
     fn latest_names(&self) -> Option<Vec<String>> {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.latest.lock();
         let (record, _) = latest.as_ref()?;
         Some(record.images.iter().map(|image| self.name(image)).collect())
     }

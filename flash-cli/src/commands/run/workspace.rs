@@ -4,14 +4,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
 use flash_protocol::catalogue::PriceList;
+use parking_lot::{Mutex, MutexGuard};
 
 use flash_platform::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
@@ -91,7 +89,7 @@ impl Versions {
     }
 
     fn latest(&self) -> MutexGuard<'_, Option<Origin>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.latest.lock()
     }
 
     /// The latest version was unusable: the same content is examined again.

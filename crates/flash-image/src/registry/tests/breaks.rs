@@ -1,7 +1,8 @@
 //! Pushes over unreliable connections.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{
     proxy::{Proxy, Verdict, cut_after_each, cut_once_at, pass},
@@ -44,18 +45,18 @@ async fn a_registry_that_dies_and_comes_back_gets_the_image() {
     let kill = move |piece: &[u8]| {
         let verdict = breaks(piece);
         if matches!(verdict, Verdict::CutAfter(_)) {
-            let mut server = dying.lock().unwrap();
+            let mut server = dying.lock();
             server.restart();
-            *route.lock().unwrap().as_ref().unwrap().lock().unwrap() = server.address.clone();
+            *route.lock().as_ref().unwrap().lock() = server.address.clone();
         }
         verdict
     };
-    let address = server.lock().unwrap().address.clone();
+    let address = server.lock().address.clone();
     let proxy = Proxy::start(&address, kill, pass).await;
-    *upstream.lock().unwrap() = Some(proxy.upstream());
+    *upstream.lock() = Some(proxy.upstream());
     push(&image, &name(&proxy.address, "app:1")).await.unwrap();
     assert_eq!(proxy.cuts(), 2);
-    assert_eq!(server.lock().unwrap().tags("app"), ["1"]);
+    assert_eq!(server.lock().tags("app"), ["1"]);
 }
 
 #[tokio::test]

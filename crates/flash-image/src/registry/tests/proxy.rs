@@ -2,11 +2,12 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -56,7 +57,7 @@ impl Proxy {
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (up, down, to) = (up.clone(), down.clone(), to.lock().unwrap().clone());
+                let (up, down, to) = (up.clone(), down.clone(), to.lock().clone());
                 connections.spawn(async move {
                     let Ok(server) = TcpStream::connect(to).await else { return };
                     let (from_client, to_client) = client.into_split();
@@ -108,7 +109,7 @@ impl Way {
             if read == 0 {
                 return Ok(());
             }
-            let verdict = (self.judge.lock().unwrap())(&piece[..read]);
+            let verdict = (self.judge.lock())(&piece[..read]);
             let passing = match verdict {
                 Verdict::Pass => read,
                 Verdict::CutAfter(count) => {

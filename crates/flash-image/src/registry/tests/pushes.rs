@@ -1,8 +1,9 @@
 //! Pushes to a working registry.
-use std::{process::Command, sync::Mutex};
+use std::process::Command;
 
 use bytes::Bytes;
 use oci_spec::image::{ImageIndex, ImageManifest};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::{
@@ -27,7 +28,7 @@ async fn another_tool_pulls_what_was_pushed_byte_for_byte() {
     let image = Image::of(1, &[300_000, 10, 5_000_000]);
     let to = name(&server.address, "team/app:1");
     let told = Mutex::new(Vec::new());
-    let tell = |progress| told.lock().unwrap().push(progress);
+    let tell = |progress| told.lock().push(progress);
     let registry = registry(&to, Logins::default());
     let pushed =
         super::super::push(&registry, &image.layout, &image.manifest, &[], &to, &tell).await.unwrap();
@@ -36,7 +37,7 @@ async fn another_tool_pulls_what_was_pushed_byte_for_byte() {
     assert_eq!(pushed.digest, *image.manifest.digest());
     assert_eq!(server.tags("team/app"), ["1"]);
     for layer in &image.layers {
-        let told = told.lock().unwrap();
+        let told = told.lock();
         let mut own = told.iter().filter(|progress| progress.digest == *layer.digest());
         assert!(own.any(|progress| progress.done == layer.size() && progress.total == layer.size()));
     }

@@ -1,8 +1,5 @@
 //! A stand-in for registries that keep the received part of a broken upload, which Docker's own does not.
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
@@ -12,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
 /// Stopped when dropped.
@@ -49,7 +47,7 @@ impl Resuming {
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap()
+        self.store.lock()
     }
 
     pub(super) fn blob(&self, digest: &str) -> Vec<u8> {
@@ -105,19 +103,19 @@ async fn answer(
     Query(query): Query<HashMap<String, String>>,
     body: Body,
 ) -> Response {
-    if let Some(status) = failure(&mut store.lock().unwrap()) {
+    if let Some(status) = failure(&mut store.lock()) {
         let status = StatusCode::from_u16(status).unwrap();
         return (status, [(header::RETRY_AFTER, "0")]).into_response();
     }
     let path = uri.path().strip_prefix("/v2/").unwrap_or_default();
     let (repository, rest) = path.split_once('/').unwrap_or_default();
     match (method.as_str(), rest.split_once('/').unwrap_or_default()) {
-        ("HEAD", ("blobs", digest)) => match store.lock().unwrap().blobs.contains_key(digest) {
+        ("HEAD", ("blobs", digest)) => match store.lock().blobs.contains_key(digest) {
             true => StatusCode::OK.into_response(),
             false => StatusCode::NOT_FOUND.into_response(),
         },
         ("HEAD" | "GET", ("manifests", name)) => {
-            match store.lock().unwrap().manifests.get(&format!("{repository}/{name}")) {
+            match store.lock().manifests.get(&format!("{repository}/{name}")) {
                 Some(manifest) => manifest.clone().into_response(),
                 None => StatusCode::NOT_FOUND.into_response(),
             }
@@ -126,11 +124,11 @@ async fn answer(
             let Ok(manifest) = axum::body::to_bytes(body, 1 << 20).await else {
                 return StatusCode::BAD_REQUEST.into_response();
             };
-            store.lock().unwrap().manifests.insert(format!("{repository}/{name}"), manifest);
+            store.lock().manifests.insert(format!("{repository}/{name}"), manifest);
             StatusCode::CREATED.into_response()
         }
         ("POST", ("blobs", "uploads/")) => {
-            let mut store = store.lock().unwrap();
+            let mut store = store.lock();
             let id = format!("{}", fastrand::u64(..));
             store.uploads.insert(id.clone(), Vec::new());
             standing(StatusCode::ACCEPTED, repository, &id, 0)
@@ -169,7 +167,7 @@ async fn upload_step(
     digest: Option<&String>,
     body: Body,
 ) -> Response {
-    let Some(size) = store.lock().unwrap().uploads.get(id).map(Vec::len) else {
+    let Some(size) = store.lock().uploads.get(id).map(Vec::len) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     if method == "GET" {
@@ -183,13 +181,13 @@ async fn upload_step(
         return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
     }
     let mut left = {
-        let mut store = store.lock().unwrap();
+        let mut store = store.lock();
         store.parts += 1;
         store.most.unwrap_or(usize::MAX)
     };
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
-        let mut store = store.lock().unwrap();
+        let mut store = store.lock();
         match piece {
             Ok(piece) => {
                 let taken = &piece[..piece.len().min(left)];
@@ -205,7 +203,7 @@ async fn upload_step(
             }
         }
     }
-    let mut store = store.lock().unwrap();
+    let mut store = store.lock();
     match digest {
         Some(digest) => {
             let blob = store.uploads.remove(id).unwrap();

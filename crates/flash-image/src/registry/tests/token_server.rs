@@ -1,6 +1,6 @@
 //! A token server that Docker's registry trusts: it signs what a user may do.
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +15,7 @@ use base64::{
     Engine as _,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
+use parking_lot::{Mutex, MutexGuard};
 use rcgen::{CertificateParams, KeyPair};
 use ring::{
     rand::SystemRandom,
@@ -82,7 +83,7 @@ impl TokenServer {
     }
 
     pub(super) fn rules(&self) -> MutexGuard<'_, Rules> {
-        self.state.lock().unwrap()
+        self.state.lock()
     }
 
     /// From now on nothing answers.
@@ -123,7 +124,7 @@ async fn answer(
         Some(value) if *value == basic => "password",
         Some(_) => "a stranger",
     };
-    let mut rules = state.lock().unwrap();
+    let mut rules = state.lock();
     let scopes = all("scope");
     rules.asked.push(format!("{who}: {}", scopes.join(" ")));
     if who == "a stranger" || (who == "nobody" && !rules.anonymous) {

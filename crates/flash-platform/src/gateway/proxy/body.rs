@@ -2,7 +2,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -11,6 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use flash_protocol::wire::Nesting;
 use hyper::body::{Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 /// An answer whose sender pauses, or that is longer than this, gets a deadline. Shorter ones are sent before a client
@@ -67,7 +68,7 @@ impl Upload {
 }
 
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock()
 }
 
 impl hyper::body::Body for Lent {

@@ -3,12 +3,13 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
@@ -178,7 +179,7 @@ async fn segments_go_when_they_are_too_old_by_the_clock() {
     let today = Arc::new(Mutex::new(day(0)));
     let open_after = |lived| {
         let today = today.clone();
-        let clock = Box::new(move || *today.lock().unwrap());
+        let clock = Box::new(move || *today.lock());
         let services = SystemServices { clock, lived: Box::new(move || lived), ..SystemServices::default() };
         LogStore::open_by(directory.path(), limits, services).unwrap()
     };
@@ -195,11 +196,11 @@ async fn segments_go_when_they_are_too_old_by_the_clock() {
             .set_modified(day(0))
             .unwrap();
     }
-    *today.lock().unwrap() = day(14);
+    *today.lock() = day(14);
     let store = open();
     assert_eq!(texts(&store, &all()).await.len(), 100, "not yet");
     store.close();
-    *today.lock().unwrap() = day(15);
+    *today.lock() = day(15);
     let store = open_after(Duration::from_secs(3599));
     assert_eq!(texts(&store, &all()).await.len(), 100, "the clock may be wrong so soon after a start");
     store.close();

@@ -14,11 +14,12 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::{
@@ -191,7 +192,7 @@ impl Store {
             .name("flash-store".to_owned())
             .spawn(move || writer::run(&connection, &shared))
             .map_err(OpenError::Thread)?;
-        *store.shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *store.shared.writer.lock() = Some(thread);
         Ok(Opened { store, clock, set_aside })
     }
 
@@ -273,7 +274,7 @@ impl Store {
     fn end(&self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
-        let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.shared.writer.lock().take();
         if let Some(thread) = thread {
             // Its panic would be a bug that it has printed already.
             let _ = thread.join();
@@ -293,6 +294,6 @@ impl Store {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         // The data is consistent after the last complete step.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }

@@ -1,5 +1,5 @@
 //! The writer thread.
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use flash_protocol::catalogue::NanoDollars;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -21,7 +21,7 @@ pub(super) fn run(connection: &Connection, shared: &Shared) {
         let closed = {
             let mut pending = shared.lock();
             while group.is_empty() && pending.changes.is_empty() && !pending.closed {
-                pending = shared.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
+                shared.wake.wait(&mut pending);
             }
             // After a failure: the changes that came since follow those that are tried again.
             group.append(&mut pending.changes);

@@ -180,7 +180,7 @@ async fn a_job_owes_for_all_of_its_attempts_and_for_no_wait() {
     queue.finish(&second, id, Some(taken[0].attempt), Outcome::Completed(json("1")), None);
     let whole = cost(&queue, id).unwrap();
     assert!(whole > lost);
-    assert_eq!(queue.ends.lock().unwrap()[0].cost.0, whole, "the log says the same");
+    assert_eq!(queue.ends.lock()[0].cost.0, whole, "the log says the same");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn a_job_that_kills_its_workers_fails_with_the_reason() {
     let error = queue.peek(id).unwrap().error.unwrap();
     assert_eq!(status(&queue, id), Failed);
     assert!(error.contains("2 attempts") && error.contains("SIGSEGV"), "{error}");
-    assert_eq!(queue.ends.lock().unwrap().len(), 1, "told once");
+    assert_eq!(queue.ends.lock().len(), 1, "told once");
     assert!(queue.is_idle());
 }
 
@@ -154,7 +154,7 @@ async fn a_long_error_is_short_in_the_log_and_whole_for_the_client() {
     let error = "ä".repeat(1_000_000);
     queue.finish(&worker.id, id, Some(job.attempt), Outcome::Failed(error.clone()), None);
     assert_eq!(queue.peek(id).unwrap().error, Some(error));
-    let logged = queue.ends.lock().unwrap()[0].error.clone().unwrap();
+    let logged = queue.ends.lock()[0].error.clone().unwrap();
     assert!(logged.len() < 4200 && logged.ends_with("(2000000 bytes; `status` has all of it)"), "{logged}");
 }
 

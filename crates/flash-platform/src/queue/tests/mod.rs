@@ -10,7 +10,7 @@ mod stream;
 mod suspects;
 
 use std::sync::{
-    Arc, Mutex,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -18,6 +18,7 @@ use flash_protocol::wire::{
     envelope::Envelope,
     exchange::{self, JobFrame, Reader, ToWorker},
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, sync::oneshot};
 
@@ -101,7 +102,7 @@ impl Bench {
         let ends: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let seen = ends.clone();
         let context = QueueContext { clock: Clock::Manual(now.clone()), store, outbox, budget };
-        let on_end = Box::new(move |ended| seen.lock().unwrap().push(ended));
+        let on_end = Box::new(move |ended| seen.lock().push(ended));
         let queue = Arc::new(Queue::new("bench", 1, limits, &context, on_end));
         Self { queue, context, now, ends, webhooks, directory }
     }

@@ -2,11 +2,12 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{LAST_LINES, LastLines, Line, MAX_LINE_BYTES, OnLine, Source, attribution::Piece};
@@ -56,7 +57,7 @@ impl Printer {
     fn line(&self, source: Source, bytes: &[u8], piece: &Piece) {
         let text = String::from_utf8_lossy(bytes).trim_end_matches('\r').to_owned();
         if source == Source::Stderr {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last.lock();
             if last.len() == LAST_LINES {
                 last.pop_front();
             }
@@ -75,7 +76,7 @@ pub(super) fn print_all(
     let (ended, printed) = oneshot::channel();
     let print = move || {
         while let Some((source, piece)) = chunks.blocking_recv() {
-            printer.lock().unwrap_or_else(PoisonError::into_inner).print(source, &piece);
+            printer.lock().print(source, &piece);
             queued.fetch_sub(1, Ordering::AcqRel);
         }
         // Waiting is no longer allowed.

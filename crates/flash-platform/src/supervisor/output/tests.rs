@@ -24,14 +24,14 @@ impl Worker {
             before();
             let _ = said.send(line);
         });
-        let current_work = Arc::new(move || asked.lock().unwrap().clone());
+        let current_work = Arc::new(move || asked.lock().clone());
         let (output, pump) =
             Output::new(stdout_end.into(), stderr_end.into(), current_work, on_line).unwrap();
         Self { stdout, stderr, output, pump: tokio::spawn(pump.run()), lines, current }
     }
 
     fn is_at(&self, id: &str) {
-        *self.current.lock().unwrap() = work(id);
+        *self.current.lock() = work(id);
     }
 
     /// Its work ends, and it begins the next one.
@@ -120,7 +120,7 @@ async fn a_worker_that_prints_without_pause_holds_up_nobody_else() {
     let held = Mutex::new(held);
     // The receiver of the lines blocks until the end of the test.
     let mut worker = Worker::start(move || {
-        let _ = held.lock().unwrap().recv();
+        let _ = held.lock().recv();
     });
     worker.is_at("a");
     for pipe in [&worker.stdout, &worker.stderr] {
