@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: format, references in documents, clippy, documentation. Warnings are errors.
+//! `cargo xtask lint`: format, references in documents, walls between parts of the code, clippy, documentation. Warnings are errors.
 use clap::Args;
 
 use crate::{
@@ -6,12 +6,13 @@ use crate::{
     failure::Failure,
     prepare, references,
     steps::Steps,
+    walls,
 };
 
 /// Check format, document references, lints and API docs of the whole workspace; warnings are errors.
 ///
 /// Runs `cargo fmt --all --check`; checks that every file, heading, function and constant that a Markdown file
-/// names exists; runs `cargo clippy` on all targets, and `cargo doc`. Changes no source: use `cargo fmt --all` and
+/// names exists, and that no parts of the code use each other; runs `cargo clippy` on all targets, and `cargo doc`. Changes no source: use `cargo fmt --all` and
 /// `cargo clippy --fix` for that.
 #[derive(Args)]
 pub(crate) struct Arguments {}
@@ -32,6 +33,7 @@ pub(crate) fn take(steps: &mut Steps) -> Result<(), Failure> {
             .map_err(|failure| failure.hint("cargo fmt --all"))
     })?;
     steps.take("references", references::check)?;
+    steps.take("walls", walls::check)?;
     steps.take("clippy", || {
         run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;

@@ -15,6 +15,7 @@ mod slow;
 mod slowest;
 mod steps;
 mod test;
+mod walls;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,0 +1,147 @@
+//! Which crates of the workspace use which, as cargo knows it and as `ARCHITECTURE.md` draws it.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{command, failure::Failure};
+
+/// The document with the drawing.
+const DOCUMENT: &str = "ARCHITECTURE.md";
+/// The heading of its table: a row for each crate, with the crates that it uses.
+const HEADING: &str = "| crate | uses |";
+
+/// A library crate of the workspace.
+pub(super) struct Crate {
+    pub(super) name: String,
+    /// `lib.rs`.
+    pub(super) root: PathBuf,
+    /// Crates of the workspace that it uses, except in tests.
+    uses: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// `None` for a normal dependency.
+    kind: Option<String>,
+    /// `cfg(fuzzing)` and the like.
+    target: Option<String>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+/// The crates that are named `flash-…`.
+///
+/// # Errors
+/// If cargo cannot list them.
+pub(super) fn read() -> Result<Vec<Crate>, Failure> {
+    let metadata = command::read(&mut command::cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).map_err(Failure::at("`cargo metadata` printed something else"))?;
+    let ours = metadata.packages.into_iter().filter(|package| package.name.starts_with("flash-"));
+    Ok(ours.filter_map(of_package).collect())
+}
+
+fn of_package(package: Package) -> Option<Crate> {
+    let is_library = |target: &&Target| target.kind.iter().any(|kind| kind == "lib" || kind == "proc-macro");
+    let root = package.targets.iter().find(is_library)?.src_path.clone();
+    let is_fuzzing = |dependency: &Dependency| dependency.target.as_deref() == Some("cfg(fuzzing)");
+    let uses = package
+        .dependencies
+        .into_iter()
+        .filter(|dependency| {
+            dependency.path.is_some() && dependency.kind.is_none() && !is_fuzzing(dependency)
+        })
+        .map(|dependency| dependency.name)
+        .collect();
+    Some(Crate { name: package.name, root, uses })
+}
+
+/// Where the drawing and cargo differ, one line each.
+pub(super) fn differences(crates: &[Crate], root: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(root.join(DOCUMENT)).unwrap_or_default();
+    let drawn = drawing(&text);
+    let actual = crates.iter().map(|each| (each.name.clone(), each.uses.clone())).collect();
+    compare(&drawn, &actual)
+}
+
+fn compare(
+    drawn: &BTreeMap<String, BTreeSet<String>>,
+    actual: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, uses) in actual {
+        let Some(row) = drawn.get(name) else {
+            found.push(format!("{DOCUMENT} has no row for {name}"));
+            continue;
+        };
+        found.extend(uses.difference(row).map(|other| format!("{name} uses {other}, which is not drawn")));
+        found.extend(
+            row.difference(uses).map(|other| format!("{name} is drawn to use {other}, and does not")),
+        );
+    }
+    let gone = drawn.keys().filter(|name| !actual.contains_key(*name));
+    found.extend(gone.map(|name| format!("{DOCUMENT} has a row for {name}, which does not exist")));
+    found
+}
+
+/// The rows of the table: crate, and the crates that it uses. Each name is in backquotes.
+fn drawing(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let rows = text.lines().skip_while(|line| !line.starts_with(HEADING)).skip(2);
+    rows.take_while(|line| line.starts_with('|'))
+        .filter_map(|row| {
+            let mut cells = row.trim_matches('|').split('|');
+            let name = names(cells.next()?).into_iter().next()?;
+            Some((name, names(cells.next()?)))
+        })
+        .collect()
+}
+
+fn names(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_between_drawing_and_crates_is_named() {
+        let text = "| crate | uses | owns |\n|---|---|---|\n| `a` | `b`, `c` | x |\n| `b` | | y |\n| `d` | | |\n\n| `e` | |";
+        let row = |uses: &[&str]| uses.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let actual = BTreeMap::from([
+            ("a".to_owned(), row(&["b"])),
+            ("b".to_owned(), row(&["c"])),
+            ("c".to_owned(), row(&[])),
+        ]);
+        assert_eq!(
+            compare(&drawing(text), &actual),
+            [
+                "a is drawn to use c, and does not",
+                "b uses c, which is not drawn",
+                "ARCHITECTURE.md has no row for c",
+                "ARCHITECTURE.md has a row for d, which does not exist",
+            ]
+        );
+    }
+}
