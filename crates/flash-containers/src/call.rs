@@ -11,7 +11,9 @@ use super::EngineError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Version 4.0 or newer; chosen where both are installed.
     Podman,
+    /// With a daemon on this machine; neither Docker Desktop nor rootless.
     Docker,
 }
 
@@ -70,18 +72,22 @@ pub struct Engine {
 pub struct Resources {
     /// Not limited if unknown.
     pub vcpus: Option<u32>,
+    /// In GiB. Not limited if unknown.
     pub memory_gb: Option<u32>,
+    /// The maximum number of processes and threads.
     pub processes: u32,
 }
 
 /// A container to start.
 #[derive(Clone)]
 pub struct ContainerSpec {
+    /// By which the container is found and removed; unique on this machine.
     pub name: String,
     /// The image's ID in the engine's store.
     pub image: String,
     /// In addition to the image's. A later one takes precedence.
     pub environment: Vec<(String, String)>,
+    /// Its limits; `None`: not limited.
     pub resources: Option<Resources>,
     /// The GPUs it sees, by the driver's IDs.
     pub gpus: Vec<String>,
@@ -91,6 +97,7 @@ pub struct ContainerSpec {
 /// machine can read them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Call {
+    /// After the name of the program.
     pub arguments: Vec<String>,
     /// Set for the engine's client, which passes them on by name.
     pub environment: Vec<(String, String)>,

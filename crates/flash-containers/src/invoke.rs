@@ -63,6 +63,7 @@ pub enum EngineError {
 /// The result of removing a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
+    /// It existed until now.
     Now,
     /// It did not exist, or no longer exists.
     Before,

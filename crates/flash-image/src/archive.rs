@@ -28,6 +28,7 @@ const ANNOTATION_FULL_NAME: &str = "io.containerd.image.name";
 /// An image and its name once loaded.
 #[derive(Debug, Clone)]
 pub struct ArchivedImage {
+    /// Its manifest in the layout.
     pub manifest: Descriptor,
     /// Its name in the archive.
     pub name: String,

@@ -35,21 +35,26 @@ const OWN_LABELS: &str = "org.opencontainers.image.";
 pub struct ImageSpec {
     /// The worker type, and the image's name in the layout.
     pub name: String,
+    /// The top layer, and what the image starts.
     pub binary: Binary,
     /// Below `/app`.
     pub included: Vec<IncludedFile>,
+    /// What is below the layers of the app.
     pub base: Base,
+    /// A base image must be for the same one.
     pub platform: Platform,
     /// As `UID:GID`.
     pub user: String,
     /// In addition to those of every worker.
     pub env: BTreeMap<String, String>,
+    /// Added to those of the base image; the same name replaces its value.
     pub labels: BTreeMap<String, String>,
 }
 
 /// The app.
 #[derive(Debug, Clone)]
 pub struct Binary {
+    /// Where it is on this machine.
     pub path: PathBuf,
     /// Its name below `/app`.
     pub name: String,
@@ -59,9 +64,11 @@ pub struct Binary {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each image")]
 pub enum Base {
+    /// An empty image.
     Scratch,
     /// An image whose blobs are in the same layout.
     Image {
+        /// Its manifest in that layout.
         manifest: Descriptor,
         /// As the user wrote it.
         reference: String,
@@ -71,9 +78,11 @@ pub enum Base {
 /// An image in the layout. It is not in the index yet.
 #[derive(Debug, Clone)]
 pub struct Image {
+    /// The worker type, as in [`ImageSpec::name`].
     pub name: String,
     /// With its platform, and its name in the index.
     pub manifest: Descriptor,
+    /// Its OCI config: entry point, user, variables, labels.
     pub config: Descriptor,
     /// The layers of its base, lowest first.
     pub base_layers: Vec<Descriptor>,

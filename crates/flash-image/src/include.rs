@@ -24,9 +24,11 @@ const ALIKE: f64 = 0.7;
 /// A file of the crate that goes into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncludedFile {
+    /// Where it is on this machine, with links resolved.
     pub source: PathBuf,
     /// Its path below `/app`.
     pub path: String,
+    /// Executable if its owner may execute it.
     pub access: Access,
 }
 
@@ -44,7 +46,9 @@ pub struct Included {
 pub enum LeftOut {
     /// Neither it nor a directory above it is named.
     Hidden(String),
+    /// A `.env` file other than an example.
     Secret(String),
+    /// A `.git` file or directory.
     Git(String),
 }
 

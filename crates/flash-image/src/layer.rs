@@ -52,7 +52,9 @@ pub(crate) enum Content {
 /// Whether a file is executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
+    /// Mode 0644.
     Readable,
+    /// Mode 0755.
     Executable,
 }
 

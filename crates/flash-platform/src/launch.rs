@@ -33,9 +33,11 @@ const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
 /// A worker type that is a separate program.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandWorker {
+    /// Its name, scaling and hardware, as for a worker type of the app.
     pub worker_type: WorkerType,
     /// A path in the project's directory when it has a slash, else looked up in `PATH`.
     pub program: PathBuf,
+    /// Passed to the program as they are, without a shell.
     pub arguments: Vec<String>,
     /// Its own variables, on top of the project's.
     pub environment: Vec<(String, String)>,
@@ -96,6 +98,7 @@ pub enum Artifact {
 /// See [`Artifact`].
 #[derive(Debug)]
 pub struct Images {
+    /// It has the images and runs the containers.
     pub engine: Arc<Engine>,
     /// Ids in the engine's store, by worker type.
     pub ids: BTreeMap<String, String>,

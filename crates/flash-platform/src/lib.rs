@@ -1,8 +1,11 @@
 //! The platform: a local implementation of what the provider runs in its cloud.
 //!
 //! It manages releases; `lifecycle` contains their life cycle. Requests enter through `gateway`, and jobs wait in
-//! `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. It does not know
-//! about commands or how an app is built.
+//! `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. `meter` counts what
+//! they cost, [`logs`] stores what they print, and `webhook` sends the ends of jobs.
+//!
+//! One [`Platform`] serves one app at one port. Its callers, `flash run` and `flash-target-local`, decide what it runs
+//! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.
 mod autoscaler;
 mod balancer;
 pub mod formats;
@@ -83,11 +86,13 @@ const DAMAGES_NAMED: usize = 5;
 pub struct Options {
     /// Already open, so that the caller chooses the port.
     pub listener: TcpListener,
+    /// Gets all lines of workers and of the platform.
     pub log: Sink,
     /// How long running work may take when a release or the platform ends.
     pub drain_time: Duration,
     /// The job store. Jobs of an earlier platform continue.
     pub store: PathBuf,
+    /// What an accepted job survives.
     pub durability: Durability,
     /// Signs webhooks.
     pub webhook_secret: Secret,
@@ -97,7 +102,9 @@ pub struct Options {
     pub access: Access,
     /// When a replaced release ends.
     pub retire: Retire,
+    /// Limits for workers that do not respond.
     pub supervision: Supervision,
+    /// Which workers are limited to their instance's resources.
     pub limits: LimitScope,
     /// Directories that workers must not access, if the kernel supports it.
     pub confinement: Option<Confinement>,
@@ -118,12 +125,17 @@ pub enum Retire {
 pub struct NewRelease {
     /// The release number; if `None`, the platform counts.
     pub number: Option<u64>,
+    /// What the app says about itself: its worker types and functions.
     pub manifest: Manifest,
     /// Worker types in addition to those of the manifest, with different names.
     pub commands: Vec<CommandWorker>,
+    /// What the app's workers run.
     pub artifact: Artifact,
+    /// The working directory of workers that are processes.
     pub directory: PathBuf,
+    /// Variables for all workers, secrets included; of several with the same name, the last one counts.
     pub environment: Vec<(String, String)>,
+    /// What hardware costs per second.
     pub prices: PriceList,
 }
 

@@ -22,17 +22,23 @@ pub enum Origin {
 /// One line.
 #[derive(Debug, Clone)]
 pub struct LogLine {
+    /// When it was read from the worker, or written by the platform.
     pub time: SystemTime,
+    /// Who wrote it.
     pub origin: Origin,
     /// The level, if the line has one.
     pub level: Option<String>,
     /// The release of its worker; `None` for lines of the platform.
     pub release: Option<u64>,
+    /// The worker type it is about; for other lines of the platform, `platform` or `webhook`.
     pub worker_type: String,
+    /// The worker it is about; `None` if it is about none in particular.
     pub worker: Option<WorkerId>,
+    /// The request it belongs to, if known.
     pub request_id: Option<String>,
     /// The job, where it is certain.
     pub job_id: Option<String>,
+    /// The message of a structured line, else the line as printed.
     pub text: String,
 }
 

@@ -34,18 +34,25 @@ pub struct JobMemory {
 /// A worker type at this moment.
 #[derive(Debug, Clone)]
 pub struct TypeOverview {
+    /// As in the manifest.
     pub name: String,
+    /// Whether it has a queue or gets requests directly.
     pub kind: EndpointKind,
     /// Such as `CPU cpu3g-2-8`.
     pub compute: String,
+    /// The number of workers that run even without work.
     pub workers_min: u32,
+    /// The largest number of workers.
     pub workers_max: u32,
+    /// Its workers by state.
     pub counts: Counts,
     /// Jobs or requests that wait.
     pub waiting: u64,
+    /// Jobs or requests that workers have now.
     pub running: u64,
     /// Since the platform started, in all releases.
     pub completed: u64,
+    /// Over the same time, including jobs that timed out; cancelled ones count in neither.
     pub failed: u64,
     /// The latest, the newest first; five at most.
     pub last_errors: Vec<Problem>,

@@ -18,9 +18,13 @@ const MAX_MESSAGE: usize = 500;
 /// Something that went wrong: a job that failed, a worker that crashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// When it was recorded.
     pub time: SystemTime,
+    /// What went wrong, for people; 500 characters at most.
     pub message: String,
+    /// The request that failed, if there was one.
     pub request_id: Option<String>,
+    /// The ID of the worker, if there was one.
     pub worker: Option<String>,
 }
 

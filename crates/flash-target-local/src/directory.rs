@@ -48,10 +48,12 @@ impl DataDirectory {
         path.canonicalize().map(Self).map_err(problem)
     }
 
+    /// The directory itself, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
+    /// The service's SQLite database: environments, releases, keys, encrypted secrets, costs.
     pub fn database(&self) -> PathBuf {
         self.0.join("flash.db")
     }
@@ -61,6 +63,7 @@ impl DataDirectory {
         self.0.join("secret.key")
     }
 
+    /// The Unix socket on which the service answers commands.
     pub fn socket(&self) -> PathBuf {
         self.0.join("service.sock")
     }

@@ -67,10 +67,12 @@ const INHERITED: [&str; 20] = [
 pub enum Started {
     /// It was not running before.
     Now(Hello),
+    /// It was running before, perhaps in another version.
     Already(Hello),
 }
 
 impl Started {
+    /// What the running service said about itself.
     pub fn hello(&self) -> &Hello {
         match self {
             Self::Now(hello) | Self::Already(hello) => hello,

@@ -44,8 +44,11 @@ pub enum Manager {
 /// The service and its environments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServiceStatus {
+    /// Its version, process and manager.
     pub hello: Hello,
+    /// Its data directory.
     pub data: PathBuf,
+    /// All that can be read, by app and name.
     pub environments: Vec<HostedEnvironment>,
     /// Rows of environments that cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,8 +58,11 @@ pub struct ServiceStatus {
 /// An environment, in short.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HostedEnvironment {
+    /// Its app and name.
     pub id: EnvironmentId,
+    /// The address of its routes.
     pub url: Option<String>,
+    /// Which release answers requests, or why none does.
     pub serving: Serving,
 }
 

@@ -37,7 +37,9 @@ impl fmt::Display for KeySource {
 /// A key that was found.
 #[derive(Debug, Clone)]
 pub struct FoundKey {
+    /// Its value, for requests to the API.
     pub key: SecretValue,
+    /// Where it was found.
     pub source: KeySource,
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A newly made key: the only time that it can be read.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NewKey {
+    /// The key as it is listed from now on.
     pub entry: KeyEntry,
     /// The key itself.
     pub key: SecretValue,
@@ -24,14 +25,18 @@ pub struct KeyEntry {
     pub prefix: String,
     /// What it is for, in its maker's words.
     pub label: String,
+    /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// When it was revoked, in milliseconds since 1970; `None` while it is valid.
     pub revoked_ms: Option<u64>,
 }
 
 /// A secret as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretEntry {
+    /// The variable in which workers get it.
     pub name: String,
+    /// When it was last set, in milliseconds since 1970.
     pub set_ms: u64,
     /// How often it was set.
     pub version: u64,

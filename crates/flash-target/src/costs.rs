@@ -9,6 +9,7 @@ pub struct CostQuery {
     pub since_ms: u64,
     /// Milliseconds since 1970, exclusive.
     pub until_ms: u64,
+    /// One sum for the period, or one for each day.
     pub grain: Grain,
 }
 
@@ -29,6 +30,7 @@ pub struct Costs {
     pub workers: Vec<WorkerCost>,
     /// By day, worker type and function. Part of what the workers cost: their running time.
     pub functions: Vec<FunctionCost>,
+    /// How `functions` is known.
     #[serde(default)]
     pub calls: CallsFrom,
 }
@@ -49,6 +51,7 @@ pub enum CallsFrom {
 pub struct WorkerCost {
     /// Start of the day in milliseconds since 1970; `None` without days.
     pub day_ms: Option<u64>,
+    /// The worker type's name.
     pub worker: String,
     /// The bill: start, run and idle, each worker rounded up to seconds.
     pub bill: NanoDollars,
@@ -60,11 +63,17 @@ pub struct WorkerCost {
 /// What workers spent their time on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Split {
+    /// The cost of the time from start until ready.
     pub start: NanoDollars,
+    /// The cost of the time with at least one job or request.
     pub run: NanoDollars,
+    /// The rest of the bill.
     pub idle: NanoDollars,
+    /// The time from start until ready, of all workers.
     pub start_seconds: f64,
+    /// The time with at least one job or request, of all workers.
     pub run_seconds: f64,
+    /// The remaining time, of all workers.
     pub idle_seconds: f64,
     /// The number of workers started.
     pub started: u64,
@@ -75,11 +84,13 @@ pub struct Split {
 pub struct FunctionCost {
     /// As in [`WorkerCost`].
     pub day_ms: Option<u64>,
+    /// The name of the function's worker type.
     pub worker: String,
     /// As in code; a route as `METHOD /path`.
     pub function: String,
     /// The number of calls that ended.
     pub calls: u64,
+    /// Their share of the cost of the workers that ran them.
     pub cost: NanoDollars,
     /// The time they ran in total.
     pub seconds: f64,

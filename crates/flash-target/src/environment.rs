@@ -36,7 +36,9 @@ impl fmt::Display for TargetKind {
 /// An environment of an app. Two apps may each have a `production`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EnvironmentId {
+    /// The name of the app's package.
     pub app: String,
+    /// Unique in the app: 1 to 40 of `a-z`, `0-9` and `-`; a letter first, no `-` last.
     pub name: String,
 }
 
@@ -87,6 +89,7 @@ impl FromStr for EnvironmentId {
 /// An environment to make.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewEnvironment {
+    /// It must not exist yet.
     pub id: EnvironmentId,
     /// The address to listen on; loopback if not set.
     pub listen: Option<IpAddr>,
@@ -97,6 +100,7 @@ pub struct NewEnvironment {
 /// A new environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Created {
+    /// Its `url` contains the port that was chosen, if it has one.
     pub environment: Environment,
     /// `None` if the target has keys of its own.
     pub key: Option<NewKey>,
@@ -105,8 +109,11 @@ pub struct Created {
 /// What is known of an environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Environment {
+    /// Its app and name.
     pub id: EnvironmentId,
+    /// Where it lives.
     pub target: TargetKind,
+    /// When it was made, in milliseconds since 1970; on Runpod, its first known release, or 0.
     pub created_ms: u64,
     /// The address of its routes; `None` if each endpoint has an address of its own.
     pub url: Option<String>,
@@ -121,7 +128,9 @@ pub struct Environment {
 /// A worker type in an environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeployedEndpoint {
+    /// The worker type's name.
     pub worker: String,
+    /// Whether it has a queue or gets requests directly.
     pub kind: EndpointKind,
     /// As the queue API names it.
     pub id: String,

@@ -27,9 +27,13 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct TargetError {
+    /// What a caller can do about it.
     pub problem: Problem,
+    /// What went wrong, for people.
     pub message: String,
+    /// What to do next, if possible a command.
     pub hint: Option<String>,
+    /// The last lines of the worker or service that caused it, oldest first; else empty.
     #[serde(default)]
     pub last_lines: Vec<String>,
 }

@@ -15,6 +15,7 @@ pub struct Preflight {
 /// A finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// What was found, for people.
     pub message: String,
     /// What to do about it.
     pub fix: String,
@@ -23,10 +24,12 @@ pub struct Finding {
 /// A field of an endpoint at the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
+    /// The name of the endpoint's worker type.
     pub worker: String,
     /// The target's name for it, such as `workers.max`; `endpoint` for one that is created or deleted.
     pub field: String,
     /// `None`: it does not exist yet. Values of variables are left out.
     pub old: Option<String>,
+    /// `None`: it is removed.
     pub new: Option<String>,
 }

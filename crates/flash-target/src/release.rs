@@ -13,7 +13,9 @@ pub struct ReleaseSpec {
     pub manifest: Manifest,
     /// Worker types that are programs.
     pub commands: Vec<CommandSpec>,
+    /// What its workers run; empty before it is built.
     pub artifact: ArtifactSpec,
+    /// For the history; workers do not depend on it.
     pub origin: BuildOrigin,
     /// Variables of workers that are not secrets.
     pub variables: BTreeMap<String, String>,
@@ -21,6 +23,7 @@ pub struct ReleaseSpec {
     pub secrets: BTreeMap<String, u64>,
     /// Overrides of the catalog's prices, in dollars per second.
     pub prices: BTreeMap<String, f64>,
+    /// How its workers are run and stopped.
     pub runtime: RuntimeSettings,
     /// Settings that only a cloud target uses.
     #[serde(default)]
@@ -44,10 +47,15 @@ pub struct CloudSettings {
 /// A worker type that is a program beside the app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandSpec {
+    /// Its name, scaling and hardware, as configured in the environment.
     pub worker_type: WorkerType,
+    /// With a slash, a path in the workers' directory or an absolute one; else looked up in `PATH`.
     pub program: PathBuf,
+    /// Passed to the program as they are, without a shell.
     pub arguments: Vec<String>,
+    /// Its own variables, on top of [`ReleaseSpec::variables`].
     pub environment: BTreeMap<String, String>,
+    /// The path that answers when it is ready, for a load-balanced one.
     pub health_path: String,
 }
 
@@ -65,7 +73,12 @@ pub enum ArtifactSpec {
         files: BTreeMap<String, FileSpec>,
     },
     /// Images in a registry, by worker type, each named by its digest.
-    Images { digest: String, images: BTreeMap<String, String> },
+    Images {
+        /// Hash of all worker types and images: equal artifacts have equal hashes. Empty before the build.
+        digest: String,
+        /// Names such as `ghcr.io/me/app@sha256:…`, by worker type. Empty before the build.
+        images: BTreeMap<String, String>,
+    },
 }
 
 impl ArtifactSpec {
@@ -82,6 +95,7 @@ impl ArtifactSpec {
 pub struct FileSpec {
     /// SHA-256 in hex.
     pub sha256: String,
+    /// Whether workers may run it.
     pub executable: bool,
 }
 
@@ -90,16 +104,20 @@ pub struct FileSpec {
 pub struct BuildOrigin {
     /// The short commit ID, followed by `+` if there were uncommitted changes.
     pub commit: Option<String>,
+    /// Cargo's profile, such as `release`; empty before the build.
     pub profile: String,
 }
 
 /// Options for a release's workers: `[run]` of `flash.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeSettings {
+    /// How long running work may take when a release or the service ends.
     pub drain_seconds: u64,
     /// 0: forever.
     pub ping_timeout_seconds: u64,
+    /// How long a stopped job may hold its worker; 0: the default of 500.
     pub stop_grace_ms: u64,
+    /// Whether workers are limited to their instance's CPUs and memory.
     pub limits: bool,
     /// How many releases can be rolled back to: their artifacts are kept.
     #[serde(default = "default_kept_releases")]
@@ -132,9 +150,11 @@ impl Default for RuntimeSettings {
 /// A build to be sent to a target.
 #[derive(Debug, Clone)]
 pub struct Shipment {
+    /// The release to make from it.
     pub spec: ReleaseSpec,
     /// Where the files of [`ArtifactSpec::Binaries`] are now, by SHA-256. Empty for images.
     pub sources: BTreeMap<String, PathBuf>,
+    /// The user's own words for the history; `None` if there are none.
     pub notes: Option<String>,
 }
 
@@ -143,11 +163,15 @@ pub struct Shipment {
 pub struct ReleaseRecord {
     /// Counts from 1 in each environment.
     pub number: u64,
+    /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// What has become of it.
     pub state: ReleaseState,
     /// The digest of its artifact.
     pub digest: String,
+    /// Where its build comes from.
     pub origin: BuildOrigin,
+    /// The user's own words, from [`Shipment::notes`].
     pub notes: Option<String>,
     /// The release that this one rolled back to.
     pub rollback_of: Option<u64>,
@@ -166,7 +190,10 @@ pub enum ReleaseState {
     /// Another release took over, or it was undeployed.
     Replaced,
     /// It did not become ready, or the service ended in the meantime; it never had traffic.
-    Failed { reason: String },
+    Failed {
+        /// What went wrong, for people.
+        reason: String,
+    },
 }
 
 /// The release that was live before the live one; the last that was, if nothing is live. Releases are made one
@@ -185,16 +212,36 @@ pub fn live_before<'a>(
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// Bytes transferred so far, and the total.
-    Sending { done: u64, total: u64 },
+    /// The artifact is being transferred.
+    Sending {
+        /// Bytes transferred so far.
+        done: u64,
+        /// Bytes to transfer in all.
+        total: u64,
+    },
     /// The release has its number; its workers are starting.
-    Starting { release: u64 },
+    Starting {
+        /// Its number.
+        release: u64,
+    },
     /// Workers of this type are ready.
-    Ready { worker: String },
+    Ready {
+        /// The worker type's name.
+        worker: String,
+    },
     /// Workers of this type start with the first call; none was observed.
-    OnCall { worker: String },
+    OnCall {
+        /// The worker type's name.
+        worker: String,
+    },
     /// Traffic has moved.
-    Live { release: u64 },
+    Live {
+        /// The number of the release that gets it.
+        release: u64,
+    },
     /// The previous release finishes the work it accepted.
-    Draining { release: u64 },
+    Draining {
+        /// The number of the previous release.
+        release: u64,
+    },
 }

@@ -7,8 +7,11 @@ use super::EnvironmentId;
 /// An environment's current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// Its app and name.
     pub id: EnvironmentId,
+    /// The address of its routes; `None` if each endpoint has an address of its own.
     pub url: Option<String>,
+    /// Which release answers requests, or why none does.
     pub serving: Serving,
     /// By name.
     pub workers: Vec<WorkerStatus>,
@@ -27,6 +30,7 @@ pub struct Status {
 /// The memory held by an environment's jobs: inputs, kept results, chunks not fetched yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMemory {
+    /// Used now, including by jobs of replaced releases.
     pub held_bytes: u64,
     /// Above this, new jobs are rejected with 429.
     pub limit_bytes: u64,
@@ -37,41 +41,60 @@ pub struct JobMemory {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Serving {
     /// This release answers them.
-    Live { release: u64 },
+    Live {
+        /// Its number.
+        release: u64,
+    },
     /// Nothing has been sent yet, or everything was undeployed.
     Empty,
     /// A release should be live and is not: its port is in use, or its artifact is damaged.
-    Down { release: u64, reason: String },
+    Down {
+        /// Its number.
+        release: u64,
+        /// Why it is not live, for people.
+        reason: String,
+    },
 }
 
 /// The current state of a worker type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerStatus {
+    /// As in the manifest.
     pub name: String,
+    /// Whether it has a queue or gets requests directly.
     pub kind: EndpointKind,
     /// Such as `CPU cpu3g-2-8`.
     pub compute: String,
+    /// The number of workers that run even without work.
     pub workers_min: u32,
+    /// The largest number of workers.
     pub workers_max: u32,
+    /// Its workers now, by state.
     pub workers: WorkerCounts,
     /// Waiting jobs or requests.
     pub waiting: u64,
+    /// Jobs or requests that workers have now.
     pub running: u64,
     /// Since the service started.
     pub completed: u64,
+    /// Over the same time as `completed`.
     pub failed: u64,
     /// The most recent errors, newest first; five at most.
     pub last_errors: Vec<LastError>,
-    /// Since the environment was made.
+    /// Over the same time as [`Status::cost`].
     pub cost: Option<NanoDollars>,
 }
 
 /// Workers by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerCounts {
+    /// Started, and not ready yet.
     pub starting: u32,
+    /// Ready and without work.
     pub idle: u32,
+    /// Ready and with at least one job or request.
     pub busy: u32,
+    /// Ending; they may still finish work.
     pub stopping: u32,
     /// Silent, or failing their health check.
     pub unhealthy: u32,
@@ -82,8 +105,12 @@ pub struct WorkerCounts {
 /// An error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
+    /// When it happened, in milliseconds since 1970; if the target does not know, when it was seen.
     pub time_ms: u64,
+    /// What went wrong, for people.
     pub message: String,
+    /// The request that failed, if there was one.
     pub request_id: Option<String>,
+    /// The ID of the worker, if there was one.
     pub worker: Option<String>,
 }

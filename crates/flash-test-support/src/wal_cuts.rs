@@ -11,10 +11,13 @@ const HEADER: usize = 32;
 
 /// What may be left, and what is to be found in it.
 pub struct Cut {
+    /// The content of the database file.
     pub database: Vec<u8>,
+    /// The content of its write-ahead log.
     pub log: Vec<u8>,
     /// So many of the commits, not one more or less.
     pub commits: usize,
+    /// How it was cut, for the message of a failing test.
     pub what: String,
 }
 

@@ -10,24 +10,35 @@ use std::fmt;
 pub struct DotenvError {
     /// From 1 on.
     pub line: usize,
+    /// What is wrong in that line.
     pub fault: Fault,
 }
 
 /// The problem, with what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// The file begins with the byte order mark of UTF-16.
     Utf16,
+    /// The line contains a byte that is not UTF-8.
     NotUtf8,
+    /// The line contains the character NUL.
     Nul,
+    /// The line is neither empty nor a comment, and has no `=`.
     NoValue,
+    /// What precedes the `=` cannot be the name of a variable.
     BadName,
+    /// The quote that begins a value, `'` or `"`, is not closed before the end of the file.
     Unclosed(char),
     /// Text after the closing quote of a value, in this line.
     AfterQuote {
+        /// The line of the closing quote, from 1 on.
         line: usize,
     },
+    /// This character follows a backslash in `"…"` and is not a valid escape.
     Escape(char),
+    /// `${…}` in a value that is not in `'…'`.
     Substitution,
+    /// A PEM block without quotes: only its first line would be the value.
     SeveralLines,
 }
 

@@ -34,6 +34,7 @@ pub struct Attachment {
     pub artifact_type: String,
     /// The name of the file when it is downloaded.
     pub file_name: String,
+    /// The bytes of the file.
     pub content: Bytes,
 }
 

@@ -45,8 +45,11 @@ use oci_spec::image::Digest;
 /// The progress of one blob. `done` falls back to what the other side has when a connection breaks.
 #[derive(Debug, Clone)]
 pub struct Progress {
+    /// Which blob.
     pub digest: Digest,
+    /// Bytes transferred so far.
     pub done: u64,
+    /// Its size in bytes.
     pub total: u64,
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Descriptors(Arc<Mutex<Shares>>);
 /// How many listeners a process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listeners {
+    /// Only one, which may use all connections.
     One,
     /// They come and go.
     Several,

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogStream {
+    /// A worker's standard output; on Runpod, all of its output.
     Stdout,
+    /// A worker's standard error.
     Stderr,
     /// The platform itself.
     System,
@@ -18,10 +20,15 @@ pub enum LogStream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
+    /// Every detail; the lowest level.
     Trace,
+    /// Details for finding faults.
     Debug,
+    /// Normal events; also lines without a level.
     Info,
+    /// Possible problems; also lines of stderr without a level.
     Warn,
+    /// Failures; also `critical` and `fatal` lines.
     Error,
 }
 
@@ -30,21 +37,30 @@ pub enum LogLevel {
 pub struct LogRecord {
     /// Microseconds since 1970.
     pub time_us: u64,
+    /// The release of its worker; `None` if there is none, or if it is not known.
     pub release: Option<u64>,
+    /// The worker type it is about; for other lines of the platform, `platform` or `webhook`.
     pub worker_type: String,
+    /// The ID of the worker it is about; `None` if it is about none in particular.
     pub worker: Option<String>,
+    /// The request it belongs to, if known.
     pub request_id: Option<String>,
+    /// The job it belongs to, where that is certain.
     pub job_id: Option<String>,
+    /// Where it comes from.
     pub stream: LogStream,
     /// As the line itself says.
     pub level: Option<String>,
+    /// The message of a structured line, else the line as printed.
     pub text: String,
 }
 
 /// Which lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
+    /// Conditions that each line meets.
     pub select: Selected,
+    /// How many existing lines come first.
     pub tail: Tail,
     /// Continues with new lines instead of ending.
     pub follow: bool,
@@ -57,7 +73,9 @@ pub struct Selected {
     pub worker: Option<String>,
     /// All hops of a request.
     pub request: Option<String>,
+    /// The ID of a job: its lines, and its worker's other output for the same request.
     pub job: Option<String>,
+    /// The number of a release; lines without one are left out.
     pub release: Option<u64>,
     /// Microseconds since 1970, inclusive.
     pub since_us: Option<u64>,
@@ -75,6 +93,7 @@ pub struct Selected {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tail {
+    /// All that are still stored.
     #[default]
     All,
     /// The last ones.
@@ -87,7 +106,9 @@ pub enum Tail {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the search `{pattern}` is not a valid regular expression: {reason}{}", self.place())]
 pub struct SearchError {
+    /// The expression, as the user wrote it.
     pub pattern: String,
+    /// What is wrong with it, in one line.
     pub reason: String,
     /// The position of the error in characters, from 1, if it has one.
     pub position: Option<usize>,

@@ -25,13 +25,19 @@ pub struct CostTotals {
 /// between two reads, and is only exact over all time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeTotal {
+    /// Its name.
     pub worker_type: String,
     /// The amount to pay: each worker rounded up to seconds.
     pub bill: NanoDollars,
+    /// The cost of the time from start until ready.
     pub start: NanoDollars,
+    /// The cost of the time with at least one job or request.
     pub run: NanoDollars,
+    /// The time from start until ready, of all workers.
     pub start_time: Duration,
+    /// The time with at least one job or request, of all workers.
     pub run_time: Duration,
+    /// The remaining time, of all workers.
     pub idle_time: Duration,
     /// Workers that were started.
     pub started: u64,
@@ -40,11 +46,13 @@ pub struct TypeTotal {
 /// The cost of a function's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionTotal {
+    /// The name of the function's worker type.
     pub worker_type: String,
     /// As code calls it; a route as `METHOD /path`.
     pub function: String,
     /// Calls that ended.
     pub calls: u64,
+    /// Their share of the cost of the workers that ran them.
     pub cost: NanoDollars,
     /// Time that they ran, all together.
     pub ran: Duration,

@@ -7,9 +7,13 @@ use crate::{queue::WorkerId, tally::Tally};
 /// Number of workers by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Started, and not ready yet.
     pub starting: u32,
+    /// Ready and without work.
     pub idle: u32,
+    /// Ready and with at least one job or request.
     pub busy: u32,
+    /// Ending; they may still finish work.
     pub stopping: u32,
     /// Down because of repeated crashes.
     pub unhealthy: u32,

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 pub struct Confinement {
     /// Closed, with all that is in it. A path without symbolic links.
     pub closed: PathBuf,
-    /// Directories in it that are open all the same, and others that may be read.
+    /// Directories in it that are open all the same.
     pub open: Vec<PathBuf>,
+    /// Directories in it whose files may be read, but not changed.
     pub readable: Vec<PathBuf>,
 }
 

@@ -31,6 +31,7 @@ pub(super) type LogNotice = Arc<dyn Fn(String) + Send + Sync>;
 /// Which workers are limited to their instance's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitScope {
+    /// No worker.
     None,
     /// All limits; missing support is logged at the start.
     All,
@@ -256,6 +257,7 @@ impl Isolation {
 pub struct MachineCapabilities {
     /// Which limits would not apply and why, as a message.
     pub missing_limits: Option<String>,
+    /// Whether a GPU driver is installed.
     pub has_driver: bool,
     /// GPUs that workers would get.
     pub gpus: Vec<String>,
