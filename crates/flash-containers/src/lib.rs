@@ -1,8 +1,9 @@
 //! This machine's container engines: podman and docker.
 //!
 //! `find` chooses one and finds out what it can do here, `call` makes its command lines, `invoke` calls it, `import`
-//! imports a build's images. Knows images and containers, not workers: how long a container lives is decided
-//! elsewhere.
+//! imports a build's images.
+//!
+//! Knows images and containers, not workers: `flash-platform` decides which containers run and for how long.
 mod call;
 mod find;
 mod import;

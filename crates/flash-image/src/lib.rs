@@ -1,7 +1,10 @@
 //! OCI images, built and transferred without a container daemon.
 //!
-//! Knows files, layers and registries, but not cargo or the content of a binary. Everything here blocks on files:
-//! called from an async task, it belongs on a blocking thread.
+//! It assembles images in a layout on disk, verifies them, describes them in a bill of materials, and writes them to an
+//! archive. [`registry`] transfers them. `flash-cli` builds the binaries and decides what goes into an image; running
+//! one is left to `flash-containers`.
+//!
+//! Everything but [`registry`] blocks on files: called from an async task, it belongs on a blocking thread.
 mod archive;
 mod assemble;
 mod certificates;

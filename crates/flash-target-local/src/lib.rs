@@ -1,9 +1,11 @@
-//! The local target: the embedded platform, in this process for `flash run`, in the background service for
-//! environments.
+//! The local target: environments on this machine, in a background service.
 //!
-//! `flash run` opens the port, and the platform does the rest. The service runs a platform for each environment:
-//! `client` talks to it through `wire` and `socket`; `process`, `supervise` and `systemd` run it; `service`,
-//! `server` and `environments` are the service itself; `database`, `artifact` and `directory` are its data.
+//! The service runs a platform for each environment: `client` talks to it through `wire` and `socket`; `process`,
+//! `supervise` and `systemd` run it; `service`, `server` and `environments` are the service itself; `database`,
+//! `artifact` and `directory` are its data, in which `cipher` encrypts secrets. `port` is for `flash run`, whose
+//! platform is not part of the service.
+//!
+//! What happens inside an environment is left to `flash-platform`, and what a release consists of to `flash-cli`.
 mod artifact;
 mod cipher;
 mod client;

@@ -1,4 +1,4 @@
-//! The example of mixed workers as a release for Runpod, for the tests of this folder.
+//! The example of mixed workers as a release for Runpod, for the tests of this crate.
 use std::collections::BTreeMap;
 
 use flash_protocol::{

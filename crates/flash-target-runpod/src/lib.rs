@@ -1,9 +1,11 @@
 //! Runpod's cloud as a target.
 //!
 //! The cloud holds the state: worker types are serverless endpoints, found by name; releases are templates that
-//! record them. Only the key is stored on this machine. [`rest`] calls the provider's REST API; `names`, `desired`,
-//! `reconcile`, `pools` and `checks` decide without I/O; `ledger` is the record of releases. `change` deploys
-//! releases, `view` reports what exists.
+//! record them. Only the key is stored on this machine ([`account`]). [`rest`] calls the provider's REST API; `names`,
+//! `desired`, `reconcile`, `pools` and `checks` decide without I/O; `ledger` is the record of releases. `change` deploys
+//! releases, `view` reports what exists, `logs` what workers print, `costs` what was spent.
+//!
+//! `flash-cli` decides what a release consists of and pushes its images before it is sent.
 pub mod account;
 mod change;
 mod checks;

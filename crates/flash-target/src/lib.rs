@@ -1,8 +1,11 @@
 //! Targets: where environments live, and what commands can do with them.
 //!
-//! [`Target`] is all that the commands know. `flash-target-local` is the background service on this machine,
-//! `flash-target-runpod` is Runpod's cloud. Everything that passes through the trait is a type of this crate that serde
-//! can read and write, so that a target may be another process.
+//! This crate owns the trait [`Target`] and the types that pass through it. `flash-target-local` implements it with the
+//! background service on this machine, `flash-target-runpod` with Runpod's cloud. `flash-cli` decides what a release
+//! consists of and what users see.
+//!
+//! serde can read and write all of these types, so that a target may be another process. The exception is [`Shipment`],
+//! which names files of this machine.
 mod access;
 mod costs;
 mod environment;

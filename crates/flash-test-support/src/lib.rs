@@ -1,7 +1,7 @@
-//! What the tests of several crates share: what a test leaves out ([`skipped`]), a registry
-//! ([`docker_registry`]), a database after a power cut ([`wal_cuts`]), and readers of what comes from outside as fuzz targets ([`fuzz`]).
+//! What the tests of several crates share: what a test leaves out ([`skipped`]), a registry ([`docker_registry`]), a
+//! database after a power cut ([`wal_cuts`]), and readers of what comes from outside as fuzz targets ([`fuzz`]).
 //!
-//! Not published. Only tests and fuzz targets depend on it.
+//! Helpers that one crate alone uses stay in that crate. Not published; only tests and fuzz targets depend on it.
 pub mod docker_registry;
 pub mod fuzz;
 pub mod skipped;

@@ -1,7 +1,8 @@
 //! Text for people: what is similar to a mistyped name, an error with its causes, and the beginning of a text of any
 //! length. Also the syntax of `.env` files.
 //!
-//! It depends on no other crate of Flash, so that all of them can word these things alike.
+//! It depends on no other crate of Flash, so that all of them can word these things alike. What a message says, and
+//! which `.env` file applies, is left to them.
 pub mod dotenv;
 mod error_chain;
 mod similar;

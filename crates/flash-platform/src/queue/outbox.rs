@@ -1,4 +1,4 @@
-//! Passes ends of jobs to webhooks. `platform::webhook` sends them.
+//! Passes ends of jobs to webhooks. `crate::webhook` sends them.
 use flash_protocol::wire::{RawJson, job::JobObject};
 use tokio::sync::mpsc;
 

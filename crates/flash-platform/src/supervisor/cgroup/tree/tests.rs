@@ -1,5 +1,5 @@
 //! A directory tree replaces the kernel's: its files exist or are created by a write, and a new group has none.
-//! `tests/it/limits.rs` tests the effect of real groups.
+//! `flash-cli/tests/it/limits.rs` tests the effect of real groups.
 use tempfile::TempDir;
 
 use super::{super::MemoryKill, *};
