@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: searches for inputs that break code that reads external input.
 //!
-//! The targets are in `fuzz/`; their promises are in `crates/flash-test-support/src/fuzz.rs`. The fuzzer is libFuzzer, run by
-//! cargo-fuzz without a sanitizer, so that the stable toolchain is enough. Inputs found during a search are kept in
-//! `target/fuzz-corpus`; those worth keeping are copied to `fuzz/corpus`, where unit tests run them permanently.
+//! The targets are in `fuzz/`; their promises are beside the code they run, as `flash_test_support::fuzz_target!`. The
+//! fuzzer is libFuzzer, run by cargo-fuzz without a sanitizer, so that the stable toolchain is enough. Inputs found
+//! during a search are kept in `target/fuzz-corpus`; those worth keeping are copied to `fuzz/corpus`, where unit tests
+//! run them permanently.
 use std::{
     path::{Path, PathBuf},
     process::Stdio,

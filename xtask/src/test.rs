@@ -115,7 +115,7 @@ fn tests(arguments: &Arguments, minilm: &Path, python: &Path) -> Result<(), Fail
         outcome = outcome.and(passed);
     }
     slowest::print(times);
-    // What this machine does not allow: tests append to it, see `skipped.rs` of the CLI's tests.
+    // What this machine does not allow: tests append to it, see `flash_test_support::skipped`.
     for line in std::fs::read_to_string(&skipped).unwrap_or_default().lines() {
         output::say("Skipped", line);
     }

@@ -12,8 +12,8 @@ pub const WORKER: &str = "FLASH_WORKER";
 /// appended to. Without it and without [`ENV`], calls run in this process.
 pub const ENDPOINTS: &str = "FLASH_ENDPOINTS";
 /// The environment whose functions the app's own `main` calls, such as `production`. URLs and key come from the
-/// user's credential file ([`credentials`](crate::credentials)), under the app's package name; [`ENDPOINTS`] and [`API_KEY`] take
-/// precedence. Without it, calls run in this process. Workers and tests ignore it: only `main` with
+/// user's credential file ([`credentials`](crate::credentials)), under the app's package name; [`ENDPOINTS`] and
+/// [`API_KEY`] take precedence. Without it, calls run in this process. Workers and tests ignore it: only `main` with
 /// `#[flash_sdk::main]` knows which app it is.
 pub const ENV: &str = "FLASH_ENV";
 /// The key for the environment in [`ENV`], instead of the one in the credential file, and for an `Endpoint` without

@@ -1,7 +1,7 @@
 //! Builds images from a crate: one per worker type, and a record of them.
 //!
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
-//! passes them to `image`, which knows nothing of cargo. Other modules use the images.
+//! passes them to `flash-image`, which runs no cargo. Other modules use the images.
 mod binaries;
 mod compile;
 pub(crate) mod cuda;

@@ -1,7 +1,7 @@
 //! Wire formats: job objects as in Runpod's API, the call envelope, and the exchange.
 //!
-//! This module only defines formats. `worker` and `call` here and the platform in the CLI decide who sends what and
-//! when.
+//! This module only defines formats. `worker` and `call` in `flash-sdk`, and `flash-platform`, decide who sends what
+//! and when.
 mod coding;
 pub mod envelope;
 pub mod events;
