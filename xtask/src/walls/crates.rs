@@ -12,6 +12,8 @@ use crate::{command, failure::Failure};
 const DOCUMENT: &str = "ARCHITECTURE.md";
 /// The heading of its table: a row for each crate, with the crates that it uses.
 const HEADING: &str = "| crate | uses |";
+/// What the names of all crates start with.
+const PREFIX: &str = "flash-";
 
 /// A library crate of the workspace.
 pub(super) struct Crate {
@@ -58,7 +60,7 @@ pub(super) fn read() -> Result<Vec<Crate>, Failure> {
     let metadata = command::read(&mut command::cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Metadata =
         serde_json::from_str(&metadata).map_err(Failure::at("`cargo metadata` printed something else"))?;
-    let ours = metadata.packages.into_iter().filter(|package| package.name.starts_with("flash-"));
+    let ours = metadata.packages.into_iter().filter(|package| package.name.starts_with(PREFIX));
     Ok(ours.filter_map(of_package).collect())
 }
 
@@ -105,20 +107,17 @@ fn compare(
     found
 }
 
-/// The rows of the table: crate, and the crates that it uses. Each name is in backquotes.
+/// The rows of the table: a crate in backquotes, and the crates that it uses without their common prefix.
 fn drawing(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let rows = text.lines().skip_while(|line| !line.starts_with(HEADING)).skip(2);
     rows.take_while(|line| line.starts_with('|'))
         .filter_map(|row| {
             let mut cells = row.trim_matches('|').split('|');
-            let name = names(cells.next()?).into_iter().next()?;
-            Some((name, names(cells.next()?)))
+            let name = cells.next()?.trim().trim_matches('`').to_owned();
+            let uses = cells.next()?.split(',').map(str::trim).filter(|used| !used.is_empty());
+            Some((name, uses.map(|used| format!("{PREFIX}{used}")).collect()))
         })
         .collect()
-}
-
-fn names(cell: &str) -> BTreeSet<String> {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -127,20 +126,20 @@ mod tests {
 
     #[test]
     fn every_difference_between_drawing_and_crates_is_named() {
-        let text = "| crate | uses | owns |\n|---|---|---|\n| `a` | `b`, `c` | x |\n| `b` | | y |\n| `d` | | |\n\n| `e` | |";
-        let row = |uses: &[&str]| uses.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let text = "| crate | uses | owns |\n|---|---|---|\n| `flash-a` | b, c | x |\n| `flash-b` | | y |\n| `flash-d` | | |\n\n| `flash-e` | |";
+        let row = |uses: &[&str]| uses.iter().map(|name| format!("flash-{name}")).collect::<BTreeSet<_>>();
         let actual = BTreeMap::from([
-            ("a".to_owned(), row(&["b"])),
-            ("b".to_owned(), row(&["c"])),
-            ("c".to_owned(), row(&[])),
+            ("flash-a".to_owned(), row(&["b"])),
+            ("flash-b".to_owned(), row(&["c"])),
+            ("flash-c".to_owned(), row(&[])),
         ]);
         assert_eq!(
             compare(&drawing(text), &actual),
             [
-                "a is drawn to use c, and does not",
-                "b uses c, which is not drawn",
-                "ARCHITECTURE.md has no row for c",
-                "ARCHITECTURE.md has a row for d, which does not exist",
+                "flash-a is drawn to use flash-c, and does not",
+                "flash-b uses flash-c, which is not drawn",
+                "ARCHITECTURE.md has no row for flash-c",
+                "ARCHITECTURE.md has a row for flash-d, which does not exist",
             ]
         );
     }
