@@ -1,34 +1,9 @@
 //! The command lines for an engine. Pure: nothing is started here.
 use std::{collections::BTreeMap, fmt};
 
-use clap::ValueEnum;
 use flash_protocol::variables;
-use serde::Deserialize;
 
-use super::EngineError;
-
-/// The supported engines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Version 4.0 or newer; chosen where both are installed.
-    Podman,
-    /// With a daemon on this machine; neither Docker Desktop nor rootless.
-    Docker,
-}
-
-impl Kind {
-    /// In order of preference.
-    pub const ALL: [Self; 2] = [Self::Podman, Self::Docker];
-
-    /// The program, which is also the name of the package.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Podman => "podman",
-            Self::Docker => "docker",
-        }
-    }
-}
+use super::{EngineError, Kind};
 
 /// A resource that an engine can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

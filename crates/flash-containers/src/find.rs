@@ -5,8 +5,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use serde::Deserialize;
 
 use super::{
-    EngineError,
-    call::{Engine, Kind, Limit},
+    EngineError, Kind,
+    call::{Engine, Limit},
 };
 
 /// Podman's default limits of open files and processes for a container; it fails if it may not set them.

@@ -1,12 +1,11 @@
 //! Calls an engine and waits for its answer.
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Output, Stdio},
     time::Duration,
 };
 
-use flash_image::LayoutError;
 use flash_process::parent_death::{self, OnParentDeath};
 use nix::{
     sys::signal::{Signal, kill},
@@ -14,7 +13,7 @@ use nix::{
 };
 use tokio::process::Command;
 
-use super::{ContainerSpec, Engine, Kind, call::describing};
+use super::{ContainerSpec, Engine, EngineError, Kind, call::describing};
 
 /// How long an answer that needs no work may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
@@ -27,38 +26,6 @@ const FIRST_START: Duration = Duration::from_secs(420);
 const GIVEN_UP: Duration = Duration::from_secs(30);
 /// How often to try to remove a container.
 const REMOVALS: u32 = 3;
-
-/// Why an engine failed.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the message of each variant says what it is")]
-pub enum EngineError {
-    #[error("no container engine found: neither `podman` nor `docker` is installed")]
-    None,
-    #[error("`{}` is not installed", .0.name())]
-    Missing(Kind),
-    #[error("could not start `{}`", kind.name())]
-    Start { kind: Kind, source: io::Error },
-    #[error("`{what}` failed: {reason}")]
-    Failed { what: String, reason: String },
-    #[error("`{what}` did not answer within {} s", limit.as_secs())]
-    Late { what: String, limit: Duration },
-    #[error("cannot parse the output of `{0}`")]
-    Unreadable(String, #[source] serde_json::Error),
-    #[error("podman {0} is too old; version 4.0 or newer is required")]
-    Old(String),
-    #[error("{0}, so they cannot reach the platform on this machine's loopback address")]
-    Elsewhere(&'static str),
-    #[error("the variable `{name}` has a multi-line value, which {engine} cannot pass to a container")]
-    ManyLines { name: String, engine: &'static str },
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    #[error("cannot pack the image for the engine")]
-    Archive(#[source] io::Error),
-    #[error("the image of `{worker}` is not the one that was built: {} lacks {digest}", layout.display())]
-    Changed { worker: String, digest: String, layout: PathBuf },
-    #[error("{engine} stored another image of `{worker}` than was built; expected {wanted}")]
-    Different { engine: &'static str, worker: String, wanted: String },
-}
 
 /// The result of removing a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,15 @@
 //!
 //! Knows images and containers, not workers: `flash-platform` decides which containers run and for how long.
 mod call;
+mod error;
 mod find;
 mod import;
 mod invoke;
+mod kind;
 
-pub use call::{Call, ContainerSpec, Engine, Kind, Resources};
+pub use call::{Call, ContainerSpec, Engine, Resources};
+pub use error::EngineError;
 pub use find::{Wanted, find};
 pub use import::{Import, Stored, import};
-pub use invoke::{EngineError, Removed};
+pub use invoke::Removed;
+pub use kind::Kind;

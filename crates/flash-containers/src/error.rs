@@ -1,0 +1,38 @@
+//! Why an engine cannot be used, or failed.
+use std::{io, path::PathBuf, time::Duration};
+
+use flash_image::LayoutError;
+
+use super::Kind;
+
+/// Why an engine failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
+pub enum EngineError {
+    #[error("no container engine found: neither `podman` nor `docker` is installed")]
+    None,
+    #[error("`{}` is not installed", .0.name())]
+    Missing(Kind),
+    #[error("could not start `{}`", kind.name())]
+    Start { kind: Kind, source: io::Error },
+    #[error("`{what}` failed: {reason}")]
+    Failed { what: String, reason: String },
+    #[error("`{what}` did not answer within {} s", limit.as_secs())]
+    Late { what: String, limit: Duration },
+    #[error("cannot parse the output of `{0}`")]
+    Unreadable(String, #[source] serde_json::Error),
+    #[error("podman {0} is too old; version 4.0 or newer is required")]
+    Old(String),
+    #[error("{0}, so they cannot reach the platform on this machine's loopback address")]
+    Elsewhere(&'static str),
+    #[error("the variable `{name}` has a multi-line value, which {engine} cannot pass to a container")]
+    ManyLines { name: String, engine: &'static str },
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("cannot pack the image for the engine")]
+    Archive(#[source] io::Error),
+    #[error("the image of `{worker}` is not the one that was built: {} lacks {digest}", layout.display())]
+    Changed { worker: String, digest: String, layout: PathBuf },
+    #[error("{engine} stored another image of `{worker}` than was built; expected {wanted}")]
+    Different { engine: &'static str, worker: String, wanted: String },
+}
