@@ -21,6 +21,7 @@ mod load_balancing;
 mod metering;
 mod mixed_workers;
 mod project;
+mod printed;
 mod queue_api;
 mod raw_http;
 mod reload;
