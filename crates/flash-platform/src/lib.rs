@@ -11,6 +11,7 @@ mod balancer;
 pub mod formats;
 mod gateway;
 mod health;
+mod interface;
 mod launch;
 mod lifecycle;
 mod listener;
@@ -46,8 +47,6 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[cfg(test)]
-pub(crate) use gateway::InputSchemas;
 pub use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing};
 pub use launch::{Artifact, CommandWorker, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};

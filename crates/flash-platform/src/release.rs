@@ -8,7 +8,7 @@ use flash_protocol::{
 };
 
 use super::{
-    gateway::{InputSchemas, RouteTable, openapi},
+    interface::{InputSchemas, RouteTable, render_openapi},
     launch::Launch,
     log::{LogLine, Sink, of_release},
     meter::Meter,
@@ -52,7 +52,7 @@ impl Release {
             number,
             routes: RouteTable::new(&manifest),
             schemas: InputSchemas::new(&manifest),
-            openapi: openapi::render(&manifest, number),
+            openapi: render_openapi(&manifest, number),
             pools: manifest.workers.iter().map(pool).collect(),
             manifest,
         }

@@ -12,7 +12,8 @@ use flash_protocol::{
     manifest::FunctionEntry,
     wire::{envelope::Envelope, identity},
 };
-use http::{HeaderMap, StatusCode};
+use flash_text::Truncated;
+use http::{HeaderMap, Method, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -24,11 +25,11 @@ use super::{
     costs,
     error::Refusal,
     nesting, proxy,
-    routes::Target,
     server::{RequestId, live, trace_parent},
 };
 use crate::{
     Platform,
+    interface::{NoRoute, Target},
     pool::WorkSource,
     queue::{Abandoned, JobId},
     release::Release,
@@ -53,7 +54,8 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
         return Err(unknown(request.uri().path()));
     }
     let release = live(state)?;
-    match release.routes.find(request.method(), request.uri().path())? {
+    let (method, path) = (request.method(), request.uri().path());
+    match release.routes.find(method, path).map_err(|none| no_route(none, method, path))? {
         Target::Route { function, path } => {
             let function = release.function(function);
             let stage = format!("{}/{}", function.worker, function.call_name());
@@ -79,6 +81,13 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
             let input = wrapped.input(&release.function(function).worker)?;
             run(&release, function, id, &headers, input).await
         }
+    }
+}
+
+fn no_route(none: NoRoute, method: &Method, path: &str) -> Refusal {
+    match none {
+        NoRoute::UnknownPath { near } => Refusal::not_found(format!("no route at {}{near}", Truncated(path))),
+        NoRoute::WrongMethod { allowed } => Refusal::method_not_allowed(method, path, allowed),
     }
 }
 

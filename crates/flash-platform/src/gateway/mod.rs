@@ -1,6 +1,7 @@
 //! The gateway: turns HTTP requests into jobs and proxied requests.
 //!
-//! It contains routing, input checks, error bodies and the API pages. Jobs are in the queue, workers in the pool.
+//! It contains routing, input checks, error bodies and the API pages. What an app's paths and inputs are is in
+//! `interface`, jobs are in the queue, workers in the pool.
 //! Every error is JSON with `error`, `kind` and `request_id`. No input causes a panic. 5xx is for failing functions,
 //! workers and stores, and for a platform that is not up or is stopping.
 mod access;
@@ -16,17 +17,12 @@ mod functions;
 mod hosts;
 mod keys;
 mod nesting;
-pub(crate) mod openapi;
 mod proxy;
 mod request_key;
-mod routes;
-mod schemas;
 mod server;
 mod worker_api;
 
 pub(crate) use access::AccessControl;
 pub use hosts::AllowedHosts;
 pub use keys::{Access, ApiKey, KeyHash, KeyRing};
-pub(crate) use routes::RouteTable;
-pub(crate) use schemas::InputSchemas;
 pub(crate) use server::serve;

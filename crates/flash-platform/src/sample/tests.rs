@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::InputSchemas;
+use crate::interface::InputSchemas;
 
 /// What the gateway says of a value for this schema.
 fn findings(schema: &Value, definitions: &Map<String, Value>, value: &Value) -> Vec<String> {

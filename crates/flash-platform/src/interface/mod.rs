@@ -1,0 +1,11 @@
+//! An app's interface over HTTP, made from its manifest once for each release: which path is which function, which
+//! inputs a function takes, and the description of both as OpenAPI.
+//!
+//! It knows neither requests nor workers. The gateway asks it and answers.
+mod openapi;
+mod routes;
+mod schemas;
+
+pub(crate) use openapi::render as render_openapi;
+pub(crate) use routes::{NoRoute, RouteTable, Target};
+pub(crate) use schemas::InputSchemas;
