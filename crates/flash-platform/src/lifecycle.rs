@@ -11,18 +11,19 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    Artifact, DeployError, NewRelease, Platform, Retire,
-    launch::{self, Launch},
+    error::DeployError,
+    launch::{self, Artifact, Launch},
     log::LogLine,
+    options::Retire,
+    platform::Platform,
     pool::{NotReady, Pool},
     queue::Claim,
-    release::Release,
+    release::{NewRelease, Release},
+    releases::Expected,
 };
 
 /// How long a new release may take until its workers are ready.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// Old releases whose results are still available.
-const KEPT_RELEASES: usize = 20;
 
 /// A release that is starting. If this is dropped before the release is live, the release ends.
 struct Starting<'a> {
@@ -32,14 +33,14 @@ struct Starting<'a> {
 
 impl<'a> Starting<'a> {
     fn new(platform: &'a Platform, release: &Arc<Release>) -> Self {
-        platform.set_starting(Some(release.clone()));
+        platform.shared.releases.set_starting(Some(release.clone()));
         Self { platform, release: Some(release.clone()) }
     }
 
     /// It is live.
     fn arrived(mut self) {
         self.release = None;
-        self.platform.set_starting(None);
+        self.platform.shared.releases.set_starting(None);
     }
 }
 
@@ -51,7 +52,7 @@ impl Drop for Starting<'_> {
         // While the platform stops, it stays registered, so that its workers are waited for.
         if !self.platform.is_stopping() {
             self.platform.keep_until_ended(&release);
-            self.platform.set_starting(None);
+            self.platform.shared.releases.set_starting(None);
         }
     }
 }
@@ -64,11 +65,11 @@ impl Platform {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        self.torn_down().push(release.clone());
-        let (platform, release) = (self.clone(), release.clone());
+        let (releases, release) = (self.shared.releases.clone(), release.clone());
+        releases.tear_down(release.clone());
         self.shared.context.tasks.spawn(async move {
             release.ended().await;
-            platform.torn_down().retain(|own| !Arc::ptr_eq(own, &release));
+            releases.forget_torn_down(&release);
         });
     }
 
@@ -81,7 +82,7 @@ impl Platform {
     pub async fn deploy(&self, new: NewRelease, mut on_ready: impl FnMut(&str)) -> Result<(), DeployError> {
         let _alone = self.shared.deploying.lock().await;
         let release = self.release(new);
-        let old = self.current();
+        let old = self.shared.releases.live();
         let starting = Starting::new(self, &release);
         self.ready(&release, old.as_deref(), &mut on_ready).await?;
         self.run(&release);
@@ -90,7 +91,7 @@ impl Platform {
             Retire::WhenIdle => Claim::OwnAndUnknown,
         };
         self.adopt(&release, claim);
-        self.go_live(release, old.as_ref());
+        let old = self.shared.releases.go_live(Some(release));
         starting.arrived();
         if let Some(old) = old {
             self.retire(old);
@@ -156,7 +157,7 @@ impl Platform {
         own.chain(old.commands.iter_mut().map(|command| &mut command.worker_type))
             .for_each(|worker_type| worker_type.workers_min = 0);
         let release = self.release(old);
-        self.shared.past.lock().push_front(release.clone());
+        self.shared.releases.add_past(release.clone());
         self.adopt(&release, Claim::Own);
         self.run(&release);
         self.retire(release);
@@ -165,44 +166,16 @@ impl Platform {
     /// Gives the live release all stored jobs that no release has taken over, because nothing else will run them.
     /// Call it after all older releases that can be resumed were resumed.
     pub fn adopt_rest(&self) {
-        let Some(live) = self.current() else { return };
+        let Some(live) = self.shared.releases.live() else { return };
         self.adopt(&live, Claim::All);
     }
 
     /// Drains the live release without a replacement.
     pub async fn undeploy(&self) {
         let _alone = self.shared.deploying.lock().await;
-        self.expect(false);
-        let old = {
-            let mut past = self.shared.past.lock();
-            let old = self.shared.current.swap(None);
-            if let Some(old) = &old {
-                past.push_front(old.clone());
-            }
-            old
-        };
-        if let Some(old) = old {
+        self.expect(Expected::Nothing);
+        if let Some(old) = self.shared.releases.go_live(None) {
             self.retire(old);
-        }
-    }
-
-    /// Moves the traffic. At any moment, the old release can be found in one place or the other.
-    fn go_live(&self, release: Arc<Release>, old: Option<&Arc<Release>>) {
-        let mut past = self.shared.past.lock();
-        self.shared.current.store(Some(release));
-        if let Some(old) = old {
-            past.push_front(old.clone());
-        }
-    }
-
-    /// Drops ended releases: at once if nothing is left in them, otherwise the oldest.
-    fn forget_ended(&self) {
-        let mut past = self.shared.past.lock();
-        past.retain(|release| !release.is_over() || release.has_jobs());
-        while past.len() > KEPT_RELEASES
-            && let Some(oldest) = past.iter().rposition(|release| release.is_over())
-        {
-            past.remove(oldest);
         }
     }
 
@@ -219,10 +192,6 @@ impl Platform {
             let text = format!("{open} stored jobs wait for this worker type, which the app no longer has");
             (self.shared.context.log)(LogLine::system(endpoint, None, text));
         }
-    }
-
-    fn set_starting(&self, release: Option<Arc<Release>>) {
-        *self.shared.starting.lock() = release;
     }
 
     /// Starts workers of each type that has workers now, has a minimum, or must prove that it can start, and waits
@@ -273,14 +242,14 @@ impl Platform {
             if !closing.is_cancelled() {
                 old.ended().await;
                 platform.hand_over(&old).await;
-                platform.forget_ended();
+                platform.shared.releases.forget_ended();
             }
         });
     }
 
     /// Jobs of a release that has ended continue in the live one; if none is live, results stay.
     async fn hand_over(&self, old: &Release) {
-        let live = self.current();
+        let live = self.shared.releases.live();
         for pool in old.pools() {
             let Some(queue) = pool.queue() else { continue };
             match live.as_ref().and_then(|live| live.pool(&pool.worker_type.name)?.queue()) {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    StartError,
+    error::StartError,
     listener::{ConnectionShare, Descriptors, Listeners},
     supervisor::{Isolation, Lifeline, LimitScope},
 };

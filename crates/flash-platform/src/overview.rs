@@ -2,7 +2,7 @@
 use flash_protocol::manifest::EndpointKind;
 
 use super::{
-    Platform,
+    platform::Platform,
     pool::{Counts, Pool},
     release::Release,
     tally::Problem,
@@ -61,10 +61,10 @@ pub struct TypeOverview {
 impl Platform {
     /// Its current activity.
     pub fn overview(&self) -> Overview {
-        let live = self.current();
+        let live = self.shared.releases.live();
         let workers = live.iter().flat_map(|live| live.pools()).map(|pool| type_overview(pool)).collect();
         let is_live = |release: &Release| live.as_ref().is_some_and(|live| live.number == release.number);
-        let releases = self.releases();
+        let releases = self.shared.releases.live_and_past();
         let draining = releases.iter().filter(|release| !is_live(release) && !release.is_over());
         let mut draining: Vec<u64> = draining.map(|release| release.number).collect();
         draining.sort_unstable_by(|one, other| other.cmp(one));

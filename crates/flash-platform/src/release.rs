@@ -1,5 +1,5 @@
 //! One build of an app, live or draining: its manifest, its pools, its routes.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use flash_protocol::{
     catalogue::PriceList,
@@ -9,7 +9,7 @@ use flash_protocol::{
 
 use super::{
     interface::{InputSchemas, RouteTable, render_openapi},
-    launch::Launch,
+    launch::{Artifact, CommandWorker, Launch},
     log::{LogLine, Sink, of_release},
     meter::Meter,
     pool::{Pool, PoolContext},
@@ -19,6 +19,24 @@ use super::{
 
 /// The interval of checks whether a draining release is idle.
 const IDLE_POLL: Duration = Duration::from_millis(20);
+
+/// A release to start.
+pub struct NewRelease {
+    /// The release number; if `None`, the platform counts.
+    pub number: Option<u64>,
+    /// What the app says about itself: its worker types and functions.
+    pub manifest: Manifest,
+    /// Worker types in addition to those of the manifest, with different names.
+    pub commands: Vec<CommandWorker>,
+    /// What the app's workers run.
+    pub artifact: Artifact,
+    /// The working directory of workers that are processes.
+    pub directory: PathBuf,
+    /// Variables for all workers, secrets included; of several with the same name, the last one counts.
+    pub environment: Vec<(String, String)>,
+    /// What hardware costs per second.
+    pub prices: PriceList,
+}
 
 /// See the module.
 pub(crate) struct Release {

@@ -3,18 +3,22 @@
 use std::{
     future::Future,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use flash_protocol::{
-    manifest::{App, ComputeEntry, EndpointKind, WorkerType},
+    catalogue::PriceList,
+    manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
     wire::envelope::Envelope,
 };
-use parking_lot::Mutex as StdMutex;
+use parking_lot::Mutex;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use super::{
     meter::Account,
+    platform::Shared,
     queue::{DeliveryMode, JobId, Origin as JobOrigin, Outcome, Queue, Submission},
     *,
 };
@@ -25,12 +29,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 struct Bench {
     platform: Platform,
     ring: Arc<KeyRing>,
-    lines: Arc<StdMutex<Vec<String>>>,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 async fn start(store: &Path) -> Bench {
     let ring = Arc::new(KeyRing::new());
-    let lines: Arc<StdMutex<Vec<String>>> = Arc::default();
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let heard = lines.clone();
     let options = Options {
         machine: None,
@@ -115,7 +119,7 @@ impl Bench {
     }
 
     fn queue(&self, number: u64) -> Arc<Queue> {
-        let releases = self.platform.releases();
+        let releases = self.platform.shared.releases.live_and_past();
         let own = releases.iter().find(|release| release.number == number);
         own.expect("the release is known").pool("gpu").unwrap().queue().unwrap().clone()
     }
@@ -280,7 +284,7 @@ async fn a_deployment_that_nobody_waits_for_any_more_leaves_no_worker_behind() {
     let deploying = bench.platform.deploy(of_script(1, "exec sleep 1000"), |_| ());
     let soon = tokio::time::timeout(Duration::from_millis(300), deploying).await;
     assert!(soon.is_err(), "it never becomes ready");
-    assert!(!bench.platform.is_deploying() && bench.platform.overview().live.is_none());
+    assert!(!bench.platform.shared.releases.is_starting() && bench.platform.overview().live.is_none());
     assert!(within("stop", bench.platform.stop()).await);
     assert_eq!(bench.platform.shared.context.tasks.len(), 0);
 }
@@ -313,10 +317,10 @@ async fn workers_of_a_release_that_is_torn_down_are_known_until_they_have_ended(
     let deploying = bench.platform.deploy(of_script(1, "exec sleep 1000"), |_| ());
     assert!(tokio::time::timeout(Duration::from_millis(300), deploying).await.is_err());
     // On the single thread of this test, nothing was killed yet, so a worker that connects now is still known.
-    let pools = bench.platform.worker_pools("script");
+    let pools = bench.platform.shared.releases.worker_pools("script");
     assert!(pools.len() == 1 && !pools[0].is_over());
-    assert!(!bench.platform.is_deploying() && bench.platform.overview().live.is_none());
-    until("it is forgotten", || bench.platform.worker_pools("script").is_empty()).await;
+    assert!(!bench.platform.shared.releases.is_starting() && bench.platform.overview().live.is_none());
+    until("it is forgotten", || bench.platform.shared.releases.worker_pools("script").is_empty()).await;
     assert!(pools[0].is_over(), "not before its worker had ended");
     within("stop", bench.platform.stop()).await;
 }

@@ -1,5 +1,5 @@
 //! Costs: the bill, single requests, and the headers of an answer.
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Json,
@@ -10,11 +10,8 @@ use flash_text::Truncated;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{error::Refusal, server::Segments};
-use crate::{
-    Platform,
-    meter::{Billing, Charge, Hop, KEPT_REQUESTS, RequestCost, Sums},
-};
+use super::{error::Refusal, extract::Segments, state::GatewayState};
+use crate::meter::{Billing, Charge, Hop, KEPT_REQUESTS, RequestCost, Sums};
 
 /// The total cost of a request up to the head of its answer.
 const COST: HeaderName = HeaderName::from_static("x-flash-cost-nanodollars");
@@ -70,10 +67,10 @@ fn in_short(own: Option<&Charge>, ended: &RequestCost) -> (u64, String) {
 
 /// One request: its hops, their workers and their cost.
 pub(super) async fn request(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments(request_id): Segments<String>,
 ) -> Result<Response, Refusal> {
-    let Some(cost) = platform.shared.context.billing.requests().of(&request_id) else {
+    let Some(cost) = state.billing.requests().of(&request_id) else {
         return Err(Refusal::not_found(format!(
             "no costs for request `{}`: costs are kept for the latest {KEPT_REQUESTS} requests, from the end \
              of their first job; the request ID is in the response header x-request-id",
@@ -100,10 +97,10 @@ pub(super) async fn request(
 }
 
 /// Everything since the platform started, by worker type and in all.
-pub(super) async fn bill(State(platform): State<Platform>) -> Response {
+pub(super) async fn bill(State(state): State<Arc<GatewayState>>) -> Response {
     let mut total = Sums::default();
     let mut worker_types = Map::new();
-    for (name, bill) in platform.shared.context.billing.bill() {
+    for (name, bill) in state.billing.bill() {
         total += bill.sums;
         let mut body = sums(&bill.sums);
         body["pricePerSecond"] = json!(bill.price);

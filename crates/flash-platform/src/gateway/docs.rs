@@ -1,4 +1,6 @@
 //! The API pages: `/docs` with a vendored Swagger UI that works offline, and `/openapi.json`.
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -8,19 +10,15 @@ use flash_text::Truncated;
 use http::{HeaderValue, header};
 use serde_json::json;
 
-use super::{
-    error::Refusal,
-    server::{Segments, json_text, live},
-};
-use crate::Platform;
+use super::{error::Refusal, extract::Segments, respond::json_text, state::GatewayState};
 
 /// From the `swagger-ui-dist` package, unchanged; its licence is in the same directory.
 const SCRIPT: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js");
 const STYLE: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui.css");
 const PAGE: &str = include_str!("../../assets/swagger-ui/index.html");
 
-pub(super) async fn index(state: State<Platform>) -> Result<Response, Refusal> {
-    let release = live(&state)?;
+pub(super) async fn index(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
+    let release = state.live()?;
     let app = &release.manifest.app;
     Ok(Json(json!({ "app": app.name, "version": app.version, "docs": "/docs" })).into_response())
 }
@@ -48,6 +46,6 @@ pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, R
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
 }
 
-pub(super) async fn openapi(state: State<Platform>) -> Result<Response, Refusal> {
-    Ok(json_text(live(&state)?.openapi.clone()))
+pub(super) async fn openapi(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
+    Ok(json_text(state.live()?.openapi.clone()))
 }

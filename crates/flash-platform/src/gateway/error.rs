@@ -1,6 +1,4 @@
 //! Refusals and failures as HTTP answers.
-use flash_text::{Truncated, cut};
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
@@ -8,8 +6,12 @@ use flash_protocol::{
     ErrorKind, FieldError, WireError,
     wire::job::{ErrorText, JobObject, JobStatus},
 };
+use flash_text::{Truncated, cut};
 use http::{HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
 use serde::Serialize;
+
+use crate::queue::{Failing, SubmitError};
 
 /// The maximum size of an error answer, so that small requests cannot cause large answers.
 const MAX_BODY_BYTES: usize = 16_000;
@@ -200,6 +202,27 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full { .. } | SubmitError::BudgetExceeded(_) => {
+                Self::too_many(format!("the queue is full: {error}"))
+            }
+            SubmitError::KeyInUse(_) => {
+                Self::new(StatusCode::CONFLICT, ErrorKind::Refused, error.to_string())
+            }
+            SubmitError::Ended => Self::unavailable(error.to_string()),
+            SubmitError::Store(failing) => failing.into(),
+        }
+    }
+}
+
+impl From<Failing> for Refusal {
+    fn from(failing: Failing) -> Self {
+        Self::unavailable(format!("{failing}; try again"))
     }
 }
 

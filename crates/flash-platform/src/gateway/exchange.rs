@@ -21,36 +21,34 @@ use flash_text::Truncated;
 use http::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{error::Refusal, nesting, server::Segments, worker_api::admit};
+use super::{error::Refusal, extract::Segments, nesting, state::GatewayState, worker_key::admit};
 use crate::{
-    Platform,
     pool::{Pool, Pulse},
     queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
-    release::Release,
+    releases::Releases,
 };
 
 /// Number of running calls of a worker before finished ones are removed from its list.
 const SWEEP_AT: usize = 1024;
 
 pub(super) async fn open(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
     let worker = WorkerId::from(worker);
-    let pool = admit(&platform, &endpoint, &worker, request.headers())?;
+    let pool = admit(&state.releases, &endpoint, &worker, request.headers())?;
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    let session_platform = platform.clone();
-    platform.shared.context.tasks.spawn(async move {
+    let releases = state.releases.clone();
+    state.tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         let (frames, writing) = exchange::write(write);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let session =
-            Session { platform: session_platform, pool, worker, pulse, frames, calls: HashMap::new() };
+        let session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new() };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
         // Runs both directions of a connection; when one ends, so does the other.
@@ -64,7 +62,7 @@ pub(super) async fn open(
 }
 
 struct Session {
-    platform: Platform,
+    releases: Arc<Releases>,
     pool: Arc<Pool>,
     worker: WorkerId,
     pulse: Arc<Pulse>,
@@ -186,8 +184,9 @@ impl Session {
         if nesting::is_too_deep(&input) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
         }
-        let release =
-            self.release().ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
+        // Calls of a worker stay in its release while another goes live.
+        let release = self.releases.with_pool(&self.pool);
+        let release = release.ok_or_else(|| Error::new(ErrorKind::NoWorker, "the release has ended"))?;
         let not_found = || {
             Error::new(
                 ErrorKind::NotFound,
@@ -202,11 +201,5 @@ impl Session {
             .submit(submission)
             .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
         Ok((pool.clone(), submitted.id))
-    }
-
-    /// The release that this worker belongs to. Its calls stay in it while another goes live.
-    fn release(&self) -> Option<Arc<Release>> {
-        let own = |release: &Arc<Release>| release.pools().any(|pool| Arc::ptr_eq(pool, &self.pool));
-        self.platform.current().filter(own).or_else(|| self.platform.all_releases().into_iter().find(own))
     }
 }

@@ -1,5 +1,8 @@
 //! All paths that are not fixed: the app's routes, and `run_sync` and `runsync` of each function.
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension,
@@ -18,17 +21,18 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
-    client_api::{
-        Arrived, JobOptions, MAX_RUNSYNC_BYTES, check_input, job_response, submit_and_wait, unknown,
-    },
     coding::check_coding,
     costs,
     error::Refusal,
-    nesting, proxy,
-    server::{RequestId, live, trace_parent},
+    input::check_input,
+    limits::MAX_RUNSYNC_BYTES,
+    nesting, proxy, queue_api,
+    request_id::{RequestId, trace_parent},
+    respond::job_response,
+    state::GatewayState,
+    submission::{Arrived, JobOptions, submit_and_wait},
 };
 use crate::{
-    Platform,
     interface::{NoRoute, Target},
     pool::WorkSource,
     queue::{Abandoned, JobId},
@@ -40,20 +44,20 @@ const START_ALLOWANCE: Duration = Duration::from_secs(120);
 
 /// The answer, with the request's cost so far in its headers.
 pub(super) async fn dispatch(
-    state: State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
     let mut response = answer(&state, id.as_str(), request).await.into_response();
-    costs::say(&state.shared.context.billing, id.as_str(), &mut response);
+    costs::say(&state.billing, id.as_str(), &mut response);
     response
 }
 
-async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<Response, Refusal> {
+async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Response, Refusal> {
     if request.uri().path().starts_with("/v2/") {
-        return Err(unknown(request.uri().path()));
+        return Err(queue_api::unknown(request.uri().path()));
     }
-    let release = live(state)?;
+    let release = state.live()?;
     let (method, path) = (request.method(), request.uri().path());
     match release.routes.find(method, path).map_err(|none| no_route(none, method, path))? {
         Target::Route { function, path } => {
@@ -64,7 +68,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
         Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
         Target::RunSync { function } => {
             let (headers, body) = split(request)?;
-            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
             // No body at all is an empty input: `curl -X POST` works for a function without arguments.
             let text = if arrived.body.is_empty() { b"{}" } else { arrived.body.as_ref() };
             nesting::check(text, 0)?;
@@ -74,7 +78,7 @@ async fn answer(state: &State<Platform>, id: &str, request: Request) -> Result<R
         }
         Target::RunSyncWrapped { function } => {
             let (headers, body) = split(request)?;
-            let arrived = Arrived::read(state, body, MAX_RUNSYNC_BYTES).await?;
+            let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;
             nesting::check(&arrived.body, 1)?;
             let wrapped: Wrapped = parse(&arrived.body)?;
             drop(arrived);

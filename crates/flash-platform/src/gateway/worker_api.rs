@@ -15,20 +15,23 @@ use flash_protocol::{
     },
 };
 use flash_text::Truncated;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    client_api::MAX_RUNSYNC_BYTES,
+    body::read_body,
     error::Refusal,
+    extract::{Parameters, Segments},
+    limits::MAX_RUNSYNC_BYTES,
     nesting,
-    server::{Parameters, Segments, read_body},
+    state::GatewayState,
+    worker_key::{admit, key_in},
 };
 use crate::{
-    Platform,
     pool::Pool,
     queue::{DeliveryMode, JobId, LeasedJob, Offered, Outcome, Queue, Reported, WorkerId},
+    releases::Releases,
 };
 
 /// How long polls are held, and chunks without room: less than the 60 and 90 s after which workers give up.
@@ -43,39 +46,17 @@ const PROGRESS: &[u8] = b"{\"status\": \"IN_PROGRESS\"";
 /// How a polling worker reports that it runs nothing.
 const RUNS_NOTHING: &str = "job_in_progress=0";
 
-/// The pool that a worker belongs to, if its key opens it.
-///
-/// # Errors
-/// 401 for a wrong key, also if the worker does not exist, so that nobody can find out which workers exist.
-pub(super) fn admit(
-    platform: &Platform,
-    endpoint: &str,
-    worker: &WorkerId,
-    headers: &HeaderMap,
-) -> Result<Arc<Pool>, Refusal> {
-    let key = key_in(headers);
-    let pools = platform.worker_pools(endpoint);
-    pools.into_iter().find(|pool| pool.admits(worker, key)).ok_or_else(|| {
-        Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Refused, "wrong key for this worker")
-    })
-}
-
-fn key_in(headers: &HeaderMap) -> &str {
-    let given = headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok()).unwrap_or_default();
-    given.strip_prefix("Bearer ").unwrap_or(given)
-}
-
 /// Like [`admit`], for the result of a job. A result of a worker that has ended is logged, and refused with a status
 /// that ends its retries.
 fn admit_result(
-    platform: &Platform,
+    releases: &Releases,
     endpoint: &str,
     worker: &WorkerId,
     job: JobId,
     headers: &HeaderMap,
 ) -> Result<Arc<Pool>, Refusal> {
-    admit(platform, endpoint, worker, headers).map_err(|refusal| {
-        let pools = platform.worker_pools(endpoint);
+    admit(releases, endpoint, worker, headers).map_err(|refusal| {
+        let pools = releases.worker_pools(endpoint);
         match pools.iter().find(|pool| pool.remembers(worker, key_in(headers))) {
             Some(pool) => {
                 pool.say_late(worker, job, None);
@@ -115,12 +96,12 @@ fn worker_in(path: &str) -> WorkerId {
 }
 
 pub(super) async fn take(
-    platform: State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (pool, mut jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, 1).await?;
+    let (pool, mut jobs) = taken(&state.releases, &endpoint, &worker, &uri, &headers, 1).await?;
     match jobs.pop() {
         Some(job) => Ok(Json(job_for_polling(&pool, &job)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -128,13 +109,14 @@ pub(super) async fn take(
 }
 
 pub(super) async fn take_batch(
-    platform: State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     Parameters(Batch { batch_size }): Parameters<Batch>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (pool, jobs) = taken(&platform, &endpoint, &worker, &uri, &headers, batch_size.unwrap_or(1)).await?;
+    let (pool, jobs) =
+        taken(&state.releases, &endpoint, &worker, &uri, &headers, batch_size.unwrap_or(1)).await?;
     if jobs.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -143,7 +125,7 @@ pub(super) async fn take_batch(
 }
 
 async fn taken(
-    platform: &Platform,
+    releases: &Releases,
     endpoint: &str,
     worker: &str,
     uri: &Uri,
@@ -151,7 +133,7 @@ async fn taken(
     wanted: u32,
 ) -> Result<(Arc<Pool>, Vec<LeasedJob>), Refusal> {
     let worker = worker_in(worker);
-    let pool = admit(platform, endpoint, &worker, headers)?;
+    let pool = admit(releases, endpoint, &worker, headers)?;
     // The first poll means that the worker is ready.
     pool.ready_for_jobs(&worker, DeliveryMode::Polling, wanted);
     let queue = queue_of(&pool)?;
@@ -187,12 +169,12 @@ fn job_for_polling(pool: &Pool, job: &LeasedJob) -> PolledJob {
 }
 
 pub(super) async fn stops(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
-    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let pool = admit(&state.releases, &endpoint, &worker, &headers)?;
     let stopped = queue_of(&pool)?.stops(&worker, HOLD).await;
     if stopped.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -241,14 +223,14 @@ impl NoResult {
 }
 
 pub(super) async fn done(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker, job)): Segments<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let worker = worker_in(&worker);
     let job = job_in(&job)?;
-    let pool = admit_result(&platform, &endpoint, &worker, job, &headers)?;
+    let pool = admit_result(&state.releases, &endpoint, &worker, job, &headers)?;
     let queue = queue_of(&pool)?;
     let posted = match posted(body).await {
         Ok(posted) => posted,
@@ -293,13 +275,13 @@ pub(super) async fn done(
 }
 
 pub(super) async fn chunk(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker, job)): Segments<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let worker = worker_in(&worker);
-    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let pool = admit(&state.releases, &endpoint, &worker, &headers)?;
     let posted = posted(body).await.map_err(|unusable| unusable.refusal)?;
     let output = posted.output.unwrap_or_else(flash_protocol::wire::null);
     match queue_of(&pool)?.offer_chunk(&worker, job_in(&job)?, output, HOLD).await {
@@ -319,13 +301,13 @@ fn job_in(path: &str) -> Result<JobId, Refusal> {
 }
 
 pub(super) async fn ping(
-    State(platform): State<Platform>,
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, worker)): Segments<(String, String)>,
     Parameters(Ping { status, check, reason }): Parameters<Ping>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     let worker = worker_in(&worker);
-    let pool = admit(&platform, &endpoint, &worker, &headers)?;
+    let pool = admit(&state.releases, &endpoint, &worker, &headers)?;
     pool.pinged(&worker);
     if status.as_deref() == Some("unhealthy") {
         pool.say_unhealthy(&worker, &check.unwrap_or_default(), &reason.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! Changes of what is live: send, roll back, undeploy. One at a time per environment.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use flash_platform::{CommandWorker, DeployError};
+use flash_platform::{CommandWorker, DeployError, Expected};
 use flash_target::{
     CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
     Step, TargetError, live_before,
@@ -169,7 +169,7 @@ impl Environments {
         self.check_artifact(running, &wanted.spec).await?;
         let platform = self.fit_platform(running, &wanted.spec.runtime).await?;
         let before = live.map(|live| live.record.number);
-        platform.expect(before.is_some());
+        platform.expect(expected(before));
         // If the platform starts only now, nobody else has done this yet.
         self.resume_stored(running, &platform, before).await;
         let (record, spec) = self
@@ -347,6 +347,14 @@ fn not_ready(
         .hint(format!("see its logs: flash logs {} --release {number}", running.stored.id.name));
     target.last_lines = last_lines;
     target
+}
+
+/// What requests are told while nothing is live, if this release is to be live.
+pub(super) fn expected(live: Option<u64>) -> Expected {
+    match live {
+        Some(_) => Expected::Restored,
+        None => Expected::Nothing,
+    }
 }
 
 /// In the platform's form.

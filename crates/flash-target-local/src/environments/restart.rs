@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use super::{
     Environments, blocking,
-    change::commands,
+    change::{commands, expected},
     running::{RunState, Running, Versions},
 };
 
@@ -64,7 +64,7 @@ impl Environments {
                 self.start_platform_with(running, listener, runtime).await.map_err(text)?
             }
         };
-        platform.expect(live.is_some());
+        platform.expect(expected(live));
         // First, so that their jobs are always visible.
         self.resume_stored(running, &platform, live).await;
         if let Some((number, spec)) = live.zip(spec.as_ref())

@@ -13,11 +13,16 @@ use flash_protocol::{
     },
 };
 use flash_text::{Truncated, nearest};
-use serde_json::value::RawValue;
 
 use super::{
-    super::{error::Refusal, nesting, server::RequestId},
-    JobOptions, pool_of,
+    super::{
+        error::Refusal,
+        input::{check_input, read_input},
+        nesting,
+        request_id::RequestId,
+        submission::JobOptions,
+    },
+    find::pool_of,
 };
 use crate::release::Release;
 
@@ -70,7 +75,7 @@ pub(super) fn check(
     envelope.traceparent = trace.or(envelope.traceparent);
     let function = function_of(release, endpoint, envelope.function.as_deref());
     // The function's name is in the input, so an invalid input must not be reported as a missing name.
-    let function = function.map_err(|refusal| read(&input).err().unwrap_or(refusal))?;
+    let function = function.map_err(|refusal| read_input(&input).err().unwrap_or(refusal))?;
     envelope.function = Some(release.function(function).call_name().into());
     check_input(release, function, &input)?;
     Ok(Checked { input, envelope, options })
@@ -137,30 +142,5 @@ fn function_of(release: &Release, endpoint: &str, name: Option<&str>) -> Result<
             ),
         };
         field("/input/__flash/function", message)
-    })
-}
-
-/// Checks an input against a function's schema.
-///
-/// # Errors
-/// 422 with every field that is missing or wrong.
-pub(in super::super) fn check_input(
-    release: &Release,
-    function: usize,
-    input: &RawValue,
-) -> Result<(), Refusal> {
-    match release.schemas.violations(function, &read(input)?) {
-        fields if fields.is_empty() => Ok(()),
-        fields => Err(Refusal::unprocessable(fields)),
-    }
-}
-
-/// Input that was only checked for syntax may still contain half a surrogate pair, or be nested too deeply.
-fn read(input: &RawValue) -> Result<serde_json::Value, Refusal> {
-    serde_json::from_str(input.get()).map_err(|error| {
-        let fault = fault(&error);
-        Refusal::bad_request(format!(
-            "the input is not valid JSON: {fault}, counted from the start of the input"
-        ))
     })
 }

@@ -1,4 +1,6 @@
 //! Views of a whole endpoint: `health`, `metrics`, `requests`, `dead`.
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -12,12 +14,12 @@ use serde_json::{Value, json};
 use super::{
     super::{
         error::Refusal,
-        server::{Parameters, Segments, live},
+        extract::{Parameters, Segments},
+        state::GatewayState,
     },
-    pool_of, queues_of,
+    find::{pool_of, queues_of},
 };
 use crate::{
-    Platform,
     pool::{Phase, Pool},
     queue::{Filter, JobId},
 };
@@ -52,26 +54,26 @@ fn jobs(pool: &Pool) -> Value {
     })
 }
 
-pub(super) async fn health(
-    state: State<Platform>,
+pub(in super::super) async fn health(
+    State(state): State<Arc<GatewayState>>,
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
-    let release = live(&state)?;
+    let release = state.live()?;
     let pool = pool_of(&release, &endpoint)?;
     Ok(Json(json!({ "jobs": jobs(pool), "workers": workers(pool) })).into_response())
 }
 
 /// Like `health`, with the IDs of ready workers, in the format that the provider's deploy tool reads, and with the
 /// memory used by the jobs of all endpoints.
-pub(super) async fn metrics(
-    state: State<Platform>,
+pub(in super::super) async fn metrics(
+    State(state): State<Arc<GatewayState>>,
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
-    let release = live(&state)?;
+    let release = state.live()?;
     let pool = pool_of(&release, &endpoint)?;
     let load = pool.load();
     let ready: Vec<&str> = load.consumers.iter().map(|(worker, _, _)| worker.as_ref()).collect();
-    let budget = &state.shared.context.queues.budget;
+    let budget = &state.budget;
     let memory = json!({ "heldBytes": budget.held(), "limitBytes": budget.limit() });
     let body = json!({
         "jobs": jobs(pool),
@@ -85,7 +87,7 @@ pub(super) async fn metrics(
 /// Which jobs, as a query. Statuses as on the wire.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Listing {
+pub(in super::super) struct Listing {
     status: Option<JobStatus>,
     worker_id: Option<String>,
     request_id: Option<String>,
@@ -95,8 +97,8 @@ pub(super) struct Listing {
 }
 
 /// Jobs of `run` and `runsync`, the latest first, without outputs.
-pub(super) async fn requests(
-    State(platform): State<Platform>,
+pub(in super::super) async fn requests(
+    State(state): State<Arc<GatewayState>>,
     Segments(endpoint): Segments<String>,
     Parameters(listing): Parameters<Listing>,
 ) -> Result<Response, Refusal> {
@@ -111,7 +113,7 @@ pub(super) async fn requests(
     };
     let filter = Filter { status, worker: worker_id, request_id, function };
     let mut pages = Vec::new();
-    for queue in queues_of(&platform, &endpoint)? {
+    for queue in queues_of(&state, &endpoint)? {
         pages.push(queue.stored_page(&filter, before, limit).await?);
     }
     // Each page goes back to its own `next`; only jobs later than all of these are complete.
@@ -127,12 +129,12 @@ pub(super) async fn requests(
 }
 
 /// Jobs that killed their workers on every attempt, the latest first.
-pub(super) async fn dead(
-    State(platform): State<Platform>,
+pub(in super::super) async fn dead(
+    State(state): State<Arc<GatewayState>>,
     Segments(endpoint): Segments<String>,
 ) -> Result<Response, Refusal> {
     let mut jobs: Vec<JobObject> = Vec::new();
-    for queue in queues_of(&platform, &endpoint)? {
+    for queue in queues_of(&state, &endpoint)? {
         jobs.extend(queue.stored_dead(PAGE.1).await?);
     }
     Ok(Json(json!({ "dead": jobs })).into_response())

@@ -13,47 +13,47 @@ use http::{HeaderMap, HeaderValue, header};
 use super::{
     super::{
         error::Refusal,
-        server::{Parameters, Segments, json_text},
+        extract::{Parameters, Segments},
+        respond::{job_response, json_text},
+        state::GatewayState,
     },
-    WAIT, Wait, job_response, no_such_job, queue_with,
+    find::{no_such_job, queue_with},
+    wait::{WAIT, Wait},
 };
-use crate::{
-    Platform,
-    queue::{JobId, Queue, Stream},
-};
+use crate::queue::{JobId, Queue, Stream};
 
 /// How long `stream` waits by default: less than the 10 s of the official client.
 const STREAM_HOLD: Duration = Duration::from_secs(2);
 /// The interval of keep-alive comments on a stream of events.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-pub(super) async fn status(
-    State(platform): State<Platform>,
+pub(in super::super) async fn status(
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, job)): Segments<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    let (queue, id) = queue_with(&state, &endpoint, &job)?;
     let found = queue.status(id).await?.ok_or_else(|| no_such_job(&endpoint, &job))?;
     job_response(&found)
 }
 
 /// Like `status`, but waits until the job has ended or the wait is over.
-pub(super) async fn status_sync(
-    State(platform): State<Platform>,
+pub(in super::super) async fn status_sync(
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, job)): Segments<(String, String)>,
     Parameters(wait): Parameters<Wait>,
 ) -> Result<Response, Refusal> {
-    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    let (queue, id) = queue_with(&state, &endpoint, &job)?;
     let found = queue.final_status(id, wait.bounded()).await?.ok_or_else(|| no_such_job(&endpoint, &job))?;
     job_response(&found)
 }
 
-pub(super) async fn stream(
-    State(platform): State<Platform>,
+pub(in super::super) async fn stream(
+    State(state): State<Arc<GatewayState>>,
     Segments((endpoint, job)): Segments<(String, String)>,
     Parameters(Wait { wait }): Parameters<Wait>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (queue, id) = queue_with(&platform, &endpoint, &job)?;
+    let (queue, id) = queue_with(&state, &endpoint, &job)?;
     if accepts_events(&headers) {
         return Ok(events(queue, id));
     }

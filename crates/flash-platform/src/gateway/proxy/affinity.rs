@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     super::error::{Refusal, WORKER_ID},
-    HOLD, STRICT_HOLD,
+    limits::{HOLD, STRICT_HOLD},
 };
 use crate::{
     balancer::{NoBackend, WaitLimit, WorkerChoice},

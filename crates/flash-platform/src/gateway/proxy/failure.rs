@@ -5,7 +5,10 @@ use flash_protocol::ErrorKind;
 use http::StatusCode;
 use hyper_util::client::legacy;
 
-use super::{super::error::Refusal, MAX_BODY_BYTES, MAX_INTERIM, PROCESSING};
+use super::{
+    super::error::Refusal,
+    limits::{MAX_BODY_BYTES, MAX_INTERIM, PROCESSING},
+};
 use crate::{pool::Pool, queue::WorkerId};
 
 /// A worker whose connection broke has probably died; the cause is known a moment later.

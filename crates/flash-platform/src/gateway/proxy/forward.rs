@@ -26,15 +26,17 @@ use tokio::{
 
 use super::{
     super::{
-        access,
+        body::broken,
         error::{Refusal, WORKER_ID},
+        extract::client_address,
         nesting,
-        server::{REQUEST_ID, broken},
+        request_id::REQUEST_ID,
     },
-    MAX_BODY_BYTES, MAX_INTERIM, PROCESSING, affinity,
+    affinity,
     body::{Answer, Bounds, Cut, End, Lent, Upload, UploadState},
     failure::Failure,
     forwarded,
+    limits::{MAX_BODY_BYTES, MAX_INTERIM, PROCESSING},
     request_line::RequestLine,
     upgrade::Wanted,
 };
@@ -124,7 +126,7 @@ impl Route<'_> {
         let (choice, limit) = affinity::choice(self.pool, request.headers()).await?;
         let wanted = Wanted::of(&mut request);
         let is_head = request.method() == http::Method::HEAD;
-        let client = access::client(&request);
+        let client = client_address(&request);
         let (mut head, body) = request.into_parts();
         // Extensions contain data of the client's connection, such as its upgrade.
         head.extensions.clear();

@@ -12,20 +12,8 @@ mod body;
 mod failure;
 mod forward;
 mod forwarded;
+mod limits;
 mod request_line;
 mod upgrade;
 
 pub(super) use forward::forward;
-
-use std::time::Duration;
-
-/// Limits of load-balanced endpoints, as the provider documents them: of a body, in each direction.
-const MAX_BODY_BYTES: usize = 30_000_000;
-/// How long a request waits for a worker, including a start from zero workers.
-const HOLD: Duration = Duration::from_secs(120);
-/// How long a request waits for one specific worker.
-const STRICT_HOLD: Duration = Duration::from_secs(300);
-/// The time limit from sending the request to the worker until the last byte of the answer.
-const PROCESSING: Duration = Duration::from_secs(330);
-/// Interim responses (1xx) before an answer. None is passed on.
-const MAX_INTERIM: usize = 100;

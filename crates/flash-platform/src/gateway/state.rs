@@ -1,0 +1,52 @@
+//! What handlers need of the platform.
+use std::sync::Arc;
+
+use flash_protocol::ErrorKind;
+use http::StatusCode;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{access_control::AccessControl, error::Refusal};
+use crate::{
+    meter::Billing,
+    queue::Budget,
+    release::Release,
+    releases::{Expected, Releases},
+};
+
+/// See the module.
+pub(crate) struct GatewayState {
+    pub releases: Arc<Releases>,
+    pub access_control: AccessControl,
+    pub billing: Billing,
+    /// The memory that jobs may use.
+    pub budget: Budget,
+    /// What outlives the answer to a request, and is waited for at the end.
+    pub tasks: TaskTracker,
+    /// The platform stops: no new work.
+    pub closing: CancellationToken,
+}
+
+impl GatewayState {
+    /// The live release; 503 if there is none or the platform is stopping.
+    pub(super) fn live(&self) -> Result<Arc<Release>, Refusal> {
+        if self.closing.is_cancelled() {
+            let message = "flash is stopping and accepts no new work";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::NoWorker, message));
+        }
+        self.releases.live().ok_or_else(|| self.nothing_live())
+    }
+
+    /// The answer while no release is live.
+    pub(super) fn nothing_live(&self) -> Refusal {
+        if self.releases.expected() == Expected::Restored {
+            let message = "the environment is being restored; try again";
+            return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::NoWorker, message).after(1);
+        }
+        let is_empty = self.access_control.is_of_environment() && !self.releases.is_starting();
+        let message = match is_empty {
+            true => "nothing is deployed in this environment",
+            false => "the app has not started yet",
+        };
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::NoWorker, message)
+    }
+}
