@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     error::StartError,
-    gateway::{self, AccessControl, GatewayState},
+    gateway::{self, GatewayState},
     listener::Listeners,
     log::{LogLine, Sink},
     machine::Machine,
@@ -89,13 +89,7 @@ impl Platform {
             machine,
         } = options;
         let address = listener.local_addr().map_err(StartError::Listener)?;
-        let (machine, own_machine) = match machine {
-            Some(shared) => (shared, None),
-            None => {
-                let own = machine_alone(limits, &log)?;
-                (own.clone(), Some(own))
-            }
-        };
+        let (machine, own_machine) = shared_or_own(machine, limits, &log)?;
         let share = machine.share();
         let Machine { lifeline, isolation, .. } = machine;
         let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
@@ -112,7 +106,7 @@ impl Platform {
         let budget = Budget::default();
         backlog.join(&budget);
         let context = PoolContext {
-            log: log.clone(),
+            log,
             lifeline,
             isolation: isolation.of(limits, confinement),
             drain_time,
@@ -122,14 +116,7 @@ impl Platform {
             queues: QueueContext { clock, store, outbox, budget },
             billing: Billing::default(),
         };
-        let state = Arc::new(GatewayState {
-            releases: Arc::default(),
-            access_control: AccessControl::new(access, log),
-            billing: context.billing.clone(),
-            budget: context.queues.budget.clone(),
-            tasks: context.tasks.clone(),
-            closing: closing.clone(),
-        });
+        let state = Arc::new(GatewayState::new(&context, access));
         let gateway = TaskTracker::new();
         gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         gateway.spawn(sender.run(ends));
@@ -159,7 +146,7 @@ impl Platform {
         let closing = self.shared.closing.clone();
         let mut time_kept = Instant::now();
         while closing.run_until_cancelled(tokio::time::sleep(FORGET_PAST)).await.is_some() {
-            gateway.access_control.log_rest();
+            gateway.log_refused();
             if time_kept.elapsed() >= KEEP_TIME {
                 time_kept = Instant::now();
                 self.shared.context.queues.keep_time();
@@ -254,10 +241,19 @@ impl Platform {
     }
 }
 
-/// The resources of a platform that shares them with no other.
-fn machine_alone(limits: LimitScope, log: &Sink) -> Result<Machine, StartError> {
+/// The machine's resources; they are also the second value where the platform shares them with no other.
+fn shared_or_own(
+    shared: Option<Machine>,
+    limits: LimitScope,
+    log: &Sink,
+) -> Result<(Machine, Option<Machine>), StartError> {
+    if let Some(shared) = shared {
+        return Ok((shared, None));
+    }
     let log = log.clone();
-    Machine::start(limits, Listeners::One, move |text| log(LogLine::system("platform", None, text)))
+    let say = move |text| log(LogLine::system("platform", None, text));
+    let own = Machine::start(limits, Listeners::One, say)?;
+    Ok((own.clone(), Some(own)))
 }
 
 /// Logs the jobs that could not be read.

@@ -15,7 +15,7 @@ use super::{
 use crate::log::{LogLine, Sink};
 
 /// Who may send requests to a platform.
-pub(crate) struct AccessControl {
+pub(super) struct AccessControl {
     access: Access,
     failed: Mutex<Attempts>,
     log: Sink,
@@ -61,7 +61,7 @@ impl Denial {
 }
 
 impl AccessControl {
-    pub(crate) fn new(access: Access, log: Sink) -> Self {
+    pub(super) fn new(access: Access, log: Sink) -> Self {
         Self { access, failed: Mutex::default(), log }
     }
 
@@ -126,7 +126,7 @@ impl AccessControl {
     }
 
     /// Logs failed attempts that have not been logged yet.
-    pub(crate) fn log_rest(&self) {
+    pub(super) fn log_rest(&self) {
         let unlogged = self.failed.lock().unlogged(Instant::now());
         for (client, count) in unlogged {
             self.say(format!("refused {count} more requests from {client} without a valid key"));

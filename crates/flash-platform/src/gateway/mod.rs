@@ -37,7 +37,6 @@ mod submission;
 mod worker_api;
 mod worker_key;
 
-pub(crate) use access_control::AccessControl;
 pub use hosts::AllowedHosts;
 pub use keys::{Access, ApiKey, KeyHash, KeyRing};
 pub(crate) use server::serve;

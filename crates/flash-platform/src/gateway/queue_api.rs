@@ -178,8 +178,9 @@ mod tests {
         let refusal = unknown("/v2/x/statuss/7");
         assert_eq!(
             refusal.message(),
-            "the queue API does not have /v2/x/statuss/7; did you mean `status`?; it has /v2/ENDPOINT/{run, \
-             runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics, requests, dead}"
+            "the queue API does not have /v2/x/statuss/7; did you mean `status`, `status-sync`?; it has \
+             /v2/ENDPOINT/{run, runsync, status, status-sync, stream, cancel, retry, purge-queue, health, metrics, \
+             requests, dead}"
         );
     }
 }

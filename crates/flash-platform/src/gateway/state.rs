@@ -5,9 +5,10 @@ use flash_protocol::ErrorKind;
 use http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{access_control::AccessControl, error::Refusal};
+use super::{access_control::AccessControl, error::Refusal, keys::Access};
 use crate::{
     meter::Billing,
+    pool::PoolContext,
     queue::Budget,
     release::Release,
     releases::{Expected, Releases},
@@ -16,17 +17,34 @@ use crate::{
 /// See the module.
 pub(crate) struct GatewayState {
     pub releases: Arc<Releases>,
-    pub access_control: AccessControl,
-    pub billing: Billing,
+    pub(super) access_control: AccessControl,
+    pub(super) billing: Billing,
     /// The memory that jobs may use.
-    pub budget: Budget,
+    pub(super) budget: Budget,
     /// What outlives the answer to a request, and is waited for at the end.
-    pub tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     /// The platform stops: no new work.
-    pub closing: CancellationToken,
+    pub(super) closing: CancellationToken,
 }
 
 impl GatewayState {
+    /// The state beside pools with this context, without a release.
+    pub(crate) fn new(context: &PoolContext, access: Access) -> Self {
+        Self {
+            releases: Arc::default(),
+            access_control: AccessControl::new(access, context.log.clone()),
+            billing: context.billing.clone(),
+            budget: context.queues.budget.clone(),
+            tasks: context.tasks.clone(),
+            closing: context.closing.clone(),
+        }
+    }
+
+    /// Logs failed attempts of clients that have not been logged yet.
+    pub(crate) fn log_refused(&self) {
+        self.access_control.log_rest();
+    }
+
     /// The live release; 503 if there is none or the platform is stopping.
     pub(super) fn live(&self) -> Result<Arc<Release>, Refusal> {
         if self.closing.is_cancelled() {
