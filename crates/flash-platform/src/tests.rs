@@ -262,6 +262,36 @@ async fn keys_count_from_the_moment_in_which_they_are_set_and_for_every_path_but
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_the_queue_api_takes_its_methods_and_names_them_to_others() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    bench.ring.set(vec![KeyHash::of("key")], Vec::new());
+    bench.deploy(1).await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    for (method, path, status, named) in [
+        ("DELETE", "status/7", 405, "allowed: GET, HEAD, POST"),
+        ("POST", "status/7", 404, "has no job `7`"),
+        ("GET", "run", 405, "allowed: POST"),
+        ("POST", "run", 400, "not valid JSON"),
+        ("POST", "health", 405, "allowed: GET, HEAD"),
+        ("GET", "dead/requeue", 405, "allowed: POST"),
+        ("GET", "job-done/w/7", 405, "allowed: POST"),
+        ("POST", "job-done/w/7", 404, "no job `7`"),
+        ("POST", "ping/w", 405, "allowed: GET, HEAD"),
+        ("GET", "ping/w", 401, "wrong key for this worker"),
+        ("GET", "statuss/7", 404, "did you mean `status`"),
+    ] {
+        let method: reqwest::Method = method.parse().unwrap();
+        let url = format!("{}/v2/gpu/{path}", bench.platform.worker_url());
+        let answer = client.request(method.clone(), url).bearer_auth("key").send().await.unwrap();
+        let (given, body) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert!(given == status && body.contains(named), "{method} {path}: {given} {body}");
+    }
+    within("stop", bench.platform.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_whose_worker_dies_at_its_start_is_not_live_and_says_its_last_lines() {
     let store = TempDir::new().unwrap();
     let bench = start(store.path()).await;
