@@ -75,31 +75,37 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether more events follow.
+enum Events {
+    Open,
+    Ended,
+}
+
 /// Chunks as server-sent events: a `data` line each, then one event `end` with the job.
 fn events(queue: Arc<Queue>, id: JobId) -> Response {
-    let next = move |open: bool| {
+    let next = move |before: Events| {
         let queue = queue.clone();
         async move {
-            if !open {
+            if let Events::Ended = before {
                 return None;
             }
-            let (text, open) = match queue.stream(id, KEEP_ALIVE).await {
+            let (text, state) = match queue.stream(id, KEEP_ALIVE).await {
                 Ok(Some(news)) => event_text(&queue, id, news).await,
                 // The job is gone or cannot be stored now: the client asks again and gets the reason.
-                Ok(None) | Err(_) => ("event: gone\ndata: {}\n\n".to_owned(), false),
+                Ok(None) | Err(_) => ("event: gone\ndata: {}\n\n".to_owned(), Events::Ended),
             };
-            Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), open))
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), state))
         }
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, Body::from_stream(stream::unfold(true, next))).into_response()
+    (headers, Body::from_stream(stream::unfold(Events::Open, next))).into_response()
 }
 
 /// The events of some news, and whether more will come.
-async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, bool) {
+async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, Events) {
     // JSON text from serde has no line breaks; text from a worker may.
     let line = |json: &str| json.replace(['\n', '\r'], " ");
     let mut text = String::new();
@@ -109,10 +115,10 @@ async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, bool) {
     if !news.status.is_final() {
         // A comment keeps the connection alive where nothing happened.
         let idle = if text.is_empty() { ":\n\n" } else { "" };
-        return (text + idle, true);
+        return (text + idle, Events::Open);
     }
     let job = queue.status(id).await.ok().flatten();
     let job = job.and_then(|job| serde_json::to_string(&job).ok()).unwrap_or_else(|| "{}".to_owned());
     text.push_str(&format!("event: end\ndata: {}\n\n", line(&job)));
-    (text, false)
+    (text, Events::Ended)
 }
