@@ -1,5 +1,5 @@
 //! The API pages: `/docs` with a vendored Swagger UI that works offline, and `/openapi.json`.
-use std::sync::Arc;
+use std::{io::Read as _, sync::Arc};
 
 use axum::{
     Json,
@@ -7,14 +7,15 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use flash_text::Truncated;
-use http::{HeaderValue, header};
+use flate2::read::GzDecoder;
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
 
 use super::{error::Refusal, extract::Segments, respond::json_text, state::GatewayState};
 
-/// From the `swagger-ui-dist` package, unchanged; its licence is in the same directory.
-const SCRIPT: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js");
-const STYLE: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui.css");
+/// From the `swagger-ui-dist` package, compressed by gzip; its licence is in the same directory.
+const SCRIPT: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js.gz");
+const STYLE: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui.css.gz");
 const PAGE: &str = include_str!("../../assets/swagger-ui/index.html");
 
 pub(super) async fn index(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
@@ -32,7 +33,7 @@ pub(super) async fn page() -> Response {
     (unframed, Html(PAGE)).into_response()
 }
 
-pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, Refusal> {
+pub(super) async fn file(Segments(name): Segments<String>, headers: HeaderMap) -> Result<Response, Refusal> {
     let (kind, bytes) = match name.as_str() {
         "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
@@ -43,9 +44,58 @@ pub(super) async fn file(Segments(name): Segments<String>) -> Result<Response, R
             )));
         }
     };
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
+    let headers_of_both = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
+    ];
+    if accepts_gzip(&headers) {
+        let coding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+        return Ok((headers_of_both, coding, bytes).into_response());
+    }
+    // Browsers accept gzip, so nobody waits for this.
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut plain).expect("the vendored files are gzip, as a test sees");
+    Ok((headers_of_both, plain).into_response())
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let listed = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
 }
 
 pub(super) async fn openapi(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
     Ok(json_text(state.live()?.openapi.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_of_the_page_come_as_the_client_reads_them() {
+        for (accepted, is_compressed) in [
+            ("gzip, br", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("br", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            for (name, start) in [("swagger-ui.css", ".swagger-ui"), ("swagger-ui-bundle.js", "/*!")] {
+                let answer = file(Segments(name.to_owned()), headers.clone()).await.unwrap();
+                assert_eq!(
+                    answer.headers().contains_key(header::CONTENT_ENCODING),
+                    is_compressed,
+                    "{accepted}"
+                );
+                let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+                assert_eq!(body.starts_with(start.as_bytes()), !is_compressed, "{name} for {accepted}");
+            }
+        }
+    }
 }
