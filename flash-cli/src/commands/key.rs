@@ -4,8 +4,9 @@ use flash_target::KeyEntry;
 use serde_json::json;
 
 use super::{
-    deploy::{OneEnvironment, block_on, time},
-    scope::ScopeArguments,
+    deploy::block_on,
+    scope::{OneEnvironment, ScopeArguments},
+    time::local,
 };
 use crate::{credentials::CredentialStore, exit::Failure, output::Output};
 
@@ -80,11 +81,11 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
     let is_own = |entry: &KeyEntry| own.as_ref().is_some_and(|own| own.key.starts_with(&entry.prefix));
     let row = |entry: &KeyEntry| {
         let state = match entry.revoked_ms {
-            Some(at) => format!("revoked {}", time(at)),
+            Some(at) => format!("revoked {}", local(at)),
             None if is_own(entry) => "yours".to_owned(),
             None => "valid".to_owned(),
         };
-        vec![format!("{}…", entry.prefix), state, time(entry.created_ms), entry.label.clone()]
+        vec![format!("{}…", entry.prefix), state, local(entry.created_ms), entry.label.clone()]
     };
     output.table(&["key", "state", "made", "label"], &keys.iter().map(row).collect::<Vec<_>>());
     Ok(())

@@ -2,10 +2,12 @@
 mod build;
 mod call;
 mod catalog;
+mod changes;
 mod confirm;
 mod cost;
 mod deploy;
 mod doctor;
+mod endpoint_table;
 mod key;
 mod login;
 mod logs;

@@ -32,6 +32,16 @@ pub(crate) struct ScopeArguments {
     pub target: Option<TargetKind>,
 }
 
+/// An environment; optional if the app has only one.
+#[derive(Args)]
+pub(crate) struct OneEnvironment {
+    /// The environment [default: the only one of the app].
+    #[arg(value_name = "ENV")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub scope: ScopeArguments,
+}
+
 /// The crate's directory, for commands that work on it: as a positional argument, or with the flag of the other
 /// commands.
 #[derive(Debug, Clone, Args)]

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::{
     confirm::prompt_aborted,
-    deploy::{OneEnvironment, block_on, time},
-    scope::ScopeArguments,
+    deploy::block_on,
+    scope::{OneEnvironment, ScopeArguments},
+    time::local,
 };
 use crate::{exit::Failure, output::Output, project::check_variable_name};
 
@@ -188,7 +189,7 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
         output.object(&json!({ "environment": scope.id, "secrets": secrets }));
         return Ok(());
     }
-    let row = |entry: &SecretEntry| vec![entry.name.clone(), time(entry.set_ms), entry.version.to_string()];
+    let row = |entry: &SecretEntry| vec![entry.name.clone(), local(entry.set_ms), entry.version.to_string()];
     output.table(&["secret", "set", "times set"], &secrets.iter().map(row).collect::<Vec<_>>());
     Ok(())
 }

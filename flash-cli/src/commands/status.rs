@@ -6,8 +6,9 @@ use flash_protocol::catalogue::NanoDollars;
 use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
-    deploy::{OneEnvironment, block_on, time},
-    scope::Scope,
+    deploy::block_on,
+    scope::{OneEnvironment, Scope},
+    time::local,
 };
 use crate::{exit::Failure, output::Output};
 
@@ -114,7 +115,7 @@ fn show(status: &Status, json: bool, output: &Output) {
         for error in &worker.last_errors {
             let request = error.request_id.as_deref().map_or(String::new(), |id| format!("  request {id}"));
             let message = error.message.lines().next().unwrap_or_default();
-            output.line(&format!("  {}  {message}{request}", time(error.time_ms)));
+            output.line(&format!("  {}  {message}{request}", local(error.time_ms)));
         }
     }
 }

@@ -68,6 +68,15 @@ pub(super) fn shown(time_us: u64, zone: &TimeZone) -> String {
     }
 }
 
+/// `2026-11-23 12:00:05`, in this machine's time zone.
+pub(super) fn local(ms: u64) -> String {
+    let timestamp = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    timestamp.map_or_else(
+        || "unknown".to_owned(),
+        |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
 /// Microseconds since 1970.
 pub(super) fn micros(time: Timestamp) -> u64 {
     u64::try_from(time.as_microsecond()).unwrap_or(0)

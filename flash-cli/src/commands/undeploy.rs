@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{
     confirm::Confirmation,
-    deploy::{OneEnvironment, block_on},
+    deploy::block_on,
+    scope::{OneEnvironment, Scope},
 };
 use crate::{credentials::CredentialStore, exit::Failure, output::Output};
 
@@ -87,7 +88,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
 }
 
 /// Updates the credential file to the endpoints that are left.
-async fn forget_addresses(scope: &super::scope::Scope) -> Result<(), Failure> {
+async fn forget_addresses(scope: &Scope) -> Result<(), Failure> {
     let environment = match scope.target.environment(&scope.id).await {
         Ok(environment) => environment,
         // Another process has removed it in the meantime.

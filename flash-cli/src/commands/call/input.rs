@@ -11,7 +11,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::name_of;
 use crate::{
-    commands::run::table,
+    commands::endpoint_table,
     exit::{Code, Failure},
 };
 
@@ -105,7 +105,7 @@ pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function
         false => format!("[{}]", argument.name),
     };
     let arguments: Vec<String> = function.arguments.iter().map(argument).collect();
-    let example = table::example(manifest, function).to_string();
+    let example = endpoint_table::example(manifest, function).to_string();
     format!(
         "it takes {}({}), for example: flash call {environment} {} {}",
         function.call_name(),

@@ -3,8 +3,11 @@ use clap::Args;
 use flash_target::{ReleaseRecord, ReleaseState};
 use serde_json::json;
 
-use super::{OneEnvironment, time};
-use crate::{exit::Failure, output::Output};
+use crate::{
+    commands::{scope::OneEnvironment, time::local},
+    exit::Failure,
+    output::Output,
+};
 
 /// List the releases of an environment, newest first.
 #[derive(Args)]
@@ -53,7 +56,7 @@ fn row(record: &ReleaseRecord) -> Vec<String> {
     vec![
         record.number.to_string(),
         state.to_owned(),
-        time(record.created_ms),
+        local(record.created_ms),
         record.origin.commit.clone().unwrap_or_else(|| "-".to_owned()),
         digest.get(..12).unwrap_or(digest).to_owned(),
         notes.join("; "),

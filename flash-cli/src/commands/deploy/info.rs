@@ -2,8 +2,13 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{OneEnvironment, live, time};
-use crate::{credentials::CredentialStore, exit::Failure, output::Output};
+use super::live;
+use crate::{
+    commands::{scope::OneEnvironment, time::local},
+    credentials::CredentialStore,
+    exit::Failure,
+    output::Output,
+};
 
 /// Show what is live in an environment, where, and how to call it.
 #[derive(Args)]
@@ -46,14 +51,14 @@ pub(super) async fn run(arguments: InfoArguments, json: bool, output: &Output) -
     line("environment", &environment.id.to_string());
     line("target", environment.target.as_str());
     line("url", environment.url.as_deref().unwrap_or("-"));
-    line("created", &time(environment.created_ms));
+    line("created", &local(environment.created_ms));
     let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
     line("secrets", if secrets.is_empty() { "-".to_owned() } else { secrets.join(", ") }.as_str());
     match &environment.live {
         Some(live) => {
             let commit =
                 live.origin.commit.as_ref().map_or(String::new(), |commit| format!(", commit {commit}"));
-            line("release", &format!("{}, since {}{commit}", live.number, time(live.created_ms)));
+            line("release", &format!("{}, since {}{commit}", live.number, local(live.created_ms)));
             output.line("");
             output.endpoints(&rows);
         }

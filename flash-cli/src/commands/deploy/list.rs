@@ -5,9 +5,11 @@ use clap::Args;
 use flash_target::{Environment, TargetKind};
 use serde_json::json;
 
-use super::time;
 use crate::{
-    commands::scope::{ScopeArguments, target},
+    commands::{
+        scope::{ScopeArguments, target},
+        time::local,
+    },
     exit::Failure,
     output::Output,
     project::Config,
@@ -47,7 +49,7 @@ pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -
     }
     let row = |own: &Environment| {
         let (release, since) = match &own.live {
-            Some(live) => (live.number.to_string(), time(live.created_ms)),
+            Some(live) => (live.number.to_string(), local(live.created_ms)),
             None => ("-".to_owned(), "-".to_owned()),
         };
         let url = own.url.clone().unwrap_or_default();

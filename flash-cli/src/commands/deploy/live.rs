@@ -13,7 +13,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{run::table, scope::Scope},
+    commands::{endpoint_table, scope::Scope},
     credentials::CredentialStore,
     exit::{Code, Failure},
     output::{Endpoint, Output},
@@ -109,10 +109,10 @@ pub(super) async fn confirm(
 /// The rows of the endpoint table, each with a `curl` that works as printed for this user.
 pub(super) fn rows(environment: &Environment, spec: &ReleaseSpec, store: &CredentialStore) -> Vec<Endpoint> {
     let commands: Vec<CommandWorker> = spec.commands.iter().map(command).collect();
-    let program = table::curl_with_header(&store.header_file(&environment.id));
+    let program = endpoint_table::curl_with_header(&store.header_file(&environment.id));
     match &environment.url {
-        Some(url) => table::endpoints(&spec.manifest, &commands, url, &program),
-        None => table::endpoints_apart(&spec.manifest, &environment.endpoints, &program),
+        Some(url) => endpoint_table::endpoints(&spec.manifest, &commands, url, &program),
+        None => endpoint_table::endpoints_apart(&spec.manifest, &environment.endpoints, &program),
     }
 }
 

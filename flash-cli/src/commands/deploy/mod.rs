@@ -1,6 +1,6 @@
 //! `flash deploy` and `flash env`: environments and what is live in them.
 //!
-//! One file per subcommand; `show` prints plans, `live` finishes a release that has gone live.
+//! One file per subcommand; `live` finishes a release that has gone live.
 mod artifact;
 mod history;
 mod info;
@@ -10,14 +10,12 @@ mod new;
 mod remove;
 mod rollback;
 mod send;
-pub(super) mod show;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 pub(crate) use self::{history::HistoryArguments, remove::RemoveArguments, rollback::RollbackArguments};
-use super::scope::ScopeArguments;
 use crate::{exit::Failure, output::Output};
 
 /// The exit codes, for `--help`.
@@ -86,16 +84,6 @@ impl From<Ending> for ExitCode {
             Ending::Changes => Self::from(2),
         }
     }
-}
-
-/// An environment; optional if the app has only one.
-#[derive(Args)]
-pub(super) struct OneEnvironment {
-    /// The environment [default: the only one of the app].
-    #[arg(value_name = "ENV")]
-    pub name: Option<String>,
-    #[command(flatten)]
-    pub scope: ScopeArguments,
 }
 
 impl DeployArguments {
@@ -173,15 +161,6 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
     runtime.block_on(work)
-}
-
-/// `2026-11-23 12:00:05`, in this machine's time zone.
-pub(super) fn time(ms: u64) -> String {
-    let timestamp = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    timestamp.map_or_else(
-        || "unknown".to_owned(),
-        |time| time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    )
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@ use clap::Args;
 use flash_target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before};
 use serde_json::json;
 
-use super::{live, show};
+use super::live;
 use crate::{
-    commands::{confirm::Confirmation, scope::ScopeArguments},
+    commands::{changes, confirm::Confirmation, scope::ScopeArguments},
     deploy::Plan,
     exit::Failure,
     output::Output,
@@ -77,11 +77,11 @@ pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Outpu
                 "Unchanged",
                 &format!("release {to} is the same as the live release; starting it again"),
             ),
-            false => show::plan(&plan, output),
+            false => changes::plan(&plan, output),
         }
         output.flush();
     }
-    show::allowed_to_break(&plan, arguments.allow_breaking)?;
+    changes::allowed_to_break(&plan, arguments.allow_breaking)?;
     Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", scope.id))?;
     let mut on_step = live::print_steps(output);
     let record = scope

@@ -8,11 +8,12 @@ use serde_json::json;
 use super::{
     Ending,
     artifact::{Artifact, problems_ahead},
-    live, show,
+    live,
 };
 use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
+        changes,
         confirm::Confirmation,
         scope::{Scope, ScopeArguments},
     },
@@ -292,9 +293,9 @@ impl Sending<'_> {
     /// The plan, and what differs at the target.
     fn show(&self) {
         if !self.plan.is_empty() {
-            show::plan(&self.plan, self.output);
+            changes::plan(&self.plan, self.output);
         }
-        show::at_target(&self.preflight.changes, self.scope.target.kind(), self.output);
+        changes::at_target(&self.preflight.changes, self.scope.target.kind(), self.output);
     }
 
     fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
@@ -345,7 +346,7 @@ impl Sending<'_> {
             self.show();
             self.output.flush();
         }
-        show::allowed_to_break(&self.plan, options.allow_breaking)?;
+        changes::allowed_to_break(&self.plan, options.allow_breaking)?;
         options.confirmation().or_prompt(&format!("Deploy this to {}?", self.scope.id))
     }
 

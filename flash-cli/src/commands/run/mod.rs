@@ -6,7 +6,6 @@
 mod image;
 mod session;
 mod state;
-pub(super) mod table;
 mod workspace;
 
 use std::{

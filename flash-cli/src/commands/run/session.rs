@@ -19,11 +19,10 @@ use tokio::{
 use super::{
     image::BuiltImages,
     state::{Keep, StoreLocation, api_key, curl, not_started, webhook_secret},
-    table::endpoints,
     workspace::{Settings, Versions},
 };
 use crate::{
-    commands::deploy::show,
+    commands::{changes, endpoint_table::endpoints},
     deploy::Plan,
     exit::{Code, Failure},
     output::{Endpoint, Output},
@@ -380,7 +379,7 @@ impl Session {
     /// What changed for callers, and how to call what is new, like the table at the start.
     fn print_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
         for change in Plan::of_app(before, after) {
-            for (mark, line) in show::lines(&change) {
+            for (mark, line) in changes::lines(&change) {
                 self.output.status(mark, &line);
             }
         }

@@ -8,8 +8,10 @@ use std::{
 use clap::ValueEnum;
 use flash_platform::{ApiKey, Durability, OpenError, Secret, StartError};
 
-use super::table::curl_with_header;
-use crate::exit::{Code, Failure};
+use crate::{
+    commands::endpoint_table::curl_with_header,
+    exit::{Code, Failure},
+};
 
 /// The variable with the key that clients must send.
 const API_KEY: &str = "FLASH_API_KEY";

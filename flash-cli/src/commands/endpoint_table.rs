@@ -17,7 +17,7 @@ use crate::output::Endpoint;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The rows for an app served at `url`. `program` is `curl` with its authorization.
-pub(in crate::commands) fn endpoints(
+pub(super) fn endpoints(
     manifest: &Manifest,
     commands: &[CommandWorker],
     url: &str,
@@ -50,7 +50,7 @@ pub(in crate::commands) fn endpoints(
 }
 
 /// The rows for an app whose worker types each have an address, as in a cloud: jobs name their function inside.
-pub(in crate::commands) fn endpoints_apart(
+pub(super) fn endpoints_apart(
     manifest: &Manifest,
     deployed: &[DeployedEndpoint],
     program: &str,
@@ -160,7 +160,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
 }
 
 /// A small input for a function: path and query arguments are listed with those of the body, by name.
-pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
+pub(super) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
     let body = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
     let outside = function.arguments.iter().filter(|own| own.source != ArgumentSource::Body && own.required);
     let outside = outside.map(|own| (own.name.clone(), input(manifest, &own.schema)));
@@ -171,7 +171,7 @@ pub(in crate::commands) fn example(manifest: &Manifest, function: &FunctionEntry
 }
 
 /// `curl` with the header in this file.
-pub(in crate::commands) fn curl_with_header(file: &Path) -> String {
+pub(super) fn curl_with_header(file: &Path) -> String {
     format!("curl -H {}", quoted(&format!("@{}", file.display())))
 }
 

@@ -1,4 +1,4 @@
-//! How a plan is printed.
+//! How changes are printed: those of a plan, those at a target, and those between two versions of an app.
 use flash_target::{FieldChange as AtTarget, TargetKind};
 
 use crate::{
@@ -69,7 +69,7 @@ pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Outpu
 }
 
 /// The lines of a change, each with its mark.
-pub(in crate::commands) fn lines(change: &Change) -> Vec<(&'static str, String)> {
+pub(super) fn lines(change: &Change) -> Vec<(&'static str, String)> {
     let head = format!("{:<12} {}", change.subject.label(), change.name);
     let breaking =
         |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!("  BREAKING: {why}"));
