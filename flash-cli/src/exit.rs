@@ -4,13 +4,17 @@ use std::{error::Error, fmt, process::ExitCode};
 use flash_target::{Problem, TargetError};
 use flash_text::error_chain;
 
-/// How a command failed.
+/// How a command ended. Each way has an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    /// It is done, or there was nothing to do.
+    Success,
+    /// `flash deploy --plan`: something would change.
+    Changes,
     /// It was tried and failed: the build, the app, a worker, a port.
-    Failed = 1,
+    Failed,
     /// Wrong usage, no crate, an invalid `flash.toml`: nothing was tried.
-    Unusable = 2,
+    Unusable,
 }
 
 /// A command's error: the cause, then what to do next.
@@ -63,14 +67,7 @@ impl From<TargetError> for Failure {
             Problem::Moved | Problem::NotReady | Problem::Unreachable | Problem::Failed => Code::Failed,
         };
         let lines: String = last_lines.iter().map(|line| format!("\n  | {line}")).collect();
-        let failure = match code {
-            Code::Unusable => Self::unusable(message + &lines),
-            _ => Self::failed(message + &lines),
-        };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self { code, message: message + &lines, hint }
     }
 }
 
@@ -87,6 +84,10 @@ impl fmt::Display for Failure {
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
-        Self::from(code as u8)
+        Self::from(match code {
+            Code::Success => 0,
+            Code::Failed => 1,
+            Code::Unusable | Code::Changes => 2,
+        })
     }
 }

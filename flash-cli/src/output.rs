@@ -15,22 +15,22 @@ use std::{
     time::Duration,
 };
 
+use flash_platform::LogLine;
+use flash_target::{LogRecord, LogStream};
+use flash_target_local::{Report, SharedReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use flash_platform::LogLine;
-use flash_target::{LogRecord, LogStream};
-use flash_target_local::{Report, SharedReport};
+use crate::exit::Failure;
 use writer::{DropPriority, LineWriter};
 
 /// How a command prints. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Output {
-    json: bool,
-    /// Color on stdout and on stderr.
-    colour: (bool, bool),
+    format: Format,
+    colours: Colours,
     /// The longest worker ID so far, for alignment.
     width: Arc<AtomicUsize>,
     stdout: LineWriter,
@@ -43,6 +43,59 @@ pub(crate) struct Output {
 const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long to wait for one of stderr, where errors go.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Format {
+    /// From `--json`.
+    pub(crate) fn of_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// The streams that get colors.
+#[derive(Debug, Clone, Copy)]
+struct Colours {
+    stdout: bool,
+    stderr: bool,
+}
+
+/// What happens to an item of a list of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeMark {
+    Created,
+    Changed,
+    Removed,
+    /// A part of the item above.
+    Part,
+}
+
+impl ChangeMark {
+    /// At the start of its line.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Created => "+",
+            Self::Changed => "~",
+            Self::Removed => "-",
+            Self::Part => " ",
+        }
+    }
+
+    fn colour(self) -> &'static str {
+        match self {
+            Self::Created => GREEN,
+            Self::Removed => RED,
+            Self::Changed | Self::Part => YELLOW,
+        }
+    }
+}
 
 /// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,16 +146,31 @@ const YELLOW: &str = "\u{1b}[33m";
 const RESET: &str = "\u{1b}[0m";
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(format: Format) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let colour = (wanted && !json && io::stdout().is_terminal(), wanted && io::stderr().is_terminal());
+        let colours = Colours {
+            stdout: wanted && format == Format::Text && io::stdout().is_terminal(),
+            stderr: wanted && io::stderr().is_terminal(),
+        };
         let (stdout, stderr) = (LineWriter::start(io::stdout()), LineWriter::start(io::stderr()));
-        Self { json, colour, width: Arc::new(AtomicUsize::new(24)), stdout, stderr, dropped: Arc::default() }
+        Self {
+            format,
+            colours,
+            width: Arc::new(AtomicUsize::new(24)),
+            stdout,
+            stderr,
+            dropped: Arc::default(),
+        }
     }
 
     /// What the background service reports, on stderr.
     pub(crate) fn service_report() -> SharedReport {
-        Arc::new(Self::new(false))
+        Arc::new(Self::new(Format::Text))
+    }
+
+    /// Whether data is printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
     }
 
     /// Waits until everything printed so far is written, for a limited time.
@@ -150,7 +218,7 @@ impl Output {
 
     /// A step that begins or has ended.
     pub(crate) fn status(&self, verb: &str, text: &str) {
-        let (bold, reset) = if self.colour.1 { (GREEN, RESET) } else { ("", "") };
+        let (bold, reset) = if self.colours.stderr { (GREEN, RESET) } else { ("", "") };
         self.say(&format!("{bold}{verb:>12}{reset} {text}"));
     }
 
@@ -181,22 +249,22 @@ impl Output {
 
     /// A problem that does not stop the command.
     pub(crate) fn warning(&self, text: &str) {
-        let (red, reset) = if self.colour.1 { (RED, RESET) } else { ("", "") };
+        let (red, reset) = if self.colours.stderr { (RED, RESET) } else { ("", "") };
         self.say(&format!("{red}warning{reset}: {text}"));
     }
 
     /// A problem that ends the command or a step.
     pub(crate) fn error(&self, text: &dyn std::fmt::Display) {
-        let (red, reset) = if self.colour.1 { (RED, RESET) } else { ("", "") };
+        let (red, reset) = if self.colours.stderr { (RED, RESET) } else { ("", "") };
         self.say(&format!("{red}error{reset}: {text}"));
     }
 
     /// The server is up: prints one table, with a `curl` command for each row.
     pub(crate) fn ready(&self, url: &str, app: &str, endpoints: &[Endpoint]) {
-        if self.json {
+        if self.is_json() {
             return self.event("ready", json!({ "url": url, "app": app, "endpoints": endpoints }));
         }
-        let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
+        let (bold, reset) = if self.colours.stdout { (BOLD, RESET) } else { ("", "") };
         let up =
             format!("{bold}{app}{reset} is up at {bold}{url}{reset}  (API docs: {url}/docs, stop: Ctrl-C)\n");
         self.print_or_drop(up, DropPriority::Event);
@@ -205,7 +273,7 @@ impl Output {
 
     /// The endpoint table alone.
     pub(crate) fn endpoints(&self, endpoints: &[Endpoint]) {
-        let (dim, reset) = if self.colour.0 { (DIM, RESET) } else { ("", "") };
+        let (dim, reset) = if self.colours.stdout { (DIM, RESET) } else { ("", "") };
         let width = |column: fn(&Endpoint) -> &str| {
             endpoints.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
         };
@@ -228,14 +296,9 @@ impl Output {
     }
 
     /// A planned change, colored by its mark.
-    pub(crate) fn change(&self, mark: &str, text: &str) {
-        let colour = match mark {
-            "+" => GREEN,
-            "-" => RED,
-            _ => YELLOW,
-        };
-        let (colour, reset) = if self.colour.0 { (colour, RESET) } else { ("", "") };
-        self.print(&format!("{colour}{mark}{reset} {text}"));
+    pub(crate) fn change(&self, mark: ChangeMark, text: &str) {
+        let (colour, reset) = if self.colours.stdout { (mark.colour(), RESET) } else { ("", "") };
+        self.print(&format!("{colour}{}{reset} {text}", mark.sign()));
     }
 
     /// One JSON object: everything that a command prints with `--json`.
@@ -258,7 +321,7 @@ impl Output {
             Mark::Note => ("!", YELLOW),
             Mark::Bad => ("✗", RED),
         };
-        let (colour, dim, reset) = if self.colour.0 { (colour, DIM, RESET) } else { ("", "", "") };
+        let (colour, dim, reset) = if self.colours.stdout { (colour, DIM, RESET) } else { ("", "", "") };
         self.print(&format!("{colour}{sign}{reset} {name:<14} {said}"));
         for line in below.iter().flat_map(|text| text.lines()) {
             self.print(&format!("{:17}{dim}{}{reset}", "", line.trim_end()));
@@ -267,7 +330,7 @@ impl Output {
 
     /// Rows below a header, in aligned columns. Numbers are right-aligned.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
-        let (bold, reset) = if self.colour.0 { (BOLD, RESET) } else { ("", "") };
+        let (bold, reset) = if self.colours.stdout { (BOLD, RESET) } else { ("", "") };
         let mut lines = table_lines(head, rows).into_iter();
         if let Some(head) = lines.next() {
             self.print(&format!("{bold}{head}{reset}"));
@@ -276,13 +339,15 @@ impl Output {
     }
 
     /// A new version serves, or why the old one stays.
-    pub(crate) fn reloaded(&self, outcome: Result<&str, &str>) {
+    pub(crate) fn reloaded(&self, outcome: Result<Duration, &Failure>) {
         match outcome {
-            Ok(time) => self.status("Reloaded", &format!("the new version serves ({time})")),
-            Err(reason) => self.error(&format!("{reason}; the old version keeps serving")),
+            Ok(took) => {
+                self.status("Reloaded", &format!("the new version serves ({:.1} s)", took.as_secs_f64()));
+            }
+            Err(failure) => self.error(&format!("{failure}; the old version keeps serving")),
         }
-        if self.json {
-            let error = outcome.err();
+        if self.is_json() {
+            let error = outcome.err().map(ToString::to_string);
             self.event("reload", json!({ "ok": outcome.is_ok(), "error": error }));
         }
     }
@@ -304,8 +369,8 @@ impl Output {
         self.print_or_drop(line, DropPriority::Log);
     }
 
-    /// A stored log line, with a prefix. None is dropped.
-    pub(crate) fn record(&self, record: &LogRecord, before: &str) {
+    /// A stored log line, after a time for people if there is one. None is dropped.
+    pub(crate) fn record(&self, record: &LogRecord, time: Option<&str>) {
         let line = self.rendered(&Drawn {
             time_ms: record.time_us / 1000,
             release: record.release,
@@ -317,10 +382,9 @@ impl Output {
             level: record.level.as_deref(),
             text: &record.text,
         });
-        match before {
-            "" => self.print(&line),
-            _ if self.json => self.print(&line),
-            _ => self.print(&format!("{before} {line}")),
+        match time {
+            Some(time) if !self.is_json() => self.print(&format!("{time} {line}")),
+            _ => self.print(&line),
         }
     }
 
@@ -338,13 +402,13 @@ impl Output {
     }
 
     fn rendered(&self, line: &Drawn<'_>) -> String {
-        if self.json {
+        if self.is_json() {
             return log_json(line).to_string();
         }
         let worker = line.worker.unwrap_or(line.worker_type);
         let width = self.width.fetch_max(worker.len(), Ordering::Relaxed).max(worker.len());
         let request = printable(line.request_id.unwrap_or("-"));
-        let (dim, colour, reset) = match (self.colour.0, line.stream) {
+        let (dim, colour, reset) = match (self.colours.stdout, line.stream) {
             (false, _) => ("", "", ""),
             (true, LogStream::Stderr) => (DIM, RED, RESET),
             (true, LogStream::System) => (DIM, DIM, RESET),

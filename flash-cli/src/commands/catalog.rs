@@ -9,8 +9,11 @@ use flash_target_runpod::{
 };
 use serde_json::json;
 
-use super::deploy::block_on;
-use crate::{exit::Failure, output::Output};
+use super::command::{Command, Context};
+use crate::{
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
 
 /// Show what Runpod offers for serverless workers: hardware, prices, stock, data centers.
 ///
@@ -28,7 +31,7 @@ pub(crate) struct CatalogArguments {
     directory: PathBuf,
     /// Print JSON.
     #[arg(long, global = true)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -41,21 +44,27 @@ enum What {
     Datacenters,
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: &CatalogArguments, output: &Output) -> Result<(), Failure> {
-    block_on(async {
-        let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
-        let addresses = Addresses::from_environment().map_err(TargetError::from)?;
-        let rest = Rest::new(found.key, addresses).map_err(TargetError::from)?;
-        match arguments.what {
-            What::Gpus => gpus(rest.gpu_types().await.map_err(TargetError::from)?, arguments.json, output),
-            What::Cpus => cpus(rest.cpu_types().await.map_err(TargetError::from)?, arguments.json, output),
-            What::Datacenters => {
-                places(&rest.data_centers().await.map_err(TargetError::from)?, arguments.json, output);
-            }
-        }
-        Ok(())
-    })
+impl Command for CatalogArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        context.block_on(show(&self, context.output()))?;
+        Ok(Code::Success)
+    }
+}
+
+async fn show(arguments: &CatalogArguments, output: &Output) -> Result<(), Failure> {
+    let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
+    let addresses = Addresses::from_environment().map_err(TargetError::from)?;
+    let rest = Rest::new(found.key, addresses).map_err(TargetError::from)?;
+    match arguments.what {
+        What::Gpus => gpus(rest.gpu_types().await.map_err(TargetError::from)?, output),
+        What::Cpus => cpus(rest.cpu_types().await.map_err(TargetError::from)?, output),
+        What::Datacenters => places(&rest.data_centers().await.map_err(TargetError::from)?, output),
+    }
+    Ok(())
 }
 
 fn stock(stock: Option<Stock>) -> String {
@@ -79,11 +88,11 @@ fn price(per_hour: f64) -> [String; 2] {
     [format!("{:.5}", per_hour / 3600.0), format!("{per_hour:.3}")]
 }
 
-fn gpus(mut gpus: Vec<CatalogGpu>, json: bool, output: &Output) {
+fn gpus(mut gpus: Vec<CatalogGpu>, output: &Output) {
     // GPU types without a pool cannot be requested.
     gpus.retain(|gpu| gpu.pool.is_some());
     gpus.sort_by(|a, b| (a.memory, &a.pool, &a.id).cmp(&(b.memory, &b.pool, &b.id)));
-    if json {
+    if output.is_json() {
         output.object(&json!({ "gpus": gpus }));
         return;
     }
@@ -102,9 +111,9 @@ fn gpus(mut gpus: Vec<CatalogGpu>, json: bool, output: &Output) {
     output.table(&["pool", "GPU type", "GB", "$/s", "$/h", "stock"], &rows);
 }
 
-fn cpus(mut cpus: Vec<CatalogCpu>, json: bool, output: &Output) {
+fn cpus(mut cpus: Vec<CatalogCpu>, output: &Output) {
     cpus.sort_by(|a, b| a.id.cmp(&b.id));
-    if json {
+    if output.is_json() {
         output.object(&json!({ "cpus": cpus }));
         return;
     }
@@ -123,8 +132,8 @@ fn cpus(mut cpus: Vec<CatalogCpu>, json: bool, output: &Output) {
     output.table(&["flavor", "vCPUs", "GB per vCPU", "$/h per vCPU", "stock"], &rows);
 }
 
-fn places(places: &[CatalogDataCenter], json: bool, output: &Output) {
-    if json {
+fn places(places: &[CatalogDataCenter], output: &Output) {
+    if output.is_json() {
         output.object(&json!({ "data_centers": places }));
         return;
     }

@@ -2,9 +2,9 @@
 use flash_target::{FieldChange as AtTarget, TargetKind};
 
 use crate::{
-    deploy::{Change, FieldChange, Plan},
+    deploy::{Action, Change, FieldChange, Plan},
     exit::Failure,
-    output::Output,
+    output::{ChangeMark, Output},
 };
 
 /// Prints every change, then the cost. Digests are shortened, but still distinct.
@@ -58,10 +58,10 @@ pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Outpu
     let width = width.max().unwrap_or(0) + 1;
     for AtTarget { worker, field, old, new } in changes {
         let (mark, value) = match (old, new) {
-            (None, Some(new)) => ("+", new.clone()),
-            (Some(_), None) => ("-", "removed".to_owned()),
-            (Some(old), Some(new)) => ("~", format!("{old} → {new}")),
-            (None, None) => ("~", String::new()),
+            (None, Some(new)) => (ChangeMark::Created, new.clone()),
+            (Some(_), None) => (ChangeMark::Removed, "removed".to_owned()),
+            (Some(old), Some(new)) => (ChangeMark::Changed, format!("{old} → {new}")),
+            (None, None) => (ChangeMark::Changed, String::new()),
         };
         let name = format!("{worker} {field}");
         output.change(mark, &format!("{name:<width$}  {value}"));
@@ -69,8 +69,13 @@ pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Outpu
 }
 
 /// The lines of a change, each with its mark.
-pub(super) fn lines(change: &Change) -> Vec<(&'static str, String)> {
+pub(super) fn lines(change: &Change) -> Vec<(ChangeMark, String)> {
     let head = format!("{:<12} {}", change.subject.label(), change.name);
+    let mark = match change.action {
+        Action::Create => ChangeMark::Created,
+        Action::Change => ChangeMark::Changed,
+        Action::Destroy => ChangeMark::Removed,
+    };
     let breaking =
         |why: &Option<String>| why.as_ref().map_or(String::new(), |why| format!("  BREAKING: {why}"));
     if let [only] = change.fields.as_slice()
@@ -78,12 +83,15 @@ pub(super) fn lines(change: &Change) -> Vec<(&'static str, String)> {
     {
         let name = if change.name == change.subject.label() { "" } else { &change.name };
         let head = format!("{:<12} {name}", change.subject.label());
-        return vec![(change.action.mark(), format!("{} {}", head.trim_end(), values(only)))];
+        return vec![(mark, format!("{} {}", head.trim_end(), values(only)))];
     }
-    let mut lines = vec![(change.action.mark(), format!("{head}{}", breaking(&change.breaking)))];
+    let mut lines = vec![(mark, format!("{head}{}", breaking(&change.breaking)))];
     let width = change.fields.iter().map(|field| field.field.chars().count()).max().unwrap_or(0);
     lines.extend(change.fields.iter().map(|field| {
-        (" ", format!("  {:<width$}  {}{}", field.field, values(field), breaking(&field.breaking)))
+        (
+            ChangeMark::Part,
+            format!("  {:<width$}  {}{}", field.field, values(field), breaking(&field.breaking)),
+        )
     }));
     lines
 }

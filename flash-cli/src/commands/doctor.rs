@@ -7,12 +7,15 @@ use clap::Args;
 use flash_protocol::catalogue::ComputeCapability;
 use serde_json::json;
 
-use super::scope::DirectoryArguments;
+use super::{
+    command::{Command, Context},
+    scope::DirectoryArguments,
+};
 use crate::{
     build::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},
     exit::{Code, Failure},
-    output::{Mark, Output},
+    output::{Format, Mark, Output},
     project::{Config, Package, PackageError},
 };
 
@@ -34,20 +37,30 @@ pub(crate) struct DoctorArguments {
     cuda_env: Vec<ComputeCapability>,
     /// Print one JSON object.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
+
+impl Command for DoctorArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let project = project(&self)?;
+        match self.cuda_env.is_empty() {
+            true => examine(&project, context)?,
+            false => print_cuda_environment(&self, &project, context.output())?,
+        }
+        Ok(Code::Success)
+    }
 }
 
 /// Runs the checks and prints the findings.
-pub(crate) fn run(arguments: DoctorArguments, output: &Output) -> Result<(), Failure> {
-    let project = project(&arguments)?;
-    if !arguments.cuda_env.is_empty() {
-        return print_cuda_environment(&arguments, &project, output);
-    }
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
-    let findings = runtime.block_on(doctor::examine(&project));
+fn examine(project: &Project, context: &Context) -> Result<(), Failure> {
+    let output = context.output();
+    let findings = context.runtime()?.block_on(doctor::examine(project));
     let is_fit = findings.iter().all(|finding| finding.state != State::Bad);
-    match arguments.json {
+    match output.is_json() {
         true => output.object(&json!({ "ok": is_fit, "findings": findings })),
         false => findings.iter().for_each(|finding| print(finding, output)),
     }
@@ -97,7 +110,7 @@ fn print_cuda_environment(
     };
     let toolchain = environment().map_err(|error| Failure::of(Code::Failed, &error).hint(error.hint()))?;
     let variables = toolchain.environment();
-    if arguments.json {
+    if output.is_json() {
         let text = |(name, value): (String, OsString)| (name, value.to_string_lossy().into_owned());
         output.object(&variables.into_iter().map(text).collect::<BTreeMap<_, _>>());
         return Ok(());

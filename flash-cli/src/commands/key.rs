@@ -4,11 +4,15 @@ use flash_target::KeyEntry;
 use serde_json::json;
 
 use super::{
-    deploy::block_on,
+    command::{Command, Context},
     scope::{OneEnvironment, ScopeArguments},
     time::local,
 };
-use crate::{credentials::CredentialStore, exit::Failure, output::Output};
+use crate::{
+    credentials::CredentialStore,
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage, or no such \
                           environment or key.";
@@ -24,7 +28,7 @@ pub(crate) struct KeyArguments {
     command: KeyCommand,
     /// Print JSON.
     #[arg(long, global = true)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -58,22 +62,28 @@ struct RevokeArguments {
     scope: ScopeArguments,
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: KeyArguments, output: &Output) -> Result<(), Failure> {
-    let KeyArguments { command, json } = arguments;
-    block_on(async {
-        match command {
-            KeyCommand::List(environment) => list(environment, json, output).await,
-            KeyCommand::New(arguments) => new(arguments, json, output).await,
-            KeyCommand::Revoke(arguments) => revoke(arguments, json, output).await,
-        }
-    })
+impl Command for KeyArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let output = context.output();
+        context.block_on(async {
+            match self.command {
+                KeyCommand::List(environment) => list(environment, output).await,
+                KeyCommand::New(arguments) => new(arguments, output).await,
+                KeyCommand::Revoke(arguments) => revoke(arguments, output).await,
+            }
+        })?;
+        Ok(Code::Success)
+    }
 }
 
-async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Result<(), Failure> {
+async fn list(environment: OneEnvironment, output: &Output) -> Result<(), Failure> {
     let scope = environment.scope.environment(environment.name.as_deref()).await?;
     let keys = scope.target.keys(&scope.id).await?;
-    if json {
+    if output.is_json() {
         output.object(&json!({ "environment": scope.id, "keys": keys }));
         return Ok(());
     }
@@ -91,13 +101,13 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
     Ok(())
 }
 
-async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<(), Failure> {
+async fn new(arguments: NewKeyArguments, output: &Output) -> Result<(), Failure> {
     let NewKeyArguments { environment: OneEnvironment { name, scope }, label, used } = arguments;
     let scope = scope.environment(name.as_deref()).await?;
     let new = scope.target.new_key(&scope.id, &label).await?;
     let key = new.key.expose();
     // The key exists from here on: show it even if a later step fails.
-    match json {
+    match output.is_json() {
         true => {
             output.object(&json!({ "environment": scope.id, "key": key, "entry": new.entry, "used": used }))
         }
@@ -118,7 +128,7 @@ async fn new(arguments: NewKeyArguments, json: bool, output: &Output) -> Result<
     Ok(())
 }
 
-async fn revoke(arguments: RevokeArguments, json: bool, output: &Output) -> Result<(), Failure> {
+async fn revoke(arguments: RevokeArguments, output: &Output) -> Result<(), Failure> {
     let (name, prefix) = match arguments.names.as_slice() {
         [prefix] => (None, prefix),
         [name, prefix, ..] => (Some(name.as_str()), prefix),
@@ -128,7 +138,7 @@ async fn revoke(arguments: RevokeArguments, json: bool, output: &Output) -> Resu
     let prefix = prefix.trim_end_matches('…');
     let scope = arguments.scope.environment(name).await?;
     let entry = scope.target.revoke_key(&scope.id, prefix).await?;
-    match json {
+    match output.is_json() {
         true => output.object(&json!({ "environment": scope.id, "revoked": entry })),
         false => output.status("Revoked", &format!("{}… no longer opens {}", entry.prefix, scope.id)),
     }

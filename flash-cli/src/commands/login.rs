@@ -9,8 +9,14 @@ use flash_target_runpod::{
 };
 use serde_json::json;
 
-use super::{deploy::block_on, secret};
-use crate::{exit::Failure, output::Output};
+use super::{
+    command::{Command, Context},
+    secret,
+};
+use crate::{
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
 
 /// Store the key of your Runpod account, for the target `runpod`.
 ///
@@ -30,7 +36,7 @@ pub(crate) struct LoginArguments {
     directory: PathBuf,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 /// Delete the key stored by `flash login`.
@@ -41,29 +47,46 @@ pub(crate) struct LoginArguments {
 pub(crate) struct LogoutArguments {
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: &LoginArguments, output: &Output) -> Result<(), Failure> {
-    block_on(async {
-        if arguments.check {
-            let found = account::find(Some(&arguments.directory))?.ok_or_else(account::no_key)?;
-            let endpoints = works(found.key.clone()).await?;
-            print_account("Works", &found.source, endpoints, arguments.json, output);
-            return Ok(());
-        }
-        let key = tokio::task::block_in_place(|| secret::value("Runpod API key", None))?;
-        let key = SecretValue::new(key.expose().trim().to_owned());
-        let endpoints = works(key.clone()).await?;
-        let path = account::keep(&key)?;
-        print_account("Kept", &KeySource::Login(path.clone()), endpoints, arguments.json, output);
-        let in_use = in_use(&arguments.directory)?;
-        if let Some(FoundKey { source, .. }) = in_use.filter(|found| found.source != KeySource::Login(path)) {
-            output.warning(&format!("{source} overrides it here: that key is used, not this one"));
-        }
-        Ok(())
-    })
+impl Command for LoginArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let output = context.output();
+        context.block_on(async {
+            match self.check {
+                true => check(&self.directory, output).await,
+                false => log_in(&self.directory, output).await,
+            }
+        })?;
+        Ok(Code::Success)
+    }
+}
+
+/// Shows which key is in use, and whether it works.
+async fn check(directory: &Path, output: &Output) -> Result<(), Failure> {
+    let found = in_use(directory)?.ok_or_else(account::no_key)?;
+    let endpoints = works(found.key.clone()).await?;
+    print_account("Works", &found.source, endpoints, output);
+    Ok(())
+}
+
+/// Prompts for a key, checks it and stores it.
+async fn log_in(directory: &Path, output: &Output) -> Result<(), Failure> {
+    let key = tokio::task::block_in_place(|| secret::value("Runpod API key", None))?;
+    let key = SecretValue::new(key.expose().trim().to_owned());
+    let endpoints = works(key.clone()).await?;
+    let path = account::keep(&key)?;
+    print_account("Kept", &KeySource::Login(path.clone()), endpoints, output);
+    let in_use = in_use(directory)?;
+    if let Some(FoundKey { source, .. }) = in_use.filter(|found| found.source != KeySource::Login(path)) {
+        output.warning(&format!("{source} overrides it here: that key is used, not this one"));
+    }
+    Ok(())
 }
 
 fn in_use(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
@@ -76,8 +99,8 @@ async fn works(key: SecretValue) -> Result<usize, TargetError> {
     Ok(rest.endpoints().await?.len())
 }
 
-fn print_account(verb: &str, source: &KeySource, endpoints: usize, json: bool, output: &Output) {
-    match json {
+fn print_account(verb: &str, source: &KeySource, endpoints: usize, output: &Output) {
+    match output.is_json() {
         true => output.object(&json!({ "key": source.to_string(), "works": true, "endpoints": endpoints })),
         false => {
             output.status(
@@ -88,15 +111,25 @@ fn print_account(verb: &str, source: &KeySource, endpoints: usize, json: bool, o
     }
 }
 
-/// Runs `flash logout`.
-pub(crate) fn run_logout(arguments: &LogoutArguments, output: &Output) -> Result<(), Failure> {
-    let forgotten = account::forget()?;
-    match (arguments.json, &forgotten) {
-        (true, _) => output.object(&json!({ "forgotten": forgotten })),
-        (false, Some(path)) => output.status("Forgotten", &format!("the key in {}", path.display())),
-        (false, None) => output.status("Unchanged", "no key is stored"),
+impl Command for LogoutArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
     }
-    if let Some(FoundKey { source, .. }) = account::find(Some(Path::new(".")))? {
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        log_out(context.output())?;
+        Ok(Code::Success)
+    }
+}
+
+fn log_out(output: &Output) -> Result<(), Failure> {
+    let forgotten = account::forget()?;
+    match &forgotten {
+        _ if output.is_json() => output.object(&json!({ "forgotten": forgotten })),
+        Some(path) => output.status("Forgotten", &format!("the key in {}", path.display())),
+        None => output.status("Unchanged", "no key is stored"),
+    }
+    if let Some(FoundKey { source, .. }) = in_use(Path::new("."))? {
         output.warning(&format!("{source} still has a key, which is used here"));
     }
     Ok(())

@@ -10,12 +10,16 @@ use flash_target::{EnvironmentId, SecretEntry, SecretValue};
 use serde_json::json;
 
 use super::{
+    command::{Command, Context},
     confirm::prompt_aborted,
-    deploy::block_on,
     scope::{OneEnvironment, ScopeArguments},
     time::local,
 };
-use crate::{exit::Failure, output::Output, project::check_variable_name};
+use crate::{
+    exit::{Code, Failure},
+    output::{Format, Output},
+    project::check_variable_name,
+};
 
 /// The longest value: a larger one should be a file.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -37,7 +41,7 @@ pub(crate) struct SecretArguments {
     command: SecretCommand,
     /// Print JSON.
     #[arg(long, global = true)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -106,19 +110,25 @@ impl OneSecret {
     }
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: SecretArguments, output: &Output) -> Result<(), Failure> {
-    let SecretArguments { command, json } = arguments;
-    block_on(async {
-        match command {
-            SecretCommand::Set(arguments) => set(arguments, json, output).await,
-            SecretCommand::List(environment) => list(environment, json, output).await,
-            SecretCommand::Remove(secret) => remove(secret, json, output).await,
-        }
-    })
+impl Command for SecretArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let output = context.output();
+        context.block_on(async {
+            match self.command {
+                SecretCommand::Set(arguments) => set(arguments, output).await,
+                SecretCommand::List(environment) => list(environment, output).await,
+                SecretCommand::Remove(secret) => remove(secret, output).await,
+            }
+        })?;
+        Ok(Code::Success)
+    }
 }
 
-async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(), Failure> {
+async fn set(arguments: SetArguments, output: &Output) -> Result<(), Failure> {
     let SetArguments { secret, from_file } = arguments;
     let (environment, name) = secret.meant()?;
     let scope = secret.scope.environment(environment).await?;
@@ -127,7 +137,7 @@ async fn set(arguments: SetArguments, json: bool, output: &Output) -> Result<(),
     let value = tokio::task::block_in_place(|| value(&format!("Value of {name}"), from_file.as_deref()))?;
     let entry = scope.target.set_secret(&scope.id, name, &value).await?;
     let next = &scope.id.name;
-    match json {
+    match output.is_json() {
         true => output.object(&json!({ "environment": scope.id, "secret": entry })),
         false => output.status("Set", &format!("{name} in {}", scope.id)),
     }
@@ -182,10 +192,10 @@ fn checked(bytes: &[u8]) -> Result<SecretValue, Failure> {
     Ok(SecretValue::new(text.to_owned()))
 }
 
-async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Result<(), Failure> {
+async fn list(environment: OneEnvironment, output: &Output) -> Result<(), Failure> {
     let scope = environment.scope.environment(environment.name.as_deref()).await?;
     let secrets = scope.target.secrets(&scope.id).await?;
-    if json {
+    if output.is_json() {
         output.object(&json!({ "environment": scope.id, "secrets": secrets }));
         return Ok(());
     }
@@ -194,11 +204,11 @@ async fn list(environment: OneEnvironment, json: bool, output: &Output) -> Resul
     Ok(())
 }
 
-async fn remove(secret: OneSecret, json: bool, output: &Output) -> Result<(), Failure> {
+async fn remove(secret: OneSecret, output: &Output) -> Result<(), Failure> {
     let (environment, name) = secret.meant()?;
     let scope = secret.scope.environment(environment).await?;
     scope.target.remove_secret(&scope.id, name).await?;
-    match json {
+    match output.is_json() {
         true => output.object(&json!({ "environment": scope.id, "removed": name })),
         false => output.status("Removed", &format!("{name} from {}", scope.id)),
     }

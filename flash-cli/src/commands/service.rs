@@ -4,7 +4,11 @@ use flash_target::Serving;
 use flash_target_local::{DataDirectory, HostedEnvironment, Manager, ServiceStatus, Started, Stopped, utc};
 use serde_json::json;
 
-use crate::{exit::Failure, output::Output};
+use super::command::{Command, Context};
+use crate::{
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
 
 /// Manage the background service that runs local environments.
 ///
@@ -22,7 +26,7 @@ pub(crate) struct ServiceArguments {
     action: Action,
     /// Print JSON.
     #[arg(long, global = true)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Clone, Copy, Subcommand)]
@@ -43,26 +47,29 @@ enum Action {
 
 const KILLED: &str = "it did not stop in time and was killed: running work was cut off";
 
-/// Runs it.
-pub(crate) fn run(arguments: ServiceArguments, output: &Output) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::failed(format!("could not start the async runtime: {error}")))?;
-    runtime.block_on(act(&arguments, output))
+impl Command for ServiceArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        context.block_on(act(self.action, context.output()))?;
+        Ok(Code::Success)
+    }
 }
 
-async fn act(arguments: &ServiceArguments, output: &Output) -> Result<(), Failure> {
+async fn act(action: Action, output: &Output) -> Result<(), Failure> {
     let directory = DataDirectory::of_user()?;
-    let json = arguments.json;
-    match arguments.action {
-        Action::Status => status(&directory, json, output).await,
+    match action {
+        Action::Status => status(&directory, output).await,
         Action::Start => {
             let started = flash_target_local::start(&directory).await?;
-            say_started(&started, json, output);
+            say_started(&started, output);
             Ok(())
         }
         Action::Stop => {
             let stopped = flash_target_local::stop(&directory).await?;
-            say_stopped(stopped, json, output);
+            say_stopped(stopped, output);
             Ok(())
         }
         Action::Restart => {
@@ -70,17 +77,17 @@ async fn act(arguments: &ServiceArguments, output: &Output) -> Result<(), Failur
                 output.warning(KILLED);
             }
             let started = flash_target_local::start(&directory).await?;
-            say_started(&started, json, output);
+            say_started(&started, output);
             Ok(())
         }
-        Action::Install => install(&directory, json, output).await,
-        Action::Uninstall => uninstall(json, output).await,
+        Action::Install => install(&directory, output).await,
+        Action::Uninstall => uninstall(output).await,
     }
 }
 
-fn say_started(started: &Started, json: bool, output: &Output) {
+fn say_started(started: &Started, output: &Output) {
     let hello = started.hello();
-    if json {
+    if output.is_json() {
         let is_new = matches!(started, Started::Now(_));
         return output.object(&json!({ "running": true, "started": is_new, "service": hello }));
     }
@@ -95,8 +102,8 @@ fn say_started(started: &Started, json: bool, output: &Output) {
     }
 }
 
-fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
-    if json {
+fn say_stopped(stopped: Stopped, output: &Output) {
+    if output.is_json() {
         let how = match stopped {
             Stopped::Already => "already",
             Stopped::Clean => "clean",
@@ -111,9 +118,9 @@ fn say_stopped(stopped: Stopped, json: bool, output: &Output) {
     }
 }
 
-async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
+async fn status(directory: &DataDirectory, output: &Output) -> Result<(), Failure> {
     let Some(status) = flash_target_local::status(directory).await? else {
-        if json {
+        if output.is_json() {
             output.object(&json!({ "running": false, "data": directory.path() }));
         }
         return Err(
@@ -121,7 +128,7 @@ async fn status(directory: &DataDirectory, json: bool, output: &Output) -> Resul
         );
     };
     let ServiceStatus { hello, data, environments, damaged } = status;
-    if json {
+    if output.is_json() {
         output.object(&json!({
             "running": true,
             "service": hello,
@@ -161,7 +168,7 @@ fn row(hosted: &HostedEnvironment) -> Vec<String> {
     vec![hosted.id.app.clone(), hosted.id.name.clone(), hosted.url.clone().unwrap_or_default(), serves]
 }
 
-async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Result<(), Failure> {
+async fn install(directory: &DataDirectory, output: &Output) -> Result<(), Failure> {
     flash_target_local::check_free(directory).await?;
     // One that runs by itself, or by an older unit, holds what the new one needs.
     if flash_target_local::stop(directory).await? == Stopped::Killed {
@@ -170,7 +177,7 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
     let unit = flash_target_local::install(directory).await?;
     let started = flash_target_local::start(directory).await?;
     let lingers = flash_target_local::lingers().await;
-    if json {
+    if output.is_json() {
         let path = unit.path();
         output.object(&json!({ "unit": path, "lingers": lingers, "service": started.hello() }));
         return Ok(());
@@ -185,14 +192,14 @@ async fn install(directory: &DataDirectory, json: bool, output: &Output) -> Resu
     Ok(())
 }
 
-async fn uninstall(json: bool, output: &Output) -> Result<(), Failure> {
+async fn uninstall(output: &Output) -> Result<(), Failure> {
     let Some(unit) = flash_target_local::installed() else {
         return Err(Failure::failed("the service is not installed")
             .hint("check whether it runs: flash service status"));
     };
     let path = unit.path().to_owned();
     unit.uninstall().await?;
-    match json {
+    match output.is_json() {
         true => output.object(&json!({ "unit": path, "installed": false })),
         false => {
             output.status("Stopped", "the background service; environments are kept");

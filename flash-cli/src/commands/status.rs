@@ -6,11 +6,14 @@ use flash_protocol::catalogue::NanoDollars;
 use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
-    deploy::block_on,
+    command::{Command, Context},
     scope::{OneEnvironment, Scope},
     time::local,
 };
-use crate::{exit::Failure, output::Output};
+use crate::{
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
 
 /// The refresh interval of `--watch`.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -32,24 +35,31 @@ pub(crate) struct StatusArguments {
     watch: bool,
     /// Print JSON; with --watch, one object per line.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: StatusArguments, output: &Output) -> Result<(), Failure> {
-    block_on(async {
-        let StatusArguments { environment: OneEnvironment { name, scope }, watch, json } = arguments;
-        let scope = scope.environment(name.as_deref()).await?;
-        match watch {
-            true => follow(&scope, json, output).await,
-            false => once(&scope, json, output).await,
-        }
-    })
+impl Command for StatusArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let Self { environment: OneEnvironment { name, scope }, watch, json: _ } = self;
+        let output = context.output();
+        context.block_on(async {
+            let scope = scope.environment(name.as_deref()).await?;
+            match watch {
+                true => follow(&scope, output).await,
+                false => once(&scope, output).await,
+            }
+        })?;
+        Ok(Code::Success)
+    }
 }
 
-async fn once(scope: &Scope, json: bool, output: &Output) -> Result<(), Failure> {
+async fn once(scope: &Scope, output: &Output) -> Result<(), Failure> {
     let status = scope.target.status(&scope.id).await?;
-    show(&status, json, output);
+    show(&status, output);
     match &status.serving {
         Serving::Down { release, reason } => {
             Err(Failure::failed(format!("release {release} should be live and is not: {reason}"))
@@ -59,8 +69,8 @@ async fn once(scope: &Scope, json: bool, output: &Output) -> Result<(), Failure>
     }
 }
 
-async fn follow(scope: &Scope, json: bool, output: &Output) -> Result<(), Failure> {
-    let is_terminal = std::io::stdout().is_terminal() && !json;
+async fn follow(scope: &Scope, output: &Output) -> Result<(), Failure> {
+    let is_terminal = std::io::stdout().is_terminal() && !output.is_json();
     let mut tick = tokio::time::interval(BETWEEN_LOOKS);
     // After a pause, one look is enough.
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -73,12 +83,12 @@ async fn follow(scope: &Scope, json: bool, output: &Output) -> Result<(), Failur
         if is_terminal {
             output.line(CLEAR);
         }
-        show(&status, json, output);
+        show(&status, output);
     }
 }
 
-fn show(status: &Status, json: bool, output: &Output) {
-    if json {
+fn show(status: &Status, output: &Output) {
+    if output.is_json() {
         return output.object(status);
     }
     let serving = match &status.serving {

@@ -4,11 +4,15 @@ use flash_target::{Problem, Step};
 use serde_json::json;
 
 use super::{
+    command::{Command, Context},
     confirm::Confirmation,
-    deploy::block_on,
     scope::{OneEnvironment, Scope},
 };
-use crate::{credentials::CredentialStore, exit::Failure, output::Output};
+use crate::{
+    credentials::CredentialStore,
+    exit::{Code, Failure},
+    output::{ChangeMark, Format, Output},
+};
 
 /// Remove one endpoint from an environment, or all of them.
 ///
@@ -29,16 +33,22 @@ pub(crate) struct UndeployArguments {
     yes: bool,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
-/// Runs it.
-pub(crate) fn run(arguments: UndeployArguments, output: &Output) -> Result<(), Failure> {
-    block_on(undeploy(arguments, output))
+impl Command for UndeployArguments {
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        context.block_on(undeploy(self, context.output()))?;
+        Ok(Code::Success)
+    }
 }
 
 async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), Failure> {
-    let UndeployArguments { environment: OneEnvironment { name, scope }, worker, yes, json } = arguments;
+    let UndeployArguments { environment: OneEnvironment { name, scope }, worker, yes, .. } = arguments;
     let scope = scope.environment(name.as_deref()).await?;
     let environment = scope.target.environment(&scope.id).await?;
     let names: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
@@ -56,14 +66,14 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
         }
     };
     if going.is_empty() {
-        match json {
+        match output.is_json() {
             true => output.object(&json!({ "environment": scope.id, "undeployed": going, "release": null })),
             false => output.status("Empty", &format!("nothing is live in {}", scope.id)),
         }
         return Ok(());
     }
-    if !json {
-        going.iter().for_each(|name| output.change("-", &format!("endpoint {name}")));
+    if !output.is_json() {
+        going.iter().for_each(|name| output.change(ChangeMark::Removed, &format!("endpoint {name}")));
         output.flush();
     }
     Confirmation::given(yes).or_prompt(&format!("Remove this from {}?", scope.id))?;
@@ -75,7 +85,7 @@ async fn undeploy(arguments: UndeployArguments, output: &Output) -> Result<(), F
     };
     let left = scope.target.undeploy(&scope.id, worker.as_deref(), &mut on_step).await?;
     forget_addresses(&scope).await?;
-    if json {
+    if output.is_json() {
         output.object(&json!({ "environment": scope.id, "undeployed": going, "release": left }));
         return Ok(());
     }

@@ -9,7 +9,7 @@ mod saved;
 mod schema;
 
 pub(crate) use artifact::{digest_of_images, release_of, release_of_images, unbuilt_release};
-pub(crate) use plan::{Change, FieldChange, Plan};
+pub(crate) use plan::{Action, Change, FieldChange, Plan};
 pub(crate) use saved::{SavedPlan, SavedPlanError};
 
 #[cfg(test)]

@@ -121,17 +121,6 @@ impl Plan {
     }
 }
 
-impl Action {
-    /// The mark at the start of a line.
-    pub(crate) fn mark(self) -> &'static str {
-        match self {
-            Self::Create => "+",
-            Self::Change => "~",
-            Self::Destroy => "-",
-        }
-    }
-}
-
 impl Subject {
     /// For people.
     pub(crate) fn label(self) -> &'static str {

@@ -1,8 +1,6 @@
 //! Finds the function that a name refers to.
-use flash_protocol::manifest::{FunctionEntry, Manifest};
+use flash_protocol::manifest::{EndpointKind, FunctionEntry, Manifest};
 use flash_text::nearest;
-
-use super::{name_of, takes_jobs};
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,6 +125,19 @@ fn names(manifest: &Manifest) -> impl Iterator<Item = String> {
     };
     let programs = manifest.commands().map(|worker| worker.name.clone());
     manifest.functions.iter().flat_map(of).chain(programs)
+}
+
+/// The function's name in messages.
+pub(super) fn name_of(function: &FunctionEntry) -> String {
+    match &function.route {
+        Some(route) => format!("{} {}", route.method, route.path),
+        None => function.call_name(),
+    }
+}
+
+/// Whether a worker type takes jobs.
+fn takes_jobs(manifest: &Manifest, worker: &str) -> bool {
+    manifest.worker(worker).is_some_and(|worker| worker.kind == EndpointKind::Queue)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use flash_protocol::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::name_of;
+use super::find::name_of;
 use crate::{
     commands::endpoint_table,
     exit::{Code, Failure},

@@ -19,7 +19,6 @@ pub(super) struct Reporter<'a> {
     pub environment: &'a str,
     /// The price of one second of the worker, for platforms that do not report a job's cost.
     pub price_per_second: Option<NanoDollars>,
-    pub json: bool,
     pub output: &'a Output,
 }
 
@@ -100,12 +99,12 @@ impl Reporter<'_> {
         {
             outcome.estimated_nanodollars = Some(price.0.saturating_mul(ms) / 1000);
         }
-        if self.json {
+        if self.output.is_json() {
             self.output.object(&outcome);
         } else if let Some(output) = &outcome.output {
             self.output.line(&indented(output));
         }
-        if !self.json || outcome.error.is_some() {
+        if !self.output.is_json() || outcome.error.is_some() {
             self.output.status(&outcome.status, &line(&outcome, took));
         }
         match outcome.error {
@@ -158,6 +157,7 @@ fn one_line(raw: &RawValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Format;
 
     fn job(text: &str) -> CallOutcome {
         CallOutcome::of_job(serde_json::from_str(text).unwrap(), "r1", "worker/f")
@@ -182,9 +182,8 @@ mod tests {
 
     #[test]
     fn a_failed_job_names_stage_request_and_where_the_log_is() {
-        let output = Output::new(false);
-        let reporter =
-            Reporter { environment: "production", price_per_second: None, json: false, output: &output };
+        let output = Output::new(Format::Text);
+        let reporter = Reporter { environment: "production", price_per_second: None, output: &output };
         let failed = job(
             r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
         );

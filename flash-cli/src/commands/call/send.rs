@@ -168,7 +168,7 @@ impl Caller {
         reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let job = self.submitted(submission).await?;
-        if !reporter.json {
+        if !reporter.output.is_json() {
             reporter.output.line(&job.id);
         }
         reporter.end(CallOutcome::of_job(job, &self.request_id, &submission.stage()), self.began.elapsed())

@@ -60,7 +60,7 @@ struct Printed<'a> {
     left_out: &'a [&'a str],
 }
 
-pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &EstimateArguments, output: &Output) -> Result<(), Failure> {
     if arguments.seconds.is_empty() && arguments.from.is_none() {
         return Err(Failure::unusable("the duration of each stage is unknown").hint(
             "give --seconds WORKER=SECONDS for each stage, or use an environment's measurements: --from ENV",
@@ -86,7 +86,7 @@ pub(super) async fn run(arguments: &EstimateArguments, json: bool, output: &Outp
     let left_out = left_out(&manifest, &stages);
     let always_on = always_on(&manifest, &config.prices).map_err(unusable)?;
     let estimate = estimate(stages, requests.unwrap_or(REQUESTS_PER_DAY), always_on);
-    if json {
+    if output.is_json() {
         output.object(&Printed { app: &manifest.app.name, estimate: &estimate, left_out: &left_out });
     } else {
         table::lines(&estimate, &left_out).iter().for_each(|line| output.line(line));

@@ -1,15 +1,15 @@
 //! What an environment has cost: rows, and their exact sum.
 use std::collections::BTreeMap;
 
+use clap::{Args, ValueEnum};
 use flash_protocol::catalogue::NanoDollars;
 use flash_target::{CallsFrom, CostQuery, Costs, Grain};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{By, CostArguments};
 use crate::{
     commands::{
-        scope::Scope,
+        scope::{Scope, ScopeArguments},
         time::{day, parse_past_ms},
     },
     exit::Failure,
@@ -18,6 +18,49 @@ use crate::{
 
 /// The row for the cost that belongs to no call.
 const REST: &str = "starting and idle";
+
+/// The default start of the period.
+const USUAL_SINCE: &str = "24h";
+
+/// The arguments of `flash cost` without a subcommand.
+#[derive(Args)]
+pub(super) struct SpentArguments {
+    /// The environment [default: the only one].
+    #[arg(value_name = "ENV")]
+    environment: Option<String>,
+    /// Start of the period: how long ago, such as 90m, 24h or 7d, or a time, such as 2026-11-23T12:00Z.
+    #[arg(long, default_value = USUAL_SINCE)]
+    since: String,
+    /// What to group by.
+    #[arg(long, value_enum, default_value_t = By::Worker)]
+    by: By,
+    #[command(flatten)]
+    scope: ScopeArguments,
+}
+
+/// What to group by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// One row per worker type: starting, running, idling.
+    Worker,
+    /// One row per function: the time its calls ran; and one for the rest.
+    Function,
+    /// One row per day, in UTC.
+    Day,
+}
+
+impl SpentArguments {
+    /// Whether any of them is set.
+    pub(super) fn are_given(&self) -> bool {
+        let Self { environment, since, by, scope } = self;
+        environment.is_some()
+            || since != USUAL_SINCE
+            || *by != By::Worker
+            || scope.app.is_some()
+            || scope.target.is_some()
+            || scope.directory.as_os_str() != "."
+    }
+}
 
 /// A row: one item and its cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -64,7 +107,8 @@ struct Printed<'a> {
     total_nanodollars: NanoDollars,
 }
 
-pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<(), Failure> {
+/// Prints it.
+pub(super) async fn run(arguments: &SpentArguments, output: &Output) -> Result<(), Failure> {
     let now = Timestamp::now();
     let since_ms = parse_past_ms("--since", &arguments.since, now)?;
     let until_ms = u64::try_from(now.as_millisecond()).unwrap_or(since_ms);
@@ -72,7 +116,7 @@ pub(super) async fn run(arguments: &CostArguments, output: &Output) -> Result<()
     let grain = if arguments.by == By::Day { Grain::Day } else { Grain::Whole };
     let costs = target.costs(&id, &CostQuery { since_ms, until_ms, grain }).await?;
     let (rows, total) = rows(&costs, arguments.by);
-    if arguments.json {
+    if output.is_json() {
         let by = match arguments.by {
             By::Worker => "worker",
             By::Function => "function",

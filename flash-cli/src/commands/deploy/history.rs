@@ -3,9 +3,10 @@ use clap::Args;
 use flash_target::{ReleaseRecord, ReleaseState};
 use serde_json::json;
 
+use super::subcommand::EnvironmentCommand;
 use crate::{
     commands::{scope::OneEnvironment, time::local},
-    exit::Failure,
+    exit::{Code, Failure},
     output::Output,
 };
 
@@ -20,22 +21,23 @@ pub(crate) struct HistoryArguments {
     environment: OneEnvironment,
 }
 
-/// Runs it.
-pub(super) async fn run(arguments: HistoryArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let OneEnvironment { name, scope } = arguments.environment;
-    let scope = scope.environment(name.as_deref()).await?;
-    let releases = scope.target.history(&scope.id).await?;
-    if json {
-        output.object(&json!({ "environment": scope.id, "releases": releases }));
-        return Ok(());
+impl EnvironmentCommand for HistoryArguments {
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let OneEnvironment { name, scope } = self.environment;
+        let scope = scope.environment(name.as_deref()).await?;
+        let releases = scope.target.history(&scope.id).await?;
+        if output.is_json() {
+            output.object(&json!({ "environment": scope.id, "releases": releases }));
+            return Ok(Code::Success);
+        }
+        if releases.is_empty() {
+            output.status("None", &format!("no releases yet; send one: flash deploy send {}", scope.id.name));
+            return Ok(Code::Success);
+        }
+        let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
+        output.table(&["release", "state", "made", "commit", "digest", "notes"], &rows);
+        Ok(Code::Success)
     }
-    if releases.is_empty() {
-        output.status("None", &format!("no releases yet; send one: flash deploy send {}", scope.id.name));
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
-    output.table(&["release", "state", "made", "commit", "digest", "notes"], &rows);
-    Ok(())
 }
 
 fn row(record: &ReleaseRecord) -> Vec<String> {

@@ -5,12 +5,13 @@ use clap::Args;
 use flash_target::{Environment, TargetKind};
 use serde_json::json;
 
+use super::subcommand::EnvironmentCommand;
 use crate::{
     commands::{
         scope::{ScopeArguments, target},
         time::local,
     },
-    exit::Failure,
+    exit::{Code, Failure},
     output::Output,
     project::Config,
 };
@@ -30,34 +31,35 @@ pub(super) struct ListArguments {
     directory: PathBuf,
 }
 
-/// Runs it.
-pub(super) async fn run(arguments: ListArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let environments = match arguments.target {
-        Some(kind) => {
-            let project = project_in(arguments.directory);
-            target(kind, project.as_deref()).await?.environments().await?
-        }
-        None => everywhere(arguments.directory, output).await?,
-    };
-    if json {
-        output.object(&json!({ "environments": environments }));
-        return Ok(());
-    }
-    if environments.is_empty() {
-        output.status("None", "no environments; make one: flash deploy new production");
-        return Ok(());
-    }
-    let row = |own: &Environment| {
-        let (release, since) = match &own.live {
-            Some(live) => (live.number.to_string(), local(live.created_ms)),
-            None => ("-".to_owned(), "-".to_owned()),
+impl EnvironmentCommand for ListArguments {
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let environments = match self.target {
+            Some(kind) => {
+                let project = project_in(self.directory);
+                target(kind, project.as_deref()).await?.environments().await?
+            }
+            None => everywhere(self.directory, output).await?,
         };
-        let url = own.url.clone().unwrap_or_default();
-        vec![own.id.app.clone(), own.id.name.clone(), own.target.to_string(), release, since, url]
-    };
-    let rows: Vec<Vec<String>> = environments.iter().map(row).collect();
-    output.table(&["app", "environment", "target", "release", "live since", "url"], &rows);
-    Ok(())
+        if output.is_json() {
+            output.object(&json!({ "environments": environments }));
+            return Ok(Code::Success);
+        }
+        if environments.is_empty() {
+            output.status("None", "no environments; make one: flash deploy new production");
+            return Ok(Code::Success);
+        }
+        let row = |own: &Environment| {
+            let (release, since) = match &own.live {
+                Some(live) => (live.number.to_string(), local(live.created_ms)),
+                None => ("-".to_owned(), "-".to_owned()),
+            };
+            let url = own.url.clone().unwrap_or_default();
+            vec![own.id.app.clone(), own.id.name.clone(), own.target.to_string(), release, since, url]
+        };
+        let rows: Vec<Vec<String>> = environments.iter().map(row).collect();
+        output.table(&["app", "environment", "target", "release", "live since", "url"], &rows);
+        Ok(Code::Success)
+    }
 }
 
 fn project_in(directory: PathBuf) -> Option<PathBuf> {

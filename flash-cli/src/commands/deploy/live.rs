@@ -74,7 +74,6 @@ pub(super) async fn confirm(
     scope: &Scope,
     record: &ReleaseRecord,
     extra: Value,
-    json: bool,
     output: &Output,
 ) -> Result<(), Failure> {
     let environment = scope.target.environment(&scope.id).await?;
@@ -85,7 +84,7 @@ pub(super) async fn confirm(
     let endpoints = environment.endpoints.iter().map(|own| (own.worker.clone(), own.url.clone()));
     store.set_addresses(&scope.id, environment.url.as_deref(), endpoints)?;
     let rows = rows(&environment, &spec, &store);
-    if json {
+    if output.is_json() {
         let mut object = json!({
             "environment": scope.id,
             "release": record,

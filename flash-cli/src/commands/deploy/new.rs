@@ -6,6 +6,7 @@ use dialoguer::{Input, Select};
 use flash_target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind};
 use serde_json::json;
 
+use super::subcommand::EnvironmentCommand;
 use crate::{
     build::references,
     commands::{
@@ -48,90 +49,91 @@ pub(super) struct NewArguments {
     scope: ScopeArguments,
 }
 
-/// Runs it.
-pub(super) async fn run(arguments: NewArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let app = arguments.scope.app()?;
-    let project = arguments.scope.project();
-    // Report an invalid file before anything is made.
-    let config = match &project {
-        Some(directory) => Config::load(directory)?,
-        None => Config::default(),
-    };
-    let asked = arguments.name.is_none();
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None => ask_name()?,
-    };
-    let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
-    let declared = config.environment(&name);
-    let kind = match (arguments.scope.target, declared) {
-        (Some(kind), _) => kind,
-        (None, Some(declared)) => declared.target,
-        (None, None) if asked => ask_target()?,
-        (None, None) => TargetKind::Local,
-    };
-    let usual = EnvironmentSettings::of(&name, kind);
-    let declared = declared.unwrap_or(&usual);
-    check(&arguments, &name, kind, declared)?;
-    if kind == TargetKind::Runpod && project.is_none() {
-        return Err(Failure::unusable(format!(
-            "cannot declare {id}: an environment on Runpod needs its app's flash.toml"
-        ))
-        .hint("give the crate's directory: --dir DIR"));
-    }
-    let new = NewEnvironment {
-        id: id.clone(),
-        listen: arguments.listen.or(declared.listen),
-        port: arguments.port.or(declared.port),
-    };
-    if let Some(listen) = new.listen.filter(|listen| !listen.is_loopback()) {
-        output.warning(&format!(
-            "{id} will listen on {listen}: it can be reached over the network, without \
-             encryption, protected only by its keys"
-        ));
-    }
-    let target = target(kind, project.as_deref()).await?;
-    let store = CredentialStore::of_user()?;
-    let created = target.create(&new).await?;
-    let key = created.key.as_ref().map(|new| &new.key);
-    // If the target has its own key, this user's calls use it.
-    let own = target.caller_key();
-    let kept = key.or(own.as_ref()).map_or(Ok(()), |key| store.set_key(&id, key));
-    let declared = match &project {
-        Some(directory) => {
-            let own = Declaration {
-                target: kind,
-                listen: arguments.listen,
-                port: arguments.port,
-                registry: arguments.registry,
-            };
-            add_environment(directory, &name, &own)
+impl EnvironmentCommand for NewArguments {
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let app = self.scope.app()?;
+        let project = self.scope.project();
+        // Report an invalid file before anything is made.
+        let config = match &project {
+            Some(directory) => Config::load(directory)?,
+            None => Config::default(),
+        };
+        let asked = self.name.is_none();
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ask_name()?,
+        };
+        let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let declared = config.environment(&name);
+        let kind = match (self.scope.target, declared) {
+            (Some(kind), _) => kind,
+            (None, Some(declared)) => declared.target,
+            (None, None) if asked => ask_target()?,
+            (None, None) => TargetKind::Local,
+        };
+        let usual = EnvironmentSettings::of(&name, kind);
+        let declared = declared.unwrap_or(&usual);
+        check(&self, &name, kind, declared)?;
+        if kind == TargetKind::Runpod && project.is_none() {
+            return Err(Failure::unusable(format!(
+                "cannot declare {id}: an environment on Runpod needs its app's flash.toml"
+            ))
+            .hint("give the crate's directory: --dir DIR"));
         }
-        None => Ok(()),
-    };
-    // The environment exists from here on: show the key even if a later step fails.
-    let header = store.header_file(&id);
-    if json {
-        output.object(&json!({
-            "environment": created.environment,
-            "key": key.map(SecretValue::expose),
-            "key_prefix": created.key.as_ref().map(|new| &new.entry.prefix),
-            "header_file": header,
-        }));
-    } else {
-        let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
-        output.status("Created", &format!("{id} on target {kind}{url}"));
-        if let Some(key) = key {
-            output.line(key.expose());
-            // "The line above" is only true if both streams go to one terminal in order.
-            output.flush();
-            output.status("Key", "the line above; it is not shown again. Stored in your credential file");
+        let new = NewEnvironment {
+            id: id.clone(),
+            listen: self.listen.or(declared.listen),
+            port: self.port.or(declared.port),
+        };
+        if let Some(listen) = new.listen.filter(|listen| !listen.is_loopback()) {
+            output.warning(&format!(
+                "{id} will listen on {listen}: it can be reached over the network, without \
+                 encryption, protected only by its keys"
+            ));
         }
-        output.status("Next", &format!("flash deploy send {name}"));
+        let target = target(kind, project.as_deref()).await?;
+        let store = CredentialStore::of_user()?;
+        let created = target.create(&new).await?;
+        let key = created.key.as_ref().map(|new| &new.key);
+        // If the target has its own key, this user's calls use it.
+        let own = target.caller_key();
+        let kept = key.or(own.as_ref()).map_or(Ok(()), |key| store.set_key(&id, key));
+        let declared = match &project {
+            Some(directory) => {
+                let own = Declaration {
+                    target: kind,
+                    listen: self.listen,
+                    port: self.port,
+                    registry: self.registry,
+                };
+                add_environment(directory, &name, &own)
+            }
+            None => Ok(()),
+        };
+        // The environment exists from here on: show the key even if a later step fails.
+        let header = store.header_file(&id);
+        if output.is_json() {
+            output.object(&json!({
+                "environment": created.environment,
+                "key": key.map(SecretValue::expose),
+                "key_prefix": created.key.as_ref().map(|new| &new.entry.prefix),
+                "header_file": header,
+            }));
+        } else {
+            let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
+            output.status("Created", &format!("{id} on target {kind}{url}"));
+            if let Some(key) = key {
+                output.line(key.expose());
+                // "The line above" is only true if both streams go to one terminal in order.
+                output.flush();
+                output.status("Key", "the line above; it is not shown again. Stored in your credential file");
+            }
+            output.status("Next", &format!("flash deploy send {name}"));
+        }
+        kept?;
+        declared?;
+        Ok(Code::Success)
     }
-    kept?;
-    declared?;
-    Ok(())
 }
 
 /// Flags must fit the target; checked before anything is made.

@@ -2,11 +2,12 @@
 use clap::Args;
 use serde_json::json;
 
+use super::subcommand::EnvironmentCommand;
 use crate::{
     commands::{confirm::Confirmation, scope::ScopeArguments},
     credentials::CredentialStore,
-    exit::Failure,
-    output::Output,
+    exit::{Code, Failure},
+    output::{ChangeMark, Output},
     project::remove_environment,
 };
 
@@ -25,42 +26,43 @@ pub(crate) struct RemoveArguments {
     scope: ScopeArguments,
 }
 
-/// Runs it.
-pub(super) async fn run(arguments: RemoveArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let RemoveArguments { name, yes, scope: of } = arguments;
-    let scope = of.environment(Some(&name)).await?;
-    let environment = scope.target.environment(&scope.id).await?;
-    let releases = scope.target.history(&scope.id).await?.len();
-    // Keys that are also for other environments stay.
-    let keys = match scope.target.caller_key() {
-        Some(_) => 0,
-        None => scope.target.keys(&scope.id).await?.len(),
-    };
-    if !json {
-        let endpoints: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
-        let listed = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
-        output.change("-", &format!("environment {}", scope.id));
-        for (what, which) in [
-            ("endpoints", listed(&endpoints)),
-            ("releases", releases.to_string()),
-            ("keys", keys.to_string()),
-            ("secrets", listed(&secrets)),
-            ("and", "its jobs, waiting and finished; its logs; its costs".to_owned()),
-        ] {
-            output.change("-", &format!("  {what:<10} {which}"));
+impl EnvironmentCommand for RemoveArguments {
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let RemoveArguments { name, yes, scope: of } = self;
+        let scope = of.environment(Some(&name)).await?;
+        let environment = scope.target.environment(&scope.id).await?;
+        let releases = scope.target.history(&scope.id).await?.len();
+        // Keys that are also for other environments stay.
+        let keys = match scope.target.caller_key() {
+            Some(_) => 0,
+            None => scope.target.keys(&scope.id).await?.len(),
+        };
+        if !output.is_json() {
+            let endpoints: Vec<&str> = environment.endpoints.iter().map(|own| own.worker.as_str()).collect();
+            let listed = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
+            output.change(ChangeMark::Removed, &format!("environment {}", scope.id));
+            for (what, which) in [
+                ("endpoints", listed(&endpoints)),
+                ("releases", releases.to_string()),
+                ("keys", keys.to_string()),
+                ("secrets", listed(&secrets)),
+                ("and", "its jobs, waiting and finished; its logs; its costs".to_owned()),
+            ] {
+                output.change(ChangeMark::Removed, &format!("  {what:<10} {which}"));
+            }
+            output.flush();
         }
-        output.flush();
+        Confirmation::given(yes).or_prompt_for_name(&name)?;
+        scope.target.remove(&scope.id).await?;
+        CredentialStore::of_user()?.forget(&scope.id)?;
+        if let Some(directory) = of.project() {
+            remove_environment(&directory, &name)?;
+        }
+        match output.is_json() {
+            true => output.object(&json!({ "removed": scope.id, "releases": releases, "keys": keys })),
+            false => output.status("Removed", &scope.id.to_string()),
+        }
+        Ok(Code::Success)
     }
-    Confirmation::given(yes).or_prompt_for_name(&name)?;
-    scope.target.remove(&scope.id).await?;
-    CredentialStore::of_user()?.forget(&scope.id)?;
-    if let Some(directory) = of.project() {
-        remove_environment(&directory, &name)?;
-    }
-    match json {
-        true => output.object(&json!({ "removed": scope.id, "releases": releases, "keys": keys })),
-        false => output.status("Removed", &scope.id.to_string()),
-    }
-    Ok(())
 }

@@ -3,11 +3,11 @@ use clap::Args;
 use flash_target::{EnvironmentId, ReleaseRecord, ReleaseState, live_before};
 use serde_json::json;
 
-use super::live;
+use super::{live, subcommand::EnvironmentCommand};
 use crate::{
     commands::{changes, confirm::Confirmation, scope::ScopeArguments},
     deploy::Plan,
-    exit::Failure,
+    exit::{Code, Failure},
     output::Output,
 };
 
@@ -57,40 +57,42 @@ impl RollbackArguments {
     }
 }
 
-/// Runs it.
-pub(super) async fn run(arguments: RollbackArguments, json: bool, output: &Output) -> Result<(), Failure> {
-    let (name, release) = arguments.meant()?;
-    let scope = arguments.scope.environment(name.as_deref()).await?;
-    let history = scope.target.history(&scope.id).await?;
-    let to = match release {
-        Some(release) => can_be_gone_back_to(&history, release, &scope.id)?,
-        None => before_live(&history, &scope.id)?,
-    };
-    let live = match scope.target.environment(&scope.id).await?.live {
-        Some(_) => Some(scope.target.spec(&scope.id, None).await?),
-        None => None,
-    };
-    let plan = Plan::between(live.as_ref(), &scope.target.spec(&scope.id, Some(to)).await?);
-    if !json {
-        match plan.is_empty() {
-            true => output.status(
-                "Unchanged",
-                &format!("release {to} is the same as the live release; starting it again"),
-            ),
-            false => changes::plan(&plan, output),
+impl EnvironmentCommand for RollbackArguments {
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let (name, release) = self.meant()?;
+        let scope = self.scope.environment(name.as_deref()).await?;
+        let history = scope.target.history(&scope.id).await?;
+        let to = match release {
+            Some(release) => can_be_gone_back_to(&history, release, &scope.id)?,
+            None => before_live(&history, &scope.id)?,
+        };
+        let live = match scope.target.environment(&scope.id).await?.live {
+            Some(_) => Some(scope.target.spec(&scope.id, None).await?),
+            None => None,
+        };
+        let plan = Plan::between(live.as_ref(), &scope.target.spec(&scope.id, Some(to)).await?);
+        if !output.is_json() {
+            match plan.is_empty() {
+                true => output.status(
+                    "Unchanged",
+                    &format!("release {to} is the same as the live release; starting it again"),
+                ),
+                false => changes::plan(&plan, output),
+            }
+            output.flush();
         }
-        output.flush();
+        changes::allowed_to_break(&plan, self.allow_breaking)?;
+        Confirmation::given(self.yes).or_prompt(&format!("Go back to release {to} in {}?", scope.id))?;
+        let mut on_step = live::print_steps(output);
+        let record = scope
+            .target
+            .rollback(&scope.id, Some(to), &mut on_step)
+            .await
+            .map_err(|error| live::failed(error, &scope.id.name))?;
+        drop(on_step);
+        live::confirm(&scope, &record, json!({ "plan": plan }), output).await?;
+        Ok(Code::Success)
     }
-    changes::allowed_to_break(&plan, arguments.allow_breaking)?;
-    Confirmation::given(arguments.yes).or_prompt(&format!("Go back to release {to} in {}?", scope.id))?;
-    let mut on_step = live::print_steps(output);
-    let record = scope
-        .target
-        .rollback(&scope.id, Some(to), &mut on_step)
-        .await
-        .map_err(|error| live::failed(error, &scope.id.name))?;
-    drop(on_step);
-    live::confirm(&scope, &record, json!({ "plan": plan }), json, output).await
 }
 
 /// A release that was named, if it can become live again; checked before its plan.

@@ -6,9 +6,9 @@ use flash_target::{Environment, Finding, Preflight, Problem, Serving, Shipment, 
 use serde_json::json;
 
 use super::{
-    Ending,
     artifact::{Artifact, problems_ahead},
     live,
+    subcommand::EnvironmentCommand,
 };
 use crate::{
     build::{Build, Materials, Platform, Request, Selection, Sources},
@@ -170,18 +170,20 @@ fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))
 }
 
-/// Runs the command. For a plan only, exit code 2 means changes, and every error is 1.
-pub(super) async fn run(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
-    let is_for_plan = arguments.options.plan || arguments.options.save_plan.is_some();
-    carry_out(arguments, json, output).await.map_err(|mut failure| {
-        if is_for_plan {
-            failure.code = Code::Failed;
-        }
-        failure
-    })
+impl EnvironmentCommand for SendArguments {
+    /// For a plan only, exit code 2 means changes, and every error is 1.
+    async fn run(self, output: &Output) -> Result<Code, Failure> {
+        let is_for_plan = self.options.plan || self.options.save_plan.is_some();
+        carry_out(self, output).await.map_err(|mut failure| {
+            if is_for_plan {
+                failure.code = Code::Failed;
+            }
+            failure
+        })
+    }
 }
 
-async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Result<Ending, Failure> {
+async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Failure> {
     let SendArguments { name, options } = arguments;
     options.check_before_build()?;
     let package = Package::find(&options.directory)?;
@@ -220,7 +222,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     preflight.problems.extend(problems);
     preflight.warnings.extend(warnings);
     preflight.changes = changes;
-    let sending = Sending { scope, environment, base, plan, preflight, json, output };
+    let sending = Sending { scope, environment, base, plan, preflight, output };
     sending.clear_of_problems()?;
     if options.plan || options.save_plan.is_some() {
         return sending.show_only(&options, &shipment);
@@ -239,7 +241,7 @@ async fn carry_out(arguments: SendArguments, json: bool, output: &Output) -> Res
     artifact.push(settings, output).await?;
     sending.send(shipment).await?;
     drop(artifact);
-    Ok(Ending::Done)
+    Ok(Code::Success)
 }
 
 fn unknown(error: TargetError, scope: &Scope) -> Failure {
@@ -272,7 +274,6 @@ struct Sending<'a> {
     base: Option<u64>,
     plan: Plan,
     preflight: Preflight,
-    json: bool,
     output: &'a Output,
 }
 
@@ -298,12 +299,12 @@ impl Sending<'_> {
         changes::at_target(&self.preflight.changes, self.scope.target.kind(), self.output);
     }
 
-    fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Ending, Failure> {
+    fn show_only(&self, options: &SendOptions, shipment: &Shipment) -> Result<Code, Failure> {
         if let Some(file) = &options.save_plan {
             let saved = SavedPlan::new(&self.scope.id, self.base, &shipment.spec, self.plan.clone());
             saved.save(file).map_err(|error| of_saved_plan(&error, &self.scope.id.name))?;
         }
-        if self.json {
+        if self.output.is_json() {
             self.output.object(&json!({
                 "environment": self.scope.id,
                 "base": self.base,
@@ -321,28 +322,28 @@ impl Sending<'_> {
         if let Some(file) = &options.save_plan {
             self.output.status("Saved", &file.display().to_string());
         }
-        Ok(if self.changes() { Ending::Changes } else { Ending::Done })
+        Ok(if self.changes() { Code::Changes } else { Code::Success })
     }
 
     /// The live release already matches. It is still checked, and the user gets a key and the addresses.
-    async fn nothing(&self) -> Result<Ending, Failure> {
+    async fn nothing(&self) -> Result<Code, Failure> {
         let (id, extra) = (&self.scope.id, json!({ "changes": false }));
         match &self.environment.live {
             Some(live) => {
                 let text = format!("{id} is already up to date (release {})", live.number);
                 self.output.status("Unchanged", &text);
-                live::confirm(&self.scope, live, extra, self.json, self.output).await?;
+                live::confirm(&self.scope, live, extra, self.output).await?;
             }
-            None if self.json => {
+            None if self.output.is_json() => {
                 self.output.object(&json!({ "environment": id, "changes": false, "release": null }));
             }
             None => self.output.status("Unchanged", &format!("{id} is empty, and there is nothing to send")),
         }
-        Ok(Ending::Done)
+        Ok(Code::Success)
     }
 
     fn confirm(&self, options: &SendOptions) -> Result<(), Failure> {
-        if !self.json {
+        if !self.output.is_json() {
             self.show();
             self.output.flush();
         }
@@ -351,7 +352,7 @@ impl Sending<'_> {
     }
 
     async fn send(self, shipment: Shipment) -> Result<(), Failure> {
-        let Self { scope, base, plan, json, output, .. } = self;
+        let Self { scope, base, plan, output, .. } = self;
         let mut on_step = live::print_steps(output);
         let record = scope
             .target
@@ -359,6 +360,6 @@ impl Sending<'_> {
             .await
             .map_err(|error| live::failed(error, &scope.id.name))?;
         drop(on_step);
-        live::confirm(&scope, &record, json!({ "changes": true, "plan": plan }), json, output).await
+        live::confirm(&scope, &record, json!({ "changes": true, "plan": plan }), output).await
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use flash_target::{LogQuery, Selected, Tail, compile_search};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::LogsArguments;
+use super::arguments::LogsArguments;
 use crate::{commands::time, exit::Failure};
 
 /// The default number of lines.

@@ -173,6 +173,14 @@ impl BuiltImages {
     }
 }
 
+/// Whether an engine is available, checked before images are built.
+///
+/// # Errors
+/// When there is none, or it is not usable.
+pub(in crate::commands) async fn check_engine(config: &Config) -> Result<(), Failure> {
+    flash_containers::find(&config.container).await.map(drop).map_err(not_usable)
+}
+
 /// A name for this crate's images that no other crate on this machine has.
 fn prefix(package: &Path) -> String {
     let hash = Sha256::digest(package.as_os_str().as_encoded_bytes());
@@ -205,7 +213,7 @@ fn check(record: &Record) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn not_usable(error: EngineError) -> Failure {
+fn not_usable(error: EngineError) -> Failure {
     let code = match error {
         EngineError::None
         | EngineError::Missing(_)

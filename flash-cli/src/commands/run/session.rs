@@ -356,12 +356,12 @@ impl Session {
         let version = match version {
             Ok(Some(version)) => version,
             Ok(None) => return,
-            Err(failure) => return self.output.reloaded(Err(&failure.to_string())),
+            Err(failure) => return self.output.reloaded(Err(&failure)),
         };
         let (manifest, commands) = (version.manifest.clone(), version.settings.commands.clone());
         match self.deploy(platform, version).await {
             Ok(()) => {
-                self.output.reloaded(Ok(&format!("{:.1} s", started.elapsed().as_secs_f64())));
+                self.output.reloaded(Ok(started.elapsed()));
                 let table = endpoints(&manifest, &commands, &announced.url, &announced.curl);
                 self.print_changes(&announced.manifest, &manifest, &table);
                 announced.manifest = manifest;
@@ -371,7 +371,7 @@ impl Session {
                     Origin::Crate(_) => versions.forget_latest(),
                     Origin::Images(images) => images.forget_latest(),
                 }
-                self.output.reloaded(Err(&failure.to_string()));
+                self.output.reloaded(Err(&failure));
             }
         }
     }
@@ -380,7 +380,7 @@ impl Session {
     fn print_changes(&self, before: &Manifest, after: &Manifest, table: &[Endpoint]) {
         for change in Plan::of_app(before, after) {
             for (mark, line) in changes::lines(&change) {
-                self.output.status(mark, &line);
+                self.output.status(mark.sign(), &line);
             }
         }
         let is_new = |row: &&Endpoint| {

@@ -8,6 +8,7 @@ use std::{
 use clap::ValueEnum;
 use flash_platform::{ApiKey, Durability, OpenError, Secret, StartError};
 
+use super::variable::variable;
 use crate::{
     commands::endpoint_table::curl_with_header,
     exit::{Code, Failure},
@@ -59,12 +60,6 @@ pub(super) fn not_started(error: &StartError) -> Failure {
         | StartError::Lifeline(_)
         | StartError::Listener(_) => failure,
     }
-}
-
-/// A variable of the environment, else of `.env`; an empty one counts as unset.
-fn variable(name: &str, dotenv: &[(String, String)]) -> Option<String> {
-    let from_file = || dotenv.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
-    std::env::var(name).ok().or_else(from_file).filter(|value| !value.is_empty())
 }
 
 /// The key in `FLASH_API_KEY` that clients must send, if set.

@@ -4,6 +4,15 @@ use flash_target::ArtifactSpec;
 use super::*;
 use crate::deploy::fixtures::{function, route, spec, worker};
 
+/// The mark of a change, as users see it.
+fn mark(action: Action) -> &'static str {
+    match action {
+        Action::Create => "+",
+        Action::Change => "~",
+        Action::Destroy => "-",
+    }
+}
+
 /// The changes as lines, as users see them.
 fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {
     let plan = Plan::between(live, next);
@@ -12,7 +21,7 @@ fn lines(live: Option<&ReleaseSpec>, next: &ReleaseSpec) -> Vec<String> {
     let mut lines = Vec::new();
     for change in plan.changes {
         let breaking = change.breaking.map_or(String::new(), |why| format!(" BREAKING {why}"));
-        lines.push(format!("{} {} {}{breaking}", change.action.mark(), change.subject.label(), change.name));
+        lines.push(format!("{} {} {}{breaking}", mark(change.action), change.subject.label(), change.name));
         for field in change.fields {
             let side = |side: Option<String>| side.unwrap_or_else(|| "-".to_owned());
             let breaking = field.breaking.map_or(String::new(), |why| format!(" BREAKING {why}"));
@@ -49,7 +58,7 @@ fn between_two_versions_of_an_app_only_its_functions_and_worker_types_are_named(
     after.workers[0].workers_max += 1;
     let names: Vec<String> = Plan::of_app(&before, &after)
         .into_iter()
-        .map(|change| format!("{} {} {}", change.action.mark(), change.subject.label(), change.name))
+        .map(|change| format!("{} {} {}", mark(change.action), change.subject.label(), change.name))
         .collect();
     let worker = format!("~ worker type {}", after.workers[0].name);
     assert_eq!(names, [worker.as_str(), "- function clean"]);

@@ -1,0 +1,109 @@
+//! The command line: which commands there are, and how the one that is meant is run.
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::{
+    build, call, catalog,
+    command::{Command, Context, Unread},
+    cost, deploy, doctor, key, login, logs, run, secret, service, status, undeploy,
+};
+use crate::exit::{Code, Failure};
+
+/// Serverless workers in Rust: run them on this machine, as they run in production.
+#[derive(Parser)]
+#[command(
+    name = "flash",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 success; 1 failed (build, app, port); \
+                  2 wrong usage, no crate, an invalid flash.toml, a missing confirmation; flash deploy --plan: changes."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Selected,
+}
+
+/// Declares the commands in the order of the help, each with its name and its arguments.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident($arguments:ty),)+) => {
+        /// The command that is meant, with its arguments.
+        #[derive(Subcommand)]
+        enum Selected {
+            $($(#[$attribute])* $name($arguments),)+
+        }
+
+        impl Selected {
+            /// Runs it.
+            fn run(self) -> Code {
+                match self {
+                    $(Self::$name(arguments) => carry_out(arguments),)+
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    Run(run::RunArguments),
+    Build(build::BuildArguments),
+    Deploy(deploy::DeployArguments),
+    #[command(visible_alias = "environment")]
+    Env(deploy::EnvironmentArguments),
+    /// Go back to an earlier release: the same as `flash deploy rollback`.
+    Rollback(deploy::Alone<deploy::RollbackArguments>),
+    /// List the releases of an environment: the same as `flash deploy history`.
+    History(deploy::Alone<deploy::HistoryArguments>),
+    /// Remove an environment and everything stored for it: the same as `flash deploy remove`.
+    Remove(deploy::Alone<deploy::RemoveArguments>),
+    Undeploy(undeploy::UndeployArguments),
+    Status(status::StatusArguments),
+    Logs(logs::LogsArguments),
+    Call(call::CallArguments),
+    Cost(cost::CostArguments),
+    Key(key::KeyArguments),
+    Secret(secret::SecretArguments),
+    Login(login::LoginArguments),
+    Logout(login::LogoutArguments),
+    Catalog(catalog::CatalogArguments),
+    Service(service::ServiceArguments),
+    Doctor(doctor::DoctorArguments),
+}
+
+/// Parses the command line and runs the command.
+pub(crate) fn main() -> ExitCode {
+    Arguments::parse().command.run().into()
+}
+
+/// Runs a command, and reports its failure.
+fn carry_out<C: Command>(command: C) -> Code {
+    let context = Context::new(command.format());
+    let outcome = command.run(&context);
+    let output = context.output();
+    let written = match C::UNREAD {
+        Unread::Await => output.finish(),
+        Unread::Leave => Ok(()),
+    };
+    let written = written.map_err(|error| Failure::failed(format!("cannot write the result: {error}")));
+    output.flush();
+    match outcome.and_then(|code| written.map(|()| code)) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.error(&failure);
+            output.flush();
+            failure.code
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_command_are_in_each_others_way() {
+        Arguments::command().debug_assert();
+    }
+}

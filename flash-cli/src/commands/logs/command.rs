@@ -1,0 +1,138 @@
+//! Prints the log, until its end, Ctrl-C or the end of its reader.
+use std::{num::NonZeroUsize, time::Duration};
+
+use flash_target::{LogQuery, Selected, Tail};
+use flash_text::nearest;
+use futures_util::StreamExt as _;
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{arguments::LogsArguments, query::query};
+use crate::{
+    commands::{
+        command::{Command, Context, Unread},
+        scope::Scope,
+        time,
+    },
+    exit::{Code, Failure},
+    output::{Format, Output},
+};
+
+/// The interval of checks whether the reader of our pipe still exists.
+const READER_LOOK: Duration = Duration::from_millis(250);
+
+/// Why the printing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All lines were printed.
+    Complete,
+    /// Ctrl-C, or the reader closed the pipe.
+    Enough,
+}
+
+impl Command for LogsArguments {
+    // It checks whether its reader still waits for the rest.
+    const UNREAD: Unread = Unread::Leave;
+
+    fn format(&self) -> Format {
+        Format::of_flag(self.json)
+    }
+
+    fn run(self, context: &Context) -> Result<Code, Failure> {
+        let output = context.output();
+        let query = query(&self, Timestamp::now(), &TimeZone::system())?;
+        let runtime = context.runtime()?;
+        let printing = runtime.spawn(print(self, query, output.clone()));
+        // Printing blocks while the reader of a pipe pauses; Ctrl-C and a closed pipe must still be noticed.
+        let end = runtime.block_on(async {
+            tokio::select! {
+                ended = printing => ended.unwrap_or_else(|error| Err(Failure::failed(format!("printing failed: {error}")))),
+                _ = tokio::signal::ctrl_c() => Ok(End::Enough),
+                () = reader_gone(output) => Ok(End::Enough),
+            }
+        });
+        runtime.shutdown_background();
+        if end? == End::Complete {
+            output.finish().map_err(|error| Failure::failed(format!("cannot write the log: {error}")))?;
+        }
+        Ok(Code::Success)
+    }
+}
+
+async fn reader_gone(output: &Output) {
+    while !output.is_reader_gone() {
+        tokio::time::sleep(READER_LOOK).await;
+    }
+}
+
+/// Whether the release and worker asked for exist, or ever existed. Without this check, no lines for a misspelled
+/// name would look like a worker that logs nothing.
+async fn check_names(scope: &Scope, select: &Selected) -> Result<(), Failure> {
+    let Scope { id, target } = scope;
+    if let Some(number) = select.release {
+        let releases = target.history(id).await?;
+        if !releases.iter().any(|record| record.number == number) {
+            let failure = Failure::unusable(format!("{id} has no release {number}"));
+            return Err(match releases.as_slice() {
+                [] => failure.hint(format!("no releases yet; send one: flash deploy send {}", id.name)),
+                [latest, ..] => failure.hint(format!(
+                    "the latest is {}; to list them: flash history {}",
+                    latest.number, id.name
+                )),
+            });
+        }
+    }
+    let Some(name) = &select.worker else { return Ok(()) };
+    let endpoints = target.environment(id).await?.endpoints;
+    if endpoints.iter().any(|own| own.worker == *name) {
+        return Ok(());
+    }
+    // It may be a single worker, or belong to an earlier release.
+    let select = Selected { worker: Some(name.clone()), ..Selected::default() };
+    let one = LogQuery { select, tail: Tail::Last(NonZeroUsize::MIN), follow: false };
+    if target.logs(id, &one).await?.next().await.transpose()?.is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = endpoints.iter().map(|own| own.worker.as_str()).collect();
+    let near = nearest(name, names.iter().copied());
+    let hint = match names.as_slice() {
+        [] => format!("nothing is live; send a release: flash deploy send {}", id.name),
+        names => format!("worker types: {}", names.join(", ")),
+    };
+    Err(Failure::unusable(format!(
+        "{id} has no worker type or worker `{name}`, and no log lines of one{near}"
+    ))
+    .hint(hint))
+}
+
+async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
+    let scope = arguments.scope.environment(arguments.environment.as_deref()).await?;
+    check_names(&scope, &query.select).await?;
+    let mut records = scope.target.logs(&scope.id, &query).await?;
+    let zone = arguments.timestamps.then(TimeZone::system);
+    let mut found = false;
+    while let Some(record) = records.next().await {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                // Show the lines that came before the error.
+                output.flush();
+                return Err(error.into());
+            }
+        };
+        found = true;
+        let time = zone.as_ref().map(|zone| time::shown(record.time_us, zone));
+        output.record(&record, time.as_deref());
+    }
+    if query.follow {
+        output.flush();
+        return Err(Failure::failed(
+            "the background service ended the log: it was stopped, or the \
+                                    environment was removed",
+        )
+        .hint("check it: flash service status"));
+    }
+    if !found {
+        output.note("no matching lines");
+    }
+    Ok(End::Complete)
+}
