@@ -1,7 +1,8 @@
 //! `flash deploy` and `flash env`: environments and what is live in them.
 //!
 //! `command` selects a subcommand; each has a file. `artifact` is what a build makes for a target, `live` finishes a
-//! release that has gone live.
+//! release that has gone live, and `answers` checks that its endpoints do.
+mod answers;
 mod artifact;
 mod command;
 mod history;
