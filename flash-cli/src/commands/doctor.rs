@@ -15,7 +15,7 @@ use crate::{
     build::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},
     exit::{Code, Failure},
-    output::{Format, Mark, Output},
+    output::{FindingMark, Format, Output},
     project::{Config, Package, PackageError},
 };
 
@@ -86,9 +86,9 @@ fn project(arguments: &DoctorArguments) -> Result<Project, Failure> {
 
 fn print(finding: &Finding, output: &Output) {
     let mark = match finding.state {
-        State::Good => Mark::Good,
-        State::Note => Mark::Note,
-        State::Bad => Mark::Bad,
+        State::Good => FindingMark::Good,
+        State::Note => FindingMark::Note,
+        State::Bad => FindingMark::Bad,
     };
     let fix = finding.fix.as_ref().map(|fix| format!("→ {fix}"));
     let below: Vec<&str> = finding.means.into_iter().chain(fix.as_deref()).collect();
