@@ -15,7 +15,7 @@ use super::{
     input,
     report::Reporter,
     route,
-    send::{Caller, Submission},
+    send::{Caller, ChunkPrinting, Submission},
     words::Words,
 };
 use crate::{
@@ -116,19 +116,18 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     let timeout = timeout_of(arguments, &manifest, &callee, target.kind());
     let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, timeout)?;
     let reporter = Reporter { environment: &id.name, price_per_second, output };
+    let printing = if arguments.stream { ChunkPrinting::AsTheyCome } else { ChunkPrinting::AtTheEnd };
     match callee {
         Callee::Route(function) => {
             let request = route::request(function, &endpoint.url, &input)?;
-            caller.route(request, function.streams, arguments.stream, &reporter).await
+            caller.route(request, function.streams, printing, &reporter).await
         }
         Callee::Job { worker, function } => {
             let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
             match function {
                 _ if arguments.asynchronous => caller.submit(&submission, &reporter).await,
-                Some(function) if function.streams => {
-                    caller.stream(&submission, arguments.stream, &reporter).await
-                }
-                _ if arguments.stream => caller.stream(&submission, true, &reporter).await,
+                Some(function) if function.streams => caller.stream(&submission, printing, &reporter).await,
+                _ if arguments.stream => caller.stream(&submission, printing, &reporter).await,
                 _ => caller.run(&submission, &reporter).await,
             }
         }

@@ -241,11 +241,11 @@ impl Caller {
     pub(super) async fn stream(
         &self,
         submission: &Submission<'_>,
-        as_they_come: bool,
+        printing: ChunkPrinting,
         reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let id = self.submitted(submission).await?.id;
-        let mut chunks = Chunks::new(as_they_come, reporter);
+        let mut chunks = Chunks::new(printing, reporter);
         loop {
             let asked = Instant::now();
             let polled = self.chunks(submission, &id).await?;
@@ -278,7 +278,7 @@ impl Caller {
         &self,
         request: RouteRequest,
         streams: bool,
-        as_they_come: bool,
+        printing: ChunkPrinting,
         reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let RouteRequest { method, url, body } = request;
@@ -297,7 +297,7 @@ impl Caller {
         };
         if response.status().is_success() {
             outcome.output = match streams {
-                true => self.events(response, as_they_come, reporter, &mut outcome.error).await?,
+                true => self.events(response, printing, reporter, &mut outcome.error).await?,
                 false => Some(self.output(response).await?),
             };
         } else {
@@ -310,12 +310,12 @@ impl Caller {
     async fn events(
         &self,
         response: Response,
-        as_they_come: bool,
+        printing: ChunkPrinting,
         reporter: &Reporter<'_>,
         error: &mut Option<WireError>,
     ) -> Result<Option<RawJson>, Failure> {
         let mut bytes = response.bytes_stream();
-        let (mut events, mut chunks) = (Events::default(), Chunks::new(as_they_come, reporter));
+        let (mut events, mut chunks) = (Events::default(), Chunks::new(printing, reporter));
         while let Some(some) = bytes.next().await {
             let some = some.map_err(|broken| self.broken(broken))?;
             let found = events.push(&some);
@@ -416,6 +416,15 @@ struct Chunk {
     output: RawJson,
 }
 
+/// When the chunks of a stream are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChunkPrinting {
+    /// Each as it arrives.
+    AsTheyCome,
+    /// All of them as one array, at the end.
+    AtTheEnd,
+}
+
 /// Chunks: printed as they arrive, or collected.
 enum Chunks<'a> {
     Printed(&'a Reporter<'a>),
@@ -423,8 +432,11 @@ enum Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    fn new(as_they_come: bool, reporter: &'a Reporter<'a>) -> Self {
-        if as_they_come { Self::Printed(reporter) } else { Self::Kept(Vec::new()) }
+    fn new(printing: ChunkPrinting, reporter: &'a Reporter<'a>) -> Self {
+        match printing {
+            ChunkPrinting::AsTheyCome => Self::Printed(reporter),
+            ChunkPrinting::AtTheEnd => Self::Kept(Vec::new()),
+        }
     }
 
     fn take(&mut self, chunk: RawJson) {

@@ -1,9 +1,9 @@
 //! `flash deploy new`.
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use clap::Args;
 use dialoguer::{Input, Select};
-use flash_target::{EnvironmentId, NewEnvironment, SecretValue, TargetKind};
+use flash_target::{Created, Environment, EnvironmentId, NewEnvironment, TargetKind};
 use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
@@ -111,29 +111,34 @@ impl EnvironmentCommand for NewArguments {
             None => Ok(()),
         };
         // The environment exists from here on: show the key even if a later step fails.
-        let header = store.header_file(&id);
-        if output.is_json() {
-            output.object(&json!({
-                "environment": created.environment,
-                "key": key.map(SecretValue::expose),
-                "key_prefix": created.key.as_ref().map(|new| &new.entry.prefix),
-                "header_file": header,
-            }));
-        } else {
-            let url = created.environment.url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
-            output.status("Created", &format!("{id} on target {kind}{url}"));
-            if let Some(key) = key {
-                output.line(key.expose());
-                // "The line above" is only true if both streams go to one terminal in order.
-                output.flush();
-                output.status("Key", "the line above; it is not shown again. Stored in your credential file");
-            }
-            output.status("Next", &format!("flash deploy send {name}"));
-        }
+        show(&created, &store.header_file(&id), output);
         kept?;
         declared?;
         Ok(Code::Success)
     }
+}
+
+/// Prints the environment, its key if it has one of its own, and the next step.
+fn show(created: &Created, header_file: &Path, output: &Output) {
+    let Created { environment, key } = created;
+    if output.is_json() {
+        return output.object(&json!({
+            "environment": environment,
+            "key": key.as_ref().map(|new| new.key.expose()),
+            "key_prefix": key.as_ref().map(|new| &new.entry.prefix),
+            "header_file": header_file,
+        }));
+    }
+    let Environment { id, target, url, .. } = environment;
+    let url = url.as_deref().map_or(String::new(), |url| format!(" at {url}"));
+    output.status("Created", &format!("{id} on target {target}{url}"));
+    if let Some(new) = key {
+        output.line(new.key.expose());
+        // "The line above" is only true if both streams go to one terminal in order.
+        output.flush();
+        output.status("Key", "the line above; it is not shown again. Stored in your credential file");
+    }
+    output.status("Next", &format!("flash deploy send {}", id.name));
 }
 
 /// Flags must fit the target; checked before anything is made.
