@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use oci_spec::distribution::Reference;
 use reqwest::Url;
 
-use super::RegistryError;
+use super::error::RegistryError;
 
 /// The name of Docker Hub in image names and credentials.
 const DOCKER_HUB: &str = "docker.io";

@@ -13,9 +13,10 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Registry, RegistryError,
     auth::Scope,
-    push::{MANIFEST_BYTES, put_manifest},
+    connection::Registry,
+    error::RegistryError,
+    manifest::{MANIFEST_BYTES, put_manifest},
     transport,
     upload::{self, Blob, Content},
 };

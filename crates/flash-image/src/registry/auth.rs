@@ -16,9 +16,10 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{
-    RegistryError,
     address::Address,
-    logins::{Found, Login, Logins},
+    error::RegistryError,
+    login::{Found, Login},
+    logins::Logins,
     secret::Secret,
     transport::{self, Redirects, Refusal},
 };

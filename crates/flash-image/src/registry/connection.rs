@@ -15,11 +15,11 @@ use reqwest::{RequestBuilder, Response, Url};
 use tokio::time::Instant;
 
 use super::{
-    RegistryError, RetryPolicy,
     address::Address,
     auth::{Authorizer, Scope},
+    error::RegistryError,
     logins::Logins,
-    retry::Attempts,
+    retry::{Attempts, RetryPolicy},
     transport::{self, Redirects, Refusal},
 };
 

@@ -2,15 +2,17 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use oci_spec::image::{Descriptor, DigestAlgorithm};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    OnProgress, Progress, Registry, RegistryError,
     auth::Scope,
-    connection::Watch,
-    pull::blocking,
+    blocking::blocking,
+    connection::{Registry, Watch},
+    error::RegistryError,
+    progress::{OnProgress, Progress},
+    range::begins_at,
     retry::Attempts,
     transport::{self, SILENCE},
 };
@@ -137,12 +139,6 @@ impl Source<'_> {
     fn protocol(&self, what: String) -> RegistryError {
         RegistryError::Protocol { registry: self.registry.name().to_owned(), what }
     }
-}
-
-/// The first byte of a part, from `Content-Range: bytes FIRST-LAST/SIZE`.
-pub(super) fn begins_at(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
 /// Writes and hashes on a separate thread.

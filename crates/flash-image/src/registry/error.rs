@@ -3,7 +3,7 @@ use std::{error::Error, time::Duration};
 
 use oci_spec::image::Digest;
 
-use super::logins::{LoginError, PASSWORD, USERNAME};
+use super::login::{LoginError, Origin, PASSWORD, USERNAME};
 use crate::LayoutError;
 
 /// An error of another library.
@@ -31,7 +31,7 @@ pub enum RegistryError {
     #[error("registry {registry} requires credentials, and none were found")]
     NoCredentials { registry: String },
     #[error("registry {registry} rejected the credentials from {origin}")]
-    WrongPassword { registry: String, origin: String },
+    WrongPassword { registry: String, origin: Origin },
     #[error("no permission for `{repository}` in registry {registry}{}", because(reason.as_deref()))]
     Denied { registry: String, repository: String, reason: Option<String> },
     #[error("registry {registry}: rate limit reached")]
@@ -134,7 +134,7 @@ impl RegistryError {
                      some registries answer the same for a repository that does not exist"
                 )
             }
-            Self::WrongPassword { registry, origin } if origin.contains(USERNAME) => {
+            Self::WrongPassword { registry, origin: Origin::Variables } => {
                 format!("set both variables to a user of {registry} and that user's password or token")
             }
             Self::WrongPassword { registry, .. } => {

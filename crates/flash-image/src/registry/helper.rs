@@ -7,7 +7,7 @@ use tokio::{
     process::Command,
 };
 
-use super::logins::{Login, LoginError};
+use super::login::{Login, LoginError};
 
 /// A helper may ask its user to unlock something.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! The user's credentials: variables, and the files written by `docker login` and `podman login`.
+//! Where the user's credentials are: variables, and the files written by `docker login` and `podman login`.
 //!
 //! Looked up only when a registry requires them, so that a broken helper does not stop a push to an open registry.
 //! Our own code: the crate for docker's file waits for a helper without a limit, does not know the longer keys of
@@ -9,7 +9,6 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    process::ExitStatus,
 };
 
 use base64::{
@@ -21,68 +20,9 @@ use serde::Deserialize;
 
 use super::{
     address::{helper_key, registry_of_key},
-    helper,
-    secret::Secret,
+    credential_helper,
+    login::{Found, Login, LoginError, Origin, PASSWORD, USERNAME},
 };
-
-/// The user for the registry that is pushed to.
-pub(super) const USERNAME: &str = "FLASH_REGISTRY_USERNAME";
-/// Their password or token.
-pub(super) const PASSWORD: &str = "FLASH_REGISTRY_PASSWORD";
-/// Both: no program that flash starts needs them.
-pub const REGISTRY_VARIABLES: [&str; 2] = [USERNAME, PASSWORD];
-
-/// Credentials for a registry.
-#[derive(Debug, Clone)]
-pub(super) enum Login {
-    Password {
-        user: String,
-        password: Secret,
-    },
-    /// Exchanged for other tokens.
-    IdentityToken(Secret),
-}
-
-/// Why the user's credentials cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the message of each variant says what it is")]
-pub enum LoginError {
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    /// Without the parser's message, which may quote a secret.
-    #[error("{} is not a valid credentials file: line {line}, column {column}", path.display())]
-    File { path: PathBuf, line: usize, column: usize },
-    #[error("cannot decode the credentials for {registry} in {}", path.display())]
-    Entry { path: PathBuf, registry: String },
-    #[error("cannot run credential helper `{program}`")]
-    Helper { program: String, source: io::Error },
-    #[error("credential helper `{program}` did not answer within {seconds} s")]
-    HelperSilent { program: String, seconds: u64 },
-    #[error("credential helper `{program}` failed for {server}: {status}")]
-    HelperFailed { program: String, server: String, status: ExitStatus },
-    #[error("credential helper `{program}` returned invalid credentials")]
-    HelperUnclear { program: String },
-}
-
-impl LoginError {
-    /// What to do next.
-    pub(super) fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Read { .. } | Self::File { .. } | Self::Entry { .. } => {
-                format!("log in again, or set {USERNAME} and {PASSWORD}")
-            }
-            Self::Helper { program, .. } => {
-                format!("install `{program}`, or set {USERNAME} and {PASSWORD}")
-            }
-            Self::HelperFailed { program, server, .. } => {
-                format!("check its output: echo {server} | {program} get")
-            }
-            Self::HelperSilent { .. } | Self::HelperUnclear { .. } => {
-                format!("set {USERNAME} and {PASSWORD}")
-            }
-        })
-    }
-}
 
 /// Where credentials are searched for, in this order: the variables, then the files.
 #[derive(Debug, Clone, Default)]
@@ -91,14 +31,6 @@ pub struct Logins {
     /// image.
     variables: Option<(String, Login)>,
     files: Vec<PathBuf>,
-}
-
-/// A login and where it comes from.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub login: Login,
-    /// As text, for the message that it was rejected.
-    pub origin: String,
 }
 
 impl Logins {
@@ -135,8 +67,7 @@ impl Logins {
         if let Some((for_registry, login)) = &self.variables
             && for_registry == registry
         {
-            let origin = format!("{USERNAME} and {PASSWORD}");
-            return Ok(Some(Found { login: login.clone(), origin }));
+            return Ok(Some(Found { login: login.clone(), origin: Origin::Variables }));
         }
         for path in &self.files {
             let Some(file) = read(path).await? else { continue };
@@ -204,7 +135,7 @@ impl File {
         if let Some((key, entry)) = self.entry(registry, repository) {
             let unclear = || LoginError::Entry { path: path.to_owned(), registry: key.to_owned() };
             if let Some(login) = entry.login().map_err(|Undecodable| unclear())? {
-                return Ok(Some(Found { login, origin: path.display().to_string() }));
+                return Ok(Some(Found { login, origin: Origin::File(path.to_owned()) }));
             }
         }
         match self.creds_store.as_deref().filter(|name| !name.is_empty()) {
@@ -226,9 +157,9 @@ impl File {
 }
 
 async fn by_helper(name: &str, registry: &str) -> Result<Option<Found>, LoginError> {
-    let program = helper::program(name);
-    let login = helper::ask(&program, helper_key(registry), helper::LIMIT).await?;
-    Ok(login.map(|login| Found { login, origin: program }))
+    let program = credential_helper::program(name);
+    let login = credential_helper::ask(&program, helper_key(registry), credential_helper::LIMIT).await?;
+    Ok(login.map(|login| Found { login, origin: Origin::Helper(program) }))
 }
 
 struct Undecodable;

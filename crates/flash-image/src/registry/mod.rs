@@ -14,14 +14,19 @@
 mod address;
 mod attach;
 mod auth;
+mod blocking;
 mod connection;
+mod credential_helper;
 mod download;
 mod error;
-mod helper;
+mod login;
 mod logins;
+mod manifest;
 mod probe;
+mod progress;
 mod pull;
 mod push;
+mod range;
 mod retry;
 mod secret;
 mod transport;
@@ -34,24 +39,10 @@ pub use address::reference;
 pub use attach::Attachment;
 pub use connection::Registry;
 pub use error::RegistryError;
-pub use logins::{Logins, REGISTRY_VARIABLES, credential_files};
+pub use login::{LoginError, Origin, REGISTRY_VARIABLES};
+pub use logins::{Logins, credential_files};
 pub use probe::{image_exists, is_on_this_machine, is_public};
+pub use progress::{OnProgress, Progress};
 pub use pull::pull;
 pub use push::push;
 pub use retry::RetryPolicy;
-
-use oci_spec::image::Digest;
-
-/// The progress of one blob. `done` falls back to what the other side has when a connection breaks.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// Which blob.
-    pub digest: Digest,
-    /// Bytes transferred so far.
-    pub done: u64,
-    /// Its size in bytes.
-    pub total: u64,
-}
-
-/// Called with progress, from the task that moves the blob: it must not block.
-pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);

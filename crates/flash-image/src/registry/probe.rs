@@ -3,7 +3,7 @@ use reqwest::{StatusCode, header};
 
 use super::{
     address::Address, auth::Scope, connection::Registry, error::RegistryError, logins::Logins,
-    pull::accepted_manifests, retry::RetryPolicy,
+    manifest::accepted_manifests, retry::RetryPolicy,
 };
 use oci_spec::distribution::Reference;
 

@@ -12,19 +12,19 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    OnProgress, Registry, RegistryError,
     auth::Scope,
+    blocking::blocking,
+    connection::Registry,
     download::{self, Arrival, Source},
-    push::{CONTENT_DIGEST, MANIFEST_BYTES},
+    error::RegistryError,
+    manifest::{CONTENT_DIGEST, MANIFEST_BYTES, accepted_manifests},
+    progress::OnProgress,
     transport,
 };
-use crate::{Layout, LayoutError, layout::sha256};
+use crate::{Layout, layout::sha256};
 
 /// Blobs transferred at once.
 const AT_ONCE: usize = 3;
-/// Docker's own types for the two kinds of manifest. Base images still use them.
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The result of a pull.
 #[derive(Debug, Clone)]
@@ -88,12 +88,6 @@ impl Pulled {
             }
         }
     }
-}
-
-/// The supported manifests, for `Accept`.
-pub(super) fn accepted_manifests() -> String {
-    let (manifest, index) = (MediaType::ImageManifest, MediaType::ImageIndex);
-    [manifest.as_ref(), index.as_ref(), DOCKER_MANIFEST, DOCKER_LIST].join(", ")
 }
 
 /// An index, with only the fields needed here, or an image.
@@ -244,11 +238,4 @@ async fn kept(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
     }
     let bytes = tokio::fs::read(&path).await.ok()?;
     (sha256(&Sha256::digest(&bytes)) == *digest).then_some(bytes)
-}
-
-/// Work on files, away from the tasks that wait for the network.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LayoutError> + Send + 'static,
-) -> Result<T, LayoutError> {
-    tokio::task::spawn_blocking(work).await.expect("work with a layout does not panic")
 }

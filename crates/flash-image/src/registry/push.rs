@@ -6,14 +6,16 @@ use oci_spec::{
     distribution::Reference,
     image::{Descriptor, Digest, ImageManifest},
 };
-use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Attachment, OnProgress, Registry, RegistryError,
-    attach::attach,
+    attach::{Attachment, attach},
     auth::Scope,
-    pull::{accepted_manifests, blocking},
+    blocking::blocking,
+    connection::Registry,
+    error::RegistryError,
+    manifest::{CONTENT_DIGEST, MANIFEST_BYTES, accepted_manifests, put_manifest},
+    progress::OnProgress,
     transport,
     upload::{self, Arrival, Blob, Content},
 };
@@ -21,10 +23,6 @@ use crate::{Layout, LayoutError, layout::sha256};
 
 /// Blobs transferred at once.
 const AT_ONCE: usize = 3;
-/// The longest manifest that registries accept.
-pub(super) const MANIFEST_BYTES: usize = 4 << 20;
-/// The registry's own digest of its answer.
-pub(super) const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,34 +129,6 @@ fn blobs(layout: &Layout, named: &[Descriptor]) -> Vec<Blob> {
         }
     }
     blobs
-}
-
-/// Stores a manifest under its digest or a tag.
-pub(super) async fn put_manifest(
-    registry: &Registry,
-    image: &Reference,
-    name: &str,
-    manifest: &Descriptor,
-    bytes: &[u8],
-) -> Result<Response, RegistryError> {
-    let scope = Scope::push(image.repository());
-    let task = "store a manifest";
-    let url = registry.url(image.repository(), &format!("manifests/{name}"));
-    let answer = registry
-        .ask(&scope, task, |client| {
-            let request = client.put(url.clone()).body(bytes.to_vec());
-            request.header(header::CONTENT_TYPE, manifest.media_type().as_ref())
-        })
-        .await?;
-    if answer.status().is_success() {
-        return Ok(answer);
-    }
-    Err(match registry.refusal(task, answer).await {
-        RegistryError::Refused { registry, reason, .. } => {
-            RegistryError::ManifestRefused { registry, image: image.whole(), reason }
-        }
-        other => other,
-    })
 }
 
 /// The digest that a tag points to, if the tag exists.

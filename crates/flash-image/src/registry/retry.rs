@@ -1,7 +1,7 @@
 //! How often and how long to retry a failing registry.
 use std::time::Duration;
 
-use super::RegistryError;
+use super::error::RegistryError;
 
 /// If a registry asks for a longer pause than this, do not wait.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use reqwest::{Response, Url, redirect};
 use serde::Deserialize;
 
-use super::{RegistryError, address::Address};
+use super::{address::Address, error::RegistryError};
 
 /// The limit for making a connection, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);

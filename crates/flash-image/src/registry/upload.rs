@@ -9,13 +9,20 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use oci_spec::image::Digest;
 use reqwest::{Body, Response, Url};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-use super::{OnProgress, Progress, Registry, RegistryError, auth::Scope, connection::Watch, retry::Attempts};
+use super::{
+    auth::Scope,
+    connection::{Registry, Watch},
+    error::RegistryError,
+    progress::{OnProgress, Progress},
+    range::received,
+    retry::Attempts,
+};
 
 /// The size of a read from a file.
 const PIECE: usize = 256 * 1024;
@@ -367,18 +374,3 @@ impl Upload<'_> {
         }
     }
 }
-
-/// How much of an upload the registry has, from `Range: 0-LAST`. An empty upload is reported as one byte.
-fn received(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(header::RANGE)?.to_str().ok()?;
-    let last: u64 = range.rsplit_once('-')?.1.trim().parse().ok()?;
-    Some(if last == 0 { 0 } else { last.saturating_add(1) })
-}
-
-#[cfg(any(test, fuzzing))]
-flash_test_support::fuzz_target!("registry_ranges", |data| {
-    let Ok(value) = http::HeaderValue::from_bytes(data) else { return };
-    let _ = received(&HeaderMap::from_iter([(header::RANGE, value.clone())]));
-    let _ = super::download::begins_at(&HeaderMap::from_iter([(header::CONTENT_RANGE, value.clone())]));
-    let _ = super::transport::retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]));
-});

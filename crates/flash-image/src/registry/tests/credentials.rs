@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::registry::{
-    helper,
-    logins::{Found, Login, LoginError},
+    credential_helper,
+    login::{Found, Login, LoginError},
 };
 
 fn with_password() -> Option<DockerRegistry> {
@@ -130,7 +130,9 @@ async fn a_broken_file_is_told_without_what_is_in_it() {
 #[tokio::test]
 async fn a_helper_is_asked_by_its_protocol() {
     let directory = TempDir::new().unwrap();
-    let ask = async |text: &str| helper::ask(&script(&directory, text), "a.example", helper::LIMIT).await;
+    let ask = async |text: &str| {
+        credential_helper::ask(&script(&directory, text), "a.example", credential_helper::LIMIT).await
+    };
     let answers =
         r#"test "$1" = get && server=$(cat) && echo "{\"Username\":\"me\",\"Secret\":\"for $server\"}""#;
     let Some(Login::Password { user, password }) = ask(answers).await.unwrap() else { panic!() };
@@ -145,7 +147,9 @@ async fn a_helper_is_asked_by_its_protocol() {
     assert!(!shown(&error.into()).contains("hunter2"));
     let error = ask("echo hunter2").await.unwrap_err();
     assert!(!shown(&error.into()).contains("hunter2"));
-    let missing = helper::ask("docker-credential-not-here", "a.example", helper::LIMIT).await.unwrap_err();
+    let missing = credential_helper::ask("docker-credential-not-here", "a.example", credential_helper::LIMIT)
+        .await
+        .unwrap_err();
     assert!(shown(&missing.into()).contains("install `docker-credential-not-here`"));
 }
 
@@ -154,7 +158,7 @@ async fn a_helper_that_hangs_is_stopped() {
     let directory = TempDir::new().unwrap();
     let hanging = script(&directory, "exec sleep 600");
     let started = Instant::now();
-    let error = helper::ask(&hanging, "a.example", Duration::from_millis(200)).await.unwrap_err();
+    let error = credential_helper::ask(&hanging, "a.example", Duration::from_millis(200)).await.unwrap_err();
     assert!(matches!(error, LoginError::HelperSilent { .. }), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(60));
 }

@@ -114,7 +114,7 @@ async fn a_manifest_that_the_registry_refuses_is_told() {
     let unknown = Image::of(57, &[100]);
     // Its blobs are missing.
     let bytes = unknown.layout.read(&unknown.manifest).unwrap();
-    let error = super::super::push::put_manifest(&registry, &to, "1", &unknown.manifest, &bytes).await;
+    let error = super::super::manifest::put_manifest(&registry, &to, "1", &unknown.manifest, &bytes).await;
     let error = error.unwrap_err();
     assert!(matches!(error, RegistryError::ManifestRefused { .. }), "{error:?}");
     assert!(shown(&error).contains("blob unknown"), "{}", shown(&error));

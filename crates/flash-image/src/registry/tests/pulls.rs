@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Layout,
     layout::sha256,
-    registry::{pull::Pulled, push::put_manifest},
+    registry::{manifest::put_manifest, pull::Pulled},
 };
 
 /// A layout to pull into.
