@@ -7,7 +7,11 @@ use flash_target::{KeyEntry, SecretEntry};
 use crate::{cipher::Sealed, clock::now_ms};
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
-use super::{Database, DatabaseError, EnvironmentKey, Result};
+use super::{
+    environment_key::EnvironmentKey,
+    error::{DatabaseError, Result},
+    file::Database,
+};
 
 /// The current version of a secret.
 pub(crate) struct StoredSecret {
@@ -46,7 +50,7 @@ impl Database {
             "SELECT prefix, label, created_ms, revoked_ms FROM key WHERE environment = ?
              ORDER BY created_ms, rowid",
         )?;
-        self.readable(Some(environment), "key", statement.query([environment.0])?, |row| {
+        self.damages.readable(Some(environment), "key", statement.query([environment.0])?, |row| {
             Ok(KeyEntry {
                 prefix: row.get(0)?,
                 label: row.get(1)?,
@@ -72,7 +76,7 @@ impl Database {
             connection.prepare_cached("SELECT environment, sha256 FROM key WHERE revoked_ms IS NULL")?;
         // A damaged key opens nothing.
         let damaged = || DatabaseError::Damaged("it is not the hash of a key".to_owned());
-        self.readable(None, "key of environment", statement.query([])?, |row| {
+        self.damages.readable(None, "key of environment", statement.query([])?, |row| {
             let hash: String = row.get(1)?;
             Ok((EnvironmentKey(row.get(0)?), KeyHash::from_hex(&hash).ok_or_else(damaged)?))
         })
@@ -124,7 +128,7 @@ impl Database {
         let mut statement = connection.prepare_cached(
             "SELECT name, set_ms, version FROM secret WHERE environment = ? AND is_set = 1 ORDER BY name",
         )?;
-        self.readable(Some(environment), "secret", statement.query([environment.0])?, |row| {
+        self.damages.readable(Some(environment), "secret", statement.query([environment.0])?, |row| {
             Ok(SecretEntry { name: row.get(0)?, set_ms: row.get(1)?, version: row.get(2)? })
         })
     }

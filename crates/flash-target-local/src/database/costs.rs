@@ -5,7 +5,7 @@ use flash_protocol::catalogue::NanoDollars;
 use flash_target::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
 use rusqlite::{TransactionBehavior, params};
 
-use super::{Database, EnvironmentKey, Result};
+use super::{environment_key::EnvironmentKey, error::Result, file::Database};
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
@@ -169,10 +169,12 @@ impl Database {
         let mut statement = connection.prepare_cached(
             "SELECT worker, sum(bill) FROM worker_cost WHERE environment = ? GROUP BY worker",
         )?;
-        let rows =
-            self.readable(Some(environment), "worker_cost", statement.query([environment.0])?, |row| {
-                Ok((row.get(0)?, NanoDollars(row.get(1)?)))
-            })?;
+        let rows = self.damages.readable(
+            Some(environment),
+            "worker_cost",
+            statement.query([environment.0])?,
+            |row| Ok((row.get(0)?, NanoDollars(row.get(1)?))),
+        )?;
         Ok(rows.into_iter().collect())
     }
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Row, Rows, types::ValueRef};
 
-use super::{Database, EnvironmentKey, Result};
+use super::{
+    environment_key::EnvironmentKey,
+    error::{DatabaseError, Result},
+};
 
 /// Rows that could not be read.
 #[derive(Default)]
@@ -25,9 +28,7 @@ impl Damages {
         // Each change is one step.
         self.0.lock()
     }
-}
 
-impl Database {
     /// All readable rows; the others are recorded. The first column identifies the row.
     pub(super) fn readable<T>(
         &self,
@@ -47,13 +48,7 @@ impl Database {
     }
 
     /// Records a row that cannot be read.
-    pub(super) fn note(
-        &self,
-        environment: Option<EnvironmentKey>,
-        table: &str,
-        row: &Row<'_>,
-        error: &super::DatabaseError,
-    ) {
+    fn note(&self, environment: Option<EnvironmentKey>, table: &str, row: &Row<'_>, error: &DatabaseError) {
         let name = match row.get_ref(0) {
             Ok(ValueRef::Integer(number)) => number.to_string(),
             Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
@@ -61,19 +56,19 @@ impl Database {
         };
         let problem = flash_text::error_chain(error);
         let place = (environment, format!("{table} {name}"));
-        self.damages.lock().entry(place).or_insert(Damage { problem, is_reported: false });
+        self.lock().entry(place).or_insert(Damage { problem, is_reported: false });
     }
 
     /// Rows that could not be read: of this environment, or, for `None`, of environments themselves.
-    pub(crate) fn damaged(&self, environment: Option<EnvironmentKey>) -> Vec<String> {
-        let damages = self.damages.lock();
+    pub(super) fn of(&self, environment: Option<EnvironmentKey>) -> Vec<String> {
+        let damages = self.lock();
         let own = damages.iter().filter(|((of, _), _)| *of == environment);
         own.map(|((_, place), damage)| text(place, damage)).collect()
     }
 
     /// Those not yet logged.
-    pub(crate) fn unreported_damage(&self) -> Vec<String> {
-        let mut damages = self.damages.lock();
+    pub(super) fn unreported(&self) -> Vec<String> {
+        let mut damages = self.lock();
         let unreported = damages.iter_mut().filter(|(_, damage)| !damage.is_reported);
         unreported
             .map(|((_, place), damage)| {

@@ -1,12 +1,12 @@
 //! What is left of `flash.db` when the power goes: exactly the changes whose functions had returned.
 use std::net::Ipv4Addr;
 
+use flash_platform::KeyHash;
+use flash_target::{EnvironmentId, NewEnvironment};
 use flash_test_support::wal_cuts::{Cut, checkpoints, cuts, end_of, log_of};
 use tempfile::TempDir;
 
 use super::*;
-use flash_platform::KeyHash;
-
 use crate::{cipher::Sealed, specs::empty_spec};
 
 /// All that the service asks for.

@@ -4,7 +4,7 @@ use flash_target::{ReleaseRecord, ReleaseSpec, ReleaseState};
 use crate::clock::now_ms;
 use rusqlite::{OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::{Database, EnvironmentKey, Result};
+use super::{environment_key::EnvironmentKey, error::Result, file::Database};
 
 /// A release to add.
 pub(crate) struct NewRow<'a> {
@@ -107,7 +107,7 @@ impl Database {
         let connection = self.connection();
         let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? ORDER BY number DESC");
         let mut statement = connection.prepare_cached(&sql)?;
-        self.readable(Some(environment), "release", statement.query([environment.0])?, release_of)
+        self.damages.readable(Some(environment), "release", statement.query([environment.0])?, release_of)
     }
 
     /// The number of the live release.
@@ -124,7 +124,12 @@ impl Database {
             let connection = self.connection();
             let sql = format!("SELECT {COLUMNS} FROM release WHERE environment = ? AND is_live = 1");
             let mut statement = connection.prepare_cached(&sql)?;
-            self.readable(Some(environment), "release", statement.query([environment.0])?, release_of)?
+            self.damages.readable(
+                Some(environment),
+                "release",
+                statement.query([environment.0])?,
+                release_of,
+            )?
         };
         if let Some(live) = read.into_iter().next() {
             return Ok(Some(live));

@@ -3,7 +3,7 @@ use std::{io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use rusqlite::Connection;
 
-use super::{DatabaseError, Result};
+use super::error::{DatabaseError, Result};
 
 /// The version of the tables below. A file with a lower version would be migrated here; there is none yet.
 const VERSION: i64 = 1;

@@ -2,12 +2,11 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use flash_platform::KeyHash;
 use flash_protocol::catalogue::NanoDollars;
-use flash_target::{CostQuery, Grain, ReleaseState};
-
-use crate::{cipher::Sealed, specs::empty_spec};
+use flash_target::{CostQuery, EnvironmentId, Grain, NewEnvironment, ReleaseState};
 use tempfile::TempDir;
 
-use super::*;
+use super::{environment_key::EnvironmentKey, error::Result, *};
+use crate::{cipher::Sealed, specs::empty_spec};
 
 fn database() -> (TempDir, Database) {
     let directory = TempDir::new().unwrap();
