@@ -1,7 +1,7 @@
 //! The local target: environments on this machine, in a background service.
 //!
-//! The service runs a platform for each environment: `client` talks to it through `wire` and `socket`; `process`,
-//! `supervise` and `systemd` run it; `service`, `server` and `environments` are the service itself; `database`,
+//! The service runs a platform for each environment: `client` talks to it through `connection`, `wire` and `socket`;
+//! `process`, `supervise` and `systemd` run it, as agreed in `invocation`; `service`, `server` and `environments` are the service itself; `database`,
 //! `artifact` and `directory` are its data, in which `cipher` encrypts secrets. `port` is for `flash run`, whose
 //! platform is not part of the service.
 //!
@@ -10,9 +10,11 @@ mod artifact;
 mod cipher;
 mod client;
 mod clock;
+mod connection;
 mod database;
 mod directory;
 mod environments;
+mod invocation;
 mod keys;
 mod lock;
 mod logs;
@@ -25,6 +27,7 @@ mod service_log;
 mod socket;
 #[cfg(test)]
 mod specs;
+mod stop_signals;
 mod supervise;
 mod systemd;
 mod wire;
@@ -32,9 +35,10 @@ mod wire;
 pub use client::LocalTarget;
 pub use clock::utc;
 pub use directory::DataDirectory;
+pub use invocation::is_service;
 pub use port::{BindError, Port, bind};
 pub use process::{Started, Stopped, start, status, stop};
 pub use report::{Report, SharedReport};
-pub use service::{is_service, service_main};
+pub use service::service_main;
 pub use systemd::{check_free, install, installed, lingers};
 pub use wire::{HostedEnvironment, Manager, ServiceStatus};

@@ -17,9 +17,9 @@ use nix::{
 use tokio::time::Instant;
 
 use super::{
-    client::Connection,
+    connection::Connection,
     directory::{DATA_DIRECTORY, DataDirectory},
-    lock, service, service_log, systemd,
+    invocation, lock, service_log, systemd,
     wire::{Hello, Manager, ServiceStatus},
 };
 
@@ -208,7 +208,7 @@ impl Attempt {
             Self::Supervisor(child) => {
                 match child.try_wait().map_err(|error| not_started(&error.to_string()))? {
                     None => Ok(StartState::Starting),
-                    Some(status) if status.code() == Some(service::ANOTHER_RUNS) => {
+                    Some(status) if status.code() == Some(invocation::ANOTHER_RUNS) => {
                         *self = Self::Another;
                         Ok(StartState::AnotherRuns)
                     }
@@ -262,7 +262,7 @@ fn spawn(directory: &DataDirectory) -> Result<Child, TargetError> {
         name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_"))
     });
     command
-        .args([service::ARGUMENT, service::SUPERVISE])
+        .args([invocation::ARGUMENT, invocation::SUPERVISE])
         .env_clear()
         .envs(inherited)
         .env(DATA_DIRECTORY, directory.path())

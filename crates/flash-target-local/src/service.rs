@@ -5,54 +5,26 @@
 use std::{process::ExitCode, time::Duration};
 
 use flash_target::{Problem, TargetError};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::now_ms,
     directory::DataDirectory,
     environments::Environments,
+    invocation::{ANOTHER_RUNS, CANNOT_START, End, SUPERVISE, SYSTEMD},
     lock::{self, Lock},
     server::{self, ControlKey, ControlListener, ServiceState},
     service_log::{Role, Rotation},
+    stop_signals::StopSignals,
     supervise,
     wire::Manager,
 };
 use crate::report::SharedReport;
 
-/// The hidden argument that makes `flash` the service.
-pub(super) const ARGUMENT: &str = "__service";
-/// Follows it: the supervisor.
-pub(super) const SUPERVISE: &str = "supervise";
-/// Follows it: started by systemd.
-pub(super) const SYSTEMD: &str = "systemd";
-
-/// Exit code: it could not start, and starting it again does not help.
-pub(super) const CANNOT_START: i32 = 1;
-/// Exit code: another service of this directory is running.
-pub(super) const ANOTHER_RUNS: i32 = 3;
-
 /// How long to wait for a stopping service before giving up: as long as a stop may take.
 const LOCK_TIME: Duration = Duration::from_secs(70);
 /// How long open answers may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
-/// Whether this process was started to be the service.
-pub fn is_service() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
-}
-
-/// Why the service ended.
-pub(super) enum End {
-    AnotherRuns,
-    Failed(TargetError),
-}
-
-impl From<TargetError> for End {
-    fn from(error: TargetError) -> Self {
-        Self::Failed(error)
-    }
-}
 
 /// Runs the service until it is told to stop.
 pub fn service_main(report: &SharedReport) -> ExitCode {
@@ -98,30 +70,6 @@ fn serve(manager: Manager, report: &SharedReport) -> Result<(), End> {
     runtime.shutdown_timeout(LAST_ANSWERS);
     drop(lock);
     Ok(served?)
-}
-
-/// SIGINT or SIGTERM.
-pub(super) struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    pub(super) fn listen() -> Result<Self, TargetError> {
-        let problem =
-            |error| TargetError::new(Problem::Failed, format!("could not listen for signals: {error}"));
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
-            terminate: signal(SignalKind::terminate()).map_err(problem)?,
-        })
-    }
-
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 async fn host(directory: &DataDirectory, manager: Manager, report: &SharedReport) -> Result<(), TargetError> {

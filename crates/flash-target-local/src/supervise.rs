@@ -17,9 +17,10 @@ use tokio::process::Command;
 
 use super::{
     directory::DataDirectory,
+    invocation::{ANOTHER_RUNS, ARGUMENT, CANNOT_START, End},
     lock::{Lock, write_pid},
-    service::{ANOTHER_RUNS, ARGUMENT, CANNOT_START, End, StopSignals},
     service_log::{Role, Rotation},
+    stop_signals::StopSignals,
 };
 use crate::report::SharedReport;
 

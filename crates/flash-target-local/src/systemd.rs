@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::{
     directory::{DATA_DIRECTORY, DataDirectory},
-    service::{ARGUMENT, CANNOT_START, SYSTEMD},
+    invocation::{ARGUMENT, CANNOT_START, SYSTEMD},
 };
 
 const NAME: &str = "flash.service";
