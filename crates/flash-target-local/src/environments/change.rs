@@ -1,21 +1,19 @@
 //! Changes of what is live: send, roll back, undeploy. One at a time per environment.
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use flash_platform::{CommandWorker, DeployError, Expected};
+use flash_platform::DeployError;
 use flash_target::{
-    CommandSpec, DEFAULT_KEPT_RELEASES, EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState,
-    Step, TargetError, live_before,
-};
-
-use crate::{
-    artifact,
-    clock::utc,
-    database::{NewRow, StoredRelease},
+    EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, Step, TargetError, live_before,
 };
 
 use super::{
-    Environments,
-    running::{RunState, Running, Versions},
+    host::Host,
+    platform, prune, release,
+    running::{RunState, Running},
+};
+use crate::{
+    clock::utc,
+    database::{NewRow, StoredRelease},
 };
 
 /// How often to retry recording the live release, and the pause between tries.
@@ -34,251 +32,200 @@ struct Wanted {
     rollback_of: Option<u64>,
 }
 
-impl Environments {
-    /// Deploys what was staged.
-    pub(crate) async fn send(
-        &self,
-        id: &EnvironmentId,
-        base: Option<u64>,
-        spec: ReleaseSpec,
-        notes: Option<String>,
-        steps: &Steps,
-    ) -> Result<ReleaseRecord, TargetError> {
-        let running = self.find(id)?;
-        let _change = running.begin().await?;
-        let live = self.live(&running).await?;
-        is_still(id, base, live.as_ref())?;
-        self.release(&running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
-    }
+/// Deploys what was staged.
+pub(super) async fn send(
+    host: &Host,
+    id: &EnvironmentId,
+    base: Option<u64>,
+    spec: ReleaseSpec,
+    notes: Option<String>,
+    steps: &Steps,
+) -> Result<ReleaseRecord, TargetError> {
+    let running = host.find(id)?;
+    let _change = running.begin().await?;
+    let live = live(host, &running).await?;
+    is_still(id, base, live.as_ref())?;
+    deploy(host, &running, live.as_ref(), Wanted { spec, notes, rollback_of: None }, steps).await
+}
 
-    /// Makes a new release from an earlier one.
-    pub(crate) async fn rollback(
-        &self,
-        id: &EnvironmentId,
-        to: Option<u64>,
-        steps: &Steps,
-    ) -> Result<ReleaseRecord, TargetError> {
-        let running = self.find(id)?;
-        let _change = running.begin().await?;
-        let live = self.live(&running).await?;
-        let to = self.goal(&running, live.as_ref(), to).await?;
-        let spec = self.stored_spec(&running, to).await?;
-        if !running.directory.artifact(spec.artifact.digest()).is_dir() {
-            let message = format!("the artifact of release {to} is no longer kept");
-            return Err(TargetError::new(Problem::Refused, message)
-                .hint(format!("check out its commit and send it again: flash deploy send {}", id.name)));
-        }
-        self.release(&running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps)
-            .await
+/// Makes a new release from an earlier one.
+pub(super) async fn rollback(
+    host: &Host,
+    id: &EnvironmentId,
+    to: Option<u64>,
+    steps: &Steps,
+) -> Result<ReleaseRecord, TargetError> {
+    let running = host.find(id)?;
+    let _change = running.begin().await?;
+    let live = live(host, &running).await?;
+    let to = goal(host, &running, live.as_ref(), to).await?;
+    let spec = release::stored_spec(host, &running, to).await?;
+    if !running.directory.artifact(spec.artifact.digest()).is_dir() {
+        let message = format!("the artifact of release {to} is no longer kept");
+        return Err(TargetError::new(Problem::Refused, message)
+            .hint(format!("check out its commit and send it again: flash deploy send {}", id.name)));
     }
+    deploy(host, &running, live.as_ref(), Wanted { spec, notes: None, rollback_of: Some(to) }, steps).await
+}
 
-    /// The release to go back to.
-    async fn goal(
-        &self,
-        running: &Running,
-        live: Option<&StoredRelease>,
-        to: Option<u64>,
-    ) -> Result<u64, TargetError> {
-        let key = running.stored.key;
-        let releases = self.ask(move |database| database.releases(key)).await?;
-        let history = format!("to list them: flash deploy history {}", running.stored.id.name);
-        let live = live.map(|live| live.record.number);
-        let Some(to) = to else {
-            let before = live_before(releases.iter().map(|release| &release.record));
-            return before.map(|before| before.number).ok_or_else(|| {
-                let message = format!("{} has no earlier release to go back to", running.stored.id);
-                TargetError::new(Problem::NotFound, message).hint(history)
-            });
-        };
-        let Some(goal) = releases.iter().find(|release| release.record.number == to) else {
-            return Err(TargetError::new(
-                Problem::NotFound,
-                format!("{} has no release {to}", running.stored.id),
-            )
-            .hint(format!("{}; {history}", numbers(&releases))));
-        };
-        if live == Some(to) {
-            return Err(TargetError::new(Problem::Refused, format!("release {to} is already live")));
-        }
-        if let ReleaseState::Failed { reason } = &goal.record.state
-            && goal.live_ms.is_none()
-        {
-            let message = format!("release {to} was never live: {reason}");
-            return Err(TargetError::new(Problem::Refused, message).hint(history));
-        }
-        Ok(to)
-    }
-
-    /// Removes one endpoint, or all.
-    pub(crate) async fn undeploy(
-        &self,
-        id: &EnvironmentId,
-        worker: Option<&str>,
-        steps: &Steps,
-    ) -> Result<Option<ReleaseRecord>, TargetError> {
-        let running = self.find(id)?;
-        let _change = running.begin().await?;
-        let Some(live) = self.live(&running).await? else {
-            return Err(TargetError::new(Problem::Refused, format!("nothing is deployed to {id}"))
-                .hint(format!("deploy first: flash deploy send {}", id.name)));
-        };
-        let Some(worker) = worker else {
-            self.undeploy_all(&running, live.record.number, steps).await?;
-            return Ok(None);
-        };
-        let mut spec = self.stored_spec(&running, live.record.number).await?;
-        without(&mut spec, worker, id)?;
-        let wanted = Wanted { spec, notes: Some(format!("undeploy of {worker}")), rollback_of: None };
-        self.release(&running, Some(&live), wanted, steps).await.map(Some)
-    }
-
-    async fn undeploy_all(
-        &self,
-        running: &Arc<Running>,
-        live: u64,
-        steps: &Steps,
-    ) -> Result<(), TargetError> {
-        let key = running.stored.key;
-        // First, so that a later crash does not bring it back.
-        self.ask(move |database| database.set_live(key, None)).await?;
-        let _ = steps.send(Step::Draining { release: live });
-        if let Some(platform) = running.platform() {
-            platform.undeploy().await;
-        }
-        running.set_trouble(None);
-        Ok(())
-    }
-
-    async fn live(&self, running: &Running) -> Result<Option<StoredRelease>, TargetError> {
-        let key = running.stored.key;
-        self.ask(move |database| database.live(key)).await
-    }
-
-    /// Starts a release beside the live one and switches traffic to it.
-    async fn release(
-        &self,
-        running: &Arc<Running>,
-        live: Option<&StoredRelease>,
-        mut wanted: Wanted,
-        steps: &Steps,
-    ) -> Result<ReleaseRecord, TargetError> {
-        let key = running.stored.key;
-        let secrets = self.ask(move |database| database.secrets(key)).await?;
-        // The current secrets, whatever the sender has seen: its workers get these.
-        wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
-        self.check_artifact(running, &wanted.spec).await?;
-        let platform = self.fit_platform(running, &wanted.spec.runtime).await?;
-        let before = live.map(|live| live.record.number);
-        platform.expect(expected(before));
-        // If the platform starts only now, nobody else has done this yet.
-        self.resume_stored(running, &platform, before).await;
-        let (record, spec) = self
-            .ask(move |database| {
-                let Wanted { spec, notes, rollback_of } = wanted;
-                let row = NewRow { spec: &spec, notes: notes.as_deref(), rollback_of };
-                Ok((database.add_release(key, &row)?, spec))
-            })
-            .await?;
-        let number = record.number;
-        let report = |step| {
-            // A sender that has gone changes nothing.
-            let _ = steps.send(step);
-        };
-        report(Step::Starting { release: number });
-        let deployed = match self.new_release(running, number, &spec).await {
-            Ok(new) => {
-                let on_ready = |worker: &str| report(Step::Ready { worker: worker.to_owned() });
-                platform.deploy(new, on_ready).await.map_err(|error| not_ready(running, number, live, error))
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = deployed {
-            let reason = error.message.clone();
-            let failed = self.ask(move |database| database.set_failed(key, number, &reason)).await;
-            if let Err(error) = failed {
-                self.shared.report.warning(&format!("{}: {error}", running.stored.id));
-            }
-            self.prune(running).await;
-            return Err(error);
-        }
-        self.keep_live(running, number).await?;
-        running.set_trouble(None);
-        // Removes what the previous release left if it could not come back, and what nobody else can finish.
-        self.resume_stored(running, &platform, Some(number)).await;
-        platform.adopt_rest();
-        report(Step::Live { release: number });
-        if let Some(live) = live {
-            report(Step::Draining { release: live.record.number });
-        }
-        self.prune(running).await;
-        Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
-    }
-
-    /// Records that this release, which already serves, is the live one.
-    async fn keep_live(&self, running: &Running, number: u64) -> Result<(), TargetError> {
-        let key = running.stored.key;
-        let mut tries = 1;
-        loop {
-            let Err(error) = self.ask(move |database| database.set_live(key, Some(number))).await else {
-                return Ok(());
-            };
-            if tries < TRIES && !self.shared.closing.is_cancelled() {
-                tries += 1;
-                tokio::time::sleep(BETWEEN_TRIES).await;
-                continue;
-            }
-            let message =
-                format!("release {number} serves, but this could not be recorded: {}", error.message);
-            running.set_trouble(Some(message.clone()));
-            return Err(TargetError { message, ..error });
-        }
-    }
-
-    /// Deletes what was only needed by releases that nobody can go back to.
-    pub(super) async fn prune(&self, running: &Arc<Running>) {
-        let key = running.stored.key;
-        // Without the job store it is unknown which releases have jobs left.
-        let Some(platform) = running.platform() else { return };
-        // In this order: a release resumed in the meantime is in one of them.
-        let mut draining: BTreeSet<u64> = platform.stored_releases().into_iter().collect();
-        draining.extend(platform.overview().draining);
-        let directory = running.directory.clone();
-        let pruned = self.ask(move |database| {
-            let releases = database.releases(key)?;
-            if !database.damaged(Some(key)).is_empty() {
-                // It is unknown what unreadable releases need.
-                return Ok(());
-            }
-            let runs = |release: &StoredRelease| {
-                let record = &release.record;
-                matches!(record.state, ReleaseState::Live | ReleaseState::Starting)
-                    || draining.contains(&record.number)
-            };
-            let running: BTreeSet<u64> = releases
-                .iter()
-                .filter(|release| runs(release))
-                .map(|release| release.record.number)
-                .collect();
-            let mut back = releases.iter().filter(|release| release.live_ms.is_some()).peekable();
-            let last = back.peek().map(|last| database.spec(key, last.record.number)).transpose()?.flatten();
-            let kept = last.map_or(DEFAULT_KEPT_RELEASES, |spec| spec.runtime.keep_releases);
-            let back = back.take(usize::try_from(kept).unwrap_or(usize::MAX));
-            let kept = back.chain(releases.iter().filter(|release| runs(release)));
-            let digests = kept.map(|release| release.record.digest.clone()).collect();
-            let needed: Vec<Versions> = running
-                .iter()
-                .filter_map(|number| database.spec(key, *number).transpose())
-                .map(|spec| spec.map(|spec| spec.secrets))
-                .collect::<Result<_, _>>()?;
-            artifact::prune(&directory, &digests, &running);
-            database.forget_secrets(key, &needed)
+/// The release to go back to.
+async fn goal(
+    host: &Host,
+    running: &Running,
+    live: Option<&StoredRelease>,
+    to: Option<u64>,
+) -> Result<u64, TargetError> {
+    let key = running.stored.key;
+    let releases = host.ask(move |database| database.releases(key)).await?;
+    let history = format!("to list them: flash deploy history {}", running.stored.id.name);
+    let live = live.map(|live| live.record.number);
+    let Some(to) = to else {
+        let before = live_before(releases.iter().map(|release| &release.record));
+        return before.map(|before| before.number).ok_or_else(|| {
+            let message = format!("{} has no earlier release to go back to", running.stored.id);
+            TargetError::new(Problem::NotFound, message).hint(history)
         });
-        if let Err(error) = pruned.await {
-            // Retried after the next change.
-            self.shared
-                .report
-                .warning(&format!("{}: cannot delete old releases yet: {error}", running.stored.id));
+    };
+    let Some(goal) = releases.iter().find(|release| release.record.number == to) else {
+        return Err(TargetError::new(
+            Problem::NotFound,
+            format!("{} has no release {to}", running.stored.id),
+        )
+        .hint(format!("{}; {history}", numbers(&releases))));
+    };
+    if live == Some(to) {
+        return Err(TargetError::new(Problem::Refused, format!("release {to} is already live")));
+    }
+    if let ReleaseState::Failed { reason } = &goal.record.state
+        && goal.live_ms.is_none()
+    {
+        let message = format!("release {to} was never live: {reason}");
+        return Err(TargetError::new(Problem::Refused, message).hint(history));
+    }
+    Ok(to)
+}
+
+/// Removes one endpoint, or all.
+pub(super) async fn undeploy(
+    host: &Host,
+    id: &EnvironmentId,
+    worker: Option<&str>,
+    steps: &Steps,
+) -> Result<Option<ReleaseRecord>, TargetError> {
+    let running = host.find(id)?;
+    let _change = running.begin().await?;
+    let Some(live) = live(host, &running).await? else {
+        return Err(TargetError::new(Problem::Refused, format!("nothing is deployed to {id}"))
+            .hint(format!("deploy first: flash deploy send {}", id.name)));
+    };
+    let Some(worker) = worker else {
+        undeploy_all(host, &running, live.record.number, steps).await?;
+        return Ok(None);
+    };
+    let mut spec = release::stored_spec(host, &running, live.record.number).await?;
+    without(&mut spec, worker, id)?;
+    let wanted = Wanted { spec, notes: Some(format!("undeploy of {worker}")), rollback_of: None };
+    deploy(host, &running, Some(&live), wanted, steps).await.map(Some)
+}
+
+async fn undeploy_all(
+    host: &Host,
+    running: &Arc<Running>,
+    live: u64,
+    steps: &Steps,
+) -> Result<(), TargetError> {
+    let key = running.stored.key;
+    // First, so that a later crash does not bring it back.
+    host.ask(move |database| database.set_live(key, None)).await?;
+    let _ = steps.send(Step::Draining { release: live });
+    if let Some(platform) = running.platform() {
+        platform.undeploy().await;
+    }
+    running.set_trouble(None);
+    Ok(())
+}
+
+async fn live(host: &Host, running: &Running) -> Result<Option<StoredRelease>, TargetError> {
+    let key = running.stored.key;
+    host.ask(move |database| database.live(key)).await
+}
+
+/// Starts a release beside the live one and switches traffic to it.
+async fn deploy(
+    host: &Host,
+    running: &Arc<Running>,
+    live: Option<&StoredRelease>,
+    mut wanted: Wanted,
+    steps: &Steps,
+) -> Result<ReleaseRecord, TargetError> {
+    let key = running.stored.key;
+    let secrets = host.ask(move |database| database.secrets(key)).await?;
+    // The current secrets, whatever the sender has seen: its workers get these.
+    wanted.spec.secrets = secrets.into_iter().map(|secret| (secret.name, secret.version)).collect();
+    release::check_artifact(running, &wanted.spec).await?;
+    let platform = platform::fit(host, running, &wanted.spec.runtime).await?;
+    let before = live.map(|live| live.record.number);
+    platform.expect(platform::expected(before));
+    // If the platform starts only now, nobody else has done this yet.
+    release::resume_stored(host, running, &platform, before).await;
+    let (record, spec) = host
+        .ask(move |database| {
+            let Wanted { spec, notes, rollback_of } = wanted;
+            let row = NewRow { spec: &spec, notes: notes.as_deref(), rollback_of };
+            Ok((database.add_release(key, &row)?, spec))
+        })
+        .await?;
+    let number = record.number;
+    let report = |step| {
+        // A sender that has gone changes nothing.
+        let _ = steps.send(step);
+    };
+    report(Step::Starting { release: number });
+    let deployed = match release::prepare(host, running, number, &spec).await {
+        Ok(new) => {
+            let on_ready = |worker: &str| report(Step::Ready { worker: worker.to_owned() });
+            platform.deploy(new, on_ready).await.map_err(|error| not_ready(running, number, live, error))
         }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = deployed {
+        let reason = error.message.clone();
+        let failed = host.ask(move |database| database.set_failed(key, number, &reason)).await;
+        if let Err(error) = failed {
+            host.report.warning(&format!("{}: {error}", running.stored.id));
+        }
+        prune::prune(host, running).await;
+        return Err(error);
+    }
+    keep_live(host, running, number).await?;
+    running.set_trouble(None);
+    // Removes what the previous release left if it could not come back, and what nobody else can finish.
+    release::resume_stored(host, running, &platform, Some(number)).await;
+    platform.adopt_rest();
+    report(Step::Live { release: number });
+    if let Some(live) = live {
+        report(Step::Draining { release: live.record.number });
+    }
+    prune::prune(host, running).await;
+    Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
+}
+
+/// Records that this release, which already serves, is the live one.
+async fn keep_live(host: &Host, running: &Running, number: u64) -> Result<(), TargetError> {
+    let key = running.stored.key;
+    let mut tries = 1;
+    loop {
+        let Err(error) = host.ask(move |database| database.set_live(key, Some(number))).await else {
+            return Ok(());
+        };
+        if tries < TRIES && !host.closing.is_cancelled() {
+            tries += 1;
+            tokio::time::sleep(BETWEEN_TRIES).await;
+            continue;
+        }
+        let message = format!("release {number} serves, but this could not be recorded: {}", error.message);
+        running.set_trouble(Some(message.clone()));
+        return Err(TargetError { message, ..error });
     }
 }
 
@@ -347,24 +294,4 @@ fn not_ready(
         .hint(format!("see its logs: flash logs {} --release {number}", running.stored.id.name));
     target.last_lines = last_lines;
     target
-}
-
-/// What requests are told while nothing is live, if this release is to be live.
-pub(super) fn expected(live: Option<u64>) -> Expected {
-    match live {
-        Some(_) => Expected::Restored,
-        None => Expected::Nothing,
-    }
-}
-
-/// In the platform's form.
-pub(super) fn commands(commands: &[CommandSpec]) -> Vec<CommandWorker> {
-    let command = |command: &CommandSpec| CommandWorker {
-        worker_type: command.worker_type.clone(),
-        program: command.program.clone(),
-        arguments: command.arguments.clone(),
-        environment: command.environment.clone().into_iter().collect(),
-        health_path: command.health_path.clone(),
-    };
-    commands.iter().map(command).collect()
 }

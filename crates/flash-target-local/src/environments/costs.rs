@@ -1,73 +1,73 @@
 //! What was spent: the platform counts, the database stores.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use flash_platform::{CostTotals, FunctionTotal, TypeTotal};
 use flash_target::{CostQuery, Costs, EnvironmentId, TargetError};
+use tokio::time::MissedTickBehavior;
 
+use super::{
+    host::Host,
+    running::{RunState, Running},
+};
 use crate::{
     clock::now_ms,
     database::{FunctionSpent, Spent, WorkerSpent},
 };
-use tokio::time::MissedTickBehavior;
 
-use super::{
-    COST_INTERVAL, Environments,
-    running::{RunState, Running},
-};
+/// The interval between looks at what was spent.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-impl Environments {
-    /// Runs until the service ends.
-    pub(super) async fn record_costs_until_closed(self) {
-        let mut ticks = tokio::time::interval(COST_INTERVAL);
-        // After a pause, one look is enough.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while self.shared.closing.run_until_cancelled(ticks.tick()).await.is_some() {
-            for running in self.all() {
-                self.record_costs(&running).await;
-            }
-            for damage in self.shared.database.unreported_damage() {
-                self.shared.report.warning(&damage);
-            }
+/// Runs until the service ends.
+pub(super) async fn record_until_closed(host: Arc<Host>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    // After a pause, one look is enough.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while host.closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        for running in host.all() {
+            record(&host, &running).await;
+        }
+        for damage in host.database.unreported_damage() {
+            host.report.warning(&damage);
         }
     }
+}
 
-    /// Brings the costs of an environment up to date.
-    pub(super) async fn record_costs(&self, running: &Running) {
-        // One at a time: two must not record the same amounts.
-        let _alone = running.cost_lock.lock().await;
-        self.record_costs_locked(running).await;
-    }
+/// Brings the costs of an environment up to date.
+pub(super) async fn record(host: &Host, running: &Running) {
+    // One at a time: two must not record the same amounts.
+    let _alone = running.cost_lock.lock().await;
+    record_locked(host, running).await;
+}
 
-    /// Records the last counts of a platform that has ended, and forgets it: the next one starts at zero.
-    pub(super) async fn record_final_costs(&self, running: &Running) {
-        let _alone = running.cost_lock.lock().await;
-        self.record_costs_locked(running).await;
-        running.set_state(RunState::Down { reason: "it is starting".to_owned() });
-        *running.recorded_costs.lock() = CostTotals::default();
-    }
+/// Records the last counts of a platform that has ended, and forgets it: the next one starts at zero.
+pub(super) async fn record_final(host: &Host, running: &Running) {
+    let _alone = running.cost_lock.lock().await;
+    record_locked(host, running).await;
+    running.set_state(RunState::Down { reason: "it is starting".to_owned() });
+    *running.recorded_costs.lock() = CostTotals::default();
+}
 
-    /// Only while `cost_lock` is held.
-    async fn record_costs_locked(&self, running: &Running) {
-        let Some(platform) = running.platform() else { return };
-        let totals = platform.costs();
-        let spent = difference(&running.recorded_costs.lock(), &totals);
-        if spent.is_nothing() {
-            return;
-        }
-        let key = running.stored.key;
-        // What cannot be stored now is part of the next difference.
-        if self.ask(move |database| database.add_costs(key, now_ms(), &spent)).await.is_ok() {
-            *running.recorded_costs.lock() = totals;
-        }
+/// Only while `cost_lock` is held.
+async fn record_locked(host: &Host, running: &Running) {
+    let Some(platform) = running.platform() else { return };
+    let totals = platform.costs();
+    let spent = difference(&running.recorded_costs.lock(), &totals);
+    if spent.is_nothing() {
+        return;
     }
+    let key = running.stored.key;
+    // What cannot be stored now is part of the next difference.
+    if host.ask(move |database| database.add_costs(key, now_ms(), &spent)).await.is_ok() {
+        *running.recorded_costs.lock() = totals;
+    }
+}
 
-    /// The sums of a period.
-    pub(crate) async fn costs(&self, id: &EnvironmentId, query: CostQuery) -> Result<Costs, TargetError> {
-        let running = self.find(id)?;
-        self.record_costs(&running).await;
-        let key = running.stored.key;
-        self.ask(move |database| database.costs(key, &query)).await
-    }
+/// The sums of a period.
+pub(super) async fn costs(host: &Host, id: &EnvironmentId, query: CostQuery) -> Result<Costs, TargetError> {
+    let running = host.find(id)?;
+    record(host, &running).await;
+    let key = running.stored.key;
+    host.ask(move |database| database.costs(key, &query)).await
 }
 
 /// The increase.

@@ -1,16 +1,19 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flash_target::{ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving, Status, Step};
+use flash_target::{
+    EnvironmentId, NewEnvironment, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, SecretValue, Serving,
+    Status, Step, TargetError,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::mpsc};
 
+use super::{handle::Environments, prune, release, running::RunState};
 use crate::{
     artifact::stage,
+    directory::DataDirectory,
     report::Report,
     specs::{digest, spec_of, worker},
 };
-use tempfile::TempDir;
-use tokio::sync::mpsc;
-
-use super::{running::RunState, *};
 
 struct Silent;
 
@@ -135,7 +138,7 @@ async fn a_send_is_refused_when_another_release_is_live_than_its_sender_saw() {
     let memory = bench.status().await.job_memory.expect("its platform runs");
     assert!(memory.held_bytes == 0 && memory.limit_bytes > 0, "{memory:?}");
     assert_eq!(bench.steps[2], Step::Draining { release: 1 });
-    let running = bench.environments.find(&bench.id).unwrap();
+    let running = bench.environments.host.find(&bench.id).unwrap();
     let change = running.begin().await.unwrap();
     let busy = bench.send(Some(2), spec(3)).await.unwrap_err();
     assert!(busy.problem == Problem::Moved && busy.message.contains("has been running since"), "{busy}");
@@ -266,11 +269,11 @@ async fn secrets_reach_the_workers_of_the_next_release_only() {
     bench.send(Some(1), spec(1)).await.unwrap();
     let stored = bench.environments.spec(&bench.id, None).await.unwrap();
     assert_eq!(stored.secrets, [("TOKEN".to_owned(), 1)].into());
-    let running = bench.environments.find(&bench.id).unwrap();
+    let running = bench.environments.host.find(&bench.id).unwrap();
     // The live release keeps the secrets it started with, whatever was set or removed since.
     bench.environments.set_secret(&bench.id, "TOKEN", set("other")).await.unwrap();
     bench.environments.remove_secret(&bench.id, "TOKEN").await.unwrap();
-    let release = bench.environments.new_release(&running, 2, &stored).await.unwrap();
+    let release = release::prepare(&bench.environments.host, &running, 2, &stored).await.unwrap();
     assert_eq!(release.environment, [("TOKEN".to_owned(), "hush".to_owned())]);
     assert!(bench.environments.secrets(&bench.id).await.unwrap().is_empty());
     bench.environments.stop().await;
@@ -287,8 +290,8 @@ async fn what_is_removed_leaves_nothing_and_its_name_is_free_again() {
     assert!(!bench.directory.environment(&bench.id).path().exists());
     bench.environments.create(new("production")).await.unwrap();
     assert!(bench.environments.history(&bench.id).await.unwrap().is_empty());
-    assert!(bench.environments.running().contains_key(&bench.id));
-    assert!(bench.environments.find(&bench.id).unwrap().recorded_costs.lock().workers.is_empty());
+    assert!(bench.environments.host.running().contains_key(&bench.id));
+    assert!(bench.environments.host.find(&bench.id).unwrap().recorded_costs.lock().workers.is_empty());
     bench.environments.stop().await;
 }
 
@@ -338,14 +341,14 @@ async fn while_nothing_listens_nothing_is_pruned_and_the_service_is_not_idle() {
     bench.send(None, spec(1)).await.unwrap();
     let unknown = bench.directory.environment(&bench.id).artifact("of-a-release-with-jobs");
     std::fs::create_dir_all(&unknown).unwrap();
-    let running = bench.environments.find(&bench.id).unwrap();
+    let running = bench.environments.host.find(&bench.id).unwrap();
     let state = running.state();
     running.set_state(RunState::Down { reason: "the port is taken".to_owned() });
-    bench.environments.prune(&running).await;
+    prune::prune(&bench.environments.host, &running).await;
     assert!(unknown.exists());
     assert!(!bench.environments.has_nothing_to_lose().await);
     running.set_state(state);
-    bench.environments.prune(&running).await;
+    prune::prune(&bench.environments.host, &running).await;
     assert!(!unknown.exists());
     bench.environments.stop().await;
 }

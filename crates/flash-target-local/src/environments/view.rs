@@ -5,176 +5,155 @@ use flash_protocol::{
     manifest::{EndpointKind, WorkerType},
 };
 use flash_target::{
-    DeployedEndpoint, Environment, EnvironmentId, JobMemory, LastError, LogQuery, LogRecord, Problem,
-    ReleaseRecord, ReleaseSpec, Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    DeployedEndpoint, Environment, EnvironmentId, JobMemory, LastError, Problem, ReleaseRecord, ReleaseSpec,
+    Serving, Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
 };
-
-use crate::database::StoredRelease;
 
 use super::{
-    Environments,
+    costs,
+    host::Host,
+    release,
     running::{RunState, Running},
 };
+use crate::{database::StoredRelease, wire::HostedEnvironment};
 
-impl Environments {
-    /// All environments, by app and name.
-    pub(crate) async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        let mut environments = Vec::new();
-        for running in self.all() {
-            environments.push(self.view(&running).await?);
-        }
-        Ok(environments)
+/// All environments, by app and name.
+pub(super) async fn environments(host: &Host) -> Result<Vec<Environment>, TargetError> {
+    let mut environments = Vec::new();
+    for running in host.all() {
+        environments.push(view_of(host, &running).await?);
     }
+    Ok(environments)
+}
 
-    /// One environment.
-    pub(crate) async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
-        let running = self.find(id)?;
-        self.view(&running).await
-    }
+/// One environment.
+pub(super) async fn environment(host: &Host, id: &EnvironmentId) -> Result<Environment, TargetError> {
+    let running = host.find(id)?;
+    view_of(host, &running).await
+}
 
-    async fn view(&self, running: &Running) -> Result<Environment, TargetError> {
-        let key = running.stored.key;
-        let (live, spec, secrets) = self
-            .ask(move |database| {
-                let live = database.live(key)?;
-                // If it is damaged, the status says so.
-                let spec = live.as_ref().and_then(|live| database.spec(key, live.record.number).ok()?);
-                Ok((live, spec, database.secrets(key)?))
-            })
-            .await?;
-        let url = running.url();
-        let endpoint = |worker: &WorkerType| DeployedEndpoint {
-            worker: worker.name.clone(),
-            kind: worker.kind,
-            id: worker.name.clone(),
-            url: match worker.kind {
-                EndpointKind::Queue => format!("{url}/v2/{}", worker.name),
-                EndpointKind::LoadBalanced => format!("{url}/{}", worker.name),
-            },
-            health: None,
-        };
-        Ok(Environment {
-            id: running.stored.id.clone(),
-            target: TargetKind::Local,
-            created_ms: running.stored.created_ms,
-            endpoints: spec
-                .map(|spec| spec.manifest.workers.iter().map(endpoint).collect())
-                .unwrap_or_default(),
-            live: live.map(|live| record(running, live)),
-            secrets: secrets.into_iter().map(|secret| (secret.name, secret.version)).collect(),
-            url: Some(url),
+async fn view_of(host: &Host, running: &Running) -> Result<Environment, TargetError> {
+    let key = running.stored.key;
+    let (live, spec, secrets) = host
+        .ask(move |database| {
+            let live = database.live(key)?;
+            // If it is damaged, the status says so.
+            let spec = live.as_ref().and_then(|live| database.spec(key, live.record.number).ok()?);
+            Ok((live, spec, database.secrets(key)?))
         })
-    }
+        .await?;
+    let url = running.url();
+    let endpoint = |worker: &WorkerType| DeployedEndpoint {
+        worker: worker.name.clone(),
+        kind: worker.kind,
+        id: worker.name.clone(),
+        url: match worker.kind {
+            EndpointKind::Queue => format!("{url}/v2/{}", worker.name),
+            EndpointKind::LoadBalanced => format!("{url}/{}", worker.name),
+        },
+        health: None,
+    };
+    Ok(Environment {
+        id: running.stored.id.clone(),
+        target: TargetKind::Local,
+        created_ms: running.stored.created_ms,
+        endpoints: spec.map(|spec| spec.manifest.workers.iter().map(endpoint).collect()).unwrap_or_default(),
+        live: live.map(|live| record(running, live)),
+        secrets: secrets.into_iter().map(|secret| (secret.name, secret.version)).collect(),
+        url: Some(url),
+    })
+}
 
-    /// The spec of a release; `None`: the live one.
-    pub(crate) async fn spec(
-        &self,
-        id: &EnvironmentId,
-        release: Option<u64>,
-    ) -> Result<ReleaseSpec, TargetError> {
-        let running = self.find(id)?;
-        let key = running.stored.key;
-        let number = match release {
-            Some(number) => number,
-            None => {
-                let live = self.ask(move |database| database.live_number(key)).await?;
-                live.ok_or_else(|| {
-                    TargetError::new(Problem::NotFound, format!("nothing is deployed to {id}"))
-                        .hint(format!("deploy first: flash deploy send {}", id.name))
-                })?
-            }
-        };
-        self.stored_spec(&running, number).await
-    }
-
-    /// All releases, newest first.
-    pub(crate) async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
-        let running = self.find(id)?;
-        let key = running.stored.key;
-        let releases = self.ask(move |database| database.releases(key)).await?;
-        Ok(releases.into_iter().map(|release| record(&running, release)).collect())
-    }
-
-    /// The current state.
-    pub(crate) async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
-        let running = self.find(id)?;
-        self.record_costs(&running).await;
-        let key = running.stored.key;
-        let (live, bills, mut damaged) = self
-            .ask(move |database| {
-                let (live, bills) = (database.live_number(key)?, database.bills(key)?);
-                Ok((live, bills, database.damaged(Some(key))))
-            })
-            .await?;
-        let (overview, trouble) = match running.state() {
-            RunState::Down { reason } => (None, Some(reason)),
-            RunState::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
-        };
-        let overview = overview.unwrap_or_default();
-        if overview.set_aside > 0 {
-            let file = running.directory.jobs().join("jobs.sqlite");
-            damaged.push(format!(
-                "cannot read {} stored jobs, which will not run: they are in the table `damaged` of {}",
-                overview.set_aside,
-                file.display()
-            ));
+/// The spec of a release; `None`: the live one.
+pub(super) async fn spec(
+    host: &Host,
+    id: &EnvironmentId,
+    release: Option<u64>,
+) -> Result<ReleaseSpec, TargetError> {
+    let running = host.find(id)?;
+    let key = running.stored.key;
+    let number = match release {
+        Some(number) => number,
+        None => {
+            let live = host.ask(move |database| database.live_number(key)).await?;
+            live.ok_or_else(|| {
+                TargetError::new(Problem::NotFound, format!("nothing is deployed to {id}"))
+                    .hint(format!("deploy first: flash deploy send {}", id.name))
+            })?
         }
-        let serving = match live {
-            None => Serving::Empty,
-            Some(release) if overview.live == Some(release) => Serving::Live { release },
-            Some(release) => {
-                Serving::Down { release, reason: trouble.unwrap_or_else(|| "it is starting".to_owned()) }
-            }
-        };
-        let total = bills.values().fold(0_u64, |sum, bill| sum.saturating_add(bill.0));
-        Ok(Status {
-            id: id.clone(),
-            url: Some(running.url()),
-            serving,
-            workers: overview
-                .workers
-                .into_iter()
-                .map(|worker| {
-                    let cost = bills.get(&worker.name).copied().unwrap_or_default();
-                    worker_status(worker, cost)
-                })
-                .collect(),
-            draining: overview.draining,
-            damaged,
-            cost: Some(NanoDollars(total)),
-            job_memory: overview
-                .job_memory
-                .map(|memory| JobMemory { held_bytes: memory.held_bytes, limit_bytes: memory.limit_bytes }),
+    };
+    release::stored_spec(host, &running, number).await
+}
+
+/// All releases, newest first.
+pub(super) async fn history(host: &Host, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
+    let running = host.find(id)?;
+    let key = running.stored.key;
+    let releases = host.ask(move |database| database.releases(key)).await?;
+    Ok(releases.into_iter().map(|release| record(&running, release)).collect())
+}
+
+/// The current state.
+pub(super) async fn status(host: &Host, id: &EnvironmentId) -> Result<Status, TargetError> {
+    let running = host.find(id)?;
+    costs::record(host, &running).await;
+    let key = running.stored.key;
+    let (live, bills, mut damaged) = host
+        .ask(move |database| {
+            let (live, bills) = (database.live_number(key)?, database.bills(key)?);
+            Ok((live, bills, database.damaged(Some(key))))
         })
+        .await?;
+    let (overview, trouble) = match running.state() {
+        RunState::Down { reason } => (None, Some(reason)),
+        RunState::Up { platform, trouble, .. } => (Some(platform.overview()), trouble),
+    };
+    let overview = overview.unwrap_or_default();
+    if overview.set_aside > 0 {
+        let file = running.directory.jobs().join("jobs.sqlite");
+        damaged.push(format!(
+            "cannot read {} stored jobs, which will not run: they are in the table `damaged` of {}",
+            overview.set_aside,
+            file.display()
+        ));
     }
-
-    /// Lines of the log.
-    pub(crate) fn logs(
-        &self,
-        id: &EnvironmentId,
-        query: &LogQuery,
-    ) -> Result<futures_util::stream::BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        self.find(id)?.logs.query(query)
-    }
-
-    /// Environments that cannot be read, and so do not run.
-    pub(crate) fn damaged(&self) -> Vec<String> {
-        self.shared.database.damaged(None)
-    }
-
-    /// For the service's own status: name, address, live release.
-    pub(crate) async fn hosted(&self) -> Result<Vec<super::super::wire::HostedEnvironment>, TargetError> {
-        let mut hosted = Vec::new();
-        for running in self.all() {
-            let status = self.status(&running.stored.id).await?;
-            hosted.push(super::super::wire::HostedEnvironment {
-                id: status.id,
-                url: status.url,
-                serving: status.serving,
-            });
+    let serving = match live {
+        None => Serving::Empty,
+        Some(release) if overview.live == Some(release) => Serving::Live { release },
+        Some(release) => {
+            Serving::Down { release, reason: trouble.unwrap_or_else(|| "it is starting".to_owned()) }
         }
-        Ok(hosted)
+    };
+    let total = bills.values().fold(0_u64, |sum, bill| sum.saturating_add(bill.0));
+    Ok(Status {
+        id: id.clone(),
+        url: Some(running.url()),
+        serving,
+        workers: overview
+            .workers
+            .into_iter()
+            .map(|worker| {
+                let cost = bills.get(&worker.name).copied().unwrap_or_default();
+                worker_status(worker, cost)
+            })
+            .collect(),
+        draining: overview.draining,
+        damaged,
+        cost: Some(NanoDollars(total)),
+        job_memory: overview
+            .job_memory
+            .map(|memory| JobMemory { held_bytes: memory.held_bytes, limit_bytes: memory.limit_bytes }),
+    })
+}
+
+/// For the service's own status: name, address, live release.
+pub(super) async fn hosted(host: &Host) -> Result<Vec<HostedEnvironment>, TargetError> {
+    let mut hosted = Vec::new();
+    for running in host.all() {
+        let status = status(host, &running.stored.id).await?;
+        hosted.push(HostedEnvironment { id: status.id, url: status.url, serving: status.serving });
     }
+    Ok(hosted)
 }
 
 fn record(running: &Running, release: StoredRelease) -> ReleaseRecord {

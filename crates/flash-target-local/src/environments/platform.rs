@@ -1,0 +1,137 @@
+//! The platform of an environment: its port, its options, and when it is replaced by one with other options.
+use std::{io, sync::Arc, time::Duration};
+
+use flash_platform::{
+    Access, AllowedNetworks, Confinement, Durability, Expected, LimitScope, Machine, Options, Platform,
+    Retire, Supervision,
+};
+use flash_process::port_holder::holder_of;
+use flash_target::{Problem, RuntimeSettings, TargetError};
+use flash_text::error_chain;
+use tokio::net::TcpListener;
+
+use super::{
+    blocking::blocking,
+    costs,
+    host::Host,
+    running::{RunState, Running},
+};
+
+/// Makes it listen, with nothing deployed yet.
+pub(super) async fn start(
+    host: &Host,
+    running: &Arc<Running>,
+    listener: TcpListener,
+) -> Result<(), TargetError> {
+    start_with(host, running, listener, RuntimeSettings::default()).await.map(|_| ())
+}
+
+/// Makes it listen, with the options of a release.
+pub(super) async fn start_with(
+    host: &Host,
+    running: &Arc<Running>,
+    listener: TcpListener,
+    runtime: RuntimeSettings,
+) -> Result<Platform, TargetError> {
+    let options = options(running, listener, &runtime, &host.machine);
+    let handle = tokio::runtime::Handle::current();
+    let platform = blocking(move || {
+        // It reads its store and spawns tasks.
+        let _within = handle.enter();
+        Platform::start(options).map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))
+    })
+    .await?;
+    running.set_state(RunState::Up { platform: platform.clone(), runtime, trouble: None });
+    Ok(platform)
+}
+
+/// While nothing is live, a platform can be replaced by one with the options of the first release.
+pub(super) async fn fit(
+    host: &Host,
+    running: &Arc<Running>,
+    wanted: &RuntimeSettings,
+) -> Result<Platform, TargetError> {
+    let (platform, runtime) = match running.state() {
+        RunState::Up { platform, runtime, .. } => (platform, runtime),
+        RunState::Down { .. } => {
+            let listener = listen(running).await.map_err(|reason| {
+                TargetError::new(Problem::Failed, reason)
+                    .hint("stop the program that listens there; the environment keeps its port")
+            })?;
+            return start_with(host, running, listener, wanted.clone()).await;
+        }
+    };
+    let overview = platform.overview();
+    // The platform does not need the number of kept releases.
+    let fits = runtime == RuntimeSettings { keep_releases: runtime.keep_releases, ..wanted.clone() };
+    if fits || overview.live.is_some() || !overview.draining.is_empty() {
+        return Ok(platform);
+    }
+    platform.stop().await;
+    costs::record_final(host, running).await;
+    let listener = listen(running).await.map_err(|reason| TargetError::new(Problem::Failed, reason))?;
+    start_with(host, running, listener, wanted.clone()).await
+}
+
+/// Opens the environment's port.
+///
+/// # Errors
+/// Why it cannot be opened, and which process holds it.
+pub(super) async fn listen(running: &Running) -> Result<TcpListener, String> {
+    let (port, listen) = (running.stored.port, running.stored.listen);
+    let error = match TcpListener::bind(running.address()).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return Err(format!("cannot listen on {listen}, port {port}: {error}"));
+    }
+    let holder = tokio::task::spawn_blocking(move || holder_of(port)).await.ok().flatten();
+    let holder = holder.map_or(String::new(), |holder| format!(", {holder}"));
+    Err(format!("port {port} of {listen} is in use by another program{holder}"))
+}
+
+fn options(
+    running: &Running,
+    listener: TcpListener,
+    runtime: &RuntimeSettings,
+    machine: &Machine,
+) -> Options {
+    let default = Supervision::default();
+    Options {
+        listener,
+        log: running.logs.sink(),
+        drain_time: Duration::from_secs(runtime.drain_seconds),
+        store: running.directory.jobs(),
+        durability: Durability::Machine,
+        webhook_secret: running.webhook_secret.clone(),
+        webhook_networks: AllowedNetworks::PublicAnd(runtime.webhook_networks.as_slice().into()),
+        access: Access::Ring(running.ring.clone()),
+        retire: Retire::WhenIdle,
+        supervision: Supervision {
+            ping_timeout: match runtime.ping_timeout_seconds {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            stop_grace: match runtime.stop_grace_ms {
+                0 => default.stop_grace,
+                grace => Duration::from_millis(grace),
+            },
+        },
+        limits: if runtime.limits { LimitScope::All } else { LimitScope::None },
+        confinement: Some(Confinement {
+            closed: running.directory.data().to_owned(),
+            open: vec![running.directory.work()],
+            readable: vec![running.directory.artifacts()],
+        }),
+        machine: Some(machine.clone()),
+    }
+}
+
+/// What a platform that has just started waits for.
+pub(super) fn expected(live: Option<u64>) -> Expected {
+    match live {
+        Some(_) => Expected::Restored,
+        None => Expected::Nothing,
+    }
+}

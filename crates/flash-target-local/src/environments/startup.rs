@@ -1,0 +1,81 @@
+//! The start of the service: opens the data and starts what should run.
+use std::{path::Path, sync::Arc};
+
+use flash_platform::{LimitScope, Listeners, Machine};
+use flash_target::{Problem, TargetError};
+use flash_text::error_chain;
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{blocking::blocking, costs, host::Host, keys, restart};
+use crate::{
+    cipher::Cipher,
+    database::{Database, StoredEnvironment},
+    directory::DataDirectory,
+    report::SharedReport,
+};
+
+/// Opens the data and starts what should run.
+pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Result<Arc<Host>, TargetError> {
+    let opened = {
+        let directory = directory.clone();
+        blocking(move || -> Result<_, TargetError> {
+            let database = Database::open(&directory.database())?;
+            database.fail_starting("the service ended while the release was starting")?;
+            let cipher = Cipher::open(&directory.secret_key(), database.has_sealed()?)
+                .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+            let stored = database.environments()?;
+            // The directory of an unreadable environment is unknown.
+            if database.damaged(None).is_empty() {
+                delete_removed(&directory, &stored);
+            }
+            Ok((database, cipher, stored))
+        })
+        .await?
+    };
+    let (database, cipher, stored) = opened;
+    let warnings = report.clone();
+    let machine = Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
+        .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
+    let host = Arc::new(Host {
+        directory,
+        database,
+        cipher: Arc::new(cipher),
+        machine,
+        running: Mutex::default(),
+        list: tokio::sync::Mutex::default(),
+        rings: tokio::sync::Mutex::default(),
+        closing: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        report,
+    });
+    for stored in stored {
+        let id = stored.id.clone();
+        if let Err(error) = host.add(stored).await {
+            // The others continue; this one is missing until the next start.
+            host.report.warning(&format!("{id}: {error}"));
+        }
+    }
+    // Before anything listens, so that a valid key is never rejected.
+    keys::hand_out(&host).await?;
+    for running in host.all() {
+        host.tasks.spawn(restart::restart(host.clone(), running));
+    }
+    host.tasks.spawn(costs::record_until_closed(host.clone()));
+    Ok(host)
+}
+
+/// Deletes directories of removed environments that an earlier service did not get to.
+fn delete_removed(directory: &DataDirectory, stored: &[StoredEnvironment]) {
+    let kept: Vec<_> =
+        stored.iter().map(|stored| directory.environment(&stored.id).path().to_owned()).collect();
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    for app in entries(&directory.path().join("environments")) {
+        for environment in entries(&app.path()).filter(|entry| !kept.contains(&entry.path())) {
+            // What cannot be deleted now is deleted at the next start.
+            let _ = std::fs::remove_dir_all(environment.path());
+        }
+        // Stays while the app has environments.
+        let _ = std::fs::remove_dir(app.path());
+    }
+}
