@@ -11,13 +11,16 @@ use flash_target::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    RunpodTarget,
+    clock::now_ms,
     desired::{Desired, asleep, desired, with_siblings},
-    ledger::{self, Damaged, Entry, State, StoredEntry},
+    ledger::{self, Entry, State, StoredEntry},
     names::{OwnEndpoints, of_environment},
-    now_ms,
     reconcile::{difference, replacement},
-    rest::{CloudWorker, Endpoint, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState},
+    releases,
+    rest::{
+        CloudWorker, Endpoint, GpuChoice, Rest, UpdateEndpoint, UpdateTemplate, WorkerRange, WorkerState,
+    },
+    urls,
 };
 
 /// The interval of a sender's heartbeat: a third of the time after which it counts as dead.
@@ -70,401 +73,389 @@ impl Done {
     }
 }
 
-impl From<Damaged> for TargetError {
-    fn from(error: Damaged) -> Self {
-        Self::new(Problem::Failed, error.to_string())
-            .hint("somebody edited a template made by flash: delete that template in the console")
-    }
-}
-
 fn refused(findings: Vec<Finding>) -> TargetError {
     let lines: String =
         findings.iter().map(|Finding { message, fix }| format!("\n  {message}; {fix}")).collect();
     TargetError::new(Problem::Refused, format!("Runpod cannot provide this{lines}"))
 }
 
-impl RunpodTarget {
-    /// Makes a new release. If it does not become ready, the live release keeps serving, or serves again.
-    pub(super) async fn bring_live(
-        &self,
-        id: &EnvironmentId,
-        spec: ReleaseSpec,
-        intent: Intent,
-        on_step: OnStep<'_>,
-    ) -> Result<ReleaseRecord, TargetError> {
-        if matches!(spec.artifact, ArtifactSpec::Binaries { .. }) {
-            return Err(TargetError::new(Problem::Refused, "Runpod runs images, and this release has none")
-                .hint(format!("flash deploy send {}", id.name)));
-        }
-        // Report impossible settings before anything is recorded.
-        desired(id, &spec, 0).map_err(refused)?;
-        let mut held = self.begin(id, spec, intent).await?;
-        on_step(Step::Starting { release: held.entry.number });
-        let mut done = Done::default();
-        // The heartbeat ends with the change: both are parts of one future.
-        let result = tokio::select! {
-            result = self.carry_out(id, &held, &mut done, on_step) => result,
-            error = self.beat(id, &held) => Err(error),
-        };
-        if let Err(mut error) = result {
-            error.message =
-                format!("release {} is not live: {}; {}", held.entry.number, error.message, done.summary());
-            if error.problem != Problem::NotReady {
-                error.hint = Some(match error.hint {
-                    Some(hint) => {
-                        format!("{hint}; the next flash deploy send {} continues from here", id.name)
-                    }
-                    None => format!("the next flash deploy send {} continues from here", id.name),
-                });
-            }
-            held.entry.state = State::Failed(error.message.clone());
-            if self.write(id, &held).await.is_err() {
-                error.message +=
-                    "; the failure could not be recorded: the release counts as failed in a minute";
-            }
-            return Err(error);
-        }
-        held.entry.state = State::Live;
-        if let Err(error) = self.write(id, &held).await {
-            let number = held.entry.number;
-            return Err(TargetError {
-                message: format!(
-                    "release {number} serves, but this could not be recorded: {}",
-                    error.message
-                ),
-                hint: Some(format!(
-                    "in a minute, run again: flash deploy send {}; it will find everything done",
-                    id.name
-                )),
-                ..error
+/// Makes a new release. If it does not become ready, the live release keeps serving, or serves again.
+pub(super) async fn bring_live(
+    rest: &Rest,
+    id: &EnvironmentId,
+    spec: ReleaseSpec,
+    intent: Intent,
+    on_step: OnStep<'_>,
+) -> Result<ReleaseRecord, TargetError> {
+    if matches!(spec.artifact, ArtifactSpec::Binaries { .. }) {
+        return Err(TargetError::new(Problem::Refused, "Runpod runs images, and this release has none")
+            .hint(format!("flash deploy send {}", id.name)));
+    }
+    // Report impossible settings before anything is recorded.
+    desired(id, &spec, 0).map_err(refused)?;
+    let mut held = begin(rest, id, spec, intent).await?;
+    on_step(Step::Starting { release: held.entry.number });
+    let mut done = Done::default();
+    // The heartbeat ends with the change: both are parts of one future.
+    let result = tokio::select! {
+        result = carry_out(rest, id, &held, &mut done, on_step) => result,
+        error = beat(rest, id, &held) => Err(error),
+    };
+    if let Err(mut error) = result {
+        error.message =
+            format!("release {} is not live: {}; {}", held.entry.number, error.message, done.summary());
+        if error.problem != Problem::NotReady {
+            error.hint = Some(match error.hint {
+                Some(hint) => {
+                    format!("{hint}; the next flash deploy send {} continues from here", id.name)
+                }
+                None => format!("the next flash deploy send {} continues from here", id.name),
             });
         }
-        on_step(Step::Live { release: held.entry.number });
-        if let Some(before) = held.before.take() {
-            let entry = Entry { state: State::Replaced, ..before.entry };
-            // If two releases claim to be live, the later one is, so this may be left undone.
-            let _ = self.write(id, &Held { template: before.template, entry, before: None }).await;
+        held.entry.state = State::Failed(error.message.clone());
+        if write(rest, id, &held).await.is_err() {
+            error.message += "; the failure could not be recorded: the release counts as failed in a minute";
         }
-        self.prune(id, &held.entry).await;
-        Ok(held.entry.record(now_ms()))
+        return Err(error);
     }
-
-    /// Writes the record and makes sure that nobody else is sending.
-    async fn begin(
-        &self,
-        id: &EnvironmentId,
-        spec: ReleaseSpec,
-        intent: Intent,
-    ) -> Result<Held, TargetError> {
-        let there = self.entries(id).await?;
-        let live = ledger::live(&there).map(|kept| kept.entry.number);
-        if let Base::Seen(base) = intent.base
-            && base != live
-        {
-            return Err(moved(id, &there));
-        }
-        let number = there.first().map_or(1, |kept| kept.entry.number + 1);
-        let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
-        let before = ledger::live(&there).cloned();
-        if let Some(other) = ledger::concurrent_send(&there, &entry, now_ms()) {
-            return Err(busy(other.entry));
-        }
-        let template = self.rest.create_template(&entry.template(id)?).await?.id;
-        let alone = self.alone(id, &entry).await;
-        let gone_on = alone.and_then(|there| {
-            // Another send may have ended between the looks.
-            let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
-            if is_moved { Err(moved(id, &there)) } else { Ok(()) }
+    held.entry.state = State::Live;
+    if let Err(error) = write(rest, id, &held).await {
+        let number = held.entry.number;
+        return Err(TargetError {
+            message: format!("release {number} serves, but this could not be recorded: {}", error.message),
+            hint: Some(format!(
+                "in a minute, run again: flash deploy send {}; it will find everything done",
+                id.name
+            )),
+            ..error
         });
-        match gone_on {
-            Ok(()) => Ok(Held { template, entry, before }),
-            Err(error) => {
-                // A record that is left counts as dead in a minute.
-                let _ = self.rest.delete_template(&template).await;
-                Err(error)
-            }
+    }
+    on_step(Step::Live { release: held.entry.number });
+    if let Some(before) = held.before.take() {
+        let entry = Entry { state: State::Replaced, ..before.entry };
+        // If two releases claim to be live, the later one is, so this may be left undone.
+        let _ = write(rest, id, &Held { template: before.template, entry, before: None }).await;
+    }
+    prune(rest, id, &held.entry).await;
+    Ok(held.entry.record(now_ms()))
+}
+
+/// Writes the record and makes sure that nobody else is sending.
+async fn begin(
+    rest: &Rest,
+    id: &EnvironmentId,
+    spec: ReleaseSpec,
+    intent: Intent,
+) -> Result<Held, TargetError> {
+    let there = releases::entries(rest, id).await?;
+    let live = ledger::live(&there).map(|kept| kept.entry.number);
+    if let Base::Seen(base) = intent.base
+        && base != live
+    {
+        return Err(moved(id, &there));
+    }
+    let number = there.first().map_or(1, |kept| kept.entry.number + 1);
+    let entry = Entry::starting(number, spec, intent.notes, intent.rollback_of);
+    let before = ledger::live(&there).cloned();
+    if let Some(other) = ledger::concurrent_send(&there, &entry, now_ms()) {
+        return Err(busy(other.entry));
+    }
+    let template = rest.create_template(&entry.template(id)?).await?.id;
+    let alone = alone(rest, id, &entry).await;
+    let gone_on = alone.and_then(|there| {
+        // Another send may have ended between the looks.
+        let is_moved = ledger::live(&there).map(|kept| kept.entry.number) != live;
+        if is_moved { Err(moved(id, &there)) } else { Ok(()) }
+    });
+    match gone_on {
+        Ok(()) => Ok(Held { template, entry, before }),
+        Err(error) => {
+            // A record that is left counts as dead in a minute.
+            let _ = rest.delete_template(&template).await;
+            Err(error)
         }
     }
+}
 
-    /// Waits until no other send is running. Both write their records before they look, so at least one of two sees
-    /// the other. The one with the later turn gives way at once. The other waits for that: if it does not happen,
-    /// the later one had looked, and gone on, before there was anything to see.
-    async fn alone(&self, id: &EnvironmentId, own: &Entry) -> Result<Vec<StoredEntry>, TargetError> {
-        let until = Instant::now() + GIVE_WAY;
-        loop {
-            let there = self.entries(id).await?;
-            match ledger::concurrent_send(&there, own, now_ms()) {
-                None => return Ok(there),
-                Some(other) if other.is_first || Instant::now() >= until => return Err(busy(other.entry)),
-                Some(_) => sleep(READY_LOOK).await,
-            }
+/// Waits until no other send is running. Both write their records before they look, so at least one of two sees
+/// the other. The one with the later turn gives way at once. The other waits for that: if it does not happen,
+/// the later one had looked, and gone on, before there was anything to see.
+async fn alone(rest: &Rest, id: &EnvironmentId, own: &Entry) -> Result<Vec<StoredEntry>, TargetError> {
+    let until = Instant::now() + GIVE_WAY;
+    loop {
+        let there = releases::entries(rest, id).await?;
+        match ledger::concurrent_send(&there, own, now_ms()) {
+            None => return Ok(there),
+            Some(other) if other.is_first || Instant::now() >= until => return Err(busy(other.entry)),
+            Some(_) => sleep(READY_LOOK).await,
         }
     }
+}
 
-    async fn carry_out(
-        &self,
-        id: &EnvironmentId,
-        held: &Held,
-        done: &mut Done,
-        on_step: OnStep<'_>,
-    ) -> Result<(), TargetError> {
-        let wanted = desired(id, &held.entry.spec, held.entry.number).map_err(refused)?;
-        self.apply(id, &wanted, done).await?;
-        if let Err(error) = self.ready(id, &wanted, on_step).await {
-            if error.problem != Problem::NotReady {
-                return Err(error);
-            }
-            let stays = match (self.put_back(done).await, &held.before) {
-                (Ok(()), Some(before)) => format!("release {} is live as before", before.entry.number),
-                // Endpoints made for it sleep again, so that workers that were never ready cost nothing.
-                (Ok(()), None) => "nothing was live before".to_owned(),
-                (Err(failed), _) => format!("the rollback failed too: {}", failed.message),
-            };
-            return Err(TargetError { message: format!("{}; {stays}", error.message), ..error });
+async fn carry_out(
+    rest: &Rest,
+    id: &EnvironmentId,
+    held: &Held,
+    done: &mut Done,
+    on_step: OnStep<'_>,
+) -> Result<(), TargetError> {
+    let wanted = desired(id, &held.entry.spec, held.entry.number).map_err(refused)?;
+    apply(rest, id, &wanted, done).await?;
+    if let Err(error) = ready(rest, id, &wanted, on_step).await {
+        if error.problem != Problem::NotReady {
+            return Err(error);
         }
-        let ours = self.ours(id).await?;
-        for (worker, endpoint) in ours.by_worker.iter().filter(|(worker, _)| !wanted.contains_key(*worker)) {
-            self.rest.delete_endpoint(&endpoint.id).await?;
-            done.steps.push(format!("{worker} deleted"));
-        }
-        Ok(())
-    }
-
-    async fn ours(&self, id: &EnvironmentId) -> Result<OwnEndpoints, TargetError> {
-        Ok(of_environment(id, &self.rest.endpoints().await?))
-    }
-
-    /// Makes what is missing, asleep; then changes what differs, now that all addresses are known.
-    async fn apply(
-        &self,
-        id: &EnvironmentId,
-        wanted: &BTreeMap<String, Desired>,
-        done: &mut Done,
-    ) -> Result<(), TargetError> {
-        let mut ours = self.ours(id).await?.by_worker;
-        for (worker, want) in wanted {
-            if let Some(why) = ours.get(worker).and_then(|there| replacement(there, want)) {
-                return Err(TargetError::new(
-                    Problem::Refused,
-                    format!("`{worker}` changes {why}, which Runpod does not support for existing endpoints"),
-                )
-                .hint(format!("remove it first: flash undeploy {} --worker {worker}", id.name)));
-            }
-        }
-        for (worker, want) in wanted {
-            if !ours.contains_key(worker) {
-                let made = self.rest.create_endpoint(&asleep(want)).await?;
-                done.steps.push(format!("{worker} made"));
-                ours.insert(worker.clone(), made);
-            }
-        }
-        ours.retain(|worker, _| wanted.contains_key(worker));
-        let urls = self.urls(&ours);
-        for (worker, want) in wanted {
-            let Some(there) = ours.get(worker) else { continue };
-            if let Some(change) = difference(there, &with_siblings(want, &urls)) {
-                self.rest.update_endpoint(&there.id, &change).await?;
-                done.steps.push(format!("{worker} changed"));
-                done.changed.push(there.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Restores changed endpoints. One that was made for this release sleeps again.
-    async fn put_back(&self, done: &mut Done) -> Result<(), TargetError> {
-        for there in done.changed.drain(..) {
-            self.rest.update_endpoint(&there.id, &as_it_was(&there)).await?;
-            done.steps.push(format!("{} restored", there.name));
-        }
-        Ok(())
-    }
-
-    async fn ready(
-        &self,
-        id: &EnvironmentId,
-        wanted: &BTreeMap<String, Desired>,
-        on_step: OnStep<'_>,
-    ) -> Result<(), TargetError> {
-        let until = Instant::now() + READY_LIMIT;
-        let ours = self.ours(id).await?;
-        for (worker, want) in wanted {
-            let Some(there) = ours.by_worker.get(worker) else { continue };
-            // Without a minimum, a worker starts with the first request and costs nothing until then.
-            let is_on_call = want.create.workers.min.unwrap_or(0) == 0;
-            if !is_on_call {
-                self.has_ready_worker(worker, there, until).await.map_err(|error| match error.problem {
-                    Problem::NotReady => {
-                        error.hint(format!("see its workers' logs: flash logs {} --worker {worker}", id.name))
-                    }
-                    _ => error,
-                })?;
-            }
-            self.rest.health(&self.health_url(there)).await?;
-            let worker = worker.clone();
-            on_step(if is_on_call { Step::OnCall { worker } } else { Step::Ready { worker } });
-        }
-        Ok(())
-    }
-
-    /// Waits for a ready worker of the release.
-    async fn has_ready_worker(
-        &self,
-        name: &str,
-        endpoint: &Endpoint,
-        until: Instant,
-    ) -> Result<(), TargetError> {
-        let mut unhealthy_since = None;
-        loop {
-            let there = self.rest.workers(&endpoint.id).await?;
-            let readiness = Readiness::of(&there.workers);
-            let message = match readiness {
-                Readiness::Ready => return Ok(()),
-                Readiness::Unhealthy(worker) => {
-                    let since: Instant = *unhealthy_since.get_or_insert_with(Instant::now);
-                    (since.elapsed() >= UNHEALTHY_LIMIT || Instant::now() >= until).then(|| {
-                        format!("worker {worker} of `{name}` is unhealthy: it crashed, or its image cannot be started")
-                    })
-                }
-                Readiness::Starting { throttled } => (Instant::now() >= until).then(|| {
-                    let minutes = READY_LIMIT.as_secs() / 60;
-                    let why = match throttled {
-                        0 => String::new(),
-                        throttled => {
-                            format!(": {throttled} are waiting for a machine, and none is available")
-                        }
-                    };
-                    format!("no worker of `{name}` became ready within {minutes} minutes{why}")
-                }),
-            };
-            if let Some(message) = message {
-                return Err(TargetError::new(Problem::NotReady, message));
-            }
-            sleep(READY_LOOK).await;
-        }
-    }
-
-    /// Sends the heartbeat; returns only if that failed for so long that another sender may begin.
-    async fn beat(&self, id: &EnvironmentId, held: &Held) -> TargetError {
-        let mut heard = Instant::now();
-        loop {
-            sleep(HEARTBEAT).await;
-            let entry = Entry { heartbeat_ms: now_ms(), ..held.entry.clone() };
-            let beating = Held { template: held.template.clone(), entry, before: None };
-            match self.write(id, &beating).await {
-                Ok(()) => heard = Instant::now(),
-                Err(error) if heard.elapsed() + HEARTBEAT >= ledger::STALE => return error,
-                Err(_) => {}
-            }
-        }
-    }
-
-    async fn write(&self, id: &EnvironmentId, held: &Held) -> Result<(), TargetError> {
-        let env = Some(held.entry.variables(id)?);
-        self.rest.update_template(&held.template, &UpdateTemplate { env, name: None }).await?;
-        Ok(())
-    }
-
-    /// Deletes releases beyond those that are kept. What fails here is done by the next send.
-    async fn prune(&self, id: &EnvironmentId, live: &Entry) {
-        let Ok(entries) = self.entries(id).await else { return };
-        let kept = usize::try_from(live.spec.runtime.keep_releases).unwrap_or(usize::MAX);
-        let old = entries.iter().filter(|kept| kept.entry.number != live.number).skip(kept);
-        for release in old {
-            if self.rest.delete_template(&release.template).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    pub(super) async fn go_back(
-        &self,
-        id: &EnvironmentId,
-        to: Option<u64>,
-        on_step: OnStep<'_>,
-    ) -> Result<ReleaseRecord, TargetError> {
-        let entries = self.entries(id).await?;
-        let history: Vec<ReleaseRecord> = entries.iter().map(|kept| kept.entry.record(now_ms())).collect();
-        let number = match to {
-            Some(number) => number,
-            None => {
-                let before = live_before(&history).map(|record| record.number);
-                before.ok_or_else(|| {
-                    TargetError::new(Problem::Refused, format!("{id} has no earlier release to go back to"))
-                        .hint(format!("flash deploy history {}", id.name))
-                })?
-            }
+        let stays = match (put_back(rest, done).await, &held.before) {
+            (Ok(()), Some(before)) => format!("release {} is live as before", before.entry.number),
+            // Endpoints made for it sleep again, so that workers that were never ready cost nothing.
+            (Ok(()), None) => "nothing was live before".to_owned(),
+            (Err(failed), _) => format!("the rollback failed too: {}", failed.message),
         };
-        let spec = self.spec_of(id, Some(number)).await?;
-        let intent = Intent { base: Base::Any, notes: None, rollback_of: Some(number) };
-        self.bring_live(id, spec, intent, on_step).await
+        return Err(TargetError { message: format!("{}; {stays}", error.message), ..error });
     }
+    let ours = ours(rest, id).await?;
+    for (worker, endpoint) in ours.by_worker.iter().filter(|(worker, _)| !wanted.contains_key(*worker)) {
+        rest.delete_endpoint(&endpoint.id).await?;
+        done.steps.push(format!("{worker} deleted"));
+    }
+    Ok(())
+}
 
-    pub(super) async fn take_out(
-        &self,
-        id: &EnvironmentId,
-        worker: Option<&str>,
-        on_step: OnStep<'_>,
-    ) -> Result<Option<ReleaseRecord>, TargetError> {
-        let entries = self.entries(id).await?;
-        let live = ledger::live(&entries).cloned();
-        let live = live.ok_or_else(|| {
-            TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
-                .hint(format!("flash deploy send {}", id.name))
-        })?;
-        let mut spec = live.entry.spec.clone();
-        if let Some(worker) = worker {
-            let names = spec.manifest.workers.iter().map(|own| own.name.as_str());
-            if spec.manifest.worker(worker).is_none() {
-                let names = names.collect::<Vec<_>>().join(", ");
-                return Err(TargetError::new(
-                    Problem::NotFound,
-                    format!("{id} has no worker type `{worker}`"),
-                )
+async fn ours(rest: &Rest, id: &EnvironmentId) -> Result<OwnEndpoints, TargetError> {
+    Ok(of_environment(id, &rest.endpoints().await?))
+}
+
+/// Makes what is missing, asleep; then changes what differs, now that all addresses are known.
+async fn apply(
+    rest: &Rest,
+    id: &EnvironmentId,
+    wanted: &BTreeMap<String, Desired>,
+    done: &mut Done,
+) -> Result<(), TargetError> {
+    let mut ours = ours(rest, id).await?.by_worker;
+    for (worker, want) in wanted {
+        if let Some(why) = ours.get(worker).and_then(|there| replacement(there, want)) {
+            return Err(TargetError::new(
+                Problem::Refused,
+                format!("`{worker}` changes {why}, which Runpod does not support for existing endpoints"),
+            )
+            .hint(format!("remove it first: flash undeploy {} --worker {worker}", id.name)));
+        }
+    }
+    for (worker, want) in wanted {
+        if !ours.contains_key(worker) {
+            let made = rest.create_endpoint(&asleep(want)).await?;
+            done.steps.push(format!("{worker} made"));
+            ours.insert(worker.clone(), made);
+        }
+    }
+    ours.retain(|worker, _| wanted.contains_key(worker));
+    let urls = urls::by_worker(rest, &ours);
+    for (worker, want) in wanted {
+        let Some(there) = ours.get(worker) else { continue };
+        if let Some(change) = difference(there, &with_siblings(want, &urls)) {
+            rest.update_endpoint(&there.id, &change).await?;
+            done.steps.push(format!("{worker} changed"));
+            done.changed.push(there.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Restores changed endpoints. One that was made for this release sleeps again.
+async fn put_back(rest: &Rest, done: &mut Done) -> Result<(), TargetError> {
+    for there in done.changed.drain(..) {
+        rest.update_endpoint(&there.id, &as_it_was(&there)).await?;
+        done.steps.push(format!("{} restored", there.name));
+    }
+    Ok(())
+}
+
+async fn ready(
+    rest: &Rest,
+    id: &EnvironmentId,
+    wanted: &BTreeMap<String, Desired>,
+    on_step: OnStep<'_>,
+) -> Result<(), TargetError> {
+    let until = Instant::now() + READY_LIMIT;
+    let ours = ours(rest, id).await?;
+    for (worker, want) in wanted {
+        let Some(there) = ours.by_worker.get(worker) else { continue };
+        // Without a minimum, a worker starts with the first request and costs nothing until then.
+        let is_on_call = want.create.workers.min.unwrap_or(0) == 0;
+        if !is_on_call {
+            has_ready_worker(rest, worker, there, until).await.map_err(|error| match error.problem {
+                Problem::NotReady => {
+                    error.hint(format!("see its workers' logs: flash logs {} --worker {worker}", id.name))
+                }
+                _ => error,
+            })?;
+        }
+        rest.health(&urls::health(rest, there)).await?;
+        let worker = worker.clone();
+        on_step(if is_on_call { Step::OnCall { worker } } else { Step::Ready { worker } });
+    }
+    Ok(())
+}
+
+/// Waits for a ready worker of the release.
+async fn has_ready_worker(
+    rest: &Rest,
+    name: &str,
+    endpoint: &Endpoint,
+    until: Instant,
+) -> Result<(), TargetError> {
+    let mut unhealthy_since = None;
+    loop {
+        let there = rest.workers(&endpoint.id).await?;
+        let readiness = Readiness::of(&there.workers);
+        let message = match readiness {
+            Readiness::Ready => return Ok(()),
+            Readiness::Unhealthy(worker) => {
+                let since: Instant = *unhealthy_since.get_or_insert_with(Instant::now);
+                (since.elapsed() >= UNHEALTHY_LIMIT || Instant::now() >= until).then(|| {
+                    format!(
+                        "worker {worker} of `{name}` is unhealthy: it crashed, or its image cannot be started"
+                    )
+                })
+            }
+            Readiness::Starting { throttled } => (Instant::now() >= until).then(|| {
+                let minutes = READY_LIMIT.as_secs() / 60;
+                let why = match throttled {
+                    0 => String::new(),
+                    throttled => {
+                        format!(": {throttled} are waiting for a machine, and none is available")
+                    }
+                };
+                format!("no worker of `{name}` became ready within {minutes} minutes{why}")
+            }),
+        };
+        if let Some(message) = message {
+            return Err(TargetError::new(Problem::NotReady, message));
+        }
+        sleep(READY_LOOK).await;
+    }
+}
+
+/// Sends the heartbeat; returns only if that failed for so long that another sender may begin.
+async fn beat(rest: &Rest, id: &EnvironmentId, held: &Held) -> TargetError {
+    let mut heard = Instant::now();
+    loop {
+        sleep(HEARTBEAT).await;
+        let entry = Entry { heartbeat_ms: now_ms(), ..held.entry.clone() };
+        let beating = Held { template: held.template.clone(), entry, before: None };
+        match write(rest, id, &beating).await {
+            Ok(()) => heard = Instant::now(),
+            Err(error) if heard.elapsed() + HEARTBEAT >= ledger::STALE => return error,
+            Err(_) => {}
+        }
+    }
+}
+
+async fn write(rest: &Rest, id: &EnvironmentId, held: &Held) -> Result<(), TargetError> {
+    let env = Some(held.entry.variables(id)?);
+    rest.update_template(&held.template, &UpdateTemplate { env, name: None }).await?;
+    Ok(())
+}
+
+/// Deletes releases beyond those that are kept. What fails here is done by the next send.
+async fn prune(rest: &Rest, id: &EnvironmentId, live: &Entry) {
+    let Ok(entries) = releases::entries(rest, id).await else { return };
+    let kept = usize::try_from(live.spec.runtime.keep_releases).unwrap_or(usize::MAX);
+    let old = entries.iter().filter(|kept| kept.entry.number != live.number).skip(kept);
+    for release in old {
+        if rest.delete_template(&release.template).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes a new release from an earlier one.
+pub(super) async fn go_back(
+    rest: &Rest,
+    id: &EnvironmentId,
+    to: Option<u64>,
+    on_step: OnStep<'_>,
+) -> Result<ReleaseRecord, TargetError> {
+    let entries = releases::entries(rest, id).await?;
+    let history: Vec<ReleaseRecord> = entries.iter().map(|kept| kept.entry.record(now_ms())).collect();
+    let number = match to {
+        Some(number) => number,
+        None => {
+            let before = live_before(&history).map(|record| record.number);
+            before.ok_or_else(|| {
+                TargetError::new(Problem::Refused, format!("{id} has no earlier release to go back to"))
+                    .hint(format!("flash deploy history {}", id.name))
+            })?
+        }
+    };
+    let spec = releases::spec(rest, id, Some(number)).await?;
+    let intent = Intent { base: Base::Any, notes: None, rollback_of: Some(number) };
+    bring_live(rest, id, spec, intent, on_step).await
+}
+
+/// Removes one endpoint, or all.
+pub(super) async fn take_out(
+    rest: &Rest,
+    id: &EnvironmentId,
+    worker: Option<&str>,
+    on_step: OnStep<'_>,
+) -> Result<Option<ReleaseRecord>, TargetError> {
+    let entries = releases::entries(rest, id).await?;
+    let live = ledger::live(&entries).cloned();
+    let live = live.ok_or_else(|| {
+        TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
+            .hint(format!("flash deploy send {}", id.name))
+    })?;
+    let mut spec = live.entry.spec.clone();
+    if let Some(worker) = worker {
+        let names = spec.manifest.workers.iter().map(|own| own.name.as_str());
+        if spec.manifest.worker(worker).is_none() {
+            let names = names.collect::<Vec<_>>().join(", ");
+            return Err(TargetError::new(Problem::NotFound, format!("{id} has no worker type `{worker}`"))
                 .hint(format!("it has: {names}")));
-            }
-            spec.manifest.workers.retain(|own| own.name != worker);
-            spec.manifest.functions.retain(|function| function.worker != worker);
-            if let ArtifactSpec::Images { images, .. } = &mut spec.artifact {
-                images.remove(worker);
-            }
-            if !spec.manifest.workers.is_empty() {
-                let intent =
-                    Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
-                return self.bring_live(id, spec, intent, on_step).await.map(Some);
-            }
         }
-        if let Some(other) = entries.iter().find(|kept| kept.entry.is_under_way(now_ms())) {
-            return Err(busy(&other.entry));
+        spec.manifest.workers.retain(|own| own.name != worker);
+        spec.manifest.functions.retain(|function| function.worker != worker);
+        if let ArtifactSpec::Images { images, .. } = &mut spec.artifact {
+            images.remove(worker);
         }
-        self.delete_endpoints(id).await?;
-        let entry = Entry { state: State::Replaced, ..live.entry };
-        self.write(id, &Held { template: live.template, entry, before: None }).await?;
-        Ok(None)
+        if !spec.manifest.workers.is_empty() {
+            let intent = Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
+            return bring_live(rest, id, spec, intent, on_step).await.map(Some);
+        }
     }
+    if let Some(other) = entries.iter().find(|kept| kept.entry.is_under_way(now_ms())) {
+        return Err(busy(&other.entry));
+    }
+    delete_endpoints(rest, id).await?;
+    let entry = Entry { state: State::Replaced, ..live.entry };
+    write(rest, id, &Held { template: live.template, entry, before: None }).await?;
+    Ok(None)
+}
 
-    /// The environment's endpoints, including duplicates.
-    async fn delete_endpoints(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        let ours = self.ours(id).await?;
-        for endpoint in ours.by_worker.values().chain(&ours.duplicates) {
-            self.rest.delete_endpoint(&endpoint.id).await?;
-        }
-        Ok(())
+/// The environment's endpoints, including duplicates.
+async fn delete_endpoints(rest: &Rest, id: &EnvironmentId) -> Result<(), TargetError> {
+    let ours = ours(rest, id).await?;
+    for endpoint in ours.by_worker.values().chain(&ours.duplicates) {
+        rest.delete_endpoint(&endpoint.id).await?;
     }
+    Ok(())
+}
 
-    pub(super) async fn remove_all(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        let entries = self.entries(id).await?;
-        let under_way = entries.iter().find(|kept| kept.entry.is_under_way(now_ms()));
-        if let Some(other) = under_way {
-            return Err(busy(&other.entry));
-        }
-        self.delete_endpoints(id).await?;
-        // The records last: as long as one exists, the removal can be repeated.
-        for kept in &entries {
-            self.rest.delete_template(&kept.template).await?;
-        }
-        Ok(())
+/// Removes all endpoints and all records.
+pub(super) async fn remove_all(rest: &Rest, id: &EnvironmentId) -> Result<(), TargetError> {
+    let entries = releases::entries(rest, id).await?;
+    let under_way = entries.iter().find(|kept| kept.entry.is_under_way(now_ms()));
+    if let Some(other) = under_way {
+        return Err(busy(&other.entry));
     }
+    delete_endpoints(rest, id).await?;
+    // The records last: as long as one exists, the removal can be repeated.
+    for kept in &entries {
+        rest.delete_template(&kept.template).await?;
+    }
+    Ok(())
 }
 
 /// The environment is no longer as the sender saw it.
@@ -528,7 +519,7 @@ fn as_it_was(there: &Endpoint) -> UpdateEndpoint {
         env: there.env.clone(),
         ports: there.ports.clone(),
         registry: Some(there.registry.clone()),
-        gpu: there.gpu.clone().map(|gpu| super::rest::GpuChoice {
+        gpu: there.gpu.clone().map(|gpu| GpuChoice {
             // An empty list clears the setting.
             excluded_types: gpu.excluded_types.filter(|types| !types.is_empty()),
             min_cuda_version: None,

@@ -5,14 +5,15 @@
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use flash_target::{EnvironmentId, ReleaseRecord, ReleaseSpec, ReleaseState};
+use flash_target::{EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, TargetError};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use super::{
+    clock::now_ms,
     names::{APP, ENVIRONMENT, RELEASE, release_in, template_name},
     rest::{CreateTemplate, Template},
 };
@@ -262,10 +263,11 @@ fn unpacked(env: &BTreeMap<String, String>) -> Result<ReleaseSpec, Damaged> {
     serde_json::from_slice(&json).map_err(|error| damaged(&error))
 }
 
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+impl From<Damaged> for TargetError {
+    fn from(error: Damaged) -> Self {
+        Self::new(Problem::Failed, error.to_string())
+            .hint("somebody edited a template made by flash: delete that template in the console")
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! The cloud holds the state: worker types are serverless endpoints, found by name; releases are templates that
 //! record them. Only the key is stored on this machine ([`account`]). [`rest`] calls the provider's REST API; `names`,
 //! `desired`, `reconcile`, `pools` and `checks` decide without I/O; `ledger` is the record of releases. `change` deploys
-//! releases, `view` reports what exists, `logs` what workers print, `costs` what was spent.
+//! releases, `view` reports what exists, `logs` what workers print, `costs` what was spent, `preflight` what would stand
+//! in the way of a release. `target` is what commands can ask for.
 //!
 //! `flash-cli` decides what a release consists of and pushes its images before it is sent.
 pub mod account;
 mod change;
 mod checks;
+mod clock;
 mod costs;
 mod desired;
 #[cfg(test)]
@@ -17,164 +19,12 @@ mod ledger;
 mod logs;
 mod names;
 mod pools;
+mod preflight;
 mod reconcile;
+mod releases;
 pub mod rest;
+mod target;
+mod urls;
 mod view;
 
-use std::path::Path;
-
-use async_trait::async_trait;
-use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment,
-    Status, Target, TargetError, TargetKind,
-};
-use futures_util::stream::BoxStream;
-
-use self::{
-    ledger::now_ms,
-    rest::{Addresses, Rest},
-};
-
-/// An account at Runpod.
-#[derive(Debug, Clone)]
-pub struct RunpodTarget {
-    rest: Rest,
-}
-
-impl RunpodTarget {
-    /// With this user's key; `directory` is the project's, for its `.env`. Sends nothing yet.
-    ///
-    /// # Errors
-    /// Without a key, and for invalid addresses.
-    pub fn connect(directory: Option<&Path>) -> Result<Self, TargetError> {
-        let found = account::find(directory)?.ok_or_else(account::no_key)?;
-        Ok(Self { rest: Rest::new(found.key, Addresses::from_environment()?)? })
-    }
-}
-
-fn keys_are_elsewhere() -> TargetError {
-    TargetError::new(Problem::Refused, "Runpod has keys for your account, not for an environment")
-        .hint("create and revoke them in the console, under Settings, API Keys; then: flash login")
-}
-
-fn secrets_are_elsewhere() -> TargetError {
-    TargetError::new(Problem::Refused, "Runpod stores secrets itself, and its API cannot set them").hint(
-        "create the secret in the console, and refer to it in flash.toml: [environments.NAME.variables] \
-         TOKEN = \"{{ RUNPOD_SECRET_TOKEN }}\"",
-    )
-}
-
-#[async_trait]
-impl Target for RunpodTarget {
-    fn kind(&self) -> TargetKind {
-        TargetKind::Runpod
-    }
-
-    async fn create(&self, new: &NewEnvironment) -> Result<Created, TargetError> {
-        self.make(new).await
-    }
-
-    async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        self.all_environments().await
-    }
-
-    async fn environment(&self, id: &EnvironmentId) -> Result<Environment, TargetError> {
-        self.one_environment(id).await
-    }
-
-    async fn spec(&self, id: &EnvironmentId, release: Option<u64>) -> Result<ReleaseSpec, TargetError> {
-        self.spec_of(id, release).await
-    }
-
-    async fn history(&self, id: &EnvironmentId) -> Result<Vec<ReleaseRecord>, TargetError> {
-        Ok(self.entries(id).await?.iter().map(|kept| kept.entry.record(now_ms())).collect())
-    }
-
-    fn caller_key(&self) -> Option<SecretValue> {
-        Some(self.rest.key().clone())
-    }
-
-    async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
-        self.check(id, spec).await
-    }
-
-    async fn send(
-        &self,
-        id: &EnvironmentId,
-        base: Option<u64>,
-        shipment: Shipment,
-        on_step: OnStep<'_>,
-    ) -> Result<ReleaseRecord, TargetError> {
-        let intent =
-            change::Intent { base: change::Base::Seen(base), notes: shipment.notes, rollback_of: None };
-        self.bring_live(id, shipment.spec, intent, on_step).await
-    }
-
-    async fn rollback(
-        &self,
-        id: &EnvironmentId,
-        to: Option<u64>,
-        on_step: OnStep<'_>,
-    ) -> Result<ReleaseRecord, TargetError> {
-        self.go_back(id, to, on_step).await
-    }
-
-    async fn undeploy(
-        &self,
-        id: &EnvironmentId,
-        worker: Option<&str>,
-        on_step: OnStep<'_>,
-    ) -> Result<Option<ReleaseRecord>, TargetError> {
-        self.take_out(id, worker, on_step).await
-    }
-
-    async fn remove(&self, id: &EnvironmentId) -> Result<(), TargetError> {
-        self.remove_all(id).await
-    }
-
-    async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
-        self.status_of(id).await
-    }
-
-    async fn logs(
-        &self,
-        id: &EnvironmentId,
-        query: &LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        self.log_lines(id, query).await
-    }
-
-    async fn costs(&self, id: &EnvironmentId, query: &CostQuery) -> Result<Costs, TargetError> {
-        self.bills(id, query).await
-    }
-
-    async fn keys(&self, _id: &EnvironmentId) -> Result<Vec<KeyEntry>, TargetError> {
-        Err(keys_are_elsewhere())
-    }
-
-    async fn new_key(&self, _id: &EnvironmentId, _label: &str) -> Result<NewKey, TargetError> {
-        Err(keys_are_elsewhere())
-    }
-
-    async fn revoke_key(&self, _id: &EnvironmentId, _prefix: &str) -> Result<KeyEntry, TargetError> {
-        Err(keys_are_elsewhere())
-    }
-
-    async fn secrets(&self, _id: &EnvironmentId) -> Result<Vec<SecretEntry>, TargetError> {
-        Err(secrets_are_elsewhere())
-    }
-
-    async fn set_secret(
-        &self,
-        _id: &EnvironmentId,
-        _name: &str,
-        _value: &SecretValue,
-    ) -> Result<SecretEntry, TargetError> {
-        Err(secrets_are_elsewhere())
-    }
-
-    async fn remove_secret(&self, _id: &EnvironmentId, _name: &str) -> Result<(), TargetError> {
-        Err(secrets_are_elsewhere())
-    }
-}
+pub use target::RunpodTarget;

@@ -18,9 +18,8 @@ use serde::Deserialize;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    RunpodTarget,
     names::{RELEASE, of_environment},
-    rest::{Endpoint, LogEvent, LogFrom, LogSource, Rest, RestError},
+    rest::{CloudWorker, Endpoint, LogEvent, LogFrom, LogSource, Rest, RestError},
 };
 
 /// The largest number of existing lines to read from a worker's log.
@@ -77,31 +76,30 @@ fn record(source: &Source, event: LogEvent) -> LogRecord {
     }
 }
 
-impl RunpodTarget {
-    pub(super) async fn log_lines(
-        &self,
-        id: &EnvironmentId,
-        query: &LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
-        let matcher = LogMatcher::new(&query.select)?;
-        let sources = sources(&self.rest, id, &query.select).await?;
-        let from = from(query);
-        let there = match query.tail {
-            Tail::Nothing => Vec::new(),
-            Tail::All | Tail::Last(_) => past(&self.rest, &sources, &from).await?,
-        };
-        let (there, matcher) = chosen(there, matcher, query.tail);
-        let newest = there.iter().map(|line| line.time_us).max();
-        let of_newest = there.iter().filter(|line| Some(line.time_us) == newest);
-        let at_newest = of_newest.map(|line| (line.worker.clone(), line.text.clone())).collect();
-        let past = stream::iter(there.into_iter().map(Ok));
-        if !query.follow {
-            return Ok(past.boxed());
-        }
-        let (rest, id, query) = (self.rest.clone(), id.clone(), query.clone());
-        let following = Following { rest, id, query, matcher, first: sources, newest, at_newest };
-        Ok(past.chain(follow(following)).boxed())
+/// The lines of an environment that the query selects.
+pub(super) async fn lines_of(
+    rest: &Rest,
+    id: &EnvironmentId,
+    query: &LogQuery,
+) -> Result<BoxStream<'static, Result<LogRecord, TargetError>>, TargetError> {
+    let matcher = LogMatcher::new(&query.select)?;
+    let sources = sources(rest, id, &query.select).await?;
+    let from = from(query);
+    let there = match query.tail {
+        Tail::Nothing => Vec::new(),
+        Tail::All | Tail::Last(_) => past(rest, &sources, &from).await?,
+    };
+    let (there, matcher) = chosen(there, matcher, query.tail);
+    let newest = there.iter().map(|line| line.time_us).max();
+    let of_newest = there.iter().filter(|line| Some(line.time_us) == newest);
+    let at_newest = of_newest.map(|line| (line.worker.clone(), line.text.clone())).collect();
+    let past = stream::iter(there.into_iter().map(Ok));
+    if !query.follow {
+        return Ok(past.boxed());
     }
+    let (rest, id, query) = (rest.clone(), id.clone(), query.clone());
+    let following = Following { rest, id, query, matcher, first: sources, newest, at_newest };
+    Ok(past.chain(follow(following)).boxed())
 }
 
 /// Where to start reading each worker's log.
@@ -129,7 +127,7 @@ async fn sources(rest: &Rest, id: &EnvironmentId, select: &Selected) -> Result<V
     let mut sources = Vec::new();
     for (worker_type, endpoint) in chosen {
         let release = endpoint.env.as_ref().and_then(|env| env.get(RELEASE)?.parse().ok());
-        let source = |worker: super::rest::CloudWorker| Source {
+        let source = |worker: CloudWorker| Source {
             worker_type: worker_type.clone(),
             worker: worker.id,
             release,
