@@ -173,9 +173,3 @@ fn own_flags() -> Option<Vec<String>> {
     let encoded = std::env::var("CARGO_ENCODED_RUSTFLAGS").ok().map(|text| split(text, BETWEEN_FLAGS));
     encoded.or_else(|| std::env::var("RUSTFLAGS").ok().map(|text| split(text, " ")))
 }
-
-/// Where cargo stores its downloads.
-pub(crate) fn cargo_home() -> Option<PathBuf> {
-    let said = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
-    said.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-}

@@ -3,6 +3,7 @@
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! passes them to `flash-image`, which runs no cargo. Other modules use the images.
 mod binaries;
+mod cargo_home;
 mod compile;
 pub(crate) mod cuda;
 mod failure;

@@ -19,6 +19,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::cargo_home::cargo_home;
 use crate::project::Package;
 
 /// Holds the mapped directories: `FROM=TO`, separated.
@@ -62,7 +63,7 @@ pub(super) fn environment(
 /// The wrapper that cargo would otherwise use, such as `sccache`.
 fn inner(package: &Path) -> Option<OsString> {
     let said = env::var_os(WRAPPER).or_else(|| env::var_os(CONFIGURED));
-    let inner = said.or_else(|| configured(package, super::compile::cargo_home().as_deref()))?;
+    let inner = said.or_else(|| configured(package, cargo_home().as_deref()))?;
     (!inner.is_empty()).then_some(inner)
 }
 

@@ -12,7 +12,8 @@ use flash_protocol::manifest::Manifest;
 use flash_text::error_chain;
 
 use super::{
-    compile::{Compiler, cargo_home},
+    cargo_home::cargo_home,
+    compile::Compiler,
     git::{Commit, unknown_file},
     images::ImagesError,
     plan::{Cuda, Inputs, Plan, Selection, Variant},

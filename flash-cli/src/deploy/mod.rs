@@ -4,12 +4,14 @@
 //! `schema` compares their schemas, `saved` stores a plan for later.
 mod artifact;
 mod cost;
+mod field_change;
 mod plan;
 mod saved;
 mod schema;
 
 pub(crate) use artifact::{digest_of_images, release_of, release_of_images, unbuilt_release};
-pub(crate) use plan::{Action, Change, FieldChange, Plan};
+pub(crate) use field_change::FieldChange;
+pub(crate) use plan::{Action, Change, Plan};
 pub(crate) use saved::{SavedPlan, SavedPlanError};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     cost::{HourlyCost, hourly},
+    field_change::FieldChange,
     schema::{Direction, Schema, differences},
 };
 
@@ -57,17 +58,6 @@ pub(crate) enum Subject {
     Secret,
     Price,
     Setting,
-}
-
-/// One part that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FieldChange {
-    pub field: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-    /// Why it breaks callers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub breaking: Option<String>,
 }
 
 impl Plan {

@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use super::{CudaError, toolchain::compile};
+use super::{CudaError, compiler::compile};
 
 /// The library to link, under the name that candle uses.
 const ARCHIVE: &str = "libcuda.a";

@@ -11,6 +11,7 @@
 //! ```
 use std::path::{Path, PathBuf};
 
+mod compiler;
 mod driver;
 mod error;
 mod home;

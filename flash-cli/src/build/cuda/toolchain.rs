@@ -22,10 +22,10 @@ use std::{
     io,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use super::{CudaError, CudaHome, Kernels, driver};
+use super::{CudaError, CudaHome, Kernels, compiler::compile, driver};
 
 /// Increased when the directory is made in another way.
 const LAYOUT: u32 = 2;
@@ -158,24 +158,6 @@ fn lock(root: &Path) -> Result<File, CudaError> {
         Ok(file)
     };
     lock().map_err(|source| CudaError::Write { path: path.clone(), source })
-}
-
-/// Runs a compiler. Its output is shown only in an error.
-pub(super) fn compile(what: &'static str, command: &mut Command) -> Result<(), CudaError> {
-    let program = PathBuf::from(command.get_program());
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| CudaError::Start { program: program.clone(), source })?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(CudaError::Trial {
-            what,
-            command: program.display().to_string(),
-            status: output.status,
-            said: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
-        }),
-    }
 }
 
 fn before(directory: &Path, path: Option<&OsStr>) -> OsString {
