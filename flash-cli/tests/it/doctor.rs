@@ -71,9 +71,9 @@ fn a_machine_without_cargo_is_told_how_to_get_it() {
     for name in ["cargo", "rustc", "C compiler"] {
         assert_eq!(finding(name)["state"], "bad", "{report}");
     }
-    assert!(finding("cargo")["mend"].as_str().unwrap().contains("rustup.rs"));
+    assert!(finding("cargo")["fix"].as_str().unwrap().contains("rustup.rs"));
     assert_eq!(finding("containers")["state"], "note", "needed by few commands");
-    assert!(finding("CUDA toolkit")["mend"].as_str().unwrap().contains("pip install"));
+    assert!(finding("CUDA toolkit")["fix"].as_str().unwrap().contains("pip install"));
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_release_whose_workers_crash_is_taken_back() {
     assert_eq!(as_before, before);
     let told = states(&bench);
     assert_eq!((&told[0]["state"], &told[1]["state"]), (&json!("failed"), &json!("live")), "{told:?}");
-    bench.cloud.mend_images();
+    bench.cloud.fix_images();
     bench.done(&SEND);
     assert_eq!(states(&bench)[0]["state"], "live");
     bench.cloud.assert_contract_kept();

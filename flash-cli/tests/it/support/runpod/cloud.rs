@@ -263,7 +263,7 @@ impl Cloud {
     }
 
     /// All images are well again.
-    pub fn mend_images(&self) {
+    pub fn fix_images(&self) {
         self.inner.state().broken_images.clear();
     }
 
