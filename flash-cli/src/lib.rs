@@ -3,7 +3,7 @@
 //! Not a library for others. [`main`] only maps a result to an exit code. Commands are in `commands`, one file each;
 //! they reach environments through `flash_target::Target`.
 
-mod build;
+mod builder;
 mod commands;
 mod credentials;
 mod deploy;
@@ -19,8 +19,8 @@ use std::process::ExitCode;
 /// Runs as what arguments and environment select: a command, the background service, the lifeline, or the compiler
 /// wrapper.
 pub fn main() -> ExitCode {
-    if build::is_compiler() {
-        return build::compiler_main();
+    if builder::is_compiler() {
+        return builder::compiler_main();
     }
     if flash_platform::is_lifeline() {
         flash_platform::lifeline_main();

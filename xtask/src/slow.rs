@@ -21,7 +21,7 @@ const SLOW: [SlowTest; 3] = [
     SlowTest {
         name: "build::two_checkouts_in_different_directories_give_the_same_digests",
         covers: &[
-            "flash-cli/src/build",
+            "flash-cli/src/builder",
             "crates/flash-image/src",
             "flash-cli/tests/it/build.rs",
             "Cargo.lock",

@@ -12,7 +12,7 @@ use super::{
     scope::DirectoryArguments,
 };
 use crate::{
-    build::cuda::{CudaHome, Kernels, Search, toolchains_in},
+    builder::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},
     exit::{Code, Failure},
     output::{FindingMark, Format, Output},

@@ -16,7 +16,7 @@ use flash_target::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    build::{Binaries, Commit, Record},
+    builder::{Binaries, Commit, Record},
     exit::{Code, Failure},
     project::{Config, ConfigError, EnvironmentSettings, Package},
 };

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use super::Finding;
-use crate::build::cuda::{CudaError, CudaHome, Search};
+use crate::builder::cuda::{CudaError, CudaHome, Search};
 
 const NAME: &str = "CUDA toolkit";
 const FOR: &str = "flash build --gpu compiles with it; without it, GPU worker types run on the CPU";

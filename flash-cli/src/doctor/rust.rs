@@ -7,7 +7,7 @@ use super::{
     Finding,
     probe::{Answer, ask},
 };
-use crate::build::{Linking, Platform, Target, Toolchain};
+use crate::builder::{Linking, Platform, Target, Toolchain};
 
 const INSTALL_RUST: &str = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh";
 const INSTALL_C: &str = "sudo apt-get install -y build-essential   (Debian, Ubuntu)";

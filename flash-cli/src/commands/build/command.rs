@@ -7,7 +7,7 @@ use oci_spec::distribution::Reference;
 use serde::Serialize;
 
 use crate::{
-    build::{
+    builder::{
         Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources,
         StepSeconds, look_ahead, push, references,
     },

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    build::{BuildDirectory, Record},
+    builder::{BuildDirectory, Record},
     commands::{
         scope::{DirectoryArguments, Scope, ScopeArguments},
         time::parse_past_ms,

@@ -9,7 +9,7 @@ use flash_text::error_chain;
 use oci_spec::distribution::Reference;
 
 use crate::{
-    build::{ANY_TAG, Binaries, Build, Built, LookAheadError, look_ahead, push, references},
+    builder::{ANY_TAG, Binaries, Build, Built, LookAheadError, look_ahead, push, references},
     deploy::{digest_of_images, release_of, release_of_images},
     exit::Failure,
     output::Output,

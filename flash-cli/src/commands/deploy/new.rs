@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
 use crate::{
-    build::references,
+    builder::references,
     commands::{
         confirm::{is_terminal, prompt_aborted},
         scope::{ScopeArguments, target},

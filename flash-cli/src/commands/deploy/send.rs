@@ -11,7 +11,7 @@ use super::{
     subcommand::EnvironmentCommand,
 };
 use crate::{
-    build::{Build, Materials, Platform, Request, Selection, Sources},
+    builder::{Build, Materials, Platform, Request, Selection, Sources},
     commands::{
         changes,
         confirm::Confirmation,

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::workspace::Settings;
 use crate::{
-    build::{BuildDirectory, BuiltImage, Platform, Record},
+    builder::{BuildDirectory, BuiltImage, Platform, Record},
     exit::{Code, Failure},
     output::Output,
     project::Config,

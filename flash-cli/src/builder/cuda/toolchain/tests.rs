@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use tempfile::TempDir;
 
 use super::{super::Search, *};
-use crate::build::cuda::home::tests::toolkit;
+use crate::builder::cuda::home::tests::toolkit;
 
 fn kernels(list: &[&str]) -> Kernels {
     Kernels::new(list.iter().map(|text| text.parse().unwrap())).unwrap()
