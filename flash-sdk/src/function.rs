@@ -12,12 +12,11 @@ use futures_util::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    Context,
-    arguments::{Args, Input, Wire},
+    arguments::{Args, Wire},
     call::{self, Fanout, JobEnd, JobHandle},
-    context::Setup,
+    context::{Context, Setup},
+    descriptor::{Function, Handler, Input},
     json, panic,
-    registry::{Function, Handler},
     stream::{Call, Guarded},
 };
 

@@ -26,6 +26,7 @@
 mod arguments;
 mod call;
 mod context;
+mod descriptor;
 pub mod endpoint;
 mod env;
 mod failure;
@@ -53,12 +54,12 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
+        descriptor::{Argument, Function, Registered, Resource, Route},
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
             spawn, stream, streaming,
         },
-        registry::{Argument, Function, Registered, Resource, Route},
         worker::{AppInfo, IntoExit, main},
     };
     pub use flash_protocol::manifest::{ENTRY_MARK, EntryMark};

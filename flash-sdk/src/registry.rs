@@ -1,8 +1,8 @@
 //! The functions of an app: those that `#[remote]` registered, checked and in source order.
 //!
-//! It contains the descriptors and the rules across functions: equal names, equal routes, conflicting configurations.
+//! It contains the rules across functions: equal names, equal routes, conflicting configurations.
 //! The order of registration is not specified, so everything is sorted first.
-use std::{collections::BTreeMap, fmt, sync::OnceLock};
+use std::{collections::BTreeMap, fmt};
 
 use flash_protocol::{
     ResourceConfig, Result,
@@ -10,141 +10,10 @@ use flash_protocol::{
         App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
         RouteEntry, ScalerEntry, WorkerType,
     },
-    wire::RawJson,
 };
-use futures_util::{future::BoxFuture, stream::BoxStream};
-use schemars::{Schema, SchemaGenerator};
+use schemars::SchemaGenerator;
 
-use crate::arguments::{Binding, Input};
-
-/// One `#[remote]` function, as the macro describes it.
-#[derive(Debug)]
-pub struct Function {
-    /// Its name in the code.
-    pub name: &'static str,
-    /// The type, if it is a method.
-    pub owner: Option<&'static str>,
-    /// `module_path!()` of its source.
-    pub module_path: &'static str,
-    /// `file!()` of its source.
-    pub file: &'static str,
-    /// The line of its name.
-    pub line: u32,
-    /// Its doc comment.
-    pub docs: &'static str,
-    /// The worker type that it runs on.
-    pub resource: Resource,
-    /// Method and path, for a route.
-    pub route: Option<Route>,
-    /// Its arguments, in order.
-    pub arguments: &'static [Argument],
-    /// Schema of its result, or of one chunk.
-    pub output: SchemaOf,
-    /// Runs it.
-    pub handler: Handler,
-    /// Prepares the worker for it, once, before it takes work.
-    pub init: Option<fn() -> BoxFuture<'static, Result<()>>>,
-    /// Where its arguments come from; computed at first use.
-    pub binding: OnceLock<Binding>,
-}
-
-/// Writes the schema of a type.
-pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
-
-/// The worker type of a function.
-#[derive(Debug, Clone, Copy)]
-pub enum Resource {
-    /// Configured here.
-    Declared(ResourceConfig),
-    /// Named here, configured at another function.
-    Named(&'static str),
-}
-
-/// A route's method and path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// The method, in upper case.
-    pub method: &'static str,
-    /// The path, with `{name}` for path parameters.
-    pub path: &'static str,
-}
-
-/// An argument's name and schema.
-#[derive(Debug)]
-pub struct Argument {
-    /// Its name in the code.
-    pub name: &'static str,
-    /// Writes its schema.
-    pub schema: SchemaOf,
-    /// Whether it may be left out.
-    pub optional: fn() -> bool,
-}
-
-/// How a function runs.
-#[derive(Clone, Copy)]
-pub enum Handler {
-    /// One result.
-    Once(fn(Input) -> BoxFuture<'static, Result<RawJson>>),
-    /// Chunks as they are produced; invalid arguments are refused before the first.
-    Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
-}
-
-impl fmt::Debug for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Once(_) => "Once",
-            Self::Stream(_) => "Stream",
-        })
-    }
-}
-
-/// What the macro registers: a function that returns the descriptor.
-pub struct Registered(pub fn() -> &'static Function);
-
-inventory::collect!(Registered);
-
-impl Function {
-    /// Name of the worker type that it runs on.
-    pub fn worker(&self) -> &'static str {
-        match self.resource {
-            Resource::Declared(config) => config.name,
-            Resource::Named(name) => name,
-        }
-    }
-
-    /// `Type::method` or `function`.
-    pub fn call_name(&self) -> String {
-        match self.owner {
-            Some(owner) => format!("{owner}::{}", self.name),
-            None => self.name.to_owned(),
-        }
-    }
-
-    /// `worker_type/function`, as errors name it.
-    pub fn stage(&self) -> String {
-        format!("{}/{}", self.worker(), self.call_name())
-    }
-
-    /// Whether this name refers to this function.
-    pub fn is_named(&self, name: &str) -> bool {
-        match name.split_once("::") {
-            Some((owner, method)) => self.owner == Some(owner) && self.name == method,
-            None => self.name == name,
-        }
-    }
-
-    fn place(&self) -> String {
-        format!("{}:{}", self.file, self.line)
-    }
-
-    /// Module path below the crate, with `/`.
-    fn module(&self) -> String {
-        match self.module_path.split_once("::") {
-            Some((_, below)) => below.replace("::", "/"),
-            None => "main".to_owned(),
-        }
-    }
-}
+use crate::descriptor::{Function, Handler, Registered, Resource};
 
 /// A conflict between functions. The message names all source locations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,7 +121,7 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
         route: function
             .route
             .map(|route| RouteEntry { method: route.method.to_owned(), path: route.path.to_owned() }),
-        input: binding.input_schema(function, generator),
+        input: binding.input_schema(function.arguments, generator),
         output: (function.output)(generator).to_value(),
         streams: matches!(function.handler, Handler::Stream(_)),
         arguments,
@@ -401,9 +270,12 @@ fn check_kinds(functions: &[&'static Function], errors: &mut Vec<RegistryError>)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use flash_protocol::CpuInstance;
 
     use super::*;
+    use crate::descriptor::Route;
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 

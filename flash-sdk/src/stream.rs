@@ -12,7 +12,7 @@ use flash_protocol::{Error, ErrorKind, Result};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use tokio::time::Sleep;
 
-use crate::{Context, panic, registry::Function};
+use crate::{context::Context, descriptor::Function, panic};
 
 /// What the end of the stream means for its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         context::{Setup, epoch_ms},
-        registry::{Handler, Resource},
+        descriptor::{Handler, Resource},
     };
 
     fn function() -> &'static Function {

@@ -15,14 +15,7 @@ use serde_json::{Error, Number};
 
 use flash_protocol::wire::fault_of_field;
 
-/// What a parameter may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// One value.
-    One,
-    /// A list of values.
-    List,
-}
+use crate::descriptor::Takes;
 
 /// Decodes the values of one key, in order.
 ///

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
 use super::{http::Client, output_of};
-use crate::registry::Function;
+use crate::descriptor::Function;
 
 /// How a job in this process ended.
 pub(crate) struct JobEnd<T> {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{EncodedCall, located, output_of};
-use crate::{Context, registry::Function};
+use crate::{context::Context, descriptor::Function};
 
 /// The longest wait to ask `runsync` for: the documented default. Longer jobs are polled.
 pub(crate) const WAIT: Duration = Duration::from_secs(90);

@@ -30,7 +30,7 @@ pub use handle::JobHandle;
 pub(crate) use http::http_client;
 pub use worker::call_worker;
 
-use crate::{Context, arguments::Args, registry::Function};
+use crate::{arguments::Args, context::Context, descriptor::Function};
 
 /// Whether a call is one of many.
 #[derive(Clone, Copy, PartialEq, Eq)]

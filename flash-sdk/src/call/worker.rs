@@ -3,7 +3,7 @@ use flash_protocol::{Error, ErrorKind, Result, variables, wire::RawJson};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Peers, Process, located_at, settle, within};
-use crate::{Context, json};
+use crate::{context::Context, json};
 
 /// Runs a job on a worker type that is not a Rust function, and waits for its output: a `[workers.NAME]` of
 /// `flash.toml`, or an endpoint that someone else deployed.

@@ -26,12 +26,12 @@ pub use options::JobOptions;
 pub use request::{Answer, Request};
 
 use crate::{
-    Context,
     call::{
         Process,
         http::{Client, WAIT, job_body, trace_headers},
         located_at, output_of, settle, within,
     },
+    context::Context,
     json,
 };
 use retry::Idempotency;

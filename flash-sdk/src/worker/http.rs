@@ -39,11 +39,9 @@ use super::{
     shutdown::Shutdown,
 };
 use crate::{
-    Context,
-    arguments::Input,
-    context::Setup,
+    context::{Context, Setup},
+    descriptor::{Function, Handler, Input},
     panic,
-    registry::{Function, Handler},
     stream::{Call, Guarded},
 };
 

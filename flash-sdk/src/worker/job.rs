@@ -11,11 +11,10 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context,
-    arguments::Input,
-    context::{ProgressSink, Setup},
+    context::{Context, ProgressSink, Setup},
+    descriptor::{Function, Handler, Input},
     panic,
-    registry::{Function, Handler, Registry},
+    registry::Registry,
 };
 
 /// The functions of this worker's type.

@@ -11,7 +11,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::Context;
+use crate::context::Context;
 
 /// Sends `tracing` events of user code and of the SDK to stdout, unless user code has installed a subscriber.
 pub(super) fn install(least: Level) {

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::Context;
+use crate::context::Context;
 
 /// The running requests. Cheap to clone.
 #[derive(Clone, Default)]

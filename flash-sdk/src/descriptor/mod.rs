@@ -1,0 +1,15 @@
+//! What `#[remote]` says about a function: its name and place, worker type, route, arguments, result, and how it runs.
+//!
+//! `registry` checks the descriptors of an app against each other. `arguments` reads and writes the values.
+mod argument;
+mod binding;
+mod function;
+mod input;
+mod route;
+
+pub use argument::Argument;
+pub(crate) use binding::{Binding, Takes};
+pub(crate) use function::Handler;
+pub use function::{Function, Registered, Resource};
+pub(crate) use input::Input;
+pub use route::Route;
