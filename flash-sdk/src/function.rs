@@ -1,7 +1,7 @@
 //! The traits that the macro implements for each function, and the code that is generic over them.
 //!
 //! The macro generates little code; everything that is the same for all functions is here.
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use flash_protocol::{Error, ErrorKind, Result, wire::RawJson};
 use futures_util::{
@@ -15,8 +15,11 @@ use crate::{
     arguments::{Args, Wire},
     call::{self, Fanout, JobEnd, JobHandle},
     context::{Context, Setup},
+    deadline::within,
     descriptor::{Function, Handler, Input},
-    json, panic,
+    json,
+    located::located,
+    panic,
     stream::{Call, Guarded},
 };
 
@@ -88,22 +91,9 @@ async fn call_as<F: RemoteFunction>(args: F::Args, fanout: Fanout) -> Result<F::
         None => in_process::<F>(args).await,
         Some(peers) => {
             let output = peers.call(function, call::encode(function, &args)?, fanout).await?;
-            decode_output(function, &output)
+            call::decode(function, &output)
         }
     }
-}
-
-fn decode_output<T: serde::de::DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
-    serde_json::from_str(output.get()).map_err(|error| {
-        Error::new(
-            ErrorKind::Decode,
-            format!(
-                "the result of `{}` does not match its return type: {}",
-                function.stage(),
-                flash_protocol::wire::fault(&error)
-            ),
-        )
-    })
 }
 
 /// Calls a function in this process as a separate call: one level deeper, with its own stage in errors.
@@ -113,7 +103,7 @@ async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     let inside = Context::nested(current.as_ref(), envelope);
     match within(inside.deadline(), run_within::<F>(inside, args)).await {
         Ok(outcome) => outcome,
-        Err(DeadlinePassed) => Err(staged(F::descriptor(), late())),
+        Err(passed) => Err(staged(F::descriptor(), passed.into_error())),
     }
 }
 
@@ -133,25 +123,9 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
     outcome.map_err(|error| staged(F::descriptor(), error))
 }
 
-/// The deadline has passed.
-struct DeadlinePassed;
-
-async fn within<T>(deadline: Option<Instant>, run: impl Future<Output = T>) -> Result<T, DeadlinePassed> {
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), run).await.map_err(|_| DeadlinePassed),
-        None => Ok(run.await),
-    }
-}
-
-fn late() -> Error {
-    Error::new(ErrorKind::Timeout, "the caller's deadline passed")
-}
-
 /// Adds the function to the error as its stage, unless one is set.
 fn staged(function: &Function, error: Error) -> Error {
-    let mut wire = error.into_wire();
-    wire.stage.get_or_insert_with(|| function.stage());
-    wire.into()
+    located(error, function.stage(), None)
 }
 
 /// The chunks of a streaming function, with errors converted.
@@ -178,7 +152,7 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
             let job = async move {
                 match within(deadline, run_within::<F>(inside, args)).await {
                     Ok(outcome) => JobEnd::of(outcome),
-                    Err(DeadlinePassed) => JobEnd::timed_out(staged(F::descriptor(), late())),
+                    Err(passed) => JobEnd::timed_out(staged(F::descriptor(), passed.into_error())),
                 }
             };
             Ok(JobHandle::in_process(id, job))
@@ -218,7 +192,7 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
         Some(peers) => {
             let encoded = call::encode(function, &args);
             let chunks = stream::once(async move { peers.stream(function, encoded?).await });
-            let chunks = chunks.map(opened).flatten().map(|chunk| decode_output(F::descriptor(), &chunk?));
+            let chunks = chunks.map(opened).flatten().map(|chunk| call::decode(F::descriptor(), &chunk?));
             match Context::current() {
                 Some(caller) => {
                     let chunks = chunks.boxed();

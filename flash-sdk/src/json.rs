@@ -1,13 +1,16 @@
-//! Writes values of user code as JSON text. All JSON that other processes read is written here.
+//! Writes values of user code as JSON text, and reads them. All JSON that other processes read is written here.
 //!
 //! `serde_json` writes NaN and infinity as `null`, and writes deeper nesting than it reads. The reader would get a
 //! wrong value, or none. Here both are errors that name the location.
 use std::{fmt, io};
 
-use serde::{Serialize, Serializer, ser};
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser};
 use serde_json::{ser::Formatter, value::to_raw_value};
 
-use flash_protocol::{Error, ErrorKind, Result, wire::RawJson};
+use flash_protocol::{
+    Error, ErrorKind, Result,
+    wire::{RawJson, fault},
+};
 
 /// The deepest nesting that `serde_json` reads.
 pub(crate) const MAX_DEPTH: u8 = 127;
@@ -26,6 +29,15 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     depth: u8,
 ) -> Result<RawJson> {
     to_raw_value(&Inside { value, depth }).map_err(|error| refused(value, what, depth, &error))
+}
+
+/// Decodes JSON text that another process wrote. `problem` says whose value has another type.
+///
+/// # Errors
+/// [`ErrorKind::Decode`] with what is wrong, without the value.
+pub(crate) fn decode<T: DeserializeOwned>(text: &RawJson, problem: impl FnOnce() -> String) -> Result<T> {
+    serde_json::from_str(text.get())
+        .map_err(|error| Error::new(ErrorKind::Decode, format!("{}: {}", problem(), fault(&error))))
 }
 
 /// Like [`encode`], for a value that stays in this process.

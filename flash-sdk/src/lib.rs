@@ -26,13 +26,17 @@
 mod arguments;
 mod call;
 mod context;
+mod deadline;
 mod descriptor;
 pub mod endpoint;
 mod env;
 mod failure;
 mod function;
+mod http_client;
 mod json;
+mod located;
 mod panic;
+mod queue_client;
 mod registry;
 mod stream;
 mod worker;

@@ -1,15 +1,12 @@
 //! A handle to a job that was submitted without waiting for its result.
-use std::{
-    marker::PhantomData,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use flash_protocol::{Error, ErrorKind, Result, wire::job::JobStatus};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
-use super::{http::Client, output_of};
-use crate::descriptor::Function;
+use super::coding;
+use crate::{deadline::within_current_call, descriptor::Function, queue_client::RemoteJob};
 
 /// How a job in this process ended.
 pub(crate) struct JobEnd<T> {
@@ -37,23 +34,22 @@ impl<T> JobEnd<T> {
 
 /// A job on another worker, or in a task of this process if no platform is configured.
 ///
-/// Dropping the handle does not affect the job.
+/// It is an [`endpoint::Job`](crate::endpoint::Job) whose result type is known: the methods that both have do the
+/// same. Dropping the handle, or the future of a method, does not affect the job.
 pub struct JobHandle<T> {
-    id: String,
     location: Location<T>,
 }
 
 enum Location<T> {
     InProcess {
+        id: String,
         task: JoinHandle<Result<T>>,
         /// Set once, by the function's end or a cancel, whichever comes first.
         ended: Arc<OnceLock<JobStatus>>,
     },
     Remote {
-        client: &'static Client,
-        url: &'static str,
+        job: RemoteJob,
         function: &'static Function,
-        result: PhantomData<fn() -> T>,
     },
 }
 
@@ -76,21 +72,19 @@ impl<T> JobHandle<T> {
                 Err(_) => JobEnd::cancelled().outcome,
             }
         });
-        Self { id, location: Location::InProcess { task, ended } }
+        Self { location: Location::InProcess { id, task, ended } }
     }
 
-    pub(crate) fn remote(
-        client: &'static Client,
-        url: &'static str,
-        id: String,
-        function: &'static Function,
-    ) -> Self {
-        Self { id, location: Location::Remote { client, url, function, result: PhantomData } }
+    pub(crate) fn remote(job: RemoteJob, function: &'static Function) -> Self {
+        Self { location: Location::Remote { job, function } }
     }
 
     /// The job ID, as in the platform's API.
     pub fn id(&self) -> &str {
-        &self.id
+        match &self.location {
+            Location::InProcess { id, .. } => id,
+            Location::Remote { job, .. } => &job.id,
+        }
     }
 
     /// The current status of the job.
@@ -99,13 +93,13 @@ impl<T> JobHandle<T> {
     /// If the platform cannot be reached or no longer has the job. Results are kept for 30 minutes.
     pub async fn status(&self) -> Result<JobStatus> {
         match &self.location {
-            Location::InProcess { task, ended } => Ok(match ended.get() {
+            Location::InProcess { task, ended, .. } => Ok(match ended.get() {
                 Some(status) => *status,
                 // A task ends without setting its status only when the runtime shuts down.
                 None if task.is_finished() => JobStatus::Cancelled,
                 None => JobStatus::InProgress,
             }),
-            Location::Remote { client, url, .. } => Ok(client.status(url, &self.id).await?.status),
+            Location::Remote { job, .. } => Ok(job.object().await?.status),
         }
     }
 
@@ -115,13 +109,13 @@ impl<T> JobHandle<T> {
     /// If the platform cannot be reached or does not know the job.
     pub async fn cancel(&self) -> Result<()> {
         match &self.location {
-            Location::InProcess { task, ended } => {
+            Location::InProcess { task, ended, .. } => {
                 if ended.set(JobStatus::Cancelled).is_ok() {
                     task.abort();
                 }
                 Ok(())
             }
-            Location::Remote { client, url, .. } => client.post_job(url, "cancel", &self.id).await,
+            Location::Remote { job, .. } => job.cancel().await,
         }
     }
 
@@ -135,35 +129,49 @@ impl<T> JobHandle<T> {
                 ErrorKind::Refused,
                 "a job in this process does not keep its input: call the function again",
             )),
-            Location::Remote { client, url, .. } => client.post_job(url, "retry", &self.id).await,
+            Location::Remote { job, .. } => job.retry().await,
         }
     }
 }
 
 impl<T: DeserializeOwned> JobHandle<T> {
-    /// Waits for the result of the job.
+    /// Waits for the result of the job, at most until the deadline of the current call. Then the job goes on.
     ///
     /// # Errors
-    /// The function's error, or why its result could not be fetched.
+    /// The job's error in any other final state, or why its result could not be fetched.
     pub async fn wait(self) -> Result<T> {
         match self.location {
-            Location::InProcess { task, .. } => match task.await {
-                Ok(outcome) => outcome,
-                Err(error) if error.is_cancelled() => JobEnd::cancelled().outcome,
-                Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
-            },
-            Location::Remote { client, url, function, .. } => {
-                let job = client.wait(url, &self.id).await?;
-                let output = output_of(job).map_err(|error| super::located(error, function, None))?;
-                serde_json::from_str(output.get()).map_err(|error| {
-                    let message = format!(
-                        "the result of `{}` does not match its return type: {}",
-                        function.stage(),
-                        flash_protocol::wire::fault(&error)
-                    );
-                    Error::new(ErrorKind::Decode, message)
+            Location::InProcess { task, .. } => {
+                within_current_call(async {
+                    match task.await {
+                        Ok(outcome) => outcome,
+                        Err(error) if error.is_cancelled() => JobEnd::cancelled().outcome,
+                        Err(error) => Err(Error::new(ErrorKind::Panic, error.to_string())),
+                    }
                 })
+                .await
             }
+            Location::Remote { job, function } => coding::decode(function, &job.output().await?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use flash_protocol::wire::envelope::Envelope;
+
+    use super::*;
+    use crate::context::{Context, Setup, epoch_ms};
+
+    #[tokio::test]
+    async fn nobody_waits_longer_than_his_own_call_may_take() {
+        let deadline_ms = Some(epoch_ms(Instant::now() + Duration::from_millis(20)));
+        let envelope = Envelope { deadline_ms, ..Envelope::default() };
+        let context = Context::new(Setup { envelope, ..Setup::default() });
+        let job = JobHandle::<u32>::in_process(JobHandle::<u32>::new_id(), std::future::pending());
+        let error = context.scope(job.wait()).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Timeout, "the caller's deadline passed"));
     }
 }

@@ -2,8 +2,11 @@
 use flash_protocol::{Error, ErrorKind, Result, variables, wire::RawJson};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Peers, Process, located_at, settle, within};
-use crate::{context::Context, json};
+use super::{
+    directory::Process,
+    peers::{Peers, settle},
+};
+use crate::{context::Context, deadline::within_current_call, json, located::located};
 
 /// Runs a job on a worker type that is not a Rust function, and waits for its output: a `[workers.NAME]` of
 /// `flash.toml`, or an endpoint that someone else deployed.
@@ -47,26 +50,16 @@ pub async fn call_worker<O: DeserializeOwned>(
     let peers = settle(Process::Other).ok_or_else(|| no_platform(worker))?;
     let input = json::encode(input, format_args!("the input for `{worker}`"), 0)?;
     let output = peers.call_worker(worker, input).await?;
-    serde_json::from_str(output.get()).map_err(|error| {
-        Error::new(
-            ErrorKind::Decode,
-            format!(
-                "the output of `{worker}` does not match the expected type: {}",
-                flash_protocol::wire::fault(&error)
-            ),
-        )
-    })
+    json::decode(&output, || format!("the output of `{worker}` does not match the expected type"))
 }
 
 impl Peers {
     async fn call_worker(&self, worker: &str, input: RawJson) -> Result<RawJson> {
-        let context = Context::current();
-        let mut envelope = Context::envelope_for(context.as_ref(), worker.to_owned())?;
+        let mut envelope = Context::envelope_for(Context::current().as_ref(), worker.to_owned())?;
         envelope.function = None;
         let request_id = envelope.request_id.clone();
-        let deadline = context.and_then(|context| context.deadline());
-        let outcome = within(deadline, self.run(worker, envelope, input)).await;
-        outcome.map_err(|error| located_at(error, worker.to_owned(), request_id))
+        let outcome = within_current_call(self.run(worker, envelope, input)).await;
+        outcome.map_err(|error| located(error, worker.to_owned(), request_id))
     }
 }
 

@@ -1,17 +1,38 @@
 //! Requests to paths of a load-balanced endpoint.
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use flash_protocol::{Error, ErrorKind, Result};
+use flash_protocol::{
+    Error, ErrorKind, Result,
+    wire::{identity::RequestId, retry::Idempotency},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Endpoint, encoded, retry::Idempotency, send::Received};
-use crate::call::http::trace_headers;
+use crate::{
+    context::Context,
+    http_client::{HttpClient, Received, send, trace_headers},
+    json,
+    located::located,
+};
 
-/// A request that has not been sent yet, created by [`Endpoint::request`].
+/// Where a request is sent, and how often.
+pub(super) struct Target {
+    pub http: Arc<HttpClient>,
+    /// The URL that the path is appended to.
+    pub url: String,
+    pub retries: u32,
+    /// How long one request may take.
+    pub limit: Duration,
+    /// What a refused call is named.
+    pub name: String,
+    /// What errors name.
+    pub stage: String,
+}
+
+/// A request that has not been sent yet, created by [`Endpoint::request`](super::Endpoint::request).
 #[must_use = "it is sent by `send`"]
 pub struct Request {
-    endpoint: Endpoint,
+    target: Target,
     method: String,
     path: String,
     query: Vec<(String, String)>,
@@ -24,7 +45,7 @@ impl fmt::Debug for Request {
     /// Without headers, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("endpoint", &self.endpoint)
+            .field("url", &self.target.url)
             .field("method", &self.method)
             .field("path", &self.path)
             .finish_non_exhaustive()
@@ -32,9 +53,9 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    pub(super) fn new(endpoint: Endpoint, method: &str, path: &str) -> Self {
+    pub(super) fn new(target: Target, method: &str, path: &str) -> Self {
         Self {
-            endpoint,
+            target,
             method: method.to_ascii_uppercase(),
             path: path.to_owned(),
             query: Vec::new(),
@@ -57,7 +78,7 @@ impl Request {
 
     /// Sets the body, as JSON.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
-        self.body = encoded(body).map(|text| Some(Bytes::from(text.get().to_owned())));
+        self.body = json::encode(body, "the input", 0).map(|text| Some(Bytes::from(text.get().to_owned())));
         self.header("content-type", "application/json")
     }
 
@@ -72,12 +93,13 @@ impl Request {
     /// # Errors
     /// If there is no answer, or the request is not valid.
     pub async fn send(self) -> Result<Answer> {
-        let Self { endpoint, method, path, query, headers, body } = self;
+        let Self { target, method, path, query, headers, body } = self;
         let body = body?;
         let name = reqwest::Method::from_bytes(method.as_bytes())
             .map_err(|_| Error::new(ErrorKind::Encode, format!("`{method}` is not an HTTP method")))?;
-        let mut envelope = endpoint.envelope()?;
+        let mut envelope = Context::envelope_for(Context::current().as_ref(), target.name)?;
         envelope.function = None;
+        envelope.request_id.get_or_insert_with(RequestId::random);
         // Only methods that read are repeated. By HTTP, `PUT` and `DELETE` are idempotent too, but a handler may not
         // be.
         let idempotency = match method.as_str() {
@@ -85,9 +107,9 @@ impl Request {
             _ => Idempotency::NotIdempotent,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let url = format!("{}{slash}{path}", endpoint.address.routes);
+        let url = format!("{}{slash}{path}", target.url);
         let make = || {
-            let mut request = endpoint.client.request(name.clone(), url.clone());
+            let mut request = target.http.request(name.clone(), url.clone()).timeout(target.limit);
             if !query.is_empty() {
                 request = request.query(&query);
             }
@@ -102,8 +124,8 @@ impl Request {
                 None => request,
             }
         };
-        let received = endpoint.send(idempotency, endpoint.timeout.unwrap_or(super::WAIT), make).await;
-        let received = received.map_err(|error| endpoint.located(error, &envelope))?;
+        let received = send(idempotency, target.retries, make).await;
+        let received = received.map_err(|error| located(error, target.stage, envelope.request_id))?;
         Ok(Answer(received))
     }
 }

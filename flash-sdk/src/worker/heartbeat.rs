@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::settings::{Heartbeats, Runpod};
-use crate::call::http_client;
+use crate::http_client::http_client;
 
 /// Running heartbeats. They end when this is dropped.
 pub(super) struct Heartbeat {

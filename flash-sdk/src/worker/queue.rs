@@ -27,7 +27,7 @@ use super::{
     settings::{Runpod, Settings},
     shutdown::Shutdown,
 };
-use crate::call::http_client;
+use crate::http_client::http_client;
 
 /// How long the platform may hold a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(90);

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
+use crate::error::{ErrorKind, Result, WireError};
 
 /// The status of a job. Names are as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +72,53 @@ pub struct JobObject {
     /// and `None` when read.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error::not_empty")]
     pub worker_id: Option<String>,
+}
+
+impl JobObject {
+    /// Why the job has no result; `None` if it has one or has not ended.
+    pub fn failure(&self) -> Option<WireError> {
+        match self.status {
+            JobStatus::Failed => Some(ErrorText::parse(self.error.as_deref().unwrap_or("no reason given"))),
+            JobStatus::TimedOut => {
+                let message = self.error.as_deref().unwrap_or("the job timed out");
+                Some(WireError { kind: ErrorKind::Timeout, ..ErrorText::parse(message) })
+            }
+            JobStatus::Cancelled => Some(WireError::new(ErrorKind::Cancelled, "the job was cancelled")),
+            JobStatus::Completed | JobStatus::InQueue | JobStatus::InProgress => None,
+        }
+    }
+
+    /// The output of a job in its final state.
+    ///
+    /// # Errors
+    /// Its failure, with the worker; [`ErrorKind::Transport`] if it has not ended.
+    pub fn into_output(self) -> Result<RawJson> {
+        if self.status == JobStatus::Completed {
+            return Ok(self.output.unwrap_or_else(super::null));
+        }
+        let mut failure = self.failure().unwrap_or_else(|| {
+            WireError::new(ErrorKind::Transport, format!("job `{}` has not ended", self.id))
+        });
+        failure.worker_id = failure.worker_id.or(self.worker_id);
+        Err(failure.into())
+    }
+}
+
+/// The answer of `stream`: the chunks of a job since the last answer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobChunks {
+    /// The status of the job.
+    pub status: JobStatus,
+    /// The chunks, in order.
+    #[serde(default)]
+    pub stream: Vec<JobChunk>,
+}
+
+/// One chunk of a job.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobChunk {
+    /// The value.
+    pub output: RawJson,
 }
 
 /// The body of `run` and `runsync`. Unknown top-level keys are discarded, as on Runpod.
@@ -164,12 +212,12 @@ pub struct ErrorText {
     pub runpod_version: String,
     /// The complete error, from a Flash worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flash: Option<crate::error::WireError>,
+    pub flash: Option<WireError>,
 }
 
 impl ErrorText {
     /// Creates the text for a Flash error.
-    pub fn of(error: &crate::error::WireError, hostname: &str) -> Self {
+    pub fn of(error: &WireError, hostname: &str) -> Self {
         Self {
             error_type: error.kind.as_str().to_owned(),
             error_message: error.chain(),
@@ -187,8 +235,7 @@ impl ErrorText {
     }
 
     /// Reads a job's `error`: a complete Flash error, the message of a Python worker, or the plain text.
-    pub fn parse(text: &str) -> crate::error::WireError {
-        use crate::error::{ErrorKind, WireError};
+    pub fn parse(text: &str) -> WireError {
         match serde_json::from_str::<Self>(text) {
             Ok(Self { flash: Some(error), .. }) => error,
             Ok(Self { error_message, worker_id, .. }) => {
@@ -204,7 +251,6 @@ impl ErrorText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{ErrorKind, WireError};
 
     #[test]
     fn status_names_are_those_of_the_api() {
@@ -230,6 +276,29 @@ mod tests {
         let posted: PostedResult =
             serde_json::from_str(r#"{"status":null,"output":{},"error":null,"stopPod":null}"#).unwrap();
         assert!(posted.status.is_none() && posted.error.is_none() && !posted.stop_pod);
+    }
+
+    #[test]
+    fn a_job_has_an_output_a_failure_or_no_end_yet() {
+        let output = |text: &str| serde_json::from_str::<JobObject>(text).unwrap().into_output();
+        assert_eq!(output(r#"{"id":"j","status":"COMPLETED"}"#).unwrap().get(), "null");
+        for (text, kind, message) in [
+            (r#"{"id":"j","status":"FAILED","workerId":"w1"}"#, ErrorKind::Handler, "no reason given"),
+            (r#"{"id":"j","status":"TIMED_OUT","error":"late"}"#, ErrorKind::Timeout, "late"),
+            (r#"{"id":"j","status":"CANCELLED"}"#, ErrorKind::Cancelled, "the job was cancelled"),
+            (
+                r#"{"id":"j","status":"IN_PROGRESS","output":1}"#,
+                ErrorKind::Transport,
+                "job `j` has not ended",
+            ),
+        ] {
+            let error = output(text).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (kind, message), "{text}");
+        }
+        assert_eq!(
+            output(r#"{"id":"j","status":"FAILED","workerId":"w1"}"#).unwrap_err().worker_id(),
+            Some("w1")
+        );
     }
 
     #[test]

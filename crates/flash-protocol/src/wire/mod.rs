@@ -12,6 +12,8 @@ pub mod job;
 pub mod job_end;
 mod nesting;
 mod refusal;
+pub mod retry;
+pub mod submission;
 
 pub use coding::unsupported_coding;
 pub use fault::{fault, fault_of_field};

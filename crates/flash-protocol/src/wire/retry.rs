@@ -1,6 +1,6 @@
-//! When a request is retried, and after how long.
+//! When a client sends a request of the queue API again, and after how long.
 //!
-//! This module only decides; [`super::send`] sends and waits.
+//! This module only decides; `flash-sdk` and `flash call` send and wait.
 use std::time::Duration;
 
 /// The longest `Retry-After` that is followed. A caller is waiting, so a longer one ends the retries.
@@ -8,28 +8,42 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The first and the longest pause. Each is twice the previous one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// Whether a request may be sent again.
+/// What a request does when it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Idempotency {
+pub enum Idempotency {
     /// Nothing: it only reads, or has an idempotency key.
     Idempotent,
     /// The same work twice, unless the first one was certainly not accepted.
     NotIdempotent,
+    /// It gets the next chunks of a job. Those in an answer that was lost are not delivered again.
+    DeliveredOnce,
 }
 
 /// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureKind {
+pub enum FailureKind {
     /// No connection: nothing was sent.
     Unsent,
     /// The connection broke during the request or the answer.
     Broken,
     /// An unsuccessful answer, with its `Retry-After`.
-    Refused { status: u16, retry_after: Option<Duration> },
+    Refused {
+        /// The status code.
+        status: u16,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl FailureKind {
+    /// Of an answer with this status; `None` if it is not a failure.
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
+        (status >= 400).then_some(Self::Refused { status, retry_after })
+    }
 }
 
 /// The pause before the next attempt; `None` after the last one. `tried` counts from 1, `jitter` is from 0 to 1.
-pub(super) fn pause(
+pub fn pause(
     kind: FailureKind,
     idempotency: Idempotency,
     tried: u32,
@@ -50,18 +64,24 @@ pub(super) fn pause(
     }
 }
 
-fn may_retry(kind: FailureKind, idempotency: Idempotency) -> bool {
+/// Whether sending the request again loses nothing and does nothing twice.
+pub fn may_retry(kind: FailureKind, idempotency: Idempotency) -> bool {
     match (kind, idempotency) {
         // It was not accepted.
         (FailureKind::Unsent | FailureKind::Refused { status: 429, .. }, _)
-        | (FailureKind::Broken, Idempotency::Idempotent) => true,
+        | (FailureKind::Broken, Idempotency::Idempotent)
+        // A gateway that timed out may have dropped an answer; one that cannot reach its platform has none.
+        | (FailureKind::Refused { status: 503, .. }, Idempotency::DeliveredOnce) => true,
         (FailureKind::Refused { status, .. }, Idempotency::Idempotent) => matches!(status, 408 | 502..=504),
-        (FailureKind::Broken | FailureKind::Refused { .. }, Idempotency::NotIdempotent) => false,
+        (
+            FailureKind::Broken | FailureKind::Refused { .. },
+            Idempotency::NotIdempotent | Idempotency::DeliveredOnce,
+        ) => false,
     }
 }
 
 /// The seconds of a `Retry-After`. A date is ignored, and the normal pause is used.
-pub(super) fn retry_after(value: &str) -> Option<Duration> {
+pub fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
@@ -82,6 +102,19 @@ mod tests {
         for kind in [FailureKind::Unsent, refused(429, None)] {
             assert!(pause(kind, Idempotency::NotIdempotent, 1, 4, 0.0).is_some(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn chunks_are_not_asked_for_again_where_an_answer_may_be_lost() {
+        let may = |kind| may_retry(kind, Idempotency::DeliveredOnce);
+        assert!(may(FailureKind::Unsent) && may(refused(429, None)) && may(refused(503, None)));
+        for kind in [FailureKind::Broken, refused(408, None), refused(502, None), refused(504, None)] {
+            assert!(!may(kind), "{kind:?}");
+        }
+        for status in [404, 500] {
+            assert!(!may(refused(status, None)), "{status}");
+        }
+        assert_eq!(FailureKind::of_status(200, None), None);
     }
 
     #[test]

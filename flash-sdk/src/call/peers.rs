@@ -1,0 +1,198 @@
+//! How this process reaches the other worker types of its app.
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use flash_protocol::{
+    Error, ErrorKind, Result, WireError,
+    credentials::Credentials,
+    wire::{RawJson, envelope::Envelope},
+};
+use futures_util::stream::BoxStream;
+
+use super::{
+    coding::EncodedCall,
+    directory::{self, Process},
+    exchange::Calls,
+    handle::JobHandle,
+    route,
+};
+use crate::{
+    context::Context,
+    deadline::within_current_call,
+    descriptor::Function,
+    http_client::HttpClient,
+    located::located,
+    queue_client::{LONGEST_HOLD, Patience, QueueClient, RemoteJob, Submission},
+};
+
+/// A call is sent once, because its caller decides about retries. Waiting for a job survives a few lost polls.
+const PATIENCE: Patience = Patience { request_timeout: Duration::from_secs(30), retries: 0, lost_polls: 5 };
+
+/// Whether a call is one of many.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fanout {
+    Single,
+    /// One of many calls made at once, as by `map`.
+    Many,
+}
+
+/// How this process reaches the app's other worker types.
+pub(crate) struct Peers {
+    /// The worker type of this process.
+    own: Option<String>,
+    /// Worker type to base URL, or why they are not known.
+    endpoints: Result<HashMap<String, String>, directory::Problem>,
+    /// The end of the message "no endpoint for …".
+    source: String,
+    /// Calls over the exchange; set once connected.
+    exchange: OnceLock<Calls>,
+    http: Arc<HttpClient>,
+}
+
+/// `None` if no platform is configured.
+static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
+
+/// Sets what this process is, and so where functions run. Only the first call has an effect.
+pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
+    PEERS.get_or_init(|| Peers::from_env(process)).as_ref()
+}
+
+/// How to reach this function; `None` if it runs in this process.
+pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
+    let peers = settle(Process::Other)?;
+    (peers.own.as_deref() != Some(function.worker())).then_some(peers)
+}
+
+impl Peers {
+    fn from_env(process: Process) -> Option<Self> {
+        let directory = directory::directory_of(&process, directory::Variables::read(), Credentials::load)?;
+        let own = match process {
+            Process::Worker(own) => Some(own),
+            Process::Main { .. } | Process::Other => None,
+        };
+        Some(Self {
+            own,
+            endpoints: directory.endpoints,
+            source: directory.source,
+            exchange: OnceLock::new(),
+            http: Arc::new(HttpClient::new(directory.key)),
+        })
+    }
+
+    /// The key for the other worker types.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.http.key()
+    }
+
+    /// Sends calls over this connection from now on.
+    pub(crate) fn use_exchange(&self, calls: Calls) {
+        // A worker connects once, so the first connection stays.
+        let _ = self.exchange.set(calls);
+    }
+
+    /// The base URL of a worker type.
+    pub(crate) fn url_of(&self, worker: &str) -> Result<&str> {
+        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(WireError::clone(problem)))?;
+        endpoints.get(worker).map(String::as_str).ok_or_else(|| {
+            let message = format!("no endpoint for worker type `{worker}`: {}", self.source);
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    /// Calls a function and waits for its result, at most until the caller's deadline.
+    pub(crate) async fn call(
+        &self,
+        function: &Function,
+        call: EncodedCall,
+        fanout: Fanout,
+    ) -> Result<RawJson> {
+        let envelope = Envelope { fan_out: fanout == Fanout::Many, ..self.envelope(function)? };
+        let request_id = envelope.request_id.clone();
+        let outcome = within_current_call(self.send(function, envelope, call)).await;
+        outcome.map_err(|error| located(error, function.stage(), request_id))
+    }
+
+    async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<RawJson> {
+        if function.route.is_some() {
+            return route::call(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
+        }
+        self.run(function.worker(), envelope, call.body).await
+    }
+
+    /// Runs a job on a worker type and waits for its output.
+    pub(super) async fn run(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<RawJson> {
+        if let Some(calls) = self.exchange.get() {
+            return calls.call(worker, envelope, input).await?.into_output();
+        }
+        let queue = self.queue_of(worker)?;
+        let hold = Context::current().and_then(|context| context.time_left()).unwrap_or(LONGEST_HOLD);
+        let job = queue.run_sync(&Submission::new(&envelope, &input), hold).await?;
+        if job.status.is_final() {
+            return job.into_output();
+        }
+        let stage = stage_of(worker, &envelope);
+        RemoteJob { queue, id: job.id, stage, request_id: envelope.request_id }.output().await
+    }
+
+    /// Submits a job without waiting for its end.
+    pub(crate) async fn spawn<T>(
+        &self,
+        function: &'static Function,
+        call: EncodedCall,
+    ) -> Result<JobHandle<T>> {
+        let envelope = self.envelope(function)?;
+        if function.route.is_some() {
+            let message = format!(
+                "`{}` is a route: routes answer directly and do not create jobs",
+                function.call_name()
+            );
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+        Ok(JobHandle::remote(self.submit(function, envelope, &call.body).await?, function))
+    }
+
+    /// Opens a function's stream of chunks.
+    pub(crate) async fn stream(
+        &self,
+        function: &'static Function,
+        call: EncodedCall,
+    ) -> Result<BoxStream<'static, Result<RawJson>>> {
+        let envelope = self.envelope(function)?;
+        if function.route.is_none() {
+            return Ok(self.submit(function, envelope, &call.body).await?.chunks());
+        }
+        let opened =
+            route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
+        opened.map_err(|error| located(error, function.stage(), envelope.request_id))
+    }
+
+    async fn submit(&self, function: &Function, envelope: Envelope, input: &RawJson) -> Result<RemoteJob> {
+        let queue = self.queue_of(function.worker())?;
+        let submitted = queue.run(&Submission::new(&envelope, input)).await;
+        let (stage, request_id) = (function.stage(), envelope.request_id);
+        match submitted {
+            Ok(job) => Ok(RemoteJob { queue, id: job.id, stage, request_id }),
+            Err(error) => Err(located(error, stage, request_id)),
+        }
+    }
+
+    fn queue_of(&self, worker: &str) -> Result<QueueClient> {
+        let url = self.url_of(worker)?.to_owned();
+        Ok(QueueClient { http: self.http.clone(), url, patience: PATIENCE })
+    }
+
+    fn envelope(&self, function: &Function) -> Result<Envelope> {
+        Context::envelope_for(Context::current().as_ref(), function.call_name())
+    }
+}
+
+/// What errors name: as [`Function::stage`] for a function, the worker type for a program.
+fn stage_of(worker: &str, envelope: &Envelope) -> String {
+    match &envelope.function {
+        Some(function) => format!("{worker}/{}", &**function),
+        None => worker.to_owned(),
+    }
+}

@@ -1,0 +1,73 @@
+//! Clients with the key and the settings of this crate.
+use std::{sync::OnceLock, time::Duration};
+
+use flash_protocol::wire::envelope::Envelope;
+
+use super::url::is_local;
+
+/// HTTP clients, created at first use: loading TLS roots takes milliseconds, which a cold start cannot spare.
+pub(crate) struct HttpClient {
+    inner: OnceLock<reqwest::Client>,
+    /// For URLs of this machine, without a proxy.
+    local: OnceLock<reqwest::Client>,
+    key: Option<String>,
+}
+
+impl HttpClient {
+    /// Creates clients that send this key.
+    pub(crate) fn new(key: Option<String>) -> Self {
+        Self { inner: OnceLock::new(), local: OnceLock::new(), key }
+    }
+
+    /// The key that is sent.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    fn http(&self, url: &str) -> &reqwest::Client {
+        match is_local(url) {
+            true => self.local.get_or_init(|| with_defaults(reqwest::Client::builder().no_proxy())),
+            false => self.inner.get_or_init(http_client),
+        }
+    }
+
+    /// A request with the key.
+    pub(crate) fn request(&self, method: reqwest::Method, url: String) -> reqwest::RequestBuilder {
+        let request = self.http(&url).request(method, url);
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+}
+
+/// The headers that carry an envelope to a route.
+pub(crate) fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
+    let depth = (envelope.depth > 0).then(|| envelope.depth.to_string());
+    [
+        ("x-request-id", envelope.request_id.clone().map(String::from)),
+        ("traceparent", envelope.traceparent.clone().map(String::from)),
+        ("x-flash-deadline-ms", envelope.deadline_ms.map(|deadline| deadline.to_string())),
+        ("x-flash-depth", depth),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// An HTTP client with TLS on ring and the machine's certificates.
+pub(crate) fn http_client() -> reqwest::Client {
+    with_defaults(reqwest::Client::builder())
+}
+
+fn with_defaults(builder: reqwest::ClientBuilder) -> reqwest::Client {
+    // Another part of the program may have installed a provider already, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder
+        .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        // A platform never redirects. Following a redirect would send the key or the job to an address that nobody
+        // chose.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client with these fixed settings can be built")
+}
