@@ -76,8 +76,8 @@ async fn endpoint(url: &str) -> Result<Value> {
     let upper = pre.clone().function("upper");
     let now: String = upper.run_sync(&json!({ "text": "abc" })).await?;
     let job = upper.run(&json!({ "text": "later" })).await?;
-    let ended = job.wait().await?;
-    let later: String = upper.job(job.id()).output().await?;
+    let ended = job.ended().await?;
+    let later: String = upper.job(job.id()).wait().await?;
 
     let once = JobOptions::new().idempotency_key("k-1").ttl(std::time::Duration::from_secs(600));
     let first = upper.run_with(&json!({ "text": "once" }), &once).await?;

@@ -6,18 +6,20 @@ use flash_protocol::{
     manifest::FunctionEntry,
     wire::{
         RawJson,
-        envelope::{self, Envelope},
+        envelope::Envelope,
         events::{self, Events},
         identity::RequestId,
-        job::{JobObject, JobStatus},
+        job::{JobChunks, JobObject, Policy},
         refusal,
+        retry::{FailureKind, Idempotency, may_retry},
+        submission,
     },
 };
 use flash_target::EnvironmentId;
 use flash_text::error_chain;
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{
@@ -34,31 +36,6 @@ const STREAM_HOLD: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(30);
 /// The interval between polls of a platform that does not hold calls.
 const PAUSE: Duration = Duration::from_millis(250);
-/// What a lost answer would lose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lost {
-    /// Nothing: the next answer says the same.
-    Nothing,
-    /// Chunks, which are delivered once.
-    Chunks,
-}
-
-impl Lost {
-    /// Whether a request may be repeated after an answer with this status.
-    fn allows_after(self, status: StatusCode) -> bool {
-        match self {
-            // Rate limited: retry.
-            Self::Nothing => matches!(status.as_u16(), 429 | 502..=504),
-            // A gateway that timed out may have dropped an answer; one that cannot reach its platform has none.
-            Self::Chunks => status == StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// Whether a request may be repeated when no answer came.
-    fn allows_unanswered(self, is_unsent: bool) -> bool {
-        is_unsent || self == Self::Nothing
-    }
-}
 
 /// The cost of all hops of a request, from the answer's headers.
 const COST: &str = "x-flash-cost-nanodollars";
@@ -95,13 +72,12 @@ impl Submission<'_> {
 
     /// A program gets its input unchanged; for a function, the name is added.
     fn body(&self, request_id: &str) -> String {
-        let Some(function) = self.function else { return format!("{{\"input\":{}}}", self.input.get()) };
         let envelope = Envelope {
-            function: Some(function.call_name().into()),
+            function: self.function.map(|function| function.call_name().into()),
             request_id: RequestId::parse(request_id),
             ..Envelope::default()
         };
-        format!("{{\"input\":{}}}", envelope::seal(&envelope, self.input).get())
+        submission::body(&envelope, self.input, None, Policy::default())
     }
 }
 
@@ -196,7 +172,7 @@ impl Caller {
 
     async fn status(&self, submission: &Submission<'_>, id: &str) -> Result<JobObject, Failure> {
         let url = format!("{}/status/{id}", submission.url);
-        self.poll(&url, MARGIN, Lost::Nothing, id).await
+        self.poll(&url, MARGIN, Idempotency::Idempotent, id).await
     }
 
     /// Polls for the outcome of a job, and retries on connection errors while time is left. The job continues
@@ -205,16 +181,18 @@ impl Caller {
         &self,
         url: &str,
         limit: Duration,
-        lost: Lost,
+        idempotency: Idempotency,
         id: &str,
     ) -> Result<T, Failure> {
         let goes_on = |failure: Failure| failure.adding(&format!("; job {id} continues"));
         loop {
             let sent = self.request(Method::GET, url)?.timeout(limit).send().await;
-            let again = match &sent {
-                Ok(response) => lost.allows_after(response.status()),
-                Err(error) => lost.allows_unanswered(error.is_connect()),
+            let failure = match &sent {
+                Ok(response) => FailureKind::of_status(response.status().as_u16(), None),
+                Err(error) if error.is_connect() => Some(FailureKind::Unsent),
+                Err(_) => Some(FailureKind::Broken),
             };
+            let again = failure.is_some_and(|failure| may_retry(failure, idempotency));
             if !again || self.left().is_zero() {
                 let response = sent.map_err(|error| goes_on(self.broken(error)))?;
                 let response = self.checked(response).await.map_err(goes_on)?;
@@ -267,10 +245,10 @@ impl Caller {
         reporter.end(outcome, self.began.elapsed())
     }
 
-    async fn chunks(&self, submission: &Submission<'_>, id: &str) -> Result<Polled, Failure> {
+    async fn chunks(&self, submission: &Submission<'_>, id: &str) -> Result<JobChunks, Failure> {
         let hold = STREAM_HOLD.min(self.left());
         let url = format!("{}/stream/{id}?wait={}", submission.url, hold.as_millis().max(1000));
-        self.poll(&url, hold + MARGIN, Lost::Chunks, id).await
+        self.poll(&url, hold + MARGIN, Idempotency::DeliveredOnce, id).await
     }
 
     /// Sends a request to a route.
@@ -404,18 +382,6 @@ impl Caller {
     }
 }
 
-#[derive(Deserialize)]
-struct Polled {
-    status: JobStatus,
-    #[serde(default)]
-    stream: Vec<Chunk>,
-}
-
-#[derive(Deserialize)]
-struct Chunk {
-    output: RawJson,
-}
-
 /// When the chunks of a stream are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkPrinting {
@@ -457,22 +423,4 @@ impl<'a> Chunks<'a> {
 
 fn cost_of(response: &Response) -> Option<u64> {
     response.headers().get(COST)?.to_str().ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_not_asked_for_again_where_an_answer_may_be_lost() {
-        let gateway = StatusCode::BAD_GATEWAY;
-        assert!(Lost::Nothing.allows_after(gateway) && !Lost::Chunks.allows_after(gateway));
-        assert!(Lost::Nothing.allows_unanswered(false) && !Lost::Chunks.allows_unanswered(false));
-        for lost in [Lost::Nothing, Lost::Chunks] {
-            assert!(lost.allows_unanswered(true) && lost.allows_after(StatusCode::SERVICE_UNAVAILABLE));
-            for told in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
-                assert!(!lost.allows_after(told), "{told}");
-            }
-        }
-    }
 }
