@@ -1,6 +1,6 @@
-//! Server-sent events: the answer of a streaming route.
+//! Server-sent events: written for a streaming route, and read from any source.
 //!
-//! Each chunk is an event without a name; its data is JSON. If the route fails after the head of the answer, the last
+//! In the answer of a route, each chunk is an event without a name; its data is JSON. If the route fails after the head of the answer, the last
 //! event is `error` and its data is a [`WireError`].
 use serde_json::value::RawValue;
 
@@ -12,6 +12,9 @@ pub const CONTENT_TYPE: &str = "text/event-stream";
 
 /// The name of the event for a failure.
 pub const ERROR: &str = "error";
+
+/// May begin a stream.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The event of one chunk.
 pub fn chunk(chunk: &RawValue) -> String {
@@ -29,35 +32,80 @@ pub fn error(error: &WireError) -> String {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
+    /// The latest ID in the stream, of this event or an earlier one; empty if there was none.
+    pub id: String,
     /// Empty for an ordinary event.
     pub name: String,
     /// The data; several lines are joined.
     pub data: String,
 }
 
-/// An event is longer than the limit of a chunk.
+/// An event is longer than the reader accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an event has over {MAX_RESULT_BYTES} bytes")]
-pub struct TooLong;
+#[error("an event has over {limit} bytes")]
+pub struct TooLong {
+    limit: usize,
+}
 
-/// Parses events from bytes.
-#[derive(Debug, Default)]
+/// Parses events from bytes, as the HTML standard describes it. Lines end with LF, CRLF or CR. Comments, `retry` and
+/// unknown fields are skipped.
+#[derive(Debug)]
 pub struct Events {
+    /// The longest event.
+    limit: usize,
     /// The incomplete last line.
     line: Vec<u8>,
     /// Whether the last byte was a carriage return; a line feed after it does not end another line.
     after_return: bool,
+    /// Whether a line has ended. Only the first one may begin with a byte order mark.
+    after_line: bool,
+    /// The ID of the event that is being read, or of the one before it.
+    id: String,
+    /// The ID of the last complete event.
+    last_id: String,
     name: String,
     data: Option<String>,
 }
 
+impl Default for Events {
+    /// Reads the answer of a route.
+    fn default() -> Self {
+        Self::up_to(MAX_RESULT_BYTES)
+    }
+}
+
 impl Events {
+    /// Reads a stream whose events have at most this many bytes.
+    pub fn up_to(limit: usize) -> Self {
+        Self {
+            limit,
+            line: Vec::new(),
+            after_return: false,
+            after_line: false,
+            id: String::new(),
+            last_id: String::new(),
+            name: String::new(),
+            data: None,
+        }
+    }
+
+    /// A reader for the same stream after a break. An event that was not complete is sent again as a whole.
+    #[must_use]
+    pub fn resumed(&self) -> Self {
+        Self { id: self.last_id.clone(), last_id: self.last_id.clone(), ..Self::up_to(self.limit) }
+    }
+
+    /// What to resume after: the value for `Last-Event-ID`; empty if no event had an ID.
+    pub fn last_id(&self) -> &str {
+        &self.last_id
+    }
+
     /// Adds bytes and returns the events that are now complete.
     ///
     /// # Errors
-    /// [`TooLong`] if the bytes are not an answer of a route.
+    /// [`TooLong`] if the bytes are not events.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         let mut rest = bytes;
@@ -76,21 +124,25 @@ impl Events {
             self.after_return = false;
             self.line.extend_from_slice(rest);
         }
-        match self.line.len() + self.data.as_ref().map_or(0, String::len) > MAX_RESULT_BYTES {
-            true => Err(TooLong),
+        match self.line.len() + self.data.as_ref().map_or(0, String::len) > self.limit {
+            true => Err(TooLong { limit: self.limit }),
             false => Ok(events),
         }
     }
 
     fn end_line(&mut self, line: &str) -> Option<Event> {
+        let is_first = !std::mem::replace(&mut self.after_line, true);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
         if line.is_empty() {
+            self.last_id.clone_from(&self.id);
             let name = std::mem::take(&mut self.name);
-            return self.data.take().map(|data| Event { name, data });
+            return self.data.take().map(|data| Event { id: self.last_id.clone(), name, data });
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match (field, &mut self.data) {
             ("event", _) => value.clone_into(&mut self.name),
+            ("id", _) if !value.contains('\0') => value.clone_into(&mut self.id),
             ("data", Some(data)) => {
                 data.push('\n');
                 data.push_str(value);
@@ -107,17 +159,72 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
+    const TEXT: &str = concat!(
+        "\u{feff}data: {\"a\":\"é\"}\n\n",
+        ": a comment\n\n",
+        "event: error\ndata: 1\ndata:2\ndata:  3\n\n",
+        "id: 7\nretry: 10\ndata\n\n",
+        "\u{feff}data: no field\ndata: x\n\n",
+        "id: bad\0\nid-of-mine: 8\ndata:\ndata:\n\n",
+        "id\ndata: y\n\n",
+        "id: 9\nevent: unused\n\n",
+        "id: 10\ndata: unfinished",
+    );
+
+    fn expected() -> Vec<Event> {
+        let event = |id: &str, name: &str, data: &str| Event {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            data: data.to_owned(),
+        };
+        vec![
+            event("", "", "{\"a\":\"é\"}"),
+            event("", "error", "1\n2\n 3"),
+            event("7", "", ""),
+            event("7", "", "x"),
+            event("7", "", "\n"),
+            event("", "", "y"),
+        ]
+    }
+
+    /// The text with each kind of line end.
+    fn texts() -> [String; 3] {
+        [TEXT.to_owned(), TEXT.replace('\n', "\r\n"), TEXT.replace('\n', "\r")]
+    }
+
     #[test]
-    fn events_are_whole_however_their_bytes_come_and_their_lines_end() {
-        let text = "data: {\"a\":\"é\"}\n\n: a comment\n\nevent: error\ndata: 1\ndata:2\n\nid: 7\ndata\n\ndata: unfinished";
-        let event = |name: &str, data: &str| Event { name: name.to_owned(), data: data.to_owned() };
-        let expected = [event("", "{\"a\":\"é\"}"), event("error", "1\n2"), event("", "")];
-        for text in [text.to_owned(), text.replace('\n', "\r\n"), text.replace('\n', "\r")] {
-            assert_eq!(Events::default().push(text.as_bytes()).unwrap(), expected);
+    fn events_are_whole_wherever_their_bytes_are_cut_and_however_their_lines_end() {
+        for text in texts() {
+            for cut in 0..=text.len() {
+                let (first, second) = text.as_bytes().split_at(cut);
+                let mut events = Events::default();
+                let mut found = events.push(first).unwrap();
+                found.extend(events.push(second).unwrap());
+                assert_eq!(found, expected(), "{cut} of {text:?}");
+                assert_eq!(events.last_id(), "9");
+            }
             let mut one_by_one = Events::default();
             let found: Vec<Event> = text.bytes().flat_map(|byte| one_by_one.push(&[byte]).unwrap()).collect();
-            assert_eq!(found, expected);
+            assert_eq!(found, expected());
         }
+    }
+
+    #[test]
+    fn line_ends_may_be_mixed() {
+        let mut events = Events::default();
+        let found = events.push(b"data: 1\r\rdata: 2\r\n\ndata: 3\n\r\ndata: 4\n\r").unwrap();
+        let data: Vec<&str> = found.iter().map(|event| event.data.as_str()).collect();
+        assert_eq!(data, ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn after_a_break_the_stream_goes_on_after_the_last_whole_event() {
+        let mut events = Events::default();
+        events.push(b"id: 1\ndata: a\n\nid: 2\ndata: half").unwrap();
+        let mut again = events.resumed();
+        assert_eq!(again.last_id(), "1");
+        let found = again.push(b"\xef\xbb\xbfdata: b\n\n").unwrap();
+        assert_eq!(found, [Event { id: "1".to_owned(), data: "b".to_owned(), ..Event::default() }]);
     }
 
     #[test]
@@ -140,6 +247,10 @@ mod tests {
         let mut events = Events::default();
         let bytes = vec![b'x'; MAX_RESULT_BYTES / 2 + 1];
         assert_eq!(events.push(&bytes), Ok(Vec::new()));
-        assert_eq!(events.push(&bytes), Err(TooLong));
+        assert_eq!(events.push(&bytes), Err(TooLong { limit: MAX_RESULT_BYTES }));
+        assert_eq!(
+            Events::up_to(3).push(b"data: 1234\n").unwrap_err().to_string(),
+            "an event has over 3 bytes"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Log lines of a worker as server-sent events: read, and resumed after a break.
 use std::{collections::VecDeque, time::Duration};
 
+use flash_protocol::wire::events::{Event, Events};
 use flash_text::error_chain;
 use futures_util::{Stream, stream};
 use reqwest::{Response, header::ACCEPT};
@@ -51,52 +52,16 @@ struct Data {
     line: String,
 }
 
-/// Parses events from bytes.
-#[derive(Debug, Default)]
-struct Parser {
-    bytes: Vec<u8>,
-    id: String,
-    data: String,
-}
-
-impl Parser {
-    /// The events completed by these bytes. Comments and unused fields are skipped.
-    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<LogEvent>, String> {
-        self.bytes.extend_from_slice(bytes);
-        let mut events = Vec::new();
-        while let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.bytes.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches(['\n', '\r']);
-            let value =
-                |field: &str| line.strip_prefix(field).map(|rest| rest.strip_prefix(' ').unwrap_or(rest));
-            if line.is_empty() {
-                if let Some(event) = self.event()? {
-                    events.push(event);
-                }
-            } else if let Some(id) = value("id:") {
-                id.clone_into(&mut self.id);
-            } else if let Some(data) = value("data:") {
-                if !self.data.is_empty() {
-                    self.data.push('\n');
-                }
-                self.data.push_str(data);
-            }
-        }
-        if self.bytes.len() + self.data.len() > LONGEST_EVENT {
-            return Err(format!("an event is longer than {LONGEST_EVENT} bytes"));
-        }
-        Ok(events)
-    }
-
-    fn event(&mut self) -> Result<Option<LogEvent>, String> {
-        if self.data.is_empty() {
-            return Ok(None);
-        }
-        let data = std::mem::take(&mut self.data);
-        let Data { ts, source, line } = serde_json::from_str(&data).map_err(|error| error.to_string())?;
-        Ok(Some(LogEvent { id: self.id.clone(), ts, source, line }))
-    }
+/// The lines that are complete with these bytes.
+fn lines_of(events: &mut Events, bytes: &[u8]) -> Result<Vec<LogEvent>, String> {
+    let found = events.push(bytes).map_err(|error| error.to_string())?;
+    let with_data = found.into_iter().filter(|event| !event.data.is_empty());
+    with_data
+        .map(|Event { id, data, .. }| {
+            let Data { ts, source, line } = serde_json::from_str(&data).map_err(|error| error.to_string())?;
+            Ok(LogEvent { id, ts, source, line })
+        })
+        .collect()
 }
 
 /// A log being read.
@@ -106,7 +71,7 @@ struct Reading {
     worker: String,
     from: LogFrom,
     answer: Option<Response>,
-    parser: Parser,
+    events: Events,
     ready: VecDeque<LogEvent>,
     failures: u32,
     has_ended: bool,
@@ -154,7 +119,7 @@ impl Reading {
             worker: worker.to_owned(),
             from,
             answer: None,
-            parser: Parser::default(),
+            events: Events::up_to(LONGEST_EVENT),
             ready: VecDeque::new(),
             failures: 0,
             has_ended: false,
@@ -210,8 +175,7 @@ impl Reading {
         let broken = |reason: String| RestError::Unreachable { operation: operation.clone(), reason };
         if self.answer.is_none() {
             self.answer = Some(self.open().await?);
-            // A partial event before a break is sent again as a whole.
-            self.parser = Parser { id: std::mem::take(&mut self.parser.id), ..Parser::default() };
+            self.events = self.events.resumed();
         }
         let Some(answer) = &mut self.answer else { return Ok(()) };
         match tokio::time::timeout(SILENCE, answer.chunk()).await {
@@ -220,12 +184,12 @@ impl Reading {
             Ok(Err(error)) => return Err(broken(error_chain(&error.without_url()))),
             Ok(Ok(None)) => return Err(broken("the connection broke".to_owned())),
             Ok(Ok(Some(bytes))) => {
-                let events = self.parser.feed(&bytes);
-                let events = events.map_err(|reason| RestError::Malformed { operation, reason })?;
-                if !events.is_empty() {
+                let lines = lines_of(&mut self.events, &bytes);
+                let lines = lines.map_err(|reason| RestError::Malformed { operation, reason })?;
+                if !lines.is_empty() {
                     self.failures = 0;
                 }
-                self.ready.extend(events);
+                self.ready.extend(lines);
             }
         }
         Ok(())
@@ -238,8 +202,8 @@ impl Reading {
             LogFrom::Since(time) => url.query_pairs_mut().append_pair("since", time),
         };
         let mut request = self.rest.following(url).header(ACCEPT, "text/event-stream");
-        if !self.parser.id.is_empty() {
-            request = request.header("Last-Event-ID", &self.parser.id);
+        if !self.events.last_id().is_empty() {
+            request = request.header("Last-Event-ID", self.events.last_id());
         }
         let unreachable = |reason: String| RestError::Unreachable { operation: self.operation(), reason };
         // The headers come at once, regardless of the lines.
@@ -268,9 +232,9 @@ mod tests {
         let text = "id: t/01\ndata: {\"ts\":\"t\",\"source\":\"container\",\"line\":\"a\\nb ä\"}\n\n: comment\n\nid: t/02\r\n\
                     data: {\"ts\":\"u\",\"source\":\"system\",\"line\":\"\"}\r\n\r\n";
         for size in 1..text.len() {
-            let mut parser = Parser::default();
+            let mut reader = Events::up_to(LONGEST_EVENT);
             let parts = text.as_bytes().chunks(size);
-            let events: Vec<LogEvent> = parts.flat_map(|part| parser.feed(part).unwrap()).collect();
+            let events: Vec<LogEvent> = parts.flat_map(|part| lines_of(&mut reader, part).unwrap()).collect();
             assert_eq!(events.len(), 2, "{size}");
             assert_eq!((events[0].id.as_str(), events[0].line.as_str()), ("t/01", "a\nb ä"));
             assert_eq!((events[1].id.as_str(), events[1].source), ("t/02", LogSource::System));
@@ -279,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_none_is_told() {
-        assert!(Parser::default().feed(b"data: {}\n\n").is_err());
-        assert!(Parser::default().feed(&vec![b'x'; LONGEST_EVENT + 1]).is_err());
+        assert!(lines_of(&mut Events::up_to(LONGEST_EVENT), b"data: {}\n\n").is_err());
+        assert!(lines_of(&mut Events::up_to(LONGEST_EVENT), &vec![b'x'; LONGEST_EVENT + 1]).is_err());
     }
 }
