@@ -1,11 +1,9 @@
 //! Routes: checks method and path, and that path parameters are arguments of the function.
+use flash_text::similar_names;
 use proc_macro2::Ident;
 use syn::{Expr, ExprLit, Lit, LitStr, ext::IdentExt as _, parse::Parser as _};
 
-use crate::{
-    errors::{Errors, nearest},
-    function::Function,
-};
+use crate::{errors::Errors, function::Function};
 
 /// A valid method and path.
 pub(crate) struct Route {
@@ -48,7 +46,7 @@ impl Route {
         let names: Vec<_> = function.arguments.iter().map(|argument| argument.name()).collect();
         for parameter in self.parameters() {
             let Some(at) = names.iter().position(|name| *name == parameter) else {
-                let hint = match nearest(&parameter, names.iter().map(String::as_str)) {
+                let hint = match similar_names(&parameter, names.iter().map(String::as_str)).first() {
                     Some(near) => format!(": did you mean `{{{near}}}`?"),
                     None => format!(": add `{parameter}: …` to `{}`", function.name),
                 };

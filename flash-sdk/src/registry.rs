@@ -11,6 +11,7 @@ use flash_protocol::{
         RouteEntry, ScalerEntry, WorkerType,
     },
 };
+use flash_text::similar_names;
 use schemars::SchemaGenerator;
 
 use crate::descriptor::{Function, Handler, Registered, Resource};
@@ -156,7 +157,7 @@ fn merge_configs(
                 function.place(),
                 function.call_name(),
                 function.worker(),
-                match nearest(function.worker(), declared.keys().copied()) {
+                match similar_names(function.worker(), declared.keys().copied()).first() {
                     Some(near) => format!("did you mean `worker = \"{near}\"`?"),
                     None => "add `cpu = …` or `gpu = …`".to_owned(),
                 },
@@ -174,16 +175,6 @@ fn merge_configs(
         }
     }
     declared.into_iter().map(|(name, (_, config))| (name, config)).collect()
-}
-
-/// The most similar name, if there is one. Names of worker types have at most 63 characters.
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    const ALIKE: f64 = 0.6;
-    known
-        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), known))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, known)| known)
 }
 
 /// Reports each pair of functions with the same `key`.

@@ -1,8 +1,8 @@
 //! The message for an unknown setting.
+use flash_text::similar_names;
 use syn::Ident;
 
 use super::Key;
-use crate::errors::nearest;
 
 /// Names of settings in other systems, each with the setting here.
 const ELSEWHERE: [(&[&str], Key); 10] = [
@@ -74,7 +74,7 @@ pub(super) fn message(name: &Ident, keys: &[Key]) -> String {
         };
         return format!("unknown setting `{name}`: write `{}`{hint}", key.form());
     }
-    match nearest(&written, keys.iter().map(|key| key.name())) {
+    match similar_names(&written, keys.iter().map(|key| key.name())).first() {
         Some(near) => format!("unknown setting `{name}`: did you mean `{near}`?"),
         None => {
             let known: Vec<_> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
