@@ -42,6 +42,32 @@ mod stream;
 mod worker;
 
 pub use env::env;
+/// Arguments and results implement [`schemars::JsonSchema`]. See [`serde`](mod@crate::serde) for how to derive it
+/// without a dependency on `schemars`.
+pub use schemars;
+/// Arguments and results implement serde's traits. With the paths of this re-export, an app needs no other dependency
+/// than `flash-sdk`; the derives are told where their crates are:
+///
+/// ```
+/// use flash_sdk::{Result, remote, schemars::JsonSchema, serde::{Deserialize, Serialize}};
+///
+/// #[derive(Serialize, Deserialize, JsonSchema)]
+/// #[serde(crate = "flash_sdk::serde")]
+/// #[schemars(crate = "flash_sdk::schemars")]
+/// pub struct Greeting {
+///     text: String,
+///     #[serde(default)]
+///     polite: Option<bool>,
+/// }
+///
+/// #[remote(cpu = Cpu3c_1_2)]
+/// pub async fn hello(name: String) -> Result<Greeting> {
+///     Ok(Greeting { text: format!("hello, {name}"), polite: None })
+/// }
+///
+/// fn main() {}
+/// ```
+pub use serde;
 pub use {
     call::{JobHandle, call_worker},
     context::{Context, MAX_DEPTH, progress},

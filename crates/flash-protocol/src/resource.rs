@@ -57,6 +57,7 @@ pub enum Scaler {
 /// | concurrency of a worker | 1 for jobs, 64 for routes | 1 to 10,000 |
 /// | scaler | queue delay of 4 s for jobs, 4 requests per worker for routes | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResourceConfig {
     /// The name of the worker type: a letter, then letters, digits, `_` and `-`.
     pub name: &'static str,

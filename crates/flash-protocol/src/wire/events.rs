@@ -33,6 +33,7 @@ pub fn error(error: &WireError) -> String {
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The latest ID in the stream, of this event or an earlier one; empty if there was none.
     pub id: String,

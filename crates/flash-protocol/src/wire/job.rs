@@ -106,6 +106,7 @@ impl JobObject {
 
 /// The answer of `stream`: the chunks of a job since the last answer.
 #[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
 pub struct JobChunks {
     /// The status of the job.
     pub status: JobStatus,
@@ -116,6 +117,7 @@ pub struct JobChunks {
 
 /// One chunk of a job.
 #[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
 pub struct JobChunk {
     /// The value.
     pub output: RawJson,
