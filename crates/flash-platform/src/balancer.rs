@@ -18,8 +18,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     meter::{Account, CostShare},
-    queue::{Load, Stuck, WorkerId},
+    queue::{Load, Stuck},
     tally::Ending,
+    worker_id::WorkerId,
 };
 
 /// Requests that may wait for a worker; more are refused.

@@ -16,7 +16,6 @@ mod interface;
 mod launch;
 mod lifecycle;
 mod listener;
-mod log;
 pub mod logs;
 mod machine;
 mod meter;
@@ -33,12 +32,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod webhook;
+mod worker_id;
 
 pub use error::{DeployError, StartError};
 pub use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing};
 pub use launch::{Artifact, CommandWorker, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
-pub use log::{LogLine, Sink};
+pub use logs::{LogLine, Sink};
 pub use machine::Machine;
 pub use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub use options::{Options, Retire};

@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use super::{
     error::DeployError,
     launch::{self, Artifact, Launch},
-    log::LogLine,
+    logs::LogLine,
     options::Retire,
     platform::Platform,
     pool::{NotReady, Pool},

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::{
     gateway::Access,
-    log::Sink,
+    logs::Sink,
     machine::Machine,
     pool::Supervision,
     queue::Durability,

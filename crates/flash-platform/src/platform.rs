@@ -17,7 +17,7 @@ use super::{
     error::StartError,
     gateway::{self, GatewayState},
     listener::Listeners,
-    log::{LogLine, Sink},
+    logs::{LogLine, Sink},
     machine::Machine,
     meter::{Billing, CostTotals},
     options::{Options, Retire},

@@ -10,7 +10,7 @@ use flash_protocol::{
 use super::{
     interface::{InputSchemas, RouteTable, render_openapi},
     launch::{Artifact, CommandWorker, Launch},
-    log::{LogLine, Sink, of_release},
+    logs::{LogLine, Sink, of_release},
     meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flash_protocol::manifest::ScalerEntry;
 
-use crate::queue::WorkerId;
+use crate::worker_id::WorkerId;
 
 /// The limits of a worker type.
 #[derive(Debug, Clone)]

@@ -6,6 +6,8 @@
 //! Guarantees: lines are in order of arrival; a line is complete; a query returns no line twice and skips none, even
 //! across segments.
 mod limits;
+mod line;
+mod line_buffer;
 mod query;
 mod record;
 mod search;
@@ -17,7 +19,10 @@ mod tests;
 mod writer;
 
 pub use limits::LogLimits;
+pub(crate) use line::of_release;
+pub use line::{LogLine, LogStream, Sink};
 pub use query::Records;
-pub use search::{LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search};
+pub use record::LogRecord;
+pub use search::{LogLevel, LogQuery, SearchError, Selected, Tail, compile_search};
 pub use select::LogMatcher;
 pub use store::LogStore;

@@ -13,16 +13,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::logs::{LogQuery, LogRecord, Tail};
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use tokio::sync::mpsc;
 
 use super::{
-    SearchError,
-    record::{Record, micros},
+    line_buffer::LineBuffer,
+    record::{LogRecord, Record, micros},
+    search::{LogQuery, SearchError, Tail},
     segment::{self, BLOCK, Position, Segment},
     select::Filter,
-    store::Shared,
 };
 
 /// Lines that a query has found.
@@ -56,7 +55,7 @@ impl From<io::Error> for Stop {
 
 /// Starts the thread of a query.
 pub(super) fn start(
-    shared: Arc<Shared>,
+    buffer: Arc<LineBuffer>,
     directory: PathBuf,
     query: &LogQuery,
 ) -> Result<Records, SearchError> {
@@ -66,7 +65,7 @@ pub(super) fn start(
     let failed = batches.clone();
     let mut reader = Reader { directory, filter, batch: Vec::new(), batch_bytes: 0, batches };
     let run = move || {
-        if let Err(Stop::Failed(error)) = reader.run(&shared, tail, follow) {
+        if let Err(Stop::Failed(error)) = reader.run(&buffer, tail, follow) {
             // A reader that has gone away does not need it.
             let _ = reader.batches.blocking_send(Err(error));
         }
@@ -95,8 +94,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(&mut self, shared: &Shared, tail: Tail, follow: bool) -> Result<(), Stop> {
-        let end = shared.settle().end;
+    fn run(&mut self, buffer: &LineBuffer, tail: Tail, follow: bool) -> Result<(), Stop> {
+        let end = buffer.settle().end;
         let segments = segment::list(&self.directory)?;
         self.learn_hops(&segments, end)?;
         let mut at = match tail {
@@ -110,7 +109,7 @@ impl Reader {
         }
         self.filter.goes_on();
         loop {
-            let written = shared.wait_beyond(at, ABANDONED_LOOK);
+            let written = buffer.wait_beyond(at, ABANDONED_LOOK);
             self.give(&mut at, written.end)?;
             if self.batches.is_closed() {
                 return Err(Stop::Abandoned);

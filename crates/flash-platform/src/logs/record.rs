@@ -1,10 +1,32 @@
-//! A line as stored in a segment.
+//! A line as stored in a segment, and its form there.
 use std::{borrow::Cow, io::Write as _, time::SystemTime};
 
-use crate::logs::{LogRecord, LogStream};
 use serde::{Deserialize, Serialize};
 
-use crate::log::LogLine;
+use super::line::{LogLine, LogStream};
+
+/// One line, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Microseconds since 1970.
+    pub time_us: u64,
+    /// The release of its worker; `None` if there is none, or if it is not known.
+    pub release: Option<u64>,
+    /// The worker type it is about; for other lines of the platform, `platform` or `webhook`.
+    pub worker_type: String,
+    /// The ID of the worker it is about; `None` if it is about none in particular.
+    pub worker: Option<String>,
+    /// The request it belongs to, if known.
+    pub request_id: Option<String>,
+    /// The job it belongs to, where that is certain.
+    pub job_id: Option<String>,
+    /// Where it comes from.
+    pub stream: LogStream,
+    /// As the line itself says.
+    pub level: Option<String>,
+    /// The message of a structured line, else the line as printed.
+    pub text: String,
+}
 
 /// [`LogRecord`] without copies, for writing lines and for checking them in queries.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +59,7 @@ impl<'a> Record<'a> {
             worker: line.worker.as_deref().map(Cow::from),
             request_id: line.request_id.as_deref().map(Cow::from),
             job_id: line.job_id.as_deref().map(Cow::from),
-            stream: line.origin.into(),
+            stream: line.stream,
             level: line.level.as_deref().map(Cow::from),
             text: line.text.as_str().into(),
         }

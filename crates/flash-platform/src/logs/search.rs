@@ -1,20 +1,10 @@
-//! Lines of a log, and how to select them.
-use std::{fmt, num::NonZeroUsize, str::FromStr};
+//! Which lines of a log are asked for.
+use std::{num::NonZeroUsize, str::FromStr};
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// Where a line comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogStream {
-    /// A worker's standard output; on Runpod, all of its output.
-    Stdout,
-    /// A worker's standard error.
-    Stderr,
-    /// The platform itself.
-    System,
-}
+use super::line::LogStream;
 
 /// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
@@ -30,29 +20,6 @@ pub enum LogLevel {
     Warn,
     /// Failures; also `critical` and `fatal` lines.
     Error,
-}
-
-/// One line, as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogRecord {
-    /// Microseconds since 1970.
-    pub time_us: u64,
-    /// The release of its worker; `None` if there is none, or if it is not known.
-    pub release: Option<u64>,
-    /// The worker type it is about; for other lines of the platform, `platform` or `webhook`.
-    pub worker_type: String,
-    /// The ID of the worker it is about; `None` if it is about none in particular.
-    pub worker: Option<String>,
-    /// The request it belongs to, if known.
-    pub request_id: Option<String>,
-    /// The job it belongs to, where that is certain.
-    pub job_id: Option<String>,
-    /// Where it comes from.
-    pub stream: LogStream,
-    /// As the line itself says.
-    pub level: Option<String>,
-    /// The message of a structured line, else the line as printed.
-    pub text: String,
 }
 
 /// Which lines.
@@ -152,16 +119,6 @@ impl FromStr for LogLevel {
             "error" | "critical" | "fatal" => Ok(Self::Error),
             _ => Err(()),
         }
-    }
-}
-
-impl fmt::Display for LogStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-            Self::System => "system",
-        })
     }
 }
 

@@ -1,10 +1,13 @@
 //! The filter of a query. No I/O.
 use std::collections::HashSet;
 
-use crate::logs::{LogLevel, LogRecord, LogStream, SearchError, Selected, compile_search};
 use regex::{Regex, bytes};
 
-use super::record::Record;
+use super::{
+    line::LogStream,
+    record::{LogRecord, Record},
+    search::{LogLevel, SearchError, Selected, compile_search},
+};
 
 /// Requests of a job for which lines are looked at before they are parsed.
 const MANY_HOPS: usize = 64;

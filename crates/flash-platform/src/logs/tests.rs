@@ -8,14 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::logs::{LogQuery, LogRecord, Selected, Tail};
 use futures_util::StreamExt as _;
 
-use super::{LogLimits, LogStore, Records, segment};
-use crate::{
-    log::{LogLine, Origin},
-    queue::WorkerId,
-};
+use super::{LogLimits, LogLine, LogQuery, LogRecord, LogStore, LogStream, Records, Selected, Tail, segment};
+use crate::worker_id::WorkerId;
 
 /// Generous: the machine may be busy.
 const BOUND: Duration = Duration::from_secs(30);
@@ -26,7 +22,7 @@ fn small() -> LogLimits {
 
 fn line(worker: &str, text: impl Into<String>) -> LogLine {
     let id: WorkerId = worker.into();
-    LogLine { origin: Origin::Stdout, ..LogLine::system("gpu", Some(&id), text.into()) }
+    LogLine { stream: LogStream::Stdout, ..LogLine::system("gpu", Some(&id), text.into()) }
 }
 
 fn all() -> LogQuery {

@@ -10,12 +10,12 @@ use std::{
 };
 
 use super::{
-    LogLimits,
+    limits::LogLimits,
+    line::LogStream,
+    line_buffer::LineBuffer,
     record::{Record, micros},
     segment::{self, Position, Segment},
-    store::Shared,
 };
-use crate::logs::LogStream;
 
 /// Between two looks at the age of segments.
 const TICK: Duration = Duration::from_secs(60);
@@ -84,7 +84,7 @@ pub(super) struct Writer {
     directory: PathBuf,
     limits: LogLimits,
     services: SystemServices,
-    shared: Arc<Shared>,
+    buffer: Arc<LineBuffer>,
     /// Before the one that is written, the oldest first.
     older: VecDeque<Segment>,
     current: Segment,
@@ -99,7 +99,7 @@ impl Writer {
         directory: &Path,
         limits: LogLimits,
         services: SystemServices,
-        shared: Arc<Shared>,
+        buffer: Arc<LineBuffer>,
     ) -> io::Result<Self> {
         let mut older = VecDeque::from(segment::list(directory)?);
         let (current, file) = match older.pop_back() {
@@ -114,7 +114,7 @@ impl Writer {
         };
         let whole = current.bytes;
         let mut writer =
-            Self { directory: directory.to_owned(), limits, services, shared, older, current, file, whole };
+            Self { directory: directory.to_owned(), limits, services, buffer, older, current, file, whole };
         writer.forget_old();
         writer.tell_end();
         Ok(writer)
@@ -130,7 +130,7 @@ impl Writer {
             }
             lines.clear();
             lines.shrink_to(KEPT_CAPACITY);
-            let Some(taken) = self.shared.take(&mut lines, checks.left(Instant::now())) else { break };
+            let Some(taken) = self.buffer.take(&mut lines, checks.left(Instant::now())) else { break };
             if let Some((count, cause)) = taken.lost {
                 self.note_loss(count, &cause, &mut lines);
             }
@@ -140,12 +140,12 @@ impl Writer {
             if !self.write_all(&lines) {
                 break;
             }
-            self.shared.settled(taken.accepted);
+            self.buffer.settled(taken.accepted);
             if lines.len() < ENOUGH {
                 thread::sleep(GATHERING);
             }
         }
-        self.shared.ended();
+        self.buffer.ended();
     }
 
     /// Writes all of it, with retries as long as the disk fails. `false` if the store is closed meanwhile.
@@ -158,7 +158,7 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if !in_time => return false,
                 // Once more at the end: there may be room by now.
-                Err(error) => in_time = self.shared.failed(&error.to_string(), RETRY),
+                Err(error) => in_time = self.buffer.failed(&error.to_string(), RETRY),
             }
         }
         true
@@ -255,7 +255,7 @@ impl Writer {
     }
 
     fn tell_end(&self) {
-        self.shared.moved(Position { segment: self.current.number, offset: self.whole });
+        self.buffer.moved(Position { segment: self.current.number, offset: self.whole });
     }
 }
 

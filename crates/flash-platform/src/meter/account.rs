@@ -13,8 +13,8 @@ use super::{
     requests::RequestCosts,
 };
 use crate::{
-    queue::WorkerId,
     tally::{Ending, Tally},
+    worker_id::WorkerId,
 };
 
 /// Who is charged for a share.

@@ -18,7 +18,7 @@ pub(crate) use ledger::Sums;
 pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
 pub use totals::{CostTotals, FunctionTotal, TypeTotal};
 
-use super::{queue::WorkerId, tally::Tally};
+use crate::{tally::Tally, worker_id::WorkerId};
 
 /// All books of a platform. Cheap to share.
 #[derive(Clone, Default)]

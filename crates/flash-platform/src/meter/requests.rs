@@ -7,7 +7,7 @@ use std::{
 use flash_protocol::catalogue::NanoDollars;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::queue::WorkerId;
+use crate::worker_id::WorkerId;
 
 /// Requests that are kept; the oldest go.
 pub(crate) const KEPT_REQUESTS: usize = 10_000;

@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Phase, Pool};
-use crate::{queue::WorkerId, tally::Tally};
+use crate::{tally::Tally, worker_id::WorkerId};
 
 /// Number of workers by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod inspect;
 mod liveness;
 mod requests;
 mod worker;
+mod worker_line;
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,7 @@ use super::{
     autoscaler::{self, Observation, WorkerView, decide},
     balancer::Balancer,
     launch::{CommandWorker, Launch},
-    log::{LogLine, Sink},
+    logs::{LogLine, Sink},
     meter::{Account, Billing, Meter},
     queue::{DeliveryMode, Due, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck, WorkerId},
     supervisor::{Isolation, Lifeline},

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Phase, Pool, Stop, WorkSource};
-use crate::{log::LogLine, queue::WorkerId};
+use crate::{logs::LogLine, worker_id::WorkerId};
 
 /// Number of ended workers to remember, for late results, for requests that failed with them, and for resuming them.
 const REMEMBERED: usize = 64;

@@ -13,13 +13,15 @@ use super::{
     NotReady, Phase, Pool, WorkSource,
     crash::{Death, LONG_LIFE, Verdict},
     liveness::Pulse,
+    worker_line::{about, line_of_worker},
 };
 use crate::{
     health::HealthCheck,
-    log::LogLine,
+    logs::LogLine,
     meter::Account,
-    queue::{JobId, WorkerId},
+    queue::JobId,
     supervisor::{Exit, ForeignListener, Output, OutputHandlers, Running, Work, foreign_listener_on},
+    worker_id::WorkerId,
 };
 
 /// For how long a worker may take to become ready: the provider's limit for a cold start.
@@ -211,7 +213,7 @@ impl Pool {
         let pool = Arc::downgrade(self);
         let own = pool.clone();
         let on_line = Arc::new(move |line| {
-            let line = LogLine::of_worker(&worker_type, &worker, line);
+            let line = line_of_worker(&worker_type, &worker, line);
             if own.upgrade().is_some_and(|pool| pool.said_before(&worker, &line.text)) {
                 return;
             }
@@ -219,7 +221,7 @@ impl Pool {
             let job = line.request_id.as_deref().and_then(JobId::parse);
             let request = job.and_then(|job| own.upgrade()?.queue()?.request_of(job));
             match (request, job) {
-                (Some(request_id), Some(job)) => log(line.about(work_of_job((job, request_id)))),
+                (Some(request_id), Some(job)) => log(about(line, work_of_job((job, request_id)))),
                 _ => log(line),
             }
         });
@@ -314,12 +316,12 @@ impl Pool {
         if work.len() > 1 {
             (self.log)(end);
             work.drain(..).for_each(|work| {
-                (self.log)(line(format!("ended while working on this: {report}")).about(work));
+                (self.log)(about(line(format!("ended while working on this: {report}")), work));
             });
             return;
         }
         (self.log)(match work.pop() {
-            Some(only) => end.about(only),
+            Some(only) => about(end, only),
             None => end,
         });
     }

@@ -70,9 +70,7 @@ pub(crate) use stream::{Offered, Stream};
 use wait_queue::Occupancy;
 
 use super::meter::Account;
-
-/// A worker's id, as everything outside of its process knows it.
-pub(crate) type WorkerId = Arc<str>;
+pub(crate) use crate::worker_id::WorkerId;
 
 /// Why a job cannot be changed as a client wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

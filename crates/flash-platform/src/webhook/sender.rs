@@ -12,7 +12,7 @@ use super::{
     secret::Secret,
 };
 use crate::{
-    log::{LogLine, Sink},
+    logs::{LogLine, Sink},
     queue::{JobEnded, MAX_UNDELIVERED, Store},
 };
 

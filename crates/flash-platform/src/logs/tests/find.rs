@@ -1,8 +1,8 @@
 //! Reading: filters, the tail, following.
-use crate::logs::{LogLevel, LogStream};
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::LogLevel;
 
 fn filled(directory: &TempDir, count: usize) -> LogStore {
     let store = LogStore::open(directory.path(), small()).unwrap();
@@ -89,8 +89,8 @@ async fn each_filter_asks_for_its_member() {
     let sink = store.sink();
     let level = |text: &str, level: &str| LogLine { level: Some(level.into()), ..line("w1", text) };
     sink(LogLine { time: day(1), release: Some(1), ..line("w1", "old") });
-    sink(LogLine { time: day(2), release: Some(2), origin: Origin::Stderr, ..line("w2", "oops") });
-    sink(LogLine { time: day(3), origin: Origin::System, ..line("w2", "ended") });
+    sink(LogLine { time: day(2), release: Some(2), stream: LogStream::Stderr, ..line("w2", "oops") });
+    sink(LogLine { time: day(3), stream: LogStream::System, ..line("w2", "ended") });
     sink(LogLine { time: day(4), ..level("details", "DEBUG") });
     sink(LogLine { time: day(5), worker_type: "cpu".into(), ..level("broken pipe", "ERROR") });
     let micros = |number: u64| (20_000 + number) * 24 * 3600 * 1_000_000;

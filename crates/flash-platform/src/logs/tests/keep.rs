@@ -62,7 +62,7 @@ async fn every_member_of_a_line_comes_back() {
         worker: Some("w1".into()),
         request_id: Some("r \"1\"".into()),
         job_id: Some("j1".into()),
-        stream: crate::logs::LogStream::Stdout,
+        stream: LogStream::Stdout,
         level: Some("WARN".into()),
         text: "ünï\tcode".into(),
     };
@@ -123,7 +123,7 @@ async fn lines_wait_for_a_full_disk_and_what_is_lost_beyond_is_counted() {
     let note = loop {
         let record = next(&mut following).await;
         match record.stream {
-            crate::logs::LogStream::System => break record.text,
+            LogStream::System => break record.text,
             _ => kept.push(record.text),
         }
     };
