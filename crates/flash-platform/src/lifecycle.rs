@@ -16,7 +16,7 @@ use super::{
     logs::LogLine,
     options::Retire,
     platform::Platform,
-    pool::{NotReady, Pool},
+    pool::{self, NotReady, Pool},
     queue::Claim,
     release::{NewRelease, Release},
     releases::Expected,
@@ -134,7 +134,7 @@ impl Platform {
     /// Starts the scaling of a release's pools.
     fn run(&self, release: &Release) {
         for pool in release.pools() {
-            self.shared.context.tasks.spawn(pool.clone().run());
+            self.shared.context.tasks.spawn(pool::run(pool.clone()));
         }
     }
 
@@ -210,7 +210,7 @@ impl Platform {
             let worker_type = &pool.worker_type;
             let warm = usize::from(proves_itself || has_workers(&worker_type.name));
             let count = warm.max(worker_type.workers_min as usize).min(worker_type.workers_max as usize);
-            (0..count).for_each(|_| pool.start());
+            (0..count).for_each(|_| pool::start(pool));
             if count > 0 {
                 starting.push(one_ready(pool, count));
             }

@@ -19,7 +19,7 @@ use nix::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{cgroup, child::signal_group, container};
+use super::{cgroup, child::signal_group, container_removal::Removal};
 
 /// The hidden argument that makes `flash` a lifeline.
 const ARGUMENT: &str = "__lifeline";
@@ -64,7 +64,7 @@ impl Lifeline {
     }
 
     /// From now on, this container is removed when `flash` ends, with this command and its name.
-    pub(super) fn add_container(&self, name: &str, removal: &container::Removal) {
+    pub(super) fn add_container(&self, name: &str, removal: &Removal) {
         if let Ok(json) = serde_json::to_string(removal) {
             self.write('*', &json);
         }
@@ -138,7 +138,7 @@ struct Tracked {
     clients: BTreeSet<i32>,
     containers: BTreeSet<String>,
     /// How containers are removed.
-    removal: Option<container::Removal>,
+    removal: Option<Removal>,
     left: cgroup::Leftovers,
 }
 

@@ -6,6 +6,7 @@ mod cgroup;
 mod child;
 mod confinement;
 mod container;
+mod container_removal;
 mod exit;
 mod foreign_listener;
 mod gpu;

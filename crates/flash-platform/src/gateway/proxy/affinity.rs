@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     balancer::{NoBackend, WaitLimit, WorkerChoice},
-    pool::{Pool, Resumed},
+    pool::{Pool, Resumed, resume},
     queue::WorkerId,
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn choice(
         Affinity::Strict(worker) => (WorkerChoice::Only(worker), WaitLimit::of(STRICT_HOLD)),
         Affinity::Resume(worker) => {
             let limit = WaitLimit::of(STRICT_HOLD);
-            let resumed = tokio::time::timeout(STRICT_HOLD, pool.resume(&worker)).await;
+            let resumed = tokio::time::timeout(STRICT_HOLD, resume(pool, &worker)).await;
             match resumed.map_err(|_| timed_out(&worker, STRICT_HOLD))? {
                 Resumed::Yes => {}
                 Resumed::Unknown => return Err(gone(&worker)),

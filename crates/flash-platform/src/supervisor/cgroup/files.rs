@@ -45,6 +45,14 @@ pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
     directories.map(|entry| entry.path()).collect()
 }
 
+/// Like `create_dir`, but accepts an existing one.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Kills all processes in a group and below. `true` when none was there.
 pub(super) fn kill_all(directory: &Path) -> bool {
     // All at once, where the kernel can: since 5.14, on v2.

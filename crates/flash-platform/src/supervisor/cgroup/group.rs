@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Controller, Version,
-    files::{kill_all, number, read, remove_all, write, write_existing},
-    tree::{PlatformGroup, make_directory},
+    controller::{Controller, Version},
+    files::{kill_all, make_directory, number, read, remove_all, write, write_existing},
+    platform_group::PlatformGroup,
 };
 
 /// The kernel's accounting period. Longer ones make pauses that requests feel.

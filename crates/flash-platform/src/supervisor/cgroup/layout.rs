@@ -1,7 +1,7 @@
 //! Finds this process in the machine's control groups, from the content of two files of `/proc`. No I/O.
 use std::path::{Path, PathBuf};
 
-use super::Controller;
+use super::controller::Controller;
 
 /// One hierarchy that this process can see itself in.
 #[derive(Debug, Clone, PartialEq, Eq)]

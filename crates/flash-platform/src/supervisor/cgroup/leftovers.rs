@@ -10,11 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     files::{below, kill_all, processes, remove, remove_all, write},
-    tree::OWN_GROUP,
+    platform_group::{OWN_GROUP, PREFIX},
 };
 
-/// The groups of a platform are named `flash-PID`.
-pub(super) const PREFIX: &str = "flash-";
 /// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

@@ -1,62 +1,24 @@
 //! The groups of one platform: detects what this machine allows, and creates them.
 use std::{
-    fs::{self, File},
     io,
-    num::NonZeroUsize,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
-};
-
 use super::{
-    Controller, Group, Leftovers, Limits, Version,
-    files::{processes, read, write},
+    controller::{Controller, Version},
+    files::{make_directory, processes, read, write},
+    group::{Group, Limits},
     layout::{Layout, Membership},
-    leftovers::{self, PREFIX},
+    leftovers::{self, Leftovers},
+    platform_group::{OWN_GROUP, PlatformGroup},
 };
-
-/// The group for processes of `flash` that must move: on v2, a group that delegates controllers cannot have
-/// processes.
-pub(super) const OWN_GROUP: &str = "platform";
 
 /// The platform's groups. Cheap to share.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroups {
     homes: Arc<Vec<PlatformGroup>>,
     left: Leftovers,
-}
-
-/// The platform's group in one hierarchy.
-#[derive(Debug)]
-pub(super) struct PlatformGroup {
-    pub directory: PathBuf,
-    pub version: Version,
-    /// The limiting controllers; none in the v2 part of a hybrid layout, which is still useful for killing.
-    pub controllers: Vec<Controller>,
-    /// Held while this process lives, so that another platform knows whose groups are left over.
-    _lock: Flock<File>,
-}
-
-impl PlatformGroup {
-    /// If CPU time is short, a group counts as one process, regardless of its workers: next to a build on all cores
-    /// they would hardly run. So it gets the weight of one process per core.
-    fn weigh(&self) {
-        if !self.controllers.contains(&Controller::Cpu) {
-            return;
-        }
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(100);
-        let (file, one_process) = match self.version {
-            Version::One => ("cpu.shares", 1024),
-            Version::Two => ("cpu.weight", 100),
-        };
-        // Best effort: if it is refused, everything else still applies.
-        let _ = write(&self.directory, file, &(one_process * cores).to_string());
-    }
 }
 
 /// The limits that a machine supports.
@@ -182,9 +144,10 @@ fn home_of_v1(
         return Err(format!("{} is read-only", membership.mount.display()));
     }
     leftovers::sweep(&membership.own);
-    let (directory, lock) = make_home(&membership.own, myself.id)
+    let mut home = PlatformGroup::create(&membership.own, myself.id, Version::One)
         .map_err(|error| format!("cannot create a control group in {}: {error}", membership.own.display()))?;
-    Ok(PlatformGroup { directory, version: Version::One, controllers: controllers.to_vec(), _lock: lock })
+    home.controllers = controllers.to_vec();
+    Ok(home)
 }
 
 /// How to move processes back that were moved out of the way.
@@ -271,8 +234,7 @@ fn settle(
     myself: &OwnProcess,
 ) -> io::Result<(PlatformGroup, Moved)> {
     leftovers::sweep(base);
-    let (directory, lock) = make_home(base, myself.id)?;
-    let mut home = PlatformGroup { directory, version: Version::Two, controllers: Vec::new(), _lock: lock };
+    let mut home = PlatformGroup::create(base, myself.id, Version::Two)?;
     let handed_down = Controller::named_in(&read(base, "cgroup.subtree_control"), char::is_whitespace);
     let offered = offered(base, is_own, myself, wanted);
     let to_enable: Vec<Controller> =
@@ -302,40 +264,6 @@ fn settle(
 
 fn names(controllers: &[Controller]) -> Vec<String> {
     controllers.iter().map(|controller| controller.name().to_owned()).collect()
-}
-
-/// Like `create_dir`, but accepts an existing one.
-pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes `flash-PID` and locks it. The same id may be in use in another container: then with a number.
-fn make_home(base: &Path, id: u32) -> io::Result<(PathBuf, Flock<File>)> {
-    for attempt in 0..8 {
-        let name = match attempt {
-            0 => format!("{PREFIX}{id}"),
-            _ => format!("{PREFIX}{id}-{attempt}"),
-        };
-        let directory = base.join(name);
-        make_directory(&directory)?;
-        match Flock::lock(File::open(&directory)?, FlockArg::LockExclusiveNonblock) {
-            // Another platform's sweep may have removed it before it was locked.
-            Ok(lock) if is_at(&lock, &directory) => return Ok((directory, lock)),
-            Ok(_) | Err((_, Errno::EAGAIN)) => {}
-            Err((_, error)) => return Err(error.into()),
-        }
-    }
-    Err(io::Error::other(format!("{PREFIX}{id} is in use")))
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

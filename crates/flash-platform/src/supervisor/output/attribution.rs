@@ -1,7 +1,7 @@
 //! Which bytes of a pipe belong to which job or request, by the position in the stream where each ended.
 use std::collections::VecDeque;
 
-use super::Work;
+use super::line::Work;
 
 /// Bytes of a pipe that belong to one work.
 #[derive(Debug, PartialEq, Eq)]

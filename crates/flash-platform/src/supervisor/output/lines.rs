@@ -1,5 +1,6 @@
 //! Splits output into lines, on one thread per worker.
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -10,7 +11,18 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{LAST_LINES, LastLines, Line, MAX_LINE_BYTES, OnLine, Source, attribution::Piece};
+use super::{
+    attribution::Piece,
+    line::{Line, OnLine, Source},
+};
+
+/// A line longer than this is cut into several.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+/// Lines of stderr that are kept to report why a worker died.
+const LAST_LINES: usize = 20;
+
+/// The last lines of stderr, oldest first.
+pub(super) type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 /// Both pipes' lines.
 pub(super) struct Printer {

@@ -1,5 +1,7 @@
 //! A directory tree replaces the kernel's: its files exist or are created by a write, and a new group has none.
 //! `flash-cli/tests/it/limits.rs` tests the effect of real groups.
+use std::fs;
+
 use tempfile::TempDir;
 
 use super::{super::MemoryKill, *};

@@ -9,10 +9,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::super::child::{signal_group, signal_process};
+use super::child::{signal_group, signal_process};
 
+/// How long creating a container may take. During that time, its client is asked to end and not killed.
+pub(super) const MAKING: Duration = Duration::from_secs(60);
 /// How long clients may take to end (as long as creating a container takes), and an engine to remove containers.
-const CLIENTS: Duration = super::MAKING;
+const CLIENTS: Duration = MAKING;
 const ENGINE: Duration = Duration::from_secs(20);
 /// How long clients are left alone until the next removal.
 const BETWEEN_REMOVALS: Duration = Duration::from_secs(5);

@@ -1,4 +1,7 @@
-//! One container, from start to removal.
+//! Workers that are containers of built images, from start to removal.
+//!
+//! A container is started with the engine's client and ended through the engine, because killing only the client
+//! would leave the container running.
 use std::{
     io::{self, Seek as _, Write as _},
     os::unix::process::ExitStatusExt as _,
@@ -16,15 +19,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{
-        cgroup::MemoryKill,
-        child::{Child, SpawnError, signal_group, signal_process},
-        exit::Exit,
-        isolation::ContainerAllocation,
-        lifeline::Lifeline,
-        output::{CurrentWork, Line, OnLine, Output, Source},
-    },
-    MAKING, Removal,
+    cgroup::MemoryKill,
+    child::{Child, SpawnError, signal_group, signal_process},
+    container_removal::{MAKING, Removal},
+    exit::Exit,
+    isolation::ContainerAllocation,
+    lifeline::Lifeline,
+    output::{CurrentWork, Line, OnLine, Output, Source},
 };
 
 /// How long to wait before a client is asked to end again.

@@ -1,19 +1,5 @@
-//! The output of a worker, line by line, tagged with the request and job that it belongs to.
-//!
-//! A pipe does not know requests. While a worker serves one request, its output belongs to that request, including
-//! the last lines. So when a request ends, everything in the pipes is marked as its output ([`Output::work_ends`]):
-//! whatever was printed before the result was sent is in them by then. Lines of the SDK's logger contain their
-//! request ID.
-//!
-//! A worker that prints without pause must only slow down its own log. The async runtime just copies bytes, one
-//! bounded chunk per turn. One thread per worker splits them into lines and processes the lines. While that thread is
-//! behind, the pipes stay full and the worker waits. Only the last lines of a request, if they are few, are processed
-//! at once, so that they are in the log before the end of the request.
-mod attribution;
-mod lines;
-
+//! The pipes of one worker: copies what is in them, bounded, to the thread that makes lines of it.
 use std::{
-    collections::VecDeque,
     io::{self, Read as _},
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     sync::{
@@ -28,8 +14,11 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
 };
 
-use attribution::{Attribution, Piece};
-use lines::Printer;
+use super::{
+    attribution::{Attribution, Piece},
+    line::{CurrentWork, OnLine, Source, Work},
+    lines::{self, LastLines, Printer},
+};
 
 /// Bytes copied in one turn on the runtime.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -37,39 +26,6 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const WAITING_CHUNKS: usize = 32;
 /// Maximum size of a request's last output that becomes lines at once; of more, only the request is recorded.
 const AT_ONCE_BYTES: u64 = 16 * 1024;
-/// A line longer than this is cut into several.
-const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Lines of stderr that are kept to report why a worker died.
-const LAST_LINES: usize = 20;
-
-/// Which pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Stdout,
-    Stderr,
-}
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    pub source: Source,
-    pub text: String,
-    /// The work that it was printed for, if that is certain.
-    pub work: Option<Work>,
-}
-
-/// The current work of a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
-    pub request_id: String,
-    /// `None` for a request to a load-balanced worker.
-    pub job_id: Option<String>,
-}
-
-/// The receiver of lines. Called on the worker's thread, which may wait.
-pub(super) type OnLine = Arc<dyn Fn(Line) + Send + Sync>;
-/// The one job or request that the worker is at in this moment, if it is one.
-pub(super) type CurrentWork = Arc<dyn Fn() -> Option<Work> + Send + Sync>;
 
 /// Both pipes of one worker.
 pub(crate) struct Output {
@@ -81,9 +37,6 @@ pub(crate) struct Output {
     queued: Arc<AtomicUsize>,
 }
 
-/// The last lines of stderr, oldest first.
-type LastLines = Arc<Mutex<VecDeque<String>>>;
-
 struct Pipe {
     source: Source,
     fd: AsyncFd<std::fs::File>,
@@ -93,7 +46,7 @@ struct Pipe {
 }
 
 /// Reads both pipes until they end.
-pub(super) struct Pump {
+pub(crate) struct Pump {
     output: Arc<Output>,
     chunks: mpsc::Sender<(Source, Piece)>,
     /// Answered when all lines are out.
@@ -102,7 +55,7 @@ pub(super) struct Pump {
 
 impl Output {
     /// Takes over the reading ends. Nothing is read before the pump runs.
-    pub(super) fn new(
+    pub(crate) fn new(
         stdout: OwnedFd,
         stderr: OwnedFd,
         current_work: CurrentWork,
@@ -162,7 +115,7 @@ impl Output {
 
 impl Pump {
     /// Reads until both pipes end, and until the lines of all that was read are out.
-    pub(super) async fn run(self) {
+    pub(crate) async fn run(self) {
         let Self { output, chunks, printed } = self;
         let [stdout, stderr] = &output.pipes;
         tokio::join!(output.read(stdout, &chunks), output.read(stderr, &chunks));

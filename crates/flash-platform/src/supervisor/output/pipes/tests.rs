@@ -1,6 +1,7 @@
 use std::{io::Write as _, time::Duration};
 
 use super::*;
+use crate::supervisor::output::Line;
 
 /// A worker's writing ends, and its lines as they come.
 struct Worker {
