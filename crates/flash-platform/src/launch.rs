@@ -18,8 +18,8 @@ use flash_protocol::{
 };
 
 use super::{
-    queue::WorkerId,
     supervisor::{Spec, Start},
+    worker_id::WorkerId,
 };
 
 /// Variables for the official worker's start-up checks. One of them accesses the internet and ends the worker if that

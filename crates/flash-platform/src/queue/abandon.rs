@@ -1,9 +1,5 @@
 //! Jobs whose client disconnected before it received their ID.
-use super::{
-    JobId, Queue,
-    job::{Entry, Origin},
-    state::JobEvent,
-};
+use super::{endpoint_queue::Queue, id::JobId, job::Origin, state::JobEvent};
 
 /// What happens to a running job when its client disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +8,6 @@ pub(crate) enum Abandoned {
     RunsOn,
     /// It is cancelled, like a call whose caller is gone.
     Stops,
-}
-
-impl Entry {
-    /// Whether its result is still delivered although its client has disconnected: by webhook, or in a bucket.
-    fn has_other_reader(&self) -> bool {
-        let extras = self.extras.as_ref();
-        extras.is_some_and(|extras| extras.webhook.is_some() || extras.s3_config.is_some())
-    }
 }
 
 impl Queue {

@@ -11,7 +11,7 @@ use flash_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{JobId, wait_queue::Occupancy};
+use super::{id::JobId, wait_queue::Occupancy};
 use crate::meter::{Account, ChargedTo, CostShare};
 
 /// A polling worker posts nothing for a stopped job: its next poll shows that it has released it. The official worker

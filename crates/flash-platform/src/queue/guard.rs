@@ -7,24 +7,21 @@
 //! end none do.
 //!
 //! A job without its mark waits and counts in its queue, but cannot be taken from it. The owner of the queue has marks
-//! written with [`Queue::feed`], for as many jobs as the workers have slots.
-use std::collections::VecDeque;
+//! written with [`Queue::feed`](super::Queue::feed), for as many jobs as the workers have slots.
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use flash_protocol::{ErrorKind, WireError, wire::job::ErrorText};
 
-use super::{
-    Consumer, Failing, JobId, Queue,
-    job::Entry,
-    jobs::{Jobs, QueueSettings},
-    state::JobEvent,
-    store::{Change, SuspectPermit, Ticket},
-};
+use super::state::JobEvent;
 
 /// How many deaths of the platform a job may be running at, in addition to the first one, which nobody observed. For
 /// three of them no other suspect ran; a single one may be a `kill -9`.
 pub(super) const MAX_LOSSES: u32 = LONE_FROM + 3;
 /// From this many on, no other such job runs at the same time.
-const LONE_FROM: u32 = 2;
+pub(super) const LONE_FROM: u32 = 2;
 
 /// Whether a job may be handed out.
 #[derive(Debug, Default)]
@@ -44,120 +41,25 @@ impl Guard {
     }
 }
 
-/// Jobs whose mark is being written.
-#[derive(Default)]
-pub(super) struct Guarded {
-    /// In the order in which they come. May hold some that left.
-    unmarked: VecDeque<JobId>,
-    /// The same for those with losses.
-    lone: VecDeque<JobId>,
-    /// Their marks are being written.
-    marking: VecDeque<Marking>,
-}
+/// The turn of suspects that may have killed the previous platform: one at a time in all queues, so that the next
+/// death identifies the cause. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SuspectLock(Arc<AtomicBool>);
 
-struct Marking {
-    job: JobId,
-    ticket: Ticket,
-    permit: Option<SuspectPermit>,
-}
+/// The right to be the one. Given back on drop.
+#[derive(Debug)]
+pub(super) struct SuspectPermit(Arc<AtomicBool>);
 
-impl Guarded {
-    pub(super) fn push(&mut self, id: JobId, entry: &Entry) {
-        if entry.losses >= LONE_FROM { &mut self.lone } else { &mut self.unmarked }.push_back(id);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.unmarked.is_empty() && self.lone.is_empty() && self.marking.is_empty()
-    }
-
-    /// When the next mark is durable.
-    pub(super) fn next_ticket(&self) -> Option<Ticket> {
-        self.marking.front().map(|marking| marking.ticket)
+impl SuspectLock {
+    /// `None` while another job has it.
+    pub(super) fn try_acquire(&self) -> Option<SuspectPermit> {
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| SuspectPermit(self.0.clone()))
     }
 }
 
-impl Jobs {
-    /// Writes marks for as many jobs as may run soon.
-    fn mark(&mut self, slots: usize, settings: &QueueSettings) {
-        while let Some(id) = self.guarded.lone.front().copied() {
-            let is_waiting = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
-            let Some(losses) = self.get(id).filter(is_waiting).map(|entry| entry.losses) else {
-                self.guarded.lone.pop_front();
-                continue;
-            };
-            let Some(permit) = settings.store.suspect_lock().try_acquire() else { break };
-            self.guarded.lone.pop_front();
-            self.write_mark(id, losses, Some(permit), settings);
-        }
-        while self.guarded.marking.len() + self.waiting.ahead() < slots
-            && let Some(id) = self.guarded.unmarked.pop_front()
-        {
-            let waits = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
-            if let Some(losses) = self.get(id).filter(waits).map(|entry| entry.losses) {
-                self.write_mark(id, losses, None, settings);
-            }
-        }
-    }
-
-    fn write_mark(
-        &mut self,
-        job: JobId,
-        losses: u32,
-        permit: Option<SuspectPermit>,
-        settings: &QueueSettings,
-    ) {
-        if let Some(seq) = self.get(job).and_then(|entry| entry.record) {
-            let ticket = settings.store.write(Change::Marked { seq, losses });
-            self.guarded.marking.push_back(Marking { job, ticket, permit });
-        }
-    }
-
-    /// Moves jobs with durable marks to their queues.
-    fn marked(&mut self, settings: &QueueSettings) {
-        while self.guarded.next_ticket().is_some_and(|ticket| settings.store.is_committed(ticket))
-            && let Some(Marking { job, permit, .. }) = self.guarded.marking.pop_front()
-        {
-            let waits = |entry: &&mut Entry| entry.is_queued() && entry.guard.is_unmarked();
-            let Some(entry) = self.get_mut(job).filter(waits) else { continue };
-            entry.guard = Guard::Marked { _permit: permit };
-            let (low_priority, suspect) = (entry.low_priority, entry.suspect);
-            self.waiting.of(low_priority).of(suspect).insert_reserved(job);
-        }
-    }
-
-    /// Jobs with too many deaths of the platform.
-    pub(super) fn deadly(&self, ids: impl Iterator<Item = JobId>) -> Vec<(JobId, u32)> {
-        let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_queued());
-        let of = ids.filter_map(losses).map(|(id, entry)| (id, entry.losses));
-        of.filter(|(_, losses)| *losses >= MAX_LOSSES).collect()
-    }
-}
-
-impl Queue {
-    /// Handles jobs that need a mark before they go to a worker: has marks written, and dispatches jobs that have
-    /// theirs.
-    pub(crate) fn feed(&self) {
-        let mut inner = self.lock();
-        if inner.jobs.guarded.is_empty() {
-            return;
-        }
-        inner.jobs.marked(&self.settings);
-        let slots =
-            inner.consumers.values().filter(|consumer| consumer.takes_jobs()).map(Consumer::slots).sum();
-        inner.jobs.mark(slots, &self.settings);
-        inner.dispatch(&self.settings);
-    }
-
-    /// Waits until [`Queue::feed`] has something to do: a mark has become durable.
-    ///
-    /// # Errors
-    /// If it cannot be written now.
-    pub(crate) async fn fed(&self) -> Result<(), Failing> {
-        let next = self.lock().jobs.guarded.next_ticket();
-        match next {
-            Some(ticket) => self.settings.store.committed(ticket).await,
-            None => std::future::pending().await,
-        }
+impl Drop for SuspectPermit {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

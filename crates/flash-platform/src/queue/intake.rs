@@ -8,13 +8,16 @@ use flash_protocol::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Failing, Inner, JobId, Origin, Queue, QueueState, Waiter,
     budget::{BudgetExceeded, Held, Purpose},
+    endpoint_queue::{Queue, QueueState},
+    extras::{Extras, IdempotencyKey},
     guard::Guard,
-    job::{Entry, Extras, IdempotencyKey},
-    jobs::QueueSettings,
+    id::JobId,
+    job::{Entry, Origin, Waiter},
+    keys::{KeyInUse, Named},
     state::JobState,
-    store::Ticket,
+    store::Failing,
+    ticket::Ticket,
 };
 
 /// A job to be.
@@ -71,6 +74,13 @@ pub(crate) struct Submitted {
     pub(super) ticket: Ticket,
 }
 
+impl Submitted {
+    /// The job that its key already names.
+    fn repeated(Named { id, ticket, .. }: Named) -> Self {
+        Self { id, idempotency: Idempotency::Repeated, ticket }
+    }
+}
+
 /// Why a job is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubmitError {
@@ -84,6 +94,12 @@ pub(crate) enum SubmitError {
     Ended,
     #[error(transparent)]
     Store(#[from] Failing),
+}
+
+impl From<KeyInUse> for SubmitError {
+    fn from(KeyInUse(job): KeyInUse) -> Self {
+        Self::KeyInUse(job)
+    }
 }
 
 impl Queue {
@@ -110,7 +126,7 @@ impl Queue {
             fingerprint: fingerprint(submission.envelope.function.as_deref(), submission.input.get()),
         });
         if let Some(known) = key.as_ref().and_then(|key| self.settings.keys.lock().known(key).transpose()) {
-            return known;
+            return known.map(Submitted::repeated).map_err(SubmitError::from);
         }
         let (limits, waiting) = (&self.settings.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
         if waiting >= limits.max_waiting {
@@ -127,7 +143,7 @@ impl Queue {
         // locked before there is room, because dropped jobs release their keys.
         let keys = key.as_ref().map(|key| (key, self.settings.keys.lock()));
         if let Some(known) = keys.as_ref().and_then(|(key, keys)| keys.known(key).transpose()) {
-            return known;
+            return known.map(Submitted::repeated).map_err(SubmitError::from);
         }
         // Under the lock, so that IDs are in the order of the queue.
         let id = match entry.origin {
@@ -200,14 +216,6 @@ impl Queue {
         stored
     }
 
-    /// Looks for a job in this queue, then in the one that took over.
-    pub(super) fn home_of<T>(&self, ask: impl Fn(&Self) -> Option<T>) -> Option<T> {
-        ask(self).or_else(|| {
-            let successor = self.lock().successor()?;
-            successor.home_of(ask)
-        })
-    }
-
     /// Makes a job durable that its submitter no longer waits for, and waits until it is.
     ///
     /// # Errors
@@ -218,21 +226,6 @@ impl Queue {
             Some(ticket) => self.settings.store.committed(ticket).await,
             None => Ok(()),
         }
-    }
-}
-
-impl Inner {
-    /// Makes room for a new job, if necessary by dropping results that were kept longer than promised.
-    fn room_for(
-        &mut self,
-        bytes: usize,
-        purpose: Purpose,
-        settings: &QueueSettings,
-    ) -> Result<Held, BudgetExceeded> {
-        settings.budget.try_hold(bytes, purpose).or_else(|_| {
-            self.jobs.make_room(settings);
-            settings.budget.try_hold(bytes, purpose)
-        })
     }
 }
 

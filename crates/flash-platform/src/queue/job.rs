@@ -1,5 +1,5 @@
 //! A job and everything stored with it.
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use flash_protocol::{
     catalogue::NanoDollars,
@@ -13,15 +13,18 @@ use flash_protocol::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Budget, LeasedJob, Timestamp, WorkerId,
-    budget::Held,
+    budget::{Budget, Held},
+    chunks::{Chunks, Stream},
+    clock::Timestamp,
+    consumer::LeasedJob,
+    extras::{Extras, IdempotencyKey},
     guard::Guard,
     id::JobId,
     limits::Limits,
     state::{Attempt, IllegalTransition, JobEvent, JobState, Lease, Outcome, step},
-    store::{Seq, Ticket},
-    stream::Chunks,
+    ticket::{Seq, Ticket},
 };
+use crate::{meter::ChargedTo, worker_id::WorkerId};
 
 /// Who is notified of a job's end.
 pub(crate) enum Waiter {
@@ -40,24 +43,6 @@ pub(crate) enum Origin {
     RunSync,
     /// A worker that waits on its exchange. The job ends with its caller, because nobody else knows its ID.
     Call,
-}
-
-/// A client's name for a job, so that asking twice makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct IdempotencyKey {
-    pub key: Box<str>,
-    /// Of the input: the same key for something else is a mistake.
-    pub fingerprint: u64,
-}
-
-/// What few jobs have.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Extras {
-    /// Notified of the end by a POST.
-    pub webhook: Option<String>,
-    pub idempotency: Option<IdempotencyKey>,
-    /// Passed on to the worker as it is.
-    pub s3_config: Option<String>,
 }
 
 /// For how long an ended job stays.
@@ -392,5 +377,76 @@ impl Entry {
     /// Notified when a chunk arrives or is fetched, and when the job ends.
     pub(super) fn arrivals(&mut self) -> Arc<Notify> {
         self.run_mut().arrivals.get_or_insert_default().clone()
+    }
+
+    /// Who is charged its shares: its request, or else itself.
+    pub(super) fn charged_to(&self, id: JobId) -> ChargedTo<'_> {
+        ChargedTo {
+            request_id: match &self.envelope.request_id {
+                Some(request) => Cow::Borrowed(request),
+                None => Cow::Owned(id.to_string()),
+            },
+            function: self.envelope.function.as_deref(),
+        }
+    }
+
+    pub(super) fn add_cost(&mut self, share: NanoDollars) {
+        self.cost.0 = self.cost.0.saturating_add(share.0);
+    }
+
+    /// Whether its result is still delivered although its client has disconnected: by webhook, or in a bucket.
+    pub(super) fn has_other_reader(&self) -> bool {
+        let extras = self.extras.as_ref();
+        extras.is_some_and(|extras| extras.webhook.is_some() || extras.s3_config.is_some())
+    }
+
+    /// Stores a chunk; returns it if there is no room.
+    pub(super) fn take_chunk(&mut self, chunk: RawJson, budget: &Budget) -> Result<(), RawJson> {
+        let run = self.run_mut();
+        if !run.chunks.has_room(budget, chunk.get().len()) {
+            return Err(chunk);
+        }
+        run.chunks.push(chunk);
+        self.chunks_changed();
+        Ok(())
+    }
+
+    fn chunks_changed(&mut self) {
+        self.weigh();
+        if let Some(arrivals) = self.run.as_ref().and_then(|run| run.arrivals.as_ref()) {
+            arrivals.notify_waiters();
+        }
+    }
+
+    /// The waiting chunks, for a client.
+    pub(super) fn fetch_chunks(&mut self) -> Stream {
+        let chunks = self.run.as_mut().map(|run| run.chunks.drain()).unwrap_or_default();
+        if !chunks.is_empty() {
+            // A worker may wait for the room.
+            self.chunks_changed();
+        }
+        Stream { status: self.status(), chunks }
+    }
+
+    pub(super) fn has_chunks(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| !run.chunks.is_empty())
+    }
+
+    /// A client asks for chunks.
+    pub(super) fn has_reader(&mut self) {
+        self.run_mut().chunks.set_has_reader();
+    }
+
+    /// How many chunks were taken before one was refused; `None` where none was.
+    pub(super) fn taken_before_refusal(&self) -> Option<usize> {
+        let chunks = &self.run.as_ref()?.chunks;
+        chunks.is_closed().then_some(chunks.taken())
+    }
+
+    /// The chunks that were refused, now that they are known.
+    pub(super) fn append_chunks(&mut self, rest: Vec<RawJson>) {
+        let chunks = &mut self.run_mut().chunks;
+        rest.into_iter().for_each(|chunk| chunks.push(chunk));
+        self.weigh();
     }
 }

@@ -6,44 +6,32 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
-    sync::Arc,
 };
 
-use flash_protocol::wire::job::JobStatus;
+use flash_protocol::{catalogue::NanoDollars, wire::job::JobStatus};
 
 use super::{
-    Budget, Ended, Timestamp, Totals, WorkerId,
-    clock::Clock,
+    clock::Timestamp,
     consumer::LeasedJob,
-    guard::Guarded,
+    ended::Ended,
+    guard::{Guard, MAX_LOSSES, SuspectPermit},
     id::JobId,
     job::{Entry, Origin, Retention},
-    keys::Keys,
-    limits::Limits,
-    lost::Loss,
-    outbox::{JobEnded, WebhookOutbox},
+    load::Totals,
+    loss::Loss,
+    marks::{Guarded, Marking},
+    outbox::JobEnded,
+    settings::QueueSettings,
     state::{JobEvent, JobState, Outcome},
-    store::{Change, End, Record, Store, Ticket},
+    store::Change,
+    stored_job::{end_of, record_of},
+    ticket::Ticket,
     wait_queue::{NextJob, Occupancy, WaitQueue},
 };
+use crate::worker_id::WorkerId;
 
 /// Maximum number of jobs per pass, to keep the lock for at most a millisecond.
 const PIECE: usize = 256;
-
-/// The settings of a queue.
-pub(super) struct QueueSettings {
-    pub endpoint: Arc<str>,
-    /// The number of its release.
-    pub release: u64,
-    pub limits: Limits,
-    pub clock: Clock,
-    pub store: Store,
-    /// Those of its endpoint, in all releases.
-    pub keys: Keys,
-    pub outbox: WebhookOutbox,
-    /// What all jobs of the platform may hold together.
-    pub budget: Budget,
-}
 
 /// See the module.
 #[derive(Default)]
@@ -175,7 +163,7 @@ impl Jobs {
                 let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
                 if entry.guard.is_unmarked() {
                     fifo.reserve();
-                    self.guarded.push(id, &entry);
+                    self.guarded.push(id, entry.losses);
                 } else {
                     fifo.push_back(id);
                 }
@@ -196,10 +184,10 @@ impl Jobs {
         let entry = self.all.get_mut(&id)?;
         if entry.record.is_none() {
             let seq = settings.store.next_seq();
-            let record = Record::of(seq, settings, id, entry);
+            let record = record_of(seq, settings, id, entry);
             entry.ticket = settings.store.write(Change::Accepted(Box::new(record)));
             entry.record = Some(seq);
-            if let Some(end) = End::of(entry, entry.timer) {
+            if let Some(end) = end_of(entry, entry.timer) {
                 entry.ticket = settings.store.write(Change::Ended { seq, end: Box::new(end) });
             }
         }
@@ -334,7 +322,7 @@ impl Jobs {
         let keep = entry.ended(id, now);
         let forget_at = entry.forget_at(now, &settings.limits);
         if let Some(seq) = entry.record
-            && let Some(end) = End::of(entry, forget_at)
+            && let Some(end) = end_of(entry, forget_at)
         {
             entry.ticket = settings.store.write(Change::Ended { seq, end: Box::new(end) });
         }
@@ -426,6 +414,72 @@ impl Jobs {
             return None;
         }
         self.remove(id, settings).map(|entry| (id, entry))
+    }
+
+    /// Adds to a job's cost. A job that continues is stored with its next change.
+    pub(super) fn charge(&mut self, id: JobId, share: NanoDollars, settings: &QueueSettings) {
+        let Some(entry) = self.get_mut(id).filter(|_| share.0 > 0) else { return };
+        entry.add_cost(share);
+        if entry.status().is_final()
+            && let Some(seq) = entry.record
+        {
+            entry.ticket = settings.store.write(Change::Charged { seq, cost: entry.cost });
+        }
+    }
+
+    /// Writes marks for as many jobs as may run soon.
+    pub(super) fn mark(&mut self, slots: usize, settings: &QueueSettings) {
+        while let Some(id) = self.guarded.lone.front().copied() {
+            let is_waiting = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
+            let Some(losses) = self.get(id).filter(is_waiting).map(|entry| entry.losses) else {
+                self.guarded.lone.pop_front();
+                continue;
+            };
+            let Some(permit) = settings.store.suspect_lock().try_acquire() else { break };
+            self.guarded.lone.pop_front();
+            self.write_mark(id, losses, Some(permit), settings);
+        }
+        while self.guarded.marking.len() + self.waiting.ahead() < slots
+            && let Some(id) = self.guarded.unmarked.pop_front()
+        {
+            let waits = |entry: &&Entry| entry.is_queued() && entry.guard.is_unmarked();
+            if let Some(losses) = self.get(id).filter(waits).map(|entry| entry.losses) {
+                self.write_mark(id, losses, None, settings);
+            }
+        }
+    }
+
+    fn write_mark(
+        &mut self,
+        job: JobId,
+        losses: u32,
+        permit: Option<SuspectPermit>,
+        settings: &QueueSettings,
+    ) {
+        if let Some(seq) = self.get(job).and_then(|entry| entry.record) {
+            let ticket = settings.store.write(Change::Marked { seq, losses });
+            self.guarded.marking.push_back(Marking { job, ticket, permit });
+        }
+    }
+
+    /// Moves jobs with durable marks to their queues.
+    pub(super) fn marked(&mut self, settings: &QueueSettings) {
+        while self.guarded.next_ticket().is_some_and(|ticket| settings.store.is_committed(ticket))
+            && let Some(Marking { job, permit, .. }) = self.guarded.marking.pop_front()
+        {
+            let waits = |entry: &&mut Entry| entry.is_queued() && entry.guard.is_unmarked();
+            let Some(entry) = self.get_mut(job).filter(waits) else { continue };
+            entry.guard = Guard::Marked { _permit: permit };
+            let (low_priority, suspect) = (entry.low_priority, entry.suspect);
+            self.waiting.of(low_priority).of(suspect).insert_reserved(job);
+        }
+    }
+
+    /// Jobs with too many deaths of the platform.
+    pub(super) fn deadly(&self, ids: impl Iterator<Item = JobId>) -> Vec<(JobId, u32)> {
+        let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_queued());
+        let of = ids.filter_map(losses).map(|(id, entry)| (id, entry.losses));
+        of.filter(|(_, losses)| *losses >= MAX_LOSSES).collect()
     }
 }
 

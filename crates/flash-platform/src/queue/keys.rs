@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Idempotency, JobId, SubmitError, intake::Submitted, job::IdempotencyKey, store::Ticket};
+use super::{extras::IdempotencyKey, id::JobId, ticket::Ticket};
 
 /// The keys of all endpoints. Cheap to share.
 #[derive(Clone, Default)]
@@ -23,12 +23,16 @@ pub(super) struct Table(HashMap<Box<str>, Named>);
 
 /// The job that a key names.
 #[derive(Debug, Clone, Copy)]
-struct Named {
-    id: JobId,
+pub(super) struct Named {
+    pub id: JobId,
     fingerprint: u64,
     /// Of its acceptance.
-    ticket: Ticket,
+    pub ticket: Ticket,
 }
+
+/// The key names this job, which is for another function or has another input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyInUse(pub(super) JobId);
 
 impl KeyTables {
     /// Those of one endpoint.
@@ -51,13 +55,10 @@ impl Table {
     ///
     /// # Errors
     /// When that job is for another function or has another input.
-    pub(super) fn known(&self, key: &IdempotencyKey) -> Result<Option<Submitted>, SubmitError> {
+    pub(super) fn known(&self, key: &IdempotencyKey) -> Result<Option<Named>, KeyInUse> {
         match self.0.get(&key.key) {
-            Some(named) if named.fingerprint == key.fingerprint => {
-                let Named { id, ticket, .. } = *named;
-                Ok(Some(Submitted { id, idempotency: Idempotency::Repeated, ticket }))
-            }
-            Some(named) => Err(SubmitError::KeyInUse(named.id)),
+            Some(named) if named.fingerprint == key.fingerprint => Ok(Some(*named)),
+            Some(named) => Err(KeyInUse(named.id)),
             None => Ok(None),
         }
     }

@@ -1,9 +1,17 @@
-//! Reads jobs: one job, the stream of one, or many by filter.
+//! Reads jobs: one job, or many by filter.
 use std::time::Duration;
 
 use flash_protocol::wire::job::{JobObject, JobStatus};
 
-use super::{Failing, JobId, Queue, Stream, job::Entry, jobs::is_listed, state::JobState, store::Ticket};
+use super::{
+    endpoint_queue::Queue,
+    id::JobId,
+    job::Entry,
+    jobs::is_listed,
+    state::{JobState, Outcome},
+    store::Failing,
+    ticket::Ticket,
+};
 
 /// Jobs that one page looks at, at most: the lock is not held for longer.
 const MAX_LOOKED_AT: usize = 20_000;
@@ -98,47 +106,6 @@ impl Queue {
         self.status(job).await
     }
 
-    /// Chunks that were not fetched yet, with the current status. Waits until there is something new, or `hold` has
-    /// passed.
-    ///
-    /// # Errors
-    /// See [`Queue::status`].
-    pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
-        let until = tokio::time::Instant::now() + hold;
-        loop {
-            let arrivals = |queue: &Self| {
-                let mut inner = queue.lock();
-                let entry = inner.jobs.get_mut(job)?;
-                entry.has_reader();
-                Some(entry.arrivals())
-            };
-            let Some(arrived) = self.home_of(arrivals) else { return Ok(None) };
-            let arrived = arrived.notified();
-            let news = |queue: &Self| {
-                let inner = queue.lock();
-                let entry = inner.jobs.get(job)?;
-                Some((entry.has_chunks() || entry.status().is_final(), entry.ticket))
-            };
-            let Some((has_news, ticket)) = self.home_of(news) else { return Ok(None) };
-            if !has_news && tokio::time::timeout_at(until, arrived).await.is_ok() {
-                continue;
-            }
-            // Before the chunks are removed, so that a client that gets an error can fetch them later.
-            self.settings.store.committed(ticket).await?;
-            let chunks = |queue: &Self| {
-                let mut inner = queue.lock();
-                let entry = inner.jobs.get_mut(job)?;
-                Some((entry.ticket == ticket).then(|| entry.fetch_chunks()))
-            };
-            match self.home_of(chunks) {
-                None => return Ok(None),
-                Some(Some(stream)) => return Ok(Some(stream)),
-                // It changed in between, and the change must be durable too.
-                Some(None) => {}
-            }
-        }
-    }
-
     /// Waits until everything that has happened in this queue is durable.
     ///
     /// # Errors
@@ -202,6 +169,6 @@ impl Queue {
     pub(crate) fn is_dead(&self, job: JobId) -> bool {
         let inner = self.lock();
         let state = inner.jobs.get(job).map(|entry| &entry.state);
-        matches!(state, Some(JobState::Done(super::Outcome::Dead(_))))
+        matches!(state, Some(JobState::Done(Outcome::Dead(_))))
     }
 }

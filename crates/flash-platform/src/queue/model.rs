@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use flash_protocol::wire::envelope::Envelope;
+use flash_protocol::wire::{RawJson, envelope::Envelope, job::JobStatus};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
+use super::{clock::Clock, job::Entry, state::JobState, *};
+use crate::meter::Account;
 
 const MINUTE: u64 = 60_000_000;
 const WORKERS: usize = 3;

@@ -4,7 +4,8 @@ use tokio::sync::mpsc;
 
 use super::{
     budget::Held,
-    store::{Change, Failing, Seq, Store, Ticket},
+    store::{Change, Failing, Store},
+    ticket::{Seq, Ticket},
 };
 
 /// Maximum number of waiting ends; more are deferred until the next start of the platform.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{JobId, LeasedJob, Queue, WorkerId};
+use super::{consumer::LeasedJob, endpoint_queue::Queue, id::JobId};
+use crate::worker_id::WorkerId;
 
 impl Queue {
     /// Long poll of a worker with Runpod's protocol: up to `wanted` jobs, or none when the hold time is over.

@@ -1,6 +1,8 @@
 //! The state machine of a job as a pure function: no I/O, no clock, no locks.
 use flash_protocol::wire::{RawJson, job::JobStatus};
 
+use crate::worker_id::WorkerId;
+
 /// Which attempt of a job, from 1. A result that names another attempt than the current one is late.
 pub(super) type Attempt = u32;
 
@@ -8,7 +10,7 @@ pub(super) type Attempt = u32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lease {
     /// The lease holder.
-    pub worker: super::WorkerId,
+    pub worker: WorkerId,
     /// For which attempt.
     pub attempt: Attempt,
 }

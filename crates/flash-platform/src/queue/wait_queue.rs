@@ -2,7 +2,8 @@
 //! rest.
 use std::collections::VecDeque;
 
-use super::{WorkerId, id::JobId};
+use super::id::JobId;
+use crate::worker_id::WorkerId;
 
 /// How many invalid entries, in addition to the valid ones, are allowed before they are removed.
 const SLACK: usize = 1024;

@@ -14,8 +14,15 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    super::{Timestamp, clock::Clock, id::JobId, state::Outcome},
-    Change, Durability, End, Record, Seq, schema, writer,
+    super::{
+        clock::{Clock, Timestamp},
+        id::JobId,
+        state::Outcome,
+        ticket::Seq,
+    },
+    open_error::Durability,
+    record::{Change, End, Record},
+    schema, writer,
 };
 
 /// What is known of each job: how it ended, if it has, and its attempts.
@@ -103,14 +110,14 @@ fn known(connection: &Connection) -> Known {
 /// What the store finds in a directory, as the next platform reads it.
 fn found(path: &Path) -> Known {
     let mut known = Known::new();
-    let opened = schema::open(path, Durability::Process, |stored| {
-        let end = match &stored.entry.state {
-            super::super::state::JobState::Done(Outcome::Completed(output)) => Some(output.get().to_owned()),
-            super::super::state::JobState::Done(outcome) => outcome.error().map(str::to_owned),
-            _ => None,
+    let opened = schema::open(path, Durability::Process, |job| {
+        let end = match job.end.map(|end| end.outcome) {
+            Some(Outcome::Completed(output)) => Some(output.get().to_owned()),
+            Some(outcome) => outcome.error().map(str::to_owned),
+            None => None,
         };
-        let attempts = if end.is_some() { 0 } else { stored.entry.attempts };
-        assert!(known.insert(stored.id, (end, attempts)).is_none(), "it is there once");
+        let attempts = if end.is_some() { 0 } else { job.record.attempts };
+        assert!(known.insert(job.record.id, (end, attempts)).is_none(), "it is there once");
     })
     .unwrap();
     assert!(opened.damaged.is_empty());

@@ -4,19 +4,14 @@ use flash_protocol::{
     wire::{RawJson, envelope::Envelope},
 };
 
-use super::{
-    super::{
-        Timestamp, WorkerId,
-        budget::Held,
-        clock::Mark,
-        guard::Guard,
-        id::JobId,
-        job::{Entry, Extras, Origin, Run},
-        jobs::QueueSettings,
-        state::{JobState, Outcome},
-    },
-    Seq, Ticket,
+use super::super::{
+    clock::{Mark, Timestamp},
+    extras::Extras,
+    id::JobId,
+    state::Outcome,
+    ticket::Seq,
 };
+use crate::worker_id::WorkerId;
 
 /// A job as it is stored while it waits or runs.
 ///
@@ -43,12 +38,16 @@ pub(in super::super) struct Record {
 }
 
 /// A job as it is found in the store.
-pub(in super::super) struct Stored {
-    pub endpoint: std::sync::Arc<str>,
-    /// As in [`Record`].
-    pub release: u64,
-    pub id: JobId,
-    pub entry: Box<Entry>,
+pub(in super::super) struct Found {
+    pub record: Record,
+    /// How it ended, if it has.
+    pub end: Option<End>,
+    /// Its webhook was delivered.
+    pub delivered: bool,
+    /// How often the platform died while it was running.
+    pub losses: u32,
+    /// The last platform did not end by itself, so this job may be the cause if it waits.
+    pub after_unclean_end: bool,
 }
 
 /// A job that cannot be read.
@@ -100,91 +99,4 @@ pub(in super::super) enum Change {
     Time(Mark),
     /// The platform ends by itself.
     Closed,
-}
-
-impl Record {
-    /// What to store of a job.
-    pub(in super::super) fn of(seq: Seq, settings: &QueueSettings, id: JobId, entry: &Entry) -> Self {
-        Self {
-            seq,
-            endpoint: settings.endpoint.clone(),
-            release: settings.release,
-            id,
-            sync_origin: entry.origin != Origin::Run,
-            submitted_at: entry.submitted_at,
-            expires_at: entry.expires_at,
-            execution_timeout: entry.execution_timeout,
-            ttl: entry.ttl,
-            low_priority: entry.low_priority,
-            attempts: entry.attempts,
-            attempts_before: entry.attempts_before,
-            cost: entry.cost,
-            envelope: entry.envelope.clone(),
-            extras: entry.extras.as_deref().cloned(),
-            input: entry.input.clone(),
-        }
-    }
-
-    /// The job as the next platform has it.
-    pub(in super::super) fn into_entry(self, end: Option<End>) -> (JobId, Box<Entry>) {
-        let mut entry = Entry {
-            state: JobState::Queued { attempts: self.attempts },
-            input: self.input,
-            envelope: self.envelope,
-            origin: if self.sync_origin { Origin::RunSync } else { Origin::Run },
-            low_priority: self.low_priority,
-            // Its workers died, or lost it: which of the two is not stored.
-            suspect: self.attempts > self.attempts_before,
-            losses: 0,
-            guard: Guard::Free,
-            execution_timeout: self.execution_timeout,
-            ttl: self.ttl,
-            submitted_at: self.submitted_at,
-            queued_at: self.submitted_at,
-            expires_at: self.expires_at,
-            attempts: self.attempts,
-            attempts_before: self.attempts_before,
-            cost: self.cost,
-            record: Some(self.seq),
-            ticket: Ticket::default(),
-            timer: self.expires_at,
-            delivered: false,
-            waiters: Vec::new(),
-            extras: self.extras.map(Box::new),
-            run: None,
-            held: Held::default(),
-        };
-        if let Some(end) = end {
-            entry.state = JobState::Done(end.outcome);
-            entry.attempts = end.attempts;
-            // It only grows: the greater one is the later one.
-            entry.cost = entry.cost.max(end.cost);
-            entry.timer = end.forget_at;
-            entry.run = Some(Box::new(Run {
-                worker: end.worker,
-                delay: end.delay,
-                ran: Some(end.ran),
-                ..Run::default()
-            }));
-        }
-        entry.weigh();
-        (self.id, Box::new(entry))
-    }
-}
-
-impl End {
-    /// What to store of a job that has ended; `None` for one that has not.
-    pub(in super::super) fn of(entry: &Entry, forget_at: Timestamp) -> Option<Self> {
-        let JobState::Done(outcome) = &entry.state else { return None };
-        let run = entry.run.as_deref();
-        Some(Self {
-            outcome: outcome.clone(),
-            worker: run.and_then(|run| run.worker.clone()),
-            attempts: entry.attempts,
-            delay: run.map(|run| run.delay).unwrap_or_default(),
-            ran: run.and_then(|run| run.ran).unwrap_or_default(),
-            cost: entry.cost,
-            forget_at,
-        })
-    }
 }

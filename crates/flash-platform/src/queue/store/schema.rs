@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        Timestamp,
-        clock::{Mark, Reading, Uptime},
-        guard::Guard,
+        clock::{Mark, Reading, Timestamp, Uptime},
+        extras::{Extras, IdempotencyKey},
         id::JobId,
-        job::{Extras, IdempotencyKey},
         state::Outcome,
+        ticket::Seq,
     },
-    Damaged, Durability, End, OpenError, Record, Seq, Stored,
+    open_error::{Durability, OpenError},
+    record::{Damaged, End, Found, Record},
 };
 
 /// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
@@ -113,7 +113,7 @@ enum LastEnd {
 pub(super) fn open(
     path: &Path,
     durability: Durability,
-    found: impl FnMut(Stored),
+    found: impl FnMut(Found),
 ) -> Result<Opened, OpenError> {
     let problem = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -147,7 +147,7 @@ pub(super) fn open(
             let upgrade = format!("BEGIN IMMEDIATE; {upgrades} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&upgrade).map_err(problem)?;
         }
-        found => return Err(OpenError::Newer { path: path.to_owned(), found }),
+        found => return Err(OpenError::Newer { path: path.to_owned(), found, supported: VERSION }),
     }
     let (last_end, mark) = life(&connection).map_err(problem)?;
     let (last, damaged) = read(&connection, last_end, found).map_err(problem)?;
@@ -186,7 +186,7 @@ fn life(connection: &Connection) -> rusqlite::Result<(LastEnd, Option<Mark>)> {
 fn read(
     connection: &Connection,
     last_end: LastEnd,
-    mut found: impl FnMut(Stored),
+    mut found: impl FnMut(Found),
 ) -> rusqlite::Result<(u64, Vec<Damaged>)> {
     let (mut last, mut damaged) = (0, Vec::new());
     let mut statement = connection.prepare(
@@ -199,8 +199,8 @@ fn read(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         last = row.get(0)?;
-        match stored_of(row, last_end) {
-            Ok(stored) => found(stored),
+        match found_in(row, last_end) {
+            Ok(job) => found(job),
             // Both its rows: one whose end cannot be read must not run again.
             Err(problem) => damaged.push(Damaged {
                 seq: Seq(last),
@@ -212,18 +212,13 @@ fn read(
     Ok((last, damaged))
 }
 
-fn stored_of(row: &Row<'_>, last_end: LastEnd) -> Result<Stored, Damage> {
-    let record = record_of(row)?;
-    let end = end_of(row)?;
-    let (endpoint, release) = (record.endpoint.clone(), record.release);
-    let (id, mut entry) = record.into_entry(end);
-    entry.delivered = row.get::<_, Option<bool>>(21)?.unwrap_or(false);
-    let was_aboard = last_end == LastEnd::Unclean && row.get::<_, Option<bool>>(27)?.unwrap_or(false);
-    entry.losses = row.get::<_, Option<u32>>(26)?.unwrap_or(0).saturating_add(u32::from(was_aboard));
-    if entry.is_queued() && (entry.losses > 0 || last_end == LastEnd::Unclean) {
-        entry.guard = Guard::Unmarked;
-    }
-    Ok(Stored { endpoint, release, id, entry })
+fn found_in(row: &Row<'_>, last_end: LastEnd) -> Result<Found, Damage> {
+    let (record, end) = (record_of(row)?, end_of(row)?);
+    let delivered = row.get::<_, Option<bool>>(21)?.unwrap_or(false);
+    let after_unclean_end = last_end == LastEnd::Unclean;
+    let was_aboard = after_unclean_end && row.get::<_, Option<bool>>(27)?.unwrap_or(false);
+    let losses = row.get::<_, Option<u32>>(26)?.unwrap_or(0).saturating_add(u32::from(was_aboard));
+    Ok(Found { record, end, delivered, losses, after_unclean_end })
 }
 
 /// All that is stored of a job, whatever it is.
@@ -389,9 +384,9 @@ mod tests {
         PRAGMA user_version = 1;
     ";
 
-    fn read_all(path: &Path) -> (Connection, Vec<Stored>) {
+    fn read_all(path: &Path) -> (Connection, Vec<Found>) {
         let mut all = Vec::new();
-        let opened = open(path, Durability::Process, |stored| all.push(stored)).unwrap();
+        let opened = open(path, Durability::Process, |job| all.push(job)).unwrap();
         assert_eq!((opened.last, opened.mark), (4, None));
         (opened.connection, all)
     }
@@ -405,9 +400,9 @@ mod tests {
             let (connection, all) = read_all(&path);
             let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
             assert_eq!(version, VERSION);
-            let found: Vec<_> = all.iter().map(|job| (job.release, job.entry.status().is_final())).collect();
+            let found: Vec<_> = all.iter().map(|job| (job.record.release, job.end.is_some())).collect();
             assert_eq!(found, [(0, false), (0, true)], "nobody knows of which release they are");
-            assert_eq!((all[0].entry.input.get(), &*all[0].endpoint), ("{\"a\":1}", "gpu"));
+            assert_eq!((all[0].record.input.get(), &*all[0].record.endpoint), ("{\"a\":1}", "gpu"));
         }
     }
 

@@ -5,9 +5,13 @@ use flash_protocol::catalogue::NanoDollars;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    super::clock::Mark,
-    Change, Damaged, End, Failing, Progress, Record, Seq, Shared, Ticket,
+    super::{
+        clock::Mark,
+        ticket::{Seq, Ticket},
+    },
+    record::{Change, Damaged, End, Record},
     schema::{StoredExtras, outcome_columns},
+    shared::{Failing, Progress, Shared},
 };
 
 /// Between two tries to write after a failure, such as a full disk.

@@ -9,20 +9,29 @@ mod releases;
 mod stream;
 mod suspects;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use flash_protocol::wire::{
-    envelope::Envelope,
-    exchange::{self, JobFrame, Reader, ToWorker},
+use flash_protocol::{
+    ErrorKind, WireError,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        exchange::{self, JobFrame, Reader, ToWorker},
+        job::JobStatus,
+    },
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, sync::oneshot};
 
-use super::*;
+use super::{clock::Clock, *};
+use crate::meter::Account;
 
 /// A Flash worker from the queue's view.
 struct FakeWorker {

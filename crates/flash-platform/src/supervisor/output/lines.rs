@@ -17,7 +17,7 @@ use super::{
 };
 
 /// A line longer than this is cut into several.
-const MAX_LINE_BYTES: usize = 64 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Lines of stderr that are kept to report why a worker died.
 const LAST_LINES: usize = 20;
 

@@ -1,7 +1,7 @@
 use std::{io::Write as _, time::Duration};
 
 use super::*;
-use crate::supervisor::output::Line;
+use crate::supervisor::output::{line::Line, lines::MAX_LINE_BYTES};
 
 /// A worker's writing ends, and its lines as they come.
 struct Worker {

@@ -1,0 +1,59 @@
+//! What is logged when a job ends.
+use std::time::Duration;
+
+use flash_protocol::{
+    catalogue::NanoDollars,
+    wire::job::{ErrorText, JobStatus},
+};
+
+use super::{id::JobId, job::Entry, state::JobState};
+use crate::worker_id::WorkerId;
+
+/// Longest text of an error in the log.
+const MAX_LOGGED_ERROR: usize = 4096;
+
+/// What is logged when a job ends.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub job: JobId,
+    pub request_id: Option<String>,
+    pub function: Option<String>,
+    pub worker: Option<WorkerId>,
+    pub status: JobStatus,
+    pub ran: Duration,
+    /// Of all its attempts.
+    pub cost: NanoDollars,
+    pub error: Option<String>,
+}
+
+impl Ended {
+    pub(super) fn of(job: JobId, entry: &Entry) -> Self {
+        let error = match &entry.state {
+            JobState::Done(outcome) => outcome.error().map(|text| shortened(ErrorText::parse(text).chain())),
+            _ => None,
+        };
+        Self {
+            job,
+            request_id: entry.envelope.request_id.clone().map(String::from),
+            function: entry.envelope.function.clone().map(String::from),
+            worker: entry.worker().cloned(),
+            status: entry.status(),
+            ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
+            cost: entry.cost,
+            error,
+        }
+    }
+}
+
+/// A worker's error may be as long as a result.
+fn shortened(mut text: String) -> String {
+    let bytes = text.len();
+    if bytes > MAX_LOGGED_ERROR {
+        text.truncate(text.floor_char_boundary(MAX_LOGGED_ERROR));
+        text.push_str(&format!("… ({bytes} bytes; `status` has all of it)"));
+    }
+    text
+}
+
+/// Called at each end of a job, under no lock.
+pub(crate) type OnEnd = Box<dyn Fn(Ended) + Send + Sync>;
