@@ -1,23 +1,10 @@
-//! What workers cost, and which job or request pays for it.
-//!
-//! It keeps the books of all workers since the platform started: start, run and idle time at the price of their type,
-//! and the share of each job and request. The queue and the balancer hold a [`CostShare`] for each, which marks when
-//! work begins and ends. Prices come from the catalogue.
-mod account;
-mod ledger;
-mod requests;
-mod totals;
-
+//! The books of a platform: the accounts of all its workers, by type, and what requests have cost.
 use std::{collections::BTreeMap, sync::Arc};
 
 use flash_protocol::catalogue::NanoDollars;
 use parking_lot::{Mutex, MutexGuard};
 
-pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
-pub(crate) use ledger::Sums;
-pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
-pub use totals::{CostTotals, FunctionTotal, TypeTotal};
-
+use super::{account::Account, ledger::Sums, requests::RequestCosts, totals::CostTotals};
 use crate::{tally::Tally, worker_id::WorkerId};
 
 /// All books of a platform. Cheap to share.
@@ -157,7 +144,7 @@ impl Account {
 mod tests {
     use std::time::Instant;
 
-    use super::*;
+    use super::{super::account::ChargedTo, *};
 
     fn charged_to(request_id: &str) -> ChargedTo<'_> {
         ChargedTo { request_id: request_id.into(), function: Some("f") }
