@@ -17,7 +17,7 @@ use super::{line::LogLine, record::Record, segment::Position};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a query waits for lines that were logged before it.
 const SETTLING: Duration = Duration::from_secs(1);
-/// The part of [`LogLimits::waiting_bytes`](super::LogLimits::waiting_bytes) that is added for callers that cannot wait: the platform logs little, and
+/// The part of `LogLimits::waiting_bytes` that is added for callers that cannot wait: the platform logs little, and
 /// its lines are worth more than one more line of a worker.
 const RESERVE: usize = 32;
 /// A thread keeps no larger buffer for its lines.

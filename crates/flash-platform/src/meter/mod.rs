@@ -12,5 +12,5 @@ mod totals;
 pub(crate) use account::{Account, Charge, ChargedTo, CostShare};
 pub(crate) use billing::{Billing, Meter};
 pub(crate) use ledger::Sums;
-pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost, RequestCosts};
+pub(crate) use requests::{Hop, KEPT_REQUESTS, RequestCost};
 pub use totals::{CostTotals, FunctionTotal, TypeTotal};
