@@ -24,8 +24,9 @@ use hyper_util::rt::TokioIo;
 use super::{error::Refusal, extract::Segments, nesting, state::GatewayState, worker_key::admit};
 use crate::{
     pool::{Pool, Pulse},
-    queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter, WorkerId},
+    queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter},
     releases::Releases,
+    worker_id::WorkerId,
 };
 
 /// Number of running calls of a worker before finished ones are removed from its list.

@@ -5,7 +5,7 @@ use flash_protocol::{
 };
 
 use super::error::Refusal;
-use crate::queue::{Outcome, WorkerId};
+use crate::{queue::Outcome, worker_id::WorkerId};
 
 /// Refuses a body whose input, `around` levels within it, is nested too deeply.
 ///

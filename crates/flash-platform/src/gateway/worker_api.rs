@@ -30,8 +30,9 @@ use super::{
 };
 use crate::{
     pool::Pool,
-    queue::{DeliveryMode, JobId, LeasedJob, Offered, Outcome, Queue, Reported, WorkerId},
+    queue::{DeliveryMode, JobId, LeasedJob, Offered, Outcome, Queue, Reported},
     releases::Releases,
+    worker_id::WorkerId,
 };
 
 /// How long polls are held, and chunks without room: less than the 60 and 90 s after which workers give up.

@@ -5,7 +5,7 @@ use flash_protocol::ErrorKind;
 use http::{HeaderMap, StatusCode, header};
 
 use super::error::Refusal;
-use crate::{pool::Pool, queue::WorkerId, releases::Releases};
+use crate::{pool::Pool, releases::Releases, worker_id::WorkerId};
 
 /// The pool that a worker belongs to, if its key opens it.
 ///

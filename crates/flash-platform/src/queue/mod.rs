@@ -64,5 +64,3 @@ pub(crate) use settings::QueueContext;
 pub(crate) use state::Outcome;
 pub use store::{Durability, OpenError};
 pub(crate) use store::{Failing, SetAside, Store};
-
-pub(crate) use crate::worker_id::WorkerId;

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{clock::Clock, job::Entry, state::JobState, *};
-use crate::meter::Account;
+use crate::{meter::Account, worker_id::WorkerId};
 
 const MINUTE: u64 = 60_000_000;
 const WORKERS: usize = 3;

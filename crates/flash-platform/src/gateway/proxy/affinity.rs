@@ -12,7 +12,7 @@ use super::{
 use crate::{
     balancer::{NoBackend, WaitLimit, WorkerChoice},
     pool::{Pool, Resumed, resume},
-    queue::WorkerId,
+    worker_id::WorkerId,
 };
 
 /// The content of the header.

@@ -9,7 +9,7 @@ use super::{
     super::error::Refusal,
     limits::{MAX_BODY_BYTES, MAX_INTERIM, PROCESSING},
 };
-use crate::{pool::Pool, queue::WorkerId};
+use crate::{pool::Pool, worker_id::WorkerId};
 
 /// A worker whose connection broke has probably died; the cause is known a moment later.
 const CAUSE_LIMIT: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use flash_protocol::catalogue::NanoDollars;
 use http::StatusCode;
 
-use crate::{pool::Pool, queue::WorkerId};
+use crate::{pool::Pool, worker_id::WorkerId};
 
 /// Characters of a path: clients choose it.
 const MAX_PATH: usize = 200;

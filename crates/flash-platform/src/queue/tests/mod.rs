@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::{io::DuplexStream, sync::oneshot};
 
 use super::{clock::Clock, *};
-use crate::meter::Account;
+use crate::{meter::Account, worker_id::WorkerId};
 
 /// A Flash worker from the queue's view.
 struct FakeWorker {
