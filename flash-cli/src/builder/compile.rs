@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Sources,
     plan::Variant,
+    request::Sources,
     rustc,
     toolchain::{Linking, Toolchain},
 };

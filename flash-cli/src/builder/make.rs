@@ -16,7 +16,8 @@ use super::{
     plan::{Plan, Variant},
     progress::BlobProgress,
     record::{BuildDirectory, Record},
-    steps::{Build, Compiled, Materials, Sources, commit, counted, on_thread, seconds},
+    request::{Materials, Sources},
+    steps::{Build, Compiled, commit, counted, on_thread, seconds},
 };
 use crate::exit::{Code, Failure};
 

@@ -16,50 +16,19 @@ use super::{
     compile::Compiler,
     git::{Commit, unknown_file},
     images::ImagesError,
-    plan::{Cuda, Inputs, Plan, Selection, Variant},
+    plan::{Cuda, Inputs, Plan, Variant},
     record::BuildDirectory,
+    request::{Request, Sources},
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
     exit::{Code, Failure},
     output::Output,
-    project::{self, BuiltApp, Config, CudaPolicy, DescribeError, LastManifest, Package, SourceState},
+    project::{self, BuiltApp, Config, DescribeError, LastManifest, Package, SourceState},
 };
 
 /// The interval of checks of a lock that another build holds.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-
-/// The options of a build.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub selection: Selection,
-    /// This machine's if not set.
-    pub platform: Option<Platform>,
-    /// Cargo's profile.
-    pub profile: String,
-    /// In addition to those of `flash.toml`.
-    pub features: Vec<String>,
-    /// Whether GPU worker types must be built with CUDA; overrides `flash.toml`.
-    pub cuda: Option<CudaPolicy>,
-    pub sources: Sources,
-    pub materials: Materials,
-}
-
-/// Which sources may be built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sources {
-    /// The current files.
-    Any,
-    /// Only a commit, without changes.
-    Committed,
-}
-
-/// Whether to write bills of materials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Materials {
-    Listed,
-    LeftOut,
-}
 
 /// The app, compiled.
 pub(super) struct Compiled {

@@ -28,7 +28,7 @@ impl<'a> From<&'a LogLine> for LogText<'a> {
             worker: line.worker.as_deref(),
             request_id: line.request_id.as_deref(),
             job_id: line.job_id.as_deref(),
-            stream: line.origin.into(),
+            stream: line.stream,
             level: line.level.as_deref(),
             text: &line.text,
         }

@@ -1,0 +1,35 @@
+//! What to build.
+use super::{plan::Selection, toolchain::Platform};
+use crate::project::CudaPolicy;
+
+/// The options of a build.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub selection: Selection,
+    /// This machine's if not set.
+    pub platform: Option<Platform>,
+    /// Cargo's profile.
+    pub profile: String,
+    /// In addition to those of `flash.toml`.
+    pub features: Vec<String>,
+    /// Whether GPU worker types must be built with CUDA; overrides `flash.toml`.
+    pub cuda: Option<CudaPolicy>,
+    pub sources: Sources,
+    pub materials: Materials,
+}
+
+/// Which sources may be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sources {
+    /// The current files.
+    Any,
+    /// Only a commit, without changes.
+    Committed,
+}
+
+/// Whether to write bills of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Materials {
+    Listed,
+    LeftOut,
+}
