@@ -2,6 +2,7 @@
 //!
 //! Not a library for others. [`main`] only maps a result to an exit code. Commands are in `commands`, one file each;
 //! they reach environments through `flash_target::Target`.
+#![warn(unreachable_pub)]
 
 mod builder;
 mod commands;

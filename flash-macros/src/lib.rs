@@ -2,6 +2,8 @@
 //!
 //! This file holds only the entry points. Tokens are parsed (`args`, `item`), checked into a model, and then
 //! expanded (`expand`, which makes no decisions).
+#![warn(unreachable_pub)]
+
 mod args;
 mod errors;
 mod expand;

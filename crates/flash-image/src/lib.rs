@@ -5,6 +5,8 @@
 //! one is left to `flash-containers`.
 //!
 //! Everything but [`registry`] blocks on files: called from an async task, it belongs on a blocking thread.
+#![warn(unreachable_pub)]
+
 mod archive;
 mod assemble;
 mod certificates;

@@ -6,6 +6,8 @@
 //!
 //! One [`Platform`] serves one app at one port. Its callers, `flash run` and `flash-target-local`, decide what it runs
 //! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.
+#![warn(unreachable_pub)]
+
 mod autoscaler;
 mod balancer;
 mod error;

@@ -2,5 +2,7 @@
 //! process listens on a port.
 //!
 //! Callers decide what runs in a process and when to stop it.
+#![warn(unreachable_pub)]
+
 pub mod parent_death;
 pub mod port_holder;

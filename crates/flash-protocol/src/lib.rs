@@ -11,6 +11,8 @@
 //!
 //! This crate only defines formats and checks values against them. `flash-sdk` and `flash-platform` decide who sends
 //! what and when. Users see the parts that `flash-sdk` re-exports.
+#![warn(unreachable_pub)]
+
 pub mod catalogue;
 pub mod credentials;
 mod error;

@@ -6,6 +6,8 @@
 //! platform is not part of the service.
 //!
 //! What happens inside an environment is left to `flash-platform`, and what a release consists of to `flash-cli`.
+#![warn(unreachable_pub)]
+
 mod artifact;
 mod cipher;
 mod client;

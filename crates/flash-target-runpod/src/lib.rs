@@ -7,6 +7,8 @@
 //! in the way of a release. `target` is what commands can ask for.
 //!
 //! `flash-cli` decides what a release consists of and pushes its images before it is sent.
+#![warn(unreachable_pub)]
+
 pub mod account;
 mod change;
 mod checks;

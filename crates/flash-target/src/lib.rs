@@ -6,6 +6,8 @@
 //!
 //! serde can read and write all of these types, so that a target may be another process. The exception is [`Shipment`],
 //! which names files of this machine.
+#![warn(unreachable_pub)]
+
 mod access;
 mod costs;
 mod environment;

@@ -2,6 +2,9 @@
 //! database after a power cut ([`wal_cuts`]), and readers of what comes from outside as fuzz targets ([`fuzz`]).
 //!
 //! Helpers that one crate alone uses stay in that crate. Not published; only tests and fuzz targets depend on it.
+#![warn(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "only tests use it, and a test fails by panicking")]
+
 pub mod docker_registry;
 pub mod fuzz;
 pub mod skipped;

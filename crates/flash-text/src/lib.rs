@@ -3,6 +3,8 @@
 //!
 //! It depends on no other crate of Flash, so that all of them can word these things alike. What a message says, and
 //! which `.env` file applies, is left to them.
+#![warn(unreachable_pub)]
+
 pub mod dotenv;
 mod error_chain;
 mod similar;

@@ -3,7 +3,6 @@
 //! One program, so that what all tests share is compiled and linked once. A file for each subject; `support` is what they
 //! share.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "everything here is one program")]
 
 mod build;
 mod calling;
