@@ -75,6 +75,7 @@ pub use {
     context::{Context, MAX_DEPTH, progress},
     endpoint::Endpoint,
     flash_macros::{main, remote},
+    flash_protocol::wire::job::{JobObject, JobStatus},
     flash_protocol::{
         Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, ResourceConfig,
         Result, ResultExt, Scaler, WireError,

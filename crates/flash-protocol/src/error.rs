@@ -90,7 +90,7 @@ impl FieldError {
     }
 }
 
-/// Cuts text of unknown origin at [`SHOWN`] characters.
+/// Cuts text of unknown origin at 200 characters.
 pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(end);

@@ -81,7 +81,8 @@ impl ScopeArguments {
         match &self.app {
             Some(app) => Ok(app.clone()),
             None => package(&self.directory).map(|(_, name)| name).ok_or_else(|| {
-                Failure::unusable(format!("{} is not inside a crate", self.directory.display()))
+                let directory = self.directory.canonicalize().unwrap_or_else(|_| self.directory.clone());
+                Failure::unusable(format!("{} is not inside a crate", directory.display()))
                     .hint("give the app: --app NAME; to list all: flash deploy list")
             }),
         }

@@ -7,12 +7,10 @@ impl From<PackageError> for Failure {
         let failure = Self::of(Code::Unusable, &error);
         match error {
             PackageError::NoDirectory(_) | PackageError::Gone(_) => failure,
-            PackageError::NoManifest(_) => failure.hint(
-                "run the command inside a crate, or give its directory: flash run DIR, flash build DIR",
-            ),
-            PackageError::Workspace(_) => {
-                failure.hint("give the directory of your app's crate: flash run DIR, flash build DIR")
+            PackageError::NoManifest(_) => {
+                failure.hint("run the command inside a crate, or give its directory: -C DIR")
             }
+            PackageError::Workspace(_) => failure.hint("give the directory of your app's crate: -C DIR"),
             PackageError::NoBinary(_) => failure.hint("add src/main.rs with `#[flash_sdk::main]`"),
             PackageError::SeveralBinaries { .. } => {
                 failure.hint("set `default-run = \"NAME\"` under [package] in Cargo.toml")

@@ -61,7 +61,7 @@ pub(super) enum FileState {
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackageError {
-    #[error("{} does not exist", .0.display())]
+    #[error("the directory `{}` does not exist", .0.display())]
     NoDirectory(PathBuf),
     #[error("{} is not inside a crate: no Cargo.toml there or above", .0.display())]
     NoManifest(PathBuf),

@@ -80,7 +80,10 @@ fn a_machine_without_cargo_is_told_how_to_get_it() {
 fn a_directory_that_is_not_there_and_a_broken_flash_toml_are_wrong_usage() {
     let directory = TempDir::new().unwrap();
     let output = doctor(directory.path(), &["nowhere"]).output().unwrap();
-    assert_eq!((output.status.code(), said(&output).1.contains("nowhere does not exist")), (Some(2), true));
+    assert_eq!(
+        (output.status.code(), said(&output).1.contains("the directory `nowhere` does not exist")),
+        (Some(2), true)
+    );
     std::fs::write(directory.path().join("flash.toml"), "[build]\ncuda_hom = \"x\"\n").unwrap();
     let output = doctor(directory.path(), &[]).output().unwrap();
     assert_eq!(

@@ -27,8 +27,8 @@ fn refused(directory: &Path, arguments: &[&str], code: i32, parts: &[&str]) {
 #[test]
 fn outside_of_a_crate() {
     let directory = TempDir::new().unwrap();
-    refused(directory.path(), &["run"], 2, &["is not inside a crate", "hint: ", "flash run DIR"]);
-    refused(directory.path(), &["dev", "nowhere"], 2, &["nowhere does not exist"]);
+    refused(directory.path(), &["run"], 2, &["is not inside a crate", "hint: ", "-C DIR"]);
+    refused(directory.path(), &["dev", "nowhere"], 2, &["the directory `nowhere` does not exist"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flash_protocol::{ErrorKind, WireError, wire::job::ErrorText};
+use parking_lot::MutexGuard;
 
 use super::{
     backlog::{Backlog, Claim},
@@ -87,6 +88,9 @@ impl Queue {
             }
         }
         others.dispatch(&successor.settings);
+        // Who waits has its turn now: without it, the next piece may take the locks again before a waiting thread wakes.
+        MutexGuard::unlock_fair(others);
+        MutexGuard::unlock_fair(own);
         next
     }
 
@@ -128,6 +132,7 @@ impl Queue {
         let mut inner = self.lock();
         let (ids, next) = inner.jobs.piece(after, last, Entry::is_queued);
         let ended = ids.into_iter().filter_map(|id| inner.jobs.end(id, event(), &self.settings)).collect();
+        MutexGuard::unlock_fair(inner);
         (ended, next)
     }
 }

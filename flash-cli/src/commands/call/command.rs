@@ -50,7 +50,7 @@ const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
 pub(crate) struct CallArguments {
     /// The environment (optional if the app has only one), the function, and its input: JSON, @FILE, or - for
     /// stdin.
-    #[arg(required = true, num_args = 1..=3, allow_negative_numbers = true, value_name = "ENV FUNCTION JSON")]
+    #[arg(num_args = 0..=3, allow_negative_numbers = true, value_name = "ENV FUNCTION JSON")]
     words: Vec<String>,
     /// Submit the job, print its ID, and do not wait.
     #[arg(long = "async", conflicts_with = "stream")]
@@ -82,7 +82,8 @@ impl Command for CallArguments {
 
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
     let Some(words) = Words::of(&arguments.words) else {
-        return Err(Failure::unusable("expected a function, and optionally an environment and an input"));
+        return Err(Failure::unusable("no function given")
+            .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | -]"));
     };
     let input = input::Given::read(words.input)?;
     let input = match input.parse() {

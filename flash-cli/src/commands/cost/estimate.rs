@@ -39,7 +39,7 @@ pub(super) struct EstimateArguments {
     #[command(flatten)]
     directory: DirectoryArguments,
     /// Requests per day [default: 10000; with --from, as measured].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number)]
     requests_per_day: Option<u64>,
     /// Seconds that a worker type, or one of its functions, runs per request. Overrides --from.
     #[arg(long, value_name = "NAME=S")]
@@ -50,6 +50,10 @@ pub(super) struct EstimateArguments {
     /// Start of the period for --from: 24h, 7d, or a time.
     #[arg(long, default_value = "7d", requires = "from")]
     since: String,
+}
+
+fn whole_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
 }
 
 #[derive(Serialize)]
