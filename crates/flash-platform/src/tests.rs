@@ -149,8 +149,7 @@ impl Bench {
 
     async fn get(&self, path: &str, key: Option<&str>) -> (u16, String) {
         // Of another test in this process, or this one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::new();
+        let client = flash_http::client().build().unwrap();
         let request = client.get(format!("{}{path}", self.platform.worker_url()));
         let request = match key {
             Some(key) => request.bearer_auth(key),
@@ -267,8 +266,7 @@ async fn a_path_of_the_queue_api_takes_its_methods_and_names_them_to_others() {
     let bench = start(store.path()).await;
     bench.ring.set(vec![KeyHash::of("key")], Vec::new());
     bench.deploy(1).await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::new();
+    let client = flash_http::client().build().unwrap();
     for (method, path, status, named) in [
         ("DELETE", "status/7", 405, "allowed: GET, HEAD, POST"),
         ("POST", "status/7", 404, "has no job `7`"),
@@ -329,8 +327,7 @@ async fn with_nothing_running_the_end_waits_for_no_limit_whoever_is_still_connec
     bench.work(1).await;
     // One without a request yet, and one that is kept open after its answer.
     let silent = tokio::net::TcpStream::connect(bench.platform.shared.address).await.unwrap();
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::new();
+    let client = flash_http::client().build().unwrap();
     let ping = client.get(format!("{}/ping", bench.platform.worker_url()));
     assert_eq!(ping.send().await.unwrap().text().await.unwrap(), r#"{"status":"healthy"}"#);
     within("stop", bench.platform.stop()).await;

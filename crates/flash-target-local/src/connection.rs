@@ -35,11 +35,8 @@ impl Connection {
         let problem = |reason: String| {
             TargetError::new(Problem::Unreachable, format!("cannot reach the background service: {reason}"))
         };
-        // rustls needs a crypto provider, even when nothing is encrypted; it does not matter who installs one
-        // first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let socket = SocketPath::new(directory).map_err(|error| problem(error.to_string()))?;
-        let client = reqwest::Client::builder()
+        let client = flash_http::client()
             .unix_socket(socket.path())
             .no_proxy()
             .build()

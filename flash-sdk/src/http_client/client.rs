@@ -1,5 +1,5 @@
 //! Clients with the key and the settings of this crate.
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use flash_protocol::wire::envelope::Envelope;
 
@@ -26,7 +26,7 @@ impl HttpClient {
 
     fn http(&self, url: &str) -> &reqwest::Client {
         match is_local(url) {
-            true => self.local.get_or_init(|| with_defaults(reqwest::Client::builder().no_proxy())),
+            true => self.local.get_or_init(|| with_defaults(flash_http::client().no_proxy())),
             false => self.inner.get_or_init(http_client),
         }
     }
@@ -54,20 +54,14 @@ pub(crate) fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'stat
     .filter_map(|(name, value)| Some((name, value?)))
 }
 
-/// An HTTP client with TLS on ring and the machine's certificates.
+/// An HTTP client with the settings of this crate.
 pub(crate) fn http_client() -> reqwest::Client {
-    with_defaults(reqwest::Client::builder())
+    with_defaults(flash_http::client())
 }
 
 fn with_defaults(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    // Another part of the program may have installed a provider already, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     builder
         .user_agent(concat!("flash-sdk/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(10))
-        // A platform never redirects. Following a redirect would send the key or the job to an address that nobody
-        // chose.
-        .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client with these fixed settings can be built")
 }

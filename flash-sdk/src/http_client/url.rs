@@ -10,8 +10,7 @@ pub(super) fn is_local(url: &str) -> bool {
         None => authority.split(':').next(),
     };
     let host = host.unwrap_or_default();
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    flash_http::is_loopback(host)
 }
 
 /// One path segment, percent-encoded.

@@ -65,15 +65,8 @@ fn limit(interval: Duration) -> Duration {
 
 fn client(url: &str) -> reqwest::Client {
     // A local platform needs neither certificates, which take time to load, nor a proxy.
-    let neighbour = url.starts_with("http://").then(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::builder()
-            .tls_certs_only([])
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .ok()
-    });
+    let neighbour =
+        url.starts_with("http://").then(|| flash_http::client().tls_certs_only([]).no_proxy().build().ok());
     neighbour.flatten().unwrap_or_else(http_client)
 }
 

@@ -1,5 +1,4 @@
 //! The address of a registry, and the names of images in it.
-use std::net::IpAddr;
 
 use oci_spec::distribution::Reference;
 use reqwest::Url;
@@ -88,9 +87,7 @@ impl Address {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    url.host_str().is_some_and(flash_http::is_loopback)
 }
 
 /// The registry that a key of a credentials file refers to: `https://index.docker.io/v1/` is `docker.io`. A key of

@@ -181,7 +181,11 @@ impl RegistryError {
 
 /// The URL that identifies a registry.
 fn probe(registry: &str) -> String {
-    let loopback = ["localhost", "127.", "[::1]"].iter().any(|host| registry.starts_with(host));
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let loopback = flash_http::is_loopback(host);
     format!("{}://{registry}/v2/", if loopback { "http" } else { "https" })
 }
 

@@ -12,8 +12,6 @@ use serde::Deserialize;
 
 use super::{address::Address, error::RegistryError};
 
-/// The limit for making a connection, including TLS.
-const CONNECT: Duration = Duration::from_secs(10);
 /// The limit between two pieces of an answer.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// The largest error body of a registry.
@@ -34,8 +32,6 @@ pub(super) enum Redirects {
 
 /// A client for one registry and its redirects.
 pub(super) fn client(address: &Address, redirects: Redirects) -> Result<reqwest::Client, RegistryError> {
-    // rustls needs a crypto provider; it does not matter who installs one first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
         let own = address.clone();
         let follow = move |attempt: redirect::Attempt<'_>| {
@@ -45,11 +41,7 @@ pub(super) fn client(address: &Address, redirects: Redirects) -> Result<reqwest:
                 None => attempt.follow(),
             }
         };
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(redirect::Policy::custom(follow))
-            .referer(false)
-            .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
+        let builder = flash_http::client().redirect(redirect::Policy::custom(follow)).referer(false);
         // A proxy elsewhere cannot reach this machine's loopback.
         if address.is_loopback() { builder.no_proxy() } else { builder }
     };

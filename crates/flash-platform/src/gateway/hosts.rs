@@ -77,9 +77,7 @@ fn address(host: &str) -> Option<IpAddr> {
 }
 
 fn is_this_machine(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || address(host).is_some_and(|address| address.is_loopback())
+    host.ends_with(".localhost") || flash_http::is_loopback(host)
 }
 
 /// Accepts a request unless a browser sent it for a page of another site.

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 use flash_protocol::wire::job::JobObject;
 use flash_text::error_chain;
 use http::StatusCode;
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -49,13 +49,8 @@ impl Poster {
     /// # Errors
     /// When the TLS of this process cannot be set up.
     pub(super) fn new(secret: Secret, allowed_networks: AllowedNetworks) -> Result<Self, reqwest::Error> {
-        // rustls needs a cryptography provider; it does not matter who installs it first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(ANSWER)
-            // A redirect would bypass the check of addresses.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")));
+        // No redirects: one would bypass the check of addresses.
+        let client = flash_http::client().timeout(ANSWER);
         let client = match &allowed_networks {
             AllowedNetworks::All => client,
             // A proxy would resolve names itself and bypass the check of addresses.

@@ -219,8 +219,7 @@ async fn after_an_end_the_live_release_is_back_on_its_port_with_its_keys() {
     bench.until_serving(|serving| *serving == Serving::Live { release: 1 }).await;
     let environment = bench.environments.environment(&bench.id).await.unwrap();
     assert_eq!(environment.url, created.environment.url);
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = flash_http::client().no_proxy().build().unwrap();
     let url = format!("{}/v2/one/health", environment.url.unwrap());
     let ask = async |key: &str| client.get(&url).bearer_auth(key).send().await.unwrap().status().as_u16();
     assert_eq!(ask(key.key.expose()).await, 200);

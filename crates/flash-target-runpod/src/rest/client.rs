@@ -7,7 +7,7 @@ use std::{
 
 use flash_target::SecretValue;
 use flash_text::error_chain;
-use reqwest::{Client, Method, Response, StatusCode, Url, header::HeaderMap, redirect::Policy};
+use reqwest::{Client, Method, Response, StatusCode, Url, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -24,7 +24,6 @@ const QUEUE_URL: &str = "RUNPOD_ENDPOINT_BASE_URL";
 
 /// The suffix that production appends to the names of endpoints with quick starts.
 const QUICK_START_SUFFIX: &str = " -fb";
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The limit of one try.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Enough for the lists of a large account; anything larger is not an answer of this API.
@@ -60,10 +59,7 @@ fn address(variable: &'static str, text: &str) -> Result<Url, RestError> {
     let wrong = |reason: String| RestError::Address { variable, reason };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     let is_loopback = match url.host_str() {
-        Some(host) => {
-            host == "localhost"
-                || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        }
+        Some(host) => flash_http::is_loopback(host),
         None => return Err(wrong("it has no host".to_owned())),
     };
     match url.scheme() {
@@ -100,17 +96,10 @@ impl Rest {
     /// # Errors
     /// When no TLS is available.
     pub fn new(key: SecretValue, addresses: Addresses) -> Result<Self, RestError> {
-        // Another part of this process may have installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .redirect(Policy::none())
-            .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| RestError::Unreachable {
-                operation: "the API".to_owned(),
-                reason: error_chain(&error),
-            })?;
+        let client = flash_http::client().build().map_err(|error| RestError::Unreachable {
+            operation: "the API".to_owned(),
+            reason: error_chain(&error),
+        })?;
         Ok(Self { client, key, addresses, backoff: Backoff::default() })
     }
 

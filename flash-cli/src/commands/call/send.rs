@@ -92,19 +92,12 @@ impl Caller {
         key: String,
         timeout: Duration,
     ) -> Result<Self, Failure> {
-        // Another part of the program may already have installed a provider, which is fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let build = |builder: reqwest::ClientBuilder| {
-            let builder = builder
-                .user_agent(concat!("flash/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(10))
-                // Redirects are not followed: the key and the input go only to the environment.
-                .redirect(reqwest::redirect::Policy::none());
             builder.build().map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))
         };
         Ok(Self {
-            client: build(reqwest::Client::builder())?,
-            local: build(reqwest::Client::builder().no_proxy())?,
+            client: build(flash_http::client())?,
+            local: build(flash_http::client().no_proxy())?,
             key,
             request_id: uuid::Uuid::new_v4().to_string(),
             environment: environment.clone(),
@@ -116,14 +109,7 @@ impl Caller {
 
     fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
         let url = Url::parse(url).map_err(|_| Failure::failed(format!("`{url}` is not a valid address")))?;
-        let is_local = match url.host_str() {
-            Some("localhost") => true,
-            Some(host) => {
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-            None => false,
-        };
+        let is_local = url.host_str().is_some_and(flash_http::is_loopback);
         let client = if is_local { &self.local } else { &self.client };
         Ok(client.request(method, url).bearer_auth(&self.key).header("x-request-id", &self.request_id))
     }

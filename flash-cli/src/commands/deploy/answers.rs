@@ -24,7 +24,7 @@ pub(super) async fn check(
     key: &SecretValue,
     name: &str,
 ) -> Result<(), Failure> {
-    let mut client = Client::builder().timeout(ANSWER_LIMIT).redirect(reqwest::redirect::Policy::none());
+    let mut client = flash_http::client().timeout(ANSWER_LIMIT);
     if environment.target == TargetKind::Local {
         client = client.no_proxy();
     }
