@@ -18,13 +18,16 @@ use crate::http_client::{HttpClient, Received, send, trace_headers};
 
 /// The longest wait to ask `runsync` for: the documented default. Longer jobs are polled.
 pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(90);
-/// The documented bounds of the wait of `runsync`, in milliseconds.
-const HOLD_MS: (u64, u64) = (1_000, 300_000);
+/// The shortest one: the documented least wait of `runsync`.
+const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+/// The slowest link for which a body gets the time that it needs.
+const BYTES_PER_SECOND: u64 = 100_000;
 
 /// How long and how often it tries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// How long one request may take, in addition to the time that the server is asked to hold it.
+    /// How long one request may take, in addition to the time that the server is asked to hold it, and to the time
+    /// that its body takes over a slow link.
     pub request_timeout: Duration,
     /// How often one request is sent again.
     pub retries: u32,
@@ -70,10 +73,9 @@ impl QueueClient {
 
     /// `runsync`: returns the job when it has ended, or after `hold` as it is then.
     pub(crate) async fn run_sync(&self, submission: &Submission<'_>, hold: Duration) -> Result<JobObject> {
-        let hold = u64::try_from(hold.min(LONGEST_HOLD).as_millis()).unwrap_or(u64::MAX);
-        let hold = hold.clamp(HOLD_MS.0, HOLD_MS.1);
-        let path = format!("runsync?wait={hold}");
-        self.submit(&path, submission, Idempotency::NotIdempotent, Duration::from_millis(hold)).await
+        let hold = hold.clamp(SHORTEST_HOLD, LONGEST_HOLD);
+        let path = format!("runsync?wait={}", hold.as_millis());
+        self.submit(&path, submission, Idempotency::NotIdempotent, hold).await
     }
 
     async fn submit(
@@ -85,7 +87,8 @@ impl QueueClient {
     ) -> Result<JobObject> {
         let Submission { envelope, input, webhook, policy, idempotency_key } = submission;
         let body = submission::body(envelope, input, *webhook, *policy);
-        let received = self.send(Method::POST, path, idempotency, hold, |request| {
+        let upload = Duration::from_secs(body.len() as u64 / BYTES_PER_SECOND);
+        let received = self.send(Method::POST, path, idempotency, hold + upload, |request| {
             let headers =
                 trace_headers(envelope).chain(idempotency_key.map(|key| ("idempotency-key", key.to_owned())));
             let request = headers.fold(request, |request, (name, value)| request.header(name, value));
