@@ -96,7 +96,7 @@ async fn endpoint(url: &str) -> Result<Value> {
     let health = held.health().await?;
     let purged = held.purge().await?;
     running.cancel().await?;
-    let cancelled = running.output::<Value>().await.unwrap_err();
+    let cancelled = running.wait::<Value>().await.unwrap_err();
     let gone = waiting.status().await;
     let impatient = held.clone().timeout(std::time::Duration::from_secs(1));
     let late = impatient.run_sync::<_, Value>(&json!({ "any": 3 })).await.unwrap_err();
