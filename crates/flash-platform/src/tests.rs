@@ -279,6 +279,10 @@ async fn a_path_of_the_queue_api_takes_its_methods_and_names_them_to_others() {
         ("POST", "ping/w", 405, "allowed: GET, HEAD"),
         ("GET", "ping/w", 401, "wrong key for this worker"),
         ("GET", "statuss/7", 404, "did you mean `status`"),
+        ("HEAD", "status/7", 404, ""),
+        // They would take what they do not answer with.
+        ("HEAD", "stream/7", 405, ""),
+        ("HEAD", "job-take/w", 405, ""),
     ] {
         let method: reqwest::Method = method.parse().unwrap();
         let url = format!("{}/v2/gpu/{path}", bench.platform.worker_url());

@@ -78,6 +78,7 @@ async fn follow(scope: &Scope, output: &Output) -> Result<(), Failure> {
         tokio::select! {
             _ = tick.tick() => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = output.reader_gone() => return Ok(()),
         }
         let status = scope.target.status(&scope.id).await?;
         if is_terminal {

@@ -41,6 +41,8 @@ pub(crate) struct Output {
     dropped: Arc<AtomicU64>,
 }
 
+/// The interval of checks whether the reader of our pipe still exists.
+const READER_LOOK: Duration = Duration::from_millis(250);
 /// How long to wait at the end for a reader of stdout that does not read.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long to wait for one of stderr, where errors go.
@@ -252,11 +254,18 @@ impl Output {
     }
 
     /// Whether nobody can read stdout any more: its pipe or terminal is closed at the other end.
-    pub(crate) fn is_reader_gone(&self) -> bool {
+    fn is_reader_gone(&self) -> bool {
         let stdout = io::stdout();
         let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         let gone = |found: PollFlags| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
         poll(&mut watched, PollTimeout::ZERO).is_ok() && watched[0].revents().is_some_and(gone)
+    }
+
+    /// Waits until the reader of our pipe has gone. On a terminal it waits for ever.
+    pub(crate) async fn reader_gone(&self) {
+        while !self.is_reader_gone() {
+            tokio::time::sleep(READER_LOOK).await;
+        }
     }
 
     fn rendered(&self, line: &LogText<'_>) -> String {

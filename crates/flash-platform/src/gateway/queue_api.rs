@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     routing::{MethodFilter, MethodRouter, on},
 };
 use flash_text::{Truncated, nearest};
@@ -33,15 +34,18 @@ pub(super) enum Caller {
 }
 
 /// The methods of a path.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Methods {
     Read,
     Post,
     ReadOrPost,
+    /// GET takes what it answers with. HEAD would take it and throw it away.
+    Take,
+    TakeOrPost,
 }
 
 use Caller::{Client, ClientOrWorker, Worker};
-use Methods::{Post, Read, ReadOrPost};
+use Methods::{Post, Read, ReadOrPost, Take, TakeOrPost};
 
 impl Methods {
     /// As the header `Allow` names them.
@@ -50,15 +54,17 @@ impl Methods {
             Read => "GET, HEAD",
             Post => "POST",
             ReadOrPost => "GET, HEAD, POST",
+            Take => "GET",
+            TakeOrPost => "GET, POST",
         }
     }
 
-    /// What they are for the router, which answers HEAD as GET.
+    /// What they are for the router, which answers HEAD as GET unless told otherwise.
     fn filter(self) -> MethodFilter {
         match self {
-            Read => MethodFilter::GET,
+            Read | Take => MethodFilter::GET,
             Post => MethodFilter::POST,
-            ReadOrPost => MethodFilter::GET.or(MethodFilter::POST),
+            ReadOrPost | TakeOrPost => MethodFilter::GET.or(MethodFilter::POST),
         }
     }
 }
@@ -69,7 +75,7 @@ static OPERATIONS: [Operation; 21] = [
     operation("runsync", "", Post, ClientOrWorker, |by| on(by, client::runsync)),
     operation("status", "/{job}", ReadOrPost, ClientOrWorker, |by| on(by, client::status)),
     operation("status-sync", "/{job}", ReadOrPost, ClientOrWorker, |by| on(by, client::status_sync)),
-    operation("stream", "/{job}", ReadOrPost, ClientOrWorker, |by| on(by, client::stream)),
+    operation("stream", "/{job}", TakeOrPost, ClientOrWorker, |by| on(by, client::stream)),
     operation("cancel", "/{job}", Post, ClientOrWorker, |by| on(by, client::cancel)),
     operation("retry", "/{job}", Post, ClientOrWorker, |by| on(by, client::retry)),
     operation("purge-queue", "", Post, Client, |by| on(by, client::purge)),
@@ -79,10 +85,10 @@ static OPERATIONS: [Operation; 21] = [
     operation("dead", "", Read, Client, |by| on(by, client::dead)),
     operation("dead", "/requeue", Post, Client, |by| on(by, client::requeue_all_dead)),
     operation("dead", "/{job}/requeue", Post, Client, |by| on(by, client::requeue_dead)),
-    operation("exchange", "/{worker}", Read, Worker, |by| on(by, exchange::open)),
-    operation("job-take", "/{worker}", Read, Worker, |by| on(by, worker::take)),
-    operation("job-take-batch", "/{worker}", Read, Worker, |by| on(by, worker::take_batch)),
-    operation("job-stop", "/{worker}", Read, Worker, |by| on(by, worker::stops)),
+    operation("exchange", "/{worker}", Take, Worker, |by| on(by, exchange::open)),
+    operation("job-take", "/{worker}", Take, Worker, |by| on(by, worker::take)),
+    operation("job-take-batch", "/{worker}", Take, Worker, |by| on(by, worker::take_batch)),
+    operation("job-stop", "/{worker}", Take, Worker, |by| on(by, worker::stops)),
     operation("job-done", "/{worker}/{job}", Post, Worker, |by| on(by, worker::done)),
     operation("job-stream", "/{worker}/{job}", Post, Worker, |by| on(by, worker::chunk)),
     operation("ping", "/{worker}", Read, Worker, |by| on(by, worker::ping)),
@@ -111,8 +117,23 @@ impl Operation {
 pub(super) fn router() -> Router<Arc<GatewayState>> {
     OPERATIONS.iter().fold(Router::new(), |router, operation| {
         let path = format!("/v2/{{endpoint}}/{}{}", operation.name, operation.rest);
-        router.route(&path, (operation.handler)(operation.methods.filter()))
+        let methods = (operation.handler)(operation.methods.filter());
+        router.route(
+            &path,
+            match operation.methods {
+                Take | TakeOrPost => methods.on(MethodFilter::HEAD, wrong_method),
+                Read | Post | ReadOrPost => methods,
+            },
+        )
     })
+}
+
+/// The answer to a method that a path does not take.
+pub(super) async fn wrong_method(request: Request) -> Refusal {
+    let path = request.uri().path();
+    // All fixed paths outside the queue API are read.
+    let allowed = allowed_methods(path).unwrap_or("GET, HEAD");
+    Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }
 
 /// Who may send a request to this path; `None` for an operation that does not exist.
@@ -158,9 +179,11 @@ mod tests {
             "/v2/x/dead/7/requeue",
             "/v2/x/job-done/w/7",
             "/v2/x/status/7",
+            "/v2/x/stream/7",
+            "/v2/x/job-take/w",
         ]
         .map(allowed_methods);
-        let expected = ["GET, HEAD", "POST", "POST", "POST", "GET, HEAD, POST"].map(Some);
+        let expected = ["GET, HEAD", "POST", "POST", "POST", "GET, HEAD, POST", "GET, POST", "GET"].map(Some);
         assert_eq!(methods, expected);
         assert_eq!(["/v2/x/status", "/v2/x/nothing", "/v2/x", "/docs"].map(allowed_methods), [None; 4]);
     }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access, costs, docs,
-    error::{Refusal, rendered},
+    error::rendered,
     framing, functions, queue_api,
     request_id::{REQUEST_ID, RequestId},
     state::GatewayState,
@@ -91,18 +91,11 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/_flash/requests/{request_id}", get(costs::request))
         .merge(queue_api::router())
         .fallback(functions::dispatch)
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(queue_api::wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), access::check))
         .layer(middleware::from_fn(with_sound_head))
         .layer(middleware::from_fn(with_request_id))
         .with_state(state)
-}
-
-async fn wrong_method(request: Request) -> Refusal {
-    let path = request.uri().path();
-    // All fixed paths outside the queue API are read.
-    let allowed = queue_api::allowed_methods(path).unwrap_or("GET, HEAD");
-    Refusal::method_not_allowed(request.method(), path, allowed.to_owned())
 }
 
 /// Refuses a request with an invalid head, and ends its connection.

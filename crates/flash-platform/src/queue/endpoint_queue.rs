@@ -277,7 +277,9 @@ impl Queue {
             .collect();
         let mut ended = Vec::new();
         for id in overdue {
-            let error = WireError::new(ErrorKind::Timeout, "the job ran longer than its execution timeout");
+            let mut error =
+                WireError::new(ErrorKind::Timeout, "the job ran longer than its execution timeout");
+            error.worker_id = inner.jobs.get(id).and_then(Entry::worker).map(ToString::to_string);
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
             if inner.stop_attempt(id, &self.settings).is_ok() {
                 ended.extend(inner.jobs.end(id, event, &self.settings));
@@ -392,7 +394,8 @@ impl Inner {
                 let share = consumer.stop(id, *attempt, &entry.charged_to(id));
                 entry.add_cost(share);
             }
-            let error = WireError::new(ErrorKind::Timeout, "the job's ttl expired, so it was deleted");
+            let mut error = WireError::new(ErrorKind::Timeout, "the job's ttl expired, so it was deleted");
+            error.worker_id = entry.worker().map(ToString::to_string);
             let event = JobEvent::TimedOut(ErrorText::of(&error, "platform").to_text());
             if entry.step(event, now).is_ok() {
                 entry.ended(id, now);

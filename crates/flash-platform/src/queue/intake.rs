@@ -229,16 +229,52 @@ impl Queue {
     }
 }
 
-/// Of a function and its input, the same in every version: stored keys are compared with it.
+/// Of a function and its input, the same in every version: stored keys are compared with it. The spacing of the input
+/// does not count, as a client that sends again may write it otherwise.
 fn fingerprint(function: Option<&str>, input: &str) -> u64 {
-    let digest = Sha256::new()
-        .chain_update(function.unwrap_or_default())
-        // Where the one ends and the other begins.
-        .chain_update([0])
-        .chain_update(input)
-        .finalize();
+    let mut digest = Sha256::new();
+    digest.update(function.unwrap_or_default());
+    // Where the one ends and the other begins.
+    digest.update([0]);
+    without_spacing(input, |part| digest.update(part));
+    let digest = digest.finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     // SQLite's integers are signed; one bit less is enough to distinguish inputs.
     u64::from_be_bytes(first) >> 1
+}
+
+/// The parts of a JSON text between the blanks that stand outside of its strings.
+fn without_spacing<'a>(json: &'a str, mut each: impl FnMut(&'a str)) {
+    let (mut start, mut in_string, mut escaped) = (0, false, false);
+    for (at, byte) in json.bytes().enumerate() {
+        if in_string {
+            in_string = byte != b'"' || escaped;
+            escaped = byte == b'\\' && !escaped;
+        } else if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            each(&json[start..at]);
+            start = at + 1;
+        } else {
+            in_string = byte == b'"';
+        }
+    }
+    each(&json[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spacing_of_an_input_does_not_make_it_another() {
+        let of = |input: &str| fingerprint(Some("f"), input);
+        let input = r#"{"a b":"c \" d","e":[1,2]}"#;
+        assert_eq!(of(input), of("{ \"a b\" : \"c \\\" d\",\n\t\"e\": [1, 2] }\r\n"));
+        for other in
+            [r#"{"ab":"c \" d","e":[1,2]}"#, r#"{"a b":"c \"d","e":[1,2]}"#, r#"{"a b":"c \" d","e":[12]}"#]
+        {
+            assert_ne!(of(input), of(other), "{other}");
+        }
+        assert_ne!(fingerprint(Some("g"), input), of(input));
+    }
 }

@@ -138,6 +138,7 @@ impl Queue {
             }
             page.next = Some(id);
             if is_listed(entry) && filter.admits(entry) {
+                page.ticket = page.ticket.max(entry.ticket);
                 page.jobs.push(inner.with_so_far(id, entry, entry.object_without_output(id)));
             }
         }

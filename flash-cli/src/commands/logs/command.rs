@@ -1,5 +1,5 @@
 //! Prints the log, until its end, Ctrl-C or the end of its reader.
-use std::{num::NonZeroUsize, time::Duration};
+use std::num::NonZeroUsize;
 
 use flash_target::{LogQuery, Selected, Tail};
 use flash_text::nearest;
@@ -16,9 +16,6 @@ use crate::{
     exit::{Code, Failure},
     output::{Format, Output},
 };
-
-/// The interval of checks whether the reader of our pipe still exists.
-const READER_LOOK: Duration = Duration::from_millis(250);
 
 /// Why the printing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +44,7 @@ impl Command for LogsArguments {
             tokio::select! {
                 ended = printing => ended.unwrap_or_else(|error| Err(Failure::failed(format!("printing failed: {error}")))),
                 _ = tokio::signal::ctrl_c() => Ok(End::Enough),
-                () = reader_gone(output) => Ok(End::Enough),
+                () = output.reader_gone() => Ok(End::Enough),
             }
         });
         runtime.shutdown_background();
@@ -55,12 +52,6 @@ impl Command for LogsArguments {
             output.finish().map_err(|error| Failure::failed(format!("cannot write the log: {error}")))?;
         }
         Ok(Code::Success)
-    }
-}
-
-async fn reader_gone(output: &Output) {
-    while !output.is_reader_gone() {
-        tokio::time::sleep(READER_LOOK).await;
     }
 }
 

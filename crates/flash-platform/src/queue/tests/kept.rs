@@ -212,6 +212,25 @@ async fn a_stopped_job_owes_until_its_worker_lets_go_of_it() {
 }
 
 #[tokio::test]
+async fn a_page_waits_until_the_states_that_it_shows_are_stored() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    // Many, so that a page that does not wait is seen: the store is behind then.
+    for round in 0..50 {
+        let jobs: Vec<JobId> = (0..20).map(|_| queue.run("1")).collect();
+        for _ in &jobs {
+            let frame = worker.job().await;
+            worker.finish(&queue, &frame);
+        }
+        queue.stored_page(&Filter::default(), None, 100).await.unwrap();
+        for job in jobs {
+            let ticket = queue.lock().jobs.get(job).unwrap().ticket;
+            assert!(queue.settings.store.is_committed(ticket), "{job:?} in round {round}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_listing_tells_nothing_that_a_crash_undoes() {
     let limits = Limits { max_attempts: 1, ..Limits::default() };
     let queue = Bench::with(limits.clone());
