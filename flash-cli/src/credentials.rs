@@ -17,7 +17,7 @@ use std::{
 use flash_protocol::credentials::{self, Credentials, CredentialsError, EnvironmentCredentials, VERSION};
 use flash_target::{EnvironmentId, SecretValue};
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, FailureCode};
 
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
@@ -39,7 +39,7 @@ pub(crate) enum StoreError {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::of(Code::Failed, &error)
+        Self::of(FailureCode::Failed, &error)
     }
 }
 

@@ -17,10 +17,19 @@ pub(crate) enum Code {
     Unusable,
 }
 
+/// How a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureCode {
+    /// [`Code::Failed`].
+    Failed,
+    /// [`Code::Unusable`].
+    Unusable,
+}
+
 /// A command's error: the cause, then what to do next.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub code: Code,
+    pub code: FailureCode,
     message: String,
     hint: Option<String>,
 }
@@ -28,16 +37,16 @@ pub(crate) struct Failure {
 impl Failure {
     /// Nothing was tried.
     pub(crate) fn unusable(message: impl Into<String>) -> Self {
-        Self { code: Code::Unusable, message: message.into(), hint: None }
+        Self { code: FailureCode::Unusable, message: message.into(), hint: None }
     }
 
     /// It was tried and failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { code: Code::Failed, message: message.into(), hint: None }
+        Self { code: FailureCode::Failed, message: message.into(), hint: None }
     }
 
     /// An error with its causes, and the exit code.
-    pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
+    pub(crate) fn of(code: FailureCode, error: &dyn Error) -> Self {
         Self { code, message: error_chain(error), hint: None }
     }
 
@@ -63,8 +72,10 @@ impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         let TargetError { problem, message, hint, last_lines } = error;
         let code = match problem {
-            Problem::NotFound | Problem::Exists | Problem::Refused => Code::Unusable,
-            Problem::Moved | Problem::NotReady | Problem::Unreachable | Problem::Failed => Code::Failed,
+            Problem::NotFound | Problem::Exists | Problem::Refused => FailureCode::Unusable,
+            Problem::Moved | Problem::NotReady | Problem::Unreachable | Problem::Failed => {
+                FailureCode::Failed
+            }
         };
         let lines: String = last_lines.iter().map(|line| format!("\n  | {line}")).collect();
         Self { code, message: message + &lines, hint }
@@ -78,6 +89,15 @@ impl fmt::Display for Failure {
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl From<FailureCode> for Code {
+    fn from(code: FailureCode) -> Self {
+        match code {
+            FailureCode::Failed => Self::Failed,
+            FailureCode::Unusable => Self::Unusable,
         }
     }
 }

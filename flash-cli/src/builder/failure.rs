@@ -5,11 +5,11 @@ use super::{
     cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
     push::LookAheadError, record::RecordError, toolchain::ToolchainError,
 };
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, FailureCode};
 
 impl From<ToolchainError> for Failure {
     fn from(error: ToolchainError) -> Self {
-        let failure = Self::of(Code::Unusable, &error);
+        let failure = Self::of(FailureCode::Unusable, &error);
         match error {
             ToolchainError::NoRustc(_) => failure.hint("install Rust: https://rustup.rs"),
             ToolchainError::Refused { .. } => failure,
@@ -25,7 +25,7 @@ impl From<ToolchainError> for Failure {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        let failure = Self::of(Code::Unusable, &error);
+        let failure = Self::of(FailureCode::Unusable, &error);
         match error {
             PlanError::Command { .. } => failure.hint("remove it from --worker"),
             PlanError::UnknownWorker { .. } | PlanError::NoneOf(_) => failure,
@@ -37,12 +37,12 @@ impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
         match error {
             RecordError::NotBuilt(_) => {
-                Self::of(Code::Unusable, &error).hint("build the images first: flash build")
+                Self::of(FailureCode::Unusable, &error).hint("build the images first: flash build")
             }
             RecordError::Damaged { .. } | RecordError::Version { .. } => {
-                Self::of(Code::Unusable, &error).hint("build the images again: flash build")
+                Self::of(FailureCode::Unusable, &error).hint("build the images again: flash build")
             }
-            RecordError::Read { .. } | RecordError::Write { .. } => Self::of(Code::Failed, &error),
+            RecordError::Read { .. } | RecordError::Write { .. } => Self::of(FailureCode::Failed, &error),
         }
     }
 }
@@ -50,17 +50,19 @@ impl From<RecordError> for Failure {
 impl From<ImagesError> for Failure {
     fn from(error: ImagesError) -> Self {
         match error {
-            ImagesError::Include(_) => Self::of(Code::Unusable, &error).hint("see `include` in flash.toml"),
-            ImagesError::TooLarge { .. } => Self::of(Code::Failed, &error)
+            ImagesError::Include(_) => {
+                Self::of(FailureCode::Unusable, &error).hint("see `include` in flash.toml")
+            }
+            ImagesError::TooLarge { .. } => Self::of(FailureCode::Failed, &error)
                 .hint("leave files out of `include`, or raise `max_size_mb` under [build] in flash.toml"),
-            ImagesError::Assemble { .. } | ImagesError::Layout(_) => Self::of(Code::Failed, &error),
+            ImagesError::Assemble { .. } | ImagesError::Layout(_) => Self::of(FailureCode::Failed, &error),
         }
     }
 }
 
 impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
-        let failure = Self::of(Code::Failed, &error);
+        let failure = Self::of(FailureCode::Failed, &error);
         match error {
             VerifyError::NotStatic { .. } => failure.hint(
                 "a crate links a library of this machine; check whether it has a feature `vendored`, `bundled` \
@@ -78,19 +80,19 @@ impl From<VerifyError> for Failure {
 
 impl From<MaterialsError> for Failure {
     fn from(error: MaterialsError) -> Self {
-        Self::of(Code::Failed, &error).hint("build without it: flash build --no-sbom")
+        Self::of(FailureCode::Failed, &error).hint("build without it: flash build --no-sbom")
     }
 }
 
 impl From<CudaError> for Failure {
     fn from(error: CudaError) -> Self {
-        Self::of(Code::Failed, &error).hint(error.hint())
+        Self::of(FailureCode::Failed, &error).hint(error.hint())
     }
 }
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        let failure = Self::of(Code::Failed, &error);
+        let failure = Self::of(FailureCode::Failed, &error);
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -100,7 +102,7 @@ impl From<RegistryError> for Failure {
 
 impl From<NamesError> for Failure {
     fn from(error: NamesError) -> Self {
-        let failure = Self::of(Code::Unusable, &error);
+        let failure = Self::of(FailureCode::Unusable, &error);
         match error {
             NamesError::Invalid { .. } | NamesError::NoRepository(_) => failure.hint(
                 "use REGISTRY/REPOSITORY in lower case, such as ghcr.io/me/app, and a tag without spaces",
@@ -123,6 +125,6 @@ impl From<LookAheadError> for Failure {
 
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
-        Self::of(Code::Failed, &error)
+        Self::of(FailureCode::Failed, &error)
     }
 }

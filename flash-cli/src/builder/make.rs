@@ -19,7 +19,7 @@ use super::{
     request::{Materials, Sources},
     steps::{Build, Compiled, commit, counted, on_thread, seconds},
 };
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, FailureCode};
 
 /// How long the steps took, in seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -54,8 +54,8 @@ impl Build<'_> {
             commit(self.package, self.request.sources, self.output).await?;
         }
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
-        let layout =
-            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let layout = Layout::create(&self.directory.images())
+            .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         let base = self.cuda_base(&compiled.plan, &layout).await?;
         let assembled = self.assemble(&compiled, base.clone(), &layout, &mut seconds).await?;
         self.verify(&assembled.images, &layout, &mut seconds).await?;
@@ -151,14 +151,14 @@ impl Build<'_> {
         let (digest, time) = (pulled.digest, seconds(started.elapsed()));
         self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
         let manifest: ImageManifest =
-            layout.read_json(&pulled.manifest).map_err(|error| Failure::of(Code::Failed, &error))?;
+            layout.read_json(&pulled.manifest).map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         let own = [digest, pulled.manifest.digest().clone(), manifest.config().digest().clone()];
         Ok(Some(CudaBase { own, base: Base::Image { manifest: pulled.manifest, reference: name.whole() } }))
     }
 
     /// Publishes a build: index, record, bills of materials. Only then is everything it does not need removed.
     fn publish(&self, built: &Built, base: Option<CudaBase>) -> Result<(), Failure> {
-        let failed = |error: LayoutError| Failure::of(Code::Failed, &error);
+        let failed = |error: LayoutError| Failure::of(FailureCode::Failed, &error);
         let manifests: Vec<_> = built.images.iter().map(|image| image.manifest.clone()).collect();
         built.layout.set_index(&manifests).map_err(failed)?;
         built.record.save(&self.directory)?;

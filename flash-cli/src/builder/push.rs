@@ -14,7 +14,7 @@ use super::{
     record::BuildDirectory,
 };
 use crate::{
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::Output,
 };
 
@@ -106,6 +106,6 @@ fn bill(directory: &BuildDirectory, worker: &str) -> Result<Option<Attachment>, 
             content: content.into(),
         })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::of(Code::Failed, &error)),
+        Err(error) => Err(Failure::of(FailureCode::Failed, &error)),
     }
 }

@@ -22,7 +22,7 @@ use super::{
     toolchain::{Platform, Target, Toolchain},
 };
 use crate::{
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::Output,
     project::{self, BuiltApp, Config, DescribeError, LastManifest, Package, SourceState},
 };
@@ -202,7 +202,7 @@ impl<'a> Build<'a> {
                 "--require-clean: `{}` is included but in no commit",
                 file.display()
             ))),
-            Err(error) => Err(Failure::of(Code::Unusable, &error)),
+            Err(error) => Err(Failure::of(FailureCode::Unusable, &error)),
         }
     }
 
@@ -334,7 +334,7 @@ pub(super) async fn commit(
             output.warning(&format!("cannot determine the commit: {}", error_chain(&error)));
             Ok(None)
         }
-        (Err(error), Sources::Committed) => Err(Failure::of(Code::Unusable, &error)),
+        (Err(error), Sources::Committed) => Err(Failure::of(FailureCode::Unusable, &error)),
         (Ok(None), Sources::Committed) => Err(Failure::unusable(format!(
             "--require-clean: {place} is not in a git repository with a commit"
         ))),

@@ -91,7 +91,7 @@ fn carry_out<C: Command>(command: C) -> Code {
         Err(failure) => {
             output.error(&failure);
             output.flush();
-            failure.code
+            failure.code.into()
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     builder::cuda::{CudaHome, Kernels, Search, toolchains_in},
     doctor::{self, Finding, Project, State},
-    exit::{Code, Failure},
+    exit::{Code, Failure, FailureCode},
     output::{FindingMark, Format, Output},
     project::{Config, Package, PackageError},
 };
@@ -108,7 +108,8 @@ fn print_cuda_environment(
         let kernels = Kernels::new(arguments.cuda_env.iter().copied())?;
         home.toolchain(&kernels, &toolchains_in(&target_directory))
     };
-    let toolchain = environment().map_err(|error| Failure::of(Code::Failed, &error).hint(error.hint()))?;
+    let toolchain =
+        environment().map_err(|error| Failure::of(FailureCode::Failed, &error).hint(error.hint()))?;
     let variables = toolchain.environment();
     if output.is_json() {
         let text = |(name, value): (String, OsString)| (name, value.to_string_lossy().into_owned());

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::confirm::{is_terminal, prompt_aborted};
 use crate::{
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     project::Config,
 };
 
@@ -112,7 +112,8 @@ impl ScopeArguments {
             self.target.unwrap_or_else(declared)
         };
         if let Some(name) = name {
-            let id = EnvironmentId::new(&app, name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+            let id =
+                EnvironmentId::new(&app, name).map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
             let target = target(kind(&id.name), directory).await?;
             // In a cloud, a declared environment counts as existing.
             if target.kind() == TargetKind::Local {
@@ -153,8 +154,8 @@ impl ScopeArguments {
                 };
                 let chosen = tokio::task::block_in_place(ask).map_err(prompt_aborted)?;
                 let name = several.get(chosen).cloned().unwrap_or_default();
-                let id =
-                    EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+                let id = EnvironmentId::new(&app, &name)
+                    .map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
                 Ok(Scope { target: target(kind(&id.name), directory).await?, id })
             }
             several => {
@@ -266,7 +267,7 @@ mod tests {
             ),
         ] {
             let (code, text) = said(app, name, declared).unwrap_err();
-            assert_eq!(code, Code::Unusable);
+            assert_eq!(code, FailureCode::Unusable);
             assert!(parts.iter().all(|part| text.contains(part)), "{app}/{name}: {text}");
         }
     }

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     builder::{Binaries, Commit, Record},
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     project::{Config, ConfigError, EnvironmentSettings, Package},
 };
 
@@ -44,15 +44,17 @@ pub(crate) enum ArtifactError {
 impl From<ArtifactError> for Failure {
     fn from(error: ArtifactError) -> Self {
         match &error {
-            ArtifactError::Config(_) => Self::of(Code::Unusable, &error),
-            ArtifactError::ProgramLeftOut { program, .. } => Self::of(Code::Unusable, &error).hint(format!(
-                "add it to `include` under [build] in flash.toml: include = [\"{}\"]",
-                included_as(program).unwrap_or_else(|| program.display().to_string())
-            )),
-            ArtifactError::NotExecutable { program, .. } => {
-                Self::of(Code::Unusable, &error).hint(format!("chmod +x {}", program.display()))
+            ArtifactError::Config(_) => Self::of(FailureCode::Unusable, &error),
+            ArtifactError::ProgramLeftOut { program, .. } => {
+                Self::of(FailureCode::Unusable, &error).hint(format!(
+                    "add it to `include` under [build] in flash.toml: include = [\"{}\"]",
+                    included_as(program).unwrap_or_else(|| program.display().to_string())
+                ))
             }
-            ArtifactError::Read { .. } | ArtifactError::Thread(_) => Self::of(Code::Failed, &error),
+            ArtifactError::NotExecutable { program, .. } => {
+                Self::of(FailureCode::Unusable, &error).hint(format!("chmod +x {}", program.display()))
+            }
+            ArtifactError::Read { .. } | ArtifactError::Thread(_) => Self::of(FailureCode::Failed, &error),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The errors of commands for a project that cannot be used, with what to do next.
 use super::{BuildError, ConfigError, DescribeError, EditError, PackageError};
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, FailureCode};
 
 impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
-        let failure = Self::of(Code::Unusable, &error);
+        let failure = Self::of(FailureCode::Unusable, &error);
         match error {
             PackageError::NoDirectory(_) | PackageError::Gone(_) => failure,
             PackageError::NoManifest(_) => {
@@ -23,13 +23,13 @@ impl From<PackageError> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::of(Code::Unusable, &error)
+        Self::of(FailureCode::Unusable, &error)
     }
 }
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
-        let failure = Self::of(Code::Failed, &error);
+        let failure = Self::of(FailureCode::Failed, &error);
         match error {
             BuildError::NoCargo(_) => failure.hint("install Rust: https://rustup.rs"),
             BuildError::Failed(_) => failure,
@@ -43,8 +43,10 @@ impl From<BuildError> for Failure {
 impl From<DescribeError> for Failure {
     fn from(error: DescribeError) -> Self {
         let code = match error {
-            DescribeError::Empty(_) | DescribeError::NoEntry(_) | DescribeError::Config(_) => Code::Unusable,
-            _ => Code::Failed,
+            DescribeError::Empty(_) | DescribeError::NoEntry(_) | DescribeError::Config(_) => {
+                FailureCode::Unusable
+            }
+            _ => FailureCode::Failed,
         };
         let failure = Self::of(code, &error);
         match error {
@@ -72,8 +74,8 @@ impl From<DescribeError> for Failure {
 impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::Syntax { .. } | EditError::Read { .. } => Self::of(Code::Unusable, &error),
-            EditError::Write { .. } => Self::of(Code::Failed, &error),
+            EditError::Syntax { .. } | EditError::Read { .. } => Self::of(FailureCode::Unusable, &error),
+            EditError::Write { .. } => Self::of(FailureCode::Failed, &error),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         command::{Command, Context},
         scope::{Scope, ScopeArguments},
     },
-    exit::{Code, Failure},
+    exit::{Code, Failure, FailureCode},
     output::{Format, Output},
 };
 
@@ -97,7 +97,7 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     let callee = find(&manifest, words.function).map_err(|error| {
         let there = find::listed(&manifest).map(|names| format!("it has: {names}; "));
         let more = format!("to list them: flash deploy info {}", id.name);
-        Failure::of(Code::Unusable, &error).hint(there.unwrap_or_default() + &more)
+        Failure::of(FailureCode::Unusable, &error).hint(there.unwrap_or_default() + &more)
     })?;
     allowed(arguments, &callee)?;
     if let Some(function) = callee.function() {
@@ -203,7 +203,7 @@ fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
         return Ok(key.expose().to_owned());
     }
     let credentials = Credentials::load().map_err(|error| {
-        Failure::of(Code::Unusable, &error).hint(format!("or set the variable {}", variables::API_KEY))
+        Failure::of(FailureCode::Unusable, &error).hint(format!("or set the variable {}", variables::API_KEY))
     })?;
     let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
     known.filter(|key| !key.is_empty()).ok_or_else(|| {

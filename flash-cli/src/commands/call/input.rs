@@ -12,7 +12,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::find::name_of;
 use crate::{
     commands::endpoint_table,
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
 };
 
 /// JSON as it was given, and its parsed value.
@@ -40,7 +40,7 @@ impl Given {
                 let mut text = String::new();
                 std::io::stdin()
                     .read_to_string(&mut text)
-                    .map_err(|error| Failure::of(Code::Unusable, &error))?;
+                    .map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
                 Ok(given(text, "stdin"))
             }
             Some(text) => match text.strip_prefix('@') {

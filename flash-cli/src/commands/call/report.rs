@@ -6,7 +6,7 @@ use flash_protocol::{
     catalogue::NanoDollars,
     wire::{
         RawJson,
-        job::{ErrorText, JobObject, JobStatus},
+        job::{JobObject, JobStatus},
     },
 };
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub(super) struct CallOutcome {
 impl CallOutcome {
     /// A job and its current state.
     pub(super) fn of_job(job: JobObject, request_id: &str, stage: &str) -> Self {
-        let error = failure_of(&job).map(|mut error| {
+        let error = job.failure().map(|mut error| {
             error.stage.get_or_insert_with(|| stage.to_owned());
             error
         });
@@ -65,21 +65,6 @@ impl CallOutcome {
             request_id: request_id.to_owned(),
             error,
         }
-    }
-}
-
-/// Why a job has no output.
-fn failure_of(job: &JobObject) -> Option<WireError> {
-    use flash_protocol::ErrorKind;
-    let said = || ErrorText::parse(job.error.as_deref().unwrap_or("no reason given"));
-    match job.status {
-        JobStatus::Failed => Some(said()),
-        JobStatus::TimedOut => {
-            let message = job.error.as_deref().unwrap_or("the job timed out");
-            Some(WireError { kind: ErrorKind::Timeout, ..ErrorText::parse(message) })
-        }
-        JobStatus::Cancelled => Some(WireError::new(ErrorKind::Cancelled, "the job was cancelled")),
-        JobStatus::Completed | JobStatus::InQueue | JobStatus::InProgress => None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     estimate::{
         Estimate, EstimateError, Given, Measured, always_on, estimate, left_out, measured, stages, table,
     },
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::Output,
     project::{Build, Config, LastManifest, Package, SourceState, build, describe, print_first_build},
 };
@@ -100,7 +100,7 @@ pub(super) async fn run(arguments: &EstimateArguments, output: &Output) -> Resul
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: EstimateError) -> Failure {
-    let failure = Failure::of(Code::Unusable, &error);
+    let failure = Failure::of(FailureCode::Unusable, &error);
     match error {
         EstimateError::NoPrice { .. } => {
             failure.hint("set one in flash.toml, in dollars per second: \"ID\" = 0.0002 under [prices]")

@@ -7,7 +7,7 @@ use flash_text::error_chain;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, FailureCode};
 
 /// How long one endpoint may take to answer. Its workers are already ready, but a request may be slow.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ pub(super) async fn check(
     if environment.target == TargetKind::Local {
         client = client.no_proxy();
     }
-    let client = client.build().map_err(|error| Failure::of(Code::Failed, &error))?;
+    let client = client.build().map_err(|error| Failure::of(FailureCode::Failed, &error))?;
     let mut wrong = Vec::new();
     for endpoint in &environment.endpoints {
         if let Err(unanswered) = answers(&client, (environment, endpoint), spec, key).await {

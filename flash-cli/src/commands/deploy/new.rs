@@ -14,7 +14,7 @@ use crate::{
         scope::{ScopeArguments, target},
     },
     credentials::CredentialStore,
-    exit::{Code, Failure},
+    exit::{Code, Failure, FailureCode},
     output::Output,
     project::{Config, Declaration, EnvironmentSettings, add_environment},
 };
@@ -63,7 +63,8 @@ impl EnvironmentCommand for NewArguments {
             Some(name) => name.clone(),
             None => ask_name()?,
         };
-        let id = EnvironmentId::new(&app, &name).map_err(|error| Failure::of(Code::Unusable, &error))?;
+        let id =
+            EnvironmentId::new(&app, &name).map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
         let declared = config.environment(&name);
         let kind = match (self.scope.target, declared) {
             (Some(kind), _) => kind,

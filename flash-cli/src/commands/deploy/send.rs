@@ -18,7 +18,7 @@ use crate::{
         scope::{Scope, ScopeArguments},
     },
     deploy::{Plan, SavedPlan, SavedPlanError, unbuilt_release},
-    exit::{Code, Failure},
+    exit::{Code, Failure, FailureCode},
     output::Output,
     project::{Config, CudaPolicy, EnvironmentSettings, LastManifest, Package},
 };
@@ -163,9 +163,9 @@ fn clear_of_problems(problems: &[Finding]) -> Result<(), Failure> {
 fn of_saved_plan(error: &SavedPlanError, name: &str) -> Failure {
     let code = match error {
         SavedPlanError::LiveMoved { .. } | SavedPlanError::SpecMoved | SavedPlanError::Write { .. } => {
-            Code::Failed
+            FailureCode::Failed
         }
-        _ => Code::Unusable,
+        _ => FailureCode::Unusable,
     };
     Failure::of(code, error).hint(format!("make a new one: flash deploy send {name} --save-plan FILE"))
 }
@@ -176,7 +176,7 @@ impl EnvironmentCommand for SendArguments {
         let is_for_plan = self.options.plan || self.options.save_plan.is_some();
         carry_out(self, output).await.map_err(|mut failure| {
             if is_for_plan {
-                failure.code = Code::Failed;
+                failure.code = FailureCode::Failed;
             }
             failure
         })

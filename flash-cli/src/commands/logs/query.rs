@@ -70,7 +70,7 @@ mod tests {
     use flash_target::{LogLevel, LogStream};
 
     use super::*;
-    use crate::exit::Code;
+    use crate::exit::FailureCode;
 
     #[derive(Parser)]
     struct Line {
@@ -132,7 +132,7 @@ mod tests {
         ];
         for (arguments, refusal) in cases {
             let failure = asked(arguments).unwrap_err();
-            assert_eq!(failure.code, Code::Unusable, "{arguments}");
+            assert_eq!(failure.code, FailureCode::Unusable, "{arguments}");
             assert!(failure.to_string().starts_with(refusal), "{failure}");
             assert_eq!(failure.to_string().lines().count(), 1, "{failure}");
         }

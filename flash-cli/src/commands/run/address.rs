@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::variable::variable;
 use crate::{
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::Output,
     project::Config,
 };
@@ -90,7 +90,7 @@ impl Address {
 }
 
 fn not_bound(error: &BindError) -> Failure {
-    let failure = Failure::of(Code::Failed, error);
+    let failure = Failure::of(FailureCode::Failed, error);
     match error {
         BindError::UnknownHost { .. } | BindError::OtherMachine { .. } => failure.hint(
             "use --host localhost for this machine only, --host 0.0.0.0 for all its IPv4 addresses, --host :: for IPv6 \

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::workspace::Settings;
 use crate::{
     builder::{BuildDirectory, BuiltImage, Platform, Record},
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::Output,
     project::Config,
 };
@@ -93,8 +93,8 @@ impl BuiltImages {
         check(record)?;
         config.check_against(&record.app)?;
         self.engine.check_environment(&settings.environment).map_err(not_usable)?;
-        let layout =
-            Layout::create(&self.directory.images()).map_err(|error| Failure::of(Code::Failed, &error))?;
+        let layout = Layout::create(&self.directory.images())
+            .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         let stored = self.engine.stored().await.map_err(not_usable)?;
         let mut ids = BTreeMap::new();
         for image in &record.images {
@@ -219,8 +219,8 @@ fn not_usable(error: EngineError) -> Failure {
         | EngineError::Missing(_)
         | EngineError::Old(_)
         | EngineError::Elsewhere(_)
-        | EngineError::ManyLines { .. } => Code::Unusable,
-        _ => Code::Failed,
+        | EngineError::ManyLines { .. } => FailureCode::Unusable,
+        _ => FailureCode::Failed,
     };
     let failure = Failure::of(code, &error);
     match error {

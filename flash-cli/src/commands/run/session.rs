@@ -24,7 +24,7 @@ use super::{
 use crate::{
     commands::{changes, endpoint_table::endpoints},
     deploy::Plan,
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
     output::{Endpoint, Output},
     project::{self, Build, Config, LastManifest, Package, SourceState},
     watch::{Scope, SourceWatcher},
@@ -322,7 +322,7 @@ impl Session {
         let directory = self.package.directory.clone();
         let release =
             NewRelease { number: None, manifest, commands, artifact, directory, environment, prices };
-        platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(Code::Failed, &error))
+        platform.deploy(release, |_| ()).await.map_err(|error| Failure::of(FailureCode::Failed, &error))
     }
 
     /// Reads the package again: its name or its crates may have changed.

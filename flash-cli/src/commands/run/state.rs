@@ -11,7 +11,7 @@ use flash_platform::{ApiKey, Durability, OpenError, Secret, StartError};
 use super::variable::variable;
 use crate::{
     commands::endpoint_table::curl_with_header,
-    exit::{Code, Failure},
+    exit::{Failure, FailureCode},
 };
 
 /// The variable with the key that clients must send.
@@ -46,7 +46,7 @@ impl StoreLocation {
 
 /// Why the platform did not start, and what to do.
 pub(super) fn not_started(error: &StartError) -> Failure {
-    let failure = Failure::of(Code::Failed, error);
+    let failure = Failure::of(FailureCode::Failed, error);
     match error {
         StartError::Store(OpenError::InUse { .. }) => failure
             .hint("another `flash run --keep` is running for this project: stop it, or run without --keep"),
