@@ -316,7 +316,6 @@ impl Inner {
 
 impl Balancer {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // As in the queue: the data is consistent after the last complete step.
         self.inner.lock()
     }
 

@@ -81,7 +81,6 @@ impl Inner {
 
 impl Tally {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // As everywhere: the data is consistent after the last complete step.
         self.inner.lock()
     }
 

@@ -105,7 +105,6 @@ impl LineBuffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // The data is consistent after the last complete step.
         self.waiting.lock()
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use flash_protocol::catalogue::NanoDollars;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::{
     ledger::{Ledger, Moment, Reading, Sums},
@@ -48,18 +48,13 @@ struct AccountInner {
 }
 
 impl AccountInner {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // As everywhere: the data is consistent after the last complete step.
-        self.ledger.lock()
-    }
-
     fn moment(&self, at: Instant) -> Moment {
         Moment::try_from(at.saturating_duration_since(self.opened).as_nanos()).unwrap_or(Moment::MAX)
     }
 
     /// Read under the ledger's lock, so that times are in order.
     fn with<T>(&self, step: impl FnOnce(&mut Ledger, Moment) -> T) -> T {
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         let now = self.moment(Instant::now());
         step(&mut ledger, now)
     }
@@ -87,7 +82,7 @@ impl Account {
     /// Its process was started at this moment.
     pub(crate) fn spawned(&self, at: Instant) {
         let at = self.inner.moment(at);
-        self.inner.ledger().spawned(at);
+        self.inner.ledger.lock().spawned(at);
     }
 
     /// It takes work from now on.

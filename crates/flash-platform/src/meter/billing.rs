@@ -56,7 +56,6 @@ pub(crate) struct TypeBill {
 
 impl Billing {
     fn types(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, TypeAccounts>> {
-        // As everywhere: the data is consistent after the last complete step.
         self.shared.types.lock()
     }
 

@@ -129,7 +129,6 @@ impl Pool {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Workers> {
-        // As in the queue: the data is consistent after the last complete step.
         self.workers.lock()
     }
 

@@ -87,7 +87,6 @@ impl Inner {
 
 impl Queue {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic under the lock would be a bug; the data is still consistent after the last complete step.
         self.inner.lock()
     }
 

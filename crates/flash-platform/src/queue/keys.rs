@@ -45,7 +45,6 @@ impl KeyTables {
 impl Keys {
     /// The locked table.
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
-        // Each change is one step.
         self.0.lock()
     }
 }

@@ -3,7 +3,7 @@
 //! They stay in place, as does everything that refers to them, so that they can be repaired.
 use std::collections::BTreeMap;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rusqlite::{Row, Rows, types::ValueRef};
 
 use super::{
@@ -24,11 +24,6 @@ struct Damage {
 }
 
 impl Damages {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Damage>> {
-        // Each change is one step.
-        self.0.lock()
-    }
-
     /// All readable rows; the others are recorded. The first column identifies the row.
     pub(super) fn readable<T>(
         &self,
@@ -56,19 +51,19 @@ impl Damages {
         };
         let problem = flash_text::error_chain(error);
         let place = (environment, format!("{table} {name}"));
-        self.lock().entry(place).or_insert(Damage { problem, is_reported: false });
+        self.0.lock().entry(place).or_insert(Damage { problem, is_reported: false });
     }
 
     /// Rows that could not be read: of this environment, or, for `None`, of environments themselves.
     pub(super) fn of(&self, environment: Option<EnvironmentKey>) -> Vec<String> {
-        let damages = self.lock();
+        let damages = self.0.lock();
         let own = damages.iter().filter(|((of, _), _)| *of == environment);
         own.map(|((_, place), damage)| text(place, damage)).collect()
     }
 
     /// Those not yet logged.
     pub(super) fn unreported(&self) -> Vec<String> {
-        let mut damages = self.lock();
+        let mut damages = self.0.lock();
         let unreported = damages.iter_mut().filter(|(_, damage)| !damage.is_reported);
         unreported
             .map(|((_, place), damage)| {

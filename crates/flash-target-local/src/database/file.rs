@@ -23,7 +23,6 @@ impl Database {
 
     /// The connection, once no other thread uses it.
     pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic during a transaction rolls it back.
         self.connection.lock()
     }
 

@@ -38,7 +38,6 @@ pub(super) struct Progress {
 
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Pending> {
-        // The data is consistent after the last complete step.
         self.pending.lock()
     }
 }
