@@ -1,22 +1,56 @@
 //! The API pages: `/docs` with a vendored Swagger UI that works offline, and `/openapi.json`.
-use std::{io::Read as _, sync::Arc};
+use std::{
+    io::Read as _,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     Json,
     extract::State,
     response::{Html, IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use flash_text::Truncated;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use super::{error::Refusal, extract::Segments, respond::json_text, state::GatewayState};
 
-/// From the `swagger-ui-dist` package, compressed by gzip; its licence is in the same directory.
-const SCRIPT: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js.gz");
-const STYLE: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui.css.gz");
+/// From the `swagger-ui-dist` package; its licence is in the same directory.
+static SCRIPT: Asset = Asset {
+    content_type: "text/javascript; charset=utf-8",
+    compressed: include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js.gz"),
+    plain: OnceLock::new(),
+};
+static STYLE: Asset = Asset {
+    content_type: "text/css; charset=utf-8",
+    compressed: include_bytes!("../../assets/swagger-ui/swagger-ui.css.gz"),
+    plain: OnceLock::new(),
+};
 const PAGE: &str = include_str!("../../assets/swagger-ui/index.html");
+
+/// A vendored file.
+struct Asset {
+    content_type: &'static str,
+    /// By gzip.
+    compressed: &'static [u8],
+    /// Decompressed for the first client that does not accept gzip. Browsers do.
+    plain: OnceLock<Bytes>,
+}
+
+impl Asset {
+    fn plain(&self) -> Bytes {
+        let decompress = || {
+            let mut plain = Vec::new();
+            let mut decoder = GzDecoder::new(self.compressed);
+            decoder.read_to_end(&mut plain).expect("the vendored files are gzip, as a test sees");
+            plain.into()
+        };
+        self.plain.get_or_init(decompress).clone()
+    }
+}
 
 pub(super) async fn index(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
     let release = state.live()?;
@@ -34,9 +68,9 @@ pub(super) async fn page() -> Response {
 }
 
 pub(super) async fn file(Segments(name): Segments<String>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let (kind, bytes) = match name.as_str() {
-        "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", SCRIPT),
-        "swagger-ui.css" => ("text/css; charset=utf-8", STYLE),
+    let asset = match name.as_str() {
+        "swagger-ui-bundle.js" => &SCRIPT,
+        "swagger-ui.css" => &STYLE,
         _ => {
             return Err(Refusal::not_found(format!(
                 "no page at /docs/{}; did you mean `/docs`?",
@@ -45,16 +79,17 @@ pub(super) async fn file(Segments(name): Segments<String>, headers: HeaderMap) -
         }
     };
     let headers_of_both = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
         (header::VARY, HeaderValue::from_static("accept-encoding")),
     ];
     if accepts_gzip(&headers) {
         let coding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
-        return Ok((headers_of_both, coding, bytes).into_response());
+        return Ok((headers_of_both, coding, asset.compressed).into_response());
     }
-    // Browsers accept gzip, so nobody waits for this.
-    let mut plain = Vec::new();
-    GzDecoder::new(bytes).read_to_end(&mut plain).expect("the vendored files are gzip, as a test sees");
+    let plain = match asset.plain.get() {
+        Some(plain) => plain.clone(),
+        None => spawn_blocking(|| asset.plain()).await.expect("decompressing a vendored file does not panic"),
+    };
     Ok((headers_of_both, plain).into_response())
 }
 

@@ -196,6 +196,16 @@ mod tests {
         assert_eq!(["/v2/x/nothing", "/v2/run", "/ping"].map(caller), [None; 3]);
     }
 
+    /// [`caller`] looks at the name alone.
+    #[test]
+    fn operations_with_one_name_have_one_caller() {
+        for operation in &OPERATIONS {
+            for other in OPERATIONS.iter().filter(|other| other.name == operation.name) {
+                assert_eq!(operation.caller, other.caller, "{}{}", other.name, other.rest);
+            }
+        }
+    }
+
     #[test]
     fn an_unknown_path_names_the_operations_for_clients_once_each() {
         let refusal = unknown("/v2/x/statuss/7");
