@@ -1,8 +1,8 @@
 //! The platform: a local implementation of what the provider runs in its cloud.
 //!
-//! `platform` starts and ends it. It manages `releases`; `lifecycle` contains their life cycle. Requests enter through `gateway`, and jobs wait in
-//! `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run them. `meter` counts what
-//! they cost, [`logs`] stores what they print, and `webhook` sends the ends of jobs.
+//! `platform` starts and ends it. It manages `releases`; `lifecycle` contains their life cycle. Requests enter through
+//! `gateway`, and jobs wait in `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run
+//! them. `meter` counts what they cost, [`logs`] stores what they print, and `webhook` sends the ends of jobs.
 //!
 //! One [`Platform`] serves one app at one port. Its callers, `flash run` and `flash-target-local`, decide what it runs
 //! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.

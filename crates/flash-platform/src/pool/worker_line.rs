@@ -63,6 +63,10 @@ pub(super) fn about(line: LogLine, work: Work) -> LogLine {
 mod tests {
     use super::*;
 
+    fn work(request: &str) -> Work {
+        Work { request_id: request.into(), job_id: Some("j1".into()) }
+    }
+
     #[test]
     fn a_structured_line_names_its_own_request() {
         let text = r#"{"requestId":"r1","message":"loaded","level":"INFO"}"#.to_owned();
@@ -80,10 +84,6 @@ mod tests {
             let line = line_of_worker("gpu", &"w1".into(), line);
             assert_eq!((line.request_id.as_deref(), line.job_id.as_deref()), (Some("r1"), Some("j1")));
         }
-    }
-
-    fn work(request: &str) -> Work {
-        Work { request_id: request.into(), job_id: Some("j1".into()) }
     }
 
     #[test]

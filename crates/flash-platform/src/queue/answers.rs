@@ -1,4 +1,4 @@
-//! What those who change jobs learn from the queue.
+//! What those who change jobs, or have overdue ones ended, learn from the queue.
 
 /// Why a job cannot be changed as a client wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

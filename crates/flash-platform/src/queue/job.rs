@@ -433,7 +433,7 @@ impl Entry {
     }
 
     /// A client asks for chunks.
-    pub(super) fn has_reader(&mut self) {
+    pub(super) fn set_has_reader(&mut self) {
         self.run_mut().chunks.set_has_reader();
     }
 

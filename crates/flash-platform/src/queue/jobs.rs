@@ -17,7 +17,6 @@ use super::{
     guard::{Guard, MAX_LOSSES, SuspectPermit},
     id::JobId,
     job::{Entry, Origin, Retention},
-    load::Totals,
     loss::Loss,
     marks::{Guarded, Marking},
     outbox::JobEnded,
@@ -51,6 +50,14 @@ pub(super) struct Jobs {
     kept_sync: VecDeque<JobId>,
     dead: BTreeSet<JobId>,
     pub totals: Totals,
+}
+
+/// Totals since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub completed: u64,
+    pub failed: u64,
+    pub retried: u64,
 }
 
 impl Jobs {

@@ -20,14 +20,6 @@ pub(crate) struct Load {
     pub consumers: Vec<(WorkerId, usize, Option<Instant>)>,
 }
 
-/// Totals since the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
-    pub completed: u64,
-    pub failed: u64,
-    pub retried: u64,
-}
-
 /// A worker that holds a stopped job and does not release it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {

@@ -6,7 +6,7 @@
 //! jobs that it has not released yet.
 //!
 //! [`endpoint_queue`] is the queue. What one can do with it beyond its core is in a file for each: [`intake`],
-//! [`listing`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`] and [`hand_over`].
+//! [`listing`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`], [`hand_over`] and [`purge`].
 mod abandon;
 mod answers;
 mod backlog;
@@ -35,6 +35,7 @@ mod marks;
 mod model;
 mod outbox;
 mod polling;
+mod purge;
 mod settings;
 mod state;
 mod store;

@@ -65,7 +65,7 @@ impl Queue {
             let arrivals = |queue: &Self| {
                 let mut inner = queue.lock();
                 let entry = inner.jobs.get_mut(job)?;
-                entry.has_reader();
+                entry.set_has_reader();
                 Some(entry.arrivals())
             };
             let Some(arrived) = self.home_of(arrivals) else { return Ok(None) };

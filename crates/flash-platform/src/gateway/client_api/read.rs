@@ -76,36 +76,36 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 }
 
 /// Whether more events follow.
-enum Events {
-    Open,
-    Ended,
+enum Continuation {
+    More,
+    End,
 }
 
 /// Chunks as server-sent events: a `data` line each, then one event `end` with the job.
 fn events(queue: Arc<Queue>, id: JobId) -> Response {
-    let next = move |before: Events| {
+    let next = move |before: Continuation| {
         let queue = queue.clone();
         async move {
-            if let Events::Ended = before {
+            if let Continuation::End = before {
                 return None;
             }
-            let (text, state) = match queue.stream(id, KEEP_ALIVE).await {
+            let (text, continuation) = match queue.stream(id, KEEP_ALIVE).await {
                 Ok(Some(news)) => event_text(&queue, id, news).await,
                 // The job is gone or cannot be stored now: the client asks again and gets the reason.
-                Ok(None) | Err(_) => ("event: gone\ndata: {}\n\n".to_owned(), Events::Ended),
+                Ok(None) | Err(_) => ("event: gone\ndata: {}\n\n".to_owned(), Continuation::End),
             };
-            Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), state))
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), continuation))
         }
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, Body::from_stream(stream::unfold(Events::Open, next))).into_response()
+    (headers, Body::from_stream(stream::unfold(Continuation::More, next))).into_response()
 }
 
 /// The events of some news, and whether more will come.
-async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, Events) {
+async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, Continuation) {
     // JSON text from serde has no line breaks; text from a worker may.
     let line = |json: &str| json.replace(['\n', '\r'], " ");
     let mut text = String::new();
@@ -115,10 +115,10 @@ async fn event_text(queue: &Queue, id: JobId, news: Stream) -> (String, Events) 
     if !news.status.is_final() {
         // A comment keeps the connection alive where nothing happened.
         let idle = if text.is_empty() { ":\n\n" } else { "" };
-        return (text + idle, Events::Open);
+        return (text + idle, Continuation::More);
     }
     let job = queue.status(id).await.ok().flatten();
     let job = job.and_then(|job| serde_json::to_string(&job).ok()).unwrap_or_else(|| "{}".to_owned());
     text.push_str(&format!("event: end\ndata: {}\n\n", line(&job)));
-    (text, Events::Ended)
+    (text, Continuation::End)
 }
