@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::coding::EncodedCall;
 use crate::{
     descriptor::Function,
-    http_client::{HttpClient, escaped, received, trace_headers, transport},
+    http_client::{HttpClient, escaped, received, transport},
     located::located,
 };
 
@@ -89,7 +89,7 @@ fn request(
     if !matches!(route.method, "GET" | "DELETE" | "HEAD") {
         request = request.header("content-type", "application/json").body(call.body.get().to_owned());
     }
-    for (name, value) in trace_headers(envelope) {
+    for (name, value) in envelope.trace_headers() {
         request = request.header(name, value);
     }
     Ok(request)

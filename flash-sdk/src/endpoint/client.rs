@@ -32,6 +32,7 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a request is retried.
 const RETRIES: u32 = 4;
+
 /// A client for one endpoint. It is cheap to clone and shares its connections.
 ///
 /// ```no_run

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     context::Context,
-    http_client::{HttpClient, Received, send, trace_headers},
+    http_client::{HttpClient, Received, send},
     json,
     located::located,
 };
@@ -113,7 +113,7 @@ impl Request {
             if !query.is_empty() {
                 request = request.query(&query);
             }
-            for (name, value) in trace_headers(&envelope) {
+            for (name, value) in envelope.trace_headers() {
                 request = request.header(name, value);
             }
             for (name, value) in &headers {

@@ -1,8 +1,6 @@
 //! Clients with the key and the settings of this crate.
 use std::sync::OnceLock;
 
-use flash_protocol::wire::envelope::Envelope;
-
 use super::url::is_local;
 
 /// HTTP clients, created at first use: loading TLS roots takes milliseconds, which a cold start cannot spare.
@@ -39,19 +37,6 @@ impl HttpClient {
             None => request,
         }
     }
-}
-
-/// The headers that carry an envelope to a route.
-pub(crate) fn trace_headers(envelope: &Envelope) -> impl Iterator<Item = (&'static str, String)> {
-    let depth = (envelope.depth > 0).then(|| envelope.depth.to_string());
-    [
-        ("x-request-id", envelope.request_id.clone().map(String::from)),
-        ("traceparent", envelope.traceparent.clone().map(String::from)),
-        ("x-flash-deadline-ms", envelope.deadline_ms.map(|deadline| deadline.to_string())),
-        ("x-flash-depth", depth),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// An HTTP client with the settings of this crate.

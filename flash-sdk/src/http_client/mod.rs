@@ -5,6 +5,6 @@ mod client;
 mod send;
 mod url;
 
-pub(crate) use client::{HttpClient, http_client, trace_headers};
+pub(crate) use client::{HttpClient, http_client};
 pub(crate) use send::{Attempt, Received, attempt, received, send, transport};
 pub(crate) use url::escaped;

@@ -34,8 +34,10 @@ impl Received {
         })
     }
 
+    /// Whether its status is one of success.
+    ///
     /// # Errors
-    /// If the answer is not successful.
+    /// What the server says went wrong, with the request's ID.
     pub(crate) fn success(&self) -> Result<()> {
         if (200..300).contains(&self.status) {
             return Ok(());

@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::http_client::{HttpClient, Received, send, trace_headers};
+use crate::http_client::{HttpClient, Received, send};
 
 /// The longest wait to ask `runsync` for: the documented default. Longer jobs are polled.
 pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(90);
@@ -89,8 +89,9 @@ impl QueueClient {
         let body = submission::body(envelope, input, *webhook, *policy);
         let upload = Duration::from_secs(body.len() as u64 / BYTES_PER_SECOND);
         let received = self.send(Method::POST, path, idempotency, hold + upload, |request| {
-            let headers =
-                trace_headers(envelope).chain(idempotency_key.map(|key| ("idempotency-key", key.to_owned())));
+            let headers = envelope
+                .trace_headers()
+                .chain(idempotency_key.map(|key| ("idempotency-key", key.to_owned())));
             let request = headers.fold(request, |request, (name, value)| request.header(name, value));
             request.header("content-type", "application/json").body(body.clone())
         });

@@ -38,6 +38,21 @@ pub struct Envelope {
     pub fan_out: bool,
 }
 
+impl Envelope {
+    /// The headers of a request that belongs to a call: everything but the function and the fan-out.
+    pub fn trace_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let depth = (self.depth > 0).then(|| self.depth.to_string());
+        [
+            ("x-request-id", self.request_id.clone().map(String::from)),
+            ("traceparent", self.traceparent.clone().map(String::from)),
+            ("x-flash-deadline-ms", self.deadline_ms.map(|deadline| deadline.to_string())),
+            ("x-flash-depth", depth),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
