@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     command::{Command, Context},
     scope::{OneEnvironment, ScopeArguments},
-    time::local,
+    time::local_time,
 };
 use crate::{
     credentials::CredentialStore,
@@ -91,11 +91,11 @@ async fn list(environment: OneEnvironment, output: &Output) -> Result<(), Failur
     let is_own = |entry: &KeyEntry| own.as_ref().is_some_and(|own| own.key.starts_with(&entry.prefix));
     let row = |entry: &KeyEntry| {
         let state = match entry.revoked_ms {
-            Some(at) => format!("revoked {}", local(at)),
+            Some(at) => format!("revoked {}", local_time(at)),
             None if is_own(entry) => "yours".to_owned(),
             None => "valid".to_owned(),
         };
-        vec![format!("{}…", entry.prefix), state, local(entry.created_ms), entry.label.clone()]
+        vec![format!("{}…", entry.prefix), state, local_time(entry.created_ms), entry.label.clone()]
     };
     output.table(&["key", "state", "made", "label"], &keys.iter().map(row).collect::<Vec<_>>());
     Ok(())

@@ -13,7 +13,7 @@ use super::{
     command::{Command, Context},
     confirm::prompt_aborted,
     scope::{OneEnvironment, ScopeArguments},
-    time::local,
+    time::local_time,
 };
 use crate::{
     exit::{Code, Failure},
@@ -199,7 +199,8 @@ async fn list(environment: OneEnvironment, output: &Output) -> Result<(), Failur
         output.object(&json!({ "environment": scope.id, "secrets": secrets }));
         return Ok(());
     }
-    let row = |entry: &SecretEntry| vec![entry.name.clone(), local(entry.set_ms), entry.version.to_string()];
+    let row =
+        |entry: &SecretEntry| vec![entry.name.clone(), local_time(entry.set_ms), entry.version.to_string()];
     output.table(&["secret", "set", "times set"], &secrets.iter().map(row).collect::<Vec<_>>());
     Ok(())
 }

@@ -8,7 +8,7 @@ use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 use super::{
     command::{Command, Context},
     scope::{OneEnvironment, Scope},
-    time::local,
+    time::local_time,
 };
 use crate::{
     exit::{Code, Failure},
@@ -126,7 +126,7 @@ fn show(status: &Status, output: &Output) {
         for error in &worker.last_errors {
             let request = error.request_id.as_deref().map_or(String::new(), |id| format!("  request {id}"));
             let message = error.message.lines().next().unwrap_or_default();
-            output.line(&format!("  {}  {message}{request}", local(error.time_ms)));
+            output.line(&format!("  {}  {message}{request}", local_time(error.time_ms)));
         }
     }
 }

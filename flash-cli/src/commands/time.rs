@@ -69,7 +69,7 @@ pub(super) fn shown(time_us: u64, zone: &TimeZone) -> String {
 }
 
 /// `2026-11-23 12:00:05`, in this machine's time zone.
-pub(super) fn local(ms: u64) -> String {
+pub(super) fn local_time(ms: u64) -> String {
     let timestamp = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     timestamp.map_or_else(
         || "unknown".to_owned(),

@@ -1,4 +1,4 @@
-//! The endpoint table.
+//! A row of the endpoint table.
 use serde::Serialize;
 
 /// A row of the endpoint table.

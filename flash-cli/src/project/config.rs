@@ -12,8 +12,7 @@ use flash_protocol::{
     catalogue::{PriceList, PriceListError},
     manifest::Manifest,
 };
-use flash_text::dotenv;
-use flash_text::nearest;
+use flash_text::{dotenv, nearest};
 use serde::Deserialize;
 
 use super::{
@@ -118,107 +117,27 @@ impl Config {
     }
 
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let invalid = |at: usize, message: String| {
-            let line = line_of(text, at);
-            ConfigError::Invalid { path: path.to_owned(), line, message }
-        };
+        let source = Source { text, path };
         let Written { run, build, prices, workers, environments } =
             toml::from_str(text).map_err(|error: toml::de::Error| {
                 let message = with_nearest(error.message().lines().next().unwrap_or_default());
-                invalid(error.span().map_or(0, |span| span.start), message)
+                source.invalid(error.span().map_or(0, |span| span.start), message)
             })?;
-        let own_prices: Vec<(String, f64)> =
-            prices.iter().map(|(name, price)| (name.get_ref().clone(), *price)).collect();
-        let overrides = prices.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
-        let prices = PriceList::with_overrides(overrides).map_err(|error| {
-            let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
-            let at = prices.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
-            let near = match error {
-                PriceListError::UnknownName(_) => nearest(wrong, priced_names()),
-                PriceListError::BadPrice(..) => String::new(),
-            };
-            invalid(at, format!("{error}{near}"))
-        })?;
-        let own_prices = own_prices.into_iter().collect();
-        let build = build
-            .check(|at| line_of(text, at))
-            .map_err(|Mistake { at, message }| invalid(at.start, message))?;
-        let declared = |(name, written): (toml::Spanned<String>, command_worker::Written)| {
-            let command = written.check(&name);
-            let command = command.map_err(|Mistake { at, message }| invalid(at.start, message))?;
-            Ok(Declared { path: path.to_owned(), line: line_of(text, name.span().start), command })
-        };
-        let commands = workers.into_iter().map(declared).collect::<Result<_, ConfigError>>()?;
-        let of_environment = |(name, written): (toml::Spanned<String>, environments::Written)| {
-            let checked = written.check(&name, |at| line_of(text, at));
-            checked.map_err(|Mistake { at, message }| invalid(at.start, message))
-        };
-        let environments =
-            environments.into_iter().map(of_environment).collect::<Result<_, ConfigError>>()?;
-        let WrittenRun {
-            host,
-            port,
-            allow_hosts,
-            drain_seconds,
-            ping_timeout,
-            stop_grace_ms,
-            limits,
-            keep_releases,
-            features,
-            container,
-            container_global_args,
-            container_args,
-        } = run;
-        let within =
-            |name: &str, value: Option<toml::Spanned<u64>>, allowed: &dyn Fn(u64) -> bool, what: &str| {
-                let Some(value) = value else { return Ok(None) };
-                let number = *value.get_ref();
-                allowed(number).then_some(Some(number)).ok_or_else(|| ConfigError::Invalid {
-                    path: path.to_owned(),
-                    line: line_of(text, value.span().start),
-                    message: format!("`{name}` is {number}; expected {what}"),
-                })
-            };
-        let ping_timeout = within(
-            "ping_timeout",
-            ping_timeout,
-            // Pings come at most every second, and one may be late.
-            &|seconds| seconds == 0 || (3..=3600).contains(&seconds),
-            "0 (never) or 3 to 3600 seconds",
-        )?;
-        let stop_grace_ms = within(
-            "stop_grace_ms",
-            stop_grace_ms,
-            &|ms| (10..=600_000).contains(&ms),
-            "10 to 600000 milliseconds",
-        )?;
-        let keep_releases = within(
-            "keep_releases",
-            keep_releases,
-            &|releases| (1..=100).contains(&releases),
-            "1 to 100 releases",
-        )?;
+        let own_prices = prices.iter().map(|(name, price)| (name.get_ref().clone(), *price)).collect();
         Ok(Self {
-            host,
-            port,
-            allow_hosts,
-            drain_seconds,
-            ping_timeout,
-            stop_grace_ms,
-            limits,
-            keep_releases,
-            features,
-            container: Wanted {
-                kind: container,
-                global_arguments: container_global_args,
-                run_arguments: container_args,
-            },
-            prices,
+            prices: source.prices(&prices)?,
             own_prices,
-            build,
-            environments,
+            build: build.check(|at| source.line(at)).map_err(|mistake| source.mistake(mistake))?,
+            commands: workers
+                .into_iter()
+                .map(|(name, written)| source.command(&name, written))
+                .collect::<Result<_, _>>()?,
+            environments: environments
+                .into_iter()
+                .map(|(name, written)| source.environment(&name, written))
+                .collect::<Result<_, _>>()?,
             path: path.to_owned(),
-            commands,
+            ..source.run(run)?
         })
     }
 
@@ -273,6 +192,127 @@ impl Config {
     }
 }
 
+/// The file: for checks of its sections, whose errors name it and the line.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Source<'_> {
+    fn line(self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn invalid(self, at: usize, message: String) -> ConfigError {
+        ConfigError::Invalid { path: self.path.to_owned(), line: self.line(at), message }
+    }
+
+    fn mistake(self, Mistake { at, message }: Mistake) -> ConfigError {
+        self.invalid(at.start, message)
+    }
+
+    /// `[prices]`.
+    fn prices(self, written: &BTreeMap<toml::Spanned<String>, f64>) -> Result<PriceList, ConfigError> {
+        let overrides = written.iter().map(|(name, price)| (name.get_ref().as_str(), *price));
+        PriceList::with_overrides(overrides).map_err(|error| {
+            let (PriceListError::UnknownName(wrong) | PriceListError::BadPrice(wrong, _)) = &error;
+            let at = written.keys().find(|name| name.get_ref() == wrong).map_or(0, |name| name.span().start);
+            let near = match error {
+                PriceListError::UnknownName(_) => nearest(wrong, priced_names()),
+                PriceListError::BadPrice(..) => String::new(),
+            };
+            self.invalid(at, format!("{error}{near}"))
+        })
+    }
+
+    /// `[workers.NAME]`.
+    fn command(
+        self,
+        name: &toml::Spanned<String>,
+        written: command_worker::Written,
+    ) -> Result<Declared, ConfigError> {
+        let command = written.check(name).map_err(|mistake| self.mistake(mistake))?;
+        Ok(Declared { path: self.path.to_owned(), line: self.line(name.span().start), command })
+    }
+
+    /// `[environments.NAME]`.
+    fn environment(
+        self,
+        name: &toml::Spanned<String>,
+        written: environments::Written,
+    ) -> Result<EnvironmentSettings, ConfigError> {
+        written.check(name, |at| self.line(at)).map_err(|mistake| self.mistake(mistake))
+    }
+
+    /// `[run]`: a config with its settings alone.
+    fn run(self, written: WrittenRun) -> Result<Config, ConfigError> {
+        let WrittenRun {
+            host,
+            port,
+            allow_hosts,
+            drain_seconds,
+            ping_timeout,
+            stop_grace_ms,
+            limits,
+            keep_releases,
+            features,
+            container,
+            container_global_args,
+            container_args,
+        } = written;
+        // Pings come at most every second, and one may be late.
+        let is_ping_timeout = |seconds| seconds == 0 || (3..=3600).contains(&seconds);
+        let is_stop_grace = |ms| (10..=600_000).contains(&ms);
+        let is_kept = |releases| (1..=100).contains(&releases);
+        Ok(Config {
+            host,
+            port,
+            allow_hosts,
+            drain_seconds,
+            ping_timeout: self.within(
+                "ping_timeout",
+                ping_timeout,
+                is_ping_timeout,
+                "0 (never) or 3 to 3600 seconds",
+            )?,
+            stop_grace_ms: self.within(
+                "stop_grace_ms",
+                stop_grace_ms,
+                is_stop_grace,
+                "10 to 600000 milliseconds",
+            )?,
+            limits,
+            keep_releases: self.within("keep_releases", keep_releases, is_kept, "1 to 100 releases")?,
+            features,
+            container: Wanted {
+                kind: container,
+                global_arguments: container_global_args,
+                run_arguments: container_args,
+            },
+            ..Config::default()
+        })
+    }
+
+    /// A number for which `is_allowed` holds; `expected` says which those are.
+    fn within(
+        self,
+        name: &str,
+        value: Option<toml::Spanned<u64>>,
+        is_allowed: impl Fn(u64) -> bool,
+        expected: &str,
+    ) -> Result<Option<u64>, ConfigError> {
+        let Some(value) = value else { return Ok(None) };
+        let number = *value.get_ref();
+        match is_allowed(number) {
+            true => Ok(Some(number)),
+            false => {
+                Err(self.invalid(value.span().start, format!("`{name}` is {number}; expected {expected}")))
+            }
+        }
+    }
+}
+
 /// Adds the name that was probably meant, if serde lists the valid names.
 fn with_nearest(message: &str) -> String {
     let Some((wrong, known)) = message.split_once(", expected ") else { return message.to_owned() };
@@ -293,10 +333,6 @@ fn with_nearest(message: &str) -> String {
 fn priced_names() -> impl Iterator<Item = &'static str> {
     let instances = CpuInstance::ALL.iter().map(|instance| instance.id());
     instances.chain(GpuPool::ALL.iter().map(|pool| pool.id()))
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 /// The variables of `.env` in this directory; empty without the file.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
 use crate::{
-    commands::{scope::OneEnvironment, time::local},
+    commands::{scope::OneEnvironment, time::local_time},
     exit::{Code, Failure},
     output::Output,
 };
@@ -58,7 +58,7 @@ fn row(record: &ReleaseRecord) -> Vec<String> {
     vec![
         record.number.to_string(),
         state.to_owned(),
-        local(record.created_ms),
+        local_time(record.created_ms),
         record.origin.commit.clone().unwrap_or_else(|| "-".to_owned()),
         digest.get(..12).unwrap_or(digest).to_owned(),
         notes.join("; "),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{live, subcommand::EnvironmentCommand};
 use crate::{
-    commands::{scope::OneEnvironment, time::local},
+    commands::{scope::OneEnvironment, time::local_time},
     credentials::CredentialStore,
     exit::{Code, Failure},
     output::Output,
@@ -51,14 +51,14 @@ impl EnvironmentCommand for InfoArguments {
         line("environment", &environment.id.to_string());
         line("target", environment.target.as_str());
         line("url", environment.url.as_deref().unwrap_or("-"));
-        line("created", &local(environment.created_ms));
+        line("created", &local_time(environment.created_ms));
         let secrets: Vec<&str> = environment.secrets.keys().map(String::as_str).collect();
         line("secrets", if secrets.is_empty() { "-".to_owned() } else { secrets.join(", ") }.as_str());
         match &environment.live {
             Some(live) => {
                 let commit =
                     live.origin.commit.as_ref().map_or(String::new(), |commit| format!(", commit {commit}"));
-                line("release", &format!("{}, since {}{commit}", live.number, local(live.created_ms)));
+                line("release", &format!("{}, since {}{commit}", live.number, local_time(live.created_ms)));
                 output.line("");
                 output.endpoints(&rows);
             }

@@ -9,7 +9,7 @@ use super::subcommand::EnvironmentCommand;
 use crate::{
     commands::{
         scope::{ScopeArguments, target},
-        time::local,
+        time::local_time,
     },
     exit::{Code, Failure},
     output::Output,
@@ -50,7 +50,7 @@ impl EnvironmentCommand for ListArguments {
         }
         let row = |own: &Environment| {
             let (release, since) = match &own.live {
-                Some(live) => (live.number.to_string(), local(live.created_ms)),
+                Some(live) => (live.number.to_string(), local_time(live.created_ms)),
                 None => ("-".to_owned(), "-".to_owned()),
             };
             let url = own.url.clone().unwrap_or_default();

@@ -27,7 +27,7 @@ enum End {
 }
 
 impl Command for LogsArguments {
-    // It checks whether its reader still waits for the rest.
+    /// The command itself checks whether its reader still waits for the rest.
     const UNREAD: Unread = Unread::Leave;
 
     fn format(&self) -> Format {
