@@ -1,9 +1,9 @@
 //! The local target: environments on this machine, in a background service.
 //!
 //! The service runs a platform for each environment: `client` talks to it through `connection`, `wire` and `socket`;
-//! `process`, `supervise` and `systemd` run it, as agreed in `invocation`; `service`, `server` and `environments` are the service itself; `database`,
-//! `artifact` and `directory` are its data, in which `cipher` encrypts secrets. `port` is for `flash run`, whose
-//! platform is not part of the service.
+//! `process`, `supervise` and `systemd` run it, as agreed in `invocation`; `service`, `server` and `environments` are the
+//! service itself; `database`, `artifact` and `directory` are its data, in which `cipher` encrypts secrets. `port` is for
+//! `flash run`, whose platform is not part of the service.
 //!
 //! What happens inside an environment is left to `flash-platform`, and what a release consists of to `flash-cli`.
 #![warn(unreachable_pub)]

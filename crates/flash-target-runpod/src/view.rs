@@ -21,6 +21,7 @@ use super::{
 
 /// The number of endpoints queried at the same time.
 const AT_ONCE: usize = 8;
+
 /// An environment exists at the provider only once something is sent to it: this checks that there is none yet.
 pub(super) async fn create(rest: &Rest, new: &NewEnvironment) -> Result<Created, TargetError> {
     let environment = environment(rest, &new.id).await?;

@@ -1,7 +1,7 @@
 //! Server-sent events: written for a streaming route, and read from any source.
 //!
-//! In the answer of a route, each chunk is an event without a name; its data is JSON. If the route fails after the head of the answer, the last
-//! event is `error` and its data is a [`WireError`].
+//! In the answer of a route, each chunk is an event without a name; its data is JSON. If the route fails after the head
+//! of the answer, the last event is `error` and its data is a [`WireError`].
 use serde_json::value::RawValue;
 
 use super::exchange::MAX_RESULT_BYTES;
@@ -106,7 +106,8 @@ impl Events {
     /// Adds bytes and returns the events that are now complete.
     ///
     /// # Errors
-    /// [`TooLong`] if the bytes are not events.
+    /// [`TooLong`] if an event, or what has arrived of one, exceeds the limit. It is checked once, after the last of the
+    /// bytes, for the event that is then incomplete: one that they complete may be too long by as much as they are.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         let mut rest = bytes;
