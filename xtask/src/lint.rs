@@ -1,4 +1,5 @@
-//! `cargo xtask lint`: format, references in documents, walls between parts of the code, clippy, documentation. Warnings are errors.
+//! `cargo xtask lint`: format, references in documents, walls between parts of the code, clippy, documentation. Warnings
+//! are errors.
 use clap::Args;
 
 use crate::{
@@ -11,9 +12,9 @@ use crate::{
 
 /// Check format, document references, lints and API docs of the whole workspace; warnings are errors.
 ///
-/// Runs `cargo fmt --all --check`; checks that every file, heading, function and constant that a Markdown file
-/// names exists, and that no parts of the code use each other; runs `cargo clippy` on all targets, and `cargo doc`. Changes no source: use `cargo fmt --all` and
-/// `cargo clippy --fix` for that.
+/// Runs `cargo fmt --all --check`; checks that every file, heading, function and constant that a Markdown file names
+/// exists, and that no parts of the code use each other; runs `cargo clippy` on all targets, and `cargo doc`. Changes no
+/// source: use `cargo fmt --all` and `cargo clippy --fix` for that.
 #[derive(Args)]
 pub(crate) struct Arguments {}
 

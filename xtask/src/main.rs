@@ -8,6 +8,7 @@ mod cuda_build;
 mod failure;
 mod fuzz;
 mod lint;
+mod metadata;
 mod output;
 mod packages;
 mod prepare;

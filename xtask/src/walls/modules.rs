@@ -2,12 +2,13 @@
 //!
 //! Siblings are compared at each level of the module tree. A folder's own file is one with its modules: it may use
 //! them, and they it. What a doorway re-exports counts as use of the module that defines it. Tests may use anything.
+//! Paths inside the bodies of macros, of calls such as `format!` too, are not seen: they are no syntax before expansion.
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use syn::{Item, ItemUse, UseTree, visit::Visit};
+use syn::{Item, ItemUse, Meta, Token, UseTree, punctuated::Punctuated, visit::Visit};
 
 use crate::failure::Failure;
 
@@ -171,11 +172,21 @@ fn file_of(folder: &Path, name: &str) -> PathBuf {
     if file.exists() { file } else { folder.join(name).join("mod.rs") }
 }
 
+/// Whether an item is compiled for tests: by `#[cfg(test)]`, and by one of several predicates.
 fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let is_cfg = attribute.path().is_ident("cfg");
-        is_cfg && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("test"))
-    })
+    let predicates = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    predicates.filter_map(|cfg| cfg.parse_args().ok()).any(|predicate| names_test(&predicate))
+}
+
+fn names_test(predicate: &Meta) -> bool {
+    match predicate {
+        Meta::Path(path) => path.is_ident("test"),
+        Meta::List(list) if list.path.is_ident("any") || list.path.is_ident("all") => {
+            let inner = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+            inner.is_ok_and(|inner| inner.iter().any(names_test))
+        }
+        Meta::List(_) | Meta::NameValue(_) => false,
+    }
 }
 
 /// The names that a `use` brings in, with their paths. A glob brings in its module's name only.
@@ -212,6 +223,15 @@ impl<'ast> Visit<'ast> for Paths<'_> {
             self.0.insert(segments);
         }
         syn::visit::visit_path(self, path);
+    }
+
+    /// One in the body of a function.
+    fn visit_item_use(&mut self, import: &'ast ItemUse) {
+        if !is_for_tests(&import.attrs) {
+            let mut leaves = Vec::new();
+            flatten(&import.tree, &mut Vec::new(), &mut leaves);
+            self.0.extend(leaves.into_iter().map(|(_, path)| path));
+        }
     }
 
     fn visit_item_mod(&mut self, inner: &'ast syn::ItemMod) {
@@ -301,5 +321,33 @@ mod tests {
     fn tests_may_use_anything() {
         let text = "mod a { pub struct A; #[cfg(test)] mod tests { use crate::b::B; } } mod b { use crate::a::A; pub struct B; }";
         assert_eq!(circles_of(text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_use_within_a_function_counts() {
+        let text =
+            "mod a { pub struct A; fn f() { use crate::b::B; } } mod b { use crate::a::A; pub struct B; }";
+        assert_eq!(circles_of(text), ["in the crate's root, a, b use each other"]);
+    }
+
+    #[test]
+    fn what_is_for_tests_is_a_predicate_of_its_own() {
+        let is_for_tests = |cfg: &str| {
+            let item: syn::ItemMod = syn::parse_str(&format!("#[cfg({cfg})] mod a {{}}")).unwrap();
+            is_for_tests(&item.attrs)
+        };
+        for cfg in ["test", "any(test, fuzzing)", "all(unix, any(fuzzing, test))"] {
+            assert!(is_for_tests(cfg), "{cfg}");
+        }
+        for cfg in [
+            "unix",
+            "not(test)",
+            "any(unix, not(test))",
+            "feature = \"latest\"",
+            "feature = \"test\"",
+            "latest",
+        ] {
+            assert!(!is_for_tests(cfg), "{cfg}");
+        }
     }
 }
