@@ -11,7 +11,6 @@
 mod artifact;
 mod cipher;
 mod client;
-mod clock;
 mod connection;
 mod database;
 mod directory;
@@ -32,10 +31,10 @@ mod specs;
 mod stop_signals;
 mod supervise;
 mod systemd;
+mod utc;
 mod wire;
 
 pub use client::LocalTarget;
-pub use clock::utc;
 pub use directory::DataDirectory;
 pub use invocation::is_service;
 pub use port::{BindError, Port, bind};
@@ -43,4 +42,5 @@ pub use process::{Started, Stopped, start, status, stop};
 pub use report::{Report, SharedReport};
 pub use service::service_main;
 pub use systemd::{check_free, install, installed, lingers};
+pub use utc::utc;
 pub use wire::{HostedEnvironment, Manager, ServiceStatus};

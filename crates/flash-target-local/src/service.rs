@@ -4,11 +4,10 @@
 //! __service supervise` keeps the first one running where there is no systemd.
 use std::{process::ExitCode, time::Duration};
 
-use flash_target::{Problem, TargetError};
+use flash_target::{Problem, TargetError, now_ms};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clock::now_ms,
     directory::DataDirectory,
     environments::Environments,
     invocation::{ANOTHER_RUNS, CANNOT_START, End, SUPERVISE, SYSTEMD},

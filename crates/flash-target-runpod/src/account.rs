@@ -87,10 +87,10 @@ fn of_dotenv(directory: &Path) -> Result<Option<FoundKey>, TargetError> {
             .hint(format!("correct it, or set {}", variables::RUNPOD_API_KEY))
     };
     let file = std::fs::read(&path).map_err(|error| broken(path.display().to_string(), error.to_string()))?;
-    let variables = dotenv::parse(&file)
+    let from_file = dotenv::parse(&file)
         .map_err(|error| broken(format!("{}:{}", path.display(), error.line), error.to_string()))?;
     let key =
-        variables.into_iter().find(|(name, value)| name == variables::RUNPOD_API_KEY && !value.is_empty());
+        from_file.into_iter().find(|(name, value)| name == variables::RUNPOD_API_KEY && !value.is_empty());
     Ok(key.map(|(_, key)| FoundKey { key: SecretValue::new(key), source: KeySource::Dotenv(path) }))
 }
 

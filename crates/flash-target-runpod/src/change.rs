@@ -6,12 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use flash_target::{
     ArtifactSpec, EnvironmentId, Finding, OnStep, Problem, ReleaseRecord, ReleaseSpec, Step, TargetError,
-    live_before,
+    live_before, now_ms,
 };
 use tokio::time::{Instant, sleep};
 
 use super::{
-    clock::now_ms,
     desired::{Desired, asleep, desired, with_siblings},
     ledger::{self, Entry, State, StoredEntry},
     names::{OwnEndpoints, of_environment},
@@ -407,19 +406,8 @@ pub(super) async fn take_out(
         TargetError::new(Problem::NotFound, format!("nothing is live in {id}"))
             .hint(format!("flash deploy send {}", id.name))
     })?;
-    let mut spec = live.entry.spec.clone();
     if let Some(worker) = worker {
-        let names = spec.manifest.workers.iter().map(|own| own.name.as_str());
-        if spec.manifest.worker(worker).is_none() {
-            let names = names.collect::<Vec<_>>().join(", ");
-            return Err(TargetError::new(Problem::NotFound, format!("{id} has no worker type `{worker}`"))
-                .hint(format!("it has: {names}")));
-        }
-        spec.manifest.workers.retain(|own| own.name != worker);
-        spec.manifest.functions.retain(|function| function.worker != worker);
-        if let ArtifactSpec::Images { images, .. } = &mut spec.artifact {
-            images.remove(worker);
-        }
+        let spec = live.entry.spec.clone().without(worker, id)?;
         if !spec.manifest.workers.is_empty() {
             let intent = Intent { base: Base::Seen(Some(live.entry.number)), notes: None, rollback_of: None };
             return bring_live(rest, id, spec, intent, on_step).await.map(Some);

@@ -7,13 +7,12 @@ use flash_protocol::{
 };
 use flash_target::{
     CallsFrom, CostQuery, Costs, EnvironmentId, FunctionCost, Grain, LogQuery, LogRecord, Problem, Selected,
-    Tail, TargetError, WorkerCost,
+    Tail, TargetError, WorkerCost, now_ms,
 };
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::{
-    clock::now_ms,
     ledger, logs,
     names::of_environment,
     releases,

@@ -9,11 +9,10 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use flash_target::{EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, TargetError};
+use flash_target::{EnvironmentId, Problem, ReleaseRecord, ReleaseSpec, ReleaseState, TargetError, now_ms};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use super::{
-    clock::now_ms,
     names::{APP, ENVIRONMENT, RELEASE, release_in, template_name},
     rest::{CreateTemplate, Template},
 };

@@ -12,7 +12,6 @@
 pub mod account;
 mod change;
 mod checks;
-mod clock;
 mod costs;
 mod desired;
 #[cfg(test)]

@@ -5,14 +5,13 @@ use async_trait::async_trait;
 use flash_target::{
     CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
     NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment,
-    Status, Target, TargetError, TargetKind,
+    Status, Target, TargetError, TargetKind, now_ms,
 };
 use futures_util::stream::BoxStream;
 
 use super::{
     account,
     change::{self, Base, Intent},
-    clock::now_ms,
     costs, logs, preflight, releases,
     rest::{Addresses, Rest},
     view,

@@ -7,12 +7,11 @@ use flash_protocol::{
 };
 use flash_target::{
     Created, DeployedEndpoint, Environment, EnvironmentId, LastError, NewEnvironment, Problem, Serving,
-    Status, TargetError, TargetKind, WorkerCounts, WorkerStatus,
+    Status, TargetError, TargetKind, WorkerCounts, WorkerStatus, now_ms,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    clock::now_ms,
     costs, ledger,
     names::{environments_in, of_environment},
     rest::{Endpoint, EndpointType, Rest, RestError, Template, WorkerState},

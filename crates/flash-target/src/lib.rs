@@ -9,17 +9,20 @@
 #![warn(unreachable_pub)]
 
 mod access;
+mod clock;
 mod costs;
 mod environment;
 mod error;
 mod preflight;
 mod release;
 mod status;
+mod undeploy;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub use access::{KeyEntry, NewKey, SecretEntry, SecretValue};
+pub use clock::now_ms;
 pub use costs::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
 pub use environment::{Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind};
 pub use error::{Problem, TargetError};

@@ -2,9 +2,7 @@
 use std::collections::BTreeMap;
 
 use flash_platform::KeyHash;
-use flash_target::{KeyEntry, SecretEntry};
-
-use crate::{cipher::Sealed, clock::now_ms};
+use flash_target::{KeyEntry, SecretEntry, now_ms};
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
     error::{DatabaseError, Result},
     file::Database,
 };
+use crate::cipher::Sealed;
 
 /// The current version of a secret.
 pub(crate) struct StoredSecret {

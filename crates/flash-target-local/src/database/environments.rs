@@ -1,11 +1,10 @@
 //! Environments, as rows.
 use std::net::IpAddr;
 
-use flash_target::{EnvironmentId, NewEnvironment};
+use flash_target::{EnvironmentId, NewEnvironment, now_ms};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{environment_key::EnvironmentKey, error::Result, file::Database};
-use crate::clock::now_ms;
 
 /// An environment as stored.
 #[derive(Debug, Clone, PartialEq)]

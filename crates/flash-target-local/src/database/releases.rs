@@ -1,7 +1,5 @@
 //! Releases of environments.
-use flash_target::{ReleaseRecord, ReleaseSpec, ReleaseState};
-
-use crate::clock::now_ms;
+use flash_target::{ReleaseRecord, ReleaseSpec, ReleaseState, now_ms};
 use rusqlite::{OptionalExtension as _, Row, TransactionBehavior, params};
 
 use super::{environment_key::EnvironmentKey, error::Result, file::Database};

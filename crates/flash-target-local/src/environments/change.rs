@@ -12,8 +12,8 @@ use super::{
     running::{RunState, Running},
 };
 use crate::{
-    clock::utc,
     database::{NewRow, StoredRelease},
+    utc::utc,
 };
 
 /// How often to retry recording the live release, and the pause between tries.
@@ -122,8 +122,12 @@ pub(super) async fn undeploy(
         undeploy_all(host, &running, live.record.number, steps).await?;
         return Ok(None);
     };
-    let mut spec = release::stored_spec(host, &running, live.record.number).await?;
-    without(&mut spec, worker, id)?;
+    let spec = release::stored_spec(host, &running, live.record.number).await?.without(worker, id)?;
+    if spec.manifest.workers.is_empty() {
+        let message = format!("`{worker}` is the last worker type of {id}");
+        return Err(TargetError::new(Problem::Refused, message)
+            .hint(format!("remove everything: flash undeploy {}", id.name)));
+    }
     let wanted = Wanted { spec, notes: Some(format!("undeploy of {worker}")), rollback_of: None };
     deploy(host, &running, Some(&live), wanted, steps).await.map(Some)
 }
@@ -176,14 +180,14 @@ async fn deploy(
         })
         .await?;
     let number = record.number;
-    let report = |step| {
+    let step = |step| {
         // A sender that has gone changes nothing.
         let _ = steps.send(step);
     };
-    report(Step::Starting { release: number });
+    step(Step::Starting { release: number });
     let deployed = match release::prepare(host, running, number, &spec).await {
         Ok(new) => {
-            let on_ready = |worker: &str| report(Step::Ready { worker: worker.to_owned() });
+            let on_ready = |worker: &str| step(Step::Ready { worker: worker.to_owned() });
             platform.deploy(new, on_ready).await.map_err(|error| not_ready(running, number, live, error))
         }
         Err(error) => Err(error),
@@ -202,9 +206,9 @@ async fn deploy(
     // Removes what the previous release left if it could not come back, and what nobody else can finish.
     release::resume_stored(host, running, &platform, Some(number)).await;
     platform.adopt_rest();
-    report(Step::Live { release: number });
+    step(Step::Live { release: number });
     if let Some(live) = live {
-        report(Step::Draining { release: live.record.number });
+        step(Step::Draining { release: live.record.number });
     }
     prune::prune(host, running).await;
     Ok(ReleaseRecord { state: ReleaseState::Live, ..record })
@@ -253,26 +257,6 @@ fn numbers(releases: &[StoredRelease]) -> String {
     let mut latest: Vec<String> = latest.collect();
     latest.reverse();
     if latest.is_empty() { "it has none".to_owned() } else { format!("it has {}", latest.join(", ")) }
-}
-
-/// Removes a worker type with its functions.
-fn without(spec: &mut ReleaseSpec, worker: &str, id: &EnvironmentId) -> Result<(), TargetError> {
-    let names: Vec<&str> = spec.manifest.workers.iter().map(|own| own.name.as_str()).collect();
-    if !names.contains(&worker) {
-        return Err(TargetError::new(Problem::NotFound, format!("{id} has no worker type `{worker}`"))
-            .hint(format!("it has: {}", names.join(", "))));
-    }
-    if names.len() == 1 {
-        return Err(TargetError::new(
-            Problem::Refused,
-            format!("`{worker}` is the last worker type of {id}"),
-        )
-        .hint(format!("remove everything: flash undeploy {}", id.name)));
-    }
-    spec.manifest.workers.retain(|own| own.name != worker);
-    spec.manifest.functions.retain(|function| function.worker != worker);
-    spec.commands.retain(|command| command.worker_type.name != worker);
-    Ok(())
 }
 
 fn not_ready(

@@ -2,17 +2,14 @@
 use std::{sync::Arc, time::Duration};
 
 use flash_platform::{CostTotals, FunctionTotal, TypeTotal};
-use flash_target::{CostQuery, Costs, EnvironmentId, TargetError};
+use flash_target::{CostQuery, Costs, EnvironmentId, TargetError, now_ms};
 use tokio::time::MissedTickBehavior;
 
 use super::{
     host::Host,
     running::{RunState, Running},
 };
-use crate::{
-    clock::now_ms,
-    database::{FunctionSpent, Spent, WorkerSpent},
-};
+use crate::database::{FunctionSpent, Spent, WorkerSpent};
 
 /// The interval between looks at what was spent.
 const INTERVAL: Duration = Duration::from_secs(1);

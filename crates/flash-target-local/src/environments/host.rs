@@ -23,7 +23,7 @@ pub(super) struct Host {
     pub cipher: Arc<Cipher>,
     /// Shared by all environments.
     pub machine: Machine,
-    pub running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
+    running: Mutex<BTreeMap<EnvironmentId, Arc<Running>>>,
     /// Held while an environment is made or removed.
     pub list: tokio::sync::Mutex<()>,
     /// Held while keys are passed to the platforms, so that the latest keys are passed last.
@@ -35,6 +35,28 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Without environments.
+    pub(super) fn new(
+        directory: DataDirectory,
+        database: Database,
+        cipher: Cipher,
+        machine: Machine,
+        report: SharedReport,
+    ) -> Self {
+        Self {
+            directory,
+            database,
+            cipher: Arc::new(cipher),
+            machine,
+            running: Mutex::default(),
+            list: tokio::sync::Mutex::default(),
+            rings: tokio::sync::Mutex::default(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            report,
+        }
+    }
+
     /// The running environments, by app and name.
     pub(super) fn running(&self) -> MutexGuard<'_, BTreeMap<EnvironmentId, Arc<Running>>> {
         self.running.lock()

@@ -2,18 +2,14 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use flash_platform::{CostTotals, KeyRing, Platform, Secret};
-use flash_target::{Problem, RuntimeSettings, TargetError};
+use flash_target::{Problem, RuntimeSettings, TargetError, now_ms};
 use flash_text::error_chain;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cipher::write_whole,
-    clock::{now_ms, utc},
-    database::StoredEnvironment,
-    directory::EnvironmentDirectory,
-    logs::Logs,
+    cipher::write_whole, database::StoredEnvironment, directory::EnvironmentDirectory, logs::Logs, utc::utc,
 };
 
 /// How long a change waits for an environment that is being restarted.

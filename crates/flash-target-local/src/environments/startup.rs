@@ -4,8 +4,6 @@ use std::{path::Path, sync::Arc};
 use flash_platform::{LimitScope, Listeners, Machine};
 use flash_target::{Problem, TargetError};
 use flash_text::error_chain;
-use parking_lot::Mutex;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{blocking::blocking, costs, host::Host, keys, restart};
 use crate::{
@@ -37,18 +35,7 @@ pub(super) async fn open(directory: DataDirectory, report: SharedReport) -> Resu
     let warnings = report.clone();
     let machine = Machine::start(LimitScope::All, Listeners::Several, move |text| warnings.warning(&text))
         .map_err(|error| TargetError::new(Problem::Failed, error_chain(&error)))?;
-    let host = Arc::new(Host {
-        directory,
-        database,
-        cipher: Arc::new(cipher),
-        machine,
-        running: Mutex::default(),
-        list: tokio::sync::Mutex::default(),
-        rings: tokio::sync::Mutex::default(),
-        closing: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-        report,
-    });
+    let host = Arc::new(Host::new(directory, database, cipher, machine, report));
     for stored in stored {
         let id = stored.id.clone();
         if let Err(error) = host.add(stored).await {

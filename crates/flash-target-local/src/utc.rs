@@ -1,13 +1,5 @@
-//! The current time, and how it is written.
-use std::time::SystemTime;
-
+//! How times are written.
 use jiff::Timestamp;
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// For example `2026-11-23 12:00:05 UTC`.
 pub fn utc(ms: u64) -> String {
