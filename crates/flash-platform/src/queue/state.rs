@@ -23,7 +23,8 @@ pub(crate) enum Outcome {
     Failed(String),
     /// With the error's text and the output that the worker returned with it.
     FailedWith(String, RawJson),
-    /// It killed its worker on every attempt, or the platform again and again. Clients see a failed job. With the error's text.
+    /// It killed its worker on every attempt, or the platform again and again. Clients see a failed job. With the error's
+    /// text.
     Dead(String),
     Cancelled,
     /// With the error's text.
