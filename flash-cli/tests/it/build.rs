@@ -159,7 +159,7 @@ fn digests_of_layers(image: &Value) -> Vec<String> {
 /// The sources of an app with everything it is built from, in a directory of this name.
 fn checkout(parent: &Path, name: &str) -> PathBuf {
     let directory = parent.join(name);
-    for part in ["flash-sdk", "flash-macros"] {
+    for part in ["crates", "flash-sdk", "flash-macros"] {
         copy_all(&root().join(part), &directory.join(part));
     }
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
