@@ -49,7 +49,7 @@ impl Address {
     /// Listens on it, or on the next free port if none was given.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free, or the host is not an address of this machine.
     pub(super) async fn listen(&self, output: &Output) -> Result<TcpListener, Failure> {
         flash_target_local::bind(&self.host, self.port, |taken| {
             let by = holder_of(taken).map_or(String::new(), |holder| format!(" by {holder}"));
