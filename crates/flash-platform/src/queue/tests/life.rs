@@ -121,6 +121,12 @@ async fn a_job_over_its_time_is_stopped_and_a_worker_that_holds_on_is_named() {
     queue.advance(Duration::from_secs(2));
     queue.end_overdue();
     assert_eq!(status(&queue, id), TimedOut);
+    let error = queue.peek(id).unwrap().error.unwrap();
+    assert_eq!(
+        flash_protocol::wire::job::ErrorText::parse(&error).worker_id.as_deref(),
+        Some("w"),
+        "{error}"
+    );
     assert!(matches!(worker.frame().await, ToWorker::Stop(_)));
     let later = Instant::now() + Duration::from_secs(1);
     assert!(matches!(queue.stuck(later).as_slice(), [Stuck { worker, .. }] if &**worker == "w"));
