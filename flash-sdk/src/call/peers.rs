@@ -25,11 +25,12 @@ use crate::{
     descriptor::Function,
     http_client::HttpClient,
     located::located,
-    queue_client::{LONGEST_HOLD, Patience, QueueClient, RemoteJob, Submission},
+    queue_client::{LONGEST_HOLD, QueueClient, RemoteJob, RetryPolicy, Submission},
 };
 
 /// A call is sent once, because its caller decides about retries. Waiting for a job survives a few lost polls.
-const PATIENCE: Patience = Patience { request_timeout: Duration::from_secs(30), retries: 0, lost_polls: 5 };
+const RETRY_POLICY: RetryPolicy =
+    RetryPolicy { request_timeout: Duration::from_secs(30), retries: 0, lost_polls: 5 };
 
 /// Whether a call is one of many.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,7 +182,7 @@ impl Peers {
 
     fn queue_of(&self, worker: &str) -> Result<QueueClient> {
         let url = self.url_of(worker)?.to_owned();
-        Ok(QueueClient { http: self.http.clone(), url, patience: PATIENCE })
+        Ok(QueueClient { http: self.http.clone(), url, retry_policy: RETRY_POLICY })
     }
 
     fn envelope(&self, function: &Function) -> Result<Envelope> {

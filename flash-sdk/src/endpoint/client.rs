@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     address::Address,
     health::Health,
-    job::{Job, decoded, patiently},
+    job::{Job, decoded, within_timeout},
     keys::Keys,
     options::JobOptions,
     request::{Request, Target},
@@ -25,7 +25,7 @@ use crate::{
     http_client::HttpClient,
     json,
     located::located,
-    queue_client::{LONGEST_HOLD, Patience, QueueClient, RemoteJob, Submission},
+    queue_client::{LONGEST_HOLD, QueueClient, RemoteJob, RetryPolicy, Submission},
 };
 
 /// How long one request may take, in addition to the time that the server is asked to hold it.
@@ -93,8 +93,9 @@ impl Endpoint {
 
     fn with_key(id_or_url: &str, key: Option<String>) -> Self {
         let Address { queue, routes } = Address::of(id_or_url);
-        let patience = Patience { request_timeout: REQUEST_TIMEOUT, retries: RETRIES, lost_polls: RETRIES };
-        let queue = QueueClient { http: Arc::new(HttpClient::new(key)), url: queue, patience };
+        let retry_policy =
+            RetryPolicy { request_timeout: REQUEST_TIMEOUT, retries: RETRIES, lost_polls: RETRIES };
+        let queue = QueueClient { http: Arc::new(HttpClient::new(key)), url: queue, retry_policy };
         Self { queue, routes, function: None, timeout: None }
     }
 
@@ -142,15 +143,15 @@ impl Endpoint {
     /// s).
     #[must_use]
     pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.queue.patience.request_timeout = limit;
+        self.queue.retry_policy.request_timeout = limit;
         self
     }
 
     /// Limits how often a request is retried (default 4). While a job is waited for, the next poll is the retry.
     #[must_use]
     pub fn retries(mut self, times: u32) -> Self {
-        self.queue.patience.retries = times;
-        self.queue.patience.lost_polls = times;
+        self.queue.retry_policy.retries = times;
+        self.queue.retry_policy.lost_polls = times;
         self
     }
 
@@ -214,7 +215,7 @@ impl Endpoint {
         }
         let input = encoded(input)?;
         let envelope = self.envelope()?;
-        let output = patiently(self.timeout, self.held(&submission(&envelope, &input, options))).await;
+        let output = within_timeout(self.timeout, self.held(&submission(&envelope, &input, options))).await;
         let output = output.map_err(|error| self.located(error, &envelope))?;
         decoded(&output, &self.stage())
     }
@@ -267,7 +268,7 @@ impl Endpoint {
         let target = Target {
             http: self.queue.http.clone(),
             url: self.routes.clone(),
-            retries: self.queue.patience.retries,
+            retries: self.queue.retry_policy.retries,
             limit: self.timeout.unwrap_or(LONGEST_HOLD),
             name: self.name(),
             stage: self.stage(),

@@ -63,7 +63,7 @@ impl Job {
     /// The job's error in any other final state; [`ErrorKind::Decode`] if the output is not an `O`;
     /// [`ErrorKind::Timeout`] after [`Endpoint::timeout`](super::Endpoint::timeout); otherwise see [`Job::status`].
     pub async fn wait<O: DeserializeOwned>(&self) -> Result<O> {
-        decoded(&self.patiently(self.job.output()).await?, &self.job.stage)
+        decoded(&self.within_timeout(self.job.output()).await?, &self.job.stage)
     }
 
     /// Waits like [`Job::wait`] until the job has ended, and returns everything that the endpoint reports about it. A
@@ -72,11 +72,11 @@ impl Job {
     /// # Errors
     /// [`ErrorKind::Timeout`] after [`Endpoint::timeout`](super::Endpoint::timeout); otherwise see [`Job::status`].
     pub async fn ended(&self) -> Result<JobObject> {
-        self.patiently(self.job.ended()).await
+        self.within_timeout(self.job.ended()).await
     }
 
-    async fn patiently<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
-        let outcome = patiently(self.timeout, waiting).await;
+    async fn within_timeout<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
+        let outcome = within_timeout(self.timeout, waiting).await;
         outcome.map_err(|error| located(error, self.job.stage.clone(), self.job.request_id.clone()))
     }
 
@@ -106,7 +106,7 @@ impl Job {
 }
 
 /// Waits at most for this time, and until the current call's deadline.
-pub(super) async fn patiently<T>(
+pub(super) async fn within_timeout<T>(
     limit: Option<Duration>,
     waiting: impl Future<Output = Result<T>>,
 ) -> Result<T> {

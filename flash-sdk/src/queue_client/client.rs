@@ -25,7 +25,7 @@ const BYTES_PER_SECOND: u64 = 100_000;
 
 /// How long and how often it tries.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct RetryPolicy {
     /// How long one request may take, in addition to the time that the server is asked to hold it, and to the time
     /// that its body takes over a slow link.
     pub request_timeout: Duration,
@@ -58,7 +58,7 @@ pub(crate) struct QueueClient {
     pub http: Arc<HttpClient>,
     /// The URL that `/run` is appended to.
     pub url: String,
-    pub patience: Patience,
+    pub retry_policy: RetryPolicy,
 }
 
 impl QueueClient {
@@ -132,11 +132,11 @@ impl QueueClient {
         hold: Duration,
         add: impl Fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
     ) -> Result<Received> {
-        send(idempotency, self.patience.retries, || add(self.request(method.clone(), path, hold))).await
+        send(idempotency, self.retry_policy.retries, || add(self.request(method.clone(), path, hold))).await
     }
 
     pub(super) fn request(&self, method: Method, path: &str, hold: Duration) -> reqwest::RequestBuilder {
-        let Self { http, url, patience } = self;
-        http.request(method, format!("{url}/{path}")).timeout(patience.request_timeout + hold)
+        let Self { http, url, retry_policy } = self;
+        http.request(method, format!("{url}/{path}")).timeout(retry_policy.request_timeout + hold)
     }
 }

@@ -76,7 +76,7 @@ impl RemoteJob {
     }
 
     async fn polled(&self) -> Result<JobObject> {
-        let (path, lost_polls) = (self.path("status"), self.queue.patience.lost_polls);
+        let (path, lost_polls) = (self.path("status"), self.queue.retry_policy.lost_polls);
         let (mut pause, mut tried) = (POLL.0, 1);
         loop {
             let request = self.queue.request(Method::GET, &path, Duration::ZERO);
@@ -182,7 +182,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{http_client::HttpClient, queue_client::Patience};
+    use crate::{http_client::HttpClient, queue_client::RetryPolicy};
 
     /// A job on a server that gives these answers, one after the other.
     async fn job(answers: &'static [(u16, &'static str)], lost_polls: u32) -> RemoteJob {
@@ -195,8 +195,8 @@ mod tests {
         });
         let server = axum::serve(listener, Router::new().route("/status/{id}", answer));
         tokio::spawn(async move { server.await });
-        let patience = Patience { request_timeout: Duration::from_secs(10), retries: 0, lost_polls };
-        let queue = QueueClient { http: Arc::new(HttpClient::new(None)), url, patience };
+        let retry_policy = RetryPolicy { request_timeout: Duration::from_secs(10), retries: 0, lost_polls };
+        let queue = QueueClient { http: Arc::new(HttpClient::new(None)), url, retry_policy };
         RemoteJob { queue, id: "j".to_owned(), stage: "w/f".to_owned(), request_id: None }
     }
 

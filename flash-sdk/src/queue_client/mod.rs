@@ -5,5 +5,5 @@
 mod client;
 mod job;
 
-pub(crate) use client::{LONGEST_HOLD, Patience, QueueClient, Submission};
+pub(crate) use client::{LONGEST_HOLD, QueueClient, RetryPolicy, Submission};
 pub(crate) use job::RemoteJob;
