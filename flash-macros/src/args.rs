@@ -2,19 +2,19 @@
 //!
 //! It contains all rules for a single attribute. Hardware names are not checked here: they stay identifiers, which
 //! the compiler looks up in `flash_sdk`.
+mod keys;
 mod unknown;
-
-use std::{fmt, ops::RangeInclusive};
+mod values;
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
 use syn::{
-    Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, RangeLimits, Token, UnOp,
+    Expr, Ident, Token,
     ext::IdentExt as _,
     parse::{ParseStream, Parser as _},
     spanned::Spanned as _,
 };
 
+use self::keys::Key;
 use crate::{errors::Errors, route::Route};
 
 /// The validated arguments of an attribute.
@@ -74,79 +74,6 @@ pub(crate) enum Place {
     Impl { worker: String, span: Span },
     /// An item that cannot have the attribute; already reported.
     Elsewhere,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Worker,
-    Cpu,
-    Gpu,
-    GpuTypes,
-    VramGib,
-    GpuCount,
-    Workers,
-    IdleTimeout,
-    ExecutionTimeout,
-    MaxConcurrency,
-    QueueDelay,
-    RequestCount,
-    DataCenters,
-    Resource,
-    Method,
-    Path,
-}
-
-impl Key {
-    const ALL: [Self; 16] = [
-        Self::Worker,
-        Self::Cpu,
-        Self::Gpu,
-        Self::GpuTypes,
-        Self::VramGib,
-        Self::GpuCount,
-        Self::Workers,
-        Self::IdleTimeout,
-        Self::ExecutionTimeout,
-        Self::MaxConcurrency,
-        Self::QueueDelay,
-        Self::RequestCount,
-        Self::DataCenters,
-        Self::Resource,
-        Self::Method,
-        Self::Path,
-    ];
-    const OF_ROUTE: [Self; 2] = [Self::Method, Self::Path];
-
-    fn name(self) -> &'static str {
-        self.form().split_once(' ').map_or("", |(name, _)| name)
-    }
-
-    /// The key with an example of its value.
-    fn form(self) -> &'static str {
-        match self {
-            Self::Worker => "worker = \"name\"",
-            Self::Cpu => "cpu = Cpu3g_2_8",
-            Self::Gpu => "gpu = Ada24",
-            Self::GpuTypes => "gpu_types = [Rtx4090]",
-            Self::VramGib => "vram_gib = 30",
-            Self::GpuCount => "gpu_count = 2",
-            Self::Workers => "workers = 0..=3",
-            Self::IdleTimeout => "idle_timeout = 5",
-            Self::ExecutionTimeout => "execution_timeout = 600",
-            Self::MaxConcurrency => "max_concurrency = 8",
-            Self::QueueDelay => "queue_delay = 4",
-            Self::RequestCount => "request_count = 4",
-            Self::DataCenters => "data_centers = [EuRo1]",
-            Self::Resource => "resource = PIPELINE",
-            Self::Method => "method = POST",
-            Self::Path => "path = \"/classify\"",
-        }
-    }
-
-    /// Whether it is part of a worker type's configuration, other than its name.
-    fn is_setting(self) -> bool {
-        !matches!(self, Self::Worker | Self::Resource | Self::Method | Self::Path)
-    }
 }
 
 /// One `key = value`.
@@ -438,129 +365,4 @@ fn is_worker_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
-}
-
-impl Entry {
-    fn expected(&self, errors: &Errors, message: impl fmt::Display) {
-        errors.on(&self.value, format!("{message}: `{}`", self.key.form()));
-    }
-
-    fn worker_name(&self, errors: &Errors) -> Option<String> {
-        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &self.value else {
-            self.expected(errors, "the name of a worker type must be a string");
-            return None;
-        };
-        let name = text.value();
-        if !is_worker_name(&name) {
-            errors.on(
-                text,
-                "the name of a worker type must be a letter, then letters, digits, `_` and `-`, at most 63 \
-                 characters",
-            );
-            return None;
-        }
-        Some(name)
-    }
-
-    /// A name or a list of names.
-    fn variants(&self, errors: &Errors) -> Option<Vec<Ident>> {
-        let Expr::Array(list) = &self.value else {
-            return Some(vec![self.variant(&self.value, errors)?]);
-        };
-        if list.elems.is_empty() {
-            self.expected(errors, "name at least one");
-            return None;
-        }
-        let known = errors.count();
-        let names = list.elems.iter().filter_map(|name| self.variant(name, errors)).collect();
-        (errors.count() == known).then_some(names)
-    }
-
-    fn variant(&self, value: &Expr, errors: &Errors) -> Option<Ident> {
-        if let Expr::Path(path) = value
-            && let Some(name) = path.path.get_ident()
-        {
-            return Some(name.clone());
-        }
-        let hint = match value {
-            Expr::Path(path) => {
-                path.path.segments.last().map(|name| format!(": write only `{}`", name.ident))
-            }
-            _ => None,
-        };
-        let hint = hint.unwrap_or_else(|| format!(", such as `{}`", self.key.form()));
-        errors.on(value, format!("expected a bare name{hint}"));
-        None
-    }
-
-    fn number(&self, range: RangeInclusive<u32>, errors: &Errors) -> Option<u32> {
-        let limits = match range.end() {
-            &u32::MAX => format!("{} or more", range.start()),
-            end => format!("{} to {end}", range.start()),
-        };
-        let value = match &self.value {
-            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => int(number),
-            Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => None,
-            _ => {
-                errors.on(
-                    &self.value,
-                    format!(
-                        "`{}` must be a literal number, {limits}: for a computed value, use a constant with \
-                         `resource = CONST`",
-                        self.name
-                    ),
-                );
-                return None;
-            }
-        };
-        let value = value.filter(|value| range.contains(value));
-        if value.is_none() {
-            errors.on(&self.value, format!("`{}` must be {limits}", self.name));
-        }
-        value
-    }
-
-    fn workers(&self, errors: &Errors) -> Option<(u32, u32)> {
-        let refuse = |place: &dyn ToTokens, message: &str| {
-            errors.on(place.to_token_stream(), message);
-            None
-        };
-        let literal = |value: &Expr| match value {
-            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => int(number),
-            _ => None,
-        };
-        let (min, max) = match &self.value {
-            Expr::Range(range) => {
-                if let RangeLimits::HalfOpen(dots) = &range.limits {
-                    return refuse(dots, "`..` excludes the end: write `min..=max`");
-                }
-                let bound = |bound: &Option<Box<Expr>>| bound.as_deref().and_then(literal);
-                match (&range.start, bound(&range.start), bound(&range.end)) {
-                    (None, _, Some(max)) => (0, max),
-                    (_, Some(min), Some(max)) => (min, max),
-                    _ => return refuse(&self.value, "`workers` needs two numbers: `workers = 0..=3`"),
-                }
-            }
-            value => match literal(value) {
-                Some(max) => (0, max),
-                None => {
-                    return refuse(value, "`workers` must be `min..=max` or a maximum: `workers = 0..=3`");
-                }
-            },
-        };
-        if max == 0 {
-            return refuse(&self.value, "at least one worker must be allowed: set a maximum from 1 to 1000");
-        }
-        if min > max {
-            return refuse(&self.value, "the minimum number of workers is above the maximum");
-        }
-        if max > 1000 {
-            return refuse(&self.value, "at most 1000 workers");
-        }
-        Some((min, max))
-    }
-}
-
-fn int(number: &LitInt) -> Option<u32> {
-    number.base10_parse().ok()
 }

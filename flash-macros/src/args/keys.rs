@@ -1,0 +1,74 @@
+//! The keys of the attributes, each with an example of its value.
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Worker,
+    Cpu,
+    Gpu,
+    GpuTypes,
+    VramGib,
+    GpuCount,
+    Workers,
+    IdleTimeout,
+    ExecutionTimeout,
+    MaxConcurrency,
+    QueueDelay,
+    RequestCount,
+    DataCenters,
+    Resource,
+    Method,
+    Path,
+}
+
+impl Key {
+    pub(super) const ALL: [Self; 16] = [
+        Self::Worker,
+        Self::Cpu,
+        Self::Gpu,
+        Self::GpuTypes,
+        Self::VramGib,
+        Self::GpuCount,
+        Self::Workers,
+        Self::IdleTimeout,
+        Self::ExecutionTimeout,
+        Self::MaxConcurrency,
+        Self::QueueDelay,
+        Self::RequestCount,
+        Self::DataCenters,
+        Self::Resource,
+        Self::Method,
+        Self::Path,
+    ];
+    pub(super) const OF_ROUTE: [Self; 2] = [Self::Method, Self::Path];
+
+    pub(super) fn name(self) -> &'static str {
+        self.form().split_once(' ').map_or("", |(name, _)| name)
+    }
+
+    /// The key with an example of its value.
+    pub(super) fn form(self) -> &'static str {
+        match self {
+            Self::Worker => "worker = \"name\"",
+            Self::Cpu => "cpu = Cpu3g_2_8",
+            Self::Gpu => "gpu = Ada24",
+            Self::GpuTypes => "gpu_types = [Rtx4090]",
+            Self::VramGib => "vram_gib = 30",
+            Self::GpuCount => "gpu_count = 2",
+            Self::Workers => "workers = 0..=3",
+            Self::IdleTimeout => "idle_timeout = 5",
+            Self::ExecutionTimeout => "execution_timeout = 600",
+            Self::MaxConcurrency => "max_concurrency = 8",
+            Self::QueueDelay => "queue_delay = 4",
+            Self::RequestCount => "request_count = 4",
+            Self::DataCenters => "data_centers = [EuRo1]",
+            Self::Resource => "resource = PIPELINE",
+            Self::Method => "method = POST",
+            Self::Path => "path = \"/classify\"",
+        }
+    }
+
+    /// Whether it is part of a worker type's configuration, other than its name.
+    pub(super) fn is_setting(self) -> bool {
+        !matches!(self, Self::Worker | Self::Resource | Self::Method | Self::Path)
+    }
+}
