@@ -2,6 +2,7 @@
 //!
 //! It contains all rules for a single attribute. Hardware names are not checked here: they stay identifiers, which
 //! the compiler looks up in `flash_sdk`.
+mod function_settings;
 mod keys;
 mod unknown;
 mod values;
@@ -14,6 +15,7 @@ use syn::{
     spanned::Spanned as _,
 };
 
+pub(crate) use self::function_settings::FunctionSettings;
 use self::keys::Key;
 use crate::{errors::Errors, route::Route};
 
@@ -21,6 +23,8 @@ use crate::{errors::Errors, route::Route};
 pub(crate) struct RemoteArgs {
     pub(crate) resource: Resource,
     pub(crate) route: Option<Route>,
+    /// What is set for this function alone.
+    pub(crate) function: FunctionSettings,
 }
 
 /// The worker type.
@@ -94,38 +98,55 @@ impl RemoteArgs {
     /// The arguments of `#[remote]`; `None` if any is invalid.
     pub(crate) fn parse(tokens: TokenStream, place: &Place, errors: &Errors) -> Option<Self> {
         let known = errors.count();
-        let written = Written::parse(tokens, &Key::ALL, Span::call_site(), errors);
+        let written = Written::parse(tokens, Key::ALL, Span::call_site(), errors);
         let broken = errors.count() > known;
         let resource = written.resource(place, broken, errors);
-        let route = match place {
+        let (route, function) = match place {
             Place::Impl { .. } => {
-                written.refuse_route(errors);
-                None
+                written.refuse_settings_of_functions(errors);
+                (None, FunctionSettings::default())
             }
-            _ => written.route(errors),
+            _ => {
+                let route = written.route(errors);
+                (route, written.function_settings(errors))
+            }
         };
-        (errors.count() == known).then_some(Self { resource: resource?, route })
+        (errors.count() == known).then_some(Self { resource: resource?, route, function })
     }
 
     /// Replaces invalid arguments, so that the item's public functions still exist and calls to them cause no further
     /// errors.
     pub(crate) fn stand_in() -> Self {
-        Self { resource: Resource::Named(String::new()), route: None }
+        let resource = Resource::Named(String::new());
+        Self { resource, route: None, function: FunctionSettings::default() }
     }
 }
 
 /// The arguments of `#[route]` on a method; `None` if any is invalid.
 pub(crate) fn parse_route(attribute: &syn::Attribute, errors: &Errors) -> Option<Route> {
-    let tokens = match &attribute.meta {
-        syn::Meta::List(list) => list.tokens.clone(),
-        _ => TokenStream::new(),
-    };
     let known = errors.count();
-    let written = Written::parse(tokens, &Key::OF_ROUTE, attribute.span(), errors);
+    let written = Written::parse(arguments_of(attribute), Key::OF_ROUTE, attribute.span(), errors);
     if errors.count() == known && written.entries.is_empty() {
         errors.on(attribute, "a route needs both: `#[route(method = POST, path = \"/classify\")]`");
     }
     written.route(errors)
+}
+
+/// The arguments of `#[job]` on a method.
+pub(crate) fn parse_job(attribute: &syn::Attribute, errors: &Errors) -> FunctionSettings {
+    let known = errors.count();
+    let written = Written::parse(arguments_of(attribute), Key::OF_JOB, attribute.span(), errors);
+    if errors.count() == known && written.entries.is_empty() {
+        errors.on(attribute, "a job without settings needs no attribute: `#[job(retries = 3)]`");
+    }
+    written.function_settings(errors)
+}
+
+fn arguments_of(attribute: &syn::Attribute) -> TokenStream {
+    match &attribute.meta {
+        syn::Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    }
 }
 
 impl Written {
@@ -296,13 +317,23 @@ impl Written {
         Route::parse(&method.value, &path.value, errors)
     }
 
-    fn refuse_route(&self, errors: &Errors) {
+    /// Those that each method sets for itself.
+    fn refuse_settings_of_functions(&self, errors: &Errors) {
         for entry in &self.entries {
             if Key::OF_ROUTE.contains(&entry.key) {
                 errors.on(
                     &entry.name,
                     "on an `impl`, each method sets its own route: `#[route(method = POST, path = \
                      \"/classify\")]`",
+                );
+            }
+            if Key::OF_JOB.contains(&entry.key) {
+                errors.on(
+                    &entry.name,
+                    format!(
+                        "on an `impl`, each method has its own: write `#[job({})]` above it",
+                        entry.key.form()
+                    ),
                 );
             }
         }

@@ -9,7 +9,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    args::{Compute, Config, RemoteArgs, Resource, Scaler},
+    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler},
     function::{Argument, Function, Kind},
     item::{ImplBlock, Init},
     route::Route,
@@ -19,6 +19,7 @@ use crate::{
 struct Expansion<'a> {
     function: &'a Function,
     route: Option<&'a Route>,
+    settings: &'a FunctionSettings,
     marker: Ident,
     /// The user's own code.
     local: Ident,
@@ -31,6 +32,7 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
     let expansion = Expansion {
         function,
         route: args.route.as_ref(),
+        settings: &args.function,
         marker: format_ident!("__flash_{name}"),
         local: format_ident!("__flash_local_{name}", span = function.name.span()),
         owner: None,
@@ -47,6 +49,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
     let expansions = block.methods.iter().map(|method| Expansion {
         function: &method.function,
         route: method.route.as_ref(),
+        settings: &method.settings,
         marker: format_ident!("__flash_{}_{}", block.type_name.unraw(), method.function.name.unraw()),
         local: format_ident!(
             "__flash_local_{}",
@@ -220,6 +223,7 @@ impl Expansion<'_> {
             },
             None => quote! { ::core::option::Option::None },
         };
+        let settings = settings(self.settings);
         let arguments = arguments.iter().map(|argument| {
             let (name, ty) = (argument.name(), &argument.ty);
             quote_spanned!(ty.span()=> ::flash_sdk::__private::Argument::of::<#ty>(#name))
@@ -249,6 +253,7 @@ impl Expansion<'_> {
                 docs: ::core::concat!(#(#docs, "\n"),*),
                 resource: #resource,
                 route: #route,
+                settings: #settings,
                 arguments: &[#(#arguments),*],
                 output: |generator| generator.subschema_for::<#output>(),
                 handler: ::flash_sdk::__private::#handler::<#marker>(),
@@ -363,6 +368,16 @@ fn resource(resource: &Resource) -> TokenStream {
             quote! { ::flash_sdk::__private::Resource::Declared(#config) }
         }
     }
+}
+
+/// The calls of the const builders of `flash_sdk` for the settings of one function.
+fn settings(settings: &FunctionSettings) -> TokenStream {
+    let retries = settings.retries.iter().map(|retries| {
+        let count = retries.count;
+        let backoff = retries.backoff.iter().map(|(first, longest)| quote! { .backoff(#first, #longest) });
+        quote! { .retries(::flash_sdk::__private::Retries::new(#count) #(#backoff)*) }
+    });
+    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* }
 }
 
 /// The calls of the const builders of `flash_sdk` for this configuration.

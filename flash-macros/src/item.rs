@@ -7,7 +7,7 @@ use syn::{
 };
 
 use crate::{
-    args::{self, Place},
+    args::{self, FunctionSettings, Place},
     errors::Errors,
     function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
     route::Route,
@@ -48,6 +48,7 @@ pub(crate) struct Init {
 pub(crate) struct Method {
     pub(crate) function: Function,
     pub(crate) route: Option<Route>,
+    pub(crate) settings: FunctionSettings,
 }
 
 pub(crate) fn parse(tokens: TokenStream, errors: &Errors) -> Parsed {
@@ -117,6 +118,9 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
                 if let Some(route) = take_marker(&mut other.attrs, "route") {
                     errors.on(route, "only a public method with `&self` can be a route");
                 }
+                if let Some(job) = take_marker(&mut other.attrs, "job") {
+                    errors.on(job, "only a public method with `&self` takes jobs");
+                }
                 rest.push(ImplItem::Fn(other));
             }
             other => rest.push(other),
@@ -139,10 +143,12 @@ fn is_remote(method: &ImplItemFn) -> bool {
 /// Returns the original method if it is invalid.
 fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result<Method, Box<ImplItemFn>> {
     let route = take_marker(&mut method.attrs, "route");
+    let job = take_marker(&mut method.attrs, "job");
     let known = errors.count();
     let ImplItemFn { attrs, vis, sig, block, .. } = method.clone();
     let function = Function::parse(attrs, vis, sig, block, Role::Method, errors);
     let route = route.and_then(|attribute| args::parse_route(&attribute, errors));
+    let settings = job.map(|attribute| args::parse_job(&attribute, errors)).unwrap_or_default();
     let Some(function) = function else { return Err(Box::new(method)) };
     let function = function.named_outside(owner);
     if let Some(route) = &route
@@ -150,7 +156,8 @@ fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result
     {
         route.check(&function, errors);
     }
-    Ok(Method { function, route })
+    settings.check(&function, route.is_some(), errors);
+    Ok(Method { function, route, settings })
 }
 
 fn check_routes(methods: &[Method], errors: &Errors) {
@@ -242,13 +249,14 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
     Some(attributes.remove(at))
 }
 
-/// Removes the attributes that only this macro understands.
+/// The attributes that only this macro understands.
+const MARKERS: [&str; 3] = ["init", "route", "job"];
+
+/// Removes [`MARKERS`].
 fn strip_markers(item: &mut ItemImpl) {
     for member in &mut item.items {
         if let ImplItem::Fn(method) = member {
-            method.attrs.retain(|attribute| {
-                !attribute.path().is_ident("init") && !attribute.path().is_ident("route")
-            });
+            method.attrs.retain(|attribute| !MARKERS.iter().any(|marker| attribute.path().is_ident(marker)));
         }
     }
 }

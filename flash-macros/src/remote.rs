@@ -21,6 +21,7 @@ pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream
             if let Some(route) = &args.route {
                 route.check(&function, &errors);
             }
+            args.function.check(&function, args.route.is_some(), &errors);
             expand::function(&function, &args)
         }
         Some(Target::Impl(block)) => expand::impl_block(&block, &args),

@@ -65,7 +65,9 @@ fn a_free_function_expands_to_marker_companions_and_own_code() {
             execution_timeout = 30,
             max_concurrency = 8,
             queue_delay = 2,
-            data_centers = [EuRo1]
+            data_centers = [EuRo1],
+            retries = 3,
+            backoff = 2..=30
         ),
         quote! {
             /// Says hello.
@@ -110,6 +112,7 @@ fn an_impl_keeps_what_is_not_remote() {
                 #[init]
                 fn load() -> Result<Self> { Ok(Self) }
                 /// Classifies.
+                #[job(retries = 1)]
                 pub async fn classify(&self, text: String) -> Result<Label> { Ok(self.label(text)) }
                 pub fn again(&self, one: Label, two: Self) -> Result<Self> { Ok(two) }
                 fn label(&self, text: String) -> Label { todo!() }
@@ -236,6 +239,41 @@ fn numbers_keep_within_their_limits() {
     one(settings(quote!(cpu = A, workers = A..=B)), "two numbers");
     one(settings(quote!(cpu = A, workers = -1)), "a maximum");
     assert_eq!(settings(quote!(cpu = A, workers = ..=3)), [""; 0]);
+}
+
+#[test]
+fn retries_are_a_setting_of_one_function() {
+    assert_eq!(settings(quote!(cpu = A, retries = 3, backoff = 1..=60)), [""; 0]);
+    assert_eq!(settings(quote!(worker = "a", retries = 3)), [""; 0]);
+    assert_eq!(settings(quote!(resource = R, retries = 3)), [""; 0]);
+    one(settings(quote!(cpu = A, retries = 0)), "`retries` must be 1 to 100");
+    one(settings(quote!(cpu = A, max_retries = 3)), "write `retries = 3`");
+    one(settings(quote!(cpu = A, backoff = 1..=2)), "set `retries = 3` beside it");
+    one(settings(quote!(cpu = A, retries = 3, backoff = 1..60)), "write `backoff = 1..=60`");
+    one(settings(quote!(cpu = A, retries = 3, backoff = 2..=1)), "the first number of `backoff` is above");
+    one(settings(quote!(cpu = A, retries = 3, backoff = 0..=1)), "within 1 to 86400 seconds");
+    one(settings(quote!(cpu = A, retries = 3, backoff = 5)), "two numbers of seconds");
+    one(settings(quote!(cpu = A, retries = 3, backoff = A..=5)), "two literal numbers");
+    one(
+        settings(quote!(cpu = A, method = GET, path = "/{id}", retries = 3)),
+        "the caller decides about retries",
+    );
+    one(
+        messages(expand_remote(
+            quote!(cpu = A, retries = 3),
+            quote! { fn f() -> impl Stream<Item = Result<u8>> + Send { s() } },
+        )),
+        "a stream is not run again",
+    );
+    let on_impl = |args: TokenStream, members: TokenStream| {
+        messages(expand_remote(args, quote! { impl Model { #[init] fn load() -> Self { Self } #members } }))
+    };
+    let work = quote! { pub fn work(&self) -> Result<()> { Ok(()) } };
+    assert_eq!(on_impl(quote!(cpu = A), quote! { #[job(retries = 3)] #work }), [""; 0]);
+    one(on_impl(quote!(cpu = A, retries = 3), work.clone()), "write `#[job(retries = 3)]` above it");
+    one(on_impl(quote!(cpu = A), quote! { #[job] #work }), "needs no attribute");
+    one(on_impl(quote!(cpu = A), quote! { #[job(cpu = A)] #work }), "expected one of `retries`, `backoff`");
+    one(on_impl(quote!(cpu = A), quote! { #work #[job(retries = 3)] fn own(&self) {} }), "takes jobs");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
-        descriptor::{Argument, Function, Registered, Resource, Route},
+        descriptor::{Argument, Function, FunctionSettings, Registered, Resource, Route},
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
@@ -95,7 +95,10 @@ pub mod __private {
         },
         worker::{AppInfo, IntoExit, main},
     };
-    pub use flash_protocol::manifest::{ENTRY_MARK, EntryMark};
+    pub use flash_protocol::{
+        Retries,
+        manifest::{ENTRY_MARK, EntryMark},
+    };
     pub use futures_util::{Stream, future::BoxFuture};
     pub use inventory;
     pub use schemars::{Schema, SchemaGenerator};

@@ -125,6 +125,7 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
         input: binding.input_schema(function.arguments, generator),
         output: (function.output)(generator).to_value(),
         streams: matches!(function.handler, Handler::Stream(_)),
+        settings: function.settings.entry(),
         arguments,
     }
 }
@@ -266,7 +267,7 @@ mod tests {
     use flash_protocol::CpuInstance;
 
     use super::*;
-    use crate::descriptor::Route;
+    use crate::descriptor::{FunctionSettings, Route};
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 
@@ -285,6 +286,7 @@ mod tests {
             docs: "",
             resource,
             route,
+            settings: FunctionSettings::new(),
             arguments: &[],
             output: |generator| generator.subschema_for::<()>(),
             handler: Handler::Once(|_| unreachable!("never run here")),

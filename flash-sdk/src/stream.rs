@@ -140,6 +140,7 @@ mod tests {
             docs: "",
             resource: Resource::Declared(ResourceConfig::new("w").cpu(CpuInstance::Cpu3c_1_2)),
             route: None,
+            settings: crate::descriptor::FunctionSettings::new(),
             arguments: &[],
             output: |generator| generator.subschema_for::<u32>(),
             handler: Handler::Stream(|_| unreachable!("never run here")),

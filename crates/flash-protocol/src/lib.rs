@@ -20,6 +20,7 @@ mod error;
 mod fuzz;
 pub mod manifest;
 mod resource;
+mod retries;
 pub mod schema;
 pub mod variables;
 pub mod wire;
@@ -27,6 +28,7 @@ pub mod wire;
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use resource::{Compute, ResourceConfig, Scaler};
+pub use retries::Retries;
 
 #[cfg(test)]
 flash_test_support::fuzz_tests!("envelope", "error_text", "exchange_frames");

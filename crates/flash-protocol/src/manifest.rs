@@ -10,6 +10,7 @@ use crate::{
         capabilities_of,
     },
     resource::{Compute, Scaler},
+    retries::Retries,
 };
 
 /// The manifest format that this crate writes and reads.
@@ -287,6 +288,23 @@ pub struct FunctionEntry {
     /// Whether it answers with a stream of chunks.
     #[serde(default)]
     pub streams: bool,
+    /// What is set for this function alone, as opposed to its worker type.
+    #[serde(default, skip_serializing_if = "FunctionSettings::is_default")]
+    pub settings: FunctionSettings,
+}
+
+/// The settings of one function. All are optional, so that an older manifest can be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FunctionSettings {
+    /// How often it runs again after a retryable error; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+}
+
+impl FunctionSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl FunctionEntry {

@@ -41,6 +41,7 @@ pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry 
         input: Some(input),
         output: json!({ "type": "object", "properties": { "label": { "type": "string" } } }),
         streams: false,
+        settings: Default::default(),
     }
 }
 

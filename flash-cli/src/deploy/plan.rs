@@ -1,8 +1,11 @@
 //! What changes between the live release and the next one. A pure function from two specs to a list.
 use std::collections::{BTreeMap, BTreeSet};
 
-use flash_protocol::manifest::{
-    ArgumentSource, EndpointKind, FunctionEntry, Manifest, ScalerEntry, WorkerType,
+use flash_protocol::{
+    Retries,
+    manifest::{
+        ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
+    },
 };
 use flash_target::{CloudSettings, CommandSpec, ReleaseSpec, RuntimeSettings};
 use serde::{Deserialize, Serialize};
@@ -339,6 +342,7 @@ impl List {
                 field("answers", text(old.streams), text(new.streams)),
             ));
         }
+        fields.extend(changed(function_fields(&old.settings), function_fields(&new.settings)));
         let nothing = json!({ "type": "object" });
         let mut compare = |name: &str, was: &Value, is: &Value, direction| {
             let before = Schema { schema: was, definitions: &live.definitions };
@@ -392,6 +396,19 @@ type Fields = Vec<(&'static str, String)>;
 fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
     let pairs = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is);
     pairs.map(|((name, was), (_, is))| field(name, Some(was), Some(is))).collect()
+}
+
+/// Every setting of one function as text.
+fn function_fields(settings: &FunctionSettings) -> Fields {
+    let FunctionSettings { retries } = settings;
+    let retries = retries.map_or_else(
+        || "none".to_owned(),
+        |retries| {
+            let Retries { count, first_wait_seconds, longest_wait_seconds } = retries;
+            format!("{count}, after {first_wait_seconds} to {longest_wait_seconds} s")
+        },
+    );
+    vec![("retries", retries)]
 }
 
 /// Every setting as text.

@@ -37,6 +37,7 @@ fn function(name: &str, owner: Option<&str>, worker: &str) -> FunctionEntry {
         input: None,
         output: serde_json::Value::Bool(true),
         streams: false,
+        settings: Default::default(),
     }
 }
 

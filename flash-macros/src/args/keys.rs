@@ -18,10 +18,12 @@ pub(super) enum Key {
     Resource,
     Method,
     Path,
+    Retries,
+    Backoff,
 }
 
 impl Key {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: &[Self] = &[
         Self::Worker,
         Self::Cpu,
         Self::Gpu,
@@ -38,8 +40,12 @@ impl Key {
         Self::Resource,
         Self::Method,
         Self::Path,
+        Self::Retries,
+        Self::Backoff,
     ];
-    pub(super) const OF_ROUTE: [Self; 2] = [Self::Method, Self::Path];
+    pub(super) const OF_ROUTE: &[Self] = &[Self::Method, Self::Path];
+    /// What `#[job]` takes on a method: the settings of one function.
+    pub(super) const OF_JOB: &[Self] = &[Self::Retries, Self::Backoff];
 
     pub(super) fn name(self) -> &'static str {
         self.form().split_once(' ').map_or("", |(name, _)| name)
@@ -64,11 +70,15 @@ impl Key {
             Self::Resource => "resource = PIPELINE",
             Self::Method => "method = POST",
             Self::Path => "path = \"/classify\"",
+            Self::Retries => "retries = 3",
+            Self::Backoff => "backoff = 1..=60",
         }
     }
 
     /// Whether it is part of a worker type's configuration, other than its name.
     pub(super) fn is_setting(self) -> bool {
-        !matches!(self, Self::Worker | Self::Resource | Self::Method | Self::Path)
+        !matches!(self, Self::Worker | Self::Resource)
+            && !Self::OF_ROUTE.contains(&self)
+            && !Self::OF_JOB.contains(&self)
     }
 }

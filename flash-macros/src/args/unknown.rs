@@ -5,7 +5,7 @@ use syn::Ident;
 use super::Key;
 
 /// Names of settings in other systems, each with the setting here.
-const ELSEWHERE: [(&[&str], Key); 10] = [
+const ELSEWHERE: &[(&[&str], Key)] = &[
     (
         &[
             "timeout",
@@ -57,6 +57,8 @@ const ELSEWHERE: [(&[&str], Key); 10] = [
     ),
     (&["region", "regions", "zone", "location", "locations", "datacenter", "datacenters"], Key::DataCenters),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
+    (&["retry", "max_retries", "attempts", "max_attempts", "retry_policy"], Key::Retries),
+    (&["retry_delay", "retry_backoff", "backoff_seconds", "initial_delay", "max_delay"], Key::Backoff),
 ];
 
 /// Suggests the setting that was probably meant.

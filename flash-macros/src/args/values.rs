@@ -87,6 +87,34 @@ impl Entry {
         value
     }
 
+    /// `first..=longest`, in seconds.
+    pub(super) fn seconds(&self, limits: RangeInclusive<u32>, errors: &Errors) -> Option<(u32, u32)> {
+        let literal = |bound: &Option<Box<Expr>>| match bound.as_deref() {
+            Some(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => int(number),
+            _ => None,
+        };
+        let message = match &self.value {
+            Expr::Range(range) if matches!(range.limits, RangeLimits::HalfOpen(_)) => {
+                format!("`..` excludes the end: write `{}`", self.key.form())
+            }
+            Expr::Range(range) => match (literal(&range.start), literal(&range.end)) {
+                (Some(first), Some(longest)) if first > longest => {
+                    format!("the first number of `{}` is above the second", self.name)
+                }
+                (Some(first), Some(longest)) if limits.contains(&first) && limits.contains(&longest) => {
+                    return Some((first, longest));
+                }
+                (Some(_), Some(_)) => {
+                    format!("`{}` must be within {} to {} seconds", self.name, limits.start(), limits.end())
+                }
+                _ => format!("`{}` needs two literal numbers: `{}`", self.name, self.key.form()),
+            },
+            _ => format!("`{}` needs two numbers of seconds: `{}`", self.name, self.key.form()),
+        };
+        errors.on(&self.value, message);
+        None
+    }
+
     pub(super) fn workers(&self, errors: &Errors) -> Option<(u32, u32)> {
         let refuse = |place: &dyn ToTokens, message: &str| {
             errors.on(place.to_token_stream(), message);

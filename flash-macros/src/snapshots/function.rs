@@ -112,6 +112,10 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
                     .data_centers(&[::flash_sdk::DataCenter::EuRo1]),
             ),
             route: ::core::option::Option::None,
+            settings: ::flash_sdk::__private::FunctionSettings::new()
+                .retries(
+                    ::flash_sdk::__private::Retries::new(3u32).backoff(2u32, 30u32),
+                ),
             arguments: &[
                 ::flash_sdk::__private::Argument::of::<String>("name"),
                 ::flash_sdk::__private::Argument::of::<self::Place>("at"),

@@ -178,6 +178,8 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
             docs: ::core::concat!("Classifies.", "\n"),
             resource: <Sentiment>::__FLASH_RESOURCE,
             route: ::core::option::Option::None,
+            settings: ::flash_sdk::__private::FunctionSettings::new()
+                .retries(::flash_sdk::__private::Retries::new(1u32)),
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
             output: |generator| generator.subschema_for::<Label>(),
             handler: ::flash_sdk::__private::once::<__flash_Sentiment_classify>(),
@@ -223,6 +225,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
             docs: ::core::concat!(),
             resource: <Sentiment>::__FLASH_RESOURCE,
             route: ::core::option::Option::None,
+            settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[
                 ::flash_sdk::__private::Argument::of::<Label>("one"),
                 ::flash_sdk::__private::Argument::of::<Sentiment>("two"),

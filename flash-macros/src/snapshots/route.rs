@@ -96,6 +96,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
                 method: "DELETE",
                 path: "/items/{id}",
             }),
+            settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[::flash_sdk::__private::Argument::of::<u64>("id")],
             output: |generator| generator.subschema_for::<()>(),
             handler: ::flash_sdk::__private::once::<__flash_remove>(),

@@ -69,6 +69,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
                     .request_count(4u32),
             ),
             route: ::core::option::Option::None,
+            settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
             output: |generator| generator.subschema_for::<String>(),
             handler: ::flash_sdk::__private::streaming::<__flash_words>(),

@@ -25,6 +25,7 @@ fn function(arguments: &'static [Argument], route: Option<Route>) -> &'static Fu
         docs: "",
         resource: Resource::Declared(ResourceConfig::new("w").cpu(CpuInstance::Cpu3c_1_2)),
         route,
+        settings: crate::descriptor::FunctionSettings::new(),
         arguments,
         output: |generator| generator.subschema_for::<()>(),
         handler: Handler::Once(|_| unreachable!("never run here")),

@@ -9,6 +9,7 @@ use super::{
     binding::Binding,
     input::Input,
     route::Route,
+    settings::FunctionSettings,
 };
 
 /// One `#[remote]` function, as the macro describes it.
@@ -30,6 +31,8 @@ pub struct Function {
     pub resource: Resource,
     /// Method and path, for a route.
     pub route: Option<Route>,
+    /// What is set for it alone.
+    pub settings: FunctionSettings,
     /// Its arguments, in order.
     pub arguments: &'static [Argument],
     /// Schema of its result, or of one chunk.

@@ -6,6 +6,7 @@ mod binding;
 mod function;
 mod input;
 mod route;
+mod settings;
 
 pub use argument::Argument;
 pub(crate) use binding::{Binding, Takes};
@@ -13,3 +14,4 @@ pub(crate) use function::Handler;
 pub use function::{Function, Registered, Resource};
 pub(crate) use input::Input;
 pub use route::Route;
+pub use settings::FunctionSettings;

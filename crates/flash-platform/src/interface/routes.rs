@@ -180,6 +180,7 @@ mod tests {
             input: None,
             output: serde_json::Value::Null,
             streams: false,
+            settings: Default::default(),
         }
     }
 

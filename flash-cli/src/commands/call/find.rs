@@ -166,6 +166,7 @@ pub(super) mod tests {
             input: None,
             output: serde_json::Value::Bool(true),
             streams: false,
+            settings: Default::default(),
         }
     }
 

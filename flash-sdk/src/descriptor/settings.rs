@@ -1,0 +1,29 @@
+//! The settings of one function, as opposed to those of its worker type.
+use flash_protocol::{Retries, manifest};
+
+/// What `#[remote]` or `#[job]` sets for one function. The builders are `const`; nothing is set by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionSettings {
+    /// How often it runs again after a retryable error; `None` for never.
+    pub retries: Option<Retries>,
+}
+
+impl FunctionSettings {
+    /// Nothing set.
+    #[expect(clippy::new_without_default, reason = "only the code of the macro makes one, in a `const`")]
+    pub const fn new() -> Self {
+        Self { retries: None }
+    }
+
+    /// Runs again after a retryable error.
+    pub const fn retries(mut self, retries: Retries) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// As the manifest has them.
+    pub(crate) fn entry(&self) -> manifest::FunctionSettings {
+        let Self { retries } = *self;
+        manifest::FunctionSettings { retries }
+    }
+}
