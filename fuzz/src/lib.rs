@@ -2,6 +2,7 @@
 pub use flash_test_support::fuzz::run;
 
 use flash_image as _;
+use flash_logs as _;
 use flash_platform as _;
 use flash_protocol as _;
 use flash_text as _;

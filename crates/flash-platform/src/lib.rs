@@ -2,7 +2,7 @@
 //!
 //! `platform` starts and ends it. It manages `releases`; `lifecycle` contains their life cycle. Requests enter through
 //! `gateway`, and jobs wait in `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run
-//! them. `meter` counts what they cost, [`logs`] stores what they print, and `webhook` sends the ends of jobs.
+//! them. `meter` counts what they cost, their lines go to a sink of `flash-logs`, and `webhook` sends the ends of jobs.
 //!
 //! One [`Platform`] serves one app at one port. Its callers, `flash run` and `flash-target-local`, decide what it runs
 //! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.
@@ -18,7 +18,6 @@ mod interface;
 mod launch;
 mod lifecycle;
 mod listener;
-pub mod logs;
 mod machine;
 mod meter;
 mod options;
@@ -38,9 +37,8 @@ mod worker_id;
 
 pub use error::{DeployError, StartError};
 pub use gateway::{Access, AllowedHosts, ApiKey, KeyHash, KeyRing};
-pub use launch::{Artifact, CommandWorker, Images};
+pub use launch::{Artifact, Images};
 pub use listener::{ConnectionShare, Listeners, Received, serve as serve_connections};
-pub use logs::{LogLine, Sink};
 pub use machine::Machine;
 pub use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub use options::{Options, Retire};
@@ -62,7 +60,6 @@ flash_test_support::fuzz_tests!(
     "cgroup_layout",
     "host_and_origin",
     "job_id",
-    "log_record",
     "route_table",
     "schema_sample"
 );

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
+use flash_logs::LogLine;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
     error::DeployError,
     launch::{self, Artifact, Launch},
-    logs::LogLine,
     options::Retire,
     platform::Platform,
     pool::{self, NotReady, Pool},

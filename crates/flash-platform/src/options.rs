@@ -1,11 +1,11 @@
 //! What a platform needs to start.
 use std::{path::PathBuf, time::Duration};
 
+use flash_logs::Sink;
 use tokio::net::TcpListener;
 
 use super::{
     gateway::Access,
-    logs::Sink,
     machine::Machine,
     pool::Supervision,
     queue::Durability,

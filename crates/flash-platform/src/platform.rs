@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flash_logs::{LogLine, Sink};
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,7 +18,6 @@ use super::{
     error::StartError,
     gateway::{self, GatewayState},
     listener::Listeners,
-    logs::{LogLine, Sink},
     machine::Machine,
     meter::{Billing, CostTotals},
     options::{Options, Retire},

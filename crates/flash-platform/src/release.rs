@@ -1,7 +1,9 @@
 //! One build of an app, live or draining: its manifest, its pools, its routes.
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use flash_logs::{LogLine, Sink, of_release};
 use flash_protocol::{
+    CommandWorker,
     catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,
@@ -9,8 +11,7 @@ use flash_protocol::{
 
 use super::{
     interface::{InputSchemas, RouteTable, render_openapi},
-    launch::{Artifact, CommandWorker, Launch},
-    logs::{LogLine, Sink, of_release},
+    launch::{Artifact, Launch},
     meter::Meter,
     pool::{Pool, PoolContext},
     queue::{Ended, OnEnd},

@@ -8,6 +8,7 @@ use std::{
 };
 
 use flash_protocol::{
+    CommandWorker,
     catalogue::PriceList,
     manifest::{App, ComputeEntry, EndpointKind, Manifest, WorkerType},
     wire::envelope::Envelope,

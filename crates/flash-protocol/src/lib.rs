@@ -3,6 +3,7 @@
 //!
 //! - [`wire`]: job objects as in Runpod's API, the call envelope, and the frames of the exchange.
 //! - [`manifest`]: what an app says about itself; [`ResourceConfig`] is what its entries are made from.
+//!   [`CommandWorker`] is a worker type that is a separate program.
 //! - [`catalogue`]: CPU instances, GPUs, data centers and their prices.
 //! - [`Error`]: the error of a call, and [`WireError`], its form on the wire. [`schema`] names the wrong fields of an
 //!   input.
@@ -14,6 +15,7 @@
 #![warn(unreachable_pub)]
 
 pub mod catalogue;
+mod command_worker;
 pub mod credentials;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -26,6 +28,7 @@ pub mod variables;
 pub mod wire;
 
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
+pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use resource::{Compute, ResourceConfig, Scaler};
 pub use retries::Retries;

@@ -3,8 +3,7 @@ use std::{io, path::Path};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 
-use flash_platform::Sink;
-use flash_platform::logs::{LogLimits, LogStore};
+use flash_logs::{LogLimits, LogStore, Sink};
 use flash_target::{LogQuery, LogRecord, Problem, TargetError};
 
 /// A handle to the log on disk. Cheap to clone.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use flash_platform::logs::LogMatcher;
+use flash_logs::LogMatcher;
 use flash_target::{EnvironmentId, LogQuery, LogRecord, LogStream, Selected, Tail, TargetError};
 use futures_util::{
     Stream, StreamExt as _,

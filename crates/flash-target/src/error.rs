@@ -1,7 +1,7 @@
 //! The errors of targets.
 use serde::{Deserialize, Serialize};
 
-use flash_platform::logs::SearchError;
+use flash_logs::SearchError;
 
 /// The kind of error, by what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,9 +26,7 @@ pub use clock::now_ms;
 pub use costs::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerCost};
 pub use environment::{Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind};
 pub use error::{Problem, TargetError};
-pub use flash_platform::logs::{
-    LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search,
-};
+pub use flash_logs::{LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search};
 pub use preflight::{FieldChange, Finding, Preflight};
 pub use release::{
     ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,

@@ -1,9 +1,9 @@
 //! The endpoint table: one row per function or command, with a `curl` command that works as printed.
 use std::path::Path;
 
-use flash_platform::CommandWorker;
 use flash_platform::sample::sample;
 use flash_protocol::{
+    CommandWorker,
     manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };

@@ -8,8 +8,7 @@ use std::{
 };
 
 use flash_image::Access;
-use flash_platform::CommandWorker;
-use flash_protocol::manifest::Manifest;
+use flash_protocol::{CommandWorker, manifest::Manifest};
 use flash_target::{
     ArtifactSpec, BuildOrigin, CommandSpec, FileSpec, ReleaseSpec, RuntimeSettings, Shipment,
 };

@@ -1,5 +1,5 @@
 //! A line of a worker's log, as text and as JSON.
-use flash_platform::LogLine;
+use flash_logs::LogLine;
 use flash_target::{LogRecord, LogStream};
 use serde_json::{Value, json};
 

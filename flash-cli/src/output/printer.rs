@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use flash_platform::LogLine;
+use flash_logs::LogLine;
 use flash_target::LogRecord;
 use flash_target_local::{Report, SharedReport};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

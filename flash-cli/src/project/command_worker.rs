@@ -9,13 +9,12 @@ use std::{
 };
 
 use flash_protocol::{
-    CpuInstance, GpuPool, GpuType, ResourceConfig,
+    CommandWorker, CpuInstance, GpuPool, GpuType, ResourceConfig,
     manifest::{ComputeEntry, EndpointKind, Manifest, ScalerEntry, WorkerType},
 };
 use serde::Deserialize;
 use toml::Spanned;
 
-use flash_platform::CommandWorker;
 use flash_text::nearest;
 
 /// The default instance of a command: the smallest one.

@@ -6,9 +6,8 @@ use std::{
 };
 
 use flash_containers::{Kind, Wanted};
-use flash_platform::CommandWorker;
 use flash_protocol::{
-    CpuInstance, GpuPool,
+    CommandWorker, CpuInstance, GpuPool,
     catalogue::{PriceList, PriceListError},
     manifest::Manifest,
 };

@@ -4,9 +4,8 @@
 //! has described itself. `crate::deploy` uses the result.
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
-use flash_platform::CommandWorker;
 use flash_protocol::{
-    DataCenter,
+    CommandWorker, DataCenter,
     manifest::{EndpointKind, Manifest},
 };
 use flash_target::{CloudSettings, EnvironmentId, TargetKind};

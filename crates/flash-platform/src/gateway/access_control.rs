@@ -12,7 +12,7 @@ use super::{
     hosts::AllowedHosts,
     keys::{Access, Owner},
 };
-use crate::logs::{LogLine, Sink};
+use flash_logs::{LogLine, Sink};
 
 /// Who may send requests to a platform.
 pub(super) struct AccessControl {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flash_logs::LogLine;
 use flash_protocol::{ErrorKind, WireError};
 use flash_text::error_chain;
 use parking_lot::MutexGuard;
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     health::HealthCheck,
-    logs::LogLine,
     queue::JobId,
     supervisor::{Exit, ForeignListener, OutputHandlers, Running, Work, foreign_listener_on},
     worker_id::WorkerId,

@@ -2,11 +2,11 @@
 //! job or request a line belongs to.
 use std::time::SystemTime;
 
+use flash_logs::{LogLine, LogStream};
 use flash_protocol::wire::identity::RequestId;
 use serde::Deserialize;
 
 use crate::{
-    logs::{LogLine, LogStream},
     supervisor::{Line, Source, Work},
     worker_id::WorkerId,
 };

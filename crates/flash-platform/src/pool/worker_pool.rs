@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flash_logs::{LogLine, Sink};
 use flash_protocol::{
+    CommandWorker,
     manifest::{EndpointKind, WorkerType},
     wire::exchange::{ToWorker, Writer},
 };
@@ -23,8 +25,7 @@ use super::{
 };
 use crate::{
     balancer::Balancer,
-    launch::{CommandWorker, Launch},
-    logs::{LogLine, Sink},
+    launch::Launch,
     meter::{Account, Billing, Meter},
     queue::{DeliveryMode, JobId, Limits, Load, OnEnd, Queue, QueueContext, Stuck},
     supervisor::{Isolation, Lifeline},

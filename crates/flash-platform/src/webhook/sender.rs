@@ -1,6 +1,7 @@
 //! The delivery loop: takes ends of jobs from queues, starts deliveries, and retries failed ones.
 use std::{sync::Arc, time::Duration};
 
+use flash_logs::{LogLine, Sink};
 use reqwest::Url;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -11,10 +12,7 @@ use super::{
     receiver_queues::{Limits, Receiver, ReceiverQueues},
     secret::Secret,
 };
-use crate::{
-    logs::{LogLine, Sink},
-    queue::{JobEnded, MAX_UNDELIVERED, Store},
-};
+use crate::queue::{JobEnded, MAX_UNDELIVERED, Store};
 
 /// Pauses before each further try, as observed of the provider: three tries at 0, 5 and 20 seconds.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];

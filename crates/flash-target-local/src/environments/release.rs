@@ -1,8 +1,8 @@
 //! Releases as stored, and what the platform needs to run one.
 use std::sync::Arc;
 
-use flash_platform::{Artifact, CommandWorker, NewRelease, Platform};
-use flash_protocol::catalogue::PriceList;
+use flash_platform::{Artifact, NewRelease, Platform};
+use flash_protocol::{CommandWorker, catalogue::PriceList};
 use flash_target::{ArtifactSpec, CommandSpec, Problem, ReleaseSpec, TargetError};
 use flash_text::error_chain;
 

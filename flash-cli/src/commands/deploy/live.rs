@@ -1,5 +1,5 @@
 //! What happens once a release is live: check that it answers, store its addresses, print its endpoints.
-use flash_platform::CommandWorker;
+use flash_protocol::CommandWorker;
 use flash_target::{
     CommandSpec, Environment, Problem, ReleaseRecord, ReleaseSpec, SecretValue, Step, TargetError,
 };

@@ -8,10 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use flash_protocol::catalogue::PriceList;
+use flash_protocol::{CommandWorker, catalogue::PriceList};
 use parking_lot::{Mutex, MutexGuard};
 
-use flash_platform::CommandWorker;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 /// The number of versions kept on disk: the live one, one that starts, and those that drain.

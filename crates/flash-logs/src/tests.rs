@@ -5,13 +5,13 @@ mod keep;
 use std::{
     num::NonZeroUsize,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::StreamExt as _;
 
 use super::{LogLimits, LogLine, LogQuery, LogRecord, LogStore, LogStream, Records, Selected, Tail, segment};
-use crate::worker_id::WorkerId;
 
 /// Generous: the machine may be busy.
 const BOUND: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ fn small() -> LogLimits {
 }
 
 fn line(worker: &str, text: impl Into<String>) -> LogLine {
-    let id: WorkerId = worker.into();
+    let id: Arc<str> = worker.into();
     LogLine { stream: LogStream::Stdout, ..LogLine::system("gpu", Some(&id), text.into()) }
 }
 

@@ -2,7 +2,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::logs::LogLevel;
+use crate::LogLevel;
 
 fn filled(directory: &TempDir, count: usize) -> LogStore {
     let store = LogStore::open(directory.path(), small()).unwrap();

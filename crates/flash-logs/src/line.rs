@@ -3,8 +3,6 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::worker_id::WorkerId;
-
 /// Where a line comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -41,7 +39,7 @@ pub struct LogLine {
     /// The worker type it is about; for other lines of the platform, `platform` or `webhook`.
     pub worker_type: String,
     /// The worker it is about; `None` if it is about none in particular.
-    pub worker: Option<WorkerId>,
+    pub worker: Option<Arc<str>>,
     /// The request it belongs to, if known.
     pub request_id: Option<String>,
     /// The job, where it is certain.
@@ -54,13 +52,13 @@ pub struct LogLine {
 pub type Sink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
 /// Like `sink`, but sets the release of each line.
-pub(crate) fn of_release(sink: Sink, release: u64) -> Sink {
+pub fn of_release(sink: Sink, release: u64) -> Sink {
     Arc::new(move |line| sink(LogLine { release: Some(release), ..line }))
 }
 
 impl LogLine {
     /// A line of the platform about a worker type.
-    pub fn system(worker_type: &str, worker: Option<&WorkerId>, text: String) -> Self {
+    pub fn system(worker_type: &str, worker: Option<&Arc<str>>, text: String) -> Self {
         Self {
             time: SystemTime::now(),
             stream: LogStream::System,

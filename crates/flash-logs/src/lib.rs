@@ -7,7 +7,8 @@
 //! is the handle of it all. Who prints a line or may read it is not known here.
 //!
 //! Guarantees: lines are in order of arrival; a line is complete; a query returns no line twice and skips none, even
-//! across segments.
+//! across segments.#![warn(unreachable_pub)]
+
 mod limits;
 mod line;
 mod line_buffer;
@@ -22,10 +23,12 @@ mod tests;
 mod writer;
 
 pub use limits::LogLimits;
-pub(crate) use line::of_release;
-pub use line::{LogLine, LogStream, Sink};
+pub use line::{LogLine, LogStream, Sink, of_release};
 pub use query::Records;
 pub use record::LogRecord;
 pub use search::{LogLevel, LogQuery, SearchError, Selected, Tail, compile_search};
 pub use select::LogMatcher;
 pub use store::LogStore;
+
+#[cfg(test)]
+flash_test_support::fuzz_tests!("log_record");

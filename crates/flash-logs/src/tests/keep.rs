@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
-use crate::logs::writer::SystemServices;
+use crate::writer::SystemServices;
 
 #[tokio::test]
 async fn lines_of_many_threads_are_whole_and_each_threads_in_order() {
