@@ -21,7 +21,7 @@ struct Expansion<'a> {
     route: Option<&'a Route>,
     settings: &'a FunctionSettings,
     marker: Ident,
-    /// The user's own code.
+    /// The user's own code. Of a method it is public, for tests with a value of their own.
     local: Ident,
     owner: Option<&'a ImplBlock>,
 }
@@ -51,11 +51,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         route: method.route.as_ref(),
         settings: &method.settings,
         marker: format_ident!("__flash_{}_{}", block.type_name.unraw(), method.function.name.unraw()),
-        local: format_ident!(
-            "__flash_local_{}",
-            method.function.name.unraw(),
-            span = method.function.name.span()
-        ),
+        local: format_ident!("{}_on", method.function.name.unraw(), span = method.function.name.span()),
         owner: Some(block),
     });
     let (mut members, mut markers) = (instance(block), TokenStream::new());
@@ -153,14 +149,26 @@ impl Expansion<'_> {
 
     /// The user's code, under a name that nothing else uses.
     fn local(&self) -> TokenStream {
-        let Function { attributes, body, .. } = self.function;
+        let Function { name, visibility, attributes, body, .. } = self.function;
         let (cfg, own) = (&attributes.cfg, &attributes.own);
         let mut signature = self.function.signature.clone();
         signature.ident = self.local.clone();
+        let public = self.owner.map(|_| {
+            let title =
+                format!("The code of `{}` on this value, for tests: no worker, no `#[init]`.", name.unraw());
+            quote! {
+                #[doc = #title]
+                ///
+                /// # Errors
+                /// When the method fails.
+                #[allow(unreachable_pub)]
+                #visibility
+            }
+        });
         quote! {
             #(#cfg)*
             #(#own)*
-            #signature #body
+            #public #signature #body
         }
     }
 
@@ -176,6 +184,14 @@ impl Expansion<'_> {
             Kind::Async | Kind::Blocking => (quote!(RemoteFunction), quote!(Output)),
         };
         let (descriptor, run) = (self.descriptor(resource), self.run());
+        let name = &self.function.name;
+        let item_path = match self.owner {
+            Some(owner) => {
+                let owner = &owner.rest.self_ty;
+                quote! { <#owner>::#name }
+            }
+            None => quote! { #name },
+        };
         // The marker is always private, so that the function's types may be private too.
         quote! {
             #(#cfg)*
@@ -197,9 +213,11 @@ impl Expansion<'_> {
 
             #(#cfg)*
             ::flash_sdk::__private::inventory::submit! {
-                ::flash_sdk::__private::Registered(
-                    <#marker as ::flash_sdk::__private::#contract>::descriptor
-                )
+                ::flash_sdk::__private::Registered {
+                    function: <#marker as ::flash_sdk::__private::#contract>::descriptor,
+                    #[allow(deprecated)]
+                    item: || ::flash_sdk::__private::type_of(&#item_path),
+                }
             }
         }
     }

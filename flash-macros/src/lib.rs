@@ -12,6 +12,7 @@ mod item;
 mod main_attribute;
 mod remote;
 mod route;
+mod test_attribute;
 #[cfg(test)]
 mod tests;
 
@@ -128,7 +129,8 @@ use proc_macro::TokenStream;
 ///
 /// Callers have no value of the type, so they call its functions without one. So do other methods of the block;
 /// put code that they share into a private method. `classify` also gets `classify_spawn`, `classify_map`,
-/// `classify_map_with` and `classify_local`. `#[route(method = POST, path = "/classify")]` makes a method a route.
+/// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
+/// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a route.
 /// A method cannot stream. A type can have one such block, and must be `Send` and `Sync`.
 #[proc_macro_attribute]
 pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -154,4 +156,29 @@ pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
     main_attribute::expand_main(args.into(), item.into()).into()
+}
+
+/// Runs an async test, with fakes of its own.
+///
+/// It needs no other runtime crate. Fakes made in the test ([`testing::fake`](testing/fn.fake.html)) answer the calls
+/// of this test only, so tests run in parallel.
+///
+/// ```ignore
+/// use flash_sdk::testing::fake;
+///
+/// #[flash_sdk::test]
+/// async fn the_summary_names_the_sentiment() -> flash_sdk::Result<()> {
+///     let judge = fake(Sentiment::judge, |text| async move { Ok(Verdict::positive(text)) });
+///     assert_eq!(summarize("Great!".to_owned()).await?, "positive: Great!");
+///     assert_eq!(judge.inputs(), ["Great!"]);
+///     Ok(())
+/// }
+/// ```
+///
+/// The test is an `async fn` without arguments and returns what a `#[test]` may return. It runs on a single-threaded
+/// tokio runtime of its own. Other attributes, such as `#[ignore]` and `#[should_panic]`, work as usual. The attribute
+/// takes no arguments. For a test on another runtime, see [`testing::scope`](testing/fn.scope.html).
+#[proc_macro_attribute]
+pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
+    test_attribute::expand_test(args.into(), item.into()).into()
 }

@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::visit_mut::{self, VisitMut};
 
-use crate::{main_attribute::expand_main, remote::expand_remote};
+use crate::{main_attribute::expand_main, remote::expand_remote, test_attribute::expand_test};
 
 /// Compares with the file of this name; `UPDATE_SNAPSHOTS=1` writes it.
 fn assert_snapshot(name: &str, expanded: TokenStream) {
@@ -434,4 +434,28 @@ fn main_is_main_and_takes_nothing() {
     one(main(quote! { #[tokio::main] async fn main() {} }), "brings its own runtime");
     one(main(quote! { struct Main; }), "goes on `async fn main()`");
     one(messages(expand_main(quote!(workers = 1), quote! { fn main() {} })), "takes no arguments");
+}
+
+#[test]
+fn a_test_runs_on_a_runtime_of_its_own() {
+    let expanded = expand_test(
+        TokenStream::new(),
+        quote! {
+            /// Tests.
+            #[ignore = "slow"]
+            async fn it_works() -> Result<(), Oops> { run().await }
+        },
+    );
+    assert_snapshot("test.rs", expanded);
+}
+
+#[test]
+fn a_test_is_asynchronous_and_takes_nothing() {
+    let test = |item| messages(expand_test(TokenStream::new(), item));
+    one(test(quote! { fn works() {} }), "a plain function needs only `#[test]`");
+    one(test(quote! { async fn works(number: u32) {} }), "takes no arguments");
+    one(test(quote! { async fn works<T>() {} }), "cannot be generic");
+    one(test(quote! { #[tokio::test] async fn works() {} }), "remove this attribute");
+    one(test(quote! { struct Works; }), "goes on an `async fn`");
+    one(messages(expand_test(quote!(5), quote! { async fn works() {} })), "takes no arguments");
 }

@@ -21,6 +21,8 @@ use flash_protocol::{
     },
 };
 
+use crate::substitutes::Substitutes;
+
 /// Calls nested deeper than this are refused, because they are probably a loop.
 pub const MAX_DEPTH: u32 = 16;
 
@@ -44,6 +46,8 @@ struct Inner {
     progress: Option<ProgressSink>,
     /// Synchronous functions that run for this call. They cannot be interrupted.
     blocking: TaskTracker,
+    /// What answers calls instead of functions; only in a test.
+    substitutes: Option<Arc<Substitutes>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -67,11 +71,12 @@ pub(crate) struct Setup {
     pub envelope: Envelope,
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
+    pub substitutes: Option<Arc<Substitutes>>,
 }
 
 impl Context {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { job_id, envelope, cancelled, progress } = setup;
+        let Setup { job_id, envelope, cancelled, progress, substitutes } = setup;
         let request_id = envelope
             .request_id
             .or_else(|| RequestId::parse(job_id.as_deref()?))
@@ -85,11 +90,13 @@ impl Context {
             cancelled,
             progress,
             blocking: TaskTracker::new(),
+            substitutes,
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The call that the current task serves; `None` outside a call.
+    /// The call that the current task serves; `None` outside a call. In a test it is there too: it carries the test's
+    /// [fakes](crate::testing).
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -154,13 +161,19 @@ impl Context {
         self.inner.progress.as_ref()
     }
 
+    /// What answers calls of the current task instead of functions; `None` outside a test.
+    pub(crate) fn substitutes() -> Option<Arc<Substitutes>> {
+        CURRENT.try_with(|current| current.inner.substitutes.clone()).ok().flatten()
+    }
+
     /// A call below `current` in this process: it has the cancellation and progress of `current`, and the depth and
     /// deadline of the envelope.
     pub(crate) fn nested(current: Option<&Self>, envelope: Envelope) -> Self {
         let cancelled =
             current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
-        let mut nested = Self::new(Setup { job_id, envelope, cancelled, progress: None });
+        let substitutes = current.and_then(|outer| outer.inner.substitutes.clone());
+        let mut nested = Self::new(Setup { job_id, envelope, cancelled, progress: None, substitutes });
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
             inner.blocking = outer.inner.blocking.clone();
         }

@@ -21,6 +21,7 @@ use crate::{
     located::located,
     panic,
     stream::{Call, Guarded},
+    substitutes::{FakeResult, FakeStream},
 };
 
 /// A function with one result.
@@ -114,13 +115,31 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
     let cancel = inside.cancel_on_drop();
     let run = async {
         args.check(F::descriptor())?;
-        let output = F::run(args).await?;
+        let output = run::<F>(args).await?;
         json::check(&output, RESULT, 0)?;
         Ok(output)
     };
     let outcome = panic::catch_async(inside.scope(run)).await.and_then(|outcome| outcome);
     cancel.disarm();
     outcome.map_err(|error| staged(F::descriptor(), error))
+}
+
+/// The user's code or, in a test, its fake.
+fn run<F: RemoteFunction>(args: F::Args) -> BoxFuture<'static, Result<F::Output>> {
+    let substitutes = Context::substitutes();
+    match substitutes.and_then(|own| own.fake::<FakeResult<F::Args, F::Output>>(F::descriptor())) {
+        Some(fake) => fake.0(args),
+        None => F::run(args),
+    }
+}
+
+/// The user's stream or, in a test, its fake.
+fn run_stream<F: RemoteStream>(args: F::Args) -> BoxStream<'static, Result<F::Item>> {
+    let substitutes = Context::substitutes();
+    match substitutes.and_then(|own| own.fake::<FakeStream<F::Args, F::Item>>(F::descriptor())) {
+        Some(fake) => fake.0(args),
+        None => F::run(args),
+    }
 }
 
 /// Adds the function to the error as its stage, unless one is set.
@@ -147,7 +166,9 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
             args.check(function)?;
             let id = JobHandle::<F::Output>::new_id();
             // A separate job: its caller may end before it.
-            let inside = Context::new(Setup { job_id: Some(id.clone()), envelope, ..Setup::default() });
+            let substitutes = Context::substitutes();
+            let inside =
+                Context::new(Setup { job_id: Some(id.clone()), envelope, substitutes, ..Setup::default() });
             let deadline = inside.deadline();
             let job = async move {
                 match within(deadline, run_within::<F>(inside, args)).await {
@@ -221,7 +242,7 @@ fn stream_in_process<F: RemoteStream>(args: F::Args) -> Result<impl Stream<Item 
     let inside = Context::nested(current.as_ref(), envelope);
     let run = || {
         args.check(function)?;
-        Ok(F::run(args).map(checked_chunk).boxed())
+        Ok(run_stream::<F>(args).map(checked_chunk).boxed())
     };
     let chunks = Guarded::open(inside, Call::Own, function, run).map_err(|error| staged(function, error))?;
     Ok(chunks.map(move |chunk| chunk.map_err(|error| staged(function, error))))

@@ -41,6 +41,8 @@ mod panic;
 mod queue_client;
 mod registry;
 mod stream;
+mod substitutes;
+pub mod testing;
 mod worker;
 
 pub use env::env;
@@ -74,7 +76,7 @@ pub use {
     call::{JobHandle, call_worker},
     context::{Context, MAX_DEPTH, progress},
     endpoint::Endpoint,
-    flash_macros::{main, remote},
+    flash_macros::{main, remote, test},
     flash_protocol::wire::job::{JobObject, JobStatus},
     flash_protocol::{
         Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, ResourceConfig,
@@ -87,12 +89,13 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
-        descriptor::{Argument, Function, FunctionSettings, Registered, Resource, Route},
+        descriptor::{Argument, Function, FunctionSettings, Registered, Resource, Route, type_of},
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
             spawn, stream, streaming,
         },
+        testing::run as test,
         worker::{AppInfo, IntoExit, main},
     };
     pub use flash_protocol::{

@@ -38,7 +38,7 @@ impl Registry {
     /// # Errors
     /// All conflicts.
     pub(crate) fn collect() -> Result<Self, Vec<RegistryError>> {
-        Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.0)()).collect())
+        Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)()).collect())
     }
 
     fn check(mut functions: Vec<&'static Function>) -> Result<Self, Vec<RegistryError>> {

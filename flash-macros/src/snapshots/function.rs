@@ -146,8 +146,9 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
 }
 #[cfg(unix)]
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_hello as
-    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_hello as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& hello), }
 }
 #[cfg(unix)]
 #[doc(hidden)]

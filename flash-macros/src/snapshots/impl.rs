@@ -94,7 +94,12 @@ impl Sentiment {
             ))
             .await
     }
-    async fn __flash_local_classify(&self, text: String) -> Result<Label> {
+    ///The code of `classify` on this value, for tests: no worker, no `#[init]`.
+    ///
+    /// # Errors
+    /// When the method fails.
+    #[allow(unreachable_pub)]
+    pub async fn classify_on(&self, text: String) -> Result<Label> {
         Ok(self.label(text))
     }
     #[allow(dead_code, clippy::too_many_arguments)]
@@ -158,7 +163,12 @@ impl Sentiment {
             ))
             .await
     }
-    fn __flash_local_again(&self, one: Label, two: Self) -> Result<Self> {
+    ///The code of `again` on this value, for tests: no worker, no `#[init]`.
+    ///
+    /// # Errors
+    /// When the method fails.
+    #[allow(unreachable_pub)]
+    pub fn again_on(&self, one: Label, two: Self) -> Result<Self> {
         Ok(two)
     }
 }
@@ -196,7 +206,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
     ) -> ::flash_sdk::__private::BoxFuture<'static, ::flash_sdk::Result<Label>> {
         ::std::boxed::Box::pin(async move {
             let __flash_instance = <Sentiment>::__flash_instance().await?;
-            let __flash_outcome = __flash_instance.__flash_local_classify(text).await;
+            let __flash_outcome = __flash_instance.classify_on(text).await;
             __flash_outcome
                 .map_err(|__flash_error| {
                     use ::flash_sdk::__private::ways::*;
@@ -206,8 +216,9 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
     }
 }
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_Sentiment_classify as
-    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_Sentiment_classify as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& < Sentiment > ::classify), }
 }
 #[doc(hidden)]
 #[allow(non_camel_case_types)]
@@ -246,7 +257,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
         ::std::boxed::Box::pin(async move {
             let __flash_instance = <Sentiment>::__flash_instance().await?;
             let __flash_run = move || {
-                let __flash_outcome = __flash_instance.__flash_local_again(one, two);
+                let __flash_outcome = __flash_instance.again_on(one, two);
                 __flash_outcome
                     .map_err(|__flash_error| {
                         use ::flash_sdk::__private::ways::*;
@@ -258,6 +269,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
     }
 }
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_Sentiment_again as
-    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_Sentiment_again as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& < Sentiment > ::again), }
 }

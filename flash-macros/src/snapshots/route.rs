@@ -123,8 +123,9 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
     }
 }
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_remove as
-    ::flash_sdk::__private::RemoteFunction > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_remove as
+    ::flash_sdk::__private::RemoteFunction > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& remove), }
 }
 #[doc(hidden)]
 #[allow(non_camel_case_types, dead_code)]

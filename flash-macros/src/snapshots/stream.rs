@@ -105,8 +105,9 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
     }
 }
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_words as
-    ::flash_sdk::__private::RemoteStream > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_words as
+    ::flash_sdk::__private::RemoteStream > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& words), }
 }
 #[doc(hidden)]
 #[allow(non_camel_case_types, dead_code)]

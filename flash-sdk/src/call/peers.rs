@@ -63,6 +63,9 @@ pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
 
 /// How to reach this function; `None` if it runs in this process.
 pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
+    if Context::substitutes().is_some_and(|substitutes| substitutes.has_fake(function)) {
+        return None;
+    }
     let peers = settle(Process::Other)?;
     (peers.own.as_deref() != Some(function.worker())).then_some(peers)
 }

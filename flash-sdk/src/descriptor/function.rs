@@ -1,5 +1,5 @@
 //! One function, as the macro describes it and registers it.
-use std::{fmt, sync::OnceLock};
+use std::{any::TypeId, fmt, sync::OnceLock};
 
 use flash_protocol::{ResourceConfig, Result, wire::RawJson};
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -72,10 +72,20 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// What the macro registers: a function that returns the descriptor.
-pub struct Registered(pub fn() -> &'static Function);
+/// What the macro registers.
+pub struct Registered {
+    /// Returns the descriptor.
+    pub function: fn() -> &'static Function,
+    /// The type of the function that users call. Each function item has a type of its own.
+    pub item: fn() -> TypeId,
+}
 
 inventory::collect!(Registered);
+
+/// The type of a function item.
+pub fn type_of<F: 'static>(_: &F) -> TypeId {
+    TypeId::of::<F>()
+}
 
 impl Function {
     /// Where its arguments come from.

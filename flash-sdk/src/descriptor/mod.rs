@@ -11,7 +11,7 @@ mod settings;
 pub use argument::Argument;
 pub(crate) use binding::{Binding, Takes};
 pub(crate) use function::Handler;
-pub use function::{Function, Registered, Resource};
+pub use function::{Function, Registered, Resource, type_of};
 pub(crate) use input::Input;
 pub use route::Route;
 pub use settings::FunctionSettings;

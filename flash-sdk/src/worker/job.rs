@@ -124,7 +124,9 @@ pub(super) async fn run(
     let found = functions.find(envelope.function.as_deref());
     let function = found.as_ref().ok().map(|function| function.call_name());
     let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
-    let context = Context::new(Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress });
+    let setup =
+        Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress, ..Setup::default() };
+    let context = Context::new(setup);
     let request_id = context.request_id().to_owned();
     let deadline = context.deadline();
     let blocking = context.blocking().clone();
