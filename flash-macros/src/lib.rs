@@ -55,6 +55,8 @@ use proc_macro::TokenStream;
 /// | `request_count` | one worker per this many requests, queued or running | 4, for routes | 1 or more; not with `queue_delay` |
 /// | `data_centers` | a variant of `DataCenter`, or a list | anywhere | |
 /// | `resource` | a constant of type `ResourceConfig` | | replaces all the keys above |
+/// | `retries` | attempts after the first, for errors that say they are retryable | none | 1 to 100; for jobs that do not stream; not on an `impl` |
+/// | `backoff` | seconds before the second attempt, up to the longest wait between two: `1..=60` | `1..=60` | 1 to 86400, with `retries` |
 /// | `method` | `GET`, `POST`, `PUT`, `PATCH` or `DELETE` | none: takes jobs | with `path`; not on an `impl` |
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
 ///
@@ -130,8 +132,9 @@ use proc_macro::TokenStream;
 /// Callers have no value of the type, so they call its functions without one. So do other methods of the block;
 /// put code that they share into a private method. `classify` also gets `classify_spawn`, `classify_map`,
 /// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
-/// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a route.
-/// A method cannot stream. A type can have one such block, and must be `Send` and `Sync`.
+/// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a
+/// route, and `#[job(retries = 3)]` sets what is set for one function. A method cannot stream. A type can have one such
+/// block, and must be `Send` and `Sync`.
 #[proc_macro_attribute]
 pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
     remote::expand_remote(args.into(), item.into()).into()

@@ -62,7 +62,7 @@ impl std::fmt::Debug for Inner {
 }
 
 /// Sends progress updates to the platform.
-pub(crate) type ProgressSink = Box<dyn Fn(RawJson) + Send + Sync>;
+pub(crate) type ProgressSink = Arc<dyn Fn(RawJson) + Send + Sync>;
 
 /// The parts of a context that a worker sets for a job or request.
 #[derive(Default)]
@@ -206,6 +206,7 @@ impl Context {
             deadline_ms: context.inner.deadline.map(epoch_ms),
             depth: context.inner.depth + 1,
             fan_out: false,
+            retries: None,
         })
     }
 }

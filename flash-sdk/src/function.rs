@@ -3,7 +3,7 @@
 //! The macro generates little code; everything that is the same for all functions is here.
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use flash_protocol::{Error, ErrorKind, Result, wire::RawJson};
+use flash_protocol::{Error, ErrorKind, Result, Retries, wire::RawJson};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     arguments::{Args, Wire},
+    attempts,
     call::{self, Fanout, JobEnd, JobHandle},
     context::{Context, Setup},
     deadline::within,
@@ -101,11 +102,38 @@ async fn call_as<F: RemoteFunction>(args: F::Args, fanout: Fanout) -> Result<F::
 async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
     let current = Context::current();
     let envelope = Context::envelope_for(current.as_ref(), F::descriptor().call_name())?;
+    let retries = Retries::chosen(F::descriptor().settings.retries, envelope.retries);
     let inside = Context::nested(current.as_ref(), envelope);
-    match within(inside.deadline(), run_within::<F>(inside, args)).await {
+    match within(inside.deadline(), run_again::<F>(inside, args, retries)).await {
         Ok(outcome) => outcome,
         Err(passed) => Err(staged(F::descriptor(), passed.into_error())),
     }
+}
+
+/// Runs a function within this call, and again after an error that allows it, as the platform would.
+async fn run_again<F: RemoteFunction>(
+    inside: Context,
+    args: F::Args,
+    retries: Option<Retries>,
+) -> Result<F::Output> {
+    let Some(retries) = retries else { return run_within::<F>(inside, args).await };
+    let function = F::descriptor();
+    // The arguments of later attempts: the first one takes them.
+    let input = args.encode(function).map_err(|error| staged(function, error))?;
+    let mut outcome = run_within::<F>(inside.clone(), args).await;
+    for failed in 1.. {
+        let Err(error) = &outcome else { break };
+        let Some(wait) = attempts::wait_after(error, retries, failed, inside.deadline()) else { break };
+        tracing::warn!(
+            "{}: attempt {failed} failed: {error:#}; the next one follows in {:.1} s",
+            function.call_name(),
+            wait.as_secs_f64()
+        );
+        tokio::time::sleep(wait).await;
+        let args = F::Args::decode(Input::job(Some(input.clone())), function)?;
+        outcome = run_within::<F>(inside.clone(), args).await;
+    }
+    outcome
 }
 
 /// Runs a function within this call. It ends as it would over the wire: a panic is an error, and so is a value that
@@ -164,6 +192,7 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
             let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
             // As over the wire, invalid arguments are reported now and not by the job.
             args.check(function)?;
+            let retries = Retries::chosen(function.settings.retries, envelope.retries);
             let id = JobHandle::<F::Output>::new_id();
             // A separate job: its caller may end before it.
             let substitutes = Context::substitutes();
@@ -171,7 +200,7 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
                 Context::new(Setup { job_id: Some(id.clone()), envelope, substitutes, ..Setup::default() });
             let deadline = inside.deadline();
             let job = async move {
-                match within(deadline, run_within::<F>(inside, args)).await {
+                match within(deadline, run_again::<F>(inside, args, retries)).await {
                     Ok(outcome) => JobEnd::of(outcome),
                     Err(passed) => JobEnd::timed_out(staged(F::descriptor(), passed.into_error())),
                 }

@@ -26,6 +26,7 @@
 #![warn(unreachable_pub)]
 
 mod arguments;
+mod attempts;
 mod call;
 mod context;
 mod deadline;
@@ -35,6 +36,7 @@ mod env;
 mod failure;
 mod function;
 mod http_client;
+mod jitter;
 mod json;
 mod located;
 mod panic;

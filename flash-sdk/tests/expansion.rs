@@ -569,6 +569,29 @@ async fn functions_can_be_written_by_macros() -> Result<()> {
     Ok(())
 }
 
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
+/// Fails twice with an error that allows another attempt, if it is told so.
+#[remote(worker = "retried", cpu = Cpu3c_1_2, retries = 2, backoff = 3..=5)]
+async fn third_time(text: String, retryable: bool) -> Result<String> {
+    match RUNS.fetch_add(1, Ordering::SeqCst) % 3 {
+        2 => Ok(text),
+        _ if retryable => Err(Error::retryable("busy")),
+        _ => Err(Error::handler("broken")),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retryable_error_is_followed_by_another_attempt_in_process_too() -> Result<()> {
+    assert_eq!(third_time("a".to_owned(), true).await?, "a");
+    assert_eq!(third_time::spawn("b".to_owned(), true).await?.wait().await?, "b");
+    assert_eq!(RUNS.load(Ordering::SeqCst), 6);
+    let error = third_time("c".to_owned(), false).await.unwrap_err();
+    assert_eq!((error.message(), RUNS.load(Ordering::SeqCst)), ("broken", 7));
+    assert_eq!(third_time::local("d".to_owned(), true).await.unwrap_err().message(), "busy");
+    Ok(())
+}
+
 mod mains {
     pub(super) mod waits {
         #[flash_sdk::main]

@@ -501,6 +501,7 @@ impl Balancer {
         Load {
             waiting: inner.anyone.len(),
             low_priority: inner.waiting() - inner.anyone.len(),
+            delayed: 0,
             low_priority_running: 0,
             fanned_out: 0,
             oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),

@@ -91,7 +91,7 @@ fn type_overview(pool: &Pool) -> TypeOverview {
         workers_min: worker_type.workers_min,
         workers_max: worker_type.workers_max,
         counts: pool.counts(),
-        waiting: (load.waiting + load.low_priority) as u64,
+        waiting: (load.waiting + load.low_priority + load.delayed) as u64,
         running: load.running as u64,
         completed,
         failed,

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use flash_logs::{LogLine, Sink, of_release};
 use flash_protocol::{
-    CommandWorker,
+    CommandWorker, Retries,
     catalogue::PriceList,
     manifest::{FunctionEntry, Manifest, WorkerType},
     wire::job::JobStatus,
@@ -14,7 +14,7 @@ use super::{
     launch::{Artifact, Launch},
     meter::Meter,
     pool::{Pool, PoolContext},
-    queue::{Ended, OnEnd},
+    queue::{Ended, Next, OnEnd},
     tally::{Ending, Tally},
 };
 
@@ -65,7 +65,9 @@ impl Release {
             let own = manifest.functions.iter().filter(|function| function.worker == worker.name);
             meter.tally().name(own.map(|function| (function.call_name(), shown(function))));
             let on_end = on_end(worker, context.log.clone(), &meter);
-            (worker.name.clone(), Pool::new(worker.clone(), number, launch.clone(), context, meter, on_end))
+            let retries = retries_of(&manifest, worker);
+            let pool = Pool::new(worker.clone(), retries, number, launch.clone(), context, meter, on_end);
+            (worker.name.clone(), pool)
         };
         Self {
             number,
@@ -137,6 +139,12 @@ impl Release {
     }
 }
 
+/// How often each function of a worker type runs again after a retryable error.
+fn retries_of(manifest: &Manifest, worker: &WorkerType) -> Arc<BTreeMap<String, Retries>> {
+    let own = manifest.functions_of(&worker.name);
+    Arc::new(own.filter_map(|function| Some((function.call_name(), function.settings.retries?))).collect())
+}
+
 /// How a function is displayed: as code calls it, or `METHOD /path` for a route.
 fn shown(function: &FunctionEntry) -> String {
     match &function.route {
@@ -145,17 +153,29 @@ fn shown(function: &FunctionEntry) -> String {
     }
 }
 
-/// Counts each end of a job and logs it as a line of its worker, with time and, if there is a price, cost.
+/// Counts each end of a job, and logs it and each failed attempt before it as a line of its worker, with time and, if
+/// there is a price, cost.
 fn on_end(worker: &WorkerType, log: Sink, meter: &Meter) -> OnEnd {
     let (name, is_priced, tally) = (worker.name.clone(), meter.price().is_some(), meter.tally().clone());
     Box::new(move |ended: Ended| {
-        count(&tally, &ended);
-        let Ended { job, request_id, function, worker, status, ran, cost, error } = ended;
+        if ended.next.is_none() {
+            count(&tally, &ended);
+        }
+        let Ended { job, request_id, function, worker, status, ran, cost, error, next } = ended;
         let function = function.unwrap_or_else(|| "job".to_owned());
         let cost = if is_priced { format!(", {cost}") } else { String::new() };
         let error = error.map_or(String::new(), |error| format!(": {error}"));
         let time = ran.as_secs_f64() * 1000.0;
-        let text = format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str());
+        let text = match next {
+            None => format!("{function} {} in {time:.2} ms{cost}{error}", status.as_str()),
+            Some(Next { attempt, wait }) => {
+                let (failed, wait) = (attempt - 1, wait.as_secs_f64());
+                format!(
+                    "{function}: attempt {failed} failed in {time:.2} ms{cost}{error}; the next one follows in \
+                     {wait:.1} s"
+                )
+            }
+        };
         let mut line = LogLine::system(&name, worker.as_ref(), text);
         line.request_id = Some(request_id.unwrap_or_else(|| job.to_string()));
         line.job_id = Some(job.to_string());

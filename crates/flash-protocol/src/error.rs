@@ -121,6 +121,9 @@ pub struct WireError {
     /// For [`ErrorKind::InvalidInput`]: the fields that are missing or wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldError>,
+    /// The function says that the same call may succeed later; see [`WireError::is_retryable`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retryable: bool,
 }
 
 /// Reads an optional ID; an empty one counts as missing.
@@ -141,7 +144,15 @@ impl WireError {
             worker_id: None,
             request_id: None,
             fields: Vec::new(),
+            retryable: false,
         }
+    }
+
+    /// Whether the same call may succeed if it is repeated later: by its kind, or because the function says so. A
+    /// panic and an invalid input never are.
+    pub fn is_retryable(&self) -> bool {
+        self.kind.is_retryable()
+            || (self.retryable && !matches!(self.kind, ErrorKind::Panic | ErrorKind::InvalidInput))
     }
 
     /// The message and its causes in one line.
@@ -173,6 +184,28 @@ impl Error {
     /// A failure of the function itself, when you have no error type for it.
     pub fn handler(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Handler, message)
+    }
+
+    /// A failure of the function itself that may not happen the next time, for example of a service that is busy. A
+    /// function with `retries` runs again after it.
+    ///
+    /// ```
+    /// # fn answer(status: u16) -> flash_sdk::Result<()> {
+    /// if status == 503 {
+    ///     return Err(flash_sdk::Error::retryable("the service is busy"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self::handler(message).into_retryable()
+    }
+
+    /// The same error, after which a function with `retries` runs again. It has no effect on a panic or an invalid
+    /// input.
+    pub fn into_retryable(mut self) -> Self {
+        self.wire.retryable = true;
+        self
     }
 
     /// Converts `error` with the messages of its sources. Use it for `anyhow::Error` and other types that contain an
@@ -235,7 +268,7 @@ impl Error {
 
     /// Whether the same call may succeed if it is repeated later.
     pub fn is_retryable(&self) -> bool {
-        self.wire.kind.is_retryable()
+        self.wire.is_retryable()
     }
 
     /// The outermost message, without its causes.
@@ -308,6 +341,13 @@ pub trait ResultExt<T> {
     /// # Errors
     /// See [`context`](Self::context).
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T>;
+
+    /// Says that the same call may succeed later, so that a function with `retries` runs again:
+    /// `fetch(url).await.retryable()?`.
+    ///
+    /// # Errors
+    /// The original error, which is retryable now; see [`Error::into_retryable`].
+    fn retryable(self) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> ResultExt<T> for std::result::Result<T, E> {
@@ -318,6 +358,10 @@ impl<T, E: Into<Error>> ResultExt<T> for std::result::Result<T, E> {
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
         self.map_err(|error| error.into().context(message()))
     }
+
+    fn retryable(self) -> Result<T> {
+        self.map_err(|error| error.into().into_retryable())
+    }
 }
 
 impl<T> ResultExt<T> for Option<T> {
@@ -327,6 +371,10 @@ impl<T> ResultExt<T> for Option<T> {
 
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
         self.ok_or_else(|| Error::handler(message()))
+    }
+
+    fn retryable(self) -> Result<T> {
+        self.ok_or_else(|| Error::retryable("there is no value"))
     }
 }
 
@@ -432,6 +480,20 @@ mod tests {
         assert!(Error::new(ErrorKind::Transport, "").is_retryable());
         assert!(!Error::handler("").is_retryable());
         assert!(!Error::new(ErrorKind::InvalidInput, "").is_retryable());
+    }
+
+    #[test]
+    fn a_function_says_that_its_error_is_retryable_and_the_wire_keeps_it() {
+        let sent = serde_json::to_string(Error::retryable("busy").context("no answer").to_wire()).unwrap();
+        let read: WireError = serde_json::from_str(&sent).unwrap();
+        assert!(read.is_retryable() && read.kind == ErrorKind::Handler, "{sent}");
+        for kind in [ErrorKind::Panic, ErrorKind::InvalidInput] {
+            assert!(!Error::new(kind, "").into_retryable().is_retryable(), "{kind}");
+        }
+        let older: WireError = serde_json::from_str(r#"{"kind":"handler","message":"m"}"#).unwrap();
+        assert!(!older.is_retryable());
+        let failed: std::result::Result<(), std::fmt::Error> = Err(std::fmt::Error);
+        assert!(failed.retryable().unwrap_err().is_retryable());
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl Retries {
         self
     }
 
+    /// The retries of a call: the function's own, or what its caller asked for with the function's waits. `0` turns
+    /// them off; more than [`Retries::MAX`] is that.
+    pub fn chosen(own: Option<Self>, asked: Option<u32>) -> Option<Self> {
+        match asked {
+            None => own,
+            Some(0) => None,
+            Some(count) => {
+                Some(Self { count: count.min(Self::MAX), ..own.unwrap_or(const { Self::new(1) }) })
+            }
+        }
+    }
+
     /// The wait after this many failed attempts; `None` if that was the last one. `jitter` is from 0 to 1.
     pub fn wait_after(&self, failed: u32, jitter: f64) -> Option<Duration> {
         if failed == 0 || failed > self.count {
@@ -75,6 +87,16 @@ mod tests {
         };
         assert_eq!(seconds(1.0), [None, Some(2.0), Some(4.0), Some(8.0), Some(10.0), None]);
         assert_eq!(seconds(0.0), [None, Some(1.0), Some(2.0), Some(4.0), Some(5.0), None]);
+    }
+
+    #[test]
+    fn a_caller_chooses_the_number_and_the_function_the_waits() {
+        let own = Retries::new(4).backoff(2, 10);
+        assert_eq!(Retries::chosen(Some(own), None), Some(own));
+        assert_eq!(Retries::chosen(Some(own), Some(0)), None);
+        assert_eq!(Retries::chosen(Some(own), Some(7)), Some(Retries::new(7).backoff(2, 10)));
+        assert_eq!(Retries::chosen(None, Some(u32::MAX)), Some(Retries::new(100)));
+        assert_eq!(Retries::chosen(None, None), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod project;
 mod queue_api;
 mod raw_http;
 mod reload;
+mod retries;
 mod run;
 mod runpod;
 mod runpod_stand_in;

@@ -317,6 +317,25 @@ async fn a_failure_and_a_panic_are_posted_with_the_six_keys() {
 }
 
 #[tokio::test]
+async fn a_provider_that_runs_a_job_once_gets_the_end_of_its_last_attempt() {
+    let server = Scripted::start().await;
+    let _worker = server.worker("retried", &[]);
+    let directory = tempfile::TempDir::new().unwrap();
+    let job = |name: &str, failures: usize| {
+        let file = directory.path().join(name);
+        json!({ "id": name, "input": { "__flash": { "function": "attempt" }, "file": file, "failures": failures } })
+    };
+    server.give(job("works", 1));
+    let done = server.sent("the result", is_done("works")).await;
+    assert_eq!(done.body, json!({ "output": 2 }));
+    server.give(job("never", 9));
+    let done = server.sent("the error", is_done("never")).await;
+    let error: Value = serde_json::from_str(done.body["error"].as_str().unwrap()).unwrap();
+    assert_eq!(error["error_message"], "the service was busy 3 times");
+    assert_eq!(server.count(is_done("never")), 1, "of all attempts");
+}
+
+#[tokio::test]
 async fn wrong_input_fails_the_job_and_names_the_fields() {
     let server = Scripted::start().await;
     let _worker = server.worker("greeter", &[]);

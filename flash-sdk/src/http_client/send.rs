@@ -12,6 +12,8 @@ use flash_protocol::{
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
+use crate::jitter::jitter;
+
 /// A complete answer.
 pub(crate) struct Received {
     pub status: u16,
@@ -121,9 +123,4 @@ pub(crate) fn transport(error: reqwest::Error) -> Error {
     let mut wire = error.into_wire();
     wire.kind = kind;
     wire.into()
-}
-
-/// A random number from 0 to 1.
-fn jitter() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }

@@ -272,7 +272,7 @@ impl Session {
             envelope,
             input: Some(input),
             cancelled,
-            progress: Some(Box::new(progress)),
+            progress: Some(Arc::new(progress)),
         };
         let Finished { outcome, ran, .. } = job::run(&self.functions, &self.worker_id, job, |output| {
             self.frames.send(ToPlatform::Chunk(OutputFrame { id: id.clone(), attempt, output }));

@@ -190,12 +190,11 @@ fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
     let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
     let callers = text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok());
     let envelope = Envelope {
-        function: None,
         request_id: text("x-request-id").and_then(|id| RequestId::parse(&id)),
         traceparent: text("traceparent").and_then(|trace| TraceParent::parse(&trace)),
         deadline_ms: Some(callers.map_or(own, |callers: u64| callers.min(own))),
         depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
-        fan_out: false,
+        ..Envelope::default()
     };
     Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
 }

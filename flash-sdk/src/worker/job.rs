@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use flash_protocol::{
-    Error, ErrorKind, Result, cut,
+    Error, ErrorKind, Result, Retries, cut,
     manifest::WorkerType,
     variables,
     wire::{RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    attempts,
     context::{Context, ProgressSink, Setup},
     descriptor::{Function, Handler, Input},
     panic,
@@ -92,6 +93,7 @@ impl Functions {
 }
 
 /// A job, from the exchange or from polling.
+#[derive(Clone)]
 pub(super) struct Job {
     pub id: String,
     pub envelope: Envelope,
@@ -152,6 +154,51 @@ pub(super) async fn run(
         wire.into()
     });
     Finished { outcome, ran: started.elapsed(), streamed, function, context }
+}
+
+/// Like [`run`], and again after an error that allows it, for a provider that runs each job once. The job holds its slot
+/// between two attempts. All of them must begin within the execution timeout of the worker type.
+pub(super) async fn run_again(
+    functions: &Functions,
+    worker_id: &str,
+    job: Job,
+    mut chunk: impl FnMut(RawJson),
+) -> Finished {
+    let function = functions.find(job.envelope.function.as_deref()).ok();
+    let own = function.and_then(|function| function.settings.retries);
+    let Some(retries) = Retries::chosen(own, job.envelope.retries) else {
+        return run(functions, worker_id, job, chunk).await;
+    };
+    let started = Instant::now();
+    let limit = started + Duration::from_secs(functions.worker_type.execution_timeout_seconds.into());
+    let mut failed = 0;
+    loop {
+        let mut is_read = false;
+        let attempt = run(functions, worker_id, job.clone(), |output| {
+            is_read = true;
+            chunk(output);
+        });
+        let mut finished = attempt.await;
+        // What the provider charges for, waits included.
+        finished.ran = started.elapsed();
+        let Err(error) = &finished.outcome else { return finished };
+        failed += 1;
+        let until = finished.context.deadline().map_or(limit, |deadline| deadline.min(limit));
+        let wait = attempts::wait_after(error, retries, failed, Some(until));
+        // A client may have read the chunks already.
+        let Some(wait) = wait.filter(|_| !is_read) else { return finished };
+        finished.context.clone().sync_scope(|| {
+            let function = finished.function.as_deref().unwrap_or("job");
+            let seconds = wait.as_secs_f64();
+            tracing::warn!(
+                "{function}: attempt {failed} failed: {error:#}; the next one follows in {seconds:.1} s"
+            );
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = job.cancelled.cancelled() => return finished,
+        }
+    }
 }
 
 async fn until(deadline: Option<Instant>) {

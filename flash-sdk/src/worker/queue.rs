@@ -3,7 +3,8 @@
 //!
 //! On the wire it behaves as Runpod's Python worker, but does not lose work where that one does: it retries a
 //! finished result with back-off for a limited time, backs off after a failed take, and fails the job at once for a
-//! panic or an output that cannot be written as JSON.
+//! panic or an output that cannot be written as JSON. The provider does not run a job again after an error, so
+//! `retries` of a function are done here.
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use flash_protocol::wire::{
@@ -215,13 +216,13 @@ impl Worker {
             envelope,
             input: Some(input),
             cancelled: cancelled.clone(),
-            progress: Some(Box::new(move |output| {
+            progress: Some(Arc::new(move |output| {
                 // The receiver lives as long as the job.
                 let _ = progress.send(Update::Progress(output));
             })),
         };
         let running = async {
-            let finished = job::run(&self.functions, &self.worker_id, job, |output| {
+            let finished = job::run_again(&self.functions, &self.worker_id, job, |output| {
                 let _ = updates.send(Update::Chunk(output));
             })
             .await;

@@ -173,9 +173,7 @@ async fn run(
         function: Some(function.call_name().into()),
         request_id: identity::RequestId::parse(id),
         traceparent: trace_parent(headers),
-        deadline_ms: None,
-        depth: 0,
-        fan_out: false,
+        ..Envelope::default()
     };
     let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
     let started = Instant::now();

@@ -37,6 +37,7 @@ pub(crate) async fn run(pool: Arc<Pool>) {
             if queue.end_overdue() == Due::More {
                 period = Duration::ZERO;
             }
+            period = period.min(queue.next_attempt_in().unwrap_or(period));
         }
         let stuck = pool.stuck(now);
         if !stuck.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! What happens to a worker is decided elsewhere; here is what everything that acts on a pool shares.
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 
 use flash_logs::{LogLine, Sink};
 use flash_protocol::{
-    CommandWorker,
+    CommandWorker, Retries,
     manifest::{EndpointKind, WorkerType},
     wire::exchange::{ToWorker, Writer},
 };
@@ -75,9 +76,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Creates a pool without workers; [`run`](super::run) starts it.
+    /// Creates a pool without workers; [`run`](super::run) starts it. `retries` are those of its functions.
     pub(crate) fn new(
         worker_type: WorkerType,
+        retries: Arc<BTreeMap<String, Retries>>,
         release: u64,
         launch: Launch,
         context: &PoolContext,
@@ -87,6 +89,7 @@ impl Pool {
         let limits = Limits {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             stop_grace: context.supervision.stop_grace / 2,
+            retries,
             ..Limits::default()
         };
         let source = match worker_type.kind {

@@ -20,7 +20,7 @@ impl Queue {
             drop(inner);
             return successor.map_or((), |successor| successor.abandon(job, running));
         };
-        let is_abandoned = entry.is_queued() || (entry.is_running() && running == Abandoned::Stops);
+        let is_abandoned = entry.is_waiting() || (entry.is_running() && running == Abandoned::Stops);
         if !is_abandoned || entry.origin != Origin::RunSync || entry.has_other_reader() {
             return;
         }

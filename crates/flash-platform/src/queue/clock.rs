@@ -48,9 +48,12 @@ pub(super) struct Uptime {
 
 impl Reading {
     fn now() -> Self {
+        Self { wall: Self::wall_now(), uptime: Uptime::now() }
+    }
+
+    fn wall_now() -> u64 {
         // Before 1970: a machine without a clock.
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { wall: micros(wall), uptime: Uptime::now() }
+        micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 
@@ -103,6 +106,15 @@ impl Clock {
     /// This moment by all clocks, for the next platform.
     pub(super) fn mark(&self) -> Mark {
         Mark { queue: self.now(), reading: Reading::now() }
+    }
+
+    /// Milliseconds since 1970 by the wall clock, to compare with what another machine has sent.
+    pub(super) fn wall_millis(&self) -> u64 {
+        match self {
+            Self::System { .. } => Reading::wall_now() / 1000,
+            #[cfg(test)]
+            Self::Manual(_) => self.now().0 / 1000,
+        }
     }
 
     /// This moment.

@@ -1,4 +1,4 @@
-//! What is logged when a job ends.
+//! What is logged when an attempt or a job ends.
 use std::time::Duration;
 
 use flash_protocol::{
@@ -12,7 +12,7 @@ use crate::worker_id::WorkerId;
 /// Longest text of an error in the log.
 const MAX_LOGGED_ERROR: usize = 4096;
 
-/// What is logged when a job ends.
+/// What is logged when a job ends, or when an attempt has failed and another follows.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub job: JobId,
@@ -24,6 +24,16 @@ pub(crate) struct Ended {
     /// Of all its attempts.
     pub cost: NanoDollars,
     pub error: Option<String>,
+    /// Only this attempt has ended, and failed.
+    pub next: Option<Next>,
+}
+
+/// The attempt after one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// From 2.
+    pub attempt: u32,
+    pub wait: Duration,
 }
 
 impl Ended {
@@ -41,12 +51,13 @@ impl Ended {
             ran: entry.run.as_ref().and_then(|run| run.ran).unwrap_or_default(),
             cost: entry.cost,
             error,
+            next: None,
         }
     }
 }
 
 /// A worker's error may be as long as a result.
-fn shortened(mut text: String) -> String {
+pub(super) fn shortened(mut text: String) -> String {
     let bytes = text.len();
     if bytes > MAX_LOGGED_ERROR {
         text.truncate(text.floor_char_boundary(MAX_LOGGED_ERROR));
@@ -55,5 +66,5 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// Called at each end of a job, under no lock.
+/// Called at each end of a job, and at each failed attempt that another one follows, under no lock.
 pub(crate) type OnEnd = Box<dyn Fn(Ended) + Send + Sync>;

@@ -21,9 +21,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::{
-    answers::{ChangeError, Due, Reported},
+    answers::{ChangeError, Due},
     budget::{BudgetExceeded, Held, Purpose},
-    chunks::whole_stream,
     clock::Timestamp,
     consumer::{Consumer, DeliveryMode},
     ended::{Ended, OnEnd},
@@ -33,7 +32,7 @@ use super::{
     limits::Limits,
     load::{Load, Stuck},
     settings::{QueueContext, QueueSettings},
-    state::{JobEvent, JobState, Lease, Outcome},
+    state::{JobEvent, JobState, Lease},
     wait_queue::Occupancy,
 };
 use crate::{
@@ -164,60 +163,6 @@ impl Queue {
         self.report_ends(ended);
     }
 
-    /// The end of a job, from the worker that ran it.
-    ///
-    /// `attempt` is `None` from foreign workers, which do not know it: then their current lease counts.
-    pub(crate) fn finish(
-        &self,
-        worker: &WorkerId,
-        job: JobId,
-        attempt: Option<u32>,
-        outcome: Outcome,
-        ran: Option<Duration>,
-    ) -> Reported {
-        let mut inner = self.lock();
-        let running = inner.jobs.get(job).filter(|entry| entry.is_run_by(worker));
-        let (outcome, rest) = match running.and_then(Entry::taken_before_refusal) {
-            None => (outcome, Vec::new()),
-            Some(taken) => {
-                drop(inner);
-                let whole = whole_stream(worker, taken, outcome);
-                inner = self.lock();
-                whole
-            }
-        };
-        let held = inner.release(worker, job, attempt, &self.settings);
-        let current = inner.jobs.get(job).and_then(|entry| match &entry.state {
-            JobState::Running(lease) if lease.worker == *worker => Some(lease.attempt),
-            _ => None,
-        });
-        let mut ended = None;
-        // Only from the holder of the lease, so that times reported by others are not used either.
-        if let Some(current) = current
-            && attempt.is_none_or(|attempt| attempt == current)
-        {
-            if let Some(entry) = inner.jobs.get_mut(job) {
-                entry.run_mut().reported_run = ran;
-                entry.append_chunks(rest);
-            }
-            let lease = Lease { worker: worker.clone(), attempt: current };
-            ended = inner.jobs.end(job, JobEvent::Finished { lease, outcome }, &self.settings);
-        }
-        inner.dispatch(&self.settings);
-        let feeds = !inner.jobs.guarded.is_empty();
-        drop(inner);
-        if feeds {
-            self.changed.notify_one();
-        }
-        let reported = match (&ended, held) {
-            (Some(_), _) => Reported::Accepted,
-            (None, true) => Reported::Released,
-            (None, false) => Reported::Late,
-        };
-        self.report_ends(ended);
-        reported
-    }
-
     /// Progress of a running job: shown as its output until it ends.
     pub(crate) fn progress(&self, worker: &WorkerId, job: JobId, output: RawJson) {
         if let Some(entry) = self.lock().jobs.get_mut(job)
@@ -264,7 +209,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Ends jobs that ran too long and deletes expired ones, up to a limit. Returns whether there are more.
+    /// Ends jobs that ran too long, deletes expired ones, up to a limit, and queues those whose next attempt is due.
+    /// Returns whether there are more.
     pub(crate) fn end_overdue(&self) -> Due {
         let now = self.settings.clock.now();
         let mut inner = self.lock();
@@ -286,6 +232,10 @@ impl Queue {
         }
         ended.extend(inner.delete_due(now, DELETED_AT_ONCE, &self.settings));
         inner.jobs.make_room(&self.settings);
+        let next_attempts = inner.jobs.wake_due(now);
+        if next_attempts {
+            inner.dispatch(&self.settings);
+        }
         let due = if inner.jobs.has_due(now) { Due::More } else { Due::Done };
         drop(inner);
         self.report_ends(ended);
@@ -311,6 +261,7 @@ impl Queue {
         Load {
             waiting: inner.jobs.waiting(),
             low_priority: inner.jobs.waiting_low(),
+            delayed: inner.jobs.delayed.len(),
             oldest_wait: oldest.map_or(Duration::ZERO, |since| now.since(since)),
             fanned_out: inner.jobs.fanned_out(),
             running: inner.jobs.running(),
@@ -328,10 +279,10 @@ impl Queue {
         self.lock().jobs.totals
     }
 
-    /// Whether no job waits or runs.
+    /// Whether no job waits, for a worker or for its next attempt, and none runs.
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
-        !inner.jobs.has_waiting() && inner.jobs.running() == 0
+        !inner.jobs.has_waiting() && inner.jobs.delayed.len() == 0 && inner.jobs.running() == 0
     }
 
     /// The job that a worker runs, if it runs exactly one, and its request: its output belongs to it.
@@ -462,7 +413,7 @@ impl Inner {
         let entry = self.jobs.get(job).ok_or(ChangeError::Unknown)?;
         match &entry.state {
             JobState::Done(_) => return Err(ChangeError::Ended),
-            JobState::Queued { .. } => {}
+            JobState::Queued { .. } | JobState::Delayed { .. } => {}
             JobState::Running(lease) => {
                 let Lease { worker, attempt } = lease;
                 if let Some(consumer) = self.consumers.get_mut(worker) {

@@ -35,7 +35,7 @@ impl Queue {
             }
             entry.drop_input();
             entry.join(&self.settings.budget);
-            if entry.is_queued() {
+            if entry.is_waiting() {
                 open.push(id);
             }
             inner.jobs.insert(id, entry);

@@ -128,7 +128,8 @@ impl Queue {
         if let Some(known) = key.as_ref().and_then(|key| self.settings.keys.lock().known(key).transpose()) {
             return known.map(Submitted::repeated).map_err(SubmitError::from);
         }
-        let (limits, waiting) = (&self.settings.limits, inner.jobs.waiting() + inner.jobs.waiting_low());
+        let limits = &self.settings.limits;
+        let waiting = inner.jobs.waiting() + inner.jobs.waiting_low() + inner.jobs.delayed.len();
         if waiting >= limits.max_waiting {
             return Err(SubmitError::Full { waiting });
         }
@@ -186,6 +187,7 @@ impl Queue {
             expires_at,
             attempts: 0,
             attempts_before: 0,
+            failures: 0,
             cost: NanoDollars(0),
             record: None,
             ticket: Ticket::default(),

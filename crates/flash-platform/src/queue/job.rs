@@ -7,7 +7,7 @@ use flash_protocol::{
         RawJson,
         envelope::Envelope,
         exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
-        job::{JobObject, JobStatus},
+        job::{JobObject, JobStatus, NextAttempt},
     },
 };
 use tokio::sync::{Notify, oneshot};
@@ -78,6 +78,8 @@ pub(super) struct Entry {
     /// Attempts that do not count: those before the last retry by a client, and those that did not end because of the
     /// job.
     pub(super) attempts_before: Attempt,
+    /// Attempts that failed with a retryable error, since submission or the last retry by a client.
+    pub(super) failures: u32,
     /// What its attempts were charged.
     pub(super) cost: NanoDollars,
     /// Its position in the store, once stored.
@@ -112,6 +114,25 @@ pub(super) struct Run {
     pub progress: Option<RawJson>,
     pub chunks: Chunks,
     pub arrivals: Option<Arc<Notify>>,
+    /// The last attempt, from its failure until the next one begins.
+    pub failure: Option<AttemptFailure>,
+}
+
+/// An attempt that failed with a retryable error.
+pub(super) struct AttemptFailure {
+    /// In one line, shortened.
+    pub error: String,
+    /// Until the next attempt.
+    pub wait: Duration,
+}
+
+impl Run {
+    /// How long the attempt ran that ends now.
+    pub(super) fn ran_until(&self, now: Timestamp) -> Duration {
+        let had = self.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
+        // A worker cannot have run for longer than it had the job.
+        self.reported_run.map_or(had, |reported| reported.min(had))
+    }
 }
 
 impl Entry {
@@ -159,11 +180,12 @@ impl Entry {
             JobState::Done(outcome) => {
                 outcome.error().map_or(0, str::len) + outcome.output().map_or(0, |output| output.get().len())
             }
-            JobState::Queued { .. } | JobState::Running(_) => 0,
+            JobState::Queued { .. } | JobState::Delayed { .. } | JobState::Running(_) => 0,
         };
         let run = self.run.as_ref().map_or(0, |run| {
             let progress = run.progress.as_ref().map_or(0, |progress| progress.get().len());
-            size_of::<Run>() + progress + run.chunks.weight()
+            let failure = run.failure.as_ref().map_or(0, |failure| failure.error.len());
+            size_of::<Run>() + progress + failure + run.chunks.weight()
         });
         OVERHEAD + self.input.get().len() + envelope + extras + outcome + run
     }
@@ -193,6 +215,9 @@ impl Entry {
         run.leased_at = Some(now);
         run.worker = Some(worker.clone());
         run.delay = delay;
+        if run.failure.take().is_some() {
+            self.weigh();
+        }
         Some(LeasedJob {
             id,
             attempt,
@@ -215,11 +240,20 @@ impl Entry {
     pub(super) fn retry(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
         self.step(JobEvent::Retried { attempts: self.attempts }, now)?;
         self.attempts_before = self.attempts;
+        self.failures = 0;
         self.suspect = false;
         (self.losses, self.guard) = (0, Guard::Free);
         self.delivered = false;
         self.forget_attempt();
         Ok(())
+    }
+
+    /// An attempt has ended by itself, so neither it nor those before it killed the platform. `true` if one was
+    /// suspected of that.
+    pub(super) fn has_survived(&mut self) -> bool {
+        let was_suspected = self.losses > 0 || !matches!(self.guard, Guard::Free);
+        (self.losses, self.guard) = (0, Guard::Free);
+        was_suspected
     }
 
     /// Drops the data of the last attempt, before the next one.
@@ -245,6 +279,19 @@ impl Entry {
 
     pub(super) fn is_queued(&self) -> bool {
         matches!(self.state, JobState::Queued { .. })
+    }
+
+    /// When its next attempt may begin, if it waits for that.
+    pub(super) fn delayed_until(&self) -> Option<Timestamp> {
+        match self.state {
+            JobState::Delayed { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits: for a worker, or for the time of its next attempt.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, JobState::Queued { .. } | JobState::Delayed { .. })
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -275,9 +322,8 @@ impl Entry {
     pub(super) fn ended(&mut self, id: JobId, now: Timestamp) -> Retention {
         self.guard = Guard::Free;
         let run = self.run_mut();
-        let ran = run.leased_at.map_or(Duration::ZERO, |leased| now.since(leased));
-        // A worker cannot have run for longer than it had the job.
-        run.ran = Some(run.reported_run.map_or(ran, |reported| reported.min(ran)));
+        run.ran = Some(run.ran_until(now));
+        run.failure = None;
         if let Some(arrivals) = &run.arrivals {
             arrivals.notify_waiters();
         }
@@ -327,7 +373,7 @@ impl Entry {
 
     pub(super) fn status(&self) -> JobStatus {
         match &self.state {
-            JobState::Queued { .. } => JobStatus::InQueue,
+            JobState::Queued { .. } | JobState::Delayed { .. } => JobStatus::InQueue,
             JobState::Running(_) => JobStatus::InProgress,
             JobState::Done(outcome) => outcome.status(),
         }
@@ -343,7 +389,7 @@ impl Entry {
         object.output = match &self.state {
             JobState::Running(_) => self.run.as_ref().and_then(|run| run.progress.clone()),
             JobState::Done(outcome) => outcome.output().cloned(),
-            JobState::Queued { .. } => None,
+            JobState::Queued { .. } | JobState::Delayed { .. } => None,
         };
         object
     }
@@ -363,6 +409,7 @@ impl Entry {
             },
             execution_time: ended.then(|| run.and_then(|run| run.ran).map_or(0, millis)),
             id: id.to_string(),
+            next_attempt: self.next_attempt(),
             output: None,
             retries: (self.attempts > 1).then(|| self.attempts - 1),
             status,
@@ -372,6 +419,15 @@ impl Entry {
                 _ => None,
             },
         }
+    }
+
+    fn next_attempt(&self) -> Option<NextAttempt> {
+        let AttemptFailure { error, wait } = self.run.as_ref()?.failure.as_ref()?;
+        self.is_waiting().then(|| NextAttempt {
+            attempt: self.attempts + 1,
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            last_error: error.clone(),
+        })
     }
 
     /// Notified when a chunk arrives or is fetched, and when the job ends.

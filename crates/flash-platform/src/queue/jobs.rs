@@ -1,11 +1,12 @@
 //! All jobs of a queue, and the data that must match their states.
 //!
 //! Every change of a job's state is made here, so that queues, counts, timers, keys and the store always match.
-//! Invariants: `waiting` counts exactly the queued jobs, and `running` the running ones; each job has one timer; the
+//! Invariants: `waiting` counts exactly the queued jobs, `delayed` the delayed and `running` the running ones; each job has one timer; the
 //! last change of a job with a `record` has been sent to the store.
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
+    time::Duration,
 };
 
 use flash_protocol::{catalogue::NanoDollars, wire::job::JobStatus};
@@ -13,15 +14,16 @@ use flash_protocol::{catalogue::NanoDollars, wire::job::JobStatus};
 use super::{
     clock::Timestamp,
     consumer::LeasedJob,
-    ended::Ended,
+    delayed::Delayed,
+    ended::{Ended, Next, shortened},
     guard::{Guard, MAX_LOSSES, SuspectPermit},
     id::JobId,
-    job::{Entry, Origin, Retention},
+    job::{AttemptFailure, Entry, Origin, Retention},
     loss::Loss,
     marks::{Guarded, Marking},
     outbox::JobEnded,
     settings::QueueSettings,
-    state::{JobEvent, JobState, Outcome},
+    state::{JobEvent, JobState, Lease, Outcome},
     store::Change,
     stored_job::{end_of, record_of},
     ticket::Ticket,
@@ -39,6 +41,7 @@ pub(super) struct Jobs {
     pub(super) waiting: WaitQueue,
     /// Jobs that are in no queue before their mark is durable.
     pub(super) guarded: Guarded,
+    pub(super) delayed: Delayed,
     running: usize,
     /// Of these, how many have low priority.
     running_low: usize,
@@ -166,16 +169,8 @@ impl Jobs {
     /// Inserts a job that waits or has ended.
     pub(super) fn insert(&mut self, id: JobId, entry: Box<Entry>) {
         match &entry.state {
-            JobState::Queued { .. } => {
-                let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
-                if entry.guard.is_unmarked() {
-                    fifo.reserve();
-                    self.guarded.push(id, entry.losses);
-                } else {
-                    fifo.push_back(id);
-                }
-                self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
-            }
+            JobState::Queued { .. } => self.joins_line(id, &entry),
+            JobState::Delayed { until, .. } => self.delayed.insert(*until, id),
             JobState::Running(_) => self.starts_running(entry.low_priority),
             JobState::Done(Outcome::Dead(_)) => {
                 self.dead.insert(id);
@@ -184,6 +179,17 @@ impl Jobs {
         }
         self.timers.insert((entry.timer, id));
         self.all.insert(id, entry);
+    }
+
+    fn joins_line(&mut self, id: JobId, entry: &Entry) {
+        let fifo = self.waiting.of(entry.low_priority).of(entry.suspect);
+        if entry.guard.is_unmarked() {
+            fifo.reserve();
+            self.guarded.push(id, entry.losses);
+        } else {
+            fifo.push_back(id);
+        }
+        self.fanned_out += usize::from(entry.envelope.fan_out && !entry.low_priority);
     }
 
     /// Stores a job if it is not stored yet. Returns its last write.
@@ -218,6 +224,7 @@ impl Jobs {
         let entry = self.all.remove(&id)?;
         match &entry.state {
             JobState::Queued { .. } => self.left_line(id, &entry),
+            JobState::Delayed { until, .. } => self.delayed.remove(*until, id),
             JobState::Running(_) => self.stops_running(entry.low_priority),
             JobState::Done(_) => {
                 self.dead.remove(&id);
@@ -291,6 +298,63 @@ impl Jobs {
         self.totals.retried += 1;
     }
 
+    /// An attempt failed with a retryable error, so the job waits for the time of the next one. `None` if the lease is
+    /// not the current one. Unlike a lost attempt, it says nothing against the job.
+    pub(super) fn postpone(
+        &mut self,
+        id: JobId,
+        lease: Lease,
+        (error, wait): (String, Duration),
+        settings: &QueueSettings,
+    ) -> Option<Ended> {
+        let now = settings.clock.now();
+        let until = now.after(wait);
+        let entry = self.all.get_mut(&id)?;
+        entry.step(JobEvent::Postponed { lease, until }, now).ok()?;
+        // Not one of those that its workers may die of.
+        entry.attempts_before += 1;
+        entry.failures += 1;
+        let ran = entry.run_mut().ran_until(now);
+        let error = shortened(error);
+        let next = Next { attempt: entry.attempts + 1, wait };
+        let ended = Ended {
+            // Of this attempt; the job waits.
+            status: JobStatus::Failed,
+            ran,
+            error: Some(error.clone()),
+            next: Some(next),
+            ..Ended::of(id, entry)
+        };
+        entry.forget_attempt();
+        entry.run_mut().failure = Some(AttemptFailure { error, wait });
+        entry.weigh();
+        if entry.has_survived()
+            && let Some(seq) = entry.record
+        {
+            settings.store.write(Change::Cleared { seq });
+        }
+        store_requeued(entry, settings);
+        let low_priority = entry.low_priority;
+        self.delayed.insert(until, id);
+        self.stops_running(low_priority);
+        self.totals.retried += 1;
+        Some(ended)
+    }
+
+    /// Jobs whose next attempt is due go to the end of their lines. Whether there were any.
+    pub(super) fn wake_due(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        while let Some(id) = self.delayed.pop_due(now) {
+            let Some(mut entry) = self.all.remove(&id) else { continue };
+            if entry.step(JobEvent::Due, now).is_ok() {
+                self.joins_line(id, &entry);
+                any = true;
+            }
+            self.all.insert(id, entry);
+        }
+        any
+    }
+
     /// Puts a failed job back. `false` when it has not failed.
     pub(super) fn retry(&mut self, id: JobId, settings: &QueueSettings) -> bool {
         let now = settings.clock.now();
@@ -324,7 +388,7 @@ impl Jobs {
     pub(super) fn end(&mut self, id: JobId, event: JobEvent, settings: &QueueSettings) -> Option<Ended> {
         let now = settings.clock.now();
         let entry = self.all.get_mut(&id)?;
-        let was_queued = entry.is_queued();
+        let (was_queued, delayed_until) = (entry.is_queued(), entry.delayed_until());
         entry.step(event, now).ok()?;
         let keep = entry.ended(id, now);
         let forget_at = entry.forget_at(now, &settings.limits);
@@ -346,6 +410,8 @@ impl Jobs {
             let fifo = self.waiting.of(low_priority).of(suspect);
             fifo.dequeued_early(id);
             fifo.sweep(|id| is_queued(all, id));
+        } else if let Some(until) = delayed_until {
+            self.delayed.remove(until, id);
         } else {
             self.stops_running(low_priority);
         }
@@ -484,7 +550,7 @@ impl Jobs {
 
     /// Jobs with too many deaths of the platform.
     pub(super) fn deadly(&self, ids: impl Iterator<Item = JobId>) -> Vec<(JobId, u32)> {
-        let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_queued());
+        let losses = |id| Some((id, self.get(id)?)).filter(|(_, entry): &(JobId, &Entry)| entry.is_waiting());
         let of = ids.filter_map(losses).map(|(id, entry)| (id, entry.losses));
         of.filter(|(_, losses)| *losses >= MAX_LOSSES).collect()
     }
@@ -496,8 +562,10 @@ fn is_queued(all: &BTreeMap<JobId, Box<Entry>>, id: JobId) -> bool {
 
 fn store_requeued(entry: &mut Entry, settings: &QueueSettings) {
     if let Some(seq) = entry.record {
-        let Entry { attempts, attempts_before, expires_at, cost, .. } = *entry;
-        let requeued = Change::Requeued { seq, attempts, attempts_before, expires_at, cost };
+        let Entry { attempts, attempts_before, failures, expires_at, cost, .. } = *entry;
+        let not_before = entry.delayed_until();
+        let requeued =
+            Change::Requeued { seq, attempts, attempts_before, failures, not_before, expires_at, cost };
         entry.ticket = settings.store.write(requeued);
     }
 }

@@ -1,5 +1,7 @@
 //! The limits of a queue.
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use flash_protocol::Retries;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -12,6 +14,8 @@ pub(crate) struct Limits {
     pub ttl: Duration,
     /// Attempts that a job gets when its workers die.
     pub max_attempts: u32,
+    /// How often a function runs again after a retryable error, by its name; none for a function that is not here.
+    pub retries: Arc<BTreeMap<String, Retries>>,
     /// For how long the result of `run` is kept.
     pub keep_async: Duration,
     /// For how long a result that a client waited for is kept.
@@ -34,6 +38,7 @@ impl Default for Limits {
             execution_timeout: Duration::from_secs(600),
             ttl: 24 * HOUR,
             max_attempts: 3,
+            retries: Arc::default(),
             keep_async: HOUR / 2,
             keep_sync: HOUR / 60,
             max_kept_sync: 10_000,

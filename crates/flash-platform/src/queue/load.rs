@@ -11,6 +11,8 @@ pub(crate) struct Load {
     /// Jobs of low priority that wait: no reason to start a worker.
     pub low_priority: usize,
     pub oldest_wait: Duration,
+    /// Jobs between two attempts: no reason to start a worker either.
+    pub delayed: usize,
     /// How many of `waiting` are of a fan-out, at most.
     pub fanned_out: usize,
     pub running: usize,

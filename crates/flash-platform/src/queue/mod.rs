@@ -6,7 +6,7 @@
 //! jobs that it has not released yet.
 //!
 //! [`endpoint_queue`] is the queue. What one can do with it beyond its core is in a file for each: [`intake`],
-//! [`listing`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`], [`hand_over`] and [`purge`].
+//! [`finishing`], [`listing`], [`stream`], [`polling`], [`lost`], [`feeding`], [`abandon`], [`hand_over`] and [`purge`].
 mod abandon;
 mod answers;
 mod backlog;
@@ -14,10 +14,12 @@ mod budget;
 mod chunks;
 mod clock;
 mod consumer;
+mod delayed;
 mod ended;
 mod endpoint_queue;
 mod extras;
 mod feeding;
+mod finishing;
 mod guard;
 mod hand_over;
 mod id;
@@ -36,6 +38,7 @@ mod model;
 mod outbox;
 mod polling;
 mod purge;
+mod retrying;
 mod settings;
 mod state;
 mod store;
@@ -52,7 +55,7 @@ pub(crate) use backlog::{Backlog, Claim};
 pub(crate) use budget::{Arriving, Budget};
 pub(crate) use chunks::{Offered, Stream};
 pub(crate) use consumer::{DeliveryMode, LeasedJob};
-pub(crate) use ended::{Ended, OnEnd};
+pub(crate) use ended::{Ended, Next, OnEnd};
 pub(crate) use endpoint_queue::Queue;
 pub(crate) use id::JobId;
 pub(crate) use intake::{Idempotency, Submission, SubmitError};

@@ -12,7 +12,14 @@ use std::{
     time::Duration,
 };
 
-use flash_protocol::wire::{RawJson, envelope::Envelope, job::JobStatus};
+use flash_protocol::{
+    Error,
+    wire::{
+        RawJson,
+        envelope::Envelope,
+        job::{ErrorText, JobStatus},
+    },
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -27,7 +34,7 @@ enum Op {
     Submit { key: Option<u8>, input: u8, low: bool, ttl_minutes: u64 },
     Attach(usize),
     Take(usize),
-    Finish { worker: usize, which: usize, well: bool },
+    Finish { worker: usize, which: usize, how: How },
     Die(usize),
     Cancel(usize),
     Retry(usize),
@@ -36,14 +43,27 @@ enum Op {
     Crash { jump_minutes: i64 },
 }
 
+/// What a worker reports.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Well,
+    Badly,
+    /// With an error after which it may run again.
+    Retryably,
+}
+
+/// Attempts after the first one, which every job asks for. The first wait is up to a second, so two that failed in the
+/// same minute are due in the order of their random waits.
+const RETRIES: u32 = 2;
+
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (prop::option::weighted(0.3, 0..3_u8), 0..2_u8, any::<bool>(), 20..60_u64)
             .prop_map(|(key, input, low, ttl_minutes)| Op::Submit { key, input, low, ttl_minutes }),
         2 => (0..WORKERS).prop_map(Op::Attach),
         8 => (0..WORKERS).prop_map(Op::Take),
-        6 => (0..WORKERS, 0..8_usize, any::<bool>())
-            .prop_map(|(worker, which, well)| Op::Finish { worker, which, well }),
+        6 => (0..WORKERS, 0..8_usize, prop_oneof![Just(How::Well), Just(How::Badly), Just(How::Retryably)])
+            .prop_map(|(worker, which, how)| Op::Finish { worker, which, how }),
         2 => (0..WORKERS).prop_map(Op::Die),
         2 => (0..16_usize).prop_map(Op::Cancel),
         2 => (0..16_usize).prop_map(Op::Retry),
@@ -66,6 +86,9 @@ struct Expected {
     forget: u64,
     attempts: u32,
     attempts_before: u32,
+    failures: u32,
+    /// When its next attempt is due, if it waits for that.
+    delayed: Option<u64>,
     /// It was aboard when a worker died.
     suspect: bool,
     leased_at: u64,
@@ -170,6 +193,7 @@ impl Model {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.status = status;
         job.remember();
+        job.delayed = None;
         let (low, suspect) = (job.low, job.suspect);
         if status != JobStatus::InQueue {
             self.line(low, suspect).retain(|own| *own != id);
@@ -222,6 +246,20 @@ impl Model {
                 }
                 self.remove(id);
             }
+        }
+        self.wake(now);
+    }
+
+    /// Those whose next attempt is due queue up, the earliest first.
+    fn wake(&mut self, now: u64) {
+        let due = |(id, job): (&JobId, &Expected)| Some((job.delayed.filter(|due| *due <= now)?, *id));
+        let mut due: Vec<(u64, JobId)> = self.jobs.iter().filter_map(due).collect();
+        due.sort_unstable();
+        for (_, id) in due {
+            let job = self.jobs.get_mut(&id).expect("it was just seen");
+            job.delayed = None;
+            let (low, suspect) = (job.low, job.suspect);
+            self.line(low, suspect).push_back(id);
         }
     }
 
@@ -281,7 +319,7 @@ impl Pair {
                 }
             }
             Op::Take(worker) => self.take(worker).await,
-            Op::Finish { worker, which, well } => self.finish(worker, which, well),
+            Op::Finish { worker, which, how } => self.finish(worker, which, how),
             Op::Die(worker) => self.die(worker),
             Op::Cancel(index) => {
                 let Some(id) = self.model.pick(index) else { return };
@@ -320,7 +358,11 @@ impl Pair {
             idempotency_key: key.map(|key| format!("key-{key}")),
             low_priority: low,
             ttl: Some(Duration::from_secs(ttl_minutes * 60)),
-            ..Submission::new(Origin::Run, json(&input.to_string()), Envelope::default())
+            ..Submission::new(
+                Origin::Run,
+                json(&input.to_string()),
+                Envelope { retries: Some(RETRIES), ..Envelope::default() },
+            )
         };
         match (self.queue.submit(submission), known) {
             (Err(SubmitError::KeyInUse(id)), Some((known, of))) => {
@@ -343,6 +385,8 @@ impl Pair {
                     forget: 0,
                     attempts: 0,
                     attempts_before: 0,
+                    failures: 0,
+                    delayed: None,
                     suspect: false,
                     leased_at: 0,
                     since_shown: vec![(JobStatus::InQueue, now + ttl_minutes * MINUTE)],
@@ -379,8 +423,14 @@ impl Pair {
         self.model.set(id, JobStatus::InProgress);
     }
 
-    fn finish(&mut self, worker: usize, which: usize, well: bool) {
-        let outcome = if well { Outcome::Completed(json("1")) } else { Outcome::Failed("no".into()) };
+    fn finish(&mut self, worker: usize, which: usize, how: How) {
+        let outcome = match how {
+            How::Well => Outcome::Completed(json("1")),
+            How::Badly => Outcome::Failed("no".into()),
+            How::Retryably => {
+                Outcome::Failed(ErrorText::of(Error::retryable("busy").to_wire(), "host").to_text())
+            }
+        };
         let status = outcome.status();
         let held = self.model.workers[worker].as_mut().filter(|held| !held.is_empty());
         let (worker, id, attempt) = match held {
@@ -398,9 +448,25 @@ impl Pair {
         let expected = current.is_some();
         let reported = self.queue.finish(&worker_id(worker), id, Some(attempt), outcome, None);
         assert_eq!(reported == Reported::Accepted, expected);
-        if expected {
-            self.model.end(id, status, false, self.now());
+        if !expected {
+            return;
         }
+        let now = self.now();
+        let job = &self.model.jobs[&id];
+        // Waits are at most two seconds long, and no job here has so little time left that it is not whole minutes.
+        if !matches!(how, How::Retryably) || job.failures == RETRIES {
+            self.model.end(id, status, false, now);
+            return;
+        }
+        let until = self.queue.lock().jobs.get(id).unwrap().delayed_until().map(|until| until.0);
+        let wait = until.expect("it has another attempt") - now;
+        let longest = 1_000_000 << job.failures;
+        assert!((longest / 2..=longest).contains(&wait), "{wait}");
+        self.model.set(id, JobStatus::InQueue);
+        let job = self.model.jobs.get_mut(&id).unwrap();
+        job.failures += 1;
+        job.attempts_before += 1;
+        job.delayed = until;
     }
 
     fn die(&mut self, worker: usize) {
@@ -444,6 +510,7 @@ impl Pair {
         }
         assert_eq!(self.queue.retry(id), Ok(()));
         job.attempts_before = job.attempts;
+        job.failures = 0;
         job.expires = now + job.ttl;
         job.dead = false;
         job.suspect = false;
@@ -492,6 +559,8 @@ impl Pair {
             job.dead = matches!(entry.state, JobState::Done(Outcome::Dead(_)));
             job.attempts = entry.attempts;
             job.attempts_before = entry.attempts_before;
+            job.failures = entry.failures;
+            job.delayed = entry.delayed_until().map(|until| until.0);
             job.suspect = job.attempts > job.attempts_before;
             if job.status.is_final() {
                 job.forget = entry.timer.0;
@@ -504,7 +573,7 @@ impl Pair {
         }
         drop(inner);
         for (id, job) in &self.model.jobs {
-            if job.status == JobStatus::InQueue {
+            if job.status == JobStatus::InQueue && job.delayed.is_none() {
                 let rank = if job.low { &mut self.model.low } else { &mut self.model.normal };
                 rank.of(job.suspect).push_back(*id);
             }

@@ -47,7 +47,7 @@ impl Queue {
         last: JobId,
     ) -> (Vec<Ended>, Option<JobId>) {
         let mut inner = self.lock();
-        let (ids, next) = inner.jobs.piece(after, last, Entry::is_queued);
+        let (ids, next) = inner.jobs.piece(after, last, Entry::is_waiting);
         let ended = ids.into_iter().filter_map(|id| inner.jobs.end(id, event(), &self.settings)).collect();
         MutexGuard::unlock_fair(inner);
         (ended, next)

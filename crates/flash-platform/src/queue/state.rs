@@ -1,6 +1,7 @@
 //! The state machine of a job as a pure function: no I/O, no clock, no locks.
 use flash_protocol::wire::{RawJson, job::JobStatus};
 
+use super::clock::Timestamp;
 use crate::worker_id::WorkerId;
 
 /// Which attempt of a job, from 1. A result that names another attempt than the current one is late.
@@ -67,6 +68,9 @@ pub(super) enum JobState {
     /// Waits for a worker. `attempts` were made before, including those before a retry: numbers are never reused, so
     /// that a late result can be recognised.
     Queued { attempts: Attempt },
+    /// An attempt failed with an error that allows another one, which begins no earlier than `until`. `attempts` as
+    /// above.
+    Delayed { attempts: Attempt, until: Timestamp },
     /// A worker has it.
     Running(Lease),
     /// It will not change, except by a client's retry.
@@ -80,6 +84,10 @@ pub(super) enum JobEvent {
     Leased(Lease),
     /// The holder of this lease reports the end.
     Finished { lease: Lease, outcome: Outcome },
+    /// The holder of this lease reports an error after which it runs again, from this time on.
+    Postponed { lease: Lease, until: Timestamp },
+    /// The time of its next attempt has come.
+    Due,
     /// The worker has ended, and another attempt is allowed.
     Lost,
     /// The worker has ended at the last attempt, or the platform has died too often. With the error's text.
@@ -108,11 +116,21 @@ pub(super) fn step(state: JobState, event: JobEvent) -> Result<JobState, (JobSta
     match (state, event) {
         (S::Queued { attempts }, E::Leased(lease)) if lease.attempt == attempts + 1 => Ok(S::Running(lease)),
         (S::Running(holder), E::Finished { lease, outcome }) if holder == lease => Ok(S::Done(outcome)),
+        (S::Running(holder), E::Postponed { lease, until }) if holder == lease => {
+            Ok(S::Delayed { attempts: holder.attempt, until })
+        }
+        (S::Delayed { attempts, .. }, E::Due) => Ok(S::Queued { attempts }),
         (S::Running(lease), E::Lost) => Ok(S::Queued { attempts: lease.attempt }),
-        (S::Queued { .. } | S::Running(_), E::Died(error)) => Ok(S::Done(Outcome::Dead(error))),
-        (S::Queued { .. } | S::Running(_), E::Cancelled) => Ok(S::Done(Outcome::Cancelled)),
-        (S::Queued { .. } | S::Running(_), E::TimedOut(error)) => Ok(S::Done(Outcome::TimedOut(error))),
-        (S::Queued { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
+        (S::Queued { .. } | S::Delayed { .. } | S::Running(_), E::Died(error)) => {
+            Ok(S::Done(Outcome::Dead(error)))
+        }
+        (S::Queued { .. } | S::Delayed { .. } | S::Running(_), E::Cancelled) => {
+            Ok(S::Done(Outcome::Cancelled))
+        }
+        (S::Queued { .. } | S::Delayed { .. } | S::Running(_), E::TimedOut(error)) => {
+            Ok(S::Done(Outcome::TimedOut(error)))
+        }
+        (S::Queued { .. } | S::Delayed { .. }, E::GivenUp(error)) => Ok(S::Done(Outcome::Failed(error))),
         (S::Done(outcome), E::Retried { attempts }) if outcome.error().is_some() => {
             Ok(S::Queued { attempts })
         }
@@ -149,6 +167,53 @@ mod tests {
             assert!(matches!(step(state, late), Err((JobState::Running(_), IllegalTransition))));
         }
         assert!(matches!(running, JobState::Running(Lease { attempt: 2, .. })));
+    }
+
+    #[test]
+    fn a_failed_attempt_is_followed_by_a_wait_and_another_attempt() {
+        let until = Timestamp(7);
+        let failed = |lease| JobEvent::Postponed { lease, until };
+        let delayed = step(JobState::Running(lease("w", 1)), failed(lease("w", 1))).unwrap();
+        assert!(matches!(delayed, JobState::Delayed { attempts: 1, until: Timestamp(7) }));
+        let queued = step(delayed, JobEvent::Due).unwrap();
+        let running = step(queued, JobEvent::Leased(lease("v", 2))).unwrap();
+        assert!(matches!(running, JobState::Running(Lease { attempt: 2, .. })));
+        // What is late, or comes from another worker, changes nothing.
+        for late in [lease("w", 1), lease("w", 2), lease("v", 1)] {
+            assert!(step(JobState::Running(lease("v", 2)), failed(late)).is_err());
+        }
+    }
+
+    #[test]
+    fn each_event_applies_to_a_delayed_job_or_leaves_it_as_it_is() {
+        let text = String::new;
+        let table: [(JobEvent, Option<&str>); 10] = [
+            (JobEvent::Leased(lease("w", 2)), None),
+            (JobEvent::Finished { lease: lease("w", 1), outcome: completed() }, None),
+            (JobEvent::Postponed { lease: lease("w", 1), until: Timestamp(8) }, None),
+            (JobEvent::Due, Some("Queued")),
+            (JobEvent::Lost, None),
+            (JobEvent::Died(text()), Some("Done(Dead")),
+            (JobEvent::GivenUp(text()), Some("Done(Failed")),
+            (JobEvent::Cancelled, Some("Done(Cancelled")),
+            (JobEvent::TimedOut(text()), Some("Done(TimedOut")),
+            (JobEvent::Retried { attempts: 1 }, None),
+        ];
+        for (event, expected) in table {
+            let shown = format!("{event:?}");
+            match (step(JobState::Delayed { attempts: 1, until: Timestamp(7) }, event), expected) {
+                (Ok(next), Some(name)) => {
+                    assert!(format!("{next:?}").starts_with(name), "{shown} leads to {next:?}");
+                }
+                (Err((JobState::Delayed { attempts: 1, until: Timestamp(7) }, _)), None) => {}
+                (other, expected) => panic!("{shown}: {other:?} instead of {expected:?}"),
+            }
+        }
+        for state in
+            [JobState::Queued { attempts: 0 }, JobState::Running(lease("w", 1)), JobState::Done(completed())]
+        {
+            assert!(step(state, JobEvent::Due).is_err(), "only a delayed job becomes due");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl From<Found> for Stored {
         let (id, mut entry) = entry_of(record, end);
         entry.delivered = delivered;
         entry.losses = losses;
-        if entry.is_queued() && (losses > 0 || after_unclean_end) {
+        if entry.is_waiting() && (losses > 0 || after_unclean_end) {
             entry.guard = Guard::Unmarked;
         }
         Self { endpoint, release, id, entry }
@@ -39,7 +39,10 @@ impl From<Found> for Stored {
 /// The job as the next platform has it.
 fn entry_of(record: Record, end: Option<End>) -> (JobId, Box<Entry>) {
     let mut entry = Entry {
-        state: JobState::Queued { attempts: record.attempts },
+        state: match record.not_before {
+            Some(until) => JobState::Delayed { attempts: record.attempts, until },
+            None => JobState::Queued { attempts: record.attempts },
+        },
         input: record.input,
         envelope: record.envelope,
         origin: if record.sync_origin { Origin::RunSync } else { Origin::Run },
@@ -55,6 +58,7 @@ fn entry_of(record: Record, end: Option<End>) -> (JobId, Box<Entry>) {
         expires_at: record.expires_at,
         attempts: record.attempts,
         attempts_before: record.attempts_before,
+        failures: record.failures,
         cost: record.cost,
         record: Some(record.seq),
         ticket: Ticket::default(),
@@ -97,6 +101,8 @@ pub(super) fn record_of(seq: Seq, settings: &QueueSettings, id: JobId, entry: &E
         low_priority: entry.low_priority,
         attempts: entry.attempts,
         attempts_before: entry.attempts_before,
+        failures: entry.failures,
+        not_before: entry.delayed_until(),
         cost: entry.cost,
         envelope: entry.envelope.clone(),
         extras: entry.extras.as_deref().cloned(),

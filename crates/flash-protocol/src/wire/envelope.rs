@@ -36,10 +36,13 @@ pub struct Envelope {
     /// waiting calls without delay.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fan_out: bool,
+    /// How often it runs again after a retryable error, instead of what the function says; 0 for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
 }
 
 impl Envelope {
-    /// The headers of a request that belongs to a call: everything but the function and the fan-out.
+    /// The headers of a request that belongs to a call: everything but the function, the fan-out and the retries.
     pub fn trace_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let depth = (self.depth > 0).then(|| self.depth.to_string());
         [
@@ -124,6 +127,7 @@ mod tests {
             deadline_ms: Some(17),
             depth: 3,
             fan_out: true,
+            retries: Some(2),
         };
         for text in [
             "{}",

@@ -60,6 +60,9 @@ pub struct JobObject {
     pub execution_time: Option<u64>,
     /// The job's id.
     pub id: String,
+    /// While it waits to run again after an attempt that failed; only from the Flash platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<NextAttempt>,
     /// The result, or the latest progress while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<RawJson>,
@@ -102,6 +105,18 @@ impl JobObject {
         failure.worker_id = failure.worker_id.or(self.worker_id);
         Err(failure.into())
     }
+}
+
+/// A job's next attempt, after one that failed with a retryable error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextAttempt {
+    /// Which attempt it will be, from 2.
+    pub attempt: u32,
+    /// Milliseconds between the failure and the next attempt.
+    pub wait_ms: u64,
+    /// The message of the attempt that failed, in one line of at most 4096 bytes.
+    pub last_error: String,
 }
 
 /// The answer of `stream`: the chunks of a job since the last answer.

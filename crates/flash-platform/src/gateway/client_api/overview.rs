@@ -49,7 +49,7 @@ fn jobs(pool: &Pool) -> Value {
         "completed": totals.completed,
         "failed": totals.failed,
         "inProgress": load.running,
-        "inQueue": load.waiting + load.low_priority,
+        "inQueue": load.waiting + load.low_priority + load.delayed,
         "retried": totals.retried,
     })
 }

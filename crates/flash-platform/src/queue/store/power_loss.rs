@@ -45,6 +45,8 @@ fn accepted(seq: u64) -> Change {
         low_priority: false,
         attempts: 0,
         attempts_before: 0,
+        failures: 0,
+        not_before: None,
         cost: NanoDollars(0),
         envelope: Envelope::default(),
         extras: None,
@@ -80,6 +82,8 @@ fn run(from: u64, to: u64) -> Vec<Vec<Change>> {
         seq: Seq(seq),
         attempts: 1,
         attempts_before: 0,
+        failures: 0,
+        not_before: None,
         expires_at: Timestamp(u64::MAX >> 1),
         cost: NanoDollars(1),
     };

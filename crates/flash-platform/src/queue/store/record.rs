@@ -28,6 +28,10 @@ pub(in super::super) struct Record {
     pub low_priority: bool,
     pub attempts: u32,
     pub attempts_before: u32,
+    pub failures: u32,
+    /// When its next attempt may begin, after one that failed. Past once that has begun, because running is not
+    /// stored.
+    pub not_before: Option<Timestamp>,
     /// The cost of attempts before it last waited, or of a stopped attempt after its end.
     pub cost: NanoDollars,
     pub envelope: Envelope,
@@ -76,7 +80,15 @@ pub(in super::super) enum Change {
     /// A job was accepted.
     Accepted(Box<Record>),
     /// It waits again after this many attempts, some of which do not count.
-    Requeued { seq: Seq, attempts: u32, attempts_before: u32, expires_at: Timestamp, cost: NanoDollars },
+    Requeued {
+        seq: Seq,
+        attempts: u32,
+        attempts_before: u32,
+        failures: u32,
+        not_before: Option<Timestamp>,
+        expires_at: Timestamp,
+        cost: NanoDollars,
+    },
     /// It ended.
     Ended { seq: Seq, end: Box<End> },
     /// It has cost this much, and ended before.

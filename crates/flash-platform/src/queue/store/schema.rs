@@ -21,10 +21,15 @@ use super::{
 };
 
 /// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// The migrations from version 1 to 2, from 2 to 3, and so on.
-const UPGRADES: [&str; 2] = ["ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;", TABLES_OF_3];
+const UPGRADES: [&str; 3] = [
+    "ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;",
+    TABLES_OF_3,
+    "ALTER TABLE job ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE job ADD COLUMN not_before_us INTEGER;",
+];
 
 /// Since version 3.
 ///
@@ -51,7 +56,7 @@ const TABLES_OF_3: &str = "
     );
 ";
 
-/// Only attempts and release of a job's row change. Its end is a separate row, so that the input is not written
+/// Only attempts, times and release of a job's row change. Its end is a separate row, so that the input is not written
 /// twice.
 const TABLES: &str = "
     CREATE TABLE job (
@@ -71,7 +76,9 @@ const TABLES: &str = "
         extras TEXT,
         input TEXT NOT NULL,
         ttl_ms INTEGER NOT NULL,
-        release INTEGER NOT NULL DEFAULT 0
+        release INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        not_before_us INTEGER
     );
     CREATE TABLE job_end (
         seq INTEGER PRIMARY KEY,
@@ -193,7 +200,8 @@ fn read(
         "SELECT job.seq, endpoint, id, id_sync, sync_origin, submitted_us, expires_us,
                 execution_timeout_ms, low_priority, job.attempts, attempts_before, envelope, extras,
                 input, outcome, text, worker, job_end.attempts, delay_us, ran_us, forget_us, told,
-                ttl_ms, job.cost, job_end.cost, release, losses, is_aboard
+                ttl_ms, job.cost, job_end.cost, release, losses, is_aboard,
+                failures, not_before_us
          FROM job LEFT JOIN job_end USING (seq) LEFT JOIN aboard USING (seq) ORDER BY job.seq",
     )?;
     let mut rows = statement.query([])?;
@@ -277,6 +285,8 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
         attempts_before: row.get(10)?,
         cost: NanoDollars(row.get(23)?),
         release: row.get(25)?,
+        failures: row.get(28)?,
+        not_before: row.get::<_, Option<u64>>(29)?.map(Timestamp),
         envelope: serde_json::from_str::<Envelope>(
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,

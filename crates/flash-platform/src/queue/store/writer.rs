@@ -66,10 +66,13 @@ pub(super) fn commit(connection: &Connection, group: &[Change]) -> rusqlite::Res
 fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Accepted(record) => insert(connection, record),
-        Change::Requeued { seq, attempts, attempts_before, expires_at, cost } => {
-            let update = "UPDATE job SET attempts = ?2, attempts_before = ?3, expires_us = ?4, cost = ?5
+        Change::Requeued { seq, attempts, attempts_before, failures, not_before, expires_at, cost } => {
+            let update = "UPDATE job SET attempts = ?2, attempts_before = ?3, expires_us = ?4, cost = ?5,
+                                         failures = ?6, not_before_us = ?7
                           WHERE seq = ?1";
-            let row = params![seq.0, attempts, attempts_before, expires_at.0, amount(*cost)];
+            let not_before = not_before.map(|time| time.0);
+            let row =
+                params![seq.0, attempts, attempts_before, expires_at.0, amount(*cost), failures, not_before];
             connection.prepare_cached(update)?.execute(row)?;
             connection.prepare_cached("DELETE FROM job_end WHERE seq = ?1")?.execute([seq.0]).map(drop)
         }
@@ -153,7 +156,8 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let millis = |time: Duration| whole(time.as_millis());
     connection
         .prepare_cached(
-            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+            "INSERT INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+                                     ?19)",
         )?
         .execute(params![
             seq.0,
@@ -173,6 +177,8 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             record.input.get(),
             millis(record.ttl),
             whole(record.release.into()),
+            record.failures,
+            record.not_before.map(|time| whole(time.0.into())),
         ])
         .map(drop)
 }

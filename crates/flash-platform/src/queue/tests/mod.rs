@@ -6,6 +6,7 @@ mod keys;
 mod life;
 mod polling;
 mod releases;
+mod retries;
 mod stream;
 mod suspects;
 
