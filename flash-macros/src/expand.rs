@@ -273,7 +273,7 @@ impl Expansion<'_> {
                 route: #route,
                 settings: #settings,
                 arguments: &[#(#arguments),*],
-                output: |generator| generator.subschema_for::<#output>(),
+                output: ::flash_sdk::__private::Output::of::<#output>(),
                 handler: ::flash_sdk::__private::#handler::<#marker>(),
                 init: #init,
                 binding: ::flash_sdk::__private::OnceLock::new(),

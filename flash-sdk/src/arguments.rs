@@ -12,14 +12,15 @@ use std::{borrow::Cow, collections::HashMap};
 use flash_protocol::{
     Error, ErrorKind, FieldError, Result,
     manifest::ArgumentSource,
-    wire::{RawJson, fault, fault_of_field},
+    wire::{Payload, RawJson, fault, fault_of_field},
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    descriptor::{Argument, Binding, Function, Input},
+    bytes::Bytes,
+    descriptor::{Argument, Binding, Function, Input, Output, Value as Encoded},
     json,
 };
 
@@ -41,17 +42,31 @@ impl Argument {
             name,
             schema: |generator| generator.subschema_for::<T>(),
             optional: || missing::<T>().is_some(),
+            is_bytes: Bytes::is::<T>,
         }
+    }
+}
+
+impl Output {
+    /// A result, or a chunk of one, of this type.
+    pub const fn of<T: Wire>() -> Self {
+        Self { schema: |generator| generator.subschema_for::<T>(), is_bytes: Bytes::is::<T> }
     }
 }
 
 /// A function's arguments as a tuple.
 pub trait Args: Sized + Send + 'static {
-    /// The JSON body of a call, without path and query arguments.
+    /// The body of a call, without path and query arguments.
     ///
     /// # Errors
     /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
-    fn encode(&self, function: &Function) -> Result<RawJson>;
+    fn encode(&self, function: &Function) -> Result<Encoded>;
+
+    /// Like [`Args::encode`], as JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
+    fn encode_json(&self, function: &Function) -> Result<RawJson>;
 
     /// Refuses values that could not be sent, for a call in this process.
     ///
@@ -84,6 +99,8 @@ struct Source<'a> {
     binding: &'a Binding,
     fields: Fields<'a>,
     text: &'a [(String, String)],
+    /// The body of a route that takes it as it is.
+    raw: Option<&'a Bytes>,
 }
 
 impl Source<'_> {
@@ -97,6 +114,10 @@ impl Source<'_> {
         let takes = self.binding.takes[index];
         let at = |message: String| FieldError::new(format!("/{}", argument.name), message);
         match (source, &self.fields) {
+            (ArgumentSource::Body, _) if self.binding.raw_body => {
+                let raw = self.raw.cloned().unwrap_or_default();
+                raw.into_value().ok_or_else(|| at("expected bytes".to_owned()))
+            }
             (ArgumentSource::Body, Fields::Whole(body)) => {
                 serde_json::from_str(body).map_err(|error| refused_field::<T>(body, &error))
             }
@@ -160,11 +181,34 @@ fn to_text(value: &RawValue) -> Option<String> {
 fn decode_with<T>(
     input: &Input,
     function: &Function,
-    take: impl FnOnce(&Source<'_>) -> Result<T, Vec<FieldError>>,
+    mut take: impl FnMut(&Source<'_>) -> Result<T, Vec<FieldError>>,
 ) -> Result<T> {
+    let taken = match &input.body {
+        Some(body) => body.read(|body| read(input, body.get(), function, &mut take)),
+        None => read(input, "", function, &mut take),
+    };
+    taken.map_err(|refused| {
+        let body = input.body.as_ref().map(Payload::to_json);
+        explain(function, body_or_empty(body.as_deref().map_or("", RawValue::get)), refused)
+    })
+}
+
+/// A body that is missing is an empty object.
+fn body_or_empty(body: &str) -> &str {
+    match body.trim() {
+        "" => "{}",
+        body => body,
+    }
+}
+
+fn read<T>(
+    input: &Input,
+    body: &str,
+    function: &Function,
+    take: impl FnOnce(&Source<'_>) -> Result<T, Vec<FieldError>>,
+) -> Result<T, Vec<FieldError>> {
     let binding = function.binding();
-    let body = input.body.as_deref().map_or("", RawValue::get).trim();
-    let body = if body.is_empty() { "{}" } else { body };
+    let body = body_or_empty(body);
     let fields = if binding.whole_body {
         Ok(Fields::Whole(body))
     } else if body == "null" || !binding.sources.contains(&ArgumentSource::Body) {
@@ -174,8 +218,8 @@ fn decode_with<T>(
             .map(Fields::Named)
             .map_err(|error| vec![FieldError::new("", not_an_object(&error))])
     };
-    let taken = fields.and_then(|fields| take(&Source { function, binding, fields, text: &input.text }));
-    taken.map_err(|refused| explain(function, body, refused))
+    let (text, raw) = (&*input.text, input.raw.as_ref());
+    take(&Source { function, binding, fields: fields?, text, raw })
 }
 
 fn not_an_object(error: &serde_json::Error) -> String {
@@ -207,7 +251,18 @@ macro_rules! args_for_tuples {
     ($(($($type:ident $index:tt),*))+) => {$(
         #[allow(non_snake_case, reason = "a decoded argument is named as its type")]
         impl<$($type: Wire),*> Args for ($($type,)*) {
-            fn encode(&self, function: &Function) -> Result<RawJson> {
+            fn encode(&self, function: &Function) -> Result<Encoded> {
+                let binding = function.binding();
+                let _ = binding;
+                $(if binding.raw_body && binding.sources[$index] == ArgumentSource::Body
+                    && let Some(bytes) = Bytes::of(&self.$index)
+                {
+                    return Ok(Encoded::Raw(bytes.clone()));
+                })*
+                Payload::collect(|| self.encode_json(function)).map(Encoded::Json)
+            }
+
+            fn encode_json(&self, function: &Function) -> Result<RawJson> {
                 let binding = function.binding();
                 let _ = binding;
                 $(if binding.whole_body && binding.sources[$index] == ArgumentSource::Body {

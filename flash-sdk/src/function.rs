@@ -14,10 +14,11 @@ use tokio::sync::OnceCell;
 use crate::{
     arguments::{Args, Wire},
     attempts,
+    bytes::Bytes,
     call::{self, Fanout, JobEnd, JobHandle},
     context::{Context, Setup},
     deadline::within,
-    descriptor::{Function, Handler, Input},
+    descriptor::{Function, Handler, Input, Value},
     json,
     located::located,
     panic,
@@ -55,11 +56,14 @@ pub trait RemoteStream: Send + Sync + 'static {
 
 /// Runs a function on a request's input.
 pub const fn once<F: RemoteFunction>() -> Handler {
-    fn handle<F: RemoteFunction>(input: Input) -> BoxFuture<'static, Result<RawJson>> {
+    fn handle<F: RemoteFunction>(input: Input) -> BoxFuture<'static, Result<Value>> {
         Box::pin(async move {
             let args = F::Args::decode(input, F::descriptor())?;
             let output = F::run(args).await?;
-            json::encode(&output, RESULT, 0)
+            match Bytes::of(&output) {
+                Some(bytes) => Ok(Value::Raw(bytes.clone())),
+                None => json::encode_payload(&output, RESULT, 0).map(Value::Json),
+            }
         })
     }
     Handler::Once(handle::<F>)
@@ -74,7 +78,7 @@ pub const fn streaming<F: RemoteStream>() -> Handler {
     Handler::Stream(handle::<F>)
 }
 
-const RESULT: &str = "the result";
+pub(crate) const RESULT: &str = "the result";
 const CHUNK: &str = "a chunk of the result";
 /// The chunks of a job are also read as one list.
 const CHUNK_DEPTH: u8 = 1;
@@ -93,7 +97,7 @@ async fn call_as<F: RemoteFunction>(args: F::Args, fanout: Fanout) -> Result<F::
         None => in_process::<F>(args).await,
         Some(peers) => {
             let output = peers.call(function, call::encode(function, &args)?, fanout).await?;
-            call::decode(function, &output)
+            call::decode(function, output)
         }
     }
 }
@@ -119,7 +123,8 @@ async fn run_again<F: RemoteFunction>(
     let Some(retries) = retries else { return run_within::<F>(inside, args).await };
     let function = F::descriptor();
     // The arguments of later attempts: the first one takes them.
-    let input = args.encode(function).map_err(|error| staged(function, error))?;
+    let input = args.encode(function).and_then(|input| input.into_payload("an argument"));
+    let input = input.map_err(|error| staged(function, error))?;
     let mut outcome = run_within::<F>(inside.clone(), args).await;
     for failed in 1.. {
         let Err(error) = &outcome else { break };
@@ -242,7 +247,8 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
         Some(peers) => {
             let encoded = call::encode(function, &args);
             let chunks = stream::once(async move { peers.stream(function, encoded?).await });
-            let chunks = chunks.map(opened).flatten().map(|chunk| call::decode(F::descriptor(), &chunk?));
+            let chunks =
+                chunks.map(opened).flatten().map(|chunk| call::decode_json(F::descriptor(), &chunk?));
             match Context::current() {
                 Some(caller) => {
                     let chunks = chunks.boxed();

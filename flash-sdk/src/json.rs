@@ -9,7 +9,7 @@ use serde_json::{ser::Formatter, value::to_raw_value};
 
 use flash_protocol::{
     Error, ErrorKind, Result,
-    wire::{RawJson, fault},
+    wire::{Payload, RawJson, fault, payload},
 };
 
 /// The deepest nesting that `serde_json` reads.
@@ -31,6 +31,30 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     to_raw_value(&Inside { value, depth }).map_err(|error| refused(value, what, depth, &error))
 }
 
+/// Like [`encode`]. Long [`Bytes`](crate::Bytes) within the value become attachments.
+///
+/// # Errors
+/// See [`encode`].
+pub(crate) fn encode_payload<T: Serialize + ?Sized>(
+    value: &T,
+    what: impl fmt::Display,
+    depth: u8,
+) -> Result<Payload> {
+    Payload::collect(|| encode(value, what, depth))
+}
+
+/// Decodes a value that another process wrote. `problem` says whose value has another type.
+///
+/// # Errors
+/// [`ErrorKind::Decode`] with what is wrong, without the value.
+pub(crate) fn decode_payload<T: DeserializeOwned>(
+    payload: &Payload,
+    problem: impl FnOnce() -> String,
+) -> Result<T> {
+    let decoded = payload.read(|text| serde_json::from_str(text.get()));
+    decoded.map_err(|error| Error::new(ErrorKind::Decode, format!("{}: {}", problem(), fault(&error))))
+}
+
 /// Decodes JSON text that another process wrote. `problem` says whose value has another type.
 ///
 /// # Errors
@@ -46,7 +70,8 @@ pub(crate) fn decode<T: DeserializeOwned>(text: &RawJson, problem: impl FnOnce()
 /// See [`encode`].
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T, what: impl fmt::Display, depth: u8) -> Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(io::sink(), Silent);
-    let checked = Inside { value, depth }.serialize(&mut serializer);
+    // Attached, so that nothing is encoded only to be checked.
+    let (checked, _) = payload::attaching(|| Inside { value, depth }.serialize(&mut serializer));
     checked.map_err(|error| refused(value, what, depth, &error))
 }
 

@@ -27,6 +27,7 @@
 
 mod arguments;
 mod attempts;
+mod bytes;
 mod call;
 mod context;
 mod deadline;
@@ -47,6 +48,7 @@ mod substitutes;
 pub mod testing;
 mod worker;
 
+pub use bytes::Bytes;
 pub use env::env;
 /// Arguments and results implement [`schemars::JsonSchema`]. See [`serde`](mod@crate::serde) for how to derive it
 /// without a dependency on `schemars`.
@@ -91,7 +93,7 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
-        descriptor::{Argument, Function, FunctionSettings, Registered, Resource, Route, type_of},
+        descriptor::{Argument, Function, FunctionSettings, Output, Registered, Resource, Route, type_of},
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,

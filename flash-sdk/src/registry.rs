@@ -123,7 +123,9 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
             .route
             .map(|route| RouteEntry { method: route.method.to_owned(), path: route.path.to_owned() }),
         input: binding.input_schema(function.arguments, generator),
-        output: (function.output)(generator).to_value(),
+        raw_body: binding.raw_body,
+        output: (function.output.schema)(generator).to_value(),
+        raw_output: function.answers_raw(),
         streams: matches!(function.handler, Handler::Stream(_)),
         settings: function.settings.entry(),
         arguments,
@@ -267,7 +269,7 @@ mod tests {
     use flash_protocol::CpuInstance;
 
     use super::*;
-    use crate::descriptor::{FunctionSettings, Route};
+    use crate::descriptor::{FunctionSettings, Output, Route};
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 
@@ -288,7 +290,7 @@ mod tests {
             route,
             settings: FunctionSettings::new(),
             arguments: &[],
-            output: |generator| generator.subschema_for::<()>(),
+            output: Output::of::<()>(),
             handler: Handler::Once(|_| unreachable!("never run here")),
             init: None,
             binding: OnceLock::new(),

@@ -142,7 +142,7 @@ mod tests {
             route: None,
             settings: crate::descriptor::FunctionSettings::new(),
             arguments: &[],
-            output: |generator| generator.subschema_for::<u32>(),
+            output: crate::descriptor::Output::of::<u32>(),
             handler: Handler::Stream(|_| unreachable!("never run here")),
             init: None,
             binding: OnceLock::new(),

@@ -139,7 +139,7 @@ impl Bench {
         let (queue, worker) = (self.queue(number), "w".into());
         queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
         let job = queue.take(&worker, 1, LIMIT).await.pop().expect("a job waits").id;
-        queue.finish(&worker, job, None, Outcome::Completed(json("1")), None);
+        queue.finish(&worker, job, None, Outcome::Completed(json("1").into()), None);
         queue.detach_stopped(&worker, "done");
         job
     }

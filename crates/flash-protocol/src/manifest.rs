@@ -283,8 +283,14 @@ pub struct FunctionEntry {
     /// Schema of the JSON input: a job's `input`, or a route's body. `None` if it reads none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+    /// Whether the body of a route is its one argument in the body, as raw bytes of any content type.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw_body: bool,
     /// Schema of the result, or of one chunk if it streams.
     pub output: Value,
+    /// Whether the body of a route's answer is the raw bytes of the result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw_output: bool,
     /// Whether it answers with a stream of chunks.
     #[serde(default)]
     pub streams: bool,

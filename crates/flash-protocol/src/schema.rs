@@ -4,6 +4,7 @@
 //! module turns its results into [`FieldError`]s that name the field and what was expected. They never contain the
 //! value, which may be secret or long.
 mod choice;
+mod content;
 mod explain;
 mod format;
 mod recursion;
@@ -15,6 +16,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use crate::FieldError;
+use content::ContentEncoding;
 use format::Format;
 pub use format::{TextFormats, integer_range};
 
@@ -61,6 +63,8 @@ fn compile(schema: &Value, texts: TextFormats) -> Option<jsonschema::Validator> 
     let options = jsonschema::options().with_keyword("format", move |_, format, _| {
         Ok(Box::new(Format::new(format.as_str().unwrap_or_default(), texts)))
     });
+    let options = options
+        .with_keyword("contentEncoding", |_, encoding, _| Ok(Box::new(ContentEncoding::new(encoding))));
     options.build(schema).ok()
 }
 

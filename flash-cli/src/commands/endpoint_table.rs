@@ -151,6 +151,9 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
         other => format!(" -X {other}"),
     };
     match &function.input {
+        Some(_) if function.raw_body => {
+            format!("{program}{verb} {url} -H 'content-type: application/octet-stream' --data-binary hello")
+        }
         Some(schema) => {
             let body = input(manifest, schema).to_string();
             format!("{program}{verb} {url} -H 'content-type: application/json' -d {}", quoted(&body))

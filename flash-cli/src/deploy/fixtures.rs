@@ -42,6 +42,8 @@ pub(super) fn function(name: &str, worker: &str, input: Value) -> FunctionEntry 
         output: json!({ "type": "object", "properties": { "label": { "type": "string" } } }),
         streams: false,
         settings: Default::default(),
+        raw_body: false,
+        raw_output: false,
     }
 }
 

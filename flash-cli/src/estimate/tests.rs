@@ -38,6 +38,8 @@ fn function(name: &str, owner: Option<&str>, worker: &str) -> FunctionEntry {
         output: serde_json::Value::Bool(true),
         streams: false,
         settings: Default::default(),
+        raw_body: false,
+        raw_output: false,
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod build;
+mod bytes;
 mod calling;
 mod command_workers;
 mod conformance;

@@ -120,7 +120,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
                 ::flash_sdk::__private::Argument::of::<String>("name"),
                 ::flash_sdk::__private::Argument::of::<self::Place>("at"),
             ],
-            output: |generator| generator.subschema_for::<super::Greeting>(),
+            output: ::flash_sdk::__private::Output::of::<super::Greeting>(),
             handler: ::flash_sdk::__private::once::<__flash_hello>(),
             init: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),

@@ -191,7 +191,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
             settings: ::flash_sdk::__private::FunctionSettings::new()
                 .retries(::flash_sdk::__private::Retries::new(1u32)),
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
-            output: |generator| generator.subschema_for::<Label>(),
+            output: ::flash_sdk::__private::Output::of::<Label>(),
             handler: ::flash_sdk::__private::once::<__flash_Sentiment_classify>(),
             init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
                 <Sentiment>::__flash_instance().await.map(|_| ())
@@ -241,7 +241,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
                 ::flash_sdk::__private::Argument::of::<Label>("one"),
                 ::flash_sdk::__private::Argument::of::<Sentiment>("two"),
             ],
-            output: |generator| generator.subschema_for::<Sentiment>(),
+            output: ::flash_sdk::__private::Output::of::<Sentiment>(),
             handler: ::flash_sdk::__private::once::<__flash_Sentiment_again>(),
             init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
                 <Sentiment>::__flash_instance().await.map(|_| ())

@@ -98,7 +98,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
             }),
             settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[::flash_sdk::__private::Argument::of::<u64>("id")],
-            output: |generator| generator.subschema_for::<()>(),
+            output: ::flash_sdk::__private::Output::of::<()>(),
             handler: ::flash_sdk::__private::once::<__flash_remove>(),
             init: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),

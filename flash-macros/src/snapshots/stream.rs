@@ -71,7 +71,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
             route: ::core::option::Option::None,
             settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
-            output: |generator| generator.subschema_for::<String>(),
+            output: ::flash_sdk::__private::Output::of::<String>(),
             handler: ::flash_sdk::__private::streaming::<__flash_words>(),
             init: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),

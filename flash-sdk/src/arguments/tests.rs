@@ -27,7 +27,7 @@ fn function(arguments: &'static [Argument], route: Option<Route>) -> &'static Fu
         route,
         settings: crate::descriptor::FunctionSettings::new(),
         arguments,
-        output: |generator| generator.subschema_for::<()>(),
+        output: Output::of::<()>(),
         handler: Handler::Once(|_| unreachable!("never run here")),
         init: None,
         binding: OnceLock::new(),
@@ -39,7 +39,12 @@ const SCALAR: &[Argument] = &[Argument::of::<String>("name")];
 const TWO: &[Argument] = &[Argument::of::<String>("text"), Argument::of::<Option<u32>>("times")];
 
 fn body(text: &str) -> Input {
-    Input::job(Some(RawValue::from_string(text.to_owned()).unwrap()))
+    Input::job(Some(RawValue::from_string(text.to_owned()).unwrap().into()))
+}
+
+/// The arguments as JSON.
+fn encoded<A: Args>(args: A, function: &Function) -> String {
+    args.encode_json(function).unwrap().get().to_owned()
 }
 
 fn paths(error: &Error) -> Vec<&str> {
@@ -50,12 +55,12 @@ fn paths(error: &Error) -> Vec<&str> {
 fn a_lone_struct_is_the_body_and_a_lone_scalar_a_field() {
     let whole = function(STRUCT, None);
     let text = Text { text: "a".into(), times: 2 };
-    assert_eq!((text,).encode(whole).unwrap().get(), r#"{"text":"a","times":2}"#);
+    assert_eq!(encoded((text,), whole), r#"{"text":"a","times":2}"#);
     let (back,) = <(Text,)>::decode(body(r#"{"text":"a"}"#), whole).unwrap();
     assert_eq!(back, Text { text: "a".into(), times: 0 });
 
     let field = function(SCALAR, None);
-    assert_eq!(("a".to_owned(),).encode(field).unwrap().get(), r#"{"name":"a"}"#);
+    assert_eq!(encoded(("a".to_owned(),), field), r#"{"name":"a"}"#);
     assert_eq!(<(String,)>::decode(body(r#"{"name":"a"}"#), field).unwrap().0, "a");
 }
 
@@ -69,7 +74,7 @@ fn any_json_is_the_body_and_a_list_is_a_field() {
 #[test]
 fn several_arguments_are_one_object_and_an_option_may_be_left_out() {
     let two = function(TWO, None);
-    assert_eq!(("a".to_owned(), Some(3)).encode(two).unwrap().get(), r#"{"text":"a","times":3}"#);
+    assert_eq!(encoded(("a".to_owned(), Some(3)), two), r#"{"text":"a","times":3}"#);
     let decoded = <(String, Option<u32>)>::decode(body(r#"{"text":"a","other":[]}"#), two).unwrap();
     assert_eq!(decoded, ("a".to_owned(), None));
 }
@@ -132,7 +137,8 @@ fn a_route_binds_path_query_and_body_by_name() {
 
     let get = function(ROUTE, Some(Route { method: "GET", path: "/items/{id}" }));
     assert_eq!(get.binding().sources, [ArgumentSource::Path, ArgumentSource::Query]);
-    let input = Input { body: None, text: vec![("id".into(), "x".into()), ("text".into(), "7".into())] };
+    let input =
+        Input { text: vec![("id".into(), "x".into()), ("text".into(), "7".into())], ..Input::default() };
     let error = <(u32, String)>::decode(input, get).unwrap_err();
     assert_eq!(paths(&error), ["/id"], "{error}");
     let encoded = (7_u32, "8".to_owned()).encode_text(get).unwrap();
@@ -143,7 +149,7 @@ fn a_route_binds_path_query_and_body_by_name() {
 fn query<A: Args>(arguments: &'static [Argument], query: &[(&str, &str)]) -> Result<A> {
     let get = function(arguments, Some(Route { method: "GET", path: "/items" }));
     let text = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    A::decode(Input { body: None, text }, get)
+    A::decode(Input { text, ..Input::default() }, get)
 }
 
 #[test]
@@ -248,7 +254,7 @@ fn what_a_caller_writes_into_a_query_is_read_back() {
         let get = function(argument, Some(Route { method: "GET", path: "/items" }));
         let text = (value.clone(),).encode_text(get).unwrap();
         let text = text.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
-        assert_eq!(<(T,)>::decode(Input { body: None, text }, get).unwrap().0, *value);
+        assert_eq!(<(T,)>::decode(Input { text, ..Input::default() }, get).unwrap().0, *value);
     }
     there_and_back(&"[\"quoted\"]\n".to_owned());
     there_and_back(&vec!["a,b".to_owned(), "[1]".to_owned()]);
@@ -271,4 +277,59 @@ fn an_argument_without_a_json_form_is_named() {
     let get = function(TWO, Some(Route { method: "GET", path: "/items" }));
     let error = call.encode_text(get).unwrap_err();
     assert_eq!((error.kind(), error.message()), (ErrorKind::Encode, expected));
+}
+
+const FILES: &[Argument] = &[Argument::of::<Bytes>("file"), Argument::of::<Vec<Bytes>>("more")];
+
+#[test]
+fn long_bytes_travel_beside_the_json_and_arrive_as_they_were() {
+    let jobs = function(FILES, None);
+    let (long, short) = (Bytes::from(vec![7; 100_000]), Bytes::from_static(b"abc"));
+    let sent = (long.clone(), vec![short.clone(), long.clone()]);
+    let Ok(Encoded::Json(payload)) = sent.encode(jobs) else { panic!("it is JSON") };
+    assert!(payload.has_attachments() && payload.text().get().len() < 300, "{}", payload.text());
+    let json = payload.to_json().into_owned();
+    for input in [payload, json.into()] {
+        let (file, more) = <(Bytes, Vec<Bytes>)>::decode(Input::job(Some(input)), jobs).unwrap();
+        assert_eq!((file, more.as_slice()), (long.clone(), &[short.clone(), long.clone()][..]));
+    }
+}
+
+#[test]
+fn what_is_not_base64_is_refused_by_name() {
+    let jobs = function(FILES, None);
+    let input = body(r#"{"file":"not base64","more":["YWJj","?"]}"#);
+    let error = <(Bytes, Vec<Bytes>)>::decode(input, jobs).unwrap_err();
+    assert_eq!(
+        (error.kind(), &paths(&error)[..2]),
+        (ErrorKind::InvalidInput, &["/file", "/more/1"][..]),
+        "{error}"
+    );
+    assert!(error.fields().iter().all(|field| field.message == "expected base64"), "{error}");
+}
+
+#[test]
+fn the_only_body_argument_of_a_route_is_the_raw_body_if_it_is_bytes() {
+    const ARGUMENTS: &[Argument] = &[Argument::of::<String>("id"), Argument::of::<Bytes>("file")];
+    let put = function(ARGUMENTS, Some(Route { method: "PUT", path: "/files/{id}" }));
+    assert!(put.binding().raw_body);
+    let Ok(Encoded::Raw(sent)) = ("x".to_owned(), Bytes::from_static(b"\xff")).encode(put) else {
+        panic!("it is raw")
+    };
+    let text = vec![("id".to_owned(), "x".to_owned())];
+    let input = Input { raw: Some(sent), text, ..Input::default() };
+    let (id, file) = <(String, Bytes)>::decode(input, put).unwrap();
+    assert_eq!((id.as_str(), &*file), ("x", &b"\xff"[..]));
+    let schema = put.binding().input_schema(ARGUMENTS, &mut SchemaGenerator::default()).unwrap();
+    assert_eq!(schema, serde_json::json!({ "type": "string", "format": "binary" }));
+    for jobs_or_two in [
+        function(const { &[Argument::of::<Bytes>("file")] }, None),
+        function(FILES, Some(Route { method: "POST", path: "/files" })),
+        function(
+            const { &[Argument::of::<Option<Bytes>>("file")] },
+            Some(Route { method: "POST", path: "/f" }),
+        ),
+    ] {
+        assert!(!jobs_or_two.binding().raw_body);
+    }
 }

@@ -1,12 +1,20 @@
 //! How calls are written and their results read.
-use flash_protocol::{Result, wire::RawJson};
+use flash_protocol::{
+    Result,
+    wire::{Payload, RawJson},
+};
 use serde::de::DeserializeOwned;
 
-use crate::{arguments::Args, descriptor::Function, json};
+use crate::{
+    arguments::Args,
+    bytes::Bytes,
+    descriptor::{Function, Value},
+    json,
+};
 
 /// The encoded arguments of a call.
 pub(crate) struct EncodedCall {
-    pub(super) body: RawJson,
+    pub(super) body: Value,
     pub(super) text: Vec<(&'static str, String)>,
 }
 
@@ -19,10 +27,36 @@ pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCa
     Ok(EncodedCall { body: args.encode(function)?, text })
 }
 
-/// Decodes the result, or one chunk of it.
+impl EncodedCall {
+    /// The input of a job. Only routes have raw bodies.
+    pub(super) fn into_input(self) -> Result<Payload> {
+        self.body.into_payload("an argument")
+    }
+}
+
+/// Decodes the result.
 ///
 /// # Errors
 /// If it does not match the function's return type.
-pub(crate) fn decode<T: DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
-    json::decode(output, || format!("the result of `{}` does not match its return type", function.stage()))
+pub(crate) fn decode<T: DeserializeOwned + 'static>(function: &Function, output: Value) -> Result<T> {
+    let output = match output {
+        Value::Json(output) => output,
+        Value::Raw(bytes) if Bytes::is::<T>() => {
+            return Ok(bytes.into_value().expect("T is `Bytes`"));
+        }
+        Value::Raw(bytes) => json::encode_payload(&bytes, "the result", 0)?,
+    };
+    json::decode_payload(&output, || mismatch(function))
+}
+
+/// Decodes a result or a chunk that came as JSON.
+///
+/// # Errors
+/// If it does not match the function's return type.
+pub(crate) fn decode_json<T: DeserializeOwned>(function: &Function, output: &RawJson) -> Result<T> {
+    json::decode(output, || mismatch(function))
+}
+
+fn mismatch(function: &Function) -> String {
+    format!("the result of `{}` does not match its return type", function.stage())
 }

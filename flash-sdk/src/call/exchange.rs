@@ -13,10 +13,9 @@ use tokio::sync::oneshot;
 use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
-        RawJson,
+        Payload,
         envelope::Envelope,
         exchange::{CallFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult, ToPlatform, Writer},
-        job::JobObject,
     },
 };
 
@@ -30,13 +29,13 @@ struct Shared {
     frames: Writer<ToPlatform>,
     next: AtomicU64,
     /// Callers that wait for a reply; `None` once the connection is closed.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<ReplyResult>>>>,
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<ReplyFrame>>>>,
 }
 
 impl Shared {
     fn with_waiting<T>(
         &self,
-        with: impl FnOnce(&mut Option<HashMap<u64, oneshot::Sender<ReplyResult>>>) -> T,
+        with: impl FnOnce(&mut Option<HashMap<u64, oneshot::Sender<ReplyFrame>>>) -> T,
     ) -> T {
         with(&mut self.waiting.lock())
     }
@@ -65,13 +64,12 @@ impl Calls {
         Self { shared: Arc::new(Shared { frames, next: AtomicU64::new(1), waiting }) }
     }
 
-    /// Calls a function and waits for its job's end. Dropping the future abandons the job.
-    pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<JobObject> {
-        if input.get().len() > MAX_RESULT_BYTES {
-            let message = format!(
-                "the arguments are {} bytes of JSON, the limit is {MAX_RESULT_BYTES}",
-                input.get().len()
-            );
+    /// Calls a function and waits for its output. Dropping the future abandons the job.
+    pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: Payload) -> Result<Payload> {
+        let length = input.json_len();
+        if length > MAX_RESULT_BYTES {
+            let message =
+                format!("the arguments are {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");
             return Err(Error::new(ErrorKind::Encode, message));
         }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -84,10 +82,13 @@ impl Calls {
         if !self.shared.frames.send(ToPlatform::Call(frame)) {
             return Err(lost());
         }
-        match replied.await {
-            Ok(ReplyResult::Job(job)) => Ok(job),
-            Ok(ReplyResult::Refused(error)) => Err(error.into()),
-            Err(_) => Err(lost()),
+        let ReplyFrame { result, attached, .. } = replied.await.map_err(|_| lost())?;
+        match result {
+            ReplyResult::Job(job) => {
+                let output = job.into_output()?;
+                Ok(attached.unwrap_or_else(|| output.into()))
+            }
+            ReplyResult::Refused(error) => Err(error.into()),
         }
     }
 
@@ -98,7 +99,7 @@ impl Calls {
             .with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
         if let Some(waiting) = waiting {
             // If the caller has just given up, its receiver is gone and the reply is not needed.
-            let _ = waiting.send(reply.result);
+            let _ = waiting.send(reply);
         }
     }
 

@@ -151,7 +151,7 @@ impl<T: DeserializeOwned> JobHandle<T> {
                 })
                 .await
             }
-            Location::Remote { job, function } => coding::decode(function, &job.output().await?),
+            Location::Remote { job, function } => coding::decode_json(function, &job.output().await?),
         }
     }
 }

@@ -11,7 +11,7 @@ mod peers;
 mod route;
 mod worker;
 
-pub(crate) use coding::{decode, encode};
+pub(crate) use coding::{decode, decode_json, encode};
 pub(crate) use directory::Process;
 pub(crate) use exchange::Calls;
 pub(crate) use handle::JobEnd;

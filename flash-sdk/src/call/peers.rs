@@ -8,7 +8,7 @@ use std::{
 use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     credentials::Credentials,
-    wire::{RawJson, envelope::Envelope},
+    wire::{Payload, RawJson, envelope::Envelope},
 };
 use futures_util::stream::BoxStream;
 
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     context::Context,
     deadline::within_current_call,
-    descriptor::Function,
+    descriptor::{Function, Value},
     http_client::HttpClient,
     located::located,
     queue_client::{LONGEST_HOLD, QueueClient, RemoteJob, RetryPolicy, Submission},
@@ -107,38 +107,35 @@ impl Peers {
     }
 
     /// Calls a function and waits for its result, at most until the caller's deadline.
-    pub(crate) async fn call(
-        &self,
-        function: &Function,
-        call: EncodedCall,
-        fanout: Fanout,
-    ) -> Result<RawJson> {
+    pub(crate) async fn call(&self, function: &Function, call: EncodedCall, fanout: Fanout) -> Result<Value> {
         let envelope = Envelope { fan_out: fanout == Fanout::Many, ..self.envelope(function)? };
         let request_id = envelope.request_id.clone();
         let outcome = within_current_call(self.send(function, envelope, call)).await;
         outcome.map_err(|error| located(error, function.stage(), request_id))
     }
 
-    async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<RawJson> {
+    async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<Value> {
         if function.route.is_some() {
             return route::call(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
         }
-        self.run(function.worker(), envelope, call.body).await
+        self.run(function.worker(), envelope, call.into_input()?).await.map(Value::Json)
     }
 
     /// Runs a job on a worker type and waits for its output.
-    pub(super) async fn run(&self, worker: &str, envelope: Envelope, input: RawJson) -> Result<RawJson> {
+    pub(super) async fn run(&self, worker: &str, envelope: Envelope, input: Payload) -> Result<Payload> {
         if let Some(calls) = self.exchange.get() {
-            return calls.call(worker, envelope, input).await?.into_output();
+            return calls.call(worker, envelope, input).await;
         }
+        let input = input.into_json();
         let queue = self.queue_of(worker)?;
         let hold = Context::current().and_then(|context| context.time_left()).unwrap_or(LONGEST_HOLD);
         let job = queue.run_sync(&Submission::new(&envelope, &input), hold).await?;
         if job.status.is_final() {
-            return job.into_output();
+            return job.into_output().map(Payload::from);
         }
         let stage = stage_of(worker, &envelope);
-        RemoteJob { queue, id: job.id, stage, request_id: envelope.request_id }.output().await
+        let job = RemoteJob { queue, id: job.id, stage, request_id: envelope.request_id };
+        job.output().await.map(Payload::from)
     }
 
     /// Submits a job without waiting for its end.
@@ -155,7 +152,10 @@ impl Peers {
             );
             return Err(Error::new(ErrorKind::Refused, message));
         }
-        Ok(JobHandle::remote(self.submit(function, envelope, &call.body).await?, function))
+        Ok(JobHandle::remote(
+            self.submit(function, envelope, &call.into_input()?.into_json()).await?,
+            function,
+        ))
     }
 
     /// Opens a function's stream of chunks.
@@ -166,7 +166,7 @@ impl Peers {
     ) -> Result<BoxStream<'static, Result<RawJson>>> {
         let envelope = self.envelope(function)?;
         if function.route.is_none() {
-            return Ok(self.submit(function, envelope, &call.body).await?.chunks());
+            return Ok(self.submit(function, envelope, &call.into_input()?.into_json()).await?.chunks());
         }
         let opened =
             route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;

@@ -13,10 +13,14 @@ use serde_json::value::RawValue;
 
 use super::coding::EncodedCall;
 use crate::{
-    descriptor::Function,
+    bytes::Bytes,
+    descriptor::{Function, Value},
     http_client::{HttpClient, escaped, received, transport},
     located::located,
 };
+
+/// The content type of raw bytes without one.
+const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The answer of a route of another worker type.
 pub(super) async fn call(
@@ -25,8 +29,17 @@ pub(super) async fn call(
     function: &Function,
     envelope: &Envelope,
     call: EncodedCall,
-) -> Result<RawJson> {
-    received(request(http, url, function, envelope, call)?).await?.json()
+) -> Result<Value> {
+    let received = received(request(http, url, function, envelope, call)?).await?;
+    if !function.answers_raw() {
+        return received.json::<RawJson>().map(|answer| Value::Json(answer.into()));
+    }
+    received.success()?;
+    let content_type = received.headers.get("content-type").and_then(|kind| kind.to_str().ok());
+    Ok(Value::Raw(match content_type {
+        Some(content_type) => Bytes::with_content_type(content_type, received.body),
+        None => received.body.into(),
+    }))
 }
 
 /// The chunks of a route that streams, as they come. Dropping them ends the request.
@@ -87,7 +100,15 @@ fn request(
     }
     let mut request = http.request(method, format!("{}{path}", url.trim_end_matches('/'))).query(&query);
     if !matches!(route.method, "GET" | "DELETE" | "HEAD") {
-        request = request.header("content-type", "application/json").body(call.body.get().to_owned());
+        request = match call.body {
+            Value::Json(body) => {
+                request.header("content-type", "application/json").body(body.into_json().get().to_owned())
+            }
+            Value::Raw(bytes) => {
+                let content_type = bytes.content_type().unwrap_or(OCTET_STREAM);
+                request.header("content-type", content_type).body(bytes.data().clone())
+            }
+        };
     }
     for (name, value) in envelope.trace_headers() {
         request = request.header(name, value);

@@ -1,5 +1,5 @@
 //! Calls by name to worker types that are not functions of this app.
-use flash_protocol::{Error, ErrorKind, Result, variables, wire::RawJson};
+use flash_protocol::{Error, ErrorKind, Result, variables, wire::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -48,13 +48,13 @@ pub async fn call_worker<O: DeserializeOwned>(
     input: &(impl Serialize + ?Sized + Sync),
 ) -> Result<O> {
     let peers = settle(Process::Other).ok_or_else(|| no_platform(worker))?;
-    let input = json::encode(input, format_args!("the input for `{worker}`"), 0)?;
+    let input = json::encode_payload(input, format_args!("the input for `{worker}`"), 0)?;
     let output = peers.call_worker(worker, input).await?;
-    json::decode(&output, || format!("the output of `{worker}` does not match the expected type"))
+    json::decode_payload(&output, || format!("the output of `{worker}` does not match the expected type"))
 }
 
 impl Peers {
-    async fn call_worker(&self, worker: &str, input: RawJson) -> Result<RawJson> {
+    async fn call_worker(&self, worker: &str, input: Payload) -> Result<Payload> {
         let mut envelope = Context::envelope_for(Context::current().as_ref(), worker.to_owned())?;
         envelope.function = None;
         let request_id = envelope.request_id.clone();

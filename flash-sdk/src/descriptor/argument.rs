@@ -1,4 +1,4 @@
-//! One argument of a function.
+//! The types of a function: its arguments and its result.
 use schemars::{Schema, SchemaGenerator};
 
 /// Writes the schema of a type.
@@ -13,4 +13,15 @@ pub struct Argument {
     pub schema: SchemaOf,
     /// Whether it may be left out.
     pub optional: fn() -> bool,
+    /// Whether its type is [`Bytes`](crate::Bytes).
+    pub is_bytes: fn() -> bool,
+}
+
+/// The type of a function's result.
+#[derive(Debug)]
+pub struct Output {
+    /// Writes its schema.
+    pub schema: SchemaOf,
+    /// Whether it is [`Bytes`](crate::Bytes).
+    pub is_bytes: fn() -> bool,
 }

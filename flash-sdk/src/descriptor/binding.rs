@@ -14,6 +14,8 @@ pub struct Binding {
     pub sources: Vec<ArgumentSource>,
     /// Whether the single body argument is the body itself.
     pub whole_body: bool,
+    /// Whether the single body argument is the raw body of the request.
+    pub raw_body: bool,
     /// By argument: whether its key may be repeated in the query.
     pub(crate) takes: Vec<Takes>,
 }
@@ -38,16 +40,18 @@ impl Binding {
         let sources: Vec<_> = arguments.iter().map(source).collect();
         let mut in_body =
             arguments.iter().zip(&sources).filter(|(_, source)| **source == ArgumentSource::Body);
-        let whole_body = match (in_body.next(), in_body.next()) {
-            (Some((argument, _)), None) => is_object(&lone_schema(argument)),
-            _ => false,
+        let (whole_body, raw_body) = match (in_body.next(), in_body.next()) {
+            (Some((argument, _)), None) => {
+                (is_object(&lone_schema(argument)), route.is_some() && (argument.is_bytes)())
+            }
+            _ => (false, false),
         };
         let takes = |argument: &Argument| match allows(&lone_schema(argument), "array") {
             true => Takes::List,
             false => Takes::One,
         };
         let takes = arguments.iter().map(takes).collect();
-        Self { sources, whole_body, takes }
+        Self { sources, whole_body, raw_body, takes }
     }
 
     /// Levels of objects around a body argument.
@@ -68,6 +72,9 @@ impl Binding {
             .map(|(argument, _)| argument)
             .peekable();
         in_body.peek()?;
+        if self.raw_body {
+            return Some(serde_json::json!({ "type": "string", "format": "binary" }));
+        }
         if self.whole_body {
             return in_body.next().map(|argument| (argument.schema)(generator).to_value());
         }

@@ -5,11 +5,12 @@ use flash_protocol::{ResourceConfig, Result, wire::RawJson};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 use super::{
-    argument::{Argument, SchemaOf},
+    argument::{Argument, Output},
     binding::Binding,
     input::Input,
     route::Route,
     settings::FunctionSettings,
+    value::Value,
 };
 
 /// One `#[remote]` function, as the macro describes it.
@@ -35,8 +36,8 @@ pub struct Function {
     pub settings: FunctionSettings,
     /// Its arguments, in order.
     pub arguments: &'static [Argument],
-    /// Schema of its result, or of one chunk.
-    pub output: SchemaOf,
+    /// The type of its result, or of one chunk.
+    pub output: Output,
     /// Runs it.
     pub handler: Handler,
     /// Prepares the worker for it, once, before it takes work.
@@ -58,7 +59,7 @@ pub enum Resource {
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// One result.
-    Once(fn(Input) -> BoxFuture<'static, Result<RawJson>>),
+    Once(fn(Input) -> BoxFuture<'static, Result<Value>>),
     /// Chunks as they are produced; invalid arguments are refused before the first.
     Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
 }
@@ -91,6 +92,11 @@ impl Function {
     /// Where its arguments come from.
     pub(crate) fn binding(&self) -> &Binding {
         self.binding.get_or_init(|| Binding::of(self.route, self.arguments))
+    }
+
+    /// Whether it is a route whose answer is the raw bytes of its result.
+    pub(crate) fn answers_raw(&self) -> bool {
+        self.route.is_some() && matches!(self.handler, Handler::Once(_)) && (self.output.is_bytes)()
     }
 
     /// Name of the worker type that it runs on.

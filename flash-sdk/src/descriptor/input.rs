@@ -1,18 +1,22 @@
 //! The input of a function, not decoded yet.
-use flash_protocol::wire::RawJson;
+use flash_protocol::wire::Payload;
+
+use crate::bytes::Bytes;
 
 /// The input of a request for a function.
 #[derive(Debug, Default)]
 pub struct Input {
     /// The JSON body, or a job's input.
-    pub body: Option<RawJson>,
+    pub body: Option<Payload>,
+    /// The body of a route that takes it as it is.
+    pub raw: Option<Bytes>,
     /// Path and query parameters, decoded.
     pub text: Vec<(String, String)>,
 }
 
 impl Input {
     /// A job's input.
-    pub fn job(input: Option<RawJson>) -> Self {
-        Self { body: input, text: Vec::new() }
+    pub fn job(input: Option<Payload>) -> Self {
+        Self { body: input, ..Self::default() }
     }
 }

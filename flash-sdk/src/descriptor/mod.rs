@@ -7,11 +7,13 @@ mod function;
 mod input;
 mod route;
 mod settings;
+mod value;
 
-pub use argument::Argument;
+pub use argument::{Argument, Output};
 pub(crate) use binding::{Binding, Takes};
 pub(crate) use function::Handler;
 pub use function::{Function, Registered, Resource, type_of};
 pub(crate) use input::Input;
 pub use route::Route;
 pub use settings::FunctionSettings;
+pub(crate) use value::Value;

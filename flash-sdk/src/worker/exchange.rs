@@ -6,10 +6,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use flash_protocol::{
     Error, ErrorKind,
     wire::{
-        RawJson,
+        Payload,
         exchange::{
-            self, DoneFrame, JobFrame, MAX_RESULT_BYTES, OutputFrame, PROTOCOL, Reader, ReadyFrame,
-            ToPlatform, ToWorker, Writer,
+            self, ATTACHMENTS_HEADER, DoneFrame, FrameFormat, JobFrame, MAX_RESULT_BYTES, OutputFrame,
+            PROTOCOL, Reader, ReadyFrame, ToPlatform, ToWorker, Writer,
         },
         job::ErrorText,
     },
@@ -146,12 +146,12 @@ struct Connection {
 impl Connection {
     async fn open(address: &ExchangeAddress) -> Result<Self, String> {
         let problem = |reason: String| format!("could not open the exchange at {}: {reason}", address.url);
-        let upgraded = tokio::time::timeout(CONNECT, upgrade(address))
+        let (upgraded, format) = tokio::time::timeout(CONNECT, upgrade(address))
             .await
             .map_err(|_| problem("no answer".to_owned()))?
             .map_err(problem)?;
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-        let (frames, writing) = exchange::write(write);
+        let (frames, writing) = exchange::write(write, format);
         // Ends with the connection, or when requested.
         let writing = tokio::spawn(async move {
             if let Err(error) = writing.await {
@@ -163,8 +163,8 @@ impl Connection {
     }
 }
 
-/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local.
-async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, String> {
+/// Sends `GET` with an upgrade, over plain HTTP, because the exchange is local. Returns also what the platform reads.
+async fn upgrade(address: &ExchangeAddress) -> Result<(hyper::upgrade::Upgraded, FrameFormat), String> {
     let uri: http::Uri = address.url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("expected an http:// URL".to_owned());
@@ -184,21 +184,27 @@ async fn upgrade(address: &ExchangeAddress) -> Result<hyper::upgrade::Upgraded, 
         .header("connection", "upgrade")
         .header("upgrade", PROTOCOL)
         .header("authorization", &address.key)
+        .header(ATTACHMENTS_HEADER, "1")
         .body(Empty::<bytes::Bytes>::new())
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         return Err(format!("the platform answered {}", response.status()));
     }
-    hyper::upgrade::on(response).await.map_err(|error| error.to_string())
+    let format = match response.headers().contains_key(ATTACHMENTS_HEADER) {
+        true => FrameFormat::Attachments,
+        false => FrameFormat::Json,
+    };
+    let upgraded = hyper::upgrade::on(response).await.map_err(|error| error.to_string())?;
+    Ok((upgraded, format))
 }
 
 /// A job's ID and attempt. The same job may arrive again while its stopped attempt is still ending.
 type Attempt = (String, u32);
 
 /// Fails a job whose result is over the limit; sending it would end the connection.
-fn within_limit(output: RawJson) -> flash_protocol::Result<RawJson> {
-    match output.get().len() {
+fn within_limit(output: Payload) -> flash_protocol::Result<Payload> {
+    match output.json_len() {
         length if length > MAX_RESULT_BYTES => {
             let message = format!("the result is {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");
             Err(Error::new(ErrorKind::Encode, message))
@@ -262,7 +268,7 @@ impl Session {
     }
 
     async fn run(self, frame: JobFrame, cancelled: CancellationToken) {
-        let JobFrame { id, attempt, envelope, input, .. } = frame;
+        let JobFrame { id, attempt, envelope, takes_attachments, input, .. } = frame;
         let (frames, progress_id) = (self.frames.clone(), id.clone());
         let progress = move |output| {
             frames.send(ToPlatform::Progress(OutputFrame { id: progress_id.clone(), attempt, output }));
@@ -283,7 +289,9 @@ impl Session {
         let (id, attempt) = attempt_key;
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let (output, error) = match outcome.and_then(within_limit) {
-            Ok(output) => (Some(output), None),
+            Ok(output) if takes_attachments => (Some(output), None),
+            // Encoded here and not by the platform, once for all who read it.
+            Ok(output) => (Some(output.into_json().into()), None),
             Err(error) => (None, Some(ErrorText::of(error.to_wire(), &self.hostname).to_text())),
         };
         // If the connection is broken, the platform has already put the job back into the queue.

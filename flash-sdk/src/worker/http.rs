@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{DefaultBodyLimit, FromRequest as _, RawPathParams, Request, State, rejection::BytesRejection},
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
@@ -39,8 +39,9 @@ use super::{
     shutdown::Shutdown,
 };
 use crate::{
+    bytes::Bytes,
     context::{Context, Setup},
-    descriptor::{Function, Handler, Input},
+    descriptor::{Function, Handler, Input, Value},
     panic,
     stream::{Call, Guarded},
 };
@@ -233,18 +234,7 @@ async fn answer(
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     text.extend(query_of(request.uri().query().unwrap_or_default()));
     check_coding(request.headers())?;
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| body_refused(&rejection))?;
-    let body = match body.is_empty() {
-        true => None,
-        false => Some(serde_json::from_slice(&body).map_err(|error| Refused {
-            status: StatusCode::BAD_REQUEST,
-            error: Box::new(WireError::new(
-                ErrorKind::InvalidInput,
-                format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)),
-            )),
-        })?),
-    };
-    let input = Input { body, text };
+    let input = input_of(function, text, request).await?;
     let deadline = context.deadline();
     match function.handler {
         Handler::Once(handle) => {
@@ -258,15 +248,60 @@ async fn answer(
                 })?,
                 None => running.await,
             };
-            let output = output.and_then(|output| output)?;
-            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            Ok((json, Box::<str>::from(output).into_string()).into_response())
+            match output.and_then(|output| output)? {
+                Value::Json(output) => {
+                    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+                    Ok((json, Box::<str>::from(output.into_json()).into_string()).into_response())
+                }
+                Value::Raw(bytes) => raw(bytes).map_err(Refused::from),
+            }
         }
         Handler::Stream(handle) => {
             let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
             Ok(server_sent_events(chunks, context.clone(), shared.clone(), running.take()))
         }
     }
+}
+
+/// Reads the body: raw for a function that takes it so, otherwise JSON.
+async fn input_of(
+    function: &Function,
+    text: Vec<(String, String)>,
+    request: Request,
+) -> Result<Input, Refused> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+    let body =
+        bytes::Bytes::from_request(request, &()).await.map_err(|rejection| body_refused(&rejection))?;
+    if function.binding().raw_body {
+        let raw = match content_type.as_ref().and_then(|kind| kind.to_str().ok()) {
+            Some(kind) => Bytes::with_content_type(kind, body),
+            None => body.into(),
+        };
+        return Ok(Input { raw: Some(raw), text, ..Input::default() });
+    }
+    if body.is_empty() {
+        return Ok(Input { text, ..Input::default() });
+    }
+    let body: RawJson = serde_json::from_slice(&body).map_err(|error| Refused {
+        status: StatusCode::BAD_REQUEST,
+        error: Box::new(WireError::new(
+            ErrorKind::InvalidInput,
+            format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)),
+        )),
+    })?;
+    Ok(Input { body: Some(body.into()), text, ..Input::default() })
+}
+
+/// An answer of raw bytes.
+fn raw(bytes: Bytes) -> Result<Response> {
+    let content_type = match bytes.content_type() {
+        None => HeaderValue::from_static("application/octet-stream"),
+        Some(kind) => HeaderValue::from_str(kind).map_err(|_| {
+            let message = format!("the content type of the result is not a header value: {kind:?}");
+            Error::new(ErrorKind::Encode, message)
+        })?,
+    };
+    Ok(([(header::CONTENT_TYPE, content_type)], bytes.into_inner()).into_response())
 }
 
 fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {

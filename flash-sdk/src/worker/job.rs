@@ -5,7 +5,7 @@ use flash_protocol::{
     Error, ErrorKind, Result, Retries, cut,
     manifest::WorkerType,
     variables,
-    wire::{RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
+    wire::{Payload, RawJson, envelope::Envelope, exchange::MAX_RESULT_BYTES},
 };
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::{
     attempts,
     context::{Context, ProgressSink, Setup},
     descriptor::{Function, Handler, Input},
+    function::RESULT,
     panic,
     registry::Registry,
 };
@@ -97,14 +98,14 @@ impl Functions {
 pub(super) struct Job {
     pub id: String,
     pub envelope: Envelope,
-    pub input: Option<RawJson>,
+    pub input: Option<Payload>,
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
 }
 
 /// How a job ended.
 pub(super) struct Finished {
-    pub outcome: Result<RawJson>,
+    pub outcome: Result<Payload>,
     pub ran: Duration,
     /// Whether chunks were sent.
     pub streamed: bool,
@@ -134,8 +135,8 @@ pub(super) async fn run(
     let blocking = context.blocking().clone();
     let running = context.clone().scope(panic::catch_async(async {
         match found?.handler {
-            Handler::Once(handle) => handle(Input::job(input)).await,
-            Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await,
+            Handler::Once(handle) => handle(Input::job(input)).await?.into_payload(RESULT),
+            Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await.map(Payload::from),
         }
     }));
     let outcome = tokio::select! {

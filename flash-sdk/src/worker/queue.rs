@@ -214,7 +214,7 @@ impl Worker {
         let job = Job {
             id: id.clone(),
             envelope,
-            input: Some(input),
+            input: Some(input.into()),
             cancelled: cancelled.clone(),
             progress: Some(Arc::new(move |output| {
                 // The receiver lives as long as the job.
@@ -251,7 +251,7 @@ impl Worker {
             }
         });
         let posted = match outcome {
-            Ok(output) => PostedResult { output: Some(output), ..PostedResult::default() },
+            Ok(output) => PostedResult { output: Some(output.into_json()), ..PostedResult::default() },
             Err(error) => {
                 let text = ErrorText::of(error.to_wire(), &self.hostname).to_text();
                 PostedResult { error: Some(text.into()), ..PostedResult::default() }

@@ -266,7 +266,7 @@ async fn more_than_ten_thousand_waiters_are_refused() {
 /// A balancer with one worker with this many slots that reports releases, and its frames.
 fn telling(slots: u32) -> (Arc<Balancer>, exchange::Reader<tokio::io::DuplexStream>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let (frames, writing) = exchange::write(near);
+    let (frames, writing) = exchange::write(near, exchange::FrameFormat::Json);
     tokio::spawn(writing);
     let balancer = Arc::new(Balancer::default());
     balancer.attach(&"a".into(), address(1), slots, Account::free(), Some(frames));

@@ -12,13 +12,16 @@ use axum::{
 };
 use flash_protocol::{
     Error, ErrorKind,
-    wire::exchange::{
-        self, CallFrame, DoneFrame, PROTOCOL, ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker,
-        Writer,
+    wire::{
+        Payload,
+        exchange::{
+            self, ATTACHMENTS_HEADER, CallFrame, DoneFrame, FrameFormat, PROTOCOL, ReadyFrame, ReplyFrame,
+            ReplyResult, ToPlatform, ToWorker, Writer,
+        },
     },
 };
 use flash_text::Truncated;
-use http::{StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
 
 use super::{error::Refusal, extract::Segments, nesting, state::GatewayState, worker_key::admit};
@@ -42,12 +45,16 @@ pub(super) async fn open(
     if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol != PROTOCOL) {
         return Err(Refusal::bad_request(format!("expected `Upgrade: {PROTOCOL}`")));
     }
+    let format = match request.headers().contains_key(ATTACHMENTS_HEADER) {
+        true => FrameFormat::Attachments,
+        false => FrameFormat::Json,
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     let releases = state.releases.clone();
     state.tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-        let (frames, writing) = exchange::write(write);
+        let (frames, writing) = exchange::write(write, format);
         let Some(pulse) = pool.pulse(&worker) else { return };
         let session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new() };
         // Flash workers ping, but one may become silent before its first ping.
@@ -58,7 +65,11 @@ pub(super) async fn open(
             _ = writing => {}
         }
     });
-    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
+    let headers = [
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::UPGRADE, HeaderValue::from_static(PROTOCOL)),
+        (HeaderName::from_static(ATTACHMENTS_HEADER), HeaderValue::from_static("1")),
+    ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
@@ -139,10 +150,10 @@ impl Session {
         self.pool.work_ends(&self.worker);
         let outcome = match error {
             Some(text) => Outcome::Failed(text),
-            None if output.as_ref().is_some_and(nesting::is_too_deep) => {
+            None if output.as_ref().is_some_and(|output| nesting::is_too_deep(output.text())) => {
                 nesting::failure("result", &self.worker)
             }
-            None => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null)),
+            None => Outcome::Completed(output.unwrap_or_else(Payload::null)),
         };
         let ran = Some(Duration::from_micros(ran_us));
         match queue.finish(&self.worker, job, Some(attempt), outcome, ran) {
@@ -170,6 +181,7 @@ impl Session {
                 self.frames.send(ToWorker::Reply(ReplyFrame {
                     call,
                     result: ReplyResult::Refused(error.into_wire()),
+                    attached: None,
                 }));
             }
         }
@@ -180,9 +192,9 @@ impl Session {
         call: u64,
         worker: &str,
         envelope: flash_protocol::wire::envelope::Envelope,
-        input: flash_protocol::wire::RawJson,
+        input: Payload,
     ) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
-        if nesting::is_too_deep(&input) {
+        if nesting::is_too_deep(input.text()) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
         }
         // Calls of a worker stay in its release while another goes live.

@@ -161,8 +161,8 @@ struct PolledJob {
 /// A Flash worker gets the envelope inside the input; a command gets the client's input unchanged.
 fn job_for_polling(pool: &Pool, job: &LeasedJob) -> PolledJob {
     let input = match pool.command() {
-        Some(_) => job.input.clone(),
-        None => envelope::seal(&job.envelope, &job.input),
+        Some(_) => job.input.to_json().into_owned(),
+        None => envelope::seal(&job.envelope, &job.input.to_json()),
     };
     let config = job.s3_config.clone();
     let s3_config = config.and_then(|config| serde_json::value::RawValue::from_string(config).ok());
@@ -254,7 +254,7 @@ pub(super) async fn done(
         Some(other) => Some(other.to_string()),
     };
     let outcome = match (error, posted.output) {
-        (None, output) => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null)),
+        (None, output) => Outcome::Completed(output.unwrap_or_else(flash_protocol::wire::null).into()),
         (Some(error), None) => Outcome::Failed(error),
         (Some(error), Some(output)) => Outcome::FailedWith(error, output),
     };

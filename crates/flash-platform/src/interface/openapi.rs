@@ -122,6 +122,11 @@ fn operation_id(function: &FunctionEntry) -> String {
     format!("{}_{}", function.module.replace('/', "_"), function.call_name().replace("::", "_"))
 }
 
+/// Raw bytes, which a page shows as a file.
+fn raw_content() -> Value {
+    json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
+}
+
 fn json_content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }
@@ -154,6 +159,9 @@ fn responses(description: &str, content: Value) -> Value {
 /// The body, with an example: a page that makes one up from the schema alone takes the bounds of numbers for it.
 fn request_body(function: &FunctionEntry, definitions: &Map<String, Value>) -> Option<Value> {
     let schema = function.input.as_ref()?;
+    if function.raw_body {
+        return Some(json!({ "required": true, "content": raw_content() }));
+    }
     let mut content = json_content(schema);
     if let Some(example) = sample(schema, definitions) {
         content["application/json"]["example"] = example;
@@ -182,6 +190,7 @@ fn route_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -
         function.arguments.iter().filter_map(|argument| parameter(argument, definitions)).collect();
     let content = match function.streams {
         true => json!({ "text/event-stream": { "schema": function.output } }),
+        false if function.raw_output => raw_content(),
         false => json_content(&function.output),
     };
     let mut operation = json!({

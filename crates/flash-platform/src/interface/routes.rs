@@ -181,6 +181,8 @@ mod tests {
             output: serde_json::Value::Null,
             streams: false,
             settings: Default::default(),
+            raw_body: false,
+            raw_output: false,
         }
     }
 

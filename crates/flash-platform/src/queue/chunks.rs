@@ -125,9 +125,9 @@ impl Chunks {
 /// lock: a result may have millions of elements.
 pub(super) fn whole_stream(worker: &WorkerId, taken: usize, outcome: Outcome) -> (Outcome, Vec<RawJson>) {
     match outcome {
-        Outcome::Completed(output) => match rest_of(&output, taken) {
+        Outcome::Completed(output) => match rest_of(&output.to_json(), taken) {
             Some(rest) => (Outcome::Completed(output), rest),
-            None => (Outcome::FailedWith(incomplete(worker, taken), output), Vec::new()),
+            None => (Outcome::FailedWith(incomplete(worker, taken), output.into_json()), Vec::new()),
         },
         outcome => (outcome, Vec::new()),
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use flash_protocol::{
     catalogue::NanoDollars,
     wire::{
-        RawJson,
+        Payload,
         envelope::Envelope,
         exchange::{JobFrame, StopFrame, ToWorker, Writer},
     },
@@ -27,7 +27,9 @@ pub(crate) struct LeasedJob {
     pub alone: bool,
     pub execution_timeout: Duration,
     pub envelope: Envelope,
-    pub input: RawJson,
+    /// Only a worker reads the result, and it reads attachments.
+    pub takes_attachments: bool,
+    pub input: Payload,
     /// Where a polling worker should store large results, from the client.
     pub s3_config: Option<String>,
 }
@@ -318,12 +320,22 @@ impl Consumer {
 }
 
 fn frame_of(job: LeasedJob) -> JobFrame {
-    let LeasedJob { id, attempt, alone: _, execution_timeout, envelope, input, s3_config: _ } = job;
+    let LeasedJob {
+        id,
+        attempt,
+        alone: _,
+        execution_timeout,
+        envelope,
+        takes_attachments,
+        input,
+        s3_config: _,
+    } = job;
     JobFrame {
         id: id.to_string(),
         attempt,
         timeout_ms: u64::try_from(execution_timeout.as_millis()).unwrap_or(u64::MAX),
         envelope,
+        takes_attachments,
         input,
     }
 }

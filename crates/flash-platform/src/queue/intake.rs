@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flash_protocol::{
     catalogue::NanoDollars,
-    wire::{RawJson, envelope::Envelope},
+    wire::{Payload, envelope::Envelope},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -22,7 +22,7 @@ use super::{
 
 /// A job to be.
 pub(crate) struct Submission {
-    pub input: RawJson,
+    pub input: Payload,
     pub envelope: Envelope,
     pub origin: Origin,
     /// How long one attempt may run; the worker type's limit otherwise.
@@ -43,9 +43,9 @@ pub(crate) struct Submission {
 
 impl Submission {
     /// With nothing but the necessary.
-    pub(crate) fn new(origin: Origin, input: RawJson, envelope: Envelope) -> Self {
+    pub(crate) fn new(origin: Origin, input: impl Into<Payload>, envelope: Envelope) -> Self {
         Self {
-            input,
+            input: input.into(),
             envelope,
             origin,
             execution_timeout: None,
@@ -123,7 +123,10 @@ impl Queue {
         }
         let key = submission.idempotency_key.as_deref().map(|key| IdempotencyKey {
             key: key.into(),
-            fingerprint: fingerprint(submission.envelope.function.as_deref(), submission.input.get()),
+            fingerprint: fingerprint(
+                submission.envelope.function.as_deref(),
+                submission.input.to_json().get(),
+            ),
         });
         if let Some(known) = key.as_ref().and_then(|key| self.settings.keys.lock().known(key).transpose()) {
             return known.map(Submitted::repeated).map_err(SubmitError::from);

@@ -4,9 +4,9 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use flash_protocol::{
     catalogue::NanoDollars,
     wire::{
-        RawJson,
+        Payload, RawJson,
         envelope::Envelope,
-        exchange::{ReplyFrame, ReplyResult, ToWorker, Writer},
+        exchange::{FrameFormat, ReplyFrame, ReplyResult, ToWorker, Writer},
         job::{JobObject, JobStatus, NextAttempt},
     },
 };
@@ -58,7 +58,7 @@ pub(super) enum Retention {
 /// A job. Small while it waits: a million may.
 pub(super) struct Entry {
     pub(super) state: JobState,
-    pub(super) input: RawJson,
+    pub(super) input: Payload,
     pub(super) envelope: Envelope,
     pub(super) origin: Origin,
     pub(super) low_priority: bool,
@@ -177,9 +177,7 @@ impl Entry {
             size_of::<Extras>() + text(&extras.webhook) + text(&extras.s3_config) + key
         });
         let outcome = match &self.state {
-            JobState::Done(outcome) => {
-                outcome.error().map_or(0, str::len) + outcome.output().map_or(0, |output| output.get().len())
-            }
+            JobState::Done(outcome) => outcome.weight(),
             JobState::Queued { .. } | JobState::Delayed { .. } | JobState::Running(_) => 0,
         };
         let run = self.run.as_ref().map_or(0, |run| {
@@ -187,7 +185,7 @@ impl Entry {
             let failure = run.failure.as_ref().map_or(0, |failure| failure.error.len());
             size_of::<Run>() + progress + failure + run.chunks.weight()
         });
-        OVERHEAD + self.input.get().len() + envelope + extras + outcome + run
+        OVERHEAD + self.input.weight() + envelope + extras + outcome + run
     }
 
     /// Its times and worker, which weigh the same whatever they are.
@@ -224,9 +222,19 @@ impl Entry {
             alone: self.suspect,
             execution_timeout: self.execution_timeout,
             envelope: self.envelope.clone(),
+            takes_attachments: self.takes_attachments(),
             input: self.input.clone(),
             s3_config: self.extras.as_ref().and_then(|extras| extras.s3_config.clone()),
         })
+    }
+
+    /// Whether its only reader is a worker that reads attachments.
+    fn takes_attachments(&self) -> bool {
+        let reads = |waiter: &Waiter| match waiter {
+            Waiter::Client(_) => false,
+            Waiter::Call { frames, .. } => frames.format() == FrameFormat::Attachments,
+        };
+        self.origin == Origin::Call && !self.waiters.is_empty() && self.waiters.iter().all(reads)
     }
 
     /// Takes back a lease that its worker never received.
@@ -350,12 +358,18 @@ impl Entry {
             }
             Waiter::Call { call, frames } => {
                 let mut object = self.object_without_output(id);
+                let mut attached = None;
                 // Its only reader has it then: no copy.
                 if let JobState::Done(Outcome::Completed(output)) = &mut self.state {
-                    object.output = Some(std::mem::replace(output, flash_protocol::wire::null()));
+                    let output = std::mem::replace(output, Payload::null());
+                    match output.has_attachments() && frames.format() == FrameFormat::Attachments {
+                        true => attached = Some(output),
+                        false => object.output = Some(output.into_json()),
+                    }
                 }
+                let result = ReplyResult::Job(object);
                 // A caller that is gone does not need it.
-                let _ = frames.send(ToWorker::Reply(ReplyFrame { call, result: ReplyResult::Job(object) }));
+                let _ = frames.send(ToWorker::Reply(ReplyFrame { call, result, attached }));
             }
         }
     }
@@ -363,7 +377,7 @@ impl Entry {
     /// Drops what only another attempt would need.
     pub(super) fn drop_input(&mut self) {
         if matches!(self.state, JobState::Done(Outcome::Completed(_) | Outcome::Cancelled)) {
-            self.input = flash_protocol::wire::null();
+            self.input = Payload::null();
             if let Some(extras) = &mut self.extras {
                 extras.s3_config = None;
             }
@@ -388,7 +402,7 @@ impl Entry {
         let mut object = self.object_without_output(id);
         object.output = match &self.state {
             JobState::Running(_) => self.run.as_ref().and_then(|run| run.progress.clone()),
-            JobState::Done(outcome) => outcome.output().cloned(),
+            JobState::Done(outcome) => outcome.output().map(Cow::into_owned),
             JobState::Queued { .. } | JobState::Delayed { .. } => None,
         };
         object

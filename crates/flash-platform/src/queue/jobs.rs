@@ -577,7 +577,7 @@ pub(super) fn notify_webhook(id: JobId, entry: &Entry, settings: &QueueSettings)
         url,
         event: event_of(id, entry),
         job: entry.object(id),
-        input: entry.input.clone(),
+        input: entry.input.to_json().into_owned(),
         record: entry.record,
         ticket: entry.ticket,
         // A copy of the current job.

@@ -425,7 +425,7 @@ impl Pair {
 
     fn finish(&mut self, worker: usize, which: usize, how: How) {
         let outcome = match how {
-            How::Well => Outcome::Completed(json("1")),
+            How::Well => Outcome::Completed(json("1").into()),
             How::Badly => Outcome::Failed("no".into()),
             How::Retryably => {
                 Outcome::Failed(ErrorText::of(Error::retryable("busy").to_wire(), "host").to_text())
@@ -555,7 +555,7 @@ impl Pair {
         for (id, job) in &mut self.model.jobs {
             let entry = inner.jobs.get(*id).unwrap();
             assert!(entry.attempts <= job.attempts && entry.low_priority == job.low);
-            assert_eq!(entry.input.get(), job.input.to_string().as_str().if_open(entry));
+            assert_eq!(entry.input.text().get(), job.input.to_string().as_str().if_open(entry));
             job.dead = matches!(entry.state, JobState::Done(Outcome::Dead(_)));
             job.attempts = entry.attempts;
             job.attempts_before = entry.attempts_before;

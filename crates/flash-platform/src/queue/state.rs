@@ -1,5 +1,8 @@
 //! The state machine of a job as a pure function: no I/O, no clock, no locks.
-use flash_protocol::wire::{RawJson, job::JobStatus};
+use std::borrow::Cow;
+
+use flash_protocol::wire::{Payload, RawJson, job::JobStatus};
+use serde_json::value::RawValue;
 
 use super::clock::Timestamp;
 use crate::worker_id::WorkerId;
@@ -19,7 +22,7 @@ pub(super) struct Lease {
 /// How a job ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    Completed(RawJson),
+    Completed(Payload),
     /// With the error's text.
     Failed(String),
     /// With the error's text and the output that the worker returned with it.
@@ -44,11 +47,22 @@ impl Outcome {
     }
 
     /// The result, or the output returned with an error.
-    pub(super) fn output(&self) -> Option<&RawJson> {
+    pub(super) fn output(&self) -> Option<Cow<'_, RawValue>> {
         match self {
-            Self::Completed(output) | Self::FailedWith(_, output) => Some(output),
+            Self::Completed(output) => Some(output.to_json()),
+            Self::FailedWith(_, output) => Some(Cow::Borrowed(output)),
             Self::Failed(_) | Self::Dead(_) | Self::Cancelled | Self::TimedOut(_) => None,
         }
+    }
+
+    /// The memory of [`Outcome::error`] and [`Outcome::output`], in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let output = match self {
+            Self::Completed(output) => output.weight(),
+            Self::FailedWith(_, output) => output.get().len(),
+            Self::Failed(_) | Self::Dead(_) | Self::Cancelled | Self::TimedOut(_) => 0,
+        };
+        self.error().map_or(0, str::len) + output
     }
 
     /// As clients see it.
@@ -147,7 +161,7 @@ mod tests {
     }
 
     fn completed() -> Outcome {
-        Outcome::Completed(flash_protocol::wire::null())
+        Outcome::Completed(Payload::null())
     }
 
     #[test]

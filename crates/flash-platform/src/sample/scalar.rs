@@ -13,6 +13,10 @@ pub(super) fn string(members: &Map<String, Value>) -> Option<Value> {
     if let Some(Value::String(pattern)) = members.get("pattern") {
         return pattern::matching(pattern).map(Value::String);
     }
+    if members.get("contentEncoding").is_some_and(|encoding| encoding == "base64") {
+        // `hello`
+        return Some(json!("aGVsbG8="));
+    }
     let bound = |key: &str| members.get(key).and_then(Value::as_u64);
     let (least, most) = (bound("minLength").unwrap_or(0), bound("maxLength").unwrap_or(u64::MAX));
     if least > MOST_CHARACTERS || least > most {

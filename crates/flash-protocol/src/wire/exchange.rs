@@ -5,9 +5,17 @@
 //! that many bytes of JSON. The platform pushes jobs; results and calls to other functions come back on the same
 //! connection, so a hop costs one write and one read on each side. When the connection ends, so do the worker's
 //! leases.
+//!
+//! A frame whose [`Payload`] has attachments is longer: the highest bit of the length is set, and after the length
+//! follow the length of a head and the head (JSON: the mark of references, the length of each attachment), the length
+//! of the frame's JSON and the JSON, and the attachments. Both sides say in [`ATTACHMENTS_HEADER`] that they read such
+//! frames; for another, attachments are base64 within the JSON.
+mod connection;
+
 use serde::{Deserialize, Serialize};
 
-use super::{RawJson, envelope::Envelope, job::JobObject};
+use super::{Payload, RawJson, envelope::Envelope, job::JobObject};
+pub use connection::{FrameFormat, Reader, Writer, read, write};
 
 /// The protocol name in the `Upgrade` header.
 pub const PROTOCOL: &str = "flash-exchange";
@@ -17,6 +25,9 @@ pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
 
 /// A larger result or argument fails its job or call: the provider's payload limit.
 pub const MAX_RESULT_BYTES: usize = 20_000_000;
+
+/// In the request and in the answer `101`: this side reads frames with attachments.
+pub const ATTACHMENTS_HEADER: &str = "x-flash-attachments";
 
 /// Tells a worker the slot of the request that it serves.
 pub const SLOT_HEADER: &str = "x-flash-slot";
@@ -71,8 +82,11 @@ pub struct JobFrame {
     pub timeout_ms: u64,
     /// What the call inherits.
     pub envelope: Envelope,
+    /// Whether the result may have attachments, because only another worker reads it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_attachments: bool,
     /// The function's input.
-    pub input: RawJson,
+    pub input: Payload,
 }
 
 /// The attempt to stop.
@@ -106,7 +120,7 @@ pub struct DoneFrame {
     pub attempt: u32,
     /// The result, unless it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<RawJson>,
+    pub output: Option<Payload>,
     /// The error text, when it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -135,7 +149,7 @@ pub struct CallFrame {
     /// What the call inherits.
     pub envelope: Envelope,
     /// The function's input.
-    pub input: RawJson,
+    pub input: Payload,
 }
 
 /// The end of a call.
@@ -145,6 +159,9 @@ pub struct ReplyFrame {
     pub call: u64,
     /// The job in its final state, or the refusal.
     pub result: ReplyResult,
+    /// The job's result if it has attachments. Then the job object has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Payload>,
 }
 
 /// How a call ended.
@@ -155,155 +172,4 @@ pub enum ReplyResult {
     Job(JobObject),
     /// No job was created.
     Refused(crate::error::WireError),
-}
-pub use connection::{Reader, Writer, read, write};
-mod connection {
-    //! Framing over any byte stream.
-    use std::io;
-
-    use serde::{Serialize, de::DeserializeOwned};
-    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-    use tokio::sync::mpsc;
-
-    use super::MAX_FRAME_BYTES;
-
-    /// Reads frames; returns `None` at the end of the connection.
-    pub struct Reader<R> {
-        inner: BufReader<R>,
-        buffer: Vec<u8>,
-    }
-
-    /// A cheap handle to send frames. Its queue is bounded by the user's work in flight: one frame per job or call.
-    pub struct Writer<T> {
-        /// `None` ends the connection after everything queued before it.
-        frames: mpsc::UnboundedSender<Option<T>>,
-    }
-
-    impl<T> Clone for Writer<T> {
-        fn clone(&self) -> Self {
-            Self { frames: self.frames.clone() }
-        }
-    }
-
-    impl<T> Writer<T> {
-        /// Queues a frame. `false` if the connection is closed.
-        pub fn send(&self, frame: T) -> bool {
-            self.frames.send(Some(frame)).is_ok()
-        }
-
-        /// Ends the connection once everything queued is written, even if there are other handles.
-        pub fn end(&self) {
-            // Fails if the connection is already closed, which is fine.
-            let _ = self.frames.send(None);
-        }
-
-        /// Whether the connection is closed.
-        pub fn is_closed(&self) -> bool {
-            self.frames.is_closed()
-        }
-    }
-
-    /// Reads frames from this stream.
-    pub fn read<R: AsyncRead + Unpin>(stream: R) -> Reader<R> {
-        Reader { inner: BufReader::with_capacity(64 * 1024, stream), buffer: Vec::new() }
-    }
-
-    impl<R: AsyncRead + Unpin> Reader<R> {
-        /// The next frame; `None` at the end of the stream.
-        ///
-        /// # Errors
-        /// If the connection breaks, or the frame is too long or of another type.
-        pub async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-            let length = match self.inner.read_u32().await {
-                Ok(length) => length as usize,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if length > MAX_FRAME_BYTES {
-                return Err(io::Error::other(format!(
-                    "frame of {length} bytes, the limit is {MAX_FRAME_BYTES}"
-                )));
-            }
-            self.buffer.resize(length, 0);
-            self.inner.read_exact(&mut self.buffer).await?;
-            let frame = serde_json::from_slice(&self.buffer).map_err(io::Error::from);
-            // Frees the memory of a large frame instead of keeping it for the life of the connection.
-            if self.buffer.capacity() > 1024 * 1024 {
-                self.buffer = Vec::new();
-            }
-            frame.map(Some)
-        }
-    }
-
-    /// Returns a handle to send frames, and the future that writes them, all queued frames in one write.
-    ///
-    /// The future ends after [`Writer::end`], when all handles are dropped, or when the connection breaks.
-    pub fn write<T, W>(mut stream: W) -> (Writer<T>, impl Future<Output = io::Result<()>> + Send)
-    where
-        T: Serialize + Send,
-        W: AsyncWrite + Unpin + Send,
-    {
-        let (frames, mut queued) = mpsc::unbounded_channel::<Option<T>>();
-        let task = async move {
-            let mut batch = Vec::new();
-            let mut bytes = Vec::with_capacity(16 * 1024);
-            let mut open = true;
-            while open && queued.recv_many(&mut batch, 128).await > 0 {
-                bytes.clear();
-                for frame in batch.drain(..) {
-                    match frame {
-                        Some(frame) => append(&mut bytes, &frame)?,
-                        None => open = false,
-                    }
-                }
-                stream.write_all(&bytes).await?;
-                stream.flush().await?;
-                if bytes.capacity() > 1024 * 1024 {
-                    bytes = Vec::with_capacity(16 * 1024);
-                }
-            }
-            stream.shutdown().await
-        };
-        (Writer { frames }, task)
-    }
-
-    fn append<T: Serialize>(bytes: &mut Vec<u8>, frame: &T) -> io::Result<()> {
-        let head = bytes.len();
-        bytes.extend_from_slice(&[0; 4]);
-        serde_json::to_writer(&mut *bytes, frame)?;
-        let length = u32::try_from(bytes.len() - head - 4).map_err(io::Error::other)?;
-        bytes[head..head + 4].copy_from_slice(&length.to_be_bytes());
-        Ok(())
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::super::{ToPlatform, ToWorker};
-        use super::*;
-
-        #[tokio::test]
-        async fn frames_arrive_in_order_and_the_end_is_seen() {
-            let (near, far) = tokio::io::duplex(64);
-            let (writer, task) = write::<ToPlatform, _>(near);
-            let task = tokio::spawn(task);
-            for call in 0..200 {
-                assert!(writer.send(ToPlatform::Abandon(call)));
-            }
-            drop(writer);
-            let mut reader = read(far);
-            for expected in 0..200 {
-                let frame: Option<ToPlatform> = reader.next().await.unwrap();
-                assert!(matches!(frame, Some(ToPlatform::Abandon(call)) if call == expected));
-            }
-            assert!(reader.next::<ToPlatform>().await.unwrap().is_none());
-            task.await.unwrap().unwrap();
-        }
-
-        #[tokio::test]
-        async fn an_overlong_frame_is_refused_before_it_is_read() {
-            let mut reader = read(&[0xff_u8, 0xff, 0xff, 0xff, b'{'][..]);
-            let error = reader.next::<ToWorker>().await.unwrap_err();
-            assert!(error.to_string().contains("the limit is"), "{error}");
-        }
-    }
 }

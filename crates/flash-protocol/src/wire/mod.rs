@@ -2,6 +2,7 @@
 //!
 //! This module only defines formats. `worker` and `call` in `flash-sdk`, and `flash-platform`, decide who sends what
 //! and when.
+pub mod base64;
 mod coding;
 pub mod envelope;
 pub mod events;
@@ -11,6 +12,7 @@ pub mod identity;
 pub mod job;
 pub mod job_end;
 mod nesting;
+pub mod payload;
 mod refusal;
 pub mod retry;
 pub mod submission;
@@ -18,6 +20,7 @@ pub mod submission;
 pub use coding::unsupported_coding;
 pub use fault::{fault, fault_of_field};
 pub use nesting::{MAX_NESTING, Nesting};
+pub use payload::Payload;
 pub use refusal::refusal;
 
 /// JSON text that is passed on unchanged, checked for syntax once.

@@ -167,6 +167,8 @@ pub(super) mod tests {
             output: serde_json::Value::Bool(true),
             streams: false,
             settings: Default::default(),
+            raw_body: false,
+            raw_output: false,
         }
     }
 

@@ -51,14 +51,14 @@ fn accepted(seq: u64) -> Change {
         envelope: Envelope::default(),
         extras: None,
         // One in four does not fit on a page.
-        input: json(format!("\"{}\"", "x".repeat(if seq.is_multiple_of(6) { 9_000 } else { 100 }))),
+        input: json(format!("\"{}\"", "x".repeat(if seq.is_multiple_of(6) { 9_000 } else { 100 }))).into(),
         release: 1,
     }))
 }
 
 fn ended(seq: u64) -> Change {
     let outcome = match seq % 3 {
-        0 => Outcome::Completed(json(seq.to_string())),
+        0 => Outcome::Completed(json(seq.to_string()).into()),
         1 => Outcome::Failed(format!("job {seq}")),
         _ => Outcome::Dead(format!("job {seq}")),
     };
@@ -116,7 +116,7 @@ fn found(path: &Path) -> Known {
     let mut known = Known::new();
     let opened = schema::open(path, Durability::Process, |job| {
         let end = match job.end.map(|end| end.outcome) {
-            Some(Outcome::Completed(output)) => Some(output.get().to_owned()),
+            Some(Outcome::Completed(output)) => Some(output.text().get().to_owned()),
             Some(outcome) => outcome.error().map(str::to_owned),
             None => None,
         };

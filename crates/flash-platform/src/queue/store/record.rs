@@ -1,7 +1,7 @@
 //! What is stored: a job as submitted, and its outcome.
 use flash_protocol::{
     catalogue::NanoDollars,
-    wire::{RawJson, envelope::Envelope},
+    wire::{Payload, envelope::Envelope},
 };
 
 use super::super::{
@@ -36,7 +36,7 @@ pub(in super::super) struct Record {
     pub cost: NanoDollars,
     pub envelope: Envelope,
     pub extras: Option<Extras>,
-    pub input: RawJson,
+    pub input: Payload,
     /// The release that accepted it; 0 where that is unknown.
     pub release: u64,
 }

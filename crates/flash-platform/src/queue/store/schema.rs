@@ -3,7 +3,7 @@ use std::{borrow::Cow, path::Path, time::Duration};
 
 use flash_protocol::{
     catalogue::NanoDollars,
-    wire::{RawJson, envelope::Envelope},
+    wire::{Payload, RawJson, envelope::Envelope},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, types::ValueRef};
 use serde::{Deserialize, Serialize};
@@ -291,7 +291,7 @@ fn record_of(row: &Row<'_>) -> Result<Record, Damage> {
             row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?,
         )?,
         extras: extras.map(|text| serde_json::from_str::<StoredExtras>(&text)).transpose()?.map(Extras::from),
-        input: raw(row.get(13)?)?,
+        input: raw(row.get(13)?)?.into(),
     })
 }
 
@@ -299,7 +299,7 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
     let Some(kind) = row.get::<_, Option<i64>>(14)? else { return Ok(None) };
     let text: String = row.get(15)?;
     let outcome = match kind {
-        0 => Outcome::Completed(raw(text)?),
+        0 => Outcome::Completed(raw(text)?.into()),
         1 => Outcome::Failed(text),
         2 => Outcome::Cancelled,
         3 => Outcome::TimedOut(text),
@@ -324,7 +324,7 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>, Damage> {
 /// The reverse of what [`end_of`] reads.
 pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, Cow<'_, str>) {
     match outcome {
-        Outcome::Completed(output) => (0, output.get().into()),
+        Outcome::Completed(output) => (0, text_of(output)),
         Outcome::Failed(text) => (1, text.into()),
         Outcome::Cancelled => (2, "".into()),
         Outcome::TimedOut(text) => (3, text.into()),
@@ -333,6 +333,14 @@ pub(super) fn outcome_columns(outcome: &Outcome) -> (i64, Cow<'_, str>) {
             let both = serde_json::to_string(&(error, output)).expect("text and JSON always serialise");
             (5, both.into())
         }
+    }
+}
+
+/// The text to store.
+pub(super) fn text_of(payload: &Payload) -> Cow<'_, str> {
+    match payload.to_json() {
+        Cow::Borrowed(json) => json.get().into(),
+        Cow::Owned(json) => Box::<str>::from(json).into_string().into(),
     }
 }
 
@@ -412,7 +420,7 @@ mod tests {
             assert_eq!(version, VERSION);
             let found: Vec<_> = all.iter().map(|job| (job.record.release, job.end.is_some())).collect();
             assert_eq!(found, [(0, false), (0, true)], "nobody knows of which release they are");
-            assert_eq!((all[0].record.input.get(), &*all[0].record.endpoint), ("{\"a\":1}", "gpu"));
+            assert_eq!((all[0].record.input.text().get(), &*all[0].record.endpoint), ("{\"a\":1}", "gpu"));
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
         ticket::{Seq, Ticket},
     },
     record::{Change, Damaged, End, Record},
-    schema::{StoredExtras, outcome_columns},
+    schema::{StoredExtras, outcome_columns, text_of},
     shared::{Failing, Progress, Shared},
 };
 
@@ -174,7 +174,7 @@ fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
             amount(record.cost),
             envelope,
             extras,
-            record.input.get(),
+            text_of(&record.input),
             millis(record.ttl),
             whole(record.release.into()),
             record.failures,

@@ -40,7 +40,7 @@ fn counted(queue: &Queue) -> usize {
 async fn everything_that_a_job_carries_counts_against_one_budget() {
     type Fill = fn(&mut Submission);
     let parts: [(&str, Fill); 4] = [
-        ("input", |job| job.input = json(&text(DATA))),
+        ("input", |job| job.input = json(&text(DATA)).into()),
         ("s3Config", |job| job.s3_config = Some(text(DATA))),
         ("webhook", |job| job.webhook = Some(text(DATA))),
         ("key", |job| job.idempotency_key = Some(text(DATA))),
@@ -82,7 +82,7 @@ async fn a_result_is_taken_when_nothing_new_is_and_stays_as_long_as_promised() {
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let id = queue.run("{}");
     let taken = worker.job().await;
-    let result = Outcome::Completed(json(&text(4 * DATA)));
+    let result = Outcome::Completed(json(&text(4 * DATA)).into());
     assert_eq!(queue.finish(&worker.id, id, Some(taken.attempt), result, None), Reported::Accepted);
     assert!(is_refused(&queue, job("{}")), "{} of {}", budget.held(), budget.limit());
     queue.end_overdue();
@@ -106,7 +106,7 @@ async fn results_whose_client_has_them_and_then_dead_jobs_make_room() {
     let waited = Submission { waiter, ..Submission::new(Origin::RunSync, json("{}"), Envelope::default()) };
     let waited = queue.submit(waited).unwrap().id;
     let taken = worker.job().await;
-    queue.finish(&worker.id, waited, Some(taken.attempt), Outcome::Completed(json(&text(DATA))), None);
+    queue.finish(&worker.id, waited, Some(taken.attempt), Outcome::Completed(json(&text(DATA)).into()), None);
     ended.await.unwrap();
     queue.drain(&worker.id);
     queue.run(&text(DATA));
@@ -130,7 +130,7 @@ async fn a_runsync_whose_wait_ran_out_is_kept_like_a_job_of_run() {
         if is_kept {
             queue.keep(id).await.unwrap();
         }
-        queue.finish(&worker.id, id, Some(taken.attempt), Outcome::Completed(json(&text(DATA))), None);
+        queue.finish(&worker.id, id, Some(taken.attempt), Outcome::Completed(json(&text(DATA)).into()), None);
         id
     };
     let (kept, first, second) = (ended(true).await, ended(false).await, ended(false).await);
@@ -257,7 +257,7 @@ impl Ledger {
             }
             (Op::Finish { length, well }, Some((id, attempt))) => {
                 let outcome = match well {
-                    true => Outcome::Completed(json(&text(length))),
+                    true => Outcome::Completed(json(&text(length)).into()),
                     false => Outcome::FailedWith(text(length), json("1")),
                 };
                 self.queue.finish(&worker, id, Some(attempt), outcome, None);

@@ -177,7 +177,7 @@ async fn a_job_owes_for_all_of_its_attempts_and_for_no_wait() {
     assert_eq!(cost(&queue, id), Some(lost), "it waits");
     queue.attach(&second, DeliveryMode::Polling, 1, dear());
     let taken = queue.take(&second, 1, Duration::ZERO).await;
-    queue.finish(&second, id, Some(taken[0].attempt), Outcome::Completed(json("1")), None);
+    queue.finish(&second, id, Some(taken[0].attempt), Outcome::Completed(json("1").into()), None);
     let whole = cost(&queue, id).unwrap();
     assert!(whole > lost);
     assert_eq!(queue.ends.lock()[0].cost.0, whole, "the log says the same");

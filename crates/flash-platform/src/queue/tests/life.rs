@@ -1,4 +1,10 @@
 //! A job from submission to its end.
+use flash_protocol::wire::{
+    Payload, base64,
+    exchange::{ReplyFrame, ReplyResult},
+    payload,
+};
+
 use super::*;
 
 #[tokio::test]
@@ -8,7 +14,10 @@ async fn a_job_waits_for_a_worker_and_ends_with_its_result() {
     assert_eq!(status(&queue, id), InQueue);
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let frame = worker.job().await;
-    assert_eq!((frame.id.as_str(), frame.attempt, frame.input.get()), (id.to_string().as_str(), 1, "1"));
+    assert_eq!(
+        (frame.id.as_str(), frame.attempt, frame.input.text().get()),
+        (id.to_string().as_str(), 1, "1")
+    );
     assert_eq!(status(&queue, id), InProgress);
     assert!(worker.finish(&queue, &frame));
     let object = queue.peek(id).unwrap();
@@ -261,4 +270,43 @@ async fn attempts_on_workers_that_were_ended_on_purpose_do_not_count() {
         queue.detach(&worker.id, "exit code 1");
     }
     assert_eq!(status(&queue, id), Failed);
+}
+
+#[tokio::test]
+async fn attachments_go_from_worker_to_worker_and_are_base64_for_everybody_else() {
+    let bytes = bytes::Bytes::from(vec![7; 5000]);
+    let text = format!("\"{}\"", base64::encode(&bytes));
+    let with_attachment = || {
+        let text = || payload::attach(&bytes).unwrap();
+        Payload::collect(|| serde_json::value::to_raw_value(&text())).unwrap()
+    };
+    for (format, expected) in [(FrameFormat::Attachments, true), (FrameFormat::Json, false)] {
+        let queue = queue();
+        let (mut worker, frames) = FakeWorker::connect("w", format);
+        queue.attach(&worker.id, DeliveryMode::Exchange(frames), 1, Account::free());
+        let (mut caller, frames) = FakeWorker::connect("caller", format);
+        let call = Submission::new(Origin::Call, with_attachment(), Envelope::default());
+        queue.submit(Submission { waiter: Some(Waiter::Call { call: 7, frames }), ..call }).unwrap();
+        let job = worker.job().await;
+        assert_eq!((job.takes_attachments, job.input.has_attachments()), (expected, expected));
+        assert_eq!(job.input.to_json().get(), text);
+        let outcome = Outcome::Completed(with_attachment());
+        queue.finish(&worker.id, id_of(&job), Some(job.attempt), outcome, None);
+        let ToWorker::Reply(ReplyFrame { call: 7, result: ReplyResult::Job(object), attached }) =
+            caller.frame().await
+        else {
+            panic!("not the reply");
+        };
+        assert_eq!((attached.is_some(), object.output.is_some()), (expected, !expected));
+        let output = attached.map_or_else(|| object.output.unwrap(), Payload::into_json);
+        assert_eq!(output.get(), text);
+
+        // A client reads the result of this one, so its worker encodes it.
+        let id = queue.run("1");
+        let job = worker.job().await;
+        assert!(!job.takes_attachments);
+        let outcome = Outcome::Completed(with_attachment());
+        queue.finish(&worker.id, id, Some(job.attempt), outcome, None);
+        assert_eq!(queue.peek(id).unwrap().output.unwrap().get(), text);
+    }
 }

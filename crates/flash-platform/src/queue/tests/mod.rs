@@ -23,7 +23,7 @@ use flash_protocol::{
     wire::{
         RawJson,
         envelope::Envelope,
-        exchange::{self, JobFrame, Reader, ToWorker},
+        exchange::{self, FrameFormat, JobFrame, Reader, ToWorker, Writer},
         job::JobStatus,
     },
 };
@@ -43,11 +43,16 @@ struct FakeWorker {
 
 impl FakeWorker {
     fn attach(queue: &Queue, id: &str, slots: u32) -> Self {
+        let (worker, frames) = Self::connect(id, FrameFormat::Json);
+        queue.attach(&worker.id, DeliveryMode::Exchange(frames), slots, Account::free());
+        worker
+    }
+
+    /// One that takes no jobs, and what the queue writes to.
+    fn connect(id: &str, format: FrameFormat) -> (Self, Writer<ToWorker>) {
         let (near, far) = tokio::io::duplex(1 << 20);
-        let (frames, writing) = exchange::write(near);
-        let id: WorkerId = id.into();
-        queue.attach(&id, DeliveryMode::Exchange(frames), slots, Account::free());
-        Self { id, reader: exchange::read(far), writing: tokio::spawn(writing) }
+        let (frames, writing) = exchange::write(near, format);
+        (Self { id: id.into(), reader: exchange::read(far), writing: tokio::spawn(writing) }, frames)
     }
 
     async fn frame(&mut self) -> ToWorker {
@@ -62,7 +67,7 @@ impl FakeWorker {
     }
 
     fn finish(&self, queue: &Queue, job: &JobFrame) -> bool {
-        let outcome = Outcome::Completed(json("\"done\""));
+        let outcome = Outcome::Completed(json("\"done\"").into());
         queue.finish(&self.id, id_of(job), Some(job.attempt), outcome, None) == Reported::Accepted
     }
 }

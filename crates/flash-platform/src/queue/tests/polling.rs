@@ -30,7 +30,8 @@ async fn a_poll_takes_up_to_what_it_asks_for_and_an_abandoned_one_nothing() {
     let taken = queue.take(&worker, 2, Duration::from_secs(600)).await;
     assert_eq!(taken.len(), 2);
     let done = |taken: &LeasedJob| {
-        queue.finish(&worker, taken.id, None, Outcome::Completed(json("1")), None) == Reported::Accepted
+        queue.finish(&worker, taken.id, None, Outcome::Completed(json("1").into()), None)
+            == Reported::Accepted
     };
     assert!(taken.iter().all(done), "a foreign worker does not know the attempt");
     let rest = queue.take(&worker, 8, Duration::from_secs(600)).await;
@@ -105,7 +106,7 @@ async fn a_result_is_late_only_where_the_attempt_was_lost() {
     let id = queue.run("{}");
     let frame = worker.job().await;
     let report = |worker: &WorkerId| {
-        queue.finish(worker, id, Some(frame.attempt), Outcome::Completed(json("1")), None)
+        queue.finish(worker, id, Some(frame.attempt), Outcome::Completed(json("1").into()), None)
     };
     queue.cancel(id).unwrap();
     assert_eq!(report(&worker.id), Reported::Released, "as it was told");

@@ -18,7 +18,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 fn completed(output: &str) -> Outcome {
-    Outcome::Completed(json(output))
+    Outcome::Completed(json(output).into())
 }
 
 /// A job that a worker runs.

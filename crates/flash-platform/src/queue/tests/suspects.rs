@@ -16,7 +16,7 @@ async fn run_all(queue: &Bench, slots: u32) -> Vec<Vec<JobId>> {
             jobs.push(worker.job().await);
         }
         aboard.push(jobs.iter().map(id_of).collect());
-        if jobs.iter().any(|job| job.input.get() == "\"poison\"") {
+        if jobs.iter().any(|job| job.input.text().get() == "\"poison\"") {
             queue.detach(&worker.id, "killed by SIGKILL");
             continue;
         }
