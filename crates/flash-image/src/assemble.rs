@@ -58,6 +58,17 @@ pub struct Binary {
     pub path: PathBuf,
     /// Its name below `/app`.
     pub name: String,
+    /// How it gets its libraries.
+    pub linkage: Linkage,
+}
+
+/// Where a binary has its libraries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linkage {
+    /// In itself: it runs on any base.
+    Static,
+    /// In the base that it was linked for.
+    Dynamic,
 }
 
 /// The base of an image.
@@ -84,6 +95,8 @@ pub struct Image {
     pub manifest: Descriptor,
     /// Its OCI config: entry point, user, variables, labels.
     pub config: Descriptor,
+    /// How its binary is meant to be linked.
+    pub linkage: Linkage,
     /// The layers of its base, lowest first.
     pub base_layers: Vec<Descriptor>,
     /// The layers above the base, lowest first; the last one holds the binary.
@@ -178,6 +191,7 @@ impl Assembler {
             name: spec.name.clone(),
             manifest: descriptor,
             config,
+            linkage: spec.binary.linkage,
             compressed: manifest.layers().iter().map(Descriptor::size).sum(),
             unpacked: below.unpacked + layers.iter().map(|layer| layer.unpacked).sum::<u64>(),
             parts: parts(spec, below.part)?,

@@ -16,16 +16,18 @@ mod include;
 mod layer;
 mod layer_cache;
 mod layout;
+mod programs;
 pub mod registry;
 mod sbom;
 mod tarball;
 mod verify;
 
 pub use archive::{ArchiveError, ArchivedImage, write_archive};
-pub use assemble::{AssembleError, Assembler, Base, Binary, Image, ImageSpec};
+pub use assemble::{AssembleError, Assembler, Base, Binary, Image, ImageSpec, Linkage};
 pub use include::{IncludeError, Included, IncludedFile, LeftOut, included};
 pub use layer::Access;
 pub use layout::{BlobWriter, Layout, LayoutError};
+pub use programs::{MissingPrograms, ProgramSearch, ProgramsError};
 pub use sbom::{SBOM_MEDIA_TYPE, SbomError, sbom};
 pub use verify::{Verifier, VerifyError};
 

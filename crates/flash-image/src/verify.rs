@@ -11,7 +11,7 @@ use std::{
 use flate2::bufread::GzDecoder;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
-use super::{Image, Layout, LayoutError, elf::Elf, hashed::Hashed, layer::Layer};
+use super::{Image, Layout, LayoutError, Linkage, elf::Elf, hashed::Hashed, layer::Layer};
 
 /// Why an image is invalid.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,13 @@ pub enum VerifyError {
     NotElf { image: String, path: String, source: object::Error },
     #[error("{path} of the image `{image}` is for {found}, but the image is for {wanted}")]
     OtherMachine { image: String, path: String, found: String, wanted: String },
-    #[error("{path} is not static: it needs {needs}, and the image `{image}` contains only the app")]
-    NotStatic { image: String, path: String, needs: String },
+    #[error("{path} is not static: it needs {needs}, and {lack}")]
+    NotStatic {
+        path: String,
+        needs: String,
+        /// Why the image may lack them.
+        lack: String,
+    },
 }
 
 /// Verifies the images of one build; shared parts are read once.
@@ -168,12 +173,21 @@ impl Verifier {
                 elf.machine.as_ref().map_or_else(|| "another machine".to_owned(), ToString::to_string);
             return Err(VerifyError::OtherMachine { image: name, path, found, wanted: wanted.to_string() });
         }
-        // Without a base there is no loader and no library.
-        if image.base_layers.is_empty() && !elf.is_static() {
-            let needs = elf.interpreter.iter().chain(&elf.libraries).cloned().collect::<Vec<_>>().join(", ");
-            return Err(VerifyError::NotStatic { image: name, path, needs });
+        if elf.is_static() {
+            return Ok(());
         }
-        Ok(())
+        let lack = match (image.base_layers.is_empty(), image.linkage) {
+            // Without a base there is no loader and no library.
+            (true, _) => format!("the image `{name}` contains only the app"),
+            (false, Linkage::Static) => {
+                format!(
+                    "the image `{name}` has its base for other programs: it may lack them, or have others"
+                )
+            }
+            (false, Linkage::Dynamic) => return Ok(()),
+        };
+        let needs = elf.interpreter.iter().chain(&elf.libraries).cloned().collect::<Vec<_>>().join(", ");
+        Err(VerifyError::NotStatic { path, needs, lack })
     }
 
     fn unreadable(&self, blob: &Descriptor, source: io::Error) -> LayoutError {

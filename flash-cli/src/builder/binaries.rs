@@ -71,6 +71,13 @@ fn all_included(
     patterns.iter().map(|patterns| included(directory, patterns, binary)).collect()
 }
 
+impl Binaries<'_> {
+    /// The crate's directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.build.package.directory
+    }
+}
+
 impl Drop for Binaries<'_> {
     fn drop(&mut self) {
         // The next build removes what is left.

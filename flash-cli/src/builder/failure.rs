@@ -2,8 +2,8 @@
 use flash_image::{ArchiveError, VerifyError, registry::RegistryError};
 
 use super::{
-    cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError, plan::PlanError,
-    push::LookAheadError, record::RecordError, toolchain::ToolchainError,
+    bases::BaseError, cuda::CudaError, images::ImagesError, materials::MaterialsError, names::NamesError,
+    needs::NeedsError, plan::PlanError, push::LookAheadError, record::RecordError, toolchain::ToolchainError,
 };
 use crate::exit::{Failure, FailureCode};
 
@@ -28,6 +28,10 @@ impl From<PlanError> for Failure {
         let failure = Self::of(FailureCode::Unusable, &error);
         match error {
             PlanError::Command { .. } => failure.hint("remove it from --worker"),
+            PlanError::BaseWithCuda { .. } => failure.hint(
+                "build an image with your programs from CUDA's and name it as `cuda_base` under [build] in flash.toml, \
+                 or build without CUDA: cuda = \"never\"",
+            ),
             PlanError::UnknownWorker { .. } | PlanError::NoneOf(_) => failure,
         }
     }
@@ -97,6 +101,22 @@ impl From<RegistryError> for Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<BaseError> for Failure {
+    fn from(error: BaseError) -> Self {
+        let failure = Self::of(FailureCode::Failed, &error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<NeedsError> for Failure {
+    fn from(error: NeedsError) -> Self {
+        Self::of(FailureCode::Unusable, &error).hint(error.hint())
     }
 }
 

@@ -7,15 +7,16 @@ use std::{
 
 use flash_image::{
     AssembleError, Assembler, Base, Binary, Image, ImageSpec, IncludeError, Included, Layout, LayoutError,
-    LeftOut, included,
+    LeftOut, Linkage, included,
 };
 use flash_protocol::manifest::Manifest;
 use oci_spec::image::{Arch, Os, PlatformBuilder};
 
 use super::{
+    bases::Bases,
     plan::{Plan, PlannedImage, Variant},
-    record::{BuiltBinary, BuiltImage},
-    toolchain::Platform,
+    record::{BuiltBinary, BuiltImage, ResolvedBase},
+    toolchain::{Linking, Platform},
 };
 
 /// Bytes in a megabyte, for `max_size_mb`.
@@ -31,8 +32,7 @@ pub(super) struct ImageSources {
     pub binary: String,
     pub manifest: Manifest,
     pub binaries: BTreeMap<Variant, PathBuf>,
-    /// The base of images with CUDA, if there are any.
-    pub cuda_base: Option<Base>,
+    pub bases: Bases,
     pub platform: Platform,
     pub user: String,
     pub max_size_mb: u64,
@@ -76,18 +76,19 @@ impl ImageSources {
                 assembled.left_out.extend(files.left_out.iter().cloned());
                 included_by.insert(&planned.include, files);
             }
-            let spec = self.spec(planned, &included_by[&*planned.include]);
+            let (base, resolved) = self.bases.of(planned.base.as_ref());
+            let spec = self.spec(planned, &included_by[&*planned.include], base);
             let image = assembler
                 .assemble(&spec)
                 .map_err(|source| ImagesError::Assemble { worker: planned.worker.clone(), source })?;
             self.check_size(&image)?;
-            assembled.built.push(self.built(planned, &image));
+            assembled.built.push(self.built(planned, &image, resolved));
             assembled.images.push(image);
         }
         Ok(assembled)
     }
 
-    fn spec(&self, planned: &PlannedImage, files: &Included) -> ImageSpec {
+    fn spec(&self, planned: &PlannedImage, files: &Included, base: Base) -> ImageSpec {
         let app = &self.manifest.app;
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         // Without the commit: the same sources must give the same digest with and without git.
@@ -99,12 +100,16 @@ impl ImageSources {
         ]);
         ImageSpec {
             name: planned.worker.clone(),
-            binary: Binary { path: self.binary_of(&planned.variant).to_owned(), name: self.binary.clone() },
-            included: files.files.clone(),
-            base: match (&planned.variant.capabilities, &self.cuda_base) {
-                (Some(_), Some(base)) => base.clone(),
-                _ => Base::Scratch,
+            binary: Binary {
+                path: self.binary_of(&planned.variant).to_owned(),
+                name: self.binary.clone(),
+                linkage: match planned.variant.target.linking {
+                    Linking::StaticMusl | Linking::StaticGlibc => Linkage::Static,
+                    Linking::Dynamic => Linkage::Dynamic,
+                },
             },
+            included: files.files.clone(),
+            base,
             platform: self.platform.of_image(),
             user: self.user.clone(),
             env: BTreeMap::new(),
@@ -132,7 +137,7 @@ impl ImageSources {
         })
     }
 
-    fn built(&self, planned: &PlannedImage, image: &Image) -> BuiltImage {
+    fn built(&self, planned: &PlannedImage, image: &Image, base: Option<ResolvedBase>) -> BuiltImage {
         let PlannedImage { worker, variant, .. } = planned;
         BuiltImage {
             worker: worker.clone(),
@@ -148,6 +153,7 @@ impl ImageSources {
                 target_cpu: variant.target_cpu.clone(),
                 cuda: variant.capabilities.as_ref().map(|known| known.iter().copied().collect()),
             },
+            base,
             reference: None,
         }
     }

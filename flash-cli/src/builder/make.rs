@@ -1,23 +1,19 @@
 //! The last steps of a build: assemble, verify, record.
 use std::time::Instant;
 
-use flash_image::{
-    Base, Image, Layout, LayoutError, Verifier,
-    registry::{self, Logins, Registry, RetryPolicy},
-};
+use flash_image::{Image, Layout, LayoutError, Verifier};
 use flash_text::error_chain;
-use oci_spec::image::{Descriptor, Digest, ImageManifest};
+use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::{
-    cuda::DEFAULT_BASE,
+    bases::Bases,
     images::{Assembled, ImageSources},
     materials,
-    plan::{Plan, Variant},
-    progress::BlobProgress,
+    plan::Variant,
     record::{BuildDirectory, Record},
     request::{Materials, Sources},
-    steps::{Build, Compiled, commit, counted, on_thread, seconds},
+    steps::{Build, Compiled, commit, counted, on_thread},
 };
 use crate::exit::{Failure, FailureCode};
 
@@ -56,23 +52,25 @@ impl Build<'_> {
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
         let layout = Layout::create(&self.directory.images())
             .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
-        let base = self.cuda_base(&compiled.plan, &layout).await?;
-        let assembled = self.assemble(&compiled, base.clone(), &layout, &mut seconds).await?;
+        let bases = self.bases(&compiled.plan, &layout).await?;
+        let assembled = self.assemble(&compiled, bases.clone(), &layout, &mut seconds).await?;
         self.verify(&assembled.images, &layout, &mut seconds).await?;
+        self.check_needs(&compiled.plan, &assembled.images, &layout).await?;
         let mut record =
             Record::new(compiled.manifest.clone(), self.git.clone(), self.toolchain.version.clone());
         record.images = assembled.built;
+        record.bases = bases.to_record(&self.last_bases(), &self.base_names());
         self.list_materials(compiled).await?;
         let built =
             Built { seconds, record, directory: self.directory.clone(), layout, images: assembled.images };
-        self.publish(&built, base)?;
+        self.publish(&built, &bases)?;
         Ok(built)
     }
 
     async fn assemble(
         &self,
         compiled: &Compiled,
-        cuda_base: Option<CudaBase>,
+        bases: Bases,
         layout: &Layout,
         seconds: &mut StepSeconds,
     ) -> Result<Assembled, Failure> {
@@ -82,7 +80,7 @@ impl Build<'_> {
             binary: self.package.binary.clone(),
             manifest: compiled.manifest.clone(),
             binaries: programs.map(|(variant, built)| (variant.clone(), built.program.clone())).collect(),
-            cuda_base: cuda_base.map(|base| base.base),
+            bases,
             platform: self.platform,
             user: self.config.build.user.clone(),
             max_size_mb: self.config.build.max_size_mb,
@@ -132,40 +130,15 @@ impl Build<'_> {
         Ok(on_thread(move || materials::write(&package, &directory, &images, &binaries)).await??)
     }
 
-    /// Pulls the base of images with CUDA, if the plan has any.
-    async fn cuda_base(&self, plan: &Plan, layout: &Layout) -> Result<Option<CudaBase>, Failure> {
-        if plan.images.iter().all(|image| image.variant.capabilities.is_none()) {
-            return Ok(None);
-        }
-        let started = Instant::now();
-        let name = match &self.config.build.cuda_base {
-            Some(name) => name.clone(),
-            None => registry::reference(DEFAULT_BASE)?,
-        };
-        let from = Registry::of(&name, Logins::of_user(None), RetryPolicy::default())?;
-        let bar = self.output.progress("Pulling", &name.whole());
-        let blobs = BlobProgress::default();
-        let progress = |progress: registry::Progress| blobs.show(progress, &bar);
-        let pulled = registry::pull(&from, layout, &name, &self.platform.of_image(), &progress).await?;
-        drop(bar);
-        let (digest, time) = (pulled.digest, seconds(started.elapsed()));
-        self.output.status("Pulled", &format!("{}@{digest} ({time})", name.whole()));
-        let manifest: ImageManifest =
-            layout.read_json(&pulled.manifest).map_err(|error| Failure::of(FailureCode::Failed, &error))?;
-        let own = [digest, pulled.manifest.digest().clone(), manifest.config().digest().clone()];
-        Ok(Some(CudaBase { own, base: Base::Image { manifest: pulled.manifest, reference: name.whole() } }))
-    }
-
     /// Publishes a build: index, record, bills of materials. Only then is everything it does not need removed.
-    fn publish(&self, built: &Built, base: Option<CudaBase>) -> Result<(), Failure> {
+    fn publish(&self, built: &Built, bases: &Bases) -> Result<(), Failure> {
         let failed = |error: LayoutError| Failure::of(FailureCode::Failed, &error);
         let manifests: Vec<_> = built.images.iter().map(|image| image.manifest.clone()).collect();
         built.layout.set_index(&manifests).map_err(failed)?;
         built.record.save(&self.directory)?;
         self.directory.take_new_sboms()?;
-        // A base named by its digest can then be used without a network by the next build.
-        let own = base.iter().flat_map(|base| &base.own);
-        let kept = built.images.iter().flat_map(blobs).map(Descriptor::digest).chain(own);
+        // The next build can then use the same bases without a network.
+        let kept = built.images.iter().flat_map(blobs).map(Descriptor::digest).chain(bases.own_blobs());
         if let Err(error) = built.layout.keep_only(kept) {
             self.output.warning(&format!("cannot remove unused files: {}", error_chain(&error)));
         }
@@ -173,14 +146,6 @@ impl Build<'_> {
         let _ = std::fs::remove_dir_all(self.directory.binaries());
         Ok(())
     }
-}
-
-/// The base of images with CUDA.
-#[derive(Clone)]
-struct CudaBase {
-    base: Base,
-    /// Its blobs other than layers: index or manifest by its name, manifest, config.
-    own: [Digest; 3],
 }
 
 /// All blobs of an image.

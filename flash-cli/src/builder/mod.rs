@@ -2,6 +2,7 @@
 //!
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! passes them to `flash-image`, which runs no cargo. Other modules use the images.
+mod bases;
 mod binaries;
 mod cargo_home;
 mod compile;
@@ -12,6 +13,7 @@ mod images;
 mod make;
 mod materials;
 mod names;
+mod needs;
 mod plan;
 mod progress;
 mod push;
@@ -29,7 +31,7 @@ pub(crate) use names::references;
 pub(crate) use plan::{Hardware, Selection};
 pub(crate) use push::{ANY_TAG, LookAheadError, look_ahead, push};
 pub(crate) use record::{BuildDirectory, BuiltImage, Record};
-pub(crate) use request::{Materials, Request, Sources};
+pub(crate) use request::{BaseTags, Materials, Request, Sources};
 pub(crate) use rustc::{compiler_main, is_compiler};
 pub(crate) use steps::Build;
 pub(crate) use toolchain::{Linking, Platform, Target, Toolchain};

@@ -6,6 +6,7 @@ use flash_protocol::{
     manifest::{ComputeEntry, Manifest, WorkerType},
 };
 use flash_text::nearest;
+use oci_spec::distribution::Reference;
 
 use super::toolchain::{Linking, Target};
 use crate::project::BuildSettings;
@@ -71,6 +72,19 @@ pub(crate) struct PlannedImage {
     pub variant: Variant,
     /// Patterns of files.
     pub include: Vec<String>,
+    /// What is below the app; nothing if not set.
+    pub base: Option<PlannedBase>,
+    /// Programs that it must have.
+    pub needs: Vec<String>,
+}
+
+/// The base of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlannedBase {
+    /// With CUDA's libraries; this version's default if no image is named.
+    Cuda(Option<Reference>),
+    /// The one that the worker type names, for other programs.
+    Own(Reference),
 }
 
 /// What to build.
@@ -95,6 +109,10 @@ pub(crate) enum PlanError {
     UnknownWorker { name: String, near: String },
     #[error("`{name}` is a program in flash.toml: flash builds no image for it")]
     Command { name: String },
+    #[error(
+        "`{name}` is built with CUDA, whose libraries are the base of its image: it cannot have another `base`"
+    )]
+    BaseWithCuda { name: String },
     #[error("the app has no {} worker type", match .0 { Hardware::Cpu => "CPU", Hardware::Gpu => "GPU" })]
     NoneOf(Hardware),
 }
@@ -119,21 +137,26 @@ impl Inputs<'_> {
     /// When something requested does not exist.
     pub(crate) fn plan(&self, selection: &Selection) -> Result<Plan, PlanError> {
         let chosen = selection.of(self.manifest, self.commands)?;
-        let image = |worker: &&WorkerType| {
-            let own = self.settings.worker(&worker.name);
-            PlannedImage {
-                worker: worker.name.clone(),
-                variant: self.variant(worker),
-                include: own.include.unwrap_or_else(|| self.settings.include.clone()),
-            }
-        };
-        let images: Vec<PlannedImage> = chosen.iter().map(image).collect();
+        let images: Vec<PlannedImage> =
+            chosen.iter().map(|worker| self.image(worker)).collect::<Result<_, _>>()?;
         let is_without = |(worker, image): &(&&WorkerType, &PlannedImage)| {
             hardware_of(worker) == Hardware::Gpu && image.variant.capabilities.is_none()
         };
         let without = chosen.iter().zip(&images).filter(is_without);
         let without_cuda = without.map(|(worker, _)| worker.name.clone()).collect();
         Ok(Plan { images, without_cuda })
+    }
+
+    fn image(&self, worker: &WorkerType) -> Result<PlannedImage, PlanError> {
+        let own = self.settings.worker(&worker.name);
+        let variant = self.variant(worker);
+        let base = match (own.base, variant.capabilities.is_some()) {
+            (Some(_), true) => return Err(PlanError::BaseWithCuda { name: worker.name.clone() }),
+            (None, true) => Some(PlannedBase::Cuda(self.settings.cuda_base.clone())),
+            (base, false) => base.map(PlannedBase::Own),
+        };
+        let include = own.include.unwrap_or_else(|| self.settings.include.clone());
+        Ok(PlannedImage { worker: worker.name.clone(), variant, include, base, needs: own.needs })
     }
 
     fn variant(&self, worker: &WorkerType) -> Variant {
@@ -270,6 +293,26 @@ mod tests {
         assert_eq!(own.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.9)");
         let said = model("[build.workers.model]\ncompute_capabilities = [\"9.0\", \"8.0\"]\n");
         assert_eq!(said.to_string(), "x86_64-unknown-linux-gnu (dynamic, CUDA for 8.0 9.0)");
+    }
+
+    #[test]
+    fn a_base_is_for_one_worker_type_and_not_beside_cuda() {
+        let settings = "[build.workers.two]\nbase = \"debian:12-slim\"\nneeds = [\"ffmpeg\"]\n";
+        let own = plan(settings, &Cuda::Without, &Selection::default()).unwrap().images;
+        assert_eq!((&own[0].base, &own[2].base), (&None, &None));
+        let debian = "debian:12-slim".parse().unwrap();
+        assert_eq!(
+            (&own[1].base, &*own[1].needs),
+            (&Some(PlannedBase::Own(debian)), &["ffmpeg".to_owned()][..])
+        );
+
+        let settings = "[build.workers.model]\nbase = \"debian:12-slim\"\n";
+        assert!(plan(settings, &Cuda::Without, &Selection::default()).is_ok());
+        let cuda = Cuda::With(target(Linking::Dynamic));
+        let refused = plan(settings, &cuda, &Selection::default()).unwrap_err();
+        assert_eq!(refused, PlanError::BaseWithCuda { name: "model".to_owned() });
+        let images = plan("", &cuda, &Selection::default()).unwrap().images;
+        assert_eq!(images[2].base, Some(PlannedBase::Cuda(None)));
     }
 
     #[test]

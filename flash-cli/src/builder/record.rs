@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// The app's own manifest.
     pub app: Manifest,
     pub images: Vec<BuiltImage>,
+    /// What the names of base images stand for, also of those that this build did not need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<ResolvedBase>,
     /// `None` outside a git repository.
     pub git: Option<Commit>,
     /// Version of flash.
@@ -49,9 +52,21 @@ pub(crate) struct BuiltImage {
     pub unpacked: u64,
     pub functions: Vec<String>,
     pub binary: BuiltBinary,
+    /// `None` for an image without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ResolvedBase>,
     /// Where it was pushed to, with tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+}
+
+/// A base image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ResolvedBase {
+    /// In full, such as `docker.io/library/debian:12-slim`.
+    pub name: String,
+    /// Of what it names: an index if the image is for several platforms.
+    pub digest: String,
 }
 
 /// How an image's binary was compiled.
@@ -165,7 +180,7 @@ impl Record {
     /// A record of this version.
     pub(crate) fn new(app: Manifest, git: Option<Commit>, rustc: String) -> Self {
         let flash = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version: VERSION, app, images: Vec::new(), git, flash, rustc }
+        Self { version: VERSION, app, images: Vec::new(), bases: Vec::new(), git, flash, rustc }
     }
 
     /// Reads the record of the last build.

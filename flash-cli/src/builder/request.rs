@@ -16,6 +16,7 @@ pub(crate) struct Request {
     pub cuda: Option<CudaPolicy>,
     pub sources: Sources,
     pub materials: Materials,
+    pub base_tags: BaseTags,
 }
 
 /// Which sources may be built.
@@ -32,4 +33,13 @@ pub(crate) enum Sources {
 pub(crate) enum Materials {
     Listed,
     LeftOut,
+}
+
+/// What the tags of base images stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BaseTags {
+    /// What they stood for at the last build.
+    AsRecorded,
+    /// What the registry says now.
+    Resolved,
 }

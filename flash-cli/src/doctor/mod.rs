@@ -7,6 +7,7 @@ mod credentials;
 mod cuda;
 mod machine;
 mod probe;
+mod programs;
 mod rust;
 
 use std::path::PathBuf;
@@ -76,6 +77,7 @@ pub(crate) async fn examine(project: &Project) -> Vec<Finding> {
     let mut findings = rust::findings(&project.directory).await;
     findings.extend(machine::findings(project).await);
     findings.extend(containers::findings().await);
+    findings.extend(programs::findings(project));
     findings.push(credentials::finding());
     findings.push(cuda::finding(project.config.build.cuda_home.clone()).await);
     findings

@@ -13,7 +13,7 @@ use oci_spec::distribution::Reference;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::command_worker::Mistake;
+use super::{command_worker::Mistake, programs};
 
 /// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +37,8 @@ struct WrittenWorker {
     include: Option<Vec<String>>,
     target_cpu: Option<String>,
     compute_capabilities: Option<Vec<Spanned<String>>>,
+    base: Option<Spanned<String>>,
+    needs: Vec<Spanned<String>>,
 }
 
 /// What to do with GPU worker types when CUDA's compiler may be missing.
@@ -93,6 +95,10 @@ pub(crate) struct WorkerSettings {
     pub target_cpu: Option<String>,
     /// Replaces those of its GPU pools.
     pub compute_capabilities: Option<Vec<ComputeCapability>>,
+    /// The base of its image; none if not set.
+    pub base: Option<Reference>,
+    /// Programs that its functions start.
+    pub needs: Vec<String>,
 }
 
 impl Default for BuildSettings {
@@ -138,13 +144,7 @@ impl Written {
                 return Err(mistake(&said, message));
             }
         };
-        let cuda_base = match self.cuda_base {
-            None => None,
-            Some(said) => match said.get_ref().parse() {
-                Ok(reference) => Some(reference),
-                Err(error) => return Err(mistake(&said, format!("`{}`: {error}", said.get_ref()))),
-            },
-        };
+        let cuda_base = self.cuda_base.as_ref().map(image_of).transpose()?;
         let workers =
             self.workers.into_iter().map(|worker| declared(worker, &line_of)).collect::<Result<_, _>>()?;
         Ok(BuildSettings {
@@ -166,6 +166,10 @@ fn mistake<T>(at: &Spanned<T>, message: String) -> Mistake {
     Mistake { at: at.span(), message }
 }
 
+fn image_of(said: &Spanned<String>) -> Result<Reference, Mistake> {
+    said.get_ref().parse().map_err(|error| mistake(said, format!("`{}`: {error}", said.get_ref())))
+}
+
 fn declared(
     (name, written): (Spanned<String>, WrittenWorker),
     line_of: &impl Fn(usize) -> usize,
@@ -177,8 +181,13 @@ fn declared(
         .compute_capabilities
         .map(|said| said.into_iter().map(capability).collect::<Result<Vec<_>, _>>())
         .transpose()?;
-    let settings =
-        WorkerSettings { include: written.include, target_cpu: written.target_cpu, compute_capabilities };
+    let settings = WorkerSettings {
+        include: written.include,
+        target_cpu: written.target_cpu,
+        compute_capabilities,
+        base: written.base.as_ref().map(image_of).transpose()?,
+        needs: programs::checked(written.needs)?,
+    };
     Ok(Declared { line: line_of(name.span().start), name: name.into_inner(), settings })
 }
 
@@ -207,6 +216,17 @@ impl BuildSettings {
     pub(crate) fn target_cpus(&self) -> impl Iterator<Item = &str> {
         let own = self.workers.iter().filter_map(|declared| declared.settings.target_cpu.as_deref());
         self.target_cpu.as_deref().into_iter().chain(own)
+    }
+
+    /// All base images that are named.
+    pub(crate) fn bases(&self) -> impl Iterator<Item = &Reference> {
+        let own = self.workers.iter().filter_map(|declared| declared.settings.base.as_ref());
+        self.cuda_base.iter().chain(own)
+    }
+
+    /// Worker types that need programs beside the app.
+    pub(super) fn needs(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.workers.iter().map(|declared| (&*declared.name, &*declared.settings.needs))
     }
 
     /// The first setting for a worker type that the app does not have: its line and a message.
@@ -242,12 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_type_may_have_a_base_and_need_programs_of_it() {
+        let settings =
+            check("[workers.thumbnails]\nbase = \"debian:12-slim\"\nneeds = [\"ffmpeg\"]\n").unwrap();
+        let own = settings.worker("thumbnails");
+        assert_eq!(own.base.map(|base| base.whole()).as_deref(), Some("docker.io/library/debian:12-slim"));
+        assert_eq!(own.needs, ["ffmpeg"]);
+        assert_eq!(settings.worker("other").base, None);
+    }
+
+    #[test]
     fn a_wrong_value_is_named_where_it_stands() {
         for (text, at, what) in [
             ("max_size_mb = 0", "0", "1 or more"),
             ("user = \"root\"", "\"root\"", "one number or two"),
             ("cuda_base = \"Not A Name\"", "\"Not A Name\"", "Not A Name"),
             ("[workers.a]\ncompute_capabilities = [\"ada\"]", "\"ada\"", "not a compute capability"),
+            ("[workers.a]\nbase = \"debian:12 slim\"", "\"debian:12 slim\"", "debian:12 slim"),
+            ("[workers.a]\nneeds = [\"sox\", \"\"]", "\"\"", "a name such as `ffmpeg`"),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.starts_with(at) && error.contains(what), "{error}");

@@ -40,6 +40,9 @@ pub(super) struct Written {
     scaler: Option<Spanned<WrittenScaler>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Programs that it starts itself.
+    #[serde(default)]
+    pub(super) needs: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

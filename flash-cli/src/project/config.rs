@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{
     BuildSettings, EnvironmentSettings, build_settings,
     command_worker::{self, Mistake},
-    environments,
+    environments, programs,
 };
 
 /// The file as written. Unknown keys are errors.
@@ -93,6 +93,8 @@ struct Declared {
     path: PathBuf,
     line: usize,
     command: CommandWorker,
+    /// Programs that it starts itself.
+    needs: Vec<String>,
 }
 
 /// Why a project's settings cannot be used.
@@ -145,6 +147,13 @@ impl Config {
         self.commands.iter().map(|declared| declared.command.clone()).collect()
     }
 
+    /// Worker types that need programs beside them, with the names of these.
+    pub(crate) fn needs(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let commands = self.commands.iter();
+        let commands = commands.map(|declared| (&*declared.command.worker_type.name, &*declared.needs));
+        self.build.needs().chain(commands).filter(|(_, programs)| !programs.is_empty())
+    }
+
     /// The settings of the environment with this name, if any.
     pub(crate) fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
         self.environments.iter().find(|environment| environment.name == name)
@@ -181,12 +190,12 @@ impl Config {
         if let Some((line, message)) = self.build.unknown_worker(manifest) {
             return Err(ConfigError::Invalid { path: self.path.clone(), line, message });
         }
-        self.commands.iter().try_for_each(|Declared { path, line, command }| match command_worker::clash(
-            command, manifest,
-        ) {
-            Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
-            None => Ok(()),
-        })?;
+        self.commands.iter().try_for_each(
+            |Declared { path, line, command, .. }| match command_worker::clash(command, manifest) {
+                Some(message) => Err(ConfigError::Invalid { path: path.clone(), line: *line, message }),
+                None => Ok(()),
+            },
+        )?;
         self.environments.iter().try_for_each(|own| self.manifest_in(own, manifest).map(drop))
     }
 }
@@ -229,10 +238,12 @@ impl Source<'_> {
     fn command(
         self,
         name: &toml::Spanned<String>,
-        written: command_worker::Written,
+        mut written: command_worker::Written,
     ) -> Result<Declared, ConfigError> {
+        let needs = std::mem::take(&mut written.needs);
+        let needs = programs::checked(needs).map_err(|mistake| self.mistake(mistake))?;
         let command = written.check(name).map_err(|mistake| self.mistake(mistake))?;
-        Ok(Declared { path: self.path.to_owned(), line: self.line(name.span().start), command })
+        Ok(Declared { path: self.path.to_owned(), line: self.line(name.span().start), command, needs })
     }
 
     /// `[environments.NAME]`.

@@ -11,6 +11,7 @@ mod failure;
 mod last_manifest;
 mod overrides;
 mod package;
+mod programs;
 
 pub(crate) use app::{Build, BuildError, BuiltApp, DescribeError, build, describe, print_first_build};
 pub(crate) use build_settings::{BuildSettings, CudaPolicy};
@@ -20,3 +21,4 @@ pub(crate) use edit::{Declaration, EditError, add_environment, remove_environmen
 pub(crate) use environments::{EnvironmentSettings, check_variable_name};
 pub(crate) use last_manifest::{LastManifest, SourceState};
 pub(crate) use package::{Package, PackageError};
+pub(crate) use programs::{LackingWorker, find, lacking, search_path};

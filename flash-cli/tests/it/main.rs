@@ -10,6 +10,7 @@ mod calling;
 mod command_workers;
 mod conformance;
 mod crash;
+mod dependencies;
 mod deploy;
 mod deploy_faults;
 mod docs_page;

@@ -1,6 +1,7 @@
 //! Whole images: assembled, verified, and read by other tools.
 mod archive;
 mod assemble;
+mod programs;
 mod tools;
 mod verify;
 
@@ -10,7 +11,9 @@ use std::{
     process::Command,
 };
 
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageManifest, Os, Platform, PlatformBuilder};
+use oci_spec::image::{
+    Arch, Descriptor, ImageConfiguration, ImageManifest, MediaType, Os, Platform, PlatformBuilder,
+};
 use tempfile::TempDir;
 
 use flash_test_support::skipped::{Needs, skip};
@@ -48,7 +51,7 @@ impl Project {
         let labels = ["title", "version", "revision", "source", "vendor", "licenses"];
         ImageSpec {
             name: worker.to_owned(),
-            binary: Binary { path: self.path("binary"), name: "app".to_owned() },
+            binary: Binary { path: self.path("binary"), name: "app".to_owned(), linkage: Linkage::Static },
             included: included(self.directory.path(), &["models/**".to_owned()], "app").unwrap().files,
             base: Base::Scratch,
             platform: platform(Arch::Amd64),
@@ -63,7 +66,11 @@ impl Project {
 
     /// The same with a binary that runs.
     fn running_spec(&self, worker: &str) -> ImageSpec {
-        let binary = Binary { path: compiled(self.directory.path(), "+crt-static"), name: "app".to_owned() };
+        let binary = Binary {
+            path: compiled(self.directory.path(), "+crt-static"),
+            name: "app".to_owned(),
+            linkage: Linkage::Static,
+        };
         let platform = platform(this_machine());
         ImageSpec { binary, platform, ..self.spec(worker) }
     }

@@ -14,12 +14,22 @@ fn an_image_of_a_static_binary_is_sound() {
 #[test]
 fn a_binary_that_needs_libraries_is_refused_by_name_where_there_are_none() {
     let project = Project::new();
-    let binary = Binary { path: compiled(project.directory.path(), "-crt-static"), name: "app".to_owned() };
+    let binary = Binary {
+        path: compiled(project.directory.path(), "-crt-static"),
+        name: "app".to_owned(),
+        linkage: Linkage::Static,
+    };
     let spec = ImageSpec { binary, platform: platform(this_machine()), ..project.spec("classify") };
     let error = verify(&project, &project.assemble(&spec)).unwrap_err();
     assert!(matches!(error, VerifyError::NotStatic { .. }), "{error}");
     assert!(error.to_string().starts_with("/app/app is not static: it needs /lib"), "{error}");
     assert!(error.to_string().contains("libc.so"), "{error}");
+
+    let on_a_base = ImageSpec { base: super::programs::base(&project), ..spec };
+    let error = verify(&project, &project.assemble(&on_a_base)).unwrap_err();
+    assert!(error.to_string().contains("has its base for other programs"), "{error}");
+    let binary = Binary { linkage: Linkage::Dynamic, ..on_a_base.binary.clone() };
+    verify(&project, &project.assemble(&ImageSpec { binary, ..on_a_base })).unwrap();
 }
 
 #[test]

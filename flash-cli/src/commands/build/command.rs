@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     builder::{
-        Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection, Sources,
-        StepSeconds, look_ahead, push, references,
+        BaseTags, Build, Built, BuiltImage, Hardware, Materials, Platform, Record, Request, Selection,
+        Sources, StepSeconds, look_ahead, push, references,
     },
     commands::{
         command::{Command, Context},
@@ -68,6 +68,9 @@ pub(crate) struct BuildArguments {
     /// Do not write a bill of materials (SBOM).
     #[arg(long)]
     no_sbom: bool,
+    /// Resolve the tags of base images again, instead of using the digests that the last build recorded.
+    #[arg(long)]
+    update_base: bool,
     /// Refuse to build with uncommitted changes.
     #[arg(long)]
     require_clean: bool,
@@ -230,5 +233,6 @@ fn request(arguments: &BuildArguments) -> Request {
         cuda: arguments.gpu.then_some(CudaPolicy::Require),
         sources: if arguments.require_clean { Sources::Committed } else { Sources::Any },
         materials: if arguments.no_sbom { Materials::LeftOut } else { Materials::Listed },
+        base_tags: if arguments.update_base { BaseTags::Resolved } else { BaseTags::AsRecorded },
     }
 }

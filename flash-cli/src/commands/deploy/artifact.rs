@@ -1,5 +1,5 @@
 //! What a build makes for a target: binaries for this machine, images in a registry for a cloud.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use flash_image::registry::{
     Logins, Registry, RegistryError, RetryPolicy, image_exists, is_on_this_machine, is_public,
@@ -13,7 +13,7 @@ use crate::{
     deploy::{digest_of_images, release_of, release_of_images},
     exit::Failure,
     output::Output,
-    project::{Config, EnvironmentSettings, Package},
+    project::{self, Config, EnvironmentSettings, LackingWorker, Package},
 };
 
 /// The number of characters of a release's digest used as its images' tag. A tag keeps the registry from deleting
@@ -82,10 +82,16 @@ impl<'a> Artifact<'a> {
         }
     }
 
-    /// What would prevent the upload to the target. Nothing for binaries: they are sent with the release.
+    /// What would prevent the upload to the target, or the work of the binaries that are sent with the release.
     pub(super) async fn preflight(&self, config: &Config, settings: &EnvironmentSettings) -> Preflight {
         let mut found = Preflight::default();
-        let Self::Images(images) = self else { return found };
+        let images = match self {
+            Self::Images(images) => images,
+            Self::Binaries(binaries) => {
+                found.warnings = lacking_programs(binaries.directory(), config, settings);
+                return found;
+            }
+        };
         for command in config.commands() {
             let message = format!(
                 "worker type `{}` is a program: no image is built for it, so it is left out",
@@ -217,6 +223,16 @@ pub(super) async fn problems_ahead(
         Err(LookAheadError::Registry(error)) => Ok(vec![finding(&error)]),
         Err(error @ LookAheadError::Names(_)) => Err(error.into()),
     }
+}
+
+/// Worker types whose processes will not find a program.
+fn lacking_programs(directory: &Path, config: &Config, settings: &EnvironmentSettings) -> Vec<Finding> {
+    let path = project::search_path(&settings.variables);
+    let warning = |lacking: LackingWorker| Finding {
+        message: lacking.to_string(),
+        fix: format!("install `{}` on the machine that runs the environment", lacking.programs.join("`, `")),
+    };
+    project::lacking(config, directory, path.as_deref()).into_iter().map(warning).collect()
 }
 
 fn no_registry(settings: &EnvironmentSettings) -> Finding {

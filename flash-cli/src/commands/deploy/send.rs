@@ -11,7 +11,7 @@ use super::{
     subcommand::EnvironmentCommand,
 };
 use crate::{
-    builder::{Build, Materials, Platform, Request, Selection, Sources},
+    builder::{BaseTags, Build, Materials, Platform, Request, Selection, Sources},
     commands::{
         changes,
         confirm::Confirmation,
@@ -264,6 +264,7 @@ fn request(options: &SendOptions, target: TargetKind) -> Request {
         cuda: (target == TargetKind::Local).then_some(CudaPolicy::Never),
         sources: Sources::Any,
         materials: Materials::LeftOut,
+        base_tags: BaseTags::AsRecorded,
     }
 }
 

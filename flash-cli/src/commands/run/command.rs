@@ -133,6 +133,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         host: address.host,
         output: output.clone(),
         read: BTreeSet::new(),
+        lacking: Vec::new(),
     };
     session.serve(listener).await
 }

@@ -26,7 +26,7 @@ use crate::{
     deploy::Plan,
     exit::{Failure, FailureCode},
     output::{Endpoint, Output},
-    project::{self, Build, Config, LastManifest, Package, SourceState},
+    project::{self, Build, Config, LackingWorker, LastManifest, Package, SourceState},
     watch::{Scope, SourceWatcher},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub output: Output,
     /// The sources of the latest build, wherever they are.
     pub read: BTreeSet<PathBuf>,
+    /// Worker types that were reported to lack programs.
+    pub lacking: Vec<LackingWorker>,
 }
 
 /// Where versions of the app come from.
@@ -288,6 +290,7 @@ impl Session {
             .await
             .map_err(|error| Failure::failed(format!("cannot copy {}: {error}", built.display())))?;
         let Some(program) = program else { return Ok(None) };
+        self.warn_of_programs(&config, &settings);
         match project::describe(&program, &self.package.directory, &[], &config).await {
             Ok(manifest) => {
                 LastManifest::keep(&self.package.directory, sources, &manifest);
@@ -299,6 +302,18 @@ impl Session {
                 Err(error.into())
             }
         }
+    }
+
+    /// Warns of programs that worker types lack on this machine: of each worker type once, until that changes.
+    fn warn_of_programs(&mut self, config: &Config, settings: &Settings) {
+        let variables = settings.environment.iter().map(|(name, value)| (name, value));
+        let path = project::search_path(variables);
+        let lacking = project::lacking(config, &self.package.directory, path.as_deref());
+        for worker in lacking.iter().filter(|worker| !self.lacking.contains(worker)) {
+            self.output
+                .warning(&format!("{worker}: install it, or run the worker's image: flash run --image"));
+        }
+        self.lacking = lacking;
     }
 
     /// The settings of a version, apart from its code. Read for each version, so that a saved price or command

@@ -78,6 +78,11 @@ impl Project {
     /// A copy of the crate and its build. `settings` go to `[run]` in `flash.toml`.
     pub fn new(settings: &str) -> Self {
         let (built, _alone) = built();
+        Self::of(&built, settings)
+    }
+
+    /// As [`Project::new`], of another crate that was built.
+    pub fn of(built: &Path, settings: &str) -> Self {
         let (directory, store) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
             copy(&built.join(file), &directory.path().join(file));
