@@ -1,8 +1,8 @@
 //! The words that matter in a text, counted by a Python script. Only the worker type that runs the script has Python.
-mod keywords;
+mod python;
 
 use flash_sdk::{Result, remote};
-use keywords::{Keywords, keywords};
+use python::{Keywords, keywords};
 
 /// Finds the words that a text uses most.
 #[remote(worker = "web", cpu = Cpu3c_1_2, workers = 0..=3, method = POST, path = "/keywords")]

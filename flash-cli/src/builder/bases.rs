@@ -33,6 +33,36 @@ struct PulledBase {
     own: [Digest; 3],
 }
 
+/// A base to pull.
+struct WantedBase {
+    /// In full, as in flash.toml.
+    name: String,
+    /// Whose images it is for, such as `` `a`, `b` ``.
+    workers: String,
+    /// Whether its digest is that of an earlier build.
+    is_recorded: bool,
+    /// By digest, if that is known.
+    from: Reference,
+}
+
+impl WantedBase {
+    fn registry(&self) -> Result<Registry, BaseError> {
+        Registry::of(&self.from, Logins::of_user(None), RetryPolicy::default())
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Whether the layout has the manifest, and so the base of an earlier build.
+    fn is_in(&self, layout: &Layout) -> bool {
+        let digest = self.from.digest().and_then(|digest| digest.parse::<Digest>().ok());
+        digest.is_some_and(|digest| layout.blob(&digest).is_file())
+    }
+
+    fn failed(&self, source: RegistryError) -> BaseError {
+        let (name, workers) = (self.name.clone(), self.workers.clone());
+        BaseError { name, workers, is_recorded: self.is_recorded, source }
+    }
+}
+
 /// Why a base is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot pull base image {name} of {workers}")]
@@ -122,36 +152,64 @@ impl Build<'_> {
         own.chain([DEFAULT_BASE.to_owned()]).collect()
     }
 
-    async fn pull_base(&self, name: &str, workers: &[&str], layout: &Layout) -> Result<PulledBase, Failure> {
-        let started = Instant::now();
+    /// Whether the bases that worker types name can be pulled, looked at before anything is compiled.
+    ///
+    /// # Errors
+    /// For the first that cannot.
+    pub(super) async fn check_bases(&self, layout: &Layout) -> Result<(), Failure> {
+        let selected = &self.request.selection.workers;
+        for (worker, base) in self.config.build.own_bases() {
+            if !selected.is_empty() && !selected.iter().any(|name| name == worker) {
+                continue;
+            }
+            let wanted = self.wanted(&base.whole(), &[worker])?;
+            if wanted.is_in(layout) {
+                continue;
+            }
+            let registry = wanted.registry()?;
+            match registry::image_exists(&registry, &wanted.from).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let image = wanted.from.whole();
+                    return Err(wanted.failed(RegistryError::NotFound { image }).into());
+                }
+                Err(error) => return Err(wanted.failed(error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, name: &str, workers: &[&str]) -> Result<WantedBase, Failure> {
         let said = registry::reference(name)?;
         let recorded = match (said.digest(), self.request.base_tags) {
             (None, BaseTags::AsRecorded) => self.last_bases().into_iter().find(|last| last.name == name),
             _ => None,
         };
-        let from = match &recorded {
-            Some(last) => said.clone_with_digest(last.digest.clone()),
+        let is_recorded = recorded.is_some();
+        let from = match recorded {
+            Some(last) => said.clone_with_digest(last.digest),
             None => said,
         };
-        let failed = |source| BaseError {
-            name: name.to_owned(),
-            workers: format!("`{}`", workers.join("`, `")),
-            is_recorded: recorded.is_some(),
-            source,
-        };
-        let registry = Registry::of(&from, Logins::of_user(None), RetryPolicy::default()).map_err(failed)?;
+        let workers = format!("`{}`", workers.join("`, `"));
+        Ok(WantedBase { name: name.to_owned(), workers, is_recorded, from })
+    }
+
+    async fn pull_base(&self, name: &str, workers: &[&str], layout: &Layout) -> Result<PulledBase, Failure> {
+        let started = Instant::now();
+        let wanted = self.wanted(name, workers)?;
+        let registry = wanted.registry()?;
         let bar = self.output.progress("Pulling", name);
         let blobs = BlobProgress::default();
         let progress = |progress: registry::Progress| blobs.show(progress, &bar);
-        let pulled = registry::pull(&registry, layout, &from, &self.platform.of_image(), &progress)
+        let pulled = registry::pull(&registry, layout, &wanted.from, &self.platform.of_image(), &progress)
             .await
-            .map_err(failed)?;
+            .map_err(|error| wanted.failed(error))?;
         drop(bar);
         let digest = &pulled.digest;
         let shown = if name.contains('@') { name.to_owned() } else { format!("{name}@{digest}") };
-        match (pulled.downloaded, &recorded) {
-            (0, Some(_)) => self.output.status("Reused", &format!("{shown}, as in the last build")),
-            (0, None) => self.output.status("Reused", &shown),
+        match (pulled.downloaded, wanted.is_recorded) {
+            (0, true) => self.output.status("Reused", &format!("{shown}, as in the last build")),
+            (0, false) => self.output.status("Reused", &shown),
             _ => self.output.status("Pulled", &format!("{shown} ({})", seconds(started.elapsed()))),
         }
         let manifest: ImageManifest =

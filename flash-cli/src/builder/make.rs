@@ -44,14 +44,15 @@ impl Build<'_> {
     /// When a step fails; the images and the record of the previous build are then kept.
     pub(crate) async fn make(&self) -> Result<Built, Failure> {
         let started = Instant::now();
+        let layout = Layout::create(&self.directory.images())
+            .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
+        self.check_bases(&layout).await?;
         let compiled = self.compile_all().await?;
         if self.request.sources == Sources::Committed {
             // A file may have been saved while cargo was running.
             commit(self.package, self.request.sources, self.output).await?;
         }
         let mut seconds = StepSeconds { compile: started.elapsed().as_secs_f64(), ..StepSeconds::default() };
-        let layout = Layout::create(&self.directory.images())
-            .map_err(|error| Failure::of(FailureCode::Failed, &error))?;
         let bases = self.bases(&compiled.plan, &layout).await?;
         let assembled = self.assemble(&compiled, bases.clone(), &layout, &mut seconds).await?;
         self.verify(&assembled.images, &layout, &mut seconds).await?;

@@ -220,8 +220,12 @@ impl BuildSettings {
 
     /// All base images that are named.
     pub(crate) fn bases(&self) -> impl Iterator<Item = &Reference> {
-        let own = self.workers.iter().filter_map(|declared| declared.settings.base.as_ref());
-        self.cuda_base.iter().chain(own)
+        self.cuda_base.iter().chain(self.own_bases().map(|(_, base)| base))
+    }
+
+    /// The worker types that name a base image, and that.
+    pub(crate) fn own_bases(&self) -> impl Iterator<Item = (&str, &Reference)> {
+        self.workers.iter().filter_map(|declared| Some((&*declared.name, declared.settings.base.as_ref()?)))
     }
 
     /// Worker types that need programs beside the app.

@@ -46,7 +46,7 @@ impl Copy {
         let directory = place.join("app");
         let _ = std::fs::remove_dir_all(directory.join(".flash"));
         let files =
-            ["src/main.rs", "src/keywords.rs", "scripts/keywords.py", "data/stopwords.txt", "flash.toml"];
+            ["src/main.rs", "src/python.rs", "scripts/keywords.py", "data/stopwords.txt", "flash.toml"];
         let files = files.map(|file| (file, std::fs::read_to_string(example().join(file)).unwrap()));
         std::fs::create_dir_all(&directory).unwrap();
         let files: Vec<(&str, &str)> = files.iter().map(|(file, text)| (*file, text.as_str())).collect();
@@ -226,29 +226,30 @@ async fn a_base_without_the_program_or_out_of_reach_is_one_line_with_what_to_do(
     let name = format!("{}/team/python:3", server.address);
     BaseImage::new().push("one", &name).await;
     let copy = Copy::on(&name);
-    let refused = |arguments: &[&str], code: i32, parts: &[&str]| {
-        let refused = copy.build(arguments);
+    let refused = |code: i32, parts: &[&str]| {
+        let refused = copy.build(&[]);
         let errors = refused.stderr.lines().filter(|line| line.starts_with("error: ")).count();
         assert_eq!((refused.code, errors), (Some(code), 1), "{refused:?}");
         for part in parts {
             assert!(refused.stderr.contains(part), "{part}: {refused:?}");
         }
         assert!(!copy.directory.join(".flash/build/manifest.json").exists(), "{refused:?}");
+        refused.stderr.contains("Compiled")
     };
     copy.change_settings("needs = [\"python3\"]", "needs = [\"python3\", \"ffmpeg\"]");
     refused(
-        &[],
         2,
         &["`python_worker` needs `ffmpeg`, not found in its image", "/opt/python/bin:/usr/bin", "hint: "],
     );
     copy.change_settings("base = ", "# base = ");
-    refused(&[], 2, &["its image has no base", "[build.workers.python_worker]"]);
+    refused(2, &["its image has no base", "[build.workers.python_worker]"]);
     copy.change_settings("# base = ", "base = ");
     copy.change_settings("team/python:3\"", "team/nothing:1\"");
     let absent = format!("cannot pull base image {}/team/nothing:1 of `python_worker`", server.address);
-    refused(&[], 1, &[&absent, "not found", "check the name and the tag"]);
+    let absent_compiled = refused(1, &[&absent, "not found", "check the name and the tag"]);
     server.stop();
-    refused(&[], 1, &[&absent, "cannot reach registry", "curl -i http://"]);
+    let unreachable_compiled = refused(1, &[&absent, "cannot reach registry", "curl -i http://"]);
+    assert!(!absent_compiled && !unreachable_compiled, "both show before anything is compiled");
 }
 
 #[test]
