@@ -291,7 +291,9 @@ impl Expansion<'_> {
                 let owner = &owner.rest.self_ty;
                 // User arguments do not have this name.
                 let prepare = quote! { let __flash_instance = <#owner>::__flash_instance().await?; };
-                (prepare, quote! { __flash_instance.#local })
+                // Errors about the call are at the method, but the name is the one that is prepared.
+                let at = name.span().resolved_at(Span::call_site());
+                (prepare, quote_spanned! {at=> __flash_instance.#local })
             }
             None => (TokenStream::new(), quote! { #local }),
         };
@@ -309,7 +311,18 @@ impl Expansion<'_> {
                 },
                 {
                     let converted = converted(&quote!(__flash_chunk), self.returned_span());
-                    quote! { ::flash_sdk::__private::chunks(#call, |__flash_chunk| #converted) }
+                    let chunks = quote! { ::flash_sdk::__private::chunks(#call, |__flash_chunk| #converted) };
+                    match self.owner {
+                        None => chunks,
+                        // The stream may borrow the instance, so the block around it owns the instance.
+                        Some(_) => quote! {
+                            ::flash_sdk::__private::generated(move |__flash_yielder| async move {
+                                #prepare
+                                let __flash_chunks = #chunks;
+                                __flash_yielder.forward(__flash_chunks).await
+                            })
+                        },
+                    }
                 },
             ),
             Kind::Async | Kind::Blocking => {

@@ -81,7 +81,7 @@ impl Function {
         check_generics(&signature.generics, errors);
         check_receiver(&signature, role, errors);
         let arguments = parse_arguments(&signature, errors);
-        let output = parse_output(&signature, role, errors);
+        let output = parse_output(&signature, errors);
         if errors.count() > known {
             return None;
         }
@@ -223,8 +223,21 @@ fn check_receiver(signature: &Signature, role: Role, errors: &Errors) {
              `Mutex`, `RwLock` or atomic",
         ),
         ReceiverKind::Reference(_, Some(lifetime), None) => errors.on(lifetime, "take plain `&self`"),
-        _ => errors.on(receiver, "the worker keeps the value between calls: take `&self`"),
+        ReceiverKind::Typed(_, ty) if is_shared_self(ty) => {}
+        _ => errors.on(
+            receiver,
+            "the worker keeps the value between calls: take `&self`, or `self: Arc<Self>` to move it into a thread",
+        ),
     }
+}
+
+/// Whether a receiver is `Arc<Self>`.
+fn is_shared_self(ty: &Type) -> bool {
+    last_segment(ty).filter(|segment| segment.ident == "Arc").is_some_and(|arc| {
+        angle_arguments(arc).any(|argument| {
+            matches!(argument, GenericArgument::Type(Type::Path(path)) if path.path.is_ident("Self"))
+        })
+    })
 }
 
 fn parse_arguments(signature: &Signature, errors: &Errors) -> Vec<Argument> {
@@ -300,7 +313,7 @@ struct Output {
     is_alias: bool,
 }
 
-fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Output> {
+fn parse_output(signature: &Signature, errors: &Errors) -> Option<Output> {
     let ReturnType::Type(_, returned) = &signature.output else {
         let message = format!("`{}` must return a `Result`: add `-> Result<()>`", signature.ident);
         errors.on(&signature.ident, message);
@@ -309,7 +322,7 @@ fn parse_output(signature: &Signature, role: Role, errors: &Errors) -> Option<Ou
     let ran = if signature.asyncness.is_some() { Kind::Async } else { Kind::Blocking };
     let output = match peeled(returned) {
         Type::ImplTrait(unnamed) => {
-            let ty = parse_stream(unnamed, signature, role, errors)?;
+            let ty = parse_stream(unnamed, signature, errors)?;
             Output { kind: Kind::Stream, ty, is_alias: false }
         }
         returned if may_be_alias(returned) => {
@@ -368,16 +381,9 @@ pub(crate) fn alias_argument(ty: &Type) -> Option<Type> {
     })
 }
 
-fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, role: Role, errors: &Errors) -> Option<Type> {
+fn parse_stream(unnamed: &TypeImplTrait, signature: &Signature, errors: &Errors) -> Option<Type> {
     if let Some(token) = &signature.asyncness {
         errors.on(token, "a streaming function is a plain `fn`: await inside the stream instead");
-    }
-    if role == Role::Method {
-        errors.on(
-            unnamed,
-            "a method cannot stream, because the stream would borrow `self`: make it a free function",
-        );
-        return None;
     }
     let output = unnamed.bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };

@@ -133,8 +133,8 @@ use proc_macro::TokenStream;
 /// put code that they share into a private method. `classify` also gets `classify_spawn`, `classify_map`,
 /// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
 /// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a
-/// route, and `#[job(retries = 3)]` sets what is set for one function. A method cannot stream. A type can have one such
-/// block, and must be `Send` and `Sync`.
+/// route, and `#[job(retries = 3)]` sets what is set for one function. A method takes `&self` or `self: Arc<Self>`,
+/// and may stream. A type can have one such block, and must be `Send` and `Sync`.
 #[proc_macro_attribute]
 pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
     remote::expand_remote(args.into(), item.into()).into()

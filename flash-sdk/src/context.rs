@@ -142,6 +142,11 @@ impl Context {
         self.inner.cancelled.is_cancelled() || self.time_left() == Some(Duration::ZERO)
     }
 
+    /// Cancelled with the job, or when its caller gave up.
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancelled
+    }
+
     /// Cancels this call and every call below it in this process.
     pub(crate) fn cancel(&self) {
         self.inner.cancelled.cancel();

@@ -1,5 +1,5 @@
-//! Waiting no longer than a call may take.
-use std::time::Instant;
+//! Waiting no longer than a call may take, and the end of calls that were stopped.
+use std::time::{Duration, Instant};
 
 use flash_protocol::{Error, ErrorKind, Result};
 
@@ -30,4 +30,26 @@ pub(crate) async fn within<T>(
 pub(crate) async fn within_current_call<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     let deadline = Context::current().and_then(|context| context.deadline());
     within(deadline, call).await.unwrap_or_else(|passed| Err(passed.into_error()))
+}
+
+impl Context {
+    /// Why this call must end, if it must.
+    pub(crate) fn stopped_by(&self) -> Option<Error> {
+        if self.cancellation().is_cancelled() {
+            return Some(cancelled());
+        }
+        (self.time_left() == Some(Duration::ZERO)).then(|| DeadlinePassed.into_error())
+    }
+
+    /// Completes when this call must end, because it was cancelled or its deadline passed.
+    pub(crate) async fn stopped(&self) -> Error {
+        match within(self.deadline(), self.cancellation().cancelled()).await {
+            Ok(()) => cancelled(),
+            Err(passed) => passed.into_error(),
+        }
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the job was cancelled")
 }

@@ -1,9 +1,9 @@
 //! The traits that the macro implements for each function, and the code that is generic over them.
 //!
 //! The macro generates little code; everything that is the same for all functions is here.
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use flash_protocol::{Error, ErrorKind, Result, Retries, wire::RawJson};
+use flash_protocol::{Error, Result, Retries, wire::RawJson};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
@@ -181,7 +181,10 @@ fn staged(function: &Function, error: Error) -> Error {
 }
 
 /// The chunks of a streaming function, with errors converted.
-pub fn chunks<S: Stream, T>(stream: S, convert: fn(S::Item) -> Result<T>) -> impl Stream<Item = Result<T>> {
+pub fn chunks<S, T>(stream: S, convert: fn(S::Item) -> Result<T>) -> impl Stream<Item = Result<T>> + Send
+where
+    S: Stream + Send,
+{
     stream.map(convert)
 }
 
@@ -287,36 +290,6 @@ fn checked_chunk<T: Wire>(chunk: Result<T>) -> Result<T> {
     let chunk = chunk?;
     json::check(&chunk, CHUNK, CHUNK_DEPTH)?;
     Ok(chunk)
-}
-
-/// Runs a synchronous function on the blocking pool, within the current call.
-///
-/// # Errors
-/// The function's error. A panic is resumed on the caller's task.
-pub async fn blocking<T, E>(run: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T>
-where
-    T: Send + 'static,
-    E: Into<Error>,
-{
-    let context = Context::current();
-    // Held by the thread, not by this future, which may be dropped while the thread runs.
-    let token = context.as_ref().map(|context| context.blocking().token());
-    let task = tokio::task::spawn_blocking(move || {
-        let _token = token;
-        let caught = AssertUnwindSafe(|| run().map_err(Into::into));
-        let run = || panic::catch(caught);
-        match context {
-            Some(context) => context.sync_scope(run),
-            None => run(),
-        }
-    });
-    match task.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panicked)) => Err(panicked),
-        Err(error) => {
-            Err(Error::new(ErrorKind::Cancelled, format!("the blocking task ended early: {error}")))
-        }
-    }
 }
 
 /// The single value of a `#[remote] impl` in this process, created at first use.

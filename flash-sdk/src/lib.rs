@@ -27,6 +27,7 @@
 
 mod arguments;
 mod attempts;
+mod blocking;
 mod bytes;
 mod call;
 mod context;
@@ -43,7 +44,7 @@ mod located;
 mod panic;
 mod queue_client;
 mod registry;
-mod stream;
+pub mod stream;
 mod substitutes;
 pub mod testing;
 mod worker;
@@ -93,12 +94,14 @@ pub use {
 pub mod __private {
     pub use crate::{
         arguments::Wire,
+        blocking::run as blocking,
         descriptor::{Argument, Function, FunctionSettings, Output, Registered, Resource, Route, type_of},
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
-            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, blocking, call, chunks, map, once,
-            spawn, stream, streaming,
+            Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,
+            streaming,
         },
+        stream::generator::generated,
         testing::run as test,
         worker::{AppInfo, IntoExit, main},
     };

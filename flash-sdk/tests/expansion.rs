@@ -3,7 +3,10 @@
 
 use std::{
     process::ExitCode,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use flash_protocol::wire::job::JobStatus;
@@ -232,6 +235,18 @@ impl Counter {
         if skip == 13 { Err(std::fmt::Error) } else { Ok(text.lines().skip(skip).count() * Self::STEP) }
     }
 
+    /// Streams what borrows the value.
+    pub fn steps(&self, to: usize) -> impl Stream<Item = Result<usize>> + Send {
+        stream::iter(0..to).then(async |step| {
+            if step == 3 { Err(Error::handler("no step 3")) } else { Ok(step * Self::STEP + self.bonus) }
+        })
+    }
+
+    /// Streams from a thread that shares the value.
+    pub fn steps_of_a_thread(self: Arc<Self>, to: usize) -> impl Stream<Item = Result<usize>> + Send {
+        flash_sdk::stream::blocking(move |sink| (0..to).try_for_each(|step| sink.send(step + self.bonus)))
+    }
+
     fn words(&self, text: &str) -> usize {
         text.split_whitespace().count()
     }
@@ -251,6 +266,12 @@ impl Site {
     #[route(method = GET, path = "/")]
     pub async fn index(&self) -> Result<String> {
         Ok("front".to_owned())
+    }
+
+    /// The letters of a page.
+    #[route(method = GET, path = "/pages/{name}/letters")]
+    pub fn letters(&self, name: String) -> impl Stream<Item = Result<char>> + Send {
+        stream::iter(name.chars().map(Ok).collect::<Vec<_>>())
     }
 
     /// A page by name.
@@ -333,6 +354,14 @@ async fn map_gives_each_result_with_the_index_of_its_item() {
 async fn a_stream_is_called_without_waiting() -> Result<()> {
     let words: Vec<_> = words("a b c".to_owned()).collect().await;
     assert_eq!(words.into_iter().collect::<Result<Vec<_>>>()?, ["a", "b", "c"]);
+    let mut steps: Vec<_> = Counter::steps(9).collect().await;
+    let failure = steps.pop().and_then(Result::err).expect("the last item is the error");
+    assert_eq!((failure.stage(), failure.message()), (Some("counter/Counter::steps"), "no step 3"));
+    assert_eq!(steps.into_iter().collect::<Result<Vec<_>>>()?, [100, 101, 102]);
+    let steps: Vec<_> = Counter::steps_local(2).collect().await;
+    assert_eq!(steps.into_iter().collect::<Result<Vec<_>>>()?, [100, 101]);
+    let steps: Vec<_> = Counter::steps_of_a_thread(50).collect().await;
+    assert_eq!(steps.into_iter().collect::<Result<Vec<_>>>()?, (100..150).collect::<Vec<_>>());
     let chunks = words::local("a b".to_owned());
     assert_eq!(chunks.count().await, 2);
     Ok(())

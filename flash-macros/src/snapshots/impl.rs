@@ -171,6 +171,46 @@ impl Sentiment {
     pub fn again_on(&self, one: Label, two: Self) -> Result<Self> {
         Ok(two)
     }
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub fn words(
+        text: String,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = ::flash_sdk::Result<Label>,
+    > + ::core::marker::Send {
+        ::flash_sdk::__private::stream::<__flash_Sentiment_words>((text,))
+    }
+    #[doc(hidden)]
+    #[allow(
+        dead_code,
+        unused_variables,
+        clippy::too_many_arguments,
+        clippy::unused_async
+    )]
+    pub async fn words_spawn(
+        text: String,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<Label>>
+    where
+        for<'never> ::flash_sdk::__private::AStream: ::flash_sdk::__private::MakesJobs<
+            'never,
+        >,
+    {
+        ::core::unreachable!("its bound is never met")
+    }
+    ///Runs `Sentiment::words` in this process, wherever it is deployed.
+    #[allow(dead_code, clippy::too_many_arguments)]
+    pub fn words_local(
+        text: String,
+    ) -> impl ::flash_sdk::__private::Stream<
+        Item = ::flash_sdk::Result<Label>,
+    > + ::core::marker::Send {
+        <__flash_Sentiment_words as ::flash_sdk::__private::RemoteStream>::run((text,))
+    }
+    fn __flash_local_words(
+        &self,
+        text: String,
+    ) -> impl Stream<Item = Result<Label>> + Send {
+        todo!()
+    }
 }
 #[doc(hidden)]
 #[allow(non_camel_case_types)]
@@ -272,4 +312,64 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
     ::flash_sdk::__private::Registered { function : < __flash_Sentiment_again as
     ::flash_sdk::__private::RemoteFunction > ::descriptor, #[allow(deprecated)] item : ||
     ::flash_sdk::__private::type_of(& < Sentiment > ::again), }
+}
+#[doc(hidden)]
+#[allow(non_camel_case_types)]
+struct __flash_Sentiment_words;
+impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
+    type Args = (String,);
+    type Item = Label;
+    fn descriptor() -> &'static ::flash_sdk::__private::Function {
+        static FUNCTION: ::flash_sdk::__private::Function = ::flash_sdk::__private::Function {
+            name: "words",
+            owner: ::core::option::Option::Some("Sentiment"),
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            docs: ::core::concat!(),
+            resource: <Sentiment>::__FLASH_RESOURCE,
+            route: ::core::option::Option::None,
+            arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
+            output: |generator| generator.subschema_for::<Label>(),
+            handler: ::flash_sdk::__private::streaming::<__flash_Sentiment_words>(),
+            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
+                <Sentiment>::__flash_instance().await.map(|_| ())
+            })),
+            binding: ::flash_sdk::__private::OnceLock::new(),
+        };
+        &FUNCTION
+    }
+    #[allow(refining_impl_trait, clippy::useless_conversion, clippy::needless_borrow)]
+    fn run(
+        (text,): Self::Args,
+    ) -> ::core::pin::Pin<
+        ::std::boxed::Box<
+            dyn ::flash_sdk::__private::Stream<
+                Item = ::flash_sdk::Result<Label>,
+            > + ::core::marker::Send,
+        >,
+    > {
+        ::std::boxed::Box::pin(
+            ::flash_sdk::__private::generated(move |__flash_yielder| async move {
+                let __flash_instance = <Sentiment>::__flash_instance().await?;
+                let __flash_chunks = ::flash_sdk::__private::chunks(
+                    __flash_instance.__flash_local_words(text),
+                    |__flash_chunk| {
+                        __flash_chunk
+                            .map_err(|__flash_error| {
+                                use ::flash_sdk::__private::ways::*;
+                                (&&&&&look(&__flash_error))
+                                    .__flash_way()
+                                    .error(__flash_error)
+                            })
+                    },
+                );
+                __flash_yielder.forward(__flash_chunks).await
+            }),
+        )
+    }
+}
+::flash_sdk::__private::inventory::submit! {
+    ::flash_sdk::__private::Registered(< __flash_Sentiment_words as
+    ::flash_sdk::__private::RemoteStream > ::descriptor)
 }
