@@ -205,10 +205,12 @@ impl Sentiment {
     > + ::core::marker::Send {
         <__flash_Sentiment_words as ::flash_sdk::__private::RemoteStream>::run((text,))
     }
-    fn __flash_local_words(
-        &self,
-        text: String,
-    ) -> impl Stream<Item = Result<Label>> + Send {
+    ///The code of `words` on this value, for tests: no worker, no `#[init]`.
+    ///
+    /// # Errors
+    /// When the method fails.
+    #[allow(unreachable_pub)]
+    pub fn words_on(&self, text: String) -> impl Stream<Item = Result<Label>> + Send {
         todo!()
     }
 }
@@ -329,8 +331,9 @@ impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
             docs: ::core::concat!(),
             resource: <Sentiment>::__FLASH_RESOURCE,
             route: ::core::option::Option::None,
+            settings: ::flash_sdk::__private::FunctionSettings::new(),
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
-            output: |generator| generator.subschema_for::<Label>(),
+            output: ::flash_sdk::__private::Output::of::<Label>(),
             handler: ::flash_sdk::__private::streaming::<__flash_Sentiment_words>(),
             init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
                 <Sentiment>::__flash_instance().await.map(|_| ())
@@ -353,7 +356,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
             ::flash_sdk::__private::generated(move |__flash_yielder| async move {
                 let __flash_instance = <Sentiment>::__flash_instance().await?;
                 let __flash_chunks = ::flash_sdk::__private::chunks(
-                    __flash_instance.__flash_local_words(text),
+                    __flash_instance.words_on(text),
                     |__flash_chunk| {
                         __flash_chunk
                             .map_err(|__flash_error| {
@@ -370,6 +373,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
     }
 }
 ::flash_sdk::__private::inventory::submit! {
-    ::flash_sdk::__private::Registered(< __flash_Sentiment_words as
-    ::flash_sdk::__private::RemoteStream > ::descriptor)
+    ::flash_sdk::__private::Registered { function : < __flash_Sentiment_words as
+    ::flash_sdk::__private::RemoteStream > ::descriptor, #[allow(deprecated)] item : ||
+    ::flash_sdk::__private::type_of(& < Sentiment > ::words), }
 }
