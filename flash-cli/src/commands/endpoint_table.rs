@@ -4,7 +4,7 @@ use std::path::Path;
 use flash_platform::sample::sample;
 use flash_protocol::{
     CommandWorker,
-    manifest::{ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
+    manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };
 use flash_target::DeployedEndpoint;
@@ -164,8 +164,13 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
 
 /// A small input for a function: path and query arguments are listed with those of the body, by name.
 pub(super) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
-    let body = function.input.as_ref().map_or_else(|| json!({}), |schema| input(manifest, schema));
-    let outside = function.arguments.iter().filter(|own| own.source != ArgumentSource::Body && own.required);
+    let body = match &function.input {
+        Some(schema) if !function.raw_body => input(manifest, schema),
+        // Raw bytes are listed by name, too.
+        _ => json!({}),
+    };
+    let is_outside = |own: &&ArgumentEntry| own.source != ArgumentSource::Body || function.raw_body;
+    let outside = function.arguments.iter().filter(is_outside).filter(|own| own.required);
     let outside = outside.map(|own| (own.name.clone(), input(manifest, &own.schema)));
     match (body, function.route.is_some()) {
         (Value::Object(body), true) => Value::Object(outside.chain(body).collect()),
@@ -208,7 +213,7 @@ fn input(manifest: &Manifest, schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use flash_protocol::manifest::{ArgumentEntry, RouteEntry};
+    use flash_protocol::manifest::RouteEntry;
 
     use super::*;
     use crate::deploy::fixtures::manifest;

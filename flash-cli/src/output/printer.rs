@@ -194,6 +194,11 @@ impl Output {
         }
     }
 
+    /// Data that is not text.
+    pub(crate) fn raw(&self, bytes: Vec<u8>) {
+        self.stdout.write_raw(bytes);
+    }
+
     /// One line of data.
     pub(crate) fn line(&self, text: &str) {
         self.print(text);

@@ -43,6 +43,8 @@ struct State {
 
 enum Message {
     Line(String),
+    /// Without a line break.
+    Raw(Vec<u8>),
     /// Answered when everything before it is written, with any error so far.
     Flush(SyncSender<Option<io::Error>>),
 }
@@ -78,6 +80,12 @@ impl LineWriter {
         self.state.add(line.len());
         // Fails if the writing thread has ended because the reader is gone, which is not an error here.
         let _ = self.messages.send(Message::Line(line));
+    }
+
+    /// Like [`LineWriter::write`], for bytes that are not a line.
+    pub(super) fn write_raw(&self, bytes: Vec<u8>) {
+        self.state.add(bytes.len());
+        let _ = self.messages.send(Message::Raw(bytes));
     }
 
     /// Never waits. Returns `false` if too many lines are waiting: this one is lost.
@@ -132,6 +140,10 @@ fn write_lines(to: impl Write, queued: &Receiver<Message>, state: &State) {
                 Message::Line(line) => {
                     note(&mut wrong, to.write_all(line.as_bytes()).and_then(|()| to.write_all(b"\n")));
                     state.remove(line.len());
+                }
+                Message::Raw(bytes) => {
+                    note(&mut wrong, to.write_all(&bytes));
+                    state.remove(bytes.len());
                 }
                 Message::Flush(written) => {
                     note(&mut wrong, to.flush());

@@ -40,7 +40,7 @@ async fn bytes_are_raw_on_routes_base64_in_json_and_unchanged_by_three_workers()
     let refused = client.post(&turner, json!({ "input": { "name": "it", "file": "not base64" } })).await;
     assert_eq!(
         (refused.status, &refused.json()["fields"]),
-        (422, &json!([{ "path": "/input/file", "message": "expected base64" }]))
+        (422, &json!([{ "path": "/file", "message": "expected base64" }]))
     );
 
     let api = client.get(format!("{}/openapi.json", app.url)).await.json();

@@ -1,21 +1,22 @@
 //! The arguments of `flash call`, and its steps.
-use std::time::Duration;
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use clap::Args;
 use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     credentials::Credentials,
-    manifest::Manifest,
+    manifest::{FunctionEntry, Manifest},
     variables,
 };
 use flash_target::{EnvironmentId, ReleaseSpec, Target, TargetKind};
 
 use super::{
+    files,
     find::{self, Callee, find},
     input,
-    report::Reporter,
+    report::{Reporter, ResultPrinting},
     route,
-    send::{Caller, ChunkPrinting, Submission},
+    send::{Answer, Caller, ChunkPrinting, Submission},
     words::Words,
 };
 use crate::{
@@ -35,21 +36,24 @@ const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
 /// Call a function of a deployed app.
 ///
 /// FUNCTION is a name as in code (classify, Sentiment::classify), module/function, or a route (/classify, "POST
-/// /classify"). The input is checked against the function's JSON schema before it is sent. The result goes to
-/// stdout; status, time, cost and request ID go to stderr. The key comes from FLASH_API_KEY, else from the
+/// /classify"). The input is checked against the function's JSON schema before it is sent. A file is JSON or, for a
+/// function that takes bytes, what they consist of; within JSON, \"@FILE\" stands for the bytes of a file. The result
+/// goes to stdout; status, time, cost and request ID go to stderr. The key comes from FLASH_API_KEY, else from the
 /// credential file.
 #[derive(Args)]
 #[command(
-    override_usage = "flash call [OPTIONS] [ENV] FUNCTION [JSON | @FILE | -]",
+    override_usage = "flash call [OPTIONS] [ENV] FUNCTION [JSON | @FILE | @- | -]",
     after_help = "Examples:\n  flash call production preprocess_text '{\"text\": \"I love it!\"}'\n  \
                   flash call production /classify @input.json\n  \
                   echo '{\"to\": 3}' | flash call staging count - --stream\n  \
-                  flash call production Sentiment::classify @clean.json --async\n\n\
+                  flash call production Sentiment::classify @clean.json --async\n  \
+                  flash call production resize @photo.jpg -o small.jpg\n  \
+                  flash call production rename '{\"name\": \"a\", \"file\": \"@photo.jpg\"}'\n\n\
                   Exit codes: 0 success; 1 the call failed; 2 no such function, or the input does not fit."
 )]
 pub(crate) struct CallArguments {
-    /// The environment (optional if the app has only one), the function, and its input: JSON, @FILE, or - for
-    /// stdin.
+    /// The environment (optional if the app has only one), the function, and its input: JSON, @FILE, @- for a file
+    /// on stdin, or - for JSON on stdin.
     #[arg(num_args = 0..=3, allow_negative_numbers = true, value_name = "ENV FUNCTION JSON")]
     words: Vec<String>,
     /// Submit the job, print its ID, and do not wait.
@@ -62,6 +66,9 @@ pub(crate) struct CallArguments {
     /// ten in a cloud].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
+    /// Write the result to this file: bytes as they are, anything else as JSON.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["asynchronous", "stream"])]
+    output: Option<PathBuf>,
     #[command(flatten)]
     scope: ScopeArguments,
     /// Print one JSON object: output, status, ID, times, cost, request ID.
@@ -83,13 +90,12 @@ impl Command for CallArguments {
 async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure> {
     let Some(words) = Words::of(&arguments.words) else {
         return Err(Failure::unusable("no function given")
-            .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | -]"));
+            .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]"));
     };
-    let input = input::Given::read(words.input)?;
-    let input = match input.parse() {
-        Ok(input) => input,
-        Err(failure) => return Err(with_example(failure, arguments, &words).await),
-    };
+    let given = input::Given::read(words.input)?;
+    if let Err(failure) = given.check() {
+        return Err(with_example(failure, arguments, &words).await);
+    }
     let Scope { id, target } = arguments.scope.environment(words.environment).await?;
     let spec = target.spec(&id, None).await?;
     let price_per_second = price(&spec, words.function, target.kind());
@@ -100,9 +106,13 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         Failure::of(FailureCode::Unusable, &error).hint(there.unwrap_or_default() + &more)
     })?;
     allowed(arguments, &callee)?;
+    let usage = |failure: Failure| match callee.function() {
+        Some(function) => failure.hint(input::usage(&id.name, words.function, &manifest, function)),
+        None => failure,
+    };
+    let input = given.for_function(&manifest, callee.function()).map_err(usage)?;
     if let Some(function) = callee.function() {
-        input::check(&manifest, function, &input)
-            .map_err(|failure| failure.hint(input::usage(&id.name, words.function, &manifest, function)))?;
+        input::check(&manifest, function, &input).map_err(usage)?;
     }
     let environment = target.environment(&id).await?;
     let endpoint = environment.endpoints.iter().find(|endpoint| endpoint.worker == callee.worker());
@@ -116,12 +126,16 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     };
     let timeout = timeout_of(arguments, &manifest, &callee, target.kind());
     let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, timeout)?;
-    let reporter = Reporter { environment: &id.name, price_per_second, output };
+    let result = ResultPrinting {
+        is_bytes: callee.function().is_some_and(returns_bytes),
+        file: arguments.output.as_deref(),
+    };
+    let reporter = Reporter { environment: &id.name, price_per_second, output, result };
     let printing = if arguments.stream { ChunkPrinting::AsTheyCome } else { ChunkPrinting::AtTheEnd };
     match callee {
         Callee::Route(function) => {
             let request = route::request(function, &endpoint.url, &input)?;
-            caller.route(request, function.streams, printing, &reporter).await
+            caller.route(request, Answer::of(function), printing, &reporter).await
         }
         Callee::Job { worker, function } => {
             let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
@@ -172,7 +186,20 @@ fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure
         return Err(Failure::unusable(format!("`{name}` returns a single result and does not stream"))
             .hint("leave out --stream"));
     }
+    let prints_bytes = callee.function().is_some_and(returns_bytes)
+        && arguments.output.is_none()
+        && !arguments.json
+        && !arguments.asynchronous;
+    if prints_bytes && std::io::stdout().is_terminal() {
+        return Err(Failure::unusable(format!("`{name}` returns bytes, which are not for a terminal"))
+            .hint("write them to a file: -o FILE"));
+    }
     Ok(())
+}
+
+/// Whether the result is bytes, and not a stream of them.
+fn returns_bytes(function: &FunctionEntry) -> bool {
+    !function.streams && (function.raw_output || files::is_bytes(&function.output))
 }
 
 fn timeout_of(

@@ -1,15 +1,14 @@
 //! A function's input: where it comes from, and whether it fits.
-use std::io::Read as _;
-
 use flash_platform::formats;
 use flash_protocol::{
     FieldError,
     manifest::{ArgumentEntry, ArgumentSource, FunctionEntry, Manifest},
     schema,
+    wire::base64,
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::find::name_of;
+use super::{files, find::name_of};
 use crate::{
     commands::endpoint_table,
     exit::{Failure, FailureCode},
@@ -21,38 +20,69 @@ pub(super) struct Input {
     pub(super) value: Value,
 }
 
-/// The text of an input, and where it came from.
+/// An input as it was given, and where it came from.
 pub(super) struct Given {
-    text: String,
+    data: Vec<u8>,
     from: String,
+    kind: Kind,
+}
+
+/// How an input was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// As JSON.
+    Json,
+    /// As `@FILE`: JSON, or what a byte string consists of.
+    File,
 }
 
 impl Given {
-    /// JSON, `@FILE`, or `-` for stdin; without an argument, an empty object.
+    /// JSON, `@FILE` (`@-` for stdin), or `-` for JSON from stdin; without an argument, an empty object.
     ///
     /// # Errors
     /// When the input cannot be read.
     pub(super) fn read(text: Option<&str>) -> Result<Self, Failure> {
-        let given = |text: String, from: &str| Self { text, from: from.to_owned() };
+        let given = |data: Vec<u8>, from: &str, kind| Self { data, from: from.to_owned(), kind };
         match text {
-            None => Ok(given("{}".to_owned(), "the input")),
-            Some("-") => {
-                let mut text = String::new();
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|error| Failure::of(FailureCode::Unusable, &error))?;
-                Ok(given(text, "stdin"))
-            }
+            None => Ok(given(b"{}".to_vec(), "the input", Kind::Json)),
+            Some("-") => Ok(given(files::read("-")?, "stdin", Kind::Json)),
             Some(text) => match text.strip_prefix('@') {
-                None => Ok(given(text.to_owned(), "the input")),
-                Some(path) => {
-                    let text = std::fs::read_to_string(path).map_err(|error| {
-                        Failure::unusable(format!("cannot read {path}: {error}"))
-                            .hint("give the input as JSON, as @FILE, or as - to read stdin")
-                    })?;
-                    Ok(given(text, path))
-                }
+                None => Ok(given(text.as_bytes().to_vec(), "the input", Kind::Json)),
+                Some("-") => Ok(given(files::read("-")?, "stdin", Kind::File)),
+                Some(path) => Ok(given(files::read(path)?, path, Kind::File)),
             },
+        }
+    }
+
+    /// Refuses what is wrong for every function.
+    ///
+    /// # Errors
+    /// When it is not a file and not valid JSON.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.kind {
+            Kind::Json => self.parse().map(drop),
+            Kind::File => Ok(()),
+        }
+    }
+
+    /// The input for this function; without one, for a program.
+    ///
+    /// # Errors
+    /// When it is not valid JSON, or a file that it names cannot be read.
+    pub(super) fn for_function(
+        &self,
+        manifest: &Manifest,
+        function: Option<&FunctionEntry>,
+    ) -> Result<Input, Failure> {
+        let Some(function) = function else { return self.parse() };
+        let lone = files::lone_argument(function).filter(|_| self.kind == Kind::File);
+        if let Some(argument) = lone {
+            return Input::new(json!({ &argument.name: base64::encode(&self.data) }));
+        }
+        let mut input = self.parse()?;
+        match files::insert(manifest, function, &mut input.value)? {
+            true => Input::new(input.value),
+            false => Ok(input),
         }
     }
 
@@ -60,19 +90,25 @@ impl Given {
     ///
     /// # Errors
     /// When the text is not valid JSON.
-    pub(super) fn parse(&self) -> Result<Input, Failure> {
-        let Self { text, from } = self;
+    fn parse(&self) -> Result<Input, Failure> {
+        let Self { data, from, .. } = self;
         let wrong = |error: serde_json::Error| {
             Failure::unusable(format!("{from} is not valid JSON: {error}"))
                 .hint("quote an object for the shell: '{\"name\": \"value\"}'; to read a file: @FILE")
         };
-        let raw: Box<RawValue> = serde_json::from_str(text).map_err(wrong)?;
+        let raw: Box<RawValue> = serde_json::from_slice(data).map_err(wrong)?;
         let value = serde_json::from_str(raw.get()).map_err(wrong)?;
         Ok(Input { raw, value })
     }
 }
 
 impl Input {
+    fn new(value: Value) -> Result<Self, Failure> {
+        let raw = serde_json::value::to_raw_value(&value);
+        let raw = raw.map_err(|error| Failure::of(FailureCode::Failed, &error))?;
+        Ok(Self { raw, value })
+    }
+
     /// The original text, so that numbers keep all their digits.
     pub(super) fn raw(&self) -> &RawValue {
         &self.raw
@@ -105,13 +141,16 @@ pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function
         false => format!("[{}]", argument.name),
     };
     let arguments: Vec<String> = function.arguments.iter().map(argument).collect();
-    let example = endpoint_table::example(manifest, function).to_string();
+    let example = match files::lone_argument(function) {
+        Some(_) => "@FILE".to_owned(),
+        None => quoted(&endpoint_table::example(manifest, function).to_string()),
+    };
     format!(
         "it takes {}({}), for example: flash call {environment} {} {}",
         function.call_name(),
         arguments.join(", "),
         quoted(name),
-        quoted(&example)
+        example
     )
 }
 
@@ -137,8 +176,8 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
         Some(schema) => schema::violations(&with_definitions(schema), body, formats::fits),
         None => Vec::new(),
     };
-    let outside: Vec<_> =
-        function.arguments.iter().filter(|argument| argument.source != ArgumentSource::Body).collect();
+    let is_outside = |argument: &&ArgumentEntry| argument.source != ArgumentSource::Body || function.raw_body;
+    let outside: Vec<_> = function.arguments.iter().filter(is_outside).collect();
     if function.route.is_none() || outside.is_empty() {
         return of_body(input);
     }
@@ -150,7 +189,7 @@ fn violations(manifest: &Manifest, function: &FunctionEntry, input: &Value) -> V
     let schema = json!({ "type": "object", "properties": properties, "required": required });
     let mut found = schema::violations(&with_definitions(&schema), input, formats::fits);
     let names: Vec<&str> = outside.iter().map(|argument| argument.name.as_str()).collect();
-    if let Some(body) = body_of(input, &names) {
+    if let Some(body) = body_of(input, &names).filter(|_| !function.raw_body) {
         found.extend(of_body(&body));
     }
     found
@@ -237,6 +276,28 @@ mod tests {
         for part in ["`id`: missing", "`dry`: expected boolean, got string", "`text`: missing"] {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_is_the_bytes_of_a_function_that_takes_them_and_json_for_others() {
+        let bytes = json!({ "type": "string", "contentEncoding": "base64" });
+        let mut put = function("put", None, "web", Some(("PUT", "/files")));
+        put.arguments = vec![argument("file", ArgumentSource::Body, true, bytes)];
+        (put.raw_body, put.input) = (true, Some(json!({ "type": "string", "format": "binary" })));
+        let app = manifest(vec![put, function("other", None, "jobs", None)]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"\xff{}").unwrap();
+        let given = Given::read(Some(&format!("@{}", file.path().display()))).unwrap();
+        given.check().unwrap();
+        let input = given.for_function(&app, Some(&app.functions[0])).unwrap();
+        assert_eq!(input.value, json!({ "file": "/3t9" }));
+        check(&app, &app.functions[0], &input).unwrap();
+        assert!(refused(&app, r#"{"file": "not base64"}"#).contains("`file`: expected base64"));
+        assert!(refused(&app, "{}").contains("`file`: missing"));
+        let Err(error) = given.for_function(&app, Some(&app.functions[1])) else { panic!("it is no JSON") };
+        assert!(error.to_string().contains("is not valid JSON"), "{error}");
+        let usage = usage("a", "put", &app, &app.functions[0]);
+        assert!(usage.ends_with("for example: flash call a put @FILE"), "{usage}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! resolves the function's name, `input` reads and checks the input, `route` makes a request of it, `send` sends it and
 //! waits, `report` prints the outcome.
 mod command;
+mod files;
 mod find;
 mod input;
 mod report;

@@ -1,11 +1,11 @@
 //! The outcome of a call, for people and for programs.
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use flash_protocol::{
     WireError,
     catalogue::NanoDollars,
     wire::{
-        RawJson,
+        RawJson, base64,
         job::{JobObject, JobStatus},
     },
 };
@@ -20,6 +20,17 @@ pub(super) struct Reporter<'a> {
     /// The price of one second of the worker, for platforms that do not report a job's cost.
     pub price_per_second: Option<NanoDollars>,
     pub output: &'a Output,
+    /// What becomes of the result.
+    pub result: ResultPrinting<'a>,
+}
+
+/// How a result is printed, and where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResultPrinting<'a> {
+    /// Whether it is bytes, which are printed as they are.
+    pub is_bytes: bool,
+    /// To this file instead of stdout.
+    pub file: Option<&'a Path>,
 }
 
 /// The outcome of a call: everything that `--json` prints.
@@ -84,10 +95,16 @@ impl Reporter<'_> {
         {
             outcome.estimated_nanodollars = Some(price.0.saturating_mul(ms) / 1000);
         }
+        if let Some(file) = self.result.file.filter(|_| outcome.error.is_none()) {
+            self.write(file, outcome.output.take())?;
+        }
         if self.output.is_json() {
             self.output.object(&outcome);
         } else if let Some(output) = &outcome.output {
-            self.output.line(&indented(output));
+            match self.bytes(output) {
+                Some(bytes) => self.output.raw(bytes),
+                None => self.output.line(&indented(output)),
+            }
         }
         if !self.output.is_json() || outcome.error.is_some() {
             self.output.status(&outcome.status, &line(&outcome, took));
@@ -96,6 +113,24 @@ impl Reporter<'_> {
             None => Ok(()),
             Some(error) => Err(self.failed(&error, &outcome.request_id)),
         }
+    }
+
+    /// The bytes of a result that is bytes.
+    fn bytes(&self, output: &RawValue) -> Option<Vec<u8>> {
+        let text: Option<String> = serde_json::from_str(output.get()).ok().filter(|_| self.result.is_bytes);
+        text.and_then(|text| base64::decode(&text))
+    }
+
+    /// Writes the result to a file.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    fn write(&self, file: &Path, output: Option<RawJson>) -> Result<(), Failure> {
+        let Some(output) = output else { return Ok(()) };
+        let content = self.bytes(&output).unwrap_or_else(|| format!("{}\n", indented(&output)).into_bytes());
+        std::fs::write(file, content).map_err(|error| {
+            Failure::failed(format!("the call succeeded, but {} cannot be written: {error}", file.display()))
+        })
     }
 
     /// An error of the function, or of one that it called.
@@ -168,7 +203,9 @@ mod tests {
     #[test]
     fn a_failed_job_names_stage_request_and_where_the_log_is() {
         let output = Output::new(Format::Text);
-        let reporter = Reporter { environment: "production", price_per_second: None, output: &output };
+        let result = ResultPrinting { is_bytes: false, file: None };
+        let reporter =
+            Reporter { environment: "production", price_per_second: None, output: &output, result };
         let failed = job(
             r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
         );

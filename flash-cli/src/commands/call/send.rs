@@ -5,7 +5,7 @@ use flash_protocol::{
     WireError,
     manifest::FunctionEntry,
     wire::{
-        RawJson,
+        RawJson, base64,
         envelope::Envelope,
         events::{self, Events},
         identity::RequestId,
@@ -24,9 +24,9 @@ use serde_json::value::RawValue;
 
 use super::{
     report::{CallOutcome, Reporter},
-    route::RouteRequest,
+    route::{Body, RouteRequest},
 };
-use crate::exit::Failure;
+use crate::exit::{Failure, FailureCode};
 
 /// The longest that the platform is asked to hold a call.
 const HOLD: Duration = Duration::from_secs(90);
@@ -241,14 +241,18 @@ impl Caller {
     pub(super) async fn route(
         &self,
         request: RouteRequest,
-        streams: bool,
+        answer: Answer,
         printing: ChunkPrinting,
         reporter: &Reporter<'_>,
     ) -> Result<(), Failure> {
         let RouteRequest { method, url, body } = request;
         let builder = match body {
-            Some(body) => {
+            Some(Body::Json(body)) => {
                 self.request(method, url.as_str())?.header("content-type", "application/json").body(body)
+            }
+            Some(Body::Raw(body)) => {
+                let raw = "application/octet-stream";
+                self.request(method, url.as_str())?.header("content-type", raw).body(body)
             }
             None => self.request(method, url.as_str())?,
         };
@@ -260,9 +264,10 @@ impl Caller {
             ..CallOutcome::default()
         };
         if response.status().is_success() {
-            outcome.output = match streams {
-                true => self.events(response, printing, reporter, &mut outcome.error).await?,
-                false => Some(self.output(response).await?),
+            outcome.output = match answer {
+                Answer::Events => self.events(response, printing, reporter, &mut outcome.error).await?,
+                Answer::Json => Some(self.output(response).await?),
+                Answer::Bytes => Some(self.bytes(response).await?),
             };
         } else {
             outcome.error = Some(self.refusal(response).await?);
@@ -296,6 +301,13 @@ impl Caller {
             }
         }
         Ok(chunks.all())
+    }
+
+    /// The body of a successful answer, as the base64 that it would be in JSON.
+    async fn bytes(&self, response: Response) -> Result<RawJson, Failure> {
+        let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
+        serde_json::value::to_raw_value(&base64::encode(&bytes))
+            .map_err(|error| Failure::of(FailureCode::Failed, &error))
     }
 
     /// The body of a successful answer: JSON, or text as a JSON string.
@@ -365,6 +377,26 @@ impl Caller {
         let message = format!("no result within {seconds} s{job} (request {})", self.request_id);
         Failure::failed(message)
             .hint(format!("flash logs {} --request {}", self.environment.name, self.request_id))
+    }
+}
+
+/// What a route answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Json,
+    /// The raw bytes of its result.
+    Bytes,
+    /// Server-sent events.
+    Events,
+}
+
+impl Answer {
+    pub(super) fn of(function: &FunctionEntry) -> Self {
+        match (function.streams, function.raw_output) {
+            (true, _) => Self::Events,
+            (false, true) => Self::Bytes,
+            (false, false) => Self::Json,
+        }
     }
 }
 
