@@ -56,6 +56,12 @@ impl Output {
 
 /// A function's arguments as a tuple.
 pub trait Args: Sized + Send + 'static {
+    /// What `map` takes per call: the argument alone, or all of them as a tuple.
+    type Item: Send + 'static;
+
+    /// The arguments of a call.
+    fn of(item: Self::Item) -> Self;
+
     /// The body of a call, without path and query arguments.
     ///
     /// # Errors
@@ -248,9 +254,25 @@ fn explain(function: &Function, body: &str, refused: Vec<FieldError>) -> Error {
 }
 
 macro_rules! args_for_tuples {
+    (@item ($alone:ident)) => {
+        type Item = $alone;
+
+        fn of(item: $alone) -> Self {
+            (item,)
+        }
+    };
+    (@item ($($type:ident),*)) => {
+        type Item = Self;
+
+        fn of(item: Self) -> Self {
+            item
+        }
+    };
     ($(($($type:ident $index:tt),*))+) => {$(
         #[allow(non_snake_case, reason = "a decoded argument is named as its type")]
         impl<$($type: Wire),*> Args for ($($type,)*) {
+            args_for_tuples!(@item ($($type),*));
+
             fn encode(&self, function: &Function) -> Result<Encoded> {
                 let binding = function.binding();
                 let _ = binding;

@@ -15,7 +15,7 @@ use crate::{
     arguments::{Args, Wire},
     attempts,
     bytes::Bytes,
-    call::{self, Fanout, JobEnd, JobHandle},
+    call::{self, CallSettings, JobEnd, JobHandle},
     context::{Context, Setup},
     deadline::within,
     descriptor::{Function, Handler, Input, Value},
@@ -88,24 +88,26 @@ const CHUNK_DEPTH: u8 = 1;
 /// # Errors
 /// The function's error, or why it could not be reached.
 pub async fn call<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
-    call_as::<F>(args, Fanout::Single).await
+    call_with::<F>(args, CallSettings::default()).await
 }
 
-async fn call_as<F: RemoteFunction>(args: F::Args, fanout: Fanout) -> Result<F::Output> {
+/// Calls a function with these settings.
+pub(crate) async fn call_with<F: RemoteFunction>(args: F::Args, settings: CallSettings) -> Result<F::Output> {
     let function = F::descriptor();
-    match call::peers_of(function) {
-        None => in_process::<F>(args).await,
+    match call::peers_for(function, &settings)? {
+        None => in_process::<F>(args, &settings).await,
         Some(peers) => {
-            let output = peers.call(function, call::encode(function, &args)?, fanout).await?;
+            let output = peers.call(function, call::encode(function, &args)?, &settings).await?;
             call::decode(function, output)
         }
     }
 }
 
 /// Calls a function in this process as a separate call: one level deeper, with its own stage in errors.
-async fn in_process<F: RemoteFunction>(args: F::Args) -> Result<F::Output> {
+async fn in_process<F: RemoteFunction>(args: F::Args, settings: &CallSettings) -> Result<F::Output> {
     let current = Context::current();
     let envelope = Context::envelope_for(current.as_ref(), F::descriptor().call_name())?;
+    let envelope = settings.of_direct(envelope);
     let retries = Retries::chosen(F::descriptor().settings.retries, envelope.retries);
     let inside = Context::nested(current.as_ref(), envelope);
     match within(inside.deadline(), run_again::<F>(inside, args, retries)).await {
@@ -193,11 +195,20 @@ where
 /// # Errors
 /// If the job could not be submitted.
 pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Output>> {
+    spawn_with::<F>(args, CallSettings::default()).await
+}
+
+/// Submits a call as a job with these settings.
+pub(crate) async fn spawn_with<F: RemoteFunction>(
+    args: F::Args,
+    settings: CallSettings,
+) -> Result<JobHandle<F::Output>> {
     let function = F::descriptor();
-    match call::peers_of(function) {
+    match call::peers_for(function, &settings)? {
         None => {
             let current = Context::current();
             let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
+            let envelope = settings.of_direct(envelope);
             // As over the wire, invalid arguments are reported now and not by the job.
             args.check(function)?;
             let retries = Retries::chosen(function.settings.retries, envelope.retries);
@@ -215,7 +226,7 @@ pub async fn spawn<F: RemoteFunction>(args: F::Args) -> Result<JobHandle<F::Outp
             };
             Ok(JobHandle::in_process(id, job))
         }
-        Some(peers) => peers.spawn(function, call::encode(function, &args)?).await,
+        Some(peers) => peers.spawn(function, call::encode(function, &args)?, &settings).await,
     }
 }
 
@@ -228,8 +239,9 @@ where
     I::IntoIter: Send,
 {
     let context = Context::current();
+    let settings = CallSettings::default();
     let calls = items.into_iter().enumerate().map(move |(index, args)| {
-        let call = call_as::<F>(args, Fanout::Many);
+        let call = call_with::<F>(args, settings.of_many(index));
         let scoped = match context.clone() {
             Some(context) => context.scope(call).left_future(),
             None => call.right_future(),
@@ -244,12 +256,21 @@ pub const MAP_CONCURRENCY: usize = 16;
 
 /// Calls a streaming function where it is deployed.
 pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::Item>> + Send {
+    stream_with::<F>(args, CallSettings::default())
+}
+
+/// Calls a streaming function with these settings.
+pub(crate) fn stream_with<F: RemoteStream>(
+    args: F::Args,
+    settings: CallSettings,
+) -> impl Stream<Item = Result<F::Item>> + Send + use<F> {
     let function = F::descriptor();
-    match call::peers_of(function) {
-        None => opened(stream_in_process::<F>(args)).left_stream(),
-        Some(peers) => {
+    match call::peers_for(function, &settings) {
+        Err(refused) => stream::once(std::future::ready(Err(refused))).left_stream(),
+        Ok(None) => opened(stream_in_process::<F>(args, &settings)).left_stream().right_stream(),
+        Ok(Some(peers)) => {
             let encoded = call::encode(function, &args);
-            let chunks = stream::once(async move { peers.stream(function, encoded?).await });
+            let chunks = stream::once(async move { peers.stream(function, encoded?, &settings).await });
             let chunks =
                 chunks.map(opened).flatten().map(|chunk| call::decode_json(F::descriptor(), &chunk?));
             match Context::current() {
@@ -259,6 +280,7 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
                 }
                 None => chunks.right_stream(),
             }
+            .right_stream()
             .right_stream()
         }
     }
@@ -273,11 +295,14 @@ fn opened<T, S: Stream<Item = Result<T>>>(opened: Result<S>) -> impl Stream<Item
 }
 
 /// Calls a streaming function in this process; see [`in_process`].
-fn stream_in_process<F: RemoteStream>(args: F::Args) -> Result<impl Stream<Item = Result<F::Item>>> {
+fn stream_in_process<F: RemoteStream>(
+    args: F::Args,
+    settings: &CallSettings,
+) -> Result<impl Stream<Item = Result<F::Item>> + use<F>> {
     let function = F::descriptor();
     let current = Context::current();
     let envelope = Context::envelope_for(current.as_ref(), function.call_name())?;
-    let inside = Context::nested(current.as_ref(), envelope);
+    let inside = Context::nested(current.as_ref(), settings.of_direct(envelope));
     let run = || {
         args.check(function)?;
         Ok(run_stream::<F>(args).map(checked_chunk).boxed())

@@ -41,6 +41,7 @@ mod http_client;
 mod jitter;
 mod json;
 mod located;
+mod options;
 mod panic;
 mod queue_client;
 mod registry;
@@ -78,7 +79,7 @@ pub use schemars;
 /// ```
 pub use serde;
 pub use {
-    call::{JobHandle, call_worker},
+    call::{JobHandle, call_worker, join_all},
     context::{Context, MAX_DEPTH, progress},
     endpoint::Endpoint,
     flash_macros::{main, remote, test},
@@ -87,6 +88,7 @@ pub use {
         Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, ResourceConfig,
         Result, ResultExt, Scaler, WireError,
     },
+    options::{CallOptions, Priority},
 };
 
 /// Used by the code that the macros generate. Not part of the public API; it changes without notice.
@@ -100,6 +102,9 @@ pub mod __private {
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,
             streaming,
+        },
+        options::{
+            DirectCall, Job, StreamingJob, StreamingRoute, direct_call, job, streaming_job, streaming_route,
         },
         stream::generator::generated,
         testing::run as test,

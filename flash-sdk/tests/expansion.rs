@@ -351,6 +351,60 @@ async fn map_gives_each_result_with_the_index_of_its_item() {
 }
 
 #[tokio::test]
+async fn options_are_given_to_any_kind_of_call() -> Result<()> {
+    let minute = std::time::Duration::from_secs(60);
+    let options = hello::options().timeout(minute).ttl(2 * minute).priority(Priority::Low);
+    assert_eq!(options.clone().call(("Ada".to_owned(), None)).await?, greeting("hello, Ada"));
+    let jobs = [
+        options.clone().idempotency_key("a").spawn(("a".to_owned(), None)).await?,
+        options.clone().spawn(("b".to_owned(), Some(true))).await?,
+    ];
+    let joined: Result<Vec<_>> = flash_sdk::join_all(jobs).await.into_iter().collect();
+    assert_eq!(joined?, [greeting("hello, a"), greeting("good day, b")]);
+    let mut doubled: Vec<_> =
+        double::options().map([1, 2]).map(|(at, result)| (at, result.unwrap())).collect().await;
+    doubled.sort_unstable();
+    assert_eq!(doubled, [(0, 2), (1, 4)]);
+    assert_eq!(Counter::count_options().call("a b".to_owned()).await?, 102);
+    assert_eq!(item::options().timeout(minute).call((1, None)).await?, item(1, None).await?);
+    let words: Vec<_> = words::options().ttl(minute).stream("a b".to_owned()).collect().await;
+    assert_eq!(words.into_iter().collect::<Result<Vec<_>>>()?, ["a", "b"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ordered_map_keeps_the_order_and_waits_for_the_slow() -> Result<()> {
+    // The first ends last: each lets the one before it end.
+    let order = waits_for_next::options().concurrency(4).map_ordered([0, 1, 2, 3]);
+    let order: Vec<u32> = order.collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?;
+    assert_eq!(order, [0, 1, 2, 3]);
+    assert_eq!(ENDED.load(Ordering::SeqCst), 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_option_outside_its_limits_is_refused_and_the_shortest_is_the_deadline() {
+    let second = std::time::Duration::from_secs(1);
+    let refused = double::options().timeout(second).call(1).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.message().contains("`timeout` is 1s, expected 5s to 7 days"), "{refused}");
+    let refused = words::options().ttl(second).stream(String::new()).next().await.unwrap().unwrap_err();
+    assert!(refused.message().contains("`ttl` is 1s, expected 10s"), "{refused}");
+    let left = time_left::options().timeout(30 * second).ttl(20 * second).call(()).await.unwrap();
+    assert!((1..=20_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn without_a_platform_a_job_is_not_found_by_its_id() {
+    let error = hello::handle("17").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    for part in ["job `17`", "FLASH_ENV=NAME", "`hello`"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    assert!(Counter::count_handle("17").is_err());
+}
+
+#[tokio::test]
 async fn a_stream_is_called_without_waiting() -> Result<()> {
     let words: Vec<_> = words("a b c".to_owned()).collect().await;
     assert_eq!(words.into_iter().collect::<Result<Vec<_>>>()?, ["a", "b", "c"]);
@@ -494,6 +548,25 @@ async fn a_cancelled_job_in_process_tells_its_thread() -> Result<()> {
     reached(&STOPPED).await;
     assert_eq!(job.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
     Ok(())
+}
+
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// Ends when those after it have ended.
+#[remote(cpu = Cpu3c_1_2)]
+async fn waits_for_next(number: u32) -> Result<u32> {
+    while ENDED.load(Ordering::SeqCst) < 3 - number {
+        tokio::task::yield_now().await;
+    }
+    ENDED.fetch_add(1, Ordering::SeqCst);
+    Ok(number)
+}
+
+/// Milliseconds until its caller gives up.
+#[remote(cpu = Cpu3c_1_2)]
+async fn time_left() -> Result<u128> {
+    let left = flash_sdk::Context::current().and_then(|context| context.time_left());
+    left.map(|left| left.as_millis()).ok_or_else(|| Error::handler("no deadline"))
 }
 
 /// Measures, not always well.

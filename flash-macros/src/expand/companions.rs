@@ -1,4 +1,5 @@
-//! The companions of a function: a module with its name that contains `spawn`, `map`, `map_with` and `local`.
+//! The companions of a function: a module with its name that contains `spawn`, `map`, `map_with`, `options`,
+//! `handle` and `local`.
 //!
 //! An `impl` cannot contain a module, so a method's companions are associated functions, prefixed with the method's
 //! name.
@@ -108,17 +109,63 @@ impl Expansion<'_> {
     }
 
     fn companions(&self, face: &Face) -> TokenStream {
-        let local = self.local_companion(face);
+        let (local, options) = (self.local_companion(face), self.options(face));
         if self.function.kind == Kind::Stream {
             let refused = self.refused_spawn(face, "AStream");
-            return quote! { #refused #local };
+            return quote! { #refused #options #local };
         }
         let spawn = match self.route {
             Some(_) => self.refused_spawn(face, "ARoute"),
             None => self.spawn(face),
         };
         let map = (!self.function.arguments.is_empty()).then(|| self.map(face));
-        quote! { #spawn #map #local }
+        let handle = self.route.is_none().then(|| self.handle(face));
+        quote! { #spawn #map #options #handle #local }
+    }
+
+    /// The options of a call, and the same for a call to another environment.
+    fn options(&self, face: &Face) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let (cfg, marker, item) = (&self.function.attributes.cfg, &self.marker, face.item());
+        let (kind, make) = match (self.function.kind, self.route) {
+            (Kind::Stream, None) => ("StreamingJob", "streaming_job"),
+            (Kind::Stream, Some(_)) => ("StreamingRoute", "streaming_route"),
+            (_, None) => ("Job", "job"),
+            (_, Some(_)) => ("DirectCall", "direct_call"),
+        };
+        let (kind, make) = (format_ident!("{kind}"), format_ident!("{make}"));
+        let options = quote! {
+            ::flash_sdk::CallOptions<::flash_sdk::__private::#kind<#item, #output>>
+        };
+        let name = face.name("options");
+        let title = format!("Options of a call of `{}`: timeout, priority, environment, …", self.called());
+        quote! {
+            #(#cfg)*
+            #[doc = #title]
+            #[allow(dead_code, clippy::type_complexity)]
+            #visibility fn #name() -> #options {
+                ::flash_sdk::__private::#make::<#marker>()
+            }
+        }
+    }
+
+    fn handle(&self, face: &Face) -> TokenStream {
+        let Face { visibility, output, .. } = face;
+        let (cfg, marker, name) = (&self.function.attributes.cfg, &self.marker, face.name("handle"));
+        let title = format!("A job of `{}` that was submitted before, by its ID.", self.called());
+        quote! {
+            #(#cfg)*
+            #[doc = #title]
+            ///
+            /// # Errors
+            /// Without a platform, because then a job is known only by the handle that `spawn` returned.
+            #[allow(dead_code)]
+            #visibility fn #name(
+                id: impl ::core::convert::Into<::std::string::String>
+            ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<#output>> {
+                ::flash_sdk::__private::job::<#marker>().handle(id)
+            }
+        }
     }
 
     fn spawn(&self, face: &Face) -> TokenStream {

@@ -16,6 +16,7 @@ use flash_protocol::{
         Payload,
         envelope::Envelope,
         exchange::{CallFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult, ToPlatform, Writer},
+        job::Policy,
     },
 };
 
@@ -65,7 +66,13 @@ impl Calls {
     }
 
     /// Calls a function and waits for its output. Dropping the future abandons the job.
-    pub(crate) async fn call(&self, worker: &str, envelope: Envelope, input: Payload) -> Result<Payload> {
+    pub(crate) async fn call(
+        &self,
+        worker: &str,
+        envelope: Envelope,
+        input: Payload,
+        policy: Policy,
+    ) -> Result<Payload> {
         let length = input.json_len();
         if length > MAX_RESULT_BYTES {
             let message =
@@ -78,7 +85,7 @@ impl Calls {
             .with_waiting(|waiting| waiting.as_mut().map(|waiting| waiting.insert(call, reply)))
             .ok_or_else(lost)?;
         let _abandon = Abandon { shared: &self.shared, call };
-        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input };
+        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input, policy };
         if !self.shared.frames.send(ToPlatform::Call(frame)) {
             return Err(lost());
         }

@@ -2,6 +2,7 @@
 use std::sync::{Arc, OnceLock};
 
 use flash_protocol::{Error, ErrorKind, Result, wire::job::JobStatus};
+use futures_util::{StreamExt as _, stream};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
@@ -154,6 +155,31 @@ impl<T: DeserializeOwned> JobHandle<T> {
             Location::Remote { job, function } => coding::decode_json(function, &job.output().await?),
         }
     }
+}
+
+/// How many jobs [`join_all`] asks about at a time.
+const JOINED_AT_ONCE: usize = 64;
+
+/// Waits for the results of all jobs, and returns them in the order of the handles. A failed job does not end the wait
+/// for the others.
+///
+/// ```no_run
+/// # use flash_sdk::{Result, join_all, remote};
+/// # #[remote(cpu = Cpu3c_1_2)]
+/// # pub async fn hello(name: String) -> Result<String> { Ok(name) }
+/// # async fn example() -> Result<()> {
+/// let jobs = [hello::spawn("Ada".to_owned()).await?, hello::spawn("Alan".to_owned()).await?];
+/// let greetings: Vec<String> = join_all(jobs).await.into_iter().collect::<Result<_>>()?;
+/// # Ok(())
+/// # }
+/// # fn main() {}
+/// ```
+///
+/// It asks about 64 jobs at a time. Dropping the future does not affect the jobs.
+pub async fn join_all<T: DeserializeOwned>(
+    handles: impl IntoIterator<Item = JobHandle<T>>,
+) -> Vec<Result<T>> {
+    stream::iter(handles).map(JobHandle::wait).buffered(JOINED_AT_ONCE).collect().await
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ mod exchange;
 mod handle;
 mod peers;
 mod route;
+mod settings;
 mod worker;
 
 pub(crate) use coding::{decode, decode_json, encode};
 pub(crate) use directory::Process;
 pub(crate) use exchange::Calls;
 pub(crate) use handle::JobEnd;
-pub use handle::JobHandle;
-pub(crate) use peers::{Fanout, Peers, peers_of, settle};
+pub use handle::{JobHandle, join_all};
+pub(crate) use peers::{Peers, handle, peers_for, settle};
+pub(crate) use settings::CallSettings;
 pub use worker::call_worker;

@@ -8,7 +8,8 @@ use std::{
 use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     credentials::Credentials,
-    wire::{Payload, RawJson, envelope::Envelope},
+    variables,
+    wire::{Payload, RawJson, envelope::Envelope, job::Policy},
 };
 use futures_util::stream::BoxStream;
 
@@ -18,6 +19,7 @@ use super::{
     exchange::Calls,
     handle::JobHandle,
     route,
+    settings::CallSettings,
 };
 use crate::{
     context::Context,
@@ -31,14 +33,6 @@ use crate::{
 /// A call is sent once, because its caller decides about retries. Waiting for a job survives a few lost polls.
 const RETRY_POLICY: RetryPolicy =
     RetryPolicy { request_timeout: Duration::from_secs(30), retries: 0, lost_polls: 5 };
-
-/// Whether a call is one of many.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fanout {
-    Single,
-    /// One of many calls made at once, as by `map`.
-    Many,
-}
 
 /// How this process reaches the app's other worker types.
 pub(crate) struct Peers {
@@ -62,12 +56,43 @@ pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
 }
 
 /// How to reach this function; `None` if it runs in this process.
-pub(crate) fn peers_of(function: &Function) -> Option<&'static Peers> {
+fn peers_of(function: &Function) -> Option<&'static Peers> {
     if Context::substitutes().is_some_and(|substitutes| substitutes.has_fake(function)) {
         return None;
     }
     let peers = settle(Process::Other)?;
     (peers.own.as_deref() != Some(function.worker())).then_some(peers)
+}
+
+/// How to reach this function with these settings; `None` if it runs in this process.
+///
+/// # Errors
+/// If the settings name an environment that is not known.
+pub(crate) fn peers_for(function: &Function, settings: &CallSettings) -> Result<Option<&'static Peers>> {
+    settings.check(|| function.call_name())?;
+    Ok(peers_of(function))
+}
+
+/// A job of this function that was submitted before, by its ID.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if the function runs in this process, or its worker type's address is not known.
+pub(crate) fn handle<T>(
+    function: &'static Function,
+    id: String,
+    settings: &CallSettings,
+) -> Result<JobHandle<T>> {
+    let Some(peers) = peers_for(function, settings)? else {
+        let message = format!(
+            "`{}` runs in this process, where a job is known only by the handle that `spawn` returned: set {}=NAME \
+             to find job `{id}` in an environment",
+            function.call_name(),
+            variables::ENV,
+        );
+        return Err(Error::new(ErrorKind::NotFound, message));
+    };
+    let queue = peers.queue_of(function.worker())?;
+    Ok(JobHandle::remote(RemoteJob { queue, id, stage: function.stage(), request_id: None }, function))
 }
 
 impl Peers {
@@ -107,29 +132,54 @@ impl Peers {
     }
 
     /// Calls a function and waits for its result, at most until the caller's deadline.
-    pub(crate) async fn call(&self, function: &Function, call: EncodedCall, fanout: Fanout) -> Result<Value> {
-        let envelope = Envelope { fan_out: fanout == Fanout::Many, ..self.envelope(function)? };
+    pub(crate) async fn call(
+        &self,
+        function: &Function,
+        call: EncodedCall,
+        settings: &CallSettings,
+    ) -> Result<Value> {
+        let envelope = self.envelope(function)?;
         let request_id = envelope.request_id.clone();
-        let outcome = within_current_call(self.send(function, envelope, call)).await;
+        let outcome = within_current_call(self.send(function, envelope, call, settings)).await;
         outcome.map_err(|error| located(error, function.stage(), request_id))
     }
 
-    async fn send(&self, function: &Function, envelope: Envelope, call: EncodedCall) -> Result<Value> {
+    async fn send(
+        &self,
+        function: &Function,
+        envelope: Envelope,
+        call: EncodedCall,
+        settings: &CallSettings,
+    ) -> Result<Value> {
         if function.route.is_some() {
-            return route::call(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
+            let (url, envelope) = (self.url_of(function.worker())?, settings.of_direct(envelope));
+            return route::call(&self.http, url, function, &envelope, call).await;
         }
-        self.run(function.worker(), envelope, call.into_input()?).await.map(Value::Json)
+        let (envelope, input) = (settings.of_job(envelope), call.into_input()?);
+        if settings.idempotency_key.is_some() {
+            // Only `run` takes a key. Its job outlives this call, because others with the key may wait for it.
+            let job = self.submit(function, envelope, &input.into_json(), settings).await?;
+            return job.output().await.map(|output| Value::Json(output.into()));
+        }
+        self.run(function.worker(), envelope, input, settings.policy).await.map(Value::Json)
     }
 
     /// Runs a job on a worker type and waits for its output.
-    pub(super) async fn run(&self, worker: &str, envelope: Envelope, input: Payload) -> Result<Payload> {
+    pub(super) async fn run(
+        &self,
+        worker: &str,
+        envelope: Envelope,
+        input: Payload,
+        policy: Policy,
+    ) -> Result<Payload> {
         if let Some(calls) = self.exchange.get() {
-            return calls.call(worker, envelope, input).await;
+            return calls.call(worker, envelope, input, policy).await;
         }
         let input = input.into_json();
         let queue = self.queue_of(worker)?;
         let hold = Context::current().and_then(|context| context.time_left()).unwrap_or(LONGEST_HOLD);
-        let job = queue.run_sync(&Submission::new(&envelope, &input), hold).await?;
+        let submission = Submission { policy, ..Submission::new(&envelope, &input) };
+        let job = queue.run_sync(&submission, hold).await?;
         if job.status.is_final() {
             return job.into_output().map(Payload::from);
         }
@@ -143,6 +193,7 @@ impl Peers {
         &self,
         function: &'static Function,
         call: EncodedCall,
+        settings: &CallSettings,
     ) -> Result<JobHandle<T>> {
         let envelope = self.envelope(function)?;
         if function.route.is_some() {
@@ -152,10 +203,8 @@ impl Peers {
             );
             return Err(Error::new(ErrorKind::Refused, message));
         }
-        Ok(JobHandle::remote(
-            self.submit(function, envelope, &call.into_input()?.into_json()).await?,
-            function,
-        ))
+        let input = call.into_input()?.into_json();
+        Ok(JobHandle::remote(self.submit(function, envelope, &input, settings).await?, function))
     }
 
     /// Opens a function's stream of chunks.
@@ -163,19 +212,33 @@ impl Peers {
         &self,
         function: &'static Function,
         call: EncodedCall,
+        settings: &CallSettings,
     ) -> Result<BoxStream<'static, Result<RawJson>>> {
         let envelope = self.envelope(function)?;
         if function.route.is_none() {
-            return Ok(self.submit(function, envelope, &call.into_input()?.into_json()).await?.chunks());
+            let input = call.into_input()?.into_json();
+            return Ok(self.submit(function, envelope, &input, settings).await?.chunks());
         }
+        let envelope = settings.of_direct(envelope);
         let opened =
             route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
         opened.map_err(|error| located(error, function.stage(), envelope.request_id))
     }
 
-    async fn submit(&self, function: &Function, envelope: Envelope, input: &RawJson) -> Result<RemoteJob> {
+    async fn submit(
+        &self,
+        function: &Function,
+        envelope: Envelope,
+        input: &RawJson,
+        settings: &CallSettings,
+    ) -> Result<RemoteJob> {
         let queue = self.queue_of(function.worker())?;
-        let submitted = queue.run(&Submission::new(&envelope, input)).await;
+        let submission = Submission {
+            policy: settings.policy,
+            idempotency_key: settings.idempotency_key.as_deref(),
+            ..Submission::new(&envelope, input)
+        };
+        let submitted = queue.run(&submission).await;
         let (stage, request_id) = (function.stage(), envelope.request_id);
         match submitted {
             Ok(job) => Ok(RemoteJob { queue, id: job.id, stage, request_id }),

@@ -1,5 +1,8 @@
 //! Calls by name to worker types that are not functions of this app.
-use flash_protocol::{Error, ErrorKind, Result, variables, wire::Payload};
+use flash_protocol::{
+    Error, ErrorKind, Result, variables,
+    wire::{Payload, job::Policy},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -58,7 +61,7 @@ impl Peers {
         let mut envelope = Context::envelope_for(Context::current().as_ref(), worker.to_owned())?;
         envelope.function = None;
         let request_id = envelope.request_id.clone();
-        let outcome = within_current_call(self.run(worker, envelope, input)).await;
+        let outcome = within_current_call(self.run(worker, envelope, input, Policy::default())).await;
         outcome.map_err(|error| located(error, worker.to_owned(), request_id))
     }
 }

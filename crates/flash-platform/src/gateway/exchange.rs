@@ -165,8 +165,8 @@ impl Session {
 
     /// A call to another worker type of the same release. Answered by the queue when its job ends.
     fn call(&mut self, frame: CallFrame) {
-        let CallFrame { call, worker, envelope, input } = frame;
-        match self.submit(call, &worker, envelope, input) {
+        let call = frame.call;
+        match self.submit(frame) {
             Ok(job) => {
                 self.calls.insert(call, job);
                 if self.calls.len() >= SWEEP_AT {
@@ -187,13 +187,9 @@ impl Session {
         }
     }
 
-    fn submit(
-        &self,
-        call: u64,
-        worker: &str,
-        envelope: flash_protocol::wire::envelope::Envelope,
-        input: Payload,
-    ) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
+    fn submit(&self, frame: CallFrame) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
+        let CallFrame { call, worker, envelope, input, policy } = frame;
+        policy.check().map_err(|wrong| Error::invalid_fields(vec![wrong]))?;
         if nesting::is_too_deep(input.text()) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
         }
@@ -203,13 +199,19 @@ impl Session {
         let not_found = || {
             Error::new(
                 ErrorKind::NotFound,
-                format!("no queue-based worker type named `{}`", Truncated(worker)),
+                format!("no queue-based worker type named `{}`", Truncated(&worker)),
             )
         };
-        let pool = release.pool(worker).ok_or_else(not_found)?;
+        let pool = release.pool(&worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
         let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
-        let submission = Submission { waiter, ..Submission::new(Origin::Call, input, envelope) };
+        let submission = Submission {
+            execution_timeout: policy.execution_timeout.map(Duration::from_millis),
+            ttl: policy.ttl.map(Duration::from_millis),
+            low_priority: policy.low_priority,
+            waiter,
+            ..Submission::new(Origin::Call, input, envelope)
+        };
         let submitted = queue
             .submit(submission)
             .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;

@@ -14,7 +14,11 @@ mod connection;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Payload, RawJson, envelope::Envelope, job::JobObject};
+use super::{
+    Payload, RawJson,
+    envelope::Envelope,
+    job::{JobObject, Policy},
+};
 pub use connection::{FrameFormat, Reader, Writer, read, write};
 
 /// The protocol name in the `Upgrade` header.
@@ -150,6 +154,9 @@ pub struct CallFrame {
     pub envelope: Envelope,
     /// The function's input.
     pub input: Payload,
+    /// Limits of its job. A platform of an earlier version ignores them.
+    #[serde(default, skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
 }
 
 /// The end of a call.

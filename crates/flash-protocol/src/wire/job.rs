@@ -1,8 +1,10 @@
 //! Job objects: the answers of `run`, `runsync` and `status`, and what a worker posts.
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
-use crate::error::{ErrorKind, Result, WireError};
+use crate::error::{ErrorKind, FieldError, Result, WireError};
 
 /// The status of a job. Names are as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,6 +170,39 @@ pub struct Policy {
     #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
     pub low_priority: bool,
 }
+
+impl Policy {
+    /// The allowed execution timeouts in milliseconds, as the provider documents them.
+    pub const EXECUTION_TIMEOUT: RangeInclusive<u64> = 5_000..=SEVEN_DAYS;
+    /// The allowed times to live in milliseconds, as the provider documents them.
+    pub const TTL: RangeInclusive<u64> = 10_000..=SEVEN_DAYS;
+
+    /// Whether it limits nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks that both times are within their limits.
+    ///
+    /// # Errors
+    /// The first that is not, by its path in a request.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let times = [
+            ("/policy/executionTimeout", self.execution_timeout, Self::EXECUTION_TIMEOUT),
+            ("/policy/ttl", self.ttl, Self::TTL),
+        ];
+        for (path, given, allowed) in times {
+            if let Some(given) = given.filter(|given| !allowed.contains(given)) {
+                let (least, most) = allowed.into_inner();
+                let message = format!("{given} is out of range, expected {least} to {most} milliseconds");
+                return Err(FieldError::new(path, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+const SEVEN_DAYS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// A job as a worker receives it. Other keys are ignored.
 #[derive(Debug, Serialize, Deserialize)]

@@ -12,12 +12,8 @@ struct Body<'a> {
     input: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "Policy::is_default")]
     policy: Policy,
-}
-
-fn is_default(policy: &Policy) -> bool {
-    *policy == Policy::default()
 }
 
 /// The JSON text. If a function is named, the input contains the envelope. Otherwise the job is for a program, which

@@ -26,10 +26,6 @@ use super::{
 };
 use crate::release::Release;
 
-/// The allowed execution timeout and ttl in milliseconds, as the provider documents them.
-const EXECUTION_TIMEOUT: (u64, u64) = (5_000, SEVEN_DAYS);
-const TTL: (u64, u64) = (10_000, SEVEN_DAYS);
-const SEVEN_DAYS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Longest URL of a webhook.
 const MAX_URL_BYTES: usize = 2048;
 
@@ -86,6 +82,7 @@ fn field(path: &str, message: String) -> Refusal {
 }
 
 fn options(request: &JobRequest) -> Result<JobOptions, Refusal> {
+    request.policy.check().map_err(|wrong| Refusal::unprocessable(vec![wrong]))?;
     let Policy { execution_timeout, ttl, low_priority } = request.policy;
     if let Some(url) = &request.webhook {
         let is_http = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
@@ -97,22 +94,13 @@ fn options(request: &JobRequest) -> Result<JobOptions, Refusal> {
         }
     }
     Ok(JobOptions {
-        execution_timeout: within("/policy/executionTimeout", execution_timeout, EXECUTION_TIMEOUT)?,
-        ttl: within("/policy/ttl", ttl, TTL)?,
+        execution_timeout: execution_timeout.map(Duration::from_millis),
+        ttl: ttl.map(Duration::from_millis),
         low_priority,
         webhook: request.webhook.clone(),
         s3_config: request.s3_config.as_ref().map(|config| config.get().to_owned()),
         idempotency_key: None,
     })
-}
-
-fn within(path: &str, millis: Option<u64>, (least, most): (u64, u64)) -> Result<Option<Duration>, Refusal> {
-    match millis {
-        Some(millis) if !(least..=most).contains(&millis) => {
-            Err(field(path, format!("{millis} is out of range, expected {least} to {most} milliseconds")))
-        }
-        millis => Ok(millis.map(Duration::from_millis)),
-    }
 }
 
 /// The function that a job is for: the named one, or the only one.
