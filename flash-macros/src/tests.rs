@@ -94,7 +94,7 @@ fn a_route_has_no_spawn_that_can_be_called_and_a_synchronous_function_runs_on_th
 }
 
 #[test]
-fn a_stream_is_boxed_and_has_local_only() {
+fn a_stream_is_boxed_and_has_options_and_local_only() {
     let expanded = expand_remote(
         quote!(gpu = Ada24, gpu_types = [Rtx4090], gpu_count = 2, workers = 3, request_count = 4),
         quote! { pub(super) fn words(text: String) -> impl Stream<Item = Result<String>> + Send { todo!() } },

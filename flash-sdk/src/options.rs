@@ -294,13 +294,16 @@ impl<K> CallOptions<K> {
     }
 }
 
-impl<K: Single> CallOptions<K> {
+impl<K> CallOptions<K> {
     /// Calls the function and waits for its result.
     ///
     /// # Errors
     /// The function's error, or why it could not be reached; [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an
     /// option outside its limits.
-    pub async fn call(self, item: K::Item) -> Result<K::Output> {
+    pub async fn call(self, item: K::Item) -> Result<K::Output>
+    where
+        K: Single,
+    {
         self.kind.call(item, self.settings).await
     }
 
@@ -310,7 +313,7 @@ impl<K: Single> CallOptions<K> {
     /// If the job could not be submitted, or an option is outside its limits.
     pub async fn spawn(self, item: K::Item) -> Result<JobHandle<K::Output>>
     where
-        K: Queued,
+        K: Single + Queued,
     {
         self.kind.spawn(item, self.settings).await
     }
@@ -318,7 +321,7 @@ impl<K: Single> CallOptions<K> {
     /// Calls the function once per item. Results arrive as they are ready, each with the index of its item.
     pub fn map<I>(self, items: I) -> impl Stream<Item = (usize, Result<K::Output>)> + Send
     where
-        K: Send,
+        K: Single + Send,
         I: IntoIterator<Item = K::Item, IntoIter: Send>,
     {
         let concurrency = self.concurrency;
@@ -332,7 +335,7 @@ impl<K: Single> CallOptions<K> {
     /// A slow item delays the results after it: at most [`CallOptions::concurrency`] results wait for it.
     pub fn map_ordered<I>(self, items: I) -> impl Stream<Item = Result<K::Output>> + Send
     where
-        K: Send,
+        K: Single + Send,
         I: IntoIterator<Item = K::Item, IntoIter: Send>,
     {
         let concurrency = self.concurrency;
@@ -341,7 +344,7 @@ impl<K: Single> CallOptions<K> {
 
     fn calls<I>(self, items: I) -> impl Iterator<Item = BoxFuture<'static, Result<K::Output>>> + Send
     where
-        K: Send,
+        K: Single + Send,
         I: IntoIterator<Item = K::Item, IntoIter: Send>,
     {
         let (context, Self { kind, settings, .. }) = (Context::current(), self);
@@ -362,15 +365,18 @@ impl<K: Single> CallOptions<K> {
     /// known.
     pub fn handle(self, id: impl Into<String>) -> Result<JobHandle<K::Output>>
     where
-        K: Queued,
+        K: Single + Queued,
     {
         call::handle(self.kind.function(), id.into(), &self.settings)
     }
 }
 
-impl<K: Streaming> CallOptions<K> {
+impl<K> CallOptions<K> {
     /// Calls the function. Its chunks arrive as they are made; an error is the last item.
-    pub fn stream(self, item: K::Item) -> impl Stream<Item = Result<K::Chunk>> + Send + use<K> {
+    pub fn stream(self, item: K::Item) -> impl Stream<Item = Result<K::Chunk>> + Send + use<K>
+    where
+        K: Streaming,
+    {
         self.kind.stream(item, self.settings)
     }
 }

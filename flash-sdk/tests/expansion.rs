@@ -12,7 +12,7 @@ use std::{
 use flash_protocol::wire::job::JobStatus;
 use flash_sdk::{
     __private::{Function, RemoteFunction, RemoteStream, Resource},
-    Compute, Context, CpuInstance, Error, ErrorKind, JobHandle, ResourceConfig, Result, remote,
+    Compute, Context, CpuInstance, Error, ErrorKind, JobHandle, Priority, ResourceConfig, Result, remote,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;
@@ -564,9 +564,9 @@ async fn waits_for_next(number: u32) -> Result<u32> {
 
 /// Milliseconds until its caller gives up.
 #[remote(cpu = Cpu3c_1_2)]
-async fn time_left() -> Result<u128> {
-    let left = flash_sdk::Context::current().and_then(|context| context.time_left());
-    left.map(|left| left.as_millis()).ok_or_else(|| Error::handler("no deadline"))
+async fn time_left() -> Result<u64> {
+    let left = Context::current().and_then(|context| context.time_left());
+    left.and_then(|left| left.as_millis().try_into().ok()).ok_or_else(|| Error::handler("no deadline"))
 }
 
 /// Measures, not always well.

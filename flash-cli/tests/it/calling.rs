@@ -9,7 +9,7 @@ use crate::support::{Finished, Running, crate_of, root};
 
 /// An app whose `main` calls its own functions, or does with `Endpoint` what can be done with it.
 const MAIN: &str = r#"
-use flash_sdk::{Endpoint, Error, Result, endpoint::JobOptions, remote};
+use flash_sdk::{Endpoint, Error, Priority, Result, endpoint::JobOptions, join_all, remote};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
@@ -52,6 +52,12 @@ async fn functions() -> Result<Value> {
         .try_collect()
         .await?;
     mapped.sort();
+    let options = upper::options().timeout(std::time::Duration::from_secs(60)).priority(Priority::Low);
+    let once = options.clone().idempotency_key("k-17");
+    let (first, again) = (once.clone().spawn("k".to_owned()).await?, once.clone().spawn("k".to_owned()).await?);
+    let same = first.id() == again.id();
+    let found = upper::handle(first.id()).map(|handle| handle.id() == first.id());
+    let ordered: Vec<String> = options.map_ordered(["c".to_owned(), "b".to_owned()]).try_collect().await?;
     let failed = fail("no".to_owned()).await.unwrap_err();
     let by_name: Option<String> = match Endpoint::of("pre") {
         Ok(pre) => Some(pre.function("upper").run_sync(&json!({ "text": "by name" })).await?),
@@ -64,6 +70,12 @@ async fn functions() -> Result<Value> {
         "spawned": handle.wait().await?,
         "chunks": chunks,
         "mapped": mapped,
+        "keyed": [once.call("k".to_owned()).await?],
+        "joined": join_all([first, again]).await.into_iter().collect::<Result<Vec<_>>>()?,
+        "same": same,
+        "found": found.unwrap_or_default(),
+        "ordered": ordered,
+        "chunks_with_options": count::options().ttl(std::time::Duration::from_secs(60)).stream(2).try_collect::<Vec<_>>().await?,
         "greeting": greet("you".to_owned(), true).await?,
         "failed": [failed.kind().as_str(), format!("{failed:#}"), failed.stage().unwrap_or_default()],
         "by_name": by_name,
@@ -207,14 +219,18 @@ fn main_calls_the_environment_that_flash_env_names_and_itself_without() {
     assert_ne!(remote["own"], remote["called"], "{remote}");
     assert_ne!(remote["own"], remote["greeting"]["process"], "{remote}");
     assert_eq!(remote["by_name"], "BY NAME");
+    assert_eq!((&remote["same"], &remote["found"]), (&json!(true), &json!(true)), "{remote}");
 
     let here = said(&app.main(&[], &[]));
     assert_eq!((&here["own"], &here["called"]), (&here["own"], &here["own"]), "{here}");
     assert_eq!(here["own"], here["greeting"]["process"]);
     assert_eq!(here["by_name"], Value::Null);
+    assert_eq!((&here["same"], &here["found"]), (&json!(false), &json!(false)), "{here}");
     for said in [&remote, &here] {
         assert_eq!((&said["upper"], &said["spawned"]), (&json!("ABC"), &json!("SPAWNED")), "{said}");
         assert_eq!((&said["chunks"], &said["mapped"]), (&json!([1, 2, 3]), &json!([[0, "A"], [1, "B"]])));
+        assert_eq!((&said["keyed"], &said["joined"]), (&json!(["K"]), &json!(["K", "K"])), "{said}");
+        assert_eq!((&said["ordered"], &said["chunks_with_options"]), (&json!(["C", "B"]), &json!([1, 2])));
         assert_eq!(said["greeting"]["hello"], "YOU");
         assert_eq!(said["failed"], json!(["handler", "no: the disk is full", "pre/fail"]));
     }

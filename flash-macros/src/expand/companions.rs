@@ -4,7 +4,7 @@
 //! An `impl` cannot contain a module, so a method's companions are associated functions, prefixed with the method's
 //! name.
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Path, PathSegment, Type, VisRestricted, Visibility,
     ext::IdentExt as _,
@@ -134,6 +134,8 @@ impl Expansion<'_> {
             (_, Some(_)) => ("DirectCall", "direct_call"),
         };
         let (kind, make) = (format_ident!("{kind}"), format_ident!("{make}"));
+        // The span of the arguments, so that an error about them is the same as elsewhere and reported once.
+        let make = quote_spanned!(self.arguments_span()=> ::flash_sdk::__private::#make::<#marker>());
         let options = quote! {
             ::flash_sdk::CallOptions<::flash_sdk::__private::#kind<#item, #output>>
         };
@@ -144,7 +146,7 @@ impl Expansion<'_> {
             #[doc = #title]
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #name() -> #options {
-                ::flash_sdk::__private::#make::<#marker>()
+                #make
             }
         }
     }
@@ -153,6 +155,7 @@ impl Expansion<'_> {
         let Face { visibility, output, .. } = face;
         let (cfg, marker, name) = (&self.function.attributes.cfg, &self.marker, face.name("handle"));
         let title = format!("A job of `{}` that was submitted before, by its ID.", self.called());
+        let job = quote_spanned!(self.arguments_span()=> ::flash_sdk::__private::job::<#marker>());
         quote! {
             #(#cfg)*
             #[doc = #title]
@@ -163,7 +166,7 @@ impl Expansion<'_> {
             #visibility fn #name(
                 id: impl ::core::convert::Into<::std::string::String>
             ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<#output>> {
-                ::flash_sdk::__private::job::<#marker>().handle(id)
+                #job.handle(id)
             }
         }
     }

@@ -68,6 +68,25 @@ pub mod hello {
         ::flash_sdk::__private::map::<__flash_hello, _>(items, concurrency)
     }
     #[cfg(unix)]
+    ///Options of a call of `hello`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::Job<(String, super::Place), super::super::Greeting>,
+    > {
+        ::flash_sdk::__private::job::<__flash_hello>()
+    }
+    #[cfg(unix)]
+    ///A job of `hello` that was submitted before, by its ID.
+    ///
+    /// # Errors
+    /// Without a platform, because then a job is known only by the handle that `spawn` returned.
+    #[allow(dead_code)]
+    pub fn handle(
+        id: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<super::super::Greeting>> {
+        ::flash_sdk::__private::job::<__flash_hello>().handle(id)
+    }
+    #[cfg(unix)]
     ///Runs `hello` in this process, wherever it is deployed.
     ///
     /// # Errors

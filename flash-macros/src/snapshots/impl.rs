@@ -83,6 +83,23 @@ impl Sentiment {
             concurrency,
         )
     }
+    ///Options of a call of `Sentiment::classify`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn classify_options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::Job<String, Label>,
+    > {
+        ::flash_sdk::__private::job::<__flash_Sentiment_classify>()
+    }
+    ///A job of `Sentiment::classify` that was submitted before, by its ID.
+    ///
+    /// # Errors
+    /// Without a platform, because then a job is known only by the handle that `spawn` returned.
+    #[allow(dead_code)]
+    pub fn classify_handle(
+        id: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<Label>> {
+        ::flash_sdk::__private::job::<__flash_Sentiment_classify>().handle(id)
+    }
     ///Runs `Sentiment::classify` in this process, wherever it is deployed.
     ///
     /// # Errors
@@ -147,6 +164,23 @@ impl Sentiment {
         Item = (usize, ::flash_sdk::Result<Sentiment>),
     > + ::core::marker::Send {
         ::flash_sdk::__private::map::<__flash_Sentiment_again, _>(items, concurrency)
+    }
+    ///Options of a call of `Sentiment::again`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn again_options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::Job<(Label, Sentiment), Sentiment>,
+    > {
+        ::flash_sdk::__private::job::<__flash_Sentiment_again>()
+    }
+    ///A job of `Sentiment::again` that was submitted before, by its ID.
+    ///
+    /// # Errors
+    /// Without a platform, because then a job is known only by the handle that `spawn` returned.
+    #[allow(dead_code)]
+    pub fn again_handle(
+        id: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::Result<::flash_sdk::JobHandle<Sentiment>> {
+        ::flash_sdk::__private::job::<__flash_Sentiment_again>().handle(id)
     }
     ///Runs `Sentiment::again` in this process, wherever it is deployed.
     ///

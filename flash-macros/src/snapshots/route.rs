@@ -68,6 +68,13 @@ mod remove {
             concurrency,
         )
     }
+    ///Options of a call of `remove`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(super) fn options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::DirectCall<u64, ()>,
+    > {
+        ::flash_sdk::__private::direct_call::<__flash_remove>()
+    }
     ///Runs `remove` in this process, wherever it is deployed.
     ///
     /// # Errors

@@ -34,6 +34,13 @@ pub(super) mod words {
     {
         ::core::unreachable!("its bound is never met")
     }
+    ///Options of a call of `words`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(in super::super) fn options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::StreamingJob<String, String>,
+    > {
+        ::flash_sdk::__private::streaming_job::<__flash_words>()
+    }
     ///Runs `words` in this process, wherever it is deployed.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub(in super::super) fn local(
