@@ -272,6 +272,16 @@ impl<K> CallOptions<K> {
         self
     }
 
+    /// Sets how often the function runs again after an error that says that it is retryable, instead of the `retries`
+    /// of the function; 0 for never, 100 at most. The waits between are the function's `backoff`.
+    pub fn retries(mut self, count: u32) -> Self
+    where
+        K: Single + Queued,
+    {
+        self.settings.retries = Some(count);
+        self
+    }
+
     /// Sets a key for the job, of 1 to 255 visible ASCII characters. While the platform knows the job, a second call
     /// with the same key and input gets the same job, and one with another input is refused. With `map`, the index of
     /// the item is appended: `KEY-0`, `KEY-1`.

@@ -691,6 +691,11 @@ async fn a_retryable_error_is_followed_by_another_attempt_in_process_too() -> Re
     let error = third_time("c".to_owned(), false).await.unwrap_err();
     assert_eq!((error.message(), RUNS.load(Ordering::SeqCst)), ("broken", 7));
     assert_eq!(third_time::local("d".to_owned(), true).await.unwrap_err().message(), "busy");
+    // Its caller decides: this would be the third time.
+    let once = third_time::options().retries(0).call(("e".to_owned(), true)).await;
+    assert_eq!((once?.as_str(), RUNS.load(Ordering::SeqCst)), ("e", 9));
+    let once = third_time::options().retries(0).spawn(("f".to_owned(), true)).await?.wait().await;
+    assert_eq!((once.unwrap_err().message(), RUNS.load(Ordering::SeqCst)), ("busy", 10));
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Fanout {
 #[derive(Debug, Clone, Default)]
 pub struct CallSettings {
     pub(crate) policy: Policy,
+    /// Instead of the function's own.
+    pub(crate) retries: Option<u32>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) fanout: Fanout,
 }
@@ -71,12 +73,13 @@ impl CallSettings {
 
     /// The envelope of a job with these settings.
     pub(super) fn of_job(&self, envelope: Envelope) -> Envelope {
-        Envelope { fan_out: self.fanout == Fanout::Many, ..envelope }
+        Envelope { fan_out: self.fanout == Fanout::Many, retries: self.retries, ..envelope }
     }
 
     /// The envelope of a call that no queue limits: in this process, or to a route. Its time runs from now.
     pub(crate) fn of_direct(&self, mut envelope: Envelope) -> Envelope {
         let Policy { execution_timeout, ttl, .. } = self.policy;
+        envelope.retries = self.retries;
         let limit = execution_timeout.into_iter().chain(ttl).min();
         if let Some(limit) = limit {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -120,7 +123,9 @@ mod tests {
         let keyed = CallSettings { idempotency_key: Some("night".to_owned()), ..CallSettings::default() };
         let keys = [0, 1].map(|index| keyed.of_many(index).idempotency_key.unwrap());
         assert_eq!(keys, ["night-0", "night-1"]);
-        assert!(keyed.of_many(0).of_job(Envelope::default()).fan_out);
+        let retried = CallSettings { retries: Some(2), ..keyed };
+        let envelope = retried.of_many(0).of_job(Envelope::default());
+        assert_eq!((envelope.fan_out, envelope.retries), (true, Some(2)));
     }
 
     #[test]
