@@ -4,6 +4,7 @@
 //! the compiler looks up in `flash_sdk`.
 mod function_settings;
 mod keys;
+mod schedule;
 mod unknown;
 mod values;
 
@@ -15,8 +16,8 @@ use syn::{
     spanned::Spanned as _,
 };
 
-pub(crate) use self::function_settings::FunctionSettings;
 use self::keys::Key;
+pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};
 use crate::{errors::Errors, route::Route};
 
 /// The validated arguments of an attribute.

@@ -9,7 +9,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler},
+    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
     item::{ImplBlock, Init},
     route::Route,
@@ -408,7 +408,19 @@ fn settings(settings: &FunctionSettings) -> TokenStream {
         let backoff = retries.backoff.iter().map(|(first, longest)| quote! { .backoff(#first, #longest) });
         quote! { .retries(::flash_sdk::__private::Retries::new(#count) #(#backoff)*) }
     });
-    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* }
+    let schedule = settings.schedule.iter().map(|schedule| {
+        let Schedule { cron, timezone, missed, overlap, .. } = schedule;
+        let timezone = timezone.iter().map(|name| quote! { .timezone(#name) });
+        let word = |word: &'static str| Ident::new(word, Span::call_site());
+        let missed = missed.map(word).into_iter();
+        let missed = missed.map(|missed| quote! { .missed(::flash_sdk::__private::Missed::#missed) });
+        let overlap = overlap.map(word).into_iter();
+        let overlap = overlap.map(|overlap| quote! { .overlap(::flash_sdk::__private::Overlap::#overlap) });
+        quote! {
+            .schedule(::flash_sdk::__private::Schedule::new(#cron) #(#timezone)* #(#missed)* #(#overlap)*)
+        }
+    });
+    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* #(#schedule)* }
 }
 
 /// The calls of the const builders of `flash_sdk` for this configuration.

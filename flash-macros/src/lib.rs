@@ -5,6 +5,7 @@
 #![warn(unreachable_pub)]
 
 mod args;
+mod cron;
 mod errors;
 mod expand;
 mod function;
@@ -57,6 +58,10 @@ use proc_macro::TokenStream;
 /// | `resource` | a constant of type `ResourceConfig` | | replaces all the keys above |
 /// | `retries` | attempts after the first, for errors that say they are retryable | none | 1 to 100; for jobs that do not stream; not on an `impl` |
 /// | `backoff` | seconds before the second attempt, up to the longest wait between two: `1..=60` | `1..=60` | 1 to 86400, with `retries` |
+/// | `schedule` | run it at these times: five fields of cron, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly` | never | a job whose arguments are all `Option`; on a method, in `#[job(…)]` |
+/// | `timezone` | the IANA name of the time zone of `schedule` | `"UTC"` | |
+/// | `missed` | what happens to times that passed while no platform ran: `skip`, `once` or `all` | `skip` | |
+/// | `overlap` | whether a run may start while the one before has not ended: `skip` or `allow` | `skip` | |
 /// | `method` | `GET`, `POST`, `PUT`, `PATCH` or `DELETE` | none: takes jobs | with `path`; not on an `impl` |
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
 ///

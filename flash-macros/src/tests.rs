@@ -278,6 +278,38 @@ fn retries_are_a_setting_of_one_function() {
 }
 
 #[test]
+fn a_schedule_is_a_setting_of_a_function_that_needs_no_input() {
+    let full =
+        quote!(cpu = A, schedule = "0 3 * * *", timezone = "Europe/Berlin", missed = all, overlap = allow);
+    let on = |args: TokenStream, arguments: TokenStream| {
+        messages(expand_remote(args, quote! { fn f(#arguments) -> Result<u8> { Ok(1) } }))
+    };
+    let on_none = |args: TokenStream| on(args, quote!());
+    assert_eq!(on_none(full.clone()), [""; 0]);
+    assert_eq!(on(full.clone(), quote!(day: Option<String>, last: std::option::Option<u8>)), [""; 0]);
+    one(on(full.clone(), quote!(day: Option<String>, last: u8)), "make `last` an `Option`");
+    one(on_none(quote!(cpu = A, schedule = "61 * * * *")), "`61` is not a minute");
+    one(on_none(quote!(cpu = A, schedule = 5)), "must be a literal string");
+    one(on_none(quote!(cpu = A, cron = "0 3 * * *")), "write `schedule = \"0 3 * * *\"`");
+    one(
+        on_none(quote!(cpu = A, schedule = "@daily", timezone = "Europe/Berln")),
+        "did you mean `Europe/Berlin`",
+    );
+    one(on_none(quote!(cpu = A, schedule = "@daily", missed = never)), "one of `skip`, `once`, `all`");
+    one(on_none(quote!(cpu = A, schedule = "@daily", overlap = true)), "one of `skip`, `allow`");
+    one(on_none(quote!(cpu = A, timezone = "UTC")), "belongs to a schedule");
+    one(
+        on_none(quote!(cpu = A, method = GET, path = "/now", schedule = "@daily")),
+        "a scheduled run is a job",
+    );
+    let expanded =
+        expand_remote(full, quote! { fn f() -> Result<u8> { Ok(1) } }).to_string().replace(' ', "");
+    let expected =
+        r#"Schedule::new("03***").timezone("Europe/Berlin").missed(::flash_sdk::__private::Missed::All)"#;
+    assert!(expanded.contains(expected), "{expanded}");
+}
+
+#[test]
 fn routes_are_well_formed_and_free() {
     for free in ["/{id}", "/v2x/{id}", "/a/{id}/b"] {
         assert_eq!(path(free), [""; 0], "{free}");

@@ -94,6 +94,7 @@ pub use {
 /// Used by the code that the macros generate. Not part of the public API; it changes without notice.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::descriptor::Schedule;
     pub use crate::{
         arguments::Wire,
         blocking::run as blocking,
@@ -111,7 +112,7 @@ pub mod __private {
         worker::{AppInfo, IntoExit, main},
     };
     pub use flash_protocol::{
-        Retries,
+        Missed, Overlap, Retries,
         manifest::{ENTRY_MARK, EntryMark},
     };
     pub use futures_util::{Stream, future::BoxFuture};

@@ -2,7 +2,8 @@
 //!
 //! `platform` starts and ends it. It manages `releases`; `lifecycle` contains their life cycle. Requests enter through
 //! `gateway`, and jobs wait in `queue`. `pool` uses `autoscaler` to decide how many workers run, and `supervisor` to run
-//! them. `meter` counts what they cost, their lines go to a sink of `flash-logs`, and `webhook` sends the ends of jobs.
+//! them. `schedule` runs functions at times of the clock. `meter` counts what they cost, their lines go to a sink of
+//! `flash-logs`, and `webhook` sends the ends of jobs.
 //!
 //! One [`Platform`] serves one app at one port. Its callers, `flash run` and `flash-target-local`, decide what it runs
 //! and which keys are valid, and keep the history of releases. It does not know about commands or how an app is built.
@@ -28,6 +29,7 @@ mod queue;
 mod release;
 mod releases;
 pub mod sample;
+mod schedule;
 mod supervisor;
 mod tally;
 #[cfg(test)]
@@ -44,10 +46,11 @@ pub use meter::{CostTotals, FunctionTotal, TypeTotal};
 pub use options::{Options, Retire};
 pub use overview::TypeOverview;
 pub use platform::Platform;
-pub use pool::{Counts, Supervision};
+pub use pool::{Counts, Supervision, WorkerLimits};
 pub use queue::{Durability, OpenError};
 pub use release::NewRelease;
 pub use releases::Expected;
+pub use schedule::{ScheduleError, ScheduleOverview, ScheduleRun};
 pub use supervisor::{
     Confinement, LimitScope, MachineCapabilities, detect_capabilities, is_lifeline, lifeline_main,
 };

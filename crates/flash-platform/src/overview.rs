@@ -1,10 +1,12 @@
 //! The current state of a platform, for display.
 use flash_protocol::manifest::EndpointKind;
+use jiff::Timestamp;
 
 use super::{
     platform::Platform,
-    pool::{Counts, Pool},
+    pool::{Counts, Pool, WorkerLimits},
     release::Release,
+    schedule::{ScheduleError, ScheduleOverview},
     tally::Problem,
 };
 
@@ -78,18 +80,48 @@ impl Platform {
             set_aside: self.shared.set_aside,
         }
     }
+
+    /// Sets the limits of a worker type's workers in the live release, beside its own; `None` ends that. The next
+    /// release begins with its own. Without such a worker type, nothing happens.
+    pub fn set_limits(&self, worker_type: &str, limits: Option<WorkerLimits>) {
+        if let Some(pool) = self.shared.releases.live().and_then(|live| live.pool(worker_type).cloned()) {
+            pool.set_limits(limits);
+        }
+    }
+
+    /// The scheduled functions of the live release.
+    pub fn schedules(&self) -> Vec<ScheduleOverview> {
+        self.shared.schedules.overview(Timestamp::now())
+    }
+
+    /// Runs a scheduled function now, besides its times. Returns the ID of its job, which is stored.
+    ///
+    /// # Errors
+    /// See [`ScheduleError`].
+    pub async fn run_schedule(&self, function: &str) -> Result<String, ScheduleError> {
+        self.shared.schedules.run_now(function, Timestamp::now()).await
+    }
+
+    /// Pauses or resumes a scheduled function. Times that pass while it is paused get no run, also later.
+    ///
+    /// # Errors
+    /// See [`ScheduleError`].
+    pub fn set_schedule_paused(&self, function: &str, paused: bool) -> Result<(), ScheduleError> {
+        self.shared.schedules.set_paused(function, paused, Timestamp::now())
+    }
 }
 
 fn type_overview(pool: &Pool) -> TypeOverview {
     let load = pool.load();
     let (completed, failed) = pool.tally().endings();
     let worker_type = &pool.worker_type;
+    let (workers_min, workers_max) = pool.limits();
     TypeOverview {
         name: worker_type.name.clone(),
         kind: worker_type.kind,
         compute: worker_type.compute.label(),
-        workers_min: worker_type.workers_min,
-        workers_max: worker_type.workers_max,
+        workers_min,
+        workers_max,
         counts: pool.counts(),
         waiting: (load.waiting + load.low_priority + load.delayed) as u64,
         running: load.running as u64,

@@ -24,6 +24,7 @@ use super::{
     pool::PoolContext,
     queue::{Backlog, Budget, Due, QueueContext, SetAside, WebhookOutbox},
     releases::{Expected, Releases},
+    schedule::Schedules,
     supervisor::LimitScope,
     webhook::WebhookSender,
 };
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub next_release: AtomicU64,
     pub address: SocketAddr,
     pub context: PoolContext,
+    pub schedules: Arc<Schedules>,
     /// Jobs of an earlier platform that no endpoint has claimed yet.
     pub backlog: Mutex<Backlog>,
     /// Whether any release ran images, which take longer to end.
@@ -92,7 +94,7 @@ impl Platform {
         let (machine, own_machine) = shared_or_own(machine, limits, &log)?;
         let share = machine.share();
         let Machine { lifeline, isolation, .. } = machine;
-        let (store, mut backlog, clock, set_aside) = Backlog::open(&store, durability)?;
+        let (store, mut backlog, clock, set_aside, stored_schedules) = Backlog::open(&store, durability)?;
         log_set_aside(&set_aside, &log);
         let (outbox, ends) = WebhookOutbox::new();
         let (closing, served) = (CancellationToken::new(), CancellationToken::new());
@@ -120,6 +122,13 @@ impl Platform {
         let gateway = TaskTracker::new();
         gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         gateway.spawn(sender.run(ends));
+        let schedules = Schedules::new(
+            state.releases.clone(),
+            context.queues.store.clone(),
+            context.log.clone(),
+            stored_schedules,
+        );
+        gateway.spawn(schedules.clone().run(closing.clone()));
         let platform = Self {
             shared: Arc::new(Shared {
                 releases: state.releases.clone(),
@@ -127,6 +136,7 @@ impl Platform {
                 next_release: AtomicU64::new(1),
                 address,
                 context,
+                schedules,
                 backlog: Mutex::new(backlog),
                 has_containers: AtomicBool::new(false),
                 retire,

@@ -23,6 +23,7 @@ mod fuzz;
 pub mod manifest;
 mod resource;
 mod retries;
+mod schedule;
 pub mod schema;
 pub mod variables;
 pub mod wire;
@@ -32,6 +33,7 @@ pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
 pub use resource::{Compute, ResourceConfig, Scaler};
 pub use retries::Retries;
+pub use schedule::{Missed, Overlap, Schedule};
 
 #[cfg(test)]
 flash_test_support::fuzz_tests!("envelope", "error_text", "exchange_frames");

@@ -11,6 +11,7 @@ use crate::{
     },
     resource::{Compute, Scaler},
     retries::Retries,
+    schedule::Schedule,
 };
 
 /// The manifest format that this crate writes and reads.
@@ -305,6 +306,9 @@ pub struct FunctionSettings {
     /// How often it runs again after a retryable error; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// When the platform runs it by itself; `None` if only callers run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 impl FunctionSettings {

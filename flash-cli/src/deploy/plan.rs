@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
-    Retries,
+    Retries, Schedule,
     manifest::{
         ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
     },
@@ -400,7 +400,7 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
 
 /// Every setting of one function as text.
 fn function_fields(settings: &FunctionSettings) -> Fields {
-    let FunctionSettings { retries } = settings;
+    let FunctionSettings { retries, schedule } = settings;
     let retries = retries.map_or_else(
         || "none".to_owned(),
         |retries| {
@@ -408,7 +408,14 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
             format!("{count}, after {first_wait_seconds} to {longest_wait_seconds} s")
         },
     );
-    vec![("retries", retries)]
+    let schedule = schedule.as_ref().map_or_else(
+        || "none".to_owned(),
+        |schedule| {
+            let Schedule { cron, timezone, missed, overlap } = schedule;
+            format!("{cron}, {timezone}, missed: {}, overlap: {}", missed.as_str(), overlap.as_str())
+        },
+    );
+    vec![("retries", retries), ("schedule", schedule)]
 }
 
 /// Every setting as text.

@@ -2,7 +2,7 @@
 //! on a method.
 use syn::Ident;
 
-use super::{Key, Written};
+use super::{Key, Written, schedule::Schedule};
 use crate::{
     errors::Errors,
     function::{Function, Kind},
@@ -12,6 +12,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct FunctionSettings {
     pub(crate) retries: Option<Retries>,
+    pub(crate) schedule: Option<Schedule>,
 }
 
 /// `retries = 3, backoff = 1..=60`
@@ -29,7 +30,7 @@ const MAX_BACKOFF: u32 = 24 * 3600;
 
 impl Written {
     pub(super) fn function_settings(&self, errors: &Errors) -> FunctionSettings {
-        FunctionSettings { retries: self.retries(errors) }
+        FunctionSettings { retries: self.retries(errors), schedule: self.schedule(errors) }
     }
 
     fn retries(&self, errors: &Errors) -> Option<Retries> {
@@ -48,16 +49,26 @@ impl Written {
 impl FunctionSettings {
     /// Checks that they fit the function.
     pub(crate) fn check(&self, function: &Function, is_route: bool, errors: &Errors) {
-        let Some(retries) = &self.retries else { return };
+        if let Some(schedule) = &self.schedule {
+            schedule.check(function, is_route, errors);
+        }
+        if let Some(retries) = &self.retries {
+            retries.check(function, is_route, errors);
+        }
+    }
+}
+
+impl Retries {
+    fn check(&self, function: &Function, is_route: bool, errors: &Errors) {
         if is_route {
             errors.on(
-                &retries.key,
+                &self.key,
                 "a route answers its caller at once, and the caller decides about retries: remove it, or make \
                  the function a job",
             );
         } else if function.kind == Kind::Stream {
             errors.on(
-                &retries.key,
+                &self.key,
                 "a stream is not run again, because its first chunks were read already: remove it, or return \
                  a `Result`",
             );

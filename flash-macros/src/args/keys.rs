@@ -20,6 +20,10 @@ pub(super) enum Key {
     Path,
     Retries,
     Backoff,
+    Schedule,
+    Timezone,
+    Missed,
+    Overlap,
 }
 
 impl Key {
@@ -42,10 +46,15 @@ impl Key {
         Self::Path,
         Self::Retries,
         Self::Backoff,
+        Self::Schedule,
+        Self::Timezone,
+        Self::Missed,
+        Self::Overlap,
     ];
     pub(super) const OF_ROUTE: &[Self] = &[Self::Method, Self::Path];
     /// What `#[job]` takes on a method: the settings of one function.
-    pub(super) const OF_JOB: &[Self] = &[Self::Retries, Self::Backoff];
+    pub(super) const OF_JOB: &[Self] =
+        &[Self::Retries, Self::Backoff, Self::Schedule, Self::Timezone, Self::Missed, Self::Overlap];
 
     pub(super) fn name(self) -> &'static str {
         self.form().split_once(' ').map_or("", |(name, _)| name)
@@ -72,6 +81,10 @@ impl Key {
             Self::Path => "path = \"/classify\"",
             Self::Retries => "retries = 3",
             Self::Backoff => "backoff = 1..=60",
+            Self::Schedule => "schedule = \"0 3 * * *\"",
+            Self::Timezone => "timezone = \"Europe/Berlin\"",
+            Self::Missed => "missed = once",
+            Self::Overlap => "overlap = allow",
         }
     }
 

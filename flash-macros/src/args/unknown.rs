@@ -58,6 +58,9 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
     (&["region", "regions", "zone", "location", "locations", "datacenter", "datacenters"], Key::DataCenters),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
     (&["retry", "max_retries", "attempts", "max_attempts", "retry_policy"], Key::Retries),
+    (&["cron", "every", "period", "interval", "crontab"], Key::Schedule),
+    (&["tz", "time_zone"], Key::Timezone),
+    (&["catchup", "catch_up", "misfire"], Key::Missed),
     (&["retry_delay", "retry_backoff", "backoff_seconds", "initial_delay", "max_delay"], Key::Backoff),
 ];
 

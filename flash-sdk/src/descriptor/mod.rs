@@ -6,6 +6,7 @@ mod binding;
 mod function;
 mod input;
 mod route;
+mod schedule;
 mod settings;
 mod value;
 
@@ -15,5 +16,6 @@ pub(crate) use function::Handler;
 pub use function::{Function, Registered, Resource, type_of};
 pub(crate) use input::Input;
 pub use route::Route;
+pub use schedule::Schedule;
 pub use settings::FunctionSettings;
 pub(crate) use value::Value;

@@ -1,18 +1,22 @@
 //! The settings of one function, as opposed to those of its worker type.
 use flash_protocol::{Retries, manifest};
 
+use super::schedule::Schedule;
+
 /// What `#[remote]` or `#[job]` sets for one function. The builders are `const`; nothing is set by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionSettings {
     /// How often it runs again after a retryable error; `None` for never.
     pub retries: Option<Retries>,
+    /// When the platform runs it by itself.
+    pub schedule: Option<Schedule>,
 }
 
 impl FunctionSettings {
     /// Nothing set.
     #[expect(clippy::new_without_default, reason = "only the code of the macro makes one, in a `const`")]
     pub const fn new() -> Self {
-        Self { retries: None }
+        Self { retries: None, schedule: None }
     }
 
     /// Runs again after a retryable error.
@@ -21,9 +25,15 @@ impl FunctionSettings {
         self
     }
 
+    /// Runs at times of the clock.
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
     /// As the manifest has them.
     pub(crate) fn entry(&self) -> manifest::FunctionSettings {
-        let Self { retries } = *self;
-        manifest::FunctionSettings { retries }
+        let Self { retries, schedule } = *self;
+        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry) }
     }
 }

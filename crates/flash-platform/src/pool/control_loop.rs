@@ -58,9 +58,10 @@ pub(crate) async fn run(pool: Arc<Pool>) {
 }
 
 fn scale(pool: &Arc<Pool>, now: Instant) {
+    let (min, max) = pool.limits();
     let limits = autoscaler::Limits {
-        min: pool.worker_type.workers_min as usize,
-        max: pool.worker_type.workers_max as usize,
+        min: min as usize,
+        max: max as usize,
         slots: pool.worker_type.max_concurrency as usize,
         idle_timeout: Duration::from_secs(pool.worker_type.idle_timeout_seconds.into()),
         scaler: pool.worker_type.scaler,

@@ -25,6 +25,7 @@ pub(crate) use worker::Phase;
 #[cfg(test)]
 pub(crate) use worker_life::START_LIMIT;
 pub(crate) use worker_life::start;
+pub use worker_pool::WorkerLimits;
 pub(crate) use worker_pool::{Pool, PoolContext, WorkSource};
 pub use workers::Counts;
 pub(crate) use workers::NotReady;

@@ -19,6 +19,7 @@ pub(crate) enum Resumed {
 pub(crate) async fn resume(pool: &Arc<Pool>, id: &WorkerId) -> Resumed {
     loop {
         let changed = pool.phases.notified();
+        let (_, most) = pool.limits();
         {
             let mut workers = pool.lock();
             match workers.phase(id) {
@@ -28,7 +29,7 @@ pub(crate) async fn resume(pool: &Arc<Pool>, id: &WorkerId) -> Resumed {
                     if pool.closed.is_cancelled() || !workers.ended.was_wanted(id) {
                         return Resumed::Unknown;
                     }
-                    if workers.active() >= pool.worker_type.workers_max as usize {
+                    if workers.active() >= most as usize {
                         return Resumed::NoRoom;
                     }
                     workers.ended.forget(id);

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use flash_logs::{LogLine, Sink};
@@ -40,6 +40,17 @@ pub(crate) enum WorkSource {
     Balanced(Arc<Balancer>),
 }
 
+/// Limits of a worker type's workers that a person has set beside the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// The number of workers that run even without work.
+    pub min: u32,
+    /// The largest number of workers, at least `min`.
+    pub max: u32,
+    /// When those of the release are back; `None`: never in this release.
+    pub until: Option<SystemTime>,
+}
+
 /// What all pools of a platform share.
 #[derive(Clone)]
 pub(crate) struct PoolContext {
@@ -61,6 +72,8 @@ pub(crate) struct Pool {
     pub(super) launch: Launch,
     pub(super) meter: Meter,
     pub(super) workers: Mutex<Workers>,
+    /// Those that a person has set beside the release.
+    limits: Mutex<Option<WorkerLimits>>,
     /// A worker's phase changed.
     pub(super) phases: Notify,
     pub(super) log: Sink,
@@ -107,6 +120,7 @@ impl Pool {
             launch,
             meter,
             workers: Mutex::default(),
+            limits: Mutex::default(),
             phases: Notify::new(),
             log,
             lifeline,
@@ -117,6 +131,29 @@ impl Pool {
             closing,
             tasks,
         })
+    }
+
+    /// How few and how many workers run: as the release says, or as a person has set since.
+    pub(crate) fn limits(&self) -> (u32, u32) {
+        let of_release = (self.worker_type.workers_min, self.worker_type.workers_max);
+        let mut limits = self.limits.lock();
+        match *limits {
+            Some(WorkerLimits { until: Some(until), .. }) if SystemTime::now() >= until => {
+                *limits = None;
+                let (min, max) = of_release;
+                self.say(None, format!("the time of flash scale is over: {min}..={max} workers again"));
+                of_release
+            }
+            Some(WorkerLimits { min, max, .. }) => (min, max),
+            None => of_release,
+        }
+    }
+
+    /// Sets limits beside those of the release; `None` ends that.
+    pub(crate) fn set_limits(&self, limits: Option<WorkerLimits>) {
+        *self.limits.lock() = limits;
+        let (min, max) = self.limits();
+        self.say(None, format!("scaled to {min}..={max} workers"));
     }
 
     /// The queue; `None` for a load-balanced worker type.

@@ -9,7 +9,7 @@ use super::{
     budget::Budget,
     clock::{Clock, Timestamp},
     settings::QueueContext,
-    store::{Change, Durability, OpenError, Opened, SetAside, Store},
+    store::{Change, Durability, OpenError, Opened, SetAside, Store, StoredSchedule},
     stored_job::Stored,
 };
 
@@ -43,21 +43,21 @@ impl Claim {
 }
 
 impl Backlog {
-    /// Opens a store and loads what an earlier platform left in it. Returns its time and the jobs that could not be
-    /// read.
+    /// Opens a store and loads what an earlier platform left in it. Returns its time, the jobs that could not be read
+    /// and the states of its schedules.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub(crate) fn open(
         directory: &Path,
         durability: Durability,
-    ) -> Result<(Store, Self, Clock, SetAside), OpenError> {
+    ) -> Result<(Store, Self, Clock, SetAside, Vec<StoredSchedule>), OpenError> {
         let mut backlog = Self::default();
-        let Opened { store, clock, set_aside } = Store::open(directory, durability, |found| {
+        let Opened { store, clock, set_aside, schedules } = Store::open(directory, durability, |found| {
             let stored = Stored::from(found);
             backlog.jobs.entry(stored.endpoint.clone()).or_default().push(stored);
         })?;
-        Ok((store, backlog, clock, set_aside))
+        Ok((store, backlog, clock, set_aside, schedules))
     }
 
     /// Counts what its jobs hold, also while no queue has claimed them.

@@ -63,7 +63,7 @@ pub(super) async fn choice(
                 Resumed::Yes => {}
                 Resumed::Unknown => return Err(gone(&worker)),
                 Resumed::NoRoom => {
-                    let most = pool.worker_type.workers_max;
+                    let (_, most) = pool.limits();
                     let message = format!(
                         "worker `{worker}` cannot be resumed: {most} of {most} workers of type `{}` are running",
                         pool.worker_type.name

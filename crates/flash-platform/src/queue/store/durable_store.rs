@@ -19,7 +19,7 @@ use super::{
         ticket::{Seq, Ticket},
     },
     open_error::{Durability, OpenError},
-    record::{Change, Found, Record},
+    record::{Change, Found, Record, StoredSchedule},
     schema,
     shared::{Failing, Progress, Shared},
     writer,
@@ -39,6 +39,7 @@ pub(in super::super) struct Opened {
     /// Continues where the last platform's stopped.
     pub clock: Clock,
     pub set_aside: SetAside,
+    pub schedules: Vec<StoredSchedule>,
 }
 
 /// Jobs that could not be read. They are kept apart.
@@ -75,7 +76,7 @@ impl Store {
             }
         }
         let keys = KeyTables::default();
-        let schema::Opened { connection, last, mark, damaged, set_aside } =
+        let schema::Opened { connection, last, mark, damaged, set_aside, schedules } =
             schema::open(&directory.join("jobs.sqlite"), durability, |job| {
                 let Record { endpoint, id, extras, .. } = &job.record;
                 if let Some(key) = extras.as_ref().and_then(|extras| extras.idempotency.as_ref()) {
@@ -106,7 +107,7 @@ impl Store {
             .spawn(move || writer::run(&connection, &shared))
             .map_err(OpenError::Thread)?;
         *store.shared.writer.lock() = Some(thread);
-        Ok(Opened { store, clock, set_aside })
+        Ok(Opened { store, clock, set_aside, schedules })
     }
 
     /// See [`SuspectLock`].
@@ -142,6 +143,11 @@ impl Store {
             self.shared.wake.notify_one();
         }
         ticket
+    }
+
+    /// Stores the state of a schedule, after all jobs that were submitted before.
+    pub(crate) fn keep_schedule(&self, schedule: StoredSchedule) {
+        self.write(Change::Schedule(schedule));
     }
 
     /// Why nothing can be written now, if so.

@@ -16,5 +16,6 @@ mod writer;
 pub(super) use durable_store::Opened;
 pub(crate) use durable_store::{SetAside, Store};
 pub use open_error::{Durability, OpenError};
+pub(crate) use record::StoredSchedule;
 pub(super) use record::{Change, End, Found, Record};
 pub(crate) use shared::Failing;

@@ -63,6 +63,14 @@ pub(in super::super) struct Damaged {
     pub rows: String,
 }
 
+/// The state of a function's schedule. The store does not read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredSchedule {
+    pub function: String,
+    /// JSON.
+    pub state: String,
+}
+
 /// How a job ended.
 pub(in super::super) struct End {
     pub outcome: Outcome,
@@ -105,6 +113,8 @@ pub(in super::super) enum Change {
     Cleared { seq: Seq },
     /// It cannot be read.
     SetAside(Damaged),
+    /// The state of a schedule, as its owner writes it.
+    Schedule(StoredSchedule),
     /// A platform opens the store.
     Opened(Mark),
     /// The platform looked at the clock.

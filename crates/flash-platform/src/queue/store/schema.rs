@@ -17,19 +17,28 @@ use super::{
         ticket::Seq,
     },
     open_error::{Durability, OpenError},
-    record::{Damaged, End, Found, Record},
+    record::{Damaged, End, Found, Record, StoredSchedule},
 };
 
 /// Of the tables below. A file with a lower one is brought up by [`UPGRADES`].
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// The migrations from version 1 to 2, from 2 to 3, and so on.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 4] = [
     "ALTER TABLE job ADD COLUMN release INTEGER NOT NULL DEFAULT 0;",
     TABLES_OF_3,
     "ALTER TABLE job ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE job ADD COLUMN not_before_us INTEGER;",
+    TABLES_OF_5,
 ];
+
+/// Since version 5. `state` is JSON that the schedules own.
+const TABLES_OF_5: &str = "
+    CREATE TABLE schedule (
+        function TEXT PRIMARY KEY,
+        state TEXT NOT NULL
+    );
+";
 
 /// Since version 3.
 ///
@@ -105,6 +114,7 @@ pub(super) struct Opened {
     pub damaged: Vec<Damaged>,
     /// How many were set aside before.
     pub set_aside: usize,
+    pub schedules: Vec<StoredSchedule>,
 }
 
 /// How the platform ended that had the file before.
@@ -143,8 +153,9 @@ pub(super) fn open(
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(problem)?;
     match version {
         0 => {
-            let create =
-                format!("BEGIN IMMEDIATE; {TABLES} {TABLES_OF_3} PRAGMA user_version = {VERSION}; COMMIT;");
+            let create = format!(
+                "BEGIN IMMEDIATE; {TABLES} {TABLES_OF_3} {TABLES_OF_5} PRAGMA user_version = {VERSION}; COMMIT;"
+            );
             connection.execute_batch(&create).map_err(problem)?;
         }
         VERSION => {}
@@ -163,7 +174,15 @@ pub(super) fn open(
     }
     let set_aside =
         connection.query_row("SELECT count(*) FROM damaged", [], |row| row.get(0)).map_err(problem)?;
-    Ok(Opened { connection, last, mark, damaged, set_aside })
+    let schedules = schedules(&connection).map_err(problem)?;
+    Ok(Opened { connection, last, mark, damaged, set_aside, schedules })
+}
+
+fn schedules(connection: &Connection) -> rusqlite::Result<Vec<StoredSchedule>> {
+    let mut statement = connection.prepare("SELECT function, state FROM schedule")?;
+    let rows =
+        statement.query_map([], |row| Ok(StoredSchedule { function: row.get(0)?, state: row.get(1)? }))?;
+    rows.collect()
 }
 
 /// A single invalid row may be the only one. If the file itself is damaged, nothing in it is trusted.

@@ -9,7 +9,7 @@ use super::{
         clock::Mark,
         ticket::{Seq, Ticket},
     },
-    record::{Change, Damaged, End, Record},
+    record::{Change, Damaged, End, Record, StoredSchedule},
     schema::{StoredExtras, outcome_columns, text_of},
     shared::{Failing, Progress, Shared},
 };
@@ -108,6 +108,10 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
             )?;
             write(connection, &Change::Forgotten { seq: *seq })
         }
+        Change::Schedule(StoredSchedule { function, state }) => connection
+            .prepare_cached("INSERT OR REPLACE INTO schedule VALUES (?1, ?2)")?
+            .execute(params![function, state])
+            .map(drop),
         Change::Opened(mark) => {
             // Jobs that ran when the last platform died were counted when they were read.
             let last = "SELECT is_open FROM life";

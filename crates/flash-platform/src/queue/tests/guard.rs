@@ -159,7 +159,7 @@ async fn jobs_that_wait_for_their_mark_keep_their_order_and_can_be_cancelled_mov
 async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     let directory = TempDir::new().unwrap();
     let open = || Backlog::open(directory.path(), Durability::Process).unwrap();
-    let (store, _, clock, _) = open();
+    let (store, _, clock, ..) = open();
     let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
     let id = stored(&queue, "1").await;
@@ -169,7 +169,7 @@ async fn jobs_are_not_deleted_because_a_clock_is_ahead_at_the_start() {
     let century = 100_u64 * 365 * 24 * 60 * 60 * 1_000_000;
     file.execute("UPDATE life SET wall_us = max(0, wall_us - ?), boot = 'another'", [century]).unwrap();
     drop(file);
-    let (store, mut backlog, clock, _) = open();
+    let (store, mut backlog, clock, ..) = open();
     let context = QueueContext { clock, store, outbox: WebhookOutbox::new().0, budget: Budget::default() };
     backlog.delete_due(&context);
     let queue = Queue::new("a", 1, Limits::default(), &context, Box::new(|_| {}));
@@ -213,7 +213,7 @@ async fn a_job_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
         file.execute(damage, []).unwrap();
         drop(file);
         for round in 0..2 {
-            let (store, mut backlog, _, set_aside) = open();
+            let (store, mut backlog, _, set_aside, _) = open();
             let context = QueueContext {
                 clock: Clock::Manual(now.clone()),
                 store,
