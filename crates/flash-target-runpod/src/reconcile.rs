@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::variables;
-use flash_target::FieldChange;
+use flash_target::EndpointChange;
 use reqwest::Url;
 
 use super::{
@@ -68,11 +68,11 @@ pub(crate) fn replacement(there: &Endpoint, wanted: &Desired) -> Option<&'static
 }
 
 /// All differences of an environment, for people.
-pub(crate) fn changes(there: &OwnEndpoints, wanted: &BTreeMap<String, Desired>) -> Vec<FieldChange> {
+pub(crate) fn changes(there: &OwnEndpoints, wanted: &BTreeMap<String, Desired>) -> Vec<EndpointChange> {
     let workers: BTreeSet<&String> = there.by_worker.keys().chain(wanted.keys()).collect();
     let mut all = Vec::new();
     for worker in workers {
-        let change = |field: &str, old: Option<String>, new: Option<String>| FieldChange {
+        let change = |field: &str, old: Option<String>, new: Option<String>| EndpointChange {
             worker: worker.clone(),
             field: field.to_owned(),
             old,

@@ -27,7 +27,7 @@ pub use costs::{CallsFrom, CostQuery, Costs, FunctionCost, Grain, Split, WorkerC
 pub use environment::{Created, DeployedEndpoint, Environment, EnvironmentId, NewEnvironment, TargetKind};
 pub use error::{Problem, TargetError};
 pub use flash_logs::{LogLevel, LogQuery, LogRecord, LogStream, SearchError, Selected, Tail, compile_search};
-pub use preflight::{FieldChange, Finding, Preflight};
+pub use preflight::{EndpointChange, Finding, Preflight};
 pub use release::{
     ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
     ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,

@@ -9,7 +9,7 @@ pub struct Preflight {
     /// None of these prevents it.
     pub warnings: Vec<Finding>,
     /// Where the target differs from the release, endpoint by endpoint, including manual changes.
-    pub changes: Vec<FieldChange>,
+    pub changes: Vec<EndpointChange>,
 }
 
 /// A finding.
@@ -23,7 +23,7 @@ pub struct Finding {
 
 /// A field of an endpoint at the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
+pub struct EndpointChange {
     /// The name of the endpoint's worker type.
     pub worker: String,
     /// The target's name for it, such as `workers.max`; `endpoint` for one that is created or deleted.

@@ -1,5 +1,5 @@
 //! How changes are printed: those of a plan, those at a target, and those between two versions of an app.
-use flash_target::{FieldChange as AtTarget, TargetKind};
+use flash_target::{EndpointChange, TargetKind};
 
 use crate::{
     deploy::{Action, Change, FieldChange, Plan},
@@ -48,7 +48,7 @@ pub(super) fn allowed_to_break(plan: &Plan, allowed: bool) -> Result<(), Failure
 }
 
 /// Prints what changes at the target itself, endpoint by endpoint.
-pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Output) {
+pub(super) fn at_target(changes: &[EndpointChange], target: TargetKind, output: &Output) {
     if changes.is_empty() {
         return;
     }
@@ -56,7 +56,7 @@ pub(super) fn at_target(changes: &[AtTarget], target: TargetKind, output: &Outpu
     output.line(&format!("  at {target}"));
     let width = changes.iter().map(|change| change.worker.chars().count() + change.field.chars().count());
     let width = width.max().unwrap_or(0) + 1;
-    for AtTarget { worker, field, old, new } in changes {
+    for EndpointChange { worker, field, old, new } in changes {
         let (mark, value) = match (old, new) {
             (None, Some(new)) => (ChangeMark::Created, new.clone()),
             (Some(_), None) => (ChangeMark::Removed, "removed".to_owned()),

@@ -125,7 +125,7 @@ fn row_of_command(command: &CommandWorker, url: &str, program: &str) -> Endpoint
 }
 
 fn workers(worker: &WorkerType) -> String {
-    format!("{}..{}", worker.workers_min, worker.workers_max)
+    format!("{}..={}", worker.workers_min, worker.workers_max)
 }
 
 fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, program: &str) -> String {

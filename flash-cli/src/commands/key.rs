@@ -97,7 +97,7 @@ async fn list(environment: OneEnvironment, output: &Output) -> Result<(), Failur
         };
         vec![format!("{}…", entry.prefix), state, local_time(entry.created_ms), entry.label.clone()]
     };
-    output.table(&["key", "state", "made", "label"], &keys.iter().map(row).collect::<Vec<_>>());
+    output.table(&["key", "state", "created", "label"], &keys.iter().map(row).collect::<Vec<_>>());
     Ok(())
 }
 

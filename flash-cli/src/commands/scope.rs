@@ -146,7 +146,7 @@ impl ScopeArguments {
                 },
             }),
             [] => Err(Failure::unusable(format!("`{app}` has no environments"))
-                .hint("make one: flash deploy new production")),
+                .hint("create one: flash deploy new production")),
             several if is_terminal() => {
                 let ask = || {
                     let prompt = format!("Environment of `{app}`");
@@ -188,7 +188,7 @@ fn check_there<'a>(
         let near = if apps.contains(id.app.as_str()) { String::new() } else { nearest(&id.app, apps) };
         let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
         return Err(
-            Failure::unusable(message).hint(format!("make it first: {make}; to list all: flash deploy list"))
+            Failure::unusable(message).hint(format!("create it first: {make}; to list all: flash deploy list"))
         );
     }
     let near = nearest(&id.name, names.iter().copied());

@@ -149,7 +149,7 @@ fn row(worker: &WorkerStatus) -> Vec<String> {
 fn memory_line(memory: &JobMemory) -> String {
     let JobMemory { held_bytes, limit_bytes } = *memory;
     let full = if held_bytes >= limit_bytes { ": full, new jobs are rejected with 429" } else { "" };
-    format!("jobs hold {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
+    format!("memory of jobs: {} of {} MB{full}", held_bytes.div_ceil(1_000_000), limit_bytes / 1_000_000)
 }
 
 /// `2 busy, 1 idle`: states without workers are left out.
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_full_memory_is_told_with_what_it_means() {
         let memory = |held_bytes| memory_line(&JobMemory { held_bytes, limit_bytes: 2_147_483_648 });
-        assert_eq!(memory(1), "jobs hold 1 of 2147 MB");
+        assert_eq!(memory(1), "memory of jobs: 1 of 2147 MB");
         assert!(memory(2_147_483_648).ends_with("2147 MB: full, new jobs are rejected with 429"));
     }
 

@@ -438,6 +438,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
     };
     let scaler = match scaler {
         ScalerEntry::QueueDelay { seconds } => format!("queue delay {seconds} s"),
+        ScalerEntry::RequestCount { requests: 1 } => "1 request per worker".to_owned(),
         ScalerEntry::RequestCount { requests } => format!("{requests} requests per worker"),
     };
     let centers = match data_centers.as_slice() {

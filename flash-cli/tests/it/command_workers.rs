@@ -80,7 +80,7 @@ async fn a_program_with_the_worker_protocol_serves_jobs_as_they_were_sent() {
             "function": "python3 -u worker.py first",
             "worker": "captioner",
             "compute": "CPU cpu3c-1-2",
-            "workers": "0..3",
+            "workers": "0..=3",
             "curl": format!(
                 "curl -X POST {}/v2/captioner/runsync -H 'content-type: application/json' -d '{{\"input\":{{}}}}'",
                 app.url

@@ -1,5 +1,7 @@
 //! `flash deploy` and its companions as their user sees them, through the real binary: a real service, real
 //! workers, a data directory and credentials of each test's own.
+mod printed;
+
 use std::{
     os::unix::fs::PermissionsExt as _,
     process::Command,

@@ -23,7 +23,7 @@ use flash_protocol::{
         events,
         exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
-        unsupported_coding,
+        refusal_text, unsupported_coding,
     },
 };
 use futures_util::{StreamExt as _, stream};
@@ -392,12 +392,8 @@ fn refuse(status: StatusCode, error: WireError, shared: &Shared, request_id: &st
     if status.is_server_error() {
         log(&error);
     }
-    let message = match &error.stage {
-        Some(stage) => format!("stage `{stage}` failed: {}", error.chain()),
-        None => error.chain(),
-    };
     let body = ErrorBody {
-        error: message,
+        error: refusal_text(&error),
         kind: error.kind,
         stage: error.stage.as_deref(),
         worker_id: error.worker_id.as_deref().or(shared.worker_id.to_str().ok()),

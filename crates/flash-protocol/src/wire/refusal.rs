@@ -18,6 +18,18 @@ struct Body {
     fields: Vec<FieldError>,
 }
 
+/// The text of an error in an HTTP answer: the stage that failed, if it is known, and the chain of causes.
+pub fn refusal_text(error: &WireError) -> String {
+    match &error.stage {
+        Some(stage) => format!("{}{}", stage_failed(stage), error.chain()),
+        None => error.chain(),
+    }
+}
+
+fn stage_failed(stage: &str) -> String {
+    format!("stage `{stage}` failed: ")
+}
+
 /// The error of an unsuccessful answer: complete if it is from Flash, otherwise by its status.
 pub fn refusal(status: u16, body: &[u8]) -> WireError {
     let by_status = match status {
@@ -30,7 +42,10 @@ pub fn refusal(status: u16, body: &[u8]) -> WireError {
     };
     match serde_json::from_slice::<Body>(body) {
         Ok(body) => {
-            let mut error = WireError::new(body.kind.unwrap_or(by_status), body.error);
+            // The stage is a field of the error, so that it is told once, in its reader's words.
+            let said = body.stage.as_deref().and_then(|stage| body.error.strip_prefix(&*stage_failed(stage)));
+            let message = said.unwrap_or(&body.error).to_owned();
+            let mut error = WireError::new(body.kind.unwrap_or(by_status), message);
             error.stage = body.stage;
             error.worker_id = body.worker_id;
             error.request_id = body.request_id;
@@ -53,6 +68,18 @@ mod tests {
         let body = br#"{"error":"`text`: missing","kind":"invalid_input","fields":[{"path":"/text","message":"missing"}]}"#;
         let error = refusal(422, body);
         assert_eq!((error.kind, error.fields.len()), (ErrorKind::InvalidInput, 1));
+    }
+
+    #[test]
+    fn the_stage_of_an_error_is_read_as_it_is_written_and_told_once() {
+        let mut error = WireError::new(ErrorKind::Handler, "no such animal".to_owned());
+        error.stage = Some("gpu/classify".to_owned());
+        let body = serde_json::json!({"error": refusal_text(&error), "kind": error.kind, "stage": error.stage});
+        assert_eq!(body["error"], "stage `gpu/classify` failed: no such animal");
+        let read = refusal(500, body.to_string().as_bytes());
+        assert_eq!((&*read.message, read.stage.as_deref()), ("no such animal", Some("gpu/classify")));
+        let others = br#"{"error":"stage `a` failed: x","stage":"b"}"#;
+        assert_eq!(refusal(500, others).message, "stage `a` failed: x", "what another stage says is kept");
     }
 
     #[test]

@@ -137,13 +137,9 @@ impl Reporter<'_> {
     pub(super) fn failed(&self, error: &WireError, request_id: &str) -> Failure {
         let request = error.request_id.as_deref().unwrap_or(request_id);
         let stage = error.stage.as_deref().map_or_else(String::new, |stage| format!("`{stage}` failed: "));
-        let message = match error.message.starts_with("stage `") {
-            true => error.chain(),
-            false => format!("{stage}{}", error.chain()),
-        };
         let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
         let fields: String = fields.collect();
-        Failure::failed(format!("{message}{fields} (request {request})"))
+        Failure::failed(format!("{stage}{}{fields} (request {request})", error.chain()))
             .hint(format!("flash logs {} --request {request}", self.environment))
     }
 }

@@ -135,7 +135,7 @@ pub(super) async fn run(arguments: &SpentArguments, output: &Output) -> Result<(
         return Ok(());
     }
     if rows.is_empty() {
-        output.status("Cost", &format!("{id} has cost nothing since {}", arguments.since));
+        output.status("Cost", &format!("{id} cost nothing in this time (--since {})", arguments.since));
     }
     let (head, cells) = match costs.calls {
         CallsFrom::Meter => cells(&rows, total, arguments.by),

@@ -35,7 +35,7 @@ impl EnvironmentCommand for HistoryArguments {
             return Ok(Code::Success);
         }
         let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
-        output.table(&["release", "state", "made", "commit", "digest", "notes"], &rows);
+        output.table(&["release", "state", "created", "commit", "digest", "notes"], &rows);
         Ok(Code::Success)
     }
 }

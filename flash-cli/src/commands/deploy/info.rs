@@ -40,7 +40,7 @@ impl EnvironmentCommand for InfoArguments {
             // The `curl` of a row reads the user's header file, which does not exist.
             for row in &mut rows {
                 row.curl =
-                    format!("no key stored on this machine; make one: flash key new {} --use", scope.id.name);
+                    format!("no key stored on this machine; create one: flash key new {} --use", scope.id.name);
             }
         }
         if output.is_json() {

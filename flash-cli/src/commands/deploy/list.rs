@@ -45,7 +45,7 @@ impl EnvironmentCommand for ListArguments {
             return Ok(Code::Success);
         }
         if environments.is_empty() {
-            output.status("None", "no environments; make one: flash deploy new production");
+            output.status("None", "no environments; create one: flash deploy new production");
             return Ok(Code::Success);
         }
         let row = |own: &Environment| {

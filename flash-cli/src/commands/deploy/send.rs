@@ -247,7 +247,7 @@ async fn carry_out(arguments: SendArguments, output: &Output) -> Result<Code, Fa
 fn unknown(error: TargetError, scope: &Scope) -> Failure {
     match (error.problem, &error.hint) {
         (Problem::NotFound, None) => {
-            Failure::from(error).hint(format!("make it first: flash deploy new {}", scope.id.name))
+            Failure::from(error).hint(format!("create it first: flash deploy new {}", scope.id.name))
         }
         _ => error.into(),
     }
