@@ -187,9 +187,8 @@ fn check_there<'a>(
         let apps: BTreeSet<&str> = there.iter().map(|own| own.id.app.as_str()).collect();
         let near = if apps.contains(id.app.as_str()) { String::new() } else { nearest(&id.app, apps) };
         let message = format!("`{}` has no environment `{}`{near}", id.app, id.name);
-        return Err(
-            Failure::unusable(message).hint(format!("create it first: {make}; to list all: flash deploy list"))
-        );
+        return Err(Failure::unusable(message)
+            .hint(format!("create it first: {make}; to list all: flash deploy list")));
     }
     let near = nearest(&id.name, names.iter().copied());
     let names: Vec<&str> = names.into_iter().collect();

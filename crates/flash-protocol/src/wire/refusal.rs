@@ -74,7 +74,8 @@ mod tests {
     fn the_stage_of_an_error_is_read_as_it_is_written_and_told_once() {
         let mut error = WireError::new(ErrorKind::Handler, "no such animal".to_owned());
         error.stage = Some("gpu/classify".to_owned());
-        let body = serde_json::json!({"error": refusal_text(&error), "kind": error.kind, "stage": error.stage});
+        let body =
+            serde_json::json!({"error": refusal_text(&error), "kind": error.kind, "stage": error.stage});
         assert_eq!(body["error"], "stage `gpu/classify` failed: no such animal");
         let read = refusal(500, body.to_string().as_bytes());
         assert_eq!((&*read.message, read.stage.as_deref()), ("no such animal", Some("gpu/classify")));

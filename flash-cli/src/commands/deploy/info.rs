@@ -39,8 +39,10 @@ impl EnvironmentCommand for InfoArguments {
         if !has_key {
             // The `curl` of a row reads the user's header file, which does not exist.
             for row in &mut rows {
-                row.curl =
-                    format!("no key stored on this machine; create one: flash key new {} --use", scope.id.name);
+                row.curl = format!(
+                    "no key stored on this machine; create one: flash key new {} --use",
+                    scope.id.name
+                );
             }
         }
         if output.is_json() {
