@@ -1,4 +1,4 @@
-//! What answers the calls of one test instead of the functions themselves: its fakes.
+//! What answers the calls of one test instead of the functions of its process: fakes, and a platform that it started.
 //!
 //! They are part of the [`Context`](crate::Context) and so go wherever that goes: into calls, jobs and threads of this
 //! process. Workers have none. `testing` makes them, `function` and `call` look for them.
@@ -22,6 +22,8 @@ pub(crate) struct Substitutes {
     /// By the address of the function's descriptor, of which there is one. Each is a [`FakeResult`] or [`FakeStream`]
     /// of the function's types.
     fakes: Mutex<HashMap<usize, Arc<dyn Any + Send + Sync>>>,
+    /// The way to a platform; its type belongs to `call`.
+    platform: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Substitutes {
@@ -39,6 +41,17 @@ impl Substitutes {
     pub(crate) fn fake<T: Any + Send + Sync>(&self, function: &'static Function) -> Option<Arc<T>> {
         let fake = self.fakes.lock().get(&key(function)).cloned()?;
         Some(fake.downcast().expect("the macro gives the function and its marker the same types"))
+    }
+
+    /// Sets where functions without a fake run; `None` for this process.
+    pub(crate) fn set_platform(&self, platform: Option<Arc<dyn Any + Send + Sync>>) {
+        *self.platform.lock() = platform;
+    }
+
+    /// Where functions without a fake run; `None` for this process.
+    pub(crate) fn platform<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let platform = self.platform.lock().clone()?;
+        Some(platform.downcast().expect("the only platform is the peers of `call`"))
     }
 }
 

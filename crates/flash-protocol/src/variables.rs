@@ -22,6 +22,8 @@ pub const API_KEY: &str = "FLASH_API_KEY";
 /// The user's configuration directory, which contains `credentials.json` (default `$XDG_CONFIG_HOME/flash`, or else
 /// `~/.config/flash`).
 pub const CONFIG_DIR: &str = "FLASH_CONFIG_DIR";
+/// The `flash` command that tests start, instead of the one on `PATH`.
+pub const BIN: &str = "FLASH_BIN";
 /// URL of the exchange. Set by the Flash platform.
 pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
 /// Seconds for which a worker keeps trying to post a finished result (default 600).

@@ -34,4 +34,5 @@ mod same_answers;
 mod service;
 mod supervision;
 mod support;
+mod testing;
 mod worker_protocol;

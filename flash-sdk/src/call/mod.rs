@@ -17,6 +17,6 @@ pub(crate) use directory::Process;
 pub(crate) use exchange::Calls;
 pub(crate) use handle::JobEnd;
 pub use handle::{JobHandle, join_all};
-pub(crate) use peers::{Peers, handle, peers_for, settle};
+pub(crate) use peers::{Peers, handle, peers, peers_for, settle};
 pub(crate) use settings::CallSettings;
 pub use worker::call_worker;

@@ -1,6 +1,7 @@
 //! How this process reaches the other worker types of its app.
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -56,19 +57,51 @@ pub(crate) fn settle(process: Process) -> Option<&'static Peers> {
 }
 
 /// How to reach this function; `None` if it runs in this process.
-fn peers_of(function: &Function) -> Option<&'static Peers> {
-    if Context::substitutes().is_some_and(|substitutes| substitutes.has_fake(function)) {
-        return None;
+fn peers_of(function: &Function) -> Option<PeersHandle> {
+    if let Some(substitutes) = Context::substitutes() {
+        if substitutes.has_fake(function) {
+            return None;
+        }
+        if let Some(platform) = substitutes.platform() {
+            return Some(PeersHandle::OfTest(platform));
+        }
     }
     let peers = settle(Process::Other)?;
-    (peers.own.as_deref() != Some(function.worker())).then_some(peers)
+    (peers.own.as_deref() != Some(function.worker())).then_some(PeersHandle::OfProcess(peers))
+}
+
+/// How to reach worker types by name; `None` without a platform.
+pub(crate) fn peers() -> Option<PeersHandle> {
+    match Context::substitutes().and_then(|substitutes| substitutes.platform()) {
+        Some(platform) => Some(PeersHandle::OfTest(platform)),
+        None => settle(Process::Other).map(PeersHandle::OfProcess),
+    }
+}
+
+/// The peers that a call goes to.
+pub(crate) enum PeersHandle {
+    /// Those of this process, as its environment variables say.
+    OfProcess(&'static Peers),
+    /// Those of the platform that the current test started.
+    OfTest(Arc<Peers>),
+}
+
+impl Deref for PeersHandle {
+    type Target = Peers;
+
+    fn deref(&self) -> &Peers {
+        match self {
+            Self::OfProcess(peers) => peers,
+            Self::OfTest(peers) => peers,
+        }
+    }
 }
 
 /// How to reach this function with these settings; `None` if it runs in this process.
 ///
 /// # Errors
 /// If the settings name an environment that is not known.
-pub(crate) fn peers_for(function: &Function, settings: &CallSettings) -> Result<Option<&'static Peers>> {
+pub(crate) fn peers_for(function: &Function, settings: &CallSettings) -> Result<Option<PeersHandle>> {
     settings.check(|| function.call_name())?;
     Ok(peers_of(function))
 }
@@ -109,6 +142,12 @@ impl Peers {
             exchange: OnceLock::new(),
             http: Arc::new(HttpClient::new(directory.key)),
         })
+    }
+
+    /// The worker types of a platform that this process started.
+    pub(crate) fn of_platform(endpoints: HashMap<String, String>, source: String) -> Self {
+        let http = Arc::new(HttpClient::new(None));
+        Self { own: None, endpoints: Ok(endpoints), source, exchange: OnceLock::new(), http }
     }
 
     /// The key for the other worker types.

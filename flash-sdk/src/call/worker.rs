@@ -5,10 +5,7 @@ use flash_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    directory::Process,
-    peers::{Peers, settle},
-};
+use super::peers::{Peers, peers};
 use crate::{context::Context, deadline::within_current_call, json, located::located};
 
 /// Runs a job on a worker type that is not a Rust function, and waits for its output: a `[workers.NAME]` of
@@ -50,7 +47,7 @@ pub async fn call_worker<O: DeserializeOwned>(
     worker: &str,
     input: &(impl Serialize + ?Sized + Sync),
 ) -> Result<O> {
-    let peers = settle(Process::Other).ok_or_else(|| no_platform(worker))?;
+    let peers = peers().ok_or_else(|| no_platform(worker))?;
     let input = json::encode_payload(input, format_args!("the input for `{worker}`"), 0)?;
     let output = peers.call_worker(worker, input).await?;
     json::decode_payload(&output, || format!("the output of `{worker}` does not match the expected type"))

@@ -20,7 +20,7 @@ use super::{
     request::{Request, Target},
 };
 use crate::{
-    call::{Process, settle},
+    call::peers,
     context::Context,
     http_client::HttpClient,
     json,
@@ -104,7 +104,7 @@ impl Endpoint {
     /// # Errors
     /// If neither variable is set, or they do not list the worker type.
     pub fn of(worker: &str) -> Result<Self> {
-        let Some(peers) = settle(Process::Other) else {
+        let Some(peers) = peers() else {
             let message = format!(
                 "no deployment of worker type `{worker}` is set: set {}=NAME, or {}",
                 variables::ENV,

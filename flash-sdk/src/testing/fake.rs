@@ -43,7 +43,7 @@ use crate::descriptor::{Function, Registered};
 ///
 /// The fake answers direct calls, `spawn`, `map` and streams, also those of functions that the test calls, in jobs and
 /// on blocking threads. It does not replace `f::local`, which is the function's own code, and it does not reach into
-/// other processes. As in any call within a process, values must be writable as JSON, and errors and panics name the
+/// the processes of a [`Platform`](super::Platform). As in any call within a process, values must be writable as JSON, and errors and panics name the
 /// function. A second fake of the same function replaces the first. Dropping the returned
 /// handle changes nothing.
 ///

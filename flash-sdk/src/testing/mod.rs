@@ -1,4 +1,4 @@
-//! Tests of an app: fakes of its functions.
+//! Tests of an app: fakes of its functions, and the app on the real platform.
 //!
 //! ```
 //! use flash_sdk::{Error, Result, remote, testing::fake};
@@ -34,10 +34,13 @@
 //! ```
 mod callable;
 mod fake;
+mod platform;
+mod process;
 mod scope;
 
 pub use callable::{Callable, OneResult, Reply, Streamed};
 pub use fake::{Fake, fake};
+pub use platform::Platform;
 #[doc(hidden)]
 pub use scope::run;
 pub use scope::scope;

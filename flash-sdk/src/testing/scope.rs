@@ -26,7 +26,12 @@ use crate::{
 /// }
 /// ```
 pub fn scope<F: Future>(test: F) -> impl Future<Output = F::Output> {
-    let substitutes = Some(Arc::new(Substitutes::default()));
+    within(Substitutes::default(), test)
+}
+
+/// Runs a future with these substitutes.
+pub(super) fn within<F: Future>(substitutes: Substitutes, test: F) -> impl Future<Output = F::Output> {
+    let substitutes = Some(Arc::new(substitutes));
     Context::new(Setup { substitutes, ..Setup::default() }).scope(test)
 }
 

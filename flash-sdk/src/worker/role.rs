@@ -57,7 +57,7 @@ impl<E: Into<Error>> IntoExit for Result<(), E> {
     }
 }
 
-/// The only function of this crate that prints: the reason why the process ends, on stderr.
+/// The only function of a worker that prints: the reason why the process ends, on stderr.
 #[expect(clippy::print_stderr, reason = "a worker's last words, before or after any logger lives")]
 fn report(message: &str) {
     eprintln!("{message}");

@@ -73,6 +73,10 @@ pub(crate) struct RunArguments {
     /// disk before its ID is returned. Without --keep, jobs are lost when the run ends.
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "process")]
     keep: Option<Keep>,
+    /// Stop when standard input ends, as on SIGTERM. A program that starts flash with a pipe as its input can end in any
+    /// way, and flash ends with it.
+    #[arg(long)]
+    stop_on_eof: bool,
     /// Print one JSON object per line: events `ready`, `log`, `reload`.
     #[arg(long)]
     json: bool,
@@ -93,6 +97,7 @@ impl RunArguments {
             container: None,
             drain_seconds: None,
             keep: None,
+            stop_on_eof: false,
             json: false,
         }
     }
@@ -125,6 +130,7 @@ async fn serve(arguments: RunArguments, output: &Output) -> Result<(), Failure> 
         origin: origin(&arguments, &config, &package, output).await?,
         package,
         reload: !arguments.no_reload,
+        stop_on_eof: arguments.stop_on_eof,
         drain_time: Duration::from_secs(drain_seconds),
         keep: arguments.keep,
         supervision: supervision(&config),

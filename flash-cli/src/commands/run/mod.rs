@@ -8,6 +8,7 @@ mod command;
 mod image;
 mod session;
 mod state;
+mod stop;
 mod variable;
 mod workspace;
 

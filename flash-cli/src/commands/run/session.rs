@@ -11,14 +11,12 @@ use flash_platform::{
     Supervision,
 };
 use flash_protocol::manifest::{FunctionEntry, Manifest};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
 use super::{
     image::BuiltImages,
     state::{Keep, StoreLocation, api_key, curl, not_started, webhook_secret},
+    stop::StopSignals,
     workspace::{Settings, Versions},
 };
 use crate::{
@@ -35,6 +33,7 @@ pub(super) struct Session {
     pub package: Package,
     pub origin: Origin,
     pub reload: bool,
+    pub stop_on_eof: bool,
     pub drain_time: Duration,
     pub keep: Option<Keep>,
     pub supervision: Supervision,
@@ -55,29 +54,6 @@ pub(super) enum Origin {
     Crate(Build),
     /// The images of `flash build`.
     Images(Box<BuiltImages>),
-}
-
-/// SIGINT or SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> Result<Self, Failure> {
-        let problem = |error| Failure::failed(format!("could not listen for signals: {error}"));
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(problem)?,
-            terminate: signal(SignalKind::terminate()).map_err(problem)?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// A path, and its target if it is or goes through a link: either may be written.
@@ -102,7 +78,7 @@ struct Announced {
 impl Session {
     /// Serves until a signal.
     pub(super) async fn serve(mut self, listener: TcpListener) -> Result<(), Failure> {
-        let mut stop = StopSignals::listen()?;
+        let mut stop = StopSignals::listen(self.stop_on_eof)?;
         let port = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?.port();
         let url = match self.host.contains(':') {
             true => format!("http://[{}]:{port}", self.host),
