@@ -1,7 +1,7 @@
 //! What a platform needs to start.
 use std::{path::PathBuf, time::Duration};
 
-use flash_logs::Sink;
+use flash_logs::{LogStore, Sink};
 use tokio::net::TcpListener;
 
 use super::{
@@ -19,6 +19,9 @@ pub struct Options {
     pub listener: TcpListener,
     /// Gets all lines of workers and of the platform.
     pub log: Sink,
+    /// A log that clients may read, and with it the manifest of the live release, as those of `flash run` do. Nobody can
+    /// read them over HTTP without.
+    pub readable_log: Option<LogStore>,
     /// How long running work may take when a release or the platform ends.
     pub drain_time: Duration,
     /// The job store. Jobs of an earlier platform continue.

@@ -78,6 +78,7 @@ impl Platform {
         let Options {
             listener,
             log,
+            readable_log,
             drain_time,
             limits,
             confinement,
@@ -118,7 +119,7 @@ impl Platform {
             queues: QueueContext { clock, store, outbox, budget },
             billing: Billing::default(),
         };
-        let state = Arc::new(GatewayState::new(&context, access));
+        let state = Arc::new(GatewayState::new(&context, access, readable_log));
         let gateway = TaskTracker::new();
         gateway.spawn(gateway::serve(listener, share, state.clone(), served.clone()));
         gateway.spawn(sender.run(ends));

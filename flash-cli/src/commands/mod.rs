@@ -2,7 +2,7 @@
 //!
 //! `command_line` lists them and runs the one that is meant; `command` is what they have in common. A command's
 //! arguments, help and exit codes are its own. `scope` (which environment, which crate), `confirm` (questions), `time`,
-//! `changes` and `endpoint_table` (texts) are shared by several.
+//! `changes` and `endpoint_table` (texts), `running` (a `flash run` that is running) are shared by several.
 mod build;
 mod call;
 mod catalog;
@@ -18,6 +18,7 @@ mod key;
 mod login;
 mod logs;
 mod run;
+mod running;
 mod scope;
 mod secret;
 mod service;

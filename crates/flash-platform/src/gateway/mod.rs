@@ -28,6 +28,7 @@ mod limits;
 mod nesting;
 mod proxy;
 mod queue_api;
+mod readable;
 mod request_id;
 mod request_key;
 mod respond;

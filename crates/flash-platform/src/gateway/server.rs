@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, Request},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONNECTION};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     access, costs, docs,
     error::rendered,
-    framing, functions, queue_api,
+    framing, functions, queue_api, readable,
     request_id::{REQUEST_ID, RequestId},
     state::GatewayState,
 };
@@ -87,6 +87,8 @@ fn router(state: Arc<GatewayState>) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(docs::openapi))
+        .route("/_flash/manifest", get(readable::manifest))
+        .route("/_flash/logs", post(readable::logs))
         .route("/_flash/bill", get(costs::bill))
         .route("/_flash/requests/{request_id}", get(costs::request))
         .merge(queue_api::router())

@@ -1,6 +1,7 @@
 //! What handlers need of the platform.
 use std::sync::Arc;
 
+use flash_logs::LogStore;
 use flash_protocol::ErrorKind;
 use http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +20,8 @@ pub(crate) struct GatewayState {
     pub releases: Arc<Releases>,
     pub(super) access_control: AccessControl,
     pub(super) billing: Billing,
+    /// The log that clients may read, if they may.
+    pub(super) readable_log: Option<LogStore>,
     /// The memory that jobs may use.
     pub(super) budget: Budget,
     /// What outlives the answer to a request, and is waited for at the end.
@@ -29,10 +32,11 @@ pub(crate) struct GatewayState {
 
 impl GatewayState {
     /// The state beside pools with this context, without a release.
-    pub(crate) fn new(context: &PoolContext, access: Access) -> Self {
+    pub(crate) fn new(context: &PoolContext, access: Access, readable_log: Option<LogStore>) -> Self {
         Self {
             releases: Arc::default(),
             access_control: AccessControl::new(access, context.log.clone()),
+            readable_log,
             billing: context.billing.clone(),
             budget: context.queues.budget.clone(),
             tasks: context.tasks.clone(),

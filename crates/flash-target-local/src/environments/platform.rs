@@ -101,6 +101,8 @@ fn options(
     Options {
         listener,
         log: running.logs.sink(),
+        // Its readers ask the service.
+        readable_log: None,
         drain_time: Duration::from_secs(runtime.drain_seconds),
         store: running.directory.jobs(),
         durability: Durability::Machine,

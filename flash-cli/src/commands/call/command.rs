@@ -2,18 +2,13 @@
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use clap::Args;
-use flash_protocol::{
-    catalogue::{NanoDollars, PriceList},
-    credentials::Credentials,
-    manifest::{FunctionEntry, Manifest},
-    variables,
-};
-use flash_target::{EnvironmentId, ReleaseSpec, Target, TargetKind};
+use flash_protocol::manifest::FunctionEntry;
 
 use super::{
     files,
     find::{self, Callee, find},
     input,
+    place::Place,
     report::{Reporter, ResultPrinting},
     route,
     send::{Answer, Caller, ChunkPrinting, Submission},
@@ -22,22 +17,19 @@ use super::{
 use crate::{
     commands::{
         command::{Command, Context},
-        scope::{Scope, ScopeArguments},
+        endpoint_table,
+        running::RunningArguments,
+        scope::ScopeArguments,
     },
     exit::{Code, Failure, FailureCode},
     output::{Format, Output},
 };
 
-/// How long to wait for a result beyond the function's time limit: a worker may have to start first.
-const START_ALLOWANCE: Duration = Duration::from_secs(120);
-/// The same in a cloud, where a machine may have to be found and the image pulled first.
-const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
-
-/// Call a function of a deployed app.
+/// Call a function of a deployed app, or of a running `flash run`.
 ///
 /// FUNCTION is a name as in code (classify, Sentiment::classify), module/function, or a route (/classify, "POST
 /// /classify"). The input is checked against the function's JSON schema before it is sent. A file is JSON or, for a
-/// function that takes bytes, what they consist of; within JSON, \"@FILE\" stands for the bytes of a file. The result
+/// function that takes bytes, what they consist of; within JSON, "@FILE" stands for the bytes of a file. The result
 /// goes to stdout; status, time, cost and request ID go to stderr. The key comes from FLASH_API_KEY, else from the
 /// credential file.
 #[derive(Args)]
@@ -47,6 +39,8 @@ const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
                   flash call production /classify @input.json\n  \
                   echo '{\"to\": 3}' | flash call staging count - --stream\n  \
                   flash call production Sentiment::classify @clean.json --async\n  \
+                  flash call production preprocess_text --example\n  \
+                  flash call --local preprocess_text '{\"text\": \"I love it!\"}'\n  \
                   flash call production resize @photo.jpg -o small.jpg\n  \
                   flash call production rename '{\"name\": \"a\", \"file\": \"@photo.jpg\"}'\n\n\
                   Exit codes: 0 success; 1 the call failed; 2 no such function, or the input does not fit."
@@ -69,8 +63,13 @@ pub(crate) struct CallArguments {
     /// Write the result to this file: bytes as they are, anything else as JSON.
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["asynchronous", "stream"])]
     output: Option<PathBuf>,
+    /// Print an input that fits the function, and do not call it.
+    #[arg(long, conflicts_with_all = ["asynchronous", "stream", "output", "timeout"])]
+    example: bool,
     #[command(flatten)]
     scope: ScopeArguments,
+    #[command(flatten)]
+    running: RunningArguments,
     /// Print one JSON object: output, status, ID, times, cost, request ID.
     #[arg(long)]
     json: bool,
@@ -92,53 +91,44 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
         return Err(Failure::unusable("no function given")
             .hint("name one: flash call [ENV] FUNCTION [JSON | @FILE | @- | -]"));
     };
+    let find_place = || Place::find(&arguments.running, &arguments.scope, words.environment);
+    if arguments.example {
+        return show_example(&find_place().await?, &words, output);
+    }
     let given = input::Given::read(words.input)?;
     if let Err(failure) = given.check() {
-        return Err(with_example(failure, arguments, &words).await);
+        return Err(with_example(failure, find_place().await, &words));
     }
-    let Scope { id, target } = arguments.scope.environment(words.environment).await?;
-    let spec = target.spec(&id, None).await?;
-    let price_per_second = price(&spec, words.function, target.kind());
-    let manifest = spec.manifest;
-    let callee = find(&manifest, words.function).map_err(|error| {
-        let there = find::listed(&manifest).map(|names| format!("it has: {names}; "));
-        let more = format!("to list them: flash deploy info {}", id.name);
-        Failure::of(FailureCode::Unusable, &error).hint(there.unwrap_or_default() + &more)
-    })?;
+    let place = find_place().await?;
+    let manifest = place.manifest();
+    let callee = callee(&place, words.function)?;
     allowed(arguments, &callee)?;
     let usage = |failure: Failure| match callee.function() {
-        Some(function) => failure.hint(input::usage(&id.name, words.function, &manifest, function)),
+        Some(function) => failure.hint(usage(&place, words.function, function)),
         None => failure,
     };
-    let input = given.for_function(&manifest, callee.function()).map_err(usage)?;
+    let input = given.for_function(manifest, callee.function()).map_err(usage)?;
     if let Some(function) = callee.function() {
-        input::check(&manifest, function, &input).map_err(usage)?;
+        input::check(manifest, function, &input).map_err(usage)?;
     }
-    let environment = target.environment(&id).await?;
-    let endpoint = environment.endpoints.iter().find(|endpoint| endpoint.worker == callee.worker());
-    let endpoint = endpoint.ok_or_else(|| {
-        Failure::failed(format!("worker type `{}` has no address in {id}", callee.worker()))
-            .hint(format!("flash status {}", id.name))
-    })?;
-    let other_key = match target.kind() {
-        TargetKind::Local => format!("flash key new {} --use", id.name),
-        TargetKind::Runpod => "flash login".to_owned(),
-    };
-    let timeout = timeout_of(arguments, &manifest, &callee, target.kind());
-    let caller = Caller::new(&id, other_key, key_for(&id, target.as_ref())?, timeout)?;
+    let url = place.address(&callee).await?;
+    let timeout = arguments.timeout.map_or_else(|| place.timeout(&callee), Duration::from_secs);
+    let called = place.called();
     let result = ResultPrinting {
         is_bytes: callee.function().is_some_and(returns_bytes),
         file: arguments.output.as_deref(),
     };
-    let reporter = Reporter { environment: &id.name, price_per_second, output, result };
+    let logs = called.logs.clone();
+    let reporter = Reporter { logs: &logs, price_per_second: place.price(&callee), output, result };
+    let caller = Caller::new(called, place.key()?, timeout)?;
     let printing = if arguments.stream { ChunkPrinting::AsTheyCome } else { ChunkPrinting::AtTheEnd };
     match callee {
         Callee::Route(function) => {
-            let request = route::request(function, &endpoint.url, &input)?;
+            let request = route::request(function, &url, &input)?;
             caller.route(request, Answer::of(function), printing, &reporter).await
         }
         Callee::Job { worker, function } => {
-            let submission = Submission { url: &endpoint.url, worker, function, input: input.raw() };
+            let submission = Submission { url: &url, worker, function, input: input.raw() };
             match function {
                 _ if arguments.asynchronous => caller.submit(&submission, &reporter).await,
                 Some(function) if function.streams => caller.stream(&submission, printing, &reporter).await,
@@ -149,28 +139,52 @@ async fn call(arguments: &CallArguments, output: &Output) -> Result<(), Failure>
     }
 }
 
-/// The error for an input that is not valid JSON, with an example that fits if the function can be looked up.
-/// Errors of that look-up are ignored: the input is the first problem.
-async fn with_example(failure: Failure, arguments: &CallArguments, words: &Words<'_>) -> Failure {
-    let Ok(Scope { id, target }) = arguments.scope.environment(words.environment).await else {
-        return failure;
-    };
-    let Ok(ReleaseSpec { manifest, .. }) = target.spec(&id, None).await else { return failure };
-    match find(&manifest, words.function).ok().and_then(|callee| callee.function()) {
-        Some(function) => failure.hint(input::usage(&id.name, words.function, &manifest, function)),
-        None => failure,
-    }
+/// What a name refers to.
+///
+/// # Errors
+/// When there is no such function, with those that there are.
+fn callee<'a>(place: &'a Place, name: &str) -> Result<Callee<'a>, Failure> {
+    find(place.manifest(), name).map_err(|error| {
+        let there = find::listed(place.manifest()).map(|names| format!("it has: {names}; "));
+        let more = format!("to list them: {}", place.list());
+        Failure::of(FailureCode::Unusable, &error).hint(there.unwrap_or_default() + &more)
+    })
 }
 
-/// The price of one second of a queue function's worker, for platforms that do not meter jobs.
-fn price(spec: &ReleaseSpec, function: &str, kind: TargetKind) -> Option<NanoDollars> {
-    if kind == TargetKind::Local {
-        return None;
+fn usage(place: &Place, name: &str, function: &FunctionEntry) -> String {
+    input::usage(&place.command("call"), name, place.manifest(), function)
+}
+
+/// Prints an input that fits the function.
+///
+/// # Errors
+/// When there is no such function, or nothing is known of its input.
+fn show_example(place: &Place, words: &Words<'_>, output: &Output) -> Result<(), Failure> {
+    let callee = callee(place, words.function)?;
+    let Some(function) = callee.function() else {
+        return Err(Failure::unusable(format!("`{}` is a program: its input is not known", callee.name())));
+    };
+    let example = endpoint_table::example(place.manifest(), function);
+    match arguments_json(&example, output) {
+        Some(text) => output.line(&text),
+        None => output.object(&example),
     }
-    let callee = find(&spec.manifest, function).ok()?;
-    let prices = spec.prices.iter().map(|(name, price)| (name.as_str(), *price));
-    let prices = PriceList::with_overrides(prices).ok()?;
-    spec.manifest.worker(callee.worker())?.compute.price_per_second(&prices)
+    Ok(())
+}
+
+/// Over several lines, for people; `None` for programs.
+fn arguments_json(example: &serde_json::Value, output: &Output) -> Option<String> {
+    if output.is_json() { None } else { serde_json::to_string_pretty(example).ok() }
+}
+
+/// The error for an input that is not valid JSON, with an example that fits if the function can be looked up.
+/// Errors of that look-up are ignored: the input is the first problem.
+fn with_example(failure: Failure, place: Result<Place, Failure>, words: &Words<'_>) -> Failure {
+    let Ok(place) = place else { return failure };
+    match find(place.manifest(), words.function).ok().and_then(|callee| callee.function()) {
+        Some(function) => failure.hint(usage(&place, words.function, function)),
+        None => failure,
+    }
 }
 
 /// Whether the function can be called this way.
@@ -200,44 +214,4 @@ fn allowed(arguments: &CallArguments, callee: &Callee<'_>) -> Result<(), Failure
 /// Whether the result is bytes, and not a stream of them.
 fn returns_bytes(function: &FunctionEntry) -> bool {
     !function.streams && (function.raw_output || files::is_bytes(&function.output))
-}
-
-fn timeout_of(
-    arguments: &CallArguments,
-    manifest: &Manifest,
-    callee: &Callee<'_>,
-    target: TargetKind,
-) -> Duration {
-    let limit = manifest.worker(callee.worker()).map_or(0, |worker| worker.execution_timeout_seconds);
-    match arguments.timeout {
-        Some(seconds) => Duration::from_secs(seconds),
-        None => {
-            let start = match target {
-                TargetKind::Local => START_ALLOWANCE,
-                TargetKind::Runpod => CLOUD_START_ALLOWANCE,
-            };
-            Duration::from_secs(limit.into()) + start
-        }
-    }
-}
-
-/// The key for the environment.
-fn key_for(id: &EnvironmentId, target: &dyn Target) -> Result<String, Failure> {
-    if let Some(key) = variables::get(variables::API_KEY) {
-        return Ok(key);
-    }
-    if let Some(key) = target.caller_key() {
-        return Ok(key.expose().to_owned());
-    }
-    let credentials = Credentials::load().map_err(|error| {
-        Failure::of(FailureCode::Unusable, &error).hint(format!("or set the variable {}", variables::API_KEY))
-    })?;
-    let known = credentials.environment(&id.app, &id.name).map(|known| known.key.clone());
-    known.filter(|key| !key.is_empty()).ok_or_else(|| {
-        Failure::unusable(format!(
-            "no key for {id}: {} is not set, and the credential file has none",
-            variables::API_KEY
-        ))
-        .hint(format!("flash key new {} --use", id.name))
-    })
 }

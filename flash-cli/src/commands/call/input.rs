@@ -134,8 +134,9 @@ pub(super) fn check(manifest: &Manifest, function: &FunctionEntry, input: &Input
     Err(Failure::unusable(format!("the input does not fit `{}`:{}", name_of(function), lines.concat())))
 }
 
-/// How to call a function: its arguments, and an example call under the name that the user typed.
-pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function: &FunctionEntry) -> String {
+/// How to call a function: its arguments, and an example call under the name that the user typed. `command` is all
+/// before the name.
+pub(super) fn usage(command: &str, name: &str, manifest: &Manifest, function: &FunctionEntry) -> String {
     let argument = |argument: &ArgumentEntry| match argument.required {
         true => argument.name.clone(),
         false => format!("[{}]", argument.name),
@@ -146,7 +147,7 @@ pub(super) fn usage(environment: &str, name: &str, manifest: &Manifest, function
         None => quoted(&endpoint_table::example(manifest, function).to_string()),
     };
     format!(
-        "it takes {}({}), for example: flash call {environment} {} {}",
+        "it takes {}({}), for example: {command} {} {}",
         function.call_name(),
         arguments.join(", "),
         quoted(name),
@@ -245,7 +246,7 @@ mod tests {
         let fits = read(Some(r#"{"name": "you", "times": 1}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
         assert!(refused(&app, "[]").contains("expected object, got array"));
-        let usage = usage("production", "greet", &app, &app.functions[0]);
+        let usage = usage("flash call production", "greet", &app, &app.functions[0]);
         let example = usage.rsplit_once("flash call production greet '").unwrap().1.trim_end_matches('\'');
         assert!(usage.starts_with("it takes greet(greeting), for example: "), "{usage}");
         assert!(check(&app, &app.functions[0], &read(Some(example)).unwrap()).is_ok(), "{usage}");
@@ -268,7 +269,7 @@ mod tests {
         let app = manifest(vec![write]);
         let fits = read(Some(r#"{"id": 7, "dry": true, "text": "x"}"#)).unwrap();
         assert!(check(&app, &app.functions[0], &fits).is_ok());
-        let usage = usage("a", "PUT /items/{id}", &app, &app.functions[0]);
+        let usage = usage("flash call a", "PUT /items/{id}", &app, &app.functions[0]);
         let example = usage.rsplit_once("flash call a 'PUT /items/{id}' '").unwrap().1.trim_end_matches('\'');
         assert!(usage.starts_with("it takes write(id, [dry], text), "), "{usage}");
         assert!(check(&app, &app.functions[0], &read(Some(example)).unwrap()).is_ok(), "{usage}");
@@ -296,7 +297,7 @@ mod tests {
         assert!(refused(&app, "{}").contains("`file`: missing"));
         let Err(error) = given.for_function(&app, Some(&app.functions[1])) else { panic!("it is no JSON") };
         assert!(error.to_string().contains("is not valid JSON"), "{error}");
-        let usage = usage("a", "put", &app, &app.functions[0]);
+        let usage = usage("flash call a", "put", &app, &app.functions[0]);
         assert!(usage.ends_with("for example: flash call a put @FILE"), "{usage}");
     }
 

@@ -16,7 +16,8 @@ use crate::{exit::Failure, output::Output};
 
 /// How to report a call.
 pub(super) struct Reporter<'a> {
-    pub environment: &'a str,
+    /// The command that shows the logs.
+    pub logs: &'a str,
     /// The price of one second of the worker, for platforms that do not report a job's cost.
     pub price_per_second: Option<NanoDollars>,
     pub output: &'a Output,
@@ -140,7 +141,7 @@ impl Reporter<'_> {
         let fields = error.fields.iter().map(|field| format!("\n  `{}`: {}", field.path, field.message));
         let fields: String = fields.collect();
         Failure::failed(format!("{stage}{}{fields} (request {request})", error.chain()))
-            .hint(format!("flash logs {} --request {request}", self.environment))
+            .hint(format!("{} --request {request}", self.logs))
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
         let output = Output::new(Format::Text);
         let result = ResultPrinting { is_bytes: false, file: None };
         let reporter =
-            Reporter { environment: "production", price_per_second: None, output: &output, result };
+            Reporter { logs: "flash logs production", price_per_second: None, output: &output, result };
         let failed = job(
             r#"{"id":"j","status":"FAILED","error":"{\"error_type\":\"ValueError\",\"error_message\":\"boom\"}"}"#,
         );

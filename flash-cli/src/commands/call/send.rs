@@ -15,7 +15,6 @@ use flash_protocol::{
         submission,
     },
 };
-use flash_target::EnvironmentId;
 use flash_text::error_chain;
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -40,16 +39,25 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The cost of all hops of a request, from the answer's headers.
 const COST: &str = "x-flash-cost-nanodollars";
 
+/// What is called, in messages.
+pub(super) struct Called {
+    pub name: String,
+    /// How to see what is the matter with it.
+    pub look: String,
+    /// The command that shows its logs.
+    pub logs: String,
+    /// How to get another key.
+    pub other_key: String,
+}
+
 /// Calls an environment.
 pub(super) struct Caller {
     client: reqwest::Client,
     /// For this machine: no proxy is used.
     local: reqwest::Client,
-    key: String,
+    key: Option<String>,
     request_id: String,
-    environment: EnvironmentId,
-    /// How to get another key.
-    other_key: String,
+    called: Called,
     began: Instant,
     timeout: Duration,
 }
@@ -86,12 +94,7 @@ impl Caller {
     ///
     /// # Errors
     /// When no TLS implementation is available.
-    pub(super) fn new(
-        environment: &EnvironmentId,
-        other_key: String,
-        key: String,
-        timeout: Duration,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(called: Called, key: Option<String>, timeout: Duration) -> Result<Self, Failure> {
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))
         };
@@ -100,8 +103,7 @@ impl Caller {
             local: build(flash_http::client().no_proxy())?,
             key,
             request_id: uuid::Uuid::new_v4().to_string(),
-            environment: environment.clone(),
-            other_key,
+            called,
             began: Instant::now(),
             timeout,
         })
@@ -111,7 +113,11 @@ impl Caller {
         let url = Url::parse(url).map_err(|_| Failure::failed(format!("`{url}` is not a valid address")))?;
         let is_local = url.host_str().is_some_and(flash_http::is_loopback);
         let client = if is_local { &self.local } else { &self.client };
-        Ok(client.request(method, url).bearer_auth(&self.key).header("x-request-id", &self.request_id))
+        let request = client.request(method, url).header("x-request-id", &self.request_id);
+        Ok(match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        })
     }
 
     fn post(&self, url: &str, body: String) -> Result<RequestBuilder, Failure> {
@@ -328,8 +334,8 @@ impl Caller {
         match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let refused = self.refusal(response).await?;
-                let Self { environment, other_key, .. } = self;
-                Err(Failure::failed(format!("{environment} rejected the key: {}", refused.chain()))
+                let Called { name, other_key, .. } = &self.called;
+                Err(Failure::failed(format!("{name} rejected the key: {}", refused.chain()))
                     .hint(format!("{other_key}; if FLASH_API_KEY is set, it overrides the stored key")))
             }
             _ => Ok(response),
@@ -347,11 +353,11 @@ impl Caller {
                 "the call was rejected: {}{fields} (request {request})",
                 error.chain()
             ))
-            .hint(format!("flash status {}", self.environment.name)));
+            .hint(self.called.look.clone()));
         }
         let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::failed(format!("cannot parse the answer of {}: {error}", self.environment))
+            Failure::failed(format!("cannot parse the answer of {}: {error}", self.called.name))
         })
     }
 
@@ -367,16 +373,15 @@ impl Caller {
             return self.late(None);
         }
         // The message names the environment, so the URL can be left out.
-        let message = format!("cannot reach {}: {}", self.environment, error_chain(&error.without_url()));
-        Failure::failed(message).hint(format!("flash status {}", self.environment.name))
+        let message = format!("cannot reach {}: {}", self.called.name, error_chain(&error.without_url()));
+        Failure::failed(message).hint(self.called.look.clone())
     }
 
     fn late(&self, job: Option<&str>) -> Failure {
         let seconds = self.timeout.as_secs();
         let job = job.map_or_else(String::new, |id| format!("; job {id} continues"));
         let message = format!("no result within {seconds} s{job} (request {})", self.request_id);
-        Failure::failed(message)
-            .hint(format!("flash logs {} --request {}", self.environment.name, self.request_id))
+        Failure::failed(message).hint(format!("{} --request {}", self.called.logs, self.request_id))
     }
 }
 

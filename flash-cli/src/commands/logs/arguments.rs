@@ -4,9 +4,9 @@ use std::num::NonZeroU64;
 use clap::Args;
 use flash_target::{LogLevel, LogStream};
 
-use crate::commands::scope::ScopeArguments;
+use crate::commands::{running::RunningArguments, scope::ScopeArguments};
 
-/// Show the logs of an environment's workers and of the platform.
+/// Show the logs of an environment's workers and of the platform, or of a running `flash run`.
 ///
 /// Shows the last 100 lines, or with --since, --request or --job all that match. Times: 90s, 10m, 2h or 3d (ago);
 /// 2026-11-23T12:00:00Z; or 2026-11-23, 2026-11-23 12:00, 2026-11-23 12:00:00 in this machine's time zone.
@@ -16,7 +16,7 @@ use crate::commands::scope::ScopeArguments;
                   flash logs production --since 10m --level warn\n  \
                   flash logs production --request 0190b6c0-d2f0-7c0a-8000-000000000000\n  \
                   flash logs production --since '2026-11-23 09:00' --until '2026-11-23 10:00' --search 'time(d )?out'\n  \
-                  flash logs production --since 1h --json | jq -r .text"
+                  flash logs production --since 1h --json | jq -r .text\n  flash logs --local -f"
 )]
 pub(crate) struct LogsArguments {
     /// The environment [default: the only one of the app].
@@ -24,6 +24,8 @@ pub(crate) struct LogsArguments {
     pub environment: Option<String>,
     #[command(flatten)]
     pub scope: ScopeArguments,
+    #[command(flatten)]
+    pub running: RunningArguments,
     /// Only lines of this worker type, or of the worker with this ID.
     #[arg(long, value_name = "NAME")]
     pub worker: Option<String>,

@@ -3,13 +3,14 @@ use std::num::NonZeroUsize;
 
 use flash_target::{LogQuery, Selected, Tail};
 use flash_text::nearest;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{arguments::LogsArguments, query::query};
 use crate::{
     commands::{
         command::{Command, Context, Unread},
+        running::RunningApp,
         scope::Scope,
         time,
     },
@@ -95,10 +96,37 @@ async fn check_names(scope: &Scope, select: &Selected) -> Result<(), Failure> {
     .hint(hint))
 }
 
+/// Checks the worker type in the manifest of a running `flash run`. Any other name may be a worker's ID.
+async fn check_worker(app: &RunningApp, select: &Selected) -> Result<(), Failure> {
+    let Some(name) = &select.worker else { return Ok(()) };
+    let manifest = app.manifest().await?;
+    let names: Vec<&str> = manifest.workers.iter().map(|worker| worker.name.as_str()).collect();
+    if names.contains(&name.as_str()) || name.contains('-') {
+        return Ok(());
+    }
+    let near = nearest(name, names.iter().copied());
+    Err(Failure::unusable(format!("{} has no worker type `{name}`{near}", app.url))
+        .hint(format!("worker types: {}", names.join(", "))))
+}
+
 async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Result<End, Failure> {
-    let scope = arguments.scope.environment(arguments.environment.as_deref()).await?;
-    check_names(&scope, &query.select).await?;
-    let mut records = scope.target.logs(&scope.id, &query).await?;
+    let environment = arguments.environment.as_deref();
+    let running = RunningApp::find(&arguments.running, &arguments.scope, environment)?;
+    let (mut records, ended) = match running {
+        Some(app) => {
+            check_worker(&app, &query.select).await?;
+            let ended = Failure::failed(format!("{} ended the log: `flash run` was stopped", app.url));
+            (app.logs(&query).await?, ended.hint("start it again: flash run"))
+        }
+        None => {
+            let scope = arguments.scope.environment(environment).await?;
+            check_names(&scope, &query.select).await?;
+            let message =
+                "the background service ended the log: it was stopped, or the environment was removed";
+            let ended = Failure::failed(message).hint("check it: flash service status");
+            (scope.target.logs(&scope.id, &query).await?.map_err(Failure::from).boxed(), ended)
+        }
+    };
     let zone = arguments.timestamps.then(TimeZone::system);
     let mut found = false;
     while let Some(record) = records.next().await {
@@ -107,7 +135,7 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
             Err(error) => {
                 // Show the lines that came before the error.
                 output.flush();
-                return Err(error.into());
+                return Err(error);
             }
         };
         found = true;
@@ -116,11 +144,7 @@ async fn print(arguments: LogsArguments, query: LogQuery, output: Output) -> Res
     }
     if query.follow {
         output.flush();
-        return Err(Failure::failed(
-            "the background service ended the log: it was stopped, or the \
-                                    environment was removed",
-        )
-        .hint("check it: flash service status"));
+        return Err(ended);
     }
     if !found {
         output.note("no matching lines");

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use flash_logs::{LogLimits, LogStore};
 use flash_platform::{
     Access, AllowedHosts, AllowedNetworks, Artifact, LimitScope, NewRelease, Options, Platform, Retire,
     Supervision,
@@ -20,7 +21,7 @@ use super::{
     workspace::{Settings, Versions},
 };
 use crate::{
-    commands::{changes, endpoint_table::endpoints},
+    commands::{changes, endpoint_table::endpoints, running},
     deploy::Plan,
     exit::{Failure, FailureCode},
     output::{Endpoint, Output},
@@ -55,6 +56,14 @@ pub(super) enum Origin {
     /// The images of `flash build`.
     Images(Box<BuiltImages>),
 }
+
+/// How much of the log `flash logs --local` can show.
+const LOG_LIMITS: LogLimits = LogLimits {
+    segment_bytes: 4 << 20,
+    total_bytes: 64 << 20,
+    age: Duration::from_secs(14 * 24 * 3600),
+    waiting_bytes: 16 << 20,
+};
 
 /// A path, and its target if it is or goes through a link: either may be written.
 fn with_target(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -120,6 +129,9 @@ impl Session {
                 return Ok(());
             }
         }
+        running::announce(versions.directory(), &announced.url).map_err(|error| {
+            Failure::failed(format!("cannot write to {}: {error}", versions.directory().display()))
+        })?;
         self.output.ready(&announced.url, &app, &table);
         if let Origin::Images(images) = &self.origin {
             tokio::select! {
@@ -204,11 +216,18 @@ impl Session {
                 self.host
             ));
         }
-        let output = self.output.clone();
+        let log = versions.directory().join("log");
+        let log = LogStore::open(&log, LOG_LIMITS)
+            .map_err(|error| Failure::failed(format!("cannot keep a log in {}: {error}", log.display())))?;
+        let (output, kept) = (self.output.clone(), log.sink());
         let options = Options {
             machine: None,
             listener,
-            log: Arc::new(move |line| output.log(&line)),
+            log: Arc::new(move |line| {
+                output.log(&line);
+                kept(line);
+            }),
+            readable_log: Some(log),
             drain_time: self.drain_time,
             limits: match (self.limits, &self.origin) {
                 (false, _) => LimitScope::None,
