@@ -1,8 +1,9 @@
-//! Byte strings: raw over HTTP and between workers, base64 in JSON.
+//! Byte strings: raw over HTTP and between workers, base64 in JSON, files for `flash call`. The last one calls a running
+//! `flash run`.
 use flash_protocol::wire::base64;
 use serde_json::json;
 
-use crate::support::{Client, Running, fixture};
+use crate::support::{Client, Finished, Running, copy_of_fixture, finish_with, fixture, root};
 
 /// Larger than any buffer on the way, and of every byte.
 fn picture() -> Vec<u8> {
@@ -51,4 +52,63 @@ async fn bytes_are_raw_on_routes_base64_in_json_and_unchanged_by_three_workers()
     }
     let file = api.pointer("/components/schemas/Picture/properties/file").cloned().unwrap_or_default();
     assert_eq!((&file["type"], &file["contentEncoding"]), (&json!("string"), &json!("base64")), "{file}");
+}
+
+#[test]
+fn call_and_logs_reach_a_running_flash_run_and_take_and_write_files() {
+    let directory = copy_of_fixture("fixture-called");
+    let directory = directory.path();
+    let flash = |arguments: &[&str], url: &str| -> Finished {
+        finish_with(arguments, directory, &[("FLASH_URL", url), ("FLASH_API_KEY", "")])
+    };
+    let none = flash(&["call", "--local", "nothing"], "");
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("no `flash run` of `fixture-called` is running"), "{none:?}");
+    assert!(none.stderr.contains("start it: flash run"), "{none:?}");
+
+    let target = root().join("target");
+    let environment = [("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let app = Running::start_with(directory, &["--no-reload"], &environment);
+    let local = |arguments: &[&str]| flash(arguments, "");
+    let (picture, reversed) = (picture(), picture().into_iter().rev().collect::<Vec<u8>>());
+    std::fs::write(directory.join("picture"), &picture).unwrap();
+
+    // A route and a job, with the raw bytes to a file and to a pipe.
+    let route = local(&["call", "--local", "/turned", "@picture", "-o", "turned"]);
+    assert_eq!((route.code, route.stdout.as_str()), (Some(0), ""), "{}", route.stderr);
+    assert!(std::fs::read(directory.join("turned")).unwrap() == reversed, "other bytes were written");
+    std::fs::write(directory.join("short"), b"\xe4bc").unwrap();
+    let job = crate::support::flash(&["call", "reverse", "@short"])
+        .current_dir(directory)
+        .envs([("FLASH_URL", app.url.as_str()), ("FLASH_API_KEY", "")])
+        .output()
+        .unwrap();
+    assert_eq!(job.stdout, b"cb\xe4", "{job:?}");
+
+    // Within JSON, and a file that is JSON.
+    let within = local(&["call", "--local", "turn", r#"{"name": "@it", "file": "@short"}"#]);
+    let printed: serde_json::Value = serde_json::from_str(&within.stdout).unwrap_or_default();
+    assert_eq!(printed, json!({ "name": "@it, turned", "file": base64::encode(b"cb\xe4") }), "{within:?}");
+    std::fs::write(directory.join("sum.json"), r#"{"left": 2, "right": 3}"#).unwrap();
+    let sum = local(&["call", "--local", "add", "@sum.json"]);
+    assert_eq!(sum.stdout.trim(), "5", "{sum:?}");
+
+    // The printed example can be sent.
+    let example = local(&["call", "--local", "greet", "--example"]);
+    let greeted = local(&["call", "--local", "greet", &example.stdout]);
+    assert_eq!((example.code, greeted.code), (Some(0), Some(0)), "{example:?} {greeted:?}");
+
+    // A name that does not exist, and the log of the call that was made.
+    let unknown = local(&["call", "--local", "gret"]);
+    assert!(unknown.code == Some(2) && unknown.stderr.contains("did you mean `greet`"), "{unknown:?}");
+    let logs = flash(&["logs", "--worker", "greeter"], &app.url);
+    assert!(logs.code == Some(0) && logs.stdout.contains("greeting "), "{logs:?}");
+    let none = local(&["logs", "--local", "--search", "no such line at all"]);
+    assert!(none.code == Some(0) && none.stderr.contains("no matching lines"), "{none:?}");
+
+    let both = local(&["call", "--local", "production", "greet"]);
+    assert!(both.code == Some(2) && both.stderr.contains("leave one of them out"), "{both:?}");
+    drop(app);
+    let gone = local(&["logs", "--local"]);
+    assert!(gone.code == Some(2) && gone.stderr.contains("no `flash run`"), "{gone:?}");
 }

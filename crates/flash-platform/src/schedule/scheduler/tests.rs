@@ -39,6 +39,7 @@ impl Bench {
             machine: None,
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             log: Arc::new(move |line| heard.lock().push(line.text)),
+            readable_log: None,
             drain_time: std::time::Duration::ZERO,
             store: store.to_owned(),
             durability: Durability::Process,
