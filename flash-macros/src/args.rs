@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) max_concurrency: Option<u32>,
     pub(crate) scaler: Option<Scaler>,
     pub(crate) data_centers: Vec<Ident>,
+    pub(crate) disk_gib: Option<u32>,
+    pub(crate) shm_mib: Option<u32>,
 }
 
 /// The hardware, by the names of the variants in `flash_sdk`.
@@ -219,6 +221,8 @@ impl Written {
         let idle_timeout = number(Key::IdleTimeout, 1..=3600);
         let execution_timeout = number(Key::ExecutionTimeout, 1..=7 * 24 * 3600);
         let max_concurrency = number(Key::MaxConcurrency, 1..=10_000);
+        let disk_gib = number(Key::DiskGib, 1..=10_000);
+        let shm_mib = number(Key::ShmMib, 1..=1 << 20);
         let scaler = self.scaler(errors);
         let data_centers = self.get(Key::DataCenters).map(|entry| entry.variants(errors));
         Some(Resource::Declared(Box::new(Config {
@@ -230,6 +234,8 @@ impl Written {
             max_concurrency: max_concurrency.flatten(),
             scaler,
             data_centers: data_centers.flatten().unwrap_or_default(),
+            disk_gib: disk_gib.flatten(),
+            shm_mib: shm_mib.flatten(),
         })))
     }
 

@@ -444,6 +444,7 @@ fn declared(config: &Config) -> TokenStream {
     let idle_timeout = idle_timeout.iter();
     let execution_timeout = execution_timeout.iter();
     let max_concurrency = max_concurrency.iter();
+    let (disk_gib, shm_mib) = (config.disk_gib.iter(), config.shm_mib.iter());
     let scaler = config.scaler.iter().map(|scaler| match scaler {
         Scaler::QueueDelay(seconds) => quote! { .queue_delay(#seconds) },
         Scaler::RequestCount(requests) => quote! { .request_count(#requests) },
@@ -459,5 +460,7 @@ fn declared(config: &Config) -> TokenStream {
             #(.max_concurrency(#max_concurrency))*
             #(#scaler)*
             #data_centers
+            #(.disk_gib(#disk_gib))*
+            #(.shm_mib(#shm_mib))*
     }
 }

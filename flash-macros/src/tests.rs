@@ -66,6 +66,8 @@ fn a_free_function_expands_to_marker_companions_and_own_code() {
             max_concurrency = 8,
             queue_delay = 2,
             data_centers = [EuRo1],
+            disk_gib = 64,
+            shm_mib = 512,
             retries = 3,
             backoff = 2..=30
         ),
@@ -231,6 +233,8 @@ fn numbers_keep_within_their_limits() {
     one(settings(quote!(cpu = A, queue_delay = 0)), "`queue_delay` must be 1 or more");
     one(settings(quote!(cpu = A, request_count = 0)), "`request_count` must be 1 or more");
     one(settings(quote!(gpu = A, gpu_count = 9)), "`gpu_count` must be 1 to 8");
+    one(settings(quote!(cpu = A, disk_gib = 10001)), "`disk_gib` must be 1 to 10000");
+    one(settings(quote!(cpu = A, shm_mib = 0)), "`shm_mib` must be 1 to 1048576");
     one(settings(quote!(cpu = A, idle_timeout = SECONDS)), "use a constant");
     one(settings(quote!(cpu = A, workers = 3..=1)), "the minimum number of workers is above the maximum");
     one(settings(quote!(cpu = A, workers = 0)), "at least one worker");

@@ -84,6 +84,8 @@ impl Registry {
             max_concurrency: config.max_concurrency.unwrap_or(kind.default_concurrency()),
             scaler: config.scaler.map_or_else(|| kind.default_scaler(), ScalerEntry::from),
             data_centers: config.data_centers.to_vec(),
+            disk_gib: config.disk_gib,
+            shm_mib: config.shm_mib,
         })
     }
 

@@ -64,6 +64,8 @@ pub struct ContainerSpec {
     pub environment: Vec<(String, String)>,
     /// Its limits; `None`: not limited.
     pub resources: Option<Resources>,
+    /// MiB of `/dev/shm`; the engine's default if not set.
+    pub shm_mib: Option<u32>,
     /// The GPUs it sees, by the driver's IDs.
     pub gpus: Vec<String>,
 }
@@ -109,7 +111,7 @@ impl Engine {
     /// # Errors
     /// When one of its variables cannot be passed.
     pub fn run(&self, spec: &ContainerSpec) -> Result<Call, EngineError> {
-        let ContainerSpec { name, image, environment, resources, gpus } = spec;
+        let ContainerSpec { name, image, environment, resources, shm_mib, gpus } = spec;
         let mut arguments = self.words(&["run", "--name", name, "--network=host", "--pull=never"]);
         arguments.push(format!("--label=dev.flash.platform={}", std::process::id()));
         arguments.push(match self.kind {
@@ -120,6 +122,7 @@ impl Engine {
         });
         arguments.extend(self.ulimits.iter().map(|limit| format!("--ulimit={limit}")));
         arguments.extend(resources.iter().flat_map(|resources| self.limit(*resources)));
+        arguments.extend(shm_mib.iter().map(|mib| format!("--shm-size={mib}m")));
         arguments.extend(self.devices(gpus));
         self.check_environment(environment)?;
         let environment: BTreeMap<&str, &str> =
@@ -294,6 +297,7 @@ mod tests {
             image: "sha256:abc".to_owned(),
             environment: environment.iter().map(owned).collect(),
             resources: Some(Resources { vcpus: Some(4), memory_gb: Some(8), processes: 4096 }),
+            shm_mib: Some(256),
             gpus: Vec::new(),
         }
     }
@@ -317,6 +321,7 @@ mod tests {
             "--memory=8g",
             "--memory-swap=8g",
             "--pids-limit=4096",
+            "--shm-size=256m",
             "--env",
             "FLASH_ROLE",
             "--volume=/models:/models:ro",

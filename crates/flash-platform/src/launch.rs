@@ -220,6 +220,7 @@ fn container(id: &WorkerId, image: &str, environment: Vec<(String, String)>) -> 
         image: image.to_owned(),
         environment: inherited.into_iter().chain(environment).collect(),
         resources: None,
+        shm_mib: None,
         gpus: Vec::new(),
     }
 }

@@ -88,6 +88,8 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
         max_concurrency: 1,
         scaler: EndpointKind::Queue.default_scaler(),
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     }
 }
 

@@ -221,6 +221,12 @@ pub struct WorkerType {
     /// Data centers that it may run in; empty for any.
     #[serde(default)]
     pub data_centers: Vec<DataCenter>,
+    /// GB of disk of a worker; the provider's share if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_gib: Option<u32>,
+    /// MiB of shared memory in a worker's container; the engine's default if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_mib: Option<u32>,
 }
 
 /// Where an argument of a route comes from.

@@ -55,6 +55,8 @@ pub enum Scaler {
 /// | idle timeout | 5 s | 1 to 3600 s |
 /// | execution timeout | 600 s | 1 s to 7 days |
 /// | concurrency of a worker | 1 for jobs, 64 for routes | 1 to 10,000 |
+/// | disk | 20 GB with a GPU, 10 GB per vCPU without | 1 GB to 10 TB |
+/// | shared memory | the container engine's: 64 MiB | 1 MiB to 1 TiB |
 /// | scaler | queue delay of 4 s for jobs, 4 requests per worker for routes | |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +79,10 @@ pub struct ResourceConfig {
     pub scaler: Option<Scaler>,
     /// Data centers that it may run in; empty for any.
     pub data_centers: &'static [DataCenter],
+    /// GB of disk of a worker; `None` for the provider's share.
+    pub disk_gib: Option<u32>,
+    /// MiB of `/dev/shm` in a worker's container; `None` for the engine's default.
+    pub shm_mib: Option<u32>,
 }
 
 impl ResourceConfig {
@@ -90,6 +96,10 @@ impl ResourceConfig {
     pub const MAX_CONCURRENCY: u32 = 10_000;
     /// Maximum number of GPUs of a worker.
     pub const MAX_GPUS: u32 = 8;
+    /// The largest disk of a worker in GB. Providers have less.
+    pub const MAX_DISK: u32 = 10_000;
+    /// The largest shared memory of a worker in MiB: 1 TiB.
+    pub const MAX_SHM: u32 = 1 << 20;
 
     /// Whether this is a valid name of a worker type: a letter, then letters, digits, `_` and `-`, at most 63
     /// characters.
@@ -116,6 +126,8 @@ impl ResourceConfig {
             max_concurrency: None,
             scaler: None,
             data_centers: &[],
+            disk_gib: None,
+            shm_mib: None,
         }
     }
 
@@ -273,6 +285,26 @@ impl ResourceConfig {
     pub const fn request_count(mut self, requests: u32) -> Self {
         assert!(requests >= 1, "the request count must be at least one");
         self.scaler = Some(Scaler::RequestCount { requests });
+        self
+    }
+
+    /// GB of disk of a worker: 1 to 10,000. The provider may have less.
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn disk_gib(mut self, gib: u32) -> Self {
+        assert!(1 <= gib && gib <= Self::MAX_DISK, "the disk of a worker must be 1 to 10000 GB");
+        self.disk_gib = Some(gib);
+        self
+    }
+
+    /// MiB of shared memory (`/dev/shm`) in a worker's container: 1 to 1,048,576.
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn shm_mib(mut self, mib: u32) -> Self {
+        assert!(1 <= mib && mib <= Self::MAX_SHM, "the shared memory of a worker must be 1 to 1048576 MiB");
+        self.shm_mib = Some(mib);
         self
     }
 

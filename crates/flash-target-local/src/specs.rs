@@ -22,6 +22,8 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             max_concurrency: 1,
             scaler: EndpointKind::Queue.default_scaler(),
             data_centers: Vec::new(),
+            disk_gib: None,
+            shm_mib: None,
         },
         program: "sh".into(),
         arguments: vec!["-c".into(), script.into()],

@@ -63,6 +63,8 @@ pub(crate) fn findings(
         found.size(worker);
         found.memory(worker);
         found.limits(worker);
+        found.disk(worker);
+        found.shared_memory(worker);
         found.places(spec, worker, account);
     }
     for desired in wanted.values() {
@@ -149,6 +151,30 @@ impl Found {
                 format!("set `execution_timeout` to {limit} or less, or use a job for long work"),
             );
         }
+    }
+
+    /// A CPU flavor has so much disk per vCPU. For GPU workers no limit is published.
+    fn disk(&mut self, worker: &WorkerType) {
+        let (ComputeEntry::Cpu { instances }, Some(wanted)) = (&worker.compute, worker.disk_gib) else {
+            return;
+        };
+        let able = instances.iter().filter(|cpu| pools::can_be_made(**cpu));
+        let Some(smallest) = able.min_by_key(|cpu| cpu.disk_gb()).filter(|cpu| cpu.disk_gb() < wanted) else {
+            return;
+        };
+        let limit = smallest.disk_gb();
+        self.problem(
+            format!("`{}` needs {wanted} GB of disk, but {smallest} has at most {limit} GB", worker.name),
+            format!("set `disk_gib` to {limit} or less, or choose an instance with more vCPUs"),
+        );
+    }
+
+    fn shared_memory(&mut self, worker: &WorkerType) {
+        let Some(mib) = worker.shm_mib else { return };
+        self.warning(
+            format!("`{}` asks for {mib} MiB of shared memory, which Runpod has no setting for", worker.name),
+            "expect Runpod's default there; `shm_mib` is for containers on this machine".to_owned(),
+        );
     }
 
     /// Data centers must exist and have the hardware.
@@ -381,6 +407,28 @@ mod tests {
         // A deliberate choice needs no warning.
         spec.manifest.workers[1].compute = of_pools(&[GpuPool::Ada24, GpuPool::Ampere24]);
         assert_eq!(warning(&spec), None);
+    }
+
+    #[test]
+    fn more_disk_than_an_instance_has_is_a_problem_and_shared_memory_a_warning() {
+        let mut spec = spec();
+        let worker =
+            spec.manifest.workers.iter_mut().find(|worker| worker.name == "preprocess_worker").unwrap();
+        (worker.disk_gib, worker.shm_mib) = (Some(20), Some(256));
+        let found = all(&spec, &offers());
+        assert_eq!(found.problems, []);
+        let is_of_memory = |one: &&Finding| one.message.contains("256 MiB of shared memory");
+        assert_eq!(found.warnings.iter().filter(is_of_memory).count(), 1, "{found:?}");
+        let worker =
+            spec.manifest.workers.iter_mut().find(|worker| worker.name == "preprocess_worker").unwrap();
+        worker.disk_gib = Some(21);
+        let told = &all(&spec, &offers()).problems;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].message.contains("needs 21 GB of disk, but cpu3g-2-8 has at most 20 GB"), "{told:?}");
+        let worker =
+            spec.manifest.workers.iter_mut().find(|worker| worker.name == "inference_worker").unwrap();
+        worker.disk_gib = Some(500);
+        assert_eq!(all(&spec, &offers()).problems.len(), 1, "no limit is known for GPUs");
     }
 
     #[test]

@@ -19,7 +19,7 @@ const HTTP_PORT: u16 = 8000;
 const HEALTH_CHECK_PATH: &str = "HEALTH_CHECK_PATH";
 /// The key with which workers call each other: a secret that the user creates in the provider's console.
 const KEY_PLACEHOLDER: &str = "{{ RUNPOD_SECRET_FLASH_API_KEY }}";
-/// GB of disk of a GPU worker.
+/// GB of disk of a GPU worker that does not say how much it needs.
 const GPU_DISK_GB: u32 = 20;
 /// GB of disk per vCPU: every flavor has it.
 const CPU_DISK_GB: u32 = 10;
@@ -124,7 +124,7 @@ fn endpoint(
         kind,
         image: image(&spec.artifact, &worker.name),
         args: None,
-        disk: Some(disk),
+        disk: Some(worker.disk_gib.unwrap_or(disk)),
         env: variables(id, spec, release, worker, command),
         ports,
         registry: spec.cloud.registry_credential.clone(),
@@ -271,6 +271,12 @@ mod tests {
         let mut spec = spec();
         change(spec.manifest.workers.iter_mut().find(|worker| worker.name == "inference_worker").unwrap());
         serde_json::to_value(&desired(&id(), &spec, 1).unwrap()["inference_worker"].create).unwrap()
+    }
+
+    #[test]
+    fn a_worker_has_the_disk_that_it_asks_for() {
+        assert_eq!(create(|_| ())["disk"], 20);
+        assert_eq!(create(|worker| worker.disk_gib = Some(120))["disk"], 120);
     }
 
     #[test]

@@ -37,6 +37,8 @@ fn worker(name: &str, compute: ComputeEntry, workers: (u32, u32), seconds: (u32,
         max_concurrency: kind.default_concurrency(),
         scaler: kind.default_scaler(),
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     }
 }
 

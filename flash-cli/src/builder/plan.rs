@@ -234,6 +234,8 @@ mod tests {
             max_concurrency: 1,
             scaler: ScalerEntry::QueueDelay { seconds: 4 },
             data_centers: Vec::new(),
+            disk_gib: None,
+            shm_mib: None,
         }
     }
 

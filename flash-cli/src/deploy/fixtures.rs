@@ -24,6 +24,8 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
         max_concurrency: kind.default_concurrency(),
         scaler: ScalerEntry::QueueDelay { seconds: 4 },
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     }
 }
 

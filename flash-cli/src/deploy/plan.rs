@@ -231,11 +231,17 @@ impl List {
             match before.iter().find(|old| old.name == new.name) {
                 None => {
                     let fields = worker_fields(new).into_iter();
-                    let fields = fields.map(|(name, value)| field(name, None, Some(value))).collect();
+                    let mut fields: Vec<FieldChange> =
+                        fields.map(|(name, value)| field(name, None, Some(value))).collect();
+                    let sizes = size_fields(new).into_iter().filter(|(_, size)| size.is_some());
+                    fields.extend(sizes.map(|(name, size)| field(name, None, size)));
                     self.push(Action::Create, Subject::WorkerType, &new.name, fields);
                 }
                 Some(old) => {
-                    let fields = changed(worker_fields(old), worker_fields(new));
+                    let mut fields = changed(worker_fields(old), worker_fields(new));
+                    let sizes = size_fields(old).into_iter().zip(size_fields(new));
+                    let sizes = sizes.filter(|((_, was), (_, is))| was != is);
+                    fields.extend(sizes.map(|((name, was), (_, is))| field(name, was, is)));
                     let kind_changes = old.kind != new.kind;
                     if !fields.is_empty() {
                         let change = self.push(Action::Change, Subject::WorkerType, &new.name, fields);
@@ -418,7 +424,13 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
     vec![("retries", retries), ("schedule", schedule)]
 }
 
-/// Every setting as text.
+/// Sizes that only some worker types set, as text.
+fn size_fields(worker: &WorkerType) -> [(&'static str, Option<String>); 2] {
+    let text = |size: Option<u32>, unit: &str| size.map(|size| format!("{size} {unit}"));
+    [("disk", text(worker.disk_gib, "GB")), ("shared_memory", text(worker.shm_mib, "MiB"))]
+}
+
+/// Every other setting as text.
 fn worker_fields(worker: &WorkerType) -> Fields {
     let WorkerType {
         name: _,
@@ -431,6 +443,8 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         max_concurrency,
         scaler,
         data_centers,
+        disk_gib: _,
+        shm_mib: _,
     } = worker;
     let kind = match kind {
         EndpointKind::Queue => "queue",

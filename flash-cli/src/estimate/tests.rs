@@ -20,6 +20,8 @@ fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> Wo
         max_concurrency: 1,
         scaler: kind.default_scaler(),
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     }
 }
 

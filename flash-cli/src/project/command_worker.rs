@@ -120,6 +120,8 @@ impl Written {
                 None => kind.default_scaler(),
             },
             data_centers: Vec::new(),
+            disk_gib: None,
+            shm_mib: None,
         })
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Written {
     gpu: Option<Spanned<OneOrMore>>,
     gpu_count: Option<Spanned<u32>>,
     data_centers: Option<Spanned<OneOrMore>>,
+    disk_gib: Option<Spanned<u32>>,
+    shm_mib: Option<Spanned<u32>>,
 }
 
 /// A name, or a list of names. Errors point to the list, not to a name in it.
@@ -89,6 +91,8 @@ pub(super) struct WorkerOverrides {
     /// Without `gpu`: the number of the app's GPUs.
     gpu_count: Option<Said<u32>>,
     data_centers: Option<Vec<DataCenter>>,
+    disk_gib: Option<u32>,
+    shm_mib: Option<u32>,
 }
 
 impl Written {
@@ -139,6 +143,8 @@ impl Written {
             compute,
             gpu_count,
             data_centers,
+            disk_gib: number(&self.disk_gib, "disk_gib", ResourceConfig::MAX_DISK)?,
+            shm_mib: number(&self.shm_mib, "shm_mib", ResourceConfig::MAX_SHM)?,
         })
     }
 
@@ -236,6 +242,8 @@ impl WorkerOverrides {
         set(&mut worker.scaler, &self.scaler);
         set(&mut worker.data_centers, &self.data_centers);
         set(&mut worker.compute, &self.compute);
+        worker.disk_gib = self.disk_gib.or(worker.disk_gib);
+        worker.shm_mib = self.shm_mib.or(worker.shm_mib);
         if let Some(said) = self.gpu_count {
             let ComputeEntry::Gpu { count, .. } = &mut worker.compute else {
                 let name = &worker.name;

@@ -56,6 +56,11 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
         Key::MaxConcurrency,
     ),
     (&["region", "regions", "zone", "location", "locations", "datacenter", "datacenters"], Key::DataCenters),
+    (
+        &["disk", "disk_gb", "disk_size", "container_disk", "container_disk_gb", "ephemeral_disk", "storage"],
+        Key::DiskGib,
+    ),
+    (&["shm", "shm_size", "shm_gb", "shm_mb", "shared_memory"], Key::ShmMib),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
     (&["retry", "max_retries", "attempts", "max_attempts", "retry_policy"], Key::Retries),
     (&["cron", "every", "period", "interval", "crontab"], Key::Schedule),

@@ -128,7 +128,9 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
                     .execution_timeout(30u32)
                     .max_concurrency(8u32)
                     .queue_delay(2u32)
-                    .data_centers(&[::flash_sdk::DataCenter::EuRo1]),
+                    .data_centers(&[::flash_sdk::DataCenter::EuRo1])
+                    .disk_gib(64u32)
+                    .shm_mib(512u32),
             ),
             route: ::core::option::Option::None,
             settings: ::flash_sdk::__private::FunctionSettings::new()

@@ -198,6 +198,8 @@ mod tests {
             max_concurrency: 1,
             scaler: kind.default_scaler(),
             data_centers: Vec::new(),
+            disk_gib: None,
+            shm_mib: None,
         }
     }
 

@@ -85,6 +85,7 @@ impl Container {
         let own = std::mem::take(&mut spec.environment);
         spec.environment = allocation.environment.iter().cloned().chain(own).collect();
         spec.resources = allocation.resources;
+        spec.shm_mib = allocation.shm_mib;
         spec.gpus.clone_from(&allocation.gpus);
         let memory_gb = spec.resources.and_then(|resources| resources.memory_gb);
         let client = start(&engine, &spec, &directory, lifeline, current_work, on_line.clone())

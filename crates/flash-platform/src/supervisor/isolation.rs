@@ -83,6 +83,8 @@ pub(super) struct ContainerAllocation {
     pub environment: Vec<(String, String)>,
     /// `None` where nothing is limited.
     pub resources: Option<Resources>,
+    /// MiB of shared memory; the engine's default if not set.
+    pub shm_mib: Option<u32>,
     /// Ids of the GPUs that it sees; none on a machine without.
     pub gpus: Vec<String>,
     #[expect(dead_code, reason = "held until the worker has ended")]
@@ -182,6 +184,7 @@ impl Isolation {
                 memory_gb,
                 processes,
             }),
+            shm_mib: worker_type.shm_mib,
             gpus: lease.as_ref().map(Lease::ids).unwrap_or_default(),
             lease,
         }

@@ -167,6 +167,7 @@ impl BuiltImages {
             image: image.to_owned(),
             environment: Vec::new(),
             resources: self.limits.then_some(TRIAL),
+            shm_mib: None,
             gpus: Vec::new(),
         };
         self.engine.try_out(spec).await.map_err(not_usable)

@@ -71,6 +71,8 @@ fn every_setting_is_read() {
         max_concurrency: 9,
         scaler: ScalerEntry::RequestCount { requests: 10 },
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     };
     assert_eq!(web.worker_type, expected);
     assert_eq!(web.health_path, "/health?deep=1");

@@ -21,6 +21,8 @@ fn app() -> Manifest {
         max_concurrency: 1,
         scaler: ScalerEntry::QueueDelay { seconds: 4 },
         data_centers: Vec::new(),
+        disk_gib: None,
+        shm_mib: None,
     };
     Manifest {
         version: 1,
@@ -78,7 +80,7 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
     let manifest = applied(
         "[environments.a.workers.model]\nworkers = \"1..=2\"\nidle_timeout = 7\nexecution_timeout = 8\n\
          max_concurrency = 9\nscaler = { request_count = 10 }\ngpu = [\"ADA_24\", \"HOPPER_141\"]\ngpu_count = 2\n\
-         data_centers = [\"EU-RO-1\"]\n[environments.a.workers.batch]\nworkers_min = 1\nworkers_max = 5\n\
+         data_centers = [\"EU-RO-1\"]\ndisk_gib = 64\nshm_mib = 512\n[environments.a.workers.batch]\nworkers_min = 1\nworkers_max = 5\n\
          cpu = \"cpu3g-2-8\"\n",
     )
     .unwrap();
@@ -90,6 +92,8 @@ fn every_setting_of_a_worker_type_can_be_another_one() {
     assert_eq!(model.scaler, ScalerEntry::RequestCount { requests: 10 });
     assert_eq!(model.compute.label(), "GPU 2 × ADA_24|HOPPER_141");
     assert_eq!(model.data_centers.len(), 1);
+    assert_eq!((model.disk_gib, model.shm_mib), (Some(64), Some(512)));
+    assert_eq!((batch.disk_gib, batch.shm_mib), (None, None));
     // Settings that are not set come from the app.
     assert_eq!((batch.idle_timeout_seconds, batch.max_concurrency), (5, 1));
 }
@@ -122,6 +126,7 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
         ("workers_min = 1001", 2, "`workers_min` is 1001; expected 0 to 1000"),
         ("workers = \"0..=1\"\nworkers_min = 1", 3, "already sets the minimum and the maximum"),
         ("idle_timeout = 0", 2, "`idle_timeout` is 0; expected 1 to 3600"),
+        ("shm_mib = 0", 2, "`shm_mib` is 0; expected 1 to 1048576"),
         ("execution_timeout = 604801", 2, "1 to 604800"),
         ("max_concurrency = 10001", 2, "1 to 10000"),
         ("scaler = { queue_delay = 0 }", 2, "`queue_delay` is 0"),
