@@ -2,6 +2,7 @@
 //!
 //! Decides which binaries are needed, has cargo compile them so that the same sources give the same bytes, and
 //! passes them to `flash-image`, which runs no cargo. Other modules use the images.
+mod base_pulls;
 mod bases;
 mod binaries;
 mod cargo_home;

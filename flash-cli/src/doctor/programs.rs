@@ -9,7 +9,7 @@ const FOR: &str = "flash run and deployments on this machine: functions that sta
 pub(super) fn findings(project: &Project) -> Vec<Finding> {
     let variables = project::load_dotenv(&project.directory).unwrap_or_default();
     let path = project::search_path(variables.iter().map(|(name, value)| (name, value)));
-    let lacking = project::lacking(&project.config, &project.directory, path.as_deref());
+    let lacking = project::lacking(project.config.needs(), &project.directory, path.as_deref());
     let finding =
         |(worker, programs): (&str, &[String])| match lacking.iter().find(|one| one.worker == worker) {
             Some(lacking) => Finding::note(NAME, lacking.to_string(), FOR)

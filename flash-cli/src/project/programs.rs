@@ -10,10 +10,7 @@ use std::{
 
 use toml::Spanned;
 
-use super::{
-    Config,
-    command_worker::{Mistake, mistake},
-};
+use super::command_worker::{Mistake, mistake};
 
 /// A worker type whose programs are not all on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +36,14 @@ pub(super) fn checked(said: Vec<Spanned<String>>) -> Result<Vec<String>, Mistake
     }
 }
 
-/// The worker types that lack a program on this machine. Paths are relative to this directory, as for their processes;
-/// `path` is their `PATH`.
-pub(crate) fn lacking(config: &Config, directory: &Path, path: Option<&OsStr>) -> Vec<LackingWorker> {
-    let lacking = config.needs().filter_map(|(worker, programs)| {
+/// Those of these worker types that lack a program on this machine. Paths are relative to this directory, as for their
+/// processes; `path` is their `PATH`.
+pub(crate) fn lacking<'a>(
+    needs: impl Iterator<Item = (&'a str, &'a [String])>,
+    directory: &Path,
+    path: Option<&OsStr>,
+) -> Vec<LackingWorker> {
+    let lacking = needs.filter_map(|(worker, programs)| {
         let is_missing = |name: &&String| find(name, directory, path).is_none();
         let programs: Vec<String> = programs.iter().filter(is_missing).cloned().collect();
         (!programs.is_empty()).then(|| LackingWorker { worker: worker.to_owned(), programs })
@@ -83,6 +84,7 @@ mod tests {
     use std::fs::Permissions;
 
     use super::*;
+    use crate::project::Config;
 
     #[test]
     fn a_worker_type_lacks_what_no_directory_of_the_path_has() {
@@ -98,7 +100,7 @@ mod tests {
                     [workers.script]\ncommand = [\"python3\"]\nneeds = [\"tools/none\"]\n";
         let config = Config::parse(text, Path::new("flash.toml")).unwrap();
         let path = std::env::join_paths([place("none"), place("tools")]).unwrap();
-        let found = lacking(&config, directory.path(), Some(&path));
+        let found = lacking(config.needs(), directory.path(), Some(&path));
         let said: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
@@ -107,6 +109,6 @@ mod tests {
                 "`script` needs `tools/none`, not found on this machine"
             ]
         );
-        assert_eq!(lacking(&config, directory.path(), None).len(), 3);
+        assert_eq!(lacking(config.needs(), directory.path(), None).len(), 3);
     }
 }

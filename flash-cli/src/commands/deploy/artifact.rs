@@ -232,7 +232,7 @@ fn lacking_programs(directory: &Path, config: &Config, settings: &EnvironmentSet
         message: lacking.to_string(),
         fix: format!("install `{}` on the machine that runs the environment", lacking.programs.join("`, `")),
     };
-    project::lacking(config, directory, path.as_deref()).into_iter().map(warning).collect()
+    project::lacking(config.needs(), directory, path.as_deref()).into_iter().map(warning).collect()
 }
 
 fn no_registry(settings: &EnvironmentSettings) -> Finding {

@@ -303,7 +303,7 @@ impl Session {
     fn warn_of_programs(&mut self, config: &Config, settings: &Settings) {
         let variables = settings.environment.iter().map(|(name, value)| (name, value));
         let path = project::search_path(variables);
-        let lacking = project::lacking(config, &self.package.directory, path.as_deref());
+        let lacking = project::lacking(config.needs(), &self.package.directory, path.as_deref());
         for worker in lacking.iter().filter(|worker| !self.lacking.contains(worker)) {
             self.output
                 .warning(&format!("{worker}: install it, or run the worker's image: flash run --image"));
