@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 }
 
 /// Programs that tests start, besides `flash` itself: otherwise a test would build them and exceed its time limit.
-const PROGRAMS: [&str; 4] = ["fixture-app", "fixture-server", "fixture-zoo", EXAMPLE];
+const PROGRAMS: [&str; 5] = ["fixture-app", "fixture-server", "fixture-zoo", "dependencies", EXAMPLE];
 
 /// The one package with models. Its tests are built by themselves, as it is built as a program: with the features of
 /// all packages together, its machine-learning library would be built once more.

@@ -48,7 +48,7 @@ impl WantedBase {
 
     pub(super) fn failed(&self, source: RegistryError) -> BaseError {
         let (name, workers) = (self.name.clone(), self.workers.clone());
-        BaseError { name, workers, is_recorded: self.is_recorded, source }
+        BaseError { name, workers, is_recorded: self.is_recorded, source: Box::new(source) }
     }
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct BaseError {
     workers: String,
     /// Whether the digest is that of an earlier build.
     is_recorded: bool,
-    source: RegistryError,
+    source: Box<RegistryError>,
 }
 
 impl BaseError {
     /// What to do next, if known.
     pub(super) fn hint(&self) -> Option<String> {
-        match &self.source {
+        match &*self.source {
             RegistryError::NotFound { .. } if self.is_recorded => Some(
                 "the image of the last build is gone; to use what the tag names now: flash build --update-base"
                     .to_owned(),

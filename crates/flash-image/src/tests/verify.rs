@@ -25,7 +25,7 @@ fn a_binary_that_needs_libraries_is_refused_by_name_where_there_are_none() {
     assert!(error.to_string().starts_with("/app/app is not static: it needs /lib"), "{error}");
     assert!(error.to_string().contains("libc.so"), "{error}");
 
-    let on_a_base = ImageSpec { base: super::programs::base(&project), ..spec };
+    let on_a_base = ImageSpec { base: programs::base(&project), ..spec };
     let error = verify(&project, &project.assemble(&on_a_base)).unwrap_err();
     assert!(error.to_string().contains("has its base for other programs"), "{error}");
     let binary = Binary { linkage: Linkage::Dynamic, ..on_a_base.binary.clone() };
