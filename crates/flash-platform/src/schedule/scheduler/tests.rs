@@ -97,7 +97,7 @@ impl Bench {
         queue.attach(&worker, DeliveryMode::Polling, 1, Account::free());
         let limit = std::time::Duration::from_secs(30);
         let job = queue.take(&worker, 1, limit).await.pop().expect("a job waits").id;
-        queue.finish(&worker, job, None, Outcome::Completed(no_arguments()), None);
+        queue.finish(&worker, job, None, Outcome::Completed(no_arguments().into()), None);
         queue.detach_stopped(&worker, "done");
     }
 

@@ -243,7 +243,7 @@ fn set_length(bytes: &mut [u8], start: usize, beside: usize, bit: u32) -> io::Re
 mod tests {
     use super::super::{CallFrame, ToPlatform, ToWorker};
     use super::*;
-    use crate::wire::{Payload, base64, envelope::Envelope, payload::attach};
+    use crate::wire::{Payload, base64, envelope::Envelope, job::Policy, payload::attach};
 
     #[tokio::test]
     async fn frames_arrive_in_order_and_the_end_is_seen() {
@@ -279,7 +279,8 @@ mod tests {
             serde_json::value::to_raw_value(&text)
         });
         let (worker, envelope) = ("w".to_owned(), Envelope::default());
-        ToPlatform::Call(CallFrame { call, worker, envelope, input: input.unwrap() })
+        let (policy, input) = (Policy::default(), input.unwrap());
+        ToPlatform::Call(CallFrame { call, worker, envelope, policy, input })
     }
 
     /// What arrives of three calls, in this format: whether it has attachments, and the input as JSON.
