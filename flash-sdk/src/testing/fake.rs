@@ -31,14 +31,16 @@ use crate::descriptor::{Function, Registered};
 ///     Ok(left + right)
 /// }
 ///
-/// # flash_sdk::__private::test(async {
+/// # fn main() -> Result<()> { flash_sdk::__private::test(test()) }
+/// # async fn test() -> Result<()> {
 /// let added = fake(add, |(left, right)| async move {
 ///     left.checked_sub(right).ok_or_else(|| Error::invalid_input("/right", "too much"))
 /// });
 /// assert_eq!(add(3, 2).await?, 1);
 /// assert!(add::spawn(2, 3).await?.wait().await.is_err());
 /// assert_eq!(added.inputs(), [(3, 2), (2, 3)]);
-/// # Ok::<(), Error>(()) }).unwrap();
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// The fake answers direct calls, `spawn`, `map` and streams, also those of functions that the test calls, in jobs and

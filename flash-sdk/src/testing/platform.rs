@@ -38,8 +38,8 @@ use crate::{call::Peers, context::Context, descriptor::Registered, substitutes::
 /// test. It listens on 127.0.0.1 without a key, whatever the crate's `.env` says. Its state is below `.flash/run` of
 /// the crate and is removed when it ends.
 ///
-/// When the value is dropped, running work is stopped and all processes end; this can take up to a second. They also
-/// end when the test's process ends, in whatever way.
+/// When the value is dropped, running work is stopped and all processes end. They also end when the test's process ends,
+/// in whatever way.
 pub struct Platform {
     url: String,
     peers: Arc<Peers>,
