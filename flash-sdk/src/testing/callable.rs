@@ -86,6 +86,7 @@ macro_rules! callable {
             type Output = Output;
 
             #[allow(non_snake_case, reason = "an argument is named as its type")]
+            #[allow(clippy::unused_unit, reason = "no argument is a unit")]
             fn input(($($type,)*): ($($type,)*)) -> Self::Input {
                 // In parentheses alone, a single argument is itself and several are a tuple.
                 ($($type),*)

@@ -121,7 +121,7 @@ impl<Input: DeserializeOwned> Fake<Input> {
     #[track_caller]
     pub fn inputs(&self) -> Vec<Input> {
         let inputs = self.inputs.0.lock();
-        let read = |input: &Box<RawValue>| {
+        let read = |input: &RawValue| {
             serde_json::from_str(input.get()).unwrap_or_else(|error| {
                 panic!(
                     "an input of `{}` cannot be read from its own JSON: {error}",
@@ -129,7 +129,7 @@ impl<Input: DeserializeOwned> Fake<Input> {
                 )
             })
         };
-        inputs.iter().map(read).collect()
+        inputs.iter().map(|input| read(input)).collect()
     }
 }
 
