@@ -492,7 +492,7 @@ mod tests {
         }
         let older: WireError = serde_json::from_str(r#"{"kind":"handler","message":"m"}"#).unwrap();
         assert!(!older.is_retryable());
-        let failed: std::result::Result<(), std::fmt::Error> = Err(std::fmt::Error);
+        let failed: std::result::Result<(), fmt::Error> = Err(fmt::Error);
         assert!(failed.retryable().unwrap_err().is_retryable());
     }
 

@@ -144,7 +144,7 @@ impl RunningApp {
         let lines = answer.bytes_stream().map_err(broken).scan(Vec::new(), |rest, chunk| {
             std::future::ready(Some(chunk.map(|chunk| lines_of(rest, &chunk))))
         });
-        let records = lines.map_ok(|lines| futures_util::stream::iter(lines)).try_flatten();
+        let records = lines.map_ok(futures_util::stream::iter).try_flatten();
         Ok(records.boxed())
     }
 

@@ -78,11 +78,11 @@ impl Schemas<'_> {
     fn insert(&self, schema: &Value, value: &mut Value, depth: u32) -> Result<bool, Failure> {
         let (Value::Object(members), Some(below)) = (schema, depth.checked_sub(1)) else { return Ok(false) };
         let mut found = false;
-        if let Value::String(text) = value {
-            if let Some(path) = text.strip_prefix('@').filter(|_| is_bytes(schema)) {
-                *text = base64::encode(&read(path)?);
-                return Ok(true);
-            }
+        if let Value::String(text) = value
+            && let Some(path) = text.strip_prefix('@').filter(|_| is_bytes(schema))
+        {
+            *text = base64::encode(&read(path)?);
+            return Ok(true);
         }
         if let Some(target) = members.get("$ref").and_then(Value::as_str) {
             let target = target.strip_prefix("#/$defs/").and_then(|name| self.definitions.get(name));
