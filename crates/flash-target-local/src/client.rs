@@ -1,9 +1,9 @@
 //! The background service as a target: what commands ask of it, and that it is started when they do.
 use async_trait::async_trait;
 use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, OnStep, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment, Status, Step,
-    Target, TargetError, TargetKind,
+    CostQuery, Costs, Created, EndpointChange, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord,
+    ManualScale, NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
+    ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Step, Target, TargetError, TargetKind,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use serde::de::DeserializeOwned;
@@ -63,6 +63,28 @@ impl LocalTarget {
         }
         copied.await.unwrap_or_else(|_| Err(TargetError::new(Problem::Failed, "copying the build failed")))
     }
+}
+
+/// The limits that this release takes back.
+fn taken_back(scales: &[ManualScale], spec: &ReleaseSpec) -> Vec<EndpointChange> {
+    let mut changes = Vec::new();
+    for scale in scales {
+        // A worker type that the release no longer has is in the plan itself.
+        let Some(worker) = spec.manifest.worker(&scale.worker) else { continue };
+        let limits = [
+            ("workers.min", scale.workers_min, worker.workers_min),
+            ("workers.max", scale.workers_max, worker.workers_max),
+        ];
+        for (field, old, new) in limits.into_iter().filter(|(_, old, new)| old != new) {
+            changes.push(EndpointChange {
+                worker: scale.worker.clone(),
+                field: field.to_owned(),
+                old: Some(format!("{old} (by flash scale)")),
+                new: Some(new.to_string()),
+            });
+        }
+    }
+    changes
 }
 
 #[async_trait]
@@ -130,6 +152,41 @@ impl Target for LocalTarget {
 
     async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
         self.ask(Query::Status { id: id.clone() }).await
+    }
+
+    async fn preflight(&self, id: &EnvironmentId, spec: &ReleaseSpec) -> Result<Preflight, TargetError> {
+        let scales: Vec<ManualScale> = self.ask(Query::Scales { id: id.clone() }).await?;
+        Ok(Preflight { changes: taken_back(&scales, spec), ..Preflight::default() })
+    }
+
+    async fn scale(
+        &self,
+        id: &EnvironmentId,
+        worker: &str,
+        change: ScaleChange,
+    ) -> Result<ManualScale, TargetError> {
+        self.ask(Query::Scale { id: id.clone(), worker: worker.to_owned(), change }).await
+    }
+
+    async fn scales(&self, id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
+        self.ask(Query::Scales { id: id.clone() }).await
+    }
+
+    async fn schedules(&self, id: &EnvironmentId) -> Result<Vec<ScheduledFunction>, TargetError> {
+        self.ask(Query::Schedules { id: id.clone() }).await
+    }
+
+    async fn run_schedule(&self, id: &EnvironmentId, function: &str) -> Result<String, TargetError> {
+        self.ask(Query::RunSchedule { id: id.clone(), function: function.to_owned() }).await
+    }
+
+    async fn pause_schedule(
+        &self,
+        id: &EnvironmentId,
+        function: &str,
+        paused: bool,
+    ) -> Result<(), TargetError> {
+        self.ask(Query::PauseSchedule { id: id.clone(), function: function.to_owned(), paused }).await
     }
 
     async fn logs(

@@ -198,6 +198,13 @@ impl ServiceState {
             Query::Secrets { id } => json(environments.secrets(&id).await?),
             Query::SetSecret { id, name, value } => json(environments.set_secret(&id, &name, value).await?),
             Query::RemoveSecret { id, name } => json(environments.remove_secret(&id, &name).await?),
+            Query::Scale { id, worker, change } => json(environments.scale(&id, &worker, change).await?),
+            Query::Scales { id } => json(environments.scales(&id).await?),
+            Query::Schedules { id } => json(environments.schedules(&id)?),
+            Query::RunSchedule { id, function } => json(environments.run_schedule(&id, &function).await?),
+            Query::PauseSchedule { id, function, paused } => {
+                json(environments.pause_schedule(&id, &function, paused)?)
+            }
         })
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use flash_target::{
-    CostQuery, EnvironmentId, LogQuery, LogRecord, NewEnvironment, ReleaseRecord, ReleaseSpec, SecretValue,
-    Serving, Step, TargetError,
+    CostQuery, EnvironmentId, LogQuery, LogRecord, NewEnvironment, ReleaseRecord, ReleaseSpec, ScaleChange,
+    SecretValue, Serving, Step, TargetError,
 };
 
 /// The path of [`Hello`].
@@ -85,6 +85,11 @@ pub(super) enum Query {
     Secrets { id: EnvironmentId },
     SetSecret { id: EnvironmentId, name: String, value: SecretValue },
     RemoveSecret { id: EnvironmentId, name: String },
+    Scale { id: EnvironmentId, worker: String, change: ScaleChange },
+    Scales { id: EnvironmentId },
+    Schedules { id: EnvironmentId },
+    RunSchedule { id: EnvironmentId, function: String },
+    PauseSchedule { id: EnvironmentId, function: String, paused: bool },
 }
 
 /// Changes, which take time.

@@ -72,6 +72,7 @@ pub(crate) fn findings(
         found.kept_type(desired, account);
     }
     found.quota(wanted, account);
+    found.schedules(spec);
     found.0
 }
 
@@ -104,6 +105,21 @@ impl Found {
         let finding = Finding { message, fix };
         if !self.0.warnings.contains(&finding) {
             self.0.warnings.push(finding);
+        }
+    }
+
+    /// The provider runs nothing by itself.
+    fn schedules(&mut self, spec: &ReleaseSpec) {
+        let scheduled = spec.manifest.functions.iter().filter_map(|function| {
+            let schedule = function.settings.schedule.as_ref()?;
+            Some(format!("{} ({})", function.call_name(), schedule.cron))
+        });
+        let scheduled: Vec<String> = scheduled.collect();
+        if !scheduled.is_empty() {
+            self.warning(
+                format!("Runpod runs no schedules, so nothing starts {}", scheduled.join(", ")),
+                "start it from a cron job of your own: flash call".to_owned(),
+            );
         }
     }
 

@@ -24,6 +24,7 @@ mod preflight;
 mod reconcile;
 mod releases;
 pub mod rest;
+mod scale;
 mod target;
 mod urls;
 mod view;

@@ -3,9 +3,9 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Shipment,
-    Status, Target, TargetError, TargetKind, now_ms,
+    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, ManualScale,
+    NewEnvironment, NewKey, OnStep, Preflight, Problem, ReleaseRecord, ReleaseSpec, ScaleChange,
+    ScheduledFunction, SecretEntry, SecretValue, Shipment, Status, Target, TargetError, TargetKind, now_ms,
 };
 use futures_util::stream::BoxStream;
 
@@ -14,7 +14,7 @@ use super::{
     change::{self, Base, Intent},
     costs, logs, preflight, releases,
     rest::{Addresses, Rest},
-    view,
+    scale, view,
 };
 
 /// An account at Runpod.
@@ -44,6 +44,11 @@ fn secrets_are_elsewhere() -> TargetError {
         "create the secret in the console, and refer to it in flash.toml: [environments.NAME.variables] \
          TOKEN = \"{{ RUNPOD_SECRET_TOKEN }}\"",
     )
+}
+
+fn schedules_do_not_run() -> TargetError {
+    TargetError::new(Problem::Refused, "Runpod runs no schedules")
+        .hint("start the function from a cron job of your own: flash call")
 }
 
 #[async_trait]
@@ -115,6 +120,36 @@ impl Target for RunpodTarget {
 
     async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError> {
         view::status(&self.rest, id).await
+    }
+
+    async fn scale(
+        &self,
+        id: &EnvironmentId,
+        worker: &str,
+        change: ScaleChange,
+    ) -> Result<ManualScale, TargetError> {
+        scale::set(&self.rest, id, worker, change).await
+    }
+
+    async fn scales(&self, id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
+        scale::list(&self.rest, id).await
+    }
+
+    async fn schedules(&self, _id: &EnvironmentId) -> Result<Vec<ScheduledFunction>, TargetError> {
+        Err(schedules_do_not_run())
+    }
+
+    async fn run_schedule(&self, _id: &EnvironmentId, _function: &str) -> Result<String, TargetError> {
+        Err(schedules_do_not_run())
+    }
+
+    async fn pause_schedule(
+        &self,
+        _id: &EnvironmentId,
+        _function: &str,
+        _paused: bool,
+    ) -> Result<(), TargetError> {
+        Err(schedules_do_not_run())
     }
 
     async fn logs(

@@ -15,6 +15,8 @@ mod environment;
 mod error;
 mod preflight;
 mod release;
+mod scale;
+mod schedule;
 mod status;
 mod undeploy;
 
@@ -32,6 +34,8 @@ pub use release::{
     ArtifactSpec, BuildOrigin, CloudSettings, CommandSpec, DEFAULT_KEPT_RELEASES, FileSpec, ReleaseRecord,
     ReleaseSpec, ReleaseState, RuntimeSettings, Shipment, Step, live_before,
 };
+pub use scale::{ManualScale, ScaleChange};
+pub use schedule::{ScheduledFunction, ScheduledRun};
 pub use status::{JobMemory, LastError, Serving, Status, WorkerCounts, WorkerStatus};
 
 /// Called for each step of a running change.
@@ -101,6 +105,33 @@ pub trait Target: Send + Sync {
 
     /// The current state.
     async fn status(&self, id: &EnvironmentId) -> Result<Status, TargetError>;
+
+    /// Sets the limits of a worker type's workers, at once and without a release.
+    async fn scale(
+        &self,
+        id: &EnvironmentId,
+        worker: &str,
+        change: ScaleChange,
+    ) -> Result<ManualScale, TargetError>;
+
+    /// The limits that differ from the live release because a person has set them, as far as the target records that.
+    async fn scales(&self, _id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    /// The scheduled functions of the live release.
+    async fn schedules(&self, id: &EnvironmentId) -> Result<Vec<ScheduledFunction>, TargetError>;
+
+    /// Runs a scheduled function now, besides its times. Returns the ID of its job.
+    async fn run_schedule(&self, id: &EnvironmentId, function: &str) -> Result<String, TargetError>;
+
+    /// Pauses a scheduled function, or resumes it.
+    async fn pause_schedule(
+        &self,
+        id: &EnvironmentId,
+        function: &str,
+        paused: bool,
+    ) -> Result<(), TargetError>;
 
     /// Lines of the log. Ends with the last one, or never if the query follows.
     async fn logs(

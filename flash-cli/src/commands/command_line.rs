@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use super::{
     build, call, catalog,
     command::{Command, Context, Unread},
-    cost, deploy, doctor, key, login, logs, run, secret, service, status, undeploy,
+    cost, deploy, doctor, key, login, logs, run, scale, schedule, secret, service, status, undeploy,
 };
 use crate::exit::{Code, Failure};
 
@@ -58,6 +58,8 @@ commands! {
     Remove(deploy::Alone<deploy::RemoveArguments>),
     Undeploy(undeploy::UndeployArguments),
     Status(status::StatusArguments),
+    Scale(scale::ScaleArguments),
+    Schedule(schedule::ScheduleArguments),
     Logs(logs::LogsArguments),
     Call(call::CallArguments),
     Cost(cost::CostArguments),

@@ -19,6 +19,8 @@ mod login;
 mod logs;
 mod run;
 mod running;
+mod scale;
+mod schedule;
 mod scope;
 mod secret;
 mod service;

@@ -7,6 +7,7 @@ use flash_target::{JobMemory, Serving, Status, WorkerCounts, WorkerStatus};
 
 use super::{
     command::{Command, Context},
+    scale,
     scope::{OneEnvironment, Scope},
     time::local_time,
 };
@@ -60,6 +61,11 @@ impl Command for StatusArguments {
 async fn once(scope: &Scope, output: &Output) -> Result<(), Failure> {
     let status = scope.target.status(&scope.id).await?;
     show(&status, output);
+    if !output.is_json() {
+        for line in scale::lines(&scope.target.scales(&scope.id).await?) {
+            output.line(&line);
+        }
+    }
     match &status.serving {
         Serving::Down { release, reason } => {
             Err(Failure::failed(format!("release {release} should be live and is not: {reason}"))

@@ -1,6 +1,8 @@
 //! Times as people write them in flags, and as they are shown in lines and rows.
+use std::time::Duration;
+
 use jiff::{
-    Span, SpanRelativeTo, Timestamp,
+    SignedDuration, Span, SpanRelativeTo, Timestamp,
     civil::{Date, DateTime},
     tz::TimeZone,
 };
@@ -51,11 +53,26 @@ pub(super) fn day(milliseconds: u64) -> String {
 }
 
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    // A span may have a sign; here it always goes back.
+    now.checked_sub(duration(text)?).ok()
+}
+
+/// Without a sign.
+fn duration(text: &str) -> Option<SignedDuration> {
     let is_plain = text.starts_with(|first: char| first.is_ascii_digit()) && text.is_ascii();
     let span = text.parse::<Span>().ok().filter(|_| is_plain)?.abs();
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    now.checked_sub(duration).ok()
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+/// Parses how long something lasts: a second at least, and `longest` at most.
+///
+/// # Errors
+/// For any other text.
+pub(super) fn parse_duration(flag: &str, text: &str, longest: Duration) -> Result<Duration, Failure> {
+    let time = duration(text.trim()).map(SignedDuration::unsigned_abs);
+    time.filter(|time| (Duration::from_secs(1)..=longest).contains(time)).ok_or_else(|| {
+        let days = longest.as_secs() / (24 * 3600);
+        Failure::unusable(format!("`{flag} {text}` is not a time of 1s to {days}d: write 90s, 30m, 2h or 3d"))
+    })
 }
 
 /// The time of a line: RFC 3339 with milliseconds and the offset of `zone`.
@@ -85,6 +102,17 @@ pub(super) fn micros(time: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_lasts_is_read_within_its_bounds() {
+        let read = |text| parse_duration("--for", text, Duration::from_secs(24 * 3600));
+        assert_eq!(read("2h").unwrap(), Duration::from_secs(7200));
+        assert_eq!(read("1d").unwrap(), Duration::from_secs(24 * 3600));
+        for wrong in ["", "2", "-2h", "0s", "2d", "soon"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("is not a time of 1s to 1d"), "{wrong}: {error}");
+        }
+    }
 
     fn read(text: &str) -> Option<String> {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();

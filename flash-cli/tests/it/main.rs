@@ -31,6 +31,7 @@ mod run;
 mod runpod;
 mod runpod_stand_in;
 mod same_answers;
+mod schedules;
 mod service;
 mod supervision;
 mod support;

@@ -10,6 +10,7 @@ mod environments;
 mod error;
 mod file;
 mod releases;
+mod scales;
 mod schema;
 
 pub(super) use costs::{FunctionSpent, Spent, WorkerSpent};

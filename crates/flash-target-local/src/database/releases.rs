@@ -72,6 +72,8 @@ impl Database {
             "UPDATE release SET state = ?, is_live = 0 WHERE environment = ? AND is_live = 1",
             params![serde_json::to_string(&ReleaseState::Replaced)?, environment.0],
         )?;
+        // A release brings its own limits.
+        transaction.execute("DELETE FROM scale WHERE environment = ?", [environment.0])?;
         if let Some(number) = release {
             transaction.execute(
                 "UPDATE release SET state = ?, is_live = 1, live_ms = ? WHERE environment = ? AND number = ?",

@@ -5,8 +5,21 @@ use rusqlite::Connection;
 
 use super::error::{DatabaseError, Result};
 
-/// The version of the tables below. A file with a lower version would be migrated here; there is none yet.
-const VERSION: i64 = 1;
+/// The version of the tables below. A file with a lower version is migrated.
+const VERSION: i64 = 2;
+
+/// Since version 2: limits of workers that a person has set beside the live release.
+const TABLES_OF_2: &str = "
+    CREATE TABLE scale (
+        environment INTEGER NOT NULL REFERENCES environment ON DELETE CASCADE,
+        worker TEXT NOT NULL,
+        workers_min INTEGER NOT NULL,
+        workers_max INTEGER NOT NULL,
+        set_ms INTEGER NOT NULL,
+        until_ms INTEGER,
+        PRIMARY KEY (environment, worker)
+    );
+";
 
 /// A removed secret keeps its row without its value, so that version numbers continue. Costs are sums per minute.
 const TABLES: &str = "
@@ -105,9 +118,12 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         .map_err(problem)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(problem)?;
     match version {
-        0 => {
+        0 | 1 => {
             let transaction = connection.transaction().map_err(problem)?;
-            transaction.execute_batch(TABLES).map_err(problem)?;
+            if version == 0 {
+                transaction.execute_batch(TABLES).map_err(problem)?;
+            }
+            transaction.execute_batch(TABLES_OF_2).map_err(problem)?;
             transaction.pragma_update(None, "user_version", VERSION).map_err(problem)?;
             transaction.commit().map_err(problem)?;
         }

@@ -2,7 +2,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use flash_platform::KeyHash;
 use flash_protocol::catalogue::NanoDollars;
-use flash_target::{CostQuery, EnvironmentId, Grain, NewEnvironment, ReleaseState};
+use flash_target::{CostQuery, EnvironmentId, Grain, ManualScale, NewEnvironment, ReleaseState};
 use tempfile::TempDir;
 
 use super::{environment_key::EnvironmentKey, error::Result, *};
@@ -36,6 +36,36 @@ fn what_was_written_is_there_after_the_file_was_closed() {
     assert_eq!(database.environments().unwrap(), std::slice::from_ref(&stored));
     assert_eq!(database.live(stored.key).unwrap().unwrap().record.number, 1);
     assert_eq!(database.spec(stored.key, 1).unwrap(), Some(empty_spec()));
+}
+
+#[test]
+fn limits_set_by_hand_are_kept_until_the_next_release_also_in_a_file_made_before_there_were_any() {
+    let (directory, database) = database();
+    let key = environment(&database, "production", 8900).unwrap().key;
+    let number = add(&database, key);
+    drop(database);
+    let path = directory.path().join("flash.db");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("DROP TABLE scale; PRAGMA user_version = 1;").unwrap();
+    drop(file);
+    let database = Database::open(&path).unwrap();
+    let scale = ManualScale {
+        worker: "model".to_owned(),
+        workers_min: 1,
+        workers_max: 5,
+        set_ms: 7,
+        until_ms: Some(9),
+    };
+    database.set_scale(key, &ManualScale { workers_min: 0, until_ms: None, ..scale.clone() }).unwrap();
+    database.set_scale(key, &scale).unwrap();
+    drop(database);
+    let database = Database::open(&path).unwrap();
+    assert_eq!(database.scales(key).unwrap(), [scale.clone()]);
+    database.set_live(key, Some(number)).unwrap();
+    assert_eq!(database.scales(key).unwrap(), []);
+    database.set_scale(key, &scale).unwrap();
+    database.forget_scale(key, "model").unwrap();
+    assert_eq!(database.scales(key).unwrap(), []);
 }
 
 #[test]

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use flash_platform::ConnectionShare;
 use flash_target::{
-    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, NewEnvironment,
-    NewKey, ReleaseRecord, ReleaseSpec, SecretEntry, SecretValue, Status, TargetError,
+    CostQuery, Costs, Created, Environment, EnvironmentId, KeyEntry, LogQuery, LogRecord, ManualScale,
+    NewEnvironment, NewKey, ReleaseRecord, ReleaseSpec, ScaleChange, ScheduledFunction, SecretEntry,
+    SecretValue, Status, TargetError,
 };
 use futures_util::stream::BoxStream;
 
@@ -12,7 +13,7 @@ use super::{
     change::{self, Steps},
     costs, create,
     host::Host,
-    keys, remove, secrets, shutdown, startup, view,
+    keys, remove, scales, schedules, secrets, shutdown, startup, view,
 };
 use crate::{directory::DataDirectory, report::SharedReport, wire::HostedEnvironment};
 
@@ -146,6 +147,45 @@ impl Environments {
     /// Removes a secret from future releases.
     pub(crate) async fn remove_secret(&self, id: &EnvironmentId, name: &str) -> Result<(), TargetError> {
         secrets::remove_secret(&self.host, id, name).await
+    }
+
+    /// Sets the limits of a worker type without a release.
+    pub(crate) async fn scale(
+        &self,
+        id: &EnvironmentId,
+        worker: &str,
+        change: ScaleChange,
+    ) -> Result<ManualScale, TargetError> {
+        scales::set(&self.host, id, worker, change).await
+    }
+
+    /// The limits that a person has set.
+    pub(crate) async fn scales(&self, id: &EnvironmentId) -> Result<Vec<ManualScale>, TargetError> {
+        scales::list(&self.host, id).await
+    }
+
+    /// The scheduled functions of the live release.
+    pub(crate) fn schedules(&self, id: &EnvironmentId) -> Result<Vec<ScheduledFunction>, TargetError> {
+        schedules::list(&self.host, id)
+    }
+
+    /// Runs a scheduled function now. Returns the ID of its job.
+    pub(crate) async fn run_schedule(
+        &self,
+        id: &EnvironmentId,
+        function: &str,
+    ) -> Result<String, TargetError> {
+        schedules::run(&self.host, id, function).await
+    }
+
+    /// Pauses or resumes a scheduled function.
+    pub(crate) fn pause_schedule(
+        &self,
+        id: &EnvironmentId,
+        function: &str,
+        paused: bool,
+    ) -> Result<(), TargetError> {
+        schedules::pause(&self.host, id, function, paused)
     }
 
     /// Environments that cannot be read, and so do not run.

@@ -10,6 +10,7 @@ use super::{
     host::Host,
     platform, release,
     running::{RunState, Running},
+    scales,
 };
 
 /// The pause between tries.
@@ -63,6 +64,7 @@ async fn try_restart(host: &Host, running: &Arc<Running>) -> Result<(), String> 
         release::check_artifact(running, spec).await.map_err(text)?;
         let new = release::prepare(host, running, number, spec).await.map_err(text)?;
         platform.deploy(new, |_| ()).await.map_err(|error| error_chain(&error))?;
+        scales::restore(host, running, &platform).await.map_err(text)?;
     }
     if live.is_some() {
         platform.adopt_rest();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::subcommand::EnvironmentCommand;
 use crate::{
-    commands::{scope::OneEnvironment, time::local_time},
+    commands::{scale, scope::OneEnvironment, time::local_time},
     exit::{Code, Failure},
     output::Output,
 };
@@ -26,8 +26,9 @@ impl EnvironmentCommand for HistoryArguments {
         let OneEnvironment { name, scope } = self.environment;
         let scope = scope.environment(name.as_deref()).await?;
         let releases = scope.target.history(&scope.id).await?;
+        let scales = scope.target.scales(&scope.id).await?;
         if output.is_json() {
-            output.object(&json!({ "environment": scope.id, "releases": releases }));
+            output.object(&json!({ "environment": scope.id, "releases": releases, "scales": scales }));
             return Ok(Code::Success);
         }
         if releases.is_empty() {
@@ -36,6 +37,7 @@ impl EnvironmentCommand for HistoryArguments {
         }
         let rows: Vec<Vec<String>> = releases.iter().map(row).collect();
         output.table(&["release", "state", "created", "commit", "digest", "notes"], &rows);
+        scale::lines(&scales).iter().for_each(|line| output.line(line));
         Ok(Code::Success)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{live, subcommand::EnvironmentCommand};
 use crate::{
-    commands::{changes, confirm::Confirmation, scope::ScopeArguments},
+    commands::{changes, confirm::Confirmation, scale, scope::ScopeArguments},
     deploy::Plan,
     exit::{Code, Failure},
     output::Output,
@@ -78,6 +78,9 @@ impl EnvironmentCommand for RollbackArguments {
                     &format!("release {to} is the same as the live release; starting it again"),
                 ),
                 false => changes::plan(&plan, output),
+            }
+            for line in scale::lines(&scope.target.scales(&scope.id).await?) {
+                output.line(&format!("  {line}; this takes it back"));
             }
             output.flush();
         }

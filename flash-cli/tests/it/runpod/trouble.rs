@@ -125,8 +125,12 @@ fn what_was_changed_by_hand_is_shown_and_put_right() {
     let Some(bench) = bench() else { return };
     bench.done(&SEND);
     let id = bench.endpoint("page").unwrap()["id"].as_str().unwrap().to_owned();
+    let timed = bench.flash(&["scale", "cloud", "page", "--max", "9", "--for", "2h"]);
+    assert!(timed.code == Some(2) && timed.stderr.contains("leave --for out"), "{timed:?}");
+    bench.done(&["scale", "cloud", "page", "--max", "9"]);
+    let history = bench.flash(&["history", "cloud"]);
+    assert!(history.stdout.contains("page is scaled by hand to 1..=9 workers"), "{history:?}");
     bench.cloud.meddle(&id, |endpoint| {
-        endpoint["workers"]["max"] = 9.into();
         endpoint["timeout"] = 0.into();
         endpoint["flashboot"] = "OFF".into();
     });
