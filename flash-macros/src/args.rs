@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) execution_timeout: Option<u32>,
     pub(crate) max_concurrency: Option<u32>,
     pub(crate) scaler: Option<Scaler>,
+    pub(crate) buffer: Option<u32>,
+    /// Whether each job has a fresh worker.
+    pub(crate) is_task: bool,
     pub(crate) data_centers: Vec<Ident>,
     pub(crate) disk_gib: Option<u32>,
     pub(crate) shm_mib: Option<u32>,
@@ -98,6 +101,11 @@ struct Written {
 }
 
 impl RemoteArgs {
+    /// Whether it declares a task.
+    pub(crate) fn is_task(&self) -> bool {
+        matches!(&self.resource, Resource::Declared(config) if config.is_task)
+    }
+
     /// The arguments of `#[remote]`; `None` if any is invalid.
     pub(crate) fn parse(tokens: TokenStream, place: &Place, errors: &Errors) -> Option<Self> {
         let known = errors.count();
@@ -224,6 +232,8 @@ impl Written {
         let disk_gib = number(Key::DiskGib, 1..=10_000);
         let shm_mib = number(Key::ShmMib, 1..=1 << 20);
         let scaler = self.scaler(errors);
+        let buffer = number(Key::Buffer, 1..=1000);
+        let is_task = self.is_task(workers.flatten(), errors);
         let data_centers = self.get(Key::DataCenters).map(|entry| entry.variants(errors));
         Some(Resource::Declared(Box::new(Config {
             name: name?,
@@ -233,6 +243,8 @@ impl Written {
             execution_timeout: execution_timeout.flatten(),
             max_concurrency: max_concurrency.flatten(),
             scaler,
+            buffer: buffer.flatten(),
+            is_task,
             data_centers: data_centers.flatten().unwrap_or_default(),
             disk_gib: disk_gib.flatten(),
             shm_mib: shm_mib.flatten(),
@@ -308,6 +320,29 @@ impl Written {
         })
     }
 
+    /// Whether it is a task; reports what a task cannot have.
+    fn is_task(&self, workers: Option<(u32, u32)>, errors: &Errors) -> bool {
+        const MEANINGLESS: [Key; 5] =
+            [Key::IdleTimeout, Key::MaxConcurrency, Key::QueueDelay, Key::RequestCount, Key::Buffer];
+        if self.get(Key::Task).is_none() {
+            return false;
+        }
+        for entry in self.entries.iter().filter(|entry| MEANINGLESS.contains(&entry.key)) {
+            errors
+                .on(&entry.name, format!("a task has a fresh worker for each job: remove `{}`", entry.name));
+        }
+        for entry in self.entries.iter().filter(|entry| Key::OF_ROUTE.contains(&entry.key)) {
+            errors.on(&entry.name, "a task takes jobs, and no requests: remove `task`, or the route");
+        }
+        if let (Some((min @ 1.., max)), Some(entry)) = (workers, self.get(Key::Workers)) {
+            let message = format!(
+                "a task starts its workers when jobs come, so the minimum is 0 and not {min}: `workers = 0..={max}`"
+            );
+            errors.on(&entry.value, message);
+        }
+        true
+    }
+
     fn route(&self, errors: &Errors) -> Option<Route> {
         let (method, path) = match (self.get(Key::Method), self.get(Key::Path)) {
             (None, None) => return None,
@@ -360,6 +395,14 @@ fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Re
         skip_to_comma(input)?;
         return Ok(None);
     };
+    if key.is_flag() {
+        if input.peek(Token![=]) {
+            errors.on(&name, format!("`{name}` takes no value: write only `{name}`"));
+            skip_to_comma(input)?;
+            return Ok(None);
+        }
+        return Ok(Some(Entry { key, name, value: syn::parse_quote!(true) }));
+    }
     let value_follows =
         input.parse::<Option<Token![=]>>()?.is_some() && !input.is_empty() && !input.peek(Token![,]);
     if !value_follows {

@@ -440,6 +440,8 @@ fn declared(config: &Config) -> TokenStream {
             quote! { .vram_gib(#gib) #(.gpu_count(#count))* }
         }
     };
+    let task = config.is_task.then(|| quote! { .task() });
+    let buffer = config.buffer.iter();
     let workers = workers.iter().map(|(min, max)| quote! { .workers(#min..=#max) });
     let idle_timeout = idle_timeout.iter();
     let execution_timeout = execution_timeout.iter();
@@ -454,11 +456,13 @@ fn declared(config: &Config) -> TokenStream {
     quote! {
         ::flash_sdk::ResourceConfig::new(#name)
             #compute
+            #task
             #(#workers)*
             #(.idle_timeout(#idle_timeout))*
             #(.execution_timeout(#execution_timeout))*
             #(.max_concurrency(#max_concurrency))*
             #(#scaler)*
+            #(.buffer(#buffer))*
             #data_centers
             #(.disk_gib(#disk_gib))*
             #(.shm_mib(#shm_mib))*

@@ -54,6 +54,8 @@ use proc_macro::TokenStream;
 /// | `max_concurrency` | jobs or requests that one worker runs at once | 1 for jobs, 64 for routes | 1 to 10000 |
 /// | `queue_delay` | seconds a job waits before one more worker starts | 4, for jobs | 1 or more; not with `request_count` |
 /// | `request_count` | one worker per this many requests, queued or running | 4, for routes | 1 or more; not with `queue_delay` |
+/// | `buffer` | idle workers beyond what the load needs, while there is load | 0 | 1 to 1000, within the maximum of `workers` |
+/// | `task` | no value: each job has a fresh worker, which ends after it | | only with hardware, `workers` from 0, `execution_timeout` (then 86400 by default) and `data_centers` |
 /// | `data_centers` | a variant of `DataCenter`, or a list | anywhere | |
 /// | `disk_gib` | GB of disk of a worker | 20 with a GPU, 10 per vCPU | 1 to 10000 |
 /// | `shm_mib` | MiB of `/dev/shm` in its container | 64 | 1 to 1048576 |

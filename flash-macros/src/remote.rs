@@ -24,7 +24,13 @@ pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream
             args.function.check(&function, args.route.is_some(), &errors);
             expand::function(&function, &args)
         }
-        Some(Target::Impl(block)) => expand::impl_block(&block, &args),
+        Some(Target::Impl(block)) => {
+            let routed = block.methods.iter().find_map(|method| method.route.as_ref());
+            if let Some(route) = routed.filter(|_| args.is_task()) {
+                errors.on(&route.path, "a task takes jobs, and no requests: remove `task`, or the route");
+            }
+            expand::impl_block(&block, &args)
+        }
     };
     let errors = errors.into_tokens();
     quote! { #expanded #errors }

@@ -247,6 +247,42 @@ fn numbers_keep_within_their_limits() {
 }
 
 #[test]
+fn a_task_and_a_buffer_are_settings_of_the_worker_type() {
+    assert_eq!(settings(quote!(cpu = A, task, workers = 5, execution_timeout = 604800)), [""; 0]);
+    assert_eq!(settings(quote!(cpu = A, buffer = 2)), [""; 0]);
+    let expanded = expand_remote(quote!(cpu = A, buffer = 2), quote! { fn f() -> Result<()> { Ok(()) } });
+    assert!(expanded.to_string().contains(". buffer (2u32)"), "{expanded}");
+    let expanded = expand_remote(quote!(cpu = A, task), quote! { fn f() -> Result<()> { Ok(()) } });
+    assert!(expanded.to_string().contains(". task ()"), "{expanded}");
+    one(settings(quote!(cpu = A, task = true)), "`task` takes no value: write only `task`");
+    one(settings(quote!(cpu = A, task, task)), "`task` is set twice");
+    one(settings(quote!(task)), "no hardware is set");
+    one(settings(quote!(resource = R, task)), "set `task` in the constant");
+    one(settings(quote!(cpu = A, buffer = 0)), "`buffer` must be 1 to 1000");
+    one(settings(quote!(cpu = A, buffer_containers = 1)), "write `buffer = 1`");
+    for meaningless in
+        ["idle_timeout = 3", "max_concurrency = 2", "queue_delay = 1", "request_count = 1", "buffer = 1"]
+    {
+        let meaningless: TokenStream = meaningless.parse().unwrap();
+        one(settings(quote!(cpu = A, task, #meaningless)), "a task has a fresh worker for each job: remove");
+    }
+    one(settings(quote!(cpu = A, task, workers = 1..=2)), "the minimum is 0 and not 1: `workers = 0..=2`");
+    let requests = settings(quote!(cpu = A, task, method = GET, path = "/{id}"));
+    assert!(requests.len() == 2 && requests[0].contains("takes jobs, and no requests"), "{requests:?}");
+    let block = |members: TokenStream| {
+        messages(expand_remote(
+            quote!(cpu = A, task),
+            quote! { impl Model { #[init] fn load() -> Self { Self } #members } },
+        ))
+    };
+    assert_eq!(block(quote! { pub fn work(&self) -> Result<()> { Ok(()) } }), [""; 0]);
+    one(
+        block(quote! { #[route(method = GET, path = "/")] pub fn work(&self) -> Result<()> { Ok(()) } }),
+        "takes jobs, and no requests",
+    );
+}
+
+#[test]
 fn retries_are_a_setting_of_one_function() {
     assert_eq!(settings(quote!(cpu = A, retries = 3, backoff = 1..=60)), [""; 0]);
     assert_eq!(settings(quote!(worker = "a", retries = 3)), [""; 0]);

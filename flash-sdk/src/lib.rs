@@ -85,8 +85,8 @@ pub use {
     flash_macros::{main, remote, test},
     flash_protocol::wire::job::{JobObject, JobStatus},
     flash_protocol::{
-        Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, ResourceConfig,
-        Result, ResultExt, Scaler, WireError,
+        Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, Lifetime,
+        ResourceConfig, Result, ResultExt, Scaler, WireError,
     },
     options::{CallOptions, Priority},
 };

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use flash_protocol::{
-    ResourceConfig, Result,
+    Lifetime, ResourceConfig, Result,
     manifest::{
         App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
         RouteEntry, ScalerEntry, WorkerType,
@@ -48,6 +48,7 @@ impl Registry {
         check_names(&functions, &mut errors);
         check_routes(&functions, &mut errors);
         check_kinds(&functions, &mut errors);
+        check_tasks(&functions, &configs, &mut errors);
         if errors.is_empty() { Ok(Self { functions, configs }) } else { Err(errors) }
     }
 
@@ -83,6 +84,8 @@ impl Registry {
             execution_timeout_seconds: config.execution_timeout,
             max_concurrency: config.max_concurrency.unwrap_or(kind.default_concurrency()),
             scaler: config.scaler.map_or_else(|| kind.default_scaler(), ScalerEntry::from),
+            buffer: config.buffer,
+            lifetime: config.lifetime,
             data_centers: config.data_centers.to_vec(),
             disk_gib: config.disk_gib,
             shm_mib: config.shm_mib,
@@ -264,6 +267,37 @@ fn check_kinds(functions: &[&'static Function], errors: &mut Vec<RegistryError>)
     }
 }
 
+/// Where the macro cannot see it: a constant, or a route elsewhere.
+fn check_tasks(
+    functions: &[&'static Function],
+    configs: &BTreeMap<&'static str, ResourceConfig>,
+    errors: &mut Vec<RegistryError>,
+) {
+    for config in configs.values().filter(|config| config.lifetime == Lifetime::OneJob) {
+        let own = || functions.iter().copied().filter(|function| function.worker() == config.name);
+        if let Some(route) = own().find(|function| function.route.is_some()) {
+            errors.push(RegistryError(format!(
+                "{}: `{}` is a route, but its worker type `{}` is a task, which takes jobs and no requests: move it \
+                 to another worker type",
+                route.place(),
+                route.call_name(),
+                config.name,
+            )));
+        }
+        let takes_many = config.max_concurrency != Some(1) || config.buffer > 0;
+        if (config.workers_min > 0 || takes_many)
+            && let Some(first) = own().next()
+        {
+            errors.push(RegistryError(format!(
+                "{}: worker type `{}` is a task, which has a fresh worker for each job: set neither a minimum of \
+                 workers nor a concurrency or buffer after `.task()`",
+                first.place(),
+                config.name,
+            )));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
@@ -356,6 +390,19 @@ mod tests {
             function("g", 2, Resource::Named("cpu"), PING),
         ]);
         assert!(mixed[0].contains("both a route (`g` at src/jobs.rs:2)"), "{mixed:?}");
+    }
+
+    #[test]
+    fn a_task_takes_jobs_on_workers_that_start_for_them() {
+        let errors =
+            |task: ResourceConfig, route| errors_of(vec![function("f", 1, Resource::Declared(task), route)]);
+        assert_eq!(errors(CPU.task().workers(0..=9), None), [""; 0]);
+        let route = errors(CPU.task(), PING);
+        assert!(route[0].contains("`cpu` is a task, which takes jobs and no requests"), "{route:?}");
+        for wrong in [CPU.task().workers(1..=2), CPU.task().max_concurrency(2), CPU.task().buffer(1)] {
+            let wrong = errors(wrong, None);
+            assert!(wrong[0].contains("a fresh worker for each job"), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub mod wire;
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
-pub use resource::{Compute, ResourceConfig, Scaler};
+pub use resource::{Compute, Lifetime, ResourceConfig, Scaler};
 pub use retries::Retries;
 pub use schedule::{Missed, Overlap, Schedule};
 

@@ -9,7 +9,7 @@ use crate::{
         ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
         capabilities_of,
     },
-    resource::{Compute, Scaler},
+    resource::{Compute, Lifetime, Scaler},
     retries::Retries,
     schedule::Schedule,
 };
@@ -218,6 +218,12 @@ pub struct WorkerType {
     pub max_concurrency: u32,
     /// How the number of workers follows the load.
     pub scaler: ScalerEntry,
+    /// Idle workers beyond what the load needs, while there is load.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub buffer: u32,
+    /// How many jobs a worker takes.
+    #[serde(default, skip_serializing_if = "Lifetime::is_default")]
+    pub lifetime: Lifetime,
     /// Data centers that it may run in; empty for any.
     #[serde(default)]
     pub data_centers: Vec<DataCenter>,
@@ -227,6 +233,11 @@ pub struct WorkerType {
     /// MiB of shared memory in a worker's container; the engine's default if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_mib: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where an argument of a route comes from.

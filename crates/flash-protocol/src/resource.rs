@@ -4,6 +4,8 @@
 //! the same values from the manifest.
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 
 /// The hardware of a worker type.
@@ -39,6 +41,24 @@ pub enum Scaler {
     },
 }
 
+/// How many jobs a worker takes in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// As many as come.
+    #[default]
+    ManyJobs,
+    /// One: a task.
+    OneJob,
+}
+
+impl Lifetime {
+    /// Whether it is the default.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A worker type: name, hardware, scaling and timeouts.
 ///
 /// ```
@@ -58,6 +78,7 @@ pub enum Scaler {
 /// | disk | 20 GB with a GPU, 10 GB per vCPU without | 1 GB to 10 TB |
 /// | shared memory | the container engine's: 64 MiB | 1 MiB to 1 TiB |
 /// | scaler | queue delay of 4 s for jobs, 4 requests per worker for routes | |
+/// | buffer | 0 | at most 1000 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceConfig {
@@ -77,6 +98,10 @@ pub struct ResourceConfig {
     pub max_concurrency: Option<u32>,
     /// How the number of workers follows the load; `None` for the default of its kind.
     pub scaler: Option<Scaler>,
+    /// Idle workers beyond what the load needs, while there is load.
+    pub buffer: u32,
+    /// How many jobs a worker takes.
+    pub lifetime: Lifetime,
     /// Data centers that it may run in; empty for any.
     pub data_centers: &'static [DataCenter],
     /// GB of disk of a worker; `None` for the provider's share.
@@ -94,6 +119,8 @@ impl ResourceConfig {
     pub const MAX_EXECUTION_TIMEOUT: u32 = 7 * 24 * 3600;
     /// Maximum number of jobs or requests that one worker runs at once.
     pub const MAX_CONCURRENCY: u32 = 10_000;
+    /// Seconds that a task may run, unless it says otherwise: a day.
+    pub const TASK_EXECUTION_TIMEOUT: u32 = 24 * 3600;
     /// Maximum number of GPUs of a worker.
     pub const MAX_GPUS: u32 = 8;
     /// The largest disk of a worker in GB. Providers have less.
@@ -125,6 +152,8 @@ impl ResourceConfig {
             execution_timeout: 600,
             max_concurrency: None,
             scaler: None,
+            buffer: 0,
+            lifetime: Lifetime::ManyJobs,
             data_centers: &[],
             disk_gib: None,
             shm_mib: None,
@@ -308,6 +337,34 @@ impl ResourceConfig {
         self
     }
 
+    /// Idle workers beyond what the load needs, while there is load: at most 1000. They count towards the maximum.
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn buffer(mut self, workers: u32) -> Self {
+        assert!(workers <= Self::MAX_WORKERS, "at most 1000 workers");
+        self.buffer = workers;
+        self
+    }
+
+    /// Runs each job on a fresh worker, which ends after it. A job may run for a day, if no other execution timeout is
+    /// set afterwards.
+    ///
+    /// # Panics
+    /// In const evaluation, if a minimum number of workers, a concurrency, a scaler or a buffer is set.
+    pub const fn task(mut self) -> Self {
+        assert!(self.workers_min == 0, "a task starts its workers when jobs come: the minimum is 0");
+        assert!(
+            self.max_concurrency.is_none() && self.scaler.is_none() && self.buffer == 0,
+            "a task has a fresh worker for each job: set no concurrency, scaler or buffer"
+        );
+        self.lifetime = Lifetime::OneJob;
+        self.max_concurrency = Some(1);
+        self.scaler = Some(Scaler::RequestCount { requests: 1 });
+        self.execution_timeout = Self::TASK_EXECUTION_TIMEOUT;
+        self
+    }
+
     /// Data centers that it may run in.
     pub const fn data_centers(mut self, data_centers: &'static [DataCenter]) -> Self {
         self.data_centers = data_centers;
@@ -358,6 +415,24 @@ mod tests {
             .execution_timeout(120);
         assert_eq!(GPU.compute, Some(Compute::Gpu { pools: &[GpuPool::Ada24], types: &[], count: 2 }));
         assert_eq!((GPU.workers_min, GPU.workers_max, GPU.execution_timeout), (0, 3, 120));
+    }
+
+    #[test]
+    fn a_task_has_a_worker_for_each_job_and_a_day() {
+        const TASK: ResourceConfig =
+            ResourceConfig::new("w").cpu(CpuInstance::Cpu3c_1_2).task().workers(0..=9);
+        assert_eq!((TASK.lifetime, TASK.max_concurrency, TASK.workers_max), (Lifetime::OneJob, Some(1), 9));
+        assert_eq!(
+            (TASK.scaler, TASK.execution_timeout),
+            (Some(Scaler::RequestCount { requests: 1 }), 86_400)
+        );
+        assert_eq!(TASK.execution_timeout(5).execution_timeout, 5);
+    }
+
+    #[test]
+    #[should_panic(expected = "the minimum is 0")]
+    fn a_task_with_waiting_workers_is_refused() {
+        let _ = ResourceConfig::new("w").workers(1..=2).task();
     }
 
     #[test]

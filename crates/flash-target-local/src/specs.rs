@@ -21,6 +21,8 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             execution_timeout_seconds: 600,
             max_concurrency: 1,
             scaler: EndpointKind::Queue.default_scaler(),
+            buffer: 0,
+            lifetime: Default::default(),
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
-    GpuPool,
+    GpuPool, Lifetime,
     manifest::{ComputeEntry, EndpointKind, WorkerType},
 };
 use flash_target::{Finding, Preflight, ReleaseSpec};
@@ -15,6 +15,8 @@ use super::{
     rest::{Endpoint, GpuChoice},
 };
 
+/// How long a job exists on Runpod, unless its policy says otherwise.
+const JOB_TTL_SECONDS: u32 = 24 * 3600;
 /// Seconds that the provider's load balancer waits for an answer.
 const LOAD_BALANCER_LIMIT_SECONDS: u32 = 330;
 
@@ -65,6 +67,7 @@ pub(crate) fn findings(
         found.limits(worker);
         found.disk(worker);
         found.shared_memory(worker);
+        found.scaling(worker);
         found.places(spec, worker, account);
     }
     for desired in wanted.values() {
@@ -191,6 +194,29 @@ impl Found {
             format!("`{}` asks for {mib} MiB of shared memory, which Runpod has no setting for", worker.name),
             "expect Runpod's default there; `shm_mib` is for containers on this machine".to_owned(),
         );
+    }
+
+    /// What the platform's own scaler and queue cannot do.
+    fn scaling(&mut self, worker: &WorkerType) {
+        let WorkerType { name, buffer, lifetime, execution_timeout_seconds, workers_max, .. } = worker;
+        if *buffer > 0 {
+            self.warning(
+                format!("`{name}` has no buffer of idle workers there, because Runpod's scaler knows none"),
+                format!(
+                    "raise its minimum instead, such as `workers = {}..={workers_max}`",
+                    buffer.min(workers_max)
+                ),
+            );
+        }
+        if *lifetime == Lifetime::OneJob && *execution_timeout_seconds >= JOB_TTL_SECONDS {
+            self.warning(
+                format!(
+                    "`{name}` may run for {execution_timeout_seconds} s, but Runpod deletes a job {JOB_TTL_SECONDS} s \
+                     after it was submitted"
+                ),
+                "submit its jobs with a longer `policy.ttl`, at most 604800000 milliseconds".to_owned(),
+            );
+        }
     }
 
     /// Data centers must exist and have the hardware.
@@ -445,6 +471,18 @@ mod tests {
             spec.manifest.workers.iter_mut().find(|worker| worker.name == "inference_worker").unwrap();
         worker.disk_gib = Some(500);
         assert_eq!(all(&spec, &offers()).problems.len(), 1, "no limit is known for GPUs");
+    }
+
+    #[test]
+    fn what_the_scaler_there_cannot_do_is_said_in_a_line() {
+        let mut spec = spec();
+        spec.manifest.workers[1].buffer = 2;
+        spec.manifest.workers[1].lifetime = Lifetime::OneJob;
+        spec.manifest.workers[1].execution_timeout_seconds = 3 * 24 * 3600;
+        let warnings = all(&spec, &offers()).warnings;
+        let about = |part: &str| warnings.iter().find(|one| one.message.contains(part));
+        assert!(about("no buffer of idle workers").unwrap().fix.contains("workers = 2..=3"), "{warnings:?}");
+        assert!(about("deletes a job 86400 s after").unwrap().fix.contains("policy.ttl"), "{warnings:?}");
     }
 
     #[test]

@@ -233,6 +233,8 @@ mod tests {
             execution_timeout_seconds: 600,
             max_concurrency: 1,
             scaler: ScalerEntry::QueueDelay { seconds: 4 },
+            buffer: 0,
+            lifetime: Default::default(),
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,

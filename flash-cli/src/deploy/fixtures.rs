@@ -23,6 +23,8 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
         execution_timeout_seconds: 600,
         max_concurrency: kind.default_concurrency(),
         scaler: ScalerEntry::QueueDelay { seconds: 4 },
+        buffer: 0,
+        lifetime: Default::default(),
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,

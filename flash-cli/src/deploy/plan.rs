@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
-    Retries, Schedule,
+    Lifetime, Retries, Schedule,
     manifest::{
         ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
     },
@@ -442,6 +442,8 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         execution_timeout_seconds,
         max_concurrency,
         scaler,
+        buffer,
+        lifetime,
         data_centers,
         disk_gib: _,
         shm_mib: _,
@@ -455,6 +457,10 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         ScalerEntry::RequestCount { requests: 1 } => "1 request per worker".to_owned(),
         ScalerEntry::RequestCount { requests } => format!("{requests} requests per worker"),
     };
+    let task = match lifetime {
+        Lifetime::ManyJobs => "no",
+        Lifetime::OneJob => "yes",
+    };
     let centers = match data_centers.as_slice() {
         [] => "anywhere".to_owned(),
         centers => centers.iter().map(|center| center.id()).collect::<Vec<_>>().join(" "),
@@ -467,6 +473,8 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         ("execution_timeout", format!("{execution_timeout_seconds} s")),
         ("max_concurrency", max_concurrency.to_string()),
         ("scaler", scaler),
+        ("buffer", buffer.to_string()),
+        ("task", task.to_owned()),
         ("data_centers", centers),
     ]
 }

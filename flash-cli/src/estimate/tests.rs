@@ -19,6 +19,8 @@ fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> Wo
         execution_timeout_seconds: 30,
         max_concurrency: 1,
         scaler: kind.default_scaler(),
+        buffer: 0,
+        lifetime: Default::default(),
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,

@@ -38,6 +38,7 @@ pub(super) struct Written {
     execution_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
+    buffer: Option<Spanned<u32>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Programs that it starts itself.
@@ -119,6 +120,8 @@ impl Written {
                 Some(said) => scaler_of(said)?,
                 None => kind.default_scaler(),
             },
+            buffer: self.buffer.as_ref().map(buffer_of).transpose()?.unwrap_or(0),
+            lifetime: Default::default(),
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
@@ -193,6 +196,16 @@ pub(super) fn within(said: &Spanned<u32>, name: &str, most: u32) -> Result<u32, 
     match *said.get_ref() {
         number if (1..=most).contains(&number) => Ok(number),
         number => mistake(said.span(), format!("`{name}` is {number}; expected 1 to {most}")),
+    }
+}
+
+pub(super) fn buffer_of(said: &Spanned<u32>) -> Result<u32, Mistake> {
+    match *said.get_ref() {
+        number if number <= ResourceConfig::MAX_WORKERS => Ok(number),
+        number => {
+            let most = ResourceConfig::MAX_WORKERS;
+            mistake(said.span(), format!("`buffer` is {number}; expected 0 to {most}"))
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! The limits are those of `#[remote]`. Values are checked here and applied later to the app's manifest.
 use flash_protocol::{
-    CpuInstance, DataCenter, GpuPool, GpuType, ResourceConfig,
+    CpuInstance, DataCenter, GpuPool, GpuType, Lifetime, ResourceConfig,
     manifest::{ComputeEntry, ScalerEntry, WorkerType},
 };
 use flash_text::nearest;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::command_worker::{Mistake, WrittenScaler, mistake, scaler_of, within, workers_of};
+use super::command_worker::{Mistake, WrittenScaler, buffer_of, mistake, scaler_of, within, workers_of};
 
 /// The table as written. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +23,7 @@ pub(super) struct Written {
     execution_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
+    buffer: Option<Spanned<u32>>,
     cpu: Option<Spanned<OneOrMore>>,
     gpu: Option<Spanned<OneOrMore>>,
     gpu_count: Option<Spanned<u32>>,
@@ -87,6 +88,9 @@ pub(super) struct WorkerOverrides {
     execution_timeout: Option<u32>,
     pub(super) max_concurrency: Option<u32>,
     scaler: Option<ScalerEntry>,
+    buffer: Option<u32>,
+    /// The line of the first of these that a task cannot have.
+    line: usize,
     compute: Option<ComputeEntry>,
     /// Without `gpu`: the number of the app's GPUs.
     gpu_count: Option<Said<u32>>,
@@ -116,6 +120,10 @@ impl Written {
             }
             _ => None,
         };
+        let numbers = [&self.idle_timeout, &self.max_concurrency, &self.buffer];
+        let starts = numbers.into_iter().flatten().map(|said| said.span().start);
+        let first = starts.chain(self.scaler.iter().map(|said| said.span().start)).min();
+        let line = first.map_or(0, line_of);
         let data_centers = match &self.data_centers {
             // Anywhere, whatever the app says.
             Some(said) if said.get_ref().names().is_empty() => Some(Vec::new()),
@@ -140,6 +148,8 @@ impl Written {
                 ResourceConfig::MAX_CONCURRENCY,
             )?,
             scaler: self.scaler.as_ref().map(scaler_of).transpose()?,
+            buffer: self.buffer.as_ref().map(buffer_of).transpose()?,
+            line,
             compute,
             gpu_count,
             data_centers,
@@ -235,11 +245,15 @@ impl WorkerOverrides {
                 ),
             ));
         }
+        if worker.lifetime == Lifetime::OneJob {
+            self.fits_task(&worker.name, min)?;
+        }
         (worker.workers_min, worker.workers_max) = (min, max);
         set(&mut worker.idle_timeout_seconds, &self.idle_timeout);
         set(&mut worker.execution_timeout_seconds, &self.execution_timeout);
         set(&mut worker.max_concurrency, &self.max_concurrency);
         set(&mut worker.scaler, &self.scaler);
+        set(&mut worker.buffer, &self.buffer);
         set(&mut worker.data_centers, &self.data_centers);
         set(&mut worker.compute, &self.compute);
         worker.disk_gib = self.disk_gib.or(worker.disk_gib);
@@ -252,6 +266,32 @@ impl WorkerOverrides {
             *count = said.value;
         }
         Ok(())
+    }
+}
+
+impl WorkerOverrides {
+    /// A task has a fresh worker for each job, so a part of the settings has no meaning.
+    fn fits_task(&self, name: &str, min: u32) -> Result<(), (usize, String)> {
+        if min > 0 {
+            let line = self.workers_min.map_or(0, |said| said.line);
+            return Err((
+                line,
+                format!("`{name}` is a task, which starts its workers when jobs come: the minimum is 0"),
+            ));
+        }
+        let wrong = [
+            ("idle_timeout", self.idle_timeout.is_some()),
+            ("max_concurrency", self.max_concurrency.is_some()),
+            ("scaler", self.scaler.is_some()),
+            ("buffer", self.buffer.is_some()),
+        ];
+        match wrong.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err((
+                self.line,
+                format!("`{name}` is a task, with a fresh worker for each job: remove `{key}`"),
+            )),
+            None => Ok(()),
+        }
     }
 }
 

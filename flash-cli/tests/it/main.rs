@@ -35,5 +35,6 @@ mod schedules;
 mod service;
 mod supervision;
 mod support;
+mod tasks;
 mod testing;
 mod worker_protocol;

@@ -336,6 +336,19 @@ async fn a_provider_that_runs_a_job_once_gets_the_end_of_its_last_attempt() {
 }
 
 #[tokio::test]
+async fn a_worker_of_a_task_ends_after_its_job_and_asks_to_be_replaced() {
+    let server = Scripted::start().await;
+    let mut worker = server.worker("tasked", &[]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let job = |id: &str| json!({ "id": id, "input": { "__flash": { "function": "run_alone" }, "file": file.path() } });
+    server.give(job("one"));
+    server.give(job("two"));
+    let done = server.sent("the result", is_done("one")).await;
+    assert_eq!((&done.body["stopPod"], done.body["output"].is_i64()), (&json!(true), true), "{done:?}");
+    assert_eq!((worker.exit_code(), server.count(is_done("two"))), (Some(0), 0), "it took no other");
+}
+
+#[tokio::test]
 async fn wrong_input_fails_the_job_and_names_the_fields() {
     let server = Scripted::start().await;
     let _worker = server.worker("greeter", &[]);

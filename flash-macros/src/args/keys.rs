@@ -14,6 +14,8 @@ pub(super) enum Key {
     MaxConcurrency,
     QueueDelay,
     RequestCount,
+    Buffer,
+    Task,
     DataCenters,
     DiskGib,
     ShmMib,
@@ -42,6 +44,8 @@ impl Key {
         Self::MaxConcurrency,
         Self::QueueDelay,
         Self::RequestCount,
+        Self::Buffer,
+        Self::Task,
         Self::DataCenters,
         Self::DiskGib,
         Self::ShmMib,
@@ -61,7 +65,7 @@ impl Key {
         &[Self::Retries, Self::Backoff, Self::Schedule, Self::Timezone, Self::Missed, Self::Overlap];
 
     pub(super) fn name(self) -> &'static str {
-        self.form().split_once(' ').map_or("", |(name, _)| name)
+        self.form().split_once(' ').map_or(self.form(), |(name, _)| name)
     }
 
     /// The key with an example of its value.
@@ -79,6 +83,8 @@ impl Key {
             Self::MaxConcurrency => "max_concurrency = 8",
             Self::QueueDelay => "queue_delay = 4",
             Self::RequestCount => "request_count = 4",
+            Self::Buffer => "buffer = 1",
+            Self::Task => "task",
             Self::DataCenters => "data_centers = [EuRo1]",
             Self::DiskGib => "disk_gib = 64",
             Self::ShmMib => "shm_mib = 1024",
@@ -92,6 +98,11 @@ impl Key {
             Self::Missed => "missed = once",
             Self::Overlap => "overlap = allow",
         }
+    }
+
+    /// Whether it stands alone, without a value.
+    pub(super) fn is_flag(self) -> bool {
+        self == Self::Task
     }
 
     /// Whether it is part of a worker type's configuration, other than its name.

@@ -61,6 +61,8 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
         Key::DiskGib,
     ),
     (&["shm", "shm_size", "shm_gb", "shm_mb", "shared_memory"], Key::ShmMib),
+    (&["buffer_containers", "buffer_workers", "spare", "spare_workers", "headroom"], Key::Buffer),
+    (&["one_shot", "single_use", "single_use_containers", "refresh_worker", "fresh", "batch"], Key::Task),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
     (&["retry", "max_retries", "attempts", "max_attempts", "retry_policy"], Key::Retries),
     (&["cron", "every", "period", "interval", "crontab"], Key::Schedule),

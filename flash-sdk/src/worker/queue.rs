@@ -7,11 +7,14 @@
 //! `retries` of a function are done here.
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use flash_protocol::wire::{
-    RawJson, envelope,
-    identity::RequestId,
-    job::{ErrorText, JobStatus, PostedResult, TakenJob},
-    job_end,
+use flash_protocol::{
+    Lifetime,
+    wire::{
+        RawJson, envelope,
+        identity::RequestId,
+        job::{ErrorText, JobStatus, PostedResult, TakenJob},
+        job_end,
+    },
 };
 use parking_lot::Mutex;
 use reqwest::StatusCode;
@@ -102,6 +105,11 @@ impl Worker {
         with(&mut self.running.lock())
     }
 
+    /// Whether it ends after its first job.
+    fn is_task(&self) -> bool {
+        self.functions.worker_type().lifetime == Lifetime::OneJob
+    }
+
     async fn take_jobs(self: Arc<Self>, jobs: &TaskTracker, shutdown: &Shutdown) {
         let concurrency = self.functions.worker_type().max_concurrency;
         let slots = Arc::new(Semaphore::new(concurrency as usize));
@@ -124,6 +132,15 @@ impl Worker {
                     pause = BACK_OFF.0;
                     for job in taken {
                         self.clone().start(job, jobs, &slots);
+                    }
+                    if self.is_task() {
+                        // It ends after this job, however long that takes.
+                        jobs.close();
+                        tokio::select! {
+                            () = jobs.wait() => {}
+                            () = shutdown.requested() => {}
+                        }
+                        return;
                     }
                     continue;
                 }
@@ -250,11 +267,14 @@ impl Worker {
                 Err(error) => tracing::info!("{}: {error}", job_end::text(function, JobStatus::Failed, ran)),
             }
         });
+        let stop_pod = self.is_task();
         let posted = match outcome {
-            Ok(output) => PostedResult { output: Some(output.into_json()), ..PostedResult::default() },
+            Ok(output) => {
+                PostedResult { output: Some(output.into_json()), stop_pod, ..PostedResult::default() }
+            }
             Err(error) => {
                 let text = ErrorText::of(error.to_wire(), &self.hostname).to_text();
-                PostedResult { error: Some(text.into()), ..PostedResult::default() }
+                PostedResult { error: Some(text.into()), stop_pod, ..PostedResult::default() }
             }
         };
         let url = self.urls.output.replace("$ID", id);

@@ -14,6 +14,8 @@ pub(crate) struct Limits {
     pub slots: usize,
     pub idle_timeout: Duration,
     pub scaler: ScalerEntry,
+    /// Idle workers beyond what the load needs, while there is load.
+    pub buffer: usize,
 }
 
 /// The current state of a worker type.
@@ -87,7 +89,23 @@ fn wanted(limits: &Limits, seen: &Observation) -> usize {
         0 => seen.workers.iter().filter(|worker| !matches!(worker, WorkerView::Idle { .. })).count(),
         _ => seen.workers.len(),
     };
-    for_load.max(kept)
+    for_load.max(kept).max(with_buffer(limits, seen))
+}
+
+/// While there is normal load: the workers that it needs, and the buffer. Waiting work takes of the buffer before the
+/// scaler starts a worker for it.
+fn with_buffer(limits: &Limits, seen: &Observation) -> usize {
+    let normal_running = seen.running.saturating_sub(seen.low_priority_running);
+    if limits.buffer == 0 || seen.waiting + normal_running == 0 {
+        return 0;
+    }
+    let needed = match limits.scaler {
+        ScalerEntry::RequestCount { requests } => for_request_count(limits, seen, requests),
+        ScalerEntry::QueueDelay { .. } => {
+            seen.workers.iter().filter(|worker| **worker == WorkerView::Busy).count()
+        }
+    };
+    needed + limits.buffer
 }
 
 /// Runpod's formula: queued and in progress, by the number of requests for one worker, rounded up.
@@ -150,7 +168,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn limits(min: usize, max: usize, scaler: ScalerEntry) -> Limits {
-        Limits { min, max, slots: 1, idle_timeout: 5 * SECOND, scaler }
+        Limits { min, max, slots: 1, idle_timeout: 5 * SECOND, scaler, buffer: 0 }
     }
 
     const DELAY: ScalerEntry = ScalerEntry::QueueDelay { seconds: 4 };
@@ -226,6 +244,31 @@ mod tests {
         );
         let eight = Limits { slots: 8, ..limits(0, 9, DELAY) };
         assert_eq!(decide(&eight, &fanned_out(17, 17, vec![])), starts(3));
+    }
+
+    #[test]
+    fn a_buffer_of_idle_workers_is_kept_while_there_is_load_and_within_the_maximum() {
+        use WorkerView::{Busy, Starting};
+        let buffered = |max, scaler| Limits { buffer: 2, ..limits(0, max, scaler) };
+        let seen =
+            |waiting, running, workers| Observation { waiting, running, workers, ..Observation::default() };
+        let by_delay = |max, seen: &Observation| decide(&buffered(max, DELAY), seen);
+        assert_eq!(by_delay(9, &seen(0, 0, vec![])), starts(0), "without load there is none");
+        assert_eq!(by_delay(9, &seen(1, 0, vec![])), starts(2), "one of them takes the work");
+        assert_eq!(by_delay(9, &seen(0, 1, vec![Busy, Starting])), starts(1), "so there is one more");
+        assert_eq!(by_delay(9, &seen(0, 3, vec![Busy, Busy, Busy, idle("a", 1), Starting])), starts(0));
+        assert_eq!(by_delay(4, &seen(0, 3, vec![Busy; 3])), starts(1), "the maximum holds");
+        // Under load they stay whatever their idle timeout is; those beyond them do not.
+        let idles = vec![Busy, idle("a", 60), idle("b", 61), idle("c", 62)];
+        let decision = by_delay(9, &seen(0, 1, idles.clone()));
+        assert_eq!((decision.start, decision.stop), (0, vec!["c".into()]));
+        assert_eq!(by_delay(9, &seen(0, 0, idles[1..].to_vec())).stop.len(), 3, "without load all of them");
+        // Low-priority work is no load.
+        let low = Observation { low_priority_running: 1, ..seen(0, 1, vec![Busy]) };
+        assert_eq!(by_delay(9, &low), starts(0));
+        let by_count = buffered(9, ScalerEntry::RequestCount { requests: 4 });
+        assert_eq!(decide(&by_count, &seen(0, 5, vec![Busy, Busy])), starts(2));
+        assert_eq!(decide(&by_count, &seen(0, 0, vec![])), starts(0));
     }
 
     #[test]

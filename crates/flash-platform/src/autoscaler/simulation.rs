@@ -80,8 +80,14 @@ struct World {
 
 impl Script {
     fn new(scaler: ScalerEntry, arrivals: Vec<Arrival>) -> Self {
-        let limits =
-            Limits { min: 0, max: 3, slots: 1, idle_timeout: Duration::from_millis(5 * SECOND), scaler };
+        let limits = Limits {
+            min: 0,
+            max: 3,
+            slots: 1,
+            idle_timeout: Duration::from_millis(5 * SECOND),
+            scaler,
+            buffer: 0,
+        };
         Self { limits, arrivals, start_time: 2 * SECOND, crashes: false }
     }
 

@@ -161,6 +161,7 @@ impl Session {
             Reported::Released => {}
             Reported::Late => self.pool.say_late(&self.worker, job, Some(attempt)),
         }
+        self.pool.job_ended(&self.worker);
     }
 
     /// A call to another worker type of the same release. Answered by the queue when its job ends.

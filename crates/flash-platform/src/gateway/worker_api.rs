@@ -262,6 +262,7 @@ pub(super) async fn done(
     if posted.stop_pod {
         pool.replace(&worker);
     }
+    pool.job_ended(&worker);
     match reported {
         Reported::Accepted => {
             if let Some(pulse) = pool.pulse(&worker) {

@@ -197,6 +197,8 @@ mod tests {
             execution_timeout_seconds: 600,
             max_concurrency: 1,
             scaler: kind.default_scaler(),
+            buffer: 0,
+            lifetime: Default::default(),
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,

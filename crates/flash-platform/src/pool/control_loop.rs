@@ -59,12 +59,18 @@ pub(crate) async fn run(pool: Arc<Pool>) {
 
 fn scale(pool: &Arc<Pool>, now: Instant) {
     let (min, max) = pool.limits();
+    let idle_timeout = match pool.is_task() {
+        // Its job was cancelled while it started.
+        true => Duration::ZERO,
+        false => Duration::from_secs(pool.worker_type.idle_timeout_seconds.into()),
+    };
     let limits = autoscaler::Limits {
         min: min as usize,
         max: max as usize,
         slots: pool.worker_type.max_concurrency as usize,
-        idle_timeout: Duration::from_secs(pool.worker_type.idle_timeout_seconds.into()),
+        idle_timeout,
         scaler: pool.worker_type.scaler,
+        buffer: pool.worker_type.buffer as usize,
     };
     let decision = decide(&limits, &observe(pool, now));
     pool.lock().held_back = decision.held_back;
@@ -84,7 +90,12 @@ fn scale(pool: &Arc<Pool>, now: Instant) {
 }
 
 fn observe(pool: &Pool, now: Instant) -> Observation {
-    let load = pool.load();
+    let mut load = pool.load();
+    if pool.is_task() {
+        // No worker runs that low-priority jobs could wait for: their priority is only their place.
+        load.waiting += std::mem::take(&mut load.low_priority);
+        load.low_priority_running = 0;
+    }
     let idle: HashMap<&WorkerId, Instant> =
         load.consumers.iter().filter_map(|(worker, _, idle)| Some((worker, (*idle)?))).collect();
     let workers = pool.lock();

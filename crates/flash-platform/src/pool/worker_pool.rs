@@ -10,7 +10,7 @@ use std::{
 
 use flash_logs::{LogLine, Sink};
 use flash_protocol::{
-    CommandWorker, Retries,
+    CommandWorker, Lifetime, Retries,
     manifest::{EndpointKind, WorkerType},
     wire::exchange::{ToWorker, Writer},
 };
@@ -103,6 +103,8 @@ impl Pool {
             execution_timeout: Duration::from_secs(worker_type.execution_timeout_seconds.into()),
             stop_grace: context.supervision.stop_grace / 2,
             retries,
+            lifetime: worker_type.lifetime,
+            ttl: ttl(&worker_type),
             ..Limits::default()
         };
         let source = match worker_type.kind {
@@ -154,6 +156,11 @@ impl Pool {
         *self.limits.lock() = limits;
         let (min, max) = self.limits();
         self.say(None, format!("scaled to {min}..={max} workers"));
+    }
+
+    /// Whether each of its workers takes one job.
+    pub(crate) fn is_task(&self) -> bool {
+        self.worker_type.lifetime == Lifetime::OneJob
     }
 
     /// The queue; `None` for a load-balanced worker type.
@@ -337,6 +344,13 @@ impl Pool {
         self.stop(id, Stop::HungUp);
     }
 
+    /// A worker has reported the end of a job. That of a task ends with it.
+    pub(crate) fn job_ended(&self, id: &WorkerId) {
+        if self.is_task() {
+            self.replace(id);
+        }
+    }
+
     /// A worker asks to be replaced, or must be.
     pub(crate) fn replace(&self, id: &WorkerId) {
         self.drain(id);
@@ -491,5 +505,14 @@ impl Pool {
     /// See [`Workers::said_before`].
     pub(super) fn said_before(&self, id: &WorkerId, text: &str) -> bool {
         self.lock().said_before(id, text)
+    }
+}
+
+/// How long a job may take by default. One of a task may wait for a day, however long it runs.
+fn ttl(worker_type: &WorkerType) -> Duration {
+    let Limits { ttl, .. } = Limits::default();
+    match worker_type.lifetime {
+        Lifetime::ManyJobs => ttl,
+        Lifetime::OneJob => ttl + Duration::from_secs(worker_type.execution_timeout_seconds.into()),
     }
 }

@@ -2,6 +2,7 @@
 use std::time::{Duration, Instant};
 
 use flash_protocol::{
+    Lifetime,
     catalogue::NanoDollars,
     wire::{
         Payload,
@@ -66,6 +67,7 @@ struct Leased {
 pub(super) struct Consumer {
     channel: Channel,
     account: Account,
+    lifetime: Lifetime,
     slots: usize,
     leased: Vec<Leased>,
     idle_since: Option<Instant>,
@@ -73,7 +75,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(mode: DeliveryMode, slots: u32, account: Account) -> Self {
+    pub(super) fn new(mode: DeliveryMode, slots: u32, account: Account, lifetime: Lifetime) -> Self {
         let channel = match mode {
             DeliveryMode::Exchange(frames) => Channel::Exchange(frames),
             DeliveryMode::Polling => Channel::Polling { poll: None, stop_poll: None, to_stop: Vec::new() },
@@ -81,6 +83,7 @@ impl Consumer {
         Self {
             channel,
             account,
+            lifetime,
             slots: slots.max(1) as usize,
             leased: Vec::new(),
             idle_since: Some(Instant::now()),
@@ -123,7 +126,10 @@ impl Consumer {
 
     /// How many jobs it can have at this moment.
     pub(super) fn wanted(&self) -> usize {
-        let free = self.slots.saturating_sub(self.leased.len());
+        let free = match self.lifetime {
+            Lifetime::ManyJobs => self.slots.saturating_sub(self.leased.len()),
+            Lifetime::OneJob => 1,
+        };
         match &self.channel {
             Channel::Exchange(_) => free,
             Channel::Polling { poll, .. } => poll.as_ref().map_or(0, |poll| poll.wanted.min(free)),
@@ -194,6 +200,10 @@ impl Consumer {
         };
         self.leased.extend(given.into_iter().map(lease));
         self.idle_since = None;
+        if self.lifetime == Lifetime::OneJob {
+            // Here and not when the job ends, because the next job is dispatched at that moment.
+            self.draining = true;
+        }
         Ok(())
     }
 

@@ -116,7 +116,9 @@ impl Queue {
     /// A worker is ready for jobs. Their cost goes to its account.
     pub(crate) fn attach(&self, worker: &WorkerId, mode: DeliveryMode, slots: u32, account: Account) {
         let mut inner = self.lock();
-        inner.consumers.insert(worker.clone(), Consumer::new(mode, slots, account));
+        inner
+            .consumers
+            .insert(worker.clone(), Consumer::new(mode, slots, account, self.settings.limits.lifetime));
         inner.free.push(worker.clone());
         inner.dispatch(&self.settings);
         drop(inner);

@@ -1,7 +1,7 @@
 //! The limits of a queue.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flash_protocol::Retries;
+use flash_protocol::{Lifetime, Retries};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub max_attempts: u32,
     /// How often a function runs again after a retryable error, by its name; none for a function that is not here.
     pub retries: Arc<BTreeMap<String, Retries>>,
+    /// How many jobs a worker takes.
+    pub lifetime: Lifetime,
     /// For how long the result of `run` is kept.
     pub keep_async: Duration,
     /// For how long a result that a client waited for is kept.
@@ -39,6 +41,7 @@ impl Default for Limits {
             ttl: 24 * HOUR,
             max_attempts: 3,
             retries: Arc::default(),
+            lifetime: Lifetime::ManyJobs,
             keep_async: HOUR / 2,
             keep_sync: HOUR / 60,
             max_kept_sync: 10_000,

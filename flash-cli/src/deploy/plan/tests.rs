@@ -104,6 +104,25 @@ fn a_worker_type_changes_field_by_field() {
 }
 
 #[test]
+fn a_buffer_a_task_and_retries_are_shown_and_break_nobody() {
+    let lines = changed(|next| {
+        let worker = &mut next.manifest.workers[0];
+        (worker.buffer, worker.lifetime) = (2, Lifetime::OneJob);
+        next.manifest.functions[0].settings.retries = Some(Retries::new(3).backoff(2, 30));
+    });
+    assert_eq!(
+        lines,
+        [
+            "~ worker type batch",
+            "  buffer: 0 -> 2",
+            "  task: no -> yes",
+            "~ function clean",
+            "  retries: none -> 3, after 2 to 30 s",
+        ]
+    );
+}
+
+#[test]
 fn what_is_gone_is_destroyed_and_breaks_its_callers() {
     let lines = changed(|next| {
         next.manifest.workers.remove(0);

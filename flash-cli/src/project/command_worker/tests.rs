@@ -70,6 +70,8 @@ fn every_setting_is_read() {
         execution_timeout_seconds: 8,
         max_concurrency: 9,
         scaler: ScalerEntry::RequestCount { requests: 10 },
+        buffer: 0,
+        lifetime: Default::default(),
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,

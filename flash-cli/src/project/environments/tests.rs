@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use flash_protocol::{
-    CpuInstance, GpuPool,
+    CpuInstance, GpuPool, Lifetime,
     manifest::{App, ComputeEntry, ScalerEntry, WorkerType},
 };
 use serde_json::Map;
@@ -20,6 +20,8 @@ fn app() -> Manifest {
         execution_timeout_seconds: 600,
         max_concurrency: 1,
         scaler: ScalerEntry::QueueDelay { seconds: 4 },
+        buffer: 0,
+        lifetime: Default::default(),
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
@@ -39,8 +41,12 @@ fn app() -> Manifest {
 
 /// The manifest in the environment `a` of this file, or the error.
 fn applied(text: &str) -> Result<Manifest, String> {
+    applied_to(text, &app())
+}
+
+fn applied_to(text: &str, app: &Manifest) -> Result<Manifest, String> {
     let config = Config::parse(text, Path::new("flash.toml")).map_err(|error| error.to_string())?;
-    config.manifest_in(config.environment("a").unwrap(), &app()).map_err(|error| error.to_string())
+    config.manifest_in(config.environment("a").unwrap(), app).map_err(|error| error.to_string())
 }
 
 /// The error for these lines below `[environments.a.workers.model]`, which is line 1.
@@ -114,6 +120,34 @@ fn a_gpu_count_alone_is_of_the_gpus_that_the_app_names() {
     assert_eq!(manifest.worker("model").unwrap().compute.label(), "GPU 4 × ADA_24");
     let error = applied("[environments.a.workers.batch]\ngpu_count = 4\n").unwrap_err();
     assert!(error.starts_with("flash.toml:2: `batch` runs on a CPU"), "{error}");
+}
+
+#[test]
+fn a_buffer_differs_and_a_task_keeps_to_its_form() {
+    let batch = "[environments.a.workers.batch]\n";
+    let manifest = applied(&format!("{batch}buffer = 2\n")).unwrap();
+    assert_eq!(manifest.worker("batch").unwrap().buffer, 2);
+    let over = applied(&format!("{batch}buffer = 1001\n")).unwrap_err();
+    assert!(over.starts_with("flash.toml:2: `buffer` is 1001; expected 0 to 1000"), "{over}");
+    let on_task = |lines: &str| {
+        let mut app = app();
+        let worker = app.workers.iter_mut().find(|worker| worker.name == "batch").unwrap();
+        worker.lifetime = Lifetime::OneJob;
+        applied_to(&format!("{batch}{lines}\n"), &app)
+    };
+    assert_eq!(on_task("workers_max = 9").unwrap().worker("batch").unwrap().workers_max, 9);
+    for (lines, line, what) in [
+        ("workers_max = 9\nworkers_min = 1", 3, "the minimum is 0"),
+        ("workers_max = 9\nidle_timeout = 1", 3, "remove `idle_timeout`"),
+        ("buffer = 1", 2, "remove `buffer`"),
+        ("scaler = { request_count = 2 }", 2, "remove `scaler`"),
+    ] {
+        let error = on_task(lines).unwrap_err();
+        assert!(
+            error.starts_with(&format!("flash.toml:{line}: ")) && error.contains(what),
+            "{lines}: {error}"
+        );
+    }
 }
 
 #[test]

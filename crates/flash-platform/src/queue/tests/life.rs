@@ -40,6 +40,25 @@ async fn a_worker_gets_no_more_jobs_than_it_has_slots() {
 }
 
 #[tokio::test]
+async fn a_worker_of_a_task_gets_one_job_and_no_other() {
+    let queue = Bench::with(Limits { lifetime: flash_protocol::Lifetime::OneJob, ..Limits::default() });
+    let (first, second) = (queue.run("1"), queue.run("2"));
+    let mut worker = FakeWorker::attach(&queue, "w", 8);
+    let frame = worker.job().await;
+    assert_eq!((id_of(&frame), status(&queue, second)), (first, InQueue), "however many slots it says");
+    assert!(worker.finish(&queue, &frame));
+    assert_eq!((status(&queue, first), status(&queue, second)), (Completed, InQueue));
+    // One that dies with its job leaves it to a fresh one.
+    let mut dies = FakeWorker::attach(&queue, "dies", 1);
+    assert_eq!(id_of(&dies.job().await), second);
+    queue.detach(&dies.id, "killed");
+    let mut last = FakeWorker::attach(&queue, "last", 1);
+    let frame = last.job().await;
+    assert_eq!((id_of(&frame), frame.attempt), (second, 2));
+    assert!(last.finish(&queue, &frame));
+}
+
+#[tokio::test]
 async fn a_lost_job_goes_to_another_worker_and_the_late_result_is_refused() {
     let queue = queue();
     let id = queue.run("{}");
