@@ -7,17 +7,17 @@ mod keys;
 mod schedule;
 mod unknown;
 mod values;
+mod written;
 
 use proc_macro2::{Span, TokenStream};
-use syn::{
-    Expr, Ident, Token,
-    ext::IdentExt as _,
-    parse::{ParseStream, Parser as _},
-    spanned::Spanned as _,
-};
+use syn::{Expr, Ident, ext::IdentExt as _, spanned::Spanned as _};
 
-use self::keys::Key;
 pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};
+use self::{
+    keys::Key,
+    values::is_worker_name,
+    written::{Entry, Written},
+};
 use crate::{errors::Errors, route::Route};
 
 /// The validated arguments of an attribute.
@@ -86,20 +86,6 @@ pub(crate) enum Place {
     Elsewhere,
 }
 
-/// One `key = value`.
-pub(crate) struct Entry {
-    key: Key,
-    name: Ident,
-    value: Expr,
-}
-
-/// The arguments as parsed: known keys, each at most once, with unchecked values.
-struct Written {
-    entries: Vec<Entry>,
-    /// The span for errors about something missing.
-    whole: Span,
-}
-
 impl RemoteArgs {
     /// Whether it declares a task.
     pub(crate) fn is_task(&self) -> bool {
@@ -161,37 +147,6 @@ fn arguments_of(attribute: &syn::Attribute) -> TokenStream {
 }
 
 impl Written {
-    fn parse(tokens: TokenStream, keys: &[Key], whole: Span, errors: &Errors) -> Self {
-        let parser = |input: ParseStream<'_>| {
-            let mut entries: Vec<Entry> = Vec::new();
-            while !input.is_empty() {
-                match parse_entry(input, keys, errors) {
-                    Ok(Some(entry)) if entries.iter().any(|earlier| earlier.key == entry.key) => {
-                        errors.on(&entry.name, format!("`{}` is set twice", entry.name));
-                    }
-                    Ok(Some(entry)) => entries.push(entry),
-                    Ok(None) => {}
-                    Err(error) => errors.push(error),
-                }
-                if !input.is_empty() && !input.peek(Token![,]) {
-                    errors.at(input.span(), "expected a comma between settings");
-                    skip_to_comma(input)?;
-                }
-                input.parse::<Option<Token![,]>>()?;
-            }
-            Ok(entries)
-        };
-        let entries = parser.parse2(tokens).unwrap_or_else(|error| {
-            errors.push(error);
-            Vec::new()
-        });
-        Self { entries, whole }
-    }
-
-    fn get(&self, key: Key) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key == key)
-    }
-
     fn settings(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.key.is_setting())
     }
@@ -382,50 +337,6 @@ impl Written {
     }
 }
 
-/// One `key = value`; `None` for an unknown key, which is reported.
-fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Result<Option<Entry>> {
-    if !input.peek(Ident::peek_any) {
-        errors.at(input.span(), "expected a setting, such as `cpu = Cpu3g_2_8`");
-        skip_to_comma(input)?;
-        return Ok(None);
-    }
-    let name = Ident::parse_any(input)?;
-    let Some(key) = keys.iter().copied().find(|key| name == key.name()) else {
-        errors.on(&name, unknown::message(&name, keys));
-        skip_to_comma(input)?;
-        return Ok(None);
-    };
-    if key.is_flag() {
-        if input.peek(Token![=]) {
-            errors.on(&name, format!("`{name}` takes no value: write only `{name}`"));
-            skip_to_comma(input)?;
-            return Ok(None);
-        }
-        return Ok(Some(Entry { key, name, value: syn::parse_quote!(true) }));
-    }
-    let value_follows =
-        input.parse::<Option<Token![=]>>()?.is_some() && !input.is_empty() && !input.peek(Token![,]);
-    if !value_follows {
-        errors.on(&name, format!("`{name}` needs a value: `{}`", key.form()));
-        skip_to_comma(input)?;
-        return Ok(None);
-    }
-    match input.parse() {
-        Ok(value) => Ok(Some(Entry { key, name, value })),
-        Err(error) => {
-            skip_to_comma(input)?;
-            Err(error)
-        }
-    }
-}
-
-fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
-    while !input.is_empty() && !input.peek(Token![,]) {
-        input.parse::<proc_macro2::TokenTree>()?;
-    }
-    Ok(())
-}
-
 fn default_worker(place: &Place, errors: &Errors) -> Option<String> {
     let (name, span) = match place {
         Place::Function(name) => (name.unraw().to_string(), name.span()),
@@ -439,11 +350,4 @@ fn default_worker(place: &Place, errors: &Errors) -> Option<String> {
         return None;
     }
     Some(name)
-}
-
-/// The same rule as `flash_sdk::ResourceConfig::new`.
-fn is_worker_name(name: &str) -> bool {
-    name.len() <= 63
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
 }

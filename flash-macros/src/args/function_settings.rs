@@ -2,7 +2,7 @@
 //! on a method.
 use syn::Ident;
 
-use super::{Key, Written, schedule::Schedule};
+use super::{keys::Key, schedule::Schedule, written::Written};
 use crate::{
     errors::Errors,
     function::{Function, Kind},

@@ -2,7 +2,10 @@
 use flash_text::nearest;
 use syn::{Expr, ExprLit, Ident, Lit, LitStr};
 
-use super::{Entry, Key, Written};
+use super::{
+    keys::Key,
+    written::{Entry, Written},
+};
 use crate::{
     cron,
     errors::Errors,

@@ -2,7 +2,7 @@
 use flash_text::similar_names;
 use syn::Ident;
 
-use super::Key;
+use super::keys::Key;
 
 /// Names of settings in other systems, each with the setting here.
 const ELSEWHERE: &[(&[&str], Key)] = &[

@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive};
 use quote::ToTokens;
 use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, RangeLimits, UnOp};
 
-use super::{Entry, is_worker_name};
+use super::written::Entry;
 use crate::errors::Errors;
 
 impl Entry {
@@ -158,4 +158,11 @@ impl Entry {
 
 fn int(number: &LitInt) -> Option<u32> {
     number.base10_parse().ok()
+}
+
+/// The same rule as `flash_sdk::ResourceConfig::new`.
+pub(super) fn is_worker_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
 }

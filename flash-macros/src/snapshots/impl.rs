@@ -230,6 +230,13 @@ impl Sentiment {
     {
         ::core::unreachable!("its bound is never met")
     }
+    ///Options of a call of `Sentiment::words`: timeout, priority, environment, …
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn words_options() -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::StreamingJob<String, Label>,
+    > {
+        ::flash_sdk::__private::streaming_job::<__flash_Sentiment_words>()
+    }
     ///Runs `Sentiment::words` in this process, wherever it is deployed.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub fn words_local(
