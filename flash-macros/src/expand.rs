@@ -128,6 +128,7 @@ impl Expansion<'_> {
                 quote! {
                     impl ::flash_sdk::__private::Stream<Item = ::flash_sdk::Result<#output>>
                         + ::core::marker::Send
+                        + ::core::marker::Unpin
                 },
                 quote! { ::flash_sdk::__private::stream::<#marker>((#(#names,)*)) },
             ),

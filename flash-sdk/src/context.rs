@@ -48,6 +48,7 @@ struct Inner {
     blocking: TaskTracker,
     /// What answers calls instead of functions; only in a test.
     substitutes: Option<Arc<Substitutes>>,
+    last_event_id: Option<String>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -72,11 +73,12 @@ pub(crate) struct Setup {
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
     pub substitutes: Option<Arc<Substitutes>>,
+    pub last_event_id: Option<String>,
 }
 
 impl Context {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { job_id, envelope, cancelled, progress, substitutes } = setup;
+        let Setup { job_id, envelope, cancelled, progress, substitutes, last_event_id } = setup;
         let request_id = envelope
             .request_id
             .or_else(|| RequestId::parse(job_id.as_deref()?))
@@ -91,6 +93,7 @@ impl Context {
             progress,
             blocking: TaskTracker::new(),
             substitutes,
+            last_event_id,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -124,6 +127,12 @@ impl Context {
     /// W3C trace context, to pass to other services.
     pub fn traceparent(&self) -> &str {
         &self.inner.traceparent
+    }
+
+    /// What a client that reconnects to a route of server-sent events had last: the ID of the event, from its header
+    /// `Last-Event-ID`. `None` on the first connection.
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.inner.last_event_id.as_deref()
     }
 
     /// The time when the caller stops waiting.
@@ -178,7 +187,7 @@ impl Context {
             current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
         let substitutes = current.and_then(|outer| outer.inner.substitutes.clone());
-        let mut nested = Self::new(Setup { job_id, envelope, cancelled, progress: None, substitutes });
+        let mut nested = Self::new(Setup { job_id, envelope, cancelled, substitutes, ..Setup::default() });
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
             inner.blocking = outer.inner.blocking.clone();
         }

@@ -254,8 +254,8 @@ where
 /// How many calls of a `map` run at a time by default.
 pub const MAP_CONCURRENCY: usize = 16;
 
-/// Calls a streaming function where it is deployed.
-pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::Item>> + Send {
+/// Calls a streaming function where it is deployed. The stream can be read without being pinned.
+pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::Item>> + Send + Unpin {
     stream_with::<F>(args, CallSettings::default())
 }
 
@@ -263,7 +263,7 @@ pub fn stream<F: RemoteStream>(args: F::Args) -> impl Stream<Item = Result<F::It
 pub(crate) fn stream_with<F: RemoteStream>(
     args: F::Args,
     settings: CallSettings,
-) -> impl Stream<Item = Result<F::Item>> + Send + use<F> {
+) -> impl Stream<Item = Result<F::Item>> + Send + Unpin + use<F> {
     let function = F::descriptor();
     match call::peers_for(function, &settings) {
         Err(refused) => stream::once(std::future::ready(Err(refused))).left_stream(),
@@ -271,11 +271,10 @@ pub(crate) fn stream_with<F: RemoteStream>(
         Ok(Some(peers)) => {
             let encoded = call::encode(function, &args);
             let chunks = stream::once(async move { peers.stream(function, encoded?, &settings).await });
-            let chunks =
-                chunks.map(opened).flatten().map(|chunk| call::decode_json(F::descriptor(), &chunk?));
+            let chunks = chunks.map(opened).flatten();
+            let chunks = chunks.map(|chunk| call::decode_json(F::descriptor(), &chunk?)).boxed();
             match Context::current() {
                 Some(caller) => {
-                    let chunks = chunks.boxed();
                     opened(Guarded::open(caller, Call::Callers, function, || Ok(chunks))).left_stream()
                 }
                 None => chunks.right_stream(),

@@ -383,7 +383,7 @@ impl<K> CallOptions<K> {
 
 impl<K> CallOptions<K> {
     /// Calls the function. Its chunks arrive as they are made; an error is the last item.
-    pub fn stream(self, item: K::Item) -> impl Stream<Item = Result<K::Chunk>> + Send + use<K>
+    pub fn stream(self, item: K::Item) -> impl Stream<Item = Result<K::Chunk>> + Send + Unpin + use<K>
     where
         K: Streaming,
     {

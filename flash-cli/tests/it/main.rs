@@ -33,6 +33,7 @@ mod runpod_stand_in;
 mod same_answers;
 mod schedules;
 mod service;
+mod streams;
 mod supervision;
 mod support;
 mod tasks;

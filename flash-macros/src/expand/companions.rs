@@ -274,6 +274,7 @@ impl Expansion<'_> {
                     #parameters
                 ) -> impl ::flash_sdk::__private::Stream<Item = ::flash_sdk::Result<#output>>
                     + ::core::marker::Send
+                    + ::core::marker::Unpin
                 {
                     <#marker as ::flash_sdk::__private::RemoteStream>::run((#(#names,)*))
                 }

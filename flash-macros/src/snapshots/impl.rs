@@ -210,7 +210,7 @@ impl Sentiment {
         text: String,
     ) -> impl ::flash_sdk::__private::Stream<
         Item = ::flash_sdk::Result<Label>,
-    > + ::core::marker::Send {
+    > + ::core::marker::Send + ::core::marker::Unpin {
         ::flash_sdk::__private::stream::<__flash_Sentiment_words>((text,))
     }
     #[doc(hidden)]
@@ -243,7 +243,7 @@ impl Sentiment {
         text: String,
     ) -> impl ::flash_sdk::__private::Stream<
         Item = ::flash_sdk::Result<Label>,
-    > + ::core::marker::Send {
+    > + ::core::marker::Send + ::core::marker::Unpin {
         <__flash_Sentiment_words as ::flash_sdk::__private::RemoteStream>::run((text,))
     }
     ///The code of `words` on this value, for tests: no worker, no `#[init]`.

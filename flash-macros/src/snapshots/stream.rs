@@ -3,7 +3,7 @@ pub(super) fn words(
     text: String,
 ) -> impl ::flash_sdk::__private::Stream<
     Item = ::flash_sdk::Result<String>,
-> + ::core::marker::Send {
+> + ::core::marker::Send + ::core::marker::Unpin {
     ::flash_sdk::__private::stream::<__flash_words>((text,))
 }
 ///Other ways to call `words`.
@@ -47,7 +47,7 @@ pub(super) mod words {
         text: String,
     ) -> impl ::flash_sdk::__private::Stream<
         Item = ::flash_sdk::Result<String>,
-    > + ::core::marker::Send {
+    > + ::core::marker::Send + ::core::marker::Unpin {
         <__flash_words as ::flash_sdk::__private::RemoteStream>::run((text,))
     }
 }

@@ -1,5 +1,6 @@
 //! Calls over the exchange: numbered, with many at once on one connection.
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     sync::{
         Arc,
@@ -8,14 +9,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use flash_protocol::{
     Error, ErrorKind, Result,
     wire::{
-        Payload,
+        Payload, RawJson,
         envelope::Envelope,
-        exchange::{CallFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult, ToPlatform, Writer},
+        exchange::{
+            CallChunkFrame, CallFrame, ChunksReadFrame, MAX_RESULT_BYTES, ReplyFrame, ReplyResult,
+            ToPlatform, Writer,
+        },
         job::Policy,
     },
 };
@@ -30,32 +34,93 @@ struct Shared {
     frames: Writer<ToPlatform>,
     next: AtomicU64,
     /// Callers that wait for a reply; `None` once the connection is closed.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<ReplyFrame>>>>,
+    waiting: Mutex<Option<HashMap<u64, Waiting>>>,
+}
+
+/// A caller that waits.
+enum Waiting {
+    /// For the end.
+    Once(oneshot::Sender<ReplyFrame>),
+    /// For chunks and the end. The platform sends no more than the window before some are read, which bounds the channel.
+    Chunks(mpsc::UnboundedSender<Arrival>),
+}
+
+/// What arrives of a call whose chunks are read as they come.
+pub(super) enum Arrival {
+    Chunk(RawJson),
+    End(ReplyResult),
 }
 
 impl Shared {
-    fn with_waiting<T>(
-        &self,
-        with: impl FnOnce(&mut Option<HashMap<u64, oneshot::Sender<ReplyFrame>>>) -> T,
-    ) -> T {
+    fn with_waiting<T>(&self, with: impl FnOnce(&mut Option<HashMap<u64, Waiting>>) -> T) -> T {
         with(&mut self.waiting.lock())
+    }
+
+    /// Numbers a call and sends it.
+    fn send(&self, waiting: Waiting, call: Outgoing<'_>, window: Option<u32>) -> Result<u64> {
+        let Outgoing { worker, envelope, input, policy } = call;
+        let length = input.json_len();
+        if length > MAX_RESULT_BYTES {
+            let message =
+                format!("the arguments are {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");
+            return Err(Error::new(ErrorKind::Encode, message));
+        }
+        let call = self.next.fetch_add(1, Ordering::Relaxed);
+        self.with_waiting(|all| all.as_mut().map(|all| all.insert(call, waiting))).ok_or_else(lost)?;
+        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input, policy, window };
+        if !self.frames.send(ToPlatform::Call(frame)) {
+            self.with_waiting(|all| all.as_mut().and_then(|all| all.remove(&call)));
+            return Err(lost());
+        }
+        Ok(call)
     }
 }
 
-/// Notifies the platform when the caller stops waiting because its future was dropped, by a deadline or a cancel.
-struct Abandon<'a> {
-    shared: &'a Shared,
+/// A call to send.
+pub(super) struct Outgoing<'a> {
+    pub worker: &'a str,
+    pub envelope: Envelope,
+    pub input: Payload,
+    pub policy: Policy,
+}
+
+/// Notifies the platform when the caller stops waiting: its future or stream was dropped, by a deadline, a cancel or
+/// the user.
+struct Abandon<S: Borrow<Shared>> {
+    shared: S,
     call: u64,
 }
 
-impl Drop for Abandon<'_> {
+impl<S: Borrow<Shared>> Drop for Abandon<S> {
     fn drop(&mut self) {
-        let was_waiting = self.shared.with_waiting(|waiting| {
-            waiting.as_mut().and_then(|waiting| waiting.remove(&self.call)).is_some()
-        });
+        let shared = self.shared.borrow();
+        let was_waiting =
+            shared.with_waiting(|all| all.as_mut().and_then(|all| all.remove(&self.call)).is_some());
         if was_waiting {
-            self.shared.frames.send(ToPlatform::Abandon(self.call));
+            shared.frames.send(ToPlatform::Abandon(self.call));
         }
+    }
+}
+
+/// What arrives of one call. Dropping it abandons the call.
+pub(super) struct Arrivals {
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    abandon: Abandon<Arc<Shared>>,
+}
+
+impl Arrivals {
+    /// The next chunk, or the end.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(super) async fn next(&mut self) -> Result<Arrival> {
+        self.arrivals.recv().await.ok_or_else(lost)
+    }
+
+    /// Chunks were read, which take this much of the window.
+    pub(super) fn read(&self, share: u32) {
+        let frame = ChunksReadFrame { call: self.abandon.call, share };
+        self.abandon.shared.frames.send(ToPlatform::ChunksRead(frame));
     }
 }
 
@@ -73,22 +138,10 @@ impl Calls {
         input: Payload,
         policy: Policy,
     ) -> Result<Payload> {
-        let length = input.json_len();
-        if length > MAX_RESULT_BYTES {
-            let message =
-                format!("the arguments are {length} bytes of JSON, the limit is {MAX_RESULT_BYTES}");
-            return Err(Error::new(ErrorKind::Encode, message));
-        }
-        let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let (reply, replied) = oneshot::channel();
-        self.shared
-            .with_waiting(|waiting| waiting.as_mut().map(|waiting| waiting.insert(call, reply)))
-            .ok_or_else(lost)?;
-        let _abandon = Abandon { shared: &self.shared, call };
-        let frame = CallFrame { call, worker: worker.to_owned(), envelope, input, policy };
-        if !self.shared.frames.send(ToPlatform::Call(frame)) {
-            return Err(lost());
-        }
+        let outgoing = Outgoing { worker, envelope, input, policy };
+        let call = self.shared.send(Waiting::Once(reply), outgoing, None)?;
+        let _abandon = Abandon { shared: &*self.shared, call };
         let ReplyFrame { result, attached, .. } = replied.await.map_err(|_| lost())?;
         match result {
             ReplyResult::Job(job) => {
@@ -99,15 +152,32 @@ impl Calls {
         }
     }
 
+    /// Calls a function whose chunks arrive as they come, not more than the window before some are read.
+    pub(super) fn open(&self, call: Outgoing<'_>, window: u32) -> Result<Arrivals> {
+        let (arrived, arrivals) = mpsc::unbounded_channel();
+        let call = self.shared.send(Waiting::Chunks(arrived), call, Some(window))?;
+        Ok(Arrivals { arrivals, abandon: Abandon { shared: self.shared.clone(), call } })
+    }
+
     /// Handles a reply.
     pub(crate) fn complete(&self, reply: ReplyFrame) {
-        let waiting = self
-            .shared
-            .with_waiting(|waiting| waiting.as_mut().and_then(|waiting| waiting.remove(&reply.call)));
-        if let Some(waiting) = waiting {
-            // If the caller has just given up, its receiver is gone and the reply is not needed.
-            let _ = waiting.send(reply);
+        let waiting = self.shared.with_waiting(|all| all.as_mut().and_then(|all| all.remove(&reply.call)));
+        // If the caller has just given up, its receiver is gone and the reply is not needed.
+        match waiting {
+            Some(Waiting::Once(reply_to)) => drop(reply_to.send(reply)),
+            Some(Waiting::Chunks(arrived)) => drop(arrived.send(Arrival::End(reply.result))),
+            None => {}
         }
+    }
+
+    /// Handles a chunk of a call.
+    pub(crate) fn chunk(&self, frame: CallChunkFrame) {
+        self.shared.with_waiting(|all| {
+            if let Some(Waiting::Chunks(arrived)) = all.as_ref().and_then(|all| all.get(&frame.call)) {
+                // As above.
+                drop(arrived.send(Arrival::Chunk(frame.chunk)));
+            }
+        });
     }
 
     /// Handles the end of the connection: all current and later calls fail.

@@ -3,6 +3,7 @@
 //! A call runs in this process if the process is a worker of the function's type, or if no platform is configured
 //! (plain `cargo test` or `cargo run`). Otherwise it goes over the exchange if the platform has one, and over HTTP if
 //! not. URLs come from `FLASH_ENDPOINTS` or, with `FLASH_ENV`, from the user's credential file.
+mod chunks;
 mod coding;
 mod directory;
 mod exchange;

@@ -12,12 +12,12 @@ use flash_protocol::{
     variables,
     wire::{Payload, RawJson, envelope::Envelope, job::Policy},
 };
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt as _};
 
 use super::{
     coding::EncodedCall,
     directory::{self, Process},
-    exchange::Calls,
+    exchange::{Calls, Outgoing},
     handle::JobHandle,
     route,
     settings::CallSettings,
@@ -254,14 +254,21 @@ impl Peers {
         settings: &CallSettings,
     ) -> Result<BoxStream<'static, Result<RawJson>>> {
         let envelope = self.envelope(function)?;
-        if function.route.is_none() {
-            let input = call.into_input()?.into_json();
-            return Ok(self.submit(function, envelope, &input, settings).await?.chunks());
+        let request_id = envelope.request_id.clone();
+        if function.route.is_some() {
+            let envelope = settings.of_direct(envelope);
+            let opened =
+                route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
+            return opened.map_err(|error| located(error, function.stage(), request_id));
         }
-        let envelope = settings.of_direct(envelope);
-        let opened =
-            route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
-        opened.map_err(|error| located(error, function.stage(), envelope.request_id))
+        let input = call.into_input()?;
+        let Some(calls) = self.exchange.get() else {
+            return Ok(self.submit(function, envelope, &input.into_json(), settings).await?.chunks());
+        };
+        let locate = move |error| located(error, function.stage(), request_id.clone());
+        let outgoing = Outgoing { worker: function.worker(), envelope, input, policy: settings.policy };
+        let chunks = calls.stream(outgoing).map_err(&locate)?;
+        Ok(chunks.map(move |chunk| chunk.map_err(&locate)).boxed())
     }
 
     async fn submit(

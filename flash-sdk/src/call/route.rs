@@ -4,7 +4,7 @@ use flash_protocol::{
     wire::{
         RawJson,
         envelope::Envelope,
-        events::{self, Event, Events},
+        events::{self, Event, Events, NamedChunk},
         refusal,
     },
 };
@@ -68,11 +68,15 @@ pub(super) async fn stream(
         return Err(Error::new(ErrorKind::Decode, message));
     }
     let request_id = envelope.request_id.clone();
-    let chunks = stream::try_unfold((response, Events::default()), |(mut response, mut events)| async {
-        let Some(bytes) = response.chunk().await.map_err(transport)? else { return Ok::<_, Error>(None) };
-        let found = events.push(&bytes).map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))?;
-        Ok(Some((stream::iter(found.into_iter().map(chunk_of)), (response, events))))
-    });
+    let is_named = function.binding().streams_events;
+    let chunk_of = move |event| chunk_of(event, is_named);
+    let chunks =
+        stream::try_unfold((response, Events::default()), move |(mut response, mut events)| async move {
+            let Some(bytes) = response.chunk().await.map_err(transport)? else { return Ok::<_, Error>(None) };
+            let found =
+                events.push(&bytes).map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))?;
+            Ok(Some((stream::iter(found.into_iter().map(chunk_of)), (response, events))))
+        });
     let chunks = chunks.try_flatten();
     Ok(chunks.map_err(move |error| located(error, function.stage(), request_id.clone())).boxed())
 }
@@ -117,12 +121,18 @@ fn request(
 }
 
 /// Decodes an event of a route: a chunk, or the failure that ends the stream.
-fn chunk_of(event: Event) -> Result<RawJson> {
+fn chunk_of(event: Event, is_named: bool) -> Result<RawJson> {
     let not_understood = |error: serde_json::Error| {
         Error::new(ErrorKind::Decode, format!("could not parse an event of the route: {error}"))
     };
     match event.name.as_str() {
         events::ERROR => Err(serde_json::from_str::<WireError>(&event.data).map_err(not_understood)?.into()),
+        name if is_named => {
+            let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            let data: RawJson = RawValue::from_string(event.data).map_err(not_understood)?;
+            let chunk = NamedChunk { data, event: present(name), id: present(&event.id), retry_ms: None };
+            serde_json::value::to_raw_value(&chunk).map_err(not_understood)
+        }
         _ => RawValue::from_string(event.data).map_err(not_understood),
     }
 }

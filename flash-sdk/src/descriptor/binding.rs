@@ -1,11 +1,15 @@
 //! Where the arguments of a function come from: path, query, or body.
 //!
-//! It follows from the function's route and the schemas of its arguments alone.
-use flash_protocol::manifest::ArgumentSource;
+//! It follows from the function's route and the schemas of its arguments alone. Beside it: what the type of its chunks
+//! says about them.
+use flash_protocol::{manifest::ArgumentSource, wire::events::NAMED_CHUNK_KEYWORD};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
-use super::{argument::Argument, route::Route};
+use super::{
+    argument::{Argument, Output},
+    route::Route,
+};
 
 /// Where a function's arguments come from.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub struct Binding {
     pub raw_body: bool,
     /// By argument: whether its key may be repeated in the query.
     pub(crate) takes: Vec<Takes>,
+    /// Whether its chunks are [`Event`](crate::stream::Event)s, which say how they look as server-sent events.
+    pub(crate) streams_events: bool,
 }
 
 /// What a parameter may be.
@@ -31,7 +37,7 @@ pub(crate) enum Takes {
 
 impl Binding {
     /// The binding of these arguments, for a job or for this route.
-    pub(super) fn of(route: Option<Route>, arguments: &[Argument]) -> Self {
+    pub(super) fn of(route: Option<Route>, arguments: &[Argument], output: &Output) -> Self {
         let source = |argument: &Argument| match route {
             Some(route) if route.parameters().any(|name| name == argument.name) => ArgumentSource::Path,
             Some(route) if matches!(route.method, "GET" | "DELETE" | "HEAD") => ArgumentSource::Query,
@@ -51,7 +57,9 @@ impl Binding {
             false => Takes::One,
         };
         let takes = arguments.iter().map(takes).collect();
-        Self { sources, whole_body, raw_body, takes }
+        let chunk = (output.schema)(&mut SchemaGenerator::default());
+        let streams_events = chunk.get(NAMED_CHUNK_KEYWORD).is_some();
+        Self { sources, whole_body, raw_body, takes, streams_events }
     }
 
     /// Levels of objects around a body argument.

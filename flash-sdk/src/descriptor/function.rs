@@ -91,7 +91,7 @@ pub fn type_of<F: 'static>(_: &F) -> TypeId {
 impl Function {
     /// Where its arguments come from.
     pub(crate) fn binding(&self) -> &Binding {
-        self.binding.get_or_init(|| Binding::of(self.route, self.arguments))
+        self.binding.get_or_init(|| Binding::of(self.route, self.arguments, &self.output))
     }
 
     /// Whether it is a route whose answer is the raw bytes of its result.

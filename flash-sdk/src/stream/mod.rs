@@ -21,9 +21,11 @@
 //! # fn main() {}
 //! ```
 mod blocking;
+mod event;
 pub(crate) mod generator;
 mod guarded;
 
 pub use blocking::{Sink, blocking};
+pub use event::Event;
 pub use futures_util::stream::{Stream, StreamExt, TryStreamExt, iter};
 pub(crate) use guarded::{Call, Guarded};

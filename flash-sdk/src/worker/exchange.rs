@@ -109,6 +109,7 @@ pub(super) async fn run_load_balanced(
         while let Ok(Some(frame)) = reader.next::<ToWorker>().await {
             match frame {
                 ToWorker::Reply(reply) => calls.complete(reply),
+                ToWorker::CallChunk(chunk) => calls.chunk(chunk),
                 ToWorker::Drain => stop.request(),
                 ToWorker::Release(slot) => {
                     let (over, frames) = (requests.over(slot), released.clone());
@@ -238,6 +239,7 @@ impl Session {
                 Ok(Some(ToWorker::Job(frame))) => self.start(frame),
                 Ok(Some(ToWorker::Stop(frame))) => self.stop(&(frame.id, frame.attempt)),
                 Ok(Some(ToWorker::Reply(reply))) => calls.complete(reply),
+                Ok(Some(ToWorker::CallChunk(chunk))) => calls.chunk(chunk),
                 Ok(Some(ToWorker::Drain)) => shutdown.request(),
                 // Requests are for load-balanced workers.
                 Ok(Some(ToWorker::Release(_))) => {}

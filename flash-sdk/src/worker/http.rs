@@ -3,14 +3,12 @@
 //! The port opens immediately. `/ping` answers 204 until the worker is initialised, then 200. Requests that arrive
 //! before wait.
 use std::{
-    convert::Infallible,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use axum::{
     Router,
-    body::Body,
     extract::{DefaultBodyLimit, FromRequest as _, RawPathParams, Request, State, rejection::BytesRejection},
     response::{IntoResponse as _, Response},
     routing::{self, MethodFilter},
@@ -20,13 +18,11 @@ use flash_protocol::{
     wire::{
         RawJson,
         envelope::Envelope,
-        events,
         exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
         refusal_text, unsupported_coding,
     },
 };
-use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
@@ -35,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     job::Functions,
     requests::{Requests, Running},
+    sent_events::{self, Chunks},
     settings::{HttpSettings, Settings},
     shutdown::Shutdown,
 };
@@ -197,7 +194,8 @@ fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
         depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
         ..Envelope::default()
     };
-    Context::new(Setup { envelope, cancelled: CancellationToken::new(), ..Setup::default() })
+    let last_event_id = text("last-event-id");
+    Context::new(Setup { envelope, cancelled: CancellationToken::new(), last_event_id, ..Setup::default() })
 }
 
 /// A request that gets an error. Boxed, to keep the type of successful results small.
@@ -258,7 +256,10 @@ async fn answer(
         }
         Handler::Stream(handle) => {
             let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
-            Ok(server_sent_events(chunks, context.clone(), shared.clone(), running.take()))
+            let kind = if function.binding().streams_events { Chunks::Named } else { Chunks::Plain };
+            let shared = shared.clone();
+            let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);
+            Ok(sent_events::answer(chunks, kind, context.clone(), failed, running.take()))
         }
     }
 }
@@ -313,34 +314,6 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
             error: Box::new(WireError::new(ErrorKind::InvalidInput, message)),
         }),
     }
-}
-
-/// Chunks as server-sent events. A failure is the last event, with its own name.
-fn server_sent_events(
-    chunks: Guarded<RawJson>,
-    context: Context,
-    shared: Arc<Shared>,
-    running: Option<Running>,
-) -> Response {
-    let events = chunks.map(move |chunk| {
-        Ok::<_, Infallible>(match chunk {
-            Ok(chunk) => events::chunk(&chunk),
-            Err(error) => {
-                let error = context.clone().sync_scope(|| failed(error.into_wire(), &shared, &context));
-                events::error(&error)
-            }
-        })
-    });
-    // The answer holds its slot until here, so its end waits for threads that still run.
-    let end = stream::once(async move {
-        if let Some(running) = running {
-            running.ended().await;
-        }
-        None
-    });
-    let events = events.chain(end.filter_map(std::future::ready));
-    let headers = [(header::CONTENT_TYPE, events::CONTENT_TYPE), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(events)).into_response()
 }
 
 fn body_refused(rejection: &BytesRejection) -> Refused {

@@ -11,6 +11,7 @@ mod log;
 mod queue;
 mod requests;
 mod role;
+mod sent_events;
 mod settings;
 mod shutdown;
 

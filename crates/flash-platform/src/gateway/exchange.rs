@@ -15,8 +15,8 @@ use flash_protocol::{
     wire::{
         Payload,
         exchange::{
-            self, ATTACHMENTS_HEADER, CallFrame, DoneFrame, FrameFormat, PROTOCOL, ReadyFrame, ReplyFrame,
-            ReplyResult, ToPlatform, ToWorker, Writer,
+            self, ATTACHMENTS_HEADER, CallFrame, ChunksReadFrame, DoneFrame, FrameFormat, PROTOCOL,
+            ReadyFrame, ReplyFrame, ReplyResult, ToPlatform, ToWorker, Writer,
         },
     },
 };
@@ -24,7 +24,17 @@ use flash_text::Truncated;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::{error::Refusal, extract::Segments, nesting, state::GatewayState, worker_key::admit};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    error::Refusal,
+    extract::Segments,
+    nesting,
+    state::GatewayState,
+    streamed_call::{Delivery, Window},
+    worker_key::admit,
+};
 use crate::{
     pool::{Pool, Pulse},
     queue::{DeliveryMode, JobId, Origin, Outcome, Reported, Submission, Waiter},
@@ -50,13 +60,13 @@ pub(super) async fn open(
         false => FrameFormat::Json,
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    let releases = state.releases.clone();
+    let (releases, tasks) = (state.releases.clone(), state.tasks.clone());
     state.tasks.spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         let (frames, writing) = exchange::write(write, format);
         let Some(pulse) = pool.pulse(&worker) else { return };
-        let session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new() };
+        let session = Session { releases, pool, worker, pulse, frames, calls: HashMap::new(), tasks };
         // Flash workers ping, but one may become silent before its first ping.
         session.pulse.pings();
         // Runs both directions of a connection; when one ends, so does the other.
@@ -80,7 +90,37 @@ struct Session {
     pulse: Arc<Pulse>,
     frames: Writer<ToWorker>,
     /// Jobs for calls, which are cancelled when the caller gives up.
-    calls: HashMap<u64, (Arc<Pool>, JobId)>,
+    calls: HashMap<u64, RunningCall>,
+    tasks: TaskTracker,
+}
+
+/// A job that a worker waits for.
+struct RunningCall {
+    pool: Arc<Pool>,
+    job: JobId,
+    /// If the worker reads its chunks as they come.
+    window: Option<Window>,
+}
+
+impl RunningCall {
+    /// Whether the worker still waits for it.
+    fn is_awaited(&self) -> bool {
+        match &self.window {
+            Some(window) => !window.is_over(),
+            None => {
+                let job = self.pool.queue().and_then(|queue| queue.peek(self.job));
+                job.is_some_and(|job| !job.status.is_final())
+            }
+        }
+    }
+
+    /// Nobody waits any more.
+    fn cancel(self) {
+        if let Some(queue) = self.pool.queue() {
+            // It may have ended.
+            let _ = queue.cancel(self.job);
+        }
+    }
 }
 
 impl Session {
@@ -90,12 +130,8 @@ impl Session {
             self.pulse.heard();
             self.handle(frame);
         }
-        for (pool, job) in std::mem::take(&mut self.calls).into_values() {
-            if let Some(queue) = pool.queue() {
-                // Most have ended long ago.
-                let _ = queue.cancel(job);
-            }
-        }
+        // Most have ended long ago.
+        std::mem::take(&mut self.calls).into_values().for_each(RunningCall::cancel);
         self.pool.lost_connection(&self.worker);
     }
 
@@ -133,11 +169,14 @@ impl Session {
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
-                if let Some((pool, job)) = self.calls.remove(&call)
-                    && let Some(queue) = pool.queue()
-                {
-                    // It may have ended in this moment.
-                    let _ = queue.cancel(job);
+                if let Some(running) = self.calls.remove(&call) {
+                    running.cancel();
+                }
+            }
+            ToPlatform::ChunksRead(ChunksReadFrame { call, share }) => {
+                let running = self.calls.get(&call);
+                if let Some(window) = running.and_then(|running| running.window.as_ref()) {
+                    window.read(share);
                 }
             }
         }
@@ -164,18 +203,14 @@ impl Session {
         self.pool.job_ended(&self.worker);
     }
 
-    /// A call to another worker type of the same release. Answered by the queue when its job ends.
+    /// A call to another worker type of the same release. Answered when its job ends.
     fn call(&mut self, frame: CallFrame) {
         let call = frame.call;
         match self.submit(frame) {
-            Ok(job) => {
-                self.calls.insert(call, job);
+            Ok(running) => {
+                self.calls.insert(call, running);
                 if self.calls.len() >= SWEEP_AT {
-                    self.calls.retain(|_, (pool, job)| {
-                        pool.queue()
-                            .and_then(|queue| queue.peek(*job))
-                            .is_some_and(|job| !job.status.is_final())
-                    });
+                    self.calls.retain(|_, running| running.is_awaited());
                 }
             }
             Err(error) => {
@@ -188,8 +223,8 @@ impl Session {
         }
     }
 
-    fn submit(&self, frame: CallFrame) -> flash_protocol::Result<(Arc<Pool>, JobId)> {
-        let CallFrame { call, worker, envelope, input, policy } = frame;
+    fn submit(&self, frame: CallFrame) -> flash_protocol::Result<RunningCall> {
+        let CallFrame { call, worker, envelope, input, policy, window } = frame;
         policy.check().map_err(|wrong| Error::invalid_fields(vec![wrong]))?;
         if nesting::is_too_deep(input.text()) {
             return Err(Error::new(ErrorKind::InvalidInput, nesting::unreadable("input")));
@@ -205,17 +240,27 @@ impl Session {
         };
         let pool = release.pool(&worker).ok_or_else(not_found)?;
         let queue = pool.queue().ok_or_else(not_found)?;
-        let waiter = Some(Waiter::Call { call, frames: self.frames.clone() });
-        let submission = Submission {
-            execution_timeout: policy.execution_timeout.map(Duration::from_millis),
-            ttl: policy.ttl.map(Duration::from_millis),
-            low_priority: policy.low_priority,
-            waiter,
-            ..Submission::new(Origin::Call, input, envelope)
+        let submit = |waiter| {
+            let submission = Submission {
+                execution_timeout: policy.execution_timeout.map(Duration::from_millis),
+                ttl: policy.ttl.map(Duration::from_millis),
+                low_priority: policy.low_priority,
+                waiter: Some(waiter),
+                ..Submission::new(Origin::Call, input, envelope)
+            };
+            let submitted = queue.submit(submission);
+            submitted
+                .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))
         };
-        let submitted = queue
-            .submit(submission)
-            .map_err(|full| Error::new(ErrorKind::Refused, format!("worker type `{worker}`: {full}")))?;
-        Ok((pool.clone(), submitted.id))
+        let frames = self.frames.clone();
+        let Some(size) = window else {
+            let job = submit(Waiter::Call { call, frames })?.id;
+            return Ok(RunningCall { pool: pool.clone(), job, window: None });
+        };
+        let (ends, end) = oneshot::channel();
+        let job = submit(Waiter::Stream(ends))?.id;
+        let (delivery, window) = Delivery::new(call, frames, size);
+        self.tasks.spawn(delivery.run(queue.clone(), job, end));
+        Ok(RunningCall { pool: pool.clone(), job, window: Some(window) })
     }
 }

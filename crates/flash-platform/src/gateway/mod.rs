@@ -34,6 +34,7 @@ mod request_key;
 mod respond;
 mod server;
 mod state;
+mod streamed_call;
 mod submission;
 mod worker_api;
 mod worker_key;

@@ -9,14 +9,14 @@ use flash_protocol::{
     ErrorKind, WireError,
     wire::{
         RawJson,
-        job::{ErrorText, JobStatus},
+        job::{ErrorText, JobObject, JobStatus},
     },
 };
 use serde_json::value::RawValue;
 
 use super::{
     budget::{Budget, Purpose},
-    state::Outcome,
+    state::{Attempt, Outcome},
 };
 use crate::worker_id::WorkerId;
 
@@ -29,6 +29,17 @@ const MAX_WAITING_BYTES: usize = 64_000_000;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub status: JobStatus,
+    /// The attempt that made them.
+    pub attempt: Attempt,
+    pub chunks: Vec<RawJson>,
+}
+
+/// The end of a job for whoever reads its chunks: those that were not fetched before, and the job without output.
+#[derive(Debug)]
+pub(crate) struct StreamEnd {
+    pub job: JobObject,
+    /// The attempt that made them.
+    pub attempt: Attempt,
     pub chunks: Vec<RawJson>,
 }
 
@@ -87,9 +98,19 @@ impl Chunks {
         self.waiting.push_back(chunk);
     }
 
-    pub(super) fn drain(&mut self) -> Vec<RawJson> {
-        self.bytes = 0;
-        self.waiting.drain(..).collect()
+    /// Takes out the first one and those after it, up to this many bytes together.
+    pub(super) fn drain(&mut self, most: usize) -> Vec<RawJson> {
+        let mut bytes = 0;
+        let mut fitting = 0;
+        for chunk in &self.waiting {
+            let with_it = bytes + chunk.get().len();
+            if fitting > 0 && with_it > most {
+                break;
+            }
+            (bytes, fitting) = (with_it, fitting + 1);
+        }
+        self.bytes -= bytes;
+        self.waiting.drain(..fitting).collect()
     }
 
     /// No further chunks are taken.

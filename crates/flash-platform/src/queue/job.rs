@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     budget::{Budget, Held},
-    chunks::{Chunks, Stream},
+    chunks::{Chunks, Stream, StreamEnd},
     clock::Timestamp,
     consumer::LeasedJob,
     extras::{Extras, IdempotencyKey},
@@ -32,6 +32,8 @@ pub(crate) enum Waiter {
     Client(oneshot::Sender<JobObject>),
     /// A call of another worker, answered on its exchange.
     Call { call: u64, frames: Writer<ToWorker> },
+    /// A call of another worker that reads the chunks as they come.
+    Stream(oneshot::Sender<StreamEnd>),
 }
 
 /// The origin of a job, which decides what is promised about it.
@@ -231,7 +233,8 @@ impl Entry {
     /// Whether its only reader is a worker that reads attachments.
     fn takes_attachments(&self) -> bool {
         let reads = |waiter: &Waiter| match waiter {
-            Waiter::Client(_) => false,
+            // The chunks of a stream are JSON.
+            Waiter::Client(_) | Waiter::Stream(_) => false,
             Waiter::Call { frames, .. } => frames.format() == FrameFormat::Attachments,
         };
         self.origin == Origin::Call && !self.waiters.is_empty() && self.waiters.iter().all(reads)
@@ -355,6 +358,11 @@ impl Entry {
             Waiter::Client(end) => {
                 // A client that disconnected does not need it.
                 let _ = end.send(self.object(id));
+            }
+            Waiter::Stream(end) => {
+                let Stream { attempt, chunks, .. } = self.fetch_chunks(usize::MAX);
+                // As above.
+                let _ = end.send(StreamEnd { job: self.object_without_output(id), attempt, chunks });
             }
             Waiter::Call { call, frames } => {
                 let mut object = self.object_without_output(id);
@@ -488,14 +496,14 @@ impl Entry {
         }
     }
 
-    /// The waiting chunks, for a client.
-    pub(super) fn fetch_chunks(&mut self) -> Stream {
-        let chunks = self.run.as_mut().map(|run| run.chunks.drain()).unwrap_or_default();
+    /// The waiting chunks, for a client: the first one and those after it, up to this many bytes together.
+    pub(super) fn fetch_chunks(&mut self, most: usize) -> Stream {
+        let chunks = self.run.as_mut().map(|run| run.chunks.drain(most)).unwrap_or_default();
         if !chunks.is_empty() {
             // A worker may wait for the room.
             self.chunks_changed();
         }
-        Stream { status: self.status(), chunks }
+        Stream { status: self.status(), attempt: self.attempts, chunks }
     }
 
     pub(super) fn has_chunks(&self) -> bool {

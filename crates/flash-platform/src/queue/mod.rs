@@ -53,7 +53,7 @@ pub(crate) use abandon::Abandoned;
 pub(crate) use answers::{ChangeError, Due, Reported};
 pub(crate) use backlog::{Backlog, Claim};
 pub(crate) use budget::{Arriving, Budget};
-pub(crate) use chunks::{Offered, Stream};
+pub(crate) use chunks::{Offered, Stream, StreamEnd};
 pub(crate) use consumer::{DeliveryMode, LeasedJob};
 pub(crate) use ended::{Ended, Next, OnEnd};
 pub(crate) use endpoint_queue::Queue;

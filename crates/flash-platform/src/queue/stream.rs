@@ -60,6 +60,19 @@ impl Queue {
     /// # Errors
     /// See [`Queue::status`].
     pub(crate) async fn stream(&self, job: JobId, hold: Duration) -> Result<Option<Stream>, Failing> {
+        self.stream_part(job, hold, usize::MAX).await
+    }
+
+    /// Like [`Queue::stream`], but after the first chunk only those that fit into this many bytes. The rest stays.
+    ///
+    /// # Errors
+    /// See [`Queue::status`].
+    pub(crate) async fn stream_part(
+        &self,
+        job: JobId,
+        hold: Duration,
+        most: usize,
+    ) -> Result<Option<Stream>, Failing> {
         let until = tokio::time::Instant::now() + hold;
         loop {
             let arrivals = |queue: &Self| {
@@ -84,7 +97,7 @@ impl Queue {
             let chunks = |queue: &Self| {
                 let mut inner = queue.lock();
                 let entry = inner.jobs.get_mut(job)?;
-                Some((entry.ticket == ticket).then(|| entry.fetch_chunks()))
+                Some((entry.ticket == ticket).then(|| entry.fetch_chunks(most)))
             };
             match self.home_of(chunks) {
                 None => return Ok(None),

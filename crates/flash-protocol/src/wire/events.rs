@@ -1,7 +1,10 @@
 //! Server-sent events: written for a streaming route, and read from any source.
 //!
-//! In the answer of a route, each chunk is an event without a name; its data is JSON. If the route fails after the head
-//! of the answer, the last event is `error` and its data is a [`WireError`].
+//! In the answer of a route, each chunk is an event with an ID; its data is JSON. If the route fails after the head of
+//! the answer, the last event is `error` and its data is a [`WireError`].
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::exchange::MAX_RESULT_BYTES;
@@ -16,13 +19,71 @@ pub const ERROR: &str = "error";
 /// May begin a stream.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The event of one chunk.
-pub fn chunk(chunk: &RawValue) -> String {
-    match chunk.get() {
-        // A line break would end the data. In JSON strings it is escaped, so here it can only be white space.
-        text if text.contains(['\n', '\r']) => format!("data: {}\n\n", text.replace(['\n', '\r'], " ")),
-        text => format!("data: {text}\n\n"),
+/// A comment: keeps a connection open on which nothing happens.
+pub const KEEP_ALIVE: &str = ":\n\n";
+
+/// How long a stream is silent before it gets a comment.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+
+/// What an event has beside its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// Its name; an ordinary event has none.
+    pub name: Option<&'a str>,
+    /// Its ID; a client that reconnects sends the last one.
+    pub id: Option<&'a str>,
+    /// How long a client waits before it reconnects.
+    pub retry: Option<Duration>,
+}
+
+/// The text of one event. Line breaks, which would end a field, become spaces.
+pub fn event(head: &Head<'_>, data: &RawValue) -> String {
+    let Head { name, id, retry } = head;
+    // In JSON strings line breaks are escaped, so in the data they can only be white space.
+    let data = one_line(data.get());
+    let mut text = String::with_capacity(data.len() + 32);
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name}: {value}");
+    };
+    if let Some(id) = id {
+        // A NUL makes clients ignore the ID.
+        field("id", &one_line(id).replace('\0', " "));
     }
+    if let Some(name) = name {
+        field("event", &one_line(name));
+    }
+    if let Some(retry) = retry {
+        field("retry", &retry.as_millis().to_string());
+    }
+    field("data", &data);
+    text.push('\n');
+    text
+}
+
+fn one_line(text: &str) -> Cow<'_, str> {
+    match text.contains(['\n', '\r']) {
+        true => text.replace(['\n', '\r'], " ").into(),
+        false => text.into(),
+    }
+}
+
+/// In the schema of a chunk: it is a [`NamedChunk`].
+pub const NAMED_CHUNK_KEYWORD: &str = "x-flash-event";
+
+/// The JSON of a chunk that says how its event looks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NamedChunk<D> {
+    /// The data of the event.
+    pub data: D,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Its ID. Without one, it is numbered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Milliseconds until a client reconnects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
 }
 
 /// The event of a failure.
@@ -233,14 +294,16 @@ mod tests {
     fn what_is_written_is_read_and_line_ends_within_json_change_nothing() {
         let raw = RawValue::from_string("{\"text\": \"a\\nb\",\r\n \"n\": [1,\n2]}".to_owned()).unwrap();
         let failure = WireError::new(ErrorKind::Panic, "line\nend");
-        let text = chunk(&raw) + &error(&failure);
+        let head = Head { name: Some("a\nb"), id: Some("7\r8"), retry: Some(Duration::from_secs(2)) };
+        let text = event(&head, &raw) + &error(&failure);
         let events = Events::default().push(text.as_bytes()).unwrap();
         let [first, last] = events.as_slice() else { panic!("{events:?}") };
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&first.data).unwrap(),
             serde_json::from_str::<serde_json::Value>(raw.get()).unwrap()
         );
-        assert_eq!((first.name.as_str(), last.name.as_str()), ("", ERROR));
+        assert_eq!((first.name.as_str(), first.id.as_str(), last.name.as_str()), ("a b", "7 8", ERROR));
+        assert!(text.contains("\nretry: 2000\n"), "{text}");
         assert_eq!(serde_json::from_str::<WireError>(&last.data).unwrap(), failure);
     }
 

@@ -53,6 +53,8 @@ pub enum ToWorker {
     Reply(ReplyFrame),
     /// Nobody waits for the request in this slot any more. Report when nothing of it runs.
     Release(u64),
+    /// A chunk of a call that this worker made with a window.
+    CallChunk(CallChunkFrame),
 }
 
 /// Worker to platform.
@@ -73,6 +75,8 @@ pub enum ToPlatform {
     Abandon(u64),
     /// Nothing of the request in this slot runs any more.
     Released(u64),
+    /// Chunks of a call were read, so that the platform may send more.
+    ChunksRead(ChunksReadFrame),
 }
 
 /// A job for a worker.
@@ -157,6 +161,34 @@ pub struct CallFrame {
     /// Limits of its job. A platform of an earlier version ignores them.
     #[serde(default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
+    /// Send the chunks as they come, and not more than this before some are read. A platform of an earlier version
+    /// ignores it: then the reply has the list of all chunks as output. Otherwise it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+}
+
+/// A chunk of a call, in the order in which they were made.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CallChunkFrame {
+    /// The number of the call.
+    pub call: u64,
+    /// The chunk.
+    pub chunk: RawJson,
+}
+
+/// The reader of a call has read chunks.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChunksReadFrame {
+    /// The number of the call.
+    pub call: u64,
+    /// The sum of their [`window_share`]s.
+    pub share: u32,
+}
+
+/// How much of a window a chunk takes: its bytes, but at most half of the window, so that each chunk fits. A reader
+/// reports what it has read once it is half a window.
+pub fn window_share(chunk: &RawJson, window: u32) -> u32 {
+    u32::try_from(chunk.get().len()).unwrap_or(u32::MAX).min(window / 2)
 }
 
 /// The end of a call.

@@ -97,6 +97,29 @@ async fn chunks_are_bounded_in_bytes_and_by_the_budget_too() {
     assert_eq!((status(&queue, id), fetched(&queue, id).await.len()), (Failed, 8));
 }
 
+#[tokio::test]
+async fn a_caller_that_reads_the_chunks_gets_those_that_are_left_with_the_end() {
+    let queue = queue();
+    let mut worker = FakeWorker::attach(&queue, "w", 1);
+    let (ends, end) = oneshot::channel();
+    let call = Submission::new(Origin::Call, json("{}").into(), Envelope::default());
+    let id = queue.submit(Submission { waiter: Some(Waiter::Stream(ends)), ..call }).unwrap().id;
+    let job = worker.job().await;
+    for number in 0..5 {
+        queue.chunk(&worker.id, id, json(&number.to_string()));
+    }
+    let part = queue.stream_part(id, Duration::ZERO, 2).await.unwrap().unwrap();
+    assert_eq!((part.attempt, part.chunks.len()), (1, 2));
+    let large = queue.stream_part(id, Duration::ZERO, 0).await.unwrap().unwrap();
+    assert_eq!(large.chunks.len(), 1, "one chunk always fits");
+    queue.finish(&worker.id, id, Some(job.attempt), completed(&list(0..5)), None);
+    let StreamEnd { job, attempt, chunks } = end.await.unwrap();
+    let left: Vec<_> = chunks.iter().map(|chunk| chunk.get()).collect();
+    assert_eq!((job.status, job.output.is_none(), attempt), (Completed, true, 1));
+    assert_eq!(left, ["3", "4"]);
+    assert!(queue.peek(id).is_none(), "its only reader has it all");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_posts_a_chunk_goes_at_the_pace_of_the_client() {
     const HOLD: Duration = Duration::from_secs(30);

@@ -279,8 +279,14 @@ mod tests {
             serde_json::value::to_raw_value(&text)
         });
         let (worker, envelope) = ("w".to_owned(), Envelope::default());
-        let (policy, input) = (Policy::default(), input.unwrap());
-        ToPlatform::Call(CallFrame { call, worker, envelope, policy, input })
+        ToPlatform::Call(CallFrame {
+            call,
+            worker,
+            envelope,
+            input: input.unwrap(),
+            policy: Policy::default(),
+            window: None,
+        })
     }
 
     /// What arrives of three calls, in this format: whether it has attachments, and the input as JSON.
