@@ -292,9 +292,7 @@ impl Expansion<'_> {
                 let owner = &owner.rest.self_ty;
                 // User arguments do not have this name.
                 let prepare = quote! { let __flash_instance = <#owner>::__flash_instance().await?; };
-                // Errors about the call are at the method, but the name is the one that is prepared.
-                let at = name.span().resolved_at(Span::call_site());
-                (prepare, quote_spanned! {at=> __flash_instance.#local })
+                (prepare, quote! { __flash_instance.#local })
             }
             None => (TokenStream::new(), quote! { #local }),
         };
@@ -312,17 +310,22 @@ impl Expansion<'_> {
                 },
                 {
                     let converted = converted(&quote!(__flash_chunk), self.returned_span());
-                    let chunks = quote! { ::flash_sdk::__private::chunks(#call, |__flash_chunk| #converted) };
+                    let made = Ident::new("__flash_made", name.span());
+                    let chunks = |made: TokenStream| quote! { ::flash_sdk::__private::chunks(#made, |__flash_chunk| #converted) };
                     match self.owner {
-                        None => chunks,
+                        None => chunks(call),
                         // The stream may borrow the instance, so the block around it owns the instance.
-                        Some(_) => quote! {
-                            ::flash_sdk::__private::generated(move |__flash_yielder| async move {
-                                #prepare
-                                let __flash_chunks = #chunks;
-                                __flash_yielder.forward(__flash_chunks).await
-                            })
-                        },
+                        Some(_) => {
+                            let chunks = chunks(quote!(#made));
+                            quote! {
+                                ::flash_sdk::__private::generated(move |__flash_yielder| async move {
+                                    #prepare
+                                    let #made = #call;
+                                    let __flash_chunks = #chunks;
+                                    __flash_yielder.forward(__flash_chunks).await
+                                })
+                            }
+                        }
                     }
                 },
             ),

@@ -396,8 +396,9 @@ impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
         ::std::boxed::Box::pin(
             ::flash_sdk::__private::generated(move |__flash_yielder| async move {
                 let __flash_instance = <Sentiment>::__flash_instance().await?;
+                let __flash_made = __flash_instance.words_on(text);
                 let __flash_chunks = ::flash_sdk::__private::chunks(
-                    __flash_instance.words_on(text),
+                    __flash_made,
                     |__flash_chunk| {
                         __flash_chunk
                             .map_err(|__flash_error| {

@@ -102,7 +102,7 @@ async fn a_caller_that_reads_the_chunks_gets_those_that_are_left_with_the_end() 
     let queue = queue();
     let mut worker = FakeWorker::attach(&queue, "w", 1);
     let (ends, end) = oneshot::channel();
-    let call = Submission::new(Origin::Call, json("{}").into(), Envelope::default());
+    let call = Submission::new(Origin::Call, json("{}"), Envelope::default());
     let id = queue.submit(Submission { waiter: Some(Waiter::Stream(ends)), ..call }).unwrap().id;
     let job = worker.job().await;
     for number in 0..5 {
