@@ -3,6 +3,7 @@
 //! A function becomes a marker type that implements a trait of `flash_sdk`, a public function that makes calls, the
 //! companions (`spawn`, `map`, …), and the user's code under another name.
 mod companions;
+mod lifecycle;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -11,7 +12,7 @@ use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _
 use crate::{
     args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
-    item::{ImplBlock, Init},
+    item::ImplBlock,
     route::Route,
 };
 
@@ -54,7 +55,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         local: format_ident!("{}_on", method.function.name.unraw(), span = method.function.name.span()),
         owner: Some(block),
     });
-    let (mut members, mut markers) = (instance(block), TokenStream::new());
+    let (mut members, mut markers) = (lifecycle::members(block), TokenStream::new());
     // Generated once for all methods, so that the compiler reports an unknown name only once.
     let resource = resource(&args.resource);
     members.extend(quote! {
@@ -72,38 +73,6 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
     let mut whole = block.rest.clone();
     whole.items.push(syn::ImplItem::Verbatim(members));
     quote! { #whole #markers }
-}
-
-/// The single value of the type in this process.
-fn instance(block: &ImplBlock) -> TokenStream {
-    let owner = &block.rest.self_ty;
-    let make = match &block.init {
-        None => quote! { async { ::core::unreachable!("a compile error tells what is missing") } },
-        Some(Init { name, is_async: true, is_fallible: true }) => {
-            let made = converted(&quote!(Self::#name().await), name.span());
-            quote! { async { #made } }
-        }
-        Some(Init { name, is_async: true, is_fallible: false }) => {
-            quote! { async { ::core::result::Result::Ok(Self::#name().await) } }
-        }
-        Some(Init { name, is_async: false, is_fallible: true }) => {
-            let made = converted(&quote!(Self::#name()), name.span());
-            quote! { ::flash_sdk::__private::blocking(|| #made) }
-        }
-        Some(Init { name, is_async: false, is_fallible: false }) => quote! {
-            ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<Self>::Ok(Self::#name()))
-        },
-    };
-    // Puts errors about `Send` or `Sync` at the type.
-    let instance_type = quote_spanned!(owner.span()=> ::flash_sdk::__private::Instance<#owner>);
-    quote! {
-        #[doc(hidden)]
-        #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
-        async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
-            static INSTANCE: #instance_type = ::flash_sdk::__private::Instance::new();
-            INSTANCE.get(|| #make).await
-        }
-    }
 }
 
 impl Expansion<'_> {
@@ -251,14 +220,10 @@ impl Expansion<'_> {
             Kind::Stream => quote!(streaming),
             Kind::Async | Kind::Blocking => quote!(once),
         };
-        let init = match self.owner {
+        let lifecycle = match self.owner {
             Some(owner) => {
                 let owner = &owner.rest.self_ty;
-                quote_spanned! {owner.span()=>
-                    ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
-                        <#owner>::__flash_instance().await.map(|_| ())
-                    }))
-                }
+                quote! { ::core::option::Option::Some(<#owner>::__flash_lifecycle) }
             }
             None => quote! { ::core::option::Option::None },
         };
@@ -276,7 +241,7 @@ impl Expansion<'_> {
                 arguments: &[#(#arguments),*],
                 output: ::flash_sdk::__private::Output::of::<#output>(),
                 handler: ::flash_sdk::__private::#handler::<#marker>(),
-                init: #init,
+                lifecycle: #lifecycle,
                 binding: ::flash_sdk::__private::OnceLock::new(),
             };
             &FUNCTION

@@ -360,7 +360,7 @@ const NO_RESULTS: [&str; 12] = [
 ];
 
 /// Whether a type may be an alias of `Result`, such as `AppResult<T>` or `std::fmt::Result`.
-fn may_be_alias(ty: &Type) -> bool {
+pub(crate) fn may_be_alias(ty: &Type) -> bool {
     let Some(segment) = last_segment(ty) else { return false };
     let name = segment.ident.unraw().to_string();
     let is_generic = angle_arguments(segment).any(|argument| matches!(argument, GenericArgument::Type(_)));

@@ -10,6 +10,7 @@ use crate::{
     args::{self, FunctionSettings, Place},
     errors::Errors,
     function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
+    hook::{self, Hooks},
     route::Route,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct ImplBlock {
     pub(crate) type_name: Ident,
     /// `None` if there was an error, which is reported.
     pub(crate) init: Option<Init>,
+    pub(crate) hooks: Hooks,
     pub(crate) methods: Vec<Method>,
 }
 
@@ -70,7 +72,15 @@ fn elsewhere(as_written: TokenStream) -> Parsed {
     Parsed { place: Place::Elsewhere, target: None, as_written }
 }
 
-fn parse_function(item: ItemFn, errors: &Errors) -> Parsed {
+fn parse_function(mut item: ItemFn, errors: &Errors) -> Parsed {
+    for name in ["init", "exit", "health"] {
+        if let Some(marker) = take_marker(&mut item.attrs, name) {
+            let message = format!(
+                "`#[{name}]` goes on a method of an `impl` block with `#[remote]`: only its value has a life"
+            );
+            errors.on(marker, message);
+        }
+    }
     let place = Place::Function(item.sig.ident.clone());
     let as_written = without_receiver(item.clone()).to_token_stream();
     let function = Function::parse(item.attrs, item.vis, item.sig, *item.block, Role::Free, errors);
@@ -102,11 +112,15 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     };
     let place = Place::Impl { worker: snake_case(&type_name.unraw().to_string()), span: type_name.span() };
     let init = parse_inits(&mut item, errors);
-    let mut methods = Vec::new();
+    let (mut methods, mut hooks) = (Vec::new(), Hooks::default());
     let mut refused = 0;
     let mut rest = Vec::new();
     for member in std::mem::take(&mut item.items) {
         match member {
+            ImplItem::Fn(mut method) if hook::is_hook(&method) => {
+                hooks.add(&mut method, errors);
+                rest.push(ImplItem::Fn(method));
+            }
             ImplItem::Fn(method) if is_remote(&method) => match parse_method(method, &item.self_ty, errors) {
                 Ok(method) => methods.push(method),
                 Err(as_written) => {
@@ -131,7 +145,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
         errors.on(&item.self_ty, "nothing to call: no method is `pub` and takes `&self`");
     }
     check_routes(&methods, errors);
-    let block = ImplBlock { rest: item, type_name, init, methods };
+    let block = ImplBlock { rest: item, type_name, init, hooks, methods };
     Parsed { place, target: Some(Target::Impl(Box::new(block))), as_written: TokenStream::new() }
 }
 
@@ -250,7 +264,7 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
 }
 
 /// The attributes that only this macro understands.
-const MARKERS: [&str; 3] = ["init", "route", "job"];
+const MARKERS: [&str; 5] = ["init", "route", "job", "exit", "health"];
 
 /// Removes [`MARKERS`].
 fn strip_markers(item: &mut ItemImpl) {

@@ -9,6 +9,7 @@ mod cron;
 mod errors;
 mod expand;
 mod function;
+mod hook;
 mod item;
 mod main_attribute;
 mod remote;
@@ -105,10 +106,12 @@ use proc_macro::TokenStream;
 /// | `f::spawn(a, b)` | submits the call as a job and returns a `JobHandle`; not for routes |
 /// | `f::map(items)` | a stream of `(index, Result<T>)` in order of completion, 16 calls at a time; waiting calls get workers at once, up to the maximum |
 /// | `f::map_with(items, concurrency)` | the same, with the concurrency that you choose |
+/// | `f::options()`, `f::at(environment)` | options, then `.call(a)`, `.spawn(a)`, `.map(items)`, `.stream(a)` |
+/// | `f::handle(id)` | the `JobHandle` of a job that was submitted before |
 /// | `f::local(a, b)` | runs in this process, wherever the function is deployed |
 ///
 /// An item of `map` is the argument itself if the function takes one, and a tuple if it takes several. A function
-/// without arguments has no `map`. A streaming function has only `local`.
+/// without arguments has no `map`. A streaming function has only `options`, `at` and `local`.
 ///
 /// # Routes
 ///
@@ -143,7 +146,9 @@ use proc_macro::TokenStream;
 /// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
 /// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a
 /// route, and `#[job(retries = 3)]` sets what is set for one function. A method takes `&self` or `self: Arc<Self>`,
-/// and may stream. A type can have one such block, and must be `Send` and `Sync`.
+/// and may stream. `#[health]` on a method with `&self` that returns `Result<()>` has the worker ask it every few seconds
+/// whether it is well, and `#[exit]` on one that returns nothing or `Result<()>` runs when the worker stops; neither is a
+/// function for callers. A type can have one such block, and must be `Send` and `Sync`.
 #[proc_macro_attribute]
 pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
     remote::expand_remote(args.into(), item.into()).into()

@@ -3,7 +3,10 @@
 //! It is a task-local, set around each job or request and around calls in the same process. Tasks that user code
 //! spawns do not inherit it; use [`Context::scope`].
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -38,6 +41,8 @@ pub struct Context {
 
 struct Inner {
     job_id: Option<String>,
+    attempt: AtomicU32,
+    started: Instant,
     request_id: RequestId,
     traceparent: TraceParent,
     deadline: Option<Instant>,
@@ -69,6 +74,8 @@ pub(crate) type ProgressSink = Arc<dyn Fn(RawJson) + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Setup {
     pub job_id: Option<String>,
+    /// From 1; 0 if it is not known.
+    pub attempt: u32,
     pub envelope: Envelope,
     pub cancelled: CancellationToken,
     pub progress: Option<ProgressSink>,
@@ -78,13 +85,15 @@ pub(crate) struct Setup {
 
 impl Context {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { job_id, envelope, cancelled, progress, substitutes, last_event_id } = setup;
+        let Setup { job_id, attempt, envelope, cancelled, progress, substitutes, last_event_id } = setup;
         let request_id = envelope
             .request_id
             .or_else(|| RequestId::parse(job_id.as_deref()?))
             .unwrap_or_else(RequestId::random);
         let inner = Inner {
             job_id,
+            attempt: AtomicU32::new(attempt.max(1)),
+            started: Instant::now(),
             request_id,
             traceparent: envelope.traceparent.unwrap_or_else(TraceParent::random),
             deadline: envelope.deadline_ms.map(instant_of),
@@ -117,6 +126,31 @@ impl Context {
     /// The job ID; `None` for a route, and for a call in this process outside a worker.
     pub fn job_id(&self) -> Option<&str> {
         self.inner.job_id.as_deref()
+    }
+
+    /// The attempt of the job, from 1. It also counts attempts that were lost with their worker, except on Runpod, which
+    /// does not say it, and in process, where none are lost. Always 1 for a route.
+    pub fn attempt(&self) -> u32 {
+        self.inner.attempt.load(Ordering::Relaxed)
+    }
+
+    /// The same call runs again.
+    pub(crate) fn begin_attempt(&self, attempt: u32) {
+        self.inner.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// The ID of this worker, as in logs and job objects; `None` if this process is no worker.
+    pub fn worker_id(&self) -> Option<&'static str> {
+        THIS_WORKER.get().map(|worker| worker.id.as_str())
+    }
+
+    /// What this attempt has cost so far, in billionths of a dollar: the price of the worker for the time that it has
+    /// run. The bill is less if the worker runs other jobs at the same time, because they share its price.
+    ///
+    /// `None` where the price is not known: in process, and on Runpod.
+    pub fn cost_nano_dollars(&self) -> Option<u64> {
+        let price = THIS_WORKER.get()?.nano_dollars_per_second?;
+        Some(cost(price, self.inner.started.elapsed()))
     }
 
     /// The request ID, shared by all calls below the first.
@@ -156,6 +190,20 @@ impl Context {
         &self.inner.cancelled
     }
 
+    /// Waits until [`Context::is_cancelled`]. Use it in tasks that you spawn, which are not dropped with the call.
+    pub async fn cancelled(&self) {
+        let deadline = async {
+            match self.inner.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.inner.cancelled.cancelled() => {}
+            () = deadline => {}
+        }
+    }
+
     /// Cancels this call and every call below it in this process.
     pub(crate) fn cancel(&self) {
         self.inner.cancelled.cancel();
@@ -186,8 +234,10 @@ impl Context {
         let cancelled =
             current.map_or_else(CancellationToken::new, |outer| outer.inner.cancelled.child_token());
         let job_id = current.and_then(|outer| outer.inner.job_id.clone());
+        let attempt = current.map_or(0, Self::attempt);
         let substitutes = current.and_then(|outer| outer.inner.substitutes.clone());
-        let mut nested = Self::new(Setup { job_id, envelope, cancelled, substitutes, ..Setup::default() });
+        let setup = Setup { job_id, attempt, envelope, cancelled, substitutes, ..Setup::default() };
+        let mut nested = Self::new(setup);
         if let (Some(outer), Some(inner)) = (current, Arc::get_mut(&mut nested.inner)) {
             inner.blocking = outer.inner.blocking.clone();
         }
@@ -223,6 +273,26 @@ impl Context {
             retries: None,
         })
     }
+}
+
+/// What this process is, if it is a worker.
+pub(crate) struct ThisWorker {
+    pub id: String,
+    /// The price of a second, if the platform says it.
+    pub nano_dollars_per_second: Option<u64>,
+}
+
+static THIS_WORKER: OnceLock<ThisWorker> = OnceLock::new();
+
+/// From now on this process is this worker. Only the first call has an effect.
+pub(crate) fn become_worker(worker: ThisWorker) {
+    let _ = THIS_WORKER.set(worker);
+}
+
+/// The cost of this time at a price per second.
+fn cost(nano_dollars_per_second: u64, time: Duration) -> u64 {
+    let cost = u128::from(nano_dollars_per_second) * time.as_nanos() / 1_000_000_000;
+    u64::try_from(cost).unwrap_or(u64::MAX)
 }
 
 /// Reports progress of the current job. Clients see it as `output` while the job runs.
@@ -280,6 +350,24 @@ mod tests {
         assert!(call.deadline_ms.unwrap().abs_diff(deadline) <= 1);
         let trace = |text: &str| text.split('-').nth(1).map(str::to_owned);
         assert_eq!(trace(call.traceparent.as_deref().unwrap()), trace(context.traceparent()));
+    }
+
+    #[test]
+    fn the_cost_is_the_price_of_the_time() {
+        assert_eq!(cost(300_000, Duration::from_millis(1500)), 450_000);
+        assert_eq!(cost(1, Duration::from_millis(999)), 0);
+        assert_eq!(cost(u64::MAX, Duration::from_secs(9)), u64::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancel_and_the_deadline_both_end_the_wait_for_it() {
+        let running = at_depth(0);
+        let mut waiting = std::pin::pin!(running.cancelled());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        running.cancel();
+        waiting.await;
+        let envelope = Envelope { deadline_ms: Some(1), ..Envelope::default() };
+        Context::new(Setup { envelope, ..Setup::default() }).cancelled().await;
     }
 
     #[test]

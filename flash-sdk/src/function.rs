@@ -138,6 +138,7 @@ async fn run_again<F: RemoteFunction>(
         );
         tokio::time::sleep(wait).await;
         let args = F::Args::decode(Input::job(Some(input.clone())), function)?;
+        inside.begin_attempt(failed + 1);
         outcome = run_within::<F>(inside.clone(), args).await;
     }
     outcome
@@ -326,6 +327,11 @@ impl<T> Instance<T> {
     #[expect(clippy::new_without_default, reason = "made by the macro in a static, where Default is no use")]
     pub const fn new() -> Self {
         Self { cell: OnceCell::const_new() }
+    }
+
+    /// The value, if it has been created.
+    pub fn made(&self) -> Option<Arc<T>> {
+        self.cell.get().cloned()
     }
 
     /// The value, created by `init` at first use. If `init` fails, it runs again at the next use.

@@ -98,7 +98,10 @@ pub mod __private {
     pub use crate::{
         arguments::Wire,
         blocking::run as blocking,
-        descriptor::{Argument, Function, FunctionSettings, Output, Registered, Resource, Route, type_of},
+        descriptor::{
+            Argument, Function, FunctionSettings, HealthCheck, Lifecycle, Output, Registered, Resource,
+            Route, type_of,
+        },
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,

@@ -297,6 +297,17 @@ impl<K> CallOptions<K> {
         self
     }
 
+    /// Calls another environment, which has the function with the same types: its name, `APP/NAME` for one of another
+    /// app, or the URL of a Flash service.
+    ///
+    /// Its address and key are looked up at the call, once per process: in `FLASH_ENVIRONMENT_NAME_URL` (or
+    /// `…_ENDPOINTS`) and `…_KEY`, otherwise in the credential file that `flash deploy` writes. A URL gets the key in
+    /// `FLASH_API_KEY`. If it is not known, the call fails with [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+    pub fn at(mut self, environment: impl Into<String>) -> Self {
+        self.settings.environment = Some(environment.into());
+        self
+    }
+
     /// Sets how many calls of [`CallOptions::map`] run at a time (default 16).
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.max(1);

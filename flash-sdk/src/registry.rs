@@ -328,7 +328,7 @@ mod tests {
             arguments: &[],
             output: Output::of::<()>(),
             handler: Handler::Once(|_| unreachable!("never run here")),
-            init: None,
+            lifecycle: None,
             binding: OnceLock::new(),
         }))
     }

@@ -661,7 +661,7 @@ fn a_method_describes_itself() {
     let Resource::Declared(config) = count.resource else { panic!("{count:?}") };
     assert_eq!((config.name, config.workers_min, config.workers_max), ("counter", 0, 2));
     assert_eq!(config.compute, Some(Compute::Cpu(&[CpuInstance::Cpu3c_1_2])));
-    assert!(count.init.is_some());
+    assert!(count.lifecycle.is_some());
 }
 
 #[tokio::test]

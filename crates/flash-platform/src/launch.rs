@@ -13,6 +13,7 @@ use std::{
 use flash_containers::{ContainerSpec, Engine};
 use flash_protocol::{
     CommandWorker,
+    catalogue::NanoDollars,
     manifest::{EndpointKind, Manifest, WorkerType},
     variables,
 };
@@ -99,11 +100,13 @@ impl Launch {
         id: &WorkerId,
         key: &str,
         port: Option<u16>,
+        price: Option<NanoDollars>,
     ) -> Result<Start, String> {
         if let Some(command) = self.command(&worker_type.name) {
             return Ok(Start::Process(self.command_spec(command, id, key, port)));
         }
-        let environment = self.app_environment(worker_type, id, key);
+        let mut environment = self.app_environment(worker_type, id, key);
+        environment.extend(price.map(|price| owned((variables::PRICE, price.0.to_string()))));
         let process = |program: &Path, environment| {
             Start::Process(Spec {
                 program: program.to_owned(),

@@ -30,6 +30,8 @@ pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
 pub const RESULT_RETRY_SECONDS: &str = "FLASH_RESULT_RETRY_SECONDS";
 /// Seconds that running jobs have to finish after SIGTERM (default 30).
 pub const DRAIN_SECONDS: &str = "FLASH_DRAIN_SECONDS";
+/// The price of a second of this worker in billionths of a dollar. Set by the Flash platform if it knows the price.
+pub const PRICE: &str = "FLASH_NANO_DOLLARS_PER_SECOND";
 /// Address that a load-balanced worker listens on (default `0.0.0.0`; the Flash platform sets loopback).
 pub const HTTP_HOST: &str = "FLASH_HTTP_HOST";
 
@@ -63,6 +65,15 @@ pub const THREADS: &str = "TOKIO_WORKER_THREADS";
 pub const PORT: &str = "PORT";
 /// Port that answers `/ping` (default: that of [`PORT`]).
 pub const PORT_HEALTH: &str = "PORT_HEALTH";
+
+/// The name of a variable about an environment that code calls by its name, such as
+/// `FLASH_ENVIRONMENT_SHOP_EU_WEST_URL` for the `URL` of `shop/eu-west`. `URL` is the address of its Flash service,
+/// `ENDPOINTS` is as [`ENDPOINTS`] and wins, `KEY` is its key (default [`API_KEY`]).
+pub fn of_environment(environment: &str, what: &str) -> String {
+    let shouted = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
+    let name: String = environment.chars().map(shouted).collect();
+    format!("FLASH_ENVIRONMENT_{name}_{what}")
+}
 
 /// The value of a variable; `None` if it is unset, empty or not UTF-8.
 pub fn get(name: &str) -> Option<String> {

@@ -147,8 +147,27 @@ async fn endpoint(url: &str) -> Result<Value> {
     }))
 }
 
+/// Calls another environment, by name or URL.
+async fn elsewhere(at: &str) -> Result<Value> {
+    let job = upper::at(at).spawn("job".to_owned()).await?;
+    let found = upper::at(at).handle(job.id())?.wait().await?;
+    Ok(json!({
+        "own": std::process::id(),
+        "here": process().await?,
+        "there": process::at(at).call(()).await?,
+        "upper": upper::options().at(at).map_ordered(["a".to_owned()]).try_collect::<Vec<_>>().await?,
+        "found": [job.wait().await?, found],
+        "chunks": count::at(at).stream(2).try_collect::<Vec<_>>().await?,
+        "greeting": greet::at(at).call(("you".to_owned(), false)).await?["hello"],
+    }))
+}
+
 #[flash_sdk::main]
 async fn main() -> Result<()> {
+    if let Ok(at) = std::env::var("AT") {
+        println!("{}", elsewhere(&at).await?);
+        return Ok(());
+    }
     let said = match std::env::args().nth(1) {
         Some(url) => endpoint(&url).await?,
         None => functions().await?,
@@ -233,6 +252,28 @@ fn main_calls_the_environment_that_flash_env_names_and_itself_without() {
         assert_eq!((&said["ordered"], &said["chunks_with_options"]), (&json!(["C", "B"]), &json!([1, 2])));
         assert_eq!(said["greeting"]["hello"], "YOU");
         assert_eq!(said["failed"], json!(["handler", "no: the disk is full", "pre/fail"]));
+    }
+
+    // By name from the file, by URL, and by name from variables: a call of one environment, without `FLASH_ENV`.
+    let key = ("FLASH_API_KEY", KEY);
+    let variables = [
+        ("AT", "other/eu-west"),
+        ("FLASH_ENVIRONMENT_OTHER_EU_WEST_URL", running.url.as_str()),
+        ("FLASH_ENVIRONMENT_OTHER_EU_WEST_KEY", KEY),
+    ];
+    for environment in [&[("AT", "production")][..], &[("AT", &running.url), key], &variables] {
+        let said = said(&app.main(&[], environment));
+        assert_eq!(said["own"], said["here"], "{said}");
+        assert_ne!(said["own"], said["there"], "{said}");
+        assert_eq!((&said["upper"], &said["found"]), (&json!(["A"]), &json!(["JOB", "JOB"])), "{said}");
+        assert_eq!((&said["chunks"], &said["greeting"]), (&json!([1, 2]), &json!("you")), "{said}");
+    }
+    let unknown = app.main(&[], &[("AT", "staging")]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    for part in
+        ["environment `staging` is not known", "flash deploy send staging", "FLASH_ENVIRONMENT_STAGING_URL"]
+    {
+        assert!(unknown.stderr.contains(part), "{part}: {unknown:?}");
     }
 
     let refused = app.main(&[], &[own_key[0], wrong_key]);

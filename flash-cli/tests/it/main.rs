@@ -17,6 +17,7 @@ mod docs_page;
 mod doctor;
 mod images;
 mod kept;
+mod lifecycle;
 mod limits;
 mod load_balancing;
 mod metering;

@@ -1,4 +1,4 @@
-//! The companions of a function: a module with its name that contains `spawn`, `map`, `map_with`, `options`,
+//! The companions of a function: a module with its name that contains `spawn`, `map`, `map_with`, `options`, `at`,
 //! `handle` and `local`.
 //!
 //! An `impl` cannot contain a module, so a method's companions are associated functions, prefixed with the method's
@@ -139,14 +139,23 @@ impl Expansion<'_> {
         let options = quote! {
             ::flash_sdk::CallOptions<::flash_sdk::__private::#kind<#item, #output>>
         };
-        let name = face.name("options");
+        let (name, at) = (face.name("options"), face.name("at"));
         let title = format!("Options of a call of `{}`: timeout, priority, environment, …", self.called());
+        let title_at =
+            format!("Options of a call of `{}` in another environment, by its name or URL.", self.called());
         quote! {
             #(#cfg)*
             #[doc = #title]
             #[allow(dead_code, clippy::type_complexity)]
             #visibility fn #name() -> #options {
                 #make
+            }
+
+            #(#cfg)*
+            #[doc = #title_at]
+            #[allow(dead_code, clippy::type_complexity)]
+            #visibility fn #at(environment: impl ::core::convert::Into<::std::string::String>) -> #options {
+                #make.at(environment)
             }
         }
     }

@@ -76,6 +76,16 @@ pub mod hello {
         ::flash_sdk::__private::job::<__flash_hello>()
     }
     #[cfg(unix)]
+    ///Options of a call of `hello` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::Job<(String, super::Place), super::super::Greeting>,
+    > {
+        ::flash_sdk::__private::job::<__flash_hello>().at(environment)
+    }
+    #[cfg(unix)]
     ///A job of `hello` that was submitted before, by its ID.
     ///
     /// # Errors
@@ -143,7 +153,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
             ],
             output: ::flash_sdk::__private::Output::of::<super::Greeting>(),
             handler: ::flash_sdk::__private::once::<__flash_hello>(),
-            init: ::core::option::Option::None,
+            lifecycle: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION

@@ -10,10 +10,15 @@ impl Sentiment {
         todo!()
     }
     #[doc(hidden)]
+    #[allow(dead_code)]
+    fn __flash_cell() -> &'static ::flash_sdk::__private::Instance<Self> {
+        static INSTANCE: ::flash_sdk::__private::Instance<Sentiment> = ::flash_sdk::__private::Instance::new();
+        &INSTANCE
+    }
+    #[doc(hidden)]
     #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
     async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
-        static INSTANCE: ::flash_sdk::__private::Instance<Sentiment> = ::flash_sdk::__private::Instance::new();
-        INSTANCE
+        Self::__flash_cell()
             .get(|| ::flash_sdk::__private::blocking(|| {
                 Self::load()
                     .map_err(|__flash_error| {
@@ -22,6 +27,19 @@ impl Sentiment {
                     })
             }))
             .await
+    }
+    #[doc(hidden)]
+    #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
+    fn __flash_lifecycle() -> &'static ::flash_sdk::__private::Lifecycle {
+        static LIFECYCLE: ::flash_sdk::__private::Lifecycle = ::flash_sdk::__private::Lifecycle {
+            name: "Sentiment",
+            init: || ::std::boxed::Box::pin(async {
+                <Sentiment>::__flash_instance().await.map(|_| ())
+            }),
+            exit: ::core::option::Option::None,
+            health: ::core::option::Option::None,
+        };
+        &LIFECYCLE
     }
     #[doc(hidden)]
     #[allow(dead_code)]
@@ -89,6 +107,13 @@ impl Sentiment {
         ::flash_sdk::__private::Job<String, Label>,
     > {
         ::flash_sdk::__private::job::<__flash_Sentiment_classify>()
+    }
+    ///Options of a call of `Sentiment::classify` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn classify_at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<::flash_sdk::__private::Job<String, Label>> {
+        ::flash_sdk::__private::job::<__flash_Sentiment_classify>().at(environment)
     }
     ///A job of `Sentiment::classify` that was submitted before, by its ID.
     ///
@@ -172,6 +197,15 @@ impl Sentiment {
     > {
         ::flash_sdk::__private::job::<__flash_Sentiment_again>()
     }
+    ///Options of a call of `Sentiment::again` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn again_at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<
+        ::flash_sdk::__private::Job<(Label, Sentiment), Sentiment>,
+    > {
+        ::flash_sdk::__private::job::<__flash_Sentiment_again>().at(environment)
+    }
     ///A job of `Sentiment::again` that was submitted before, by its ID.
     ///
     /// # Errors
@@ -237,6 +271,14 @@ impl Sentiment {
     > {
         ::flash_sdk::__private::streaming_job::<__flash_Sentiment_words>()
     }
+    ///Options of a call of `Sentiment::words` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub fn words_at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<::flash_sdk::__private::StreamingJob<String, Label>> {
+        ::flash_sdk::__private::streaming_job::<__flash_Sentiment_words>()
+            .at(environment)
+    }
     ///Runs `Sentiment::words` in this process, wherever it is deployed.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub fn words_local(
@@ -276,9 +318,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_classify {
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
             output: ::flash_sdk::__private::Output::of::<Label>(),
             handler: ::flash_sdk::__private::once::<__flash_Sentiment_classify>(),
-            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
-                <Sentiment>::__flash_instance().await.map(|_| ())
-            })),
+            lifecycle: ::core::option::Option::Some(<Sentiment>::__flash_lifecycle),
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION
@@ -326,9 +366,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_Sentiment_again {
             ],
             output: ::flash_sdk::__private::Output::of::<Sentiment>(),
             handler: ::flash_sdk::__private::once::<__flash_Sentiment_again>(),
-            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
-                <Sentiment>::__flash_instance().await.map(|_| ())
-            })),
+            lifecycle: ::core::option::Option::Some(<Sentiment>::__flash_lifecycle),
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION
@@ -376,9 +414,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_Sentiment_words {
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
             output: ::flash_sdk::__private::Output::of::<Label>(),
             handler: ::flash_sdk::__private::streaming::<__flash_Sentiment_words>(),
-            init: ::core::option::Option::Some(|| ::std::boxed::Box::pin(async {
-                <Sentiment>::__flash_instance().await.map(|_| ())
-            })),
+            lifecycle: ::core::option::Option::Some(<Sentiment>::__flash_lifecycle),
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION

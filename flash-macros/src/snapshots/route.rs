@@ -75,6 +75,13 @@ mod remove {
     > {
         ::flash_sdk::__private::direct_call::<__flash_remove>()
     }
+    ///Options of a call of `remove` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(super) fn at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<::flash_sdk::__private::DirectCall<u64, ()>> {
+        ::flash_sdk::__private::direct_call::<__flash_remove>().at(environment)
+    }
     ///Runs `remove` in this process, wherever it is deployed.
     ///
     /// # Errors
@@ -107,7 +114,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_remove {
             arguments: &[::flash_sdk::__private::Argument::of::<u64>("id")],
             output: ::flash_sdk::__private::Output::of::<()>(),
             handler: ::flash_sdk::__private::once::<__flash_remove>(),
-            init: ::core::option::Option::None,
+            lifecycle: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION

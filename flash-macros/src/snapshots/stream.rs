@@ -41,6 +41,13 @@ pub(super) mod words {
     > {
         ::flash_sdk::__private::streaming_job::<__flash_words>()
     }
+    ///Options of a call of `words` in another environment, by its name or URL.
+    #[allow(dead_code, clippy::type_complexity)]
+    pub(in super::super) fn at(
+        environment: impl ::core::convert::Into<::std::string::String>,
+    ) -> ::flash_sdk::CallOptions<::flash_sdk::__private::StreamingJob<String, String>> {
+        ::flash_sdk::__private::streaming_job::<__flash_words>().at(environment)
+    }
     ///Runs `words` in this process, wherever it is deployed.
     #[allow(dead_code, clippy::too_many_arguments)]
     pub(in super::super) fn local(
@@ -80,7 +87,7 @@ impl ::flash_sdk::__private::RemoteStream for __flash_words {
             arguments: &[::flash_sdk::__private::Argument::of::<String>("text")],
             output: ::flash_sdk::__private::Output::of::<String>(),
             handler: ::flash_sdk::__private::streaming::<__flash_words>(),
-            init: ::core::option::Option::None,
+            lifecycle: ::core::option::Option::None,
             binding: ::flash_sdk::__private::OnceLock::new(),
         };
         &FUNCTION

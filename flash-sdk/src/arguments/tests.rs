@@ -29,7 +29,7 @@ fn function(arguments: &'static [Argument], route: Option<Route>) -> &'static Fu
         arguments,
         output: Output::of::<()>(),
         handler: Handler::Once(|_| unreachable!("never run here")),
-        init: None,
+        lifecycle: None,
         binding: OnceLock::new(),
     }))
 }

@@ -1,5 +1,5 @@
 //! Where the app's functions run, according to environment variables.
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use flash_protocol::{
     Error, ErrorKind, WireError,
@@ -31,6 +31,45 @@ pub(super) struct Directory {
     pub source: String,
 }
 
+/// The base URLs of worker types.
+pub(super) enum Endpoints {
+    /// By worker type.
+    Listed(HashMap<String, String>),
+    /// Of a Flash service, which has all worker types below this URL.
+    Below(String),
+}
+
+impl Endpoints {
+    /// Reads the value of this variable.
+    pub(super) fn parse(text: &str, variable: &str) -> Result<Self, Problem> {
+        parse(text, variable).map(Self::Listed)
+    }
+
+    /// Where a worker type takes jobs.
+    pub(super) fn jobs(&self, worker: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Listed(urls) => urls.get(worker).map(|url| Cow::Borrowed(url.as_str())),
+            Self::Below(service) => Some(Cow::Owned(format!("{service}/v2/{worker}"))),
+        }
+    }
+
+    /// Where the routes of a worker type are.
+    pub(super) fn routes(&self, worker: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Listed(_) => self.jobs(worker),
+            Self::Below(service) => Some(Cow::Owned(format!("{service}/{worker}"))),
+        }
+    }
+}
+
+/// The path of the credential file, for messages.
+pub(super) fn credential_file() -> String {
+    directory().map_or_else(
+        || "the credential file".to_owned(),
+        |directory| Credentials::path(&directory).display().to_string(),
+    )
+}
+
 /// The environment variables that decide.
 pub(super) struct Variables {
     pub endpoints: Option<String>,
@@ -57,7 +96,7 @@ pub(super) fn directory_of(
     credentials: impl FnOnce() -> Result<Credentials, CredentialsError>,
 ) -> Option<Directory> {
     let Variables { endpoints, environment, api_key, runpod_api_key } = variables;
-    let endpoints = endpoints.map(|text| parse(&text));
+    let endpoints = endpoints.map(|text| parse(&text, variables::ENDPOINTS));
     let (Process::Main { app }, Some(name)) = (process, environment) else {
         return Some(Directory {
             endpoints: endpoints?,
@@ -85,10 +124,9 @@ pub(super) fn directory_of(
     })
 }
 
-fn parse(text: &str) -> Result<HashMap<String, String>, Problem> {
+fn parse(text: &str, variable: &str) -> Result<HashMap<String, String>, Problem> {
     serde_json::from_str(text).map_err(|error| {
-        let message =
-            format!("{} is not a JSON object that maps worker types to URLs: {error}", variables::ENDPOINTS);
+        let message = format!("{variable} is not a JSON object that maps worker types to URLs: {error}");
         Box::new(WireError::new(ErrorKind::Transport, message))
     })
 }
@@ -103,10 +141,7 @@ fn environment_of(
             .context(format!("could not look up the environment of {}={name}", variables::ENV));
         Box::new(WireError { kind: ErrorKind::NotFound, ..error.into_wire() })
     })?;
-    let file = directory().map_or_else(
-        || "the credential file".to_owned(),
-        |directory| Credentials::path(&directory).display().to_string(),
-    );
+    let file = credential_file();
     let hint = format!("flash deploy send {name}");
     match credentials.environment(app, name) {
         None => {

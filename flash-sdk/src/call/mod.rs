@@ -6,6 +6,7 @@
 mod chunks;
 mod coding;
 mod directory;
+mod environments;
 mod exchange;
 mod handle;
 mod peers;
@@ -15,6 +16,7 @@ mod worker;
 
 pub(crate) use coding::{decode, decode_json, encode};
 pub(crate) use directory::Process;
+pub(crate) use environments::name_app;
 pub(crate) use exchange::Calls;
 pub(crate) use handle::JobEnd;
 pub use handle::{JobHandle, join_all};

@@ -1,5 +1,6 @@
 //! How this process reaches the other worker types of its app.
 use std::{
+    borrow::Cow,
     collections::HashMap,
     ops::Deref,
     sync::{Arc, OnceLock},
@@ -16,7 +17,8 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 
 use super::{
     coding::EncodedCall,
-    directory::{self, Process},
+    directory::{self, Endpoints, Process},
+    environments::{Found, peers_at},
     exchange::{Calls, Outgoing},
     handle::JobHandle,
     route,
@@ -40,7 +42,7 @@ pub(crate) struct Peers {
     /// The worker type of this process.
     own: Option<String>,
     /// Worker type to base URL, or why they are not known.
-    endpoints: Result<HashMap<String, String>, directory::Problem>,
+    endpoints: Result<Endpoints, directory::Problem>,
     /// The end of the message "no endpoint for …".
     source: String,
     /// Calls over the exchange; set once connected.
@@ -80,7 +82,7 @@ pub(crate) fn peers() -> Option<PeersHandle> {
 
 /// The peers that a call goes to.
 pub(crate) enum PeersHandle {
-    /// Those of this process, as its environment variables say.
+    /// Those of this process, as its environment variables say, or of an environment that it named.
     OfProcess(&'static Peers),
     /// Those of the platform that the current test started.
     OfTest(Arc<Peers>),
@@ -97,13 +99,26 @@ impl Deref for PeersHandle {
     }
 }
 
+/// Whether a test has replaced it.
+fn is_faked(function: &Function) -> bool {
+    Context::substitutes().is_some_and(|substitutes| substitutes.has_fake(function))
+}
+
 /// How to reach this function with these settings; `None` if it runs in this process.
 ///
 /// # Errors
 /// If the settings name an environment that is not known.
 pub(crate) fn peers_for(function: &Function, settings: &CallSettings) -> Result<Option<PeersHandle>> {
     settings.check(|| function.call_name())?;
-    Ok(peers_of(function))
+    match &settings.environment {
+        Some(_) if is_faked(function) => Ok(None),
+        Some(name) => found_at(name).map(Some).map_err(|error| located(error, function.stage(), None)),
+        None => Ok(peers_of(function)),
+    }
+}
+
+fn found_at(environment: &str) -> Result<PeersHandle> {
+    peers_at(environment).map(PeersHandle::OfProcess)
 }
 
 /// A job of this function that was submitted before, by its ID.
@@ -137,7 +152,7 @@ impl Peers {
         };
         Some(Self {
             own,
-            endpoints: directory.endpoints,
+            endpoints: directory.endpoints.map(Endpoints::Listed),
             source: directory.source,
             exchange: OnceLock::new(),
             http: Arc::new(HttpClient::new(directory.key)),
@@ -146,8 +161,18 @@ impl Peers {
 
     /// The worker types of a platform that this process started.
     pub(crate) fn of_platform(endpoints: HashMap<String, String>, source: String) -> Self {
-        let http = Arc::new(HttpClient::new(None));
-        Self { own: None, endpoints: Ok(endpoints), source, exchange: OnceLock::new(), http }
+        Self::elsewhere(Found { endpoints: Endpoints::Listed(endpoints), key: None, source })
+    }
+
+    /// The worker types of another environment.
+    pub(super) fn elsewhere(Found { endpoints, key, source }: Found) -> Self {
+        Self {
+            own: None,
+            endpoints: Ok(endpoints),
+            source,
+            exchange: OnceLock::new(),
+            http: Arc::new(HttpClient::new(key)),
+        }
     }
 
     /// The key for the other worker types.
@@ -161,13 +186,23 @@ impl Peers {
         let _ = self.exchange.set(calls);
     }
 
-    /// The base URL of a worker type.
-    pub(crate) fn url_of(&self, worker: &str) -> Result<&str> {
-        let endpoints = self.endpoints.as_ref().map_err(|problem| Error::from(WireError::clone(problem)))?;
-        endpoints.get(worker).map(String::as_str).ok_or_else(|| {
-            let message = format!("no endpoint for worker type `{worker}`: {}", self.source);
-            Error::new(ErrorKind::NotFound, message)
-        })
+    /// The URL where a worker type takes jobs.
+    pub(crate) fn url_of(&self, worker: &str) -> Result<Cow<'_, str>> {
+        self.endpoints()?.jobs(worker).ok_or_else(|| self.no_endpoint(worker))
+    }
+
+    /// The URL of the routes of a worker type.
+    fn routes_of(&self, worker: &str) -> Result<Cow<'_, str>> {
+        self.endpoints()?.routes(worker).ok_or_else(|| self.no_endpoint(worker))
+    }
+
+    fn endpoints(&self) -> Result<&Endpoints> {
+        self.endpoints.as_ref().map_err(|problem| Error::from(WireError::clone(problem)))
+    }
+
+    fn no_endpoint(&self, worker: &str) -> Error {
+        let message = format!("no endpoint for worker type `{worker}`: {}", self.source);
+        Error::new(ErrorKind::NotFound, message)
     }
 
     /// Calls a function and waits for its result, at most until the caller's deadline.
@@ -191,8 +226,8 @@ impl Peers {
         settings: &CallSettings,
     ) -> Result<Value> {
         if function.route.is_some() {
-            let (url, envelope) = (self.url_of(function.worker())?, settings.of_direct(envelope));
-            return route::call(&self.http, url, function, &envelope, call).await;
+            let (url, envelope) = (self.routes_of(function.worker())?, settings.of_direct(envelope));
+            return route::call(&self.http, &url, function, &envelope, call).await;
         }
         let (envelope, input) = (settings.of_job(envelope), call.into_input()?);
         if settings.idempotency_key.is_some() {
@@ -258,7 +293,7 @@ impl Peers {
         if function.route.is_some() {
             let envelope = settings.of_direct(envelope);
             let opened =
-                route::stream(&self.http, self.url_of(function.worker())?, function, &envelope, call).await;
+                route::stream(&self.http, &self.routes_of(function.worker())?, function, &envelope, call).await;
             return opened.map_err(|error| located(error, function.stage(), request_id));
         }
         let input = call.into_input()?;
@@ -293,7 +328,7 @@ impl Peers {
     }
 
     fn queue_of(&self, worker: &str) -> Result<QueueClient> {
-        let url = self.url_of(worker)?.to_owned();
+        let url = self.url_of(worker)?.into_owned();
         Ok(QueueClient { http: self.http.clone(), url, retry_policy: RETRY_POLICY })
     }
 

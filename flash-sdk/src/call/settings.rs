@@ -23,6 +23,8 @@ pub struct CallSettings {
     pub(crate) retries: Option<u32>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) fanout: Fanout,
+    /// The environment to call; `None` for where the function is deployed.
+    pub(crate) environment: Option<String>,
 }
 
 /// The longest idempotency key.

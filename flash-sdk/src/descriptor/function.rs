@@ -8,6 +8,7 @@ use super::{
     argument::{Argument, Output},
     binding::Binding,
     input::Input,
+    lifecycle::Lifecycle,
     route::Route,
     settings::FunctionSettings,
     value::Value,
@@ -40,8 +41,8 @@ pub struct Function {
     pub output: Output,
     /// Runs it.
     pub handler: Handler,
-    /// Prepares the worker for it, once, before it takes work.
-    pub init: Option<fn() -> BoxFuture<'static, Result<()>>>,
+    /// The value whose method it is.
+    pub lifecycle: Option<fn() -> &'static Lifecycle>,
     /// Where its arguments come from; computed at first use.
     pub binding: OnceLock<Binding>,
 }

@@ -112,7 +112,7 @@ impl Endpoint {
             );
             return Err(Error::new(ErrorKind::NotFound, message));
         };
-        Ok(Self::with_key(peers.url_of(worker)?, peers.key().map(str::to_owned)))
+        Ok(Self::with_key(&peers.url_of(worker)?, peers.key().map(str::to_owned)))
     }
 
     /// Sets the key, sent as a bearer token.

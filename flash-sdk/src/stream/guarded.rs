@@ -144,7 +144,7 @@ mod tests {
             arguments: &[],
             output: crate::descriptor::Output::of::<u32>(),
             handler: Handler::Stream(|_| unreachable!("never run here")),
-            init: None,
+            lifecycle: None,
             binding: OnceLock::new(),
         }))
     }

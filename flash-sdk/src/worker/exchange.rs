@@ -21,6 +21,7 @@ use tokio::{io::AsyncRead, net::TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    health::Health,
     heartbeat::Heartbeat,
     http::Server,
     job::{self, Finished, Functions, Job},
@@ -39,8 +40,10 @@ pub(super) async fn run_queue(
     functions: Arc<Functions>,
     peers: Option<&'static Peers>,
     shutdown: Shutdown,
+    health: &Health,
 ) -> Result<(), String> {
     let connection = Connection::open(address).await?;
+    health.report_to(connection.frames.clone());
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
@@ -58,7 +61,7 @@ pub(super) async fn run_queue(
     // Reading starts now, because `#[init]` may make calls and their replies arrive here.
     let reading =
         tokio::spawn(session.clone().read(connection.reader, connection.calls.clone(), shutdown.clone()));
-    functions.init().await.map_err(|error| format!("{error:#}"))?;
+    functions.init().await?;
     let max_concurrency = functions.worker_type().max_concurrency;
     connection.frames.send(ToPlatform::Ready(ReadyFrame {
         max_concurrency,
@@ -72,11 +75,14 @@ pub(super) async fn run_queue(
     session.jobs.close();
     if let Some(outcome) = lost {
         // The platform can no longer take results.
+        functions.exit(&shutdown).await;
         return outcome;
     }
-    if tokio::time::timeout(shutdown.drain(), session.jobs.wait()).await.is_err() {
+    if tokio::time::timeout(shutdown.left(), session.jobs.wait()).await.is_err() {
         return Err(format!("jobs still running {} s after the signal", shutdown.drain().as_secs()));
     }
+    // Before the connection ends, because the platform then waits for the process only briefly.
+    functions.exit(&shutdown).await;
     // Writes everything that is queued, which the end of the runtime would drop.
     connection.frames.end();
     let _ = connection.writing.await;
@@ -90,10 +96,12 @@ pub(super) async fn run_load_balanced(
     functions: Arc<Functions>,
     peers: Option<&'static Peers>,
     shutdown: Shutdown,
+    health: &Health,
 ) -> Result<(), String> {
     let server = Server::bind(settings, functions.clone()).await?;
     let http_port = Some(server.port());
     let connection = Connection::open(address).await?;
+    health.report_to(connection.frames.clone());
     if let Some(peers) = peers {
         peers.use_exchange(connection.calls.clone());
     }
@@ -125,13 +133,15 @@ pub(super) async fn run_load_balanced(
         calls.close();
         stop.request();
     });
+    let own = functions.clone();
     let initialised = async move {
-        functions.init().await.map_err(|error| format!("{error:#}"))?;
-        let max_concurrency = functions.worker_type().max_concurrency;
+        own.init().await?;
+        let max_concurrency = own.worker_type().max_concurrency;
         frames.send(ToPlatform::Ready(ReadyFrame { max_concurrency, http_port, releases_slots: true }));
         Ok(())
     };
-    let outcome = server.run(initialised, shutdown).await;
+    let outcome = server.run(initialised, shutdown.clone()).await;
+    functions.exit(&shutdown).await;
     reading.abort();
     outcome
 }
@@ -277,6 +287,7 @@ impl Session {
         };
         let job = Job {
             id: id.clone(),
+            attempt,
             envelope,
             input: Some(input),
             cancelled,

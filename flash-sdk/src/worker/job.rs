@@ -10,6 +10,7 @@ use flash_protocol::{
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::{lifecycles::Lifecycles, shutdown::Shutdown};
 use crate::{
     attempts,
     context::{Context, ProgressSink, Setup},
@@ -23,6 +24,7 @@ use crate::{
 pub(super) struct Functions {
     worker_type: WorkerType,
     functions: Vec<&'static Function>,
+    lifecycles: Lifecycles,
 }
 
 impl Functions {
@@ -41,7 +43,8 @@ impl Functions {
         let worker_type = registry
             .worker_type(name)
             .ok_or_else(|| format!("this app has no worker type `{name}`; known: `{}`", list()))?;
-        Ok(Self { functions: registry.functions_of(name).collect(), worker_type })
+        let functions: Vec<_> = registry.functions_of(name).collect();
+        Ok(Self { lifecycles: Lifecycles::of(functions.iter().copied()), functions, worker_type })
     }
 
     pub(super) fn worker_type(&self) -> &WorkerType {
@@ -52,18 +55,24 @@ impl Functions {
         self.functions.iter().copied()
     }
 
+    /// The values whose methods they are.
+    pub(super) fn lifecycles(&self) -> &Lifecycles {
+        &self.lifecycles
+    }
+
     /// Runs every `#[init]` once, before the worker takes work.
-    pub(super) async fn init(&self) -> Result<()> {
-        for function in &self.functions {
-            if let Some(init) = function.init {
-                let context = Context::new(Setup::default());
-                let outcome = panic::catch_async(context.scope(init())).await.and_then(|outcome| outcome);
-                outcome.map_err(|error| {
-                    error.context(format!("`{}` could not be initialised", function.stage()))
-                })?;
-            }
+    ///
+    /// # Errors
+    /// The first error, as text.
+    pub(super) async fn init(&self) -> Result<(), String> {
+        self.lifecycles.init().await.map_err(|error| format!("{error:#}"))
+    }
+
+    /// Runs every `#[exit]` once, after the last work, within what is left of the drain time.
+    pub(super) async fn exit(&self, shutdown: &Shutdown) {
+        for failed in self.lifecycles.exit(shutdown.left()).await {
+            tracing::error!("{failed}");
         }
-        Ok(())
     }
 
     fn find(&self, name: Option<&str>) -> Result<&'static Function> {
@@ -97,6 +106,8 @@ impl Functions {
 #[derive(Clone)]
 pub(super) struct Job {
     pub id: String,
+    /// From 1; 0 if the platform does not say it.
+    pub attempt: u32,
     pub envelope: Envelope,
     pub input: Option<Payload>,
     pub cancelled: CancellationToken,
@@ -123,12 +134,18 @@ pub(super) async fn run(
     chunk: impl FnMut(RawJson),
 ) -> Finished {
     let started = Instant::now();
-    let Job { id, envelope, input, cancelled, progress } = job;
+    let Job { id, attempt, envelope, input, cancelled, progress } = job;
     let found = functions.find(envelope.function.as_deref());
     let function = found.as_ref().ok().map(|function| function.call_name());
     let streamed = matches!(&found, Ok(function) if matches!(function.handler, Handler::Stream(_)));
-    let setup =
-        Setup { job_id: Some(id), envelope, cancelled: cancelled.clone(), progress, ..Setup::default() };
+    let setup = Setup {
+        job_id: Some(id),
+        attempt,
+        envelope,
+        cancelled: cancelled.clone(),
+        progress,
+        ..Setup::default()
+    };
     let context = Context::new(setup);
     let request_id = context.request_id().to_owned();
     let deadline = context.deadline();
@@ -175,7 +192,8 @@ pub(super) async fn run_again(
     let mut failed = 0;
     loop {
         let mut is_read = false;
-        let attempt = run(functions, worker_id, job.clone(), |output| {
+        let again = Job { attempt: failed + 1, ..job.clone() };
+        let attempt = run(functions, worker_id, again, |output| {
             is_read = true;
             chunk(output);
         });

@@ -4,9 +4,11 @@
 //! function to run. Work arrives through `queue` (Runpod's protocol), `exchange` (the faster one of the Flash
 //! platform) or `http` (load-balanced workers).
 mod exchange;
+mod health;
 mod heartbeat;
 mod http;
 mod job;
+mod lifecycles;
 mod log;
 mod queue;
 mod requests;

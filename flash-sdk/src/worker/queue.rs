@@ -49,7 +49,7 @@ pub(super) async fn run(
     functions: Arc<Functions>,
     shutdown: Shutdown,
 ) -> Result<(), String> {
-    functions.init().await.map_err(|error| format!("{error:#}"))?;
+    functions.init().await?;
     let worker = Arc::new(Worker {
         client: http_client(),
         urls: urls.clone(),
@@ -72,7 +72,10 @@ pub(super) async fn run(
     let stops = tokio::spawn(stops);
     worker.clone().take_jobs(&jobs, &shutdown).await;
     jobs.close();
-    let finished = tokio::time::timeout(shutdown.drain(), jobs.wait()).await;
+    let finished = tokio::time::timeout(shutdown.left(), jobs.wait()).await;
+    if finished.is_ok() {
+        worker.functions.exit(&shutdown).await;
+    }
     drained.cancel();
     // Cancelled above, so it ends at once.
     let _ = stops.await;
@@ -230,6 +233,7 @@ impl Worker {
         let progress = updates.clone();
         let job = Job {
             id: id.clone(),
+            attempt: 0,
             envelope,
             input: Some(input.into()),
             cancelled: cancelled.clone(),

@@ -1,5 +1,5 @@
 //! The role of this process, and its exit code.
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use flash_protocol::{
     Error,
@@ -8,13 +8,21 @@ use flash_protocol::{
 };
 
 use super::{
-    exchange, http,
+    exchange,
+    health::Health,
+    http,
     job::Functions,
+    lifecycles::Lifecycles,
     log, queue,
     settings::{Settings, WorkSource},
     shutdown::Shutdown,
 };
-use crate::{call, registry::Registry};
+use crate::{
+    call::{self, Peers},
+    context::{self, ThisWorker},
+    descriptor::Registered,
+    registry::Registry,
+};
 
 /// The user's package, from `#[flash_sdk::main]`.
 #[derive(Debug, Clone, Copy)]
@@ -97,18 +105,34 @@ where
 {
     // Keeps the linker from removing the mark.
     std::hint::black_box(app.mark);
+    call::name_app(app.name);
     let outcome = Role::from_env().and_then(|role| match role {
         Role::Describe => describe(app),
         Role::Worker => work(),
         Role::UserMain => {
             call::settle(call::Process::Main { app: app.name.to_owned() });
-            Ok(runtime(None)?.block_on(user_main()).into_exit())
+            Ok(runtime(None)?.block_on(async {
+                let exit = user_main().await.into_exit();
+                end_values().await;
+                exit
+            }))
         }
     });
     outcome.unwrap_or_else(|problem| {
         report(&format!("error: {problem}"));
         ExitCode::from(UNUSABLE)
     })
+}
+
+/// How long the `#[exit]`s of the values that the user's `main` has used may take.
+const EXIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// In the user's `main`, this process is the worker of all functions.
+async fn end_values() {
+    let functions = inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)());
+    for failed in Lifecycles::of(functions).exit(EXIT_LIMIT).await {
+        report(&format!("error: {failed}"));
+    }
 }
 
 fn registry() -> Result<Registry, String> {
@@ -145,6 +169,10 @@ fn unresolved(value: &str) -> Option<&str> {
 fn work() -> Result<ExitCode, String> {
     let settings = Settings::from_env()?;
     let functions = Arc::new(Functions::of(&registry()?, settings.worker.as_deref())?);
+    context::become_worker(ThisWorker {
+        id: settings.worker_id.clone(),
+        nano_dollars_per_second: settings.nano_dollars_per_second,
+    });
     let peers = call::settle(call::Process::Worker(functions.worker_type().name.clone()));
     log::install(settings.log_level);
     if let Some(secret) = variables::get(variables::RUNPOD_API_KEY).as_deref().and_then(unresolved) {
@@ -154,32 +182,51 @@ fn work() -> Result<ExitCode, String> {
         );
     }
     runtime(Some(settings.threads))?.block_on(async {
-        let shutdown = Shutdown::on_signals(settings.drain)?;
-        match (&settings.source, functions.worker_type().kind) {
-            (WorkSource::Exchange(exchange), EndpointKind::Queue) => {
-                exchange::run_queue(exchange, &settings, functions, peers, shutdown).await
-            }
-            (WorkSource::Exchange(exchange), EndpointKind::LoadBalanced) => {
-                exchange::run_load_balanced(exchange, &settings, functions, peers, shutdown).await
-            }
-            (_, EndpointKind::LoadBalanced) => {
-                let server = http::Server::bind(&settings, functions.clone()).await?;
-                let initialised = async move { functions.init().await.map_err(|error| format!("{error:#}")) };
-                server.run(initialised, shutdown).await
-            }
-            (WorkSource::Runpod(runpod), EndpointKind::Queue) => {
-                queue::run(runpod, &settings, functions, shutdown).await
-            }
-            (WorkSource::Missing, EndpointKind::Queue) => Err(format!(
-                "worker type `{}` takes jobs, but neither {} nor {} is set: start it with `flash run` or on \
-                 Runpod",
-                functions.worker_type().name,
-                variables::EXCHANGE_URL,
-                variables::RUNPOD_GET_JOB,
-            )),
+        let (shutdown, health) = (Shutdown::on_signals(settings.drain)?, Health::default());
+        tokio::select! {
+            outcome = take_work(&settings, &functions, peers, &shutdown, &health) => outcome?,
+            never = health.watch(functions.lifecycles(), &shutdown) => match never {},
+        }
+        match health.problem() {
+            Some(problem) => Err(format!("unhealthy, so another worker should take its place: {problem}")),
+            None => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs as a worker until it is asked to stop.
+async fn take_work(
+    settings: &Settings,
+    functions: &Arc<Functions>,
+    peers: Option<&'static Peers>,
+    shutdown: &Shutdown,
+    health: &Health,
+) -> Result<(), String> {
+    let (functions, shutdown) = (functions.clone(), shutdown.clone());
+    match (&settings.source, functions.worker_type().kind) {
+        (WorkSource::Exchange(exchange), EndpointKind::Queue) => {
+            exchange::run_queue(exchange, settings, functions, peers, shutdown, health).await
+        }
+        (WorkSource::Exchange(exchange), EndpointKind::LoadBalanced) => {
+            exchange::run_load_balanced(exchange, settings, functions, peers, shutdown, health).await
+        }
+        (_, EndpointKind::LoadBalanced) => {
+            let server = http::Server::bind(settings, functions.clone()).await?;
+            let outcome = server.run(functions.init(), shutdown.clone()).await;
+            functions.exit(&shutdown).await;
+            outcome
+        }
+        (WorkSource::Runpod(runpod), EndpointKind::Queue) => {
+            queue::run(runpod, settings, functions, shutdown).await
+        }
+        (WorkSource::Missing, EndpointKind::Queue) => Err(format!(
+            "worker type `{}` takes jobs, but neither {} nor {} is set: start it with `flash run` or on Runpod",
+            functions.worker_type().name,
+            variables::EXCHANGE_URL,
+            variables::RUNPOD_GET_JOB,
+        )),
+    }
 }
 
 #[cfg(test)]

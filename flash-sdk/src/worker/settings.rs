@@ -11,6 +11,8 @@ pub(super) struct Settings {
     pub source: WorkSource,
     /// This worker's id.
     pub worker_id: String,
+    /// The price of a second, if the platform says it.
+    pub nano_dollars_per_second: Option<u64>,
     /// Host name in error texts.
     pub hostname: String,
     /// How long to retry a result.
@@ -92,6 +94,7 @@ impl Settings {
             worker: variables::get(variables::WORKER),
             source,
             worker_id,
+            nano_dollars_per_second: price()?,
             hostname: variables::get(variables::RUNPOD_POD_HOSTNAME).unwrap_or_else(|| "unknown".to_owned()),
             result_retry: Duration::from_secs(number(variables::RESULT_RETRY_SECONDS, 600)?),
             drain: Duration::from_secs(number(variables::DRAIN_SECONDS, 30)?),
@@ -103,6 +106,13 @@ impl Settings {
                 health_port: number(variables::PORT_HEALTH, port)?,
             },
         })
+    }
+}
+
+fn price() -> Result<Option<u64>, String> {
+    match variables::get(variables::PRICE) {
+        Some(_) => number(variables::PRICE, 0).map(Some),
+        None => Ok(None),
     }
 }
 

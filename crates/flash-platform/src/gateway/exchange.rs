@@ -167,6 +167,7 @@ impl Session {
                 }
             }
             ToPlatform::Released(slot) => self.pool.released(&self.worker, slot),
+            ToPlatform::Unhealthy(frame) => self.pool.replace_unhealthy(&self.worker, &frame.reason),
             ToPlatform::Call(call) => self.call(call),
             ToPlatform::Abandon(call) => {
                 if let Some(running) = self.calls.remove(&call) {

@@ -156,7 +156,7 @@ async fn foreign_listener(port: u16, group: Option<i32>) -> Option<ForeignListen
 }
 
 async fn spawn(pool: &Arc<Pool>, id: &WorkerId, key: &str, port: Option<u16>) -> Result<Running, String> {
-    let start = pool.launch.start(&pool.worker_type, id, key, port)?;
+    let start = pool.launch.start(&pool.worker_type, id, key, port, pool.meter.price())?;
     let (log, worker_type, worker) = (pool.log.clone(), pool.worker_type.name.clone(), id.clone());
     // Weak: the worker's output must not keep its pool alive.
     let weak = Arc::downgrade(pool);

@@ -34,6 +34,9 @@ use crate::{
     worker_id::WorkerId,
 };
 
+/// The longest reason that a worker gives and the log repeats.
+const MAX_REASON_CHARS: usize = 256;
+
 /// How work reaches the workers.
 pub(crate) enum WorkSource {
     Queue(Arc<Queue>),
@@ -314,7 +317,7 @@ impl Pool {
 
     /// A worker reports that one of its checks failed. It then ends by itself.
     pub(crate) fn say_unhealthy(&self, id: &WorkerId, check: &str, reason: &str) {
-        let reason: String = reason.chars().take(256).collect();
+        let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
         self.say(Some(id), format!("reports itself unhealthy: {check}: {reason}"));
     }
 
@@ -349,6 +352,13 @@ impl Pool {
         if self.is_task() {
             self.replace(id);
         }
+    }
+
+    /// A worker found that it is not healthy: it gets no more work, ends what it has, and another takes its place.
+    pub(crate) fn replace_unhealthy(&self, id: &WorkerId, reason: &str) {
+        let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        self.say(Some(id), format!("unhealthy, replacing it: {reason}"));
+        self.replace(id);
     }
 
     /// A worker asks to be replaced, or must be.

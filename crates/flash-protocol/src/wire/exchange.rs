@@ -77,6 +77,8 @@ pub enum ToPlatform {
     Released(u64),
     /// Chunks of a call were read, so that the platform may send more.
     ChunksRead(ChunksReadFrame),
+    /// A check of the worker found that it is not healthy: it wants to be replaced.
+    Unhealthy(UnhealthyFrame),
 }
 
 /// A job for a worker.
@@ -117,6 +119,13 @@ pub struct ReadyFrame {
     /// Whether it answers [`ToWorker::Release`]; workers of earlier versions do not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases_slots: bool,
+}
+
+/// A worker is not healthy.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UnhealthyFrame {
+    /// What its check found, for the log.
+    pub reason: String,
 }
 
 /// The end of a job.
