@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use crate::support::{Client, SOON, root, wait_for};
 
 /// The fixture app's binary, as cargo leaves it.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let output = Command::new(env!("CARGO"))

@@ -293,7 +293,8 @@ impl Peers {
         if function.route.is_some() {
             let envelope = settings.of_direct(envelope);
             let opened =
-                route::stream(&self.http, &self.routes_of(function.worker())?, function, &envelope, call).await;
+                route::stream(&self.http, &self.routes_of(function.worker())?, function, &envelope, call)
+                    .await;
             return opened.map_err(|error| located(error, function.stage(), request_id));
         }
         let input = call.into_input()?;
