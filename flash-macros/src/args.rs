@@ -10,7 +10,7 @@ mod values;
 mod written;
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Expr, Ident, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, ext::IdentExt as _, spanned::Spanned as _};
 
 pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};
 use self::{
@@ -18,14 +18,27 @@ use self::{
     values::is_worker_name,
     written::{Entry, Written},
 };
-use crate::{errors::Errors, route::Route};
+use crate::{
+    errors::Errors,
+    route::{Route, parse_prefix},
+};
 
 /// The validated arguments of an attribute.
 pub(crate) struct RemoteArgs {
     pub(crate) resource: Resource,
     pub(crate) route: Option<Route>,
+    /// For a function that makes a router: which paths are its own.
+    pub(crate) http: Option<HttpPaths>,
     /// What is set for this function alone.
     pub(crate) function: FunctionSettings,
+}
+
+/// The paths of a router.
+pub(crate) enum HttpPaths {
+    /// All that nothing else takes.
+    Rest,
+    /// This one and those below it.
+    Prefix(LitStr),
 }
 
 /// The worker type.
@@ -53,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) data_centers: Vec<Ident>,
     pub(crate) disk_gib: Option<u32>,
     pub(crate) shm_mib: Option<u32>,
+    pub(crate) max_body_mib: Option<u32>,
+    pub(crate) request_timeout: Option<u32>,
 }
 
 /// The hardware, by the names of the variants in `flash_sdk`.
@@ -98,25 +113,36 @@ impl RemoteArgs {
         let written = Written::parse(tokens, Key::ALL, Span::call_site(), errors);
         let broken = errors.count() > known;
         let resource = written.resource(place, broken, errors);
-        let (route, function) = match place {
+        let (route, http, function) = match place {
             Place::Impl { .. } => {
                 written.refuse_settings_of_functions(errors);
-                (None, FunctionSettings::default())
+                (None, None, FunctionSettings::default())
             }
             _ => {
+                let http = written.http(errors);
                 let route = written.route(errors);
-                (route, written.function_settings(errors))
+                (route, http, written.function_settings(errors))
             }
         };
-        (errors.count() == known).then_some(Self { resource: resource?, route, function })
+        (errors.count() == known).then_some(Self { resource: resource?, route, http, function })
     }
 
     /// Replaces invalid arguments, so that the item's public functions still exist and calls to them cause no further
     /// errors.
     pub(crate) fn stand_in() -> Self {
         let resource = Resource::Named(String::new());
-        Self { resource, route: None, function: FunctionSettings::default() }
+        Self { resource, route: None, http: None, function: FunctionSettings::default() }
     }
+}
+
+/// Whether the arguments mark a function that makes a router, whose signature has other rules.
+pub(crate) fn names_http(tokens: &TokenStream) -> bool {
+    let mut begins = true;
+    tokens.clone().into_iter().any(|token| {
+        let is_http = begins && matches!(&token, TokenTree::Ident(name) if name == "http");
+        begins = matches!(&token, TokenTree::Punct(mark) if mark.as_char() == ',');
+        is_http
+    })
 }
 
 /// The arguments of `#[route]` on a method; `None` if any is invalid.
@@ -186,6 +212,8 @@ impl Written {
         let max_concurrency = number(Key::MaxConcurrency, 1..=10_000);
         let disk_gib = number(Key::DiskGib, 1..=10_000);
         let shm_mib = number(Key::ShmMib, 1..=1 << 20);
+        let max_body_mib = number(Key::MaxBodyMib, 1..=10 * 1024);
+        let request_timeout = number(Key::RequestTimeout, 1..=7 * 24 * 3600);
         let scaler = self.scaler(errors);
         let buffer = number(Key::Buffer, 1..=1000);
         let is_task = self.is_task(workers.flatten(), errors);
@@ -203,6 +231,8 @@ impl Written {
             data_centers: data_centers.flatten().unwrap_or_default(),
             disk_gib: disk_gib.flatten(),
             shm_mib: shm_mib.flatten(),
+            max_body_mib: max_body_mib.flatten(),
+            request_timeout: request_timeout.flatten(),
         })))
     }
 
@@ -258,6 +288,24 @@ impl Written {
                 types: types.flatten().unwrap_or_default(),
                 count: count.flatten(),
             }),
+        }
+    }
+
+    /// The paths of the router that the function makes. Everything about single functions is refused beside it.
+    fn http(&self, errors: &Errors) -> Option<HttpPaths> {
+        let entry = self.get(Key::Http)?;
+        for other in &self.entries {
+            if Key::OF_ROUTE.contains(&other.key) {
+                let message = "the router has its own paths and methods: remove this, or remove `http` and return \
+                               the result of one route";
+                errors.on(&other.name, message);
+            } else if Key::OF_JOB.contains(&other.key) {
+                errors.on(&other.name, format!("`{}` is for jobs, and a router takes none", other.name));
+            }
+        }
+        match &entry.value {
+            Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) if flag.value => Some(HttpPaths::Rest),
+            value => parse_prefix(value, errors).map(HttpPaths::Prefix),
         }
     }
 
@@ -317,6 +365,13 @@ impl Written {
     /// Those that each method sets for itself.
     fn refuse_settings_of_functions(&self, errors: &Errors) {
         for entry in &self.entries {
+            if entry.key == Key::Http {
+                errors.on(
+                    &entry.name,
+                    "on an `impl`, mark the method that makes the router: `#[http] fn web(self: Arc<Self>) -> \
+                     axum::Router`",
+                );
+            }
             if Key::OF_ROUTE.contains(&entry.key) {
                 errors.on(
                     &entry.name,

@@ -4,16 +4,18 @@
 //! companions (`spawn`, `map`, …), and the user's code under another name.
 mod companions;
 mod lifecycle;
+mod router;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler, Schedule},
+    args::{Compute, Config, FunctionSettings, HttpPaths, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
     item::ImplBlock,
     route::Route,
+    router::RouterFunction,
 };
 
 /// The expansion of one function.
@@ -45,6 +47,17 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
     quote! { #public #companions #marker #place #local }
 }
 
+/// Registers a function that makes a router.
+pub(crate) fn router(function: &RouterFunction, args: &RemoteArgs) -> TokenStream {
+    // An invalid attribute, which is reported.
+    let Some(paths) = &args.http else { return TokenStream::new() };
+    let prefix = match paths {
+        HttpPaths::Rest => None,
+        HttpPaths::Prefix(prefix) => Some(prefix),
+    };
+    router::registration(function, prefix, None, &resource(&args.resource))
+}
+
 /// Expands an `impl` block.
 pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
     let expansions = block.methods.iter().map(|method| Expansion {
@@ -70,6 +83,10 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         members.extend(expansion.local());
         markers.extend(expansion.marker(&quote!(<#owner>::__FLASH_RESOURCE)));
     }
+    if let Some((function, prefix)) = &block.router {
+        let resource = quote!(<#owner>::__FLASH_RESOURCE);
+        markers.extend(router::registration(function, prefix.as_ref(), Some(block), &resource));
+    }
     let mut whole = block.rest.clone();
     whole.items.push(syn::ImplItem::Verbatim(members));
     quote! { #whole #markers }
@@ -81,8 +98,16 @@ impl Expansion<'_> {
         of_owner.filter(|attribute| attribute.path().is_ident("cfg")).chain(&self.function.attributes.cfg)
     }
 
-    fn argument_names(&self) -> Vec<&Ident> {
-        self.function.arguments.iter().map(|argument| &argument.ident).collect()
+    /// The arguments as the elements of their tuple, which are both expressions and patterns.
+    fn argument_names(&self) -> Vec<TokenStream> {
+        let name = |argument: &Argument| {
+            let name = &argument.ident;
+            match argument.is_headers() {
+                true => quote! { ::flash_sdk::__private::Headers(#name) },
+                false => quote! { #name },
+            }
+        };
+        self.function.arguments.iter().map(name).collect()
     }
 
     /// The public function under its own name, which calls the function where it is deployed.
@@ -147,7 +172,10 @@ impl Expansion<'_> {
         let Function { output, arguments, kind, .. } = self.function;
         let marker = &self.marker;
         let cfg: Vec<_> = self.cfg().collect();
-        let types = arguments.iter().map(|argument| &argument.ty);
+        let types = arguments.iter().map(|argument| match argument.is_headers() {
+            true => quote! { ::flash_sdk::__private::Headers },
+            false => argument.ty.to_token_stream(),
+        });
         let args = quote_spanned!(self.arguments_span()=> (#(#types,)*));
         let (contract, item) = match kind {
             Kind::Stream => (quote!(RemoteStream), quote!(Item)),
@@ -214,7 +242,10 @@ impl Expansion<'_> {
         let settings = settings(self.settings);
         let arguments = arguments.iter().map(|argument| {
             let (name, ty) = (argument.name(), &argument.ty);
-            quote_spanned!(ty.span()=> ::flash_sdk::__private::Argument::of::<#ty>(#name))
+            match argument.is_headers() {
+                true => quote! { ::flash_sdk::__private::Argument::headers(#name) },
+                false => quote_spanned!(ty.span()=> ::flash_sdk::__private::Argument::of::<#ty>(#name)),
+            }
         });
         let handler = match kind {
             Kind::Stream => quote!(streaming),
@@ -261,7 +292,8 @@ impl Expansion<'_> {
             }
             None => (TokenStream::new(), quote! { #local }),
         };
-        let call = quote! { #target(#(#names),*) };
+        let given = self.function.arguments.iter().map(|argument| &argument.ident);
+        let call = quote! { #target(#(#given),*) };
         // The spans put compiler errors at their cause: at the function's name for a future or stream that is not
         // `Send`, at the return type for an error type that does not convert. So whole expressions have that span,
         // and their parts are bound to names before.
@@ -416,6 +448,8 @@ fn declared(config: &Config) -> TokenStream {
     let execution_timeout = execution_timeout.iter();
     let max_concurrency = max_concurrency.iter();
     let (disk_gib, shm_mib) = (config.disk_gib.iter(), config.shm_mib.iter());
+    let max_body_mib = config.max_body_mib.iter();
+    let request_timeout = config.request_timeout.iter();
     let scaler = config.scaler.iter().map(|scaler| match scaler {
         Scaler::QueueDelay(seconds) => quote! { .queue_delay(#seconds) },
         Scaler::RequestCount(requests) => quote! { .request_count(#requests) },
@@ -435,5 +469,7 @@ fn declared(config: &Config) -> TokenStream {
             #data_centers
             #(.disk_gib(#disk_gib))*
             #(.shm_mib(#shm_mib))*
+            #(.max_body_mib(#max_body_mib))*
+            #(.request_timeout(#request_timeout))*
     }
 }

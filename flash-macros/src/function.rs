@@ -110,6 +110,29 @@ impl Function {
     }
 }
 
+impl Function {
+    /// Whether it sets status and headers of an HTTP answer.
+    pub(crate) fn returns_reply(&self) -> bool {
+        last_segment(&self.output).is_some_and(|segment| segment.ident == "Reply")
+    }
+
+    /// Reports what only the function of a route may take and return.
+    pub(crate) fn check_without_route(&self, errors: &Errors) {
+        for headers in self.arguments.iter().filter(|argument| argument.is_headers()) {
+            errors.on(
+                &headers.ty,
+                "a job has no headers: only a route, with `method` and `path`, can take them",
+            );
+        }
+        if self.returns_reply() {
+            errors.on(
+                &self.output,
+                "a job has no status and headers: only a route, with `method` and `path`, can return a `Reply`",
+            );
+        }
+    }
+}
+
 impl Argument {
     /// Its name in JSON, in a query and in a path.
     pub(crate) fn name(&self) -> String {
@@ -118,6 +141,11 @@ impl Argument {
 
     pub(crate) fn is_option(&self) -> bool {
         last_segment(&self.ty).is_some_and(|segment| segment.ident == "Option")
+    }
+
+    /// Whether it is the headers of a request.
+    pub(crate) fn is_headers(&self) -> bool {
+        last_segment(&self.ty).is_some_and(|segment| segment.ident == "HeaderMap")
     }
 }
 
@@ -155,7 +183,7 @@ fn allow_of(mut expect: Attribute) -> Attribute {
     expect
 }
 
-fn doc_lines(attributes: &[Attribute]) -> Vec<Expr> {
+pub(crate) fn doc_lines(attributes: &[Attribute]) -> Vec<Expr> {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(line) if line.path.is_ident("doc") => Some(line.value.clone()),
         _ => None,
@@ -175,7 +203,7 @@ fn without_indent(line: Expr) -> Expr {
     }
 }
 
-fn check_qualifiers(signature: &Signature, errors: &Errors) {
+pub(crate) fn check_qualifiers(signature: &Signature, errors: &Errors) {
     let cannot = |qualifier: &str| {
         format!("a `#[remote]` function cannot be {qualifier}: it is called across processes")
     };

@@ -2,7 +2,7 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
-    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, ReturnType, Type, Visibility,
+    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Type, Visibility,
     ext::IdentExt as _, parse_quote,
 };
 
@@ -12,6 +12,7 @@ use crate::{
     function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
     hook::{self, Hooks},
     route::Route,
+    router::{self, RouterFunction},
 };
 
 /// A parsed item, and its replacement if it has errors.
@@ -25,6 +26,8 @@ pub(crate) struct Parsed {
 
 pub(crate) enum Target {
     Function(Box<Function>),
+    /// It stays as it is written.
+    Router(Box<RouterFunction>),
     Impl(Box<ImplBlock>),
 }
 
@@ -37,6 +40,8 @@ pub(crate) struct ImplBlock {
     pub(crate) init: Option<Init>,
     pub(crate) hooks: Hooks,
     pub(crate) methods: Vec<Method>,
+    /// The method marked `#[http]`, with its prefix; it is also in `rest`.
+    pub(crate) router: Option<(RouterFunction, Option<LitStr>)>,
 }
 
 /// The constructor marked `#[init]`.
@@ -66,6 +71,15 @@ pub(crate) fn parse(tokens: TokenStream, errors: &Errors) -> Parsed {
             elsewhere(tokens)
         }
     }
+}
+
+/// An item with the argument `http`.
+pub(crate) fn parse_router(tokens: TokenStream, errors: &Errors) -> Parsed {
+    let Ok(Item::Fn(item)) = syn::parse2(tokens.clone()) else { return parse(tokens, errors) };
+    let place = Place::Function(item.sig.ident.clone());
+    let function = RouterFunction::parse(&item.attrs, &item.sig, Role::Free, errors);
+    let as_written = without_receiver(item).to_token_stream();
+    Parsed { place, target: function.map(|function| Target::Router(Box::new(function))), as_written }
 }
 
 fn elsewhere(as_written: TokenStream) -> Parsed {
@@ -112,6 +126,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     };
     let place = Place::Impl { worker: snake_case(&type_name.unraw().to_string()), span: type_name.span() };
     let init = parse_inits(&mut item, errors);
+    let marked = take_routers(&mut item, errors);
     let (mut methods, mut hooks) = (Vec::new(), Hooks::default());
     let mut refused = 0;
     let mut rest = Vec::new();
@@ -121,13 +136,15 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
                 hooks.add(&mut method, errors);
                 rest.push(ImplItem::Fn(method));
             }
-            ImplItem::Fn(method) if is_remote(&method) => match parse_method(method, &item.self_ty, errors) {
-                Ok(method) => methods.push(method),
-                Err(as_written) => {
-                    refused += 1;
-                    rest.push(ImplItem::Fn(*as_written));
+            ImplItem::Fn(method) if is_remote(&method) && !marked.contains(&method.sig.ident) => {
+                match parse_method(method, &item.self_ty, errors) {
+                    Ok(method) => methods.push(method),
+                    Err(as_written) => {
+                        refused += 1;
+                        rest.push(ImplItem::Fn(*as_written));
+                    }
                 }
-            },
+            }
             ImplItem::Fn(mut other) => {
                 if let Some(route) = take_marker(&mut other.attrs, "route") {
                     errors.on(route, "only a public method with `&self` can be a route");
@@ -141,11 +158,15 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
         }
     }
     item.items = rest;
-    if methods.is_empty() && refused == 0 {
+    if methods.is_empty() && refused == 0 && marked.is_empty() {
         errors.on(&item.self_ty, "nothing to call: no method is `pub` and takes `&self`");
     }
     check_routes(&methods, errors);
-    let block = ImplBlock { rest: item, type_name, init, hooks, methods };
+    let router = marked.router;
+    if let Some((router, _)) = &router {
+        check_beside_router(router, &methods, errors);
+    }
+    let block = ImplBlock { rest: item, type_name, init, hooks, methods, router };
     Parsed { place, target: Some(Target::Impl(Box::new(block))), as_written: TokenStream::new() }
 }
 
@@ -165,10 +186,11 @@ fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result
     let settings = job.map(|attribute| args::parse_job(&attribute, errors)).unwrap_or_default();
     let Some(function) = function else { return Err(Box::new(method)) };
     let function = function.named_outside(owner);
-    if let Some(route) = &route
-        && errors.count() == known
-    {
-        route.check(&function, errors);
+    if errors.count() == known {
+        match &route {
+            Some(route) => route.check(&function, errors),
+            None => function.check_without_route(errors),
+        }
     }
     settings.check(&function, route.is_some(), errors);
     Ok(Method { function, route, settings })
@@ -191,6 +213,58 @@ fn check_routes(methods: &[Method], errors: &Errors) {
             "`{}` is a route and `{}` is not, but a worker type serves either routes or jobs: add \
              `#[route(method = …, path = …)]` here, or move it to another type",
             routed.function.name, queued.function.name,
+        );
+        errors.on(&queued.function.name, message);
+    }
+}
+
+/// The methods marked `#[http]`: the names of all, and the first if it is valid.
+struct Marked {
+    names: Vec<Ident>,
+    router: Option<(RouterFunction, Option<LitStr>)>,
+}
+
+impl Marked {
+    fn contains(&self, name: &Ident) -> bool {
+        self.names.contains(name)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// Removes all `#[http]` attributes and reads the first.
+fn take_routers(item: &mut ItemImpl, errors: &Errors) -> Marked {
+    let mut marked = Marked { names: Vec::new(), router: None };
+    for member in &mut item.items {
+        let ImplItem::Fn(method) = member else { continue };
+        let Some(attribute) = take_marker(&mut method.attrs, "http") else { continue };
+        if !marked.is_empty() {
+            errors.on(&attribute, "only one `#[http]` is allowed: merge the routers with `Router::merge`");
+        }
+        for marker in ["route", "job"] {
+            if let Some(other) = take_marker(&mut method.attrs, marker) {
+                errors.on(&other, format!("a method with `#[http]` makes a router: remove `#[{marker}]`"));
+            }
+        }
+        let prefix = router::parse_marker(&attribute, errors);
+        let function = RouterFunction::parse(&method.attrs, &method.sig, Role::Method, errors);
+        if let (Ok(prefix), Some(function), true) = (prefix, function, marked.is_empty()) {
+            marked.router = Some((function, prefix));
+        }
+        marked.names.push(method.sig.ident.clone());
+    }
+    marked
+}
+
+/// A worker type with a router takes no jobs.
+fn check_beside_router(router: &RouterFunction, methods: &[Method], errors: &Errors) {
+    for queued in methods.iter().filter(|method| method.route.is_none()) {
+        let message = format!(
+            "`{}` makes a router and `{}` is a job, but a worker type serves either HTTP or jobs: add \
+             `#[route(method = …, path = …)]` here, or move it to another type",
+            router.name, queued.function.name,
         );
         errors.on(&queued.function.name, message);
     }
@@ -264,7 +338,7 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
 }
 
 /// The attributes that only this macro understands.
-const MARKERS: [&str; 5] = ["init", "route", "job", "exit", "health"];
+const MARKERS: [&str; 6] = ["init", "route", "job", "http", "exit", "health"];
 
 /// Removes [`MARKERS`].
 fn strip_markers(item: &mut ItemImpl) {

@@ -14,6 +14,7 @@ mod item;
 mod main_attribute;
 mod remote;
 mod route;
+mod router;
 mod test_attribute;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,9 @@ use proc_macro::TokenStream;
 /// | `overlap` | whether a run may start while the one before has not ended: `skip` or `allow` | `skip` | |
 /// | `method` | `GET`, `POST`, `PUT`, `PATCH` or `DELETE` | none: takes jobs | with `path`; not on an `impl` |
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
+/// | `http` | nothing, or a prefix, a string | none: takes jobs | alone; not on an `impl` |
+/// | `max_body_mib` | MiB of a body in each direction | 30 MB | 1 to 10240; for routes and routers |
+/// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330 | 1 to 604800; for routes and routers |
 ///
 /// Set the hardware once per worker type: with `cpu`, `gpu`, `gpu_types` or `vram_gib` here, or with a `resource`.
 /// Other functions of the same worker type use `worker = "name"` alone, plus `method` and `path` for a route.
@@ -121,6 +125,19 @@ use proc_macro::TokenStream;
 /// `/ping`, `/execute`, `/docs`, `/openapi.json`, `/v2`, `/_flash` and everything below `/v2` and `/_flash` are
 /// reserved.
 ///
+/// # Routers
+///
+/// With `http`, a function takes no arguments and returns an `axum::Router`, or a `Result` of it. Its worker type answers
+/// all paths that nothing else takes with this router, or with `http = "/chat"` those at and below `/chat`. The
+/// function has no call form: it returns the router.
+///
+/// ```ignore
+/// #[remote(worker = "site", cpu = Cpu3c_1_2, http)]
+/// fn site() -> axum::Router {
+///     axum::Router::new().route("/hello/{name}", axum::routing::get(hello))
+/// }
+/// ```
+///
 /// # Methods
 ///
 /// On the `impl` block of a type, the attribute turns the whole block into one worker type. The constructor
@@ -145,10 +162,11 @@ use proc_macro::TokenStream;
 /// put code that they share into a private method. `classify` also gets `classify_spawn`, `classify_map`,
 /// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
 /// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a
-/// route, and `#[job(retries = 3)]` sets what is set for one function. A method takes `&self` or `self: Arc<Self>`,
-/// and may stream. `#[health]` on a method with `&self` that returns `Result<()>` has the worker ask it every few seconds
-/// whether it is well, and `#[exit]` on one that returns nothing or `Result<()>` runs when the worker stops; neither is a
-/// function for callers. A type can have one such block, and must be `Send` and `Sync`.
+/// route, and `#[job(retries = 3)]` sets what is set for one function. `#[http]`, or `#[http = "/chat"]`, marks the
+/// method that returns the worker type's router. A method takes `&self` or `self: Arc<Self>`, and may stream.
+/// `#[health]` on a method with `&self` that returns `Result<()>` has the worker ask it every few seconds whether it is
+/// well, and `#[exit]` on one that returns nothing or `Result<()>` runs when the worker stops; neither is a function for
+/// callers. A type can have one such block, and must be `Send` and `Sync`.
 #[proc_macro_attribute]
 pub fn remote(args: TokenStream, item: TokenStream) -> TokenStream {
     remote::expand_remote(args.into(), item.into()).into()

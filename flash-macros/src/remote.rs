@@ -3,7 +3,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::{
-    args::RemoteArgs,
+    args::{RemoteArgs, names_http},
     errors::Errors,
     expand,
     item::{self, Target},
@@ -12,17 +12,26 @@ use crate::{
 /// Works on tokens only, so that unit tests need no compiler.
 pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream {
     let errors = Errors::default();
-    let item = item::parse(item, &errors);
+    let item = match names_http(&args) {
+        true => item::parse_router(item, &errors),
+        false => item::parse(item, &errors),
+    };
     // A function with an invalid attribute keeps its public functions, so that calls to it do not fail too.
     let args = RemoteArgs::parse(args, &item.place, &errors).unwrap_or_else(RemoteArgs::stand_in);
     let expanded = match item.target {
         None => item.as_written,
         Some(Target::Function(function)) => {
-            if let Some(route) = &args.route {
-                route.check(&function, &errors);
+            match &args.route {
+                Some(route) => route.check(&function, &errors),
+                None => function.check_without_route(&errors),
             }
             args.function.check(&function, args.route.is_some(), &errors);
             expand::function(&function, &args)
+        }
+        Some(Target::Router(function)) => {
+            let as_written = &item.as_written;
+            let registration = expand::router(&function, &args);
+            quote! { #as_written #registration }
         }
         Some(Target::Impl(block)) => {
             let routed = block.methods.iter().find_map(|method| method.route.as_ref());

@@ -105,6 +105,28 @@ fn parse_path(value: &Expr, errors: &Errors) -> Option<LitStr> {
     }
 }
 
+/// The prefix of a router: a path without parameters.
+pub(crate) fn parse_prefix(value: &Expr, errors: &Errors) -> Option<LitStr> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+        errors.on(value, "the prefix must be a string: `http = \"/chat\"`, or `http` alone for all paths");
+        return None;
+    };
+    let mistake = match text.value().as_str() {
+        "/" | "" => Some("for all paths that nothing else takes, write `http` alone".to_owned()),
+        path if path.contains(['{', '}']) => {
+            Some("a prefix has no parameters: the router has them in its own paths".to_owned())
+        }
+        path => path_mistake(path),
+    };
+    match mistake {
+        None => Some(text.clone()),
+        Some(mistake) => {
+            errors.on(text, mistake);
+            None
+        }
+    }
+}
+
 fn path_mistake(path: &str) -> Option<String> {
     let Some(below_root) = path.strip_prefix('/') else {
         return Some(format!("the path must start with `/`: `\"/{path}\"`"));

@@ -530,3 +530,52 @@ fn a_test_is_asynchronous_and_takes_nothing() {
     one(test(quote! { struct Works; }), "goes on an `async fn`");
     one(messages(expand_test(quote!(5), quote! { async fn works() {} })), "takes no arguments");
 }
+
+#[test]
+fn a_router_stays_as_written_and_is_registered() {
+    let expanded = expand_remote(
+        quote!(worker = "site", cpu = Cpu3c_1_2, http = "/site", max_body_mib = 100, request_timeout = 600),
+        quote! {
+            /// The site.
+            pub async fn site() -> anyhow::Result<Router> {
+                Ok(Router::new())
+            }
+        },
+    );
+    assert_snapshot("router.rs", expanded);
+}
+
+#[test]
+fn the_method_that_makes_a_router_gets_the_workers_value() {
+    let expanded = expand_remote(
+        quote!(worker = "chat", cpu = Cpu3c_1_2),
+        quote! {
+            impl Chat {
+                #[init]
+                fn open() -> Self {
+                    Self
+                }
+
+                #[http]
+                fn routes(self: Arc<Self>) -> axum::Router {
+                    axum::Router::new()
+                }
+            }
+        },
+    );
+    assert_snapshot("router_of_impl.rs", expanded);
+}
+
+#[test]
+fn a_router_has_its_own_rules() {
+    let router = |args: TokenStream| messages(expand_remote(args, quote! { fn web() -> Router { Router } }));
+    assert_eq!(router(quote!(worker = "a", http)), Vec::<String>::new());
+    one(router(quote!(worker = "a", http = "chat")), "must start with `/`");
+    one(router(quote!(worker = "a", http = "/v2/x")), "is reserved");
+    one(router(quote!(worker = "a", http = "/")), "write `http` alone");
+    one(router(quote!(worker = "a", http = 7)), "the prefix must be a string");
+    one(router(quote!(worker = "a", http, retries = 3)), "`retries` is for jobs");
+    let typed = |item| messages(expand_remote(quote!(worker = "a", http), item));
+    one(typed(quote! { fn web() -> impl Send { Router } }), "returns `axum::Router`");
+    one(typed(quote! { fn web(&self) -> Router { Router } }), "belongs in an `impl`");
+}

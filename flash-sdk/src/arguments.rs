@@ -14,13 +14,15 @@ use flash_protocol::{
     manifest::ArgumentSource,
     wire::{Payload, RawJson, fault, fault_of_field},
 };
+use http::HeaderMap;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     bytes::Bytes,
-    descriptor::{Argument, Binding, Function, Input, Output, Value as Encoded},
+    descriptor::{Argument, Binding, Function, Input, Value as Encoded},
+    headers::Headers,
     json,
 };
 
@@ -43,14 +45,13 @@ impl Argument {
             schema: |generator| generator.subschema_for::<T>(),
             optional: || missing::<T>().is_some(),
             is_bytes: Bytes::is::<T>,
+            is_headers: false,
         }
     }
-}
 
-impl Output {
-    /// A result, or a chunk of one, of this type.
-    pub const fn of<T: Wire>() -> Self {
-        Self { schema: |generator| generator.subschema_for::<T>(), is_bytes: Bytes::is::<T> }
+    /// An argument of this name that is the headers of the request.
+    pub const fn headers(name: &'static str) -> Self {
+        Self { optional: || true, is_headers: true, ..Self::of::<Headers>(name) }
     }
 }
 
@@ -86,6 +87,9 @@ pub trait Args: Sized + Send + 'static {
     /// [`ErrorKind::Encode`] for a value that cannot be written as JSON.
     fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>>;
 
+    /// The headers for a call to a route.
+    fn headers(&self, function: &Function) -> HeaderMap;
+
     /// The arguments of a request.
     ///
     /// # Errors
@@ -107,6 +111,7 @@ struct Source<'a> {
     text: &'a [(String, String)],
     /// The body of a route that takes it as it is.
     raw: Option<&'a Bytes>,
+    headers: &'a HeaderMap,
 }
 
 impl Source<'_> {
@@ -131,6 +136,9 @@ impl Source<'_> {
                 Some(raw) => serde_json::from_str(raw.get()).map_err(|error| at(fault_of_field(&error))),
                 None => missing().ok_or_else(|| at("missing".to_owned())),
             },
+            (ArgumentSource::Headers, _) => {
+                Headers::argument(self.headers).ok_or_else(|| at("not an argument of headers".to_owned()))
+            }
             (ArgumentSource::Path | ArgumentSource::Query, _) => {
                 let given = self.text.iter().filter(|(name, _)| name == argument.name);
                 match given.map(|(_, text)| text.as_str()).collect::<Vec<_>>().as_slice() {
@@ -224,8 +232,8 @@ fn read<T>(
             .map(Fields::Named)
             .map_err(|error| vec![FieldError::new("", not_an_object(&error))])
     };
-    let (text, raw) = (&*input.text, input.raw.as_ref());
-    take(&Source { function, binding, fields: fields?, text, raw })
+    let (text, raw, headers) = (&*input.text, input.raw.as_ref(), &input.headers);
+    take(&Source { function, binding, fields: fields?, text, raw, headers })
 }
 
 fn not_an_object(error: &serde_json::Error) -> String {
@@ -302,8 +310,20 @@ macro_rules! args_for_tuples {
             fn check(&self, function: &Function) -> Result<()> {
                 let binding = function.binding();
                 let _ = binding;
-                $(check_argument(&self.$index, &function.arguments[$index], binding)?;)*
+                $(if binding.sources[$index] != ArgumentSource::Headers {
+                    check_argument(&self.$index, &function.arguments[$index], binding)?;
+                })*
                 Ok(())
+            }
+
+            fn headers(&self, function: &Function) -> HeaderMap {
+                #[allow(unused_mut, reason = "a function without arguments has none to add")]
+                let mut headers = HeaderMap::new();
+                let _ = function;
+                $(if function.arguments[$index].is_headers {
+                    headers.extend(Headers::of(&self.$index).cloned().unwrap_or_default());
+                })*
+                headers
             }
 
             fn encode_text(&self, function: &Function) -> Result<Vec<(&'static str, String)>> {
@@ -311,7 +331,7 @@ macro_rules! args_for_tuples {
                 let mut parameters = Vec::new();
                 let binding = function.binding();
                 let _ = binding;
-                $(if binding.sources[$index] != ArgumentSource::Body {
+                $(if matches!(binding.sources[$index], ArgumentSource::Path | ArgumentSource::Query) {
                     let argument = &function.arguments[$index];
                     let text = to_text(&encode_argument(&self.$index, argument, binding)?);
                     parameters.extend(text.map(|text| (argument.name, text)));

@@ -244,6 +244,19 @@ impl Context {
         nested
     }
 
+    /// The same call without the limit of this worker: for a stream, which may last longer.
+    pub(crate) fn without_own_deadline(&self, callers_deadline_ms: Option<u64>) -> Self {
+        let inner = &self.inner;
+        let envelope = Envelope {
+            request_id: Some(inner.request_id.clone()),
+            traceparent: Some(inner.traceparent.clone()),
+            deadline_ms: callers_deadline_ms,
+            depth: inner.depth,
+            ..Envelope::default()
+        };
+        Self::nested(Some(self), envelope)
+    }
+
     /// What a call from here to `function` inherits.
     ///
     /// # Errors

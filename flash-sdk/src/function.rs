@@ -12,13 +12,14 @@ use futures_util::{
 use tokio::sync::OnceCell;
 
 use crate::{
+    answer::Answer,
     arguments::{Args, Wire},
     attempts,
     bytes::Bytes,
     call::{self, CallSettings, JobEnd, JobHandle},
     context::{Context, Setup},
     deadline::within,
-    descriptor::{Function, Handler, Input, Value},
+    descriptor::{Answered, Function, Handler, Input, Value},
     json,
     located::located,
     panic,
@@ -31,7 +32,7 @@ pub trait RemoteFunction: Send + Sync + 'static {
     /// Its arguments as a tuple.
     type Args: Args;
     /// Its result.
-    type Output: Wire;
+    type Output: Answer;
 
     /// Its description.
     fn descriptor() -> &'static Function;
@@ -56,14 +57,15 @@ pub trait RemoteStream: Send + Sync + 'static {
 
 /// Runs a function on a request's input.
 pub const fn once<F: RemoteFunction>() -> Handler {
-    fn handle<F: RemoteFunction>(input: Input) -> BoxFuture<'static, Result<Value>> {
+    fn handle<F: RemoteFunction>(input: Input) -> BoxFuture<'static, Result<Answered>> {
         Box::pin(async move {
             let args = F::Args::decode(input, F::descriptor())?;
             let output = F::run(args).await?;
-            match Bytes::of(&output) {
-                Some(bytes) => Ok(Value::Raw(bytes.clone())),
-                None => json::encode_payload(&output, RESULT, 0).map(Value::Json),
-            }
+            let value = match Bytes::of(output.value()) {
+                Some(bytes) => Value::Raw(bytes.clone()),
+                None => Value::Json(json::encode_payload(output.value(), RESULT, 0)?),
+            };
+            Ok(Answered { value, head: output.head() })
         })
     }
     Handler::Once(handle::<F>)
@@ -97,8 +99,9 @@ pub(crate) async fn call_with<F: RemoteFunction>(args: F::Args, settings: CallSe
     match call::peers_for(function, &settings)? {
         None => in_process::<F>(args, &settings).await,
         Some(peers) => {
-            let output = peers.call(function, call::encode(function, &args)?, &settings).await?;
-            call::decode(function, output)
+            let answered = peers.call(function, call::encode(function, &args)?, &settings).await?;
+            let value = call::decode(function, answered.value)?;
+            Ok(F::Output::received(answered.head, value))
         }
     }
 }
@@ -152,7 +155,7 @@ async fn run_within<F: RemoteFunction>(inside: Context, args: F::Args) -> Result
     let run = async {
         args.check(F::descriptor())?;
         let output = run::<F>(args).await?;
-        json::check(&output, RESULT, 0)?;
+        json::check(output.value(), RESULT, 0)?;
         Ok(output)
     };
     let outcome = panic::catch_async(inside.scope(run)).await.and_then(|outcome| outcome);

@@ -25,6 +25,7 @@
 //! decides where workers run and how many.
 #![warn(unreachable_pub)]
 
+mod answer;
 mod arguments;
 mod attempts;
 mod blocking;
@@ -37,6 +38,7 @@ pub mod endpoint;
 mod env;
 mod failure;
 mod function;
+mod headers;
 mod http_client;
 mod jitter;
 mod json;
@@ -50,8 +52,13 @@ mod substitutes;
 pub mod testing;
 mod worker;
 
+/// The version of axum whose `Router` an `http` function returns, with WebSockets and multipart forms.
+#[cfg(feature = "axum")]
+pub use axum;
 pub use bytes::Bytes;
 pub use env::env;
+/// The types of HTTP: a route may take a `http::HeaderMap`, and a [`Reply`] has a status and headers.
+pub use http;
 /// Arguments and results implement [`schemars::JsonSchema`]. See [`serde`](mod@crate::serde) for how to derive it
 /// without a dependency on `schemars`.
 pub use schemars;
@@ -79,6 +86,7 @@ pub use schemars;
 /// ```
 pub use serde;
 pub use {
+    answer::Reply,
     call::{JobHandle, call_worker, join_all},
     context::{Context, MAX_DEPTH, progress},
     endpoint::Endpoint,
@@ -96,17 +104,19 @@ pub use {
 pub mod __private {
     pub use crate::descriptor::Schedule;
     pub use crate::{
+        answer::Answer,
         arguments::Wire,
         blocking::run as blocking,
         descriptor::{
-            Argument, Function, FunctionSettings, HealthCheck, Lifecycle, Output, Registered, Resource,
-            Route, type_of,
+            Argument, Function, FunctionSettings, HealthCheck, IsRouter, Lifecycle, Output, Registered,
+            RegisteredRouter, Resource, Route, RouterFunction, type_of,
         },
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,
             streaming,
         },
+        headers::Headers,
         options::{
             DirectCall, Job, StreamingJob, StreamingRoute, direct_call, job, streaming_job, streaming_route,
         },

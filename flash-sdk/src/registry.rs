@@ -14,7 +14,7 @@ use flash_protocol::{
 use flash_text::similar_names;
 use schemars::SchemaGenerator;
 
-use crate::descriptor::{Function, Handler, Registered, Resource};
+use crate::descriptor::{Function, Handler, Registered, RegisteredRouter, Resource, RouterFunction};
 
 /// A conflict between functions. The message names all source locations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl fmt::Display for RegistryError {
 /// The app's functions and worker types.
 pub(crate) struct Registry {
     functions: Vec<&'static Function>,
+    routers: Vec<&'static RouterFunction>,
     configs: BTreeMap<&'static str, ResourceConfig>,
 }
 
@@ -38,18 +39,27 @@ impl Registry {
     /// # Errors
     /// All conflicts.
     pub(crate) fn collect() -> Result<Self, Vec<RegistryError>> {
-        Self::check(inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)()).collect())
+        Self::check(
+            inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)()).collect(),
+            inventory::iter::<RegisteredRouter>.into_iter().map(|entry| (entry.0)()).collect(),
+        )
     }
 
-    fn check(mut functions: Vec<&'static Function>) -> Result<Self, Vec<RegistryError>> {
+    fn check(
+        mut functions: Vec<&'static Function>,
+        mut routers: Vec<&'static RouterFunction>,
+    ) -> Result<Self, Vec<RegistryError>> {
         functions.sort_by_key(|function| (function.file, function.line, function.name));
+        routers.sort_by_key(|router| (router.file, router.line, router.name));
         let mut errors = Vec::new();
-        let configs = merge_configs(&functions, &mut errors);
+        let configs = merge_configs(&declarations(&functions, &routers), &mut errors);
         check_names(&functions, &mut errors);
         check_routes(&functions, &mut errors);
         check_kinds(&functions, &mut errors);
         check_tasks(&functions, &configs, &mut errors);
-        if errors.is_empty() { Ok(Self { functions, configs }) } else { Err(errors) }
+        check_routers(&functions, &routers, &mut errors);
+        check_limits(&functions, &routers, &configs, &mut errors);
+        if errors.is_empty() { Ok(Self { functions, routers, configs }) } else { Err(errors) }
     }
 
     /// The functions on this worker type, in source order.
@@ -60,6 +70,11 @@ impl Registry {
         self.functions.iter().copied().filter(move |function| function.worker() == worker)
     }
 
+    /// The function that makes the router of this worker type.
+    pub(crate) fn router_of(&self, worker: &str) -> Option<&'static RouterFunction> {
+        self.routers.iter().copied().find(|router| router.worker() == worker)
+    }
+
     /// Names of all worker types.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.configs.keys().copied()
@@ -67,7 +82,11 @@ impl Registry {
 
     fn kind(&self, worker: &str) -> EndpointKind {
         let routed = self.functions_of(worker).any(|function| function.route.is_some());
-        if routed { EndpointKind::LoadBalanced } else { EndpointKind::Queue }
+        if routed || self.router_of(worker).is_some() {
+            EndpointKind::LoadBalanced
+        } else {
+            EndpointKind::Queue
+        }
     }
 
     /// The worker type with all settings, including defaults.
@@ -89,6 +108,9 @@ impl Registry {
             data_centers: config.data_centers.to_vec(),
             disk_gib: config.disk_gib,
             shm_mib: config.shm_mib,
+            http: self.router_of(worker).map(RouterFunction::entry),
+            max_body_mib: config.max_body_mib,
+            request_timeout_seconds: config.request_timeout,
         })
     }
 
@@ -109,7 +131,10 @@ impl Registry {
 
 fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> FunctionEntry {
     let binding = function.binding();
-    let arguments = function.arguments.iter().zip(&binding.sources).map(|(argument, source)| ArgumentEntry {
+    // Headers are no input with a schema.
+    let arguments =
+        function.arguments.iter().zip(&binding.sources).filter(|(argument, _)| !argument.is_headers);
+    let arguments = arguments.map(|(argument, source)| ArgumentEntry {
         name: argument.name.to_owned(),
         source: *source,
         required: !(argument.optional)() || *source == ArgumentSource::Path,
@@ -137,45 +162,75 @@ fn entry(function: &'static Function, generator: &mut SchemaGenerator) -> Functi
     }
 }
 
+/// What says on which worker type something runs.
+struct Declaration {
+    resource: Resource,
+    worker: &'static str,
+    call_name: String,
+    place: String,
+}
+
+/// All declarations, in source order.
+fn declarations(functions: &[&'static Function], routers: &[&'static RouterFunction]) -> Vec<Declaration> {
+    let functions = functions.iter().map(|function| {
+        let declaration = Declaration {
+            resource: function.resource,
+            worker: function.worker(),
+            call_name: function.call_name(),
+            place: function.place(),
+        };
+        ((function.file, function.line), declaration)
+    });
+    let routers = routers.iter().map(|router| {
+        let declaration = Declaration {
+            resource: router.resource,
+            worker: router.worker(),
+            call_name: router.call_name(),
+            place: router.place(),
+        };
+        ((router.file, router.line), declaration)
+    });
+    let mut all: Vec<_> = functions.chain(routers).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, declaration)| declaration).collect()
+}
+
 fn merge_configs(
-    functions: &[&'static Function],
+    declarations: &[Declaration],
     errors: &mut Vec<RegistryError>,
 ) -> BTreeMap<&'static str, ResourceConfig> {
-    let mut declared: BTreeMap<&'static str, (&'static Function, ResourceConfig)> = BTreeMap::new();
-    for function in functions {
-        let Resource::Declared(config) = function.resource else { continue };
+    let mut declared: BTreeMap<&'static str, (&Declaration, ResourceConfig)> = BTreeMap::new();
+    for declaration in declarations {
+        let Resource::Declared(config) = declaration.resource else { continue };
         match declared.get(config.name) {
             Some((first, known)) if *known != config => errors.push(RegistryError(format!(
                 "worker type `{}` is configured differently at {} and at {}: configure it once in a const and \
                  use `resource = …` in both places, or keep only `worker = \"{0}\"` in one",
-                config.name,
-                first.place(),
-                function.place(),
+                config.name, first.place, declaration.place,
             ))),
             Some(_) => {}
             None => {
-                declared.insert(config.name, (function, config));
+                declared.insert(config.name, (declaration, config));
             }
         }
     }
-    for function in functions {
-        match declared.get(function.worker()) {
+    for declaration in declarations {
+        match declared.get(declaration.worker) {
             None => errors.push(RegistryError(format!(
                 "{}: `{}` runs on worker type `{}`, which no function configures: {}",
-                function.place(),
-                function.call_name(),
-                function.worker(),
-                match similar_names(function.worker(), declared.keys().copied()).first() {
+                declaration.place,
+                declaration.call_name,
+                declaration.worker,
+                match similar_names(declaration.worker, declared.keys().copied()).first() {
                     Some(near) => format!("did you mean `worker = \"{near}\"`?"),
                     None => "add `cpu = …` or `gpu = …`".to_owned(),
                 },
             ))),
             Some((first, config)) if config.compute.is_none() => {
-                if std::ptr::eq(*first, *function) {
+                if std::ptr::eq(*first, declaration) {
                     errors.push(RegistryError(format!(
                         "{}: worker type `{}` has neither CPU nor GPU: add `.cpu(…)` or `.gpu(…)`",
-                        function.place(),
-                        config.name,
+                        declaration.place, config.name,
                     )));
                 }
             }
@@ -298,6 +353,77 @@ fn check_tasks(
     }
 }
 
+/// Limits of requests are for worker types that get requests.
+fn check_limits(
+    functions: &[&'static Function],
+    routers: &[&'static RouterFunction],
+    configs: &BTreeMap<&'static str, ResourceConfig>,
+    errors: &mut Vec<RegistryError>,
+) {
+    for config in configs.values() {
+        let set = [
+            ("max_body_mib", config.max_body_mib.is_some()),
+            ("request_timeout", config.request_timeout.is_some()),
+        ];
+        let job = functions.iter().find(|own| own.worker() == config.name && own.route.is_none());
+        let (Some(job), true) = (job, routers.iter().all(|router| router.worker() != config.name)) else {
+            continue;
+        };
+        for (setting, _) in set.iter().filter(|(_, is_set)| *is_set) {
+            errors.push(RegistryError(format!(
+                "{}: worker type `{}` takes jobs, and `{setting}` is a limit of requests: remove it, or give its \
+                 functions a `method` and a `path`",
+                job.place(),
+                config.name,
+            )));
+        }
+    }
+}
+
+/// A worker type has one router and no jobs beside it, and no two routers own the same paths.
+fn check_routers(
+    functions: &[&'static Function],
+    routers: &[&'static RouterFunction],
+    errors: &mut Vec<RegistryError>,
+) {
+    for (index, router) in routers.iter().enumerate() {
+        let (name, place) = (router.call_name(), router.place());
+        let queued = functions
+            .iter()
+            .find(|function| function.worker() == router.worker() && function.route.is_none());
+        if let Some(queued) = queued {
+            errors.push(RegistryError(format!(
+                "worker type `{}` has both a router (`{name}` at {place}) and a queue function (`{}` at {}): a \
+                 worker type has one or the other, so move one of them to another worker type",
+                router.worker(),
+                queued.call_name(),
+                queued.place(),
+            )));
+        }
+        let earlier = &routers[..index];
+        if let Some(first) = earlier.iter().find(|first| first.worker() == router.worker()) {
+            errors.push(RegistryError(format!(
+                "worker type `{}` has two routers: `{}` at {} and `{name}` at {place}: merge them with \
+                 `Router::merge`, or move one of them to another worker type",
+                router.worker(),
+                first.call_name(),
+                first.place(),
+            )));
+        } else if let Some(first) = earlier.iter().find(|first| first.prefix == router.prefix) {
+            let paths = match router.prefix {
+                Some(prefix) => format!("the paths below `{prefix}` are"),
+                None => "all paths that nothing else takes are".to_owned(),
+            };
+            errors.push(RegistryError(format!(
+                "{paths} served twice: by `{}` at {} and by `{name}` at {place}: give one of them another \
+                 prefix, as in `http = \"/chat\"`",
+                first.call_name(),
+                first.place(),
+            )));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
@@ -334,7 +460,7 @@ mod tests {
     }
 
     fn errors_of(functions: Vec<&'static Function>) -> Vec<String> {
-        let errors = Registry::check(functions).err().unwrap_or_default();
+        let errors = Registry::check(functions, Vec::new()).err().unwrap_or_default();
         errors.into_iter().map(|error| error.0).collect()
     }
 
@@ -392,6 +518,77 @@ mod tests {
         assert!(mixed[0].contains("both a route (`g` at src/jobs.rs:2)"), "{mixed:?}");
     }
 
+    fn router(
+        name: &'static str,
+        line: u32,
+        resource: Resource,
+        prefix: Option<&'static str>,
+    ) -> &'static RouterFunction {
+        Box::leak(Box::new(RouterFunction {
+            name,
+            owner: None,
+            file: "src/web.rs",
+            line,
+            docs: " The site.",
+            resource,
+            prefix,
+            make: || unreachable!("never made here"),
+        }))
+    }
+
+    #[test]
+    fn routers_that_own_the_same_paths_are_reported_with_both_places() {
+        let other = Resource::Declared(ResourceConfig::new("other").cpu(CpuInstance::Cpu3c_1_2));
+        let conflict = |prefix| {
+            let (first, second) =
+                (router("a", 3, Resource::Declared(CPU), prefix), router("b", 9, other, prefix));
+            let errors = Registry::check(Vec::new(), vec![second, first]).err().unwrap();
+            errors[0].to_string()
+        };
+        assert_eq!(
+            conflict(Some("/chat")),
+            "the paths below `/chat` are served twice: by `a` at src/web.rs:3 and by `b` at src/web.rs:9: give \
+             one of them another prefix, as in `http = \"/chat\"`"
+        );
+        assert!(
+            conflict(None).starts_with("all paths that nothing else takes are served twice: by `a` at src/")
+        );
+        let apart = vec![router("a", 3, Resource::Declared(CPU), None), router("b", 9, other, Some("/chat"))];
+        assert!(Registry::check(Vec::new(), apart).is_ok());
+        let one_type = vec![
+            router("a", 3, Resource::Declared(CPU), None),
+            router("b", 9, Resource::Named("cpu"), Some("/chat")),
+        ];
+        let errors = Registry::check(Vec::new(), one_type).err().unwrap();
+        assert!(errors[0].0.starts_with("worker type `cpu` has two routers"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_router_makes_its_worker_type_load_balanced_and_no_place_for_jobs() {
+        let web = || router("web", 3, Resource::Declared(CPU), None);
+        let job = function("f", 1, Resource::Named("cpu"), None);
+        let errors = Registry::check(vec![job], vec![web()]).err().unwrap();
+        assert!(errors[0].0.contains("both a router (`web` at src/web.rs:3)"), "{errors:?}");
+        let route = function("f", 1, Resource::Named("cpu"), PING);
+        let registry = Registry::check(vec![route], vec![web()]).ok().unwrap();
+        let worker = registry.worker_type("cpu").unwrap();
+        assert_eq!(worker.kind, EndpointKind::LoadBalanced);
+        let http = worker.http.unwrap();
+        assert_eq!((http.function.as_str(), http.docs.as_str(), http.path()), ("web", "The site.", "/"));
+    }
+
+    #[test]
+    fn a_limit_of_requests_on_a_worker_type_for_jobs_is_reported() {
+        let limited = Resource::Declared(CPU.max_body_mib(100).request_timeout(600));
+        let errors = errors_of(vec![function("f", 3, limited, None)]);
+        assert_eq!(errors.len(), 2);
+        assert!(
+            errors[0].starts_with("src/jobs.rs:3: worker type `cpu` takes jobs, and `max_body_mib`"),
+            "{errors:?}"
+        );
+        assert_eq!(errors_of(vec![function("f", 3, limited, PING)]), Vec::<String>::new());
+    }
+
     #[test]
     fn a_task_takes_jobs_on_workers_that_start_for_them() {
         let errors =
@@ -407,10 +604,13 @@ mod tests {
 
     #[test]
     fn functions_come_in_source_order_and_defaults_are_filled_in() {
-        let registry = Registry::check(vec![
-            function("later", 7, Resource::Named("cpu"), None),
-            function("first", 2, Resource::Declared(CPU), None),
-        ])
+        let registry = Registry::check(
+            vec![
+                function("later", 7, Resource::Named("cpu"), None),
+                function("first", 2, Resource::Declared(CPU), None),
+            ],
+            Vec::new(),
+        )
         .ok()
         .unwrap();
         let app = App { name: "app".into(), version: "0".into() };

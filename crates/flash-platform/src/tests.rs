@@ -92,6 +92,9 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        http: None,
+        max_body_mib: None,
+        request_timeout_seconds: None,
     }
 }
 

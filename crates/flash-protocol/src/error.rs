@@ -124,6 +124,9 @@ pub struct WireError {
     /// The function says that the same call may succeed later; see [`WireError::is_retryable`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retryable: bool,
+    /// The HTTP status that the function chose; see [`WireError::http_status`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 /// Reads an optional ID; an empty one counts as missing.
@@ -145,6 +148,19 @@ impl WireError {
             request_id: None,
             fields: Vec::new(),
             retryable: false,
+            status: None,
+        }
+    }
+
+    /// The status of an HTTP answer with this error: the chosen one, else that of its kind. An input that a function
+    /// further away refused is no fault of this request.
+    pub fn http_status(&self) -> u16 {
+        match (self.status.filter(|status| is_error_status(*status)), self.kind, &self.stage) {
+            (Some(chosen), _, _) => chosen,
+            (None, ErrorKind::InvalidInput, None) => 422,
+            (None, ErrorKind::Timeout, _) => 504,
+            (None, ErrorKind::NoWorker, _) => 503,
+            (None, _, _) => 500,
         }
     }
 
@@ -164,6 +180,10 @@ impl WireError {
         }
         line
     }
+}
+
+const fn is_error_status(status: u16) -> bool {
+    400 <= status && status <= 599
 }
 
 /// Why a function or a call to one failed.
@@ -206,6 +226,16 @@ impl Error {
     pub fn into_retryable(mut self) -> Self {
         self.wire.retryable = true;
         self
+    }
+
+    /// A failure of the function itself, with the HTTP status that clients get: `Error::status(409, "the name is taken")`.
+    ///
+    /// The status stays with the error through other functions, up to the client of a route or of `run_sync`. It is one
+    /// from 400 to 599; any other number counts as 500.
+    pub fn status(status: u16, message: impl Into<String>) -> Self {
+        let mut wire = WireError::new(ErrorKind::Handler, message);
+        wire.status = Some(if is_error_status(status) { status } else { 500 });
+        wire.into()
     }
 
     /// Converts `error` with the messages of its sources. Use it for `anyhow::Error` and other types that contain an
@@ -299,6 +329,11 @@ impl Error {
     /// For [`ErrorKind::InvalidInput`]: the fields that are missing or wrong.
     pub fn fields(&self) -> &[FieldError] {
         &self.wire.fields
+    }
+
+    /// The HTTP status that the function chose with [`Error::status`].
+    pub fn status_code(&self) -> Option<u16> {
+        self.wire.status
     }
 
     /// The wire format.
@@ -451,6 +486,21 @@ mod tests {
         let back: Error = serde_json::from_str::<WireError>(&text).unwrap().into();
         assert_eq!(back.to_wire(), &wire);
         assert_eq!(back.message(), "`text`: 3 to 10000 characters expected");
+    }
+
+    #[test]
+    fn a_chosen_status_stays_with_the_error_and_is_one_of_errors() {
+        let error = Error::status(409, "the name is taken").context("could not sign up");
+        let text = serde_json::to_string(error.to_wire()).unwrap();
+        let mut back = serde_json::from_str::<WireError>(&text).unwrap();
+        back.stage = Some("users/sign_up".into());
+        assert_eq!((back.http_status(), Error::from(back).status_code()), (409, Some(409)));
+        for other in [0, 200, 399, 600] {
+            assert_eq!(Error::status(other, "").status_code(), Some(500), "{other}");
+        }
+        let forged: WireError =
+            serde_json::from_str(r#"{"kind":"timeout","message":"","status":200}"#).unwrap();
+        assert_eq!(forged.http_status(), 504);
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! what and when. Users see the parts that `flash-sdk` re-exports.
 #![warn(unreachable_pub)]
 
+#[cfg(feature = "axum")]
+mod answer;
 pub mod catalogue;
 mod command_worker;
 pub mod credentials;

@@ -1,6 +1,8 @@
 //! The manifest: how an app binary describes itself. Versioned JSON.
 //!
 //! It is all that the CLI and the platform know about user code.
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,9 +55,16 @@ impl Manifest {
         self.functions.iter().filter(move |function| function.worker == worker)
     }
 
-    /// Worker types without functions: separate programs that the project adds to the app.
+    /// Worker types without functions and router: separate programs that the project adds to the app.
     pub fn commands(&self) -> impl Iterator<Item = &WorkerType> {
-        self.workers.iter().filter(|worker| self.functions_of(&worker.name).next().is_none())
+        let has_code =
+            |worker: &WorkerType| worker.http.is_some() || self.functions_of(&worker.name).next().is_some();
+        self.workers.iter().filter(move |worker| !has_code(worker))
+    }
+
+    /// The worker types that have a router.
+    pub fn routers(&self) -> impl Iterator<Item = (&WorkerType, &HttpEntry)> {
+        self.workers.iter().filter_map(|worker| Some((worker, worker.http.as_ref()?)))
     }
 }
 
@@ -233,6 +242,73 @@ pub struct WorkerType {
     /// MiB of shared memory in a worker's container; the engine's default if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_mib: Option<u32>,
+    /// The router that answers for this worker type, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpEntry>,
+    /// Maximum size in MiB of a request's body, and of an answer's; `None` for [`WorkerType::DEFAULT_BODY_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_mib: Option<u32>,
+    /// Maximum seconds from sending a request to a worker until the last byte of its answer; of a stream or an
+    /// upgraded connection, until its next byte. `None` for [`WorkerType::DEFAULT_REQUEST_TIMEOUT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_timeout_seconds: Option<u32>,
+}
+
+impl WorkerType {
+    /// Maximum bytes of a body in each direction, unless set: the provider's limit.
+    pub const DEFAULT_BODY_BYTES: usize = 30_000_000;
+    /// Maximum seconds of a request, unless set: the provider's limit.
+    pub const DEFAULT_REQUEST_TIMEOUT: u32 = 330;
+
+    /// Maximum bytes of a body in each direction.
+    pub fn max_body_bytes(&self) -> usize {
+        let set = self.max_body_mib.map(|mib| (mib as usize).saturating_mul(1024 * 1024));
+        set.unwrap_or(Self::DEFAULT_BODY_BYTES)
+    }
+
+    /// Maximum seconds of a request, or between two bytes of a stream.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds.unwrap_or(Self::DEFAULT_REQUEST_TIMEOUT).into())
+    }
+}
+
+/// The router of a worker type: which paths are its own, and which function makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpEntry {
+    /// It owns this path and everything below it; `None` for all paths that nothing else takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// The function that makes the router: `Type::method` or `function`.
+    pub function: String,
+    /// Source file, as the compiler names it.
+    pub file: String,
+    /// Line of the function's name.
+    pub line: u32,
+    /// Its doc comment.
+    #[serde(default)]
+    pub docs: String,
+}
+
+impl HttpEntry {
+    /// Whether a path is one of its own. Without a prefix, all are.
+    pub fn owns(&self, path: &str) -> bool {
+        self.prefix.as_deref().is_none_or(|prefix| is_at_or_below(path, prefix))
+    }
+
+    /// Its paths, for people: `/chat`, or `/` for all.
+    pub fn path(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("/")
+    }
+
+    /// Source location for messages: `file:line`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+/// Whether a path is this prefix or below it, by whole segments.
+fn is_at_or_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -250,6 +326,8 @@ pub enum ArgumentSource {
     Query,
     /// A field of the JSON body.
     Body,
+    /// All headers of the request. Such an argument is in no manifest.
+    Headers,
 }
 
 /// One argument of a function.
@@ -352,6 +430,24 @@ impl FunctionEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_router_owns_its_prefix_by_whole_segments_or_everything() {
+        let router = |prefix: Option<&str>| HttpEntry {
+            prefix: prefix.map(str::to_owned),
+            function: "web".into(),
+            file: String::new(),
+            line: 0,
+            docs: String::new(),
+        };
+        let chat = router(Some("/chat"));
+        for (path, is_own) in
+            [("/chat", true), ("/chat/", true), ("/chat/a/b", true), ("/chats", false), ("/a/chat", false)]
+        {
+            assert_eq!(chat.owns(path), is_own, "{path}");
+        }
+        assert!(router(None).owns("/anything"));
+    }
 
     #[test]
     fn a_worker_type_needs_the_capabilities_of_all_its_gpus() {

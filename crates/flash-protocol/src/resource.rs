@@ -79,6 +79,8 @@ impl Lifetime {
 /// | shared memory | the container engine's: 64 MiB | 1 MiB to 1 TiB |
 /// | scaler | queue delay of 4 s for jobs, 4 requests per worker for routes | |
 /// | buffer | 0 | at most 1000 |
+/// | body of a request and of an answer | 30 MB | 1 to 10,240 MiB; only for routes and routers |
+/// | time of a request | 330 s | 1 s to 7 days; only for routes and routers |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceConfig {
@@ -108,6 +110,10 @@ pub struct ResourceConfig {
     pub disk_gib: Option<u32>,
     /// MiB of `/dev/shm` in a worker's container; `None` for the engine's default.
     pub shm_mib: Option<u32>,
+    /// Maximum size of a body in MiB, in each direction; `None` for 30 MB.
+    pub max_body_mib: Option<u32>,
+    /// Maximum seconds of a request, or between two bytes of a stream; `None` for 330.
+    pub request_timeout: Option<u32>,
 }
 
 impl ResourceConfig {
@@ -127,6 +133,10 @@ impl ResourceConfig {
     pub const MAX_DISK: u32 = 10_000;
     /// The largest shared memory of a worker in MiB: 1 TiB.
     pub const MAX_SHM: u32 = 1 << 20;
+    /// The largest limit for a body, in MiB: 10 GiB.
+    pub const MAX_BODY_MIB: u32 = 10 * 1024;
+    /// The longest time of a request in seconds: 7 days.
+    pub const MAX_REQUEST_TIMEOUT: u32 = 7 * 24 * 3600;
 
     /// Whether this is a valid name of a worker type: a letter, then letters, digits, `_` and `-`, at most 63
     /// characters.
@@ -157,6 +167,8 @@ impl ResourceConfig {
             data_centers: &[],
             disk_gib: None,
             shm_mib: None,
+            max_body_mib: None,
+            request_timeout: None,
         }
     }
 
@@ -368,6 +380,30 @@ impl ResourceConfig {
     /// Data centers that it may run in.
     pub const fn data_centers(mut self, data_centers: &'static [DataCenter]) -> Self {
         self.data_centers = data_centers;
+        self
+    }
+
+    /// Maximum size of a request's body, and of an answer's, in MiB: 1 to 10,240. For routes and routers.
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn max_body_mib(mut self, mib: u32) -> Self {
+        assert!(1 <= mib && mib <= Self::MAX_BODY_MIB, "the limit of a body must be 1 to 10240 MiB");
+        self.max_body_mib = Some(mib);
+        self
+    }
+
+    /// Maximum seconds of a request until the last byte of its answer: 1 to 604,800 (7 days). A stream and an
+    /// upgraded connection may last longer, but not be silent for longer. For routes and routers.
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn request_timeout(mut self, seconds: u32) -> Self {
+        assert!(
+            1 <= seconds && seconds <= Self::MAX_REQUEST_TIMEOUT,
+            "the request timeout must be 1 second to 7 days"
+        );
+        self.request_timeout = Some(seconds);
         self
     }
 }

@@ -170,6 +170,28 @@ impl Found {
                 format!("set `execution_timeout` to {limit} or less, or use a job for long work"),
             );
         }
+        if let Some(seconds) = worker.request_timeout_seconds.filter(|seconds| *seconds > limit) {
+            self.warning(
+                format!(
+                    "`{}` sets `request_timeout` to {seconds} s, but Runpod's load balancer ends requests after \
+                     {limit} s",
+                    worker.name
+                ),
+                format!("nothing changes that on Runpod: keep answers under {limit} s there"),
+            );
+        }
+        let megabytes = WorkerType::DEFAULT_BODY_BYTES / 1_000_000;
+        if let Some(mib) =
+            worker.max_body_mib.filter(|_| worker.max_body_bytes() > WorkerType::DEFAULT_BODY_BYTES)
+        {
+            self.warning(
+                format!(
+                    "`{}` sets `max_body_mib` to {mib}, but Runpod's load balancer takes {megabytes} MB",
+                    worker.name
+                ),
+                "nothing changes that on Runpod: pass larger data by URL there".to_owned(),
+            );
+        }
     }
 
     /// A CPU flavor has so much disk per vCPU. For GPU workers no limit is published.
@@ -483,6 +505,28 @@ mod tests {
         let about = |part: &str| warnings.iter().find(|one| one.message.contains(part));
         assert!(about("no buffer of idle workers").unwrap().fix.contains("workers = 2..=3"), "{warnings:?}");
         assert!(about("deletes a job 86400 s after").unwrap().fix.contains("policy.ttl"), "{warnings:?}");
+    }
+
+    #[test]
+    fn limits_beyond_those_of_the_load_balancer_are_told() {
+        let mut spec = spec();
+        let told = |spec: &ReleaseSpec| {
+            let warnings = all(spec, &Account::default()).warnings.into_iter();
+            let warnings = warnings.filter(|one| one.message.contains("load balancer"));
+            warnings.map(|one| one.message).collect::<Vec<_>>()
+        };
+        let balanced = |worker: &&mut WorkerType| worker.kind == EndpointKind::LoadBalanced;
+        let worker = spec.manifest.workers.iter_mut().find(balanced).unwrap();
+        worker.execution_timeout_seconds = 30;
+        (worker.request_timeout_seconds, worker.max_body_mib) = (Some(330), Some(28));
+        assert_eq!(told(&spec), Vec::<String>::new());
+        let worker = spec.manifest.workers.iter_mut().find(balanced).unwrap();
+        (worker.request_timeout_seconds, worker.max_body_mib) = (Some(331), Some(29));
+        let told = told(&spec);
+        assert!(
+            told.len() == 2 && told[0].contains("to 331 s") && told[1].contains("takes 30 MB"),
+            "{told:?}"
+        );
     }
 
     #[test]

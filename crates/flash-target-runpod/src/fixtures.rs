@@ -41,6 +41,9 @@ fn worker(name: &str, compute: ComputeEntry, workers: (u32, u32), seconds: (u32,
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        http: None,
+        max_body_mib: None,
+        request_timeout_seconds: None,
     }
 }
 

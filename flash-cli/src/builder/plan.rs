@@ -238,6 +238,9 @@ mod tests {
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            http: None,
+            max_body_mib: None,
+            request_timeout_seconds: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use flash_platform::sample::sample;
 use flash_protocol::{
     CommandWorker,
-    manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest, WorkerType},
+    manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HttpEntry, Manifest, WorkerType},
     wire::envelope::{self, Envelope},
 };
 use flash_target::DeployedEndpoint;
@@ -46,7 +46,13 @@ pub(super) fn endpoints(
         }
     };
     let functions = manifest.functions.iter().map(row);
-    functions.chain(commands.iter().map(|command| row_of_command(command, url, program))).collect()
+    let routers = manifest
+        .routers()
+        .map(|(worker, http)| row_of_router(worker, http, http.path().to_owned(), url, program));
+    functions
+        .chain(routers)
+        .chain(commands.iter().map(|command| row_of_command(command, url, program)))
+        .collect()
 }
 
 /// The rows for an app whose worker types each have an address, as in a cloud: jobs name their function inside.
@@ -85,7 +91,25 @@ pub(super) fn endpoints_apart(
             curl,
         }
     };
-    manifest.functions.iter().map(row).collect()
+    let routers = manifest.routers().map(|(worker, http)| {
+        let url = deployed.iter().find(|own| own.worker == worker.name).map(|own| own.url.as_str());
+        let url = url.unwrap_or_default().trim_end_matches('/');
+        row_of_router(worker, http, format!("{url}{}", http.path()), url, program)
+    });
+    manifest.functions.iter().map(row).chain(routers).collect()
+}
+
+/// Which paths a router has, only the router knows.
+fn row_of_router(worker: &WorkerType, http: &HttpEntry, path: String, url: &str, program: &str) -> Endpoint {
+    Endpoint {
+        method: "ANY".to_owned(),
+        path,
+        function: http.function.clone(),
+        worker: worker.name.clone(),
+        compute: worker.compute.label(),
+        workers: workers(worker),
+        curl: format!("{program} {}", quoted(&format!("{url}{}", http.path()))),
+    }
 }
 
 /// A job for this function, as its queue takes it.
@@ -137,7 +161,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
             ArgumentSource::Query if argument.required => {
                 query.extend(texts().iter().map(|text| format!("{}={text}", argument.name)));
             }
-            ArgumentSource::Query | ArgumentSource::Body => {}
+            ArgumentSource::Query | ArgumentSource::Body | ArgumentSource::Headers => {}
         }
     }
     if !query.is_empty() {

@@ -399,9 +399,19 @@ fn field(name: &str, before: Option<String>, after: Option<String>) -> FieldChan
 
 type Fields = Vec<(&'static str, String)>;
 
+/// A setting that is only on one side is not set on the other.
 fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
-    let pairs = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is);
-    pairs.map(|((name, was), (_, is))| field(name, Some(was), Some(is))).collect()
+    let of = |fields: &Fields, name: &str| {
+        fields.iter().find(|(own, _)| *own == name).map(|(_, value)| value.clone())
+    };
+    let removed = before.iter().filter(|(name, _)| of(&after, name).is_none());
+    let names: Vec<&str> = after.iter().chain(removed).map(|(name, _)| *name).collect();
+    let change = |name: &str| {
+        let (was, is) = (of(&before, name), of(&after, name));
+        let moved = (name == HTTP && was.is_some()).then(|| "its paths are others".to_owned());
+        (was != is).then(|| FieldChange { breaking: moved, ..field(name, was, is) })
+    };
+    names.into_iter().filter_map(change).collect()
 }
 
 /// Every setting of one function as text.
@@ -447,6 +457,9 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         data_centers,
         disk_gib: _,
         shm_mib: _,
+        http,
+        max_body_mib,
+        request_timeout_seconds,
     } = worker;
     let kind = match kind {
         EndpointKind::Queue => "queue",
@@ -465,7 +478,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         [] => "anywhere".to_owned(),
         centers => centers.iter().map(|center| center.id()).collect::<Vec<_>>().join(" "),
     };
-    vec![
+    let mut fields = vec![
         ("kind", kind.to_owned()),
         ("compute", compute.label()),
         ("workers", format!("{workers_min}..={workers_max}")),
@@ -476,8 +489,15 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         ("buffer", buffer.to_string()),
         ("task", task.to_owned()),
         ("data_centers", centers),
-    ]
+    ];
+    fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
+    fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));
+    fields.extend(request_timeout_seconds.map(|seconds| ("request_timeout", format!("{seconds} s"))));
+    fields
 }
+
+/// The field with the paths of a router.
+const HTTP: &str = "http";
 
 fn command_fields(command: &CommandSpec) -> Fields {
     let mut line = vec![command.program.display().to_string()];

@@ -163,7 +163,8 @@ pub(crate) async fn describe(
     config: &Config,
 ) -> Result<Manifest, DescribeError> {
     let manifest = ask(program, directory, environment).await?;
-    if manifest.functions.is_empty() && config.commands().is_empty() {
+    let has_code = !manifest.functions.is_empty() || manifest.routers().next().is_some();
+    if !has_code && config.commands().is_empty() {
         return Err(DescribeError::Empty(manifest.app.name));
     }
     config.check_against(&manifest)?;

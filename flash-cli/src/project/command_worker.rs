@@ -39,6 +39,8 @@ pub(super) struct Written {
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
     buffer: Option<Spanned<u32>>,
+    max_body_mib: Option<Spanned<u32>>,
+    request_timeout: Option<Spanned<u32>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Programs that it starts itself.
@@ -84,6 +86,14 @@ impl Written {
                            many jobs as it asks for";
             return mistake(said.span(), message);
         }
+        let of_requests = [("max_body_mib", &self.max_body_mib), ("request_timeout", &self.request_timeout)];
+        for (name, said) in of_requests {
+            if let (EndpointKind::Queue, Some(said)) = (kind, said) {
+                let message =
+                    format!("`{name}` requires kind = \"load_balanced\": a queue takes no requests");
+                return mistake(said.span(), message);
+            }
+        }
         let defaults = ResourceConfig::new("defaults");
         let (workers_min, workers_max) = match &self.workers {
             Some(said) => workers_of(said)?,
@@ -92,6 +102,9 @@ impl Written {
         let number = |said: &Option<Spanned<u32>>, name, most, default| match said {
             Some(said) => within(said, name, most),
             None => Ok(default),
+        };
+        let optional = |said: &Option<Spanned<u32>>, name, most| {
+            said.as_ref().map(|said| within(said, name, most)).transpose()
         };
         let (idle, execution) = (defaults.idle_timeout, defaults.execution_timeout);
         let (most_idle, most_execution) =
@@ -125,6 +138,13 @@ impl Written {
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            http: None,
+            max_body_mib: optional(&self.max_body_mib, "max_body_mib", ResourceConfig::MAX_BODY_MIB)?,
+            request_timeout_seconds: optional(
+                &self.request_timeout,
+                "request_timeout",
+                ResourceConfig::MAX_REQUEST_TIMEOUT,
+            )?,
         })
     }
 
@@ -283,6 +303,10 @@ pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<Stri
         let place = function.place();
         return Some(format!("the app already has a worker type `{name}` ({place}); choose another name"));
     }
+    if let Some((_, router)) = manifest.routers().find(|(worker, _)| worker.name == *name) {
+        let place = router.place();
+        return Some(format!("the app already has a worker type `{name}` ({place}); choose another name"));
+    }
     if command.worker_type.kind == EndpointKind::Queue {
         return None;
     }
@@ -290,8 +314,11 @@ pub(super) fn clash(command: &CommandWorker, manifest: &Manifest) -> Option<Stri
     let function = manifest.functions.iter().find(|function| match &function.route {
         Some(route) => route.path.trim_start_matches('/').split('/').next() == Some(name),
         None => function.module.split('/').next() == Some(name),
-    })?;
-    let place = function.place();
+    });
+    let below = |prefix: &str| prefix.trim_start_matches('/').split('/').next() == Some(name);
+    let router = || manifest.routers().find(|(_, router)| router.prefix.as_deref().is_some_and(below));
+    let place =
+        function.map(|function| function.place()).or_else(|| router().map(|(_, router)| router.place()))?;
     Some(format!("the app already serves paths below `/{name}` ({place}); choose another name"))
 }
 

@@ -15,6 +15,7 @@ mod deploy;
 mod deploy_faults;
 mod docs_page;
 mod doctor;
+mod http;
 mod images;
 mod kept;
 mod lifecycle;

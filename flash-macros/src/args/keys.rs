@@ -22,6 +22,9 @@ pub(super) enum Key {
     Resource,
     Method,
     Path,
+    Http,
+    MaxBodyMib,
+    RequestTimeout,
     Retries,
     Backoff,
     Schedule,
@@ -52,6 +55,9 @@ impl Key {
         Self::Resource,
         Self::Method,
         Self::Path,
+        Self::Http,
+        Self::MaxBodyMib,
+        Self::RequestTimeout,
         Self::Retries,
         Self::Backoff,
         Self::Schedule,
@@ -91,6 +97,9 @@ impl Key {
             Self::Resource => "resource = PIPELINE",
             Self::Method => "method = POST",
             Self::Path => "path = \"/classify\"",
+            Self::Http => "http = \"/chat\"",
+            Self::MaxBodyMib => "max_body_mib = 100",
+            Self::RequestTimeout => "request_timeout = 600",
             Self::Retries => "retries = 3",
             Self::Backoff => "backoff = 1..=60",
             Self::Schedule => "schedule = \"0 3 * * *\"",
@@ -105,9 +114,14 @@ impl Key {
         self == Self::Task
     }
 
+    /// Whether it may stand alone, which is as `= true`.
+    pub(super) fn may_stand_alone(self) -> bool {
+        matches!(self, Self::Http)
+    }
+
     /// Whether it is part of a worker type's configuration, other than its name.
     pub(super) fn is_setting(self) -> bool {
-        !matches!(self, Self::Worker | Self::Resource)
+        !matches!(self, Self::Worker | Self::Resource | Self::Http)
             && !Self::OF_ROUTE.contains(&self)
             && !Self::OF_JOB.contains(&self)
     }

@@ -79,6 +79,10 @@ fn parse_entry(input: ParseStream<'_>, keys: &[Key], errors: &Errors) -> syn::Re
     }
     let value_follows =
         input.parse::<Option<Token![=]>>()?.is_some() && !input.is_empty() && !input.peek(Token![,]);
+    if !value_follows && key.may_stand_alone() {
+        let value = syn::parse_quote_spanned!(name.span()=> true);
+        return Ok(Some(Entry { key, name, value }));
+    }
     if !value_follows {
         errors.on(&name, format!("`{name}` needs a value: `{}`", key.form()));
         skip_to_comma(input)?;

@@ -109,17 +109,22 @@ impl Expansion<'_> {
     }
 
     fn companions(&self, face: &Face) -> TokenStream {
-        let (local, options) = (self.local_companion(face), self.options(face));
+        // Items are values as they are sent, which headers are not.
+        let has_headers = self.function.arguments.iter().any(Argument::is_headers);
+        let (local, options) = (self.local_companion(face), (!has_headers).then(|| self.options(face)));
         if self.function.kind == Kind::Stream {
             let refused = self.refused_spawn(face, "AStream");
             return quote! { #refused #options #local };
         }
         let spawn = match self.route {
             Some(_) => self.refused_spawn(face, "ARoute"),
+            // Reported: no job returns one.
+            None if self.function.returns_reply() => TokenStream::new(),
             None => self.spawn(face),
         };
-        let map = (!self.function.arguments.is_empty()).then(|| self.map(face));
-        let handle = self.route.is_none().then(|| self.handle(face));
+        let map = (!self.function.arguments.is_empty() && !has_headers).then(|| self.map(face));
+        let is_job = self.route.is_none() && !self.function.returns_reply();
+        let handle = is_job.then(|| self.handle(face));
         quote! { #spawn #map #options #handle #local }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::*;
-use crate::descriptor::{Handler, Resource, Route};
+use crate::descriptor::{Handler, Output, Resource, Route};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Text {

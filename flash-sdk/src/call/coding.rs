@@ -3,6 +3,7 @@ use flash_protocol::{
     Result,
     wire::{Payload, RawJson},
 };
+use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) struct EncodedCall {
     pub(super) body: Value,
     pub(super) text: Vec<(&'static str, String)>,
+    pub(super) headers: HeaderMap,
 }
 
 /// Encodes the arguments of a call.
@@ -23,8 +25,11 @@ pub(crate) struct EncodedCall {
 /// # Errors
 /// If a value cannot be written as JSON.
 pub(crate) fn encode<A: Args>(function: &Function, args: &A) -> Result<EncodedCall> {
-    let text = if function.route.is_some() { args.encode_text(function)? } else { Vec::new() };
-    Ok(EncodedCall { body: args.encode(function)?, text })
+    let (text, headers) = match function.route {
+        Some(_) => (args.encode_text(function)?, args.headers(function)),
+        None => (Vec::new(), HeaderMap::new()),
+    };
+    Ok(EncodedCall { body: args.encode(function)?, text, headers })
 }
 
 impl EncodedCall {

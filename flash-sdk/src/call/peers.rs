@@ -27,7 +27,7 @@ use super::{
 use crate::{
     context::Context,
     deadline::within_current_call,
-    descriptor::{Function, Value},
+    descriptor::{Answered, Function, Value},
     http_client::HttpClient,
     located::located,
     queue_client::{LONGEST_HOLD, QueueClient, RemoteJob, RetryPolicy, Submission},
@@ -211,7 +211,7 @@ impl Peers {
         function: &Function,
         call: EncodedCall,
         settings: &CallSettings,
-    ) -> Result<Value> {
+    ) -> Result<Answered> {
         let envelope = self.envelope(function)?;
         let request_id = envelope.request_id.clone();
         let outcome = within_current_call(self.send(function, envelope, call, settings)).await;
@@ -224,7 +224,7 @@ impl Peers {
         envelope: Envelope,
         call: EncodedCall,
         settings: &CallSettings,
-    ) -> Result<Value> {
+    ) -> Result<Answered> {
         if function.route.is_some() {
             let (url, envelope) = (self.routes_of(function.worker())?, settings.of_direct(envelope));
             return route::call(&self.http, &url, function, &envelope, call).await;
@@ -233,9 +233,10 @@ impl Peers {
         if settings.idempotency_key.is_some() {
             // Only `run` takes a key. Its job outlives this call, because others with the key may wait for it.
             let job = self.submit(function, envelope, &input.into_json(), settings).await?;
-            return job.output().await.map(|output| Value::Json(output.into()));
+            return job.output().await.map(|output| Answered::of(Value::Json(output.into())));
         }
-        self.run(function.worker(), envelope, input, settings.policy).await.map(Value::Json)
+        let output = self.run(function.worker(), envelope, input, settings.policy).await?;
+        Ok(Answered::of(Value::Json(output)))
     }
 
     /// Runs a job on a worker type and waits for its output.

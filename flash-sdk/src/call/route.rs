@@ -2,19 +2,21 @@
 use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     wire::{
-        RawJson,
+        Payload, RawJson,
         envelope::Envelope,
         events::{self, Event, Events, NamedChunk},
         refusal,
     },
 };
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use http::StatusCode;
 use serde_json::value::RawValue;
 
 use super::coding::EncodedCall;
 use crate::{
     bytes::Bytes,
-    descriptor::{Function, Value},
+    descriptor::{Answered, Function, Head, Value},
+    headers::sendable,
     http_client::{HttpClient, escaped, received, transport},
     located::located,
 };
@@ -29,17 +31,22 @@ pub(super) async fn call(
     function: &Function,
     envelope: &Envelope,
     call: EncodedCall,
-) -> Result<Value> {
+) -> Result<Answered> {
     let received = received(request(http, url, function, envelope, call)?).await?;
-    if !function.answers_raw() {
-        return received.json::<RawJson>().map(|answer| Value::Json(answer.into()));
-    }
     received.success()?;
-    let content_type = received.headers.get("content-type").and_then(|kind| kind.to_str().ok());
-    Ok(Value::Raw(match content_type {
-        Some(content_type) => Bytes::with_content_type(content_type, received.body),
-        None => received.body.into(),
-    }))
+    let value = if function.answers_raw() {
+        let content_type = received.headers.get("content-type").and_then(|kind| kind.to_str().ok());
+        Value::Raw(match content_type {
+            Some(content_type) => Bytes::with_content_type(content_type, received.body),
+            None => received.body.into(),
+        })
+    } else if received.body.is_empty() {
+        Value::Json(Payload::null())
+    } else {
+        Value::Json(received.json::<RawJson>()?.into())
+    };
+    let status = StatusCode::from_u16(received.status)?;
+    Ok(Answered { value, head: Some(Head { status, headers: received.headers }) })
 }
 
 /// The chunks of a route that streams, as they come. Dropping them ends the request.
@@ -113,6 +120,9 @@ fn request(
                 request.header("content-type", content_type).body(bytes.data().clone())
             }
         };
+    }
+    for (name, value) in sendable(&call.headers) {
+        request = request.header(name, value);
     }
     for (name, value) in envelope.trace_headers() {
         request = request.header(name, value);

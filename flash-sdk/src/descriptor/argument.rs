@@ -15,6 +15,8 @@ pub struct Argument {
     pub optional: fn() -> bool,
     /// Whether its type is [`Bytes`](crate::Bytes).
     pub is_bytes: fn() -> bool,
+    /// Whether it is the headers of the request.
+    pub is_headers: bool,
 }
 
 /// The type of a function's result.

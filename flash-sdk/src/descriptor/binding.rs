@@ -39,6 +39,7 @@ impl Binding {
     /// The binding of these arguments, for a job or for this route.
     pub(super) fn of(route: Option<Route>, arguments: &[Argument], output: &Output) -> Self {
         let source = |argument: &Argument| match route {
+            _ if argument.is_headers => ArgumentSource::Headers,
             Some(route) if route.parameters().any(|name| name == argument.name) => ArgumentSource::Path,
             Some(route) if matches!(route.method, "GET" | "DELETE" | "HEAD") => ArgumentSource::Query,
             _ => ArgumentSource::Body,

@@ -5,13 +5,13 @@ use flash_protocol::{ResourceConfig, Result, wire::RawJson};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 use super::{
+    answered::Answered,
     argument::{Argument, Output},
     binding::Binding,
     input::Input,
     lifecycle::Lifecycle,
     route::Route,
     settings::FunctionSettings,
-    value::Value,
 };
 
 /// One `#[remote]` function, as the macro describes it.
@@ -56,11 +56,21 @@ pub enum Resource {
     Named(&'static str),
 }
 
+impl Resource {
+    /// Name of the worker type.
+    pub(super) fn worker(self) -> &'static str {
+        match self {
+            Self::Declared(config) => config.name,
+            Self::Named(name) => name,
+        }
+    }
+}
+
 /// How a function runs.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// One result.
-    Once(fn(Input) -> BoxFuture<'static, Result<Value>>),
+    Once(fn(Input) -> BoxFuture<'static, Result<Answered>>),
     /// Chunks as they are produced; invalid arguments are refused before the first.
     Stream(fn(Input) -> Result<BoxStream<'static, Result<RawJson>>>),
 }
@@ -102,10 +112,7 @@ impl Function {
 
     /// Name of the worker type that it runs on.
     pub fn worker(&self) -> &'static str {
-        match self.resource {
-            Resource::Declared(config) => config.name,
-            Resource::Named(name) => name,
-        }
+        self.resource.worker()
     }
 
     /// `Type::method` or `function`.

@@ -1,5 +1,6 @@
 //! The input of a function, not decoded yet.
 use flash_protocol::wire::Payload;
+use http::HeaderMap;
 
 use crate::bytes::Bytes;
 
@@ -12,6 +13,8 @@ pub struct Input {
     pub raw: Option<Bytes>,
     /// Path and query parameters, decoded.
     pub text: Vec<(String, String)>,
+    /// The headers of a request; none for a job.
+    pub headers: HeaderMap,
 }
 
 impl Input {

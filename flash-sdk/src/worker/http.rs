@@ -1,7 +1,9 @@
 //! A load-balanced worker: serves the app's routes over HTTP, and `/ping` for the load balancer.
 //!
 //! The port opens immediately. `/ping` answers 204 until the worker is initialised, then 200. Requests that arrive
-//! before wait.
+//! before wait. Requests for no route go to the app's own router, if it has one (`router`).
+mod router;
+
 use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -14,19 +16,19 @@ use axum::{
     routing::{self, MethodFilter},
 };
 use flash_protocol::{
-    Error, ErrorKind, FieldError, Result, WireError,
+    Error, ErrorKind, Result, WireError,
     wire::{
         RawJson,
         envelope::Envelope,
+        error_body,
         exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
-        refusal_text, unsupported_coding,
+        unsupported_coding,
     },
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     job::Functions,
@@ -38,13 +40,14 @@ use super::{
 use crate::{
     bytes::Bytes,
     context::{Context, Setup},
-    descriptor::{Function, Handler, Input, Value},
+    descriptor::{Answered, Function, Handler, Head, Input, Value},
     panic,
     stream::{Call, Guarded},
 };
 
-/// Larger request bodies are refused with 413: the provider's limit for load-balanced endpoints.
-const MAX_BODY_BYTES: usize = 30 * 1024 * 1024;
+/// Larger request bodies are refused with 413, unless the worker type sets a limit of its own: the provider's limit
+/// for load-balanced endpoints.
+const MAX_BODY_MIB: u32 = 30;
 
 /// The listening worker.
 pub(super) struct Server {
@@ -61,7 +64,17 @@ struct Shared {
     ready: watch::Receiver<bool>,
     worker_id: HeaderValue,
     execution_timeout: Duration,
+    max_body_mib: u32,
     requests: Requests,
+    functions: Arc<Functions>,
+}
+
+impl Shared {
+    /// Waits until the worker is initialised.
+    async fn until_ready(&self) {
+        // The sender lives as long as the server.
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+    }
 }
 
 impl Server {
@@ -78,9 +91,11 @@ impl Server {
             worker_id: HeaderValue::from_str(&settings.worker_id)
                 .unwrap_or(HeaderValue::from_static("unknown")),
             execution_timeout: Duration::from_secs(functions.worker_type().execution_timeout_seconds.into()),
+            max_body_mib: functions.worker_type().max_body_mib.unwrap_or(MAX_BODY_MIB),
             requests: requests.clone(),
+            functions,
         });
-        let router = router(&functions, shared)?;
+        let router = routes(shared)?;
         Ok(Self { listener, health, port: bound, ready, requests, router })
     }
 
@@ -131,9 +146,10 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
         .map_err(|error| format!("could not listen on {host}:{port}: {error}"))
 }
 
-fn router(functions: &Functions, shared: Arc<Shared>) -> Result<Router, String> {
+/// Everything that this worker answers.
+fn routes(shared: Arc<Shared>) -> Result<Router, String> {
     let mut router = Router::new().route("/ping", routing::get(ping));
-    for function in functions.iter() {
+    for function in shared.functions.iter() {
         let Some(route) = function.route else { continue };
         let method = http::Method::from_bytes(route.method.as_bytes()).map_err(|error| error.to_string())?;
         let filter = MethodFilter::try_from(method).map_err(|error| error.to_string())?;
@@ -142,7 +158,11 @@ fn router(functions: &Functions, shared: Arc<Shared>) -> Result<Router, String> 
         };
         router = router.route(route.path, routing::on(filter, handler));
     }
-    Ok(router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(shared))
+    if shared.functions.worker_type().http.is_some() {
+        router = router.fallback(router::serve);
+    }
+    let limit = DefaultBodyLimit::max(shared.max_body_mib as usize * 1024 * 1024);
+    Ok(router.layer(limit).with_state(shared))
 }
 
 async fn ping(State(shared): State<Arc<Shared>>) -> StatusCode {
@@ -155,47 +175,86 @@ async fn serve(
     path: RawPathParams,
     request: Request,
 ) -> Response {
-    // Waits until initialised. The sender lives as long as the server.
-    let _ = shared.ready.clone().wait_for(|ready| *ready).await;
-    let context = context_of(request.headers(), shared.execution_timeout);
-    let request_id = context.request_id().to_owned();
-    let mut running = Some(shared.requests.begin(request.headers(), &context));
-    // If the client disconnects, all of this is dropped and threads of the call are notified.
-    let cancel = context.cancel_on_drop();
-    let answer = answer(function, &shared, &context, &mut running, path, request).await;
-    cancel.disarm();
-    let mut response = match answer {
-        Ok(response) => response,
-        // Within the call, so that the log line contains the request ID.
-        Err(Refused { status, error }) => context.sync_scope(|| refuse(status, *error, &shared, &request_id)),
-    };
-    let headers = response.headers_mut();
-    if running.is_some_and(|running| running.holds_its_slot()) {
-        headers.insert(HELD_HEADER, HeaderValue::from_static("1"));
-    }
-    headers.insert("x-runpod-worker-id", shared.worker_id.clone());
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        headers.insert("x-request-id", value);
-    }
-    response
+    shared.until_ready().await;
+    let mut call = Serving::begin(&shared, request.headers(), Some(shared.execution_timeout));
+    let answer = answer(function, &mut call, path, request).await;
+    call.end(answer)
 }
 
-/// The context from the request's headers, within the limits of this worker type.
-fn context_of(headers: &HeaderMap, execution_timeout: Duration) -> Context {
+/// A request that is being served. If the client disconnects, it is dropped, and threads of the call are notified.
+struct Serving {
+    shared: Arc<Shared>,
+    context: Context,
+    /// The deadline of the caller, without the limit of this worker.
+    callers_deadline: Option<u64>,
+    cancel: Option<DropGuard>,
+    /// `None` once the body of the answer has it.
+    running: Option<Running>,
+}
+
+impl Serving {
+    /// A request begins. `limit` is the time that this worker gives it.
+    fn begin(shared: &Arc<Shared>, headers: &HeaderMap, limit: Option<Duration>) -> Self {
+        let envelope = envelope_of(headers);
+        let callers_deadline = envelope.deadline_ms;
+        let own = limit.map(deadline_in);
+        let deadline_ms = callers_deadline.into_iter().chain(own).min();
+        let envelope = Envelope { deadline_ms, ..envelope };
+        let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let cancelled = CancellationToken::new();
+        let context = Context::new(Setup { envelope, cancelled, last_event_id, ..Setup::default() });
+        Self {
+            running: Some(shared.requests.begin(headers, &context)),
+            cancel: Some(context.cancel_on_drop()),
+            shared: shared.clone(),
+            context,
+            callers_deadline,
+        }
+    }
+
+    /// The head of the answer is there.
+    fn end(self, answer: Result<Response, Refused>) -> Response {
+        let Self { shared, context, cancel, running, .. } = self;
+        if let Some(cancel) = cancel {
+            cancel.disarm();
+        }
+        let request_id = context.request_id().to_owned();
+        let mut response = match answer {
+            Ok(response) => response,
+            // Within the call, so that the log line contains the request ID.
+            Err(Refused { status, error }) => {
+                context.sync_scope(|| refuse(status, *error, &shared, &request_id))
+            }
+        };
+        let headers = response.headers_mut();
+        if running.is_some_and(|running| running.holds_its_slot()) {
+            headers.insert(HELD_HEADER, HeaderValue::from_static("1"));
+        }
+        headers.insert("x-runpod-worker-id", shared.worker_id.clone());
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            headers.insert("x-request-id", value);
+        }
+        response
+    }
+}
+
+/// This long from now, in milliseconds since the epoch.
+fn deadline_in(limit: Duration) -> u64 {
+    let at = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + limit;
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a request's headers say about its call.
+fn envelope_of(headers: &HeaderMap) -> Envelope {
     let text =
         |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
-    let own = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + execution_timeout;
-    let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
-    let callers = text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok());
-    let envelope = Envelope {
+    Envelope {
         request_id: text("x-request-id").and_then(|id| RequestId::parse(&id)),
         traceparent: text("traceparent").and_then(|trace| TraceParent::parse(&trace)),
-        deadline_ms: Some(callers.map_or(own, |callers: u64| callers.min(own))),
+        deadline_ms: text("x-flash-deadline-ms").and_then(|deadline| deadline.parse().ok()),
         depth: text("x-flash-depth").and_then(|depth| depth.parse().ok()).unwrap_or(0),
         ..Envelope::default()
-    };
-    let last_event_id = text("last-event-id");
-    Context::new(Setup { envelope, cancelled: CancellationToken::new(), last_event_id, ..Setup::default() })
+    }
 }
 
 /// A request that gets an error. Boxed, to keep the type of successful results small.
@@ -206,25 +265,15 @@ struct Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self { status: status_of(&error), error: Box::new(error.into_wire()) }
-    }
-}
-
-/// The status for an error. If a stage below refuses a call, that is a failure of this route, not of its caller.
-fn status_of(error: &Error) -> StatusCode {
-    match (error.kind(), error.stage()) {
-        (ErrorKind::InvalidInput, None) => StatusCode::UNPROCESSABLE_ENTITY,
-        (ErrorKind::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
-        (ErrorKind::NoWorker, _) => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        let error = Box::new(error.into_wire());
+        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, error }
     }
 }
 
 async fn answer(
     function: &'static Function,
-    shared: &Arc<Shared>,
-    context: &Context,
-    running: &mut Option<Running>,
+    call: &mut Serving,
     path: RawPathParams,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -232,11 +281,12 @@ async fn answer(
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     text.extend(query_of(request.uri().query().unwrap_or_default()));
     check_coding(request.headers())?;
-    let input = input_of(function, text, request).await?;
+    let input = input_of(function, text, request, call.shared.max_body_mib).await?;
+    let (context, shared) = (call.context.clone(), call.shared.clone());
     let deadline = context.deadline();
     match function.handler {
         Handler::Once(handle) => {
-            let running = context.clone().scope(panic::catch_async(handle(input)));
+            let running = context.scope(panic::catch_async(handle(input)));
             let output = match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), running).await.map_err(|_| {
                     Error::new(
@@ -246,20 +296,14 @@ async fn answer(
                 })?,
                 None => running.await,
             };
-            match output.and_then(|output| output)? {
-                Value::Json(output) => {
-                    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-                    Ok((json, Box::<str>::from(output.into_json()).into_string()).into_response())
-                }
-                Value::Raw(bytes) => raw(bytes).map_err(Refused::from),
-            }
+            Ok(answer_of(output.and_then(|output| output)?)?)
         }
         Handler::Stream(handle) => {
             let chunks = Guarded::open(context.clone(), Call::Own, function, || handle(input))?;
             let kind = if function.binding().streams_events { Chunks::Named } else { Chunks::Plain };
-            let shared = shared.clone();
+            let shared = call.shared.clone();
             let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);
-            Ok(sent_events::answer(chunks, kind, context.clone(), failed, running.take()))
+            Ok(sent_events::answer(chunks, kind, call.context.clone(), failed, call.running.take()))
         }
     }
 }
@@ -269,19 +313,25 @@ async fn input_of(
     function: &Function,
     text: Vec<(String, String)>,
     request: Request,
+    limit_mib: u32,
 ) -> Result<Input, Refused> {
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let body =
-        bytes::Bytes::from_request(request, &()).await.map_err(|rejection| body_refused(&rejection))?;
+    let headers = match function.arguments.iter().any(|argument| argument.is_headers) {
+        true => request.headers().clone(),
+        false => HeaderMap::new(),
+    };
+    let body = bytes::Bytes::from_request(request, &()).await;
+    let body = body.map_err(|rejection| body_refused(&rejection, limit_mib))?;
+    let input = Input { text, headers, ..Input::default() };
     if function.binding().raw_body {
         let raw = match content_type.as_ref().and_then(|kind| kind.to_str().ok()) {
             Some(kind) => Bytes::with_content_type(kind, body),
             None => body.into(),
         };
-        return Ok(Input { raw: Some(raw), text, ..Input::default() });
+        return Ok(Input { raw: Some(raw), ..input });
     }
     if body.is_empty() {
-        return Ok(Input { text, ..Input::default() });
+        return Ok(input);
     }
     let body: RawJson = serde_json::from_slice(&body).map_err(|error| Refused {
         status: StatusCode::BAD_REQUEST,
@@ -290,7 +340,26 @@ async fn input_of(
             format!("the body is not valid JSON: {}", flash_protocol::wire::fault(&error)),
         )),
     })?;
-    Ok(Input { body: Some(body.into()), text, ..Input::default() })
+    Ok(Input { body: Some(body.into()), ..input })
+}
+
+/// A result as JSON or raw bytes, with the status and headers of a reply.
+fn answer_of(Answered { value, head }: Answered) -> Result<Response> {
+    let mut response = match value {
+        Value::Json(output) => {
+            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (json, Box::<str>::from(output.into_json()).into_string()).into_response()
+        }
+        Value::Raw(bytes) => raw(bytes)?,
+    };
+    let Some(Head { status, headers }) = head else { return Ok(response) };
+    // These have no body.
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
+        response = Response::default();
+    }
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    Ok(response)
 }
 
 /// An answer of raw bytes.
@@ -316,10 +385,10 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-fn body_refused(rejection: &BytesRejection) -> Refused {
+fn body_refused(rejection: &BytesRejection, limit_mib: u32) -> Refused {
     let status = rejection.status();
     let message = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => format!("the body is over {} MiB", MAX_BODY_BYTES / 1024 / 1024),
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body is over {limit_mib} MiB"),
         _ => rejection.body_text(),
     };
     Refused { status, error: Box::new(WireError::new(ErrorKind::InvalidInput, message)) }
@@ -332,20 +401,6 @@ fn query_of(query: &str) -> Vec<(String, String)> {
         Err(_) => return Vec::new(),
     };
     axum::extract::Query::try_from_uri(&uri).map(|axum::extract::Query(pairs)| pairs).unwrap_or_default()
-}
-
-/// The error body of all routes and of the gateway.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: String,
-    kind: ErrorKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_id: Option<&'a str>,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    fields: &'a [FieldError],
 }
 
 /// An error after the head of the answer, with its location.
@@ -365,13 +420,6 @@ fn refuse(status: StatusCode, error: WireError, shared: &Shared, request_id: &st
     if status.is_server_error() {
         log(&error);
     }
-    let body = ErrorBody {
-        error: refusal_text(&error),
-        kind: error.kind,
-        stage: error.stage.as_deref(),
-        worker_id: error.worker_id.as_deref().or(shared.worker_id.to_str().ok()),
-        request_id,
-        fields: &error.fields,
-    };
-    (status, axum::Json(serde_json::to_value(&body).unwrap_or_default())).into_response()
+    let body = error_body(&error, shared.worker_id.to_str().ok(), Some(request_id));
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -1,6 +1,10 @@
 //! Runs a job on this worker: finds the function, runs it within its call, and turns the outcome into the job's end.
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
+use axum::Router;
 use flash_protocol::{
     Error, ErrorKind, Result, Retries, cut,
     manifest::WorkerType,
@@ -14,7 +18,7 @@ use super::{lifecycles::Lifecycles, shutdown::Shutdown};
 use crate::{
     attempts,
     context::{Context, ProgressSink, Setup},
-    descriptor::{Function, Handler, Input},
+    descriptor::{Function, Handler, Input, RouterFunction},
     function::RESULT,
     panic,
     registry::Registry,
@@ -25,6 +29,9 @@ pub(super) struct Functions {
     worker_type: WorkerType,
     functions: Vec<&'static Function>,
     lifecycles: Lifecycles,
+    router_function: Option<&'static RouterFunction>,
+    /// Set by [`Functions::init`].
+    router: OnceLock<Router>,
 }
 
 impl Functions {
@@ -44,7 +51,13 @@ impl Functions {
             .worker_type(name)
             .ok_or_else(|| format!("this app has no worker type `{name}`; known: `{}`", list()))?;
         let functions: Vec<_> = registry.functions_of(name).collect();
-        Ok(Self { lifecycles: Lifecycles::of(functions.iter().copied()), functions, worker_type })
+        Ok(Self {
+            lifecycles: Lifecycles::of(functions.iter().copied()),
+            functions,
+            router_function: registry.router_of(name),
+            router: OnceLock::new(),
+            worker_type,
+        })
     }
 
     pub(super) fn worker_type(&self) -> &WorkerType {
@@ -60,12 +73,24 @@ impl Functions {
         &self.lifecycles
     }
 
-    /// Runs every `#[init]` once, before the worker takes work.
+    /// The app's own router; `None` before [`Functions::init`], and if it has none.
+    pub(super) fn router(&self) -> Option<&Router> {
+        self.router.get()
+    }
+
+    /// Runs every `#[init]` once and makes the router, before the worker takes work.
     ///
     /// # Errors
     /// The first error, as text.
     pub(super) async fn init(&self) -> Result<(), String> {
-        self.lifecycles.init().await.map_err(|error| format!("{error:#}"))
+        let text = |error: Error| format!("{error:#}");
+        self.lifecycles.init().await.map_err(text)?;
+        if let Some(function) = self.router_function {
+            let router = initialised(function.stage(), (function.make)()).await.map_err(text)?;
+            // A worker is initialised once, so the first router stays.
+            let _ = self.router.set(router);
+        }
+        Ok(())
     }
 
     /// Runs every `#[exit]` once, after the last work, within what is left of the drain time.
@@ -100,6 +125,13 @@ impl Functions {
             }
         }
     }
+}
+
+/// Runs a part of the initialisation within a call of its own.
+async fn initialised<T>(stage: String, init: impl Future<Output = Result<T>>) -> Result<T> {
+    let context = Context::new(Setup::default());
+    let outcome = panic::catch_async(context.scope(init)).await.and_then(|outcome| outcome);
+    outcome.map_err(|error| error.context(format!("`{stage}` could not be initialised")))
 }
 
 /// A job, from the exchange or from polling.
@@ -152,7 +184,7 @@ pub(super) async fn run(
     let blocking = context.blocking().clone();
     let running = context.clone().scope(panic::catch_async(async {
         match found?.handler {
-            Handler::Once(handle) => handle(Input::job(input)).await?.into_payload(RESULT),
+            Handler::Once(handle) => handle(Input::job(input)).await?.value.into_payload(RESULT),
             Handler::Stream(handle) => collect(handle(Input::job(input))?, chunk).await.map(Payload::from),
         }
     }));

@@ -12,11 +12,12 @@ use axum::{
 use bytes::Bytes;
 use flash_text::Truncated;
 use flate2::read::GzDecoder;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::{error::Refusal, extract::Segments, respond::json_text, state::GatewayState};
+use crate::release::Release;
 
 /// From the `swagger-ui-dist` package; its licence is in the same directory.
 static SCRIPT: Asset = Asset {
@@ -52,8 +53,14 @@ impl Asset {
     }
 }
 
-pub(super) async fn index(State(state): State<Arc<GatewayState>>) -> Result<Response, Refusal> {
-    let release = state.live()?;
+/// What the app is, at the root.
+///
+/// # Errors
+/// 405 for a method other than GET and HEAD.
+pub(super) fn index(release: &Release, method: &Method) -> Result<Response, Refusal> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Refusal::method_not_allowed(method, "/", "GET, HEAD".to_owned()));
+    }
     let app = &release.manifest.app;
     Ok(Json(json!({ "app": app.name, "version": app.version, "docs": "/docs" })).into_response())
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::limits;
 use crate::queue::{Failing, SubmitError};
 
 /// The maximum size of an error answer, so that small requests cannot cause large answers.
@@ -89,7 +90,7 @@ impl Refusal {
     }
 
     pub(crate) fn too_large(limit: usize) -> Self {
-        let message = format!("the body is over {} MB", limit / 1_000_000);
+        let message = format!("the body is over {}", limits::shown(limit));
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::InvalidInput, message)
     }
 
@@ -142,12 +143,7 @@ impl Refusal {
             _ => ErrorText::parse(job.error.as_deref().unwrap_or_default()),
         };
         error.worker_id = error.worker_id.or(job.worker_id).filter(|worker| !worker.is_empty());
-        let status = match (error.kind, &error.stage) {
-            (ErrorKind::InvalidInput, None) => StatusCode::UNPROCESSABLE_ENTITY,
-            (ErrorKind::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
-            (ErrorKind::NoWorker, _) => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut refusal = Self::whole(status, error);
         refusal.job = Some((job.id, job.status));
         refusal

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::{
     coding::check_coding,
-    costs,
+    costs, docs,
     error::Refusal,
     input::check_input,
     limits::MAX_RUNSYNC_BYTES,
@@ -59,13 +59,21 @@ async fn answer(state: &GatewayState, id: &str, request: Request) -> Result<Resp
     }
     let release = state.live()?;
     let (method, path) = (request.method(), request.uri().path());
-    match release.routes.find(method, path).map_err(|none| no_route(none, method, path))? {
+    let target = match release.routes.find(method, path) {
+        Ok(target) => target,
+        // A router may have the root; otherwise it is the platform's.
+        Err(NoRoute::UnknownPath { .. }) if path == "/" => return docs::index(&release, method),
+        Err(none) => return Err(no_route(none, method, path)),
+    };
+    match target {
         Target::Route { function, path } => {
             let function = release.function(function);
             let stage = format!("{}/{}", function.worker, function.call_name());
             forward(&release, &function.worker, &stage, id, &path, request).await
         }
-        Target::Command { worker, path } => forward(&release, &worker, &worker, id, &path, request).await,
+        Target::Command { worker, path } | Target::Router { worker, path } => {
+            forward(&release, &worker, &worker, id, &path, request).await
+        }
         Target::RunSync { function } => {
             let (headers, body) = split(request)?;
             let arrived = Arrived::read(&state.budget, body, MAX_RUNSYNC_BYTES).await?;

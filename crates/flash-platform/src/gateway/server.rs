@@ -82,7 +82,6 @@ async fn respond(
 
 fn router(state: Arc<GatewayState>) -> Router {
     Router::new()
-        .route("/", get(docs::index))
         .route("/ping", get(|| async { axum::Json(serde_json::json!({ "status": "healthy" })) }))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))

@@ -1,5 +1,7 @@
 //! The app's API as OpenAPI 3.1: routes, `run_sync` of every queue function, with schemas and doc comments.
-use flash_protocol::manifest::{ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, Manifest};
+use flash_protocol::manifest::{
+    ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, HttpEntry, Manifest,
+};
 use serde_json::{Map, Value, json};
 
 use crate::sample::sample;
@@ -43,6 +45,11 @@ fn document(manifest: &Manifest, release: u64) -> Value {
             // Which paths it serves, and how, only the program knows.
             EndpointKind::LoadBalanced => {}
         }
+    }
+    for (worker, http) in manifest.routers() {
+        let path =
+            http.prefix.as_ref().map_or_else(|| "/{path}".to_owned(), |prefix| format!("{prefix}/{{path}}"));
+        add(path, "GET", router_operation(&worker.name, http));
     }
     let mut schemas = manifest.definitions.clone();
     schemas.insert("FlashError".to_owned(), error_schema());
@@ -173,7 +180,7 @@ fn parameter(argument: &ArgumentEntry, definitions: &Map<String, Value>) -> Opti
     let place = match argument.source {
         ArgumentSource::Path => "path",
         ArgumentSource::Query => "query",
-        ArgumentSource::Body => return None,
+        ArgumentSource::Body | ArgumentSource::Headers => return None,
     };
     let mut parameter = json!({
         "name": argument.name, "in": place, "required": argument.required, "schema": argument.schema,
@@ -205,6 +212,27 @@ fn route_operation(function: &FunctionEntry, definitions: &Map<String, Value>) -
         members.insert("requestBody".to_owned(), body);
     }
     operation
+}
+
+/// All paths of a router. Which ones there are, only the router knows.
+fn router_operation(worker: &str, http: &HttpEntry) -> Value {
+    let path = json!({
+        "name": "path", "in": "path", "required": true, "schema": { "type": "string" },
+        "description": "any path of the router, with any method",
+    });
+    let all = match &http.prefix {
+        Some(prefix) => format!("The router of `{worker}` answers `{prefix}` and everything below it."),
+        None => format!("The router of `{worker}` answers everything that nothing else takes."),
+    };
+    let description = format!("{}\n\n{all} Its paths and methods are not listed.", http.docs);
+    json!({
+        "operationId": format!("router_{worker}"),
+        "summary": format!("Router `{}`", http.function),
+        "description": description.trim(),
+        "tags": [worker],
+        "parameters": [path],
+        "responses": { "default": { "description": "the router's own answer" } },
+    })
 }
 
 fn job_schema(output: Value) -> Value {

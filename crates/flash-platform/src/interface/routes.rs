@@ -1,5 +1,7 @@
 //! Maps paths to functions: the app's routes, and the fixed addresses of every function.
-use flash_protocol::manifest::{EndpointKind, Manifest};
+use std::cmp::Reverse;
+
+use flash_protocol::manifest::{EndpointKind, HttpEntry, Manifest};
 use flash_text::nearest;
 use http::Method;
 
@@ -14,6 +16,8 @@ pub(crate) enum Target {
     RunSyncWrapped { function: usize },
     /// Any path below the name of a load-balanced command; the request goes there with the rest of it.
     Command { worker: String, path: String },
+    /// A path of a worker type's router; the request goes there with this path.
+    Router { worker: String, path: String },
 }
 
 /// Why a request has no target.
@@ -42,11 +46,14 @@ enum Kind {
     RunSyncWrapped(usize),
 }
 
-/// All paths of a release. Fixed segments win over parameters, earlier functions over later.
+/// All paths of a release. Fixed segments win over parameters, earlier functions over later, and both over routers,
+/// of which the one with the longest prefix wins.
 pub(crate) struct RouteTable {
     patterns: Vec<Pattern>,
     /// Load-balanced commands: everything below their name is theirs, whatever the method.
     commands: Vec<String>,
+    /// Worker types with a router, the longest prefix first.
+    routers: Vec<(String, HttpEntry)>,
 }
 
 impl RouteTable {
@@ -80,7 +87,10 @@ impl RouteTable {
         // Stable: among equals the earlier function stays first.
         patterns.sort_by_key(|pattern| pattern.segments.iter().filter(|segment| segment.is_none()).count());
         let commands = manifest.commands().filter(|worker| worker.kind == EndpointKind::LoadBalanced);
-        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect() }
+        let mut routers: Vec<_> =
+            manifest.routers().map(|(worker, http)| (worker.name.clone(), http.clone())).collect();
+        routers.sort_by_key(|(_, http)| Reverse(http.prefix.as_ref().map_or(0, String::len)));
+        Self { patterns, commands: commands.map(|worker| worker.name.clone()).collect(), routers }
     }
 
     /// Finds the target of a request.
@@ -100,6 +110,9 @@ impl RouteTable {
         }
         let mut allowed: Vec<&str> = matching().map(|pattern| pattern.method.as_str()).collect();
         if allowed.is_empty() {
+            if let Some((worker, _)) = self.routers.iter().find(|(_, http)| http.owns(path)) {
+                return Ok(Target::Router { worker: worker.clone(), path: path.to_owned() });
+            }
             return Err(NoRoute::UnknownPath { near: nearest(path, self.paths()) });
         }
         allowed.sort_unstable();
@@ -115,7 +128,8 @@ impl RouteTable {
     }
 
     fn paths(&self) -> impl Iterator<Item = &str> {
-        self.patterns.iter().map(|pattern| pattern.path.as_str())
+        let prefixes = self.routers.iter().filter_map(|(_, http)| http.prefix.as_deref());
+        self.patterns.iter().map(|pattern| pattern.path.as_str()).chain(prefixes)
     }
 }
 
@@ -155,7 +169,7 @@ flash_test_support::fuzz_target!("route_table", |data| {
     let (patterns, path) = text.split_once("\n\n").unwrap_or(("/a/{id}", &text));
     let pattern = |path: &str| Pattern::new(Method::GET, path, 0, Kind::Route(0));
     let patterns = patterns.lines().take(16).map(pattern).collect();
-    let table = RouteTable { patterns, commands: vec!["service".to_owned()] };
+    let table = RouteTable { patterns, commands: vec!["service".to_owned()], routers: Vec::new() };
     let _ = table.find(&Method::GET, path);
     let _ = table.find(&Method::POST, path);
 });
@@ -202,10 +216,31 @@ mod tests {
             data_centers: Vec::new(),
             disk_gib: None,
             shm_mib: None,
+            http: None,
+            max_body_mib: None,
+            request_timeout_seconds: None,
         }
     }
 
+    fn router(name: &str, prefix: Option<&str>) -> WorkerType {
+        let http = HttpEntry {
+            prefix: prefix.map(str::to_owned),
+            function: "web".into(),
+            file: String::new(),
+            line: 0,
+            docs: String::new(),
+        };
+        WorkerType { http: Some(http), ..command(name, EndpointKind::LoadBalanced) }
+    }
+
+    /// Without the router that takes everything.
     fn table() -> RouteTable {
+        let mut table = whole_table();
+        table.routers.retain(|(_, http)| http.prefix.is_some());
+        table
+    }
+
+    fn whole_table() -> RouteTable {
         RouteTable::new(&Manifest {
             version: 1,
             app: App { name: "app".into(), version: "0".into() },
@@ -213,6 +248,9 @@ mod tests {
             workers: vec![
                 command("gallery", EndpointKind::LoadBalanced),
                 command("batch", EndpointKind::Queue),
+                router("site", None),
+                router("chat", Some("/chat")),
+                router("rooms", Some("/chat/rooms")),
             ],
             functions: vec![
                 function("clean", "cpu_worker", "pre", None),
@@ -258,6 +296,31 @@ mod tests {
         assert!(is_unknown("/item/7/x") && is_unknown("/items/"));
         let allowed = "POST".to_owned();
         assert_eq!(get("/cpu_worker/run_sync"), Err(NoRoute::WrongMethod { allowed }));
+    }
+
+    #[test]
+    fn a_router_gets_what_no_route_takes_and_the_longest_prefix_wins() {
+        let find = |path: &str| whole_table().find(&Method::PATCH, path);
+        let to = |worker: &str, path: &str| {
+            Ok(Target::Router { worker: worker.to_owned(), path: path.to_owned() })
+        };
+        for (path, worker) in [
+            ("/", "site"),
+            ("/chats", "site"),
+            ("/front/other", "site"),
+            ("/chat", "chat"),
+            ("/chat/a%20b/", "chat"),
+            ("/chat/rooms/7", "rooms"),
+        ] {
+            assert_eq!(find(path), to(worker, path), "{path}");
+        }
+        let allowed = "GET".to_owned();
+        assert_eq!(
+            find("/items/latest"),
+            Err(NoRoute::WrongMethod { allowed }),
+            "a route has its path alone"
+        );
+        assert!(matches!(find("/gallery/x"), Ok(Target::Command { .. })));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use coding::unsupported_coding;
 pub use fault::{fault, fault_of_field};
 pub use nesting::{MAX_NESTING, Nesting};
 pub use payload::Payload;
-pub use refusal::{refusal, refusal_text};
+pub use refusal::{error_body, refusal, refusal_text};
 
 /// JSON text that is passed on unchanged, checked for syntax once.
 pub type RawJson = Box<serde_json::value::RawValue>;

@@ -1,5 +1,5 @@
 //! The error in an HTTP answer: the error body of Flash's gateway and routes, or any other body.
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{ErrorKind, FieldError, WireError};
 
@@ -30,6 +30,35 @@ fn stage_failed(stage: &str) -> String {
     format!("stage `{stage}` failed: ")
 }
 
+/// The same as a route writes it.
+#[derive(Serialize)]
+struct Written<'a> {
+    error: String,
+    kind: ErrorKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [FieldError],
+}
+
+/// The JSON body of an answer with this error. `worker_id` and `request_id` are those of the answer; the error's own
+/// worker comes first.
+pub fn error_body(error: &WireError, worker_id: Option<&str>, request_id: Option<&str>) -> String {
+    let body = Written {
+        error: refusal_text(error),
+        kind: error.kind,
+        stage: error.stage.as_deref(),
+        worker_id: error.worker_id.as_deref().or(worker_id),
+        request_id,
+        fields: &error.fields,
+    };
+    serde_json::to_string(&body).expect("strings and enums always serialise")
+}
+
 /// The error of an unsuccessful answer: complete if it is from Flash, otherwise by its status.
 pub fn refusal(status: u16, body: &[u8]) -> WireError {
     let by_status = match status {
@@ -50,6 +79,8 @@ pub fn refusal(status: u16, body: &[u8]) -> WireError {
             error.worker_id = body.worker_id;
             error.request_id = body.request_id;
             error.fields = body.fields;
+            // Without a choice of the function, its failure is a 500.
+            error.status = (body.kind == Some(ErrorKind::Handler) && status != 500).then_some(status);
             error
         }
         Err(_) => {
@@ -81,6 +112,15 @@ mod tests {
         assert_eq!((&*read.message, read.stage.as_deref()), ("no such animal", Some("gpu/classify")));
         let others = br#"{"error":"stage `a` failed: x","stage":"b"}"#;
         assert_eq!(refusal(500, others).message, "stage `a` failed: x", "what another stage says is kept");
+    }
+
+    #[test]
+    fn a_status_that_the_function_chose_is_kept() {
+        let status = |status, kind: &str| {
+            refusal(status, format!(r#"{{"error":"taken","kind":"{kind}"}}"#).as_bytes()).status
+        };
+        assert_eq!(status(409, "handler"), Some(409));
+        assert_eq!([status(500, "handler"), status(404, "not_found")], [None, None]);
     }
 
     #[test]

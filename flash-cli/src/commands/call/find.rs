@@ -1,5 +1,5 @@
 //! Finds the function that a name refers to.
-use flash_protocol::manifest::{EndpointKind, FunctionEntry, Manifest};
+use flash_protocol::manifest::{EndpointKind, FunctionEntry, HttpEntry, Manifest, WorkerType};
 use flash_text::nearest;
 
 /// What is called.
@@ -48,6 +48,8 @@ pub(super) enum FindError {
         among.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or ")
     )]
     Several { name: String, among: Vec<String> },
+    #[error("`{name}` makes a router, which has no calls: send HTTP requests to its paths, {paths}")]
+    Router { name: String, paths: String },
 }
 
 /// Finds a function by name: as in code, `module/function`, a bare name, a route, or the worker type of a program.
@@ -71,6 +73,13 @@ pub(super) fn find<'a>(manifest: &'a Manifest, name: &str) -> Result<Callee<'a>,
                 return Err(FindError::Several { name: name.to_owned(), among });
             }
         }
+    }
+    if let Some((_, router)) = manifest.routers().find(|(worker, router)| is_router(worker, router, name)) {
+        let paths = match &router.prefix {
+            Some(prefix) => format!("`{prefix}` and everything below it"),
+            None => "all that nothing else takes".to_owned(),
+        };
+        return Err(FindError::Router { name: name.to_owned(), paths });
     }
     let program =
         manifest.commands().find(|worker| worker.name == name && takes_jobs(manifest, &worker.name));
@@ -98,6 +107,15 @@ fn is_route(function: &FunctionEntry, name: &str) -> bool {
         Some((method, path)) => method.eq_ignore_ascii_case(&route.method) && path.trim() == route.path,
         None => name == route.path,
     }
+}
+
+/// Whether a name is that of a router: of its function, its worker type, or its prefix.
+fn is_router(worker: &WorkerType, router: &HttpEntry, name: &str) -> bool {
+    let bare = router.function.rsplit("::").next();
+    name == router.function
+        || bare == Some(name)
+        || name == worker.name
+        || router.prefix.as_deref() == Some(name)
 }
 
 fn in_module(function: &FunctionEntry) -> String {

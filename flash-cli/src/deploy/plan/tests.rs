@@ -1,4 +1,4 @@
-use flash_protocol::manifest::RouteEntry;
+use flash_protocol::manifest::{HttpEntry, RouteEntry};
 use flash_target::ArtifactSpec;
 
 use super::*;
@@ -271,4 +271,30 @@ fn a_new_function_beside_the_others_breaks_nobody() {
     let lines =
         changed(|next| next.manifest.functions.push(function("more", "batch", json!({ "type": "string" }))));
     assert_eq!(lines, ["+ function more", "  worker: - -> batch"]);
+}
+
+#[test]
+fn paths_and_limits_of_a_router_are_shown_and_moving_it_is_breaking() {
+    let router = |prefix: Option<&str>| HttpEntry {
+        prefix: prefix.map(str::to_owned),
+        function: "web".to_owned(),
+        file: "src/web.rs".to_owned(),
+        line: 3,
+        docs: String::new(),
+    };
+    let mut live = spec();
+    let mut next = live.clone();
+    let web = next.manifest.workers.iter().position(|worker| worker.name == "web").unwrap();
+    next.manifest.workers[web].http = Some(router(Some("/chat")));
+    next.manifest.workers[web].max_body_mib = Some(100);
+    assert_eq!(
+        lines(Some(&live), &next),
+        ["~ worker type web", "  http: - -> /chat", "  max_body_mib: - -> 100 MiB"]
+    );
+    live = next.clone();
+    next.manifest.workers[web].http = Some(HttpEntry { line: 9, ..router(None) });
+    assert_eq!(
+        lines(Some(&live), &next),
+        ["~ worker type web", "  http: /chat -> / BREAKING its paths are others"]
+    );
 }

@@ -75,6 +75,9 @@ fn every_setting_is_read() {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        http: None,
+        max_body_mib: None,
+        request_timeout_seconds: None,
     };
     assert_eq!(web.worker_type, expected);
     assert_eq!(web.health_path, "/health?deep=1");

@@ -25,6 +25,9 @@ fn app() -> Manifest {
         data_centers: Vec::new(),
         disk_gib: None,
         shm_mib: None,
+        http: None,
+        max_body_mib: None,
+        request_timeout_seconds: None,
     };
     Manifest {
         version: 1,

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use flash_protocol::wire::Nesting;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+
+use super::super::limits::shown;
 
 /// An answer whose sender pauses, or that is longer than this, gets a deadline. Shorter ones are sent before a client
 /// could delay them.
@@ -123,9 +126,26 @@ impl hyper::body::Body for Lent {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub bytes: usize,
-    pub time: Duration,
-    /// When the time began.
-    pub since: tokio::time::Instant,
+    pub time: TimeLimit,
+}
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeLimit {
+    /// Until its last byte.
+    Total { limit: Duration, since: Instant },
+    /// Between two parts of it.
+    Idle { limit: Duration },
+}
+
+impl TimeLimit {
+    /// When it is over, if the last part passed at `last`.
+    fn end(self, last: Instant) -> Instant {
+        match self {
+            Self::Total { limit, since } => since + limit,
+            Self::Idle { limit } => last + limit,
+        }
+    }
 }
 
 /// How an answer ends.
@@ -140,6 +160,11 @@ pub(super) enum End {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     Late {
+        limit: Duration,
+        passed: usize,
+    },
+    /// A stream of which nothing passed for too long.
+    Silent {
         limit: Duration,
         passed: usize,
     },
@@ -159,7 +184,10 @@ impl fmt::Display for Cut {
             Self::Late { limit, passed } => {
                 write!(f, "not finished within {} s, after {passed} bytes", limit.as_secs())
             }
-            Self::TooLarge { limit } => write!(f, "over {} MB", limit / 1_000_000),
+            Self::Silent { limit, passed } => {
+                write!(f, "nothing of it passed for {} s, after {passed} bytes", limit.as_secs())
+            }
+            Self::TooLarge { limit } => write!(f, "over {}", shown(*limit)),
             Self::Broken { cause, passed } => {
                 write!(f, "the worker closed the connection after {passed} bytes: {cause}")
             }
@@ -186,6 +214,8 @@ where
 struct Carried<B, K> {
     body: B,
     passed: usize,
+    /// When a part of it last passed.
+    last: Instant,
     keep: K,
     /// The task that writes to the client; a stalled one does not poll.
     writer: Option<Waker>,
@@ -202,20 +232,30 @@ where
     K: FnOnce(End) + Send + 'static,
 {
     pub(super) fn new(body: B, bounds: Bounds, keep: K) -> Self {
-        let carried = Carried { body, passed: 0, keep, writer: None };
+        let carried = Carried { body, passed: 0, last: Instant::now(), keep, writer: None };
         Self { carried: Arc::new(Mutex::new(Some(carried))), bounds, is_whole: false, watch: None }
     }
 
     /// Ends the answer at its deadline, even if the client does not read and so nothing polls it.
     fn watch(&self) -> AbortOnDropHandle<()> {
-        let (carried, Bounds { time, since, .. }) = (self.carried.clone(), self.bounds);
+        let (carried, time) = (self.carried.clone(), self.bounds.time);
         AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::time::sleep_until(since + time).await;
-            let late = locked(&carried).take();
-            if let Some(Carried { body, passed, keep, writer }) = late {
+            let late = loop {
+                let Some(last) = locked(&carried).as_ref().map(|carried| carried.last) else { return };
+                tokio::time::sleep_until(time.end(last)).await;
+                let mut guard = locked(&carried);
+                match guard.as_ref().is_some_and(|carried| time.end(carried.last) > Instant::now()) {
+                    true => {}
+                    false => break guard.take(),
+                }
+            };
+            if let Some(Carried { body, passed, keep, writer, .. }) = late {
                 // The worker's connection closes before its slot is free.
                 drop(body);
-                keep(End::Cut(Cut::Late { limit: time, passed }));
+                keep(End::Cut(match time {
+                    TimeLimit::Total { limit, .. } => Cut::Late { limit, passed },
+                    TimeLimit::Idle { limit } => Cut::Silent { limit, passed },
+                }));
                 writer.iter().for_each(Waker::wake_by_ref);
             }
         }))
@@ -264,6 +304,7 @@ where
         let cut = match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 carried.passed += frame.data_ref().map_or(0, Bytes::len);
+                carried.last = Instant::now();
                 (carried.passed > self.bounds.bytes).then_some(Cut::TooLarge { limit: self.bounds.bytes })
             }
             Poll::Ready(Some(Err(error))) => {
@@ -334,6 +375,13 @@ mod tests {
 
     /// An answer of at most ten bytes in 330 s, and the receiver of its end: an error if `keep` is dropped.
     fn answer() -> (Feed, Answer<Fed, impl FnOnce(End) + Send + Unpin>, oneshot::Receiver<Cut>) {
+        let time = TimeLimit::Total { limit: Duration::from_secs(330), since: Instant::now() };
+        answer_within(time)
+    }
+
+    fn answer_within(
+        time: TimeLimit,
+    ) -> (Feed, Answer<Fed, impl FnOnce(End) + Send + Unpin>, oneshot::Receiver<Cut>) {
         let (feed, fed) = mpsc::channel(8);
         let (cut_off, cut) = oneshot::channel();
         let keep = move |end| {
@@ -341,8 +389,7 @@ mod tests {
                 let _ = cut_off.send(cut);
             }
         };
-        let since = tokio::time::Instant::now();
-        let bounds = Bounds { bytes: 10, time: Duration::from_secs(330), since };
+        let bounds = Bounds { bytes: 10, time };
         (feed, Answer::new(Fed(fed), bounds, keep), cut)
     }
 
@@ -370,6 +417,24 @@ mod tests {
         assert_eq!(cut.await, Ok(Cut::Late { limit: Duration::from_secs(330), passed: 1 }));
         assert!(feed.is_closed(), "the worker's connection ends too");
         assert!(!hyper::body::Body::is_end_stream(&answer), "the client must not take it for the end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_last_but_not_be_silent_for_long() {
+        let limit = Duration::from_secs(330);
+        let (feed, mut answer, cut) = answer_within(TimeLimit::Idle { limit });
+        for _ in 0..5 {
+            let fed = async {
+                tokio::time::sleep(Duration::from_secs(300)).await;
+                feed.send(Ok(b"a")).await.unwrap();
+            };
+            let (_, frame) = tokio::join!(fed, answer.frame());
+            frame.unwrap().unwrap();
+        }
+        let silent = Instant::now();
+        assert!(answer.frame().await.unwrap().is_err());
+        assert_eq!(silent.elapsed().as_secs(), 330);
+        assert_eq!(cut.await, Ok(Cut::Silent { limit, passed: 5 }));
     }
 
     #[tokio::test(start_paused = true)]

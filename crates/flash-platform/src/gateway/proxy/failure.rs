@@ -6,8 +6,8 @@ use http::StatusCode;
 use hyper_util::client::legacy;
 
 use super::{
-    super::error::Refusal,
-    limits::{MAX_BODY_BYTES, MAX_INTERIM, PROCESSING},
+    super::{error::Refusal, limits::shown},
+    limits::MAX_INTERIM,
 };
 use crate::{pool::Pool, worker_id::WorkerId};
 
@@ -51,7 +51,7 @@ impl From<legacy::Error> for Failure {
 impl Failure {
     /// The answer to the client.
     pub(super) async fn refusal(self, pool: &Pool, worker: &WorkerId) -> Refusal {
-        let seconds = PROCESSING.as_secs();
+        let seconds = pool.worker_type.request_timeout().as_secs();
         let (status, kind) = match self {
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, ErrorKind::Timeout),
             _ => (StatusCode::BAD_GATEWAY, ErrorKind::Transport),
@@ -70,7 +70,8 @@ impl Failure {
             Self::Endless => format!("sent more than {MAX_INTERIM} interim responses before its answer"),
             Self::Late => format!("did not answer within {seconds} s"),
             Self::TooLarge { declared } => {
-                format!("answered with {declared} bytes; the limit is {} MB", MAX_BODY_BYTES / 1_000_000)
+                let limit = shown(pool.worker_type.max_body_bytes());
+                format!("answered with {declared} bytes; the limit is {limit}")
             }
             Self::Unasked => "switched to a protocol that the client did not request".to_owned(),
         };

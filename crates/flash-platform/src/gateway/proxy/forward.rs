@@ -33,12 +33,12 @@ use super::{
         request_id::REQUEST_ID,
     },
     affinity,
-    body::{Answer, Bounds, Cut, End, Lent, Upload, UploadState},
+    body::{Answer, Bounds, Cut, End, Lent, TimeLimit, Upload, UploadState},
     failure::Failure,
     forwarded,
-    limits::{MAX_BODY_BYTES, MAX_INTERIM, PROCESSING},
+    limits::MAX_INTERIM,
     request_line::RequestLine,
-    upgrade::Wanted,
+    upgrade::{self, Wanted},
 };
 use crate::{
     balancer::{Balancer, Slot},
@@ -116,12 +116,13 @@ struct Route<'a> {
 impl Route<'_> {
     /// `line` is taken when a worker answers.
     async fn take(&self, mut request: Request, line: &mut Option<RequestLine>) -> Result<Response, Refusal> {
+        let max_bytes = self.pool.worker_type.max_body_bytes();
         let declared = request
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
-            return Err(Refusal::too_large(MAX_BODY_BYTES));
+        if declared.is_some_and(|length: usize| length > max_bytes) {
+            return Err(Refusal::too_large(max_bytes));
         }
         let (choice, limit) = affinity::choice(self.pool, request.headers()).await?;
         let wanted = Wanted::of(&mut request);
@@ -131,7 +132,7 @@ impl Route<'_> {
         // Extensions contain data of the client's connection, such as its upgrade.
         head.extensions.clear();
         let nesting = (self.function.is_some() && may_be_json(&head.headers)).then(Nesting::default);
-        let upload = Upload::new(body, MAX_BODY_BYTES, nesting);
+        let upload = Upload::new(body, max_bytes, nesting);
         let mut attempt = 1;
         loop {
             let slot = self.balancer.acquire(&choice, limit, self.request_id).await;
@@ -146,7 +147,9 @@ impl Route<'_> {
             let since = Instant::now();
             let request = self.rewritten(&head, client, &upload, &slot, wanted.as_ref())?;
             slot.sent();
-            let failure = match timeout_at(since + PROCESSING, send(request)).await {
+            let failure = match timeout_at(since + self.pool.worker_type.request_timeout(), send(request))
+                .await
+            {
                 Ok(Ok(response)) => {
                     let (pool, request_id, line) = (self.pool.clone(), self.request_id.into(), line.take());
                     let is_held = response.headers().contains_key(HELD_HEADER);
@@ -157,7 +160,7 @@ impl Route<'_> {
                 Err(_) => Failure::Late,
             };
             match (upload.state(), &failure) {
-                (UploadState::TooLarge, _) => return Err(Refusal::too_large(MAX_BODY_BYTES)),
+                (UploadState::TooLarge, _) => return Err(Refusal::too_large(max_bytes)),
                 (UploadState::TooDeep, _) => return Err(nesting::too_deep()),
                 (UploadState::Broken(cause), _) => return Err(broken(&*cause)),
                 // The worker has seen nothing of it, so another one may have it.
@@ -287,10 +290,13 @@ async fn answered(
         };
         let protocol = response.headers().get(header::UPGRADE).cloned();
         strip(response.headers_mut());
-        let connection = wanted.accepted(&mut response, protocol);
+        let limit = serving.pool.worker_type.request_timeout();
+        let connection = wanted.accepted(&mut response, protocol, limit);
         name_worker(response.headers_mut(), &worker);
         serving.pool.clone().carry(async move {
-            connection.await;
+            if connection.await == upgrade::End::Silent {
+                serving.was_silent(limit);
+            }
             drop(serving);
         });
         return Ok(response.map(|_| Body::empty()));
@@ -305,7 +311,8 @@ async fn answered(
     }
     let declared = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let declared = declared.and_then(|length| length.parse().ok()).filter(|_| !is_head);
-    if let Some(declared) = declared.filter(|declared: &u64| *declared > MAX_BODY_BYTES as u64) {
+    let max_bytes = serving.pool.worker_type.max_body_bytes();
+    if let Some(declared) = declared.filter(|declared: &u64| *declared > max_bytes as u64) {
         // Its connection closes before the slot is free.
         drop(response);
         return Err(serving.failed(Failure::TooLarge { declared }).await);
@@ -313,7 +320,13 @@ async fn answered(
     strip(response.headers_mut());
     response.headers_mut().remove(HELD_HEADER);
     name_worker(response.headers_mut(), &worker);
-    let bounds = Bounds { bytes: MAX_BODY_BYTES, time: PROCESSING, since };
+    let limit = serving.pool.worker_type.request_timeout();
+    // Without a length it is a stream, whose end nobody knows.
+    let time = match response.headers().contains_key(header::CONTENT_LENGTH) {
+        true => TimeLimit::Total { limit, since },
+        false => TimeLimit::Idle { limit },
+    };
+    let bounds = Bounds { bytes: max_bytes, time };
     Ok(response.map(|body| Body::new(Answer::new(body, bounds, move |end| serving.ended(&end)))))
 }
 
@@ -356,6 +369,13 @@ impl Serving {
         self.slot.ends(Some(Ending::Failed));
         self.slot.cost_share.record_problem(refusal.message());
         refusal
+    }
+
+    /// An upgraded connection was closed, because nothing came from either side.
+    fn was_silent(&mut self, limit: Duration) {
+        let text =
+            format!("the connection was closed: nothing came from either side for {} s", limit.as_secs());
+        self.pool.say_of_request(Some(&self.slot.worker), &self.request_id, text);
     }
 
     fn cut_off(&mut self, cut: &Cut) {

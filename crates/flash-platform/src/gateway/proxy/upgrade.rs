@@ -1,14 +1,24 @@
 //! Connections that switch protocols, such as WebSockets. After the worker accepts, bytes are passed through
 //! unchanged.
 //!
-//! The limits on body size and time do not apply. The number of slots limits these connections.
-use std::time::Duration;
+//! The limits on body size and total time do not apply, but a connection on which nothing comes from either side is
+//! closed after the worker type's request timeout. The number of slots limits these connections.
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::extract::Request;
 use http::{HeaderMap, HeaderValue, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy, split},
+    time::{Instant, sleep_until},
+};
 
 /// After one side has ended, data in flight may still arrive for this long.
 const LINGER: Duration = Duration::from_secs(2);
@@ -35,19 +45,22 @@ impl Wanted {
         set(headers, self.protocol.clone());
     }
 
-    /// The worker accepted `protocol`; tells the client. The future runs the connection after the answer is sent.
+    /// The worker accepted `protocol`; tells the client. The future runs the connection after the answer is sent, and
+    /// ends it when nothing came for `limit`.
     pub(super) fn accepted<B>(
         self,
         response: &mut http::Response<B>,
         protocol: Option<HeaderValue>,
-    ) -> impl Future<Output = ()> + Send + use<B> + 'static {
+        limit: Duration,
+    ) -> impl Future<Output = End> + Send + use<B> + 'static {
         let on_worker = hyper::upgrade::on(&mut *response);
         set(response.headers_mut(), protocol.unwrap_or(self.protocol));
         let on_client = self.on_client;
         async move {
             // If the client has disconnected meanwhile, there is nothing to upgrade.
-            if let Ok((client, worker)) = tokio::try_join!(on_client, on_worker) {
-                splice(TokioIo::new(client), TokioIo::new(worker)).await;
+            match tokio::try_join!(on_client, on_worker) {
+                Ok((client, worker)) => splice(TokioIo::new(client), TokioIo::new(worker), limit).await,
+                Err(_) => End::Closed,
             }
         }
     }
@@ -66,14 +79,65 @@ fn set(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// Copies in both directions until one side ends. Then data in the other direction gets a short time.
-async fn splice<A, B>(client: A, worker: B)
+/// How an upgraded connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// By one of its sides.
+    Closed,
+    /// Nothing came from either side for too long.
+    Silent,
+}
+
+/// When bytes last came, from either side.
+#[derive(Clone)]
+struct LastBytes(Arc<Mutex<Instant>>);
+
+impl LastBytes {
+    /// Completes when nothing came for `limit`.
+    async fn are_older_than(&self, limit: Duration) {
+        loop {
+            let due = *self.0.lock() + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}
+
+/// One side, with the time of its bytes noted.
+struct Noted<R> {
+    side: R,
+    last: LastBytes,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Noted<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.side).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            *self.last.0.lock() = Instant::now();
+        }
+        polled
+    }
+}
+
+/// Copies in both directions until one side ends, or nothing came for `limit`. After one side has ended, data in the
+/// other direction gets a short time.
+async fn splice<A, B>(client: A, worker: B, limit: Duration) -> End
 where
     A: AsyncRead + AsyncWrite,
     B: AsyncRead + AsyncWrite,
 {
-    let (mut from_client, mut to_client) = split(client);
-    let (mut from_worker, mut to_worker) = split(worker);
+    let last = LastBytes(Arc::new(Mutex::new(Instant::now())));
+    let (from_client, mut to_client) = split(client);
+    let (from_worker, mut to_worker) = split(worker);
+    let mut from_client = Noted { side: from_client, last: last.clone() };
+    let mut from_worker = Noted { side: from_worker, last: last.clone() };
     // An error ends a direction like its normal end: nothing more follows.
     let up = async {
         let _ = copy(&mut from_client, &mut to_worker).await;
@@ -87,7 +151,9 @@ where
     tokio::select! {
         () = &mut up => { let _ = tokio::time::timeout(LINGER, down).await; }
         () = &mut down => { let _ = tokio::time::timeout(LINGER, up).await; }
+        () = last.are_older_than(limit) => return End::Silent,
     }
+    End::Closed
 }
 
 #[cfg(test)]
@@ -95,6 +161,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(330);
 
     fn request(connection: &'static str, upgrade: &'static str) -> Request {
         let request = http::Request::builder().header("connection", connection).header("upgrade", upgrade);
@@ -112,7 +180,7 @@ mod tests {
     async fn bytes_go_both_ways_and_the_end_of_one_side_ends_both() {
         let (mut client, client_end) = duplex(64);
         let (mut worker, worker_end) = duplex(64);
-        let spliced = tokio::spawn(splice(client_end, worker_end));
+        let spliced = tokio::spawn(splice(client_end, worker_end, LIMIT));
         let mut read = [0; 4];
         client.write_all(b"ping").await.unwrap();
         worker.read_exact(&mut read).await.unwrap();
@@ -131,10 +199,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_may_last_but_not_be_silent_for_long() {
+        let (mut client, client_end) = duplex(64);
+        let (mut worker, worker_end) = duplex(64);
+        let spliced = tokio::spawn(splice(client_end, worker_end, LIMIT));
+        let mut read = [0; 1];
+        for _ in 0..3 {
+            // Bytes of one side are enough.
+            tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
+            worker.write_all(b"x").await.unwrap();
+            client.read_exact(&mut read).await.unwrap();
+        }
+        let silent = Instant::now();
+        assert_eq!(spliced.await.unwrap(), End::Silent);
+        assert_eq!(silent.elapsed(), LIMIT);
+        assert_eq!(client.read(&mut read).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_worker_that_ignores_the_end_of_its_client_does_not_keep_the_connection() {
         let (client, client_end) = duplex(64);
         let (_worker, worker_end) = duplex(64);
-        let spliced = tokio::spawn(splice(client_end, worker_end));
+        let spliced = tokio::spawn(splice(client_end, worker_end, LIMIT));
         drop(client);
         spliced.await.unwrap();
     }

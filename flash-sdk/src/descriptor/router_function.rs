@@ -1,0 +1,85 @@
+//! A function that makes the router of a worker type, as the macro describes it and registers it.
+use axum::Router;
+use flash_protocol::{Result, manifest::HttpEntry};
+use futures_util::future::BoxFuture;
+
+use super::function::Resource;
+
+/// A function marked `http`. It takes no calls: its worker type answers HTTP requests with its router.
+#[derive(Debug)]
+pub struct RouterFunction {
+    /// Its name in the code.
+    pub name: &'static str,
+    /// The type, if it is a method.
+    pub owner: Option<&'static str>,
+    /// `file!()` of its source.
+    pub file: &'static str,
+    /// The line of its name.
+    pub line: u32,
+    /// Its doc comment.
+    pub docs: &'static str,
+    /// The worker type that it runs on.
+    pub resource: Resource,
+    /// The path that it owns, with everything below; `None` for all paths that nothing else takes.
+    pub prefix: Option<&'static str>,
+    /// Makes the router, once per worker, before the worker takes requests.
+    pub make: fn() -> BoxFuture<'static, Result<Router>>,
+}
+
+/// What the macro registers: a function that returns the descriptor.
+pub struct RegisteredRouter(pub fn() -> &'static RouterFunction);
+
+inventory::collect!(RegisteredRouter);
+
+/// What an `http` function returns.
+#[diagnostic::on_unimplemented(
+    message = "an `http` function returns `axum::Router`, or a `Result` of it",
+    label = "not an `axum::Router`",
+    note = "a router that still needs its state gets it with `.with_state(state)`"
+)]
+pub trait IsRouter {
+    /// The router itself.
+    fn into_router(self) -> Router;
+}
+
+impl IsRouter for Router {
+    fn into_router(self) -> Router {
+        self
+    }
+}
+
+impl RouterFunction {
+    /// Name of the worker type that it runs on.
+    pub(crate) fn worker(&self) -> &'static str {
+        self.resource.worker()
+    }
+
+    /// `Type::method` or `function`.
+    pub(crate) fn call_name(&self) -> String {
+        match self.owner {
+            Some(owner) => format!("{owner}::{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// `worker_type/function`, as errors name it.
+    pub(crate) fn stage(&self) -> String {
+        format!("{}/{}", self.worker(), self.call_name())
+    }
+
+    /// Where it is in the source, as errors name it.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+
+    /// Its entry in the manifest.
+    pub(crate) fn entry(&self) -> HttpEntry {
+        HttpEntry {
+            prefix: self.prefix.map(str::to_owned),
+            function: self.call_name(),
+            file: self.file.to_owned(),
+            line: self.line,
+            docs: self.docs.trim().to_owned(),
+        }
+    }
+}
