@@ -9,7 +9,7 @@ mod unknown;
 mod values;
 mod written;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::{Expr, ExprLit, Ident, Lit, LitStr, ext::IdentExt as _, spanned::Spanned as _};
 
 pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};

@@ -282,7 +282,7 @@ async fn answer(
     text.extend(query_of(request.uri().query().unwrap_or_default()));
     check_coding(request.headers())?;
     let input = input_of(function, text, request, call.shared.max_body_mib).await?;
-    let (context, shared) = (call.context.clone(), call.shared.clone());
+    let context = call.context.clone();
     let deadline = context.deadline();
     match function.handler {
         Handler::Once(handle) => {
@@ -303,7 +303,7 @@ async fn answer(
             let kind = if function.binding().streams_events { Chunks::Named } else { Chunks::Plain };
             let shared = call.shared.clone();
             let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);
-            Ok(sent_events::answer(chunks, kind, call.context.clone(), failed, call.running.take()))
+            Ok(sent_events::answer(chunks, kind, context, failed, call.running.take()))
         }
     }
 }
