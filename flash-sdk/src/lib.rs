@@ -28,6 +28,7 @@
 mod answer;
 mod arguments;
 mod attempts;
+mod batch;
 mod blocking;
 mod bytes;
 mod call;
@@ -106,6 +107,7 @@ pub mod __private {
     pub use crate::{
         answer::Answer,
         arguments::Wire,
+        batch::{BatchLimits, Batcher, RunBatch, batch_cost},
         blocking::run as blocking,
         descriptor::{
             Argument, Function, FunctionSettings, HealthCheck, IsRouter, Lifecycle, Output, Registered,

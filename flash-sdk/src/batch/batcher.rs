@@ -1,0 +1,241 @@
+//! Runs the batches of one method in this process, one after the other.
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flash_protocol::{Error, ErrorKind, Result};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    limits::BatchLimits,
+    line::{Line, Next, Waiting},
+};
+use crate::{context::Context, panic};
+
+/// The user's code for one batch. A panic inside is caught by its caller.
+pub type RunBatch<I, O> = Arc<dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<Result<O>>>> + Send + Sync>;
+
+/// The cost of a call, as `cost = …` computes it.
+pub const fn batch_cost(cost: usize) -> u64 {
+    cost as u64
+}
+
+/// Gathers the calls of one method and runs them in batches. One batch runs at a time: a model is one resource.
+///
+/// While a batch runs, calls gather for the next one. So a call that comes alone runs at once, and batches grow with the
+/// load. A batch that panics, or that returns a wrong number of results, is split: each of its calls runs once more,
+/// alone, so that one bad input fails alone.
+pub struct Batcher<I, O> {
+    limits: BatchLimits,
+    state: Mutex<State<I, O>>,
+    /// Another call waits.
+    arrived: Notify,
+    /// The task that ran batches ended with its runtime, and somebody must take over.
+    abandoned: Notify,
+}
+
+struct State<I, O> {
+    line: Line<Call<I, O>>,
+    next_ticket: u64,
+    /// Whether a task runs batches.
+    is_driven: bool,
+    /// How long a batch usually takes.
+    learned: Duration,
+}
+
+struct Call<I, O> {
+    item: I,
+    reply: oneshot::Sender<Result<O>>,
+}
+
+impl<I, O> Batcher<I, O>
+where
+    I: Clone + Send + 'static,
+    O: Send + 'static,
+{
+    /// With an empty line.
+    pub const fn new(limits: BatchLimits) -> Self {
+        let state =
+            State { line: Line::new(), next_ticket: 0, is_driven: false, learned: Duration::ZERO };
+        Self {
+            limits,
+            state: Mutex::new(state),
+            arrived: Notify::const_new(),
+            abandoned: Notify::const_new(),
+        }
+    }
+
+    /// Waits for a batch with this item in it, and returns the item's own result.
+    ///
+    /// Dropping the future takes the item out of the line. If its batch already runs, the batch goes on for the others.
+    ///
+    /// # Errors
+    /// The item's own error; the panic of the method if it also panics with this item alone; [`ErrorKind::Timeout`] if
+    /// the caller's deadline passes before a batch has room.
+    pub async fn call(&'static self, item: I, cost: u64, run: RunBatch<I, O>) -> Result<O> {
+        let (reply, mut result) = oneshot::channel();
+        let context = Context::current();
+        let ticket = {
+            let mut state = self.state.lock();
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.line.push(Waiting {
+                ticket,
+                cost,
+                arrived: now(),
+                deadline: context.as_ref().and_then(Context::deadline),
+                alone: false,
+                item: Call { item, reply },
+            });
+            ticket
+        };
+        let _in_line = InLine { batcher: self, ticket };
+        loop {
+            // Created before the state is looked at, so that no change is missed.
+            let abandoned = self.abandoned.notified();
+            self.drive(&run);
+            tokio::select! {
+                result = &mut result => return result.unwrap_or_else(|_| Err(left_the_line())),
+                () = abandoned => {}
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.state.lock().line.len()
+    }
+
+    /// Tells the task that runs batches of another call, or starts it.
+    fn drive(&'static self, run: &RunBatch<I, O>) {
+        let mut state = self.state.lock();
+        if state.is_driven {
+            drop(state);
+            self.arrived.notify_one();
+        } else if !state.line.is_empty() {
+            state.is_driven = true;
+            drop(state);
+            // Ends when nobody waits. Each call waits for its own result, so the task outlives its callers by no more
+            // than the batch that runs.
+            tokio::spawn(self.run_while_any_waits(Driving { batcher: self, has_ended: false }, run.clone()));
+        }
+    }
+
+    async fn run_while_any_waits(&'static self, mut driving: Driving<I, O>, run: RunBatch<I, O>) {
+        loop {
+            let next = {
+                let mut state = self.state.lock();
+                let learned = state.learned;
+                let next = state.line.next(&self.limits, now(), learned);
+                if matches!(next, Next::Nothing) {
+                    state.is_driven = false;
+                    driving.has_ended = true;
+                }
+                next
+            };
+            match next {
+                Next::Nothing => return,
+                Next::WaitUntil(until) => tokio::select! {
+                    () = tokio::time::sleep_until(until.into()) => {}
+                    () = self.arrived.notified() => {}
+                },
+                Next::Run(batch) => self.run(batch, &run).await,
+            }
+        }
+    }
+
+    async fn run(&self, batch: Vec<Waiting<Call<I, O>>>, run: &RunBatch<I, O>) {
+        let calls: Vec<Call<I, O>> =
+            batch.into_iter().map(|waiting| waiting.item).filter(|call| !call.reply.is_closed()).collect();
+        if calls.is_empty() {
+            return;
+        }
+        let started = now();
+        let items = calls.iter().map(|call| call.item.clone()).collect();
+        match attempt(run, items).await {
+            Ok(results) => {
+                self.learn(now().saturating_duration_since(started));
+                // A caller that is gone needs no result; the same below.
+                calls.into_iter().zip(results).for_each(|(call, result)| drop(call.reply.send(result)));
+            }
+            // It ran alone: nobody has to be kept from its fate.
+            Err(error) if calls.len() == 1 => {
+                let call = calls.into_iter().next().expect("there is one");
+                let _ = call.reply.send(Err(error));
+            }
+            Err(_) => {
+                for Call { item, reply } in calls {
+                    if reply.is_closed() {
+                        continue;
+                    }
+                    let result = attempt(run, vec![item]).await.and_then(|mut results| {
+                        results.pop().expect("its length was compared with that of the items")
+                    });
+                    let _ = reply.send(result);
+                }
+            }
+        }
+    }
+
+    fn learn(&self, took: Duration) {
+        let mut state = self.state.lock();
+        state.learned = match state.learned {
+            Duration::ZERO => took,
+            learned => (learned * 3 + took) / 4,
+        };
+    }
+}
+
+/// Runs a batch once. It fails as a whole if it panics or returns a wrong number of results.
+async fn attempt<I, O>(run: &RunBatch<I, O>, items: Vec<I>) -> Result<Vec<Result<O>>> {
+    let expected = items.len();
+    let results = panic::catch_async(run(items)).await.and_then(|outcome| outcome)?;
+    if results.len() != expected {
+        let message = format!(
+            "the batch returned {} results for {expected} items: return one for each item, in the same order",
+            results.len(),
+        );
+        return Err(Error::new(ErrorKind::Handler, message));
+    }
+    Ok(results)
+}
+
+fn left_the_line() -> Error {
+    Error::new(ErrorKind::Timeout, "the deadline passed before a batch had room")
+}
+
+/// The runtime's clock, so that tests can set it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A call in the line, which leaves it when its caller goes.
+struct InLine<I: 'static, O: 'static> {
+    batcher: &'static Batcher<I, O>,
+    ticket: u64,
+}
+
+impl<I, O> Drop for InLine<I, O> {
+    fn drop(&mut self) {
+        self.batcher.state.lock().line.remove(self.ticket);
+    }
+}
+
+/// Held by the task that runs batches. If it ends with its runtime, a call on another runtime takes over.
+struct Driving<I: 'static, O: 'static> {
+    batcher: &'static Batcher<I, O>,
+    /// Whether nobody waited any more, which it has put down with the state.
+    has_ended: bool,
+}
+
+impl<I, O> Drop for Driving<I, O> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.batcher.state.lock().is_driven = false;
+            self.batcher.abandoned.notify_waiters();
+        }
+    }
+}
