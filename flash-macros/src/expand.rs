@@ -2,18 +2,19 @@
 //!
 //! A function becomes a marker type that implements a trait of `flash_sdk`, a public function that makes calls, the
 //! companions (`spawn`, `map`, …), and the user's code under another name.
+mod batch;
 mod companions;
 mod lifecycle;
 mod router;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
-use syn::{Attribute, ReturnType, Type, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Attribute, ReturnType, Signature, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
     args::{Compute, Config, FunctionSettings, HttpPaths, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
-    item::ImplBlock,
+    item::{Batched, ImplBlock},
     route::Route,
     router::RouterFunction,
 };
@@ -23,6 +24,7 @@ struct Expansion<'a> {
     function: &'a Function,
     route: Option<&'a Route>,
     settings: &'a FunctionSettings,
+    batched: Option<&'a Batched>,
     marker: Ident,
     /// The user's own code. Of a method it is public, for tests with a value of their own.
     local: Ident,
@@ -36,6 +38,7 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
         function,
         route: args.route.as_ref(),
         settings: &args.function,
+        batched: None,
         marker: format_ident!("__flash_{name}"),
         local: format_ident!("__flash_local_{name}", span = function.name.span()),
         owner: None,
@@ -64,6 +67,7 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         function: &method.function,
         route: method.route.as_ref(),
         settings: &method.settings,
+        batched: method.batched.as_ref(),
         marker: format_ident!("__flash_{}_{}", block.type_name.unraw(), method.function.name.unraw()),
         local: format_ident!("{}_on", method.function.name.unraw(), span = method.function.name.span()),
         owner: Some(block),
@@ -146,8 +150,8 @@ impl Expansion<'_> {
     fn local(&self) -> TokenStream {
         let Function { name, visibility, attributes, body, .. } = self.function;
         let (cfg, own) = (&attributes.cfg, &attributes.own);
-        let mut signature = self.function.signature.clone();
-        signature.ident = self.local.clone();
+        let signature = self.batched.map_or(&self.function.signature, |batched| &batched.signature);
+        let signature = Signature { ident: self.local.clone(), ..signature.clone() };
         let public = self.owner.map(|_| {
             let title =
                 format!("The code of `{}` on this value, for tests: no worker, no `#[init]`.", name.unraw());
@@ -239,7 +243,7 @@ impl Expansion<'_> {
             },
             None => quote! { ::core::option::Option::None },
         };
-        let settings = settings(self.settings);
+        let settings = settings(self.settings, self.batched);
         let arguments = arguments.iter().map(|argument| {
             let (name, ty) = (argument.name(), &argument.ty);
             match argument.is_headers() {
@@ -281,6 +285,9 @@ impl Expansion<'_> {
 
     /// The user's code, with the same signature for all functions.
     fn run(&self) -> TokenStream {
+        if let Some(batched) = self.batched {
+            return self.run_in_batch(batched);
+        }
         let Function { kind, output, name, .. } = self.function;
         let (local, names) = (&self.local, self.argument_names());
         let (prepare, target) = match self.owner {
@@ -403,7 +410,7 @@ fn resource(resource: &Resource) -> TokenStream {
 }
 
 /// The calls of the const builders of `flash_sdk` for the settings of one function.
-fn settings(settings: &FunctionSettings) -> TokenStream {
+fn settings(settings: &FunctionSettings, batched: Option<&Batched>) -> TokenStream {
     let retries = settings.retries.iter().map(|retries| {
         let count = retries.count;
         let backoff = retries.backoff.iter().map(|(first, longest)| quote! { .backoff(#first, #longest) });
@@ -421,7 +428,11 @@ fn settings(settings: &FunctionSettings) -> TokenStream {
             .schedule(::flash_sdk::__private::Schedule::new(#cron) #(#timezone)* #(#missed)* #(#overlap)*)
         }
     });
-    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* #(#schedule)* }
+    let batch = batched.iter().map(|batched| {
+        let limits = batch::limits(&batched.batch.limits);
+        quote! { .batch(#limits) }
+    });
+    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* #(#schedule)* #(#batch)* }
 }
 
 /// The calls of the const builders of `flash_sdk` for this configuration.

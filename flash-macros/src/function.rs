@@ -464,7 +464,7 @@ fn peeled(mut ty: &Type) -> &Type {
 }
 
 /// `Self` becomes the type itself.
-fn without_self(mut ty: Type, owner: &Type) -> Type {
+pub(crate) fn without_self(mut ty: Type, owner: &Type) -> Type {
     struct Named<'a>(&'a Type);
     impl VisitMut for Named<'_> {
         fn visit_type_mut(&mut self, ty: &mut Type) {

@@ -2,12 +2,14 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
-    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Type, Visibility,
+    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Signature, Type,
+    Visibility,
     ext::IdentExt as _, parse_quote,
 };
 
 use crate::{
     args::{self, FunctionSettings, Place},
+    batch::{self, Batch},
     errors::Errors,
     function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
     hook::{self, Hooks},
@@ -56,6 +58,14 @@ pub(crate) struct Method {
     pub(crate) function: Function,
     pub(crate) route: Option<Route>,
     pub(crate) settings: FunctionSettings,
+    pub(crate) batched: Option<Batched>,
+}
+
+/// A method whose calls run in batches.
+pub(crate) struct Batched {
+    pub(crate) batch: Batch,
+    /// The user's signature: it takes all items of a batch, where callers pass one.
+    pub(crate) signature: Signature,
 }
 
 pub(crate) fn parse(tokens: TokenStream, errors: &Errors) -> Parsed {
@@ -127,6 +137,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
     let place = Place::Impl { worker: snake_case(&type_name.unraw().to_string()), span: type_name.span() };
     let init = parse_inits(&mut item, errors);
     let marked = take_routers(&mut item, errors);
+    let whole = item.clone();
     let (mut methods, mut hooks) = (Vec::new(), Hooks::default());
     let mut refused = 0;
     let mut rest = Vec::new();
@@ -137,7 +148,7 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
                 rest.push(ImplItem::Fn(method));
             }
             ImplItem::Fn(method) if is_remote(&method) && !marked.contains(&method.sig.ident) => {
-                match parse_method(method, &item.self_ty, errors) {
+                match parse_method(method, &whole, errors) {
                     Ok(method) => methods.push(method),
                     Err(as_written) => {
                         refused += 1;
@@ -151,6 +162,9 @@ fn parse_impl(mut item: ItemImpl, errors: &Errors) -> Parsed {
                 }
                 if let Some(job) = take_marker(&mut other.attrs, "job") {
                     errors.on(job, "only a public method with `&self` takes jobs");
+                }
+                if let Some(batch) = take_marker(&mut other.attrs, "batch") {
+                    errors.on(batch, "only a public method with `&self` runs in batches");
                 }
                 rest.push(ImplItem::Fn(other));
             }
@@ -176,12 +190,28 @@ fn is_remote(method: &ImplItemFn) -> bool {
 }
 
 /// Returns the original method if it is invalid.
-fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result<Method, Box<ImplItemFn>> {
+fn parse_method(
+    mut method: ImplItemFn,
+    block: &ItemImpl,
+    errors: &Errors,
+) -> Result<Method, Box<ImplItemFn>> {
+    let owner = &*block.self_ty;
     let route = take_marker(&mut method.attrs, "route");
     let job = take_marker(&mut method.attrs, "job");
+    let batch = take_marker(&mut method.attrs, "batch");
     let known = errors.count();
-    let ImplItemFn { attrs, vis, sig, block, .. } = method.clone();
-    let function = Function::parse(attrs, vis, sig, block, Role::Method, errors);
+    let ImplItemFn { attrs, vis, sig, block: body, .. } = method.clone();
+    let batched = match batch {
+        None => None,
+        Some(attribute) => match batch::parse(&attribute, &sig, block, errors) {
+            Some((batch, seen)) => {
+                Some((Batched { batch: batch.named_outside(owner), signature: sig.clone() }, seen))
+            }
+            None => return Err(Box::new(method)),
+        },
+    };
+    let (batched, signature) = batched.map_or((None, sig), |(batched, seen)| (Some(batched), seen));
+    let function = Function::parse(attrs, vis, signature, body, Role::Method, errors);
     let route = route.and_then(|attribute| args::parse_route(&attribute, errors));
     let settings = job.map(|attribute| args::parse_job(&attribute, errors)).unwrap_or_default();
     let Some(function) = function else { return Err(Box::new(method)) };
@@ -193,7 +223,7 @@ fn parse_method(mut method: ImplItemFn, owner: &Type, errors: &Errors) -> Result
         }
     }
     settings.check(&function, route.is_some(), errors);
-    Ok(Method { function, route, settings })
+    Ok(Method { function, route, settings, batched })
 }
 
 fn check_routes(methods: &[Method], errors: &Errors) {
@@ -338,7 +368,7 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
 }
 
 /// The attributes that only this macro understands.
-const MARKERS: [&str; 6] = ["init", "route", "job", "http", "exit", "health"];
+const MARKERS: [&str; 7] = ["init", "route", "job", "batch", "http", "exit", "health"];
 
 /// Removes [`MARKERS`].
 fn strip_markers(item: &mut ItemImpl) {

@@ -5,6 +5,7 @@
 #![warn(unreachable_pub)]
 
 mod args;
+mod batch;
 mod cron;
 mod errors;
 mod expand;

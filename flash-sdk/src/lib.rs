@@ -107,7 +107,7 @@ pub mod __private {
     pub use crate::{
         answer::Answer,
         arguments::Wire,
-        batch::{BatchLimits, Batcher, RunBatch, batch_cost},
+        batch::{Batcher, RunBatch, batch_cost},
         blocking::run as blocking,
         descriptor::{
             Argument, Function, FunctionSettings, HealthCheck, IsRouter, Lifecycle, Output, Registered,
@@ -127,7 +127,7 @@ pub mod __private {
         worker::{AppInfo, IntoExit, main},
     };
     pub use flash_protocol::{
-        Missed, Overlap, Retries,
+        BatchLimits, Missed, Overlap, Retries,
         manifest::{ENTRY_MARK, EntryMark},
     };
     pub use futures_util::{Stream, future::BoxFuture};

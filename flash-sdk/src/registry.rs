@@ -93,6 +93,11 @@ impl Registry {
     pub(crate) fn worker_type(&self, worker: &str) -> Option<WorkerType> {
         let config = self.configs.get(worker)?;
         let kind = self.kind(worker);
+        // While a batch runs, the next one gathers on the same worker; further workers start for further batches.
+        let batch =
+            self.functions_of(worker).filter_map(|function| function.settings.batch).map(|own| own.max).max();
+        let concurrency = batch.map_or(kind.default_concurrency(), |max| max.saturating_mul(2));
+        let scaler = batch.map_or(kind.default_scaler(), |max| ScalerEntry::RequestCount { requests: max });
         Some(WorkerType {
             name: config.name.to_owned(),
             kind,
@@ -101,8 +106,8 @@ impl Registry {
             workers_max: config.workers_max,
             idle_timeout_seconds: config.idle_timeout,
             execution_timeout_seconds: config.execution_timeout,
-            max_concurrency: config.max_concurrency.unwrap_or(kind.default_concurrency()),
-            scaler: config.scaler.map_or_else(|| kind.default_scaler(), ScalerEntry::from),
+            max_concurrency: config.max_concurrency.unwrap_or(concurrency),
+            scaler: config.scaler.map_or(scaler, ScalerEntry::from),
             buffer: config.buffer,
             lifetime: config.lifetime,
             data_centers: config.data_centers.to_vec(),

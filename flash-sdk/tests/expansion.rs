@@ -746,3 +746,91 @@ fn the_result_of_main_is_the_exit_code() {
     assert_eq!(text(mains::says::main()), text(ExitCode::from(7)));
     assert_eq!(text(mains::says_nothing::main()), text(ExitCode::SUCCESS));
 }
+
+mod batches {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use flash_sdk::{Error, ErrorKind, Result, remote};
+    use futures_util::future::join_all;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    static BATCHES: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Length {
+        words: usize,
+    }
+
+    #[derive(Clone)]
+    struct Words(Vec<String>);
+
+    impl Words {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+    }
+
+    struct Counter {
+        factor: usize,
+    }
+
+    #[remote(worker = "batched", cpu = Cpu3c_1_2)]
+    impl Counter {
+        #[init]
+        fn load() -> Self {
+            Self { factor: 1 }
+        }
+
+        fn split(&self, text: String) -> Result<Words, String> {
+            match text.is_empty() {
+                true => Err("no words".to_owned()),
+                false => Ok(Words(text.split(' ').map(str::to_owned).collect())),
+            }
+        }
+
+        /// Counts words.
+        #[batch(max = 8, budget = 64, cost = Words::len, padded, prepare = Self::split, wait_ms = 0)]
+        pub fn count(&self, items: Vec<Words>) -> Vec<Result<Length>> {
+            BATCHES.fetch_add(1, Ordering::SeqCst);
+            assert!(items.iter().all(|words| words.0[0] != "panic"), "told to");
+            items.iter().map(|words| Ok(Length { words: self.factor * words.len() })).collect()
+        }
+
+        /// Without preparation.
+        #[batch(max = 4)]
+        pub async fn double(
+            &self,
+            items: Vec<u32>,
+        ) -> Vec<std::result::Result<u32, std::num::TryFromIntError>> {
+            items.into_iter().map(|item| u32::try_from(u64::from(item) * 2)).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_passes_one_item_and_gets_its_own_result() {
+        assert_eq!(Counter::count("two words".to_owned()).await.unwrap(), Length { words: 2 });
+        assert_eq!(Counter::double(21).await.unwrap(), 42);
+        let too_large = Counter::double(u32::MAX).await.unwrap_err();
+        assert_eq!(too_large.kind(), ErrorKind::Handler);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_or_panics_fails_alone() {
+        let texts = ["a", "", "panic now", "b c", "d e f"];
+        let results = join_all(texts.map(|text| Counter::count(text.to_owned()))).await;
+        let told: Vec<_> = results
+            .iter()
+            .map(|result| result.as_ref().map(|length| length.words).map_err(Error::kind))
+            .collect();
+        assert_eq!(told, [Ok(1), Err(ErrorKind::Handler), Err(ErrorKind::Panic), Ok(2), Ok(3)]);
+        assert!(results[1].as_ref().unwrap_err().message().contains("no words"));
+    }
+
+    #[test]
+    fn the_method_itself_can_be_tested_on_a_value() {
+        let twice = Counter { factor: 2 };
+        let results = twice.count_on(vec![Words(vec!["one".into()])]);
+        assert_eq!(results[0].as_ref().unwrap(), &Length { words: 2 });
+    }
+}

@@ -16,6 +16,7 @@
 
 #[cfg(feature = "axum")]
 mod answer;
+mod batch;
 pub mod catalogue;
 mod command_worker;
 pub mod credentials;
@@ -30,6 +31,7 @@ pub mod schema;
 pub mod variables;
 pub mod wire;
 
+pub use batch::BatchLimits;
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    batch::BatchLimits,
     catalogue::{
         ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
         capabilities_of,
@@ -404,6 +405,9 @@ pub struct FunctionSettings {
     /// When the platform runs it by itself; `None` if only callers run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// Within which limits its calls run together; `None`: each runs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchLimits>,
 }
 
 impl FunctionSettings {

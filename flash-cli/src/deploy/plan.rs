@@ -416,7 +416,7 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
 
 /// Every setting of one function as text.
 fn function_fields(settings: &FunctionSettings) -> Fields {
-    let FunctionSettings { retries, schedule } = settings;
+    let FunctionSettings { retries, schedule, batch } = settings;
     let retries = retries.map_or_else(
         || "none".to_owned(),
         |retries| {
@@ -431,7 +431,16 @@ fn function_fields(settings: &FunctionSettings) -> Fields {
             format!("{cron}, {timezone}, missed: {}, overlap: {}", missed.as_str(), overlap.as_str())
         },
     );
-    vec![("retries", retries), ("schedule", schedule)]
+    let batch = batch.map_or_else(
+        || "none".to_owned(),
+        |batch| {
+            let BatchLimits { max, budget, padded, wait_ms } = batch;
+            let budget = budget.map_or_else(String::new, |budget| format!(", cost {budget}"));
+            let padded = if padded { " padded" } else { "" };
+            format!("up to {max}{budget}{padded}, gathered for {wait_ms} ms")
+        },
+    );
+    vec![("retries", retries), ("schedule", schedule), ("batch", batch)]
 }
 
 /// Sizes that only some worker types set, as text.

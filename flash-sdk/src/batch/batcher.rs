@@ -4,15 +4,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::{Error, ErrorKind, Result};
+use flash_protocol::{BatchLimits, Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::{
-    limits::BatchLimits,
-    line::{Line, Next, Waiting},
-};
+use super::line::{Line, Next, Waiting};
 use crate::{context::Context, panic};
 
 /// The user's code for one batch. A panic inside is caught by its caller.
@@ -58,8 +55,7 @@ where
 {
     /// With an empty line.
     pub const fn new(limits: BatchLimits) -> Self {
-        let state =
-            State { line: Line::new(), next_ticket: 0, is_driven: false, learned: Duration::ZERO };
+        let state = State { line: Line::new(), next_ticket: 0, is_driven: false, learned: Duration::ZERO };
         Self {
             limits,
             state: Mutex::new(state),

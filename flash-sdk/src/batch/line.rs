@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::limits::BatchLimits;
+use flash_protocol::BatchLimits;
 
 /// A call that waits.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ impl<T> Line<T> {
         }
         places.sort_unstable();
         // Somebody is left out, or would be even if it cost next to nothing.
-        let is_full = places.len() < self.waiting.len()
-            || !limits.allow(places.len() + 1, most, sum.saturating_add(1));
+        let is_full =
+            places.len() < self.waiting.len() || !limits.allow(places.len() + 1, most, sum.saturating_add(1));
         Chosen { places, is_full }
     }
 

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flash_protocol::{Error, ErrorKind, Result};
+use flash_protocol::{BatchLimits, Error, ErrorKind, Result};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{
-    Batcher, BatchLimits, RunBatch,
+    Batcher, RunBatch,
     line::{Line, Next, Waiting},
 };
 use crate::context::{Context, Setup};
@@ -239,7 +239,8 @@ async fn a_deadline_that_passes_in_the_line_is_a_timeout() {
 
 #[test]
 fn a_runtime_that_ends_amid_a_batch_leaves_the_line_to_others() {
-    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (batches, gate) = (Batches::default(), Arc::new(Semaphore::new(0)));
     let (batcher, run) = (batcher(UNLIMITED), doubling(&batches, &gate));
     let (first, second) = (runtime(), runtime());

@@ -1,5 +1,5 @@
 //! The settings of one function, as opposed to those of its worker type.
-use flash_protocol::{Retries, manifest};
+use flash_protocol::{BatchLimits, Retries, manifest};
 
 use super::schedule::Schedule;
 
@@ -10,13 +10,15 @@ pub struct FunctionSettings {
     pub retries: Option<Retries>,
     /// When the platform runs it by itself.
     pub schedule: Option<Schedule>,
+    /// Within which limits its calls run together; `None`: each runs by itself.
+    pub batch: Option<BatchLimits>,
 }
 
 impl FunctionSettings {
     /// Nothing set.
     #[expect(clippy::new_without_default, reason = "only the code of the macro makes one, in a `const`")]
     pub const fn new() -> Self {
-        Self { retries: None, schedule: None }
+        Self { retries: None, schedule: None, batch: None }
     }
 
     /// Runs again after a retryable error.
@@ -31,9 +33,15 @@ impl FunctionSettings {
         self
     }
 
+    /// Runs its calls in batches.
+    pub const fn batch(mut self, limits: BatchLimits) -> Self {
+        self.batch = Some(limits);
+        self
+    }
+
     /// As the manifest has them.
     pub(crate) fn entry(&self) -> manifest::FunctionSettings {
-        let Self { retries, schedule } = *self;
-        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry) }
+        let Self { retries, schedule, batch } = *self;
+        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry), batch }
     }
 }

@@ -1,28 +1,33 @@
 //! How large a batch may be, and how long it may gather.
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The limits of the batches of one method: `#[batch(max = 32, budget = 4096, cost = …, padded, wait_ms = 0)]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchLimits {
-    /// Calls in a batch: 1 to 10,000.
+    /// Calls in a batch: 1 to 5,000.
     pub max: u32,
     /// The cost of a batch: `None` for no limit. A call that costs more runs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
     /// Whether each call costs as much as the most expensive one in its batch, as when a model pads its inputs.
+    #[serde(default)]
     pub padded: bool,
     /// How long the first call of a batch waits for others while nothing runs, in milliseconds.
+    #[serde(default)]
     pub wait_ms: u32,
 }
 
 impl BatchLimits {
     /// How long the first call of a batch waits for others while nothing runs.
-    pub(super) const fn wait(&self) -> Duration {
+    pub const fn wait(&self) -> Duration {
         Duration::from_millis(self.wait_ms as u64)
     }
 
     /// Whether a batch of this many calls may cost this much. `most` is the cost of the most expensive call, `sum` that
     /// of all.
-    pub(super) fn allow(&self, calls: usize, most: u64, sum: u64) -> bool {
+    pub fn allow(&self, calls: usize, most: u64, sum: u64) -> bool {
         let cost = if self.padded { most.saturating_mul(calls as u64) } else { sum };
         calls <= self.max as usize && self.budget.is_none_or(|budget| cost <= budget)
     }
