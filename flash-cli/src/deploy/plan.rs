@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flash_protocol::{
-    Lifetime, Retries, Schedule,
+    BatchLimits, Lifetime, Retries, Schedule,
     manifest::{
         ArgumentSource, EndpointKind, FunctionEntry, FunctionSettings, Manifest, ScalerEntry, WorkerType,
     },
