@@ -4,6 +4,7 @@
 //! share.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod batches;
 mod build;
 mod bytes;
 mod calling;
