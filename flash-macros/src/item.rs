@@ -3,8 +3,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
     Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Signature, Type,
-    Visibility,
-    ext::IdentExt as _, parse_quote,
+    Visibility, ext::IdentExt as _, parse_quote,
 };
 
 use crate::{

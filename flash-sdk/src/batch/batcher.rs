@@ -83,7 +83,8 @@ where
                 cost,
                 arrived: now(),
                 deadline: context.as_ref().and_then(Context::deadline),
-                alone: false,
+                // Its worker died, or it failed: perhaps of this item.
+                alone: context.as_ref().is_some_and(|context| context.attempt() > 1),
                 item: Call { item, reply },
             });
             ticket
