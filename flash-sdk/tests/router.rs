@@ -1,4 +1,5 @@
 //! A function that makes a router, as a test of an app uses it: no platform, no port.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},

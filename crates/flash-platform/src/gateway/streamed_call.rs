@@ -57,7 +57,7 @@ pub(super) struct Delivery {
 /// Why a delivery ends early.
 enum Ended {
     CallerIsGone,
-    Refused(WireError),
+    Refused(Box<WireError>),
 }
 
 impl Delivery {
@@ -80,7 +80,7 @@ impl Delivery {
                 Err(Ended::Refused(error)) => {
                     // It may have ended.
                     let _ = queue.cancel(job);
-                    Some(ReplyResult::Refused(error))
+                    Some(ReplyResult::Refused(*error))
                 }
                 Err(Ended::CallerIsGone) => None,
             };
@@ -153,7 +153,7 @@ impl Delivery {
 }
 
 fn refused(kind: ErrorKind, message: String) -> Ended {
-    Ended::Refused(WireError::new(kind, message))
+    Ended::Refused(Box::new(WireError::new(kind, message)))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn limits_set_by_hand_are_kept_until_the_next_release_also_in_a_file_made_before
     database.set_scale(key, &scale).unwrap();
     drop(database);
     let database = Database::open(&path).unwrap();
-    assert_eq!(database.scales(key).unwrap(), [scale.clone()]);
+    assert_eq!(database.scales(key).unwrap(), std::slice::from_ref(&scale));
     database.set_live(key, Some(number)).unwrap();
     assert_eq!(database.scales(key).unwrap(), []);
     database.set_scale(key, &scale).unwrap();
