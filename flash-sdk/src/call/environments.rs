@@ -1,23 +1,13 @@
 //! Environments that a call names: `f::at("production")`.
-use std::{
-    collections::HashMap,
-    sync::{LazyLock, OnceLock},
-};
+use std::sync::OnceLock;
 
 use flash_protocol::{
     Error, ErrorKind, Result,
     credentials::{Credentials, CredentialsError, EnvironmentCredentials},
     variables,
 };
-use parking_lot::Mutex;
 
-use super::{
-    directory::{Endpoints, credential_file},
-    peers::Peers,
-};
-
-/// How many environments one process may call. Each has connections of its own.
-const MAX_ENVIRONMENTS: usize = 64;
+use super::directory::{Endpoints, credential_file};
 
 /// The name of this app, which finds its environments in the credential file.
 static APP: OnceLock<String> = OnceLock::new();
@@ -27,23 +17,12 @@ pub(crate) fn name_app(name: &str) {
     let _ = APP.set(name.to_owned());
 }
 
-/// How to reach this environment. What was found stays valid as long as the process.
+/// Looks up an environment by its URL or name.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] with what to do, if it is not known.
-pub(super) fn peers_at(name: &str) -> Result<&'static Peers> {
-    static KNOWN: LazyLock<Mutex<HashMap<String, &'static Peers>>> = LazyLock::new(Mutex::default);
-    if let Some(known) = KNOWN.lock().get(name) {
-        return Ok(*known);
-    }
-    let found = find(name, APP.get().map(String::as_str), variables::get, Credentials::load)?;
-    let mut known = KNOWN.lock();
-    if known.len() >= MAX_ENVIRONMENTS {
-        let message = format!("call to environment `{name}` refused: {MAX_ENVIRONMENTS} others are in use");
-        return Err(Error::new(ErrorKind::Refused, message));
-    }
-    // Never freed, like the app's own: their number is limited.
-    Ok(*known.entry(name.to_owned()).or_insert_with(|| Box::leak(Box::new(Peers::elsewhere(found)))))
+pub(super) fn find_environment(name: &str) -> Result<Found> {
+    find(name, APP.get().map(String::as_str), variables::get, Credentials::load)
 }
 
 /// Where an environment is.

@@ -3,7 +3,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
 
@@ -14,11 +14,12 @@ use flash_protocol::{
     wire::{Payload, RawJson, envelope::Envelope, job::Policy},
 };
 use futures_util::stream::{BoxStream, StreamExt as _};
+use parking_lot::Mutex;
 
 use super::{
     coding::EncodedCall,
     directory::{self, Endpoints, Process},
-    environments::{Found, peers_at},
+    environments::{Found, find_environment},
     exchange::{Calls, Outgoing},
     handle::JobHandle,
     route,
@@ -36,6 +37,9 @@ use crate::{
 /// A call is sent once, because its caller decides about retries. Waiting for a job survives a few lost polls.
 const RETRY_POLICY: RetryPolicy =
     RetryPolicy { request_timeout: Duration::from_secs(30), retries: 0, lost_polls: 5 };
+
+/// How many environments one process may call. Each has connections of its own.
+const MAX_ENVIRONMENTS: usize = 64;
 
 /// How this process reaches the app's other worker types.
 pub(crate) struct Peers {
@@ -119,6 +123,22 @@ pub(crate) fn peers_for(function: &Function, settings: &CallSettings) -> Result<
 
 fn found_at(environment: &str) -> Result<PeersHandle> {
     peers_at(environment).map(PeersHandle::OfProcess)
+}
+
+/// How to reach this environment. What was found stays valid as long as the process.
+fn peers_at(name: &str) -> Result<&'static Peers> {
+    static KNOWN: LazyLock<Mutex<HashMap<String, &'static Peers>>> = LazyLock::new(Mutex::default);
+    if let Some(known) = KNOWN.lock().get(name) {
+        return Ok(*known);
+    }
+    let found = find_environment(name)?;
+    let mut known = KNOWN.lock();
+    if known.len() >= MAX_ENVIRONMENTS {
+        let message = format!("call to environment `{name}` refused: {MAX_ENVIRONMENTS} others are in use");
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    // Never freed, like the app's own: their number is limited.
+    Ok(*known.entry(name.to_owned()).or_insert_with(|| Box::leak(Box::new(Peers::elsewhere(found)))))
 }
 
 /// A job of this function that was submitted before, by its ID.
