@@ -90,7 +90,7 @@ pub(crate) fn parse(
     if let (Some(span), None) = (padded, budget) {
         errors.at(span, "`padded` says how `budget` is counted: set `budget = 4096` beside it, or remove it");
     }
-    let item = item?;
+    let (item, output) = (item?, output?);
     let prepared = match prepare {
         Some(path) => Some(find_prepare(&path, block, errors)?),
         None => None,
