@@ -479,10 +479,6 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         ScalerEntry::RequestCount { requests: 1 } => "1 request per worker".to_owned(),
         ScalerEntry::RequestCount { requests } => format!("{requests} requests per worker"),
     };
-    let task = match lifetime {
-        Lifetime::ManyJobs => "no",
-        Lifetime::OneJob => "yes",
-    };
     let centers = match data_centers.as_slice() {
         [] => "anywhere".to_owned(),
         centers => centers.iter().map(|center| center.id()).collect::<Vec<_>>().join(" "),
@@ -495,10 +491,11 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         ("execution_timeout", format!("{execution_timeout_seconds} s")),
         ("max_concurrency", max_concurrency.to_string()),
         ("scaler", scaler),
-        ("buffer", buffer.to_string()),
-        ("task", task.to_owned()),
         ("data_centers", centers),
     ];
+    // What few set is listed where it is set.
+    fields.extend((*buffer > 0).then(|| ("buffer", buffer.to_string())));
+    fields.extend((*lifetime == Lifetime::OneJob).then(|| ("task", "yes".to_owned())));
     fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
     fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));
     fields.extend(request_timeout_seconds.map(|seconds| ("request_timeout", format!("{seconds} s"))));

@@ -16,6 +16,7 @@ mod deploy;
 mod deploy_faults;
 mod docs_page;
 mod doctor;
+mod examples;
 mod http;
 mod images;
 mod kept;

@@ -114,8 +114,8 @@ fn a_buffer_a_task_and_retries_are_shown_and_break_nobody() {
         lines,
         [
             "~ worker type batch",
-            "  buffer: 0 -> 2",
-            "  task: no -> yes",
+            "  buffer: - -> 2",
+            "  task: - -> yes",
             "~ function clean",
             "  retries: none -> 3, after 2 to 30 s",
         ]

@@ -1,0 +1,5 @@
+//! Links the functions of the library, so that this binary is their worker.
+use web_api as _;
+
+#[flash_sdk::main]
+async fn main() {}
