@@ -6,14 +6,32 @@ impl Chat {
         axum::Router::new()
     }
     #[doc(hidden)]
+    #[allow(dead_code)]
+    fn __flash_cell() -> &'static ::flash_sdk::__private::Instance<Self> {
+        static INSTANCE: ::flash_sdk::__private::Instance<Chat> = ::flash_sdk::__private::Instance::new();
+        &INSTANCE
+    }
+    #[doc(hidden)]
     #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
     async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
-        static INSTANCE: ::flash_sdk::__private::Instance<Chat> = ::flash_sdk::__private::Instance::new();
-        INSTANCE
+        Self::__flash_cell()
             .get(|| ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<
                 Self,
             >::Ok(Self::open())))
             .await
+    }
+    #[doc(hidden)]
+    #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
+    fn __flash_lifecycle() -> &'static ::flash_sdk::__private::Lifecycle {
+        static LIFECYCLE: ::flash_sdk::__private::Lifecycle = ::flash_sdk::__private::Lifecycle {
+            name: "Chat",
+            init: || ::std::boxed::Box::pin(async {
+                <Chat>::__flash_instance().await.map(|_| ())
+            }),
+            exit: ::core::option::Option::None,
+            health: ::core::option::Option::None,
+        };
+        &LIFECYCLE
     }
     #[doc(hidden)]
     #[allow(dead_code)]
