@@ -13,7 +13,7 @@ use nix::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Running, SOON, fixture};
+use crate::support::{Running, SOON, fixture, until};
 
 /// Chrome's WebDriver on a free port.
 struct Driver {
@@ -82,11 +82,25 @@ async fn the_api_page_calls_a_function_and_shows_its_answer() {
     browser.goto(&format!("{}/docs", app.url)).await.unwrap();
     let shown = |css: &'static str| {
         let browser = browser.clone();
-        async move { browser.wait().at_most(SOON).for_element(Locator::Css(css)).await.unwrap() }
+        async move {
+            let found = browser.wait().at_most(SOON).for_element(Locator::Css(css)).await;
+            found.unwrap_or_else(|error| panic!("`{css}` is not shown: {error}"))
+        }
     };
     let title = shown(".info .title").await.text().await.unwrap();
     assert!(title.contains("fixture-app"), "{title}");
 
+    // A page with more than a hundred operations draws only those near the window: its reader scrolls.
+    until("the operation to be drawn", SOON, async || {
+        match browser.find(Locator::Css("#operations-greeter-jobs_greet")).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                browser.execute("window.scrollBy(0, window.innerHeight / 2)", Vec::new()).await.unwrap();
+                Err(error.to_string())
+            }
+        }
+    })
+    .await;
     // The doc comment is the summary; the body is filled in from the schema.
     let operation = shown("#operations-greeter-jobs_greet").await;
     assert!(operation.text().await.unwrap().contains("Greets somebody."));
