@@ -538,6 +538,7 @@ mod tests {
             resource,
             prefix,
             make: || unreachable!("never made here"),
+            lifecycle: None,
         }))
     }
 

@@ -31,6 +31,13 @@ pub(super) fn registration(
         Some(prefix) => quote! { ::core::option::Option::Some(#prefix) },
         None => quote! { ::core::option::Option::None },
     };
+    let lifecycle = match owner {
+        Some(owner) => {
+            let owner = &owner.rest.self_ty;
+            quote! { ::core::option::Option::Some(<#owner>::__flash_lifecycle) }
+        }
+        None => quote! { ::core::option::Option::None },
+    };
     let line = quote_spanned!(name.span()=> ::core::line!());
     let make = make(function, owner);
     quote! {
@@ -47,6 +54,7 @@ pub(super) fn registration(
                     resource: #resource,
                     prefix: #prefix,
                     make: || ::std::boxed::Box::pin(async { #make }),
+                    lifecycle: #lifecycle,
                 };
                 &ROUTER
             })

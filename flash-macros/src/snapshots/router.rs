@@ -14,5 +14,5 @@ pub async fn site() -> anyhow::Result<Router> {
     await; __flash_outcome.map_err(| __flash_error | { use ::flash_sdk::__private::ways::
     *; (&& && & look(& __flash_error)).__flash_way().error(__flash_error) }) } ?;
     ::core::result::Result::Ok(::flash_sdk::__private::IsRouter::into_router(__flash_router))
-    }), }; & ROUTER })
+    }), lifecycle : ::core::option::Option::None, }; & ROUTER })
 }

@@ -51,5 +51,6 @@ impl Chat {
     __flash_outcome = __flash_instance.routes(); ::flash_sdk::Result:: < _,
     ::flash_sdk::Error > ::Ok(__flash_outcome) }). await ?;
     ::core::result::Result::Ok(::flash_sdk::__private::IsRouter::into_router(__flash_router))
-    }), }; & ROUTER })
+    }), lifecycle : ::core::option::Option::Some(< Chat > ::__flash_lifecycle), }; &
+    ROUTER })
 }

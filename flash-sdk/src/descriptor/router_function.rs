@@ -3,7 +3,7 @@ use axum::Router;
 use flash_protocol::{Result, manifest::HttpEntry};
 use futures_util::future::BoxFuture;
 
-use super::function::Resource;
+use super::{function::Resource, lifecycle::Lifecycle};
 
 /// A function marked `http`. It takes no calls: its worker type answers HTTP requests with its router.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct RouterFunction {
     pub prefix: Option<&'static str>,
     /// Makes the router, once per worker, before the worker takes requests.
     pub make: fn() -> BoxFuture<'static, Result<Router>>,
+    /// The life of the value, if it is a method.
+    pub lifecycle: Option<fn() -> &'static Lifecycle>,
 }
 
 /// What the macro registers: a function that returns the descriptor.

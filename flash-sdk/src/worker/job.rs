@@ -51,10 +51,11 @@ impl Functions {
             .worker_type(name)
             .ok_or_else(|| format!("this app has no worker type `{name}`; known: `{}`", list()))?;
         let functions: Vec<_> = registry.functions_of(name).collect();
+        let router_function = registry.router_of(name);
         Ok(Self {
-            lifecycles: Lifecycles::of(functions.iter().copied()),
+            lifecycles: Lifecycles::of(&functions, router_function),
             functions,
-            router_function: registry.router_of(name),
+            router_function,
             router: OnceLock::new(),
             worker_type,
         })

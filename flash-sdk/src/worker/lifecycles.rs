@@ -6,25 +6,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Context, Setup},
-    descriptor::{Function, Lifecycle, Step},
+    descriptor::{Function, Lifecycle, RouterFunction, Step},
     panic,
 };
 
 /// The values, each once.
 pub(super) struct Lifecycles {
-    /// With the first function of each, as errors name it.
-    all: Vec<(&'static Function, &'static Lifecycle)>,
+    /// With the first function of each, as errors name it: `worker_type/function`.
+    all: Vec<(String, &'static Lifecycle)>,
     made: CancellationToken,
 }
 
 impl Lifecycles {
-    /// The values that these functions need.
-    pub(super) fn of(functions: impl IntoIterator<Item = &'static Function>) -> Self {
-        let mut all: Vec<(&Function, &Lifecycle)> = Vec::new();
-        for function in functions {
-            let Some(lifecycle) = function.lifecycle.map(|lifecycle| lifecycle()) else { continue };
+    /// The values that these functions and this router need.
+    pub(super) fn of(functions: &[&'static Function], router: Option<&'static RouterFunction>) -> Self {
+        let of_functions = functions.iter().map(|function| (function.stage(), function.lifecycle));
+        let of_router = router.map(|router| (router.stage(), router.lifecycle));
+        let mut all: Vec<(String, &Lifecycle)> = Vec::new();
+        for (stage, lifecycle) in of_functions.chain(of_router) {
+            let Some(lifecycle) = lifecycle.map(|lifecycle| lifecycle()) else { continue };
             if !all.iter().any(|(_, known)| std::ptr::eq(*known, lifecycle)) {
-                all.push((function, lifecycle));
+                all.push((stage, lifecycle));
             }
         }
         Self { all, made: CancellationToken::new() }
@@ -39,10 +41,10 @@ impl Lifecycles {
     /// # Errors
     /// The first error of an `#[init]`.
     pub(super) async fn init(&self) -> Result<()> {
-        for (function, lifecycle) in &self.all {
+        for (stage, lifecycle) in &self.all {
             within_no_call(lifecycle.init)
                 .await
-                .map_err(|error| error.context(format!("`{}` could not be initialised", function.stage())))?;
+                .map_err(|error| error.context(format!("`{stage}` could not be initialised")))?;
         }
         self.made.cancel();
         Ok(())
@@ -111,6 +113,20 @@ mod tests {
         }))
     }
 
+    fn router(lifecycle: fn() -> &'static Lifecycle) -> &'static RouterFunction {
+        Box::leak(Box::new(RouterFunction {
+            name: "routes",
+            owner: Some("Site"),
+            file: "src/main.rs",
+            line: 9,
+            docs: "",
+            resource: Resource::Named("w"),
+            prefix: None,
+            make: || unreachable!("never run here"),
+            lifecycle: Some(lifecycle),
+        }))
+    }
+
     #[tokio::test]
     async fn a_value_of_several_functions_is_made_and_ended_once_and_a_failing_exit_stops_no_other() {
         static MADE: AtomicU32 = AtomicU32::new(0);
@@ -137,8 +153,10 @@ mod tests {
             exit: Some(|| Box::pin(async { Err(Error::handler("no network")) })),
             ..Lifecycle { name: "Worse", init: || Box::pin(async { Ok(()) }), exit: None, health: None }
         };
-        let lifecycles =
-            Lifecycles::of([function(|| &GOOD), function(|| &GOOD), function(|| &BAD), function(|| &WORSE)]);
+        let lifecycles = Lifecycles::of(
+            &[function(|| &GOOD), function(|| &GOOD), function(|| &BAD)],
+            Some(router(|| &WORSE)),
+        );
         lifecycles.init().await.unwrap();
         lifecycles.made().await;
         let failed = lifecycles.exit(Duration::from_secs(60)).await;
@@ -161,7 +179,7 @@ mod tests {
             exit: Some(|| Box::pin(std::future::pending())),
             health: None,
         };
-        let failed = Lifecycles::of([function(|| &ENDLESS)]).exit(Duration::from_millis(1500)).await;
+        let failed = Lifecycles::of(&[function(|| &ENDLESS)], None).exit(Duration::from_millis(1500)).await;
         assert_eq!(failed, ["`#[exit]` did not end within the 1.5 s that were left of the drain time"]);
     }
 }

@@ -129,8 +129,9 @@ const EXIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// In the user's `main`, this process is the worker of all functions.
 async fn end_values() {
-    let functions = inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)());
-    for failed in Lifecycles::of(functions).exit(EXIT_LIMIT).await {
+    let functions: Vec<_> =
+        inventory::iter::<Registered>.into_iter().map(|entry| (entry.function)()).collect();
+    for failed in Lifecycles::of(&functions, None).exit(EXIT_LIMIT).await {
         report(&format!("error: {failed}"));
     }
 }
