@@ -432,7 +432,10 @@ fn settings(settings: &FunctionSettings, batched: Option<&Batched>) -> TokenStre
         let limits = batch::limits(&batched.batch.limits);
         quote! { .batch(#limits) }
     });
-    quote! { ::flash_sdk::__private::FunctionSettings::new() #(#retries)* #(#schedule)* #(#batch)* }
+    let example = settings.example.iter().map(|example| quote! { .example(#example) });
+    quote! {
+        ::flash_sdk::__private::FunctionSettings::new() #(#retries)* #(#schedule)* #(#batch)* #(#example)*
+    }
 }
 
 /// The calls of the const builders of `flash_sdk` for this configuration.

@@ -10,9 +10,11 @@ use flash_protocol::{
         App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
         RouteEntry, ScalerEntry, WorkerType,
     },
+    schema::violations,
 };
 use flash_text::similar_names;
 use schemars::SchemaGenerator;
+use serde_json::Value;
 
 use crate::descriptor::{Function, Handler, Registered, RegisteredRouter, Resource, RouterFunction};
 
@@ -119,6 +121,22 @@ impl Registry {
         })
     }
 
+    /// Checks the example inputs against the functions' schemas: which input fits is not known before.
+    ///
+    /// # Errors
+    /// All examples that are not valid JSON or do not fit.
+    pub(crate) fn check_examples(&self) -> Result<(), Vec<RegistryError>> {
+        let mut errors = Vec::new();
+        for function in self.functions.iter().copied() {
+            let Some(example) = function.settings.example else { continue };
+            if let Err(problem) = check_example(function, example) {
+                let (place, name) = (function.place(), function.call_name());
+                errors.push(RegistryError(format!("{place}: the example of `{name}` {problem}")));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
     /// The manifest of this binary.
     pub(crate) fn describe(&self, app: App) -> Manifest {
         let mut generator = SchemaGenerator::default();
@@ -131,6 +149,24 @@ impl Registry {
             functions,
             definitions: generator.take_definitions(true),
         }
+    }
+}
+
+fn check_example(function: &'static Function, example: &str) -> Result<(), String> {
+    let value: Value =
+        serde_json::from_str(example).map_err(|error| format!("is not valid JSON: {error}"))?;
+    let mut generator = SchemaGenerator::default();
+    let entry = entry(function, &mut generator);
+    let Some(mut schema) = entry.input.filter(|_| !entry.raw_body) else {
+        return Err("has no use: the function has no JSON input".to_owned());
+    };
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$defs".to_owned(), Value::Object(generator.take_definitions(true)));
+    }
+    // Text formats are checked by the platform, which knows them.
+    match violations(&schema, &value, |_, _| true).first() {
+        Some(first) => Err(format!("does not fit its arguments: `{}` {}", first.path, first.message)),
+        None => Ok(()),
     }
 }
 
@@ -436,7 +472,7 @@ mod tests {
     use flash_protocol::CpuInstance;
 
     use super::*;
-    use crate::descriptor::{FunctionSettings, Output, Route};
+    use crate::descriptor::{Argument, FunctionSettings, Output, Route};
 
     const CPU: ResourceConfig = ResourceConfig::new("cpu").cpu(CpuInstance::Cpu3c_1_2);
 
@@ -606,6 +642,36 @@ mod tests {
             let wrong = errors(wrong, None);
             assert!(wrong[0].contains("a fresh worker for each job"), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_example_that_does_not_fit_is_reported_at_its_function() {
+        let with = |example: &'static str| {
+            const COUNT: &[Argument] = &[Argument::of::<u32>("count")];
+            let function: &Function = Box::leak(Box::new(Function {
+                name: "f",
+                owner: None,
+                module_path: "app::jobs",
+                file: "src/jobs.rs",
+                line: 3,
+                docs: "",
+                resource: Resource::Declared(CPU),
+                route: None,
+                settings: FunctionSettings::new().example(example),
+                arguments: COUNT,
+                output: Output::of::<()>(),
+                handler: Handler::Once(|_| unreachable!("never run here")),
+                lifecycle: None,
+                binding: OnceLock::new(),
+            }));
+            let registry = Registry::check(vec![function], Vec::new()).ok().unwrap();
+            registry.check_examples().err().map(|errors| errors[0].0.clone())
+        };
+        assert_eq!(with(r#"{"count": 3}"#), None);
+        let unread = with("{count: 3}").unwrap();
+        assert!(unread.starts_with("src/jobs.rs:3: the example of `f` is not valid JSON"), "{unread}");
+        let unfit = with(r#"{"count": "three"}"#).unwrap();
+        assert!(unfit.contains("does not fit its arguments: `/count`"), "{unfit}");
     }
 
     #[test]

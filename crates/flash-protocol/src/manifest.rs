@@ -408,6 +408,9 @@ pub struct FunctionSettings {
     /// Within which limits its calls run together; `None`: each runs by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchLimits>,
+    /// An input that its author chose, for people who try it: of a job, or the body of a route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Value>,
 }
 
 impl FunctionSettings {

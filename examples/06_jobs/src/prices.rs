@@ -5,7 +5,14 @@ use flash_sdk::{Context, Error, Result, remote};
 ///
 /// The service that knows it is busy now and then. Its error says that another attempt may help, so the job waits for one
 /// to four seconds and runs again, three times at most. A share that does not exist is an ordinary error: no retry.
-#[remote(worker = "prices", cpu = Cpu3c_1_2, workers = 0..=2, retries = 3, backoff = 1..=4)]
+#[remote(
+    worker = "prices",
+    cpu = Cpu3c_1_2,
+    workers = 0..=2,
+    retries = 3,
+    backoff = 1..=4,
+    example = r#"{"share": "FLSH"}"#
+)]
 pub async fn price(share: String) -> Result<u32> {
     ask(&share)
 }

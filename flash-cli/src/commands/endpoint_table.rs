@@ -179,7 +179,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
             format!("{program}{verb} {url} -H 'content-type: application/octet-stream' --data-binary hello")
         }
         Some(schema) => {
-            let body = input(manifest, schema).to_string();
+            let body = body(manifest, function, schema).to_string();
             format!("{program}{verb} {url} -H 'content-type: application/json' -d {}", quoted(&body))
         }
         None => format!("{program}{verb} {url}"),
@@ -189,7 +189,7 @@ fn curl(manifest: &Manifest, function: &FunctionEntry, method: &str, url: &str, 
 /// A small input for a function: path and query arguments are listed with those of the body, by name.
 pub(super) fn example(manifest: &Manifest, function: &FunctionEntry) -> Value {
     let body = match &function.input {
-        Some(schema) if !function.raw_body => input(manifest, schema),
+        Some(schema) if !function.raw_body => body(manifest, function, schema),
         // Raw bytes are listed by name, too.
         _ => json!({}),
     };
@@ -230,7 +230,12 @@ fn texts(manifest: &Manifest, schema: &Value) -> Vec<String> {
     texts.iter().map(|text| utf8_percent_encode(text, ENCODED).to_string()).collect()
 }
 
-/// The input of a function, or the body of a route.
+/// The input of a function, or the body of a route: what its author chose, or what fits the schema.
+fn body(manifest: &Manifest, function: &FunctionEntry, schema: &Value) -> Value {
+    function.settings.example.clone().unwrap_or_else(|| input(manifest, schema))
+}
+
+/// A value that fits the schema.
 fn input(manifest: &Manifest, schema: &Value) -> Value {
     sample(schema, &manifest.definitions).unwrap_or_else(|| json!({}))
 }

@@ -416,7 +416,8 @@ fn changed(before: Fields, after: Fields) -> Vec<FieldChange> {
 
 /// Every setting of one function as text.
 fn function_fields(settings: &FunctionSettings) -> Fields {
-    let FunctionSettings { retries, schedule, batch } = settings;
+    // An example changes nothing for callers.
+    let FunctionSettings { retries, schedule, batch, example: _ } = settings;
     let retries = retries.map_or_else(
         || "none".to_owned(),
         |retries| {

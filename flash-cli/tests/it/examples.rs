@@ -43,6 +43,9 @@ async fn jobs_run_again_at_their_time_and_on_workers_of_their_own() {
     let app = Running::start(&root().join("examples/06_jobs"), &["--no-reload"]);
 
     let prices = Endpoint::of(&app, "prices");
+    let ready = app.event("ready", |_| true);
+    let curl = ready["endpoints"].as_array().unwrap().iter().find(|own| own["function"] == "price").unwrap();
+    assert!(curl["curl"].as_str().unwrap().contains(r#"{"share":"FLSH"}"#), "its own example: {curl}");
     let job = prices.run(json!({ "input": { "share": "RUST" } })).await;
     let end = prices.ended(&job).await;
     assert_eq!((&end["status"], &end["output"]), (&json!("COMPLETED"), &json!(7_300)), "{end}");

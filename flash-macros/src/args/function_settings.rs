@@ -1,6 +1,6 @@
 //! The settings of one function, as opposed to those of its worker type: in `#[remote]` on a free function, in `#[job]`
 //! on a method.
-use syn::Ident;
+use syn::{Ident, LitStr};
 
 use super::{keys::Key, schedule::Schedule, written::Written};
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct FunctionSettings {
     pub(crate) retries: Option<Retries>,
     pub(crate) schedule: Option<Schedule>,
+    /// An input as JSON. The SDK checks it against the schema, which only it knows.
+    pub(crate) example: Option<LitStr>,
 }
 
 /// `retries = 3, backoff = 1..=60`
@@ -30,7 +32,8 @@ const MAX_BACKOFF: u32 = 24 * 3600;
 
 impl Written {
     pub(super) fn function_settings(&self, errors: &Errors) -> FunctionSettings {
-        FunctionSettings { retries: self.retries(errors), schedule: self.schedule(errors) }
+        let example = self.get(Key::Example).and_then(|entry| entry.text(errors));
+        FunctionSettings { retries: self.retries(errors), schedule: self.schedule(errors), example }
     }
 
     fn retries(&self, errors: &Errors) -> Option<Retries> {

@@ -31,6 +31,7 @@ pub(super) enum Key {
     Timezone,
     Missed,
     Overlap,
+    Example,
 }
 
 impl Key {
@@ -64,11 +65,19 @@ impl Key {
         Self::Timezone,
         Self::Missed,
         Self::Overlap,
+        Self::Example,
     ];
     pub(super) const OF_ROUTE: &[Self] = &[Self::Method, Self::Path];
     /// What `#[job]` takes on a method: the settings of one function.
-    pub(super) const OF_JOB: &[Self] =
-        &[Self::Retries, Self::Backoff, Self::Schedule, Self::Timezone, Self::Missed, Self::Overlap];
+    pub(super) const OF_JOB: &[Self] = &[
+        Self::Retries,
+        Self::Backoff,
+        Self::Schedule,
+        Self::Timezone,
+        Self::Missed,
+        Self::Overlap,
+        Self::Example,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         self.form().split_once(' ').map_or(self.form(), |(name, _)| name)
@@ -102,6 +111,7 @@ impl Key {
             Self::RequestTimeout => "request_timeout = 600",
             Self::Retries => "retries = 3",
             Self::Backoff => "backoff = 1..=60",
+            Self::Example => "example = r#\"{\"text\": \"good\"}\"#",
             Self::Schedule => "schedule = \"0 3 * * *\"",
             Self::Timezone => "timezone = \"Europe/Berlin\"",
             Self::Missed => "missed = once",

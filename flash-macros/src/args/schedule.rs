@@ -51,7 +51,7 @@ impl Written {
 }
 
 impl Entry {
-    fn text(&self, errors: &Errors) -> Option<LitStr> {
+    pub(super) fn text(&self, errors: &Errors) -> Option<LitStr> {
         let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &self.value else {
             errors
                 .on(&self.value, format!("`{}` must be a literal string: `{}`", self.name, self.key.form()));

@@ -12,13 +12,15 @@ pub struct FunctionSettings {
     pub schedule: Option<Schedule>,
     /// Within which limits its calls run together; `None`: each runs by itself.
     pub batch: Option<BatchLimits>,
+    /// An input as JSON, for people who try the function.
+    pub example: Option<&'static str>,
 }
 
 impl FunctionSettings {
     /// Nothing set.
     #[expect(clippy::new_without_default, reason = "only the code of the macro makes one, in a `const`")]
     pub const fn new() -> Self {
-        Self { retries: None, schedule: None, batch: None }
+        Self { retries: None, schedule: None, batch: None, example: None }
     }
 
     /// Runs again after a retryable error.
@@ -39,9 +41,16 @@ impl FunctionSettings {
         self
     }
 
-    /// As the manifest has them.
+    /// An input as JSON.
+    pub const fn example(mut self, json: &'static str) -> Self {
+        self.example = Some(json);
+        self
+    }
+
+    /// As the manifest has them. An example that is not JSON is left out: see `Registry::check_examples`.
     pub(crate) fn entry(&self) -> manifest::FunctionSettings {
-        let Self { retries, schedule, batch } = *self;
-        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry), batch }
+        let Self { retries, schedule, batch, example } = *self;
+        let example = example.and_then(|json| serde_json::from_str(json).ok());
+        manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry), batch, example }
     }
 }

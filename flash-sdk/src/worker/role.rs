@@ -21,7 +21,7 @@ use crate::{
     call::{self, Peers},
     context::{self, ThisWorker},
     descriptor::Registered,
-    registry::Registry,
+    registry::{Registry, RegistryError},
 };
 
 /// The user's package, from `#[flash_sdk::main]`.
@@ -137,15 +137,19 @@ async fn end_values() {
 }
 
 fn registry() -> Result<Registry, String> {
-    Registry::collect().map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        lines.join("\nerror: ")
-    })
+    Registry::collect().map_err(|errors| listed(&errors))
+}
+
+fn listed(errors: &[RegistryError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\nerror: ")
 }
 
 fn describe(app: AppInfo) -> Result<ExitCode, String> {
     use std::io::Write as _;
-    let manifest = registry()?.describe(App { name: app.name.to_owned(), version: app.version.to_owned() });
+    let registry = registry()?;
+    registry.check_examples().map_err(|errors| listed(&errors))?;
+    let manifest = registry.describe(App { name: app.name.to_owned(), version: app.version.to_owned() });
     let mut text = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
     text.push('\n');
     std::io::stdout()

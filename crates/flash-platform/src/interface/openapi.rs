@@ -170,7 +170,8 @@ fn request_body(function: &FunctionEntry, definitions: &Map<String, Value>) -> O
         return Some(json!({ "required": true, "content": raw_content() }));
     }
     let mut content = json_content(schema);
-    if let Some(example) = sample(schema, definitions) {
+    let chosen = function.settings.example.clone();
+    if let Some(example) = chosen.or_else(|| sample(schema, definitions)) {
         content["application/json"]["example"] = example;
     }
     Some(json!({ "required": true, "content": content }))
