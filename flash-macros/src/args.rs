@@ -348,7 +348,12 @@ impl Written {
 
     fn route(&self, errors: &Errors) -> Option<Route> {
         let (method, path) = match (self.get(Key::Method), self.get(Key::Path)) {
-            (None, None) => return None,
+            (None, None) => {
+                if let Some(replay) = self.get(Key::Replay) {
+                    errors.on(&replay.name, "`replay` is for the events of a route: set `method` and `path`");
+                }
+                return None;
+            }
             (Some(method), Some(path)) => (method, path),
             (Some(alone), None) => {
                 errors.on(&alone.name, "a route also needs a path: `path = \"/classify\"`");
@@ -359,7 +364,11 @@ impl Written {
                 return None;
             }
         };
-        Route::parse(&method.value, &path.value, errors)
+        let route = Route::parse(&method.value, &path.value, errors);
+        // The same limit as that of `flash_sdk`.
+        let replay = self.get(Key::Replay);
+        let events = replay.and_then(|entry| Some((entry.name.clone(), entry.number(1..=10_000, errors)?)));
+        route.map(|route| Route { replay: events, ..route })
     }
 
     /// Those that each method sets for itself.

@@ -238,12 +238,12 @@ impl Expansion<'_> {
         // With the span of the name, `line!` returns the name's line.
         let line = quote_spanned!(name.span()=> ::core::line!());
         let route = match self.route {
-            Some(Route { method, path }) => quote! {
+            Some(Route { method, path, .. }) => quote! {
                 ::core::option::Option::Some(::flash_sdk::__private::Route { method: #method, path: #path })
             },
             None => quote! { ::core::option::Option::None },
         };
-        let settings = settings(self.settings, self.batched);
+        let settings = self.function_settings();
         let arguments = arguments.iter().map(|argument| {
             let (name, ty) = (argument.name(), &argument.ty);
             match argument.is_headers() {
@@ -281,6 +281,13 @@ impl Expansion<'_> {
             };
             &FUNCTION
         }
+    }
+
+    fn function_settings(&self) -> TokenStream {
+        let settings = settings(self.settings, self.batched);
+        let replay = self.route.and_then(|route| route.replay.as_ref()).into_iter();
+        let replay = replay.map(|(_, events)| quote! { .replay(#events) });
+        quote! { #settings #(#replay)* }
     }
 
     /// The user's code, with the same signature for all functions.
@@ -340,7 +347,7 @@ impl Expansion<'_> {
                 } else {
                     quote!(__flash_outcome)
                 };
-                let converted = converted(&outcome, returned);
+                let converted = judged(&outcome, returned, self.settings);
                 let steps = match kind {
                     Kind::Async => quote! { let __flash_outcome = #call.await; #converted },
                     _ => quote! {
@@ -388,6 +395,23 @@ pub(crate) fn converted(outcome: &TokenStream, span: Span) -> TokenStream {
         #outcome.map_err(|__flash_error| {
             use ::flash_sdk::__private::ways::*;
             (&&&&&look(&__flash_error)).__flash_way().error(__flash_error)
+        })
+    }
+}
+
+/// As [`converted`]; with `retry_if`, the error that the function itself returned is judged before it is converted.
+pub(crate) fn judged(outcome: &TokenStream, span: Span, settings: &FunctionSettings) -> TokenStream {
+    let predicate = settings.retries.as_ref().and_then(|retries| retries.predicate.as_ref());
+    let Some(predicate) = predicate else { return converted(outcome, span) };
+    // The span puts a predicate of another error type at the predicate.
+    let again =
+        quote_spanned! {predicate.span()=> ::flash_sdk::__private::judge(&__flash_error, #predicate) };
+    quote_spanned! {span=>
+        #outcome.map_err(|__flash_error| {
+            use ::flash_sdk::__private::ways::*;
+            let __flash_again = #again;
+            let __flash_error = (&&&&&look(&__flash_error)).__flash_way().error(__flash_error);
+            if __flash_again { __flash_error.into_retryable() } else { __flash_error }
         })
     }
 }

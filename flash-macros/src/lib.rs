@@ -65,12 +65,14 @@ use proc_macro::TokenStream;
 /// | `resource` | a constant of type `ResourceConfig` | | replaces all the keys above |
 /// | `retries` | attempts after the first, for errors that say they are retryable | none | 1 to 100; for jobs that do not stream; not on an `impl` |
 /// | `backoff` | seconds before the second attempt, up to the longest wait between two: `1..=60` | `1..=60` | 1 to 86400, with `retries` |
+/// | `retry_if` | a function or closure from `&E`, the function's error, to `bool`: `true` leads to another attempt, as if the error said so | | with `retries` |
 /// | `schedule` | run it at these times: five fields of cron, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly` | never | a job whose arguments are all `Option`; on a method, in `#[job(…)]` |
 /// | `timezone` | the IANA name of the time zone of `schedule` | `"UTC"` | |
 /// | `missed` | what happens to times that passed while no platform ran: `skip`, `once` or `all` | `skip` | |
 /// | `overlap` | whether a run may start while the one before has not ended: `skip` or `allow` | `skip` | |
 /// | `method` | `GET`, `POST`, `PUT`, `PATCH` or `DELETE` | none: takes jobs | with `path`; not on an `impl` |
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
+/// | `replay` | events that a streaming route keeps for a client that reconnects | none | 1 to 10000; with `method` and `path` |
 /// | `http` | nothing, or a prefix, a string | none: takes jobs | alone; not on an `impl` |
 /// | `max_body_mib` | MiB of a body in each direction | 30 MB | 1 to 10240; for routes and routers |
 /// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330 | 1 to 604800; for routes and routers |

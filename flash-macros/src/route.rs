@@ -3,12 +3,17 @@ use flash_text::similar_names;
 use proc_macro2::Ident;
 use syn::{Expr, ExprLit, Lit, LitStr, ext::IdentExt as _, parse::Parser as _};
 
-use crate::{errors::Errors, function::Function};
+use crate::{
+    errors::Errors,
+    function::{Function, Kind},
+};
 
 /// A valid method and path.
 pub(crate) struct Route {
     pub(crate) method: &'static str,
     pub(crate) path: LitStr,
+    /// The key, for errors, and how many events are kept for a client that reconnects.
+    pub(crate) replay: Option<(Ident, u32)>,
 }
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -20,7 +25,7 @@ impl Route {
     pub(crate) fn parse(method: &Expr, path: &Expr, errors: &Errors) -> Option<Self> {
         let method = parse_method(method, errors);
         let path = parse_path(path, errors);
-        Some(Self { method: method?, path: path? })
+        Some(Self { method: method?, path: path?, replay: None })
     }
 
     /// Names of the path's parameters.
@@ -41,8 +46,16 @@ impl Route {
         self.method == other.method && shape(self) == shape(other)
     }
 
-    /// Checks that each parameter is an argument that is not optional.
+    /// Checks that each parameter is an argument that is not optional, and that only events are kept.
     pub(crate) fn check(&self, function: &Function, errors: &Errors) {
+        if let Some((key, _)) = &self.replay
+            && function.kind != Kind::Stream
+        {
+            errors.on(
+                key,
+                "`replay` keeps events, and this route has one answer: remove it, or return a stream",
+            );
+        }
         let names: Vec<_> = function.arguments.iter().map(|argument| argument.name()).collect();
         for parameter in self.parameters() {
             let Some(at) = names.iter().position(|name| *name == parameter) else {

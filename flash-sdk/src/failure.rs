@@ -40,6 +40,11 @@ impl<T, E> Outcome for Result<T, E> {
 )]
 pub trait Failure: Into<Error> {}
 
+/// What `retry_if` says of an error. As an argument of a function, a closure learns the type of its own argument.
+pub fn judge<E>(error: &E, retry_if: impl FnOnce(&E) -> bool) -> bool {
+    retry_if(error)
+}
+
 /// Not implemented by any type. It is a bound on `spawn` of routes and streams, so that calling it is a compile error
 /// with this message.
 #[diagnostic::on_unimplemented(

@@ -113,7 +113,7 @@ pub mod __private {
             Argument, Function, FunctionSettings, HealthCheck, IsRouter, Lifecycle, Output, Registered,
             RegisteredRouter, Resource, Route, RouterFunction, type_of,
         },
-        failure::{ARoute, AStream, Failure, MakesJobs, Outcome, ways},
+        failure::{ARoute, AStream, Failure, MakesJobs, Outcome, judge, ways},
         function::{
             Instance, MAP_CONCURRENCY, RemoteFunction, RemoteStream, call, chunks, map, once, spawn, stream,
             streaming,

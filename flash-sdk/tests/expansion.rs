@@ -699,6 +699,50 @@ async fn a_retryable_error_is_followed_by_another_attempt_in_process_too() -> Re
     Ok(())
 }
 
+static READS: AtomicU32 = AtomicU32::new(0);
+
+fn is_interrupted(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::Interrupted
+}
+
+/// Fails once, with an error of the standard library.
+#[remote(worker = "judged", cpu = Cpu3c_1_2, retries = 1, retry_if = is_interrupted)]
+fn second_read(kind: u32) -> std::io::Result<u32> {
+    match (READS.fetch_add(1, Ordering::SeqCst) % 2, kind) {
+        (0, 0) => Err(std::io::ErrorKind::Interrupted.into()),
+        (0, _) => Err(std::io::ErrorKind::NotFound.into()),
+        (again, _) => Ok(again),
+    }
+}
+
+struct Reader;
+
+#[remote(worker = "judged")]
+impl Reader {
+    #[init]
+    fn open() -> Self {
+        Self
+    }
+
+    #[job(retries = 1, retry_if = |error| error.message().contains("later"))]
+    pub async fn at_attempt(&self, message: String) -> Result<u32> {
+        match Context::current().map_or(1, |context| context.attempt()) {
+            1 => Err(Error::handler(message)),
+            attempt => Ok(attempt),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_predicate_of_a_function_judges_its_own_error_type() -> Result<()> {
+    assert_eq!(second_read(0).await?, 1);
+    assert!(!second_read(1).await.unwrap_err().is_retryable());
+    assert_eq!(READS.load(Ordering::SeqCst), 3);
+    assert_eq!(Reader::at_attempt("come later".to_owned()).await?, 2);
+    assert_eq!(Reader::at_attempt("never".to_owned()).await.unwrap_err().message(), "never");
+    Ok(())
+}
+
 mod mains {
     pub(super) mod waits {
         #[flash_sdk::main]

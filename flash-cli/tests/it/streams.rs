@@ -92,3 +92,36 @@ async fn events_of_a_route_have_ids_and_names_and_a_client_that_reconnects_says_
     assert_eq!(ids, ["id: 1", "id: 2"], "{plain}");
     assert!(plain.contains("event: error\n"), "{plain}");
 }
+
+#[tokio::test]
+async fn a_client_that_reconnects_gets_the_events_that_it_missed_from_the_worker_that_keeps_them() {
+    let app = App::start();
+    let url = format!("{}/kept/5", app.running.url);
+    let events = |text: &str| -> Vec<(String, Value)> {
+        let event = |event: &str| {
+            let (id, data) = event.strip_prefix("id: ")?.split_once("\ndata: ")?;
+            Some((id.to_owned(), serde_json::from_str(data.trim()).ok()?))
+        };
+        text.split_inclusive("\n\n").map(|text| event(text).unwrap_or_else(|| panic!("{text}"))).collect()
+    };
+    // Two workers, so that the next client could come to another one.
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = app.client.raw().get(&url).send().await.unwrap();
+        let first = client.chunk().await.unwrap().unwrap();
+        let (id, data) = events(std::str::from_utf8(&first).unwrap()).remove(0);
+        clients.push((client, id, data[0].clone()));
+    }
+    for (client, id, run) in clients {
+        assert!(id.starts_with("1-"), "{id}");
+        drop(client);
+        let again = app.client.raw().get(&url).header("last-event-id", &id);
+        let rest = events(&app.client.send(again).await.text);
+        let data: Vec<Value> = rest.iter().map(|(_, data)| data.clone()).collect();
+        assert_eq!(data, (2..=5).map(|number| json!([run, number])).collect::<Vec<_>>());
+    }
+    // A stream that nobody knows is a new one.
+    let other = format!("4-{}-nobody", "0a".repeat(16));
+    let again = app.client.raw().get(&url).header("last-event-id", other);
+    assert_eq!(events(&app.client.send(again).await.text).len(), 5);
+}

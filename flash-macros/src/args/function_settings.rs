@@ -1,6 +1,6 @@
 //! The settings of one function, as opposed to those of its worker type: in `#[remote]` on a free function, in `#[job]`
 //! on a method.
-use syn::{Ident, LitStr};
+use syn::{Expr, Ident, LitStr};
 
 use super::{keys::Key, schedule::Schedule, written::Written};
 use crate::{
@@ -24,6 +24,8 @@ pub(crate) struct Retries {
     pub(crate) count: u32,
     /// The first and the longest wait, in seconds.
     pub(crate) backoff: Option<(u32, u32)>,
+    /// A path or a closure from a reference to the function's error to `bool`.
+    pub(crate) predicate: Option<Expr>,
 }
 
 /// The same limits as `flash_sdk::Retries`.
@@ -38,14 +40,25 @@ impl Written {
 
     fn retries(&self, errors: &Errors) -> Option<Retries> {
         let backoff = self.get(Key::Backoff).map(|entry| (entry, entry.seconds(1..=MAX_BACKOFF, errors)));
+        let predicate = self.get(Key::RetryIf).map(|entry| (entry, entry.predicate(errors)));
         let Some(retries) = self.get(Key::Retries) else {
+            if let Some((entry, _)) = &predicate {
+                let message =
+                    "`retry_if` tells which errors lead to another attempt: set `retries = 3` beside it";
+                errors.on(&entry.name, message);
+            }
             if let Some((entry, _)) = backoff {
                 errors.on(&entry.name, "`backoff` is the wait between attempts: set `retries = 3` beside it");
             }
             return None;
         };
         let count = retries.number(1..=MAX_RETRIES, errors)?;
-        Some(Retries { key: retries.name.clone(), count, backoff: backoff.and_then(|(_, range)| range) })
+        Some(Retries {
+            key: retries.name.clone(),
+            count,
+            backoff: backoff.and_then(|(_, range)| range),
+            predicate: predicate.and_then(|(_, given)| given),
+        })
     }
 }
 

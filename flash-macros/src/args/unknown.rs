@@ -65,6 +65,7 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
     (&["one_shot", "single_use", "single_use_containers", "refresh_worker", "fresh", "batch"], Key::Task),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),
     (&["retry", "max_retries", "attempts", "max_attempts", "retry_policy"], Key::Retries),
+    (&["retry_on", "retry_for", "retry_when", "retry_exceptions", "autoretry_for"], Key::RetryIf),
     (&["cron", "every", "period", "interval", "crontab"], Key::Schedule),
     (&["tz", "time_zone"], Key::Timezone),
     (&["catchup", "catch_up", "misfire"], Key::Missed),

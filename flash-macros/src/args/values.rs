@@ -115,6 +115,21 @@ impl Entry {
         None
     }
 
+    /// The path of a function, or a closure with one argument.
+    pub(super) fn predicate(&self, errors: &Errors) -> Option<Expr> {
+        match &self.value {
+            Expr::Path(_) => Some(self.value.clone()),
+            Expr::Closure(closure) if closure.inputs.len() == 1 => Some(self.value.clone()),
+            _ => {
+                self.expected(
+                    errors,
+                    "expected a function from `&E` to `bool`, where `E` is the function's error",
+                );
+                None
+            }
+        }
+    }
+
     pub(super) fn workers(&self, errors: &Errors) -> Option<(u32, u32)> {
         let refuse = |place: &dyn ToTokens, message: &str| {
             errors.on(place.to_token_stream(), message);

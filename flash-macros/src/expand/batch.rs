@@ -3,7 +3,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
-use super::{Expansion, converted};
+use super::{Expansion, converted, judged};
 use crate::{
     batch::{Batch, Limits, Prepare},
     item::Batched,
@@ -108,7 +108,7 @@ impl Expansion<'_> {
             true => quote_spanned!(returned=> ::flash_sdk::__private::Outcome::into_result(__flash_outcome)),
             false => quote!(__flash_outcome),
         };
-        let converted = converted(&one, returned);
+        let converted = judged(&one, returned, self.settings);
         let each = quote! {
             ::core::iter::Iterator::collect::<::std::vec::Vec<_>>(::core::iter::Iterator::map(
                 ::core::iter::IntoIterator::into_iter(__flash_outcomes),

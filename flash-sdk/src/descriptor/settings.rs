@@ -14,13 +14,15 @@ pub struct FunctionSettings {
     pub batch: Option<BatchLimits>,
     /// An input as JSON, for people who try the function.
     pub example: Option<&'static str>,
+    /// How many events of a route are kept for a client that reconnects; `None`: the stream ends with the connection.
+    pub replay: Option<u32>,
 }
 
 impl FunctionSettings {
     /// Nothing set.
     #[expect(clippy::new_without_default, reason = "only the code of the macro makes one, in a `const`")]
     pub const fn new() -> Self {
-        Self { retries: None, schedule: None, batch: None, example: None }
+        Self { retries: None, schedule: None, batch: None, example: None, replay: None }
     }
 
     /// Runs again after a retryable error.
@@ -47,9 +49,15 @@ impl FunctionSettings {
         self
     }
 
+    /// Keeps events for a client that reconnects.
+    pub const fn replay(mut self, events: u32) -> Self {
+        self.replay = Some(events);
+        self
+    }
+
     /// As the manifest has them. An example that is not JSON is left out: see `Registry::check_examples`.
     pub(crate) fn entry(&self) -> manifest::FunctionSettings {
-        let Self { retries, schedule, batch, example } = *self;
+        let Self { retries, schedule, batch, example, replay: _ } = *self;
         let example = example.and_then(|json| serde_json::from_str(json).ok());
         manifest::FunctionSettings { retries, schedule: schedule.map(Schedule::entry), batch, example }
     }

@@ -21,6 +21,7 @@ use flash_protocol::{
         RawJson,
         envelope::Envelope,
         error_body,
+        events::KeptId,
         exchange::HELD_HEADER,
         identity::{RequestId, TraceParent},
         unsupported_coding,
@@ -32,8 +33,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     job::Functions,
+    replay::Replays,
     requests::{Requests, Running},
-    sent_events::{self, Chunks},
+    sent_events::{self, Chunks, Ids},
     settings::{HttpSettings, Settings},
     shutdown::Shutdown,
 };
@@ -66,6 +68,7 @@ struct Shared {
     execution_timeout: Duration,
     max_body_mib: u32,
     requests: Requests,
+    replays: Replays,
     functions: Arc<Functions>,
 }
 
@@ -93,6 +96,7 @@ impl Server {
             execution_timeout: Duration::from_secs(functions.worker_type().execution_timeout_seconds.into()),
             max_body_mib: functions.worker_type().max_body_mib.unwrap_or(MAX_BODY_MIB),
             requests: requests.clone(),
+            replays: Replays::default(),
             functions,
         });
         let router = routes(shared)?;
@@ -281,6 +285,9 @@ async fn answer(
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     text.extend(query_of(request.uri().query().unwrap_or_default()));
     check_coding(request.headers())?;
+    if let Some(resumed) = resumed(function, call) {
+        return Ok(resumed);
+    }
     let input = input_of(function, text, request, call.shared.max_body_mib).await?;
     let context = call.context.clone();
     let deadline = context.deadline();
@@ -303,9 +310,26 @@ async fn answer(
             let kind = if function.binding().streams_events { Chunks::Named } else { Chunks::Plain };
             let shared = call.shared.clone();
             let failed = move |error: Error, context: &Context| failed(error.into_wire(), &shared, context);
-            Ok(sent_events::answer(chunks, kind, context, failed, call.running.take()))
+            let running = call.running.take();
+            let (Some(capacity), Some(route)) = (function.settings.replay, function.route) else {
+                let texts = sent_events::texts(chunks, kind, Ids::Numbers, context, failed);
+                return Ok(sent_events::answer(texts, running));
+            };
+            let worker: Arc<str> = call.shared.worker_id.to_str().unwrap_or_default().into();
+            let events = call.shared.replays.begin(route, capacity, running, move |stream| {
+                sent_events::texts(chunks, kind, Ids::Kept { stream, worker }, context, failed)
+            });
+            Ok(sent_events::answer(events, None))
         }
     }
+}
+
+/// The rest of a stream for a client that reconnects.
+fn resumed(function: &'static Function, call: &mut Serving) -> Option<Response> {
+    function.settings.replay?;
+    let last = KeptId::parse(call.context.last_event_id()?)?;
+    let events = call.shared.replays.resume(function.route?, &last)?;
+    Some(sent_events::answer(events, call.running.take()))
 }
 
 /// Reads the body: raw for a function that takes it so, otherwise JSON.

@@ -11,6 +11,7 @@ mod job;
 mod lifecycles;
 mod log;
 mod queue;
+mod replay;
 mod requests;
 mod role;
 mod sent_events;

@@ -9,7 +9,7 @@ use flash_protocol::{
     Error, ErrorKind, Result, WireError,
     wire::{
         RawJson,
-        events::{self, Head, NamedChunk},
+        events::{self, Head, KeptId, NamedChunk},
     },
 };
 use futures_util::{Stream, StreamExt as _, stream};
@@ -26,26 +26,42 @@ pub(super) enum Chunks {
     Named,
 }
 
-/// Answers with the chunks. A failure is the last event, with its own name and what `failed` makes of it.
-pub(super) fn answer(
+/// The IDs of events that do not say their own.
+#[derive(Debug, Clone)]
+pub(super) enum Ids {
+    /// From 1.
+    Numbers,
+    /// Those of a stream that is kept for a client that reconnects.
+    Kept { stream: Arc<str>, worker: Arc<str> },
+}
+
+/// The events of the chunks. A failure is the last one, with its own name and what `failed` makes of it.
+pub(super) fn texts(
     chunks: Guarded<RawJson>,
     kind: Chunks,
+    ids: Ids,
     context: Context,
     failed: impl Fn(Error, &Context) -> WireError + Send + Sync + 'static,
-    running: Option<Running>,
-) -> Response {
+) -> impl Stream<Item = String> + Send + 'static {
     let failed = Arc::new(failed);
-    let texts = chunks.scan(Some(0_u64), move |number, chunk| {
+    chunks.scan(Some(0_u64), move |number, chunk| {
         // An event that cannot be sent is the last one, and the rest of the stream is not read.
         let text = number.map(|last| {
-            let text = chunk.and_then(|chunk| text_of(kind, last + 1, &chunk));
+            let text = chunk.and_then(|chunk| text_of(kind, &ids, last + 1, &chunk));
             *number = text.is_ok().then_some(last + 1);
             text.unwrap_or_else(|error| {
                 events::error(&context.clone().sync_scope(|| failed(error, &context)))
             })
         });
         std::future::ready(text)
-    });
+    })
+}
+
+/// Answers with these events. The request runs until they end.
+pub(super) fn answer(
+    texts: impl Stream<Item = String> + Send + 'static,
+    running: Option<Running>,
+) -> Response {
     // The answer holds its slot until here, so its end waits for threads that still run.
     let end = stream::once(async move {
         if let Some(running) = running {
@@ -58,8 +74,11 @@ pub(super) fn answer(
     (headers, Body::from_stream(texts.map(Ok::<_, Infallible>))).into_response()
 }
 
-fn text_of(kind: Chunks, number: u64, chunk: &RawJson) -> Result<String> {
-    let number = number.to_string();
+fn text_of(kind: Chunks, ids: &Ids, number: u64, chunk: &RawJson) -> Result<String> {
+    let number = match ids {
+        Ids::Numbers => number.to_string(),
+        Ids::Kept { stream, worker } => KeptId { number, stream, worker }.to_string(),
+    };
     if kind == Chunks::Plain {
         return Ok(events::event(&Head { id: Some(&number), ..Head::default() }, chunk));
     }
@@ -68,6 +87,11 @@ fn text_of(kind: Chunks, number: u64, chunk: &RawJson) -> Result<String> {
     if named.event.as_deref() == Some(events::ERROR) {
         let message = "an event cannot be named `error`, because that is how a stream says that it failed: choose \
                        another name, or return the error";
+        return Err(Error::new(ErrorKind::Encode, message));
+    }
+    if named.id.is_some() && matches!(ids, Ids::Kept { .. }) {
+        let message = "an event of a route with `replay` cannot have an ID of its own, because its ID tells where the \
+                       client has stopped: remove `with_id`, or `replay`";
         return Err(Error::new(ErrorKind::Encode, message));
     }
     let head = Head {
@@ -101,14 +125,18 @@ mod tests {
     #[test]
     fn chunks_are_numbered_and_named_ones_look_as_they_say() {
         assert_eq!(
-            text_of(Chunks::Plain, 3, &json("{\"data\":1}")).unwrap(),
+            text_of(Chunks::Plain, &Ids::Numbers, 3, &json("{\"data\":1}")).unwrap(),
             "id: 3\ndata: {\"data\":1}\n\n"
         );
         let named = json(r#"{"data": [1], "event": "token", "id": "a", "retry_ms": 5}"#);
         let text = "id: a\nevent: token\nretry: 5\ndata: [1]\n\n";
-        assert_eq!(text_of(Chunks::Named, 3, &named).unwrap(), text);
-        assert_eq!(text_of(Chunks::Named, 3, &json(r#"{"data":1}"#)).unwrap(), "id: 3\ndata: 1\n\n");
-        let refused = text_of(Chunks::Named, 3, &json(r#"{"data":1,"event":"error"}"#)).unwrap_err();
+        assert_eq!(text_of(Chunks::Named, &Ids::Numbers, 3, &named).unwrap(), text);
+        assert_eq!(
+            text_of(Chunks::Named, &Ids::Numbers, 3, &json(r#"{"data":1}"#)).unwrap(),
+            "id: 3\ndata: 1\n\n"
+        );
+        let refused =
+            text_of(Chunks::Named, &Ids::Numbers, 3, &json(r#"{"data":1,"event":"error"}"#)).unwrap_err();
         assert!(refused.message().contains("cannot be named `error`"), "{refused}");
     }
 

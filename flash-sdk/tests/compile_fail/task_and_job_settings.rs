@@ -29,4 +29,18 @@ impl Model {
     fn hidden(&self) {}
 }
 
+#[remote(cpu = Cpu3c_1_2, retry_if = is_busy)]
+async fn without_retries(id: u32) -> Result<u32> {
+    Ok(id)
+}
+
+#[remote(cpu = Cpu3c_1_2, retries = 2, retry_if = "busy")]
+async fn with_a_text(id: u32) -> Result<u32> {
+    Ok(id)
+}
+
+fn is_busy(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ResourceBusy
+}
+
 fn main() {}

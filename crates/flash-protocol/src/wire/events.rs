@@ -67,6 +67,35 @@ fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The ID of an event that a worker keeps for a client that reconnects: `7-STREAM-WORKER`.
+///
+/// It tells the gateway the worker, and the worker the stream and how far the client has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptId<'a> {
+    /// The number of the event in its stream, from 1.
+    pub number: u64,
+    /// The stream: 32 random hexadecimal digits, so that nobody guesses those of others.
+    pub stream: &'a str,
+    /// The worker that keeps it; empty outside a platform.
+    pub worker: &'a str,
+}
+
+impl<'a> KeptId<'a> {
+    /// Reads the header `Last-Event-ID`; `None` for an ID of another kind.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        let (number, stream, worker) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+        let is_stream = stream.len() == 32 && stream.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_stream.then_some(Self { number, stream, worker })
+    }
+}
+
+impl std::fmt::Display for KeptId<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}", self.number, self.stream, self.worker)
+    }
+}
+
 /// In the schema of a chunk: it is a [`NamedChunk`].
 pub const NAMED_CHUNK_KEYWORD: &str = "x-flash-event";
 
@@ -317,5 +346,11 @@ mod tests {
             Events::up_to(3).push(b"data: 1234\n").unwrap_err().to_string(),
             "an event has over 3 bytes"
         );
+    }
+
+    #[test]
+    fn the_id_of_a_kept_event_is_read_as_it_is_written() {
+        let id = KeptId { number: 7, stream: &"0a".repeat(16), worker: "web-1" };
+        assert_eq!(KeptId::parse(&id.to_string()), Some(id));
     }
 }

@@ -1,7 +1,7 @@
-//! Worker affinity: the header `X-Runpod-Worker-Id`.
+//! Worker affinity: the header `X-Runpod-Worker-Id`, or the last event that a client of a stream has read.
 use std::{sync::Arc, time::Duration};
 
-use flash_protocol::ErrorKind;
+use flash_protocol::{ErrorKind, wire::events::KeptId};
 use flash_text::Truncated;
 use http::{HeaderMap, StatusCode};
 
@@ -14,6 +14,9 @@ use crate::{
     pool::{Pool, Resumed, resume},
     worker_id::WorkerId,
 };
+
+/// What a client that reconnects to a stream has read.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The content of the header.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ enum Affinity {
 
 impl Affinity {
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(value) = headers.get(WORKER_ID) else { return Ok(Self::None) };
+        let Some(value) = headers.get(WORKER_ID) else { return Ok(Self::of_stream(headers)) };
         let words: Vec<&str> = value.to_str().unwrap_or("? ?").split_whitespace().collect();
         match words.as_slice() {
             [] => Ok(Self::None),
@@ -40,6 +43,15 @@ impl Affinity {
             _ => Err(Refusal::bad_request(format!(
                 "header `{WORKER_ID}`: expected `WORKER`, `strict WORKER` or `strict-resume WORKER`"
             ))),
+        }
+    }
+
+    /// The worker that keeps the events after the client's last one.
+    fn of_stream(headers: &HeaderMap) -> Self {
+        let last = headers.get(LAST_EVENT_ID).and_then(|last| KeptId::parse(last.to_str().ok()?));
+        match last {
+            Some(KeptId { worker, .. }) if !worker.is_empty() => Self::Soft(worker.into()),
+            _ => Self::None,
         }
     }
 }
@@ -133,6 +145,21 @@ mod tests {
         assert_eq!(read("web-1"), Some(Affinity::Soft("web-1".into())));
         assert_eq!(read("strict web-1"), Some(Affinity::Strict("web-1".into())));
         assert_eq!(read(" strict-resume  web-1 "), Some(Affinity::Resume("web-1".into())));
+    }
+
+    #[test]
+    fn a_client_that_reconnects_to_a_stream_prefers_the_worker_that_keeps_it() {
+        let of = |id: &str| {
+            Affinity::of(&HeaderMap::from_iter([(
+                http::HeaderName::from_static(LAST_EVENT_ID),
+                id.parse().unwrap(),
+            )]))
+        };
+        let stream = "0123456789abcdef0123456789abcdef";
+        assert_eq!(of(&format!("7-{stream}-web-1")).ok(), Some(Affinity::Soft("web-1".into())));
+        for other in ["7", "a-b-c", &format!("7-{stream}-"), &format!("7-{stream}"), "7-short-web-1"] {
+            assert_eq!(of(other).ok(), Some(Affinity::None), "{other}");
+        }
     }
 
     #[test]
