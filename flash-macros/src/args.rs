@@ -68,6 +68,13 @@ pub(crate) struct Config {
     pub(crate) shm_mib: Option<u32>,
     pub(crate) max_body_mib: Option<u32>,
     pub(crate) request_timeout: Option<u32>,
+    pub(crate) model: Option<Model>,
+}
+
+/// The model that workers load. Its parts are checked by the const builder.
+pub(crate) struct Model {
+    pub(crate) reference: LitStr,
+    pub(crate) files: Vec<LitStr>,
 }
 
 /// The hardware, by the names of the variants in `flash_sdk`.
@@ -214,6 +221,7 @@ impl Written {
         let shm_mib = number(Key::ShmMib, 1..=1 << 20);
         let max_body_mib = number(Key::MaxBodyMib, 1..=10 * 1024);
         let request_timeout = number(Key::RequestTimeout, 1..=7 * 24 * 3600);
+        let model = self.model(errors);
         let scaler = self.scaler(errors);
         let buffer = number(Key::Buffer, 1..=1000);
         let is_task = self.is_task(workers.flatten(), errors);
@@ -233,6 +241,7 @@ impl Written {
             shm_mib: shm_mib.flatten(),
             max_body_mib: max_body_mib.flatten(),
             request_timeout: request_timeout.flatten(),
+            model,
         })))
     }
 
@@ -307,6 +316,18 @@ impl Written {
             Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) if flag.value => Some(HttpPaths::Rest),
             value => parse_prefix(value, errors).map(HttpPaths::Prefix),
         }
+    }
+
+    fn model(&self, errors: &Errors) -> Option<Model> {
+        let files = self.get(Key::Files);
+        let Some(model) = self.get(Key::Model) else {
+            if let Some(files) = files {
+                errors.on(&files.name, "`files` are those of a model: add `model = \"org/name@revision\"`");
+            }
+            return None;
+        };
+        let files = files.map_or(Some(Vec::new()), |files| files.texts(errors));
+        Some(Model { reference: model.text(errors)?, files: files? })
     }
 
     fn scaler(&self, errors: &Errors) -> Option<Scaler> {

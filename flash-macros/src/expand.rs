@@ -488,6 +488,11 @@ fn declared(config: &Config) -> TokenStream {
     let (disk_gib, shm_mib) = (config.disk_gib.iter(), config.shm_mib.iter());
     let max_body_mib = config.max_body_mib.iter();
     let request_timeout = config.request_timeout.iter();
+    let model = config.model.iter().map(|model| {
+        let (reference, files) = (&model.reference, &model.files);
+        // The builder checks both: its message belongs to the reference.
+        quote_spanned! {reference.span()=> .model(#reference, &[#(#files),*]) }
+    });
     let scaler = config.scaler.iter().map(|scaler| match scaler {
         Scaler::QueueDelay(seconds) => quote! { .queue_delay(#seconds) },
         Scaler::RequestCount(requests) => quote! { .request_count(#requests) },
@@ -509,5 +514,6 @@ fn declared(config: &Config) -> TokenStream {
             #(.shm_mib(#shm_mib))*
             #(.max_body_mib(#max_body_mib))*
             #(.request_timeout(#request_timeout))*
+            #(#model)*
     }
 }

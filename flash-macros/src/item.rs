@@ -2,8 +2,8 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
-    Attribute, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Signature, Type,
-    Visibility, ext::IdentExt as _, parse_quote,
+    Attribute, FnArg, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Signature,
+    Type, Visibility, ext::IdentExt as _, parse_quote,
 };
 
 use crate::{
@@ -51,6 +51,8 @@ pub(crate) struct Init {
     pub(crate) is_async: bool,
     /// Returns `Result<Self>`, not `Self`.
     pub(crate) is_fallible: bool,
+    /// Takes the model's directory: the type of that argument.
+    pub(crate) model: Option<Type>,
 }
 
 pub(crate) struct Method {
@@ -335,9 +337,16 @@ fn parse_init(
     }
     let signature = &constructor.sig;
     check_generics(&signature.generics, errors);
-    if !signature.inputs.is_empty() {
-        errors.on(&signature.inputs, "`#[init]` takes no arguments: a starting worker has none to pass");
-    }
+    let model = match signature.inputs.iter().collect::<Vec<_>>().as_slice() {
+        [] => None,
+        [FnArg::Typed(argument)] if is_model_dir(&argument.ty) => Some((*argument.ty).clone()),
+        _ => {
+            let message = "`#[init]` takes no arguments, or the directory of the model, `model: ModelDir`: a \
+                           starting worker has nothing else to pass";
+            errors.on(&signature.inputs, message);
+            None
+        }
+    };
     let owner = owner.to_token_stream().to_string();
     let is_owner =
         |ty: &Type| matches!(ty.to_token_stream().to_string(), text if text == owner || text == "Self");
@@ -357,8 +366,14 @@ fn parse_init(
             return None;
         }
     };
-    let init = Init { name: signature.ident.clone(), is_async: signature.asyncness.is_some(), is_fallible };
+    let init =
+        Init { name: signature.ident.clone(), is_async: signature.asyncness.is_some(), is_fallible, model };
     (errors.count() == known).then_some(init)
+}
+
+/// Whether a type is named `ModelDir`.
+fn is_model_dir(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "ModelDir"))
 }
 
 fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute> {

@@ -62,6 +62,8 @@ use proc_macro::TokenStream;
 /// | `data_centers` | a variant of `DataCenter`, or a list | anywhere | |
 /// | `disk_gib` | GB of disk of a worker | 20 with a GPU, 10 per vCPU | 1 to 10000 |
 /// | `shm_mib` | MiB of `/dev/shm` in its container | 64 | 1 to 1048576 |
+/// | `model` | the model whose files an `#[init]` gets as `ModelDir`: `"org/name@revision"`, `"path:DIR"` or `"volume:NAME/DIR"` | none | |
+/// | `files` | patterns of the files of the model that are needed, in which `*` stands for any characters | all | at most 64 |
 /// | `resource` | a constant of type `ResourceConfig` | | replaces all the keys above |
 /// | `retries` | attempts after the first, for errors that say they are retryable | none | 1 to 100; for jobs that do not stream; not on an `impl` |
 /// | `backoff` | seconds before the second attempt, up to the longest wait between two: `1..=60` | `1..=60` | 1 to 86400, with `retries` |

@@ -68,6 +68,8 @@ fn a_free_function_expands_to_marker_companions_and_own_code() {
             data_centers = [EuRo1],
             disk_gib = 64,
             shm_mib = 512,
+            model = "org/name@v1",
+            files = ["*.safetensors", "tokenizer.json"],
             retries = 3,
             backoff = 2..=30
         ),
@@ -236,6 +238,9 @@ fn numbers_keep_within_their_limits() {
     one(settings(quote!(cpu = A, disk_gib = 10001)), "`disk_gib` must be 1 to 10000");
     one(settings(quote!(cpu = A, shm_mib = 0)), "`shm_mib` must be 1 to 1048576");
     one(settings(quote!(cpu = A, idle_timeout = SECONDS)), "use a constant");
+    one(settings(quote!(cpu = A, files = ["*.bin"])), "add `model = \"org/name@revision\"`");
+    one(settings(quote!(cpu = A, model = "a/b", files = [])), "`files` must be one or more strings");
+    one(settings(quote!(cpu = A, model_id = "a/b")), "write `model = ");
     one(settings(quote!(cpu = A, workers = 3..=1)), "the minimum number of workers is above the maximum");
     one(settings(quote!(cpu = A, workers = 0)), "at least one worker");
     one(settings(quote!(cpu = A, workers = 0..=0)), "at least one worker");

@@ -44,6 +44,7 @@ mod http_client;
 mod jitter;
 mod json;
 mod located;
+mod model_dir;
 mod options;
 mod panic;
 mod queue_client;
@@ -97,6 +98,7 @@ pub use {
         Compute, CpuInstance, DataCenter, Error, ErrorKind, FieldError, GpuPool, GpuType, Lifetime,
         ResourceConfig, Result, ResultExt, Scaler, WireError,
     },
+    model_dir::ModelDir,
     options::{CallOptions, Priority},
 };
 
@@ -119,6 +121,7 @@ pub mod __private {
             streaming,
         },
         headers::Headers,
+        model_dir::model_dir,
         options::{
             DirectCall, Job, StreamingJob, StreamingRoute, direct_call, job, streaming_job, streaming_route,
         },

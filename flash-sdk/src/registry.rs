@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use flash_protocol::{
-    Lifetime, ResourceConfig, Result,
+    Lifetime, ModelEntry, ResourceConfig, Result,
     manifest::{
         App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
         RouteEntry, ScalerEntry, WorkerType,
@@ -17,6 +17,7 @@ use schemars::SchemaGenerator;
 use serde_json::Value;
 
 use crate::descriptor::{Function, Handler, Registered, RegisteredRouter, Resource, RouterFunction};
+use crate::model_dir::no_model;
 
 /// A conflict between functions. The message names all source locations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,7 @@ impl Registry {
         check_tasks(&functions, &configs, &mut errors);
         check_routers(&functions, &routers, &mut errors);
         check_limits(&functions, &routers, &configs, &mut errors);
+        check_models(&functions, &routers, &configs, &mut errors);
         if errors.is_empty() { Ok(Self { functions, routers, configs }) } else { Err(errors) }
     }
 
@@ -118,6 +120,7 @@ impl Registry {
             http: self.router_of(worker).map(RouterFunction::entry),
             max_body_mib: config.max_body_mib,
             request_timeout_seconds: config.request_timeout,
+            model: config.model.map(ModelEntry::from),
         })
     }
 
@@ -417,6 +420,26 @@ fn check_limits(
                 job.place(),
                 config.name,
             )));
+        }
+    }
+}
+
+/// An `#[init]` that takes the directory of a model needs one.
+fn check_models(
+    functions: &[&'static Function],
+    routers: &[&'static RouterFunction],
+    configs: &BTreeMap<&'static str, ResourceConfig>,
+    errors: &mut Vec<RegistryError>,
+) {
+    let functions = functions.iter().map(|own| (own.worker(), own.place(), own.lifecycle));
+    let routers = routers.iter().map(|own| (own.worker(), own.place(), own.lifecycle));
+    let mut reported = Vec::new();
+    for (worker, place, lifecycle) in functions.chain(routers) {
+        let needs_model = lifecycle.is_some_and(|lifecycle| lifecycle().needs_model);
+        let has_none = configs.get(worker).is_some_and(|config| config.model.is_none());
+        if needs_model && has_none && !reported.contains(&worker) {
+            reported.push(worker);
+            errors.push(RegistryError(format!("{place}: {}", no_model(worker))));
         }
     }
 }

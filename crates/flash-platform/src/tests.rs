@@ -95,6 +95,7 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
+        model: None,
     }
 }
 

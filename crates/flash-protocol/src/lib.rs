@@ -24,6 +24,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 pub mod manifest;
+mod model;
 mod resource;
 mod retries;
 mod schedule;
@@ -35,6 +36,7 @@ pub use batch::BatchLimits;
 pub use catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
 pub use command_worker::CommandWorker;
 pub use error::{Error, ErrorKind, FieldError, Result, ResultExt, WireError, cut};
+pub use model::{HubModel, InvalidModel, ModelEntry, ModelReference, ModelSource, is_commit};
 pub use resource::{Compute, Lifetime, ResourceConfig, Scaler};
 pub use retries::Retries;
 pub use schedule::{Missed, Overlap, Schedule};

@@ -12,6 +12,7 @@ use crate::{
         ComputeCapability, CpuInstance, DataCenter, GpuPool, GpuType, NanoDollars, PriceKey, PriceList,
         capabilities_of,
     },
+    model::ModelEntry,
     resource::{Compute, Lifetime, Scaler},
     retries::Retries,
     schedule::Schedule,
@@ -253,6 +254,9 @@ pub struct WorkerType {
     /// upgraded connection, until its next byte. `None` for [`WorkerType::DEFAULT_REQUEST_TIMEOUT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_seconds: Option<u32>,
+    /// The model that its workers load, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelEntry>,
 }
 
 impl WorkerType {

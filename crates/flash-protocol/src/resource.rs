@@ -6,7 +6,10 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{CpuInstance, DataCenter, GpuPool, GpuType};
+use crate::{
+    catalogue::{CpuInstance, DataCenter, GpuPool, GpuType},
+    model::{MAX_PATTERNS, ModelSource, pattern_problem, reference_problem},
+};
 
 /// The hardware of a worker type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,7 @@ impl Lifetime {
 /// | buffer | 0 | at most 1000 |
 /// | body of a request and of an answer | 30 MB | 1 to 10,240 MiB; only for routes and routers |
 /// | time of a request | 330 s | 1 s to 7 days; only for routes and routers |
+/// | model | none | `org/name@revision`, `path:DIR` or `volume:NAME/DIR`; at most 64 patterns of files |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceConfig {
@@ -114,6 +118,8 @@ pub struct ResourceConfig {
     pub max_body_mib: Option<u32>,
     /// Maximum seconds of a request, or between two bytes of a stream; `None` for 330.
     pub request_timeout: Option<u32>,
+    /// The model that its workers load.
+    pub model: Option<ModelSource>,
 }
 
 impl ResourceConfig {
@@ -169,6 +175,7 @@ impl ResourceConfig {
             shm_mib: None,
             max_body_mib: None,
             request_timeout: None,
+            model: None,
         }
     }
 
@@ -404,6 +411,28 @@ impl ResourceConfig {
             "the request timeout must be 1 second to 7 days"
         );
         self.request_timeout = Some(seconds);
+        self
+    }
+
+    /// The model that its workers load: `org/name@revision`, `path:DIR` or `volume:NAME/DIR`, and patterns of the
+    /// files that are needed, in which `*` stands for any characters; an empty list for all files.
+    ///
+    /// # Panics
+    /// In const evaluation, if the reference or a pattern is not valid, or there are more than 64 patterns.
+    #[track_caller]
+    pub const fn model(mut self, reference: &'static str, files: &'static [&'static str]) -> Self {
+        if let Some(problem) = reference_problem(reference) {
+            panic!("{}", problem);
+        }
+        assert!(files.len() <= MAX_PATTERNS, "at most 64 patterns of files");
+        let mut at = 0;
+        while at < files.len() {
+            if let Some(problem) = pattern_problem(files[at]) {
+                panic!("{}", problem);
+            }
+            at += 1;
+        }
+        self.model = Some(ModelSource { reference, files });
         self
     }
 }

@@ -28,6 +28,8 @@ pub const BIN: &str = "FLASH_BIN";
 pub const EXCHANGE_URL: &str = "FLASH_EXCHANGE_URL";
 /// Seconds for which a worker keeps trying to post a finished result (default 600).
 pub const RESULT_RETRY_SECONDS: &str = "FLASH_RESULT_RETRY_SECONDS";
+/// The directory with the files of the worker's model. Set by the Flash platform, and in images.
+pub const MODEL_DIR: &str = "FLASH_MODEL_DIR";
 /// Seconds that running jobs have to finish after SIGTERM (default 30).
 pub const DRAIN_SECONDS: &str = "FLASH_DRAIN_SECONDS";
 /// The price of a second of this worker in billionths of a dollar. Set by the Flash platform if it knows the price.

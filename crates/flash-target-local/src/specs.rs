@@ -29,6 +29,7 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             http: None,
             max_body_mib: None,
             request_timeout_seconds: None,
+            model: None,
         },
         program: "sh".into(),
         arguments: vec!["-c".into(), script.into()],

@@ -44,6 +44,7 @@ fn worker(name: &str, compute: ComputeEntry, workers: (u32, u32), seconds: (u32,
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
+        model: None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the tests of several crates share: what a test leaves out ([`skipped`]), a registry ([`docker_registry`]), a
-//! database after a power cut ([`wal_cuts`]), and readers of what comes from outside as fuzz targets ([`fuzz`]).
+//! server that speaks the Hub's protocol (`hub`), a database after a power cut ([`wal_cuts`]), and readers of what comes from outside as fuzz targets ([`fuzz`]).
 //!
 //! Helpers that one crate alone uses stay in that crate. Not published; only tests and fuzz targets depend on it.
 #![warn(unreachable_pub)]
@@ -7,6 +7,8 @@
 
 pub mod docker_registry;
 pub mod fuzz;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod skipped;
 pub mod wal_cuts;
 

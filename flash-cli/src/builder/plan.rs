@@ -241,6 +241,7 @@ mod tests {
             http: None,
             max_body_mib: None,
             request_timeout_seconds: None,
+            model: None,
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
+        model: None,
     }
 }
 

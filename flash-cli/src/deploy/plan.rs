@@ -470,6 +470,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         http,
         max_body_mib,
         request_timeout_seconds,
+        model,
     } = worker;
     let kind = match kind {
         EndpointKind::Queue => "queue",
@@ -500,6 +501,13 @@ fn worker_fields(worker: &WorkerType) -> Fields {
     fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
     fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));
     fields.extend(request_timeout_seconds.map(|seconds| ("request_timeout", format!("{seconds} s"))));
+    fields.extend(model.as_ref().map(|model| ("model", model.reference.clone())));
+    fields.extend(
+        model
+            .as_ref()
+            .filter(|model| !model.files.is_empty())
+            .map(|model| ("model_files", model.files.join(" "))),
+    );
     fields
 }
 

@@ -27,6 +27,7 @@ fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> Wo
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
+        model: None,
     }
 }
 

@@ -145,6 +145,7 @@ impl Written {
                 "request_timeout",
                 ResourceConfig::MAX_REQUEST_TIMEOUT,
             )?,
+            model: None,
         })
     }
 

@@ -61,6 +61,8 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
         Key::DiskGib,
     ),
     (&["shm", "shm_size", "shm_gb", "shm_mb", "shared_memory"], Key::ShmMib),
+    (&["model_id", "model_name", "hf_model", "weights", "model_path", "checkpoint"], Key::Model),
+    (&["model_files", "allow_patterns", "include", "patterns"], Key::Files),
     (&["buffer_containers", "buffer_workers", "spare", "spare_workers", "headroom"], Key::Buffer),
     (&["one_shot", "single_use", "single_use_containers", "refresh_worker", "fresh", "batch"], Key::Task),
     (&["name", "endpoint", "worker_name", "worker_type"], Key::Worker),

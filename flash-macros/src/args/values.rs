@@ -2,7 +2,7 @@
 use std::{fmt, ops::RangeInclusive};
 
 use quote::ToTokens;
-use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, RangeLimits, UnOp};
+use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, LitStr, RangeLimits, UnOp};
 
 use super::written::Entry;
 use crate::errors::Errors;
@@ -27,6 +27,21 @@ impl Entry {
             return None;
         }
         Some(name)
+    }
+
+    /// A list of strings, or one.
+    pub(super) fn texts(&self, errors: &Errors) -> Option<Vec<LitStr>> {
+        let Expr::Array(list) = &self.value else { return self.text(errors).map(|text| vec![text]) };
+        let text = |value: &Expr| match value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.clone()),
+            _ => None,
+        };
+        let texts: Option<Vec<LitStr>> = list.elems.iter().map(text).collect();
+        if texts.as_ref().is_none_or(Vec::is_empty) {
+            self.expected(errors, format_args!("`{}` must be one or more strings", self.name));
+            return None;
+        }
+        texts
     }
 
     /// A name or a list of names.

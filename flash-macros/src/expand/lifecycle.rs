@@ -1,5 +1,5 @@
 //! The single value of an `impl` in a process: how it is made, checked and ended.
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{ext::IdentExt as _, spanned::Spanned as _};
 
@@ -19,20 +19,7 @@ fn instance(block: &ImplBlock) -> TokenStream {
     let owner = &block.rest.self_ty;
     let make = match &block.init {
         None => quote! { async { ::core::unreachable!("a compile error tells what is missing") } },
-        Some(Init { name, is_async: true, is_fallible: true }) => {
-            let made = converted(&quote!(Self::#name().await), name.span());
-            quote! { async { #made } }
-        }
-        Some(Init { name, is_async: true, is_fallible: false }) => {
-            quote! { async { ::core::result::Result::Ok(Self::#name().await) } }
-        }
-        Some(Init { name, is_async: false, is_fallible: true }) => {
-            let made = converted(&quote!(Self::#name()), name.span());
-            quote! { ::flash_sdk::__private::blocking(|| #made) }
-        }
-        Some(Init { name, is_async: false, is_fallible: false }) => quote! {
-            ::flash_sdk::__private::blocking(|| ::flash_sdk::Result::<Self>::Ok(Self::#name()))
-        },
+        Some(init) => make(init),
     };
     // Puts errors about `Send` or `Sync` at the type.
     let instance_type = quote_spanned!(owner.span()=> ::flash_sdk::__private::Instance<#owner>);
@@ -49,6 +36,32 @@ fn instance(block: &ImplBlock) -> TokenStream {
         async fn __flash_instance() -> ::flash_sdk::Result<::std::sync::Arc<Self>> {
             Self::__flash_cell().get(|| #make).await
         }
+    }
+}
+
+/// Makes the value, on the blocking pool unless its constructor is async.
+fn make(Init { name, is_async, is_fallible, model }: &Init) -> TokenStream {
+    let prepare = model.iter().map(|ty| {
+        quote_spanned! {ty.span()=>
+            let __flash_model: #ty = ::flash_sdk::__private::model_dir(Self::__FLASH_RESOURCE)?;
+        }
+    });
+    let prepare = quote! { #(#prepare)* };
+    let argument = model.iter().map(|ty| Ident::new("__flash_model", ty.span()));
+    let argument = quote! { #(#argument)* };
+    let made = match is_async {
+        true => quote! { Self::#name(#argument).await },
+        false => quote! { Self::#name(#argument) },
+    };
+    let made = match (is_fallible, is_async) {
+        (true, _) => converted(&made, name.span()),
+        (false, true) => quote! { ::core::result::Result::Ok(#made) },
+        (false, false) => quote! { ::flash_sdk::Result::<Self>::Ok(#made) },
+    };
+    match (is_async, model) {
+        (true, _) => quote! { async { #prepare #made } },
+        (false, None) => quote! { ::flash_sdk::__private::blocking(|| #made) },
+        (false, Some(_)) => quote! { ::flash_sdk::__private::blocking(|| { #prepare #made }) },
     }
 }
 
@@ -77,12 +90,14 @@ fn lifecycle(block: &ImplBlock) -> TokenStream {
         }
         None => quote! { ::core::option::Option::None },
     };
+    let needs_model = block.init.as_ref().is_some_and(|init| init.model.is_some());
     quote! {
         #[doc(hidden)]
         #[allow(dead_code, clippy::useless_conversion, clippy::needless_borrow)]
         fn __flash_lifecycle() -> &'static ::flash_sdk::__private::Lifecycle {
             static LIFECYCLE: ::flash_sdk::__private::Lifecycle = ::flash_sdk::__private::Lifecycle {
                 name: #name,
+                needs_model: #needs_model,
                 init: #init,
                 exit: #exit,
                 health: #health,

@@ -140,7 +140,8 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
                     .queue_delay(2u32)
                     .data_centers(&[::flash_sdk::DataCenter::EuRo1])
                     .disk_gib(64u32)
-                    .shm_mib(512u32),
+                    .shm_mib(512u32)
+                    .model("org/name@v1", &["*.safetensors", "tokenizer.json"]),
             ),
             route: ::core::option::Option::None,
             settings: ::flash_sdk::__private::FunctionSettings::new()

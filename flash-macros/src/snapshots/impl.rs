@@ -33,6 +33,7 @@ impl Sentiment {
     fn __flash_lifecycle() -> &'static ::flash_sdk::__private::Lifecycle {
         static LIFECYCLE: ::flash_sdk::__private::Lifecycle = ::flash_sdk::__private::Lifecycle {
             name: "Sentiment",
+            needs_model: false,
             init: || ::std::boxed::Box::pin(async {
                 <Sentiment>::__flash_instance().await.map(|_| ())
             }),

@@ -25,6 +25,7 @@ impl Chat {
     fn __flash_lifecycle() -> &'static ::flash_sdk::__private::Lifecycle {
         static LIFECYCLE: ::flash_sdk::__private::Lifecycle = ::flash_sdk::__private::Lifecycle {
             name: "Chat",
+            needs_model: false,
             init: || ::std::boxed::Box::pin(async {
                 <Chat>::__flash_instance().await.map(|_| ())
             }),

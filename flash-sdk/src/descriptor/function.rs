@@ -58,7 +58,7 @@ pub enum Resource {
 
 impl Resource {
     /// Name of the worker type.
-    pub(super) fn worker(self) -> &'static str {
+    pub(crate) fn worker(self) -> &'static str {
         match self {
             Self::Declared(config) => config.name,
             Self::Named(name) => name,

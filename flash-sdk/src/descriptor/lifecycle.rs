@@ -11,6 +11,8 @@ pub(crate) type Step = fn() -> BoxFuture<'static, Result<()>>;
 pub struct Lifecycle {
     /// The type, as logs and errors name it.
     pub name: &'static str,
+    /// Whether its `#[init]` takes the directory of a model.
+    pub needs_model: bool,
     /// Makes the value, once.
     pub init: Step,
     /// Ends it, if it was made.

@@ -106,6 +106,7 @@ mod tests {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         static VALUE: Lifecycle = Lifecycle {
             name: "Model",
+            needs_model: false,
             init: FINE,
             exit: None,
             health: Some(HealthCheck {

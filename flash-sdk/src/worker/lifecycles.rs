@@ -133,6 +133,7 @@ mod tests {
         static ENDED: AtomicU32 = AtomicU32::new(0);
         static GOOD: Lifecycle = Lifecycle {
             name: "Good",
+            needs_model: false,
             init: || {
                 MADE.fetch_add(1, Ordering::SeqCst);
                 Box::pin(async { Ok(()) })
@@ -145,13 +146,20 @@ mod tests {
         };
         static BAD: Lifecycle = Lifecycle {
             name: "Bad",
+            needs_model: false,
             init: || Box::pin(async { Ok(()) }),
             exit: Some(|| Box::pin(async { panic!("no disk") })),
             health: None,
         };
         static WORSE: Lifecycle = Lifecycle {
             exit: Some(|| Box::pin(async { Err(Error::handler("no network")) })),
-            ..Lifecycle { name: "Worse", init: || Box::pin(async { Ok(()) }), exit: None, health: None }
+            ..Lifecycle {
+                name: "Worse",
+                needs_model: false,
+                init: || Box::pin(async { Ok(()) }),
+                exit: None,
+                health: None,
+            }
         };
         let lifecycles = Lifecycles::of(
             &[function(|| &GOOD), function(|| &GOOD), function(|| &BAD)],
@@ -175,6 +183,7 @@ mod tests {
     async fn an_exit_that_takes_too_long_is_cut_off_and_named() {
         static ENDLESS: Lifecycle = Lifecycle {
             name: "Endless",
+            needs_model: false,
             init: || Box::pin(async { Ok(()) }),
             exit: Some(|| Box::pin(std::future::pending())),
             health: None,

@@ -1,4 +1,4 @@
-//! A Python environment with the official `runpod` package, for the conformance tests.
+//! A Python environment with the official `runpod` package and the Hub's own client, for the conformance tests.
 //!
 //! It counts as complete when its last step was done (the stamp, with the requirements it was made from) and every
 //! package has the pinned version: an interrupted installation, or one from other requirements, is replaced.

@@ -28,6 +28,7 @@ fn app() -> Manifest {
         http: None,
         max_body_mib: None,
         request_timeout_seconds: None,
+        model: None,
     };
     Manifest {
         version: 1,
