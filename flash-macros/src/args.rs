@@ -58,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) workers: Option<(u32, u32)>,
     pub(crate) idle_timeout: Option<u32>,
     pub(crate) execution_timeout: Option<u32>,
+    pub(crate) start_timeout: Option<u32>,
     pub(crate) max_concurrency: Option<u32>,
     pub(crate) scaler: Option<Scaler>,
     pub(crate) buffer: Option<u32>,
@@ -216,6 +217,7 @@ impl Written {
         let number = |key, range| self.get(key).map(|entry: &Entry| entry.number(range, errors));
         let idle_timeout = number(Key::IdleTimeout, 1..=3600);
         let execution_timeout = number(Key::ExecutionTimeout, 1..=7 * 24 * 3600);
+        let start_timeout = number(Key::StartTimeout, 1..=24 * 3600);
         let max_concurrency = number(Key::MaxConcurrency, 1..=10_000);
         let disk_gib = number(Key::DiskGib, 1..=10_000);
         let shm_mib = number(Key::ShmMib, 1..=1 << 20);
@@ -232,6 +234,7 @@ impl Written {
             workers: workers.flatten(),
             idle_timeout: idle_timeout.flatten(),
             execution_timeout: execution_timeout.flatten(),
+            start_timeout: start_timeout.flatten(),
             max_concurrency: max_concurrency.flatten(),
             scaler,
             buffer: buffer.flatten(),

@@ -484,6 +484,7 @@ fn declared(config: &Config) -> TokenStream {
     let workers = workers.iter().map(|(min, max)| quote! { .workers(#min..=#max) });
     let idle_timeout = idle_timeout.iter();
     let execution_timeout = execution_timeout.iter();
+    let start_timeout = config.start_timeout.iter();
     let max_concurrency = max_concurrency.iter();
     let (disk_gib, shm_mib) = (config.disk_gib.iter(), config.shm_mib.iter());
     let max_body_mib = config.max_body_mib.iter();
@@ -506,6 +507,7 @@ fn declared(config: &Config) -> TokenStream {
             #(#workers)*
             #(.idle_timeout(#idle_timeout))*
             #(.execution_timeout(#execution_timeout))*
+            #(.start_timeout(#start_timeout))*
             #(.max_concurrency(#max_concurrency))*
             #(#scaler)*
             #(.buffer(#buffer))*

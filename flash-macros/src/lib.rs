@@ -54,6 +54,7 @@ use proc_macro::TokenStream;
 /// | `workers` | `min..=max`, or `max` alone for `0..=max` | `0..=3` | `min` ≤ `max`, 1 ≤ `max` ≤ 1000 |
 /// | `idle_timeout` | seconds without work before a worker above the minimum stops | 5 | 1 to 3600 |
 /// | `execution_timeout` | maximum seconds per job | 600 | 1 to 604800 (7 days) |
+/// | `start_timeout` | seconds that a worker may take to become ready | 420 on this machine, 900 on Runpod | 1 to 86400 |
 /// | `max_concurrency` | jobs or requests that one worker runs at once | 1 for jobs, 64 for routes | 1 to 10000 |
 /// | `queue_delay` | seconds a job waits before one more worker starts | 4, for jobs | 1 or more; not with `request_count` |
 /// | `request_count` | one worker per this many requests, queued or running | 4, for routes | 1 or more; not with `queue_delay` |

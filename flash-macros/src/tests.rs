@@ -62,6 +62,7 @@ fn a_free_function_expands_to_marker_companions_and_own_code() {
             cpu = [Cpu3g_2_8, Cpu3c_2_4],
             workers = 0..=10,
             idle_timeout = 3,
+            start_timeout = 1200,
             execution_timeout = 30,
             max_concurrency = 8,
             queue_delay = 2,

@@ -110,6 +110,7 @@ impl Registry {
             workers_max: config.workers_max,
             idle_timeout_seconds: config.idle_timeout,
             execution_timeout_seconds: config.execution_timeout,
+            start_timeout_seconds: config.start_timeout,
             max_concurrency: config.max_concurrency.unwrap_or(concurrency),
             scaler: config.scaler.map_or(scaler, ScalerEntry::from),
             buffer: config.buffer,

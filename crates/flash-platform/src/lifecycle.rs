@@ -3,10 +3,7 @@
 //! A job runs on the release that accepted it. A replaced release keeps running next to the live one until it is idle
 //! or, with [`Retire::AfterLongestRun`], until its time is up and the live release takes the rest. A release that a
 //! previous platform left unfinished can be resumed: it takes its jobs from the store, but no new traffic.
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use flash_logs::LogLine;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -21,9 +18,6 @@ use super::{
     release::{NewRelease, Release},
     releases::Expected,
 };
-
-/// How long a new release may take until its workers are ready.
-const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// A release that is starting. If this is dropped before the release is live, the release ends.
 struct Starting<'a> {
@@ -262,10 +256,10 @@ impl Platform {
 
 /// Returns the worker type's name once this many of its workers are ready.
 async fn one_ready(pool: &Pool, count: usize) -> Result<&str, DeployError> {
-    let ready = tokio::time::timeout(READY_LIMIT, pool.wait_ready(count)).await;
+    let limit = pool.worker_type.start_timeout();
+    let ready = tokio::time::timeout(limit, pool.wait_ready(count)).await;
     let ready = ready.unwrap_or_else(|_| {
-        let reason = format!("not ready within {} s", READY_LIMIT.as_secs());
-        Err(NotReady { reason, last_lines: pool.last_lines() })
+        Err(NotReady { reason: pool.not_ready_in_time(), last_lines: pool.last_lines() })
     });
     let worker_type = &pool.worker_type.name;
     ready.map(|()| worker_type.as_str()).map_err(|NotReady { reason, last_lines }| DeployError::NotReady {

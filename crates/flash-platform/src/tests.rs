@@ -96,6 +96,7 @@ fn worker_type(name: &str, workers_max: u32) -> WorkerType {
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     }
 }
 
@@ -367,6 +368,37 @@ async fn workers_of_a_release_that_is_torn_down_are_known_until_they_have_ended(
 }
 
 #[tokio::test]
+async fn a_worker_that_is_not_ready_within_its_start_timeout_is_killed_and_its_release_fails() {
+    let store = TempDir::new().unwrap();
+    let bench = start(store.path()).await;
+    let mut new = of_script(1, "echo loading >&2; exec sleep 1000");
+    for worker in
+        new.manifest.workers.iter_mut().chain(new.commands.iter_mut().map(|own| &mut own.worker_type))
+    {
+        worker.start_timeout_seconds = Some(1);
+    }
+    let failed = bench.platform.deploy(new, |_| ()).await.unwrap_err();
+    let DeployError::NotReady { worker_type, reason, .. } = &failed;
+    assert_eq!(
+        (worker_type.as_str(), reason.as_str()),
+        ("script", "not ready within 1 s, its `start_timeout`")
+    );
+    within("stop", bench.platform.stop()).await;
+}
+
+#[test]
+fn callers_wait_at_least_two_minutes_for_a_worker_and_longer_where_it_may_start_longer() {
+    let mut worker = worker_type("model", 1);
+    let seconds =
+        |worker: &WorkerType| (worker.start_timeout().as_secs(), worker.start_allowance().as_secs());
+    assert_eq!(seconds(&worker), (420, 120));
+    worker.start_timeout_seconds = Some(1200);
+    assert_eq!(seconds(&worker), (1200, 1200));
+    worker.start_timeout_seconds = Some(5);
+    assert_eq!(seconds(&worker), (5, 120));
+}
+
+#[tokio::test]
 async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
     let store = TempDir::new().unwrap();
     let bench = start(store.path()).await;
@@ -379,8 +411,9 @@ async fn a_worker_that_is_ready_outlives_the_time_that_it_had_to_become_so() {
     new.manifest.workers.clear();
     bench.platform.deploy(new, |_| ()).await.unwrap();
     let lines = || bench.lines.lock().clone();
+    let limit = Duration::from_secs(WorkerType::DEFAULT_START_TIMEOUT.into());
     tokio::time::pause();
-    tokio::time::advance(pool::START_LIMIT + Duration::from_secs(1)).await;
+    tokio::time::advance(limit + Duration::from_secs(1)).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

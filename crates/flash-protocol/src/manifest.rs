@@ -225,6 +225,9 @@ pub struct WorkerType {
     pub idle_timeout_seconds: u32,
     /// Maximum seconds per job or request.
     pub execution_timeout_seconds: u32,
+    /// Seconds that a worker may take to become ready; `None` for the default of where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout_seconds: Option<u32>,
     /// Jobs or requests that one worker runs at once.
     pub max_concurrency: u32,
     /// How the number of workers follows the load.
@@ -264,6 +267,23 @@ impl WorkerType {
     pub const DEFAULT_BODY_BYTES: usize = 30_000_000;
     /// Maximum seconds of a request, unless set: the provider's limit.
     pub const DEFAULT_REQUEST_TIMEOUT: u32 = 330;
+
+    /// Seconds that a worker on this machine may take to become ready, unless set.
+    pub const DEFAULT_START_TIMEOUT: u32 = 7 * 60;
+    /// Seconds that callers wait for a worker, unless the worker type sets a longer start timeout.
+    const START_ALLOWANCE: u32 = 120;
+
+    /// How long a worker on this machine may take to become ready.
+    pub fn start_timeout(&self) -> Duration {
+        Duration::from_secs(self.start_timeout_seconds.unwrap_or(Self::DEFAULT_START_TIMEOUT).into())
+    }
+
+    /// How long a caller waits for a worker, beyond the time that its job or request takes: 120 s, or the start
+    /// timeout if a longer one is set.
+    pub fn start_allowance(&self) -> Duration {
+        let set = self.start_timeout_seconds.unwrap_or(0);
+        Duration::from_secs(set.max(Self::START_ALLOWANCE).into())
+    }
 
     /// Maximum bytes of a body in each direction.
     pub fn max_body_bytes(&self) -> usize {

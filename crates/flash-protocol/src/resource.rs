@@ -77,6 +77,7 @@ impl Lifetime {
 /// | workers | 0 to 3 | at most 1000 |
 /// | idle timeout | 5 s | 1 to 3600 s |
 /// | execution timeout | 600 s | 1 s to 7 days |
+/// | start timeout | 7 minutes on this machine, 15 on Runpod | 1 s to 1 day |
 /// | concurrency of a worker | 1 for jobs, 64 for routes | 1 to 10,000 |
 /// | disk | 20 GB with a GPU, 10 GB per vCPU without | 1 GB to 10 TB |
 /// | shared memory | the container engine's: 64 MiB | 1 MiB to 1 TiB |
@@ -100,6 +101,8 @@ pub struct ResourceConfig {
     pub idle_timeout: u32,
     /// Maximum seconds per job.
     pub execution_timeout: u32,
+    /// Seconds that a worker may take to become ready; `None` for the default of where it runs.
+    pub start_timeout: Option<u32>,
     /// Jobs or requests that one worker runs at once; `None` for the default of its kind.
     pub max_concurrency: Option<u32>,
     /// How the number of workers follows the load; `None` for the default of its kind.
@@ -129,6 +132,8 @@ impl ResourceConfig {
     pub const MAX_IDLE_TIMEOUT: u32 = 3600;
     /// The longest execution timeout in seconds: 7 days.
     pub const MAX_EXECUTION_TIMEOUT: u32 = 7 * 24 * 3600;
+    /// The longest start timeout in seconds: a day.
+    pub const MAX_START_TIMEOUT: u32 = 24 * 3600;
     /// Maximum number of jobs or requests that one worker runs at once.
     pub const MAX_CONCURRENCY: u32 = 10_000;
     /// Seconds that a task may run, unless it says otherwise: a day.
@@ -166,6 +171,7 @@ impl ResourceConfig {
             workers_max: 3,
             idle_timeout: 5,
             execution_timeout: 600,
+            start_timeout: None,
             max_concurrency: None,
             scaler: None,
             buffer: 0,
@@ -303,6 +309,20 @@ impl ResourceConfig {
             "the execution timeout must be 1 second to 7 days"
         );
         self.execution_timeout = seconds;
+        self
+    }
+
+    /// Seconds that a worker may take from its start until it is ready, which includes loading a model: 1 to 86,400
+    /// (a day).
+    ///
+    /// # Panics
+    /// In const evaluation, if the number is out of range.
+    pub const fn start_timeout(mut self, seconds: u32) -> Self {
+        assert!(
+            1 <= seconds && seconds <= Self::MAX_START_TIMEOUT,
+            "the start timeout must be 1 to 86400 seconds"
+        );
+        self.start_timeout = Some(seconds);
         self
     }
 

@@ -30,6 +30,7 @@ pub(super) fn worker(name: &str, workers_max: u32, script: &str) -> CommandSpec 
             max_body_mib: None,
             request_timeout_seconds: None,
             model: None,
+            start_timeout_seconds: None,
         },
         program: "sh".into(),
         arguments: vec!["-c".into(), script.into()],

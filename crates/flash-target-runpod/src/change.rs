@@ -24,8 +24,6 @@ use super::{
 
 /// The interval of a sender's heartbeat: a third of the time after which it counts as dead.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// How long workers may take to be ready: images are pulled in that time.
-const READY_LIMIT: Duration = Duration::from_secs(15 * 60);
 const READY_LOOK: Duration = Duration::from_secs(1);
 /// How long a worker type may have unhealthy workers and no ready one: a crashed worker is restarted.
 const UNHEALTHY_LIMIT: Duration = Duration::from_secs(15);
@@ -276,14 +274,15 @@ async fn ready(
     wanted: &BTreeMap<String, Desired>,
     on_step: OnStep<'_>,
 ) -> Result<(), TargetError> {
-    let until = Instant::now() + READY_LIMIT;
+    let since = Instant::now();
     let ours = ours(rest, id).await?;
     for (worker, want) in wanted {
         let Some(there) = ours.by_worker.get(worker) else { continue };
         // Without a minimum, a worker starts with the first request and costs nothing until then.
         let is_on_call = want.create.workers.min.unwrap_or(0) == 0;
         if !is_on_call {
-            has_ready_worker(rest, worker, there, until).await.map_err(|error| match error.problem {
+            let wait = Wait { since, limit: want.start_timeout };
+            has_ready_worker(rest, worker, there, &wait).await.map_err(|error| match error.problem {
                 Problem::NotReady => {
                     error.hint(format!("see its workers' logs: flash logs {} --worker {worker}", id.name))
                 }
@@ -297,12 +296,24 @@ async fn ready(
     Ok(())
 }
 
+/// How long workers may take to become ready.
+struct Wait {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Wait {
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= self.limit
+    }
+}
+
 /// Waits for a ready worker of the release.
 async fn has_ready_worker(
     rest: &Rest,
     name: &str,
     endpoint: &Endpoint,
-    until: Instant,
+    wait: &Wait,
 ) -> Result<(), TargetError> {
     let mut unhealthy_since = None;
     loop {
@@ -312,21 +323,21 @@ async fn has_ready_worker(
             Readiness::Ready => return Ok(()),
             Readiness::Unhealthy(worker) => {
                 let since: Instant = *unhealthy_since.get_or_insert_with(Instant::now);
-                (since.elapsed() >= UNHEALTHY_LIMIT || Instant::now() >= until).then(|| {
+                (since.elapsed() >= UNHEALTHY_LIMIT || wait.is_over()).then(|| {
                     format!(
                         "worker {worker} of `{name}` is unhealthy: it crashed, or its image cannot be started"
                     )
                 })
             }
-            Readiness::Starting { throttled } => (Instant::now() >= until).then(|| {
-                let minutes = READY_LIMIT.as_secs() / 60;
+            Readiness::Starting { throttled } => wait.is_over().then(|| {
+                let seconds = wait.limit.as_secs();
                 let why = match throttled {
                     0 => String::new(),
                     throttled => {
                         format!(": {throttled} are waiting for a machine, and none is available")
                     }
                 };
-                format!("no worker of `{name}` became ready within {minutes} minutes{why}")
+                format!("no worker of `{name}` became ready within {seconds} s, its `start_timeout`{why}")
             }),
         };
         if let Some(message) = message {

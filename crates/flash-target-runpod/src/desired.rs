@@ -1,5 +1,5 @@
 //! The desired endpoints of a release.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use flash_protocol::{
     manifest::{EndpointKind, ScalerEntry, WorkerType},
@@ -24,12 +24,20 @@ const GPU_DISK_GB: u32 = 20;
 /// GB of disk per vCPU: every flavor has it.
 const CPU_DISK_GB: u32 = 10;
 
+/// Seconds that a worker may take to become ready, unless its type says otherwise: a machine may have to be found, and
+/// the image pulled.
+const DEFAULT_START_TIMEOUT: u32 = 15 * 60;
+/// The provider's limit for a cold start in seconds, after which it declares the worker unhealthy.
+const INIT_TIMEOUT: &str = "RUNPOD_INIT_TIMEOUT";
+
 /// A desired endpoint, complete except for [`variables::ENDPOINTS`]: see [`with_siblings`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Desired {
     pub worker: String,
     /// Its image is empty while the release is not built.
     pub create: CreateEndpoint,
+    /// How long a worker may take to become ready.
+    pub start_timeout: Duration,
 }
 
 /// The endpoints of a release, by worker type.
@@ -141,7 +149,11 @@ fn endpoint(
         timeout: u64::from(worker.execution_timeout_seconds) * 1000,
         flashboot: Flashboot::On,
     };
-    Some(Desired { worker: worker.name.clone(), create })
+    Some(Desired {
+        worker: worker.name.clone(),
+        create,
+        start_timeout: Duration::from_secs(start_timeout(worker).into()),
+    })
 }
 
 /// The worker type's own, else the environment's.
@@ -183,6 +195,10 @@ pub(crate) fn has_idle_timeout(kind: EndpointType, scaling: Scaling) -> bool {
     !matches!((kind, scaling), (EndpointType::Queue, Scaling::RequestCount { .. }))
 }
 
+fn start_timeout(worker: &WorkerType) -> u32 {
+    worker.start_timeout_seconds.unwrap_or(DEFAULT_START_TIMEOUT)
+}
+
 /// The workers' variables. The user's never override those that identify the endpoint as ours.
 fn variables(
     id: &EnvironmentId,
@@ -195,6 +211,7 @@ fn variables(
     if let Some(command) = command {
         all.extend(command.environment.clone());
     }
+    all.entry(INIT_TIMEOUT.to_owned()).or_insert_with(|| start_timeout(worker).to_string());
     all.entry(variables::RUNPOD_API_KEY.to_owned()).or_insert_with(|| KEY_PLACEHOLDER.to_owned());
     let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
     set(names::APP, id.app.clone());

@@ -45,6 +45,7 @@ fn worker(name: &str, compute: ComputeEntry, workers: (u32, u32), seconds: (u32,
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     }
 }
 

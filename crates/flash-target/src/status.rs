@@ -90,6 +90,9 @@ pub struct WorkerStatus {
 pub struct WorkerCounts {
     /// Started, and not ready yet.
     pub starting: u32,
+    /// Seconds since the start of the one that has been starting the longest; `None` if none is, or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading_seconds: Option<u64>,
     /// Ready and without work.
     pub idle: u32,
     /// Ready and with at least one job or request.

@@ -242,6 +242,7 @@ mod tests {
             max_body_mib: None,
             request_timeout_seconds: None,
             model: None,
+            start_timeout_seconds: None,
         }
     }
 

@@ -160,11 +160,13 @@ fn memory_line(memory: &JobMemory) -> String {
 
 /// `2 busy, 1 idle`: states without workers are left out.
 fn counts(counts: &WorkerCounts) -> String {
-    let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled } = *counts;
+    let WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = *counts;
+    let starting_for =
+        loading_seconds.map_or_else(String::new, |seconds| format!(" (loading for {seconds} s)"));
     let all = [
         (busy, "busy"),
         (idle, "idle"),
-        (starting, "starting"),
+        (starting, &format!("starting{starting_for}")),
         (stopping, "stopping"),
         (unhealthy, "unhealthy"),
         (throttled, "throttled"),
@@ -193,6 +195,8 @@ mod tests {
     fn workers_are_told_by_what_they_do() {
         let busy = WorkerCounts { busy: 2, idle: 1, ..WorkerCounts::default() };
         assert_eq!(counts(&busy), "2 busy, 1 idle");
+        let loading = WorkerCounts { starting: 1, loading_seconds: Some(43), ..busy };
+        assert_eq!(counts(&loading), "2 busy, 1 idle, 1 starting (loading for 43 s)");
         assert_eq!(counts(&WorkerCounts::default()), "none");
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn worker(name: &str, kind: EndpointKind) -> WorkerType {
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     }
 }
 

@@ -460,6 +460,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
         workers_max,
         idle_timeout_seconds,
         execution_timeout_seconds,
+        start_timeout_seconds,
         max_concurrency,
         scaler,
         buffer,
@@ -497,6 +498,7 @@ fn worker_fields(worker: &WorkerType) -> Fields {
     ];
     // What few set is listed where it is set.
     fields.extend((*buffer > 0).then(|| ("buffer", buffer.to_string())));
+    fields.extend(start_timeout_seconds.map(|seconds| ("start_timeout", format!("{seconds} s"))));
     fields.extend((*lifetime == Lifetime::OneJob).then(|| ("task", "yes".to_owned())));
     fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
     fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));

@@ -28,6 +28,7 @@ fn worker(name: &str, kind: EndpointKind, compute: ComputeEntry, min: u32) -> Wo
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     }
 }
 

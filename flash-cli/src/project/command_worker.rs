@@ -36,6 +36,7 @@ pub(super) struct Written {
     /// Seconds, like all durations here.
     idle_timeout: Option<Spanned<u32>>,
     execution_timeout: Option<Spanned<u32>>,
+    start_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
     buffer: Option<Spanned<u32>>,
@@ -122,6 +123,11 @@ impl Written {
                 "execution_timeout",
                 most_execution,
                 execution,
+            )?,
+            start_timeout_seconds: optional(
+                &self.start_timeout,
+                "start_timeout",
+                ResourceConfig::MAX_START_TIMEOUT,
             )?,
             max_concurrency: number(
                 &self.max_concurrency,

@@ -21,6 +21,7 @@ pub(super) struct Written {
     workers_max: Option<Spanned<u32>>,
     idle_timeout: Option<Spanned<u32>>,
     execution_timeout: Option<Spanned<u32>>,
+    start_timeout: Option<Spanned<u32>>,
     max_concurrency: Option<Spanned<u32>>,
     scaler: Option<Spanned<WrittenScaler>>,
     buffer: Option<Spanned<u32>>,
@@ -86,6 +87,7 @@ pub(super) struct WorkerOverrides {
     workers_max: Option<Said<u32>>,
     idle_timeout: Option<u32>,
     execution_timeout: Option<u32>,
+    start_timeout: Option<u32>,
     pub(super) max_concurrency: Option<u32>,
     scaler: Option<ScalerEntry>,
     buffer: Option<u32>,
@@ -142,6 +144,7 @@ impl Written {
                 "execution_timeout",
                 ResourceConfig::MAX_EXECUTION_TIMEOUT,
             )?,
+            start_timeout: number(&self.start_timeout, "start_timeout", ResourceConfig::MAX_START_TIMEOUT)?,
             max_concurrency: number(
                 &self.max_concurrency,
                 "max_concurrency",
@@ -251,6 +254,7 @@ impl WorkerOverrides {
         (worker.workers_min, worker.workers_max) = (min, max);
         set(&mut worker.idle_timeout_seconds, &self.idle_timeout);
         set(&mut worker.execution_timeout_seconds, &self.execution_timeout);
+        worker.start_timeout_seconds = self.start_timeout.or(worker.start_timeout_seconds);
         set(&mut worker.max_concurrency, &self.max_concurrency);
         set(&mut worker.scaler, &self.scaler);
         set(&mut worker.buffer, &self.buffer);

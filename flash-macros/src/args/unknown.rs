@@ -19,6 +19,10 @@ const ELSEWHERE: &[(&[&str], Key)] = &[
         Key::ExecutionTimeout,
     ),
     (
+        &["startup_timeout", "init_timeout", "cold_start_timeout", "load_timeout", "ready_timeout"],
+        Key::StartTimeout,
+    ),
+    (
         &[
             "keep_alive",
             "keep_warm",

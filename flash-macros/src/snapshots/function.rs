@@ -136,6 +136,7 @@ impl ::flash_sdk::__private::RemoteFunction for __flash_hello {
                     .workers(0u32..=10u32)
                     .idle_timeout(3u32)
                     .execution_timeout(30u32)
+                    .start_timeout(1200u32)
                     .max_concurrency(8u32)
                     .queue_delay(2u32)
                     .data_centers(&[::flash_sdk::DataCenter::EuRo1])

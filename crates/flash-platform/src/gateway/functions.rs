@@ -39,9 +39,6 @@ use crate::{
     release::Release,
 };
 
-/// How much longer than one execution a caller waits, for a worker to start.
-const START_ALLOWANCE: Duration = Duration::from_secs(120);
-
 /// The answer, with the request's cost so far in its headers.
 pub(super) async fn dispatch(
     State(state): State<Arc<GatewayState>>,
@@ -183,7 +180,7 @@ async fn run(
         traceparent: trace_parent(headers),
         ..Envelope::default()
     };
-    let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + START_ALLOWANCE;
+    let wait = Duration::from_secs(worker.execution_timeout_seconds.into()) + worker.start_allowance();
     let started = Instant::now();
     let job = submit_and_wait(queue, input, envelope, JobOptions::default(), wait, Abandoned::Stops).await?;
     let stage = format!("{}/{}", function.worker, function.call_name());

@@ -220,6 +220,7 @@ mod tests {
             max_body_mib: None,
             request_timeout_seconds: None,
             model: None,
+            start_timeout_seconds: None,
         }
     }
 

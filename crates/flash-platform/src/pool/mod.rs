@@ -22,8 +22,6 @@ pub(crate) use liveness::Pulse;
 pub(crate) use resume::{Resumed, resume};
 pub use supervision::Supervision;
 pub(crate) use worker::Phase;
-#[cfg(test)]
-pub(crate) use worker_life::START_LIMIT;
 pub(crate) use worker_life::start;
 pub use worker_pool::WorkerLimits;
 pub(crate) use worker_pool::{Pool, PoolContext, WorkSource};

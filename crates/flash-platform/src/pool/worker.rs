@@ -35,11 +35,15 @@ pub(super) struct Worker {
     pub phase: Phase,
     pub account: Account,
     pub key: String,
+    /// When its start began.
+    pub started_at: Instant,
     pub pulse: Arc<Pulse>,
     pub output: Option<Arc<Output>>,
     pub ready_at: Option<Instant>,
     /// When it got SIGTERM for holding a stopped job.
     pub terminated_at: Option<Instant>,
+    /// It was killed because it was not ready in time.
+    pub is_late: bool,
     stop: watch::Sender<Stop>,
 }
 
@@ -51,6 +55,8 @@ impl Worker {
             phase: Phase::Starting,
             account,
             key,
+            started_at: Instant::now(),
+            is_late: false,
             pulse: Arc::new(Pulse::new()),
             output: None,
             ready_at: None,

@@ -21,12 +21,10 @@ use super::{
 use crate::{
     health::HealthCheck,
     queue::JobId,
-    supervisor::{Exit, ForeignListener, OutputHandlers, Running, Work, foreign_listener_on},
+    supervisor::{Exit, ForeignListener, OutputHandlers, Running, Work, foreign_listener_on, last_output},
     worker_id::WorkerId,
 };
 
-/// For how long a worker may take to become ready: the provider's limit for a cold start.
-pub(crate) const START_LIMIT: Duration = Duration::from_secs(7 * 60);
 /// How long a worker that closed its connection may take to end.
 const HUNG_UP_GRACE: Duration = Duration::from_secs(2);
 
@@ -71,7 +69,7 @@ async fn run_worker(
         worker.account.spawned(spawned);
         worker.output = Some(process.output());
     }
-    let start_limit = tokio::time::sleep(START_LIMIT);
+    let start_limit = tokio::time::sleep(pool.worker_type.start_timeout());
     let watched = watch_health(pool, id, check, process.group());
     tokio::pin!(start_limit, watched);
     let mut start_is_over = false;
@@ -104,7 +102,8 @@ async fn run_worker(
                 start_is_over = true;
                 // Checked here, because a condition of the branch would be evaluated when the wait began.
                 if pool.phase(id) == Some(Phase::Starting) && kill_at.is_none() {
-                    pool.say(Some(id), format!("not ready after {} s: killed", START_LIMIT.as_secs()));
+                    pool.say(Some(id), format!("{}: killed", pool.not_ready_in_time()));
+                    pool.lock().all.get_mut(id).into_iter().for_each(|worker| worker.is_late = true);
                     process.kill();
                 }
             }
@@ -187,7 +186,13 @@ async fn spawn(pool: &Arc<Pool>, id: &WorkerId, key: &str, port: Option<u16>) ->
 
 /// Handles the end of a worker: its jobs continue elsewhere, and a crash delays the next start.
 fn record_exit(pool: &Pool, id: &WorkerId, ended: Result<Exit, String>) {
+    let is_late = pool.lock().all.get(id).is_some_and(|worker| worker.is_late);
     let (reason, report, cause) = match &ended {
+        Ok(exit) if is_late => {
+            let cause = pool.not_ready_in_time();
+            let report = format!("{cause}{}", last_output(exit.last_lines()));
+            (report.clone(), report, cause)
+        }
         Ok(exit) => (exit.to_string(), exit.report(), exit.cause()),
         Err(problem) => (problem.clone(), problem.clone(), problem.clone()),
     };
@@ -216,7 +221,7 @@ fn record_exit(pool: &Pool, id: &WorkerId, ended: Result<Exit, String>) {
     }
     let verdict = workers.crashes.died(worker.death(at_work), Instant::now());
     workers.last_crash = Some(match &ended {
-        Ok(exit) => NotReady { reason: exit.cause(), last_lines: exit.last_lines().to_vec() },
+        Ok(exit) => NotReady { reason: cause.clone(), last_lines: exit.last_lines().to_vec() },
         Err(problem) => NotReady { reason: problem.clone(), last_lines: Vec::new() },
     });
     drop(workers);

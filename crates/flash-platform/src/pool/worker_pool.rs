@@ -406,6 +406,11 @@ impl Pool {
         }
     }
 
+    /// Why a worker that took longer than its start timeout is not ready.
+    pub(crate) fn not_ready_in_time(&self) -> String {
+        format!("not ready within {} s, its `start_timeout`", self.worker_type.start_timeout().as_secs())
+    }
+
     pub(super) fn say(&self, worker: Option<&WorkerId>, text: String) {
         (self.log)(LogLine::system(&self.worker_type.name, worker, text));
     }

@@ -23,6 +23,8 @@ pub struct Counts {
     pub unhealthy: u32,
     /// Required by the load, but delayed for a moment after a crash.
     pub throttled: u32,
+    /// Seconds since the start of the one that has been starting the longest.
+    pub loading_seconds: Option<u64>,
 }
 
 /// Why a worker is not ready.
@@ -78,7 +80,11 @@ impl Workers {
         };
         for (id, worker) in &self.all {
             match (worker.phase, idle_consumers.get(id)) {
-                (Phase::Starting, _) => counts.starting += 1,
+                (Phase::Starting, _) => {
+                    counts.starting += 1;
+                    let seconds = worker.started_at.elapsed().as_secs();
+                    counts.loading_seconds = counts.loading_seconds.max(Some(seconds));
+                }
                 (Phase::Stopping, _) => counts.stopping += 1,
                 (Phase::Ready, Some(false)) => counts.busy += 1,
                 (Phase::Ready, _) => counts.idle += 1,

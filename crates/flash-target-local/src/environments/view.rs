@@ -162,7 +162,7 @@ fn record(running: &Running, release: StoredRelease) -> ReleaseRecord {
 }
 
 fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
-    let Counts { starting, idle, busy, stopping, unhealthy, throttled } = worker.counts;
+    let Counts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds } = worker.counts;
     let error = |problem: flash_platform::Problem| LastError {
         time_ms: problem
             .time
@@ -178,7 +178,7 @@ fn worker_status(worker: TypeOverview, cost: NanoDollars) -> WorkerStatus {
         compute: worker.compute,
         workers_min: worker.workers_min,
         workers_max: worker.workers_max,
-        workers: WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled },
+        workers: WorkerCounts { starting, idle, busy, stopping, unhealthy, throttled, loading_seconds },
         waiting: worker.waiting,
         running: worker.running,
         completed: worker.completed,

@@ -4,7 +4,7 @@ use std::time::Duration;
 use flash_protocol::{
     catalogue::{NanoDollars, PriceList},
     credentials::Credentials,
-    manifest::Manifest,
+    manifest::{Manifest, WorkerType},
     variables,
 };
 use flash_target::{EnvironmentId, ReleaseSpec, Target, TargetKind};
@@ -18,9 +18,8 @@ use crate::{
     exit::{Failure, FailureCode},
 };
 
-/// How long to wait for a result beyond the function's time limit: a worker may have to start first.
-const START_ALLOWANCE: Duration = Duration::from_secs(120);
-/// The same in a cloud, where a machine may have to be found and the image pulled first.
+/// How long to wait for a result beyond the function's time limit in a cloud, where a machine may have to be found and
+/// the image pulled first.
 const CLOUD_START_ALLOWANCE: Duration = Duration::from_secs(600);
 
 /// See the module.
@@ -128,13 +127,14 @@ impl Place {
 
     /// The longest to wait for a result, if the user does not say.
     pub(super) fn timeout(&self, callee: &Callee<'_>) -> Duration {
-        let limit =
-            self.manifest().worker(callee.worker()).map_or(0, |worker| worker.execution_timeout_seconds);
+        let worker = self.manifest().worker(callee.worker());
+        let limit = worker.map_or(0, |worker| worker.execution_timeout_seconds);
+        let start = worker.map_or(Duration::ZERO, WorkerType::start_allowance);
         let start = match self {
             Self::Environment { scope, .. } if scope.target.kind() == TargetKind::Runpod => {
-                CLOUD_START_ALLOWANCE
+                CLOUD_START_ALLOWANCE.max(start)
             }
-            _ => START_ALLOWANCE,
+            _ => start,
         };
         Duration::from_secs(limit.into()) + start
     }

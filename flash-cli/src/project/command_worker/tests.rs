@@ -79,6 +79,7 @@ fn every_setting_is_read() {
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     };
     assert_eq!(web.worker_type, expected);
     assert_eq!(web.health_path, "/health?deep=1");

@@ -29,6 +29,7 @@ fn app() -> Manifest {
         max_body_mib: None,
         request_timeout_seconds: None,
         model: None,
+        start_timeout_seconds: None,
     };
     Manifest {
         version: 1,

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     super::error::{Refusal, WORKER_ID},
-    limits::{HOLD, STRICT_HOLD},
+    limits::STRICT_HOLD,
 };
 use crate::{
     balancer::{NoBackend, WaitLimit, WorkerChoice},
@@ -64,14 +64,16 @@ pub(super) async fn choice(
     pool: &Arc<Pool>,
     headers: &HeaderMap,
 ) -> Result<(WorkerChoice, WaitLimit), Refusal> {
+    let hold = pool.worker_type.start_allowance();
+    let strict_hold = hold.max(STRICT_HOLD);
     Ok(match Affinity::of(headers)? {
-        Affinity::None => (WorkerChoice::Any, WaitLimit::of(HOLD)),
-        Affinity::Soft(worker) => (WorkerChoice::Prefer(worker), WaitLimit::of(HOLD)),
-        Affinity::Strict(worker) => (WorkerChoice::Only(worker), WaitLimit::of(STRICT_HOLD)),
+        Affinity::None => (WorkerChoice::Any, WaitLimit::of(hold)),
+        Affinity::Soft(worker) => (WorkerChoice::Prefer(worker), WaitLimit::of(hold)),
+        Affinity::Strict(worker) => (WorkerChoice::Only(worker), WaitLimit::of(strict_hold)),
         Affinity::Resume(worker) => {
-            let limit = WaitLimit::of(STRICT_HOLD);
-            let resumed = tokio::time::timeout(STRICT_HOLD, resume(pool, &worker)).await;
-            match resumed.map_err(|_| timed_out(&worker, STRICT_HOLD))? {
+            let limit = WaitLimit::of(strict_hold);
+            let resumed = tokio::time::timeout(strict_hold, resume(pool, &worker)).await;
+            match resumed.map_err(|_| timed_out(&worker, strict_hold))? {
                 Resumed::Yes => {}
                 Resumed::Unknown => return Err(gone(&worker)),
                 Resumed::NoRoom => {

@@ -2,9 +2,7 @@
 //! `WorkerType`.
 use std::time::Duration;
 
-/// How long a request waits for a worker, including a start from zero workers.
-pub(super) const HOLD: Duration = Duration::from_secs(120);
-/// How long a request waits for one specific worker.
+/// How long a request waits for one specific worker, unless one may take longer to start.
 pub(super) const STRICT_HOLD: Duration = Duration::from_secs(300);
 /// Interim responses (1xx) before an answer. None is passed on.
 pub(super) const MAX_INTERIM: usize = 100;
