@@ -178,7 +178,7 @@ fn wrong_settings_of_a_worker_type_are_named_with_their_line() {
         ("cpu = \"cpu3g-2-8\"\ngpu = \"ADA_24\"", 3, "not both"),
         ("cpu = \"cpu3g-2-8\"\ngpu_count = 1", 3, "`gpu_count` requires `gpu`"),
         ("data_centers = [\"EU-RO-11\"]", 2, "not a data center; did you mean `EU-RO-1`"),
-        ("idle_timout = 1", 2, "unknown field `idle_timout`; did you mean `idle_timeout`?"),
+        ("idle_timout = 1", 2, "unknown field `idle_timout`; did you mean `idle_timeout`"),
     ] {
         let error = refused(lines);
         assert!(
