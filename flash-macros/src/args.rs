@@ -10,7 +10,7 @@ mod values;
 mod written;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use syn::{Expr, ExprLit, Ident, Lit, LitStr, ext::IdentExt as _, spanned::Spanned as _};
+use syn::{Expr, Ident, ext::IdentExt as _, spanned::Spanned as _};
 
 pub(crate) use self::{function_settings::FunctionSettings, schedule::Schedule};
 use self::{
@@ -20,25 +20,18 @@ use self::{
 };
 use crate::{
     errors::Errors,
-    route::{Route, parse_prefix},
+    route::Route,
+    router::{Makes, Serves},
 };
 
 /// The validated arguments of an attribute.
 pub(crate) struct RemoteArgs {
     pub(crate) resource: Resource,
     pub(crate) route: Option<Route>,
-    /// For a function that makes a router: which paths are its own.
-    pub(crate) http: Option<HttpPaths>,
+    /// For a function that makes a router: which requests it gets.
+    pub(crate) serves: Option<Serves>,
     /// What is set for this function alone.
     pub(crate) function: FunctionSettings,
-}
-
-/// The paths of a router.
-pub(crate) enum HttpPaths {
-    /// All that nothing else takes.
-    Rest,
-    /// This one and those below it.
-    Prefix(LitStr),
 }
 
 /// The worker type.
@@ -121,35 +114,39 @@ impl RemoteArgs {
         let written = Written::parse(tokens, Key::ALL, Span::call_site(), errors);
         let broken = errors.count() > known;
         let resource = written.resource(place, broken, errors);
-        let (route, http, function) = match place {
+        let (route, serves, function) = match place {
             Place::Impl { .. } => {
                 written.refuse_settings_of_functions(errors);
                 (None, None, FunctionSettings::default())
             }
             _ => {
-                let http = written.http(errors);
+                let serves = written.serves(errors);
                 let route = written.route(errors);
-                (route, http, written.function_settings(errors))
+                (route, serves, written.function_settings(errors))
             }
         };
-        (errors.count() == known).then_some(Self { resource: resource?, route, http, function })
+        (errors.count() == known).then_some(Self { resource: resource?, route, serves, function })
     }
 
     /// Replaces invalid arguments, so that the item's public functions still exist and calls to them cause no further
     /// errors.
     pub(crate) fn stand_in() -> Self {
         let resource = Resource::Named(String::new());
-        Self { resource, route: None, http: None, function: FunctionSettings::default() }
+        Self { resource, route: None, serves: None, function: FunctionSettings::default() }
     }
 }
 
-/// Whether the arguments mark a function that makes a router, whose signature has other rules.
-pub(crate) fn names_http(tokens: &TokenStream) -> bool {
+/// What a function makes whose arguments say that it makes a router: its signature has other rules.
+pub(crate) fn makes(tokens: &TokenStream) -> Option<Makes> {
     let mut begins = true;
-    tokens.clone().into_iter().any(|token| {
-        let is_http = begins && matches!(&token, TokenTree::Ident(name) if name == "http");
+    tokens.clone().into_iter().find_map(|token| {
+        let found = match &token {
+            TokenTree::Ident(name) if begins && name == "http" => Some(Makes::Router),
+            TokenTree::Ident(name) if begins && name == "openai" => Some(Makes::Models),
+            _ => None,
+        };
         begins = matches!(&token, TokenTree::Punct(mark) if mark.as_char() == ',');
-        is_http
+        found
     })
 }
 
@@ -303,22 +300,32 @@ impl Written {
         }
     }
 
-    /// The paths of the router that the function makes. Everything about single functions is refused beside it.
-    fn http(&self, errors: &Errors) -> Option<HttpPaths> {
-        let entry = self.get(Key::Http)?;
+    /// The requests of the router that the function makes. Everything about single functions is refused beside it.
+    fn serves(&self, errors: &Errors) -> Option<Serves> {
+        let (entry, makes) = match (self.get(Key::Http), self.get(Key::OpenAi)) {
+            (Some(_), Some(openai)) => {
+                let message = "a worker type answers HTTP with one router: remove `http` or `openai`, or merge \
+                               `Models::router` into the router";
+                errors.on(&openai.name, message);
+                return None;
+            }
+            (Some(http), None) => (http, Makes::Router),
+            (None, Some(openai)) => (openai, Makes::Models),
+            (None, None) => return None,
+        };
         for other in &self.entries {
             if Key::OF_ROUTE.contains(&other.key) {
-                let message = "the router has its own paths and methods: remove this, or remove `http` and return \
-                               the result of one route";
+                let message = format!(
+                    "the router has its own paths and methods: remove this, or remove `{}` and return the result of \
+                     one route",
+                    entry.name
+                );
                 errors.on(&other.name, message);
             } else if Key::OF_JOB.contains(&other.key) {
                 errors.on(&other.name, format!("`{}` is for jobs, and a router takes none", other.name));
             }
         }
-        match &entry.value {
-            Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) if flag.value => Some(HttpPaths::Rest),
-            value => parse_prefix(value, errors).map(HttpPaths::Prefix),
-        }
+        Serves::parse(makes, &entry.value, errors)
     }
 
     fn model(&self, errors: &Errors) -> Option<Model> {
@@ -403,6 +410,13 @@ impl Written {
                     &entry.name,
                     "on an `impl`, mark the method that makes the router: `#[http] fn web(self: Arc<Self>) -> \
                      axum::Router`",
+                );
+            }
+            if entry.key == Key::OpenAi {
+                errors.on(
+                    &entry.name,
+                    "on an `impl`, mark the method that returns the models: `#[openai = \"smollm2-135m\"] fn \
+                     models(&self) -> Models`",
                 );
             }
             if Key::OF_ROUTE.contains(&entry.key) {

@@ -12,7 +12,7 @@ use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::{Attribute, ReturnType, Signature, Type, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{
-    args::{Compute, Config, FunctionSettings, HttpPaths, RemoteArgs, Resource, Scaler, Schedule},
+    args::{Compute, Config, FunctionSettings, RemoteArgs, Resource, Scaler, Schedule},
     function::{Argument, Function, Kind},
     item::{Batched, ImplBlock},
     route::Route,
@@ -53,12 +53,8 @@ pub(crate) fn function(function: &Function, args: &RemoteArgs) -> TokenStream {
 /// Registers a function that makes a router.
 pub(crate) fn router(function: &RouterFunction, args: &RemoteArgs) -> TokenStream {
     // An invalid attribute, which is reported.
-    let Some(paths) = &args.http else { return TokenStream::new() };
-    let prefix = match paths {
-        HttpPaths::Rest => None,
-        HttpPaths::Prefix(prefix) => Some(prefix),
-    };
-    router::registration(function, prefix, None, &resource(&args.resource))
+    let Some(serves) = &args.serves else { return TokenStream::new() };
+    router::registration(function, serves, None, &resource(&args.resource))
 }
 
 /// Expands an `impl` block.
@@ -87,9 +83,9 @@ pub(crate) fn impl_block(block: &ImplBlock, args: &RemoteArgs) -> TokenStream {
         members.extend(expansion.local());
         markers.extend(expansion.marker(&quote!(<#owner>::__FLASH_RESOURCE)));
     }
-    if let Some((function, prefix)) = &block.router {
+    if let Some((function, serves)) = &block.router {
         let resource = quote!(<#owner>::__FLASH_RESOURCE);
-        markers.extend(router::registration(function, prefix.as_ref(), Some(block), &resource));
+        markers.extend(router::registration(function, serves, Some(block), &resource));
     }
     let mut whole = block.rest.clone();
     whole.items.push(syn::ImplItem::Verbatim(members));

@@ -2,8 +2,8 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{
-    Attribute, FnArg, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, LitStr, ReturnType, Signature,
-    Type, Visibility, ext::IdentExt as _, parse_quote,
+    Attribute, FnArg, Ident, ImplItem, ImplItemFn, Item, ItemFn, ItemImpl, ReturnType, Signature, Type,
+    Visibility, ext::IdentExt as _, parse_quote,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     function::{Function, Role, alias_argument, check_generics, last_segment, result_argument},
     hook::{self, Hooks},
     route::Route,
-    router::{self, RouterFunction},
+    router::{Makes, RouterFunction, Serves},
 };
 
 /// A parsed item, and its replacement if it has errors.
@@ -41,8 +41,8 @@ pub(crate) struct ImplBlock {
     pub(crate) init: Option<Init>,
     pub(crate) hooks: Hooks,
     pub(crate) methods: Vec<Method>,
-    /// The method marked `#[http]`, with its prefix; it is also in `rest`.
-    pub(crate) router: Option<(RouterFunction, Option<LitStr>)>,
+    /// The method marked `#[http]` or `#[openai]`, with the requests that it gets; it is also in `rest`.
+    pub(crate) router: Option<(RouterFunction, Serves)>,
 }
 
 /// The constructor marked `#[init]`.
@@ -84,11 +84,11 @@ pub(crate) fn parse(tokens: TokenStream, errors: &Errors) -> Parsed {
     }
 }
 
-/// An item with the argument `http`.
-pub(crate) fn parse_router(tokens: TokenStream, errors: &Errors) -> Parsed {
+/// An item with the argument `http` or `openai`.
+pub(crate) fn parse_router(tokens: TokenStream, makes: Makes, errors: &Errors) -> Parsed {
     let Ok(Item::Fn(item)) = syn::parse2(tokens.clone()) else { return parse(tokens, errors) };
     let place = Place::Function(item.sig.ident.clone());
-    let function = RouterFunction::parse(&item.attrs, &item.sig, Role::Free, errors);
+    let function = RouterFunction::parse(&item.attrs, &item.sig, Role::Free, makes, errors);
     let as_written = without_receiver(item).to_token_stream();
     Parsed { place, target: function.map(|function| Target::Router(Box::new(function))), as_written }
 }
@@ -249,10 +249,10 @@ fn check_routes(methods: &[Method], errors: &Errors) {
     }
 }
 
-/// The methods marked `#[http]`: the names of all, and the first if it is valid.
+/// The methods marked `#[http]` or `#[openai]`: the names of all, and the first if it is valid.
 struct Marked {
     names: Vec<Ident>,
-    router: Option<(RouterFunction, Option<LitStr>)>,
+    router: Option<(RouterFunction, Serves)>,
 }
 
 impl Marked {
@@ -265,28 +265,39 @@ impl Marked {
     }
 }
 
-/// Removes all `#[http]` attributes and reads the first.
+/// Removes all `#[http]` and `#[openai]` attributes and reads the first.
 fn take_routers(item: &mut ItemImpl, errors: &Errors) -> Marked {
     let mut marked = Marked { names: Vec::new(), router: None };
     for member in &mut item.items {
         let ImplItem::Fn(method) = member else { continue };
-        let Some(attribute) = take_marker(&mut method.attrs, "http") else { continue };
-        if !marked.is_empty() {
-            errors.on(&attribute, "only one `#[http]` is allowed: merge the routers with `Router::merge`");
+        for makes in [Makes::Router, Makes::Models] {
+            let Some(attribute) = take_marker(&mut method.attrs, makes.name()) else { continue };
+            marked.add(makes, method, &attribute, errors);
+        }
+    }
+    marked
+}
+
+impl Marked {
+    fn add(&mut self, makes: Makes, method: &mut ImplItemFn, attribute: &Attribute, errors: &Errors) {
+        if !self.is_empty() {
+            let message =
+                "only one `#[http]` or `#[openai]` is allowed: merge the routers with `Router::merge`";
+            errors.on(attribute, message);
         }
         for marker in ["route", "job"] {
             if let Some(other) = take_marker(&mut method.attrs, marker) {
-                errors.on(&other, format!("a method with `#[http]` makes a router: remove `#[{marker}]`"));
+                let name = makes.name();
+                errors.on(&other, format!("a method with `#[{name}]` makes a router: remove `#[{marker}]`"));
             }
         }
-        let prefix = router::parse_marker(&attribute, errors);
-        let function = RouterFunction::parse(&method.attrs, &method.sig, Role::Method, errors);
-        if let (Ok(prefix), Some(function), true) = (prefix, function, marked.is_empty()) {
-            marked.router = Some((function, prefix));
+        let serves = Serves::marked(makes, attribute, errors);
+        let function = RouterFunction::parse(&method.attrs, &method.sig, Role::Method, makes, errors);
+        if let (Some(serves), Some(function), true) = (serves, function, self.is_empty()) {
+            self.router = Some((function, serves));
         }
-        marked.names.push(method.sig.ident.clone());
+        self.names.push(method.sig.ident.clone());
     }
-    marked
 }
 
 /// A worker type with a router takes no jobs.
@@ -382,7 +393,7 @@ fn take_marker(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute>
 }
 
 /// The attributes that only this macro understands.
-const MARKERS: [&str; 7] = ["init", "route", "job", "batch", "http", "exit", "health"];
+const MARKERS: [&str; 8] = ["init", "route", "job", "batch", "http", "openai", "exit", "health"];
 
 /// Removes [`MARKERS`].
 fn strip_markers(item: &mut ItemImpl) {

@@ -77,6 +77,7 @@ use proc_macro::TokenStream;
 /// | `path` | the route, a string | none: takes jobs | with `method`; not on an `impl` |
 /// | `replay` | events that a streaming route keeps for a client that reconnects | none | 1 to 10000; with `method` and `path` |
 /// | `http` | nothing, or a prefix, a string | none: takes jobs | alone; not on an `impl` |
+/// | `openai` | the name of a model, a string, or a list | none | not with `http`; not on an `impl` |
 /// | `max_body_mib` | MiB of a body in each direction | 30 MB | 1 to 10240; for routes and routers |
 /// | `request_timeout` | seconds until an answer is complete, or between two parts of a stream | 330 | 1 to 604800; for routes and routers |
 ///
@@ -169,7 +170,7 @@ use proc_macro::TokenStream;
 /// `classify_map_with` and `classify_local`. The method itself is `classify_on`: a test calls it on a value of its own,
 /// as in `Sentiment { model }.classify_on(text).await`. `#[route(method = POST, path = "/classify")]` makes a method a
 /// route, and `#[job(retries = 3)]` sets what is set for one function. `#[http]`, or `#[http = "/chat"]`, marks the
-/// method that returns the worker type's router. A method takes `&self` or `self: Arc<Self>`, and may stream.
+/// method that returns the worker type's router, and `#[openai = "smollm2-135m"]` the one that returns its models. A method takes `&self` or `self: Arc<Self>`, and may stream.
 /// `#[health]` on a method with `&self` that returns `Result<()>` has the worker ask it every few seconds whether it is
 /// well, and `#[exit]` on one that returns nothing or `Result<()>` runs when the worker stops; neither is a function for
 /// callers. A type can have one such block, and must be `Send` and `Sync`.

@@ -3,7 +3,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::{
-    args::{RemoteArgs, names_http},
+    args::{self, RemoteArgs},
     errors::Errors,
     expand,
     item::{self, Target},
@@ -12,9 +12,9 @@ use crate::{
 /// Works on tokens only, so that unit tests need no compiler.
 pub(crate) fn expand_remote(args: TokenStream, item: TokenStream) -> TokenStream {
     let errors = Errors::default();
-    let item = match names_http(&args) {
-        true => item::parse_router(item, &errors),
-        false => item::parse(item, &errors),
+    let item = match args::makes(&args) {
+        Some(makes) => item::parse_router(item, makes, &errors),
+        None => item::parse(item, &errors),
     };
     // A function with an invalid attribute keeps its public functions, so that calls to it do not fail too.
     let args = RemoteArgs::parse(args, &item.place, &errors).unwrap_or_else(RemoteArgs::stand_in);

@@ -573,6 +573,49 @@ fn the_method_that_makes_a_router_gets_the_workers_value() {
 }
 
 #[test]
+fn the_method_that_returns_models_is_registered_with_their_names() {
+    let expanded = expand_remote(
+        quote!(worker = "chat", cpu = Cpu3c_1_2),
+        quote! {
+            impl Chat {
+                #[init]
+                fn load() -> Self {
+                    Self
+                }
+
+                #[openai = ["smollm2-135m", "org/other"]]
+                fn models(&self) -> flash_sdk::openai::Models {
+                    self.0.clone()
+                }
+            }
+        },
+    );
+    let expanded = expanded.to_string();
+    for part in [
+        r#"models : & ["smollm2-135m" , "org/other"]"#,
+        r#"IsModels :: into_router (__flash_router , & ["smollm2-135m" , "org/other"]) ?"#,
+    ] {
+        assert!(expanded.contains(part), "{part} in {expanded}");
+    }
+    assert!(!expanded.contains("# [openai"), "{expanded}");
+}
+
+#[test]
+fn models_have_their_own_rules() {
+    let models = |args: TokenStream| messages(expand_remote(args, quote! { fn chat() -> Models { all() } }));
+    assert_eq!(models(quote!(worker = "a", openai = "org/name:x")), Vec::<String>::new());
+    assert_eq!(models(quote!(worker = "a", openai = ["b", "c"])), Vec::<String>::new());
+    one(models(quote!(worker = "a", openai)), "needs a value");
+    one(models(quote!(worker = "a", openai = "a b")), "visible ASCII");
+    one(models(quote!(worker = "a", openai = [])), "is a string");
+    one(models(quote!(worker = "a", openai = "b", http)), "remove `http` or `openai`");
+    one(models(quote!(worker = "a", openai = "b", retries = 3)), "`retries` is for jobs");
+    let typed = |item| messages(expand_remote(quote!(worker = "a", openai = "b"), item));
+    one(typed(quote! { fn chat() {} }), "add `-> flash_sdk::openai::Models`");
+    one(typed(quote! { fn chat(x: u8) -> Models { all() } }), "takes no arguments");
+}
+
+#[test]
 fn a_router_has_its_own_rules() {
     let router = |args: TokenStream| messages(expand_remote(args, quote! { fn web() -> Router { Router } }));
     assert_eq!(router(quote!(worker = "a", http)), Vec::<String>::new());

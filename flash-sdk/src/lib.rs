@@ -59,6 +59,9 @@ mod worker;
 pub use axum;
 pub use bytes::Bytes;
 pub use env::env;
+/// OpenAI's API over models: what an `openai` function returns, and what a model implements.
+#[cfg(feature = "openai")]
+pub use flash_openai as openai;
 /// The types of HTTP: a route may take a `http::HeaderMap`, and a [`Reply`] has a status and headers.
 pub use http;
 /// Arguments and results implement [`schemars::JsonSchema`]. See [`serde`](mod@crate::serde) for how to derive it
@@ -112,8 +115,8 @@ pub mod __private {
         batch::{Batcher, RunBatch, batch_cost},
         blocking::run as blocking,
         descriptor::{
-            Argument, Function, FunctionSettings, HealthCheck, IsRouter, Lifecycle, Output, Registered,
-            RegisteredRouter, Resource, Route, RouterFunction, type_of,
+            Argument, Function, FunctionSettings, HealthCheck, IsModels, IsRouter, Lifecycle, Output,
+            Registered, RegisteredRouter, Resource, Route, RouterFunction, type_of,
         },
         failure::{ARoute, AStream, Failure, MakesJobs, Outcome, judge, ways},
         function::{

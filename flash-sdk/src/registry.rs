@@ -8,7 +8,7 @@ use flash_protocol::{
     Lifetime, ModelEntry, ResourceConfig, Result,
     manifest::{
         App, ArgumentEntry, ArgumentSource, EndpointKind, FunctionEntry, MANIFEST_VERSION, Manifest,
-        RouteEntry, ScalerEntry, WorkerType,
+        OPENAI_PREFIX, RouteEntry, ScalerEntry, WorkerType,
     },
     schema::violations,
 };
@@ -61,6 +61,7 @@ impl Registry {
         check_kinds(&functions, &mut errors);
         check_tasks(&functions, &configs, &mut errors);
         check_routers(&functions, &routers, &mut errors);
+        check_models(&routers, &mut errors);
         check_limits(&functions, &routers, &configs, &mut errors);
         check_models(&functions, &routers, &configs, &mut errors);
         if errors.is_empty() { Ok(Self { functions, routers, configs }) } else { Err(errors) }
@@ -474,7 +475,11 @@ fn check_routers(
                 first.call_name(),
                 first.place(),
             )));
-        } else if let Some(first) = earlier.iter().find(|first| first.prefix == router.prefix) {
+        } else if !router.models.is_empty() {
+            // Names, not paths, tell models apart.
+        } else if let Some(first) =
+            earlier.iter().find(|first| first.models.is_empty() && first.prefix == router.prefix)
+        {
             let paths = match router.prefix {
                 Some(prefix) => format!("the paths below `{prefix}` are"),
                 None => "all paths that nothing else takes are".to_owned(),
@@ -486,6 +491,39 @@ fn check_routers(
                 first.place(),
             )));
         }
+    }
+}
+
+/// A model has one worker type, and the paths of OpenAI's API have no other router.
+fn check_models(routers: &[&'static RouterFunction], errors: &mut Vec<RegistryError>) {
+    let mut seen: BTreeMap<&str, &'static RouterFunction> = BTreeMap::new();
+    for router in routers.iter().copied() {
+        for &name in router.models {
+            if let Some(first) = seen.insert(name, router) {
+                errors.push(RegistryError(format!(
+                    "the model `{name}` is served twice: by `{}` at {} and by `{}` at {}: give one of them another \
+                     name",
+                    first.call_name(),
+                    first.place(),
+                    router.call_name(),
+                    router.place(),
+                )));
+            }
+        }
+    }
+    let Some(models) = seen.values().next() else { return };
+    let is_below = |path: &str| {
+        path.strip_prefix(OPENAI_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    for router in routers.iter().filter(|router| router.prefix.is_some_and(is_below)) {
+        errors.push(RegistryError(format!(
+            "the paths below `{OPENAI_PREFIX}` are served twice: by `{}` at {} for its models and by `{}` at {}: give \
+             the router another prefix, as in `http = \"/chat\"`",
+            models.call_name(),
+            models.place(),
+            router.call_name(),
+            router.place(),
+        )));
     }
 }
 

@@ -13,6 +13,7 @@ mod model;
 mod models;
 mod request;
 mod routes;
+mod served;
 
 pub use model::{
     BoxFuture, Embedding, EmbeddingModel, End, FinishReason, Generated, Generating, Generation, LogProb,

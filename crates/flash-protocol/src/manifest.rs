@@ -64,6 +64,11 @@ impl Manifest {
         self.workers.iter().filter(move |worker| !has_code(worker))
     }
 
+    /// The models that worker types serve by OpenAI's API, each with its worker type.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &WorkerType)> {
+        self.routers().flat_map(|(worker, http)| http.models.iter().map(move |name| (name.as_str(), worker)))
+    }
+
     /// The worker types that have a router.
     pub fn routers(&self) -> impl Iterator<Item = (&WorkerType, &HttpEntry)> {
         self.workers.iter().filter_map(|worker| Some((worker, worker.http.as_ref()?)))
@@ -297,12 +302,22 @@ impl WorkerType {
     }
 }
 
+/// The paths of OpenAI's API are this one and those below it, and [`OPENAI_HEALTH`].
+pub const OPENAI_PREFIX: &str = "/v1";
+
+/// Where servers of OpenAI's API say that they are there.
+pub const OPENAI_HEALTH: &str = "/health";
+
 /// The router of a worker type: which paths are its own, and which function makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpEntry {
     /// It owns this path and everything below it; `None` for all paths that nothing else takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// Names of the models for which it answers OpenAI's API. If there are any, requests reach it by these names, and
+    /// its prefix is [`OPENAI_PREFIX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// The function that makes the router: `Type::method` or `function`.
     pub function: String,
     /// Source file, as the compiler names it.
@@ -318,6 +333,7 @@ impl HttpEntry {
     /// Whether a path is one of its own. Without a prefix, all are.
     pub fn owns(&self, path: &str) -> bool {
         self.prefix.as_deref().is_none_or(|prefix| is_at_or_below(path, prefix))
+            || (!self.models.is_empty() && path == OPENAI_HEALTH)
     }
 
     /// Its paths, for people: `/chat`, or `/` for all.
@@ -466,6 +482,7 @@ mod tests {
     fn a_router_owns_its_prefix_by_whole_segments_or_everything() {
         let router = |prefix: Option<&str>| HttpEntry {
             prefix: prefix.map(str::to_owned),
+            models: Vec::new(),
             function: "web".into(),
             file: String::new(),
             line: 0,
@@ -478,6 +495,9 @@ mod tests {
             assert_eq!(chat.owns(path), is_own, "{path}");
         }
         assert!(router(None).owns("/anything"));
+        let models = HttpEntry { models: vec!["m".to_owned()], ..router(Some(OPENAI_PREFIX)) };
+        assert!(models.owns("/v1/models") && models.owns("/health") && !models.owns("/health/x"));
+        assert!(!chat.owns("/health"));
     }
 
     #[test]

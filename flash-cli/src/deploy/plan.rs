@@ -501,6 +501,8 @@ fn worker_fields(worker: &WorkerType) -> Fields {
     fields.extend(start_timeout_seconds.map(|seconds| ("start_timeout", format!("{seconds} s"))));
     fields.extend((*lifetime == Lifetime::OneJob).then(|| ("task", "yes".to_owned())));
     fields.extend(http.as_ref().map(|http| (HTTP, http.path().to_owned())));
+    let models = http.as_ref().map(|http| &http.models).filter(|models| !models.is_empty());
+    fields.extend(models.map(|models| ("openai", models.join(" "))));
     fields.extend(max_body_mib.map(|mib| ("max_body_mib", format!("{mib} MiB"))));
     fields.extend(request_timeout_seconds.map(|seconds| ("request_timeout", format!("{seconds} s"))));
     fields.extend(model.as_ref().map(|model| ("model", model.reference.clone())));

@@ -27,6 +27,7 @@ pub(super) enum Key {
     Path,
     Replay,
     Http,
+    OpenAi,
     MaxBodyMib,
     RequestTimeout,
     Retries,
@@ -66,6 +67,7 @@ impl Key {
         Self::Path,
         Self::Replay,
         Self::Http,
+        Self::OpenAi,
         Self::MaxBodyMib,
         Self::RequestTimeout,
         Self::Retries,
@@ -122,6 +124,7 @@ impl Key {
             Self::Path => "path = \"/classify\"",
             Self::Replay => "replay = 256",
             Self::Http => "http = \"/chat\"",
+            Self::OpenAi => "openai = \"smollm2-135m\"",
             Self::MaxBodyMib => "max_body_mib = 100",
             Self::RequestTimeout => "request_timeout = 600",
             Self::Retries => "retries = 3",
@@ -147,7 +150,7 @@ impl Key {
 
     /// Whether it is part of a worker type's configuration, other than its name.
     pub(super) fn is_setting(self) -> bool {
-        !matches!(self, Self::Worker | Self::Resource | Self::Http)
+        !matches!(self, Self::Worker | Self::Resource | Self::Http | Self::OpenAi)
             && !Self::OF_ROUTE.contains(&self)
             && !Self::OF_JOB.contains(&self)
     }

@@ -6,13 +6,13 @@ use syn::{LitStr, ext::IdentExt as _, spanned::Spanned as _};
 use super::converted;
 use crate::{
     item::ImplBlock,
-    router::{Returned, RouterFunction},
+    router::{Returned, RouterFunction, Serves},
 };
 
 /// The registration, beside the function or the `impl` of `owner`.
 pub(super) fn registration(
     function: &RouterFunction,
-    prefix: Option<&LitStr>,
+    serves: &Serves,
     owner: Option<&ImplBlock>,
     resource: &TokenStream,
 ) -> TokenStream {
@@ -27,9 +27,13 @@ pub(super) fn registration(
         }
         None => quote! { ::core::option::Option::None },
     };
-    let prefix = match prefix {
-        Some(prefix) => quote! { ::core::option::Option::Some(#prefix) },
-        None => quote! { ::core::option::Option::None },
+    let prefix = match serves {
+        Serves::Prefix(prefix) => quote! { ::core::option::Option::Some(#prefix) },
+        Serves::Rest | Serves::Models(_) => quote! { ::core::option::Option::None },
+    };
+    let models: &[LitStr] = match serves {
+        Serves::Models(names) => names,
+        Serves::Rest | Serves::Prefix(_) => &[],
     };
     let lifecycle = match owner {
         Some(owner) => {
@@ -39,7 +43,7 @@ pub(super) fn registration(
         None => quote! { ::core::option::Option::None },
     };
     let line = quote_spanned!(name.span()=> ::core::line!());
-    let make = make(function, owner);
+    let make = make(function, serves, owner);
     quote! {
         #(#cfg_of_owner)*
         #(#cfg)*
@@ -53,6 +57,7 @@ pub(super) fn registration(
                     docs: ::core::concat!(#(#docs, "\n"),*),
                     resource: #resource,
                     prefix: #prefix,
+                    models: &[#(#models),*],
                     make: || ::std::boxed::Box::pin(async { #make }),
                     lifecycle: #lifecycle,
                 };
@@ -63,7 +68,7 @@ pub(super) fn registration(
 }
 
 /// Calls the function, on the blocking pool if it is synchronous, and converts its error.
-fn make(function: &RouterFunction, owner: Option<&ImplBlock>) -> TokenStream {
+fn make(function: &RouterFunction, serves: &Serves, owner: Option<&ImplBlock>) -> TokenStream {
     let RouterFunction { name, is_async, returned, returned_type, .. } = function;
     let span = returned_type.span();
     let (prepare, target) = match owner {
@@ -78,9 +83,16 @@ fn make(function: &RouterFunction, owner: Option<&ImplBlock>) -> TokenStream {
     };
     let call = if *is_async { quote!(#target.await) } else { target };
     let router = quote!(__flash_router);
-    let into_router = quote_spanned!(span=> ::flash_sdk::__private::IsRouter::into_router(#router));
+    let into_router = match serves {
+        Serves::Models(names) => {
+            quote_spanned!(span=> ::flash_sdk::__private::IsModels::into_router(#router, &[#(#names),*])?)
+        }
+        Serves::Rest | Serves::Prefix(_) => {
+            quote_spanned!(span=> ::flash_sdk::__private::IsRouter::into_router(#router))
+        }
+    };
     let outcome = match returned {
-        Returned::Router => quote! { ::flash_sdk::Result::<_, ::flash_sdk::Error>::Ok(__flash_outcome) },
+        Returned::Itself => quote! { ::flash_sdk::Result::<_, ::flash_sdk::Error>::Ok(__flash_outcome) },
         Returned::Result => converted(&quote!(__flash_outcome), span),
         Returned::Alias => converted(
             &quote_spanned!(span=> ::flash_sdk::__private::Outcome::into_result(__flash_outcome)),

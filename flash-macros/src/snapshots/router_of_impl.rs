@@ -46,7 +46,7 @@ impl Chat {
     ::flash_sdk::__private::RouterFunction = ::flash_sdk::__private::RouterFunction {
     name : "routes", owner : ::core::option::Option::Some("Chat"), file :
     ::core::file!(), line : ::core::line!(), docs : ::core::concat!(), resource : < Chat
-    > ::__FLASH_RESOURCE, prefix : ::core::option::Option::None, make : ||
+    > ::__FLASH_RESOURCE, prefix : ::core::option::Option::None, models : & [], make : ||
     ::std::boxed::Box::pin(async { let __flash_instance = < Chat > ::__flash_instance().
     await ?; let __flash_router = ::flash_sdk::__private::blocking(move || { let
     __flash_outcome = __flash_instance.routes(); ::flash_sdk::Result:: < _,

@@ -23,7 +23,7 @@ pub(crate) use input::Input;
 pub(crate) use lifecycle::Step;
 pub use lifecycle::{HealthCheck, Lifecycle};
 pub use route::Route;
-pub use router_function::{IsRouter, RegisteredRouter, RouterFunction};
+pub use router_function::{IsModels, IsRouter, RegisteredRouter, RouterFunction};
 pub use schedule::Schedule;
 pub use settings::FunctionSettings;
 pub(crate) use value::Value;

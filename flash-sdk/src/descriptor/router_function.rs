@@ -1,6 +1,9 @@
 //! A function that makes the router of a worker type, as the macro describes it and registers it.
 use axum::Router;
-use flash_protocol::{Result, manifest::HttpEntry};
+use flash_protocol::{
+    Result,
+    manifest::{HttpEntry, OPENAI_PREFIX},
+};
 use futures_util::future::BoxFuture;
 
 use super::{function::Resource, lifecycle::Lifecycle};
@@ -22,6 +25,8 @@ pub struct RouterFunction {
     pub resource: Resource,
     /// The path that it owns, with everything below; `None` for all paths that nothing else takes.
     pub prefix: Option<&'static str>,
+    /// Names of models, if it answers OpenAI's API for them; otherwise none.
+    pub models: &'static [&'static str],
     /// Makes the router, once per worker, before the worker takes requests.
     pub make: fn() -> BoxFuture<'static, Result<Router>>,
     /// The life of the value, if it is a method.
@@ -47,6 +52,27 @@ pub trait IsRouter {
 impl IsRouter for Router {
     fn into_router(self) -> Router {
         self
+    }
+}
+
+/// What an `openai` function returns.
+#[diagnostic::on_unimplemented(
+    message = "an `openai` function returns `flash_sdk::openai::Models`, or a `Result` of it",
+    label = "not `flash_sdk::openai::Models`",
+    note = "`flash_sdk::openai` is there with the feature `openai` of `flash-sdk`"
+)]
+pub trait IsModels {
+    /// The routes, for models that have exactly these names.
+    ///
+    /// # Errors
+    /// If they have other names.
+    fn into_router(self, names: &[&str]) -> Result<Router>;
+}
+
+#[cfg(feature = "openai")]
+impl IsModels for flash_openai::Models {
+    fn into_router(self, names: &[&str]) -> Result<Router> {
+        Ok(self.router_for(names)?)
     }
 }
 
@@ -77,7 +103,11 @@ impl RouterFunction {
     /// Its entry in the manifest.
     pub(crate) fn entry(&self) -> HttpEntry {
         HttpEntry {
-            prefix: self.prefix.map(str::to_owned),
+            prefix: match self.models {
+                [] => self.prefix.map(str::to_owned),
+                _ => Some(OPENAI_PREFIX.to_owned()),
+            },
+            models: self.models.iter().map(|&name| name.to_owned()).collect(),
             function: self.call_name(),
             file: self.file.to_owned(),
             line: self.line,

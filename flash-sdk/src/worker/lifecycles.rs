@@ -122,6 +122,7 @@ mod tests {
             docs: "",
             resource: Resource::Named("w"),
             prefix: None,
+            models: &[],
             make: || unreachable!("never run here"),
             lifecycle: Some(lifecycle),
         }))

@@ -8,18 +8,19 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
-use futures_util::{
-    StreamExt as _,
-    stream::{SelectAll, select_all},
-};
+use futures_util::StreamExt as _;
 use uuid::Uuid;
 
-use super::{Api, Body, blocking, now, stream};
+use super::{
+    Api, Body, blocking, now,
+    running::{Plan, Running, no_end, start},
+    stream,
+};
 use crate::{
-    answer::{Chat, Completion, Form, Heading, Totals},
+    answer::{Chat, Completion, Form, Heading},
     error::ApiError,
-    model::{FinishReason, Generated, Generation, ModelError, Sampling, TextModel, TokenLogProb},
-    request::{ChatRequest, CompletionRequest, Controls, UsageInStream, parse},
+    model::{FinishReason, Generated, ModelError, TextModel, TokenLogProb},
+    request::{ChatRequest, CompletionRequest, Controls, parse},
 };
 
 /// The header by which the platform names a request.
@@ -65,23 +66,6 @@ pub(super) async fn completions(
     answer::<Completion>(&*model, prompts, plan, heading, default).await
 }
 
-/// What is done with each prompt.
-struct Plan {
-    max_tokens: Option<usize>,
-    sampling: Sampling,
-    /// Choices of each prompt.
-    n: usize,
-    /// `None` for an answer in one piece.
-    stream: Option<UsageInStream>,
-}
-
-impl Plan {
-    fn new(controls: &Controls, logprobs: Option<usize>, prompts: usize) -> Result<Self, ApiError> {
-        let (max_tokens, sampling) = controls.sampling(logprobs)?;
-        Ok(Self { max_tokens, sampling, n: controls.choices(prompts)?, stream: controls.stream() })
-    }
-}
-
 /// An error of a prompt is about the field that it came from, unless the model says otherwise.
 fn at(error: ModelError, param: &'static str) -> ModelError {
     match error.param() {
@@ -95,17 +79,6 @@ fn heading<F: Form>(model: String, headers: &HeaderMap) -> Heading {
     let id = id.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     Heading { id: format!("{}{id}", F::ID), created: now(), model }
 }
-
-/// Choices that run, as their items come.
-pub(super) struct Running {
-    pub(super) items: SelectAll<Choice>,
-    pub(super) totals: Totals,
-    pub(super) choices: usize,
-    pub(super) has_logprobs: bool,
-}
-
-/// The items of one choice, with its index. Dropping it cancels the choice.
-type Choice = futures_util::stream::BoxStream<'static, (usize, Result<Generated, ModelError>)>;
 
 async fn answer<F: Form + 'static>(
     model: &dyn TextModel,
@@ -123,38 +96,6 @@ where
         Some(usage) => stream::begin::<F>(running, heading, usage).await,
         None => whole::<F>(running, &heading).await,
     }
-}
-
-/// Starts all choices, if every prompt fits the context.
-fn start(
-    model: &dyn TextModel,
-    prompts: Vec<Vec<u32>>,
-    plan: Plan,
-    default_max_tokens: Option<usize>,
-) -> Result<Running, ApiError> {
-    let limit = model.context_length();
-    let has_logprobs = plan.sampling.logprobs.is_some();
-    let prompt_tokens = prompts.iter().map(Vec::len).sum();
-    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= limit) {
-        return Err(ModelError::context_length(prompt.len(), limit).into());
-    }
-    let mut choices: Vec<Choice> = Vec::with_capacity(prompts.len() * plan.n);
-    for prompt in prompts {
-        // What the client asks for beyond the context cannot come: the answer then ends with `length`.
-        let room = limit - prompt.len();
-        let max_tokens = plan.max_tokens.or(default_max_tokens).unwrap_or(room).min(room);
-        let prompt: Arc<[u32]> = prompt.into();
-        for nth in 0..plan.n as u64 {
-            // Choices of one prompt differ, and come again with the same seed.
-            let seed = plan.sampling.seed.map(|seed| seed.wrapping_add(nth));
-            let sampling = Sampling { max_tokens, seed, ..plan.sampling.clone() };
-            let index = choices.len();
-            let generating = model.generate(Generation { prompt: prompt.clone(), sampling });
-            choices.push(generating.map(move |item| (index, item)).boxed());
-        }
-    }
-    let totals = Totals::new(prompt_tokens, choices.len());
-    Ok(Running { choices: choices.len(), items: select_all(choices), totals, has_logprobs })
 }
 
 /// What a choice has so far.
@@ -188,9 +129,4 @@ async fn whole<F: Form>(mut running: Running, heading: &Heading) -> Result<Respo
     let mut answer = heading.answer(F::OBJECT, written);
     answer["usage"] = running.totals.to_json();
     Ok(Json(answer).into_response())
-}
-
-/// The error of a model that stops in the middle.
-pub(super) fn no_end() -> ModelError {
-    ModelError::internal("the model ended an answer without saying why")
 }

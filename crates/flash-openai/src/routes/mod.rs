@@ -2,6 +2,7 @@
 mod embeddings;
 mod generate;
 mod models;
+mod running;
 mod stream;
 
 use std::{
@@ -17,7 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use crate::{error::ApiError, models::Served};
+use crate::{error::ApiError, served::Served};
 
 /// What all routes share.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 
-use super::generate::{Running, no_end};
+use super::running::{Running, no_end};
 use crate::{
     answer::{Form, Heading},
     error::ApiError,

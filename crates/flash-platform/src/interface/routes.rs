@@ -227,6 +227,7 @@ mod tests {
     fn router(name: &str, prefix: Option<&str>) -> WorkerType {
         let http = HttpEntry {
             prefix: prefix.map(str::to_owned),
+            models: Vec::new(),
             function: "web".into(),
             file: String::new(),
             line: 0,

@@ -277,6 +277,7 @@ fn a_new_function_beside_the_others_breaks_nobody() {
 fn paths_and_limits_of_a_router_are_shown_and_moving_it_is_breaking() {
     let router = |prefix: Option<&str>| HttpEntry {
         prefix: prefix.map(str::to_owned),
+        models: Vec::new(),
         function: "web".to_owned(),
         file: "src/web.rs".to_owned(),
         line: 3,

@@ -1,0 +1,83 @@
+//! Choices from their start: what each prompt is asked for, and the items of all as they come.
+use std::sync::Arc;
+
+use futures_util::{
+    StreamExt as _,
+    stream::{BoxStream, SelectAll, select_all},
+};
+
+use crate::{
+    answer::Totals,
+    error::ApiError,
+    model::{Generated, Generation, ModelError, Sampling, TextModel},
+    request::{Controls, UsageInStream},
+};
+
+/// What is done with each prompt.
+pub(super) struct Plan {
+    max_tokens: Option<usize>,
+    sampling: Sampling,
+    /// Choices of each prompt.
+    n: usize,
+    /// `None` for an answer in one piece.
+    pub(super) stream: Option<UsageInStream>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        controls: &Controls,
+        logprobs: Option<usize>,
+        prompts: usize,
+    ) -> Result<Self, ApiError> {
+        let (max_tokens, sampling) = controls.sampling(logprobs)?;
+        Ok(Self { max_tokens, sampling, n: controls.choices(prompts)?, stream: controls.stream() })
+    }
+}
+
+/// Choices that run, as their items come.
+pub(super) struct Running {
+    pub(super) items: SelectAll<Choice>,
+    pub(super) totals: Totals,
+    pub(super) choices: usize,
+    pub(super) has_logprobs: bool,
+}
+
+/// The items of one choice, with its index. Dropping it cancels the choice.
+type Choice = BoxStream<'static, (usize, Result<Generated, ModelError>)>;
+
+/// Starts all choices, if every prompt fits the context.
+pub(super) fn start(
+    model: &dyn TextModel,
+    prompts: Vec<Vec<u32>>,
+    plan: Plan,
+    default_max_tokens: Option<usize>,
+) -> Result<Running, ApiError> {
+    let limit = model.context_length();
+    let has_logprobs = plan.sampling.logprobs.is_some();
+    let prompt_tokens = prompts.iter().map(Vec::len).sum();
+    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= limit) {
+        return Err(ModelError::context_length(prompt.len(), limit).into());
+    }
+    let mut choices: Vec<Choice> = Vec::with_capacity(prompts.len() * plan.n);
+    for prompt in prompts {
+        // What the client asks for beyond the context cannot come: the answer then ends with `length`.
+        let room = limit - prompt.len();
+        let max_tokens = plan.max_tokens.or(default_max_tokens).unwrap_or(room).min(room);
+        let prompt: Arc<[u32]> = prompt.into();
+        for nth in 0..plan.n as u64 {
+            // Choices of one prompt differ, and come again with the same seed.
+            let seed = plan.sampling.seed.map(|seed| seed.wrapping_add(nth));
+            let sampling = Sampling { max_tokens, seed, ..plan.sampling.clone() };
+            let index = choices.len();
+            let generating = model.generate(Generation { prompt: prompt.clone(), sampling });
+            choices.push(generating.map(move |item| (index, item)).boxed());
+        }
+    }
+    let totals = Totals::new(prompt_tokens, choices.len());
+    Ok(Running { choices: choices.len(), items: select_all(choices), totals, has_logprobs })
+}
+
+/// The error of a model that stops in the middle.
+pub(super) fn no_end() -> ModelError {
+    ModelError::internal("the model ended an answer without saying why")
+}
